@@ -1,0 +1,1 @@
+"""LaDa: federated reasoning distillation between one server LLM and many different client SLMs."""

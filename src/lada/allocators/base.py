@@ -1,0 +1,45 @@
+"""The contract of an allocator: which samples one learner studies, for one (teacher, student) pair and direction."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from lada.core.registry import Registry
+from lada.core.terms import Allocation, Likelihood, Path, Sample
+
+State = Mapping[str, np.ndarray]
+"""An allocator's memory between rounds: named arrays, so that it serialises as safetensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What an allocator chooses from: position i of each tuple speaks of public sample i, in one fixed order."""
+
+    round: int
+    teacher: str
+    student: str
+    samples: tuple[Sample, ...]
+    teacher_paths: tuple[Path, ...]
+    student_paths: tuple[Path, ...]
+    student_on_teacher: tuple[Likelihood, ...]
+    """The student's own judgement of the teacher's paths."""
+    embeddings: np.ndarray
+    """Questions as the student sees them, float32 [n, width]."""
+    seed: int
+
+
+class Allocator(Protocol):
+    """A rule, pure over explicit state."""
+
+    def init(self, seed: int) -> State:
+        """Return the state before round 1."""
+        ...
+
+    def apply(self, state: State, candidates: Candidates) -> tuple[State, Allocation, dict[str, float]]:
+        """Return the next state, the allocation and diagnostics for people."""
+        ...
+
+
+ALLOCATORS: Registry[Allocator] = Registry("allocator", "lada.allocators")

@@ -1,0 +1,1 @@
+"""Floor 2: how does knowledge become bytes?"""

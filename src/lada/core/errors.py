@@ -1,0 +1,22 @@
+"""Errors meant for people: each names the key, the value, what was expected and the fix."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class LadaError(Exception):
+    """Anything LaDa refuses or fails at in a way a user can act on. The command line exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class InputError(LadaError):
+    """The configuration or the data is wrong; found before anything is trained. Exit code 2."""
+
+    exit_code = 2
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"` for the known name closest to `name`, or `""` where none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,96 @@
+"""Methods register themselves here: name, options, paper, what they need of a learner, what is our reading."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from lada.core.errors import InputError, nearest
+from lada.core.terms import Verb
+
+T = TypeVar("T")
+Status = Literal["confirmed", "our reading"]
+
+
+class Options(BaseModel):
+    """Base of every method's options: strict types, no unknown key, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Generic[T]):
+    """One row of the method index: `make(options)` builds the method."""
+
+    name: str
+    make: Callable[[Any], T]
+    options: type[Options]
+    paper: str
+    status: Status
+    summary: str
+    teacher_needs: frozenset[Verb] = field(default_factory=frozenset)
+    student_needs: frozenset[Verb] = field(default_factory=frozenset)
+
+
+class Registry(Generic[T]):
+    """The methods of one kind. They are found by importing every module of `package` on first use."""
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self._package = package
+        self._methods: dict[str, Method[T]] = {}
+        self._loaded = False
+
+    def register(
+        self,
+        name: str,
+        *,
+        options: type[Options] = Options,
+        paper: str = "",
+        status: Status = "confirmed",
+        teacher_needs: frozenset[Verb] | set[Verb] = frozenset(),
+        student_needs: frozenset[Verb] | set[Verb] = frozenset(),
+    ) -> Callable[[Callable[[Any], T]], Callable[[Any], T]]:
+        """Class or function decorator. Its docstring's first line becomes the summary.
+
+        Raises ValueError when two methods of one kind share a name.
+        """
+
+        def add(make: Callable[[Any], T]) -> Callable[[Any], T]:
+            if name in self._methods:
+                raise ValueError(f"two {self.kind}s are named {name!r}")
+            summary = (make.__doc__ or "").strip().splitlines()[0] if make.__doc__ else ""
+            self._methods[name] = Method(
+                name, make, options, paper, status, summary, frozenset(teacher_needs), frozenset(student_needs)
+            )
+            return make
+
+        return add
+
+    def _load(self) -> None:
+        if not self._loaded:
+            self._loaded = True
+            package = import_module(self._package)
+            for module in iter_modules(package.__path__):
+                import_module(f"{self._package}.{module.name}")
+
+    def __iter__(self) -> Iterator[Method[T]]:
+        self._load()
+        return iter(sorted(self._methods.values(), key=lambda method: method.name))
+
+    def names(self) -> list[str]:
+        """Return the sorted names of all methods of this kind."""
+        return [method.name for method in self]
+
+    def get(self, name: str) -> Method[T]:
+        """Return the method called `name`; InputError with the nearest valid name where there is none."""
+        self._load()
+        if name not in self._methods:
+            raise InputError(
+                f"{self.kind}: unknown name {name!r}; expected one of {', '.join(self.names())}"
+                f"{nearest(name, self.names())}"
+            )
+        return self._methods[name]

@@ -1,0 +1,169 @@
+"""The typed schema of `results.json`: what a run measured. Times stand under `wall_clock` keys and nowhere else."""
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA_VERSION = 1
+
+
+class Record(BaseModel):
+    """Base of all records: strict and immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Interval(Record):
+    """A mean with its 95 % bootstrap interval, percent; `count` questions are behind it."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+
+class Evaluation(Record):
+    """One party after one round (round 0: before anything), on the shared test questions."""
+
+    party: str
+    round: int
+    overall: Interval
+    own: Interval | None
+    """Questions of the party's own domains (a client's private data; for the server: domains no client owns)."""
+    other: Interval | None
+    """All other domains (for the server: the clients' domains)."""
+    general: Interval | None
+    """Questions that need skill and no domain knowledge; in neither `own`, `other` nor `overall`."""
+    domains: dict[str, Interval]
+    difficulty: dict[str, Interval]
+    step_validity: float | None
+    """Share of the path's steps that follow from the rulebook and the step before, percent; built-in corpus only."""
+    calibration_error: float | None
+    """Expected calibration error of exp(mean token log-prob) as confidence, 0..1."""
+    agreement: float | None
+    """Share of public questions on which the party's answer equals the LLM's, percent; None for the LLM."""
+
+
+class PartyInfo(Record):
+    """Who took part."""
+
+    name: str
+    role: str
+    """`server` or `client`."""
+    model: str
+    architecture: str
+    parameters: int
+    domains: tuple[str, ...]
+    private_samples: int
+
+
+class StudyRecord(Record):
+    """One study of one party."""
+
+    party: str
+    round: int
+    phase: str
+    """`private` or `distil`."""
+    steps: int
+    lessons: int
+    pairs: int
+    replayed: int
+    tokens: int
+    first_loss: float
+    last_loss: float
+
+
+class AllocationRecord(Record):
+    """One direction of one pair in one round, in sums; row by row it stands in allocations.parquet."""
+
+    teacher: str
+    student: str
+    round: int
+    candidates: int
+    chosen: int
+    from_teacher: int
+    """How many of the chosen samples are learnt by the teacher's path (the rest: by the student's own)."""
+    right: float | None
+    """Share of the chosen paths whose answer is right, percent; None where no gold answer is known."""
+    diagnostics: dict[str, float]
+    """What the allocator says about itself, such as the AUC of its filter."""
+
+
+class Traffic(Record):
+    """Bytes that crossed the wire as encoded, per round, sender, receiver and kind."""
+
+    round: int
+    sender: str
+    receiver: str
+    kind: str
+    messages: int
+    bytes: int
+
+
+class PhaseTime(Record):
+    """What one party did when: seconds since the run began."""
+
+    party: str
+    round: int
+    phase: str
+    start: float
+    seconds: float
+
+
+class Shown(Record):
+    """One test question with what was written for it, for the sample browser. Steps: (text, right or wrong)."""
+
+    sample_id: str
+    question: str
+    answer: str | None
+    domain: str
+    difficulty: int | None
+    party: str
+    before: list[tuple[str, bool | None]]
+    teacher: list[tuple[str, bool | None]]
+    after: list[tuple[str, bool | None]]
+    before_right: bool
+    teacher_right: bool
+    after_right: bool
+
+
+class Environment(Record):
+    """What the run ran on, as far as it can change a result."""
+
+    lada: str
+    git: str | None
+    python: str
+    packages: dict[str, str]
+    device: str
+
+
+class WallClock(Record):
+    """All times of a run."""
+
+    started: str
+    seconds: float
+    phases: tuple[PhaseTime, ...]
+
+
+class Results(Record):
+    """A whole run."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    config: dict[str, object]
+    environment: Environment
+    parties: tuple[PartyInfo, ...]
+    evaluations: tuple[Evaluation, ...]
+    studies: tuple[StudyRecord, ...]
+    allocations: tuple[AllocationRecord, ...]
+    traffic: tuple[Traffic, ...]
+    shown: tuple[Shown, ...]
+    weights: dict[str, str]
+    """SHA-256 of each party's final weights."""
+    notices: tuple[str, ...]
+    wall_clock: WallClock
+
+    def of(self, party: str, round: int) -> Evaluation:
+        """Return one party's evaluation after one round; KeyError where there is none."""
+        for evaluation in self.evaluations:
+            if evaluation.party == party and evaluation.round == round:
+                return evaluation
+        raise KeyError((party, round))

@@ -1,0 +1,117 @@
+"""The terms of the project as small immutable values. Nothing here knows of models, files or the wire."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+class Verb(StrEnum):
+    """What a learner can do; a method declares which of these it needs."""
+
+    ANSWER = "answer"  # questions -> paths
+    CONFIDENCE = "confidence"  # log-probs of its own paths
+    JUDGE = "judge"  # losses of anybody's paths
+    EMBED = "embed"  # questions -> vectors
+    STUDY = "study"  # lessons -> updated weights
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One question. `answer` is the gold answer where there is one; `difficulty` counts reasoning steps."""
+
+    id: str
+    question: str
+    answer: str | None = None
+    rationale: str | None = None
+    domain: str = ""
+    difficulty: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely a learner finds one path, given its question: log-probs in nats under that learner.
+
+    `total` and `minimum` are the sum and the least of the token log-probs (both <= 0); `tokens` counts the
+    learner's own tokens, `size` the UTF-8 bytes of the text, so that `per_byte` compares across tokenizers.
+    """
+
+    total: float
+    minimum: float
+    tokens: int
+    size: int
+
+    @property
+    def mean(self) -> float:
+        """Mean token log-prob, nats."""
+        return self.total / max(self.tokens, 1)
+
+    @property
+    def per_byte(self) -> float:
+        """Loss in nats per byte (>= 0)."""
+        return -self.total / max(self.size, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One reasoning path: a text that ends in an answer, who wrote it and how sure its writer was.
+
+    `answer` is what was extracted from the text; `right` is its verified correctness, None where no gold answer
+    is known.
+    """
+
+    sample_id: str
+    writer: str
+    text: str
+    answer: str | None
+    right: bool | None
+    likelihood: Likelihood
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What one party can say about public samples in one round: its path for each, in the order of `paths`."""
+
+    party: str
+    round: int
+    paths: tuple[Path, ...]
+
+    def by_id(self) -> dict[str, Path]:
+        """Return the paths keyed by sample id."""
+        return {path.sample_id: path for path in self.paths}
+
+
+Source = Literal["teacher", "student"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One chosen sample: whose path to learn (`source`), how it scored and why, in a few words for people."""
+
+    sample_id: str
+    source: Source
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """What one direction of one (teacher, student) pair studies in one round."""
+
+    teacher: str
+    student: str
+    round: int
+    choices: tuple[Choice, ...]
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """The score of every candidate, chosen or not (may be empty where a rule has no score)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a learner trains on: the chosen text and, for contrast, a rejected one for the same question."""
+
+    sample_id: str
+    question: str
+    chosen: str
+    rejected: str | None = None
+    weight: float = 1.0

@@ -1,0 +1,1 @@
+"""Floor 3: what happens in a round, who tells whom what?"""

@@ -1,0 +1,1 @@
+"""Floor 1: learners, that is a model with its tokenizer and the verbs answer, judge, embed and study."""

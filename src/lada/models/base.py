@@ -1,0 +1,95 @@
+"""The contract of a learner: what each verb takes and gives, whoever implements it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Protocol
+
+import numpy as np
+from pydantic import model_validator
+
+from lada.core.registry import Options
+from lada.core.terms import Lesson, Likelihood, Verb
+from lada.models.objective import Objective
+from lada.models.training import Optimisation
+
+Progress = Callable[[str, int, int, int], None]
+"""Called as `progress(verb, done, total, tokens)` after each batch."""
+
+
+def silent(verb: str, done: int, total: int, tokens: int) -> None:
+    """A Progress that says nothing."""
+
+
+class Study(Options):
+    """How long and how a learner studies. A step is one update over `batch_size` lessons."""
+
+    steps: int = 400
+    batch_size: int = 16
+    micro_batch_size: int | None = None
+    """Lessons that are in memory at once; None: the whole batch. It changes memory and speed, not the result."""
+    optimisation: Optimisation = Optimisation()
+
+    @model_validator(mode="after")
+    def _positive(self) -> "Study":
+        for name in ("steps", "batch_size", "micro_batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; expected at least 1")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A generated path and how likely its writer finds it."""
+
+    text: str
+    likelihood: Likelihood
+
+
+@dataclass(frozen=True, slots=True)
+class StudyReport:
+    """What a study did. `first_loss`, `last_loss` are means over the first and last tenth of the steps."""
+
+    steps: int
+    lessons: int
+    pairs: int
+    tokens: int
+    first_loss: float
+    last_loss: float
+
+
+class Learner(Protocol):
+    """A model with its tokenizer. `verbs` says which of the methods below it supports."""
+
+    verbs: frozenset[Verb]
+
+    def answer(
+        self, questions: Sequence[str], *, seed: int, temperature: float = 0.0, progress: Progress = silent
+    ) -> list[Answer]:
+        """Write one path per question; greedy at temperature 0, else sampled from `seed`."""
+        ...
+
+    def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
+        """Score (question, path) pairs."""
+        ...
+
+    def embed(self, questions: Sequence[str], *, progress: Progress = silent) -> np.ndarray:
+        """Return one vector per question, float32 [n, width]: mean of the last hidden states."""
+        ...
+
+    def study(
+        self,
+        lessons: Sequence[Lesson],
+        objective: Objective,
+        study: Study,
+        *,
+        seed: int,
+        progress: Progress = silent,
+    ) -> StudyReport:
+        """Train on lessons, shuffled anew each time through. Raises InputError when there are none."""
+        ...
+
+    def save(self, folder: FilePath) -> None:
+        """Write weights and tokenizer in Hugging Face format."""
+        ...

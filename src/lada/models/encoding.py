@@ -1,0 +1,102 @@
+"""From texts to token ids, whatever the tokenizer: BOS, EOS, padding, chat templates, odd defaults."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lada.core.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One prompt with the completion that follows it, as token ids. Losses see `completion` only."""
+
+    prompt: tuple[int, ...]
+    completion: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.completion)
+
+
+class Encoder:
+    """Wraps one tokenizer. It never changes the tokenizer and pads by itself, so no pad token is needed."""
+
+    def __init__(self, tokenizer: Any, *, prompt: str, context: int) -> None:
+        """`prompt` is a template with `{question}`, used where the tokenizer has no chat template.
+
+        `context` is the model's longest sequence, tokens. Raises InputError where the tokenizer has no
+        end-of-sequence token, since a path could then never end.
+        """
+        if tokenizer.eos_token_id is None:
+            raise InputError(
+                f"model: the tokenizer of {tokenizer.name_or_path!r} has no end-of-sequence token; "
+                "set eos_token in its tokenizer_config.json"
+            )
+        if "{question}" not in prompt:
+            raise InputError(f"model.prompt: {prompt!r} holds no '{{question}}'; put it where the question belongs")
+        self.tokenizer = tokenizer
+        self.eos = int(tokenizer.eos_token_id)
+        self.pad = self.eos if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+        self._prompt = prompt
+        self.context = context
+
+    def prompt(self, question: str) -> tuple[int, ...]:
+        """Return the ids a model sees before it answers; an overlong question keeps its end."""
+        if getattr(self.tokenizer, "chat_template", None):
+            text = self.tokenizer.apply_chat_template(
+                [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
+            )
+            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        else:
+            ids = self.tokenizer(self._prompt.replace("{question}", question))["input_ids"]
+            if ids and ids[-1] == self.eos:  # some tokenizers close every text; here the answer is still to come
+                ids = ids[:-1]
+        # At least half of the context is left to the completion.
+        return tuple(ids[-max(self.context // 2, 1) :]) or (self.pad,)
+
+    def pair(self, question: str, text: str) -> Encoded:
+        """Return question and path as ids, the path closed by EOS and cut to what the context holds."""
+        prompt = self.prompt(question)
+        completion = [*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.eos]
+        return Encoded(prompt, tuple(completion[: self.context - len(prompt)]))
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return generated ids as text, up to the first EOS, without special tokens."""
+        ids = list(ids)
+        if self.eos in ids:
+            ids = ids[: ids.index(self.eos)]
+        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
+
+
+def buckets(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Yield batches of at most `size` indices of similar length, longest first, ties by index."""
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def pad_right(rows: Sequence[Encoded], pad: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ids, attention mask and completion mask, each [n, longest]; the last two are bool."""
+    longest = max(map(len, rows))
+    ids = torch.full((len(rows), longest), pad, dtype=torch.long)
+    seen = torch.zeros((len(rows), longest), dtype=torch.bool)
+    answer = torch.zeros((len(rows), longest), dtype=torch.bool)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row.prompt + row.completion)
+        seen[i, : len(row)] = True
+        answer[i, len(row.prompt) : len(row)] = True
+    return ids.to(device), seen.to(device), answer.to(device)
+
+
+def pad_left(rows: Sequence[Encoded], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return prompt ids and attention mask for generation, each [n, longest]."""
+    longest = max(len(row.prompt) for row in rows)
+    ids = torch.full((len(rows), longest), pad, dtype=torch.long)
+    seen = torch.zeros((len(rows), longest), dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, longest - len(row.prompt) :] = torch.tensor(row.prompt)
+        seen[i, longest - len(row.prompt) :] = 1
+    return ids.to(device), seen.to(device)

@@ -1,0 +1,72 @@
+"""The optimisation loop that studying and building the shipped models share."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lada.core.registry import Options
+
+
+class Optimisation(Options):
+    """AdamW with linear warm-up, cosine decay and clipping. The defaults suit the shipped tiny models."""
+
+    learning_rate: float = 3e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.01
+    warm_up: float = 0.03
+    """Share of the steps over which the learning rate rises from zero."""
+    floor: float = 0.05
+    """The learning rate at the last step, as a share of the highest."""
+    clip: float = 1.0
+
+
+def learning_rate_at(step: int, steps: int, options: Optimisation) -> float:
+    """Return the learning rate of step 0..steps-1."""
+    warm = max(1, round(options.warm_up * steps))
+    if step < warm:
+        return options.learning_rate * (step + 1) / warm
+    progress = (step - warm) / max(1, steps - 1 - warm)
+    return options.learning_rate * (options.floor + (1 - options.floor) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def make_optimizer(model: Any, options: Optimisation) -> torch.optim.AdamW:
+    """Return AdamW over the trainable weights; vectors (norms, biases) are not decayed."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.dim() > 1], "weight_decay": options.weight_decay},
+        {"params": [p for p in trainable if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, fused=True)
+
+
+def optimise(
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    steps: Iterable[tuple[int, Iterable[Callable[[], Tensor]]]],
+    total: int,
+    options: Optimisation,
+    on_step: Callable[[int, float], None],
+) -> None:
+    """Run optimiser steps. Each is its number and the micro-batches that make it up, as closures giving losses.
+
+    The losses of one step are added (see `Scored`: they are parts of one mean). `on_step(number, loss)` follows
+    each. A step whose loss is not finite changes nothing, so that one bad batch cannot destroy a model.
+    """
+    for number, micro_batches in steps:
+        rate = learning_rate_at(number, total, options)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+        loss = 0.0
+        for closure in micro_batches:
+            part = closure()
+            part.backward()
+            loss += float(part.detach())
+        norm = torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], options.clip)
+        if math.isfinite(loss) and bool(torch.isfinite(norm)):
+            optimizer.step()
+        on_step(number, loss)

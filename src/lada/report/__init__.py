@@ -1,0 +1,1 @@
+"""Floor 5: one self-contained HTML page a run."""

@@ -1,0 +1,27 @@
+"""What a task gives a run: who holds which samples."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from lada.core.terms import Sample
+
+StepCheck = Callable[[Sample, str], list[tuple[str, bool]]]
+"""Splits a path into its steps and says of each whether it is right."""
+AnswerCheck = Callable[[str | None, str], bool]
+"""`check(extracted answer or None, gold answer)`."""
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """All samples of a run. `private` and `own_domains` are keyed by client name; `server` is the server's own data,
+    replayed so that it forgets nothing (may be empty); `general` domains measure skill alone (see Evaluation)."""
+
+    public: tuple[Sample, ...]
+    private: Mapping[str, tuple[Sample, ...]]
+    test: tuple[Sample, ...]
+    server: tuple[Sample, ...]
+    own_domains: Mapping[str, frozenset[str]]
+    general: frozenset[str]
+    extract: Callable[[str], str | None]
+    same: AnswerCheck
+    steps: StepCheck | None

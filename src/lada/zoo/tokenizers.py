@@ -1,0 +1,58 @@
+"""Tokenizers of the shipped models: three kinds, all of which cover any text by falling back to bytes.
+
+Each word and each number of the built-in corpus stands alone between spaces; a pre-tokenizer that splits there keeps
+every number one token and every verb at most a few.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+EOS, PAD = "<eos>", "<pad>"
+SPECIAL = [PAD, EOS]
+Kind = Literal["bpe", "unigram"]
+
+
+def _bpe(words: Iterable[str], size: int) -> Tokenizer:
+    """Byte-level BPE: a word carries the space before it."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r" ?[^\s]+|\s"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=SPECIAL,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(words, trainer)
+    return tokenizer
+
+
+def _unigram(words: Iterable[str]) -> Tokenizer:
+    """Unigram from a given vocabulary (its trainer stalls on a small closed one): words, bytes, characters."""
+    whole = sorted({word for text in words for word in text.split()})
+    pieces = [f"▁{word}" for word in whole] + whole
+    characters = sorted({c for word in whole for c in word} - set(pieces)) + ["▁", "\n"]
+    vocabulary = [(token, 0.0) for token in [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))]]
+    vocabulary += [(piece, -5.0 - (not piece.startswith("▁"))) for piece in pieces]
+    vocabulary += [(character, -12.0) for character in characters]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=0, byte_fallback=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never", split=True)
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_special_tokens(SPECIAL)
+    return tokenizer
+
+
+def make_tokenizer(kind: Kind, texts: Iterable[str], size: int) -> Any:
+    """Return a fast transformers tokenizer learnt from `texts`; `size` is ignored by the unigram kind."""
+    tokenizer = _bpe(texts, size) if kind == "bpe" else _unigram(texts)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=EOS, pad_token=PAD, clean_up_tokenization_spaces=False
+    )
