@@ -20,3 +20,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the known name closest to `name`, or `""` where none is close."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+class FederationError(LadaError):
+    """A client failed or stayed silent; what was computed before is kept in the run folder."""

@@ -1,0 +1,44 @@
+"""The contract of a host: one collaboration framework, in a server half and a client half."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from lada.core.registry import Registry
+from lada.hosts.party import Party
+
+Payload = Mapping[str, bytes]
+"""What one message carries: encoded knowledge by kind, such as `paths` or `metrics`."""
+
+
+class Pending(Protocol):
+    """An ask that is under way; the server may work on until it needs the replies."""
+
+    def wait(self) -> dict[str, Payload]:
+        """Return the replies by client name, sorted. Raises FederationError when a client failed or stayed silent."""
+        ...
+
+
+class Exchange(Protocol):
+    """How a server half reaches its clients, whatever carries the messages."""
+
+    clients: tuple[str, ...]
+    """Client names, sorted."""
+
+    def ask(self, phase: str, round: int, payloads: Mapping[str, Payload]) -> Pending:
+        """Send one message to each client named in `payloads`; it runs the host's client half for `phase`."""
+        ...
+
+
+class Host(Protocol):
+    """A framework. Its state lives in the parties; a host object holds options only."""
+
+    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
+        """Run the server half of one round (1, 2, …; round 0 only evaluates)."""
+        ...
+
+    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
+        """Run the client half of one phase and return its reply."""
+        ...
+
+
+HOSTS: Registry[Host] = Registry("host", "lada.hosts")
