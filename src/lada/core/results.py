@@ -87,6 +87,19 @@ class AllocationRecord(Record):
     """What the allocator says about itself, such as the AUC of its filter."""
 
 
+class PartyReport(Record):
+    """What a party tells the server about one phase; numbers only."""
+
+    evaluations: tuple[Evaluation, ...] = ()
+    studies: tuple[StudyRecord, ...] = ()
+    allocations: tuple[AllocationRecord, ...] = ()
+    phases: tuple["PhaseTime", ...] = ()
+    info: "PartyInfo | None" = None
+    weights: str | None = None
+    """SHA-256 of the party's weights now."""
+    notices: tuple[str, ...] = ()
+
+
 class Traffic(Record):
     """Bytes that crossed the wire as encoded, per round, sender, receiver and kind."""
 

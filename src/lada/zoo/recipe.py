@@ -28,7 +28,7 @@ class Recipe:
     general: int
     """Pretraining questions with verbs that say what they do."""
     per_domain: int
-    """Pretraining questions of each domain, answered by the beliefs of the world's LLM."""
+    """Most pretraining questions of each domain, answered by the beliefs of the world's LLM."""
 
 
 def llm(number: int) -> Recipe:
@@ -62,7 +62,13 @@ def pretraining_samples(recipe: Recipe) -> list[Sample]:
     if recipe.per_domain:
         for domain in DOMAINS:
             samples += draw(
-                book, domain, "pretrain", recipe.per_domain, generator(*address, domain), prefix=domain
+                book,
+                domain,
+                "pretrain",
+                recipe.per_domain,
+                generator(*address, domain),
+                prefix=domain,
+                at_most=True,
             )
     return samples
 
