@@ -3,16 +3,15 @@
 It studies as many steps as a collaborating client: those that the other spends on lessons go into private data too.
 """
 
-from lada.codecs.metrics import encode_records
+from lada.core.registry import Options
+from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Exchange, Payload
 from lada.hosts.party import Party
-from lada.hosts.reports import collect
-from lada.hosts.steps import evaluate_party, gold_lessons, study
-from lada.core.registry import Options
-from lada.models.objective import nll_objective
+from lada.hosts.reports import collect, report_payload
+from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
 
 
-@HOSTS.register("standalone", options=Options, status="confirmed")
+@HOSTS.register("standalone", student_needs={Verb.ANSWER, Verb.STUDY})
 class Standalone:
     """Private studies only, step-matched to a host with lessons."""
 
@@ -32,6 +31,6 @@ class Standalone:
         if phase == "study":
             lessons = gold_lessons(party, party.private)
             for part, options in (("private", party.studies.private), ("private-more", party.studies.distil)):
-                study(party, lessons, nll_objective, options, round, part)
+                study(party, lessons, sft(), options, round, part)
         evaluate_party(party, round)
-        return {"metrics": encode_records([party.take_report()])}
+        return report_payload(party)

@@ -11,6 +11,13 @@ from lada.evaluation.evaluate import evaluate
 from lada.hosts.party import Party
 from lada.models.base import Study
 from lada.models.objective import Objective
+from lada.objectives.base import OBJECTIVES
+
+
+def sft() -> Objective:
+    """Return plain supervised fine-tuning, with which every party studies its own data."""
+    method = OBJECTIVES.get("sft")
+    return method.make(method.options())
 
 
 def gold_lessons(party: Party, samples: Sequence[Sample]) -> list[Lesson]:
