@@ -24,7 +24,7 @@ from lada.core.results import AllocationRecord
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Allocation, Knowledge, Lesson, Path, Verb
 from lada.evaluation.agreement import agreement
-from lada.fusers.least_loss import fuse
+from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.hosts.base import HOSTS, Exchange, Payload
 from lada.hosts.lessons import make_lessons, with_replay
 from lada.hosts.party import Party
@@ -136,10 +136,12 @@ class Fedmkt:
             for choice in allocation.choices:
                 if choice.source == "teacher":
                     proposals.setdefault(choice.sample_id, {})[client] = paths[choice.sample_id]
-        winners = {sample_id: fuse(offered) for sample_id, offered in proposals.items()}
+        # Which offers beat the LLM's own path was the allocator's to say; here they are only held against each other.
+        fuser = LeastLoss(LeastLossOptions(below_own=False))
+        winners = {sample_id: fuser.fuse(offered) for sample_id, offered in proposals.items()}
         lessons: list[Lesson] = []
         for client, allocation in allocations.items():
-            won = tuple(c for c in allocation.choices if winners.get(c.sample_id) == client)
+            won = tuple(choice for choice in allocation.choices if winners.get(choice.sample_id) == client)
             lessons += self._lessons(
                 party, Allocation(client, party.name, round, won), offers[client], own
             )
