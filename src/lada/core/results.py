@@ -6,9 +6,9 @@ SCHEMA_VERSION = 1
 
 
 class Record(BaseModel):
-    """Base of all records: strict and immutable."""
+    """Base of all records: immutable, no unknown key. A loss that is NaN or infinite survives JSON, as "NaN"."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class Interval(Record):
