@@ -24,3 +24,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 class FederationError(LadaError):
     """A client failed or stayed silent; what was computed before is kept in the run folder."""
+
+
+class CodecError(LadaError):
+    """Bytes that are not what a codec writes, or values that it cannot write. Nothing of them is used."""

@@ -207,7 +207,7 @@ class HuggingFaceLearner:
         def micro_batches(batch: list[int]) -> Iterator[Any]:
             nonlocal tokens
             weighted = sum(lessons[i].weight * len(chosen[i].completion) for i in batch)
-            pairs = sum(i in rejected for i in batch)
+            pairs = sum(lessons[i].weight for i in batch if i in rejected)
             tokens += sum(len(chosen[i].completion) for i in batch)
             tokens += sum(len(rejected[i].completion) for i in batch if i in rejected)
             for part in buckets([len(chosen[i]) for i in batch], study.micro_batch_size or len(batch)):
@@ -254,7 +254,7 @@ class HuggingFaceLearner:
         rejected: dict[int, Encoded],
         reference: dict[int, tuple[float, float]],
         batch_tokens: float,
-        batch_pairs: int,
+        batch_pairs: float,
     ) -> Scored:
         """Run one micro-batch: chosen and rejected paths in one forward pass."""
         paired = [k for k, i in enumerate(rows) if i in rejected]

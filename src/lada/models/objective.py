@@ -27,8 +27,8 @@ class Pairs:
 class Scored:
     """A micro-batch of lessons under the learner: `log_probs`, `mask` [n, L]; `weights` [n].
 
-    `batch_tokens` (weighted) and `batch_pairs` count over the whole batch, of which this may be a part: a loss that
-    divides by them is a mean over the batch however it is cut into micro-batches.
+    `batch_tokens` and `batch_pairs` count over the whole batch, of which this may be a part, each row by its weight:
+    a loss that divides by them is a mean over the batch however it is cut into micro-batches.
     """
 
     log_probs: Tensor
@@ -36,7 +36,7 @@ class Scored:
     weights: Tensor
     pairs: Pairs | None
     batch_tokens: float
-    batch_pairs: int
+    batch_pairs: float
 
 
 class Objective(Protocol):
@@ -54,7 +54,7 @@ class Objective(Protocol):
 
 def nll(scored: Scored) -> Tensor:
     """Return the weighted negative log-likelihood of the chosen paths, mean over the batch's tokens (nats)."""
-    return -(scored.log_probs.sum(1) * scored.weights).sum() / max(scored.batch_tokens, 1.0)
+    return -(scored.log_probs.sum(1) * scored.weights).sum() / (scored.batch_tokens or 1.0)
 
 
 def first_divergence(chosen: tuple[int, ...], rejected: tuple[int, ...]) -> int:
@@ -63,4 +63,3 @@ def first_divergence(chosen: tuple[int, ...], rejected: tuple[int, ...]) -> int:
         if a != b:
             return position
     return min(len(chosen), len(rejected) - 1)
-

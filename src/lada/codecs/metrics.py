@@ -1,0 +1,28 @@
+"""Records of lada.core.results as bytes: JSON, since they are few and people look at them."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from lada.codecs.table import LIMIT
+from lada.core.errors import CodecError
+from lada.core.results import Record
+
+R = TypeVar("R", bound=Record)
+
+
+def encode_records(records: Sequence[Record]) -> bytes:
+    """Return records of one type as a JSON list in UTF-8."""
+    return f"[{','.join(record.model_dump_json() for record in records)}]".encode()
+
+
+def decode_records(data: bytes, kind: type[R], *, limit: int = LIMIT) -> list[R]:
+    """Return records of type `kind`. Raises CodecError, and nothing else, for other bytes or more than `limit`."""
+    if len(data) > limit:
+        raise CodecError(f"{kind.__name__}: {len(data)} bytes; expected at most {limit}")
+    try:
+        return TypeAdapter(list[kind]).validate_json(data)  # pyright: ignore[reportInvalidTypeForm]
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))
+        raise CodecError(f"{kind.__name__}: not readable at {where or 'the top'}") from error

@@ -1,0 +1,253 @@
+"""Paths and likelihoods as bytes: back to the bit, and never anything but CodecError for bytes nobody should trust."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lada.codecs import likelihoods, paths
+from lada.codecs.table import pack
+from lada.core.errors import CodecError
+from lada.core.terms import Knowledge, Likelihood, Path
+
+log_prob = st.floats(max_value=0.0, allow_nan=False, allow_infinity=False)
+count = st.integers(0, 2**32 - 1)
+likelihood = st.builds(Likelihood, log_prob, log_prob, count, count)
+
+
+@st.composite
+def knowledge(draw: st.DrawFn) -> Knowledge:
+    party = draw(st.text())
+    ids = draw(st.lists(st.text(), unique=True, max_size=6))
+    path = st.tuples(st.text(), st.none() | st.text(), st.none() | st.booleans(), likelihood)
+    return Knowledge(party, draw(st.integers(0, 99)), tuple(Path(i, party, *draw(path)) for i in ids))
+
+
+def sample(**changes: Any) -> Path:
+    path = Path("s-1", "client-1", "a) spoil 6 : 11 - 6 = 5 . answer 5", "5", True, Likelihood(-1.5, -0.75, 9, 34))
+    return replace(path, **changes)
+
+
+def sent(*rows: Path) -> Knowledge:
+    return Knowledge("client-1", 2, rows)
+
+
+def inner(data: bytes) -> bytes:
+    return pa.CompressedInputStream(pa.BufferReader(data), "zstd").read()
+
+
+def zstd(data: bytes) -> bytes:
+    return pa.compress(data, codec="zstd", asbytes=True)
+
+
+def stream(batches: list[pa.RecordBatch], options: pa.ipc.IpcWriteOptions | None = None) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batches[0].schema, options=options) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    return sink.getvalue().to_pybytes()
+
+
+def batch_of(data: bytes) -> pa.RecordBatch:
+    return pa.ipc.open_stream(inner(data)).read_next_batch()
+
+
+GOOD = paths.encode(sent(sample(), sample(sample_id="s-2", text="", answer=None, right=None)))
+
+
+@given(knowledge())
+def test_round_trip_to_the_bit(told: Knowledge):
+    heard = paths.decode(paths.encode(told), known_ids=None)
+    assert repr(heard) == repr(told)  # repr tells -0.0 from 0.0
+    assert paths.decode(paths.encode(told), known_ids=[path.sample_id for path in told.paths]) == told
+
+
+@given(st.dictionaries(st.text(), likelihood, max_size=6))
+def test_likelihoods_round_trip_to_the_bit(told: dict[str, Likelihood]):
+    assert repr(likelihoods.decode(likelihoods.encode(told), known_ids=told)) == repr(told)
+
+
+def test_odd_texts_and_no_rows():
+    odd = sent(sample(text="\0 🧮 \r\n ﬃ e\u0301 \u202e", answer=""), sample(sample_id="", text="", answer=None))
+    assert paths.decode(paths.encode(odd), known_ids=None) == odd
+    assert paths.decode(paths.encode(sent()), known_ids=[]) == sent()
+
+
+def test_the_same_values_give_the_same_bytes():
+    assert paths.encode(sent(sample())) == paths.encode(sent(sample()))
+
+
+@settings(max_examples=150)
+@given(st.binary(max_size=200))
+def test_garbage(data: bytes):
+    for raw in (data, zstd(data)):
+        with pytest.raises(CodecError):
+            paths.decode(raw, known_ids=None)
+
+
+@pytest.mark.parametrize("data", [GOOD, inner(GOOD)], ids=["as sent", "within the zstd frame"])
+@given(choice=st.data())
+@settings(max_examples=150)
+def test_flipped_and_truncated_bytes_give_a_codec_error_or_valid_knowledge(data: bytes, choice: st.DataObject):
+    hurt = bytearray(data)
+    for _ in range(choice.draw(st.integers(1, 3))):
+        hurt[choice.draw(st.integers(0, len(hurt) - 1))] ^= choice.draw(st.integers(1, 255))
+    end = choice.draw(st.just(len(hurt)) | st.integers(0, len(hurt)))
+    raw = bytes(hurt[:end]) if data is GOOD else zstd(bytes(hurt[:end]))
+    try:
+        heard = paths.decode(raw, known_ids=["s-1", "s-2"])
+    except CodecError:
+        return
+    paths.encode(heard)  # what is accepted could have been sent
+
+
+@given(st.integers(0, len(GOOD) - 1))
+def test_truncated_bytes(end: int):
+    with pytest.raises(CodecError):
+        paths.decode(GOOD[:end], known_ids=None)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (sample(likelihood=Likelihood(float("nan"), -1.0, 1, 1)), "total holds a number that is not finite"),
+        (sample(likelihood=Likelihood(-1.0, float("-inf"), 1, 1)), "minimum holds a number that is not finite"),
+        (sample(likelihood=Likelihood(1e-9, -1.0, 1, 1)), "log-prob above zero"),
+        (sample(likelihood=Likelihood(-1.0, -1.0, -1, 1)), "does not fit its column"),
+        (sample(likelihood=Likelihood(-1.0, -1.0, 1, 2**32)), "does not fit its column"),
+        (sample(text="\ud800"), "does not fit its column"),
+        (sample(text=None), "text lacks a value"),
+        (sample(writer="client-2"), "another writer"),
+    ],
+)
+def test_values_that_cannot_be_sent(path: Path, said: str):
+    with pytest.raises(CodecError, match=said):
+        paths.encode(sent(path))
+
+
+def test_ids():
+    with pytest.raises(CodecError, match="twice"):
+        paths.encode(sent(sample(), sample()))
+    with pytest.raises(CodecError, match="not among the 1 known"):
+        paths.decode(GOOD, known_ids=["s-1"])
+
+
+def edited(**columns: list[Any]) -> bytes:
+    """GOOD with some columns replaced, written without any check."""
+    batch = batch_of(GOOD)
+    arrays = [
+        pa.array(columns[field.name], field.type) if field.name in columns else column
+        for field, column in zip(batch.schema, batch.columns, strict=True)
+    ]
+    return zstd(stream([pa.RecordBatch.from_arrays(arrays, schema=batch.schema)]))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (edited(total=[float("inf"), -1.0]), "total holds a number that is not finite"),
+        (edited(minimum=[-1.0, float("nan")]), "minimum holds a number that is not finite"),
+        (edited(total=[5.0, -1.0]), "log-prob above zero"),
+        (edited(id=["s-1", "s-1"]), "twice"),
+        (edited(id=["s-1", "private-7"]), "not among"),
+        (edited(text=["", None]), "text lacks a value"),
+    ],
+)
+def test_a_sender_that_does_not_check(data: bytes, said: str):
+    with pytest.raises(CodecError, match=said):
+        paths.decode(data, known_ids=["s-1", "s-2"])
+
+
+def test_text_that_is_not_utf8():
+    raw = inner(GOOD).replace(b"spoil", b"sp\xffil")
+    with pytest.raises(CodecError, match="not readable"):
+        paths.decode(zstd(raw), known_ids=None)
+
+
+def relabelled(**header: str) -> bytes:
+    batch = batch_of(GOOD)
+    old = {key.decode(): value.decode() for key, value in batch.schema.metadata.items()}
+    return zstd(stream([batch.replace_schema_metadata({**old, **header})]))
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ({"format": "2"}, "in format '2'"),
+        ({"kind": "likelihoods"}, "kind 'likelihoods'"),
+        ({"round": "-1"}, "round '-1'"),
+        ({"round": "٣"}, "round"),
+        ({"round": "9" * 5000}, "round '9999999999'"),
+    ],
+)
+def test_headers(header: dict[str, str], said: str):
+    with pytest.raises(CodecError, match=said):
+        paths.decode(relabelled(**header), known_ids=None)
+
+
+def test_another_schema():
+    batch = batch_of(GOOD)
+    for other in (
+        batch.drop_columns(["size"]),
+        batch.select(list(reversed(batch.schema.names))),
+        batch.cast(batch.schema.set(7, pa.field("size", pa.int64(), nullable=False))),
+        batch.cast(batch.schema.set(1, pa.field("text", pa.string()))),
+    ):
+        with pytest.raises(CodecError, match="columns"):
+            paths.decode(zstd(stream([other])), known_ids=None)
+    with pytest.raises(CodecError, match="columns"):
+        likelihoods.decode(GOOD, known_ids=None)
+
+
+def test_one_record_batch_it_must_be():
+    batch = batch_of(GOOD)
+    with pytest.raises(CodecError, match="more than one"):
+        paths.decode(zstd(stream([batch, batch])), known_ids=None)
+    schema_only = pa.BufferOutputStream()
+    pa.ipc.new_stream(schema_only, batch.schema).close()
+    with pytest.raises(CodecError, match="not readable"):
+        paths.decode(zstd(schema_only.getvalue().to_pybytes()), known_ids=None)
+
+
+def bomb_in_the_frame() -> bytes:
+    return zstd(bytes(2**20))
+
+
+def bomb_in_the_body() -> bytes:
+    """A record batch whose buffers are compressed once more, so that its frame stays small."""
+    batch = batch_of(paths.encode(sent(sample(text="0" * 2**20))))
+    return zstd(stream([batch], pa.ipc.IpcWriteOptions(compression="zstd")))
+
+
+@pytest.mark.parametrize(
+    ("bomb", "said"), [(bomb_in_the_frame, "more than 65536 bytes"), (bomb_in_the_body, "hides its size")]
+)
+def test_decompression_bombs(bomb: Callable[[], bytes], said: str):
+    data = bomb()
+    assert len(data) < 2**12
+    with pytest.raises(CodecError, match=said):
+        paths.decode(data, known_ids=None, limit=2**16)
+
+
+def test_the_limit_is_exact():
+    size = len(inner(GOOD))
+    assert len(paths.decode(GOOD, known_ids=None, limit=size).paths) == 2
+    with pytest.raises(CodecError):
+        paths.decode(GOOD, known_ids=None, limit=size - 1)
+
+
+def test_what_nobody_would_read_is_not_written(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lada.codecs.table.LIMIT", 1000)
+    with pytest.raises(CodecError, match="expected at most 1000"):
+        pack("t", [pa.field("id", pa.string(), nullable=False)], {"id": ["x" * 1000]}, {})
+
+
+def test_any_arrow_library_reads_it():
+    table = pa.ipc.open_stream(inner(GOOD)).read_all()
+    assert table["tokens"].to_pylist() == [9, 9]
+    assert table.schema.metadata[b"party"] == b"client-1"
+    assert table["total"].to_pylist() == [-1.5, -1.5]
