@@ -283,3 +283,13 @@ def _index(node: list[Any], part: str, override: str) -> int:
         f"--set {override!r}: no entry {part!r}; expected one of {', '.join(str(name) for name in names)}"
         f"{nearest(part, [name for name in names if name])}"
     )
+
+
+def full_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the configuration, with every method's options under `x-methods`."""
+    schema = RunConfig.model_json_schema()
+    schema["x-methods"] = {
+        registry.kind: {method.name: method.options.model_json_schema() for method in registry}
+        for registry in (HOSTS, ALLOCATORS, OBJECTIVES)
+    }
+    return schema
