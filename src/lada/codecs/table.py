@@ -71,24 +71,23 @@ def _read(data: bytes, kind: str, schema: pa.Schema, limit: int) -> pa.RecordBat
     raw = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read(limit + 1)
     if len(raw) > limit:
         raise CodecError(f"{kind}: more than {limit} bytes before compression")
-    messages = pa.ipc.MessageReader.open_stream(raw)
-    sent = pa.ipc.read_schema(messages.read_next_message())
+    messages = list(pa.ipc.MessageReader.open_stream(raw))
+    if [message.type for message in messages] != ["schema", "record batch"]:  # pyarrow crashes on others
+        raise CodecError(f"{kind}: not one schema with one record batch")
+    if _is_compressed(messages[1].metadata.to_pybytes()):
+        raise CodecError(f"{kind}: compressed within the zstd frame, which hides its size")
+    sent = pa.ipc.read_schema(messages[0])
     if not sent.equals(schema):
         raise CodecError(f"{kind}: columns {sent.names} are not the expected {schema.names}, or of other types")
-    message = messages.read_next_message()
-    if _is_compressed(message.metadata.to_pybytes()):
-        raise CodecError(f"{kind}: compressed within the zstd frame, which hides its size")
-    batch = pa.ipc.read_record_batch(message, sent)
+    batch = pa.ipc.read_record_batch(messages[1], sent)
     batch.validate(full=True)
-    if any(True for _ in messages):
-        raise CodecError(f"{kind}: more than one record batch")
     return batch
 
 
 def _is_compressed(message: bytes) -> bool:
-    """Whether an Arrow message declares that its body is compressed.
+    """Whether a record-batch message declares that its body is compressed.
 
-    The message is a flatbuffer, in which field i of a table lies where entry i of its vtable says (format/Message.fbs
+    A message is a flatbuffer, in which field i of a table lies where entry i of its vtable says (format/Message.fbs
     of Arrow: field 2 of a message is its record batch, field 3 of that the compression).
     """
 
