@@ -22,10 +22,12 @@ from lada.core.errors import InputError
 from lada.core.results import Environment, Evaluation, PartyReport, Results, Shown, Traffic, WallClock
 from lada.core.seeds import generator
 from lada.core.terms import Path as ReasoningPath, Sample
-from lada.federation.ledger import Ledger, traffic
+from lada.federation.ledger import read, traffic
 from lada.federation.local import run_local
 from lada.federation.nodes import FINISH, Place, describe, keep, node_config, read_task, server_party
+from lada.federation.messages import SERVER
 from lada.hosts.base import Exchange
+from lada.hosts.fedmkt import PATHS
 from lada.hosts.party import Emit
 from lada.hosts.records import SCHEMA
 from lada.hosts.reports import collect
@@ -81,7 +83,6 @@ class Run:
         (place.folder / "config.yaml").write_text(
             yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8"
         )
-        self._ledger = Ledger(place.folder)
         self._party = server_party(config, place, task, self.emit)
 
     def emit(self, event: dict[str, Any]) -> None:
@@ -96,20 +97,18 @@ class Run:
         """Run all rounds, then write results and report."""
         config, place = self.config, self.place
         self.emit({"kind": "run", "name": config.name, "folder": str(place.folder), "rounds": config.rounds})
-        names = [client.name for client in config.clients]
         try:
             run_local(
                 "lada.federation.nodes:open_node",
-                {name: node_config(config, place, name) for name in names},
+                dict.fromkeys((client.name for client in config.clients), node_config(config, place)),
                 self._serve,
-                run=place.folder.name,
                 workers=config.workers,
                 timeout=config.timeout,
                 emit=self.emit,
-                ledger=self._ledger,
+                folder=place.folder,
+                describe=_samples,
             )
         finally:
-            self._ledger.close()
             results = self._results()
             self._write(results)
             self._events.close()
@@ -136,7 +135,7 @@ class Run:
             evaluations=tuple(sorted(self._with_agreement(report), key=lambda e: (e.round, e.party))),
             studies=tuple(sorted(report.studies, key=lambda s: (s.round, s.party, s.phase))),
             allocations=tuple(sorted(report.allocations, key=lambda a: (a.round, a.teacher, a.student))),
-            traffic=traffic(self._ledger.rows()),
+            traffic=self._traffic(),
             shown=tuple(self._shown()),
             notices=report.notices,
             wall_clock=WallClock(
@@ -152,11 +151,24 @@ class Run:
         staged = folder / "results.json.next"
         staged.write_text(results.model_dump_json(indent=1) + "\n", encoding="utf-8")
         staged.replace(folder / "results.json")
-        tables = [pq.read_table(file) for file in sorted(folder.glob("parties/*/allocation-*.parquet"))]
+        tables = [pq.read_table(file) for file in sorted(folder.glob("clients/*/allocation-*.parquet"))]
         pq.write_table(pa.concat_tables(tables) if tables else SCHEMA.empty_table(), folder / "allocations.parquet")
 
+    def _traffic(self) -> tuple[Traffic, ...]:
+        """Return what crossed the wire, with the server under its own name."""
+        names = {SERVER: self.config.server.name}
+        return tuple(
+            row.model_copy(
+                update={
+                    "sender": names.get(row.sender, row.sender),
+                    "receiver": names.get(row.receiver, row.receiver),
+                }
+            )
+            for row in traffic(read(self.place.folder))
+        )
+
     def _test_paths(self, party: str, round: int) -> dict[str, ReasoningPath]:
-        file = self.place.folder / "parties" / party / f"test-paths-{round}.arrow"
+        file = self.place.party(party) / f"test-paths-{round}.arrow"
         return decode(file.read_bytes(), known_ids=None).by_id() if file.exists() else {}
 
     def _with_agreement(self, report: PartyReport) -> list[Evaluation]:
@@ -228,6 +240,24 @@ def _new_folder(runs: Path, name: str) -> Path:
             number += 1
             continue
         return folder.resolve()
+
+
+def _samples(kind: str, data: bytes) -> int | None:
+    """Return how many public samples a message part speaks of, for the ledger."""
+    return len(decode(data, known_ids=None).paths) if kind == PATHS else None
+
+
+def check_model(options: ModelOptions) -> None:
+    """Refuse, before anything is trained, a model whose folder lacks its configuration or its tokenizer."""
+    from transformers import AutoConfig
+
+    folder = locate(options.model)
+    if Path(folder).is_dir():
+        check_folder(Path(folder))
+    try:
+        AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise unloadable(folder, error) from error
 
 
 def environment(device: str) -> Environment:
