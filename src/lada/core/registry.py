@@ -62,7 +62,7 @@ class Registry(Generic[T]):
         def add(make: Callable[[Any], T]) -> Callable[[Any], T]:
             if name in self._methods:
                 raise ValueError(f"two {self.kind}s are named {name!r}")
-            summary = (make.__doc__ or "").strip().splitlines()[0] if make.__doc__ else ""
+            summary = (make.__doc__ or "").strip().partition("\n")[0]
             self._methods[name] = Method(
                 name, make, options, paper, status, summary, frozenset(teacher_needs), frozenset(student_needs)
             )
@@ -72,10 +72,10 @@ class Registry(Generic[T]):
 
     def _load(self) -> None:
         if not self._loaded:
-            self._loaded = True
             package = import_module(self._package)
             for module in iter_modules(package.__path__):
                 import_module(f"{self._package}.{module.name}")
+            self._loaded = True
 
     def __iter__(self) -> Iterator[Method[T]]:
         self._load()

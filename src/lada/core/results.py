@@ -39,7 +39,8 @@ class Evaluation(Record):
     calibration_error: float | None
     """Expected calibration error of exp(mean token log-prob) as confidence, 0..1."""
     agreement: float | None
-    """Share of public questions on which the party's answer equals the LLM's, percent; None for the LLM."""
+    """Share of test questions on which the party's answer equals the server's of the same round, percent; None for
+    the server, and where the test answers of the two are not in one place."""
 
 
 class PartyInfo(Record):
@@ -53,6 +54,8 @@ class PartyInfo(Record):
     parameters: int
     domains: tuple[str, ...]
     private_samples: int
+    weights: str
+    """SHA-256 of the final weights."""
 
 
 class StudyRecord(Record):
@@ -83,8 +86,21 @@ class AllocationRecord(Record):
     """How many of the chosen samples are learnt by the teacher's path (the rest: by the student's own)."""
     right: float | None
     """Share of the chosen paths whose answer is right, percent; None where no gold answer is known."""
+    agreement: float
+    """Share of all candidates on which teacher and student gave the same answer before the study, percent."""
     diagnostics: dict[str, float]
     """What the allocator says about itself, such as the AUC of its filter."""
+
+
+class PartyReport(Record):
+    """What a party tells the server about one phase; numbers only."""
+
+    evaluations: tuple[Evaluation, ...] = ()
+    studies: tuple[StudyRecord, ...] = ()
+    allocations: tuple[AllocationRecord, ...] = ()
+    phases: tuple["PhaseTime", ...] = ()
+    parties: tuple["PartyInfo", ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 class Traffic(Record):
@@ -156,8 +172,6 @@ class Results(Record):
     allocations: tuple[AllocationRecord, ...]
     traffic: tuple[Traffic, ...]
     shown: tuple[Shown, ...]
-    weights: dict[str, str]
-    """SHA-256 of each party's final weights."""
     notices: tuple[str, ...]
     wall_clock: WallClock
 

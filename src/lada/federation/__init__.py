@@ -1,1 +1,7 @@
 """Floor 4: Flower's ServerApp and ClientApp, the local grid, the ledger and checkpoints."""
+
+import os
+
+# Flower reads these when it is imported or first used; a run reports nothing to anybody unless the user asks for it.
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")

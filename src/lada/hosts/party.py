@@ -1,17 +1,28 @@
 """A party: one learner, its data and its plug-ins' state. It knows nothing of another party but its messages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from typing import Any
 
 from lada.allocators.base import Allocator, State
+from lada.core.results import PartyReport, PhaseTime
 from lada.core.terms import Sample
-from lada.models.base import Learner, Study
+from lada.models.base import Learner, Progress, Study
 from lada.models.objective import Objective
 from lada.tasks.data import TaskData
 
 Emit = Callable[[dict[str, Any]], None]
 """Takes one event, a flat JSON object with at least `kind`, for events.jsonl and the live view."""
+
+
+@dataclass(frozen=True)
+class Studies:
+    """How long a party studies: its own data, and what it gets from others."""
+
+    private: Study
+    distil: Study
 
 
 @dataclass
@@ -23,13 +34,70 @@ class Party:
     learner: Learner
     task: TaskData
     private: tuple[Sample, ...]
+    """The samples only this party holds: a client's private data, the server's own."""
     allocator: Allocator
     objective: Objective
-    private_study: Study
-    distil_study: Study
+    studies: Studies
     seed: int
+    folder: FilePath
+    """Where this party keeps its own records; nothing in it crosses the wire."""
     emit: Emit
+    clock: Callable[[], float]
+    """Seconds since the run began."""
     states: dict[str, State] = field(default_factory=dict)
     """Allocator state by `teacher>student`."""
     memory: dict[str, bytes] = field(default_factory=dict)
     """Encoded knowledge that a later phase needs."""
+    report: PartyReport = PartyReport()
+    """What was measured and not yet handed on."""
+
+    def note(self, **records: tuple[Any, ...]) -> None:
+        """Add records, by field name of PartyReport, to the report."""
+        self.report = self.report.model_copy(
+            update={name: (*getattr(self.report, name), *rows) for name, rows in records.items()}
+        )
+
+    def take_report(self) -> PartyReport:
+        """Return the report and begin an empty one."""
+        report, self.report = self.report, PartyReport()
+        return report
+
+    @contextmanager
+    def phase(self, round: int, name: str) -> Iterator[Progress]:
+        """Time a phase, announce it, and give the Progress that reports it live."""
+        start = self.clock()
+        self.emit({"kind": "phase", "party": self.name, "round": round, "phase": name})
+
+        def progress(verb: str, done: int, total: int, tokens: int) -> None:
+            self.emit(
+                {
+                    "kind": "progress",
+                    "party": self.name,
+                    "round": round,
+                    "phase": name,
+                    "verb": verb,
+                    "done": done,
+                    "total": total,
+                    "tokens": tokens,
+                    "seconds": round_to_ms(self.clock() - start),
+                }
+            )
+
+        yield progress
+        seconds = self.clock() - start
+        self.note(
+            phases=(
+                PhaseTime(
+                    party=self.name,
+                    round=round,
+                    phase=name,
+                    start=round_to_ms(start),
+                    seconds=round_to_ms(seconds),
+                ),
+            )
+        )
+
+
+def round_to_ms(seconds: float) -> float:
+    """Return seconds rounded to milliseconds."""
+    return round(seconds, 3)

@@ -8,7 +8,7 @@ from lada.core.terms import Sample
 from lada.tasks.rulebooks import DOMAINS, GENERAL, draw, llm_beliefs, world
 from lada.zoo.tokenizers import Kind
 
-Architecture = Literal["llama", "gpt2", "qwen2"]
+Architecture = Literal["llama", "gpt2", "olmo2"]
 CONTEXT = 256
 
 
@@ -28,7 +28,7 @@ class Recipe:
     general: int
     """Pretraining questions with verbs that say what they do."""
     per_domain: int
-    """Pretraining questions of each domain, answered by the beliefs of the world's LLM."""
+    """Most pretraining questions of each domain, answered by the beliefs of the world's LLM."""
 
 
 def llm(number: int) -> Recipe:
@@ -39,7 +39,7 @@ def llm(number: int) -> Recipe:
 SLMS = (
     Recipe("slm-llama", "llama", 96, 3, 3, "bpe", 700, None, 6000, 40000, 0),
     Recipe("slm-gpt2", "gpt2", 96, 3, 3, "unigram", 700, None, 6000, 40000, 0),
-    Recipe("slm-qwen2", "qwen2", 96, 3, 3, "bpe", 512, None, 6000, 40000, 0),
+    Recipe("slm-olmo2", "olmo2", 96, 3, 3, "bpe", 512, None, 6000, 40000, 0),
 )
 
 
@@ -62,7 +62,13 @@ def pretraining_samples(recipe: Recipe) -> list[Sample]:
     if recipe.per_domain:
         for domain in DOMAINS:
             samples += draw(
-                book, domain, "pretrain", recipe.per_domain, generator(*address, domain), prefix=domain
+                book,
+                domain,
+                "pretrain",
+                recipe.per_domain,
+                generator(*address, domain),
+                prefix=domain,
+                at_most=True,
             )
     return samples
 
@@ -93,7 +99,7 @@ def make_model(recipe: Recipe, tokenizer: Any) -> Any:
         )
     config, model = {
         "llama": (hf.LlamaConfig, hf.LlamaForCausalLM),
-        "qwen2": (hf.Qwen2Config, hf.Qwen2ForCausalLM),
+        "olmo2": (hf.Olmo2Config, hf.Olmo2ForCausalLM),
     }[recipe.architecture]
     return model(
         config(

@@ -1,0 +1,27 @@
+"""Cluster the public questions and spread a choice over the clusters."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+
+def cluster(embeddings: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return a cluster number for each row of `embeddings` [n, d]; k-means on unit vectors, at most n clusters."""
+    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    unit = embeddings / np.maximum(norms, 1e-12)
+    count = min(count, len(np.unique(unit, axis=0)))
+    return KMeans(count, n_init=4, random_state=seed % 2**32).fit(unit).labels_.astype(np.int64)
+
+
+def spread(ranked: Sequence[int], clusters: np.ndarray, budget: int | None) -> list[int]:
+    """Deal positions out over clusters in turn, best first within each, until `budget` (None: all) are taken.
+
+    `ranked` is best first. A turn goes over the clusters in the order of their best member.
+    """
+    queues: dict[int, list[int]] = {}
+    for position in ranked:
+        queues.setdefault(int(clusters[position]), []).append(position)
+    depth = max(map(len, queues.values()), default=0)
+    dealt = [queue[turn] for turn in range(depth) for queue in queues.values() if turn < len(queue)]
+    return dealt[:budget]

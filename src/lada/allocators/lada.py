@@ -1,0 +1,220 @@
+"""LaDa's learnability-aware filter: explore–exploit choice of the samples a learner gains from.
+
+One filter serves one (teacher, student) pair in one direction. Round by round it
+
+1. turns last round's choice into rewards, now that the student's new answers are known;
+2. trains Exploit (features -> reward) and Explore (Exploit's inner state -> what Exploit missed) on a bounded replay;
+3. scores every sample, `score = Exploit(x) + explore_weight · Explore(x)`, keeps scores above the threshold and
+   spreads the choice over clusters of questions.
+
+Source: arXiv 2602.18749 (filter, clustering in round 1, score, threshold 0.5), with the networks of arXiv 2110.03177
+and 2506.17252. Features, prior and the rewards `correctness` and `probe_drop` are ours; the paper's form is
+`reward: paper, prior: false, gold: false`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from lada.allocators.base import ALLOCATORS, Candidates, State
+from lada.allocators.clusters import cluster, spread
+from lada.allocators.features import features, prior_reward, solved
+from lada.allocators.networks import fit, gradients, hidden_state, new_network, pool, predict
+from lada.allocators.rewards import correctness_reward, paper_reward, probe_reward
+from lada.allocators.selection import Budgeted, allocate
+from lada.core.seeds import generator
+from lada.core.terms import Allocation, Source, Verb
+from lada.evaluation.ranking import auc
+
+
+class LadaOptions(Budgeted):
+    """Options of LaDa's filter."""
+
+    reward: Literal["correctness", "probe_drop", "paper"] = "correctness"
+    gold: bool = True
+    """Read the gold answers of public samples: never choose a path known to be wrong, reward what is truly solved.
+    Without, the answer of the surer party stands in for the gold one."""
+    prior: bool = True
+    """Start from a rule (right, or surer, where the student is not) instead of from nothing."""
+    threshold: float = 0.5
+    explore_weight: float = 0.1
+    explore_input: Literal["hidden", "gradient"] = "hidden"
+    clusters: int = 8
+    hidden: int = 100
+    epochs: int = 200
+    learning_rate: float = 0.01
+    replay: int = 4000
+    """Most recent rewards that the networks are trained on."""
+    probe_share: float = 0.1
+    """Share of the samples held out as the probes of `probe_drop`."""
+
+
+@ALLOCATORS.register(
+    "lada",
+    options=LadaOptions,
+    paper="arXiv 2602.18749",
+    status="our reading",
+    teacher_needs={Verb.ANSWER, Verb.CONFIDENCE},
+    student_needs={Verb.ANSWER, Verb.CONFIDENCE, Verb.JUDGE, Verb.EMBED},
+)
+class Lada:
+    """Explore–exploit filter of the samples that this student gains from, learnt from what it gained before."""
+
+    def __init__(self, options: LadaOptions) -> None:
+        self.options = options
+
+    def init(self, seed: int) -> State:
+        """Return the empty state; the networks are made in the first round, when the features are known."""
+        return {"seed": np.array(seed)}
+
+    def apply(self, state: State, candidates: Candidates) -> tuple[State, Allocation, dict[str, float]]:
+        """See Allocator.apply."""
+        options, seed = self.options, int(state["seed"])
+        if "clusters" not in state:
+            state = {**state, **self._begin(candidates, seed)}
+        clusters = state["clusters"]
+        x = features(candidates, clusters, options.clusters, gold=options.gold)
+        history = self._remember(state, candidates, x)
+        score = np.full(len(x), options.threshold)
+        diagnostics: dict[str, float] = {"history": float(len(history.rewards))}
+        networks: State = {}
+        if len(history.rewards):
+            networks, score = self._score(state, history, x)
+            diagnostics |= _diagnose(candidates, score)
+        allowed = ~state["probe"]
+        if options.gold:
+            allowed &= np.array([path.right is not False for path in candidates.teacher_paths])
+        # Without any reward yet (the paper's round 1) every sample may be taken: the clusters alone decide.
+        keep = allowed & (score > options.threshold) if len(history.rewards) else allowed
+        tie = generator(candidates.seed, "ties").permutation(len(x))
+        ranked = [int(i) for i in np.lexsort((tie, -score)) if keep[i]]
+        chosen = spread(ranked, clusters, options.budget)
+        sources: dict[int, Source] = dict.fromkeys(chosen, "teacher")
+        reasons = {i: self._reason(len(history.rewards), int(clusters[i])) for i in chosen}
+        allocation = allocate(candidates, chosen, sources, score, reasons)
+        return (
+            {
+                "seed": state["seed"],
+                "clusters": clusters,
+                "probe": state["probe"],
+                "history.features": history.features[-options.replay :],
+                "history.rewards": history.rewards[-options.replay :],
+                **networks,
+                **self._pending(candidates, x, chosen),
+                **_previous(state),
+            },
+            allocation,
+            diagnostics,
+        )
+
+    def _begin(self, candidates: Candidates, seed: int) -> State:
+        """Cluster the questions and, for `probe_drop`, hold some out."""
+        count = len(candidates.samples)
+        probe = np.zeros(count, dtype=bool)
+        if self.options.reward == "probe_drop":
+            held_out = generator(seed, "probe").permutation(count)[: round(self.options.probe_share * count)]
+            probe[held_out] = True
+        return {
+            "clusters": cluster(candidates.embeddings, self.options.clusters, seed),
+            "probe": probe,
+        }
+
+    def _remember(self, state: State, candidates: Candidates, x: np.ndarray) -> "History":
+        """Return the replay with the rewards of last round's choice, after the prior's in the first round."""
+        history = History(
+            state.get("history.features", np.zeros((0, x.shape[1]), np.float32)),
+            state.get("history.rewards", np.zeros(0)),
+        )
+        if self.options.prior and "history.rewards" not in state:
+            history = history.add(x, prior_reward(candidates, gold=self.options.gold))
+        if "pending.chosen" in state and len(state["pending.chosen"]):
+            history = self._reward(history, state, candidates)
+        return history
+
+    def _reward(self, history: "History", state: State, candidates: Candidates) -> "History":
+        chosen, before = state["pending.chosen"], state["pending.features"]
+        if self.options.reward == "correctness":
+            now = solved(candidates, gold=self.options.gold)[chosen]
+            return history.add(before, correctness_reward(state["pending.solved"][chosen], now))
+        losses = student_losses(candidates)
+        if self.options.reward == "probe_drop":
+            drops = probe_reward(state["pending.losses"], losses, state["probe"], state["clusters"], chosen)
+            return history.add(before, drops)
+        if "previous.chosen" not in state:
+            return history
+        # S of two selections needs two of them: the paper's reward is known one round later than the others.
+        reward = paper_reward(state["previous.losses"], state["pending.losses"][chosen])
+        return history.add(state["previous.features"], np.full(len(state["previous.features"]), reward))
+
+    def _pending(self, candidates: Candidates, x: np.ndarray, chosen: list[int]) -> State:
+        return {
+            "pending.chosen": np.array(chosen, dtype=np.int64),
+            "pending.features": x[chosen],
+            "pending.solved": solved(candidates, gold=self.options.gold),
+            "pending.losses": student_losses(candidates),
+        }
+
+    def _score(self, state: State, history: "History", x: np.ndarray) -> tuple[State, np.ndarray]:
+        """Train both networks on the history, from where they were, and score the samples `x` [n, d]."""
+        options, seed = self.options, int(state["seed"])
+        exploit = _part(state, "exploit") or new_network(x.shape[1], options.hidden, seed, "exploit")
+        exploit = fit(
+            exploit, history.features, history.rewards, epochs=options.epochs, learning_rate=options.learning_rate
+        )
+
+        def inner(rows: np.ndarray) -> np.ndarray:
+            if options.explore_input == "hidden":
+                return pool(hidden_state(exploit, rows), 5)
+            return pool(gradients(exploit, rows), 50)
+
+        seen = inner(history.features)
+        explore = _part(state, "explore") or new_network(seen.shape[1], options.hidden, seed, "explore")
+        missed = history.rewards - predict(exploit, history.features)
+        explore = fit(explore, seen, missed, epochs=options.epochs, learning_rate=options.learning_rate)
+        score = predict(exploit, x) + options.explore_weight * predict(explore, inner(x))
+        networks = {f"exploit.{k}": v for k, v in exploit.items()} | {f"explore.{k}": v for k, v in explore.items()}
+        return networks, score.astype(np.float64)
+
+    def _reason(self, history: int, number: int) -> str:
+        return f"expected gain, cluster {number}" if history else f"first round, cluster {number}"
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Replay of what was studied: features [m, d] and the reward of each [m]."""
+
+    features: np.ndarray
+    rewards: np.ndarray
+
+    def add(self, features: np.ndarray, rewards: np.ndarray) -> "History":
+        """Return the history with more rows at its end."""
+        return History(np.concatenate([self.features, features]), np.concatenate([self.rewards, rewards]))
+
+
+def student_losses(candidates: Candidates) -> np.ndarray:
+    """Return the student's mean token loss on each teacher's path [n], nats."""
+    return np.array([-likelihood.mean for likelihood in candidates.student_on_teacher])
+
+
+def _part(state: State, prefix: str) -> State:
+    return {key.removeprefix(f"{prefix}."): value for key, value in state.items() if key.startswith(f"{prefix}.")}
+
+
+def _previous(state: State) -> State:
+    """Return last round's choice, which the paper's reward compares with this one's."""
+    if "pending.chosen" not in state:
+        return {}
+    return {
+        "previous.chosen": state["pending.chosen"],
+        "previous.features": state["pending.features"],
+        "previous.losses": state["pending.losses"][state["pending.chosen"]],
+    }
+
+
+def _diagnose(candidates: Candidates, score: np.ndarray) -> dict[str, float]:
+    """Return how well the score separates right from wrong teachers' paths, where gold answers are known."""
+    known = np.array([path.right is not None for path in candidates.teacher_paths])
+    right = np.array([bool(path.right) for path in candidates.teacher_paths])
+    area = auc(score[known], right[known])
+    return {} if area is None else {"auc_teacher_right": round(area, 4)}

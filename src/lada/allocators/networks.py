@@ -1,0 +1,66 @@
+"""Exploit and Explore: two one-hidden-layer regressors with explicit weights (EE-Net, arXiv 2110.03177).
+
+Exploit predicts the reward of studying a sample; Explore predicts what Exploit misses, from Exploit's inner state.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lada.core.seeds import generator
+
+Weights = Mapping[str, np.ndarray]
+"""`w1` [hidden, inputs], `b1` [hidden], `w2` [hidden], `b2` scalar []; float32."""
+
+
+def new_network(inputs: int, hidden: int, *address: str | int) -> Weights:
+    """Return weights drawn from N(0, 1/fan-in) for an address (see lada.core.seeds); biases are zero."""
+    rng = generator(*address)
+    return {
+        "w1": (rng.standard_normal((hidden, inputs)) / np.sqrt(inputs)).astype(np.float32),
+        "b1": np.zeros(hidden, np.float32),
+        "w2": (rng.standard_normal(hidden) / np.sqrt(hidden)).astype(np.float32),
+        "b2": np.zeros((), np.float32),
+    }
+
+
+def hidden_state(weights: Weights, inputs: np.ndarray) -> np.ndarray:
+    """Return ReLU(W1 x + b1) for each row of `inputs` [n, d] -> [n, hidden]."""
+    return np.maximum(inputs @ weights["w1"].T + weights["b1"], 0)
+
+
+def predict(weights: Weights, inputs: np.ndarray) -> np.ndarray:
+    """Return w2 · ReLU(W1 x + b1) + b2 for each row [n, d] -> [n]."""
+    return hidden_state(weights, inputs) @ weights["w2"] + weights["b2"]
+
+
+def gradients(weights: Weights, inputs: np.ndarray) -> np.ndarray:
+    """Return the gradient of the prediction with respect to (w1, b1, w2, b2), flattened: [n, parameters]."""
+    hidden = hidden_state(weights, inputs)
+    b1 = (hidden > 0) * weights["w2"]
+    w1 = (b1[:, :, None] * inputs[:, None, :]).reshape(len(inputs), -1)
+    return np.concatenate([w1, b1, hidden, np.ones((len(inputs), 1))], axis=1).astype(np.float32)
+
+
+def pool(vectors: np.ndarray, block: int) -> np.ndarray:
+    """Return the means of consecutive blocks of `block` columns (the last may be shorter): [n, ceil(d / block)]."""
+    starts = np.arange(0, vectors.shape[1], block)
+    sizes = np.minimum(block, vectors.shape[1] - starts)
+    return (np.add.reduceat(vectors, starts, axis=1) / sizes).astype(np.float32)
+
+
+def fit(weights: Weights, inputs: np.ndarray, targets: np.ndarray, *, epochs: int, learning_rate: float) -> Weights:
+    """Return the weights after `epochs` full-batch Adam steps on the mean squared error of `targets` [n]."""
+    tensors: dict[str, Tensor] = {
+        name: torch.from_numpy(np.array(array)).requires_grad_(True) for name, array in weights.items()
+    }
+    x, y = torch.from_numpy(inputs.astype(np.float32)), torch.from_numpy(targets.astype(np.float32))
+    optimizer = torch.optim.Adam(list(tensors.values()), lr=learning_rate)
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        hidden = torch.relu(x @ tensors["w1"].T + tensors["b1"])
+        ((hidden @ tensors["w2"] + tensors["b2"] - y) ** 2).mean().backward()
+        optimizer.step()
+    return {name: tensor.detach().numpy() for name, tensor in tensors.items()}

@@ -1,0 +1,137 @@
+"""Rules without memory. They are the controls every filter is compared with, and good ones."""
+
+import numpy as np
+
+from lada.allocators.base import ALLOCATORS, Candidates, State
+from lada.allocators.selection import Budgeted, allocate, least_log_probs, same_answers, top
+from lada.core.registry import Options
+from lada.core.seeds import generator
+from lada.core.terms import Allocation, Source, Verb
+
+Outcome = tuple[State, Allocation, dict[str, float]]
+CONFIDENT = {Verb.ANSWER, Verb.CONFIDENCE}
+
+
+class Memoryless:
+    """Base of rules that keep nothing between rounds."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def init(self, seed: int) -> State:
+        """Return the empty state."""
+        return {}
+
+
+@ALLOCATORS.register("all", teacher_needs={Verb.ANSWER})
+class All(Memoryless):
+    """Every public sample, by the teacher's path."""
+
+    def apply(self, state: State, candidates: Candidates) -> Outcome:
+        """See Allocator.apply."""
+        chosen = range(len(candidates.samples))
+        return state, allocate(candidates, chosen, _teacher(chosen), None, dict.fromkeys(chosen, "every sample")), {}
+
+
+class RandomOptions(Budgeted):
+    """`budget` samples, or half of all without one."""
+
+
+@ALLOCATORS.register("random", options=RandomOptions, teacher_needs={Verb.ANSWER})
+class Random(Memoryless):
+    """As many samples as the budget allows, drawn at random: the control for every filter of that budget."""
+
+    options: RandomOptions
+
+    def apply(self, state: State, candidates: Candidates) -> Outcome:
+        """See Allocator.apply."""
+        count = len(candidates.samples)
+        budget = min(count, self.options.budget or max(1, count // 2))
+        chosen = [int(i) for i in generator(candidates.seed, "random").permutation(count)[:budget]]
+        return state, allocate(candidates, chosen, _teacher(chosen), None, dict.fromkeys(chosen, "drawn at random")), {}
+
+
+@ALLOCATORS.register("confident", options=Budgeted, teacher_needs=CONFIDENT)
+class Confident(Memoryless):
+    """The samples on whose own path the teacher has the highest mean token log-prob."""
+
+    options: Budgeted
+
+    def apply(self, state: State, candidates: Candidates) -> Outcome:
+        """See Allocator.apply."""
+        scores = np.array([path.likelihood.mean for path in candidates.teacher_paths])
+        chosen = top(scores, np.isfinite(scores), self.options.budget)
+        reasons = dict.fromkeys(chosen, "the teacher is sure of its path")
+        return state, allocate(candidates, chosen, _teacher(chosen), scores, reasons), {}
+
+
+@ALLOCATORS.register(
+    "dual_min_ce", options=Budgeted, paper="arXiv 2406.02224", teacher_needs=CONFIDENT, student_needs=CONFIDENT
+)
+class DualMinCE(Memoryless):
+    """FedMKT's selection for one pair: samples on which the teacher's loss is below the student's own.
+
+    Losses are of each party's own path, in nats per byte, so that tokenizers do not matter. The choice among several
+    teachers is the host's fuser. The larger the gap, the earlier a sample is taken under a budget (our reading; the
+    paper has no budget).
+    """
+
+    options: Budgeted
+
+    def apply(self, state: State, candidates: Candidates) -> Outcome:
+        """See Allocator.apply."""
+        gaps = np.array(
+            [
+                student.likelihood.per_byte - teacher.likelihood.per_byte
+                for teacher, student in zip(candidates.teacher_paths, candidates.student_paths, strict=True)
+            ]
+        )
+        chosen = top(gaps, gaps > 0, self.options.budget)
+        reasons = dict.fromkeys(chosen, "the teacher's loss is below the student's")
+        return state, allocate(candidates, chosen, _teacher(chosen), gaps, reasons), {}
+
+
+@ALLOCATORS.register(
+    "winner", options=Budgeted, status="our reading", teacher_needs=CONFIDENT, student_needs=CONFIDENT
+)
+class Winner(Memoryless):
+    """No gold answers: where the two answers differ, the path of the party whose least sure token is surer."""
+
+    options: Budgeted
+
+    def apply(self, state: State, candidates: Candidates) -> Outcome:
+        """See Allocator.apply. Under a budget the surest winners come first; a tie goes to the student."""
+        teacher, student = least_log_probs(candidates)
+        teacher_wins = teacher > student
+        scores = np.where(teacher_wins, teacher, student)
+        chosen = top(scores, ~same_answers(candidates) & np.isfinite(scores), self.options.budget)
+        sources: dict[int, Source] = {i: "teacher" if teacher_wins[i] else "student" for i in chosen}
+        reasons = {i: f"answers differ and the {sources[i]} is surer" for i in chosen}
+        return state, allocate(candidates, chosen, sources, scores, reasons), {}
+
+
+@ALLOCATORS.register("verified", options=Budgeted, status="our reading", teacher_needs={Verb.ANSWER})
+class Verified(Memoryless):
+    """Gold answers: for every question that at least one party gets right, the path of a party that is right.
+
+    Where both are right the teacher's path is taken. Under a budget the questions are drawn at random.
+    """
+
+    options: Budgeted
+
+    def apply(self, state: State, candidates: Candidates) -> Outcome:
+        """See Allocator.apply."""
+        sources: dict[int, Source] = {}
+        for i, (teacher, student) in enumerate(zip(candidates.teacher_paths, candidates.student_paths, strict=True)):
+            if teacher.right:
+                sources[i] = "teacher"
+            elif student.right:
+                sources[i] = "student"
+        order = generator(candidates.seed, "verified").permutation(len(candidates.samples))
+        chosen = [int(i) for i in order if int(i) in sources][: self.options.budget]
+        reasons = {i: f"the {sources[i]}'s answer is right" for i in chosen}
+        return state, allocate(candidates, chosen, sources, None, reasons), {}
+
+
+def _teacher(chosen: "range | list[int]") -> dict[int, Source]:
+    return dict.fromkeys(chosen, "teacher")

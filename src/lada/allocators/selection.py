@@ -1,0 +1,67 @@
+"""Shared steps of allocation: rank, cut to a budget, name the sources."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from pydantic import field_validator
+
+from lada.allocators.base import Candidates
+from lada.core.registry import Options
+from lada.core.terms import Allocation, Choice, Source
+
+
+class Budgeted(Options):
+    """Options of a rule that keeps at most `budget` samples per direction and round; None keeps all it likes."""
+
+    budget: int | None = None
+
+    @field_validator("budget")
+    @classmethod
+    def _positive(cls, budget: int | None) -> int | None:
+        if budget is not None and budget < 1:
+            raise ValueError(f"budget is {budget}; expected at least 1 sample, or null for no limit")
+        return budget
+
+
+def top(scores: np.ndarray, allowed: np.ndarray, budget: int | None) -> list[int]:
+    """Return the positions of the highest `scores` [n] among `allowed` [n] bool, ties by position, at most `budget`."""
+    order = np.argsort(-scores, kind="stable")
+    return [int(i) for i in order if allowed[i]][:budget]
+
+
+def allocate(
+    candidates: Candidates,
+    chosen: Sequence[int],
+    sources: Mapping[int, Source],
+    scores: np.ndarray | None,
+    reasons: Mapping[int, str],
+) -> Allocation:
+    """Return the allocation of the positions `chosen`; `scores` [n] or None where the rule has none."""
+    ids = [sample.id for sample in candidates.samples]
+    return Allocation(
+        candidates.teacher,
+        candidates.student,
+        candidates.round,
+        tuple(
+            Choice(ids[i], sources[i], float(scores[i]) if scores is not None else 1.0, reasons[i]) for i in chosen
+        ),
+        {} if scores is None else {ids[i]: float(scores[i]) for i in range(len(ids))},
+    )
+
+
+def same_answers(candidates: Candidates) -> np.ndarray:
+    """Return [n] bool: teacher and student gave the same answer (two missing answers are not the same)."""
+    return np.array(
+        [
+            t.answer is not None and t.answer == s.answer
+            for t, s in zip(candidates.teacher_paths, candidates.student_paths, strict=True)
+        ]
+    )
+
+
+def least_log_probs(candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
+    """Return the minimum token log-prob of each path under its own writer: teacher's [n], student's [n], nats."""
+    return (
+        np.array([path.likelihood.minimum for path in candidates.teacher_paths]),
+        np.array([path.likelihood.minimum for path in candidates.student_paths]),
+    )

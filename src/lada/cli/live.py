@@ -1,0 +1,77 @@
+"""What a run shows while it goes: live bars on a terminal, plain lines elsewhere."""
+
+import threading
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class LiveView:
+    """Takes a run's events. One bar per party that is at work, gone when its phase ends."""
+
+    def __init__(self, console: Console) -> None:
+        self.folder: str | None = None
+        self._console = console
+        self._lock = threading.Lock()
+        self._bars: dict[str, TaskID] = {}
+        self._progress = Progress(
+            TextColumn("{task.fields[party]:>12}"),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]:>8} tokens/s"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> "LiveView":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def emit(self, event: dict[str, Any]) -> None:
+        """Show one event; called from several threads."""
+        with self._lock:
+            show = getattr(self, f"_on_{event['kind']}", None)
+            if show:
+                show(event)
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _on_run(self, event: dict[str, Any]) -> None:
+        self.folder = event["folder"]
+        self._say(f"run {event['name']} in {event['folder']}")
+
+    def _on_round(self, event: dict[str, Any]) -> None:
+        what = "evaluate everybody as they are" if event["round"] == 0 else f"of {event['rounds']}"
+        self._say(f"[{event['time']:6.1f} s] round {event['round']}: {what}")
+
+    def _on_phase(self, event: dict[str, Any]) -> None:
+        if not self._console.is_terminal:
+            self._say(f"[{event['time']:6.1f} s] {event['party']}: {event['phase']}")
+        self._drop(event["party"])
+
+    def _on_progress(self, event: dict[str, Any]) -> None:
+        party = event["party"]
+        if party not in self._bars:
+            description = event["phase"] if event["phase"] == event["verb"] else f"{event['phase']} ({event['verb']})"
+            self._bars[party] = self._progress.add_task(description, party=party, speed="", total=event["total"])
+        speed = f"{event['tokens'] / max(event['seconds'], 1e-3):,.0f}"
+        self._progress.update(self._bars[party], completed=event["done"], total=event["total"], speed=speed)
+        if event["done"] >= event["total"]:
+            self._drop(party)
+
+    def _on_evaluation(self, event: dict[str, Any]) -> None:
+        parts = [
+            f"{name} {event[name]['value']:.1f} %" for name in ("overall", "own", "other", "general") if event[name]
+        ]
+        self._say(f"[{event['time']:6.1f} s] {event['party']} after round {event['round']}: {', '.join(parts)}")
+
+    def _drop(self, party: str) -> None:
+        if party in self._bars:
+            self._progress.remove_task(self._bars.pop(party))

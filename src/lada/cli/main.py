@@ -1,0 +1,124 @@
+"""The `lada` command. `lada COMMAND --help` tells more of each."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lada.cli import zoo
+from lada.core.errors import LadaError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Federated reasoning distillation, LLM and SLMs.")
+tasks = typer.Typer(no_args_is_help=True, help="Look at tasks.")
+app.add_typer(tasks, name="tasks")
+app.add_typer(zoo.app, name="zoo")
+console = Console()
+errors = Console(stderr=True)
+
+Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")]
+Name = Annotated[str | None, typer.Option(help="Name of the run's folder.")]
+Runs = Annotated[Path, typer.Option(help="Where runs are kept.")]
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn LaDa's errors into one message and their exit code, without a traceback."""
+    try:
+        yield
+    except LadaError as error:
+        errors.print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(error.exit_code) from None
+
+
+@app.command()
+def demo(set_: Sets = [], name: Name = None, runs: Runs = Path("runs")) -> None:  # noqa: B006 - typer wants a list
+    """Run LaDa end to end on the built-in corpus with the shipped tiny models; a few minutes on a laptop."""
+    with as_file(files("lada.examples") / "demo.yaml") as config:
+        _run(config, set_, name, runs)
+
+
+@app.command("run")
+def run_(config: Path, set_: Sets = [], name: Name = None, runs: Runs = Path("runs")) -> None:  # noqa: B006
+    """Run the experiment that a YAML file describes."""
+    _run(config, set_, name, runs)
+
+
+def _run(config: Path, overrides: list[str], name: str | None, runs: Path) -> None:
+    from lada.cli.live import LiveView
+    from lada.cli.summary import summary
+    from lada.experiment import run
+
+    view = LiveView(console)
+    with explained():
+        try:
+            with view:
+                results = run(config, name=name, runs=runs, overrides=tuple(overrides), emit=view.emit)
+        except KeyboardInterrupt:
+            errors.print("stopped.", style="bold")
+            if view.folder:
+                errors.print(
+                    f"Kept in {view.folder}: results.json with every finished round, events.jsonl, the ledger and the "
+                    "last checkpoint of each party."
+                )
+            raise typer.Exit(130) from None
+    console.print(summary(results))
+    for notice in results.notices:
+        console.print(f"note: {notice}", markup=False, highlight=False)
+    console.print(f"report: {view.folder / 'report.html' if view.folder else ''}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...")],
+    output: Annotated[Path, typer.Option(help="The page that compares several runs.")] = Path("comparison.html"),
+) -> None:
+    """Write the page of a run anew or, for several runs, a page that compares them."""
+    from lada.report.comparison import compare
+    from lada.report.page import render
+
+    with explained():
+        page = render(folders[0]) if len(folders) == 1 else compare(folders, output)
+    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def methods() -> None:
+    """List all methods: name, paper, what they need of a learner, confirmed or our reading, options."""
+    from lada.cli.tables import method_tables
+
+    with explained():
+        for table in method_tables():
+            console.print(table)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration."""
+    from lada.config import full_schema
+
+    json.dump(full_schema(), sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+@tasks.command()
+def show(
+    config: Annotated[Path | None, typer.Argument(help="A configuration; without one, the demo's.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Samples per group.")] = 2,
+    set_: Sets = [],  # noqa: B006
+) -> None:
+    """Show what samples a task gives: sizes, domains and a few examples of each group."""
+    from lada.cli.tables import task_tables
+    from lada.config import read_config
+    from lada.federation.nodes import read_task
+
+    with explained(), as_file(files("lada.examples") / "demo.yaml") as example:
+        resolved = read_config(config or example, tuple(set_))
+        task = read_task(resolved, config.resolve().parent if config else Path.cwd())
+        for part in task_tables(task, count):
+            console.print(part)

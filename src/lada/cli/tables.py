@@ -1,0 +1,52 @@
+"""Tables of methods and tasks for the terminal."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lada.allocators.base import ALLOCATORS
+from lada.core.registry import Registry
+from lada.core.terms import Sample
+from lada.fusers.base import FUSERS
+from lada.hosts.base import HOSTS
+from lada.objectives.base import OBJECTIVES
+from lada.tasks.data import TaskData
+
+REGISTRIES: tuple[Registry, ...] = (HOSTS, ALLOCATORS, OBJECTIVES, FUSERS)
+
+
+def method_tables() -> Iterator[Table]:
+    """Yield one table per kind of method."""
+    for registry in REGISTRIES:
+        table = Table("name", "what it does", "paper", "facts", "needs of a learner", "options", title=registry.kind)
+        for method in registry:
+            options = ", ".join(
+                f"{name}={field.get_default(call_default_factory=True)!r}"
+                for name, field in method.options.model_fields.items()
+            )
+            table.add_row(
+                method.name,
+                method.summary,
+                method.paper or "–",
+                method.status,
+                ", ".join(sorted(method.teacher_needs | method.student_needs)) or "–",
+                Text(options or "–"),
+            )
+        yield table
+
+
+def task_tables(task: TaskData, count: int) -> Iterator[RenderableType]:
+    """Yield sizes and domains of each group of samples, then `count` samples of each."""
+    groups: dict[str, Sequence[Sample]] = {"public": task.public, "test": task.test, "server": task.server}
+    groups |= {f"private of {client}": samples for client, samples in sorted(task.private.items())}
+    table = Table("group", "samples", "domains", title="task")
+    for name, samples in groups.items():
+        domains = Counter(sample.domain or "–" for sample in samples)
+        table.add_row(name, str(len(samples)), ", ".join(f"{domain} {n}" for domain, n in sorted(domains.items())))
+    yield table
+    for name, samples in groups.items():
+        for sample in samples[:count]:
+            yield Text(f"{name} {sample.id}\n  {sample.question}\n  {sample.rationale or ''} [{sample.answer}]")

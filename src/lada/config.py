@@ -1,0 +1,295 @@
+"""The configuration of a run: strict, complete, and refused before anything is trained where it makes no sense."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from lada.allocators.base import ALLOCATORS, Allocator
+from lada.core.errors import InputError, nearest
+from lada.core.registry import Method, Options, Registry
+from lada.core.terms import Verb
+from lada.hosts.base import HOSTS, Host
+from lada.models.base import Study
+from lada.models.learner import ModelOptions
+from lada.models.objective import Objective
+from lada.models.training import Optimisation
+from lada.objectives.base import OBJECTIVES
+from lada.tasks.load import RulebooksTask, TaskOptions
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+
+
+class Choice(Options):
+    """A method by name, with its options: `{name: lada, options: {budget: 400}}`, or just the name."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class ServerConfig(Options):
+    """The server: its LLM and how long it studies what it gets from clients."""
+
+    name: str = Field("llm", pattern=NAME)
+    model: ModelOptions
+    distil: Study = Study(steps=300, optimisation=Optimisation(learning_rate=1e-3))
+
+
+class ClientConfig(Options):
+    """One client: its SLM and how long it studies its own data and what it gets from the server."""
+
+    name: str = Field(pattern=NAME)
+    model: ModelOptions
+    domains: tuple[str, ...] = ()
+    """Domains of its private data; empty: dealt out by the task."""
+    private: Study = Study()
+    distil: Study = Study()
+
+
+class RunConfig(Options):
+    """A whole run."""
+
+    name: str = Field("run", pattern=NAME)
+    seed: int = 0
+    rounds: int = Field(2, ge=0)
+    task: TaskOptions = RulebooksTask()
+    server: ServerConfig
+    clients: tuple[ClientConfig, ...]
+    host: Choice = Choice(name="fedmkt")
+    plugin: Literal["lada", "none"] | None = None
+    """Shorthand for allocator and objective: `lada` is both of LaDa's, `none` the bare host's. An allocator or
+    objective that is named beside it goes before it."""
+    allocator: Choice | None = None
+    objective: Choice | None = None
+    engine: Literal["local"] = "local"
+    workers: int | None = Field(None, ge=0)
+    """Processes in which clients work in parallel; None: one per core; 0: one client after another."""
+    timeout: float = Field(3600.0, gt=0)
+    """Seconds a client may take for one phase."""
+    keep_checkpoints: bool = True
+
+    @field_validator("clients")
+    @classmethod
+    def _clients(cls, clients: tuple[ClientConfig, ...]) -> tuple[ClientConfig, ...]:
+        if not clients:
+            raise ValueError("there is no client; expected at least one")
+        names = [client.name for client in clients]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"clients share the name {twice[0]!r}; give each its own")
+        return clients
+
+    @model_validator(mode="after")
+    def _server_is_no_client(self) -> "RunConfig":
+        if self.server.name in {client.name for client in self.clients}:
+            raise ValueError(f"server.name {self.server.name!r} is also a client's; give each party its own")
+        return self
+
+    def resolved(self) -> "RunConfig":
+        """Return the configuration with plugin and every method option spelled out; InputError where one is wrong."""
+        lada = self.plugin != "none"
+        bare = {"fedmkt": "dual_min_ce"}.get(self.host.name, "all")
+        allocator = self.allocator or Choice(name="lada" if lada else bare)
+        objective = self.objective or Choice(name="contrastive" if lada else "sft")
+        resolved = self.model_copy(
+            update={
+                "host": _with_defaults("host", HOSTS, self.host),
+                "allocator": _with_defaults("allocator", ALLOCATORS, allocator),
+                "objective": _with_defaults("objective", OBJECTIVES, objective),
+            }
+        )
+        resolved._check_verbs()
+        return resolved
+
+    def _check_verbs(self) -> None:
+        """Refuse a method that needs of a learner what it cannot do. Every Hugging Face learner can do all."""
+        able = {party: learner_verbs(model) for party, model in self._models().items()}
+        check_verbs([self.method("host"), self.method("allocator"), self.method("objective")], able)
+
+    def _models(self) -> dict[str, ModelOptions]:
+        return {self.server.name: self.server.model, **{client.name: client.model for client in self.clients}}
+
+    def method(self, kind: Literal["host", "allocator", "objective"]) -> Method[Any]:
+        """Return the registered method of a kind that this (resolved) configuration names."""
+        registry: Registry[Any] = {"host": HOSTS, "allocator": ALLOCATORS, "objective": OBJECTIVES}[kind]
+        return registry.get(getattr(self, kind).name)
+
+    def make_host(self) -> Host:
+        """Build the host of a resolved configuration."""
+        return _make(HOSTS, self.host)
+
+    def make_allocator(self) -> Allocator:
+        """Build the allocator of a resolved configuration."""
+        assert self.allocator is not None
+        return _make(ALLOCATORS, self.allocator)
+
+    def make_objective(self) -> Objective:
+        """Build the objective of a resolved configuration."""
+        assert self.objective is not None
+        return _make(OBJECTIVES, self.objective)
+
+
+def learner_verbs(model: ModelOptions) -> frozenset[Verb]:
+    """Return what the learner behind a model's options can do."""
+    return frozenset(Verb)
+
+
+def check_verbs(methods: list[Method[Any]], able: Mapping[str, frozenset[Verb]]) -> None:
+    """Raise InputError where a method needs a verb that a party's learner lacks, naming method, party and verb.
+
+    In a mutual host every party is teacher and student, so each needs what either role needs.
+    """
+    for method in methods:
+        for party, verbs in able.items():
+            lacking = sorted((method.teacher_needs | method.student_needs) - verbs)
+            if lacking:
+                raise InputError(
+                    f"method {method.name!r} needs a learner that can {', '.join(lacking)}, but {party!r}'s cannot; "
+                    "choose another method or another model for it"
+                )
+
+
+def _make(registry: Registry[Any], choice: Choice) -> Any:
+    method = registry.get(choice.name)
+    return method.make(method.options.model_validate_json(json.dumps(choice.options)))
+
+
+def _with_defaults(kind: str, registry: Registry[Any], choice: Choice) -> Choice:
+    method = registry.get(choice.name)
+    options = validate(method.options, choice.options, f"{kind}.options")
+    return Choice(name=choice.name, options=options.model_dump(mode="json"))
+
+
+def validate(model: type[BaseModel], value: Any, where: str = "") -> Any:
+    """Validate plain data strictly against a model; InputError lists every fault by key, value and expectation."""
+    try:
+        return model.model_validate_json(json.dumps(value))
+    except ValidationError as error:
+        raise InputError("\n".join(_explain(model, fault, where) for fault in error.errors())) from None
+    except TypeError as error:
+        raise InputError(f"{where or 'configuration'}: {error}; expected plain YAML or JSON values") from None
+
+
+def _explain(model: type[BaseModel], fault: Any, where: str) -> str:
+    path = [str(part) for part in fault["loc"]]
+    key = ".".join([part for part in (where, *path) if part])
+    match fault["type"]:
+        case "extra_forbidden":
+            known = _fields_at(model, path[:-1])
+            hint = nearest(path[-1], known)
+            expected = f"; expected one of {', '.join(sorted(known))}" if known else ""
+            return f"{key}: unknown key (its value is {fault['input']!r}){expected}{hint}"
+        case "missing":
+            return f"{key}: missing; it has no default, so set it"
+        case "value_error":
+            return f"{key}: {str(fault['ctx']['error'])}"
+        case _:
+            return f"{key}: {fault['input']!r} is not valid: {fault['msg'].lower()}"
+
+
+def _fields_at(model: Any, path: list[str]) -> list[str]:
+    """Return the field names of the model that stands at `path` below `model`; [] where that cannot be told."""
+    schema = model.model_json_schema()
+    node = schema
+    for part in path:
+        node = _follow(schema, node)
+        if "properties" in node and part in node["properties"]:
+            node = node["properties"][part]
+        elif "items" in node:
+            node = node["items"]
+        elif part in (mapping := node.get("discriminator", {}).get("mapping", {})):
+            node = {"$ref": mapping[part]}
+        else:
+            return []
+    return list(_follow(schema, node).get("properties", {}))
+
+
+def _follow(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    while True:
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+        elif options := [n for n in node.get("anyOf", []) if n.get("type") != "null"]:
+            if len(options) != 1:
+                return node
+            node = options[0]
+        elif len(node.get("allOf", [])) == 1:
+            node = node["allOf"][0]
+        else:
+            return node
+
+
+def read_config(file: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """Read a YAML or JSON file and apply `key.path=value` overrides; values are YAML. InputError names any fault."""
+    if not file.is_file():
+        raise InputError(f"configuration: file {str(file)!r} does not exist; give the path of a YAML file")
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"configuration: {str(file)!r} is not valid YAML: {error}") from None
+    return make_config(data, overrides)
+
+
+def make_config(data: Any, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """Build a resolved configuration from plain data and overrides; InputError names any fault."""
+    if not isinstance(data, Mapping):
+        raise InputError(f"configuration: it is {data!r}; expected a mapping of keys to values")
+    data = json.loads(json.dumps(data, default=str))
+    for override in overrides:
+        _override(data, override)
+    return validate(RunConfig, data).resolved()
+
+
+def _override(data: Any, override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {override!r}: expected key=value, such as rounds=3 or allocator.name=random")
+    *parents, last = key.split(".")
+    node = data
+    for parent in parents:
+        if isinstance(node, list):
+            node = node[_index(node, parent, override)]
+            continue
+        if isinstance(node.get(parent), str):  # the short form of a method
+            node[parent] = {"name": node[parent]}
+        node = node.setdefault(parent, {})
+        if not isinstance(node, (dict, list)):
+            raise InputError(f"--set {override!r}: {parent!r} is {node!r} and has no keys below it")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise InputError(f"--set {override!r}: {text!r} is not valid YAML") from None
+    if isinstance(node, list):
+        node[_index(node, last, override)] = value
+    else:
+        node[last] = value
+
+
+def _index(node: list[Any], part: str, override: str) -> int:
+    """Return the position a path part names: a number, or the `name` of an entry."""
+    names = [entry.get("name") if isinstance(entry, dict) else None for entry in node]
+    if part in names:
+        return names.index(part)
+    if part.isdigit() and int(part) < len(node):
+        return int(part)
+    raise InputError(
+        f"--set {override!r}: no entry {part!r}; expected one of {', '.join(str(name) for name in names)}"
+        f"{nearest(part, [name for name in names if name])}"
+    )
+
+
+def full_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the configuration, with every method's options under `x-methods`."""
+    schema = RunConfig.model_json_schema()
+    schema["x-methods"] = {
+        registry.kind: {method.name: method.options.model_json_schema() for method in registry}
+        for registry in (HOSTS, ALLOCATORS, OBJECTIVES)
+    }
+    return schema

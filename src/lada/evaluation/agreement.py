@@ -1,0 +1,29 @@
+"""How often two parties give the same answer, right or wrong."""
+
+from collections.abc import Callable, Sequence
+
+from lada.core.terms import Path
+
+
+def same_questions(a: Sequence[str], b: Sequence[str]) -> None:
+    """Raise ValueError unless two lists of sample ids are the same, naming the first place where they differ."""
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} and {len(b)} sample ids; expected the same questions")
+    for place, (x, y) in enumerate(zip(a, b, strict=True)):
+        if x != y:
+            raise ValueError(f"sample ids differ at position {place}: {x!r} and {y!r}; expected the same order")
+
+
+def agreement(a: Sequence[Path], b: Sequence[Path], same: Callable[[str | None, str], bool]) -> float:
+    """Return the percentage of all questions on which both paths have an answer and `same` takes the two for equal.
+
+    A question that either leaves unanswered counts as disagreement. Raises ValueError where there is no question,
+    or the two do not speak of the same questions in the same order.
+    """
+    same_questions([path.sample_id for path in a], [path.sample_id for path in b])
+    if not a:
+        raise ValueError("there are no paths to compare")
+    agreed = sum(
+        x.answer is not None and y.answer is not None and same(x.answer, y.answer) for x, y in zip(a, b, strict=True)
+    )
+    return 100 * agreed / len(a)

@@ -1,0 +1,252 @@
+"""Run an experiment from its configuration: the public Python API behind `lada.run`."""
+
+import json
+import platform
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import yaml
+
+from lada.codecs.paths import decode
+from lada.config import RunConfig, make_config, read_config
+from lada.core.errors import InputError
+from lada.core.results import Environment, Evaluation, PartyReport, Results, Shown, Traffic, WallClock
+from lada.core.seeds import generator
+from lada.core.terms import Path as ReasoningPath, Sample
+from lada.federation.ledger import Ledger, traffic
+from lada.federation.local import run_local
+from lada.federation.nodes import FINISH, Place, describe, keep, node_config, read_task, server_party
+from lada.hosts.base import Exchange
+from lada.hosts.party import Emit
+from lada.hosts.records import SCHEMA
+from lada.hosts.reports import collect
+from lada.report.page import render
+from lada.tasks.data import TaskData
+
+SHOWN = 24
+"""Test questions per client in the report's sample browser."""
+PACKAGES = ("torch", "transformers", "tokenizers", "flwr", "numpy", "scikit-learn", "peft")
+
+
+def run(
+    config: "RunConfig | Mapping[str, Any] | str | Path",
+    *,
+    name: str | None = None,
+    runs: Path = Path("runs"),
+    overrides: tuple[str, ...] = (),
+    emit: Emit = lambda event: None,
+) -> Results:
+    """Run an experiment and return its typed results.
+
+    `config` is a RunConfig, plain data of the same form, or the path of a YAML file; `overrides` are `key=value`
+    strings. The run's folder is `runs/<name>`, with a number behind it where that exists; relative paths in a file
+    start at its folder, else at the working directory. `emit` gets every event as it happens.
+
+    Raises InputError, before anything is trained, where configuration or data are wrong; FederationError where a
+    client fails. What was computed by then stays in the run's folder.
+    """
+    base = Path.cwd()
+    if isinstance(config, (str, Path)):
+        base = Path(config).resolve().parent
+        config = read_config(Path(config), overrides)
+    elif not isinstance(config, RunConfig):
+        config = make_config(config, overrides)
+    else:
+        config = make_config(config.model_dump(mode="json"), overrides)
+    config = config.model_copy(update={"name": name}) if name else config
+    torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
+    task = read_task(config, base)
+    for model in (config.server.model, *(client.model for client in config.clients)):
+        check_model(model)
+    return Run(config, task, Place(_new_folder(runs, config.name), base, time.time()), emit).go()
+
+
+class Run:
+    """One run under way."""
+
+    def __init__(self, config: RunConfig, task: TaskData, place: Place, emit: Emit) -> None:
+        self.config, self.task, self.place = config, task, place
+        self._emit_on = emit
+        self._events = (place.folder / "events.jsonl").open("a", encoding="utf-8")
+        self._lock = threading.Lock()
+        (place.folder / "config.yaml").write_text(
+            yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8"
+        )
+        self._ledger = Ledger(place.folder)
+        self._party = server_party(config, place, task, self.emit)
+
+    def emit(self, event: dict[str, Any]) -> None:
+        """Write one event and hand it on; called from several threads."""
+        event = {"time": round(time.time() - self.place.started, 3), **event}
+        with self._lock:
+            self._events.write(json.dumps(event) + "\n")
+            self._events.flush()
+            self._emit_on(event)
+
+    def go(self) -> Results:
+        """Run all rounds, then write results and report."""
+        config, place = self.config, self.place
+        self.emit({"kind": "run", "name": config.name, "folder": str(place.folder), "rounds": config.rounds})
+        names = [client.name for client in config.clients]
+        try:
+            run_local(
+                "lada.federation.nodes:open_node",
+                {name: node_config(config, place, name) for name in names},
+                self._serve,
+                run=place.folder.name,
+                workers=config.workers,
+                timeout=config.timeout,
+                emit=self.emit,
+                ledger=self._ledger,
+            )
+        finally:
+            self._ledger.close()
+            results = self._results()
+            self._write(results)
+            self._events.close()
+        render(place.folder)
+        return results
+
+    def _serve(self, exchange: Exchange) -> None:
+        host = self.config.make_host()
+        for round in range(self.config.rounds + 1):
+            self.emit({"kind": "round", "round": round, "rounds": self.config.rounds})
+            host.serve(self._party, exchange, round)
+            keep(self._party, self.place)
+            self._write(self._results())  # a run that breaks later keeps what it had
+        collect(self._party, exchange.ask(FINISH, self.config.rounds, {n: {} for n in exchange.clients}).wait())
+        self._party.note(parties=(describe(self._party),))
+
+    def _results(self) -> Results:
+        report = self._party.report
+        return Results(
+            name=self.config.name,
+            config=self.config.model_dump(mode="json"),
+            environment=environment(str(next(self._party.learner.model.parameters()).device)),
+            parties=report.parties,
+            evaluations=tuple(sorted(self._with_agreement(report), key=lambda e: (e.round, e.party))),
+            studies=tuple(sorted(report.studies, key=lambda s: (s.round, s.party, s.phase))),
+            allocations=tuple(sorted(report.allocations, key=lambda a: (a.round, a.teacher, a.student))),
+            traffic=traffic(self._ledger.rows()),
+            shown=tuple(self._shown()),
+            notices=report.notices,
+            wall_clock=WallClock(
+                started=datetime.fromtimestamp(self.place.started, UTC).isoformat(timespec="seconds"),
+                seconds=round(time.time() - self.place.started, 3),
+                phases=tuple(sorted(report.phases, key=lambda p: (p.start, p.party))),
+            ),
+        )
+
+    def _write(self, results: Results) -> None:
+        """Write results.json and allocations.parquet atomically."""
+        folder = self.place.folder
+        staged = folder / "results.json.next"
+        staged.write_text(results.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        staged.replace(folder / "results.json")
+        tables = [pq.read_table(file) for file in sorted(folder.glob("parties/*/allocation-*.parquet"))]
+        pq.write_table(pa.concat_tables(tables) if tables else SCHEMA.empty_table(), folder / "allocations.parquet")
+
+    def _test_paths(self, party: str, round: int) -> dict[str, ReasoningPath]:
+        file = self.place.folder / "parties" / party / f"test-paths-{round}.arrow"
+        return decode(file.read_bytes(), known_ids=None).by_id() if file.exists() else {}
+
+    def _with_agreement(self, report: PartyReport) -> list[Evaluation]:
+        """Add to each client's evaluation how often its answer is the server's of the same round."""
+        server = self.config.server.name
+        evaluations = []
+        for evaluation in report.evaluations:
+            theirs = self._test_paths(server, evaluation.round)
+            own = self._test_paths(evaluation.party, evaluation.round)
+            if evaluation.party != server and theirs:
+                same = [
+                    own[i].answer is not None and self.task.same(own[i].answer, theirs[i].answer)
+                    for i in own
+                    if theirs[i].answer is not None
+                ]
+                share = round(100 * sum(same) / len(own), 4)
+                evaluation = evaluation.model_copy(update={"agreement": share})
+            evaluations.append(evaluation)
+        return evaluations
+
+    def _shown(self) -> list[Shown]:
+        """Pick test questions, the same for all clients, and show what was written before and after."""
+        rounds = self.config.rounds
+        teacher = self._test_paths(self.config.server.name, rounds)
+        order = generator(self.config.seed, "shown").permutation(len(self.task.test))[:SHOWN]
+        shown = []
+        for client in self.config.clients:
+            before, after = self._test_paths(client.name, 0), self._test_paths(client.name, rounds)
+            if not (teacher and before and after):
+                continue
+            for sample in (self.task.test[int(i)] for i in sorted(order)):
+                paths = [side[sample.id] for side in (before, teacher, after)]
+                steps = [self._steps(sample, path.text) for path in paths]
+                right = [bool(path.right) for path in paths]
+                shown.append(
+                    Shown(
+                        sample_id=sample.id,
+                        question=sample.question,
+                        answer=sample.answer,
+                        domain=sample.domain,
+                        difficulty=sample.difficulty,
+                        party=client.name,
+                        before=steps[0],
+                        teacher=steps[1],
+                        after=steps[2],
+                        before_right=right[0],
+                        teacher_right=right[1],
+                        after_right=right[2],
+                    )
+                )
+        return shown
+
+    def _steps(self, sample: Sample, text: str) -> list[tuple[str, bool | None]]:
+        if self.task.steps is None:
+            return [(text, None)]
+        steps: list[tuple[str, bool | None]] = [(step, right) for step, right in self.task.steps(sample, text) if step]
+        return steps or [(text, False)]
+
+
+def _new_folder(runs: Path, name: str) -> Path:
+    """Make and return `runs/<name>`, or the first of `<name>-2`, `-3`, … that is not there yet."""
+    runs.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = runs / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+            continue
+        return folder.resolve()
+
+
+def environment(device: str) -> Environment:
+    """Return what this run runs on."""
+    return Environment(
+        lada=version("lada"),
+        git=_git(),
+        python=platform.python_version(),
+        packages={name: version(name) for name in PACKAGES},
+        device=device,
+    )
+
+
+def _git() -> str | None:
+    """Return the commit of the checkout LaDa runs from, with `+` behind it where files differ; None outside one."""
+    here = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        commit = subprocess.run([*here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+        changed = subprocess.run([*here, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.strip() + ("+" if changed.strip() else "")

@@ -1,0 +1,80 @@
+"""The client's half: a Flower ClientApp that lets one node answer. How the node is made is the caller's business."""
+
+from __future__ import annotations
+
+import secrets
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from lada.core.errors import InputError
+from lada.federation.messages import ACTION, HELLO, Code, Envelope, decode, encode
+
+if TYPE_CHECKING:  # the contracts import torch, which a worker that has no model need not pay for
+    from lada.hosts.party import Emit
+
+ERROR_LOG = "errors.log"
+
+
+class ClientNode(Protocol):
+    """What answers for one client."""
+
+    def handle(self, phase: str, round: int, payload: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """Run the client half of one phase. Whatever it raises stays here; the server sees a code."""
+        ...
+
+
+def _ignore(event: dict[str, Any]) -> None:
+    """An Emit that drops the event."""
+
+
+def make_client_app(open_node: Callable[[Context, Emit], ClientNode], emit: Emit = _ignore) -> ClientApp:
+    """Return the ClientApp. For each message it opens the node anew; keeping models loaded is up to `open_node`.
+
+    The node's configuration must hold `name` (the client's name) and `folder` (where it keeps what is its own).
+    An exception is written to `errors.log` in that folder under a reference number; the reply carries that number
+    and a code, nothing else.
+    """
+    app = ClientApp()
+
+    @app.query(ACTION)
+    def answer(message: Message, context: Context) -> Message:
+        name, folder = _text(context, "name"), Path(_text(context, "folder"))
+        asked = Envelope("unknown", "unknown", 0, name)
+        code = Code.MALFORMED
+        try:
+            envelope, payload = decode(message.content)
+            asked = Envelope(envelope.run, envelope.phase, envelope.round, name)
+            code = Code.FAILED
+            reply = {}
+            if asked.phase != HELLO:
+                reply = open_node(context, emit).handle(asked.phase, asked.round, payload)
+            return Message(encode(asked, reply), reply_to=message)
+        except Exception:
+            reference = secrets.token_hex(4)
+            with suppress(OSError):  # a full disk must not turn the cause into a text that Flower would send
+                _log(folder, asked, reference, traceback.format_exc())
+            failed = Envelope(asked.run, asked.phase, asked.round, name, code, reference)
+            return Message(encode(failed, {}), reply_to=message)
+
+    return app
+
+
+def _text(context: Context, key: str) -> str:
+    value = context.node_config.get(key)
+    if not isinstance(value, str) or not value:
+        raise InputError(f"node_config.{key}: expected a text; start the node with name and folder in its node config")
+    return value
+
+
+def _log(folder: Path, asked: Envelope, reference: str, trace: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ERROR_LOG).open("a", encoding="utf-8") as log:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        log.write(f"{now} reference {reference}, run {asked.run}, round {asked.round}, phase {asked.phase}\n{trace}\n")

@@ -1,0 +1,121 @@
+"""The ledger: one row for each kind in each message that crossed the wire."""
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lada.core.results import Traffic
+
+Describe = Callable[[str, bytes], int | None]
+"""Given a kind and its bytes, returns how many samples they speak of; None where that cannot be said."""
+
+SCHEMA = pa.schema(
+    [
+        pa.field("round", pa.int64(), nullable=False),
+        pa.field("phase", pa.string(), nullable=False),
+        pa.field("sender", pa.string(), nullable=False),
+        pa.field("receiver", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("samples", pa.int64()),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("digest", pa.string(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One crossing: `bytes` as encoded; `digest` is their SHA-256, hexadecimal; `samples` None where not known."""
+
+    round: int
+    phase: str
+    sender: str
+    receiver: str
+    kind: str
+    samples: int | None
+    bytes: int
+    digest: str
+
+
+class Ledger:
+    """Writes each row to `ledger.jsonl` as it comes and the whole as `ledger.parquet` when closed.
+
+    A run that fails closes its ledger too; of one that was killed, the lines are left and `read` finds them.
+    """
+
+    def __init__(self, folder: Path, describe: Describe | None = None, earlier: Iterable[Row] = ()) -> None:
+        """`earlier` are the rows to keep of a run that is resumed; whatever else the folder's ledger held is gone."""
+        self.rows: list[Row] = list(earlier)
+        self._folder = folder
+        self._describe = describe
+        folder.mkdir(parents=True, exist_ok=True)
+        lines, part = folder / "ledger.jsonl", folder / "ledger.jsonl.part"
+        part.write_text("".join(map(_line, self.rows)), encoding="utf-8")
+        part.replace(lines)
+        (folder / "ledger.parquet").unlink(missing_ok=True)
+        self._lines = lines.open("a", encoding="utf-8")
+
+    def record(self, round: int, phase: str, sender: str, receiver: str, payload: Mapping[str, bytes]) -> None:
+        """Add one row per kind of one message."""
+        for kind, data in sorted(payload.items()):
+            digest = hashlib.sha256(data).hexdigest()
+            samples = self._describe(kind, data) if self._describe else None
+            row = Row(round, phase, sender, receiver, kind, samples, len(data), digest)
+            self.rows.append(row)
+            self._lines.write(_line(row))
+        self._lines.flush()
+
+    def close(self) -> None:
+        """Write `ledger.parquet` in one step and remove the lines."""
+        self._lines.close()
+        whole, part = self._folder / "ledger.parquet", self._folder / "ledger.parquet.part"
+        with part.open("wb") as file:
+            pq.write_table(pa.Table.from_pylist([asdict(row) for row in self.rows], schema=SCHEMA), file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(whole)
+        (self._folder / "ledger.jsonl").unlink()
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _line(row: Row) -> str:
+    return json.dumps(asdict(row), ensure_ascii=False) + "\n"
+
+
+def read(folder: Path) -> tuple[Row, ...]:
+    """Return the rows of a run folder, in the order in which they were written; none where there is no ledger.
+
+    A last line that was cut short when the run was killed is left out.
+    """
+    lines = folder / "ledger.jsonl"
+    if lines.exists():
+        *whole, _ = lines.read_text(encoding="utf-8", errors="replace").split("\n")
+        return tuple(Row(**json.loads(line)) for line in whole)
+    if (folder / "ledger.parquet").exists():
+        return tuple(Row(**row) for row in pq.read_table(folder / "ledger.parquet").to_pylist())
+    return ()
+
+
+def traffic(rows: Iterable[Row]) -> tuple[Traffic, ...]:
+    """Return messages and bytes summed over phases, sorted by round, sender, receiver and kind."""
+    sums: dict[tuple[int, str, str, str], list[int]] = defaultdict(lambda: [0, 0])
+    for row in rows:
+        total = sums[row.round, row.sender, row.receiver, row.kind]
+        total[0] += 1
+        total[1] += row.bytes
+    return tuple(
+        Traffic(round=round, sender=sender, receiver=receiver, kind=kind, messages=messages, bytes=size)
+        for (round, sender, receiver, kind), (messages, size) in sorted(sums.items())
+    )

@@ -1,0 +1,114 @@
+"""A message on the wire: a payload and its envelope as a Flower RecordDict, and back, with everything checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+
+from lada.core.errors import FederationError
+
+ACTION = "lada"
+MESSAGE_TYPE = f"query.{ACTION}"
+HELLO = "hello"
+"""The phase in which a client only says its name."""
+SERVER = "server"
+"""The server's name in envelopes and in the ledger."""
+
+ENVELOPE, PAYLOAD = "envelope", "payload"
+DTYPE, STYPE = "uint8", "bytes"
+NAME_LENGTH = 200
+"""Longest name of a run, phase, party or kind, characters."""
+
+
+class Code(StrEnum):
+    """What went wrong with one client. Only FAILED and MALFORMED are ever sent; the server finds the others itself."""
+
+    FAILED = "failed"  # the client's half raised an exception
+    MALFORMED = "malformed"  # a message could not be read
+    SILENT = "silent"  # no reply before the deadline
+    DIED = "died"  # the client's process ended or lost contact
+    ENGINE = "engine"  # Flower could not deliver the message or the reply
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a message says about itself. `run` outlives a resubmission, unlike Flower's own run id.
+
+    `code` is set where the sender failed; `reference` then is the number under which the cause stands in the
+    sender's own log (8 hexadecimal digits). No error text has a place here.
+    """
+
+    run: str
+    phase: str
+    round: int
+    sender: str
+    code: Code | None = None
+    reference: str | None = None
+
+
+def encode(envelope: Envelope, payload: Mapping[str, bytes]) -> RecordDict:
+    """Return the message as records: one uint8 array [bytes] per kind. Raises FederationError where `decode` would."""
+    fields: dict[str, int | str] = {
+        "run": envelope.run,
+        "phase": envelope.phase,
+        "round": envelope.round,
+        "sender": envelope.sender,
+    }
+    if envelope.code is not None:
+        fields |= {"code": str(envelope.code), "reference": envelope.reference or ""}
+    for kind, data in payload.items():
+        if not isinstance(data, bytes):
+            raise FederationError(f"message: {kind!r} is of type {type(data).__name__}; expected bytes")
+    arrays = {kind: Array(dtype=DTYPE, shape=(len(data),), stype=STYPE, data=data) for kind, data in payload.items()}
+    records = RecordDict({ENVELOPE: ConfigRecord({**fields}), PAYLOAD: ArrayRecord(arrays)})
+    decode(records)
+    return records
+
+
+def decode(records: RecordDict) -> tuple[Envelope, dict[str, bytes]]:
+    """Return envelope and payload, kinds sorted.
+
+    Raises FederationError for anything that `encode` does not write. The error names the field and never its value:
+    what a stranger sent may be private or hostile.
+    """
+    if set(records) != {ENVELOPE, PAYLOAD}:
+        raise FederationError(f"message: expected exactly the records {ENVELOPE!r} and {PAYLOAD!r}")
+    fields, arrays = records[ENVELOPE], records[PAYLOAD]
+    if not isinstance(fields, ConfigRecord) or not isinstance(arrays, ArrayRecord):
+        raise FederationError("message: expected a ConfigRecord as envelope and an ArrayRecord as payload")
+    envelope = _envelope(dict(fields))
+    if envelope.code is not None and arrays:
+        raise FederationError("message: an error must carry no payload")
+    for kind, array in arrays.items():
+        _check_name("kind", kind)
+        if array.dtype != DTYPE or array.stype != STYPE or tuple(array.shape) != (len(array.data),):
+            raise FederationError(f"message: expected each kind as {DTYPE} bytes of the length it declares")
+    return envelope, {kind: arrays[kind].data for kind in sorted(arrays)}
+
+
+def _envelope(fields: dict[str, object]) -> Envelope:
+    names = {"run", "phase", "round", "sender"}
+    if set(fields) not in (names, names | {"code", "reference"}):
+        raise FederationError("message: the envelope has an unknown field or lacks one")
+    round, code, reference = fields["round"], fields.get("code"), fields.get("reference")
+    if type(round) is not int or round < 0:
+        raise FederationError("message: round: expected an integer of at least 0")
+    if code is None:
+        known = None
+    elif code in (Code.FAILED, Code.MALFORMED):
+        known = Code(code)
+    else:
+        raise FederationError(f"message: code: expected {Code.FAILED!r} or {Code.MALFORMED!r}")
+    if reference is not None and not (
+        isinstance(reference, str) and len(reference) == 8 and set(reference) <= set("0123456789abcdef")
+    ):
+        raise FederationError("message: reference: expected 8 hexadecimal digits")
+    run, phase, sender = (_check_name(name, fields[name]) for name in ("run", "phase", "sender"))
+    return Envelope(run, phase, round, sender, known, reference)
+
+
+def _check_name(field: str, value: object) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= NAME_LENGTH or not value.isprintable():
+        raise FederationError(f"message: {field}: expected 1 to {NAME_LENGTH} printable characters")
+    return value

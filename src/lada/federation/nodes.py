@@ -1,0 +1,170 @@
+"""Build parties from a configuration, keep them on disk between phases, and let a client's node answer."""
+
+import dataclasses
+import hashlib
+import json
+import time
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from flwr.app import Context
+
+from lada.config import RunConfig, validate
+from lada.core.results import PartyInfo
+from lada.core.seeds import seed_of
+from lada.federation import checkpoints
+from lada.hosts.base import Payload
+from lada.hosts.party import Emit, Party, Studies
+from lada.hosts.reports import report_payload
+from lada.models.base import Study
+from lada.models.learner import HuggingFaceLearner, ModelOptions, load
+from lada.tasks.data import TaskData
+from lada.tasks.load import load_task
+from lada.zoo.shipped import locate
+
+FINISH = "finish"
+"""The last phase of every run: each client says what it has become."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """Where and when a run happens: its folder, the folder that relative paths start at, its Unix start time."""
+
+    folder: Path
+    base: Path
+    started: float
+
+    def checkpoint(self, party: str) -> Path:
+        """Return the folder of a party's checkpoint."""
+        return self.folder / "checkpoints" / party
+
+
+def read_task(config: RunConfig, base: Path) -> TaskData:
+    """Return the samples of a run; relative paths in the configuration start at `base`."""
+    clients = {client.name: client.domains for client in config.clients}
+    return load_task(config.task, clients, config.seed, base=base)
+
+
+def server_party(config: RunConfig, place: Place, task: TaskData, emit: Emit) -> Party:
+    """Build the server."""
+    server = config.server
+    studies = Studies(server.distil, server.distil)
+    return _party(config, place, task, emit, server.name, server.model, studies)
+
+
+def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, name: str) -> Party:
+    """Build a client, as its last checkpoint left it where there is one."""
+    client = next(client for client in config.clients if client.name == name)
+    return _party(config, place, task, emit, name, client.model, Studies(client.private, client.distil))
+
+
+def _party(
+    config: RunConfig, place: Place, task: TaskData, emit: Emit, name: str, model: ModelOptions, studies: Studies
+) -> Party:
+    kept = place.checkpoint(name)
+    party = Party(
+        name=name,
+        role="client" if name in task.private else "server",
+        learner=load(
+            locate(model.model),
+            model,
+            init_seed=seed_of(config.seed, name, "lora"),
+            checkpoint=kept / "model" if kept.exists() else None,
+        ),
+        # What the others hold privately is not even in this party's memory.
+        task=dataclasses.replace(task, private={}, server=()),
+        private=task.private.get(name, task.server),
+        allocator=config.make_allocator(),
+        objective=config.make_objective(),
+        studies=studies,
+        seed=config.seed,
+        folder=place.folder / "parties" / name,
+        emit=emit,
+        clock=lambda: time.time() - place.started,
+    )
+    if kept.exists():
+        for key, array in checkpoints.bytes_to_arrays(checkpoints.read(kept, "state.safetensors")).items():
+            pair, _, part = key.partition("|")
+            if pair == "memory":
+                party.memory[part] = array.tobytes()
+            else:
+                party.states[pair] = {**party.states.get(pair, {}), part: array}
+    return party
+
+
+def keep(party: Party, place: Place) -> None:
+    """Write a party's checkpoint: weights and tokenizer in Hugging Face format, and its plug-ins' state."""
+    arrays = {f"{pair}|{part}": array for pair, state in party.states.items() for part, array in state.items()}
+    arrays |= {f"memory|{key}": np.frombuffer(data, np.uint8) for key, data in party.memory.items()}
+    with checkpoints.replacing(place.checkpoint(party.name)) as staging:
+        party.learner.save(staging / "model")
+        (staging / "state.safetensors").write_bytes(checkpoints.arrays_to_bytes(arrays))
+
+
+def describe(party: Party) -> PartyInfo:
+    """Say who a party is and what it has become."""
+    assert isinstance(party.learner, HuggingFaceLearner)
+    model = party.learner.model
+    domains = party.task.own_domains.get(party.name, frozenset())
+    return PartyInfo(
+        name=party.name,
+        role=party.role,
+        model=model.name_or_path if party.role else "",
+        architecture=model.config.model_type,
+        parameters=sum(p.numel() for p in model.parameters()),
+        domains=tuple(sorted(domains)),
+        private_samples=len(party.private),
+        weights=weights_digest(model),
+    )
+
+
+def weights_digest(model: torch.nn.Module) -> str:
+    """Return the SHA-256 over names, dtypes and bytes of all weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+class Node:
+    """A client's node: opened for a message, it brings its party back from disk unless this process still has it."""
+
+    def __init__(self, config: RunConfig, place: Place, name: str, emit: Emit) -> None:
+        self._config, self._place, self._name, self._emit = config, place, name, emit
+
+    def handle(self, phase: str, round: int, payload: Payload) -> Payload:
+        """Run the client half of one phase, keep what it changed, and return the reply."""
+        task = _task(self._config.model_dump_json(), self._place.base)
+        party = client_party(self._config, self._place, task, self._emit, self._name)
+        if phase == FINISH:
+            party.note(parties=(describe(party),))
+            return report_payload(party)
+        reply = self._config.make_host().reply(phase, party, round, payload)
+        keep(party, self._place)
+        return reply
+
+
+@cache
+def _task(config: str, base: Path) -> TaskData:
+    return read_task(RunConfig.model_validate_json(config), base)
+
+
+def open_node(context: Context, emit: Emit) -> Node:
+    """Make the node that a Flower node config describes: `name`, `folder`, and `run` as JSON (see `node_config`)."""
+    run = json.loads(str(context.node_config["run"]))
+    place = Place(Path(run["folder"]), Path(run["base"]), float(run["started"]))
+    return Node(validate(RunConfig, run["config"]), place, str(context.node_config["name"]), emit)
+
+
+def node_config(config: RunConfig, place: Place, name: str) -> dict[str, str]:
+    """Return what `open_node` reads."""
+    run = {
+        "config": config.model_dump(mode="json"),
+        "folder": str(place.folder),
+        "base": str(place.base),
+        "started": place.started,
+    }
+    return {"name": name, "folder": str(place.folder / "parties" / name), "run": json.dumps(run)}

@@ -1,0 +1,254 @@
+"""Who does the clients' work on this machine: a pool of worker processes, or the calling process itself.
+
+Both do the same work with one thread each, so that both give the same bits. Nothing here knows of Flower or models.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from lada.federation.worker_process import (
+    EVENT,
+    FAILURE,
+    NAME,
+    START,
+    TASK,
+    load,
+    read_frame,
+    write_frame,
+)
+
+if TYPE_CHECKING:
+    from lada.hosts.party import Emit
+
+Handle = Callable[[str, bytes], bytes]
+"""Does one task, given a client's name and a message, and returns the reply."""
+
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lada.federation.worker_process import main; main()"
+)
+GRACE = 2.0
+"""Seconds between asking a worker to end and killing it."""
+
+
+class DeadWorkerError(Exception):
+    """The worker ended amid the task, or before it."""
+
+
+class FailedTaskError(Exception):
+    """The task raised an exception that is in the worker's log."""
+
+
+class Workers(Protocol):
+    """Does tasks; used as a context manager."""
+
+    def submit(self, name: str, data: bytes) -> Future[bytes]:
+        """Start one task. Its future may raise DeadWorkerError or FailedTaskError."""
+        ...
+
+    def __enter__(self) -> Workers: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class InProcess:
+    """Does each task at once in the calling process, with one thread."""
+
+    def __init__(self, factory: str, config: str, emit: Emit) -> None:
+        """`factory` names a function `package.module:function` that turns (config, emit) into a Handle."""
+        self._handle: Handle = load(factory)(config, emit)
+
+    def submit(self, name: str, data: bytes) -> Future[bytes]:
+        """Do one task; the future is done when this returns. An exception of the task itself passes through."""
+        future: Future[bytes] = Future()
+        with one_thread():
+            future.set_result(self._handle(name, data))
+        return future
+
+    def __enter__(self) -> InProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch and the linear algebra below NumPy compute with one thread."""
+    import torch  # noqa: PLC0415 - seconds of import that a pool's main process need not pay for
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Task(NamedTuple):
+    """One entry of the queue."""
+
+    name: str
+    data: bytes
+    future: Future[bytes]
+
+
+class Pool:
+    """Worker processes that share one queue, so any worker may get any client. A worker starts with its first task.
+
+    A process that dies fails the task it was at; the next task gets a fresh one. Workers end with the `with` block,
+    and by themselves when this process is killed. The processes are started by command line, not by
+    `multiprocessing`: that would run the user's main script again in each of them.
+    """
+
+    def __init__(self, factory: str, config: str, emit: Emit, *, size: int, log: Path) -> None:
+        """`factory` as for InProcess; `emit` is called by one thread at a time; `log` takes what workers print."""
+        self._first = json.dumps([factory, config]).encode()
+        self._emit = emit
+        self._log = log
+        self._emitting = threading.Lock()
+        self._starting = threading.Lock()
+        self._closed = False
+        self._live: set[_Worker] = set()
+        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(size)]
+        log.parent.mkdir(parents=True, exist_ok=True)
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, name: str, data: bytes) -> Future[bytes]:
+        """Queue one task."""
+        task = Task(name, data, Future())
+        self._tasks.put(task)
+        return task.future
+
+    def _serve(self) -> None:
+        """Take tasks until there are no more; each thread looks after one process."""
+        worker: _Worker | None = None
+        while (task := self._tasks.get()) is not None:
+            try:
+                worker = worker or self._start()
+                task.future.set_result(worker.run(task, self._forward))
+            except FailedTaskError as error:
+                task.future.set_exception(error)
+            except Exception as error:  # also when `emit` raised: the worker is then amid a task and of no use
+                if worker is not None:
+                    self._end(worker)
+                    worker = None
+                task.future.set_exception(error)
+
+    def _forward(self, event: dict[str, Any]) -> None:
+        with self._emitting:
+            self._emit(event)
+
+    def _start(self) -> _Worker:
+        with self._starting:
+            if self._closed:
+                raise DeadWorkerError
+            worker = _Worker(self._first, self._log)
+            self._live.add(worker)
+            return worker
+
+    def _end(self, worker: _Worker) -> None:
+        worker.terminate()
+        worker.reap()
+        with self._starting:
+            self._live.discard(worker)
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End all workers, also those amid a task, within a few seconds."""
+        with self._starting:
+            self._closed = True
+            live = list(self._live)
+        for _thread in self._threads:
+            self._tasks.put(None)
+        for worker in live:
+            worker.terminate()
+        for worker in live:
+            worker.reap()
+        for thread in self._threads:
+            thread.join(GRACE)
+
+
+class _Worker:
+    """One process and the pipes to it."""
+
+    def __init__(self, first: bytes, log: Path) -> None:
+        with log.open("ab") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", BOOT, json.dumps(sys.path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env={**os.environ, **ONE_THREAD},
+                start_new_session=True,  # a terminal's Ctrl-C reaches the main process alone
+            )
+        self._first: bytes | None = first
+
+    def run(self, task: Task, emit: Emit) -> bytes:
+        """Do one task. Raises DeadWorkerError or FailedTaskError."""
+        inbox, outbox = self._process.stdout, self._process.stdin
+        assert inbox is not None
+        assert outbox is not None
+        with _died():
+            if self._first is not None:
+                write_frame(outbox, START, self._first)
+                self._first = None
+            write_frame(outbox, NAME, task.name.encode())
+            write_frame(outbox, TASK, task.data)
+        while True:
+            with _died():
+                tag, data = read_frame(inbox)
+            if tag == EVENT:
+                emit(json.loads(data))
+            elif tag == FAILURE:
+                raise FailedTaskError
+            else:
+                return data
+
+    def terminate(self) -> None:
+        """Ask the process, and any that it started itself, to end."""
+        if self._process.returncode is not None:
+            return
+        if hasattr(os, "killpg"):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGTERM)
+        else:
+            self._process.terminate()
+
+    def reap(self) -> None:
+        """Wait until it has ended, and make it end where it does not."""
+        try:
+            self._process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError):  # what could not be sent any more
+                    pipe.close()
+
+
+@contextmanager
+def _died() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, OSError, ValueError) as error:  # ValueError: the pipe was closed on our side
+        raise DeadWorkerError from error

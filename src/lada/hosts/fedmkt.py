@@ -1,0 +1,239 @@
+"""FedMKT's mutual round (arXiv 2406.02224), with reasoning paths and their losses as knowledge.
+
+One round:
+
+    clients   study their private data, answer the public questions, send their paths      `contribute`
+    server    answers too; per client an allocator says which of its samples to learn; where several clients offer a
+              path for one question the fuser takes one; the LLM studies, then answers anew
+    clients   get the LLM's paths; an allocator says which to learn; they study              `learn`
+
+Paths are texts, so tokenizers need no alignment here. A learner that studies another's paths forgets what these do
+not cover; so a share of every study is replayed: own data and, for the server, its own paths.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import field_validator
+
+from lada.allocators.base import Candidates
+from lada.codecs.paths import decode, encode
+from lada.core.registry import Options
+from lada.core.results import AllocationRecord
+from lada.core.seeds import generator, seed_of
+from lada.core.terms import Allocation, Knowledge, Lesson, Path, Verb
+from lada.evaluation.agreement import agreement
+from lada.fusers.least_loss import LeastLoss, LeastLossOptions
+from lada.hosts.base import HOSTS, Exchange, Payload
+from lada.hosts.lessons import make_lessons, with_replay
+from lada.hosts.party import Party
+from lada.hosts.records import keep_rows
+from lada.hosts.reports import collect, report_payload
+from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, write_paths
+
+PATHS = "paths"
+
+
+class FedmktOptions(Options):
+    """Options of the mutual round."""
+
+    directions: Literal["both", "llm_to_slm"] = "both"
+    replay: float = 0.3
+    """Share of a client's lessons that is replayed private data."""
+    server_replay: float = 0.6
+    """Share of the server's lessons that is replayed: its own data and its own paths, half and half."""
+    private_rounds: int | None = None
+    """Study private data in the first so many rounds only; None: in every round, as the paper does."""
+
+    @field_validator("replay", "server_replay")
+    @classmethod
+    def _share(cls, share: float) -> float:
+        if not 0 <= share < 1:
+            raise ValueError(f"is {share}; expected a share of at least 0 and below 1")
+        return share
+
+
+@HOSTS.register(
+    "fedmkt",
+    options=FedmktOptions,
+    paper="arXiv 2406.02224",
+    status="our reading",
+    teacher_needs={Verb.ANSWER},
+    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.EMBED, Verb.STUDY},
+)
+class Fedmkt:
+    """LLM and SLMs learn from each other's paths on public questions, both ways."""
+
+    def __init__(self, options: FedmktOptions) -> None:
+        self.options = options
+
+    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
+        """See Host.serve. What the server can do meanwhile, it does while the clients work."""
+        if round == 0:
+            pending = exchange.ask("evaluate", round, {client: {} for client in exchange.clients})
+            evaluate_party(party, round)
+            collect(party, pending.wait())
+            return
+        pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
+        own = self._answer_public(party, round)
+        vectors = _embed(party, round)
+        replies = pending.wait()
+        collect(party, replies)
+        known = {sample.id for sample in party.task.public}
+        offers = {client: decode(reply[PATHS], known_ids=known) for client, reply in replies.items()}
+        if self.options.directions == "both":
+            self._learn_from_clients(party, round, own, offers, vectors)
+            own = self._answer_public(party, round, purpose="answer-anew")
+        message = {PATHS: encode(own)}
+        pending = exchange.ask("learn", round, dict.fromkeys(exchange.clients, message))
+        evaluate_party(party, round)
+        collect(party, pending.wait())
+
+    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
+        """See Host.reply."""
+        if phase == "evaluate":
+            evaluate_party(party, round)
+            return report_payload(party)
+        if phase == "contribute":
+            if self.options.private_rounds is None or round <= self.options.private_rounds:
+                study(party, gold_lessons(party, party.private), sft(), party.studies.private, round, "private")
+            paths = encode(write_paths(party, party.task.public, round, "answer"))
+            party.memory[PATHS] = paths
+            return {PATHS: paths, **report_payload(party)}
+        known = {sample.id for sample in party.task.public}
+        teacher = decode(payload[PATHS], known_ids=known)
+        own = decode(party.memory.pop(PATHS), known_ids=known)
+        self._learn_from_server(party, round, teacher, own)
+        evaluate_party(party, round)
+        return report_payload(party)
+
+    def _answer_public(self, party: Party, round: int, purpose: str = "answer") -> Knowledge:
+        return write_paths(party, party.task.public, round, purpose)
+
+    def _learn_from_server(self, party: Party, round: int, teacher: Knowledge, own: Knowledge) -> None:
+        """LLM→SLM: a client allocates, studies, and replays its private data."""
+        allocation = allocate(party, round, teacher, own, _embed(party, round))
+        lessons = self._lessons(party, allocation, teacher, own)
+        if not lessons:
+            party.note(notices=(f"round {round}: {party.name} found nothing to learn from {teacher.party}",))
+            return
+        lessons, replayed = with_replay(
+            lessons, gold_lessons(party, party.private), self.options.replay, _replay_order(party, round)
+        )
+        study(party, lessons, party.objective, party.studies.distil, round, "distil", replayed=replayed)
+
+    def _learn_from_clients(
+        self, party: Party, round: int, own: Knowledge, offers: dict[str, Knowledge], vectors: np.ndarray
+    ) -> None:
+        """SLM→LLM: the server allocates per client, fuses, studies, and replays its own data and paths."""
+        allocations = {
+            client: allocate(party, round, offer, own, vectors) for client, offer in sorted(offers.items())
+        }
+        proposals: dict[str, dict[str, Path]] = {}
+        for client, allocation in allocations.items():
+            paths = offers[client].by_id()
+            for choice in allocation.choices:
+                if choice.source == "teacher":
+                    proposals.setdefault(choice.sample_id, {})[client] = paths[choice.sample_id]
+        # Which offers beat the LLM's own path was the allocator's to say; here they are only held against each other.
+        fuser = LeastLoss(LeastLossOptions(below_own=False))
+        winners = {sample_id: fuser.fuse(offered) for sample_id, offered in proposals.items()}
+        lessons: list[Lesson] = []
+        for client, allocation in allocations.items():
+            won = tuple(choice for choice in allocation.choices if winners.get(choice.sample_id) == client)
+            lessons += self._lessons(
+                party, Allocation(client, party.name, round, won), offers[client], own
+            )
+        if not lessons:
+            party.note(notices=(f"round {round}: {party.name} found nothing to learn from its clients",))
+            return
+        lessons, replayed = self._with_server_replay(party, round, own, lessons)
+        study(party, lessons, party.objective, party.studies.distil, round, "distil", replayed=replayed)
+
+    def _with_server_replay(
+        self, party: Party, round: int, own: Knowledge, lessons: list[Lesson]
+    ) -> tuple[list[Lesson], int]:
+        """Own paths that are known to be right (where unknown: the surer half), and the server's own data."""
+        taught = {lesson.sample_id for lesson in lessons}
+        questions = {sample.id: sample.question for sample in party.task.public}
+        middle = float(np.median([path.likelihood.mean for path in own.paths]))
+        trusted = [
+            Lesson(path.sample_id, questions[path.sample_id], path.text)
+            for path in own.paths
+            if path.sample_id not in taught
+            and (path.right if path.right is not None else path.likelihood.mean > middle)
+        ]
+        rng = _replay_order(party, round)
+        share = self.options.server_replay
+        half = share / 2 / (1 - share / 2)
+        data = gold_lessons(party, party.private)
+        everything, paths = with_replay(lessons, trusted, half, rng)
+        # Of all lessons, half of the share is the server's data.
+        everything, samples = with_replay(everything, data, share / 2, rng)
+        return everything, paths + samples
+
+    def _lessons(self, party: Party, allocation: Allocation, teacher: Knowledge, own: Knowledge) -> list[Lesson]:
+        samples = {sample.id: sample for sample in party.task.public}
+        return make_lessons(allocation, samples, teacher.by_id(), own.by_id(), party.objective)
+
+
+def allocate(
+    party: Party, round: int, teacher: Knowledge, own: Knowledge, vectors: np.ndarray
+) -> Allocation:
+    """Let a student's allocator for one teacher choose, keep its state, and record the choice."""
+    public = party.task.public
+    paths, mine = teacher.by_id(), own.by_id()
+    with party.phase(round, "judge") as progress:
+        judged = party.learner.judge(
+            [(sample.question, paths[sample.id].text) for sample in public], progress=progress
+        )
+    candidates = Candidates(
+        round=round,
+        teacher=teacher.party,
+        student=party.name,
+        samples=public,
+        teacher_paths=tuple(paths[sample.id] for sample in public),
+        student_paths=tuple(mine[sample.id] for sample in public),
+        student_on_teacher=tuple(judged),
+        embeddings=vectors,
+        seed=seed_of(party.seed, round, "allocate", party.name, teacher.party),
+    )
+    key = f"{teacher.party}>{party.name}"
+    state = party.states.get(key) or party.allocator.init(seed_of(party.seed, "allocator", key))
+    party.states[key], allocation, diagnostics = party.allocator.apply(state, candidates)
+    learnt = [
+        (paths if choice.source == "teacher" else mine)[choice.sample_id] for choice in allocation.choices
+    ]
+    known = [path.right for path in learnt if path.right is not None]
+    party.note(
+        allocations=(
+            AllocationRecord(
+                teacher=teacher.party,
+                student=party.name,
+                round=round,
+                candidates=len(public),
+                chosen=len(learnt),
+                from_teacher=sum(choice.source == "teacher" for choice in allocation.choices),
+                right=round_percent(known),
+                agreement=agreement(candidates.teacher_paths, candidates.student_paths, party.task.same),
+                diagnostics=diagnostics,
+            ),
+        )
+    )
+    keep_rows(party, candidates, allocation)
+    return allocation
+
+
+def round_percent(flags: Sequence[bool]) -> float | None:
+    """Return the share of True in percent with four decimals; None of nothing."""
+    return round(100 * sum(flags) / len(flags), 4) if flags else None
+
+
+def _embed(party: Party, round: int) -> np.ndarray:
+    with party.phase(round, "embed") as progress:
+        return party.learner.embed([sample.question for sample in party.task.public], progress=progress)
+
+
+def _replay_order(party: Party, round: int) -> np.random.Generator:
+    return generator(party.seed, round, "replay", party.name)

@@ -1,0 +1,67 @@
+"""From an allocation to lessons: whose path is learnt, what it is contrasted with, what is replayed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from lada.core.terms import Allocation, Lesson, Path, Sample
+from lada.models.objective import Objective
+
+Prefer = Literal["role", "verified"]
+Unpaired = Literal["nll", "skip"]
+
+
+def make_lesson(sample: Sample, chosen: Path, other: Path, prefer: Prefer, unpaired: Unpaired) -> Lesson | None:
+    """Return the lesson for one choice; None where there is nothing right to learn.
+
+    `role` (LaDa's paper): the chosen path against the other party's, whoever is right. `verified`: where exactly one
+    of the two is known to be right, that one against the other; where both are known to be wrong, no lesson; else
+    there is no preference. Without a preference, or where both texts are the same, the chosen path is learnt by NLL
+    alone (`nll`) or left out (`skip`).
+    """
+    pair = None
+    if prefer == "role":
+        pair = (chosen, other)
+    elif chosen.right is False and other.right is False:
+        return None
+    elif None not in (chosen.right, other.right) and chosen.right != other.right:
+        pair = (chosen, other) if chosen.right else (other, chosen)
+    if pair and pair[0].text != pair[1].text:
+        return Lesson(sample.id, sample.question, pair[0].text, pair[1].text)
+    return Lesson(sample.id, sample.question, chosen.text) if unpaired == "nll" else None
+
+
+def make_lessons(
+    allocation: Allocation,
+    samples: Mapping[str, Sample],
+    teacher: Mapping[str, Path],
+    student: Mapping[str, Path],
+    objective: Objective,
+) -> list[Lesson]:
+    """Return the lessons of an allocation, in its order. Empty paths teach nothing and are left out."""
+    lessons = []
+    for choice in allocation.choices:
+        pair = (teacher[choice.sample_id], student[choice.sample_id])
+        chosen, other = pair if choice.source == "teacher" else pair[::-1]
+        sample = samples[choice.sample_id]
+        if objective.contrasts:
+            lesson = make_lesson(sample, chosen, other, objective.prefer, objective.unpaired)
+        else:
+            lesson = Lesson(sample.id, sample.question, chosen.text)
+        if lesson is not None and lesson.chosen:
+            lessons.append(lesson)
+    return lessons
+
+
+def with_replay(
+    lessons: Sequence[Lesson], pool: Sequence[Lesson], share: float, rng: np.random.Generator
+) -> tuple[list[Lesson], int]:
+    """Return lessons plus replayed ones from `pool`, so that these make up `share` (0..1) of all, and their number.
+
+    A pool that is too small is used whole. Without lessons nothing is replayed either: there is nothing to protect
+    from.
+    """
+    wanted = min(len(pool), round(len(lessons) * share / (1 - share)))
+    replayed = [pool[int(i)] for i in sorted(rng.permutation(len(pool))[:wanted])]
+    return [*lessons, *replayed], wanted

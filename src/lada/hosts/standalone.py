@@ -1,0 +1,36 @@
+"""Standalone: every client studies its private data alone. The floor that collaboration has to rise above.
+
+It studies as many steps as a collaborating client: those that the other spends on lessons go into private data too.
+"""
+
+from lada.core.registry import Options
+from lada.core.terms import Verb
+from lada.hosts.base import HOSTS, Exchange, Payload
+from lada.hosts.party import Party
+from lada.hosts.reports import collect, report_payload
+from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
+
+
+@HOSTS.register("standalone", student_needs={Verb.ANSWER, Verb.STUDY})
+class Standalone:
+    """Private studies only, step-matched to a host with lessons."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
+        """See Host.serve."""
+        phase = "study" if round else "evaluate"
+        pending = exchange.ask(phase, round, {client: {} for client in exchange.clients})
+        if round == 0:
+            evaluate_party(party, round)
+        collect(party, pending.wait())
+
+    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
+        """See Host.reply."""
+        if phase == "study":
+            lessons = gold_lessons(party, party.private)
+            for part, options in (("private", party.studies.private), ("private-more", party.studies.distil)):
+                study(party, lessons, sft(), options, round, part)
+        evaluate_party(party, round)
+        return report_payload(party)

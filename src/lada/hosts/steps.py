@@ -1,0 +1,103 @@
+"""What hosts are made of: a party writes paths, studies lessons, is evaluated. Every step is timed and recorded."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from lada.codecs.paths import encode
+from lada.core.results import StudyRecord
+from lada.core.seeds import seed_of
+from lada.core.terms import Knowledge, Lesson, Path, Sample
+from lada.evaluation.evaluate import evaluate
+from lada.hosts.party import Party
+from lada.models.base import Study
+from lada.models.objective import Objective
+from lada.objectives.base import OBJECTIVES
+
+
+def sft() -> Objective:
+    """Return plain supervised fine-tuning, with which every party studies its own data."""
+    method = OBJECTIVES.get("sft")
+    return method.make(method.options())
+
+
+def gold_lessons(party: Party, samples: Sequence[Sample]) -> list[Lesson]:
+    """Return lessons on the gold rationales of `samples`; samples without an answer are left out.
+
+    Where a rationale does not end in the gold answer (or there is none), the answer is put behind it.
+    """
+    lessons = []
+    for sample in samples:
+        if sample.answer is None:
+            continue
+        text = sample.rationale or ""
+        if not party.task.same(party.task.extract(text), sample.answer):
+            text = f"{text} answer {sample.answer}".strip()
+        lessons.append(Lesson(sample.id, sample.question, text))
+    return lessons
+
+
+def write_paths(party: Party, samples: Sequence[Sample], round: int, purpose: str) -> Knowledge:
+    """Let a party answer `samples` greedily; its paths are verified where the gold answer is known."""
+    with party.phase(round, purpose) as progress:
+        answers = party.learner.answer(
+            [sample.question for sample in samples],
+            seed=seed_of(party.seed, round, purpose, party.name),
+            progress=progress,
+        )
+    paths = []
+    for sample, answer in zip(samples, answers, strict=True):
+        said = party.task.extract(answer.text)
+        right = None if sample.answer is None else party.task.same(said, sample.answer)
+        paths.append(Path(sample.id, party.name, answer.text, said, right, answer.likelihood))
+    return Knowledge(party.name, round, tuple(paths))
+
+
+def study(
+    party: Party,
+    lessons: Sequence[Lesson],
+    objective: Objective,
+    options: Study,
+    round: int,
+    phase: str,
+    *,
+    replayed: int = 0,
+) -> None:
+    """Let a party study `lessons`, of which the last `replayed` are its own; recorded in its report."""
+    with party.phase(round, phase) as progress:
+        report = party.learner.study(
+            lessons,
+            objective,
+            options,
+            seed=seed_of(party.seed, round, phase, party.name),
+            progress=progress,
+        )
+    party.note(
+        studies=(StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **asdict(report)),)
+    )
+
+
+def evaluate_party(party: Party, round: int) -> None:
+    """Evaluate a party on the test questions; its paths stay in its folder.
+
+    A client's own domains are those of its data. For the server, own domains are those that no client has.
+    """
+    knowledge = write_paths(party, party.task.test, round, "evaluate")
+    domains = frozenset(sample.domain for sample in party.task.test) - party.task.general
+    clients = frozenset[str]().union(*party.task.own_domains.values())
+    own = party.task.own_domains.get(party.name, domains - clients)
+    evaluation = evaluate(
+        party.name,
+        round,
+        party.task.test,
+        knowledge.paths,
+        own=own,
+        other=domains - own,
+        general=party.task.general,
+        steps=party.task.steps,
+        agreement=None,
+        seed=seed_of(party.seed, "bootstrap"),
+    )
+    party.note(evaluations=(evaluation,))
+    party.folder.mkdir(parents=True, exist_ok=True)
+    (party.folder / f"test-paths-{round}.arrow").write_bytes(encode(knowledge))
+    party.emit({"kind": "evaluation", **evaluation.model_dump(mode="json")})

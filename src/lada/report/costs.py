@@ -1,0 +1,112 @@
+"""Sections on what a run cost: bytes over the wire and seconds of compute."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+from lada.report.charts import STYLES, Span, bars
+from lada.report.view import Figure, Table, View
+from lada.report.words import NONE, count, duration, size
+
+SHOWN_BARS = 16
+"""More bars than this are added up into one."""
+WIDE = 880
+
+
+def _styles(names: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """Return (style, key) by name, in the order of first appearance."""
+    return {name: (1 + i % (STYLES - 1), f"{i + 1}") for i, name in enumerate(dict.fromkeys(names))}
+
+
+def _legend(styles: Mapping[str, tuple[int, str]]) -> list[tuple[int, str, str]]:
+    return [(style, key, name) for name, (style, key) in styles.items()]
+
+
+def _stack(
+    label: str, amounts: Mapping[str, float], styles: Mapping[str, tuple[int, str]], show: Callable[[float], str]
+) -> tuple[str, list[Span]]:
+    """Return one stacked bar, its pieces in the order of the legend."""
+    spans, start = [], 0.0
+    for name, (style, key) in styles.items():
+        if amounts.get(name):
+            spans.append(Span(start, amounts[name], style, key, name, f"{label}, {name}: {show(amounts[name])}"))
+            start += amounts[name]
+    return label, spans
+
+
+def traffic(view: View) -> tuple[Figure, Table, Table]:
+    """Return the bytes that crossed the wire: bars, a table by party and kind, and one by message."""
+    rows = view.results.traffic
+    styles = _styles([row.kind for row in rows])
+    by_round: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    by_party: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    names = [party.name for party in view.parties]
+    shown = names if len(names) * 2 <= SHOWN_BARS else names[: SHOWN_BARS // 2 - 1]
+    others = f"{len(names) - len(shown)} other parties"
+    for row in sorted(rows, key=lambda row: row.round):
+        by_round[f"round {row.round}"][row.kind] += row.bytes
+    for name in names:
+        for verb, end in (("sent", "sender"), ("received", "receiver")):
+            for row in rows:
+                if getattr(row, end) == name:
+                    by_party[f"{name if name in shown else others} {verb}"][row.kind] += row.bytes
+    charts = [
+        bars(title, description, [_stack(label, amounts, styles, size) for label, amounts in table.items()], show=size)
+        for title, description, table in (
+            ("By round", "Bytes of all messages of a round, by kind.", by_round),
+            ("By party", "Bytes that each party sent and received, by kind.", by_party),
+        )
+        if table
+    ]
+    told = (
+        "A bar is the number of bytes in all messages as they were encoded, split by what they carry; "
+        "every message is listed in the run’s ledger."
+    )
+    totals = [
+        (name, kind, *(size(sum(row.bytes for row in rows if getattr(row, end) == name and row.kind == kind))
+                       for end in ("sender", "receiver")))
+        for name in names
+        for kind in styles
+        if any(row.kind == kind and name in (row.sender, row.receiver) for row in rows)
+    ]  # fmt: skip
+    messages = [
+        (f"{row.round}", row.sender, row.receiver, row.kind, f"{row.messages}", size(row.bytes)) for row in rows
+    ]
+    return (
+        Figure(told, charts, _legend(styles)),
+        Table(("party", "kind", "sent", "received"), totals, "Bytes by party and kind, all rounds together.", 2),
+        Table(
+            ("round", "sender", "receiver", "kind", "messages", "bytes"),
+            messages,
+            "Bytes by round, sender, receiver and kind.",
+            4,
+        ),
+    )
+
+
+def time(view: View) -> tuple[Figure, Table]:
+    """Return who did what when: a bar per party along the run's clock, and seconds by party and phase."""
+    phases = view.results.wall_clock.phases
+    styles = _styles([phase.phase for phase in phases])
+    rows, cells = [], []
+    for party in view.parties:
+        own = sorted((phase for phase in phases if phase.party == party.name), key=lambda phase: phase.start)
+        spans = [
+            Span(phase.start, phase.seconds, *styles[phase.phase], phase.phase,
+                 f"{party.name}, round {phase.round}, {phase.phase}: {duration(phase.seconds)} "
+                 f"from {duration(phase.start)}")
+            for phase in own
+        ]  # fmt: skip
+        if spans:
+            rows.append((party.name, spans))
+            sums = [sum(phase.seconds for phase in own if phase.phase == name) for name in styles]
+            shown = [duration(seconds) if seconds else NONE for seconds in sums]
+            cells.append((party.name, *shown, duration(sum(sums))))
+    chart = bars(
+        "Who did what when", "What each party did when, from the start of the run.", rows, show=duration, width=WIDE
+    )
+    told = (
+        "A bar is one phase of one party, placed where it ran on the clock of the run: gaps are waiting. The run took "
+        f"{duration(view.results.wall_clock.seconds)} with {count(len(view.parties), 'party', 'parties')}."
+    )
+    figure = Figure(told, [chart] if rows else [], _legend(styles), wide=True)
+    return figure, Table(("party", *styles, "all phases"), cells, "Seconds of compute by party and phase, all rounds.")

@@ -1,0 +1,83 @@
+"""Writing a page: one file that asks nothing of anybody. Templates escape everything; style and script are inlined.
+
+The content security policy names the style and the script by their SHA-256, so that nothing else in the file can
+run or be fetched, whatever a model wrote.
+"""
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from lada.report import choices, costs, progress, story
+from lada.report.reading import read_candidates, read_results
+from lada.report.view import View
+from lada.report.words import duration
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("lada.report")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    style, script = (loader.get_source(environment, name)[0] for name in ("report.css", "report.js"))
+    environment.globals |= {
+        "style": Markup(style),
+        "script": Markup(script),
+        "policy": "; ".join(
+            (
+                "default-src 'none'",
+                f"style-src '{_digest(style)}'",
+                f"script-src '{_digest(script)}'",
+                "base-uri 'none'",
+                "form-action 'none'",
+            )
+        ),
+    }
+    return environment
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def write(template: str, target: Path, **context: object) -> Path:
+    """Fill a template of this package into `target` and return it; folders on the way are made."""
+    page = _environment().get_template(template).render(context)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(page, encoding="utf-8", newline="\n")
+    return target
+
+
+def render(run_folder: Path) -> Path:
+    """Write `report.html` into a run folder from its results.json and allocations.parquet; return the page's path.
+
+    Raises InputError, naming the folder and the fix, where results.json is missing or either file is malformed.
+    """
+    results = read_results(run_folder)
+    candidates = read_candidates(run_folder)
+    view = View(results)
+    return write(
+        "run.html.j2",
+        run_folder / "report.html",
+        view=view,
+        results=results,
+        took=duration(results.wall_clock.seconds),
+        sentence=story.sentence(view),
+        summary=story.summary(view),
+        accuracy=progress.accuracy(view),
+        domains=progress.domains(view),
+        choices=choices.overview(view),
+        pairs=choices.pairs(view, candidates),
+        drawn=choices.DRAWN,
+        traffic=costs.traffic(view),
+        time=costs.time(view),
+        soundness=progress.soundness(view),
+        studies=progress.studies(view),
+        config=yaml.safe_dump(results.config, sort_keys=False, allow_unicode=True),
+    )

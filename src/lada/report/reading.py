@@ -1,0 +1,80 @@
+"""Reading a run folder. What is missing or malformed is said in words that name the folder and the fix."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from lada.core.errors import InputError
+from lada.core.results import SCHEMA_VERSION, Results
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One row of allocations.parquet: one public sample as one direction of one pair saw it in one round."""
+
+    round: int
+    teacher: str
+    student: str
+    sample_id: str
+    domain: str
+    difficulty: int | None
+    score: float | None
+    chosen: bool
+    source: str | None
+    """Whose path is learnt: `teacher`, `student`, or None where the sample was left out."""
+    teacher_right: bool | None
+    student_right: bool | None
+    reason: str | None
+
+
+def read_results(run_folder: Path) -> Results:
+    """Return the results of a run. Raises InputError where results.json is missing, malformed or of another schema."""
+    file = run_folder / "results.json"
+    fix = "finish the run first, or name the folder of a finished run"
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{run_folder}: cannot read results.json ({error.strerror}); {fix}") from error
+    except ValueError as error:
+        raise InputError(f"{run_folder}: results.json is not JSON ({error}); run it again, or {fix}") from error
+    version = raw.get("schema_version", SCHEMA_VERSION) if isinstance(raw, dict) else SCHEMA_VERSION
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{run_folder}: results.json has schema_version {version!r}; this version of lada reads {SCHEMA_VERSION}. "
+            "Make the report with the version that made the run"
+        )
+    try:
+        return Results.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole file"
+        raise InputError(
+            f"{run_folder}: results.json does not fit the schema at {place}: {first['msg']}; run it again, or {fix}"
+        ) from error
+
+
+def read_candidates(run_folder: Path) -> list[Candidate]:
+    """Return the rows of allocations.parquet in file order; none where there is no such file.
+
+    A score that is not a finite number is read as None. Raises InputError where the file is malformed.
+    """
+    file = run_folder / "allocations.parquet"
+    if not file.exists():
+        return []
+    columns = list(Candidate.__slots__)
+    try:
+        rows = pq.read_table(file).select(columns).to_pylist()
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise InputError(
+            f"{run_folder}: allocations.parquet cannot be read ({error}); expected the columns {', '.join(columns)}. "
+            "Run it again, or delete the file to get a report without it"
+        ) from error
+    for row in rows:
+        if row["score"] is not None and not math.isfinite(row["score"]):
+            row["score"] = None
+    return [Candidate(**row) for row in rows]

@@ -1,0 +1,50 @@
+"use strict";
+(() => {
+  // Charts: details under the pointer. The SVG's own title would cover them, so it becomes a label.
+  for (const title of document.querySelectorAll("svg > title")) {
+    title.parentNode.setAttribute("aria-label", title.textContent);
+    title.remove();
+  }
+  const tip = document.body.appendChild(document.createElement("div"));
+  tip.className = "tip";
+  tip.hidden = true;
+  tip.setAttribute("aria-hidden", "true");
+  document.addEventListener("pointermove", (event) => {
+    const mark = event.target.closest("[data-tip]");
+    tip.hidden = !mark;
+    if (!mark) return;
+    tip.textContent = mark.dataset.tip;
+    const room = document.documentElement.clientWidth - tip.offsetWidth - 8;
+    tip.style.left = `${Math.max(8, Math.min(event.clientX + 12, room))}px`;
+    tip.style.top = `${event.clientY + 16}px`;
+  });
+
+  // Samples: one at a time, filtered.
+  const browser = document.querySelector(".browser");
+  if (!browser) return;
+  const samples = [...document.querySelectorAll(".sample")];
+  const filters = [...browser.querySelectorAll("select")];
+  const output = browser.querySelector("output");
+  let found = samples;
+  let place = 0;
+  const show = () => {
+    for (const sample of samples) sample.hidden = sample !== found[place];
+    output.textContent = found.length ? `${place + 1} of ${found.length}` : "none";
+    for (const button of browser.querySelectorAll("button")) button.disabled = found.length < 2;
+  };
+  browser.addEventListener("change", () => {
+    found = samples.filter((sample) => filters.every((f) => !f.value || sample.dataset[f.dataset.filter] === f.value));
+    place = 0;
+    show();
+  });
+  browser.addEventListener("click", (event) => {
+    const step = Number(event.target.dataset.step);
+    if (!step || !found.length) return;
+    place = (place + step + found.length) % found.length;
+    show();
+  });
+  browser.addEventListener("submit", (event) => event.preventDefault());
+  document.documentElement.classList.add("js");
+  browser.hidden = false;
+  show();
+})();

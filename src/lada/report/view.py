@@ -1,0 +1,111 @@
+"""What the page asks of a run again and again: who, which rounds, before and after, means over clients."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
+
+from markupsafe import Markup
+
+from lada.core.results import Evaluation, Interval, PartyInfo, Results
+from lada.report.charts import STYLES
+
+FEW = STYLES - 1
+"""Up to this many clients each have a colour; more are drawn quietly around their mean."""
+
+MEASURES = {"overall": "all domains", "own": "own domains", "other": "other domains", "general": "skill alone"}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table for the page: the first `words` columns hold text, the others numbers. Cells that are Markup stay so."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str
+    words: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Charts that belong together, with one plain sentence about what they show."""
+
+    told: str
+    charts: Sequence[Markup]
+    legend: Sequence[tuple[int, str, str]] = ()
+    """(style, key, name) of each colour that no chart names itself."""
+    wide: bool = False
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the known values, None where none is known."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+class View:
+    """A run's results, looked up by party and round."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self._evaluations = {(e.party, e.round): e for e in results.evaluations}
+
+    @cached_property
+    def servers(self) -> list[PartyInfo]:
+        """The parties with the role `server` (one, or none in a run of clients alone)."""
+        return [party for party in self.results.parties if party.role == "server"]
+
+    @cached_property
+    def clients(self) -> list[PartyInfo]:
+        """All other parties, in the order of the file."""
+        return [party for party in self.results.parties if party.role != "server"]
+
+    @cached_property
+    def parties(self) -> list[PartyInfo]:
+        """Servers first, then clients."""
+        return self.servers + self.clients
+
+    @cached_property
+    def rounds(self) -> list[int]:
+        """Every round that was evaluated, ascending; 0 is before anything."""
+        return sorted({evaluation.round for evaluation in self.results.evaluations})
+
+    @cached_property
+    def crowded(self) -> bool:
+        """Whether there are too many clients for a colour each."""
+        return len(self.clients) > FEW
+
+    def style(self, party: PartyInfo) -> int:
+        """Return a party's colour: 0 for a server, 1… for clients."""
+        return 0 if party.role == "server" else 1 + self.clients.index(party) % FEW
+
+    def evaluation(self, party: str, round: int) -> Evaluation | None:
+        """Return one party's evaluation after one round, None where there is none."""
+        return self._evaluations.get((party, round))
+
+    def value(self, party: str, round: int, measure: str) -> Interval | None:
+        """Return one of MEASURES, None where it was not measured."""
+        evaluation = self.evaluation(party, round)
+        return None if evaluation is None else getattr(evaluation, measure)
+
+    def ends(self, party: str) -> tuple[Evaluation | None, Evaluation | None]:
+        """Return a party's first and last evaluation; the last is None where there is one only."""
+        known = [found for round in self.rounds if (found := self.evaluation(party, round)) is not None]
+        return (known[0] if known else None, known[-1] if len(known) > 1 else None)
+
+    def mean_of(self, parties: Sequence[PartyInfo], measure: str, round: int) -> float | None:
+        """Return the mean of a measure over the parties that have it, percent; each counts once."""
+        intervals = [self.value(party.name, round, measure) for party in parties]
+        return mean(None if interval is None else interval.value for interval in intervals)
+
+    def seconds(self, party: str) -> float:
+        """Return a party's seconds of compute, all phases together."""
+        return sum(phase.seconds for phase in self.results.wall_clock.phases if phase.party == party)
+
+    def sent(self, party: str) -> int:
+        """Return the bytes a party sent."""
+        return sum(row.bytes for row in self.results.traffic if row.sender == party)
+
+    def received(self, party: str) -> int:
+        """Return the bytes a party received."""
+        return sum(row.bytes for row in self.results.traffic if row.receiver == party)

@@ -1,0 +1,33 @@
+"""Where the shipped models lie."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lada.core.errors import InputError, nearest
+
+SHIPPED = Path(__file__).parent / "models"
+PREFIX = "zoo:"
+
+
+def cards(folder: Path = SHIPPED) -> list[dict[str, Any]]:
+    """Return the cards of all models in `folder`, by name."""
+    return [json.loads(file.read_text()) for file in sorted(folder.glob("*/card.json"))]
+
+
+def locate(model: str, folders: tuple[Path, ...] = (SHIPPED, Path("zoo"))) -> str:
+    """Return the folder of a `zoo:NAME` model, and any other model name as it is.
+
+    `zoo/` in the working directory holds what `lada zoo build` made there. InputError for a name nobody built.
+    """
+    if not model.startswith(PREFIX):
+        return model
+    name = model.removeprefix(PREFIX)
+    for folder in folders:
+        if (folder / name / "card.json").is_file():
+            return str(folder / name)
+    known = [card["name"] for folder in folders for card in cards(folder)]
+    raise InputError(
+        f"model: no shipped model is named {name!r}; expected one of {', '.join(known)}{nearest(name, known)}; "
+        f"`lada zoo build {name}` trains one"
+    )

@@ -1,0 +1,113 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from lada.core.errors import LadaError
+from lada.federation.checkpoints import arrays_to_bytes, bytes_to_arrays, exists, load, save
+
+FILES = {"state.json": b"{}", "adapter/model.safetensors": b"\x00\x01", "empty": b""}
+
+
+def listing(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_round_trip_and_replacement(tmp_path):
+    folder = tmp_path / "deep" / "round-1"
+    assert not exists(folder)
+    save(folder, FILES)
+    assert exists(folder)
+    assert load(folder) == FILES
+    assert list(load(folder)) == sorted(FILES)
+    save(folder, {"state.json": b"[1]"})
+    assert load(folder) == {"state.json": b"[1]"}
+    assert listing(tmp_path) == ["deep/round-1/manifest.json", "deep/round-1/state.json"]
+
+
+def test_an_altered_or_missing_file_is_found(tmp_path):
+    folder = tmp_path / "c"
+    save(folder, FILES)
+    (folder / "adapter" / "model.safetensors").write_bytes(b"\x00\x02")
+    with pytest.raises(LadaError, match=r"adapter/model\.safetensors is not as it was written; delete this folder"):
+        load(folder)
+    (folder / "adapter" / "model.safetensors").unlink()
+    with pytest.raises(LadaError, match="a file is missing"):
+        load(folder)
+    with pytest.raises(LadaError, match="a file is missing"):
+        load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("manifest", [b"{", b"[]", b"\xff", json.dumps({"../secret": "0"}).encode()])
+def test_a_broken_manifest_is_found(tmp_path, manifest):
+    (tmp_path / "secret").write_bytes(b"not of this checkpoint")
+    save(tmp_path / "c", FILES)
+    (tmp_path / "c" / "manifest.json").write_bytes(manifest)
+    with pytest.raises(LadaError, match="the manifest cannot be read"):
+        load(tmp_path / "c")
+
+
+@pytest.mark.parametrize("name", ["", "/etc/x", "../x", "a/../x", "a//b", "./a", "a\\b", "manifest.json"])
+def test_a_name_that_leads_elsewhere_is_refused_and_the_old_state_kept(tmp_path, name):
+    save(tmp_path / "c", FILES)
+    with pytest.raises(ValueError, match="cannot be the name of a file"):
+        save(tmp_path / "c", {name: b""})
+    assert load(tmp_path / "c") == FILES
+
+
+@pytest.mark.parametrize("crash_at", [1, 2])
+def test_a_crash_at_either_rename_leaves_a_whole_state(tmp_path, monkeypatch, crash_at):
+    folder, renames = tmp_path / "c", []
+    save(folder, {"x": b"old"})
+    rename = type(folder).rename
+
+    def crash(path, target):
+        renames.append(path)
+        if len(renames) == crash_at:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(folder), "rename", crash)
+        with pytest.raises(KeyboardInterrupt):
+            save(folder, {"x": b"new"})
+    assert exists(folder)
+    assert load(folder) == {"x": b"old"}
+    save(folder, {"x": b"newer"})
+    assert load(folder) == {"x": b"newer"}
+    assert listing(tmp_path) == ["c/manifest.json", "c/x"]
+
+
+dtypes = st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_])
+array_maps = st.dictionaries(
+    st.text(min_size=1, max_size=8).filter(lambda name: name.isprintable() and name != "__metadata__"),
+    dtypes.flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, min_side=0))),
+    max_size=3,
+)
+
+
+@given(array_maps)
+def test_arrays_round_trip(arrays):
+    data = arrays_to_bytes(arrays)
+    back = bytes_to_arrays(data)
+    assert list(back) == sorted(arrays)
+    for name, array in arrays.items():
+        assert (back[name].dtype, back[name].shape) == (array.dtype, array.shape)
+        assert back[name].tobytes() == array.tobytes()
+    assert arrays_to_bytes(dict(reversed(arrays.items()))) == data
+
+
+def test_arrays_that_are_views_keep_their_order():
+    square = np.arange(6, dtype=np.float32).reshape(2, 3)
+    back = bytes_to_arrays(arrays_to_bytes({"t": square.T, "s": square[:, ::2]}))
+    np.testing.assert_array_equal(back["t"], [[0, 3], [1, 4], [2, 5]])
+    np.testing.assert_array_equal(back["s"], [[0, 2], [3, 5]])
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage, not safetensors", b"\x80\x04."])
+def test_bytes_that_hold_no_arrays_are_refused(data):
+    with pytest.raises(LadaError, match="not in the safetensors format"):
+        bytes_to_arrays(data)

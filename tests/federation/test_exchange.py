@@ -1,0 +1,240 @@
+import json
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+import pytest
+from flwr.app import Error, Message
+from toy_nodes import CANARY
+
+from lada.core.errors import FederationError
+from lada.federation.client_app import ERROR_LOG
+from lada.federation.exchange import GridExchange
+from lada.federation.grid import LocalGrid, open_clients
+from lada.federation.ledger import Ledger, traffic
+from lada.federation.messages import SERVER, Envelope, encode
+from lada.federation.server_app import find_clients
+from lada.federation.workers import DeadWorkerError, FailedTaskError
+
+if TYPE_CHECKING:
+    from lada.hosts.base import Exchange, Pending
+
+    def _keeps_the_contract(exchange: GridExchange) -> tuple[Exchange, Pending]:
+        return exchange, exchange.ask("phase", 1, {})
+
+
+class Clients:
+    """Toy clients in this process; `after` sees each task and may hold its future back."""
+
+    def __init__(self, folder, names, after=None):
+        nodes = {name: {"name": name, "folder": str(folder / name), "config": name} for name in names}
+        self.handle = open_clients(json.dumps({"open_node": "toy_nodes:open_node", "nodes": nodes}), print)
+        self.after = after or (lambda name, future, reply: future.set_result(reply))
+        self.wire = []
+
+    def submit(self, name, data):
+        future, reply = Future(), self.handle(name, data)
+        self.wire += [data, reply]
+        self.after(name, future, reply)
+        return future
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with Ledger(tmp_path, lambda kind, data: len(data) // 10) as ledger:
+        yield ledger
+
+
+def exchange_with(clients, names, ledger, timeout=0.02, grid=None):
+    grid = grid or LocalGrid(names, clients.submit)
+    return GridExchange(grid, find_clients(grid, names, run="r", timeout=5), run="r", timeout=timeout, ledger=ledger)
+
+
+def test_replies_come_sorted_whatever_came_first(tmp_path, ledger):
+    held = []
+
+    def last_first(name, future, reply):
+        held.insert(0, (future, reply))
+        if len(held) == 3:
+            while held:
+                future, reply = held.pop(0)
+                future.set_result(reply)
+
+    names = ["Ö", "b", "東京"]
+    exchange = exchange_with(Clients(tmp_path, names, last_first), names, ledger)
+    assert exchange.clients == ("b", "Ö", "東京")
+    replies = exchange.ask("echo", 1, {name: {"kind": name.encode()} for name in names}).wait()
+    assert list(replies.items()) == [(name, {"kind": name.encode()}) for name in ("b", "Ö", "東京")]
+
+
+def test_only_the_clients_asked_are_waited_for(tmp_path, ledger):
+    clients = Clients(tmp_path, ["a", "b"])
+    exchange = exchange_with(clients, ["a", "b"], ledger)
+    assert exchange.ask("echo", 1, {"b": {"x": b"1"}}).wait() == {"b": {"x": b"1"}}
+    sent = len(clients.wire)
+    with pytest.raises(FederationError, match="round 1, phase echo: no client is named 'c'"):
+        exchange.ask("echo", 1, {"b": {}, "c": {}})
+    assert len(clients.wire) == sent
+
+
+def test_the_ledger_counts_what_crossed(tmp_path, ledger):
+    names = ["a", "b"]
+    clients = Clients(tmp_path, names)
+    exchange = exchange_with(clients, names, ledger)
+    sent = {"a": {"paths": b"p" * 100, "ids": b"i" * 7}, "b": {"paths": b"q" * 30}}
+    for round in (1, 2):
+        exchange.ask("echo", round, sent).wait()
+    measured = sum(len(data) for payload in sent.values() for data in payload.values())
+    rows = ledger.rows
+    assert sum(row.bytes for row in rows) == 2 * 2 * measured == 4 * 137
+    assert [(row.sender, row.receiver, row.kind, row.samples) for row in rows[:6]] == [
+        (SERVER, "a", "ids", 0),
+        (SERVER, "a", "paths", 10),
+        (SERVER, "b", "paths", 3),
+        ("a", SERVER, "ids", 0),
+        ("a", SERVER, "paths", 10),
+        ("b", SERVER, "paths", 3),
+    ]
+    assert sum(total.bytes for total in traffic(rows)) == 4 * 137
+    wire = b"".join(clients.wire)
+    assert [wire.count(data) for data in (b"p" * 100, b"q" * 30)] == [4, 4]
+
+
+def test_one_error_names_the_silent_and_the_failed_and_tells_nothing_of_the_cause(tmp_path, ledger):
+    late = []
+
+    def after(name, future, reply):
+        late.append((future, reply)) if name == "slow" and len(clients.wire) > 6 else future.set_result(reply)
+
+    names = ["good", "slow", "żle"]
+    clients = Clients(tmp_path, names, after)
+    exchange = exchange_with(clients, names, ledger)
+    with pytest.raises(FederationError) as caught:
+        exchange.ask("fail", 3, {name: {} for name in ("slow", "żle")}).wait()
+    told = str(caught.value)
+    log = (tmp_path / "żle" / ERROR_LOG).read_text()
+    reference = told.split("reference ")[1][:8]
+    assert told == (
+        "round 3, phase fail: client 'slow': silent (no reply within 0.02 s); "
+        f"client 'żle': failed (reference {reference} in errors.log in its own folder)"
+    )
+    assert CANARY in log
+    assert f"reference {reference}, run r, round 3, phase fail" in log
+    assert CANARY.encode() not in b"".join(clients.wire)
+    assert str(tmp_path).encode() not in b"".join(clients.wire)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+    # The late reply belongs to nobody: the next phase is as if it had never come.
+    (future, reply), after_that = late[0], exchange.ask("echo", 4, {"good": {"x": b"1"}})
+    future.set_result(reply)
+    assert after_that.wait() == {"good": {"x": b"1"}}
+
+
+def test_replies_before_a_failure_are_in_the_ledger(tmp_path, ledger):
+    def after(name, future, reply):
+        if name == "a" or len(clients.wire) <= 4:
+            future.set_result(reply)
+
+    clients = Clients(tmp_path, ["a", "b"], after)
+    exchange = exchange_with(clients, ["a", "b"], ledger)
+    with pytest.raises(FederationError, match="client 'b': silent"):
+        exchange.ask("echo", 1, {"a": {"x": b"1"}, "b": {"x": b"1"}}).wait()
+    assert [(row.sender, row.receiver) for row in ledger.rows] == [(SERVER, "a"), (SERVER, "b"), ("a", SERVER)]
+
+
+@pytest.mark.parametrize(("error", "told"), [(DeadWorkerError(), "died"), (FailedTaskError(), "engine error")])
+def test_a_worker_that_died_or_failed_is_an_error_code(tmp_path, ledger, error, told):
+    def after(name, future, reply):
+        future.set_result(reply) if len(clients.wire) == 2 else future.set_exception(error)
+
+    clients = Clients(tmp_path, ["a"], after)
+    exchange = exchange_with(clients, ["a"], ledger)
+    with pytest.raises(FederationError, match=f"client 'a': {told}"):
+        exchange.ask("echo", 1, {"a": {}}).wait()
+
+
+class Rewriting(LocalGrid):
+    """Puts `rewrite(reply)` in the place of each reply."""
+
+    rewrite = staticmethod(lambda reply: reply)
+
+    def pull_messages(self, message_ids):
+        return [self.rewrite(reply) for reply in super().pull_messages(message_ids)]
+
+
+def in_answer_to(reply: Message, envelope: Envelope) -> Message:
+    reply.content.clear()
+    for key, record in encode(envelope, {}).items():
+        reply.content[key] = record
+    return reply
+
+
+def error_from_flower(reply: Message) -> Message:
+    swapped = Message(Error(2, CANARY), reply_to=reply)
+    swapped.metadata.__dict__["_reply_to_message_id"] = reply.metadata.reply_to_message_id
+    return swapped
+
+
+def with_other_records(reply: Message) -> Message:
+    reply.content.clear()
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "told"),
+    [
+        (error_from_flower, "engine error"),
+        (with_other_records, "expected exactly the records"),
+        (lambda reply: in_answer_to(reply, Envelope("r", "echo", 1, "b")), "another client's name"),
+        (lambda reply: in_answer_to(reply, Envelope("r", "echo", 2, "a")), "another run, phase or round"),
+        (lambda reply: in_answer_to(reply, Envelope("r", "other", 1, "a")), "another run, phase or round"),
+        (lambda reply: in_answer_to(reply, Envelope("s", "echo", 1, "a")), "another run, phase or round"),
+    ],
+)
+def test_a_reply_that_is_not_one_is_told_without_repeating_it(tmp_path, ledger, rewrite, told):
+    grid = Rewriting(["a"], Clients(tmp_path, ["a"]).submit)
+    exchange = exchange_with(None, ["a"], ledger, grid=grid)
+    grid.rewrite = rewrite
+    with pytest.raises(FederationError, match=told) as caught:
+        exchange.ask("echo", 1, {"a": {}}).wait()
+    assert CANARY not in str(caught.value)
+
+
+def test_a_message_the_client_cannot_read_comes_back_as_a_code(tmp_path, ledger):
+    clients = Clients(tmp_path, ["a"])
+
+    class Garbling(LocalGrid):
+        def push_messages(self, messages):
+            messages = list(messages)
+            for message in messages:
+                message.content["more"] = message.content["envelope"]
+            return super().push_messages(messages)
+
+    with pytest.raises(FederationError, match=r"client 2: malformed message \(it could not read ours; reference"):
+        exchange_with(clients, ["a"], ledger, grid=Garbling(["a"], clients.submit))
+    assert "expected exactly the records" in (tmp_path / "a" / ERROR_LOG).read_text()
+
+
+def test_a_node_that_returns_no_bytes_fails_on_its_own_side(tmp_path, ledger):
+    exchange = exchange_with(Clients(tmp_path, ["a"]), ["a"], ledger)
+    with pytest.raises(FederationError, match="client 'a': failed"):
+        exchange.ask("lie", 1, {"a": {}}).wait()
+    assert "'number' is of type int; expected bytes" in (tmp_path / "a" / ERROR_LOG).read_text()
+
+
+def test_a_message_flower_does_not_take_is_an_engine_error(tmp_path, ledger, monkeypatch):
+    grid = LocalGrid(["a"], Clients(tmp_path, ["a"]).submit)
+    exchange = exchange_with(None, ["a"], ledger, grid=grid)
+    monkeypatch.setattr(grid, "push_messages", lambda messages: [None])  # what Flower's own grid returns then
+    with pytest.raises(FederationError, match="client 'a': engine error"):
+        exchange.ask("echo", 1, {"a": {}}).wait()
+
+
+@pytest.mark.parametrize(
+    ("connected", "expected"), [(["a", "b"], ["a", "c"]), (["a", "b"], ["a"]), (["a"], ["a", "b"])]
+)
+def test_other_clients_than_expected_are_named(tmp_path, connected, expected):
+    grid = LocalGrid(connected, Clients(tmp_path, connected).submit)
+    with pytest.raises(FederationError) as caught:
+        find_clients(grid, expected, run="r", timeout=0.01)
+    assert f"expected {', '.join(expected)}; connected are {', '.join(connected)}." in str(caught.value)

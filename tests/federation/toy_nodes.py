@@ -1,0 +1,43 @@
+"""Nodes without models, for the tests: each phase shows one thing that a real client may do."""
+
+import hashlib
+import os
+from pathlib import Path
+
+CANARY = "the-patient-is-Ms-Żółć"
+
+
+class ToyNode:
+    def __init__(self, context, emit):
+        self.name = context.node_config["name"]
+        self.folder = Path(context.node_config["folder"])
+        self.config = context.node_config["config"]
+        self.emit = emit
+
+    def handle(self, phase, round, payload):
+        return getattr(self, phase)(round, payload)
+
+    def echo(self, round, payload):
+        return payload
+
+    def grow(self, round, payload):
+        """Hash what it was told onto what it keeps on disk."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = self.folder / "state"
+        before = state.read_bytes() if state.exists() else self.config.encode()
+        state.write_bytes(hashlib.sha512(before + payload["seed"]).digest())
+        self.emit({"kind": "grown", "party": self.name, "round": round})
+        return {"state": state.read_bytes(), "name": self.name.encode()}
+
+    def fail(self, round, payload):
+        raise RuntimeError(f"{CANARY} in {self.folder}")
+
+    def lie(self, round, payload):
+        return {"number": 3}
+
+    def die(self, round, payload):
+        os.kill(os.getpid(), 9)
+
+
+def open_node(context, emit):
+    return ToyNode(context, emit)
