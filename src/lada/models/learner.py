@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lada.core.errors import InputError
 from lada.core.registry import Options
@@ -59,50 +61,67 @@ def pick_dtype(wish: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def load(folder: str, options: ModelOptions, *, init_seed: int = 0) -> "HuggingFaceLearner":
+def load(
+    folder: str, options: ModelOptions, *, init_seed: int = 0, saved: FilePath | None = None
+) -> "HuggingFaceLearner":
     """Load model and tokenizer from a folder or a hub id; InputError names what is missing.
 
-    `init_seed` seeds weights that are drawn here (LoRA's A matrices), so that a run repeats to the bit.
+    `saved` is a folder that `HuggingFaceLearner.save` wrote for a learner of the same `folder` and options: the
+    learner is brought back to the same bits. `init_seed` seeds weights that are drawn here (LoRA's A matrices), so
+    that a run repeats to the bit.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    if FilePath(folder).is_dir() and not _has_tokenizer(FilePath(folder)):
+    source = str(saved) if saved and options.tune == "full" else folder
+    if FilePath(source).is_dir() and not _has_tokenizer(FilePath(source)):
         raise InputError(
-            f"model: folder {folder!r} has no tokenizer; expected tokenizer.json or tokenizer_config.json beside "
+            f"model: folder {source!r} has no tokenizer; expected tokenizer.json or tokenizer_config.json beside "
             "the weights; save it there with tokenizer.save_pretrained(folder)"
+        )
+    if saved and (saved / "adapter_config.json").exists() != (options.tune == "lora"):
+        raise InputError(
+            f"model.tune: {options.tune!r}, but {str(saved)!r} was not saved with it; expected the tuning of that run"
         )
     device = pick_device(options.device)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=pick_dtype(options.dtype, device))
-    except (OSError, ValueError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=pick_dtype(options.dtype, device))
+    except (OSError, ValueError, SafetensorError) as error:
         raise InputError(
-            f"model: cannot load {folder!r}: {str(error).splitlines()[0]}; expected a folder with config.json, weights "
-            "and tokenizer, a hub id, or zoo:NAME"
+            f"model: cannot load {source!r}: {str(error).partition(chr(10))[0]}; expected a folder with config.json, "
+            "weights and tokenizer, a hub id, or zoo:NAME"
         ) from error
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise InputError(
-            f"model: the tokenizer of {folder!r} has {len(tokenizer)} tokens but the model only {rows} embeddings; "
+            f"model: the tokenizer of {source!r} has {len(tokenizer)} tokens but the model only {rows} embeddings; "
             "call model.resize_token_embeddings(len(tokenizer)) and save it again"
         )
     if options.tune == "lora":
-        from peft import LoraConfig, get_peft_model
-
-        lora = options.lora
-        with torch.random.fork_rng():
-            torch.manual_seed(init_seed)
-            model = get_peft_model(
-                model,
-                LoraConfig(
-                    task_type="CAUSAL_LM",
-                    r=lora.rank,
-                    lora_alpha=lora.alpha,
-                    lora_dropout=lora.dropout,
-                    target_modules=list(lora.targets) if lora.targets else None,
-                ),
-            )
+        model = _with_adapter(model, options.lora, init_seed, saved)
     return HuggingFaceLearner(model.to(device), tokenizer, options)
+
+
+def _with_adapter(model: Any, lora: LoraOptions, init_seed: int, saved: FilePath | None) -> Any:
+    """Return the model with a saved adapter, or a new one that changes nothing yet."""
+    from peft import LoraConfig, PeftModel, get_peft_model  # noqa: PLC0415 - slow, and full tuning does without
+
+    if saved:
+        return PeftModel.from_pretrained(model, saved, is_trainable=True)
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets) if lora.targets else None,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(init_seed)
+        try:
+            return get_peft_model(model, config)
+        except ValueError as error:
+            raise InputError(
+                f"model.lora.targets: {lora.targets}: {str(error).partition(chr(10))[0]}; expected names of linear "
+                f"layers of {type(model).__name__}, such as those in print(model)"
+            ) from error
 
 
 def _has_tokenizer(folder: FilePath) -> bool:
@@ -143,6 +162,7 @@ class HuggingFaceLearner:
                     temperature=temperature or None,
                     top_k=None,
                     top_p=None,
+                    repetition_penalty=1.0,  # a model's own generation settings must not bend what "greedy" means
                     eos_token_id=self._encoder.eos,
                     pad_token_id=self._encoder.pad,
                 )
@@ -180,6 +200,8 @@ class HuggingFaceLearner:
             for i, vector in zip(batch, means.cpu().numpy(), strict=True):
                 vectors[i] = vector
             progress("embed", len(vectors), len(rows), ids.numel())
+        if not rows:
+            return np.zeros((0, self.model.config.hidden_size), np.float32)
         return np.stack([vectors[i] for i in range(len(rows))])
 
     def study(
@@ -200,6 +222,7 @@ class HuggingFaceLearner:
             for i, lesson in enumerate(lessons)
             if objective.contrasts and lesson.rejected is not None
         }
+        rejected = {i: row for i, row in rejected.items() if row != chosen[i]}  # what is the same has no contrast
         reference = self._reference(lessons, sorted(rejected)) if objective.reference else {}
         losses: list[float] = []
         tokens = 0
@@ -213,7 +236,15 @@ class HuggingFaceLearner:
             for part in buckets([len(chosen[i]) for i in batch], study.micro_batch_size or len(batch)):
                 rows = [batch[i] for i in part]
                 yield lambda rows=rows: objective(
-                    self._score(rows, lessons, chosen, rejected, reference, weighted, pairs)
+                    self._score(
+                        rows,
+                        lessons,
+                        chosen=chosen,
+                        rejected=rejected,
+                        reference=reference,
+                        batch_tokens=weighted,
+                        batch_pairs=pairs,
+                    )
                 )
 
         def on_step(number: int, loss: float) -> None:
@@ -231,8 +262,8 @@ class HuggingFaceLearner:
                     make_optimizer(self.model, study.optimisation),
                     ((number, micro_batches(batch)) for number, batch in enumerate(order)),
                     study.steps,
-                    study.optimisation,
-                    on_step,
+                    options=study.optimisation,
+                    on_step=on_step,
                 )
         finally:
             self.model.eval()
@@ -250,6 +281,7 @@ class HuggingFaceLearner:
         self,
         rows: Sequence[int],
         lessons: Sequence[Lesson],
+        *,
         chosen: Sequence[Encoded],
         rejected: dict[int, Encoded],
         reference: dict[int, tuple[float, float]],
@@ -299,8 +331,11 @@ class HuggingFaceLearner:
         return {i: (x.total, y.total) for i, x, y in zip(paired, a, b, strict=True)}
 
     def save(self, folder: FilePath) -> None:
-        """See Learner.save; under LoRA only the adapter is written, in peft's format."""
-        self.model.save_pretrained(folder)
+        """See Learner.save; under LoRA only the adapter is written, in peft's format. `load` takes it as `saved`."""
+        if self._options.tune == "lora":
+            self.model.save_pretrained(folder, save_embedding_layers=False)  # "auto" may ask the hub about them
+        else:
+            self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 

@@ -48,6 +48,7 @@ def optimise(
     optimizer: torch.optim.Optimizer,
     steps: Iterable[tuple[int, Iterable[Callable[[], Tensor]]]],
     total: int,
+    *,
     options: Optimisation,
     on_step: Callable[[int, float], None],
 ) -> None:

@@ -101,7 +101,7 @@ def _train(recipe: Recipe, model: Any, tokenizer: Any, work: Path, report: Repor
             _checkpoint(work, model, optimizer, done, seconds + time.monotonic() - since)
 
     model.train()
-    optimise(model, optimizer, steps(), recipe.steps, OPTIMISATION, on_step)
+    optimise(model, optimizer, steps(), recipe.steps, options=OPTIMISATION, on_step=on_step)
     model.eval()
     return seconds + time.monotonic() - since
 
