@@ -139,9 +139,7 @@ def _write(worlds: int, rows: list[str]) -> None:
             tokens[row] = tokens.get(row, 0) + sum(study.tokens for study in results.studies) / worlds
     TARGET.mkdir(parents=True, exist_ok=True)
     (TARGET / "cells.json").write_text(json.dumps(cells, indent=1) + "\n")
-    header = [
-        "| allocator |", *(f" {name} |" for name in FIGURES), " all domains, against lada |", " tokens studied |"
-    ]
+    header = ["| allocator |", *(f" {name} |" for name in FIGURES), " all domains, against lada |", " tokens studied |"]
     lines = ["".join(header), "|---|" + "---|" * (len(FIGURES) + 2)]
     for row in rows:
         parts = [_interval([cell[name] for cell in cells[row]]) for name in FIGURES]

@@ -190,7 +190,7 @@ def _explain(model: type[BaseModel], fault: Any, where: str) -> str:
         case "missing":
             return f"{key}: missing; it has no default, so set it"
         case "value_error":
-            return f"{key}: {str(fault['ctx']['error'])}"
+            return f"{key}: {fault['ctx']['error']!s}"
         case _:
             return f"{key}: {fault['input']!r} is not valid: {fault['msg'].lower()}"
 

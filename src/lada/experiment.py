@@ -18,21 +18,23 @@ import yaml
 
 from lada.codecs.paths import decode
 from lada.config import RunConfig, make_config, read_config
-from lada.core.errors import InputError
 from lada.core.results import Environment, Evaluation, PartyReport, Results, Shown, Traffic, WallClock
 from lada.core.seeds import generator
-from lada.core.terms import Path as ReasoningPath, Sample
+from lada.core.terms import Path as ReasoningPath
+from lada.core.terms import Sample
 from lada.federation.ledger import read, traffic
 from lada.federation.local import run_local
-from lada.federation.nodes import FINISH, Place, describe, keep, node_config, read_task, server_party
 from lada.federation.messages import SERVER
+from lada.federation.nodes import FINISH, Place, describe, keep, node_config, read_task, server_party
 from lada.hosts.base import Exchange
 from lada.hosts.fedmkt import PATHS
 from lada.hosts.party import Emit
 from lada.hosts.records import SCHEMA
 from lada.hosts.reports import collect
+from lada.models.learner import load_tokenizer
 from lada.report.page import render
 from lada.tasks.data import TaskData
+from lada.zoo.shipped import locate
 
 SHOWN = 24
 """Test questions per client in the report's sample browser."""
@@ -68,7 +70,7 @@ def run(
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     task = read_task(config, base)
     for model in (config.server.model, *(client.model for client in config.clients)):
-        check_model(model)
+        load_tokenizer(locate(model.model))
     return Run(config, task, Place(_new_folder(runs, config.name), base, time.time()), emit).go()
 
 
@@ -245,19 +247,6 @@ def _new_folder(runs: Path, name: str) -> Path:
 def _samples(kind: str, data: bytes) -> int | None:
     """Return how many public samples a message part speaks of, for the ledger."""
     return len(decode(data, known_ids=None).paths) if kind == PATHS else None
-
-
-def check_model(options: ModelOptions) -> None:
-    """Refuse, before anything is trained, a model whose folder lacks its configuration or its tokenizer."""
-    from transformers import AutoConfig
-
-    folder = locate(options.model)
-    if Path(folder).is_dir():
-        check_folder(Path(folder))
-    try:
-        AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise unloadable(folder, error) from error
 
 
 def environment(device: str) -> Environment:

@@ -19,7 +19,6 @@ from lada.federation import checkpoints
 from lada.hosts.base import Payload
 from lada.hosts.party import Emit, Party, Studies
 from lada.hosts.reports import report_payload
-from lada.models.base import Study
 from lada.models.learner import HuggingFaceLearner, ModelOptions, load
 from lada.tasks.data import TaskData
 from lada.tasks.load import load_task
@@ -77,7 +76,7 @@ def _party(
             locate(model.model),
             model,
             init_seed=seed_of(config.seed, name, "lora"),
-            checkpoint=kept / "model" if files else None,
+            saved=kept / "model" if files else None,
         ),
         # What the others hold privately is not even in this party's memory.
         task=dataclasses.replace(task, private={}, server=()),
@@ -107,9 +106,7 @@ def keep(party: Party, place: Place) -> None:
     with TemporaryDirectory() as staging:
         party.learner.save(Path(staging))
         files = {f"model/{file.name}": file.read_bytes() for file in Path(staging).iterdir()}
-    checkpoints.save(
-        place.checkpoint(party.name), {**files, "state.safetensors": checkpoints.arrays_to_bytes(arrays)}
-    )
+    checkpoints.save(place.checkpoint(party.name), {**files, "state.safetensors": checkpoints.arrays_to_bytes(arrays)})
 
 
 def describe(party: Party) -> PartyInfo:

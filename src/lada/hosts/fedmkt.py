@@ -127,9 +127,7 @@ class Fedmkt:
         self, party: Party, round: int, own: Knowledge, offers: dict[str, Knowledge], vectors: np.ndarray
     ) -> None:
         """SLM→LLM: the server allocates per client, fuses, studies, and replays its own data and paths."""
-        allocations = {
-            client: allocate(party, round, offer, own, vectors) for client, offer in sorted(offers.items())
-        }
+        allocations = {client: allocate(party, round, offer, own, vectors) for client, offer in sorted(offers.items())}
         proposals: dict[str, dict[str, Path]] = {}
         for client, allocation in allocations.items():
             paths = offers[client].by_id()
@@ -142,9 +140,7 @@ class Fedmkt:
         lessons: list[Lesson] = []
         for client, allocation in allocations.items():
             won = tuple(choice for choice in allocation.choices if winners.get(choice.sample_id) == client)
-            lessons += self._lessons(
-                party, Allocation(client, party.name, round, won), offers[client], own
-            )
+            lessons += self._lessons(party, Allocation(client, party.name, round, won), offers[client], own)
         if not lessons:
             party.note(notices=(f"round {round}: {party.name} found nothing to learn from its clients",))
             return
@@ -178,16 +174,12 @@ class Fedmkt:
         return make_lessons(allocation, samples, teacher.by_id(), own.by_id(), party.objective)
 
 
-def allocate(
-    party: Party, round: int, teacher: Knowledge, own: Knowledge, vectors: np.ndarray
-) -> Allocation:
+def allocate(party: Party, round: int, teacher: Knowledge, own: Knowledge, vectors: np.ndarray) -> Allocation:
     """Let a student's allocator for one teacher choose, keep its state, and record the choice."""
     public = party.task.public
     paths, mine = teacher.by_id(), own.by_id()
     with party.phase(round, "judge") as progress:
-        judged = party.learner.judge(
-            [(sample.question, paths[sample.id].text) for sample in public], progress=progress
-        )
+        judged = party.learner.judge([(sample.question, paths[sample.id].text) for sample in public], progress=progress)
     candidates = Candidates(
         round=round,
         teacher=teacher.party,
@@ -202,9 +194,7 @@ def allocate(
     key = f"{teacher.party}>{party.name}"
     state = party.states.get(key) or party.allocator.init(seed_of(party.seed, "allocator", key))
     party.states[key], allocation, diagnostics = party.allocator.apply(state, candidates)
-    learnt = [
-        (paths if choice.source == "teacher" else mine)[choice.sample_id] for choice in allocation.choices
-    ]
+    learnt = [(paths if choice.source == "teacher" else mine)[choice.sample_id] for choice in allocation.choices]
     known = [path.right for path in learnt if path.right is not None]
     party.note(
         allocations=(

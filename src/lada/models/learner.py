@@ -1,6 +1,7 @@
 """A learner over any Hugging Face causal LM: full or LoRA training, on CPU, CUDA or MPS."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path as FilePath
 from typing import Any, Literal
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from lada.core.errors import InputError
 from lada.core.registry import Options
@@ -71,24 +72,14 @@ def load(
     that a run repeats to the bit.
     """
     source = str(saved) if saved and options.tune == "full" else folder
-    if FilePath(source).is_dir() and not _has_tokenizer(FilePath(source)):
-        raise InputError(
-            f"model: folder {source!r} has no tokenizer; expected tokenizer.json or tokenizer_config.json beside "
-            "the weights; save it there with tokenizer.save_pretrained(folder)"
-        )
     if saved and (saved / "adapter_config.json").exists() != (options.tune == "lora"):
         raise InputError(
             f"model.tune: {options.tune!r}, but {str(saved)!r} was not saved with it; expected the tuning of that run"
         )
     device = pick_device(options.device)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = load_tokenizer(source)
+    with _explained(source):
         model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=pick_dtype(options.dtype, device))
-    except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(
-            f"model: cannot load {source!r}: {str(error).partition(chr(10))[0]}; expected a folder with config.json, "
-            "weights and tokenizer, a hub id, or zoo:NAME"
-        ) from error
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise InputError(
@@ -100,9 +91,36 @@ def load(
     return HuggingFaceLearner(model.to(device), tokenizer, options)
 
 
+def load_tokenizer(source: str) -> Any:
+    """Load configuration and tokenizer of a folder or hub id and return the tokenizer; cheap, unlike the weights.
+
+    Raises InputError, naming what is missing.
+    """
+    if FilePath(source).is_dir() and not _has_tokenizer(FilePath(source)):
+        raise InputError(
+            f"model: folder {source!r} has no tokenizer; expected tokenizer.json or tokenizer_config.json beside "
+            "the weights; save it there with tokenizer.save_pretrained(folder)"
+        )
+    with _explained(source):
+        AutoConfig.from_pretrained(source)
+        return AutoTokenizer.from_pretrained(source)
+
+
+@contextmanager
+def _explained(source: str) -> Iterator[None]:
+    """Turn what transformers says of a model that it cannot load into an InputError."""
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(
+            f"model: cannot load {source!r}: {str(error).partition(chr(10))[0]}; expected a folder with config.json, "
+            "weights and tokenizer, a hub id, or zoo:NAME"
+        ) from error
+
+
 def _with_adapter(model: Any, lora: LoraOptions, init_seed: int, saved: FilePath | None) -> Any:
     """Return the model with a saved adapter, or a new one that changes nothing yet."""
-    from peft import LoraConfig, PeftModel, get_peft_model  # noqa: PLC0415 - slow, and full tuning does without
+    from peft import LoraConfig, PeftModel, get_peft_model
 
     if saved:
         return PeftModel.from_pretrained(model, saved, is_trainable=True)
