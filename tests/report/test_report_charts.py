@@ -65,17 +65,17 @@ def test_line_chart_by_hand() -> None:
     drawn = line_chart(
         "t", "d", [Series("ab", [Point(0, 0, 0, 10), Point(2, 100, 90, 100)], 1)], show=lambda v: f"{v:.0f}", top=100
     )
-    # Left 36, right 360 - (16 + 2 * 6.9) = 330.2; 100 at 10, 0 at 224 - 34 = 190, 90 at 28, 10 at 172.
-    assert '<path d="M36 190L330.2 10" class="line s1">' in drawn
-    assert '<path d="M36 172L330.2 10L330.2 28L36 190z" class="band s1">' in drawn
+    # Left 44, right 360 - (16 + 2 * 6.9) = 330.2; 100 at 10, 0 at 224 - 34 = 190, 90 at 28, 10 at 172.
+    assert '<path d="M44 190L330.2 10" class="line s1">' in drawn
+    assert '<path d="M44 172L330.2 10L330.2 28L44 190z" class="band s1">' in drawn
     assert 'data-tip="ab, round 2: 100 (90 to 100)"' in drawn
     assert '<text x="339.2" y="10" dy="0.35em" text-anchor="start" class="name s1">ab</text>' in drawn
 
 
 def test_one_point_is_drawn_in_the_middle_with_its_interval() -> None:
     drawn = line_chart("t", "d", [Series("", [Point(0, 50, 40, 60)], 0)], show=str, top=100)
-    # Middle of 36 and 344; 40 at 118, 60 at 82.
-    assert '<path d="M190 118L190 82" class="line s0">' in drawn
+    # Middle of 44 and 344; 40 at 118, 60 at 82.
+    assert '<path d="M194 118L194 82" class="line s0">' in drawn
 
 
 def test_dumbbell_by_hand() -> None:
@@ -108,7 +108,7 @@ def test_bars_by_hand() -> None:
 
 def test_strip_counts_all_and_draws_some() -> None:
     dots = [Dot(1, i / 99, i % 2 == 0, None) for i in range(100)] + [Dot(None, 0.5, True, False)]
-    drawn = strip("t", "d", dots, x_name="x", most=20)
+    drawn = strip("t", "d", dots, most=20)
     assert ">out 50<" in drawn
     assert ">in 50<" in drawn
     assert ">unknown<" in drawn
