@@ -79,8 +79,8 @@ def _party(
             saved=kept / "model" if files else None,
         ),
         # What the others hold privately is not even in this party's memory.
-        task=dataclasses.replace(task, private={}, server=()),
-        private=task.private.get(name, task.server),
+        task=dataclasses.replace(task, private={}),
+        private=task.private.get(name, ()),
         allocator=config.make_allocator(),
         objective=config.make_objective(),
         studies=studies,

@@ -43,6 +43,8 @@ class ModelOptions(Options):
     max_new_tokens: int = 160
     batch_size: int = 128
     """Samples that are answered, judged or embedded at once."""
+    verbs: tuple[Verb, ...] | None = None
+    """What this model may be asked for; None: everything. `[answer]` treats it like an LLM behind an API."""
 
 
 def pick_device(wish: str) -> torch.device:
