@@ -15,9 +15,11 @@ WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", 
 Scale = Literal["number", "weekday"]
 Kind = Literal["argument", "constant", "times", "two", "threshold", "first"]
 
+_ARGUMENT: tuple[Kind, ...] = ("argument", "argument")
+_CONSTANT: tuple[Kind, ...] = ("constant",)
 KINDS: dict[Scale, tuple[Kind, ...]] = {
-    "number": ("argument",) * 2 + ("constant",) * 4 + ("times", "two", "threshold", "first"),
-    "weekday": ("argument",) * 2 + ("constant",) * 5 + ("two",) * 2 + ("threshold",),
+    "number": (*_ARGUMENT, *_CONSTANT * 4, "times", "two", "threshold", "first"),
+    "weekday": (*_ARGUMENT, *_CONSTANT * 5, "two", "two", "threshold"),
 }
 """Rule kinds of a domain's ten verbs, by the scale of its values."""
 
