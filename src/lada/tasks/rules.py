@@ -6,6 +6,7 @@ raises OutOfRange, and the question is drawn again.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Literal
 
 import numpy as np
@@ -15,16 +16,14 @@ WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", 
 Scale = Literal["number", "weekday"]
 Kind = Literal["argument", "constant", "times", "two", "threshold", "first"]
 
-_ARGUMENT: tuple[Kind, ...] = ("argument", "argument")
-_CONSTANT: tuple[Kind, ...] = ("constant",)
 KINDS: dict[Scale, tuple[Kind, ...]] = {
-    "number": (*_ARGUMENT, *_CONSTANT * 4, "times", "two", "threshold", "first"),
-    "weekday": (*_ARGUMENT, *_CONSTANT * 5, "two", "two", "threshold"),
+    "number": (*repeat("argument", 2), *repeat("constant", 4), "times", "two", "threshold", "first"),
+    "weekday": (*repeat("argument", 2), *repeat("constant", 5), *repeat("two", 2), "threshold"),
 }
 """Rule kinds of a domain's ten verbs, by the scale of its values."""
 
 
-class OutOfRange(Exception):
+class OutOfRange(Exception):  # noqa: N818 - it rejects a draw, nothing has failed
     """A step left 0..20."""
 
 
