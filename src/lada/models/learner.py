@@ -62,33 +62,41 @@ def pick_dtype(wish: str, device: torch.device) -> torch.dtype:
 
 
 def load(
-    folder: str, options: ModelOptions, *, init_seed: int = 0, saved: FilePath | None = None
+    folder: str, options: ModelOptions, *, init_seed: int = 0, checkpoint: FilePath | None = None
 ) -> "HuggingFaceLearner":
     """Load model and tokenizer from a folder or a hub id; InputError names what is missing.
 
-    `saved` is a folder that `HuggingFaceLearner.save` wrote for a learner of the same `folder` and options: the
+    `checkpoint` is a folder that `HuggingFaceLearner.save` wrote for a learner of the same `folder` and options: the
     learner is brought back to the same bits. `init_seed` seeds weights that are drawn here (LoRA's A matrices), so
     that a run repeats to the bit.
     """
-    source = str(saved) if saved and options.tune == "full" else folder
+    source = str(checkpoint) if checkpoint and options.tune == "full" else folder
     if FilePath(source).is_dir() and not _has_tokenizer(FilePath(source)):
         raise InputError(
             f"model: folder {source!r} has no tokenizer; expected tokenizer.json or tokenizer_config.json beside "
             "the weights; save it there with tokenizer.save_pretrained(folder)"
         )
-    if saved and (saved / "adapter_config.json").exists() != (options.tune == "lora"):
+    if checkpoint and (checkpoint / "adapter_config.json").exists() != (options.tune == "lora"):
         raise InputError(
-            f"model.tune: {options.tune!r}, but {str(saved)!r} was not saved with it; expected the tuning of that run"
+            f"model.tune: {options.tune!r}, but {str(checkpoint)!r} was not saved so; expected the tuning of that run"
         )
     device = pick_device(options.device)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=pick_dtype(options.dtype, device))
-    except (OSError, ValueError, SafetensorError) as error:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source, dtype=pick_dtype(options.dtype, device), output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"model: cannot load {source!r}: {str(error).partition(chr(10))[0]}; expected a folder with config.json, "
             "weights and tokenizer, a hub id, or zoo:NAME"
         ) from error
+    model, info = loaded
+    if info["missing_keys"]:  # transformers would draw these at random and go on
+        raise InputError(
+            f"model: {source!r} lacks the weights {', '.join(sorted(info['missing_keys'])[:3])}; expected those of a "
+            f"whole {type(model).__name__}"
+        )
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise InputError(
@@ -96,16 +104,16 @@ def load(
             "call model.resize_token_embeddings(len(tokenizer)) and save it again"
         )
     if options.tune == "lora":
-        model = _with_adapter(model, options.lora, init_seed, saved)
+        model = _with_adapter(model, options.lora, init_seed, checkpoint)
     return HuggingFaceLearner(model.to(device), tokenizer, options)
 
 
-def _with_adapter(model: Any, lora: LoraOptions, init_seed: int, saved: FilePath | None) -> Any:
+def _with_adapter(model: Any, lora: LoraOptions, init_seed: int, checkpoint: FilePath | None) -> Any:
     """Return the model with a saved adapter, or a new one that changes nothing yet."""
     from peft import LoraConfig, PeftModel, get_peft_model  # noqa: PLC0415 - slow, and full tuning does without
 
-    if saved:
-        return PeftModel.from_pretrained(model, saved, is_trainable=True)
+    if checkpoint:
+        return PeftModel.from_pretrained(model, checkpoint, is_trainable=True)
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.rank,
@@ -331,7 +339,7 @@ class HuggingFaceLearner:
         return {i: (x.total, y.total) for i, x, y in zip(paired, a, b, strict=True)}
 
     def save(self, folder: FilePath) -> None:
-        """See Learner.save; under LoRA only the adapter is written, in peft's format. `load` takes it as `saved`."""
+        """See Learner.save; under LoRA only the adapter is written, in peft's format. `load` takes it as checkpoint."""
         if self._options.tune == "lora":
             self.model.save_pretrained(folder, save_embedding_layers=False)  # "auto" may ask the hub about them
         else:
