@@ -253,7 +253,8 @@ def test_lora_changes_adapters_only_and_comes_back_to_the_same_bits(tiny: Any, f
     assert all("lora_" in name for name in changed)
     assert any("lora_A" in name for name in changed)
 
-    again = lora(tiny, folder)  # dropout is seeded too
+    again = lora(tiny, folder)
+    torch.manual_seed(99)  # dropout comes from the study's seed
     study(again, rows)
     assert same(tiny.weights(again), after)
     assert not same(tiny.weights(lora(tiny, folder, init_seed=1)), before)
