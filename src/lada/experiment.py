@@ -18,23 +18,32 @@ import yaml
 
 from lada.codecs.paths import decode
 from lada.config import RunConfig, make_config, read_config
-from lada.core.errors import InputError
 from lada.core.results import Environment, Evaluation, PartyReport, Results, Shown, Traffic, WallClock
 from lada.core.seeds import generator
-from lada.core.terms import Path as ReasoningPath, Sample
-from lada.federation.ledger import Ledger, traffic
+from lada.core.terms import Path as ReasoningPath
+from lada.core.terms import Sample
+from lada.evaluation.agreement import agreement
+from lada.federation.ledger import read, traffic
 from lada.federation.local import run_local
+from lada.federation.messages import SERVER
 from lada.federation.nodes import FINISH, Place, describe, keep, node_config, read_task, server_party
 from lada.hosts.base import Exchange
+from lada.hosts.fedmkt import PATHS
 from lada.hosts.party import Emit
 from lada.hosts.records import SCHEMA
 from lada.hosts.reports import collect
+from lada.models.learner import load_tokenizer
 from lada.report.page import render
 from lada.tasks.data import TaskData
+from lada.zoo.shipped import locate
 
 SHOWN = 24
 """Test questions per client in the report's sample browser."""
 PACKAGES = ("torch", "transformers", "tokenizers", "flwr", "numpy", "scikit-learn", "peft")
+
+
+def ignore(event: dict[str, Any]) -> None:
+    """Do nothing with an event."""
 
 
 def run(
@@ -43,7 +52,7 @@ def run(
     name: str | None = None,
     runs: Path = Path("runs"),
     overrides: tuple[str, ...] = (),
-    emit: Emit = lambda event: None,
+    emit: Emit = ignore,
 ) -> Results:
     """Run an experiment and return its typed results.
 
@@ -66,7 +75,7 @@ def run(
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     task = read_task(config, base)
     for model in (config.server.model, *(client.model for client in config.clients)):
-        check_model(model)
+        load_tokenizer(locate(model.model))
     return Run(config, task, Place(_new_folder(runs, config.name), base, time.time()), emit).go()
 
 
@@ -81,7 +90,6 @@ class Run:
         (place.folder / "config.yaml").write_text(
             yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8"
         )
-        self._ledger = Ledger(place.folder)
         self._party = server_party(config, place, task, self.emit)
 
     def emit(self, event: dict[str, Any]) -> None:
@@ -96,20 +104,18 @@ class Run:
         """Run all rounds, then write results and report."""
         config, place = self.config, self.place
         self.emit({"kind": "run", "name": config.name, "folder": str(place.folder), "rounds": config.rounds})
-        names = [client.name for client in config.clients]
         try:
             run_local(
                 "lada.federation.nodes:open_node",
-                {name: node_config(config, place, name) for name in names},
+                dict.fromkeys((client.name for client in config.clients), node_config(config, place)),
                 self._serve,
-                run=place.folder.name,
                 workers=config.workers,
                 timeout=config.timeout,
                 emit=self.emit,
-                ledger=self._ledger,
+                folder=place.folder,
+                describe=_samples,
             )
         finally:
-            self._ledger.close()
             results = self._results()
             self._write(results)
             self._events.close()
@@ -131,12 +137,12 @@ class Run:
         return Results(
             name=self.config.name,
             config=self.config.model_dump(mode="json"),
-            environment=environment(str(next(self._party.learner.model.parameters()).device)),
+            environment=environment(self._party.learner.device),
             parties=report.parties,
             evaluations=tuple(sorted(self._with_agreement(report), key=lambda e: (e.round, e.party))),
             studies=tuple(sorted(report.studies, key=lambda s: (s.round, s.party, s.phase))),
             allocations=tuple(sorted(report.allocations, key=lambda a: (a.round, a.teacher, a.student))),
-            traffic=traffic(self._ledger.rows()),
+            traffic=self._traffic(),
             shown=tuple(self._shown()),
             notices=report.notices,
             wall_clock=WallClock(
@@ -152,11 +158,24 @@ class Run:
         staged = folder / "results.json.next"
         staged.write_text(results.model_dump_json(indent=1) + "\n", encoding="utf-8")
         staged.replace(folder / "results.json")
-        tables = [pq.read_table(file) for file in sorted(folder.glob("parties/*/allocation-*.parquet"))]
+        tables = [pq.read_table(file) for file in sorted(folder.glob("clients/*/allocation-*.parquet"))]
         pq.write_table(pa.concat_tables(tables) if tables else SCHEMA.empty_table(), folder / "allocations.parquet")
 
+    def _traffic(self) -> tuple[Traffic, ...]:
+        """Return what crossed the wire, with the server under its own name."""
+        names = {SERVER: self.config.server.name}
+        return tuple(
+            row.model_copy(
+                update={
+                    "sender": names.get(row.sender, row.sender),
+                    "receiver": names.get(row.receiver, row.receiver),
+                }
+            )
+            for row in traffic(read(self.place.folder))
+        )
+
     def _test_paths(self, party: str, round: int) -> dict[str, ReasoningPath]:
-        file = self.place.folder / "parties" / party / f"test-paths-{round}.arrow"
+        file = self.place.party(party) / f"test-paths-{round}.arrow"
         return decode(file.read_bytes(), known_ids=None).by_id() if file.exists() else {}
 
     def _with_agreement(self, report: PartyReport) -> list[Evaluation]:
@@ -167,14 +186,10 @@ class Run:
             theirs = self._test_paths(server, evaluation.round)
             own = self._test_paths(evaluation.party, evaluation.round)
             if evaluation.party != server and theirs:
-                same = [
-                    own[i].answer is not None and self.task.same(own[i].answer, theirs[i].answer)
-                    for i in own
-                    if theirs[i].answer is not None
-                ]
-                share = round(100 * sum(same) / len(own), 4)
-                evaluation = evaluation.model_copy(update={"agreement": share})
-            evaluations.append(evaluation)
+                share = agreement(list(own.values()), [theirs[i] for i in own], self.task.same)
+                evaluations.append(evaluation.model_copy(update={"agreement": round(share, 4)}))
+            else:
+                evaluations.append(evaluation)
         return evaluations
 
     def _shown(self) -> list[Shown]:
@@ -228,6 +243,11 @@ def _new_folder(runs: Path, name: str) -> Path:
             number += 1
             continue
         return folder.resolve()
+
+
+def _samples(kind: str, data: bytes) -> int | None:
+    """Return how many public samples a message part speaks of, for the ledger."""
+    return len(decode(data, known_ids=None).paths) if kind == PATHS else None
 
 
 def environment(device: str) -> Environment:

@@ -96,9 +96,9 @@ def test_what_is_missing_is_named(folder: Path, spoil: Callable[[Path], None], s
 def test_a_checkpoint_of_the_other_tuning_is_refused(good: Path, tmp_path: Path):
     load(str(good), LORA).save(tmp_path / "adapter")
     with pytest.raises(InputError, match=r"model.tune: 'full', but '.*adapter' was not saved so"):
-        load(str(good), OPTIONS, checkpoint=tmp_path / "adapter")
+        load(str(good), OPTIONS, saved=tmp_path / "adapter")
     with pytest.raises(InputError, match=r"model.tune: 'lora', but '.*good' was not saved so"):
-        load(str(good), LORA, checkpoint=good)
+        load(str(good), LORA, saved=good)
 
 
 def test_lora_targets_that_are_not_there(good: Path):

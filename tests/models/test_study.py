@@ -11,12 +11,15 @@ from lada.core.errors import InputError
 from lada.core.terms import Lesson
 from lada.models.base import Study
 from lada.models.learner import HuggingFaceLearner, LoraOptions, load
-from lada.models.objective import Objective, Scored, first_divergence, nll
+from lada.models.objective import Objective, Prefer, Scored, Unpaired, first_divergence, nll
 from lada.models.training import Optimisation
 
 
 class Spy:
     """NLL, or whatever `loss` says, over what it was shown."""
+
+    prefer: Prefer = "role"
+    unpaired: Unpaired = "nll"
 
     def __init__(
         self, *, contrasts: bool = False, reference: bool = False, loss: Callable[[Scored], torch.Tensor] = nll
@@ -234,9 +237,9 @@ def folder(tiny: Any, architecture: str, tmp_path: Any) -> str:
     return str(tmp_path / "base")
 
 
-def lora(tiny: Any, folder: str, checkpoint: Any = None, init_seed: int = 0) -> HuggingFaceLearner:
+def lora(tiny: Any, folder: str, saved: Any = None, init_seed: int = 0) -> HuggingFaceLearner:
     options = tiny.learner(tune="lora", lora=LoraOptions(rank=2, alpha=4, dropout=0.5))._options
-    return load(folder, options, init_seed=init_seed, checkpoint=checkpoint)
+    return load(folder, options, init_seed=init_seed, saved=saved)
 
 
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out", "ignore:`is_gradient_checkpointing`")
@@ -275,7 +278,7 @@ def test_full_tuning_comes_back_to_the_same_bits(tiny: Any, folder: str, tmp_pat
     learner = load(folder, options)
     study(learner, rows)
     learner.save(tmp_path / "after")
-    restored = load(folder, options, checkpoint=tmp_path / "after")
+    restored = load(folder, options, saved=tmp_path / "after")
     assert same(tiny.weights(restored), tiny.weights(learner))
     assert same(tiny.weights(load(str(tmp_path / "after"), options)), tiny.weights(learner))
     assert restored.answer(tiny.questions, seed=0) == learner.answer(tiny.questions, seed=0)

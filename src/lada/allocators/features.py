@@ -18,7 +18,9 @@ def features(candidates: Candidates, clusters: np.ndarray, count: int, *, gold: 
         [path.likelihood for path in candidates.student_paths],
         list(candidates.student_on_teacher),
     ]
-    columns = [np.exp([getattr(l, name) for l in row]) for row in likelihoods for name in ("mean", "minimum")]
+    columns = [
+        np.exp([getattr(likelihood, name) for likelihood in row]) for row in likelihoods for name in ("mean", "minimum")
+    ]
     columns.append(same_answers(candidates).astype(float))
     columns.extend((clusters == number).astype(float) for number in range(count))
     if gold:

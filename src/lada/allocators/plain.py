@@ -91,9 +91,7 @@ class DualMinCE(Memoryless):
         return state, allocate(candidates, chosen, _teacher(chosen), gaps, reasons), {}
 
 
-@ALLOCATORS.register(
-    "winner", options=Budgeted, status="our reading", teacher_needs=CONFIDENT, student_needs=CONFIDENT
-)
+@ALLOCATORS.register("winner", options=Budgeted, status="our reading", teacher_needs=CONFIDENT, student_needs=CONFIDENT)
 class Winner(Memoryless):
     """No gold answers: where the two answers differ, the path of the party whose least sure token is surer."""
 

@@ -42,9 +42,7 @@ def allocate(
         candidates.teacher,
         candidates.student,
         candidates.round,
-        tuple(
-            Choice(ids[i], sources[i], float(scores[i]) if scores is not None else 1.0, reasons[i]) for i in chosen
-        ),
+        tuple(Choice(ids[i], sources[i], float(scores[i]) if scores is not None else 1.0, reasons[i]) for i in chosen),
         {} if scores is None else {ids[i]: float(scores[i]) for i in range(len(ids))},
     )
 

@@ -17,10 +17,7 @@ def summary(results: Results) -> Table:
         seconds = sum(phase.seconds for phase in results.wall_clock.phases if phase.party == party.name)
         table.add_row(
             f"{party.name} ({party.role})",
-            *(
-                _change(getattr(before, name), getattr(after, name))
-                for name in ("overall", "own", "other", "general")
-            ),
+            *(_change(getattr(before, name), getattr(after, name)) for name in ("overall", "own", "other", "general")),
             f"{sent / 1000:,.1f} kB",
             f"{seconds:.0f}",
         )

@@ -6,6 +6,7 @@ import json
 import time
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from lada.federation import checkpoints
 from lada.hosts.base import Payload
 from lada.hosts.party import Emit, Party, Studies
 from lada.hosts.reports import report_payload
-from lada.models.base import Study
 from lada.models.learner import HuggingFaceLearner, ModelOptions, load
 from lada.tasks.data import TaskData
 from lada.tasks.load import load_task
@@ -40,6 +40,10 @@ class Place:
         """Return the folder of a party's checkpoint."""
         return self.folder / "checkpoints" / party
 
+    def party(self, name: str) -> Path:
+        """Return the folder in which a party keeps what is its own."""
+        return self.folder / "clients" / name
+
 
 def read_task(config: RunConfig, base: Path) -> TaskData:
     """Return the samples of a run; relative paths in the configuration start at `base`."""
@@ -51,19 +55,22 @@ def server_party(config: RunConfig, place: Place, task: TaskData, emit: Emit) ->
     """Build the server."""
     server = config.server
     studies = Studies(server.distil, server.distil)
-    return _party(config, place, task, emit, server.name, server.model, studies)
+    return _party(config, place, task, emit, name=server.name, model=server.model, studies=studies)
 
 
 def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, name: str) -> Party:
     """Build a client, as its last checkpoint left it where there is one."""
     client = next(client for client in config.clients if client.name == name)
-    return _party(config, place, task, emit, name, client.model, Studies(client.private, client.distil))
+    return _party(
+        config, place, task, emit, name=name, model=client.model, studies=Studies(client.private, client.distil)
+    )
 
 
 def _party(
-    config: RunConfig, place: Place, task: TaskData, emit: Emit, name: str, model: ModelOptions, studies: Studies
+    config: RunConfig, place: Place, task: TaskData, emit: Emit, *, name: str, model: ModelOptions, studies: Studies
 ) -> Party:
     kept = place.checkpoint(name)
+    files = checkpoints.load(kept) if checkpoints.exists(kept) else {}
     party = Party(
         name=name,
         role="client" if name in task.private else "server",
@@ -71,21 +78,21 @@ def _party(
             locate(model.model),
             model,
             init_seed=seed_of(config.seed, name, "lora"),
-            checkpoint=kept / "model" if kept.exists() else None,
+            saved=kept / "model" if files else None,
         ),
         # What the others hold privately is not even in this party's memory.
-        task=dataclasses.replace(task, private={}, server=()),
-        private=task.private.get(name, task.server),
+        task=dataclasses.replace(task, private={}),
+        private=task.private.get(name, ()),
         allocator=config.make_allocator(),
         objective=config.make_objective(),
         studies=studies,
         seed=config.seed,
-        folder=place.folder / "parties" / name,
+        folder=place.party(name),
         emit=emit,
         clock=lambda: time.time() - place.started,
     )
-    if kept.exists():
-        for key, array in checkpoints.bytes_to_arrays(checkpoints.read(kept, "state.safetensors")).items():
+    if files:
+        for key, array in checkpoints.bytes_to_arrays(files["state.safetensors"]).items():
             pair, _, part = key.partition("|")
             if pair == "memory":
                 party.memory[part] = array.tobytes()
@@ -98,9 +105,10 @@ def keep(party: Party, place: Place) -> None:
     """Write a party's checkpoint: weights and tokenizer in Hugging Face format, and its plug-ins' state."""
     arrays = {f"{pair}|{part}": array for pair, state in party.states.items() for part, array in state.items()}
     arrays |= {f"memory|{key}": np.frombuffer(data, np.uint8) for key, data in party.memory.items()}
-    with checkpoints.replacing(place.checkpoint(party.name)) as staging:
-        party.learner.save(staging / "model")
-        (staging / "state.safetensors").write_bytes(checkpoints.arrays_to_bytes(arrays))
+    with TemporaryDirectory() as staging:
+        party.learner.save(Path(staging))
+        files = {f"model/{file.name}": file.read_bytes() for file in Path(staging).iterdir()}
+    checkpoints.save(place.checkpoint(party.name), {**files, "state.safetensors": checkpoints.arrays_to_bytes(arrays)})
 
 
 def describe(party: Party) -> PartyInfo:
@@ -153,18 +161,19 @@ def _task(config: str, base: Path) -> TaskData:
 
 
 def open_node(context: Context, emit: Emit) -> Node:
-    """Make the node that a Flower node config describes: `name`, `folder`, and `run` as JSON (see `node_config`)."""
-    run = json.loads(str(context.node_config["run"]))
+    """Make the node that `node_config` described."""
+    run = json.loads(str(context.node_config["config"]))
     place = Place(Path(run["folder"]), Path(run["base"]), float(run["started"]))
     return Node(validate(RunConfig, run["config"]), place, str(context.node_config["name"]), emit)
 
 
-def node_config(config: RunConfig, place: Place, name: str) -> dict[str, str]:
-    """Return what `open_node` reads."""
-    run = {
-        "config": config.model_dump(mode="json"),
-        "folder": str(place.folder),
-        "base": str(place.base),
-        "started": place.started,
-    }
-    return {"name": name, "folder": str(place.folder / "parties" / name), "run": json.dumps(run)}
+def node_config(config: RunConfig, place: Place) -> str:
+    """Return what `open_node` reads, as JSON; it is the same for every client."""
+    return json.dumps(
+        {
+            "config": config.model_dump(mode="json"),
+            "folder": str(place.folder),
+            "base": str(place.base),
+            "started": place.started,
+        }
+    )

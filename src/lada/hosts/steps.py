@@ -71,9 +71,7 @@ def study(
             seed=seed_of(party.seed, round, phase, party.name),
             progress=progress,
         )
-    party.note(
-        studies=(StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **asdict(report)),)
-    )
+    party.note(studies=(StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **asdict(report)),))
 
 
 def evaluate_party(party: Party, round: int) -> None:

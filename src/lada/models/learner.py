@@ -1,6 +1,7 @@
 """A learner over any Hugging Face causal LM: full or LoRA training, on CPU, CUDA or MPS."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path as FilePath
 from typing import Any, Literal
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from lada.core.errors import InputError
 from lada.core.registry import Options
@@ -42,6 +43,8 @@ class ModelOptions(Options):
     max_new_tokens: int = 160
     batch_size: int = 128
     """Samples that are answered, judged or embedded at once."""
+    verbs: tuple[Verb, ...] | None = None
+    """What this model may be asked for; None: everything. `[answer]` treats it like an LLM behind an API."""
 
 
 def pick_device(wish: str) -> torch.device:
@@ -62,35 +65,25 @@ def pick_dtype(wish: str, device: torch.device) -> torch.dtype:
 
 
 def load(
-    folder: str, options: ModelOptions, *, init_seed: int = 0, checkpoint: FilePath | None = None
+    folder: str, options: ModelOptions, *, init_seed: int = 0, saved: FilePath | None = None
 ) -> "HuggingFaceLearner":
     """Load model and tokenizer from a folder or a hub id; InputError names what is missing.
 
-    `checkpoint` is a folder that `HuggingFaceLearner.save` wrote for a learner of the same `folder` and options: the
+    `saved` is a folder that `HuggingFaceLearner.save` wrote for a learner of the same `folder` and options: the
     learner is brought back to the same bits. `init_seed` seeds weights that are drawn here (LoRA's A matrices), so
     that a run repeats to the bit.
     """
-    source = str(checkpoint) if checkpoint and options.tune == "full" else folder
-    if FilePath(source).is_dir() and not _has_tokenizer(FilePath(source)):
+    source = str(saved) if saved and options.tune == "full" else folder
+    if saved and (saved / "adapter_config.json").exists() != (options.tune == "lora"):
         raise InputError(
-            f"model: folder {source!r} has no tokenizer; expected tokenizer.json or tokenizer_config.json beside "
-            "the weights; save it there with tokenizer.save_pretrained(folder)"
-        )
-    if checkpoint and (checkpoint / "adapter_config.json").exists() != (options.tune == "lora"):
-        raise InputError(
-            f"model.tune: {options.tune!r}, but {str(checkpoint)!r} was not saved so; expected the tuning of that run"
+            f"model.tune: {options.tune!r}, but {str(saved)!r} was not saved so; expected the tuning of that run"
         )
     device = pick_device(options.device)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = load_tokenizer(source)
+    with _explained(source):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source, dtype=pick_dtype(options.dtype, device), output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(
-            f"model: cannot load {source!r}: {str(error).partition(chr(10))[0]}; expected a folder with config.json, "
-            "weights and tokenizer, a hub id, or zoo:NAME"
-        ) from error
     model, info = loaded
     if info["missing_keys"]:  # transformers would draw these at random and go on
         raise InputError(
@@ -104,16 +97,43 @@ def load(
             "call model.resize_token_embeddings(len(tokenizer)) and save it again"
         )
     if options.tune == "lora":
-        model = _with_adapter(model, options.lora, init_seed, checkpoint)
+        model = _with_adapter(model, options.lora, init_seed, saved)
     return HuggingFaceLearner(model.to(device), tokenizer, options)
 
 
-def _with_adapter(model: Any, lora: LoraOptions, init_seed: int, checkpoint: FilePath | None) -> Any:
-    """Return the model with a saved adapter, or a new one that changes nothing yet."""
-    from peft import LoraConfig, PeftModel, get_peft_model  # noqa: PLC0415 - slow, and full tuning does without
+def load_tokenizer(source: str) -> Any:
+    """Load configuration and tokenizer of a folder or hub id and return the tokenizer; cheap, unlike the weights.
 
-    if checkpoint:
-        return PeftModel.from_pretrained(model, checkpoint, is_trainable=True)
+    Raises InputError, naming what is missing.
+    """
+    if FilePath(source).is_dir() and not _has_tokenizer(FilePath(source)):
+        raise InputError(
+            f"model: folder {source!r} has no tokenizer; expected tokenizer.json or tokenizer_config.json beside "
+            "the weights; save it there with tokenizer.save_pretrained(folder)"
+        )
+    with _explained(source):
+        AutoConfig.from_pretrained(source)
+        return AutoTokenizer.from_pretrained(source)
+
+
+@contextmanager
+def _explained(source: str) -> Iterator[None]:
+    """Turn what transformers says of a model that it cannot load into an InputError."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(
+            f"model: cannot load {source!r}: {str(error).partition(chr(10))[0]}; expected a folder with config.json, "
+            "weights and tokenizer, a hub id, or zoo:NAME"
+        ) from error
+
+
+def _with_adapter(model: Any, lora: LoraOptions, init_seed: int, saved: FilePath | None) -> Any:
+    """Return the model with a saved adapter, or a new one that changes nothing yet."""
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    if saved:
+        return PeftModel.from_pretrained(model, saved, is_trainable=True)
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.rank,
@@ -139,10 +159,10 @@ def _has_tokenizer(folder: FilePath) -> bool:
 class HuggingFaceLearner:
     """The `Learner` of lada.models.base over a causal LM that is in memory."""
 
-    verbs = frozenset(Verb)
-
     def __init__(self, model: Any, tokenizer: Any, options: ModelOptions) -> None:
         self.model = model
+        self.verbs = frozenset(Verb if options.verbs is None else options.verbs)
+        self.device = str(model.device)
         self.tokenizer = tokenizer
         self._options = options
         context = getattr(model.config, "max_position_embeddings", None) or getattr(model.config, "n_positions", 2048)
@@ -339,7 +359,7 @@ class HuggingFaceLearner:
         return {i: (x.total, y.total) for i, x, y in zip(paired, a, b, strict=True)}
 
     def save(self, folder: FilePath) -> None:
-        """See Learner.save; under LoRA only the adapter is written, in peft's format. `load` takes it as checkpoint."""
+        """See Learner.save; under LoRA only the adapter is written, in peft's format. `load` takes it as `saved`."""
         if self._options.tune == "lora":
             self.model.save_pretrained(folder, save_embedding_layers=False)  # "auto" may ask the hub about them
         else:

@@ -1,9 +1,12 @@
 """What an objective sees of a batch, and what it must return. The losses themselves are one floor up."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import Tensor
+
+Prefer = Literal["role", "verified"]
+Unpaired = Literal["nll", "skip"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,10 @@ class Objective(Protocol):
     """Whether rejected paths are to be scored."""
     reference: bool
     """Whether the log-probs of the learner as it was before this study are to be supplied."""
+    prefer: Prefer
+    """Where it contrasts, which of two paths is the chosen one; see lada.hosts.lessons.make_lesson."""
+    unpaired: Unpaired
+    """Where it contrasts, what becomes of a choice without a pair."""
 
     def __call__(self, scored: Scored) -> Tensor:
         """Return the scalar loss of a micro-batch, such that a batch's losses add up to its mean."""

@@ -60,7 +60,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """One candidate of a strip chart: `column` on the x axis, `value` on the y axis."""
+    """One candidate of a strip chart: its difficulty is its `column`."""
 
     column: int | None
     value: float
@@ -165,15 +165,14 @@ def line_chart(
     *,
     show: Callable[[float], str],
     top: float | None = None,
-    x_name: str = "round",
 ) -> Markup:
-    """Draw values over integer x, with their intervals as bands and each line's name at its end.
+    """Draw values over rounds, with their intervals as bands and each line's name at its end.
 
     The y axis starts at 0 and ends at `top`, or at a round number over the highest value; `show` writes its labels.
     """
     loud = [line for line in series if not line.quiet and line.points]
     names = [clip(line.name, 15) for line in loud]
-    left, right, above, below, height = 36.0, 16 + BOLD_GLYPH * max(map(len, names), default=0), 10.0, 34.0, 224.0
+    left, right, above, below, height = 44.0, 16 + BOLD_GLYPH * max(map(len, names), default=0), 10.0, 34.0, 224.0
     canvas = Canvas(WIDTH, height)
     points = [point for line in series for point in line.points]
     xs = sorted({point.x for point in points})
@@ -191,7 +190,7 @@ def line_chart(
         canvas.text(left - 6, at_y(mark), show(mark), anchor="end", class_="soft")
     for x in xs[:: math.ceil(len(xs) / 8)]:
         canvas.text(at_x(x), height - below + 12, _number(x), anchor="middle", class_="soft")
-    canvas.text((left + WIDTH - right) / 2, height - 7, x_name, anchor="middle", class_="soft")
+    canvas.text((left + WIDTH - right) / 2, height - 7, "round", anchor="middle", class_="soft")
     for line in series:
         _draw_line(canvas, line, at_x, at_y, show)
     ends = [at_y(line.points[-1].value) for line in loud]
@@ -329,8 +328,8 @@ def bars(
     return canvas.done(title, description, "bars")
 
 
-def strip(title: str, description: str, dots: Sequence[Dot], *, x_name: str, most: int) -> Markup:
-    """Draw values by column: left-out candidates on the left of a column, chosen ones on its right.
+def strip(title: str, description: str, dots: Sequence[Dot], *, most: int) -> Markup:
+    """Draw values by difficulty: left-out candidates on the left of a column, chosen ones on its right.
 
     The counts under a column are of all dots; at most `most` are drawn, taken evenly from all.
     A dot is a teacher that was right, a cross one that was wrong, a short bar one that nobody could check.
@@ -357,7 +356,7 @@ def strip(title: str, description: str, dots: Sequence[Dot], *, x_name: str, mos
             canvas.add(
                 "path", d=f"M{_number(left + wide * i)} {_number(above)}V{_number(height - below + 26)}", class_="grid"
             )
-    canvas.text((left + WIDTH - right) / 2, height - 6, x_name, anchor="middle", class_="soft")
+    canvas.text((left + WIDTH - right) / 2, height - 6, "difficulty (reasoning steps)", anchor="middle", class_="soft")
     paths: dict[str, list[str]] = {}
     for i, dot in enumerate(dots[:: math.ceil(len(dots) / most)]):
         # Golden-ratio steps fill a half column evenly without a random number.

@@ -123,7 +123,7 @@ def _scores(teacher: str, round: int, rows: Sequence[Candidate]) -> Markup | Non
         f"Score of each candidate against its difficulty in round {round}: left out on the left of a column, chosen on "
         f"the right; a dot where {teacher} was right, a cross where it was wrong."
     )
-    return strip(f"Round {round}", description, dots, x_name="difficulty (reasoning steps)", most=DRAWN)
+    return strip(f"Round {round}", description, dots, most=DRAWN)
 
 
 def _share(rows: Sequence[Candidate], field: str, chosen: bool) -> float | None:

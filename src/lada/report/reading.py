@@ -1,6 +1,5 @@
 """Reading a run folder. What is missing or malformed is said in words that name the folder and the fix."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from lada.core.errors import InputError
 from lada.core.results import SCHEMA_VERSION, Results
@@ -35,13 +35,13 @@ class Candidate:
 def read_results(run_folder: Path) -> Results:
     """Return the results of a run. Raises InputError where results.json is missing, malformed or of another schema."""
     file = run_folder / "results.json"
-    fix = "finish the run first, or name the folder of a finished run"
+    fix = "name the folder of a finished run, or run it again"
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw = from_json(file.read_bytes())
     except OSError as error:
         raise InputError(f"{run_folder}: cannot read results.json ({error.strerror}); {fix}") from error
     except ValueError as error:
-        raise InputError(f"{run_folder}: results.json is not JSON ({error}); run it again, or {fix}") from error
+        raise InputError(f"{run_folder}: results.json is not JSON ({error}); {fix}") from error
     version = raw.get("schema_version", SCHEMA_VERSION) if isinstance(raw, dict) else SCHEMA_VERSION
     if version != SCHEMA_VERSION:
         raise InputError(
@@ -54,7 +54,7 @@ def read_results(run_folder: Path) -> Results:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole file"
         raise InputError(
-            f"{run_folder}: results.json does not fit the schema at {place}: {first['msg']}; run it again, or {fix}"
+            f"{run_folder}: results.json does not fit the schema at {place}: {first['msg']}; {fix}"
         ) from error
 
 

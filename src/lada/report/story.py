@@ -27,7 +27,7 @@ def _clients(view: View, last: int) -> Markup:
     who = count(len(clients), "client", "clients")
     if len(clients) == 1:
         who = f"the client {clients[0].name}"
-    told = escape(who) + " " + _moved(view, clients, "overall", last) + " on all domains"
+    told = escape(who) + " " + _moved(view, clients, last) + " on all domains"
     if len(clients) > 1:
         told += " on average"
     servers = {party.name for party in view.servers}
@@ -47,11 +47,11 @@ def _servers(view: View, last: int) -> Markup:
             return Markup("the LLM stayed at <b>{}</b> on the clients’ domains").format(percent(after))
         verb = "gained" if change > 0 else "lost"
         return Markup("the LLM {} <b>{} points</b> on the clients’ domains").format(verb, number(abs(change)))
-    return Markup("the LLM ") + _moved(view, servers, "overall", last) + " on all domains"
+    return Markup("the LLM ") + _moved(view, servers, last) + " on all domains"
 
 
-def _moved(view: View, parties: Sequence[PartyInfo], measure: str, last: int) -> Markup:
-    before, after = (view.mean_of(parties, measure, round) for round in (view.rounds[0], last))
+def _moved(view: View, parties: Sequence[PartyInfo], last: int) -> Markup:
+    before, after = (view.mean_of(parties, "overall", round) for round in (view.rounds[0], last))
     if before is None or after is None:
         return Markup("took part")
     if last == view.rounds[0]:

@@ -84,9 +84,7 @@ def _train(recipe: Recipe, model: Any, tokenizer: Any, work: Path, report: Repor
     optimizer = make_optimizer(model, OPTIMISATION)
     start, seconds = _resume(work, model, optimizer)
     since = time.monotonic()
-    order = shuffled_batches(
-        [len(row) for row in rows], BATCH, recipe.steps, generator("zoo", recipe.name, "order")
-    )
+    order = shuffled_batches([len(row) for row in rows], BATCH, recipe.steps, generator("zoo", recipe.name, "order"))
 
     def steps() -> Iterator[tuple[int, list[Callable[[], Tensor]]]]:
         for number, batch in enumerate(order):

@@ -1,0 +1,146 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lada.report.charts import (
+    Change,
+    Dot,
+    Point,
+    Series,
+    Span,
+    bars,
+    clip,
+    dumbbell,
+    line_chart,
+    spread,
+    strip,
+    ticks,
+)
+from lada.report.words import difference, duration, number, size
+
+values = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 3))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "most", "expected"),
+    [
+        (0, 100, 5, [0, 20, 40, 60, 80, 100]),
+        (0, 0.22, 5, [0, 0.05, 0.1, 0.15, 0.2, 0.25]),
+        (0.04, 0.96, 4, [0, 0.25, 0.5, 0.75, 1]),
+        (-3, 7, 5, [-5, -2.5, 0, 2.5, 5, 7.5]),
+        (0, 0, 5, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+    ],
+)
+def test_ticks_by_hand(low: float, high: float, most: int, expected: list[float]) -> None:
+    assert ticks(low, high, most) == pytest.approx(expected)
+
+
+@given(values, values, st.integers(3, 8))
+def test_ticks_enclose_and_are_few(a: float, b: float, most: int) -> None:
+    low, high = min(a, b), max(a, b)
+    marks = ticks(low, high, most)
+    slack = 1e-6 * max(1.0, abs(low), abs(high))
+    assert 2 <= len(marks) <= most + 1
+    assert marks[0] <= low + slack
+    assert marks[-1] >= high - slack
+
+
+@given(st.lists(st.floats(0, 100), max_size=8))
+def test_spread_keeps_the_order_and_the_distance(places: list[float]) -> None:
+    moved = spread(places, 12, 0, 100)
+    assert all(b - a >= 12 - 1e-9 for a, b in zip(sorted(moved), sorted(moved)[1:], strict=False))
+    assert all(0 <= place <= 100 + 1e-9 for place in moved)
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    assert order == sorted(range(len(places)), key=lambda i: moved[i])
+
+
+def test_clip_keeps_both_ends() -> None:
+    assert clip("warehouse", 9) == "warehouse"
+    assert clip("hospital-number-17", 9) == "hosp…r-17"
+
+
+def test_line_chart_by_hand() -> None:
+    drawn = line_chart(
+        "t", "d", [Series("ab", [Point(0, 0, 0, 10), Point(2, 100, 90, 100)], 1)], show=lambda v: f"{v:.0f}", top=100
+    )
+    # Left 44, right 360 - (16 + 2 * 6.9) = 330.2; 100 at 10, 0 at 224 - 34 = 190, 90 at 28, 10 at 172.
+    assert '<path d="M44 190L330.2 10" class="line s1">' in drawn
+    assert '<path d="M44 172L330.2 10L330.2 28L44 190z" class="band s1">' in drawn
+    assert 'data-tip="ab, round 2: 100 (90 to 100)"' in drawn
+    assert '<text x="339.2" y="10" dy="0.35em" text-anchor="start" class="name s1">ab</text>' in drawn
+
+
+def test_one_point_is_drawn_in_the_middle_with_its_interval() -> None:
+    drawn = line_chart("t", "d", [Series("", [Point(0, 50, 40, 60)], 0)], show=str, top=100)
+    # Middle of 44 and 344; 40 at 118, 60 at 82.
+    assert '<path d="M194 118L194 82" class="line s0">' in drawn
+
+
+def test_dumbbell_by_hand() -> None:
+    drawn = dumbbell(
+        "t", "d", [("", [Change("a", 70, 20), Change("b", None, 100), Change("c", 0, None)]), ("none", [])]
+    )
+    # 0 at 14 + 6.2 = 20.2, 100 at 360 - 42 = 318; rows 19 apart from 17.5.
+    assert '<path d="M228.7 17.5H79.8" class="stem fall">' in drawn
+    assert 'class="fall">−50.0</text>' in drawn
+    assert 'data-tip="a: before 70.0 %, after 20.0 %, −50.0 points"' in drawn
+    assert '<circle cx="318" cy="36.5" r="4.4" class="disc rise">' in drawn
+    assert '<circle cx="20.2" cy="55.5" r="4" class="ring">' in drawn
+    assert drawn.count('class="stem') == 1
+    assert "none" not in drawn
+
+
+def test_bars_by_hand() -> None:
+    spans = [
+        Span(0, 70, 1, "1", "paths", "tip"),
+        Span(70, 10, 2, "2", "metrics", "tip"),
+        Span(80, 20, 3, "3", "x" * 9, ""),
+    ]
+    drawn = bars("t", "d", [("a", spans)], show=lambda v: f"{v:.0f}")
+    # 100 units of 360 - 20.2 - 22 = 317.8; spans longer than 3 leave a gap of 0.8.
+    assert '<rect x="20.2" y="9" width="221.7" height="18"' in drawn
+    assert '<rect x="242.7" y="9" width="31" height="18"' in drawn
+    inside = re.findall(r'class="on">([^<]*)<', drawn)
+    assert inside == ["paths", "2", "x" * 9], "a name of 9 letters needs 61.8 units and has 63.6"
+
+
+def test_strip_counts_all_and_draws_some() -> None:
+    dots = [Dot(1, i / 99, i % 2 == 0, None) for i in range(100)] + [Dot(None, 0.5, True, False)]
+    drawn = strip("t", "d", dots, most=20)
+    assert ">out 50<" in drawn
+    assert ">in 50<" in drawn
+    assert ">unknown<" in drawn
+    # 101 dots by steps of 6 are 17: the 16 of even places are chosen, the last is no dot but the step 96.
+    assert drawn.count("h5") == 17
+    assert 'class="dot in open"' in drawn
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (99_949, "99.9 kB"), (99_960, "100 kB"), (999_600, "1.0 MB"),
+     (12_345_678, "12.3 MB"), (4.2e15, "4200 TB")],
+)  # fmt: skip
+def test_sizes(value: float, told: str) -> None:
+    assert size(value).replace("\u202f", " ") == told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0, "0.0 s"),
+        (59.94, "59.9 s"),
+        (59.97, "1 min 00 s"),
+        (125, "2 min 05 s"),
+        (3599.7, "1 h 00 min"),
+        (7380, "2 h 03 min"),
+    ],
+)
+def test_durations(seconds: float, told: str) -> None:
+    assert duration(seconds).replace("\u202f", " ") == told
+
+
+def test_numbers() -> None:
+    assert (number(None), number(-1.25, 2), difference(None)) == ("–", "−1.25", "–")
+    assert (difference(3), difference(-0.04)) == ("+3.0", "−0.0")
