@@ -105,7 +105,14 @@ class Fedmkt:
             return report_payload(party)
         if phase == "contribute":
             if self.options.private_rounds is None or round <= self.options.private_rounds:
-                study(party, gold_lessons(party, party.private), sft(), party.studies.private, round, "private")
+                study(
+                    party,
+                    gold_lessons(party, party.private),
+                    sft(),
+                    party.studies.private,
+                    round=round,
+                    phase="private",
+                )
             paths = encode(write_paths(party, party.task.public, round, "answer"))
             party.memory[PATHS] = paths
             return {PATHS: paths, **report_payload(party)}
@@ -126,7 +133,7 @@ class Fedmkt:
         lessons, replayed = self._with_replay(
             party, round, lessons, gold_lessons(party, party.private), self.options.client_replay
         )
-        study(party, lessons, party.objective, party.studies.distil, round, "distil", replayed=replayed)
+        study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
 
     def _learn_from_clients(
         self, party: Party, round: int, own: Knowledge, offers: dict[str, Knowledge], vectors: np.ndarray
@@ -151,7 +158,7 @@ class Fedmkt:
             return
         trusted = _trusted(party, own, {lesson.sample_id for lesson in lessons})
         lessons, replayed = self._with_replay(party, round, lessons, trusted, self.options.server_replay)
-        study(party, lessons, party.objective, party.studies.distil, round, "distil", replayed=replayed)
+        study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
 
     def _with_replay(
         self, party: Party, round: int, lessons: list[Lesson], own: list[Lesson], replay: Replay
@@ -225,7 +232,7 @@ def _offer(client: str, reply: Payload, known: set[str]) -> Knowledge:
 
 
 def _trusted(party: Party, own: Knowledge, taught: set[str]) -> list[Lesson]:
-    """Return a party's own paths that are known to be right (where that is unknown: the surer half), if not `taught`."""
+    """Return a party's own paths, but for those `taught`, that are right; the surer half where that is unknown."""
     questions = {sample.id: sample.question for sample in party.task.public}
     middle = float(np.median([path.likelihood.mean for path in own.paths]))
     return [
