@@ -75,7 +75,7 @@ def _run(config: Path, overrides: list[str], name: str | None, runs: Path) -> No
     console.print(summary(results))
     for notice in results.notices:
         console.print(f"note: {notice}", markup=False, highlight=False)
-    console.print(f"report: {view.folder / 'report.html' if view.folder else ''}", soft_wrap=True, highlight=False)
+    console.print(f"report: {view.folder}/report.html", soft_wrap=True, highlight=False)
 
 
 @app.command()

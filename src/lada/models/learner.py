@@ -151,10 +151,10 @@ def _has_tokenizer(folder: FilePath) -> bool:
 class HuggingFaceLearner:
     """The `Learner` of lada.models.base over a causal LM that is in memory."""
 
-    verbs = frozenset(Verb)
-
     def __init__(self, model: Any, tokenizer: Any, options: ModelOptions) -> None:
         self.model = model
+        self.verbs = frozenset(Verb if options.verbs is None else options.verbs)
+        self.device = str(model.device)
         self.tokenizer = tokenizer
         self._options = options
         context = getattr(model.config, "max_position_embeddings", None) or getattr(model.config, "n_positions", 2048)
