@@ -16,7 +16,7 @@ THREE = {"c": (), "a": (), "b": ()}
 
 
 def rulebooks(clients=THREE, seed=0, **options):
-    small = {"public": 30, "private": 12, "test_per_domain": 3, "server": 5} | options
+    small = {"public": 30, "private": 12, "test_per_domain": 3, "replay": 5} | options
     return load_task(OPTIONS.validate_python({"kind": "rulebooks"} | small), clients, seed)
 
 
@@ -28,8 +28,8 @@ class TestRulebooks:
         }
         assert {name: len(part) for name, part in task.private.items()} == {"a": 12, "b": 12, "c": 12}
         assert Counter(s.domain for s in task.test) == dict.fromkeys((*DOMAINS, GENERAL), 3)
-        assert {s.domain for s in task.server} == {GENERAL}
-        assert len(task.server) == 5
+        assert {s.domain for s in task.replay} == {GENERAL}
+        assert len(task.replay) == 5
         assert task.general == {GENERAL}
 
     def test_clients_get_the_default_domains_in_order(self):
@@ -48,7 +48,7 @@ class TestRulebooks:
         task = rulebooks({"a": ("farm",), "b": ("farm",)})
         assert [s.id for s in task.public] == [f"public-{n:05d}" for n in range(30)]
         private = [s.id for part in task.private.values() for s in part]
-        ids = private + [s.id for s in (*task.public, *task.test, *task.server)]
+        ids = private + [s.id for s in (*task.public, *task.test, *task.replay)]
         assert len(set(ids)) == len(ids)
         assert task.private["a"][0].id == "private-a-farm-00000"
         assert "test-warehouse-00002" in ids
@@ -58,7 +58,7 @@ class TestRulebooks:
         assert {split_of(s.question) for s in task.public} == {"public"}
         assert {split_of(s.question) for s in task.test} == {"test"}
         assert {split_of(s.question) for part in task.private.values() for s in part} == {"private"}
-        assert {split_of(s.question) for s in task.server} == {"private"}
+        assert {split_of(s.question) for s in task.replay} == {"private"}
 
     def test_public_domains_are_mixed(self):
         order = [s.domain for s in rulebooks().public]
@@ -69,20 +69,20 @@ class TestRulebooks:
         for number in (0, 1):
             task = rulebooks(world=number)
             assert task.steps is not None
-            for sample in (*task.public, *task.test, *task.server, *task.private["a"]):
+            for sample in (*task.public, *task.test, *task.replay, *task.private["a"]):
                 path = sample.rationale or ""
                 assert all(right for _, right in task.steps(sample, path))
                 assert task.same(task.extract(path), sample.answer or "")
 
     def test_a_seed_decides_which_samples_are_drawn(self):
         one, again, other = rulebooks(seed=1), rulebooks({"a": (), "b": (), "c": ()}, seed=1), rulebooks(seed=2)
-        assert (one.public, one.private, one.test, one.server) == (
+        assert (one.public, one.private, one.test, one.replay) == (
             again.public,
             again.private,
             again.test,
-            again.server,
+            again.replay,
         )
-        for a, b in ((one.public, other.public), (one.test, other.test), (one.server, other.server)):
+        for a, b in ((one.public, other.public), (one.test, other.test), (one.replay, other.replay)):
             assert len({s.question for s in a} & {s.question for s in b}) < len(a) / 2
         assert one.private["a"] != other.private["a"]
 
@@ -107,7 +107,7 @@ class TestRulebooks:
         {"kind": "rulebooks", "public": 0},
         {"kind": "rulebooks", "private": 0},
         {"kind": "rulebooks", "test_per_domain": 0},
-        {"kind": "rulebooks", "server": -1},
+        {"kind": "rulebooks", "replay": -1},
         {"kind": "rulebooks", "world": "0"},
         {"kind": "rulebooks", "worlds": 0},
         {"kind": "other"},
@@ -166,7 +166,7 @@ class TestFiles:
         assert {name: len(part) for name, part in task.private.items()} == {"a": 20, "b": 10}
         assert task.own_domains == {"a": {"x"}, "b": {"y"}}
         assert [s.question for s in task.test] == [f"{n} + {n}?" for n in range(100, 105)]
-        assert [s.question for s in task.server] == ["server?"]
+        assert [s.question for s in task.replay] == ["server?"]
         assert {s.domain for s in task.public} == {"all"}
         assert task.general == frozenset()
         assert task.steps is None
@@ -203,7 +203,7 @@ class TestFiles:
         with pytest.raises(InputError, match=r"client 'a' has 1 questions that are not public too"):
             files(folder, server="server.jsonl")
 
-    @pytest.mark.parametrize("name", ["train", "public", "server"])
+    @pytest.mark.parametrize("name", ["train", "public", "replay"])
     def test_test_questions_stay_among_themselves(self, folder, name):
         jsonl(folder / f"{name}.jsonl", *sums(0, 10, domain="x"), *sums(103, 4, domain="y"))
         with pytest.raises(
