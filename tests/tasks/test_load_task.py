@@ -148,7 +148,7 @@ def folder(tmp_path):
     jsonl(tmp_path / "train.jsonl", *sums(0, 20, domain="x"), *sums(20, 10, domain="y"))
     jsonl(tmp_path / "public.jsonl", *({"question": f"public {n}?"} for n in range(8)))
     jsonl(tmp_path / "test.jsonl", *sums(100, 5, domain="x"))
-    jsonl(tmp_path / "server.jsonl", {"question": "server?"})
+    jsonl(tmp_path / "replay.jsonl", {"question": "replay?"})
     return tmp_path
 
 
@@ -162,11 +162,11 @@ def files(folder, clients=TWO, seed=0, **options):
 
 class TestFiles:
     def test_with_a_test_file(self, folder):
-        task = files(folder, test="test.jsonl", server="server.jsonl")
+        task = files(folder, test="test.jsonl", replay="replay.jsonl")
         assert {name: len(part) for name, part in task.private.items()} == {"a": 20, "b": 10}
         assert task.own_domains == {"a": {"x"}, "b": {"y"}}
         assert [s.question for s in task.test] == [f"{n} + {n}?" for n in range(100, 105)]
-        assert [s.question for s in task.replay] == ["server?"]
+        assert [s.question for s in task.replay] == ["replay?"]
         assert {s.domain for s in task.public} == {"all"}
         assert task.general == frozenset()
         assert task.steps is None
@@ -195,13 +195,13 @@ class TestFiles:
 
     def test_public_and_server_questions_are_never_held_back(self, folder):
         jsonl(folder / "public.jsonl", *sums(0, 18))
-        jsonl(folder / "server.jsonl", *sums(20, 8))
-        task = files(folder, server="server.jsonl", test_share=0.9)
+        jsonl(folder / "replay.jsonl", *sums(20, 8))
+        task = files(folder, replay="replay.jsonl", test_share=0.9)
         assert len(task.test) == 2
         assert {s.question for s in task.test} < {f"{n} + {n}?" for n in (18, 19, 28, 29)}
         jsonl(folder / "public.jsonl", *sums(0, 19))
         with pytest.raises(InputError, match=r"client 'a' has 1 questions that are not public too"):
-            files(folder, server="server.jsonl")
+            files(folder, replay="replay.jsonl")
 
     @pytest.mark.parametrize("name", ["train", "public", "replay"])
     def test_test_questions_stay_among_themselves(self, folder, name):
@@ -209,7 +209,7 @@ class TestFiles:
         with pytest.raises(
             InputError, match=rf"2 test questions are also {name} questions \(the first is 'test-00004'"
         ):
-            files(folder, test="test.jsonl", server="server.jsonl")
+            files(folder, test="test.jsonl", replay="replay.jsonl")
 
     def test_several_training_files(self, folder):
         jsonl(folder / "more.jsonl", *sums(50, 6, domain="y"))

@@ -19,6 +19,7 @@ from pydantic import model_validator
 
 from lada.allocators.base import Candidates
 from lada.codecs.paths import decode, encode
+from lada.core.errors import CodecError
 from lada.core.registry import Options
 from lada.core.results import AllocationRecord
 from lada.core.seeds import generator, seed_of
@@ -88,7 +89,7 @@ class Fedmkt:
         replies = pending.wait()
         collect(party, replies)
         known = {sample.id for sample in party.task.public}
-        offers = {client: decode(reply[PATHS], known_ids=known) for client, reply in replies.items()}
+        offers = {client: _offer(client, reply, known) for client, reply in replies.items()}
         if vectors is not None:
             self._learn_from_clients(party, round, own, offers, vectors)
             own = write_paths(party, party.task.public, round, "answer-anew")
@@ -213,6 +214,14 @@ def round_percent(flags: Sequence[bool]) -> float | None:
 def _embed(party: Party, round: int) -> np.ndarray:
     with party.phase(round, "embed") as progress:
         return party.learner.embed([sample.question for sample in party.task.public], progress=progress)
+
+
+def _offer(client: str, reply: Payload, known: set[str]) -> Knowledge:
+    """Decode a client's paths; it speaks for itself alone."""
+    offer = decode(reply[PATHS], known_ids=known)
+    if offer.party != client:
+        raise CodecError(f"paths: {client!r} sent those of {offer.party!r}; expected its own")
+    return offer
 
 
 def _trusted(party: Party, own: Knowledge, taught: set[str]) -> list[Lesson]:

@@ -162,6 +162,7 @@ class HuggingFaceLearner:
     def __init__(self, model: Any, tokenizer: Any, options: ModelOptions) -> None:
         self.model = model
         self.verbs = frozenset(Verb if options.verbs is None else options.verbs)
+        self.name = options.model
         self.device = str(model.device)
         self.tokenizer = tokenizer
         self._options = options
