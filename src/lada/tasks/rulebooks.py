@@ -227,7 +227,7 @@ def draw(
     return samples
 
 
-_STEP = re.compile(r"([a-d]\)) ([^:.]*?) : ([^.]*) \.")
+_STEP = re.compile(r"([a-d]\)) ([^:.]{0,99}?) : ([^.]{0,99}) \.")  # bounded: a path may be any text
 _VALUE = re.compile(r"= (\w+)$")
 
 
@@ -235,8 +235,9 @@ def check_steps(sample: Sample, text: str, book: Rulebook) -> list[tuple[str, bo
     """Split a path into its steps and say of each whether it follows from the rulebook and the value before it.
 
     A step is right when it carries the question's verb and applies its true rule to the value that the path itself
-    had reached; so one early slip makes one wrong step, not all that follow. A missing step counts as wrong, with
-    an empty text. Returns one pair per step asked for, plus one `False` pair per surplus step.
+    had reached; so one early slip makes one wrong step, not all that follow. Steps are told apart by their labels: a
+    missing one counts as wrong, with an empty text, and a repeated or unasked one is surplus. Returns one pair per
+    step asked for, plus one `False` pair per surplus step.
     """
     wording = next(d for d in DOMAINS.values() if sample.question.endswith(f"{d.closing} ?"))
     opening, *asked = sample.question.removesuffix(f" {wording.closing} ?").removesuffix(" .").split(" . ")
@@ -245,22 +246,31 @@ def check_steps(sample: Sample, text: str, book: Rulebook) -> list[tuple[str, bo
     assert match is not None, f"{sample.id} is not a question of this corpus"
     values = {show(v, wording.scale): v for v in range(HIGHEST + 1 if wording.scale == "number" else len(WEEKDAYS))}
     first = value = values[match[1]]
-    told = [(m[0], m[1], m[2], m[3]) for m in _STEP.finditer(text)]
+    told: dict[str, re.Match[str]] = {}
+    surplus: list[tuple[str, bool]] = []
+    labels = {step[:2] for step in asked}
+    for found in _STEP.finditer(text):
+        if found[1] in labels - told.keys():
+            told[found[1]] = found
+        else:
+            surplus.append((found[0], False))
     checked: list[tuple[str, bool]] = []
-    for position, step in enumerate(asked):
-        label, words = step[:2], step[3:]
-        whole, *parts = told[position] if position < len(told) else ("", "", "", "")
-        rule, argument = _meaning(sample.domain, words, wording, book)
+    for step in asked:
+        found = told.get(step[:2])
+        if found is None:
+            checked.append(("", False))
+            continue
+        rule, argument = _meaning(sample.domain, step[3:], wording, book)
         try:
             _, primitive = apply(rule, value, first, argument, wording.scale)
-            expected = " , ".join(primitive)
+            right = found[2] == step[3:] and found[3] == " , ".join(primitive)
         except OutOfRange:
-            expected = ""
-        checked.append((whole, parts == [label, words, expected]))
-        reached = _VALUE.search(parts[2])
+            right = False
+        checked.append((found[0], right))
+        reached = _VALUE.search(found[3])
         if reached and reached[1] in values:
             value = values[reached[1]]
-    return checked + [(whole, False) for whole, *_ in told[len(asked) :]]
+    return checked + surplus
 
 
 def _meaning(domain: str, words: str, wording: Domain, book: Rulebook) -> tuple[Rule, int | None]:

@@ -6,6 +6,7 @@ raises OutOfRange, and the question is drawn again.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Literal
 
 import numpy as np
@@ -16,13 +17,13 @@ Scale = Literal["number", "weekday"]
 Kind = Literal["argument", "constant", "times", "two", "threshold", "first"]
 
 KINDS: dict[Scale, tuple[Kind, ...]] = {
-    "number": ("argument",) * 2 + ("constant",) * 4 + ("times", "two", "threshold", "first"),
-    "weekday": ("argument",) * 2 + ("constant",) * 5 + ("two",) * 2 + ("threshold",),
+    "number": (*repeat("argument", 2), *repeat("constant", 4), "times", "two", "threshold", "first"),
+    "weekday": (*repeat("argument", 2), *repeat("constant", 5), *repeat("two", 2), "threshold"),
 }
 """Rule kinds of a domain's ten verbs, by the scale of its values."""
 
 
-class OutOfRange(Exception):
+class OutOfRange(Exception):  # noqa: N818 - it rejects a draw, nothing has failed
     """A step left 0..20."""
 
 

@@ -1,0 +1,75 @@
+"""Whether two LaTeX answers mean the same, by math-verify (optional extra `math`), in a process of its own.
+
+A short answer such as `9^{9^{9^9}}` keeps a computer algebra system busy for ever, inside one call that no signal
+handler and no thread can end. So this file also runs as a script that answers one JSON line per pair; the operating
+system ends it when a pair takes longer than SECONDS of processor time, and the next pair gets a fresh one.
+"""
+
+import atexit
+import json
+import logging
+import signal
+import subprocess
+import sys
+import threading
+from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
+
+SECONDS = 5.0
+"""Processor time for one pair, not wall-clock time: a busy machine does not change a verdict."""
+
+_lock = threading.Lock()
+_worker: subprocess.Popen[str] | None = None
+
+
+def missing() -> str | None:
+    """Return what keeps this machine from comparing LaTeX, with the fix, or None."""
+    if find_spec("math_verify") is None:
+        return "needs the package math-verify; install it with: pip install 'lada[math]'"
+    if not hasattr(signal, "setitimer"):
+        return "needs a POSIX system, which can end a comparison that takes too long; use the kind 'text' or 'number'"
+    return None
+
+
+@lru_cache(maxsize=4096)
+def same_latex(answer: str, gold: str) -> bool:
+    """Return whether math-verify finds two expressions equal; False where it fails or takes too long."""
+    global _worker  # noqa: PLW0603 - one helper process serves all threads
+    with _lock:
+        if _worker is None or _worker.poll() is not None:
+            _worker = subprocess.Popen(
+                [sys.executable, "-P", __file__, str(SECONDS)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            atexit.register(_worker.kill)
+        assert _worker.stdin is not None
+        assert _worker.stdout is not None
+        try:
+            _worker.stdin.write(json.dumps([answer, gold]) + "\n")
+            _worker.stdin.flush()
+            verdict = _worker.stdout.readline()
+        except BrokenPipeError:
+            verdict = ""
+        if not verdict:
+            _worker.kill()
+            _worker.wait()
+        return verdict == "true\n"
+
+
+def _serve(seconds: float) -> None:
+    math = import_module("math_verify")
+    logging.disable(logging.CRITICAL)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    for line in sys.stdin:
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        answer, gold = (math.parse(f"${text}$", parsing_timeout=None) for text in json.loads(line))
+        same = bool(answer and gold and math.verify(gold, answer, timeout_seconds=None))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        print(json.dumps(same), flush=True)
+
+
+if __name__ == "__main__":
+    _serve(float(sys.argv[1]))

@@ -1,0 +1,33 @@
+"""Which corpus a run uses: `task` in the configuration, and the samples that come of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from lada.core.errors import InputError
+from lada.tasks.builtin import RulebooksTask, load_rulebooks
+from lada.tasks.data import TaskData
+from lada.tasks.user import FilesTask, load_files
+
+TaskOptions = Annotated[RulebooksTask | FilesTask, Field(discriminator="kind")]
+"""A union told apart by `kind`; use it as a field's type, or with pydantic.TypeAdapter."""
+
+
+def load_task(
+    options: RulebooksTask | FilesTask,
+    clients: Mapping[str, tuple[str, ...]],
+    seed: int,
+    base: Path = Path(),
+) -> TaskData:
+    """Return the samples of a run; equal arguments give equal samples, in whatever order the clients stand.
+
+    `clients` maps each client's name to the domains it lists, which may be none. Relative paths start at `base`.
+    Raises InputError for data or domains that cannot be used; see `load_rulebooks` and `load_files`.
+    """
+    if not clients:
+        raise InputError("clients: there are none; expected at least one")
+    if isinstance(options, RulebooksTask):
+        return load_rulebooks(options, clients, seed)
+    return load_files(options, clients, seed, base)

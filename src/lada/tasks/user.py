@@ -1,0 +1,182 @@
+"""The task `files`: a run's samples from the user's own files."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lada.core.errors import InputError, nearest
+from lada.core.registry import Options
+from lada.core.seeds import generator, seed_of
+from lada.core.terms import Sample
+from lada.tasks.answers import AnswerKind, answer_kind
+from lada.tasks.data import TaskData
+from lada.tasks.files import Columns, Table, read_samples
+from lada.tasks.partition import PartitionOptions, partition
+
+ALL = "all"
+"""The domain of samples that name none."""
+
+
+class FilesTask(Options):
+    """Where the data lies and how it is used. Relative paths start at the configuration's folder."""
+
+    kind: Literal["files"] = "files"
+    train: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    """The clients' private samples, each with an answer, in one file or several."""
+    public: str
+    test: str | None = None
+    """Questions nobody trains on, each with an answer; None holds `test_share` of each client's samples back."""
+    test_share: float = Field(default=0.2, gt=0, lt=1)
+    server: str | None = None
+    """The server's own samples, which it replays so that it forgets nothing."""
+    columns: Columns = Columns()
+    partition: PartitionOptions = PartitionOptions()
+    answer: str = "auto"
+    """How answers are read and compared: the name of an answer kind (see lada.tasks.answers)."""
+    public_limit: int | None = Field(default=None, ge=1)
+    """Use this many public samples, chosen at random from the run's seed."""
+    private_limit: int | None = Field(default=None, ge=1)
+    """Use this many private samples per client, chosen at random from the run's seed."""
+
+
+def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed: int, base: Path = Path()) -> TaskData:
+    """Read and spread the user's samples; the public ones come in an order shuffled from the seed.
+
+    A sample without a domain belongs to the domain `all`. Where no test file is given, a question that is held back
+    is held back everywhere, and public and server questions never are; else a test question that is also a training,
+    public or server question is refused: it is the user who knows which of the two rows is the mistake.
+
+    Raises InputError for data that cannot be used, naming file and row where there is one.
+    """
+    kind = answer_kind(options.answer)
+
+    def read(path: str, *, require_answer: bool) -> Table:
+        table = read_samples(base / path, options.columns, require_answer=require_answer)
+        _refuse_unreadable(table.samples, kind, path)
+        return replace(table, samples=tuple(replace(s, domain=s.domain or ALL) for s in table.samples))
+
+    train = {path: read(path, require_answer=True) for path in _several(options.train)}
+    shared = {"public": read(options.public, require_answer=False)}
+    if options.server is not None:
+        shared["server"] = read(options.server, require_answer=False)
+    tested = {} if options.test is None else {"test": read(options.test, require_answer=True)}
+    _refuse_absent(options.columns, [*train.values(), *shared.values(), *tested.values()])
+    _refuse_repeated(train)
+
+    public = shared["public"].samples
+    server = shared["server"].samples if "server" in shared else ()
+    samples = [sample for table in train.values() for sample in table.samples]
+    owners = [owner for table in train.values() for owner in table.clients]
+    private = partition(samples, owners, clients, options.partition, seed)
+    if tested:
+        test = tested["test"].samples
+        for name, others in (("train", samples), ("public", public), ("server", server)):
+            _refuse_shared(test, others, name)
+    else:
+        private, test = _hold_back(private, _questions((*public, *server)), options.test_share, seed)
+    order = generator(seed, "task", "public", "order").permutation(len(public))
+    return TaskData(
+        public=tuple(public[row] for row in order[: options.public_limit]),
+        private={name: _some(part, options.private_limit, seed, name) for name, part in private.items()},
+        test=test,
+        server=server,
+        own_domains={name: frozenset(sample.domain for sample in part) for name, part in private.items()},
+        general=frozenset(),
+        extract=kind.extract,
+        same=kind.same,
+        steps=None,
+    )
+
+
+def _several(paths: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (paths,) if isinstance(paths, str) else tuple(dict.fromkeys(paths))
+
+
+def _refuse_absent(columns: Columns, tables: Sequence[Table]) -> None:
+    """Refuse a column that was named by the user, but that no file has."""
+    present = sorted({name for table in tables for name in table.columns})
+    for field, name in columns.model_dump().items():
+        if name != field and name not in present:
+            raise InputError(
+                f"task.columns.{field}: no file has a column {name!r}; they have {', '.join(map(repr, present))}"
+                f"{nearest(name, present)}"
+            )
+
+
+def _refuse_repeated(train: Mapping[str, Table]) -> None:
+    """Refuse an id that is in two training files."""
+    files: dict[str, str] = {}
+    for path, table in train.items():
+        for sample in table.samples:
+            if sample.id in files:
+                raise InputError(
+                    f"task.train: id {sample.id!r} is in {files[sample.id]} and in {path}; make ids unique, or leave "
+                    "the id column out and give the files different names"
+                )
+        files |= dict.fromkeys((sample.id for sample in table.samples), path)
+
+
+def _refuse_unreadable(samples: Iterable[Sample], kind: AnswerKind, path: str) -> None:
+    """Refuse a gold answer that no path could ever match."""
+    for sample in samples:
+        gold = sample.answer
+        if gold is not None and not kind.same(kind.extract(gold) or gold, gold):
+            raise InputError(
+                f"task.answer: kind {kind.name!r} cannot read the answer {gold[:50]!r} of sample {sample.id!r} in "
+                f"{path}; correct the answer or choose another kind"
+            )
+
+
+def _questions(samples: Iterable[Sample]) -> set[str]:
+    return {sample.question for sample in samples}
+
+
+def _refuse_shared(test: Sequence[Sample], samples: Sequence[Sample], name: str) -> None:
+    questions = _questions(samples)
+    shared = [sample.id for sample in test if sample.question in questions]
+    if shared:
+        raise InputError(
+            f"task.test: {len(shared)} test questions are also {name} questions (the first is {shared[0]!r}); "
+            "remove them from one of the two files"
+        )
+
+
+def _hold_back(
+    private: Mapping[str, tuple[Sample, ...]], kept: set[str], share: float, seed: int
+) -> tuple[dict[str, tuple[Sample, ...]], tuple[Sample, ...]]:
+    """Take `share` of each client's different questions for the test, at least one; a question is tested once.
+
+    Questions are ranked by a digest of seed and text, so the order of the rows changes nothing.
+    """
+    chosen: set[str] = set()
+    for name, samples in private.items():
+        free = sorted(_questions(samples) - kept, key=lambda question: seed_of(seed, "task", "test", question))
+        if len(free) < 2:
+            raise InputError(
+                f"task.test: client {name!r} has {len(free)} questions that are not public too, too few to hold one "
+                "back for the test; give it more data, or give a test file"
+            )
+        chosen |= set(free[: min(max(1, round(share * len(free))), len(free) - 1)])
+    test: dict[str, Sample] = {}
+    for samples in private.values():
+        for sample in samples:
+            if sample.question in chosen:
+                test.setdefault(sample.question, sample)
+    rest = {name: tuple(s for s in samples if s.question not in chosen) for name, samples in private.items()}
+    for name, samples in rest.items():
+        if not samples:
+            raise InputError(
+                f"task.test_share: client {name!r} is left with no training samples, for other clients hold the same "
+                "questions; lower it, or give a test file"
+            )
+    return rest, tuple(test.values())
+
+
+def _some(samples: tuple[Sample, ...], limit: int | None, seed: int, client: str) -> tuple[Sample, ...]:
+    if limit is None or len(samples) <= limit:
+        return samples
+    rows = generator(seed, "task", "private", "limit", client).permutation(len(samples))[:limit]
+    return tuple(samples[row] for row in sorted(rows))
