@@ -1,7 +1,7 @@
 """The configuration of a run: strict, complete, and refused before anything is trained where it makes no sense."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ class Choice(Options):
     """A method by name, with its options: `{name: lada, options: {budget: 400}}`, or just the name."""
 
     name: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -110,12 +110,25 @@ class RunConfig(Options):
         return resolved
 
     def _check_verbs(self) -> None:
-        """Refuse a method that needs of a learner what it cannot do. Every Hugging Face learner can do all."""
-        able = {party: learner_verbs(model) for party, model in self._models().items()}
-        check_verbs([self.method("host"), self.method("allocator"), self.method("objective")], able)
+        """Refuse a method that needs of a learner what it cannot do, naming method, party and verb."""
+        for kind in ("host", "allocator", "objective"):
+            method = self.method(kind)
+            for party, model, needs in self._roles(method):
+                lacking = sorted(needs - learner_verbs(model))
+                if lacking:
+                    raise InputError(
+                        f"{kind} {method.name!r} needs a learner that can {', '.join(lacking)}, but that of {party!r} "
+                        "cannot (model.verbs); choose another method, another model, or directions: llm_to_slm for a "
+                        "server that only teaches"
+                    )
 
-    def _models(self) -> dict[str, ModelOptions]:
-        return {self.server.name: self.server.model, **{client.name: client.model for client in self.clients}}
+    def _roles(self, method: Method[Any]) -> Iterator[tuple[str, ModelOptions, frozenset[Verb]]]:
+        """Yield each party, its model and what the roles that it has need: teacher, student or both."""
+        both = self.host.options.get("directions", "both") == "both"
+        everything = method.teacher_needs | method.student_needs
+        yield self.server.name, self.server.model, everything if both else method.teacher_needs
+        for client in self.clients:
+            yield client.name, client.model, everything if both else method.student_needs
 
     def method(self, kind: Literal["host", "allocator", "objective"]) -> Method[Any]:
         """Return the registered method of a kind that this (resolved) configuration names."""
@@ -138,23 +151,8 @@ class RunConfig(Options):
 
 
 def learner_verbs(model: ModelOptions) -> frozenset[Verb]:
-    """Return what the learner behind a model's options can do."""
-    return frozenset(Verb)
-
-
-def check_verbs(methods: list[Method[Any]], able: Mapping[str, frozenset[Verb]]) -> None:
-    """Raise InputError where a method needs a verb that a party's learner lacks, naming method, party and verb.
-
-    In a mutual host every party is teacher and student, so each needs what either role needs.
-    """
-    for method in methods:
-        for party, verbs in able.items():
-            lacking = sorted((method.teacher_needs | method.student_needs) - verbs)
-            if lacking:
-                raise InputError(
-                    f"method {method.name!r} needs a learner that can {', '.join(lacking)}, but {party!r}'s cannot; "
-                    "choose another method or another model for it"
-                )
+    """Return what the learner behind a model's options can do: all that it may, since a Hugging Face model can all."""
+    return frozenset(Verb) if model.verbs is None else frozenset(model.verbs)
 
 
 def _make(registry: Registry[Any], choice: Choice) -> Any:

@@ -22,6 +22,7 @@ from lada.core.results import Environment, Evaluation, PartyReport, Results, Sho
 from lada.core.seeds import generator
 from lada.core.terms import Path as ReasoningPath
 from lada.core.terms import Sample
+from lada.evaluation.agreement import agreement
 from lada.federation.ledger import read, traffic
 from lada.federation.local import run_local
 from lada.federation.messages import SERVER
@@ -41,13 +42,17 @@ SHOWN = 24
 PACKAGES = ("torch", "transformers", "tokenizers", "flwr", "numpy", "scikit-learn", "peft")
 
 
+def ignore(event: dict[str, Any]) -> None:
+    """Do nothing with an event."""
+
+
 def run(
     config: "RunConfig | Mapping[str, Any] | str | Path",
     *,
     name: str | None = None,
     runs: Path = Path("runs"),
     overrides: tuple[str, ...] = (),
-    emit: Emit = lambda event: None,
+    emit: Emit = ignore,
 ) -> Results:
     """Run an experiment and return its typed results.
 
@@ -132,7 +137,7 @@ class Run:
         return Results(
             name=self.config.name,
             config=self.config.model_dump(mode="json"),
-            environment=environment(str(next(self._party.learner.model.parameters()).device)),
+            environment=environment(self._party.learner.device),
             parties=report.parties,
             evaluations=tuple(sorted(self._with_agreement(report), key=lambda e: (e.round, e.party))),
             studies=tuple(sorted(report.studies, key=lambda s: (s.round, s.party, s.phase))),
@@ -181,14 +186,10 @@ class Run:
             theirs = self._test_paths(server, evaluation.round)
             own = self._test_paths(evaluation.party, evaluation.round)
             if evaluation.party != server and theirs:
-                same = [
-                    own[i].answer is not None and self.task.same(own[i].answer, theirs[i].answer)
-                    for i in own
-                    if theirs[i].answer is not None
-                ]
-                share = round(100 * sum(same) / len(own), 4)
-                evaluation = evaluation.model_copy(update={"agreement": share})
-            evaluations.append(evaluation)
+                share = agreement(list(own.values()), [theirs[i] for i in own], self.task.same)
+                evaluations.append(evaluation.model_copy(update={"agreement": round(share, 4)}))
+            else:
+                evaluations.append(evaluation)
         return evaluations
 
     def _shown(self) -> list[Shown]:

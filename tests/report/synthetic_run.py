@@ -110,7 +110,7 @@ def make_results(
                 )
             allocations.append(
                 AllocationRecord(teacher=sender, student=receiver, round=round, candidates=400, chosen=220 - 20 * round,
-                                 from_teacher=150, right=81.5 + round,
+                                 from_teacher=150, right=81.5 + round, agreement=41.5,
                                  diagnostics={"auc": 0.71 + 0.05 * round, "explored": 0.12})
             )  # fmt: skip
         for party in parties:
@@ -130,9 +130,9 @@ def make_results(
                                 packages={"torch": "2.13.0", "transformers": "5.23.0"}),
         parties=(
             PartyInfo(name=SERVER, role="server", model="llm-world-0", architecture="llama", parameters=1_123_456,
-                      domains=(), private_samples=0),
+                      domains=(), private_samples=0, weights=f"{1:064x}"),
             *(PartyInfo(name=client, role="client", model="slm-llama", architecture=("llama", "gpt2", "qwen2")[i % 3],
-                        parameters=412_000 + i, domains=tuple(sorted(owned[client])), private_samples=800)
+                        parameters=412_000 + i, domains=tuple(sorted(owned[client])), private_samples=800, weights=f"{i + 2:064x}")
               for i, client in enumerate(clients)),
         ),
         evaluations=tuple(
@@ -142,7 +142,6 @@ def make_results(
         allocations=tuple(allocations),
         traffic=tuple(traffic),
         shown=tuple(shown(client, i, rng) for client in clients[:3] for i in range(6)),
-        weights={party: f"{i:064x}" for i, party in enumerate(parties, 1)},
         notices=("The corpus is synthetic and the models are tiny: the numbers say nothing about large models.",),
         wall_clock=WallClock(started="2026-02-03T10:00:00Z", seconds=clock + 3, phases=tuple(phases)),
     )  # fmt: skip

@@ -14,7 +14,12 @@ from rich.console import Console
 from lada.cli import zoo
 from lada.core.errors import LadaError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Federated reasoning distillation, LLM and SLMs.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="Federated reasoning distillation, LLM and SLMs.",
+)
 tasks = typer.Typer(no_args_is_help=True, help="Look at tasks.")
 app.add_typer(tasks, name="tasks")
 app.add_typer(zoo.app, name="zoo")
@@ -70,7 +75,7 @@ def _run(config: Path, overrides: list[str], name: str | None, runs: Path) -> No
     console.print(summary(results))
     for notice in results.notices:
         console.print(f"note: {notice}", markup=False, highlight=False)
-    console.print(f"report: {view.folder / 'report.html' if view.folder else ''}", soft_wrap=True, highlight=False)
+    console.print(f"report: {view.folder}/report.html", soft_wrap=True, highlight=False)
 
 
 @app.command()

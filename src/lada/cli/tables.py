@@ -40,7 +40,7 @@ def method_tables() -> Iterator[Table]:
 
 def task_tables(task: TaskData, count: int) -> Iterator[RenderableType]:
     """Yield sizes and domains of each group of samples, then `count` samples of each."""
-    groups: dict[str, Sequence[Sample]] = {"public": task.public, "test": task.test, "server": task.server}
+    groups: dict[str, Sequence[Sample]] = {"public": task.public, "test": task.test, "replay": task.replay}
     groups |= {f"private of {client}": samples for client, samples in sorted(task.private.items())}
     table = Table("group", "samples", "domains", title="task")
     for name, samples in groups.items():

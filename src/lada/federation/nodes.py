@@ -55,17 +55,19 @@ def server_party(config: RunConfig, place: Place, task: TaskData, emit: Emit) ->
     """Build the server."""
     server = config.server
     studies = Studies(server.distil, server.distil)
-    return _party(config, place, task, emit, server.name, server.model, studies)
+    return _party(config, place, task, emit, name=server.name, model=server.model, studies=studies)
 
 
 def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, name: str) -> Party:
     """Build a client, as its last checkpoint left it where there is one."""
     client = next(client for client in config.clients if client.name == name)
-    return _party(config, place, task, emit, name, client.model, Studies(client.private, client.distil))
+    return _party(
+        config, place, task, emit, name=name, model=client.model, studies=Studies(client.private, client.distil)
+    )
 
 
 def _party(
-    config: RunConfig, place: Place, task: TaskData, emit: Emit, name: str, model: ModelOptions, studies: Studies
+    config: RunConfig, place: Place, task: TaskData, emit: Emit, *, name: str, model: ModelOptions, studies: Studies
 ) -> Party:
     kept = place.checkpoint(name)
     files = checkpoints.load(kept) if checkpoints.exists(kept) else {}
@@ -79,8 +81,8 @@ def _party(
             saved=kept / "model" if files else None,
         ),
         # What the others hold privately is not even in this party's memory.
-        task=dataclasses.replace(task, private={}, server=()),
-        private=task.private.get(name, task.server),
+        task=dataclasses.replace(task, private={}),
+        private=task.private.get(name, ()),
         allocator=config.make_allocator(),
         objective=config.make_objective(),
         studies=studies,

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from pydantic import field_validator
+from pydantic import model_validator
 
 from lada.allocators.base import Candidates
 from lada.codecs.paths import decode, encode
@@ -26,7 +26,7 @@ from lada.core.terms import Allocation, Knowledge, Lesson, Path, Verb
 from lada.evaluation.agreement import agreement
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.hosts.base import HOSTS, Exchange, Payload
-from lada.hosts.lessons import make_lessons, with_replay
+from lada.hosts.lessons import Pool, make_lessons, with_replay
 from lada.hosts.party import Party
 from lada.hosts.records import keep_rows
 from lada.hosts.reports import collect, report_payload
@@ -35,23 +35,30 @@ from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, write_pat
 PATHS = "paths"
 
 
+class Replay(Options):
+    """Shares (0..1) of a study's lessons that are replayed, so that nothing is forgotten."""
+
+    own: float
+    general: float
+    """Of questions that need skill alone, where the task has some."""
+
+    @model_validator(mode="after")
+    def _shares(self) -> "Replay":
+        if min(self.own, self.general) < 0 or self.own + self.general >= 1:
+            raise ValueError(f"own {self.own} and general {self.general}: expected shares from 0 that add up below 1")
+        return self
+
+
 class FedmktOptions(Options):
     """Options of the mutual round."""
 
     directions: Literal["both", "llm_to_slm"] = "both"
-    replay: float = 0.3
-    """Share of a client's lessons that is replayed private data."""
-    server_replay: float = 0.6
-    """Share of the server's lessons that is replayed: its own data and its own paths, half and half."""
+    client_replay: Replay = Replay(own=0.2, general=0.1)
+    """What a client replays beside the LLM's paths; its own lessons are its private data."""
+    server_replay: Replay = Replay(own=0.5, general=0.15)
+    """What the server replays beside its clients' paths; its own lessons are its own trusted paths."""
     private_rounds: int | None = None
     """Study private data in the first so many rounds only; None: in every round, as the paper does."""
-
-    @field_validator("replay", "server_replay")
-    @classmethod
-    def _share(cls, share: float) -> float:
-        if not 0 <= share < 1:
-            raise ValueError(f"is {share}; expected a share of at least 0 and below 1")
-        return share
 
 
 @HOSTS.register(
@@ -76,15 +83,15 @@ class Fedmkt:
             collect(party, pending.wait())
             return
         pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
-        own = self._answer_public(party, round)
-        vectors = _embed(party, round)
+        own = write_paths(party, party.task.public, round, "answer")
+        vectors = _embed(party, round) if self.options.directions == "both" else None
         replies = pending.wait()
         collect(party, replies)
         known = {sample.id for sample in party.task.public}
         offers = {client: decode(reply[PATHS], known_ids=known) for client, reply in replies.items()}
-        if self.options.directions == "both":
+        if vectors is not None:
             self._learn_from_clients(party, round, own, offers, vectors)
-            own = self._answer_public(party, round, purpose="answer-anew")
+            own = write_paths(party, party.task.public, round, "answer-anew")
         message = {PATHS: encode(own)}
         pending = exchange.ask("learn", round, dict.fromkeys(exchange.clients, message))
         evaluate_party(party, round)
@@ -108,9 +115,6 @@ class Fedmkt:
         evaluate_party(party, round)
         return report_payload(party)
 
-    def _answer_public(self, party: Party, round: int, purpose: str = "answer") -> Knowledge:
-        return write_paths(party, party.task.public, round, purpose)
-
     def _learn_from_server(self, party: Party, round: int, teacher: Knowledge, own: Knowledge) -> None:
         """LLM→SLM: a client allocates, studies, and replays its private data."""
         allocation = allocate(party, round, teacher, own, _embed(party, round))
@@ -118,8 +122,8 @@ class Fedmkt:
         if not lessons:
             party.note(notices=(f"round {round}: {party.name} found nothing to learn from {teacher.party}",))
             return
-        lessons, replayed = with_replay(
-            lessons, gold_lessons(party, party.private), self.options.replay, _replay_order(party, round)
+        lessons, replayed = self._with_replay(
+            party, round, lessons, gold_lessons(party, party.private), self.options.client_replay
         )
         study(party, lessons, party.objective, party.studies.distil, round, "distil", replayed=replayed)
 
@@ -144,30 +148,16 @@ class Fedmkt:
         if not lessons:
             party.note(notices=(f"round {round}: {party.name} found nothing to learn from its clients",))
             return
-        lessons, replayed = self._with_server_replay(party, round, own, lessons)
+        trusted = _trusted(party, own, {lesson.sample_id for lesson in lessons})
+        lessons, replayed = self._with_replay(party, round, lessons, trusted, self.options.server_replay)
         study(party, lessons, party.objective, party.studies.distil, round, "distil", replayed=replayed)
 
-    def _with_server_replay(
-        self, party: Party, round: int, own: Knowledge, lessons: list[Lesson]
+    def _with_replay(
+        self, party: Party, round: int, lessons: list[Lesson], own: list[Lesson], replay: Replay
     ) -> tuple[list[Lesson], int]:
-        """Own paths that are known to be right (where unknown: the surer half), and the server's own data."""
-        taught = {lesson.sample_id for lesson in lessons}
-        questions = {sample.id: sample.question for sample in party.task.public}
-        middle = float(np.median([path.likelihood.mean for path in own.paths]))
-        trusted = [
-            Lesson(path.sample_id, questions[path.sample_id], path.text)
-            for path in own.paths
-            if path.sample_id not in taught
-            and (path.right if path.right is not None else path.likelihood.mean > middle)
-        ]
-        rng = _replay_order(party, round)
-        share = self.options.server_replay
-        half = share / 2 / (1 - share / 2)
-        data = gold_lessons(party, party.private)
-        everything, paths = with_replay(lessons, trusted, half, rng)
-        # Of all lessons, half of the share is the server's data.
-        everything, samples = with_replay(everything, data, share / 2, rng)
-        return everything, paths + samples
+        general = gold_lessons(party, party.task.replay)
+        rng = generator(party.seed, round, "replay", party.name)
+        return with_replay(lessons, [Pool(own, replay.own), Pool(general, replay.general)], rng)
 
     def _lessons(self, party: Party, allocation: Allocation, teacher: Knowledge, own: Knowledge) -> list[Lesson]:
         samples = {sample.id: sample for sample in party.task.public}
@@ -225,5 +215,12 @@ def _embed(party: Party, round: int) -> np.ndarray:
         return party.learner.embed([sample.question for sample in party.task.public], progress=progress)
 
 
-def _replay_order(party: Party, round: int) -> np.random.Generator:
-    return generator(party.seed, round, "replay", party.name)
+def _trusted(party: Party, own: Knowledge, taught: set[str]) -> list[Lesson]:
+    """Return a party's own paths that are known to be right (where that is unknown: the surer half), if not `taught`."""
+    questions = {sample.id: sample.question for sample in party.task.public}
+    middle = float(np.median([path.likelihood.mean for path in own.paths]))
+    return [
+        Lesson(path.sample_id, questions[path.sample_id], path.text)
+        for path in own.paths
+        if path.sample_id not in taught and (path.likelihood.mean > middle if path.right is None else path.right)
+    ]

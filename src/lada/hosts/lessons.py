@@ -1,6 +1,7 @@
 """From an allocation to lessons: whose path is learnt, what it is contrasted with, what is replayed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -54,14 +55,23 @@ def make_lessons(
     return lessons
 
 
-def with_replay(
-    lessons: Sequence[Lesson], pool: Sequence[Lesson], share: float, rng: np.random.Generator
-) -> tuple[list[Lesson], int]:
-    """Return lessons plus replayed ones from `pool`, so that these make up `share` (0..1) of all, and their number.
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Lessons a party may replay, and the share (0..1) of all lessons that they shall make up."""
 
-    A pool that is too small is used whole. Without lessons nothing is replayed either: there is nothing to protect
-    from.
+    lessons: Sequence[Lesson]
+    share: float
+
+
+def with_replay(lessons: Sequence[Lesson], pools: Sequence[Pool], rng: np.random.Generator) -> tuple[list[Lesson], int]:
+    """Return new lessons followed by replayed ones, and the number of the latter.
+
+    The new lessons make up what the pools' shares leave. A pool that is too small is used whole. Without new lessons
+    nothing is replayed either: there is nothing to protect from.
     """
-    wanted = min(len(pool), round(len(lessons) * share / (1 - share)))
-    replayed = [pool[int(i)] for i in sorted(rng.permutation(len(pool))[:wanted])]
-    return [*lessons, *replayed], wanted
+    everything = list(lessons)
+    total = len(lessons) / (1 - sum(pool.share for pool in pools))
+    for pool in pools:
+        wanted = min(len(pool.lessons), round(total * pool.share))
+        everything += [pool.lessons[int(i)] for i in sorted(rng.permutation(len(pool.lessons))[:wanted])]
+    return everything, len(everything) - len(lessons)

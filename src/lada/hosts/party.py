@@ -34,7 +34,7 @@ class Party:
     learner: Learner
     task: TaskData
     private: tuple[Sample, ...]
-    """The samples only this party holds: a client's private data, the server's own."""
+    """The samples only this party holds: a client's private data, nothing at the server."""
     allocator: Allocator
     objective: Objective
     studies: Studies

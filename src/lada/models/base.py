@@ -63,6 +63,8 @@ class Learner(Protocol):
     """A model with its tokenizer. `verbs` says which of the methods below it supports."""
 
     verbs: frozenset[Verb]
+    device: str
+    """Where it computes, such as `cpu` or `cuda:0`."""
 
     def answer(
         self, questions: Sequence[str], *, seed: int, temperature: float = 0.0, progress: Progress = silent

@@ -43,6 +43,8 @@ class ModelOptions(Options):
     max_new_tokens: int = 160
     batch_size: int = 128
     """Samples that are answered, judged or embedded at once."""
+    verbs: tuple[Verb, ...] | None = None
+    """What this model may be asked for; None: everything. `[answer]` treats it like an LLM behind an API."""
 
 
 def pick_device(wish: str) -> torch.device:
@@ -149,10 +151,10 @@ def _has_tokenizer(folder: FilePath) -> bool:
 class HuggingFaceLearner:
     """The `Learner` of lada.models.base over a causal LM that is in memory."""
 
-    verbs = frozenset(Verb)
-
     def __init__(self, model: Any, tokenizer: Any, options: ModelOptions) -> None:
         self.model = model
+        self.verbs = frozenset(Verb if options.verbs is None else options.verbs)
+        self.device = str(model.device)
         self.tokenizer = tokenizer
         self._options = options
         context = getattr(model.config, "max_position_embeddings", None) or getattr(model.config, "n_positions", 2048)

@@ -1,7 +1,7 @@
 """What an objective sees of a batch, and what it must return. The losses themselves are one floor up."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import Tensor
 
@@ -46,6 +46,10 @@ class Objective(Protocol):
     """Whether rejected paths are to be scored."""
     reference: bool
     """Whether the log-probs of the learner as it was before this study are to be supplied."""
+    prefer: Literal["role", "verified"]
+    """Where it contrasts, which of two paths is the chosen one; see lada.hosts.lessons.make_lesson."""
+    unpaired: Literal["nll", "skip"]
+    """Where it contrasts, what becomes of a choice without a pair."""
 
     def __call__(self, scored: Scored) -> Tensor:
         """Return the scalar loss of a micro-batch, such that a batch's losses add up to its mean."""

@@ -14,6 +14,8 @@ class Sft:
 
     contrasts = False
     reference = False
+    prefer = "role"
+    unpaired = "nll"
 
     def __init__(self, options: Options) -> None:
         self.options = options

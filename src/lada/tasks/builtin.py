@@ -26,14 +26,14 @@ class RulebooksTask(Options):
     private: int = Field(default=800, ge=1)
     """Private questions per client, spread evenly over its domains."""
     test_per_domain: int = Field(default=100, ge=1)
-    server: int = Field(default=400, ge=0)
-    """General questions that the server replays so that it forgets no skill."""
+    replay: int = Field(default=400, ge=0)
+    """General questions that every party replays so that it forgets no skill."""
 
 
 def load_rulebooks(options: RulebooksTask, clients: Mapping[str, tuple[str, ...]], seed: int) -> TaskData:
     """Draw the samples of a run. Clients that list no domain get CLIENT_DOMAINS in turn, sorted by name.
 
-    Ids: `public-00000` in shuffled order, `private-<client>-<domain>-00000`, `test-<domain>-00000`, `server-00000`.
+    Ids: `public-00000` in shuffled order, `private-<client>-<domain>-00000`, `test-<domain>-00000`, `replay-00000`.
     Two clients that share a domain may draw the same question; no split shares one with another. Raises InputError
     for an unknown domain.
     """
@@ -81,8 +81,8 @@ def load_rulebooks(options: RulebooksTask, clients: Mapping[str, tuple[str, ...]
                 prefix=f"test-{domain}",
             )
         ),
-        server=tuple(
-            draw(book, GENERAL, "private", options.server, generator(seed, "task", "server"), prefix="server")
+        replay=tuple(
+            draw(book, GENERAL, "private", options.replay, generator(seed, "task", "replay"), prefix="replay")
         ),
         own_domains={name: frozenset(chosen) for name, chosen in domains.items()},
         general=frozenset({GENERAL}),

@@ -13,13 +13,13 @@ AnswerCheck = Callable[[str | None, str], bool]
 
 @dataclass(frozen=True)
 class TaskData:
-    """All samples of a run. `private` and `own_domains` are keyed by client name; `server` is the server's own data,
-    replayed so that it forgets nothing (may be empty); `general` domains measure skill alone (see Evaluation)."""
+    """All samples of a run. `private` and `own_domains` are keyed by client name; `replay` is general data that every
+    party has, replayed so that it forgets nothing (may be empty); `general` domains measure skill alone."""
 
     public: tuple[Sample, ...]
     private: Mapping[str, tuple[Sample, ...]]
     test: tuple[Sample, ...]
-    server: tuple[Sample, ...]
+    replay: tuple[Sample, ...]
     own_domains: Mapping[str, frozenset[str]]
     general: frozenset[str]
     extract: Callable[[str], str | None]

@@ -30,8 +30,8 @@ class FilesTask(Options):
     test: str | None = None
     """Questions nobody trains on, each with an answer; None holds `test_share` of each client's samples back."""
     test_share: float = Field(default=0.2, gt=0, lt=1)
-    server: str | None = None
-    """The server's own samples, which it replays so that it forgets nothing."""
+    replay: str | None = None
+    """General samples that every party has and replays so that it forgets nothing."""
     columns: Columns = Columns()
     partition: PartitionOptions = PartitionOptions()
     answer: str = "auto"
@@ -46,8 +46,8 @@ def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed:
     """Read and spread the user's samples; the public ones come in an order shuffled from the seed.
 
     A sample without a domain belongs to the domain `all`. Where no test file is given, a question that is held back
-    is held back everywhere, and public and server questions never are; else a test question that is also a training,
-    public or server question is refused: it is the user who knows which of the two rows is the mistake.
+    is held back everywhere, and public and replay questions never are; else a test question that is also a training,
+    public or replay question is refused: it is the user who knows which of the two rows is the mistake.
 
     Raises InputError for data that cannot be used, naming file and row where there is one.
     """
@@ -60,29 +60,29 @@ def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed:
 
     train = {path: read(path, require_answer=True) for path in _several(options.train)}
     shared = {"public": read(options.public, require_answer=False)}
-    if options.server is not None:
-        shared["server"] = read(options.server, require_answer=False)
+    if options.replay is not None:
+        shared["replay"] = read(options.replay, require_answer=False)
     tested = {} if options.test is None else {"test": read(options.test, require_answer=True)}
     _refuse_absent(options.columns, [*train.values(), *shared.values(), *tested.values()])
     _refuse_repeated(train)
 
     public = shared["public"].samples
-    server = shared["server"].samples if "server" in shared else ()
+    replay = shared["replay"].samples if "replay" in shared else ()
     samples = [sample for table in train.values() for sample in table.samples]
     owners = [owner for table in train.values() for owner in table.clients]
     private = partition(samples, owners, clients, options.partition, seed)
     if tested:
         test = tested["test"].samples
-        for name, others in (("train", samples), ("public", public), ("server", server)):
+        for name, others in (("train", samples), ("public", public), ("replay", replay)):
             _refuse_shared(test, others, name)
     else:
-        private, test = _hold_back(private, _questions((*public, *server)), options.test_share, seed)
+        private, test = _hold_back(private, _questions((*public, *replay)), options.test_share, seed)
     order = generator(seed, "task", "public", "order").permutation(len(public))
     return TaskData(
         public=tuple(public[row] for row in order[: options.public_limit]),
         private={name: _some(part, options.private_limit, seed, name) for name, part in private.items()},
         test=test,
-        server=server,
+        replay=replay,
         own_domains={name: frozenset(sample.domain for sample in part) for name, part in private.items()},
         general=frozenset(),
         extract=kind.extract,
