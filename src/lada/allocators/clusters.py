@@ -15,8 +15,8 @@ def cluster(embeddings: np.ndarray, count: int, seed: int) -> np.ndarray:
     unit = embeddings / np.maximum(norms, 1e-12)
     count = min(count, len(np.unique(unit, axis=0)))
     with threadpool_limits(1):  # the bits of a sum depend on how many threads share it
-        _, labels, _ = k_means(unit, count, n_init=4, random_state=seed % 2**32)  # pyright: ignore[reportArgumentType]
-    return labels.astype(np.int64)
+        labels = k_means(unit, count, n_init=4, random_state=seed % 2**32)[1]  # pyright: ignore[reportArgumentType]
+    return np.asarray(labels, dtype=np.int64)
 
 
 def spread(ranked: Sequence[int], clusters: np.ndarray, budget: int | None) -> list[int]:

@@ -16,7 +16,9 @@ def relative_drop(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     It is 0 where both are 0, or where either is NaN or infinite.
     """
     most = np.maximum(before, after, dtype=np.float64)
-    return np.divide(before - after, most, out=np.zeros_like(most), where=(most > 0) & (most < np.inf))
+    known = (most > 0) & (most < np.inf)
+    drop = np.subtract(before, after, out=np.zeros_like(most), where=known)
+    return np.divide(drop, most, out=drop, where=known)
 
 
 def paper_reward(losses_before: np.ndarray, losses_now: np.ndarray) -> float:

@@ -2,7 +2,8 @@
 
 One round:
 
-    clients   study their private data, answer the public questions, send their paths      `contribute`
+    clients   study their private data, answer the public questions, send their paths
+              (which an LLM that only teaches does not need)                               `contribute`
     server    answers too; per client an allocator says which of its samples to learn; where several clients offer a
               path for one question the fuser takes one; the LLM studies, then answers anew
     clients   get the LLM's paths; an allocator says which to learn; they study              `learn`
@@ -19,11 +20,12 @@ from pydantic import model_validator
 
 from lada.allocators.base import Candidates
 from lada.codecs.paths import decode, encode
+from lada.core.errors import FederationError
 from lada.core.registry import Options
 from lada.core.results import AllocationRecord
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Allocation, Knowledge, Lesson, Path, Verb
-from lada.evaluation.agreement import agreement
+from lada.evaluation.agreement import agreements
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.hosts.base import HOSTS, Exchange, Payload
 from lada.hosts.lessons import Pool, make_lessons, with_replay
@@ -84,12 +86,11 @@ class Fedmkt:
             return
         pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
         own = write_paths(party, party.task.public, round, "answer")
-        vectors = _embed(party, round) if self.options.directions == "both" else None
+        vectors = _embed(party, round) if self._mutual else None
         replies = pending.wait()
         collect(party, replies)
-        known = {sample.id for sample in party.task.public}
-        offers = {client: decode(reply[PATHS], known_ids=known) for client, reply in replies.items()}
         if vectors is not None:
+            offers = {client: read_paths(party, reply[PATHS], client, round) for client, reply in replies.items()}
             self._learn_from_clients(party, round, own, offers, vectors)
             own = write_paths(party, party.task.public, round, "answer-anew")
         message = {PATHS: encode(own)}
@@ -107,16 +108,19 @@ class Fedmkt:
                 study(party, gold_lessons(party, party.private), sft(), party.studies.private, round, "private")
             paths = encode(write_paths(party, party.task.public, round, "answer"))
             party.memory[PATHS] = paths
-            return {PATHS: paths, **report_payload(party)}
-        known = {sample.id for sample in party.task.public}
-        teacher = decode(payload[PATHS], known_ids=known)
-        own = decode(party.memory.pop(PATHS), known_ids=known)
+            return {PATHS: paths, **report_payload(party)} if self._mutual else report_payload(party)
+        teacher = read_paths(party, payload[PATHS], None, round)
+        own = read_paths(party, party.memory.pop(PATHS), party.name, round)
         self._learn_from_server(party, round, teacher, own)
         evaluate_party(party, round)
         return report_payload(party)
 
+    @property
+    def _mutual(self) -> bool:
+        return self.options.directions == "both"
+
     def _learn_from_server(self, party: Party, round: int, teacher: Knowledge, own: Knowledge) -> None:
-        """LLM→SLM: a client allocates, studies, and replays its private data."""
+        """LLM→SLM: a client allocates, studies, and replays its private and the general data."""
         allocation = allocate(party, round, teacher, own, _embed(party, round))
         lessons = self._lessons(party, allocation, teacher, own)
         if not lessons:
@@ -130,7 +134,7 @@ class Fedmkt:
     def _learn_from_clients(
         self, party: Party, round: int, own: Knowledge, offers: dict[str, Knowledge], vectors: np.ndarray
     ) -> None:
-        """SLM→LLM: the server allocates per client, fuses, studies, and replays its own data and paths."""
+        """SLM→LLM: the server allocates per client, fuses, studies, and replays its own paths and the general data."""
         allocations = {client: allocate(party, round, offer, own, vectors) for client, offer in sorted(offers.items())}
         proposals: dict[str, dict[str, Path]] = {}
         for client, allocation in allocations.items():
@@ -164,10 +168,28 @@ class Fedmkt:
         return make_lessons(allocation, samples, teacher.by_id(), own.by_id(), party.objective)
 
 
+def read_paths(party: Party, data: bytes, writer: str | None, round: int) -> Knowledge:
+    """Return the paths in a message: one for each public sample, of this round, by `writer` (None: by anybody).
+
+    Raises CodecError for bytes that hold no paths, FederationError for other paths than these.
+    """
+    known = {sample.id for sample in party.task.public}
+    knowledge = decode(data, known_ids=known)
+    if writer not in (None, knowledge.party) or knowledge.round != round or len(knowledge.paths) != len(known):
+        raise FederationError(
+            f"paths: {len(knowledge.paths)} of {knowledge.party!r} in round {knowledge.round}; "
+            f"expected {len(known)} of {writer or 'the server'!r} in round {round}"
+        )
+    return knowledge
+
+
 def allocate(party: Party, round: int, teacher: Knowledge, own: Knowledge, vectors: np.ndarray) -> Allocation:
     """Let a student's allocator for one teacher choose, keep its state, and record the choice."""
     public = party.task.public
     paths, mine = teacher.by_id(), own.by_id()
+    teacher_paths = tuple(paths[sample.id] for sample in public)
+    student_paths = tuple(mine[sample.id] for sample in public)
+    agree = agreements(teacher_paths, student_paths, party.task.same)
     with party.phase(round, "judge") as progress:
         judged = party.learner.judge([(sample.question, paths[sample.id].text) for sample in public], progress=progress)
     candidates = Candidates(
@@ -175,9 +197,10 @@ def allocate(party: Party, round: int, teacher: Knowledge, own: Knowledge, vecto
         teacher=teacher.party,
         student=party.name,
         samples=public,
-        teacher_paths=tuple(paths[sample.id] for sample in public),
-        student_paths=tuple(mine[sample.id] for sample in public),
+        teacher_paths=teacher_paths,
+        student_paths=student_paths,
         student_on_teacher=tuple(judged),
+        agree=tuple(agree),
         embeddings=vectors,
         seed=seed_of(party.seed, round, "allocate", party.name, teacher.party),
     )
@@ -196,7 +219,7 @@ def allocate(party: Party, round: int, teacher: Knowledge, own: Knowledge, vecto
                 chosen=len(learnt),
                 from_teacher=sum(choice.source == "teacher" for choice in allocation.choices),
                 right=round_percent(known),
-                agreement=agreement(candidates.teacher_paths, candidates.student_paths, party.task.same),
+                agreement=round_percent(agree) or 0.0,
                 diagnostics=diagnostics,
             ),
         )
@@ -216,11 +239,13 @@ def _embed(party: Party, round: int) -> np.ndarray:
 
 
 def _trusted(party: Party, own: Knowledge, taught: set[str]) -> list[Lesson]:
-    """Return a party's own paths that are known to be right (where that is unknown: the surer half), if not `taught`."""
+    """Return a party's own paths that are right (where that is unknown: surer than half of them) and not `taught`."""
     questions = {sample.id: sample.question for sample in party.task.public}
     middle = float(np.median([path.likelihood.mean for path in own.paths]))
     return [
         Lesson(path.sample_id, questions[path.sample_id], path.text)
         for path in own.paths
-        if path.sample_id not in taught and (path.likelihood.mean > middle if path.right is None else path.right)
+        if path.sample_id not in taught
+        and path.answer is not None
+        and (path.likelihood.mean > middle if path.right is None else path.right)
     ]

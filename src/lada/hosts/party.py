@@ -48,7 +48,7 @@ class Party:
     """Allocator state by `teacher>student`."""
     memory: dict[str, bytes] = field(default_factory=dict)
     """Encoded knowledge that a later phase needs."""
-    report: PartyReport = PartyReport()
+    report: PartyReport = field(default_factory=PartyReport)
     """What was measured and not yet handed on."""
 
     def note(self, **records: tuple[Any, ...]) -> None:
