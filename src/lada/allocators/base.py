@@ -25,6 +25,8 @@ class Candidates:
     student_paths: tuple[Path, ...]
     student_on_teacher: tuple[Likelihood, ...]
     """The student's own judgement of the teacher's paths."""
+    agree: tuple[bool, ...]
+    """Whether both paths have an answer and the task takes the two for the same."""
     embeddings: np.ndarray
     """Questions as the student sees them, float32 [n, width]."""
     seed: int

@@ -4,15 +4,19 @@ from collections.abc import Sequence
 
 import numpy as np
 from sklearn.cluster import k_means
+from threadpoolctl import threadpool_limits
 
 
 def cluster(embeddings: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Return a cluster number for each row of `embeddings` [n, d]; k-means on unit vectors, at most n clusters."""
+    if not len(embeddings):
+        return np.zeros(0, dtype=np.int64)
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
     unit = embeddings / np.maximum(norms, 1e-12)
     count = min(count, len(np.unique(unit, axis=0)))
-    _, labels, _ = k_means(unit, count, n_init=4, random_state=seed % 2**32)  # pyright: ignore[reportArgumentType]
-    return labels.astype(np.int64)
+    with threadpool_limits(1):  # the bits of a sum depend on how many threads share it
+        labels = k_means(unit, count, n_init=4, random_state=seed % 2**32)[1]  # pyright: ignore[reportArgumentType]
+    return np.asarray(labels, dtype=np.int64)
 
 
 def spread(ranked: Sequence[int], clusters: np.ndarray, budget: int | None) -> list[int]:

@@ -3,7 +3,8 @@
 import numpy as np
 
 from lada.allocators.base import Candidates
-from lada.allocators.selection import least_log_probs, same_answers
+from lada.allocators.selection import same_answers, sureness
+from lada.core.terms import Path
 
 
 def features(candidates: Candidates, clusters: np.ndarray, count: int, *, gold: bool) -> np.ndarray:
@@ -11,7 +12,8 @@ def features(candidates: Candidates, clusters: np.ndarray, count: int, *, gold: 
 
     exp of the mean and the least token log-prob of the teacher's path under the teacher, of the student's path under
     the student and of the teacher's path under the student; whether the answers agree; the sample's cluster, one-hot;
-    with `gold`, whether the teacher and the student are right.
+    with `gold`, whether the teacher and the student are right. A log-prob that is not known (NaN) counts as a
+    probability of 0.
     """
     likelihoods = [
         [path.likelihood for path in candidates.teacher_paths],
@@ -19,7 +21,9 @@ def features(candidates: Candidates, clusters: np.ndarray, count: int, *, gold: 
         list(candidates.student_on_teacher),
     ]
     columns = [
-        np.exp([getattr(likelihood, name) for likelihood in row]) for row in likelihoods for name in ("mean", "minimum")
+        np.nan_to_num(np.exp([getattr(likelihood, name) for likelihood in row]))
+        for row in likelihoods
+        for name in ("mean", "minimum")
     ]
     columns.append(same_answers(candidates).astype(float))
     columns.extend((clusters == number).astype(float) for number in range(count))
@@ -28,20 +32,16 @@ def features(candidates: Candidates, clusters: np.ndarray, count: int, *, gold: 
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _right(paths: tuple) -> np.ndarray:
-    return np.array([bool(path.right) for path in paths], dtype=float)
-
-
 def solved(candidates: Candidates, *, gold: bool) -> np.ndarray:
     """Return [n] bool: the student solves the sample now.
 
-    Without gold answers the answer of the party whose least sure token is surer stands in for the right one.
+    Where the gold answer is not known, or not to be read, the answer of the party whose least sure token is surer
+    stands in for it.
     """
-    if gold:
-        return _right(candidates.student_paths).astype(bool)
-    teacher, student = least_log_probs(candidates)
-    answered = np.array([path.answer is not None for path in candidates.student_paths])
-    return answered & (same_answers(candidates) | (student >= teacher))
+    teacher, student = sureness(candidates.teacher_paths), sureness(candidates.student_paths)
+    answered = np.array([path.answer is not None for path in candidates.student_paths], dtype=bool)
+    believed = answered & (same_answers(candidates) | (student >= teacher))
+    return np.where(_known(candidates), _right(candidates.student_paths), believed) if gold else believed
 
 
 def prior_reward(candidates: Candidates, *, gold: bool) -> np.ndarray:
@@ -50,9 +50,19 @@ def prior_reward(candidates: Candidates, *, gold: bool) -> np.ndarray:
     With gold answers: 1 where the teacher alone is right, 0.5 where both are, 0 where the teacher is wrong.
     Without: 1 where the answers differ and the teacher is surer, 0.5 where they agree, 0 where the student is surer.
     """
-    if gold:
-        teacher, student = _right(candidates.teacher_paths), _right(candidates.student_paths)
-        return teacher * (1 - 0.5 * student)
-    sure_teacher, sure_student = least_log_probs(candidates)
-    agree = same_answers(candidates)
-    return np.where(agree, 0.5, (sure_teacher > sure_student).astype(float))
+    surer = sureness(candidates.teacher_paths) > sureness(candidates.student_paths)
+    believed = np.where(same_answers(candidates), 0.5, surer)
+    if not gold:
+        return believed
+    teacher, student = _right(candidates.teacher_paths), _right(candidates.student_paths)
+    return np.where(_known(candidates), teacher * (1 - 0.5 * student), believed)
+
+
+def _right(paths: tuple[Path, ...]) -> np.ndarray:
+    return np.array([bool(path.right) for path in paths], dtype=bool)
+
+
+def _known(candidates: Candidates) -> np.ndarray:
+    """Return [n] bool: both paths are known to be right or wrong."""
+    paths = zip(candidates.teacher_paths, candidates.student_paths, strict=True)
+    return np.array([None not in (teacher.right, student.right) for teacher, student in paths], dtype=bool)

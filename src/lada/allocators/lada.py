@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.clusters import cluster, spread
@@ -34,19 +35,19 @@ class LadaOptions(Budgeted):
     reward: Literal["correctness", "probe_drop", "paper"] = "correctness"
     gold: bool = True
     """Read the gold answers of public samples: never choose a path known to be wrong, reward what is truly solved.
-    Without, the answer of the surer party stands in for the gold one."""
+    Without, or where there is none, the answer of the surer party stands in for the gold one."""
     prior: bool = True
     """Start from a rule (right, or surer, where the student is not) instead of from nothing."""
     threshold: float = 0.5
     explore_weight: float = 0.1
     explore_input: Literal["hidden", "gradient"] = "hidden"
-    clusters: int = 8
-    hidden: int = 100
-    epochs: int = 200
-    learning_rate: float = 0.01
-    replay: int = 4000
+    clusters: int = Field(8, ge=1)
+    hidden: int = Field(100, ge=1)
+    epochs: int = Field(200, ge=1)
+    learning_rate: float = Field(0.01, gt=0)
+    replay: int = Field(4000, ge=1)
     """Most recent rewards that the networks are trained on."""
-    probe_share: float = 0.1
+    probe_share: float = Field(0.1, gt=0, lt=1)
     """Share of the samples held out as the probes of `probe_drop`."""
 
 
@@ -84,7 +85,7 @@ class Lada:
             diagnostics |= _diagnose(candidates, score)
         allowed = ~state["probe"]
         if options.gold:
-            allowed &= np.array([path.right is not False for path in candidates.teacher_paths])
+            allowed &= np.array([path.right is not False for path in candidates.teacher_paths], dtype=bool)
         # Without any reward yet (the paper's round 1) every sample may be taken: the clusters alone decide.
         keep = allowed & (score > options.threshold) if len(history.rewards) else allowed
         tie = generator(candidates.seed, "ties").permutation(len(x))
@@ -98,8 +99,8 @@ class Lada:
                 "seed": state["seed"],
                 "clusters": clusters,
                 "probe": state["probe"],
-                "history.features": history.features[-options.replay :],
-                "history.rewards": history.rewards[-options.replay :],
+                "history.features": history.features,
+                "history.rewards": history.rewards,
                 **networks,
                 **self._pending(candidates, x, chosen),
                 **_previous(state),
@@ -130,7 +131,7 @@ class Lada:
             history = history.add(x, prior_reward(candidates, gold=self.options.gold))
         if "pending.chosen" in state and len(state["pending.chosen"]):
             history = self._reward(history, state, candidates)
-        return history
+        return history.last(self.options.replay)
 
     def _reward(self, history: "History", state: State, candidates: Candidates) -> "History":
         chosen, before = state["pending.chosen"], state["pending.features"]
@@ -190,6 +191,10 @@ class History:
     def add(self, features: np.ndarray, rewards: np.ndarray) -> "History":
         """Return the history with more rows at its end."""
         return History(np.concatenate([self.features, features]), np.concatenate([self.rewards, rewards]))
+
+    def last(self, count: int) -> "History":
+        """Return the `count` most recent rows."""
+        return History(self.features[-count:], self.rewards[-count:])
 
 
 def student_losses(candidates: Candidates) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
-from lada.allocators.selection import Budgeted, allocate, least_log_probs, same_answers, top
+from lada.allocators.selection import Budgeted, allocate, same_answers, sureness, top
 from lada.core.registry import Options
 from lada.core.seeds import generator
 from lada.core.terms import Allocation, Source, Verb
@@ -93,13 +93,16 @@ class DualMinCE(Memoryless):
 
 @ALLOCATORS.register("winner", options=Budgeted, status="our reading", teacher_needs=CONFIDENT, student_needs=CONFIDENT)
 class Winner(Memoryless):
-    """No gold answers: where the two answers differ, the path of the party whose least sure token is surer."""
+    """No gold answers: where the two answers differ, the path of the party whose least sure token is surer.
+
+    A path without an answer never wins.
+    """
 
     options: Budgeted
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply. Under a budget the surest winners come first; a tie goes to the student."""
-        teacher, student = least_log_probs(candidates)
+        teacher, student = sureness(candidates.teacher_paths), sureness(candidates.student_paths)
         teacher_wins = teacher > student
         scores = np.where(teacher_wins, teacher, student)
         chosen = top(scores, ~same_answers(candidates) & np.isfinite(scores), self.options.budget)

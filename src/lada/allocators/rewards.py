@@ -11,9 +11,14 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def relative_drop(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return (before − after) / max(before, after), elementwise, 0 where both are 0; in −1..1."""
-    most = np.maximum(before, after)
-    return np.divide(before - after, most, out=np.zeros_like(most, dtype=np.float64), where=most > 0)
+    """Return (before − after) / max(before, after), elementwise; in −1..1. Inputs are >= 0.
+
+    It is 0 where both are 0, or where either is NaN or infinite.
+    """
+    most = np.maximum(before, after, dtype=np.float64)
+    known = (most > 0) & (most < np.inf)
+    drop = np.subtract(before, after, out=np.zeros_like(most), where=known)
+    return np.divide(drop, most, out=drop, where=known)
 
 
 def paper_reward(losses_before: np.ndarray, losses_now: np.ndarray) -> float:

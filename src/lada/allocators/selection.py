@@ -7,7 +7,7 @@ from pydantic import field_validator
 
 from lada.allocators.base import Candidates
 from lada.core.registry import Options
-from lada.core.terms import Allocation, Choice, Source
+from lada.core.terms import Allocation, Choice, Path, Source
 
 
 class Budgeted(Options):
@@ -49,17 +49,15 @@ def allocate(
 
 def same_answers(candidates: Candidates) -> np.ndarray:
     """Return [n] bool: teacher and student gave the same answer (two missing answers are not the same)."""
-    return np.array(
-        [
-            t.answer is not None and t.answer == s.answer
-            for t, s in zip(candidates.teacher_paths, candidates.student_paths, strict=True)
-        ]
-    )
+    return np.array(candidates.agree, dtype=bool)
 
 
-def least_log_probs(candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
-    """Return the minimum token log-prob of each path under its own writer: teacher's [n], student's [n], nats."""
-    return (
-        np.array([path.likelihood.minimum for path in candidates.teacher_paths]),
-        np.array([path.likelihood.minimum for path in candidates.student_paths]),
-    )
+def sureness(paths: Sequence[Path]) -> np.ndarray:
+    """Return the minimum token log-prob of each path under its own writer [n], nats.
+
+    It is -inf where the path ends in no answer, or where the writer's log-probs are not known: no such path is surer
+    than another.
+    """
+    least = np.array([path.likelihood.minimum for path in paths], dtype=np.float64)
+    answered = np.array([path.answer is not None for path in paths], dtype=bool)
+    return np.where(answered & ~np.isnan(least), least, -np.inf)

@@ -14,16 +14,24 @@ def same_questions(a: Sequence[str], b: Sequence[str]) -> None:
             raise ValueError(f"sample ids differ at position {place}: {x!r} and {y!r}; expected the same order")
 
 
+def agreements(a: Sequence[Path], b: Sequence[Path], same: Callable[[str | None, str], bool]) -> list[bool]:
+    """Return, question by question, whether both paths have an answer and `same` takes the two for equal.
+
+    Raises ValueError where the two do not speak of the same questions in the same order.
+    """
+    same_questions([path.sample_id for path in a], [path.sample_id for path in b])
+    return [
+        x.answer is not None and y.answer is not None and same(x.answer, y.answer) for x, y in zip(a, b, strict=True)
+    ]
+
+
 def agreement(a: Sequence[Path], b: Sequence[Path], same: Callable[[str | None, str], bool]) -> float:
-    """Return the percentage of all questions on which both paths have an answer and `same` takes the two for equal.
+    """Return the percentage of all questions on which two parties agree (see `agreements`).
 
     A question that either leaves unanswered counts as disagreement. Raises ValueError where there is no question,
     or the two do not speak of the same questions in the same order.
     """
-    same_questions([path.sample_id for path in a], [path.sample_id for path in b])
-    if not a:
+    agreed = agreements(a, b, same)
+    if not agreed:
         raise ValueError("there are no paths to compare")
-    agreed = sum(
-        x.answer is not None and y.answer is not None and same(x.answer, y.answer) for x, y in zip(a, b, strict=True)
-    )
-    return 100 * agreed / len(a)
+    return 100 * sum(agreed) / len(agreed)

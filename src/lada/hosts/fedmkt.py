@@ -2,7 +2,8 @@
 
 One round:
 
-    clients   study their private data, answer the public questions, send their paths      `contribute`
+    clients   study their private data, answer the public questions, send their paths
+              (which an LLM that only teaches does not need)                               `contribute`
     server    answers too; per client an allocator says which of its samples to learn; where several clients offer a
               path for one question the fuser takes one; the LLM studies, then answers anew
     clients   get the LLM's paths; an allocator says which to learn; they study              `learn`
@@ -19,12 +20,12 @@ from pydantic import model_validator
 
 from lada.allocators.base import Candidates
 from lada.codecs.paths import decode, encode
-from lada.core.errors import CodecError
+from lada.core.errors import FederationError
 from lada.core.registry import Options
 from lada.core.results import AllocationRecord
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Allocation, Knowledge, Lesson, Path, Verb
-from lada.evaluation.agreement import agreement
+from lada.evaluation.agreement import agreements
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.hosts.base import HOSTS, Exchange, Payload
 from lada.hosts.lessons import Pool, make_lessons, with_replay
@@ -39,14 +40,18 @@ PATHS = "paths"
 class Replay(Options):
     """Shares (0..1) of a study's lessons that are replayed, so that nothing is forgotten."""
 
-    own: float
+    private: float
+    """Of private samples, which a server has none of."""
+    paths: float
+    """Of the party's own paths on public questions, as far as they can be trusted."""
     general: float
     """Of questions that need skill alone, where the task has some."""
 
     @model_validator(mode="after")
     def _shares(self) -> "Replay":
-        if min(self.own, self.general) < 0 or self.own + self.general >= 1:
-            raise ValueError(f"own {self.own} and general {self.general}: expected shares from 0 that add up below 1")
+        shares = (self.private, self.paths, self.general)
+        if min(shares) < 0 or sum(shares) >= 1:
+            raise ValueError(f"private, paths, general are {shares}: expected shares from 0 that add up to below 1")
         return self
 
 
@@ -54,10 +59,10 @@ class FedmktOptions(Options):
     """Options of the mutual round."""
 
     directions: Literal["both", "llm_to_slm"] = "both"
-    client_replay: Replay = Replay(own=0.2, general=0.1)
-    """What a client replays beside the LLM's paths; its own lessons are its private data."""
-    server_replay: Replay = Replay(own=0.5, general=0.15)
-    """What the server replays beside its clients' paths; its own lessons are its own trusted paths."""
+    client_replay: Replay = Replay(private=0.15, paths=0.15, general=0.1)
+    """What a client replays beside the LLM's paths."""
+    server_replay: Replay = Replay(private=0.0, paths=0.5, general=0.3)
+    """What the server replays beside its clients' paths."""
     private_rounds: int | None = None
     """Study private data in the first so many rounds only; None: in every round, as the paper does."""
 
@@ -85,12 +90,11 @@ class Fedmkt:
             return
         pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
         own = write_paths(party, party.task.public, round, "answer")
-        vectors = _embed(party, round) if self.options.directions == "both" else None
+        vectors = _embed(party, round) if self._mutual else None
         replies = pending.wait()
         collect(party, replies)
-        known = {sample.id for sample in party.task.public}
-        offers = {client: _offer(client, reply, known) for client, reply in replies.items()}
         if vectors is not None:
+            offers = {client: read_paths(party, reply[PATHS], client, round) for client, reply in replies.items()}
             self._learn_from_clients(party, round, own, offers, vectors)
             own = write_paths(party, party.task.public, round, "answer-anew")
         message = {PATHS: encode(own)}
@@ -115,30 +119,31 @@ class Fedmkt:
                 )
             paths = encode(write_paths(party, party.task.public, round, "answer"))
             party.memory[PATHS] = paths
-            return {PATHS: paths, **report_payload(party)}
-        known = {sample.id for sample in party.task.public}
-        teacher = decode(payload[PATHS], known_ids=known)
-        own = decode(party.memory.pop(PATHS), known_ids=known)
+            return {PATHS: paths, **report_payload(party)} if self._mutual else report_payload(party)
+        teacher = read_paths(party, payload[PATHS], None, round)
+        own = read_paths(party, party.memory.pop(PATHS), party.name, round)
         self._learn_from_server(party, round, teacher, own)
         evaluate_party(party, round)
         return report_payload(party)
 
+    @property
+    def _mutual(self) -> bool:
+        return self.options.directions == "both"
+
     def _learn_from_server(self, party: Party, round: int, teacher: Knowledge, own: Knowledge) -> None:
-        """LLM→SLM: a client allocates, studies, and replays its private data."""
+        """LLM→SLM: a client allocates and studies."""
         allocation = allocate(party, round, teacher, own, _embed(party, round))
         lessons = self._lessons(party, allocation, teacher, own)
         if not lessons:
             party.note(notices=(f"round {round}: {party.name} found nothing to learn from {teacher.party}",))
             return
-        lessons, replayed = self._with_replay(
-            party, round, lessons, gold_lessons(party, party.private), self.options.client_replay
-        )
+        lessons, replayed = _with_replay(party, round, lessons, own, self.options.client_replay)
         study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
 
     def _learn_from_clients(
         self, party: Party, round: int, own: Knowledge, offers: dict[str, Knowledge], vectors: np.ndarray
     ) -> None:
-        """SLM→LLM: the server allocates per client, fuses, studies, and replays its own data and paths."""
+        """SLM→LLM: the server allocates per client, fuses and studies."""
         allocations = {client: allocate(party, round, offer, own, vectors) for client, offer in sorted(offers.items())}
         proposals: dict[str, dict[str, Path]] = {}
         for client, allocation in allocations.items():
@@ -156,26 +161,36 @@ class Fedmkt:
         if not lessons:
             party.note(notices=(f"round {round}: {party.name} found nothing to learn from its clients",))
             return
-        trusted = _trusted(party, own, {lesson.sample_id for lesson in lessons})
-        lessons, replayed = self._with_replay(party, round, lessons, trusted, self.options.server_replay)
+        lessons, replayed = _with_replay(party, round, lessons, own, self.options.server_replay)
         study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
-
-    def _with_replay(
-        self, party: Party, round: int, lessons: list[Lesson], own: list[Lesson], replay: Replay
-    ) -> tuple[list[Lesson], int]:
-        general = gold_lessons(party, party.task.replay)
-        rng = generator(party.seed, round, "replay", party.name)
-        return with_replay(lessons, [Pool(own, replay.own), Pool(general, replay.general)], rng)
 
     def _lessons(self, party: Party, allocation: Allocation, teacher: Knowledge, own: Knowledge) -> list[Lesson]:
         samples = {sample.id: sample for sample in party.task.public}
         return make_lessons(allocation, samples, teacher.by_id(), own.by_id(), party.objective)
 
 
+def read_paths(party: Party, data: bytes, writer: str | None, round: int) -> Knowledge:
+    """Return the paths in a message: one for each public sample, of this round, by `writer` (None: by anybody).
+
+    Raises CodecError for bytes that hold no paths, FederationError for other paths than these.
+    """
+    known = {sample.id for sample in party.task.public}
+    knowledge = decode(data, known_ids=known)
+    if writer not in (None, knowledge.party) or knowledge.round != round or len(knowledge.paths) != len(known):
+        raise FederationError(
+            f"paths: {len(knowledge.paths)} of {knowledge.party!r} in round {knowledge.round}; "
+            f"expected {len(known)} of {writer or 'the server'!r} in round {round}"
+        )
+    return knowledge
+
+
 def allocate(party: Party, round: int, teacher: Knowledge, own: Knowledge, vectors: np.ndarray) -> Allocation:
     """Let a student's allocator for one teacher choose, keep its state, and record the choice."""
     public = party.task.public
     paths, mine = teacher.by_id(), own.by_id()
+    teacher_paths = tuple(paths[sample.id] for sample in public)
+    student_paths = tuple(mine[sample.id] for sample in public)
+    agree = agreements(teacher_paths, student_paths, party.task.same)
     with party.phase(round, "judge") as progress:
         judged = party.learner.judge([(sample.question, paths[sample.id].text) for sample in public], progress=progress)
     candidates = Candidates(
@@ -183,9 +198,10 @@ def allocate(party: Party, round: int, teacher: Knowledge, own: Knowledge, vecto
         teacher=teacher.party,
         student=party.name,
         samples=public,
-        teacher_paths=tuple(paths[sample.id] for sample in public),
-        student_paths=tuple(mine[sample.id] for sample in public),
+        teacher_paths=teacher_paths,
+        student_paths=student_paths,
         student_on_teacher=tuple(judged),
+        agree=tuple(agree),
         embeddings=vectors,
         seed=seed_of(party.seed, round, "allocate", party.name, teacher.party),
     )
@@ -204,7 +220,7 @@ def allocate(party: Party, round: int, teacher: Knowledge, own: Knowledge, vecto
                 chosen=len(learnt),
                 from_teacher=sum(choice.source == "teacher" for choice in allocation.choices),
                 right=round_percent(known),
-                agreement=agreement(candidates.teacher_paths, candidates.student_paths, party.task.same),
+                agreement=round_percent(agree) or 0.0,
                 diagnostics=diagnostics,
             ),
         )
@@ -223,12 +239,15 @@ def _embed(party: Party, round: int) -> np.ndarray:
         return party.learner.embed([sample.question for sample in party.task.public], progress=progress)
 
 
-def _offer(client: str, reply: Payload, known: set[str]) -> Knowledge:
-    """Decode a client's paths; it speaks for itself alone."""
-    offer = decode(reply[PATHS], known_ids=known)
-    if offer.party != client:
-        raise CodecError(f"paths: {client!r} sent those of {offer.party!r}; expected its own")
-    return offer
+def _with_replay(
+    party: Party, round: int, lessons: list[Lesson], own: Knowledge, replay: Replay
+) -> tuple[list[Lesson], int]:
+    pools = [
+        Pool(gold_lessons(party, party.private), replay.private),
+        Pool(_trusted(party, own, {lesson.sample_id for lesson in lessons}), replay.paths),
+        Pool(gold_lessons(party, party.task.replay), replay.general),
+    ]
+    return with_replay(lessons, pools, generator(party.seed, round, "replay", party.name))
 
 
 def _trusted(party: Party, own: Knowledge, taught: set[str]) -> list[Lesson]:
@@ -238,5 +257,7 @@ def _trusted(party: Party, own: Knowledge, taught: set[str]) -> list[Lesson]:
     return [
         Lesson(path.sample_id, questions[path.sample_id], path.text)
         for path in own.paths
-        if path.sample_id not in taught and (path.likelihood.mean > middle if path.right is None else path.right)
+        if path.sample_id not in taught
+        and path.answer is not None
+        and (path.likelihood.mean > middle if path.right is None else path.right)
     ]

@@ -12,19 +12,19 @@ from lada.models.objective import Objective, Prefer, Unpaired
 def make_lesson(sample: Sample, chosen: Path, other: Path, prefer: Prefer, unpaired: Unpaired) -> Lesson | None:
     """Return the lesson for one choice; None where there is nothing right to learn.
 
-    `role` (LaDa's paper): the chosen path against the other party's, whoever is right. `verified`: where exactly one
-    of the two is known to be right, that one against the other; where both are known to be wrong, no lesson; else
-    there is no preference. Without a preference, or where both texts are the same, the chosen path is learnt by NLL
-    alone (`nll`) or left out (`skip`).
+    `role` (LaDa's paper): the chosen path against the other party's, whoever is right. `verified`: where one is known
+    to be right and the other to be wrong, the right against the wrong one; where the chosen path is wrong and the
+    other not known to be right, no lesson; else there is no preference. Without a preference, or where the two texts
+    are the same or one is empty, the chosen path is learnt by NLL alone (`nll`) or left out (`skip`).
     """
     pair = None
     if prefer == "role":
         pair = (chosen, other)
-    elif chosen.right is False and other.right is False:
+    elif chosen.right is False and other.right is not True:
         return None
     elif None not in (chosen.right, other.right) and chosen.right != other.right:
         pair = (chosen, other) if chosen.right else (other, chosen)
-    if pair and pair[0].text != pair[1].text:
+    if pair and pair[1].text and pair[0].text != pair[1].text:
         return Lesson(sample.id, sample.question, pair[0].text, pair[1].text)
     return Lesson(sample.id, sample.question, chosen.text) if unpaired == "nll" else None
 

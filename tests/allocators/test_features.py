@@ -1,0 +1,94 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from tables import Row, candidates, rows
+
+from lada.allocators.features import features, prior_reward, solved
+
+LN = math.log
+
+
+def test_features_by_hand():
+    table = candidates(
+        [
+            Row(
+                "1",
+                "1",
+                teacher_right=True,
+                student_right=False,
+                teacher_mean=LN(0.5),
+                teacher_least=LN(0.25),
+                student_mean=LN(0.75),
+                student_least=LN(0.125),
+                judged_mean=LN(0.375),
+                judged_least=LN(0.0625),
+            ),
+            Row("1", None, teacher_mean=0.0, teacher_least=0.0, student_mean=math.nan, student_least=-math.inf),
+        ]
+    )
+    x = features(table, np.array([1, 0]), 3, gold=True)
+    assert x.dtype == np.float32
+    assert x[0].tolist() == pytest.approx([0.5, 0.25, 0.75, 0.125, 0.375, 0.0625, 1, 0, 1, 0, 1, 0])
+    assert x[1].tolist() == pytest.approx([1, 1, 0, 0, math.exp(-0.5), math.exp(-1), 0, 1, 0, 0, 0, 0])
+    assert np.array_equal(features(table, np.array([1, 0]), 3, gold=False), x[:, :-2])
+
+
+@given(rows())
+def test_features_lie_between_0_and_1(table: list[Row]):
+    x = features(candidates(table), np.zeros(len(table), int), 2, gold=True)
+    assert x.shape == (len(table), 11)
+    assert ((x >= 0) & (x <= 1)).all()
+
+
+def test_features_of_nothing():
+    assert features(candidates([]), np.zeros(0, int), 4, gold=True).shape == (0, 13)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "reward", "now"),
+    [(True, False, 1.0, False), (True, True, 0.5, True), (False, True, 0.0, True), (False, False, 0.0, False)],
+)
+def test_the_rule_with_gold_answers(teacher: bool, student: bool, reward: float, now: bool):
+    # The log-probs say the opposite.
+    table = candidates([Row("1", "2", teacher, student, teacher_least=-9.0 if teacher else -0.1)])
+    assert prior_reward(table, gold=True).tolist() == [reward]
+    assert solved(table, gold=True).tolist() == [now]
+
+
+BLIND = [
+    (Row("1", "2", teacher_least=-1, student_least=-2), 1.0, False),
+    (Row("1", "2", teacher_least=-2, student_least=-1), 0.0, True),
+    (Row("1", "2", teacher_least=-1, student_least=-1), 0.0, True),
+    (Row("1", "1", teacher_least=-1, student_least=-2), 0.5, True),
+    (Row("1", "1", teacher_least=-2, student_least=-1), 0.5, True),
+    (Row("1", None, teacher_least=-9, student_least=-1), 1.0, False),
+    (Row(None, "2", teacher_least=-1, student_least=-9), 0.0, True),
+    (Row(None, None), 0.0, False),
+    (Row("1", "2", teacher_least=math.nan, student_least=-9), 0.0, True),
+    (Row("1", "2", teacher_least=-9, student_least=math.nan), 1.0, False),
+]
+
+
+@pytest.mark.parametrize(("row", "reward", "now"), BLIND)
+def test_the_rule_without_gold_answers(row: Row, reward: float, now: bool):
+    table = candidates([row])
+    assert prior_reward(table, gold=False).tolist() == [reward]
+    assert solved(table, gold=False).tolist() == [now]
+
+
+@pytest.mark.parametrize(("row", "reward", "now"), BLIND)
+def test_without_a_gold_answer_there_is_none_to_read(row: Row, reward: float, now: bool):
+    table = candidates([row, Row("1", "2", True, False)])
+    assert prior_reward(table, gold=True).tolist() == [reward, 1.0]
+    assert solved(table, gold=True).tolist() == [now, False]
+
+
+@given(rows())
+def test_the_form_without_gold_answers_reads_none(table: list[Row]):
+    flipped = [replace(row, teacher_right=not row.teacher_right, student_right=None) for row in table]
+    clusters = np.zeros(len(table), int)
+    for function in (prior_reward, solved, lambda c, gold: features(c, clusters, 2, gold=gold)):
+        assert np.array_equal(function(candidates(table), gold=False), function(candidates(flipped), gold=False))

@@ -1,0 +1,227 @@
+"""Parties whose learners follow a script, and an exchange that calls the clients directly."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+
+from lada.allocators.base import ALLOCATORS
+from lada.core.registry import Registry
+from lada.core.terms import Lesson, Likelihood, Sample, Verb
+from lada.hosts.base import HOSTS, Host, Payload
+from lada.hosts.party import Party, Studies
+from lada.models.base import Answer, Progress, Study, StudyReport, silent
+from lada.models.objective import Objective
+from lada.objectives.base import OBJECTIVES
+from lada.tasks.data import TaskData
+
+CANARY = "Ms-Żółć-of-room-9"
+"""Stands in all private questions and answers."""
+PRIVATE = Study(steps=3)
+DISTIL = Study(steps=5)
+
+
+def make(registry: Registry[Any], name: str, **options: Any) -> Any:
+    method = registry.get(name)
+    return method.make(method.options(**options))
+
+
+def right(number: int) -> str:
+    """Return a right path for public question `number`."""
+    return f"so answer gold{number}"
+
+
+def wrong(number: int, party: str) -> str:
+    return f"so answer {party}{number}"
+
+
+def extract(text: str) -> str | None:
+    return text.partition("answer ")[2] or None
+
+
+@dataclass
+class Studied:
+    """One study as it was asked for."""
+
+    lessons: list[Lesson]
+    objective: Objective
+    options: Study
+    seed: int
+
+    def texts(self) -> dict[str, tuple[str, str | None]]:
+        """Return (chosen, rejected) by sample id."""
+        return {lesson.sample_id: (lesson.chosen, lesson.rejected) for lesson in self.lessons}
+
+
+@dataclass
+class ScriptedLearner:
+    """Answers by heart, and knows by heart whatever it has studied."""
+
+    answers: dict[str, str]
+    """By question."""
+    log_probs: dict[str, float] = field(default_factory=dict)
+    """Of its own paths, by question: the sum as well as the least, nats."""
+    studies: list[Studied] = field(default_factory=list)
+    judged: list[tuple[str, str]] = field(default_factory=list)
+    verbs: frozenset[Verb] = frozenset(Verb)
+    device: str = "cpu"
+
+    def answer(
+        self, questions: Sequence[str], *, seed: int, temperature: float = 0.0, progress: Progress = silent
+    ) -> list[Answer]:
+        progress("answer", len(questions), len(questions), 1)
+        return [
+            Answer(self.answers[q], self._likelihood(self.log_probs.get(q, -1.0), self.answers[q])) for q in questions
+        ]
+
+    def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
+        self.judged = list(pairs)
+        return [self._likelihood(-2.0, text) for _, text in pairs]
+
+    def embed(self, questions: Sequence[str], *, progress: Progress = silent) -> np.ndarray:
+        return np.eye(len(questions), dtype=np.float32)
+
+    def study(
+        self,
+        lessons: Sequence[Lesson],
+        objective: Objective,
+        study: Study,
+        *,
+        seed: int,
+        progress: Progress = silent,
+    ) -> StudyReport:
+        self.studies.append(Studied(list(lessons), objective, study, seed))
+        self.answers |= {lesson.question: lesson.chosen for lesson in lessons}
+        pairs = sum(lesson.rejected is not None for lesson in lessons)
+        return StudyReport(study.steps, len(lessons), pairs, 10 * study.steps, 2.0, 1.0)
+
+    def save(self, folder: FilePath) -> None: ...
+
+    @staticmethod
+    def _likelihood(total: float, text: str) -> Likelihood:
+        return Likelihood(total, total, 4, len(text.encode()))
+
+
+@dataclass
+class Sent:
+    """One message on the wire."""
+
+    phase: str
+    round: int
+    sender: str
+    receiver: str
+    payload: dict[str, bytes]
+
+
+class Direct:
+    """An exchange in one process. What is asked happens when the server waits, so it must not count on more."""
+
+    def __init__(self, host: Host, clients: Sequence[Party]) -> None:
+        self._host = host
+        self._parties = {party.name: party for party in clients}
+        self.clients = tuple(sorted(self._parties))
+        self.sent: list[Sent] = []
+
+    def ask(self, phase: str, round: int, payloads: Mapping[str, Payload]) -> "Asked":
+        self.sent += [Sent(phase, round, "llm", name, dict(payload)) for name, payload in payloads.items()]
+        return Asked(self, phase, round, payloads)
+
+    def answer(self, phase: str, round: int, payloads: Mapping[str, Payload]) -> dict[str, Payload]:
+        replies = {n: self._host.reply(phase, self._parties[n], round, payloads[n]) for n in sorted(payloads)}
+        self.sent += [Sent(phase, round, name, "llm", dict(reply)) for name, reply in replies.items()]
+        return replies
+
+
+@dataclass
+class Asked:
+    exchange: Direct
+    phase: str
+    round: int
+    payloads: Mapping[str, Payload]
+
+    def wait(self) -> dict[str, Payload]:
+        return self.exchange.answer(self.phase, self.round, self.payloads)
+
+
+PUBLIC = tuple(Sample(f"p{i}", f"public {i}", f"gold{i}", domain="farm" if i < 3 else "shop") for i in range(5))
+TEST = tuple(Sample(f"t{i}", f"test {i}", f"gold{i}", domain=("farm", "shop", "sums", "farm")[i]) for i in range(4))
+REPLAY = tuple(Sample(f"r{i}", f"replay {i}", f"gold{i}", domain="sums") for i in range(6))
+
+
+def task(public: tuple[Sample, ...] = PUBLIC) -> TaskData:
+    return TaskData(
+        public=public,
+        private={},
+        test=TEST,
+        replay=REPLAY,
+        own_domains={"a": frozenset({"farm"}), "b": frozenset({"farm"})},
+        general=frozenset({"sums"}),
+        extract=extract,
+        same=lambda answer, gold: answer is not None and answer.lower() == gold.lower(),
+        steps=None,
+    )
+
+
+def make_party(
+    name: str,
+    knows: set[int],
+    folder: FilePath,
+    *,
+    allocator: Any = "verified",
+    objective: Any = "sft",
+    sure: Mapping[int, float] | None = None,
+    data: TaskData | None = None,
+) -> Party:
+    """Return a party that is right on the public questions in `knows`; `sure` are log-probs of its own paths."""
+    data = data or task()
+    answers = {s.question: right(i) if i in knows else wrong(i, name) for i, s in enumerate(data.public)}
+    answers |= {s.question: right(i) if i < 2 else "no idea" for i, s in enumerate(TEST)}
+    log_probs = {data.public[i].question: value for i, value in (sure or {}).items()}
+    private = tuple(Sample(f"{name}-{i}", f"{CANARY} {name} {i}", f"{CANARY}{i}", "by rule") for i in range(4))
+    return Party(
+        name=name,
+        role="server" if name == "llm" else "client",
+        learner=ScriptedLearner(answers, log_probs),
+        task=data,
+        private=() if name == "llm" else private,
+        allocator=make(ALLOCATORS, allocator) if isinstance(allocator, str) else allocator,
+        objective=make(OBJECTIVES, objective) if isinstance(objective, str) else objective,
+        studies=Studies(PRIVATE, DISTIL),
+        seed=3,
+        folder=folder / name,
+        emit=lambda event: None,
+        clock=lambda: 0.0,
+    )
+
+
+@dataclass
+class Federation:
+    """A server `llm` and clients `a` and `b` on one host, at work together."""
+
+    host: Host
+    server: Party
+    clients: dict[str, Party]
+    exchange: Direct
+
+    def run(self, *rounds: int) -> None:
+        for round in rounds:
+            self.host.serve(self.server, self.exchange, round)
+
+    def studies(self, name: str) -> list[Studied]:
+        """Return what a party has studied."""
+        party = self.server if name == "llm" else self.clients[name]
+        assert isinstance(party.learner, ScriptedLearner)
+        return party.learner.studies
+
+
+def federation(
+    folder: FilePath, host: str, knows: Mapping[str, set[int]], options: Any = None, **more: Any
+) -> Federation:
+    """Return a federation on `host`; `knows` are the public questions that each party is right on."""
+    made = make(HOSTS, host, **(options or {}))
+    sure = more.pop("sure", {})
+    parties = {name: make_party(name, known, folder, sure=sure.get(name), **more) for name, known in knows.items()}
+    server = parties.pop("llm")
+    return Federation(made, server, parties, Direct(made, list(parties.values())))
