@@ -17,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from lada.core.results import Results
@@ -159,7 +160,7 @@ def _write(worlds: int, rows: list[str]) -> None:
 def _interval(values: list[float], sign: bool = False) -> str:
     if len(values) < 2:
         return f"{values[0]:{'+' if sign else ''}.1f}"
-    mean, _, high = mean_interval(values)
+    mean, _, high = mean_interval(np.array(values))
     return f"{mean:{'+' if sign else ''}.1f} ± {high - mean:.1f}"
 
 
