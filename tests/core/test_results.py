@@ -67,6 +67,7 @@ def results(last_loss: float = 0.5) -> Results:
                 parameters=10,
                 domains=("clinic", "küche"),
                 private_samples=7,
+                weights="ab" * 32,
             ),
         ),
         evaluations=(evaluation("c1", 0), evaluation("c1", 1), evaluation("server", 1)),
@@ -80,6 +81,7 @@ def results(last_loss: float = 0.5) -> Results:
                 chosen=4,
                 from_teacher=3,
                 right=None,
+                agreement=50.0,
                 diagnostics={"auc": 0.75},
             ),
         ),
@@ -100,7 +102,6 @@ def results(last_loss: float = 0.5) -> Results:
                 after_right=True,
             ),
         ),
-        weights={"c1": "ab" * 32},
         notices=("one", "two"),
         wall_clock=WallClock(
             started="2025-01-01T00:00:00Z",
@@ -145,8 +146,8 @@ def test_an_unknown_or_a_missing_key_is_refused():
     row = json.loads(results().model_dump_json())
     with pytest.raises(ValidationError, match="surprise"):
         Results.model_validate({**row, "surprise": 1})
-    del row["weights"]
-    with pytest.raises(ValidationError, match="weights"):
+    del row["notices"]
+    with pytest.raises(ValidationError, match="notices"):
         Results.model_validate(row)
 
 

@@ -1,8 +1,6 @@
-"""Tiny random models and the tokenizers they share; nothing here is trained."""
+"""Tiny random models and tokenizers for tests; nothing here is trained."""
 
-from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,76 +10,69 @@ import transformers as hf
 from lada.models.learner import HuggingFaceLearner, ModelOptions
 from lada.zoo.tokenizers import make_tokenizer
 
-TEXTS = [
-    "7 boxes in the warehouse . a) pallet . b) spoil 6 . how many boxes ?",
-    "a) pallet : 7 + 4 = 11 . b) spoil 6 : 11 - 6 = 5 . answer 5",
-    "the train leaves on monday . a) holiday . which day ?",
-    "a) holiday : monday - 2 = saturday . answer saturday",
-]
-QUESTIONS = [TEXTS[0], TEXTS[2], "how many boxes ?", ""]
-PATHS = [TEXTS[1], TEXTS[3], "answer 5", "a) spoil 6 : 11"]
-CONTEXT = 96
-
 
 @cache
-def bare_tokenizer(kind: Any) -> Any:
-    return make_tokenizer(kind, TEXTS, 300)
+def learnt(kind: Any) -> Any:
+    return make_tokenizer(kind, (*Tiny.questions, *Tiny.paths), 300)
 
 
-def tiny_tokenizer(kind: str = "bpe") -> Any:
-    """Return a fresh tokenizer, which a test may change."""
-    return hf.PreTrainedTokenizerFast(
-        tokenizer_object=bare_tokenizer(kind).backend_tokenizer,
-        eos_token="<eos>",
-        pad_token="<pad>",
-        clean_up_tokenization_spaces=False,
+class Tiny:
+    """What the tests of this folder share."""
+
+    context = 96
+    questions = (
+        "7 boxes in the warehouse . a) pallet . b) spoil 6 . how many boxes ?",
+        "the train leaves on monday . a) holiday . which day ?",
+        "how many boxes ?",
+        "",
+    )
+    paths = (
+        "a) pallet : 7 + 4 = 11 . b) spoil 6 : 11 - 6 = 5 . answer 5",
+        "a) holiday : monday - 2 = saturday . answer saturday",
+        "answer 5",
+        "a) spoil 6 : 11",
     )
 
+    @staticmethod
+    def tokenizer(kind: str = "bpe", **special: Any) -> Any:
+        """Return a tokenizer of its own, which a test may change."""
+        backend = type(learnt(kind).backend_tokenizer).from_str(learnt(kind).backend_tokenizer.to_str())
+        tokens = {"eos_token": "<eos>", "pad_token": "<pad>", **special}
+        return hf.PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False, **tokens)
 
-def tiny_model(architecture: str, vocabulary: int, seed: int = 0) -> Any:
-    torch.manual_seed(seed)
-    if architecture == "gpt2":
-        config = hf.GPT2Config(
-            vocab_size=vocabulary, n_embd=16, n_layer=2, n_head=2, n_positions=CONTEXT, initializer_range=0.3
-        )
-        return hf.GPT2LMHeadModel(config).eval()
-    return hf.LlamaForCausalLM(
-        hf.LlamaConfig(
-            vocab_size=vocabulary,
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            max_position_embeddings=CONTEXT,
-            initializer_range=0.3,
-        )
-    ).eval()
+    @staticmethod
+    def model(architecture: str, vocabulary: int, seed: int = 0) -> Any:
+        torch.manual_seed(seed)
+        # Without eos_token_id generate() would warn that it guesses; with it every model would have to agree.
+        ids = {"vocab_size": vocabulary, "bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
+        if architecture == "gpt2":
+            config = hf.GPT2Config(
+                n_embd=16, n_layer=2, n_head=2, n_positions=Tiny.context, initializer_range=0.3,
+                resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **ids,
+            )  # fmt: skip
+            return hf.GPT2LMHeadModel(config).eval()
+        config = hf.LlamaConfig(
+            hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2,
+            max_position_embeddings=Tiny.context, initializer_range=0.3, **ids,
+        )  # fmt: skip
+        return hf.LlamaForCausalLM(config).eval()
+
+    @staticmethod
+    def learner(architecture: str = "llama", tokenizer: Any = None, **options: Any) -> HuggingFaceLearner:
+        tokenizer = tokenizer or Tiny.tokenizer("unigram" if architecture == "gpt2" else "bpe")
+        settings = ModelOptions(**{"model": "tiny", "device": "cpu", "max_new_tokens": 24, **options})
+        return HuggingFaceLearner(Tiny.model(architecture, len(tokenizer)), tokenizer, settings)
+
+    @staticmethod
+    def weights(learner: HuggingFaceLearner) -> dict[str, torch.Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in learner.model.state_dict().items()}
 
 
-def tiny_learner(architecture: str = "llama", tokenizer: Any = None, **options: Any) -> HuggingFaceLearner:
-    tokenizer = tokenizer or tiny_tokenizer("unigram" if architecture == "gpt2" else "bpe")
-    settings = ModelOptions(**{"model": "tiny", "device": "cpu", "max_new_tokens": 24, **options})
-    return HuggingFaceLearner(tiny_model(architecture, len(tokenizer)), tokenizer, settings)
-
-
-def weights(learner: HuggingFaceLearner) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in learner.model.state_dict().items()}
+@pytest.fixture(scope="session")
+def tiny() -> Tiny:
+    return Tiny()
 
 
 @pytest.fixture(params=["llama", "gpt2"])
 def architecture(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-@pytest.fixture
-def make_folder(tmp_path: Path) -> Callable[[str], str]:
-    """Write a tiny model with its tokenizer and return the folder."""
-
-    def make(architecture: str) -> str:
-        learner = tiny_learner(architecture)
-        folder = tmp_path / architecture
-        learner.save(folder)
-        return str(folder)
-
-    return make

@@ -67,7 +67,14 @@ def test_the_page_holds_the_rest_of_the_results(page: Page, results: Results) ->
     assert ["clinic", "agreement", *agreement] in page.rows
     calibration = [number(results.of("llm", round).calibration_error, 3) for round in range(3)]
     assert ["llm", "calibration error", *calibration] in page.rows
-    for text in (*results.notices, *(party.weights for party in results.parties), "8375ee4", "plugin: lada", "cpu, 4 threads", "2.13.0"):
+    for text in (
+        *results.notices,
+        *(party.weights for party in results.parties),
+        "8375ee4",
+        "plugin: lada",
+        "cpu, 4 threads",
+        "2.13.0",
+    ):
         assert text in page.text
     for shown in results.shown:
         assert shown.question in page.text

@@ -119,7 +119,7 @@ def describe(party: Party) -> PartyInfo:
     return PartyInfo(
         name=party.name,
         role=party.role,
-        model=model.name_or_path if party.role else "",
+        model=party.learner.name,
         architecture=model.config.model_type,
         parameters=sum(p.numel() for p in model.parameters()),
         domains=tuple(sorted(domains)),

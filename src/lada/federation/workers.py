@@ -87,8 +87,8 @@ class InProcess:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let torch and the linear algebra below NumPy compute with one thread."""
-    import torch  # noqa: PLC0415 - seconds of import that a pool's main process need not pay for
-    from threadpoolctl import threadpool_limits  # noqa: PLC0415
+    import torch
+    from threadpoolctl import threadpool_limits
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)

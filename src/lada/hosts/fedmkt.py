@@ -20,7 +20,7 @@ from pydantic import model_validator
 
 from lada.allocators.base import Candidates
 from lada.codecs.paths import decode, encode
-from lada.core.errors import FederationError
+from lada.core.errors import CodecError
 from lada.core.registry import Options
 from lada.core.results import AllocationRecord
 from lada.core.seeds import generator, seed_of
@@ -105,7 +105,14 @@ class Fedmkt:
             return report_payload(party)
         if phase == "contribute":
             if self.options.private_rounds is None or round <= self.options.private_rounds:
-                study(party, gold_lessons(party, party.private), sft(), party.studies.private, round, "private")
+                study(
+                    party,
+                    gold_lessons(party, party.private),
+                    sft(),
+                    party.studies.private,
+                    round=round,
+                    phase="private",
+                )
             paths = encode(write_paths(party, party.task.public, round, "answer"))
             party.memory[PATHS] = paths
             return {PATHS: paths, **report_payload(party)} if self._mutual else report_payload(party)
@@ -129,7 +136,7 @@ class Fedmkt:
         lessons, replayed = self._with_replay(
             party, round, lessons, gold_lessons(party, party.private), self.options.client_replay
         )
-        study(party, lessons, party.objective, party.studies.distil, round, "distil", replayed=replayed)
+        study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
 
     def _learn_from_clients(
         self, party: Party, round: int, own: Knowledge, offers: dict[str, Knowledge], vectors: np.ndarray
@@ -154,7 +161,7 @@ class Fedmkt:
             return
         trusted = _trusted(party, own, {lesson.sample_id for lesson in lessons})
         lessons, replayed = self._with_replay(party, round, lessons, trusted, self.options.server_replay)
-        study(party, lessons, party.objective, party.studies.distil, round, "distil", replayed=replayed)
+        study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
 
     def _with_replay(
         self, party: Party, round: int, lessons: list[Lesson], own: list[Lesson], replay: Replay
@@ -171,12 +178,12 @@ class Fedmkt:
 def read_paths(party: Party, data: bytes, writer: str | None, round: int) -> Knowledge:
     """Return the paths in a message: one for each public sample, of this round, by `writer` (None: by anybody).
 
-    Raises CodecError for bytes that hold no paths, FederationError for other paths than these.
+    Raises CodecError for anything else: who speaks, speaks for itself alone.
     """
     known = {sample.id for sample in party.task.public}
     knowledge = decode(data, known_ids=known)
     if writer not in (None, knowledge.party) or knowledge.round != round or len(knowledge.paths) != len(known):
-        raise FederationError(
+        raise CodecError(
             f"paths: {len(knowledge.paths)} of {knowledge.party!r} in round {knowledge.round}; "
             f"expected {len(known)} of {writer or 'the server'!r} in round {round}"
         )
@@ -239,7 +246,7 @@ def _embed(party: Party, round: int) -> np.ndarray:
 
 
 def _trusted(party: Party, own: Knowledge, taught: set[str]) -> list[Lesson]:
-    """Return a party's own paths that are right (where that is unknown: surer than half of them) and not `taught`."""
+    """Return a party's own paths, but for those `taught`, that are right; the surer half where that is unknown."""
     questions = {sample.id: sample.question for sample in party.task.public}
     middle = float(np.median([path.likelihood.mean for path in own.paths]))
     return [

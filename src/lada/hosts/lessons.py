@@ -2,15 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from lada.core.terms import Allocation, Lesson, Path, Sample
-from lada.models.objective import Objective
-
-Prefer = Literal["role", "verified"]
-Unpaired = Literal["nll", "skip"]
+from lada.models.objective import Objective, Prefer, Unpaired
 
 
 def make_lesson(sample: Sample, chosen: Path, other: Path, prefer: Prefer, unpaired: Unpaired) -> Lesson | None:

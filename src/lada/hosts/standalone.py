@@ -31,6 +31,6 @@ class Standalone:
         if phase == "study":
             lessons = gold_lessons(party, party.private)
             for part, options in (("private", party.studies.private), ("private-more", party.studies.distil)):
-                study(party, lessons, sft(), options, round, part)
+                study(party, lessons, sft(), options, round=round, phase=part)
         evaluate_party(party, round)
         return report_payload(party)

@@ -57,9 +57,9 @@ def study(
     lessons: Sequence[Lesson],
     objective: Objective,
     options: Study,
+    *,
     round: int,
     phase: str,
-    *,
     replayed: int = 0,
 ) -> None:
     """Let a party study `lessons`, of which the last `replayed` are its own; recorded in its report."""

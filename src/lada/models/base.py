@@ -63,6 +63,8 @@ class Learner(Protocol):
     """A model with its tokenizer. `verbs` says which of the methods below it supports."""
 
     verbs: frozenset[Verb]
+    name: str
+    """What the configuration calls it."""
     device: str
     """Where it computes, such as `cpu` or `cuda:0`."""
 

@@ -76,12 +76,20 @@ def load(
     source = str(saved) if saved and options.tune == "full" else folder
     if saved and (saved / "adapter_config.json").exists() != (options.tune == "lora"):
         raise InputError(
-            f"model.tune: {options.tune!r}, but {str(saved)!r} was not saved with it; expected the tuning of that run"
+            f"model.tune: {options.tune!r}, but {str(saved)!r} was not saved so; expected the tuning of that run"
         )
     device = pick_device(options.device)
     tokenizer = load_tokenizer(source)
     with _explained(source):
-        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=pick_dtype(options.dtype, device))
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source, dtype=pick_dtype(options.dtype, device), output_loading_info=True
+        )
+    model, info = loaded
+    if info["missing_keys"]:  # transformers would draw these at random and go on
+        raise InputError(
+            f"model: {source!r} lacks the weights {', '.join(sorted(info['missing_keys'])[:3])}; expected those of a "
+            f"whole {type(model).__name__}"
+        )
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise InputError(
@@ -113,7 +121,7 @@ def _explained(source: str) -> Iterator[None]:
     """Turn what transformers says of a model that it cannot load into an InputError."""
     try:
         yield
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"model: cannot load {source!r}: {str(error).partition(chr(10))[0]}; expected a folder with config.json, "
             "weights and tokenizer, a hub id, or zoo:NAME"
@@ -154,6 +162,7 @@ class HuggingFaceLearner:
     def __init__(self, model: Any, tokenizer: Any, options: ModelOptions) -> None:
         self.model = model
         self.verbs = frozenset(Verb if options.verbs is None else options.verbs)
+        self.name = options.model
         self.device = str(model.device)
         self.tokenizer = tokenizer
         self._options = options

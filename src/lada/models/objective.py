@@ -5,6 +5,9 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
+Prefer = Literal["role", "verified"]
+Unpaired = Literal["nll", "skip"]
+
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
@@ -46,9 +49,9 @@ class Objective(Protocol):
     """Whether rejected paths are to be scored."""
     reference: bool
     """Whether the log-probs of the learner as it was before this study are to be supplied."""
-    prefer: Literal["role", "verified"]
+    prefer: Prefer
     """Where it contrasts, which of two paths is the chosen one; see lada.hosts.lessons.make_lesson."""
-    unpaired: Literal["nll", "skip"]
+    unpaired: Unpaired
     """Where it contrasts, what becomes of a choice without a pair."""
 
     def __call__(self, scored: Scored) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lada.core.registry import Options
 from lada.core.terms import Verb
-from lada.models.objective import Pairs, Scored, nll
+from lada.models.objective import Pairs, Prefer, Scored, Unpaired, nll
 from lada.objectives.base import OBJECTIVES
 from lada.objectives.forms import dpo, odds_ratio, simpo, unlikelihood
 
@@ -34,9 +34,9 @@ class ContrastiveOptions(Options):
     """Compare with the learner as it was before this study; of dpo only."""
     normalise: bool = True
     """Mean log-prob of a path's tokens rather than their sum; only dpo can do without."""
-    prefer: Literal["role", "verified"] = "verified"
+    prefer: Prefer = "verified"
     """Which path is the chosen one: always the teacher's, or the one whose answer is verified as right."""
-    unpaired: Literal["nll", "skip"] = "nll"
+    unpaired: Unpaired = "nll"
     """What becomes of a sample without a rejected path: learn its chosen path alone, or leave it out."""
 
     @model_validator(mode="after")
@@ -79,8 +79,8 @@ class Contrastive:
     def __init__(self, options: ContrastiveOptions) -> None:
         self.options = options
         self.reference = options.reference
-        self.prefer = options.prefer
-        self.unpaired = options.unpaired
+        self.prefer: Prefer = options.prefer
+        self.unpaired: Unpaired = options.unpaired
 
     def __call__(self, scored: Scored) -> Tensor:
         """See Objective. Pairs count by their lesson's weight; rows without a pair give their NLL alone."""

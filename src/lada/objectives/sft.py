@@ -4,7 +4,7 @@ from torch import Tensor
 
 from lada.core.registry import Options
 from lada.core.terms import Verb
-from lada.models.objective import Scored, nll
+from lada.models.objective import Prefer, Scored, Unpaired, nll
 from lada.objectives.base import OBJECTIVES
 
 
@@ -14,8 +14,8 @@ class Sft:
 
     contrasts = False
     reference = False
-    prefer = "role"
-    unpaired = "nll"
+    prefer: Prefer = "role"
+    unpaired: Unpaired = "nll"
 
     def __init__(self, options: Options) -> None:
         self.options = options

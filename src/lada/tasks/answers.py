@@ -100,7 +100,7 @@ def _marked(text: str) -> str | None:
     """Return what the last answer marker that is followed by anything points at."""
     for content in _pointed_at(text, formal=False):
         if any(character.isalnum() for character in content):
-            return content.strip().strip("*")
+            return content.strip().strip("*").strip()
     return None
 
 
@@ -110,7 +110,7 @@ def _final(text: str) -> str | None:
     content = _marked(text)
     if content is None:
         content = text.splitlines()[-1] if text else ""
-    return content.strip().removesuffix(".").strip("$ ") or content or None
+    return content.strip().removesuffix(".").strip().strip("$").strip() or content or None
 
 
 def _number(text: str) -> Number | None:

@@ -152,7 +152,7 @@ def _read_jsonl(path: Path, _columns: Columns) -> Iterator[tuple[int, Row]]:
         except (ValueError, RecursionError) as error:
             raise InputError(f"data: {path}, row {number}: not valid JSON ({error}); expected one object") from None
         if not isinstance(row, dict):
-            raise InputError(f"data: {path}, row {number}: a JSON {type(row).__name__}; expected one object a line")
+            raise InputError(f"data: {path}, row {number}: valid JSON, but no object; expected one object a line")
         yield number, row
 
 

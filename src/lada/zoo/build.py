@@ -160,8 +160,8 @@ def _readme(card: dict[str, Any]) -> str:
     rows = "\n".join(f"| {domain} | {accuracy} |" for domain, accuracy in card["accuracy"].items())
     return f"""# {card["name"]}
 
-{taught} Trained from scratch by `lada zoo build {card["name"]}` on the corpus *skills and rulebooks*, which is generated;
-no other text went in. It is a toy for demonstrations and tests and answers nothing else.
+{taught} Trained from scratch by `lada zoo build {card["name"]}` on the corpus *skills and rulebooks*, which is
+generated; no other text went in. It is a toy for demonstrations and tests and answers nothing else.
 
 - architecture: {recipe["architecture"]}, width {recipe["width"]}, {recipe["layers"]} layers, {recipe["heads"]} heads,
   {card["parameters"]:,} parameters, fp16 on disk

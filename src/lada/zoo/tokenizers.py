@@ -39,7 +39,7 @@ def _unigram(words: Iterable[str]) -> Tokenizer:
     """Unigram from a given vocabulary (its trainer stalls on a small closed one): words, bytes, characters."""
     whole = sorted({word for text in words for word in text.split()})
     pieces = [f"▁{word}" for word in whole] + whole
-    characters = sorted({c for word in whole for c in word} - set(pieces)) + ["▁", "\n"]
+    characters = [*sorted({c for word in whole for c in word} - set(pieces)), "▁", "\n"]
     vocabulary = [(token, 0.0) for token in [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))]]
     vocabulary += [(piece, -5.0 - (not piece.startswith("▁"))) for piece in pieces]
     vocabulary += [(character, -12.0) for character in characters]

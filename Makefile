@@ -1,0 +1,66 @@
+# What one does with a checkout; `make help` lists the targets. All that is installed goes into .venv.
+#
+# PYTHON names the interpreters to try, in this order; ARGS goes to the command behind a target:
+#     make demo ARGS="--set rounds=1"        make test ARGS="tests/core -x"        make PYTHON=/opt/py312/bin/python demo
+
+PYTHON ?= python3.13 python3.12 python3.11 python3 python
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-slow lint bench zoo clean
+
+help: ## list the targets
+	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+venv: $(VENV)/.made ## make .venv and install nothing yet
+
+demo: $(VENV)/.lada ## run LaDa end to end on the built-in corpus; ends with a table and a report
+	@$(BIN)/lada demo $(ARGS)
+
+test: $(VENV)/.dev ## run all tests but the slow ones
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.dev ## run the tests that train for minutes
+	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.dev ## check style, format, floors and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: $(VENV)/.lada ## run the benchmarks and write results/; hours on a small machine
+	@$(BIN)/python benchmarks/allocators.py $(ARGS)
+
+zoo: $(VENV)/.lada ## train the shipped tiny models anew, into zoo/
+	@$(BIN)/lada zoo build $(ARGS)
+
+clean: ## remove what is installed and cached; keep runs/, results/ and zoo/
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.made:
+	@for python in $(PYTHON); do \
+	    if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	        echo "making $(VENV) with $$($$python --version)"; \
+	        $$python -m venv $(VENV) && touch $@ && exit; \
+	        exit 1; \
+	    fi; \
+	done; \
+	echo "LaDa needs Python 3.11 or newer with its venv module, and none of these is one: $(PYTHON)." >&2; \
+	echo "Install one (Debian and Ubuntu: python3 and python3-venv), or name it: make PYTHON=/path/to/python demo" >&2; \
+	exit 1
+
+$(VENV)/.lada: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "installing LaDa and what it needs into $(VENV); the first time takes minutes"
+	@$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "installing LaDa, what it needs and the tools for its tests into $(VENV); the first time takes minutes"
+	@$(INSTALL) -e '.[dev,math]'
+	@touch $(VENV)/.lada $@

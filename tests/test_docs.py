@@ -1,0 +1,98 @@
+"""What the pages say is so: methods, links, commands, configurations."""
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from typer.core import TyperGroup
+
+from lada.cli.main import app
+from lada.cli.tables import REGISTRIES
+from lada.config import make_config
+from lada.federation.nodes import read_task
+
+Blocks = Callable[[Path, str], list[str]]
+MODELS = {
+    "server": {"model": {"model": "zoo:llm-world-0"}},
+    "clients": [{"name": "one", "model": {"model": "zoo:slm-llama"}}],
+}
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
+def test_every_method_has_its_row_in_the_index(registry, root: Path) -> None:
+    section = (root / "docs/methods.md").read_text(encoding="utf-8").partition(f"\n### {registry.kind}\n")[2]
+    rows = re.findall(
+        r"^\| `(\w+)` \|[^|]+\| ([^|]+) \| ([^|]+) \|[^|]+\|$", re.split(r"\n##", section)[0], re.MULTILINE
+    )
+    told = {name: (paper, status) for name, paper, status in rows}
+    assert told == {method.name: (method.paper or "–", method.status) for method in registry}
+
+
+@pytest.fixture
+def pages(root: Path) -> list[Path]:
+    return sorted([*root.glob("*.md"), *root.glob("docs/*.md")])
+
+
+def test_links_lead_somewhere(pages: list[Path]) -> None:
+    links = [
+        (page, *target.partition("#")[::2])
+        for page in pages
+        for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8"))
+    ]
+    assert len(links) > 10
+    for page, file, anchor in links:
+        place = page.parent / file if file else page
+        assert place.exists(), f"{page.name}: {file}"
+        if anchor:
+            heads = re.findall(r"^#+ (.+)$", place.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads]
+
+
+def test_commands_are_understood(pages: list[Path], root: Path, blocks: Blocks) -> None:
+    targets = re.findall(r"^([a-z-]+):.*##", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    inline = [re.findall(r"`((?:lada|make) [^`]+)`", page.read_text(encoding="utf-8")) for page in pages]
+    lines = [line for page in pages for block in blocks(page, "sh") for line in block.splitlines()]
+    for line in [*lines, *(command for commands in inline for command in commands)]:
+        program, *words = shlex.split(line, comments=True)
+        if program == "make":
+            assert words[0] in targets, line
+            continue
+        assert program == "lada", line
+        command = typer.main.get_command(app)
+        while isinstance(command, TyperGroup):
+            command = command.commands[words.pop(0)]
+        command.make_context(line, words)  # parses, and fails on what it does not know
+
+
+def test_the_readmes_configuration_takes_its_data(root: Path, blocks: Blocks, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in blocks(root / "README.md", "jsonl")[0].splitlines()]
+    for file in ("train", "public", "test"):
+        asked = [{**row, "question": f"{row['question']} ({file})"} for row in rows]
+        text = "".join(json.dumps(row) + "\n" for row in asked)
+        (tmp_path / f"{file}.jsonl").write_text(text, encoding="utf-8")
+    task = read_task(make_config(yaml.safe_load(blocks(root / "README.md", "yaml")[0])), tmp_path)
+    assert {name: [sample.id for sample in part] for name, part in task.private.items()} == {
+        "bakery": ["b1", "b2"],
+        "garage": ["g1", "g2"],
+    }
+    assert sorted(sample.id for sample in task.public) == ["b1", "b2", "g1", "g2"]
+    assert task.same(task.extract("6 * 4 = 24. The answer is 24."), "24")
+
+
+def test_a_configuration_with_own_models_is_accepted(root: Path, blocks: Blocks) -> None:
+    config = make_config(yaml.safe_load(blocks(root / "README.md", "yaml")[1]))
+    assert (config.server.model.tune, config.clients[0].private.optimisation.learning_rate) == ("lora", 0.0002)
+
+
+def test_the_papers_form_is_spelled_out(root: Path, blocks: Blocks) -> None:
+    block = yaml.safe_load(blocks(root / "docs/methods.md", "yaml")[0])
+    config = make_config(MODELS | block)
+    assert config.allocator is not None
+    assert config.objective is not None
+    assert (config.allocator.options["reward"], config.allocator.options["gold"]) == ("paper", False)
+    assert (config.objective.options["form"], config.objective.options["prefer"]) == ("dpo", "role")

@@ -1,0 +1,222 @@
+"""Whole runs, small: nothing private crosses, equal seeds give equal bits, users' own data work."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+import lada
+from lada.cli.main import app
+from lada.core.results import Results
+from lada.federation.messages import decode
+from lada.federation.nodes import weights_digest
+
+CANARY = "zanzibar"
+
+
+def builtin(**changes):
+    """A run of one round over two clients that takes a few seconds."""
+    config = {
+        "name": "small",
+        "rounds": 1,
+        "workers": 0,
+        "task": {"kind": "rulebooks", "public": 42, "private": 24, "test_per_domain": 2, "replay": 8},
+        "server": {"model": {"model": "zoo:llm-world-0", "max_new_tokens": 60}, "distil": {"steps": 2}},
+        "clients": [
+            {
+                "name": name,
+                "domains": [name],
+                "model": {"model": f"zoo:{model}", "max_new_tokens": 60},
+                "private": {"steps": 2},
+                "distil": {"steps": 2},
+            }
+            for name, model in (("warehouse", "slm-llama"), ("clinic", "slm-olmo2"))
+        ],
+        "plugin": "lada",
+        "allocator": {"name": "lada", "options": {"budget": 12, "epochs": 20}},
+    }
+    return config | changes
+
+
+def without_times(results: Results) -> dict:
+    data = results.model_dump(mode="json")
+    del data["wall_clock"]
+    return data
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("first")
+    return lada.run(builtin(), runs=folder), folder / "small"
+
+
+def test_the_run_folder_holds_what_it_promises(first):
+    results, folder = first
+    for name in ("config.yaml", "results.json", "events.jsonl", "ledger.parquet", "allocations.parquet", "report.html"):
+        assert (folder / name).stat().st_size > 0
+    assert Results.model_validate_json((folder / "results.json").read_text()) == results
+    assert {(e.party, e.round) for e in results.evaluations} == {
+        (party, round) for party in ("llm", "warehouse", "clinic") for round in (0, 1)
+    }
+    assert {(a.teacher, a.student) for a in results.allocations} == {
+        ("llm", "warehouse"),
+        ("llm", "clinic"),
+        ("warehouse", "llm"),
+        ("clinic", "llm"),
+    }
+    for line in (folder / "events.jsonl").read_text().splitlines():
+        assert {"kind", "time"} <= json.loads(line).keys()
+
+
+def test_a_checkpoint_loads_with_transformers_alone_and_is_what_the_results_say(first):
+    from transformers import AutoModelForCausalLM
+
+    results, folder = first
+    for party in results.parties:
+        model = AutoModelForCausalLM.from_pretrained(folder / "checkpoints" / party.name / "model")
+        assert weights_digest(model) == party.weights
+
+
+def test_worker_processes_and_a_second_time_give_the_same_bits(first, tmp_path):
+    again = lada.run(builtin(workers=2), runs=tmp_path)
+    expected = without_times(first[0])
+    got = without_times(again)
+    expected["config"].pop("workers"), got["config"].pop("workers")
+    assert got == expected
+
+
+def test_another_seed_draws_other_samples(first, tmp_path):
+    other = lada.run(builtin(seed=1, rounds=0), runs=tmp_path)
+    questions = {shown.question for shown in other.shown}
+    assert questions
+    assert not questions & {shown.question for shown in first[0].shown}
+
+
+def rows(count: int, offset: int, word: str) -> list[dict]:
+    """Sums whose question and answer both carry a word of their own."""
+    rng = random.Random(offset)
+    pairs = [(a, b) for a in range(30) for b in range(30)]
+    rng.shuffle(pairs)
+    return [
+        {
+            "question": f"{word} {a} and {b} ?",
+            "answer": str(a + b),
+            "rationale": f"{word} {a} + {b} = {a + b} . answer {a + b}",
+            "domain": "sums" if a < b else "differences",
+        }
+        for a, b in pairs[offset : offset + count]
+    ]
+
+
+def own_files(folder: Path) -> dict:
+    """A federation over the user's own JSONL, two clients."""
+    for name, count, offset, word in (("train", 60, 0, CANARY), ("public", 20, 100, "open"), ("test", 16, 200, "test")):
+        text = "".join(json.dumps(row) + "\n" for row in rows(count, offset, word))
+        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    config = builtin()
+    config["task"] = {
+        "kind": "files",
+        "train": "train.jsonl",
+        "public": "public.jsonl",
+        "test": "test.jsonl",
+        "partition": {"by": "domain"},
+    }
+    config["server"]["model"]["model"] = "zoo:slm-gpt2"
+    for client in config["clients"]:
+        client["domains"] = []
+    return config
+
+
+def test_own_files_run_and_nothing_private_is_in_any_message(tmp_path, monkeypatch):
+    seen: list[bytes] = []
+
+    def spy(records):
+        seen.extend(bytes(array.data) for record in records.array_records.values() for array in record.values())
+        return decode(records)
+
+    for module in ("client_app", "exchange"):
+        monkeypatch.setattr(f"lada.federation.{module}.decode", spy)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(own_files(tmp_path)), encoding="utf-8")
+    results = lada.run(tmp_path / "run.yaml", runs=tmp_path / "runs")
+    assert len(results.parties) == 3
+    assert {domain for party in results.parties for domain in party.domains} == {"sums", "differences"}
+    # Compression could hide a text; so what a message decodes to is searched as well.
+    from lada.codecs.paths import decode as decode_paths
+    from lada.core.errors import CodecError
+
+    texts = []
+    for part in seen:
+        try:
+            texts += [path.text for path in decode_paths(part, known_ids=None).paths]
+        except CodecError:
+            texts.append(part.decode("utf-8", "replace"))
+    assert len(texts) > 40
+    private = {row["question"] for row in rows(60, 0, CANARY)}
+    for text in texts:
+        assert not any(question in text for question in private)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"plugin": "lda"}, "plugin"),
+        ({"rouds": 2}, "rounds"),
+        ({"allocator": "lad"}, "did you mean 'lada'"),
+        ({"allocator": {"name": "random", "options": {"budget": 0}}}, "budget"),
+        ({"rounds": "two"}, "rounds"),
+        ({"clients": []}, "clients"),
+        ({"host": {"name": "fedmtk"}}, "fedmkt"),
+    ],
+)
+def test_a_bad_configuration_is_refused_with_exit_code_2(change, expected, tmp_path):
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(builtin(**change)), encoding="utf-8")
+    result = CliRunner().invoke(app, ["run", str(tmp_path / "run.yaml"), "--runs", str(tmp_path / "runs")])
+    assert result.exit_code == 2, result.output
+    assert expected in result.output
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("break_it", "expected"),
+    [
+        (lambda f, c: (f / "train.jsonl").unlink(), "train.jsonl"),
+        (lambda f, c: (f / "train.jsonl").open("a").write('{"question": "a"\n'), "line 61"),
+        (lambda f, c: (f / "train.jsonl").open("a").write('{"question": "a", "answer": ""}\n'), "answer"),
+        (
+            lambda f, c: (f / "train.jsonl").write_text(
+                '{"id": "a", "question": "a", "answer": "1"}\n{"id": "a", "question": "b", "answer": "1"}\n'
+            ),
+            "'a'",
+        ),
+        (lambda f, c: (f / "test.jsonl").write_text('{"question": "a"}\n'), "answer"),
+        (lambda f, c: c["task"]["partition"].update(by="given"), "client"),
+        (lambda f, c: c["clients"][0]["model"].update(model=str(f)), "tokenizer"),
+        (lambda f, c: c["clients"][0]["model"].update(model="zoo:slm-lama"), "did you mean 'slm-llama'"),
+    ],
+)
+def test_bad_data_and_models_are_refused_with_exit_code_2(break_it, expected, tmp_path):
+    config = own_files(tmp_path)
+    break_it(tmp_path, config)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    result = CliRunner().invoke(app, ["run", str(tmp_path / "run.yaml"), "--runs", str(tmp_path / "runs")])
+    assert result.exit_code == 2, result.output
+    assert expected in result.output
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("command", [["methods"], ["schema"], ["tasks", "show"], ["zoo", "list"], ["--help"]])
+def test_commands_that_only_look_work(command):
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "lada" in result.output.lower()
+
+
+def test_report_compares_runs_and_names_a_folder_that_holds_none(first, tmp_path):
+    _, folder = first
+    result = CliRunner().invoke(app, ["report", str(folder), str(folder), "--output", str(tmp_path / "both.html")])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "both.html").stat().st_size > 1000
+    assert CliRunner().invoke(app, ["report", str(tmp_path)]).exit_code == 2
