@@ -1,6 +1,7 @@
 """The configuration of a run: strict, complete, and refused before anything is trained where it makes no sense."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,8 @@ from lada.objectives.base import OBJECTIVES
 from lada.tasks.load import RulebooksTask, TaskOptions
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+LEDGER_NAME = "server"
+"""What the ledger calls the server, whatever its name."""
 
 
 class Choice(Options):
@@ -72,7 +75,7 @@ class RunConfig(Options):
     engine: Literal["local"] = "local"
     workers: int | None = Field(None, ge=0)
     """Processes in which clients work in parallel; None: one per core; 0: one client after another."""
-    timeout: float = Field(3600.0, gt=0)
+    timeout: float = Field(3600.0, gt=0, allow_inf_nan=False)
     """Seconds a client may take for one phase."""
     keep_checkpoints: bool = True
 
@@ -84,13 +87,15 @@ class RunConfig(Options):
         names = [client.name for client in clients]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"clients share the name {twice[0]!r}; give each its own")
+            raise ValueError(f"two share the name {twice[0]!r}; give each its own")
+        if LEDGER_NAME in names:
+            raise ValueError(f"one is named {LEDGER_NAME!r}, as the ledger calls the server; choose another name")
         return clients
 
     @model_validator(mode="after")
     def _server_is_no_client(self) -> "RunConfig":
         if self.server.name in {client.name for client in self.clients}:
-            raise ValueError(f"server.name {self.server.name!r} is also a client's; give each party its own")
+            raise ValueError(f"server.name: {self.server.name!r} is a client's name too; give each party its own")
         return self
 
     def resolved(self) -> "RunConfig":
@@ -171,30 +176,58 @@ def validate(model: type[BaseModel], value: Any, where: str = "") -> Any:
     try:
         return model.model_validate_json(json.dumps(value))
     except ValidationError as error:
-        raise InputError("\n".join(_explain(model, fault, where) for fault in error.errors())) from None
+        faults: dict[str, list[str]] = {}
+        for fault in error.errors():
+            key, what = _explain(model, fault, value)
+            faults.setdefault(".".join(part for part in (where, key) if part), []).append(what)
+        # A union's members each have a fault of their own to tell of one key.
+        lines = [": ".join(part for part in (key, "; or ".join(whats)) if part) for key, whats in faults.items()]
+        raise InputError("\n".join(lines)) from None
     except TypeError as error:
         raise InputError(f"{where or 'configuration'}: {error}; expected plain YAML or JSON values") from None
 
 
-def _explain(model: type[BaseModel], fault: Any, where: str) -> str:
-    path = [str(part) for part in fault["loc"]]
-    key = ".".join([part for part in (where, *path) if part])
+def _explain(model: type[BaseModel], fault: Any, value: Any) -> tuple[str, str]:
+    """Return the key at fault and what is wrong with it."""
+    path, given = [str(part) for part in fault["loc"]], fault["input"]
+    key = _key(fault["loc"], value)
     match fault["type"]:
         case "extra_forbidden":
-            known = _fields_at(model, path[:-1])
-            hint = nearest(path[-1], known)
-            expected = f"; expected one of {', '.join(sorted(known))}" if known else ""
-            return f"{key}: unknown key (its value is {fault['input']!r}){expected}{hint}"
+            known = sorted(_node_at(model, path[:-1]).get("properties", {}))
+            expected = f"; expected one of {', '.join(known)}" if known else ""
+            return key, f"unknown key (its value is {given!r}){expected}{nearest(path[-1], known)}"
         case "missing":
-            return f"{key}: missing; it has no default, so set it"
+            return f"{key}.{path[-1]}".lstrip("."), "missing; it has no default, so set it"
+        case "union_tag_invalid" | "union_tag_not_found":
+            known = sorted(_node_at(model, path).get("discriminator", {}).get("mapping", {}))
+            kind, tag = fault["ctx"]["discriminator"].strip("'"), fault["ctx"].get("tag")
+            what = "missing" if tag is None else f"{tag!r} is not valid"
+            return f"{key}.{kind}", f"{what}; expected one of {', '.join(known)}{nearest(tag or '', known)}"
+        case "literal_error" | "enum":
+            expected = fault["ctx"]["expected"]
+            hint = nearest(given, re.findall(r"'([^']*)'", expected)) if isinstance(given, str) else ""
+            return key, f"{given!r} is not valid; expected {expected}{hint}"
         case "value_error":
-            return f"{key}: {fault['ctx']['error']!s}"
+            return key, str(fault["ctx"]["error"])
         case _:
-            return f"{key}: {fault['input']!r} is not valid: {fault['msg'].lower()}"
+            message = fault["msg"]
+            return key, f"{given!r} is not valid: {message[:1].lower()}{message[1:]}"
 
 
-def _fields_at(model: Any, path: list[str]) -> list[str]:
-    """Return the field names of the model that stands at `path` below `model`; [] where that cannot be told."""
+def _key(location: tuple[str | int, ...], value: Any) -> str:
+    """Return a fault's location as the key that its author wrote: pydantic also names the members of unions."""
+    parts = []
+    for part in location:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            continue
+        parts.append(str(part))
+    return ".".join(parts)
+
+
+def _node_at(model: type[BaseModel], path: list[str]) -> dict[str, Any]:
+    """Return the JSON Schema of what stands at `path` below `model`; {} where that cannot be told."""
     schema = model.model_json_schema()
     node = schema
     for part in path:
@@ -206,8 +239,8 @@ def _fields_at(model: Any, path: list[str]) -> list[str]:
         elif part in (mapping := node.get("discriminator", {}).get("mapping", {})):
             node = {"$ref": mapping[part]}
         else:
-            return []
-    return list(_follow(schema, node).get("properties", {}))
+            return {}
+    return _follow(schema, node)
 
 
 def _follow(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
@@ -239,29 +272,39 @@ def make_config(data: Any, overrides: tuple[str, ...] = ()) -> RunConfig:
     """Build a resolved configuration from plain data and overrides; InputError names any fault."""
     if not isinstance(data, Mapping):
         raise InputError(f"configuration: it is {data!r}; expected a mapping of keys to values")
-    data = json.loads(json.dumps(data, default=str))
+    data = _plain(data)
     for override in overrides:
         _override(data, override)
     return validate(RunConfig, data).resolved()
 
 
+def _plain(data: Any) -> Any:
+    """Return a copy as JSON would hold it; what it has no form for, such as a date, becomes a string."""
+    try:
+        return json.loads(json.dumps(data, default=str))
+    except TypeError as error:
+        raise InputError(f"configuration: {error}; expected plain YAML or JSON values") from None
+
+
 def _override(data: Any, override: str) -> None:
     key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise InputError(f"--set {override!r}: expected key=value, such as rounds=3 or allocator.name=random")
     *parents, last = key.split(".")
+    if not equals or not all((*parents, last)):
+        raise InputError(f"--set {override!r}: expected key=value, such as rounds=3 or allocator.name=random")
     node = data
     for parent in parents:
         if isinstance(node, list):
             node = node[_index(node, parent, override)]
-            continue
-        if isinstance(node.get(parent), str):  # the short form of a method
-            node[parent] = {"name": node[parent]}
-        node = node.setdefault(parent, {})
+        else:
+            if isinstance(node.get(parent), str):  # the short form of a method
+                node[parent] = {"name": node[parent]}
+            elif node.get(parent) is None:
+                node[parent] = {}
+            node = node[parent]
         if not isinstance(node, (dict, list)):
             raise InputError(f"--set {override!r}: {parent!r} is {node!r} and has no keys below it")
     try:
-        value = yaml.safe_load(text)
+        value = _plain(yaml.safe_load(text))
     except yaml.YAMLError:
         raise InputError(f"--set {override!r}: {text!r} is not valid YAML") from None
     if isinstance(node, list):
@@ -275,12 +318,11 @@ def _index(node: list[Any], part: str, override: str) -> int:
     names = [entry.get("name") if isinstance(entry, dict) else None for entry in node]
     if part in names:
         return names.index(part)
-    if part.isdigit() and int(part) < len(node):
+    if part.isdecimal() and int(part) < len(node):
         return int(part)
-    raise InputError(
-        f"--set {override!r}: no entry {part!r}; expected one of {', '.join(str(name) for name in names)}"
-        f"{nearest(part, [name for name in names if name])}"
-    )
+    known = [name if isinstance(name, str) else str(number) for number, name in enumerate(names)]
+    expected = f"expected one of {', '.join(known)}" if known else "the list is empty"
+    raise InputError(f"--set {override!r}: no entry {part!r}; {expected}{nearest(part, known)}")
 
 
 def full_schema() -> dict[str, Any]:

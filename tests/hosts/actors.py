@@ -66,6 +66,7 @@ class ScriptedLearner:
     studies: list[Studied] = field(default_factory=list)
     judged: list[tuple[str, str]] = field(default_factory=list)
     verbs: frozenset[Verb] = frozenset(Verb)
+    name: str = "script"
     device: str = "cpu"
 
     def answer(

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from lada.allocators.base import ALLOCATORS
 from lada.codecs.paths import decode, encode
-from lada.core.errors import CodecError, FederationError
+from lada.core.errors import CodecError
 from lada.core.results import AllocationRecord
 from lada.core.terms import Knowledge, Sample
 from lada.hosts.fedmkt import FedmktOptions, Replay, _trusted, read_paths, round_percent
@@ -215,7 +215,7 @@ def test_nothing_private_crosses(both: Federation):
     both.run(0, 1, 2)
     assert any(CANARY in lesson.chosen for study in both.studies("a") for lesson in study.lessons)
     messages = [message for message in both.exchange.sent if message.payload]
-    assert {kind for message in messages for kind in message.payload} == {"paths", "metrics"}
+    assert {kind for message in messages for kind in message.payload} == {"paths", "metrics", "times"}
     for message in messages:
         for kind, data in message.payload.items():
             assert CANARY.encode() not in data
@@ -229,12 +229,12 @@ def test_what_crosses_and_when(both: Federation):
     assert [(m.phase, m.sender, m.receiver, sorted(m.payload)) for m in both.exchange.sent] == [
         ("contribute", "llm", "a", []),
         ("contribute", "llm", "b", []),
-        ("contribute", "a", "llm", ["metrics", "paths"]),
-        ("contribute", "b", "llm", ["metrics", "paths"]),
+        ("contribute", "a", "llm", ["metrics", "paths", "times"]),
+        ("contribute", "b", "llm", ["metrics", "paths", "times"]),
         ("learn", "llm", "a", ["paths"]),
         ("learn", "llm", "b", ["paths"]),
-        ("learn", "a", "llm", ["metrics"]),
-        ("learn", "b", "llm", ["metrics"]),
+        ("learn", "a", "llm", ["metrics", "times"]),
+        ("learn", "b", "llm", ["metrics", "times"]),
     ]
     assert all(not party.memory for party in both.clients.values())
 
@@ -247,7 +247,7 @@ def test_paths_that_are_not_what_was_asked_for_are_refused(tmp_path: FilePath):
     assert read_paths(party, encode(knowledge), None, 2) == knowledge
     too_few = replace(knowledge, paths=knowledge.paths[1:])
     for data, writer, round in ((knowledge, "b", 2), (knowledge, "a", 3), (too_few, "a", 2)):
-        with pytest.raises(FederationError, match=rf"expected 5 of '{writer}' in round {round}"):
+        with pytest.raises(CodecError, match=rf"expected 5 of '{writer}' in round {round}"):
             read_paths(party, encode(data), writer, round)
     strange = Knowledge("a", 2, (*knowledge.paths[1:], replace(knowledge.paths[0], sample_id="p9")))
     with pytest.raises(CodecError):
@@ -257,7 +257,7 @@ def test_paths_that_are_not_what_was_asked_for_are_refused(tmp_path: FilePath):
 def test_a_client_that_speaks_for_another_stops_the_round(both: Federation):
     impostor = both.clients["b"]
     impostor.name = "a"
-    with pytest.raises(FederationError, match="of 'a' in round 1; expected 5 of 'b' in round 1"):
+    with pytest.raises(CodecError, match="of 'a' in round 1; expected 5 of 'b' in round 1"):
         both.run(1)
 
 

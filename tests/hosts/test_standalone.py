@@ -50,5 +50,5 @@ def test_nothing_but_numbers_crosses(alone: Federation):
     messages = alone.exchange.sent
     assert {message.phase for message in messages} == {"evaluate", "study"}
     assert all(message.payload == {} for message in messages if message.sender == "llm")
-    assert all(set(message.payload) == {"metrics"} for message in messages if message.receiver == "llm")
+    assert all(set(message.payload) == {"metrics", "times"} for message in messages if message.receiver == "llm")
     assert not any(CANARY.encode() in data for message in messages for data in message.payload.values())

@@ -61,7 +61,7 @@ def test_paths_are_verified_where_the_gold_answer_is_known(party: Party):
 
 def test_a_study_is_recorded(party: Party):
     lessons = [Lesson("x", "x?", "y", "n"), Lesson("z", "z?", "y")]
-    study(party, lessons, sft(), PRIVATE, 2, "distil", replayed=1)
+    study(party, lessons, sft(), PRIVATE, round=2, phase="distil", replayed=1)
     (asked,) = learner(party).studies
     assert (asked.lessons, asked.options) == (lessons, PRIVATE)
     assert asked.seed == seed_of(3, 2, "distil", "a")

@@ -20,7 +20,7 @@ from pydantic import model_validator
 
 from lada.allocators.base import Candidates
 from lada.codecs.paths import decode, encode
-from lada.core.errors import FederationError
+from lada.core.errors import CodecError
 from lada.core.registry import Options
 from lada.core.results import AllocationRecord
 from lada.core.seeds import generator, seed_of
@@ -172,12 +172,12 @@ class Fedmkt:
 def read_paths(party: Party, data: bytes, writer: str | None, round: int) -> Knowledge:
     """Return the paths in a message: one for each public sample, of this round, by `writer` (None: by anybody).
 
-    Raises CodecError for bytes that hold no paths, FederationError for other paths than these.
+    Raises CodecError for anything else: who speaks, speaks for itself alone.
     """
     known = {sample.id for sample in party.task.public}
     knowledge = decode(data, known_ids=known)
     if writer not in (None, knowledge.party) or knowledge.round != round or len(knowledge.paths) != len(known):
-        raise FederationError(
+        raise CodecError(
             f"paths: {len(knowledge.paths)} of {knowledge.party!r} in round {knowledge.round}; "
             f"expected {len(known)} of {writer or 'the server'!r} in round {round}"
         )
