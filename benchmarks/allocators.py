@@ -11,11 +11,13 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from lada.core.results import Results
@@ -30,7 +32,7 @@ def _filtered(name: str, **options: Any) -> dict[str, Any]:
     return {"plugin": "none", "allocator": {"name": name, "options": {"budget": BUDGET, **options}}}
 
 
-def _lada(objective: str = "contrastive", **options: Any) -> dict[str, Any]:
+def _lada(objective: str | dict[str, Any] = "contrastive", **options: Any) -> dict[str, Any]:
     return {
         "plugin": "lada",
         "allocator": {"name": "lada", "options": {"budget": BUDGET, **options}},
@@ -38,37 +40,40 @@ def _lada(objective: str = "contrastive", **options: Any) -> dict[str, Any]:
     }
 
 
-ROWS: dict[str, dict[str, Any]] = {
-    "standalone": {"host": "standalone", "plugin": "none"},
-    "fedmkt (dual_min_ce)": {"plugin": "none"},
-    "all": {"plugin": "none", "allocator": "all"},
-    "random": _filtered("random"),
-    "confident": _filtered("confident"),
-    "winner": _filtered("winner"),
-    "verified": _filtered("verified"),
-    "lada": _lada(),
-    "lada, sft": _lada("sft"),
-    "lada, no gold": _lada("sft", gold=False),
-    "lada, paper's form": {
-        **_lada(reward="paper", prior=False, gold=False),
-        "objective": {
-            "name": "contrastive",
-            "options": {
-                "form": "dpo",
-                "alpha": 0.1,
-                "weight": 1.0,
-                "reference": True,
-                "normalise": False,
-                "prefer": "role",
-            },
-        },
+PAPER = {
+    "name": "contrastive",
+    "options": {
+        "form": "dpo",
+        "alpha": 0.1,
+        "weight": 1.0,
+        "reference": True,
+        "normalise": False,
+        "prefer": "role",
+        "unpaired": "skip",
     },
 }
-FIGURES = {
+ROWS: dict[str, dict[str, Any]] = {
+    "lada": _lada(),
+    "standalone": {"host": "standalone", "plugin": "none"},
+    "verified": _filtered("verified"),
+    "winner": _filtered("winner"),
+    "random": _filtered("random"),
+    "confident": _filtered("confident"),
+    "all": {"plugin": "none", "allocator": "all"},
+    "lada, sft": _lada("sft"),
+    "lada, no gold, sft": _lada("sft", gold=False),
+    "fedmkt (dual_min_ce)": {"plugin": "none"},
+    "lada, paper's form": _lada(PAPER, reward="paper", prior=False, gold=False),
+}
+FIGURES: dict[str, Callable[[Results, int], float]] = {
     "clients: all domains": lambda r, n: _clients(r, n, "overall"),
     "own": lambda r, n: _clients(r, n, "own"),
     "other": lambda r, n: _clients(r, n, "other"),
-    "other, round 1": lambda r, n: _clients(r, 1, "other"),
+    "own and other, halves": lambda r, n: (_clients(r, n, "own") + _clients(r, n, "other")) / 2,
+    "other, round 1": lambda r, _: _clients(r, 1, "other"),
+    "LLM before: clients' domains": lambda r, _: _server(r, 0, "other"),
+    "its own before": lambda r, _: _server(r, 0, "own"),
+    "general skill before": lambda r, _: _server(r, 0, "general"),
     "LLM: clients' domains": lambda r, n: _server(r, n, "other"),
     "its own": lambda r, n: _server(r, n, "own"),
     "general skill": lambda r, n: _server(r, n, "general"),
@@ -94,7 +99,7 @@ def main() -> None:
     options = parser.parse_args()
     for world in range(1, options.worlds):
         subprocess.run([sys.executable, "-m", "lada", "zoo", "build", f"llm-world-{world}"], check=True)
-    cells = [(world, row) for world in range(options.worlds) for row in options.rows]
+    cells = [(world, row) for row in options.rows for world in range(options.worlds)]
     with ThreadPoolExecutor(options.parallel) as pool:
         list(pool.map(lambda cell: _run(*cell), cells))
     _write(options.worlds, options.rows)
@@ -155,7 +160,7 @@ def _write(worlds: int, rows: list[str]) -> None:
 def _interval(values: list[float], sign: bool = False) -> str:
     if len(values) < 2:
         return f"{values[0]:{'+' if sign else ''}.1f}"
-    mean, _, high = mean_interval(values)
+    mean, _, high = mean_interval(np.array(values))
     return f"{mean:{'+' if sign else ''}.1f} ± {high - mean:.1f}"
 
 

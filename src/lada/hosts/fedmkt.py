@@ -20,7 +20,7 @@ from pydantic import model_validator
 
 from lada.allocators.base import Candidates
 from lada.codecs.paths import decode, encode
-from lada.core.errors import CodecError
+from lada.core.errors import FederationError
 from lada.core.registry import Options
 from lada.core.results import AllocationRecord
 from lada.core.seeds import generator, seed_of
@@ -40,14 +40,18 @@ PATHS = "paths"
 class Replay(Options):
     """Shares (0..1) of a study's lessons that are replayed, so that nothing is forgotten."""
 
-    own: float
+    private: float
+    """Of private samples, which a server has none of."""
+    paths: float
+    """Of the party's own paths on public questions, as far as they can be trusted."""
     general: float
     """Of questions that need skill alone, where the task has some."""
 
     @model_validator(mode="after")
     def _shares(self) -> "Replay":
-        if min(self.own, self.general) < 0 or self.own + self.general >= 1:
-            raise ValueError(f"own {self.own} and general {self.general}: expected shares from 0 that add up below 1")
+        shares = (self.private, self.paths, self.general)
+        if min(shares) < 0 or sum(shares) >= 1:
+            raise ValueError(f"private, paths, general are {shares}: expected shares from 0 that add up to below 1")
         return self
 
 
@@ -55,10 +59,10 @@ class FedmktOptions(Options):
     """Options of the mutual round."""
 
     directions: Literal["both", "llm_to_slm"] = "both"
-    client_replay: Replay = Replay(own=0.2, general=0.1)
-    """What a client replays beside the LLM's paths; its own lessons are its private data."""
-    server_replay: Replay = Replay(own=0.5, general=0.15)
-    """What the server replays beside its clients' paths; its own lessons are its own trusted paths."""
+    client_replay: Replay = Replay(private=0.15, paths=0.15, general=0.1)
+    """What a client replays beside the LLM's paths."""
+    server_replay: Replay = Replay(private=0.0, paths=0.5, general=0.3)
+    """What the server replays beside its clients' paths."""
     private_rounds: int | None = None
     """Study private data in the first so many rounds only; None: in every round, as the paper does."""
 
@@ -127,21 +131,19 @@ class Fedmkt:
         return self.options.directions == "both"
 
     def _learn_from_server(self, party: Party, round: int, teacher: Knowledge, own: Knowledge) -> None:
-        """LLM→SLM: a client allocates, studies, and replays its private and the general data."""
+        """LLM→SLM: a client allocates and studies."""
         allocation = allocate(party, round, teacher, own, _embed(party, round))
         lessons = self._lessons(party, allocation, teacher, own)
         if not lessons:
             party.note(notices=(f"round {round}: {party.name} found nothing to learn from {teacher.party}",))
             return
-        lessons, replayed = self._with_replay(
-            party, round, lessons, gold_lessons(party, party.private), self.options.client_replay
-        )
+        lessons, replayed = _with_replay(party, round, lessons, own, self.options.client_replay)
         study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
 
     def _learn_from_clients(
         self, party: Party, round: int, own: Knowledge, offers: dict[str, Knowledge], vectors: np.ndarray
     ) -> None:
-        """SLM→LLM: the server allocates per client, fuses, studies, and replays its own paths and the general data."""
+        """SLM→LLM: the server allocates per client, fuses and studies."""
         allocations = {client: allocate(party, round, offer, own, vectors) for client, offer in sorted(offers.items())}
         proposals: dict[str, dict[str, Path]] = {}
         for client, allocation in allocations.items():
@@ -159,16 +161,8 @@ class Fedmkt:
         if not lessons:
             party.note(notices=(f"round {round}: {party.name} found nothing to learn from its clients",))
             return
-        trusted = _trusted(party, own, {lesson.sample_id for lesson in lessons})
-        lessons, replayed = self._with_replay(party, round, lessons, trusted, self.options.server_replay)
+        lessons, replayed = _with_replay(party, round, lessons, own, self.options.server_replay)
         study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
-
-    def _with_replay(
-        self, party: Party, round: int, lessons: list[Lesson], own: list[Lesson], replay: Replay
-    ) -> tuple[list[Lesson], int]:
-        general = gold_lessons(party, party.task.replay)
-        rng = generator(party.seed, round, "replay", party.name)
-        return with_replay(lessons, [Pool(own, replay.own), Pool(general, replay.general)], rng)
 
     def _lessons(self, party: Party, allocation: Allocation, teacher: Knowledge, own: Knowledge) -> list[Lesson]:
         samples = {sample.id: sample for sample in party.task.public}
@@ -178,12 +172,12 @@ class Fedmkt:
 def read_paths(party: Party, data: bytes, writer: str | None, round: int) -> Knowledge:
     """Return the paths in a message: one for each public sample, of this round, by `writer` (None: by anybody).
 
-    Raises CodecError for anything else: who speaks, speaks for itself alone.
+    Raises CodecError for bytes that hold no paths, FederationError for other paths than these.
     """
     known = {sample.id for sample in party.task.public}
     knowledge = decode(data, known_ids=known)
     if writer not in (None, knowledge.party) or knowledge.round != round or len(knowledge.paths) != len(known):
-        raise CodecError(
+        raise FederationError(
             f"paths: {len(knowledge.paths)} of {knowledge.party!r} in round {knowledge.round}; "
             f"expected {len(known)} of {writer or 'the server'!r} in round {round}"
         )
@@ -243,6 +237,17 @@ def round_percent(flags: Sequence[bool]) -> float | None:
 def _embed(party: Party, round: int) -> np.ndarray:
     with party.phase(round, "embed") as progress:
         return party.learner.embed([sample.question for sample in party.task.public], progress=progress)
+
+
+def _with_replay(
+    party: Party, round: int, lessons: list[Lesson], own: Knowledge, replay: Replay
+) -> tuple[list[Lesson], int]:
+    pools = [
+        Pool(gold_lessons(party, party.private), replay.private),
+        Pool(_trusted(party, own, {lesson.sample_id for lesson in lessons}), replay.paths),
+        Pool(gold_lessons(party, party.task.replay), replay.general),
+    ]
+    return with_replay(lessons, pools, generator(party.seed, round, "replay", party.name))
 
 
 def _trusted(party: Party, own: Knowledge, taught: set[str]) -> list[Lesson]:
