@@ -1,0 +1,79 @@
+"""Building a shipped model: the same bits from the same recipe, also after an interruption."""
+
+import dataclasses
+import json
+
+import pytest
+from safetensors.torch import load_file
+
+from lada.core.errors import InputError
+from lada.models.learner import ModelOptions, load
+from lada.tasks.rulebooks import split_of
+from lada.zoo import build as building
+from lada.zoo.recipe import SLMS, llm, pretraining_samples
+from lada.zoo.shipped import locate
+
+TINY = dataclasses.replace(
+    SLMS[1], name="tiny", width=16, layers=1, heads=2, steps=8, general=60, per_domain=0, world=None
+)
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(building, "TESTED", 2)
+    monkeypatch.setattr(building, "CHECKPOINT_EVERY", 3)
+
+
+def weights(folder):
+    return {name: tensor.tolist() for name, tensor in load_file(folder / "tiny" / "model.safetensors").items()}
+
+
+def test_an_interrupted_build_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+    whole = building.build(TINY, tmp_path / "whole", tmp_path / "work", lambda *_: None)
+    real = building._checkpoint
+
+    def stop_after_the_second(*arguments):
+        real(*arguments)
+        if arguments[3] == 6:
+            raise Interrupted
+
+    monkeypatch.setattr(building, "_checkpoint", stop_after_the_second)
+    with pytest.raises(Interrupted):
+        building.build(TINY, tmp_path / "parts", tmp_path / "work2", lambda *_: None)
+    assert not (tmp_path / "parts").exists()
+    monkeypatch.setattr(building, "_checkpoint", real)
+    again = building.build(TINY, tmp_path / "parts", tmp_path / "work2", lambda *_: None)
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+    assert again["accuracy"] == whole["accuracy"]
+    assert not (tmp_path / "work2" / "tiny").exists()
+
+
+def test_a_finished_model_is_left_alone_and_a_changed_recipe_is_built(tmp_path):
+    building.build(TINY, tmp_path / "zoo", tmp_path / "work", lambda *_: None)
+    card = tmp_path / "zoo" / "tiny" / "card.json"
+    marked = json.loads(card.read_text()) | {"seconds": -1}
+    card.write_text(json.dumps(marked))
+    assert building.build(TINY, tmp_path / "zoo", tmp_path / "work", lambda *_: None)["seconds"] == -1
+    longer = dataclasses.replace(TINY, steps=9)
+    assert building.build(longer, tmp_path / "zoo", tmp_path / "work", lambda *_: None)["seconds"] >= 0
+
+
+def test_a_built_model_is_located_and_loads(tmp_path):
+    building.build(TINY, tmp_path, tmp_path / "work", lambda *_: None)
+    folder = locate("zoo:tiny", (tmp_path,))
+    learner = load(folder, ModelOptions(model="zoo:tiny", max_new_tokens=4))
+    assert len(learner.answer(["7 boxes in the bank . a) add 1 . how many boxes ?"], seed=0)) == 1
+    with pytest.raises(InputError, match="did you mean 'tiny'"):
+        locate("zoo:tinny", (tmp_path,))
+    assert locate("some/hub-id") == "some/hub-id"
+
+
+def test_nothing_a_model_is_pretrained_on_can_be_asked_in_a_run():
+    recipe = dataclasses.replace(llm(3), general=200, per_domain=100)
+    samples = pretraining_samples(recipe)
+    assert len(samples) == 200 + 7 * 100
+    assert {split_of(sample.question) for sample in samples} == {"pretrain"}
