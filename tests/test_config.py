@@ -22,6 +22,7 @@ PLAIN = {
     ],
 }
 MODEL = {"model": "zoo:a"}
+SHARES = {"private": 0.1, "paths": 0.1, "general": 0.1}
 
 
 def plain(**changes: Any) -> dict[str, Any]:
@@ -85,9 +86,9 @@ def client(**changes: Any) -> dict[str, Any]:
             "allocator.options.bugdet: unknown key (its value is 3); expected one of budget; did you mean 'budget'?",
         ),
         (
-            {"host": {"name": "fedmkt", "options": {"client_replay": {"own": 0.1, "general": 0.1, "genral": 0.1}}}},
-            "host.options.client_replay.genral: unknown key (its value is 0.1); expected one of general, own; "
-            "did you mean 'general'?",
+            {"host": {"name": "fedmkt", "options": {"client_replay": {**SHARES, "genral": 0.1}}}},
+            "host.options.client_replay.genral: unknown key (its value is 0.1); expected one of general, paths, "
+            "private; did you mean 'general'?",
         ),
         (
             {"allocator": {"name": "all", "options": {"budget": 3}}},
@@ -141,8 +142,9 @@ def test_an_unknown_key_is_named_with_its_value_and_the_nearest(changes: dict[st
             "did you mean 'llm_to_slm'?",
         ),
         (
-            {"host": {"name": "fedmkt", "options": {"server_replay": {"own": 0.5, "general": 0.5}}}},
-            "host.options.server_replay: own 0.5 and general 0.5: expected shares from 0 that add up below 1",
+            {"host": {"name": "fedmkt", "options": {"server_replay": SHARES | {"paths": 0.9}}}},
+            "host.options.server_replay: private, paths, general are (0.1, 0.9, 0.1): expected shares from 0 that "
+            "add up to below 1",
         ),
         ({"seed": datetime.date(2026, 1, 2)}, "seed: '2026-01-02' is not valid: input should be a valid integer"),
     ],
@@ -161,7 +163,7 @@ def test_a_wrong_value_is_named_with_what_was_expected(changes: dict[str, Any], 
         (plain(task={"public": 3}), "task.kind: missing; expected one of files, rulebooks"),
         (plain(allocator={"options": {"budget": 3}}), "allocator.name: missing; it has no default, so set it"),
         (
-            plain(host={"name": "fedmkt", "options": {"client_replay": {"own": 0.5}}}),
+            plain(host={"name": "fedmkt", "options": {"client_replay": {"private": 0.1, "paths": 0.1}}}),
             "host.options.client_replay.general: missing; it has no default, so set it",
         ),
     ],
@@ -177,19 +179,20 @@ def test_every_fault_is_told_at_once():
 
 
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("kind", "value", "nearest"),
     [
-        ({"host": "fedmtk"}, "host: unknown name 'fedmtk'; expected one of fedmkt, standalone; did you mean 'fedmkt'?"),
-        ({"allocator": "randm"}, "did you mean 'random'?"),
-        ({"allocator": {"name": "ladaa", "options": {"budget": 3}}}, "did you mean 'lada'?"),
-        (
-            {"objective": "contrastiv"},
-            "objective: unknown name 'contrastiv'; expected one of contrastive, sft; did you",
-        ),
+        ("host", "fedmtk", "fedmkt"),
+        ("allocator", "randm", "random"),
+        ("allocator", {"name": "ladaa", "options": {"budget": 3}}, "lada"),
+        ("objective", "contrastiv", "contrastive"),
     ],
 )
-def test_a_misspelt_method_is_answered_with_the_nearest(changes: dict[str, Any], expected: str):
-    assert expected in refusal(plain(**changes))
+def test_a_misspelt_method_is_answered_with_the_nearest(kind: str, value: Any, nearest: str):
+    registry = {"host": HOSTS, "allocator": ALLOCATORS, "objective": OBJECTIVES}[kind]
+    name = value if isinstance(value, str) else value["name"]
+    known = ", ".join(registry.names())
+    expected = f"{kind}: unknown name {name!r}; expected one of {known}; did you mean {nearest!r}?"
+    assert refusal(plain(**{kind: value})) == expected
 
 
 @pytest.mark.parametrize(
@@ -330,7 +333,7 @@ def test_a_resolved_configuration_makes_its_methods():
     allocator: Any = config.make_allocator()
     host: Any = config.make_host()
     assert allocator.options.budget == 7
-    assert host.options.client_replay.own == 0.2
+    assert host.options.client_replay.general == 0.1
     assert not config.make_objective().contrasts
 
 

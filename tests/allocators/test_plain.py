@@ -16,8 +16,8 @@ NAN = math.nan
 BUDGETED = ("random", "confident", "dual_min_ce", "winner", "verified")
 
 
-def test_the_index_holds_every_allocator():
-    assert ALLOCATORS.names() == ["all", "confident", "dual_min_ce", "lada", "random", "verified", "winner"]
+def test_the_index_holds_every_rule():
+    assert {"all", "lada", *BUDGETED} <= set(ALLOCATORS.names())
 
 
 def test_all_takes_every_sample_by_the_teachers_path():

@@ -221,7 +221,8 @@ def federation(
     folder: FilePath, host: str, knows: Mapping[str, set[int]], options: Any = None, **more: Any
 ) -> Federation:
     """Return a federation on `host`; `knows` are the public questions that each party is right on."""
-    made = make(HOSTS, host, **(options or {}))
+    method = HOSTS.get(host)
+    made = method.make(method.options.model_validate(options or {}))
     sure = more.pop("sure", {})
     parties = {name: make_party(name, known, folder, sure=sure.get(name), **more) for name, known in knows.items()}
     server = parties.pop("llm")

@@ -9,19 +9,25 @@ from pydantic import ValidationError
 
 from lada.allocators.base import ALLOCATORS
 from lada.codecs.paths import decode, encode
-from lada.core.errors import CodecError
+from lada.core.errors import CodecError, FederationError
 from lada.core.results import AllocationRecord
 from lada.core.terms import Knowledge, Sample
-from lada.hosts.fedmkt import FedmktOptions, Replay, _trusted, read_paths, round_percent
+from lada.hosts.fedmkt import Replay, _trusted, read_paths, round_percent
 from lada.hosts.steps import write_paths
 
 KNOWS = {"llm": {0, 1}, "a": {1, 2}, "b": {2, 3}}
 """Which public questions each party answers rightly; nobody the last."""
 
 
+REPLAYED = {
+    "client_replay": {"private": 0.2, "paths": 0.0, "general": 0.1},
+    "server_replay": {"private": 0.0, "paths": 0.5, "general": 0.15},
+}
+
+
 @pytest.fixture
 def both(tmp_path: FilePath) -> Federation:
-    return federation(tmp_path, "fedmkt", KNOWS, sure={"a": {2: -3.0}, "b": {2: -2.0}})
+    return federation(tmp_path, "fedmkt", KNOWS, REPLAYED, sure={"a": {2: -3.0}, "b": {2: -2.0}})
 
 
 def public_of(texts: dict[str, Any]) -> dict[str, Any]:
@@ -247,7 +253,7 @@ def test_paths_that_are_not_what_was_asked_for_are_refused(tmp_path: FilePath):
     assert read_paths(party, encode(knowledge), None, 2) == knowledge
     too_few = replace(knowledge, paths=knowledge.paths[1:])
     for data, writer, round in ((knowledge, "b", 2), (knowledge, "a", 3), (too_few, "a", 2)):
-        with pytest.raises(CodecError, match=rf"expected 5 of '{writer}' in round {round}"):
+        with pytest.raises(FederationError, match=rf"expected 5 of '{writer}' in round {round}"):
             read_paths(party, encode(data), writer, round)
     strange = Knowledge("a", 2, (*knowledge.paths[1:], replace(knowledge.paths[0], sample_id="p9")))
     with pytest.raises(CodecError):
@@ -257,7 +263,7 @@ def test_paths_that_are_not_what_was_asked_for_are_refused(tmp_path: FilePath):
 def test_a_client_that_speaks_for_another_stops_the_round(both: Federation):
     impostor = both.clients["b"]
     impostor.name = "a"
-    with pytest.raises(CodecError, match="of 'a' in round 1; expected 5 of 'b' in round 1"):
+    with pytest.raises(FederationError, match="of 'a' in round 1; expected 5 of 'b' in round 1"):
         both.run(1)
 
 
@@ -272,8 +278,19 @@ def test_own_paths_are_trusted_where_they_are_right_or_surer_than_most(tmp_path:
     assert _trusted(party, unfinished, set()) == []
 
 
-@pytest.mark.parametrize(("own", "general"), [(-0.1, 0.2), (0.5, 0.5), (0.2, -0.1), (1.0, 0.0)])
-def test_shares_that_leave_nothing_new_are_refused(own: float, general: float):
-    with pytest.raises(ValidationError, match=f"own {own} and general {general}: expected shares"):
-        Replay(own=own, general=general)
-    assert FedmktOptions().server_replay == Replay(own=0.5, general=0.15)
+@pytest.mark.parametrize("shares", [(-0.1, 0.2, 0.2), (0.4, 0.4, 0.2), (0.0, 1.0, 0.0), (0.2, 0.2, -0.1)])
+def test_shares_that_leave_nothing_new_are_refused(shares: tuple[float, float, float]):
+    with pytest.raises(ValidationError, match="expected shares from 0 that add up to below 1"):
+        Replay(**dict(zip(("private", "paths", "general"), shares, strict=True)))
+
+
+def test_a_client_replays_its_own_paths_too(tmp_path: FilePath):
+    options = {"directions": "llm_to_slm", "client_replay": {"private": 0.0, "paths": 0.6, "general": 0.2}}
+    both = federation(tmp_path, "fedmkt", KNOWS, options, allocator=make(ALLOCATORS, "verified", budget=1))
+    both.run(1)
+    (new, *replayed) = both.studies("b")[1].lessons
+    # One new lesson is 0.2 of 5: 3 are to be b's right paths, 2 and 3, but for the question just taught; 1 is general.
+    own = {"p2", "p3"} - {new.sample_id}
+    assert [lesson.sample_id for lesson in replayed[:-1]] == sorted(own)
+    assert all(lesson.chosen == right(int(lesson.sample_id[1])) for lesson in replayed[:-1])
+    assert replayed[-1].sample_id.startswith("r")

@@ -176,8 +176,9 @@ class Results(Record):
     wall_clock: WallClock
 
     def of(self, party: str, round: int) -> Evaluation:
-        """Return one party's evaluation after one round; KeyError where there is none."""
-        for evaluation in self.evaluations:
-            if evaluation.party == party and evaluation.round == round:
-                return evaluation
-        raise KeyError((party, round))
+        """Return how a party stood after a round: its last evaluation by then, since one that has not changed is not
+        evaluated anew. KeyError where there is none."""
+        done = [e for e in self.evaluations if e.party == party and e.round <= round]
+        if not done:
+            raise KeyError((party, round))
+        return max(done, key=lambda evaluation: evaluation.round)

@@ -59,7 +59,7 @@ class FedmktOptions(Options):
     """Options of the mutual round."""
 
     directions: Literal["both", "llm_to_slm"] = "both"
-    client_replay: Replay = Replay(private=0.15, paths=0.15, general=0.1)
+    client_replay: Replay = Replay(private=0.25, paths=0.1, general=0.1)
     """What a client replays beside the LLM's paths."""
     server_replay: Replay = Replay(private=0.0, paths=0.5, general=0.3)
     """What the server replays beside its clients' paths."""
@@ -172,12 +172,12 @@ class Fedmkt:
 def read_paths(party: Party, data: bytes, writer: str | None, round: int) -> Knowledge:
     """Return the paths in a message: one for each public sample, of this round, by `writer` (None: by anybody).
 
-    Raises CodecError for anything else: who speaks, speaks for itself alone.
+    Raises CodecError for bytes that hold no paths, FederationError for other paths than these.
     """
     known = {sample.id for sample in party.task.public}
     knowledge = decode(data, known_ids=known)
     if writer not in (None, knowledge.party) or knowledge.round != round or len(knowledge.paths) != len(known):
-        raise CodecError(
+        raise FederationError(
             f"paths: {len(knowledge.paths)} of {knowledge.party!r} in round {knowledge.round}; "
             f"expected {len(known)} of {writer or 'the server'!r} in round {round}"
         )

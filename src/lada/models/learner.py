@@ -281,7 +281,9 @@ class HuggingFaceLearner:
             progress("study", number + 1, study.steps, tokens)
 
         generator = np.random.default_rng(seed)
-        order = shuffled_batches([len(row) for row in chosen], study.batch_size, study.steps, generator)
+        # Chosen and rejected paths share a forward pass, so a batch is as long as the longest of both.
+        lengths = [max(len(row), len(rejected.get(i, row))) for i, row in enumerate(chosen)]
+        order = shuffled_batches(lengths, study.batch_size, study.steps, generator)
         self.model.train()
         try:
             with torch.random.fork_rng():
