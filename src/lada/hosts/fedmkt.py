@@ -20,7 +20,7 @@ from pydantic import model_validator
 
 from lada.allocators.base import Candidates
 from lada.codecs.paths import decode, encode
-from lada.core.errors import CodecError
+from lada.core.errors import FederationError
 from lada.core.registry import Options
 from lada.core.results import AllocationRecord
 from lada.core.seeds import generator, seed_of
