@@ -67,7 +67,7 @@ class RunConfig(Options):
     server: ServerConfig
     clients: tuple[ClientConfig, ...]
     host: Choice = Choice(name="fedmkt")
-    plugin: Literal["lada", "none"] | None = None
+    plugin: Literal["lada", "none"] = "lada"
     """Shorthand for allocator and objective: `lada` is both of LaDa's, `none` the bare host's. An allocator or
     objective that is named beside it goes before it."""
     allocator: Choice | None = None
@@ -77,7 +77,6 @@ class RunConfig(Options):
     """Processes in which clients work in parallel; None: one per core; 0: one client after another."""
     timeout: float = Field(3600.0, gt=0, allow_inf_nan=False)
     """Seconds a client may take for one phase."""
-    keep_checkpoints: bool = True
 
     @field_validator("clients")
     @classmethod
@@ -100,13 +99,13 @@ class RunConfig(Options):
 
     def resolved(self) -> "RunConfig":
         """Return the configuration with plugin and every method option spelled out; InputError where one is wrong."""
-        lada = self.plugin != "none"
-        bare = {"fedmkt": "dual_min_ce"}.get(self.host.name, "all")
-        allocator = self.allocator or Choice(name="lada" if lada else bare)
+        lada = self.plugin == "lada"
+        host = _with_defaults("host", HOSTS, self.host)
+        allocator = self.allocator or Choice(name="lada" if lada else _make(HOSTS, host).bare_allocator)
         objective = self.objective or Choice(name="contrastive" if lada else "sft")
         resolved = self.model_copy(
             update={
-                "host": _with_defaults("host", HOSTS, self.host),
+                "host": host,
                 "allocator": _with_defaults("allocator", ALLOCATORS, allocator),
                 "objective": _with_defaults("objective", OBJECTIVES, objective),
             }

@@ -133,11 +133,12 @@ def test_the_schema_version_is_written():
     assert json.loads(results().model_dump_json())["schema_version"] == SCHEMA_VERSION == 1
 
 
-def test_of_finds_one_party_after_one_round():
+def test_of_finds_how_a_party_stood_after_a_round():
     run = results()
     assert run.of("c1", 1) is run.evaluations[1]
     assert run.of("server", 1) is run.evaluations[2]
-    for missing in (("server", 0), ("c1", 2), ("c2", 1)):
+    assert run.of("c1", 2) is run.evaluations[1]  # unchanged since, so not evaluated anew
+    for missing in (("server", 0), ("c2", 1)):
         with pytest.raises(KeyError):
             run.of(*missing)
 

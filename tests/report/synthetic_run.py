@@ -131,8 +131,9 @@ def make_results(
         parties=(
             PartyInfo(name=SERVER, role="server", model="llm-world-0", architecture="llama", parameters=1_123_456,
                       domains=(), private_samples=0, weights=f"{1:064x}"),
-            *(PartyInfo(name=client, role="client", model="slm-llama", architecture=("llama", "gpt2", "qwen2")[i % 3],
-                        parameters=412_000 + i, domains=tuple(sorted(owned[client])), private_samples=800, weights=f"{i + 2:064x}")
+            *(PartyInfo(name=client, role="client", model="slm-llama", architecture=("llama", "gpt2", "olmo2")[i % 3],
+                        parameters=412_000 + i, domains=tuple(sorted(owned[client])), private_samples=800,
+                        weights=f"{i + 2:064x}")
               for i, client in enumerate(clients)),
         ),
         evaluations=tuple(

@@ -1,6 +1,7 @@
 """The `lada` command. `lada COMMAND --help` tells more of each."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ app.add_typer(tasks, name="tasks")
 app.add_typer(zoo.app, name="zoo")
 console = Console()
 errors = Console(stderr=True)
+# Read when transformers is imported, which only happens inside the commands: its bars would tear the live view.
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run's folder.")]

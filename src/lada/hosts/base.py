@@ -32,6 +32,9 @@ class Exchange(Protocol):
 class Host(Protocol):
     """A framework. Its state lives in the parties; a host object holds options only."""
 
+    bare_allocator: str
+    """The allocator that the framework comes with, used where no plug-in replaces it."""
+
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
         """Run the server half of one round (1, 2, …; round 0 only evaluates)."""
         ...

@@ -78,6 +78,8 @@ class FedmktOptions(Options):
 class Fedmkt:
     """LLM and SLMs learn from each other's paths on public questions, both ways."""
 
+    bare_allocator = "dual_min_ce"
+
     def __init__(self, options: FedmktOptions) -> None:
         self.options = options
 

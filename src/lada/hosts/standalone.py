@@ -15,6 +15,8 @@ from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
 class Standalone:
     """Private studies only, step-matched to a host with lessons."""
 
+    bare_allocator = "all"
+
     def __init__(self, options: Options) -> None:
         self.options = options
 
