@@ -310,6 +310,8 @@ def test_plugin_is_short_for_allocator_and_objective(changes: dict[str, Any], al
     assert config.allocator is not None
     assert config.objective is not None
     assert (config.allocator.name, config.objective.name) == (allocator, objective)
+    # The shorthand learns the verified path without contrast; who names the objective gets its contrast too.
+    assert config.make_objective().contrasts == ("objective" in changes)
 
 
 @pytest.mark.parametrize(

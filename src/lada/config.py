@@ -38,6 +38,11 @@ class Choice(Options):
         return {"name": value} if isinstance(value, str) else value
 
 
+LADA_OBJECTIVE = Choice(name="contrastive", options={"weight": 0.0})
+"""LaDa's objective under `plugin: lada`: the path whose answer is verified, by its likelihood alone. Weight 0.1 ties
+with it on the clients, takes longer and made the LLM forget in one of three worlds; see results/allocators."""
+
+
 class ServerConfig(Options):
     """The server: its LLM and how long it studies what it gets from clients."""
 
@@ -102,7 +107,7 @@ class RunConfig(Options):
         lada = self.plugin == "lada"
         host = _with_defaults("host", HOSTS, self.host)
         allocator = self.allocator or Choice(name="lada" if lada else _make(HOSTS, host).bare_allocator)
-        objective = self.objective or Choice(name="contrastive" if lada else "sft")
+        objective = self.objective or (LADA_OBJECTIVE if lada else Choice(name="sft"))
         resolved = self.model_copy(
             update={
                 "host": host,

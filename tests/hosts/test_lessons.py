@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lada.core.terms import Allocation, Choice, Lesson, Likelihood, Path, Sample, Source
 from lada.hosts.lessons import Pool, make_lesson, make_lessons, with_replay
 from lada.objectives.base import OBJECTIVES
+from lada.objectives.contrastive import ContrastiveOptions
 
 SAMPLE = Sample("s", "why?")
 
@@ -137,3 +138,14 @@ def test_replay_never_repeats_itself(count: int, size: int, share: float, seed: 
     assert len(everything) == count + replayed
     assert len({lesson.sample_id for lesson in everything}) == len(everything)
     assert replayed == min(size, round(count / (1 - share) * share))
+
+
+def test_without_weight_the_preference_still_picks_the_path_but_nothing_is_contrasted():
+    objective = OBJECTIVES.get("contrastive").make(ContrastiveOptions(weight=0.0))
+    assert not objective.contrasts
+    sample = Sample("a", "a ?", "1")
+    teacher = Path("a", "llm", "answer 2", "2", False, Likelihood(-1.0, -1.0, 2, 8))
+    student = Path("a", "slm", "answer 1", "1", True, Likelihood(-1.0, -1.0, 2, 8))
+    allocation = Allocation("llm", "slm", 1, (Choice("a", "teacher", 1.0, ""),))
+    (lesson,) = make_lessons(allocation, {"a": sample}, {"a": teacher}, {"a": student}, objective)
+    assert lesson.chosen == "answer 1"

@@ -42,10 +42,10 @@ def make_lessons(
         pair = (teacher[choice.sample_id], student[choice.sample_id])
         chosen, other = pair if choice.source == "teacher" else pair[::-1]
         sample = samples[choice.sample_id]
-        if objective.contrasts:
-            lesson = make_lesson(sample, chosen, other, objective.prefer, objective.unpaired)
-        else:
+        if objective.prefer is None:
             lesson = Lesson(sample.id, sample.question, chosen.text)
+        else:
+            lesson = make_lesson(sample, chosen, other, objective.prefer, objective.unpaired)
         if lesson is not None and lesson.chosen:
             lessons.append(lesson)
     return lessons

@@ -49,10 +49,10 @@ class Objective(Protocol):
     """Whether rejected paths are to be scored."""
     reference: bool
     """Whether the log-probs of the learner as it was before this study are to be supplied."""
-    prefer: Prefer
-    """Where it contrasts, which of two paths is the chosen one; see lada.hosts.lessons.make_lesson."""
+    prefer: Prefer | None
+    """Which of two paths is the chosen one (see lada.hosts.lessons.make_lesson); None: the one that was allocated."""
     unpaired: Unpaired
-    """Where it contrasts, what becomes of a choice without a pair."""
+    """Where it prefers, what becomes of a choice without a pair."""
 
     def __call__(self, scored: Scored) -> Tensor:
         """Return the scalar loss of a micro-batch, such that a batch's losses add up to its mean."""

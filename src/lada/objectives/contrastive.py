@@ -29,7 +29,8 @@ class ContrastiveOptions(Options):
     margin: float = 0.0
     """SimPO's γ, >= 0: by how much the chosen path is to lead; of simpo only."""
     weight: float = 0.1
-    """λ >= 0: the weight of the contrast beside the NLL of the chosen path, which keeps weight 1."""
+    """λ >= 0: the weight of the contrast beside the NLL of the chosen path, which keeps weight 1. At 0 the preference
+    still picks the path that is learnt, and a study costs half as much."""
     reference: bool = False
     """Compare with the learner as it was before this study; of dpo only."""
     normalise: bool = True
@@ -74,12 +75,11 @@ class ContrastiveOptions(Options):
 class Contrastive:
     """Negative log-likelihood of the chosen path plus a contrast with the rejected one."""
 
-    contrasts = True
-
     def __init__(self, options: ContrastiveOptions) -> None:
         self.options = options
+        self.contrasts = options.weight > 0  # without weight the rejected paths need not be scored
         self.reference = options.reference
-        self.prefer: Prefer = options.prefer
+        self.prefer: Prefer | None = options.prefer
         self.unpaired: Unpaired = options.unpaired
 
     def __call__(self, scored: Scored) -> Tensor:

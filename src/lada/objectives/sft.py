@@ -14,7 +14,7 @@ class Sft:
 
     contrasts = False
     reference = False
-    prefer: Prefer = "role"
+    prefer: Prefer | None = None
     unpaired: Unpaired = "nll"
 
     def __init__(self, options: Options) -> None:
