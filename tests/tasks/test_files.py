@@ -96,20 +96,22 @@ def test_limit(rows_to_file):
 
 
 def test_missing_question_column(rows_to_file):
-    with pytest.raises(InputError, match=r"row [12]: no column 'question' .*'questions'.*did you mean 'questions'"):
+    with pytest.raises(
+        InputError, match=r"(row|line) [12]: no column 'question' .*'questions'.*did you mean 'questions'"
+    ):
         read(rows_to_file({"questions": "One?", "answer": "1"}))
 
 
 @pytest.mark.parametrize("blank", ["  ", None])
 def test_empty_question(rows_to_file, blank):
-    with pytest.raises(InputError, match=r"row [23]: column 'question' is empty"):
+    with pytest.raises(InputError, match=r"(row|line) [23]: column 'question' is empty"):
         read(rows_to_file({"question": "One?", "answer": "1"}, {"question": blank, "answer": "2"}))
 
 
 def test_required_answer(rows_to_file):
     path = rows_to_file({"question": "One?", "answer": "1"}, {"question": "Two?", "answer": None})
     assert read(path).samples[1].answer is None
-    with pytest.raises(InputError, match=r"row [23]: column 'answer' is empty; expected the answer"):
+    with pytest.raises(InputError, match=r"(row|line) [23]: column 'answer' is empty; expected the answer"):
         read(path, require_answer=True)
     with pytest.raises(InputError, match=r"no column 'label' \(columns.answer\)"):
         read(path, answer="label", require_answer=True)
@@ -117,13 +119,13 @@ def test_required_answer(rows_to_file):
 
 def test_duplicate_ids_name_both_rows(rows_to_file):
     rows = ({"question": "One?", "id": "a"}, {"question": "Two?", "id": "b"}, {"question": "Three?", "id": "a"})
-    with pytest.raises(InputError, match=r"row [34]: id 'a' is also that of row [12]"):
+    with pytest.raises(InputError, match=r"(row|line) [34]: id 'a' is also that of (row|line) [12]"):
         read(rows_to_file(*rows))
 
 
 @pytest.mark.parametrize("difficulty", ["hard", "-1", "1.5", "²", "9" * 5000])
 def test_difficulty_is_a_whole_number(rows_to_file, difficulty):
-    with pytest.raises(InputError, match=r"row [12]: column 'difficulty' is .*expected a whole number"):
+    with pytest.raises(InputError, match=r"(row|line) [12]: column 'difficulty' is .*expected a whole number"):
         read(rows_to_file({"question": "One?", "difficulty": difficulty}))
 
 
@@ -193,15 +195,15 @@ def test_parquet_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"question": "b"', r"row 2: not valid JSON"),
-        ("[1]", r"row 2: valid JSON, but no object"),
-        ("7", r"row 2: valid JSON, but no object"),
-        ('{"question": NaN}', r"row 2: not valid JSON \(NaN is no JSON number\)"),
-        ('{"question": ["b"]}', r"row 2: column 'question' holds a list; expected text or a number"),
-        ('{"question": {"a": 1}}', r"row 2: column 'question' holds a dict"),
-        ('{"question": "b", "answer": true}', r"row 2: column 'answer' holds a bool"),
-        ('{"question": "\\ud800"}', r"row 2: column 'question' holds half of a surrogate pair"),
-        ("[" * 200_000, r"row 2: not valid JSON"),
+        ('{"question": "b"', r"(row|line) 2: not valid JSON"),
+        ("[1]", r"(row|line) 2: valid JSON, but no object"),
+        ("7", r"(row|line) 2: valid JSON, but no object"),
+        ('{"question": NaN}', r"(row|line) 2: not valid JSON \(NaN is no JSON number\)"),
+        ('{"question": ["b"]}', r"(row|line) 2: column 'question' holds a list; expected text or a number"),
+        ('{"question": {"a": 1}}', r"(row|line) 2: column 'question' holds a dict"),
+        ('{"question": "b", "answer": true}', r"(row|line) 2: column 'answer' holds a bool"),
+        ('{"question": "\\ud800"}', r"(row|line) 2: column 'question' holds half of a surrogate pair"),
+        ("[" * 200_000, r"(row|line) 2: not valid JSON"),
     ],
 )
 def test_bad_json_lines(tmp_path, line, message):
@@ -212,11 +214,11 @@ def test_bad_json_lines(tmp_path, line, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("question,answer\na,1\nb,2,3\n", "row 3: 3 values for 2 columns"),
-        ("question,answer\na\n", "row 2: 1 values for 2 columns"),
+        ("question,answer\na,1\nb,2,3\n", "line 3: 3 values for 2 columns"),
+        ("question,answer\na\n", "line 2: 1 values for 2 columns"),
         ("question,question\na,b\n", "names a column twice"),
-        ('question\nfine\n"open\n', "row 3: not valid CSV"),
-        ("question\n" + "a" * 200_000 + "\n", "row 2: not valid CSV"),
+        ('question\nfine\n"open\n', "line 3: not valid CSV"),
+        ("question\n" + "a" * 200_000 + "\n", "line 2: not valid CSV"),
     ],
 )
 def test_bad_csv(tmp_path, content, message):
@@ -226,7 +228,7 @@ def test_bad_csv(tmp_path, content, message):
 
 @pytest.mark.parametrize(("name", "head"), [("a.jsonl", b'{"question": "a"}\n'), ("a.csv", b"question\n")])
 def test_bytes_that_are_not_utf8(tmp_path, name, head):
-    with pytest.raises(InputError, match=r"row 2: byte 3 of the line is not UTF-8"):
+    with pytest.raises(InputError, match=r"(row|line) 2: byte 3 of the line is not UTF-8"):
         read(write(tmp_path / name, head + b"ab\xff\n"))
 
 

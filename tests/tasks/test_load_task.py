@@ -250,7 +250,7 @@ class TestFiles:
     def test_refusals(self, folder):
         with pytest.raises(InputError, match=r"there is no file .*none.csv"):
             files(folder, train="none.csv")
-        with pytest.raises(InputError, match=r"row 1: no column 'answer'"):
+        with pytest.raises(InputError, match=r"line 1: no column 'answer'"):
             files(folder, test="public.jsonl")
         with pytest.raises(InputError, match=r"unknown kind 'aut'"):
             files(folder, answer="aut")

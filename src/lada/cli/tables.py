@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from lada.allocators.base import ALLOCATORS
@@ -21,7 +21,15 @@ REGISTRIES: tuple[Registry, ...] = (HOSTS, ALLOCATORS, OBJECTIVES, FUSERS)
 def method_tables() -> Iterator[Table]:
     """Yield one table per kind of method."""
     for registry in REGISTRIES:
-        table = Table("name", "what it does", "paper", "facts", "needs of a learner", "options", title=registry.kind)
+        table = Table(
+            Column("name", no_wrap=True),
+            "what it does",
+            "paper",
+            "facts",
+            "needs of a learner",
+            "options",
+            title=registry.kind,
+        )
         for method in registry:
             options = ", ".join(
                 f"{name}={field.get_default(call_default_factory=True)!r}"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 app = typer.Typer(no_args_is_help=True, help="The shipped tiny models.")
 console = Console()
@@ -16,7 +16,14 @@ def list_() -> None:
     """List the shipped models and those built in ./zoo, with their accuracy."""
     from lada.zoo.shipped import SHIPPED, cards
 
-    table = Table("name", "architecture", "tokenizer", "parameters", "seconds to train", "accuracy by domain, %")
+    table = Table(
+        Column("name", no_wrap=True),
+        "architecture",
+        "tokenizer",
+        "parameters",
+        "seconds to train",
+        "accuracy by domain, %",
+    )
     for card in [*cards(SHIPPED), *cards(Path("zoo"))]:
         recipe = card["recipe"]
         table.add_row(

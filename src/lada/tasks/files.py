@@ -64,11 +64,13 @@ def read_samples(path: Path, columns: Columns, *, require_answer: bool, limit: i
     rows_by_id: dict[str, int] = {}
     seen: set[str] = set()
     for number, row in islice(_READERS[path.suffix](path, columns), limit):
-        where = f"data: {path}, row {number}"
+        where = _place(path, number)
         seen |= row.keys()
         sample = _sample(row, columns, path, number, require_answer=require_answer)
         if sample.id in rows_by_id:
-            raise InputError(f"{where}: id {sample.id!r} is also that of row {rows_by_id[sample.id]}; make ids unique")
+            raise InputError(
+                f"{where}: id {sample.id!r} is also that of {_row(path)} {rows_by_id[sample.id]}; make ids unique"
+            )
         rows_by_id[sample.id] = number
         samples.append(sample)
         clients.append(_text(row, columns.client, where))
@@ -77,8 +79,17 @@ def read_samples(path: Path, columns: Columns, *, require_answer: bool, limit: i
     return Table(tuple(samples), tuple(clients), frozenset(seen))
 
 
+def _row(path: Path) -> str:
+    """Return what a row's number counts: lines, where people can look them up in an editor."""
+    return "row" if path.suffix == ".parquet" else "line"
+
+
+def _place(path: Path, number: int) -> str:
+    return f"data: {path}, {_row(path)} {number}"
+
+
 def _sample(row: Row, columns: Columns, path: Path, number: int, *, require_answer: bool) -> Sample:
-    where = f"data: {path}, row {number}"
+    where = _place(path, number)
 
     def text(column: str) -> str | None:
         return _text(row, column, where)
@@ -132,8 +143,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
                 raise InputError(
-                    f"data: {path}, row {number}: byte {error.start + 1} of the line is not UTF-8; "
-                    "save the file as UTF-8"
+                    f"{_place(path, number)}: byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"
                 ) from None
             yield number, text
 
@@ -150,9 +160,11 @@ def _read_jsonl(path: Path, _columns: Columns) -> Iterator[tuple[int, Row]]:
             # Numbers stay as they are written: no digit is lost.
             row = json.loads(line, parse_int=str, parse_float=str, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"data: {path}, row {number}: not valid JSON ({error}); expected one object") from None
+            raise InputError(
+                f"{_place(path, number)}: not valid JSON ({getattr(error, 'msg', error)}); expected one object"
+            ) from None
         if not isinstance(row, dict):
-            raise InputError(f"data: {path}, row {number}: valid JSON, but no object; expected one object a line")
+            raise InputError(f"{_place(path, number)}: valid JSON, but no object; expected one object a line")
         yield number, row
 
 
@@ -165,7 +177,7 @@ def _read_csv(path: Path, _columns: Columns) -> Iterator[tuple[int, Row]]:
             fields = next(reader, None)
         except csv.Error as error:
             raise InputError(
-                f"data: {path}, row {number}: not valid CSV ({error}); quote values that hold commas or quotes"
+                f"{_place(path, number)}: not valid CSV ({error}); quote values that hold commas or quotes"
             ) from None
         if fields is None:
             return
@@ -178,8 +190,7 @@ def _read_csv(path: Path, _columns: Columns) -> Iterator[tuple[int, Row]]:
             continue
         if len(fields) != len(header):
             raise InputError(
-                f"data: {path}, row {number}: {len(fields)} values for {len(header)} columns; "
-                "quote values that hold commas"
+                f"{_place(path, number)}: {len(fields)} values for {len(header)} columns; quote values that hold commas"
             )
         yield number, dict(zip(header, fields, strict=True))
 
