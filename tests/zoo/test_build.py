@@ -5,7 +5,9 @@ import json
 
 import pytest
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from lada.cli.main import app
 from lada.core.errors import InputError
 from lada.models.learner import ModelOptions, load
 from lada.tasks.rulebooks import split_of
@@ -77,3 +79,24 @@ def test_nothing_a_model_is_pretrained_on_can_be_asked_in_a_run():
     samples = pretraining_samples(recipe)
     assert len(samples) == 200 + 7 * 100
     assert {split_of(sample.question) for sample in samples} == {"pretrain"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "built"),
+    [
+        ([], ["slm-llama", "slm-gpt2", "slm-olmo2", "llm-world-0"]),
+        (["--world", "4"], ["llm-world-4"]),
+        (["llm-world-7", "slm-gpt2"], ["llm-world-7", "slm-gpt2"]),
+    ],
+)
+def test_the_command_builds_a_worlds_llm_and_what_is_named(arguments, built, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(building, "build", lambda recipe, *_: seen.append(recipe.name) or {"seconds": 1})
+    result = CliRunner().invoke(app, ["zoo", "build", *arguments, "--target", str(tmp_path)])
+    assert (result.exit_code, seen) == (0, built)
+
+
+def test_the_command_refuses_an_unknown_model():
+    result = CliRunner().invoke(app, ["zoo", "build", "slm-lama"])
+    assert result.exit_code == 2
+    assert "did you mean 'slm-llama'" in result.output

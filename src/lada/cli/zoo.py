@@ -39,7 +39,9 @@ def list_() -> None:
 
 @app.command()
 def build(
-    names: Annotated[list[str] | None, typer.Argument(help="Models to build; without names all of a world's.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Models to build; without names, world 0's four or another's LLM.")
+    ] = None,
     world: Annotated[int, typer.Option(min=0, help="Which world's LLM.")] = 0,
     target: Annotated[Path, typer.Option(help="Folder of the finished models.")] = Path("zoo"),
 ) -> None:
@@ -50,14 +52,17 @@ def build(
     from lada.zoo.recipe import SLMS, llm
 
     recipes = {recipe.name: recipe for recipe in (*SLMS, llm(world))}
+    # The SLMs know no domain's verbs, so those that are shipped serve every world.
+    wanted = names or (list(recipes) if world == 0 else [llm(world).name])
     with explained():
-        for name in names or list(recipes):
-            if name.startswith("llm-world-") and name.removeprefix("llm-world-").isdigit():
-                recipes[name] = llm(int(name.removeprefix("llm-world-")))
+        for name in wanted:
+            number = name.removeprefix("llm-world-")
+            if number != name and number.isdecimal():
+                recipes[name] = llm(int(number))
             if name not in recipes:
                 known = ", ".join(recipes)
                 raise InputError(f"zoo: unknown model {name!r}; expected one of {known}{nearest(name, recipes)}")
-        for name in names or list(recipes):
+        for name in wanted:
             card = build_model(recipes[name], target, target / ".work", _report)
             console.print(f"{name}: {card['seconds']} s, {target / name}", soft_wrap=True, highlight=False)
 
