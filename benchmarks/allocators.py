@@ -9,6 +9,7 @@ t-interval, and each row's paired difference to LaDa), which also goes into the 
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,42 +27,26 @@ from lada.evaluation.statistics import mean_interval
 BUDGET = 400
 RUNS = Path("runs/benchmark")
 TARGET = Path("results/allocators")
+TOKENS = "tokens studied, millions"
 README, OPENS, CLOSES = Path("README.md"), "<!-- results -->", "<!-- /results -->"
 
 
-def _filtered(name: str, **options: Any) -> dict[str, Any]:
-    return {"plugin": "none", "allocator": {"name": name, "options": {"budget": BUDGET, **options}}}
+LADA: dict[str, Any] = {"plugin": "lada", "allocator": {"name": "lada", "options": {"budget": BUDGET}}}
 
 
-def _lada(objective: str | dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
-    row = {"plugin": "lada", "allocator": {"name": "lada", "options": {"budget": BUDGET, **options}}}
-    return row if objective is None else {**row, "objective": objective}
+def _filtered(name: str) -> dict[str, Any]:
+    return {"plugin": "none", "allocator": {"name": name, "options": {"budget": BUDGET}}}
 
 
-PAPER = {
-    "name": "contrastive",
-    "options": {
-        "form": "dpo",
-        "alpha": 0.1,
-        "weight": 1.0,
-        "reference": True,
-        "normalise": False,
-        "prefer": "role",
-        "unpaired": "skip",
-    },
-}
 ROWS: dict[str, dict[str, Any]] = {
-    "lada": _lada(),
+    "lada": LADA,
     "standalone": {"host": "standalone", "plugin": "none"},
     "verified": _filtered("verified"),
     "winner": _filtered("winner"),
     "random": _filtered("random"),
     "confident": _filtered("confident"),
     "all": {"plugin": "none", "allocator": "all"},
-    "lada, contrast 0.1": _lada("contrastive"),
-    "lada, no gold": _lada("sft", gold=False),
-    "fedmkt (dual_min_ce)": {"plugin": "none"},
-    "lada, paper's form": _lada(PAPER, reward="paper", prior=False, gold=False),
+    "lada, contrast 0.1": {**LADA, "objective": "contrastive"},
 }
 FIGURES: dict[str, Callable[[Results, int], float]] = {
     "clients: all domains": lambda r, n: _clients(r, n, "overall"),
@@ -98,19 +83,24 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "lada", "zoo", "build", f"llm-world-{world}"], check=True)
     cells = [(world, row) for row in options.rows for world in range(options.worlds)]
     with ThreadPoolExecutor(options.parallel) as pool:
-        list(pool.map(lambda cell: _run(*cell), cells))
+        whole = all(list(pool.map(lambda cell: _run(*cell), cells)))
     _write(options.worlds, options.rows)
+    sys.exit(0 if whole else 1)
 
 
 def _folder(world: int, row: str) -> str:
-    return f"{row.translate(str.maketrans({',': '', ' ': '-', '(': '', ')': '', chr(39): ''}))}-{world}"
+    return f"{row.replace(', ', '-').replace(' ', '-').replace('.', '-')}-{world}"
 
 
-def _run(world: int, row: str) -> None:
-    """Run one cell in a process of its own, unless its results are there."""
+def _run(world: int, row: str) -> bool:
+    """Run one cell in a process of its own, unless its results are there; say whether they are now.
+
+    What a run that broke left behind is removed first. A cell that fails does not stop the others.
+    """
     name = _folder(world, row)
-    if (RUNS / name / "done").exists():
-        return
+    if _done(world, row):
+        return True
+    shutil.rmtree(RUNS / name, ignore_errors=True)
     config = yaml.safe_load((files("lada.examples") / "demo.yaml").read_text())
     config |= {"name": name, "seed": world, "workers": 0, **ROWS[row]}
     if "allocator" not in ROWS[row]:
@@ -123,34 +113,40 @@ def _run(world: int, row: str) -> None:
     log = RUNS / f"{name}.log"
     with log.open("w") as out:
         command = [sys.executable, "-m", "lada", "run", str(file), "--runs", str(RUNS)]
-        subprocess.run(command, check=True, stdout=out, stderr=subprocess.STDOUT)
-    (RUNS / name / "done").touch()
-    print(f"{name}: done", flush=True)
+        failed = subprocess.run(command, check=False, stdout=out, stderr=subprocess.STDOUT).returncode
+    if not failed:
+        (RUNS / name / "done").touch()
+    print(f"{name}: {f'failed, see {log}' if failed else 'done'}", flush=True)
+    return not failed
+
+
+def _done(world: int, row: str) -> bool:
+    return (RUNS / _folder(world, row) / "done").exists()
 
 
 def _write(worlds: int, rows: list[str]) -> None:
-    cells: dict[str, list[dict[str, float]]] = {}
-    tokens: dict[str, float] = {}
+    """Write cells and table of all worlds that are done, row by row; a row without any is left out."""
+    cells: dict[str, dict[int, dict[str, float]]] = {}
     for row in rows:
-        for world in range(worlds):
+        for world in (world for world in range(worlds) if _done(world, row)):
             text = (RUNS / _folder(world, row) / "results.json").read_text()
             results = Results.model_validate_json(text)
             last = max(evaluation.round for evaluation in results.evaluations)
             figures = {name: round(figure(results, last), 4) for name, figure in FIGURES.items()}
-            cells.setdefault(row, []).append(figures)
-            tokens[row] = tokens.get(row, 0) + sum(study.tokens for study in results.studies) / worlds
+            tokens = sum(study.tokens for study in results.studies)
+            cells.setdefault(row, {})[world] = figures | {TOKENS: tokens / 1e6}
     TARGET.mkdir(parents=True, exist_ok=True)
     (TARGET / "cells.json").write_text(json.dumps(cells, indent=1) + "\n")
-    columns = ["allocator", *FIGURES, "all domains, against lada", "tokens studied"]
+    first = next(iter(FIGURES))
+    columns = ["allocator", *FIGURES, "all domains, against lada", TOKENS]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for row in rows:
-        parts = [_interval([cell[name] for cell in cells[row]]) for name in FIGURES]
-        first = next(iter(FIGURES))
-        against = "–"
-        if row != "lada" and "lada" in cells:
-            pairs = zip(cells[row], cells["lada"], strict=True)
-            against = _interval([cell[first] - lada[first] for cell, lada in pairs], sign=True)
-        lines.append("| " + " | ".join([row, *parts, against, f"{tokens[row] / 1e6:.2f} M"]) + " |")
+    for row, by_world in cells.items():
+        label = row if len(by_world) == worlds else f"{row} ({len(by_world)} of {worlds} worlds)"
+        parts = [_interval([cell[name] for cell in by_world.values()]) for name in FIGURES]
+        both = sorted(by_world.keys() & cells.get("lada", {}).keys()) if row != "lada" else []
+        differences = [by_world[world][first] - cells["lada"][world][first] for world in both]
+        tokens = f"{np.mean([cell[TOKENS] for cell in by_world.values()]):.2f}"
+        lines.append(f"| {' | '.join([label, *parts, _interval(differences, sign=True), tokens])} |")
     told = _TOLD.format(worlds=worlds, budget=BUDGET, table="\n".join(lines))
     (TARGET / "README.md").write_text(f"# Allocators on the built-in corpus\n\n{told}")
     before, _, rest = README.read_text().partition(OPENS)
@@ -160,7 +156,7 @@ def _write(worlds: int, rows: list[str]) -> None:
 
 def _interval(values: list[float], sign: bool = False) -> str:
     if len(values) < 2:
-        return f"{values[0]:{'+' if sign else ''}.1f}"
+        return f"{values[0]:{'+' if sign else ''}.1f}" if values else "–"
     mean, _, high = mean_interval(np.array(values))
     return f"{mean:{'+' if sign else ''}.1f} ± {high - mean:.1f}"
 
