@@ -103,8 +103,8 @@ def rows(count: int, offset: int, word: str) -> list[dict]:
     return [
         {
             "question": f"{word} {a} and {b} ?",
-            "answer": str(a + b),
-            "rationale": f"{word} {a} + {b} = {a + b} . answer {a + b}",
+            "answer": f"{word}{a + b}",
+            "rationale": f"{word} {a} + {b} = {a + b} . answer {word}{a + b}",
             "domain": "sums" if a < b else "differences",
         }
         for a, b in pairs[offset : offset + count]
@@ -156,7 +156,9 @@ def test_own_files_run_and_nothing_private_is_in_any_message(tmp_path, monkeypat
     assert len(texts) > 40
     private = {row["question"] for row in rows(60, 0, CANARY)}
     for text in texts:
+        assert CANARY not in text
         assert not any(question in text for question in private)
+    assert not any(CANARY.encode() in part for part in seen)
 
 
 @pytest.mark.parametrize(
