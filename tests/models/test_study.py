@@ -18,7 +18,7 @@ from lada.models.training import Optimisation
 class Spy:
     """NLL, or whatever `loss` says, over what it was shown."""
 
-    prefer: Prefer = "role"
+    prefer: Prefer | None = None
     unpaired: Unpaired = "nll"
 
     def __init__(
