@@ -102,7 +102,8 @@ def test_flipped_and_truncated_bytes_give_a_codec_error_or_valid_knowledge(data:
         heard = paths.decode(raw, known_ids=["s-1", "s-2"])
     except CodecError:
         return
-    paths.encode(heard)  # what is accepted could have been sent
+    # What is accepted could have been sent.
+    assert paths.decode(paths.encode(heard), known_ids=["s-1", "s-2"]) == heard
 
 
 @given(st.integers(0, len(GOOD) - 1))

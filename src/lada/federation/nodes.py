@@ -138,7 +138,7 @@ def weights_digest(model: torch.nn.Module) -> str:
 
 
 class Node:
-    """A client's node: opened for a message, it brings its party back from disk unless this process still has it."""
+    """A client's node: for each message it brings its party back from disk, so any process may answer."""
 
     def __init__(self, config: RunConfig, place: Place, name: str, emit: Emit) -> None:
         self._config, self._place, self._name, self._emit = config, place, name, emit

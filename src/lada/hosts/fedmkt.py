@@ -136,11 +136,7 @@ class Fedmkt:
         """LLM→SLM: a client allocates and studies."""
         allocation = allocate(party, round, teacher, own, _embed(party, round))
         lessons = self._lessons(party, allocation, teacher, own)
-        if not lessons:
-            party.note(notices=(f"round {round}: {party.name} found nothing to learn from {teacher.party}",))
-            return
-        lessons, replayed = _with_replay(party, round, lessons, own, self.options.client_replay)
-        study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
+        _distil(party, round, lessons, own, replay=self.options.client_replay, teachers=teacher.party)
 
     def _learn_from_clients(
         self, party: Party, round: int, own: Knowledge, offers: dict[str, Knowledge], vectors: np.ndarray
@@ -160,11 +156,7 @@ class Fedmkt:
         for client, allocation in allocations.items():
             won = tuple(choice for choice in allocation.choices if winners.get(choice.sample_id) == client)
             lessons += self._lessons(party, Allocation(client, party.name, round, won), offers[client], own)
-        if not lessons:
-            party.note(notices=(f"round {round}: {party.name} found nothing to learn from its clients",))
-            return
-        lessons, replayed = _with_replay(party, round, lessons, own, self.options.server_replay)
-        study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
+        _distil(party, round, lessons, own, replay=self.options.server_replay, teachers="its clients")
 
     def _lessons(self, party: Party, allocation: Allocation, teacher: Knowledge, own: Knowledge) -> list[Lesson]:
         samples = {sample.id: sample for sample in party.task.public}
@@ -241,15 +233,18 @@ def _embed(party: Party, round: int) -> np.ndarray:
         return party.learner.embed([sample.question for sample in party.task.public], progress=progress)
 
 
-def _with_replay(
-    party: Party, round: int, lessons: list[Lesson], own: Knowledge, replay: Replay
-) -> tuple[list[Lesson], int]:
+def _distil(party: Party, round: int, lessons: list[Lesson], own: Knowledge, *, replay: Replay, teachers: str) -> None:
+    """Let a party study what `teachers` have for it, with its replay; a notice where that is nothing."""
+    if not lessons:
+        party.note(notices=(f"round {round}: {party.name} found nothing to learn from {teachers}",))
+        return
     pools = [
         Pool(gold_lessons(party, party.private), replay.private),
         Pool(_trusted(party, own, {lesson.sample_id for lesson in lessons}), replay.paths),
         Pool(gold_lessons(party, party.task.replay), replay.general),
     ]
-    return with_replay(lessons, pools, generator(party.seed, round, "replay", party.name))
+    lessons, replayed = with_replay(lessons, pools, generator(party.seed, round, "replay", party.name))
+    study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
 
 
 def _trusted(party: Party, own: Knowledge, taught: set[str]) -> list[Lesson]:
