@@ -2,7 +2,8 @@
 
 Every row has the same clients, private data, public pool, steps per study and, where it filters, budget. World N runs
 with seed N and its own LLM; LLMs of worlds that are not shipped are trained first (`lada zoo build --world N`). Cells
-run in parallel, one process each, and those already in `runs/benchmark/` are not run again. Writes
+run in parallel, one process each, and those already in `runs/benchmark/` are not run again; rows that are not named keep
+their committed figures. Writes
 `results/allocators/`: `cells.json` (every cell's figures) and `README.md` (the table: mean over worlds with a 95 %
 t-interval, and each row's paired difference to LaDa), which also goes into the project's README.md.
 """
@@ -125,8 +126,12 @@ def _done(world: int, row: str) -> bool:
 
 
 def _write(worlds: int, rows: list[str]) -> None:
-    """Write cells and table of all worlds that are done, row by row; a row without any is left out."""
-    cells: dict[str, dict[int, dict[str, float]]] = {}
+    """Write cells and table: the committed cells, and over them those that were run here; rows in the table's order."""
+    file = TARGET / "cells.json"
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    cells: dict[str, dict[int, dict[str, float]]] = {
+        row: {int(world): figures for world, figures in kept[row].items()} for row in ROWS if row in kept
+    }
     for row in rows:
         for world in (world for world in range(worlds) if _done(world, row)):
             text = (RUNS / _folder(world, row) / "results.json").read_text()
@@ -136,7 +141,8 @@ def _write(worlds: int, rows: list[str]) -> None:
             tokens = sum(study.tokens for study in results.studies)
             cells.setdefault(row, {})[world] = figures | {TOKENS: tokens / 1e6}
     TARGET.mkdir(parents=True, exist_ok=True)
-    (TARGET / "cells.json").write_text(json.dumps(cells, indent=1) + "\n")
+    cells = {row: dict(sorted(cells[row].items())) for row in ROWS if row in cells}
+    file.write_text(json.dumps(cells, indent=1) + "\n")
     first = next(iter(FIGURES))
     columns = ["allocator", *FIGURES, "all domains, against lada", TOKENS]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]

@@ -101,11 +101,12 @@ def test_winner(row: Row, expected: str | None):
     assert choose("winner", candidates([row])) == ([] if expected is None else [(0, expected)])
 
 
-def test_winner_takes_the_surest_first_and_then_the_first():
+def test_winner_takes_the_teachers_wins_first_and_of_each_the_surest():
     least = [(-3.0, -4.0), (-5.0, -1.0), (-2.0, -9.0), (-7.0, -2.0)]
     table = candidates([Row("1", "2", teacher_least=t, student_least=s) for t, s in least])
-    assert choose("winner", table) == [(1, "student"), (2, "teacher"), (3, "student"), (0, "teacher")]
-    assert choose("winner", table, budget=2) == [(1, "student"), (2, "teacher")]
+    assert choose("winner", table) == [(2, "teacher"), (0, "teacher"), (1, "student"), (3, "student")]
+    assert choose("winner", table, budget=1) == [(2, "teacher")]
+    assert choose("winner", table, budget=3) == [(2, "teacher"), (0, "teacher"), (1, "student")]
 
 
 @pytest.mark.parametrize(
@@ -129,6 +130,7 @@ def test_verified_draws_its_budget_from_all_that_are_right():
     table = [Row(teacher_right=i % 3 == 0, student_right=i % 3 == 1) for i in range(30)]
     everything = choose("verified", candidates(table))
     assert sorted(everything) == [(i, ("teacher", "student")[i % 3]) for i in range(30) if i % 3 < 2]
+    assert [source for _, source in everything] == ["teacher"] * 10 + ["student"] * 10
     assert choose("verified", candidates(table), budget=8) == everything[:8]
     assert sorted(choose("verified", candidates(table, seed=8), budget=8)) != sorted(everything[:8])
 

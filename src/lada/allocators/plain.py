@@ -101,11 +101,16 @@ class Winner(Memoryless):
     options: Budgeted
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
-        """See Allocator.apply. Under a budget the surest winners come first; a tie goes to the student."""
+        """See Allocator.apply. Under a budget the teacher's wins come first, the surest before; a tie is the student's.
+
+        The student's own wins only fill what is left, else a sure student would spend the whole budget on itself.
+        """
         teacher, student = sureness(candidates.teacher_paths), sureness(candidates.student_paths)
         teacher_wins = teacher > student
         scores = np.where(teacher_wins, teacher, student)
-        chosen = top(scores, ~same_answers(candidates) & np.isfinite(scores), self.options.budget)
+        allowed = ~same_answers(candidates) & np.isfinite(scores)
+        chosen = [*top(scores, allowed & teacher_wins, None), *top(scores, allowed & ~teacher_wins, None)]
+        chosen = chosen[: self.options.budget]
         sources: dict[int, Source] = {i: "teacher" if teacher_wins[i] else "student" for i in chosen}
         reasons = {i: f"answers differ and the {sources[i]} is surer" for i in chosen}
         return state, allocate(candidates, chosen, sources, scores, reasons), {}
@@ -115,7 +120,8 @@ class Winner(Memoryless):
 class Verified(Memoryless):
     """Gold answers: for every question that at least one party gets right, the path of a party that is right.
 
-    Where both are right the teacher's path is taken. Under a budget the questions are drawn at random.
+    Where both are right the teacher's path is taken. Under a budget the teacher's paths come first and the student's
+    own fill what is left; within each, questions are drawn at random.
     """
 
     options: Budgeted
@@ -129,7 +135,8 @@ class Verified(Memoryless):
             elif student.right:
                 sources[i] = "student"
         order = generator(candidates.seed, "verified").permutation(len(candidates.samples))
-        chosen = [int(i) for i in order if int(i) in sources][: self.options.budget]
+        drawn = [int(i) for i in order if int(i) in sources]
+        chosen = sorted(drawn, key=lambda i: sources[i] != "teacher")[: self.options.budget]
         reasons = {i: f"the {sources[i]}'s answer is right" for i in chosen}
         return state, allocate(candidates, chosen, sources, None, reasons), {}
 
