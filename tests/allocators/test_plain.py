@@ -131,8 +131,8 @@ def test_verified_draws_its_budget_from_all_that_are_right():
     everything = choose("verified", candidates(table))
     assert sorted(everything) == [(i, ("teacher", "student")[i % 3]) for i in range(30) if i % 3 < 2]
     assert [source for _, source in everything] == ["teacher"] * 10 + ["student"] * 10
-    assert choose("verified", candidates(table), budget=8) == everything[:8]
-    assert sorted(choose("verified", candidates(table, seed=8), budget=8)) != sorted(everything[:8])
+    assert choose("verified", candidates(table), budget=5) == everything[:5]
+    assert sorted(choose("verified", candidates(table, seed=8), budget=5)) != sorted(everything[:5])
 
 
 @given(rows(), st.sampled_from(BUDGETED), st.integers(1, 5))
