@@ -3,8 +3,9 @@
 Every row has the same clients, private data, public pool, steps per study and, where it filters, budget. World N runs
 with seed N and its own LLM; LLMs of worlds that are not shipped are trained first (`lada zoo build --world N`). Cells
 run in parallel, one process each, and those already in `runs/benchmark/` are not run again; rows that are not named
-keep their committed figures. Writes `results/allocators/`: `cells.json` (every cell's figures) and `README.md` (the table: mean over worlds with a 95 %
-t-interval, and each row's paired difference to LaDa), which also goes into the project's README.md.
+keep their committed figures. Writes `results/allocators/`: `cells.json` (every cell's figures) and `README.md` (the
+table: mean over worlds with a 95 % t-interval, and each row's paired difference to LaDa), which also goes into the
+project's README.md.
 """
 
 import argparse
