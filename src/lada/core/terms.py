@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+import numpy as np
+
 
 class Verb(StrEnum):
     """What a learner can do; a method declares which of these it needs."""
@@ -12,6 +14,7 @@ class Verb(StrEnum):
     ANSWER = "answer"  # questions -> paths
     CONFIDENCE = "confidence"  # log-probs of its own paths
     JUDGE = "judge"  # losses of anybody's paths
+    LOG_PROBS = "log_probs"  # the likeliest tokens at each position of anybody's paths
     EMBED = "embed"  # questions -> vectors
     STUDY = "study"  # lessons -> updated weights
 
@@ -81,6 +84,32 @@ class Knowledge:
         return {path.sample_id: path for path in self.paths}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseLogProbs:
+    """The likeliest tokens at each position of a text. What their probabilities leave of 1 is the tail's mass.
+
+    `ids` int32 [n, k], ascending and distinct within a row; `log_probs` float32 [n, k], nats (<= 0). A place that is
+    not used has id 0 and log-prob -inf and stands behind the used ones; a row without any has no soft target.
+    """
+
+    ids: np.ndarray
+    log_probs: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenScores:
+    """What one learner makes of one text, token by token, under its own tokenizer.
+
+    `tokens` int32 [n] are the text's own tokens, the last of them end-of-sequence unless the text was cut. `offsets`
+    int32 [n, 2] say which bytes of the UTF-8 text each stands for, start and end; end-of-sequence stands for one byte
+    behind the text, (size, size + 1). `top` has n rows without unused places and holds each position's own token.
+    """
+
+    tokens: np.ndarray
+    offsets: np.ndarray
+    top: SparseLogProbs
+
+
 Source = Literal["teacher", "student"]
 
 
@@ -108,10 +137,15 @@ class Allocation:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What a learner trains on: the chosen text and, for contrast, a rejected one for the same question."""
+    """What a learner trains on: the chosen text and, for contrast, a rejected one for the same question.
+
+    `soft` is what a teacher would say at each token of the chosen text, in the learner's own vocabulary: one row per
+    token of the text and one for end-of-sequence.
+    """
 
     sample_id: str
     question: str
     chosen: str
     rejected: str | None = None
     weight: float = 1.0
+    soft: SparseLogProbs | None = None
