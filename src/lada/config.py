@@ -15,8 +15,8 @@ from lada.core.registry import Method, Options, Registry
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
 from lada.models.base import Study
-from lada.models.learner import ModelOptions
 from lada.models.objective import Objective
+from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
 from lada.tasks.load import RulebooksTask, TaskOptions
@@ -38,6 +38,8 @@ class Choice(Options):
         return {"name": value} if isinstance(value, str) else value
 
 
+LADA_ALLOCATOR = Choice(name="lada", options={"budget": 0.4})
+"""LaDa's filter under `plugin: lada`: at most two fifths of the public samples per direction and round."""
 LADA_OBJECTIVE = Choice(name="contrastive", options={"weight": 0.0})
 """LaDa's objective under `plugin: lada`: the path whose answer is verified, by its likelihood alone. Weight 0.1 ties
 with it on the clients, takes longer and made the LLM forget in one of three worlds; see results/allocators."""
@@ -73,8 +75,8 @@ class RunConfig(Options):
     clients: tuple[ClientConfig, ...]
     host: Choice = Choice(name="fedmkt")
     plugin: Literal["lada", "none"] = "lada"
-    """Shorthand for allocator and objective: `lada` is both of LaDa's, `none` the bare host's. An allocator or
-    objective that is named beside it goes before it."""
+    """Shorthand for allocator and objective: `lada` is both of LaDa's, `none` what the bare host comes with (for fedmkt
+    that is knowledge of labels too). An allocator, objective or host option that is named beside it goes before it."""
     allocator: Choice | None = None
     objective: Choice | None = None
     engine: Literal["local"] = "local"
@@ -106,8 +108,11 @@ class RunConfig(Options):
         """Return the configuration with plugin and every method option spelled out; InputError where one is wrong."""
         lada = self.plugin == "lada"
         host = _with_defaults("host", HOSTS, self.host)
-        allocator = self.allocator or Choice(name="lada" if lada else _make(HOSTS, host).bare_allocator)
-        objective = self.objective or (LADA_OBJECTIVE if lada else Choice(name="sft"))
+        bare = _make(HOSTS, host).bare
+        if not lada:
+            host = _with_defaults("host", HOSTS, Choice(name=host.name, options={**bare.options, **self.host.options}))
+        allocator = self.allocator or (LADA_ALLOCATOR if lada else Choice(name=bare.allocator))
+        objective = self.objective or (LADA_OBJECTIVE if lada else Choice(name=bare.objective))
         resolved = self.model_copy(
             update={
                 "host": host,
@@ -116,6 +121,8 @@ class RunConfig(Options):
             }
         )
         resolved._check_verbs()
+        clients = {client.name: client.model for client in self.clients}
+        resolved.make_host().check(resolved.make_allocator(), clients)
         return resolved
 
     def _check_verbs(self) -> None:

@@ -32,7 +32,7 @@ from lada.hosts.fedmkt import PATHS
 from lada.hosts.party import Emit
 from lada.hosts.records import SCHEMA
 from lada.hosts.reports import collect
-from lada.models.learner import load_tokenizer
+from lada.models.load import load_tokenizer
 from lada.report.page import render
 from lada.tasks.data import TaskData
 from lada.zoo.shipped import locate

@@ -12,7 +12,8 @@ from lada.codecs.paths import decode, encode
 from lada.core.errors import CodecError, FederationError
 from lada.core.results import AllocationRecord
 from lada.core.terms import Knowledge, Sample
-from lada.hosts.fedmkt import Replay, _trusted, read_paths, round_percent
+from lada.hosts.allocating import round_percent
+from lada.hosts.distilling import Replay, _trusted
 from lada.hosts.steps import write_paths
 
 KNOWS = {"llm": {0, 1}, "a": {1, 2}, "b": {2, 3}}

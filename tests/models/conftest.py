@@ -7,7 +7,8 @@ import pytest
 import torch
 import transformers as hf
 
-from lada.models.learner import HuggingFaceLearner, ModelOptions
+from lada.models.learner import HuggingFaceLearner
+from lada.models.options import ModelOptions
 from lada.zoo.tokenizers import make_tokenizer
 
 

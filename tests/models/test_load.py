@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lada.core.errors import InputError
-from lada.models.learner import LoraOptions, ModelOptions, load, pick_device, pick_dtype
+from lada.models.load import load, pick_device, pick_dtype
+from lada.models.options import LoraOptions, ModelOptions
 
 OPTIONS = ModelOptions(model="tiny", device="cpu")
 LORA = ModelOptions(model="tiny", device="cpu", tune="lora")

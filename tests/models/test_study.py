@@ -10,14 +10,17 @@ import torch
 from lada.core.errors import InputError
 from lada.core.terms import Lesson
 from lada.models.base import Study
-from lada.models.learner import HuggingFaceLearner, LoraOptions, load
+from lada.models.learner import HuggingFaceLearner
+from lada.models.load import load
 from lada.models.objective import Objective, Prefer, Scored, Unpaired, first_divergence, nll
+from lada.models.options import LoraOptions
 from lada.models.training import Optimisation
 
 
 class Spy:
     """NLL, or whatever `loss` says, over what it was shown."""
 
+    soft = None
     prefer: Prefer | None = None
     unpaired: Unpaired = "nll"
 

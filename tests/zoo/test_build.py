@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from lada.cli.main import app
 from lada.core.errors import InputError
-from lada.models.learner import ModelOptions, load
+from lada.models.load import load
+from lada.models.options import ModelOptions
 from lada.tasks.rulebooks import split_of
 from lada.zoo import build as building
 from lada.zoo.recipe import SLMS, llm, pretraining_samples

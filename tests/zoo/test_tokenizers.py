@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lada.core.seeds import generator
-from lada.models.learner import load_tokenizer
+from lada.models.load import load_tokenizer
 from lada.tasks.rulebooks import DOMAINS, GENERAL, draw, world
 from lada.zoo.shipped import SHIPPED, cards
 

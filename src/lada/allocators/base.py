@@ -35,6 +35,9 @@ class Candidates:
 class Allocator(Protocol):
     """A rule, pure over explicit state."""
 
+    compares: bool
+    """Whether it compares paths that the two parties wrote themselves, so that it has no use for gold texts."""
+
     def init(self, seed: int) -> State:
         """Return the state before round 1."""
         ...

@@ -62,6 +62,8 @@ class LadaOptions(Budgeted):
 class Lada:
     """Explore–exploit filter of the samples that this student gains from, learnt from what it gained before."""
 
+    compares = True
+
     def __init__(self, options: LadaOptions) -> None:
         self.options = options
 
@@ -90,7 +92,7 @@ class Lada:
         keep = allowed & (score > options.threshold) if len(history.rewards) else allowed
         tie = generator(candidates.seed, "ties").permutation(len(x))
         ranked = [int(i) for i in np.lexsort((tie, -score)) if keep[i]]
-        chosen = spread(ranked, clusters, options.budget)
+        chosen = spread(ranked, clusters, options.limit(len(candidates.samples)))
         sources: dict[int, Source] = dict.fromkeys(chosen, "teacher")
         reasons = {i: self._reason(len(history.rewards), int(clusters[i])) for i in chosen}
         allocation = allocate(candidates, chosen, sources, score, reasons)

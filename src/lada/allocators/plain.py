@@ -15,6 +15,8 @@ CONFIDENT = {Verb.ANSWER, Verb.CONFIDENCE}
 class Memoryless:
     """Base of rules that keep nothing between rounds."""
 
+    compares = False
+
     def __init__(self, options: Options) -> None:
         self.options = options
 
@@ -46,7 +48,7 @@ class Random(Memoryless):
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply."""
         count = len(candidates.samples)
-        budget = min(count, self.options.budget or max(1, count // 2))
+        budget = min(count, self.options.limit(count) or max(1, count // 2))
         chosen = [int(i) for i in generator(candidates.seed, "random").permutation(count)[:budget]]
         return state, allocate(candidates, chosen, _teacher(chosen), None, dict.fromkeys(chosen, "drawn at random")), {}
 
@@ -60,7 +62,7 @@ class Confident(Memoryless):
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply."""
         scores = np.array([path.likelihood.mean for path in candidates.teacher_paths])
-        chosen = top(scores, np.isfinite(scores), self.options.budget)
+        chosen = top(scores, np.isfinite(scores), self.options.limit(len(scores)))
         reasons = dict.fromkeys(chosen, "the teacher is sure of its path")
         return state, allocate(candidates, chosen, _teacher(chosen), scores, reasons), {}
 
@@ -86,7 +88,7 @@ class DualMinCE(Memoryless):
                 for teacher, student in zip(candidates.teacher_paths, candidates.student_paths, strict=True)
             ]
         )
-        chosen = top(gaps, gaps > 0, self.options.budget)
+        chosen = top(gaps, gaps > 0, self.options.limit(len(gaps)))
         reasons = dict.fromkeys(chosen, "the teacher's loss is below the student's")
         return state, allocate(candidates, chosen, _teacher(chosen), gaps, reasons), {}
 
@@ -99,6 +101,7 @@ class Winner(Memoryless):
     """
 
     options: Budgeted
+    compares = True
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply. Under a budget the teacher's wins come first, the surest before; a tie is the student's.
@@ -110,7 +113,7 @@ class Winner(Memoryless):
         scores = np.where(teacher_wins, teacher, student)
         allowed = ~same_answers(candidates) & np.isfinite(scores)
         chosen = [*top(scores, allowed & teacher_wins, None), *top(scores, allowed & ~teacher_wins, None)]
-        chosen = chosen[: self.options.budget]
+        chosen = chosen[: self.options.limit(len(scores))]
         sources: dict[int, Source] = {i: "teacher" if teacher_wins[i] else "student" for i in chosen}
         reasons = {i: f"answers differ and the {sources[i]} is surer" for i in chosen}
         return state, allocate(candidates, chosen, sources, scores, reasons), {}
@@ -125,6 +128,7 @@ class Verified(Memoryless):
     """
 
     options: Budgeted
+    compares = True
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply."""
@@ -136,7 +140,7 @@ class Verified(Memoryless):
                 sources[i] = "student"
         order = generator(candidates.seed, "verified").permutation(len(candidates.samples))
         drawn = [int(i) for i in order if int(i) in sources]
-        chosen = sorted(drawn, key=lambda i: sources[i] != "teacher")[: self.options.budget]
+        chosen = sorted(drawn, key=lambda i: sources[i] != "teacher")[: self.options.limit(len(order))]
         reasons = {i: f"the {sources[i]}'s answer is right" for i in chosen}
         return state, allocate(candidates, chosen, sources, None, reasons), {}
 

@@ -13,14 +13,21 @@ from lada.core.terms import Allocation, Choice, Path, Source
 class Budgeted(Options):
     """Options of a rule that keeps at most `budget` samples per direction and round; None keeps all it likes."""
 
-    budget: int | None = None
+    budget: int | float | None = None
+    """A number of samples (400), or a share of the candidates above 0 and below 1 (0.4)."""
 
     @field_validator("budget")
     @classmethod
-    def _positive(cls, budget: int | None) -> int | None:
-        if budget is not None and budget < 1:
-            raise ValueError(f"budget is {budget}; expected at least 1 sample, or null for no limit")
+    def _possible(cls, budget: int | float | None) -> int | float | None:
+        if budget is not None and not (budget >= 1 if isinstance(budget, int) else 0 < budget < 1):
+            raise ValueError(
+                f"budget is {budget}; expected at least 1 sample, a share between 0 and 1, or null for no limit"
+            )
         return budget
+
+    def limit(self, count: int) -> int | None:
+        """Return how many of `count` candidates may be kept, at least one; None: all."""
+        return max(1, round(self.budget * count)) if isinstance(self.budget, float) else self.budget
 
 
 def top(scores: np.ndarray, allowed: np.ndarray, budget: int | None) -> list[int]:

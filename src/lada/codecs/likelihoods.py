@@ -1,11 +1,12 @@
-"""What one learner thinks of somebody's paths: a likelihood per sample id, as bytes."""
+"""What one party thinks of texts that everybody has: a likelihood per sample id, as bytes."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from lada.codecs.table import LIMIT, pack, unpack
+from lada.codecs.table import LIMIT, pack, signature, signed, unpack
 from lada.core.errors import CodecError
 from lada.core.terms import Likelihood
 
@@ -39,17 +40,27 @@ def _check(likelihoods: Sequence[Likelihood]) -> None:
         raise CodecError("likelihoods: a log-prob above zero")
 
 
-def encode(likelihoods: Mapping[str, Likelihood]) -> bytes:
-    """Return likelihoods by sample id as bytes. Raises CodecError for values that `decode` would refuse."""
-    columns = {"id": list(likelihoods), **to_columns(list(likelihoods.values()))}
-    return pack(KIND, (ID, *FIELDS), columns, {})
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one party thinks in one round: likelihoods by sample id."""
+
+    party: str
+    round: int
+    likelihoods: Mapping[str, Likelihood]
 
 
-def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int = LIMIT) -> dict[str, Likelihood]:
-    """Return likelihoods by sample id, in the order of `encode`.
+def encode(judgement: Judgement) -> bytes:
+    """Return a party's likelihoods as bytes. Raises CodecError for values that `decode` would refuse."""
+    columns = {"id": list(judgement.likelihoods), **to_columns(list(judgement.likelihoods.values()))}
+    return pack(KIND, (ID, *FIELDS), columns, signed(judgement.party, judgement.round))
+
+
+def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int = LIMIT) -> Judgement:
+    """Return a party's likelihoods, in the order of `encode`.
 
     `known_ids` are the only ids allowed (None: any); `limit` is the most bytes before compression. Raises CodecError,
     and nothing else, for anything that `encode` would not write.
     """
-    columns, _ = unpack(data, KIND, (ID, *FIELDS), known_ids=known_ids, limit=limit)
-    return dict(zip(columns["id"], from_columns(columns), strict=True))
+    columns, header = unpack(data, KIND, (ID, *FIELDS), known_ids=known_ids, limit=limit)
+    party, round = signature(KIND, header)
+    return Judgement(party, round, dict(zip(columns["id"], from_columns(columns), strict=True)))

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from lada.codecs.likelihoods import FIELDS as LIKELIHOOD
 from lada.codecs.likelihoods import ID, from_columns, to_columns
-from lada.codecs.table import LIMIT, pack, unpack
+from lada.codecs.table import LIMIT, pack, signature, signed, unpack
 from lada.core.errors import CodecError
 from lada.core.terms import Knowledge, Path
 
@@ -35,7 +35,7 @@ def encode(knowledge: Knowledge) -> bytes:
         "right": [path.right for path in paths],
         **to_columns([path.likelihood for path in paths]),
     }
-    return pack(KIND, FIELDS, columns, {"party": knowledge.party, "round": str(knowledge.round)})
+    return pack(KIND, FIELDS, columns, signed(knowledge.party, knowledge.round))
 
 
 def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int = LIMIT) -> Knowledge:
@@ -46,12 +46,10 @@ def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int = LIMIT
     for the caller to check.
     """
     columns, header = unpack(data, KIND, FIELDS, known_ids=known_ids, limit=limit)
-    party, number = header.get("party"), header.get("round", "")
-    if party is None or not (number.isascii() and number.isdigit() and len(number) < 10):
-        raise CodecError(f"paths: party {party!r}, round {number[:10]!r}; expected a name and a number")
+    party, round = signature(KIND, header)
     rows = zip(columns["id"], columns["text"], columns["answer"], columns["right"], from_columns(columns), strict=True)
     return Knowledge(
         party,
-        int(number),
+        round,
         tuple(Path(sample, party, text, answer, right, likelihood) for sample, text, answer, right, likelihood in rows),
     )

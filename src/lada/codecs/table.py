@@ -66,6 +66,22 @@ def unpack(
     return columns, header
 
 
+def signed(party: str, round: int) -> dict[str, str]:
+    """Return the header that says whose knowledge a table holds, and of which round."""
+    return {"party": party, "round": str(round)}
+
+
+def signature(kind: str, header: Mapping[str, str]) -> tuple[str, int]:
+    """Return party and round of a header that `signed` wrote. Raises CodecError for another.
+
+    What a message claims to be is for the caller to check.
+    """
+    party, number = header.get("party"), header.get("round", "")
+    if party is None or not (number.isascii() and number.isdigit() and len(number) < 10):
+        raise CodecError(f"{kind}: party {party!r}, round {number[:10]!r}; expected a name and a number")
+    return party, int(number)
+
+
 def _read(data: bytes, kind: str, schema: pa.Schema, limit: int) -> pa.RecordBatch:
     """Return the only record batch; nothing larger than `limit` is ever held."""
     raw = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read(limit + 1)

@@ -68,6 +68,8 @@ class StudyRecord(Record):
     steps: int
     lessons: int
     pairs: int
+    soft: int = 0
+    """Lessons with soft targets."""
     replayed: int
     tokens: int
     first_loss: float

@@ -84,6 +84,14 @@ class Knowledge:
         return {path.sample_id: path for path in self.paths}
 
 
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What a tokenizer's ids stand for: the bytes of each token, and which id ends a text."""
+
+    tokens: tuple[bytes, ...]
+    eos: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SparseLogProbs:
     """The likeliest tokens at each position of a text. What their probabilities leave of 1 is the tail's mass.
@@ -97,17 +105,32 @@ class SparseLogProbs:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TokenScores:
-    """What one learner makes of one text, token by token, under its own tokenizer.
+class Spelled:
+    """A text in one tokenizer's tokens.
 
-    `tokens` int32 [n] are the text's own tokens, the last of them end-of-sequence unless the text was cut. `offsets`
-    int32 [n, 2] say which bytes of the UTF-8 text each stands for, start and end; end-of-sequence stands for one byte
-    behind the text, (size, size + 1). `top` has n rows without unused places and holds each position's own token.
+    `tokens` int32 [n] are its tokens, the last of them end-of-sequence unless the text was cut. `offsets` int32 [n, 2]
+    say which bytes of the UTF-8 text each stands for, start and end; end-of-sequence stands for one byte behind the
+    text, (size, size + 1).
+    """
+
+    tokens: np.ndarray
+    offsets: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenScores:
+    """What one learner makes of one text, token by token: `tokens` and `offsets` as in Spelled, and the likeliest.
+
+    `top` has n rows without unused places and holds each position's own token.
     """
 
     tokens: np.ndarray
     offsets: np.ndarray
     top: SparseLogProbs
+
+    def own(self) -> np.ndarray:
+        """Return the log-probs of the text's own tokens, float32 [n]."""
+        return self.top.log_probs[self.top.ids == self.tokens[:, None]]
 
 
 Source = Literal["teacher", "student"]

@@ -19,7 +19,9 @@ from lada.federation import checkpoints
 from lada.hosts.base import Payload
 from lada.hosts.party import Emit, Party, Studies
 from lada.hosts.reports import report_payload
-from lada.models.learner import HuggingFaceLearner, ModelOptions, load
+from lada.models.learner import HuggingFaceLearner
+from lada.models.load import load
+from lada.models.options import ModelOptions
 from lada.tasks.data import TaskData
 from lada.tasks.load import load_task
 from lada.zoo.shipped import locate

@@ -1,10 +1,13 @@
 """The contract of a host: one collaboration framework, in a server half and a client half."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+from lada.allocators.base import Allocator
 from lada.core.registry import Registry
 from lada.hosts.party import Party
+from lada.models.options import ModelOptions
 
 Payload = Mapping[str, bytes]
 """What one message carries: encoded knowledge by kind, such as `paths` or `metrics`."""
@@ -29,11 +32,24 @@ class Exchange(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """What a framework comes with: it holds under `plugin: none` for whatever the configuration does not name."""
+
+    allocator: str
+    objective: str = "sft"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the host itself that differ from its defaults, which are those under a plug-in."""
+
+
 class Host(Protocol):
     """A framework. Its state lives in the parties; a host object holds options only."""
 
-    bare_allocator: str
-    """The allocator that the framework comes with, used where no plug-in replaces it."""
+    bare: Bare
+
+    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+        """Raise InputError for a plug-in or clients that the host's options cannot work with."""
+        ...
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
         """Run the server half of one round (1, 2, …; round 0 only evaluates)."""

@@ -3,22 +3,29 @@
 It studies as many steps as a collaborating client: those that the other spends on lessons go into private data too.
 """
 
+from collections.abc import Mapping
+
+from lada.allocators.base import Allocator
 from lada.core.registry import Options
 from lada.core.terms import Verb
-from lada.hosts.base import HOSTS, Exchange, Payload
+from lada.hosts.base import HOSTS, Bare, Exchange, Payload
 from lada.hosts.party import Party
 from lada.hosts.reports import collect, report_payload
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
+from lada.models.options import ModelOptions
 
 
 @HOSTS.register("standalone", student_needs={Verb.ANSWER, Verb.STUDY})
 class Standalone:
     """Private studies only, step-matched to a host with lessons."""
 
-    bare_allocator = "all"
+    bare = Bare("all")
 
     def __init__(self, options: Options) -> None:
         self.options = options
+
+    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+        """See Host.check: neither plays a part."""
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
         """See Host.serve."""

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
+import numpy as np
+
 from lada.codecs.paths import encode
 from lada.core.results import StudyRecord
 from lada.core.seeds import seed_of
@@ -52,6 +54,22 @@ def write_paths(party: Party, samples: Sequence[Sample], round: int, purpose: st
     return Knowledge(party.name, round, tuple(paths))
 
 
+def finite(party: Party, knowledge: Knowledge) -> Knowledge:
+    """Return the knowledge without paths whose likelihood is not finite, as a model with NaN weights gives; counted."""
+    kept = tuple(
+        path for path in knowledge.paths if np.isfinite([path.likelihood.total, path.likelihood.minimum]).all()
+    )
+    if faults := len(knowledge.paths) - len(kept):
+        first = next(path for path in knowledge.paths if path not in kept)
+        party.note(
+            notices=(
+                f"round {knowledge.round}: {faults} of {len(knowledge.paths)} paths of {knowledge.party} are left out, "
+                f"since their log-probs are not finite; the first: sample {first.sample_id!r}",
+            )
+        )
+    return Knowledge(knowledge.party, knowledge.round, kept)
+
+
 def study(
     party: Party,
     lessons: Sequence[Lesson],
@@ -97,5 +115,5 @@ def evaluate_party(party: Party, round: int) -> None:
     )
     party.note(evaluations=(evaluation,))
     party.folder.mkdir(parents=True, exist_ok=True)
-    (party.folder / f"test-paths-{round}.arrow").write_bytes(encode(knowledge))
+    (party.folder / f"test-paths-{round}.arrow").write_bytes(encode(finite(party, knowledge)))
     party.emit({"kind": "evaluation", **evaluation.model_dump(mode="json")})

@@ -1,6 +1,6 @@
 """The contract of a learner: what each verb takes and gives, whoever implements it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Protocol
@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import model_validator
 
 from lada.core.registry import Options
-from lada.core.terms import Lesson, Likelihood, Verb
+from lada.core.terms import Lesson, Likelihood, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.objective import Objective
 from lada.models.training import Optimisation
 
@@ -54,6 +54,8 @@ class StudyReport:
     steps: int
     lessons: int
     pairs: int
+    soft: int
+    """Lessons with soft targets."""
     tokens: int
     first_loss: float
     last_loss: float
@@ -78,6 +80,18 @@ class Learner(Protocol):
         """Score (question, path) pairs."""
         ...
 
+    def log_probs(self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent) -> list[TokenScores]:
+        """Score (question, path) pairs token by token, with the k likeliest tokens at each position."""
+        ...
+
+    def vocabulary(self) -> Vocabulary:
+        """Return what the learner's token ids stand for."""
+        ...
+
+    def spell(self, texts: Sequence[str]) -> list[Spelled]:
+        """Return the tokens of texts as the learner studies them, each closed by end-of-sequence."""
+        ...
+
     def embed(self, questions: Sequence[str], *, progress: Progress = silent) -> np.ndarray:
         """Return one vector per question, float32 [n, width]: mean of the last hidden states."""
         ...
@@ -92,6 +106,14 @@ class Learner(Protocol):
         progress: Progress = silent,
     ) -> StudyReport:
         """Train on lessons, shuffled anew each time through. Raises InputError when there are none."""
+        ...
+
+    def adapter(self) -> dict[str, np.ndarray]:
+        """Return the weights of a LoRA adapter by name, float32. Raises InputError for a learner without one."""
+        ...
+
+    def load_adapter(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Take the weights of an adapter of the same names and shapes. Raises InputError for another."""
         ...
 
     def save(self, folder: FilePath) -> None:

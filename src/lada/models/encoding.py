@@ -60,8 +60,11 @@ class Encoder:
     def pair(self, question: str, text: str) -> Encoded:
         """Return question and path as ids, the path closed by EOS and cut to what the context holds."""
         prompt = self.prompt(question)
-        completion = [*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.eos]
-        return Encoded(prompt, tuple(completion[: self.context - len(prompt)]))
+        return Encoded(prompt, self.completion(text)[: self.context - len(prompt)])
+
+    def completion(self, text: str) -> tuple[int, ...]:
+        """Return a path as ids, closed by EOS."""
+        return (*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.eos)
 
     def text(self, ids: Sequence[int]) -> str:
         """Return generated ids as text, up to the first EOS, without special tokens."""

@@ -1,159 +1,23 @@
 """A learner over any Hugging Face causal LM: full or LoRA training, on CPU, CUDA or MPS."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from lada.alignment import byte_offsets, token_bytes
 from lada.core.errors import InputError
-from lada.core.registry import Options
-from lada.core.terms import Lesson, Likelihood, Verb
+from lada.core.terms import Lesson, Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.base import Answer, Progress, Study, StudyReport, silent
 from lada.models.encoding import Encoded, Encoder, buckets, pad_left, pad_right
-from lada.models.likelihood import token_log_probs
+from lada.models.likelihood import log_probs_of, predict, token_log_probs
 from lada.models.objective import Objective, Pairs, Scored, first_divergence
+from lada.models.options import ModelOptions
+from lada.models.soft import soft_places
 from lada.models.training import make_optimizer, optimise
-
-
-class LoraOptions(Options):
-    """LoRA adapters (arXiv 2106.09685); `targets` None leaves the choice of layers to peft."""
-
-    rank: int = 8
-    alpha: int = 16
-    dropout: float = 0.0
-    targets: tuple[str, ...] | None = None
-
-
-class ModelOptions(Options):
-    """Which model a party runs and how."""
-
-    model: str
-    """A folder, a hub id, or `zoo:NAME` for a model shipped with LaDa (`lada zoo list`)."""
-    tune: Literal["full", "lora"] = "full"
-    lora: LoraOptions = LoraOptions()
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    prompt: str = "{question}\n"
-    max_new_tokens: int = 160
-    batch_size: int = 128
-    """Samples that are answered, judged or embedded at once."""
-    verbs: tuple[Verb, ...] | None = None
-    """What this model may be asked for; None: everything. `[answer]` treats it like an LLM behind an API."""
-
-
-def pick_device(wish: str) -> torch.device:
-    """Return the device for a wish; `auto` takes CUDA, then MPS, then the CPU."""
-    if wish != "auto":
-        return torch.device(wish)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def pick_dtype(wish: str, device: torch.device) -> torch.dtype:
-    """Return the dtype for a wish; `auto` is bfloat16 on a CUDA device that computes it, else float32."""
-    if wish != "auto":
-        return getattr(torch, wish)
-    fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if fast else torch.float32
-
-
-def load(
-    folder: str, options: ModelOptions, *, init_seed: int = 0, saved: FilePath | None = None
-) -> "HuggingFaceLearner":
-    """Load model and tokenizer from a folder or a hub id; InputError names what is missing.
-
-    `saved` is a folder that `HuggingFaceLearner.save` wrote for a learner of the same `folder` and options: the
-    learner is brought back to the same bits. `init_seed` seeds weights that are drawn here (LoRA's A matrices), so
-    that a run repeats to the bit.
-    """
-    source = str(saved) if saved and options.tune == "full" else folder
-    if saved and (saved / "adapter_config.json").exists() != (options.tune == "lora"):
-        raise InputError(
-            f"model.tune: {options.tune!r}, but {str(saved)!r} was not saved so; expected the tuning of that run"
-        )
-    device = pick_device(options.device)
-    tokenizer = load_tokenizer(source)
-    with _explained(source):
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source, dtype=pick_dtype(options.dtype, device), output_loading_info=True
-        )
-    model, info = loaded
-    if info["missing_keys"]:  # transformers would draw these at random and go on
-        raise InputError(
-            f"model: {source!r} lacks the weights {', '.join(sorted(info['missing_keys'])[:3])}; expected those of a "
-            f"whole {type(model).__name__}"
-        )
-    rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        raise InputError(
-            f"model: the tokenizer of {source!r} has {len(tokenizer)} tokens but the model only {rows} embeddings; "
-            "call model.resize_token_embeddings(len(tokenizer)) and save it again"
-        )
-    if options.tune == "lora":
-        model = _with_adapter(model, options.lora, init_seed, saved)
-    return HuggingFaceLearner(model.to(device), tokenizer, options)
-
-
-def load_tokenizer(source: str) -> Any:
-    """Load configuration and tokenizer of a folder or hub id and return the tokenizer; cheap, unlike the weights.
-
-    Raises InputError, naming what is missing.
-    """
-    if FilePath(source).is_dir() and not _has_tokenizer(FilePath(source)):
-        raise InputError(
-            f"model: folder {source!r} has no tokenizer; expected tokenizer.json or tokenizer_config.json beside "
-            "the weights; save it there with tokenizer.save_pretrained(folder)"
-        )
-    with _explained(source):
-        AutoConfig.from_pretrained(source)
-        return AutoTokenizer.from_pretrained(source)
-
-
-@contextmanager
-def _explained(source: str) -> Iterator[None]:
-    """Turn what transformers says of a model that it cannot load into an InputError."""
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(
-            f"model: cannot load {source!r}: {str(error).partition(chr(10))[0]}; expected a folder with config.json, "
-            "weights and tokenizer, a hub id, or zoo:NAME"
-        ) from error
-
-
-def _with_adapter(model: Any, lora: LoraOptions, init_seed: int, saved: FilePath | None) -> Any:
-    """Return the model with a saved adapter, or a new one that changes nothing yet."""
-    from peft import LoraConfig, PeftModel, get_peft_model
-
-    if saved:
-        return PeftModel.from_pretrained(model, saved, is_trainable=True)
-    config = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=list(lora.targets) if lora.targets else None,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(init_seed)
-        try:
-            return get_peft_model(model, config)
-        except ValueError as error:
-            raise InputError(
-                f"model.lora.targets: {lora.targets}: {str(error).partition(chr(10))[0]}; expected names of linear "
-                f"layers of {type(model).__name__}, such as those in print(model)"
-            ) from error
-
-
-def _has_tokenizer(folder: FilePath) -> bool:
-    return any((folder / name).exists() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model"))
 
 
 class HuggingFaceLearner:
@@ -167,6 +31,7 @@ class HuggingFaceLearner:
         self.tokenizer = tokenizer
         self._options = options
         context = getattr(model.config, "max_position_embeddings", None) or getattr(model.config, "n_positions", 2048)
+        self._vocabulary: Vocabulary | None = None
         self._encoder = Encoder(tokenizer, prompt=options.prompt, context=int(context))
         model.eval()
 
@@ -215,6 +80,42 @@ class HuggingFaceLearner:
                 result[i] = Likelihood(total, minimum, tokens, len(pairs[i][1].encode()))
             progress("judge", len(result), len(rows), sum(len(rows[i]) for i in batch))
         return [result[i] for i in range(len(rows))]
+
+    @torch.inference_mode()
+    def log_probs(self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent) -> list[TokenScores]:
+        """See Learner.log_probs. Raises InputError for a text that the tokenizer does not lead back to bytes."""
+        rows = [self._encoder.pair(question, text) for question, text in pairs]
+        spelled = self.spell([text for _, text in pairs])
+        size = len(self.vocabulary().tokens)
+        result: dict[int, TokenScores] = {}
+        for batch in buckets([len(row) for row in rows], self._options.batch_size):
+            predicted = predict(self.model, [rows[i] for i in batch], self._encoder.pad)
+            ids, log_probs = (found.cpu().numpy() for found in likeliest(predicted, k, size))
+            ends = np.cumsum([len(rows[i].completion) for i in batch])
+            for i, end in zip(batch, ends.tolist(), strict=True):
+                length = len(rows[i].completion)
+                part = slice(end - length, end)
+                top = SparseLogProbs(ids[part].astype(np.int32), log_probs[part])
+                result[i] = TokenScores(spelled[i].tokens[:length], spelled[i].offsets[:length], top)
+            progress("log_probs", len(result), len(rows), sum(len(rows[i]) for i in batch))
+        return [result[i] for i in range(len(rows))]
+
+    def vocabulary(self) -> Vocabulary:
+        """See Learner.vocabulary."""
+        if self._vocabulary is None:
+            self._vocabulary = Vocabulary(tuple(token_bytes(self.tokenizer)), self._encoder.eos)
+        return self._vocabulary
+
+    def spell(self, texts: Sequence[str]) -> list[Spelled]:
+        """See Learner.spell. Raises InputError for a text that the tokenizer does not lead back to bytes."""
+        tokens = self.vocabulary().tokens
+        spelled = []
+        for text in texts:
+            *ids, eos = self._encoder.completion(text)
+            size = len(text.encode())
+            offsets = byte_offsets(self.tokenizer, tokens, text, ids)
+            spelled.append(Spelled(np.array([*ids, eos], np.int32), np.vstack([offsets, [[size, size + 1]]])))
+        return spelled
 
     @torch.inference_mode()
     def embed(self, questions: Sequence[str], *, progress: Progress = silent) -> np.ndarray:
@@ -303,6 +204,7 @@ class HuggingFaceLearner:
             study.steps,
             len(lessons),
             len(rejected),
+            sum(lesson.soft is not None for lesson in lessons),
             tokens,
             float(np.mean(losses[:tenth])),
             float(np.mean(losses[-tenth:])),
@@ -321,12 +223,12 @@ class HuggingFaceLearner:
     ) -> Scored:
         """Run one micro-batch: chosen and rejected paths in one forward pass."""
         paired = [k for k, i in enumerate(rows) if i in rejected]
-        log_probs, mask = token_log_probs(
-            self.model,
-            [chosen[i] for i in rows] + [rejected[rows[k]] for k in paired],
-            self._encoder.pad,
-        )
-        device = log_probs.device
+        encoded = [chosen[i] for i in rows] + [rejected[rows[k]] for k in paired]
+        predicted = predict(self.model, encoded, self._encoder.pad)
+        targets = soft_places(encoded, [lessons[i].soft for i in rows])
+        device = predicted.own.device
+        own, beside = log_probs_of(predicted, None if targets is None else targets.ids.to(device))
+        log_probs, mask = predicted.rows(own), predicted.mask
 
         def tensor(values: list[Any], dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.tensor(values, dtype=dtype, device=device)
@@ -352,6 +254,7 @@ class HuggingFaceLearner:
             pairs,
             batch_tokens,
             batch_pairs,
+            None if targets is None else targets.of(beside),
         )
 
     def _reference(self, lessons: Sequence[Lesson], paired: Sequence[int]) -> dict[int, tuple[float, float]]:
@@ -360,6 +263,28 @@ class HuggingFaceLearner:
         sides = [[lessons[i].chosen for i in paired], [lessons[i].rejected or "" for i in paired]]
         a, b = (self.judge(list(zip(questions, side, strict=True))) for side in sides)
         return {i: (x.total, y.total) for i, x, y in zip(paired, a, b, strict=True)}
+
+    def adapter(self) -> dict[str, np.ndarray]:
+        """See Learner.adapter."""
+        return {name: weight.float().cpu().numpy() for name, weight in self._adapter().items()}
+
+    def load_adapter(self, weights: Mapping[str, np.ndarray]) -> None:
+        """See Learner.load_adapter."""
+        mine = self._adapter()
+        given = {name: weight.shape for name, weight in weights.items()}
+        if given != {name: tuple(weight.shape) for name, weight in mine.items()}:
+            raise InputError(
+                f"adapter: {len(given)} weights that do not fit the {len(mine)} of {self.name!r}; expected the same "
+                "names and shapes, that is the same model and LoRA options"
+            )
+        with torch.no_grad():
+            for name, weight in mine.items():
+                weight.copy_(torch.from_numpy(weights[name]))
+
+    def _adapter(self) -> dict[str, Tensor]:
+        if self._options.tune != "lora":
+            raise InputError(f"model.tune: {self._options.tune!r} for {self.name!r}; expected 'lora'")
+        return {name: weight.detach() for name, weight in self.model.named_parameters() if weight.requires_grad}
 
     def save(self, folder: FilePath) -> None:
         """See Learner.save; under LoRA only the adapter is written, in peft's format. `load` takes it as `saved`."""

@@ -1,6 +1,11 @@
-"""Token log-probs of completions under a causal LM."""
+"""Log-probs of completions under a causal LM: of their own tokens, of given others beside them, of the likeliest.
 
-from collections.abc import Sequence
+Logits are as large as the vocabulary, so they are turned into log-probs in chunks of positions, forwards as well as
+backwards; of the vocabulary's width there are only the model's logits and their gradient, in the model's own dtype.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -8,18 +13,107 @@ from torch import Tensor
 
 from lada.models.encoding import Encoded, pad_right
 
+CHUNK = 2**22
+"""Logits that are held in float32 at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What a model predicts of the completions of some rows, all their N tokens in one line, row by row.
+
+    `logits` [positions, vocabulary] of all positions; `where` [N] is the position that predicts each completion token
+    and `own` [N] that token; `mask` [rows, longest completion] is True where a row has a token.
+    """
+
+    logits: Tensor
+    where: Tensor
+    own: Tensor
+    mask: Tensor
+
+    def rows(self, flat: Tensor) -> Tensor:
+        """Return one value per token [N] as rows [rows, longest completion], 0 where there is no token."""
+        return torch.zeros(self.mask.shape, device=flat.device).masked_scatter(self.mask, flat)
+
+
+def predict(model: Any, rows: Sequence[Encoded], pad: int) -> Predicted:
+    """Run the model over rows, each with at least one token before its completion. Gradients flow."""
+    ids, seen, answer = pad_right(rows, pad, model.device)
+    logits = model(input_ids=ids, attention_mask=seen).logits
+    counts = answer.sum(1)
+    mask = torch.arange(int(counts.max()), device=counts.device)[None, :] < counts[:, None]
+    where = answer.flatten().nonzero()[:, 0] - 1  # token t is predicted at position t - 1
+    return Predicted(logits.flatten(0, 1), where, ids[answer], mask)
+
 
 def token_log_probs(model: Any, rows: Sequence[Encoded], pad: int) -> tuple[Tensor, Tensor]:
     """Return log-probs and mask of the completion tokens, each [n, longest completion], aligned at the left.
 
     Log-probs are natural, float32 whatever the model's dtype, and 0 where the mask is False. Gradients flow.
     """
-    ids, seen, answer = pad_right(rows, pad, model.device)
-    logits = model(input_ids=ids, attention_mask=seen).logits
-    # Token t is predicted at position t - 1; a prompt has at least one token, so no completion token is lost.
-    predicted, target = logits[:, :-1], answer[:, 1:]
-    picked = predicted[target].float()  # [tokens, vocabulary]: prompt and padding positions cost nothing here
-    flat = picked.gather(1, ids[:, 1:][target][:, None])[:, 0] - picked.logsumexp(1)
-    counts = target.sum(1)
-    mask = torch.arange(int(counts.max()), device=counts.device)[None, :] < counts[:, None]
-    return torch.zeros(mask.shape, device=flat.device).masked_scatter(mask, flat), mask
+    predicted = predict(model, rows, pad)
+    own, _ = log_probs_of(predicted)
+    return predicted.rows(own), predicted.mask
+
+
+def log_probs_of(predicted: Predicted, beside: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return the log-probs of the completions' own tokens [N] and of those `beside` them, [N, k] for ids [N, k].
+
+    Both are float32, and gradients flow through both.
+    """
+    if beside is None:
+        beside = predicted.own.new_zeros((len(predicted.own), 0))
+    found: Any = _LogProbs.apply(predicted.logits, predicted.where, predicted.own[:, None], beside)
+    return found[:, 0], found[:, 1:]
+
+
+def likeliest(predicted: Predicted, k: int, vocabulary: int) -> tuple[Tensor, Tensor]:
+    """Return ids, ascending, and log-probs of the k likeliest tokens per completion token, each [N, k].
+
+    The own token is always one of them, if need be in the place of the least likely. Only ids below `vocabulary` are
+    named, since a model may have more embeddings than its tokenizer has tokens. No gradients.
+    """
+    parts = []
+    for part in _chunks(predicted.where, predicted.logits):
+        logits, own = predicted.logits[predicted.where[part]].float(), predicted.own[part][:, None]
+        ids = logits[:, :vocabulary].topk(min(k, vocabulary), dim=1).indices
+        lacking = ~(ids == own).any(1)
+        ids[lacking, -1] = own[lacking, 0]
+        ids = ids.sort(1).values
+        parts.append((ids, logits.gather(1, ids) - logits.logsumexp(1, keepdim=True)))
+    ids, log_probs = zip(*parts, strict=True)
+    return torch.cat(ids), torch.cat(log_probs)
+
+
+class _LogProbs(torch.autograd.Function):
+    """log_softmax(logits[where]) at the columns `own` [N, 1] and `beside` [N, k]: [N, 1 + k], float32."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, where: Tensor, own: Tensor, beside: Tensor) -> Tensor:
+        columns = torch.cat([own, beside], 1)
+        found = torch.empty(columns.shape, device=logits.device)
+        totals = torch.empty((len(columns), 1), device=logits.device)
+        for part in _chunks(where, logits):
+            chunk = logits[where[part]].float()
+            totals[part] = chunk.logsumexp(1, keepdim=True)
+            found[part] = chunk.gather(1, columns[part]) - totals[part]
+        ctx.save_for_backward(logits, where, own, beside, totals)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        """d log p_j / d logit_i = [i = j] - p_i."""
+        logits, where, own, beside, totals = ctx.saved_tensors
+        (grad,) = grads
+        result = torch.zeros_like(logits)
+        for part in _chunks(where, logits):
+            chunk = logits[where[part]].float().sub_(totals[part]).exp_().mul_(-grad[part].sum(1, keepdim=True))
+            # One after the other: no column stands twice in either, so each sum has one order on every device.
+            chunk.scatter_add_(1, own[part], grad[part, :1])
+            chunk.scatter_add_(1, beside[part], grad[part, 1:])
+            result[where[part]] = chunk.to(result.dtype)
+        return result, None, None, None
+
+
+def _chunks(where: Tensor, logits: Tensor) -> Iterator[slice]:
+    size = max(1, CHUNK // logits.shape[1])
+    return (slice(start, start + size) for start in range(0, len(where), size))

@@ -27,6 +27,29 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True)
+class Soft:
+    """The p token positions of a micro-batch that have a soft target.
+
+    `student`, `teacher` [p, k] are both parties' log-probs of the same k tokens of the student's vocabulary, nats;
+    the teacher's are -inf where a place is unused. `rows` [p] says which lesson a position belongs to.
+    """
+
+    student: Tensor
+    teacher: Tensor
+    rows: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class SoftWish:
+    """What soft targets an objective asks for; how they are carried across tokenizers: see lada.alignment."""
+
+    k: int
+    """Tokens per position that a teacher names."""
+    alignment: Literal["offsets", "mined"]
+    inside: Literal["mask", "one_hot"]
+
+
+@dataclass(frozen=True, slots=True)
 class Scored:
     """A micro-batch of lessons under the learner: `log_probs`, `mask` [n, L]; `weights` [n].
 
@@ -40,6 +63,7 @@ class Scored:
     pairs: Pairs | None
     batch_tokens: float
     batch_pairs: float
+    soft: Soft | None = None
 
 
 class Objective(Protocol):
@@ -49,6 +73,8 @@ class Objective(Protocol):
     """Whether rejected paths are to be scored."""
     reference: bool
     """Whether the log-probs of the learner as it was before this study are to be supplied."""
+    soft: SoftWish | None
+    """The soft targets that it asks teachers for; None: it needs none."""
     prefer: Prefer | None
     """Which of two paths is the chosen one (see lada.hosts.lessons.make_lesson); None: the one that was allocated."""
     unpaired: Unpaired

@@ -75,6 +75,8 @@ class ContrastiveOptions(Options):
 class Contrastive:
     """Negative log-likelihood of the chosen path plus a contrast with the rejected one."""
 
+    soft = None
+
     def __init__(self, options: ContrastiveOptions) -> None:
         self.options = options
         self.contrasts = options.weight > 0  # without weight the rejected paths need not be scored

@@ -14,6 +14,7 @@ class Sft:
 
     contrasts = False
     reference = False
+    soft = None
     prefer: Prefer | None = None
     unpaired: Unpaired = "nll"
 

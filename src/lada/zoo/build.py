@@ -16,8 +16,9 @@ from torch import Tensor
 
 from lada.core.seeds import generator, seed_of
 from lada.models.encoding import Encoded, Encoder
-from lada.models.learner import HuggingFaceLearner, ModelOptions, shuffled_batches
+from lada.models.learner import HuggingFaceLearner, shuffled_batches
 from lada.models.likelihood import token_log_probs
+from lada.models.options import ModelOptions
 from lada.models.training import Optimisation, make_optimizer, optimise
 from lada.tasks.answers import extract_answer, same_answer
 from lada.tasks.rulebooks import DOMAINS, GENERAL, draw, world

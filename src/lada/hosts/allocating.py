@@ -1,0 +1,85 @@
+"""A student lets its allocator choose among what one teacher offers; the choice is recorded."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lada.allocators.base import Candidates
+from lada.core.results import AllocationRecord
+from lada.core.seeds import seed_of
+from lada.core.terms import Allocation, Knowledge, Likelihood, Path, Sample
+from lada.evaluation.agreement import agreements
+from lada.hosts.party import Party
+from lada.hosts.records import keep_rows
+
+
+def allocate(party: Party, round: int, teacher: Knowledge, own: Knowledge, vectors: np.ndarray) -> Allocation:
+    """Let a student's allocator for one teacher choose, keep its state, and record the choice.
+
+    `vectors` [n, width] are of all public questions. Candidates are the samples that both know something of.
+    """
+    paths, mine = teacher.by_id(), own.by_id()
+    known = [i for i, sample in enumerate(party.task.public) if sample.id in paths and sample.id in mine]
+    samples = tuple(party.task.public[i] for i in known)
+    teacher_paths = tuple(paths[sample.id] for sample in samples)
+    student_paths = tuple(mine[sample.id] for sample in samples)
+    agree = agreements(teacher_paths, student_paths, party.task.same)
+    candidates = Candidates(
+        round=round,
+        teacher=teacher.party,
+        student=party.name,
+        samples=samples,
+        teacher_paths=teacher_paths,
+        student_paths=student_paths,
+        student_on_teacher=_judge(party, round, samples, teacher_paths, student_paths),
+        agree=tuple(agree),
+        embeddings=vectors[known],
+        seed=seed_of(party.seed, round, "allocate", party.name, teacher.party),
+    )
+    key = f"{teacher.party}>{party.name}"
+    state = party.states.get(key) or party.allocator.init(seed_of(party.seed, "allocator", key))
+    party.states[key], allocation, diagnostics = party.allocator.apply(state, candidates)
+    learnt = [(paths if choice.source == "teacher" else mine)[choice.sample_id] for choice in allocation.choices]
+    verdicts = [path.right for path in learnt if path.right is not None]
+    party.note(
+        allocations=(
+            AllocationRecord(
+                teacher=teacher.party,
+                student=party.name,
+                round=round,
+                candidates=len(samples),
+                chosen=len(learnt),
+                from_teacher=sum(choice.source == "teacher" for choice in allocation.choices),
+                right=round_percent(verdicts),
+                agreement=round_percent(agree) or 0.0,
+                diagnostics=diagnostics,
+            ),
+        )
+    )
+    keep_rows(party, candidates, allocation)
+    return allocation
+
+
+def _judge(
+    party: Party, round: int, samples: Sequence[Sample], theirs: Sequence[Path], own: Sequence[Path]
+) -> tuple[Likelihood, ...]:
+    """Return the student's likelihoods of a teacher's paths; of a text that is its own too it has one already."""
+    judged = [path.likelihood for path in own]
+    other = [i for i, (a, b) in enumerate(zip(theirs, own, strict=True)) if a.text != b.text]
+    if other:
+        with party.phase(round, "judge") as progress:
+            pairs = [(samples[i].question, theirs[i].text) for i in other]
+            for i, likelihood in zip(other, party.learner.judge(pairs, progress=progress), strict=True):
+                judged[i] = likelihood
+    return tuple(judged)
+
+
+def round_percent(flags: Sequence[bool]) -> float | None:
+    """Return the share of True in percent with four decimals; None of nothing."""
+    return round(100 * sum(flags) / len(flags), 4) if flags else None
+
+
+def embed_public(party: Party, round: int) -> np.ndarray:
+    """Return one vector per public question as a party sees them, float32 [n, width]."""
+    with party.phase(round, "embed") as progress:
+        return party.learner.embed([sample.question for sample in party.task.public], progress=progress)

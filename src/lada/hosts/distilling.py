@@ -1,0 +1,60 @@
+"""A party studies what others have for it, with a share of replay, so that it does not forget what it knows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic import model_validator
+
+from lada.core.registry import Options
+from lada.core.seeds import generator
+from lada.core.terms import Knowledge, Lesson
+from lada.hosts.lessons import Pool, with_replay
+from lada.hosts.party import Party
+from lada.hosts.steps import gold_lessons, study
+
+
+class Replay(Options):
+    """Shares (0..1) of a study's lessons that are replayed, so that nothing is forgotten."""
+
+    private: float
+    """Of private samples, which a server has none of."""
+    paths: float
+    """Of the party's own paths on public questions, as far as they can be trusted."""
+    general: float
+    """Of questions that need skill alone, where the task has some."""
+
+    @model_validator(mode="after")
+    def _shares(self) -> "Replay":
+        shares = (self.private, self.paths, self.general)
+        if min(shares) < 0 or sum(shares) >= 1:
+            raise ValueError(f"private, paths, general are {shares}: expected shares from 0 that add up to below 1")
+        return self
+
+
+def distil(
+    party: Party, round: int, lessons: Sequence[Lesson], own: Knowledge, *, replay: Replay, teachers: str
+) -> None:
+    """Let a party study what `teachers` have for it, with its replay; a notice where that is nothing."""
+    if not lessons:
+        party.note(notices=(f"round {round}: {party.name} found nothing to learn from {teachers}",))
+        return
+    pools = [
+        Pool(gold_lessons(party, party.private), replay.private),
+        Pool(_trusted(party, own, {lesson.sample_id for lesson in lessons}), replay.paths),
+        Pool(gold_lessons(party, party.task.replay), replay.general),
+    ]
+    lessons, replayed = with_replay(lessons, pools, generator(party.seed, round, "replay", party.name))
+    study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
+
+
+def _trusted(party: Party, own: Knowledge, taught: set[str]) -> list[Lesson]:
+    """Return a party's own paths, but for those `taught`, that are right; the surer half where that is unknown."""
+    questions = {sample.id: sample.question for sample in party.task.public}
+    middle = float(np.median([path.likelihood.mean for path in own.paths])) if own.paths else 0.0
+    return [
+        Lesson(path.sample_id, questions[path.sample_id], path.text)
+        for path in own.paths
+        if path.sample_id not in taught
+        and path.answer is not None
+        and (path.likelihood.mean > middle if path.right is None else path.right)
+    ]

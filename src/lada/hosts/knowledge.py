@@ -1,0 +1,178 @@
+"""What a party lets others know of the public samples, as messages: paths or likelihoods, soft targets, vocabulary.
+
+`paths`: each party writes a path of its own per question; the path travels with its writer's likelihood. `labels`:
+everybody has the gold texts, as in FedMKT's paper, so that only the likelihood of each travels. With either, an
+objective may ask for soft targets: the likeliest tokens at each position of the same text.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lada.alignment import check_scores
+from lada.codecs import likelihoods, paths, soft_targets, vocabulary
+from lada.codecs.likelihoods import Judgement
+from lada.core.errors import CodecError, FederationError, InputError
+from lada.core.terms import Knowledge, Likelihood, Path, TokenScores, Vocabulary
+from lada.hosts.base import Payload
+from lada.hosts.party import Party
+from lada.hosts.steps import finite, gold_lessons, write_paths
+
+Kind = Literal["paths", "labels"]
+PATHS, LIKELIHOODS, SOFT, VOCABULARY = "paths", "likelihoods", "soft_targets", "vocabulary"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a party was told by another: its knowledge, and for soft targets its token scores and vocabulary."""
+
+    knowledge: Knowledge
+    scores: Mapping[str, TokenScores] = field(default_factory=dict)
+    vocabulary: Vocabulary | None = None
+
+
+def know(party: Party, round: int, purpose: str, kind: Kind) -> Knowledge:
+    """Let a party write or judge a path for every public sample; timed as `purpose`."""
+    if kind == "paths":
+        return finite(party, write_paths(party, party.task.public, round, purpose))
+    texts = _labels(party)
+    with party.phase(round, purpose) as progress:
+        judged = party.learner.judge([texts[id] for id in texts], progress=progress)
+    return finite(party, _labelled(party, party.name, round, dict(zip(texts, judged, strict=True))))
+
+
+def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -> Payload:
+    """Return a party's knowledge as message parts, with soft targets where its objective wants some and `soft`.
+
+    The vocabulary goes along in the first round. A sample whose scores are not finite is left out and counted.
+    """
+    payload = dict(_encode(knowledge, kind))
+    wish = party.objective.soft
+    if wish is None or not soft:
+        return payload
+    own = party.learner.vocabulary()
+    questions = {sample.id: sample.question for sample in party.task.public}
+    told = [path for path in knowledge.paths if path.text]
+    with party.phase(knowledge.round, "score") as progress:
+        pairs = [(questions[path.sample_id], path.text) for path in told]
+        found = party.learner.log_probs(pairs, min(wish.k, len(own.tokens)), progress=progress)
+    by_id = {path.sample_id: scores for path, scores in zip(told, found, strict=True)}
+    sound = sound_scores(party, party.name, knowledge.round, by_id, len(own.tokens))
+    if sound:
+        payload[SOFT] = soft_targets.encode(
+            sound, vocabulary_size=len(own.tokens), party=party.name, round=knowledge.round
+        )
+    if knowledge.round == 1:
+        payload[VOCABULARY] = vocabulary.encode(own.tokens, own.eos)
+    return payload
+
+
+def keep_own(party: Party, payload: Payload) -> None:
+    """Keep what a party told, but for soft targets, until a later phase (`own`) needs it."""
+    for part in (PATHS, LIKELIHOODS):
+        if part in payload:
+            party.memory[part] = payload[part]
+
+
+def own(party: Party, round: int, kind: Kind) -> Knowledge:
+    """Return what a party told in this round and kept."""
+    part = PATHS if kind == "paths" else LIKELIHOODS
+    return hear(party, {part: party.memory.pop(part)}, party.name, round, kind).knowledge
+
+
+def hear(party: Party, payload: Payload, teacher: str | None, round: int, kind: Kind) -> Offer:
+    """Return what `teacher` (None: whoever it is) told of this round.
+
+    Raises CodecError for parts that hold nothing of the kind, FederationError for somebody else's knowledge or another
+    round's. Samples of which it says nothing are left out and counted.
+    """
+    knowledge = _decode(party, payload, kind)
+    if teacher not in (None, knowledge.party) or knowledge.round != round:
+        raise FederationError(
+            f"{kind}: of {knowledge.party!r} in round {knowledge.round}; expected those of {teacher or 'the server'!r} "
+            f"in round {round}"
+        )
+    if (missing := len(party.task.public) - len(knowledge.paths)) and knowledge.party != party.name:
+        party.note(
+            notices=(
+                f"round {round}: {knowledge.party} said nothing of {missing} public samples; {party.name} goes on "
+                "without them",
+            )
+        )
+    if party.objective.soft is None or SOFT not in payload:
+        return Offer(knowledge)
+    words = _vocabulary_of(party, knowledge.party, payload)
+    told = soft_targets.SoftTargets(payload[SOFT], known_ids={path.sample_id for path in knowledge.paths})
+    if (told.party, told.round, told.vocabulary_size) != (knowledge.party, round, len(words.tokens)):
+        raise FederationError(
+            f"soft targets: of {told.party!r} in round {told.round} over {told.vocabulary_size} tokens; expected "
+            f"those of {knowledge.party!r} in round {round} over {len(words.tokens)}"
+        )
+    return Offer(knowledge, sound_scores(party, knowledge.party, round, told, len(words.tokens)), words)
+
+
+def sound_scores(
+    party: Party, teacher: str, round: int, scores: Mapping[str, TokenScores], size: int
+) -> dict[str, TokenScores]:
+    """Return the scores that can be learnt from. The others are counted in a notice, the first with its fault."""
+    sound, faults = {}, []
+    for sample_id in scores:
+        try:
+            check_scores(scores[sample_id], size)
+            sound[sample_id] = scores[sample_id]
+        except (InputError, CodecError) as error:
+            faults.append(f"sample {sample_id!r}, {error}")
+    if faults:
+        party.note(
+            notices=(
+                f"round {round}: {len(faults)} of {len(scores)} soft targets of {teacher} are left out; the first: "
+                f"{faults[0]}",
+            )
+        )
+    return sound
+
+
+def _labels(party: Party) -> dict[str, tuple[str, str]]:
+    """Return question and gold text of each public sample that has one. Raises InputError where none has."""
+    texts = {lesson.sample_id: (lesson.question, lesson.chosen) for lesson in gold_lessons(party, party.task.public)}
+    if not texts:
+        raise InputError("host.options.knowledge: 'labels' needs public samples with gold answers; expected 'paths'")
+    return texts
+
+
+def _labelled(party: Party, writer: str, round: int, judged: Mapping[str, Likelihood]) -> Knowledge:
+    """Return likelihoods of the gold texts as if each text were a path of `writer`'s."""
+    texts = _labels(party)
+    return Knowledge(
+        writer,
+        round,
+        tuple(
+            Path(id, writer, texts[id][1], party.task.extract(texts[id][1]), True, likelihood)
+            for id, likelihood in judged.items()
+        ),
+    )
+
+
+def _encode(knowledge: Knowledge, kind: Kind) -> Payload:
+    if kind == "paths":
+        return {PATHS: paths.encode(knowledge)}
+    judged = {path.sample_id: path.likelihood for path in knowledge.paths}
+    return {LIKELIHOODS: likelihoods.encode(Judgement(knowledge.party, knowledge.round, judged))}
+
+
+def _decode(party: Party, payload: Payload, kind: Kind) -> Knowledge:
+    if kind == "paths":
+        return paths.decode(payload[PATHS], known_ids={sample.id for sample in party.task.public})
+    judgement = likelihoods.decode(payload[LIKELIHOODS], known_ids=_labels(party).keys())
+    return _labelled(party, judgement.party, judgement.round, judgement.likelihoods)
+
+
+def _vocabulary_of(party: Party, teacher: str, payload: Payload) -> Vocabulary:
+    """Return a teacher's vocabulary from this message or, since it is sent once, from an earlier one."""
+    key = f"{VOCABULARY} {teacher}"
+    if VOCABULARY in payload:
+        party.memory[key] = payload[VOCABULARY]
+    if key not in party.memory:
+        raise FederationError(f"soft targets: {teacher!r} never sent {party.name!r} its vocabulary")
+    tokens, eos = vocabulary.decode(party.memory[key])
+    return Vocabulary(tuple(tokens), eos)

@@ -1,0 +1,54 @@
+"""Lessons' soft targets as tensors that line up with a micro-batch's tokens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lada.core.terms import SparseLogProbs
+from lada.models.encoding import Encoded
+from lada.models.objective import Soft
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The tokens that soft targets speak of, one row for each of a micro-batch's N completion tokens.
+
+    `ids` [N, k]; `teacher` [N, k] log-probs, -inf where a place is unused; `rows` [N] the lesson of each token.
+    """
+
+    ids: Tensor
+    teacher: Tensor
+    rows: Tensor
+
+    def of(self, student: Tensor) -> Soft:
+        """Return the positions with a target, with the student's log-probs [N, k] of `ids`."""
+        aimed = (~torch.isneginf(self.teacher).all(1)).to(student.device)
+        return Soft(student[aimed], self.teacher.to(student.device)[aimed], self.rows.to(student.device)[aimed])
+
+
+def soft_places(encoded: Sequence[Encoded], soft: Sequence[SparseLogProbs | None]) -> Places | None:
+    """Return the places of a micro-batch, whose first rows are lessons with these soft targets; None without any.
+
+    A target has a row per token of its lesson's text; rows beyond a completion that the context has cut are dropped.
+    """
+    if all(target is None for target in soft):
+        return None
+    lengths = [len(row.completion) for row in encoded]
+    width = max(target.ids.shape[1] for target in soft if target is not None)
+    ids = np.zeros((sum(lengths), width), np.int64)
+    log_probs = np.full((sum(lengths), width), -np.inf, np.float32)
+    start = 0
+    for length, target in zip(lengths, soft, strict=False):  # behind the lessons come rejected paths, without targets
+        if target is not None:
+            count, k = min(length, len(target.ids)), target.ids.shape[1]
+            ids[start : start + count, :k] = target.ids[:count]
+            log_probs[start : start + count, :k] = target.log_probs[:count]
+        start += length
+    return Places(
+        torch.from_numpy(ids),
+        torch.from_numpy(log_probs),
+        torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)),
+    )

@@ -1,0 +1,57 @@
+"""Divergences of a student's categories from a teacher's: pure functions from log-probs [p, c] to one loss a row [p].
+
+The categories of a row are the k tokens that the teacher names and the tail, all that it does not. A place that is not
+used has a log-prob of UNUSED on both sides, and so no mass at any temperature.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from lada.objectives.forms import log1mexp
+
+UNUSED = -1e6
+"""Nats. Unlike -inf it has finite gradients."""
+NOTHING = 1e-6
+"""The mass of a tail that may as well be rounding."""
+
+
+def categories(teacher: Tensor, student: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both sides' log-probs [p, k + 1]: of the tokens named, [p, k] where `used`, and of the tail behind them.
+
+    A tail is no category where both sides' is NOTHING: it could not be told from rounding, but a temperature would
+    blow it up. Where it is one, neither side's is below what float32 can tell from nothing, about 1e-7, so that its
+    logarithm and the gradient of it are finite.
+    """
+    sides = [side.masked_fill(~used, UNUSED) for side in (teacher, student)]
+    tails = [log1mexp(side.logsumexp(1, keepdim=True)) for side in sides]
+    nothing = torch.maximum(*tails) < math.log(NOTHING)
+    a, b = (torch.cat([side, tail.masked_fill(nothing, UNUSED)], 1) for side, tail in zip(sides, tails, strict=True))
+    return a, b
+
+
+def tempered(log_probs: Tensor, temperature: float) -> Tensor:
+    """Return log p^(1/T), normalised over the categories [p, c]: softmax(logits / T) where every token is one."""
+    return (log_probs / temperature).log_softmax(1)
+
+
+def cross_entropy(teacher: Tensor, student: Tensor) -> Tensor:
+    """-Σ p log q."""
+    return -(teacher.exp() * student).sum(1)
+
+
+def forward_kl(teacher: Tensor, student: Tensor) -> Tensor:
+    """KL(p ‖ q) = Σ p (log p - log q)."""
+    return (teacher.exp() * (teacher - student)).sum(1)
+
+
+def reverse_kl(teacher: Tensor, student: Tensor) -> Tensor:
+    """KL(q ‖ p)."""
+    return forward_kl(student, teacher)
+
+
+def jsd(teacher: Tensor, student: Tensor) -> Tensor:
+    """(KL(p ‖ m) + KL(q ‖ m)) / 2 with m = (p + q) / 2: the Jensen-Shannon divergence, at most log 2."""
+    middle = torch.logaddexp(teacher, student) - math.log(2)
+    return (forward_kl(teacher, middle) + forward_kl(student, middle)) / 2
