@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from lada.codecs.likelihoods import FIELDS as LIKELIHOOD
 from lada.codecs.likelihoods import ID, from_columns, to_columns
-from lada.codecs.table import LIMIT, pack, unpack
+from lada.codecs.table import LIMIT, header_number, header_text, pack, unpack
 from lada.core.errors import CodecError
 from lada.core.terms import Knowledge, Path
 
@@ -46,12 +46,10 @@ def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int = LIMIT
     for the caller to check.
     """
     columns, header = unpack(data, KIND, FIELDS, known_ids=known_ids, limit=limit)
-    party, number = header.get("party"), header.get("round", "")
-    if party is None or not (number.isascii() and number.isdigit() and len(number) < 10):
-        raise CodecError(f"paths: party {party!r}, round {number[:10]!r}; expected a name and a number")
+    party = header_text(KIND, header, "party")
     rows = zip(columns["id"], columns["text"], columns["answer"], columns["right"], from_columns(columns), strict=True)
     return Knowledge(
         party,
-        int(number),
+        header_number(KIND, header, "round"),
         tuple(Path(sample, party, text, answer, right, likelihood) for sample, text, answer, right, likelihood in rows),
     )
