@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lada.codecs import likelihoods, paths
+from lada.codecs.likelihoods import Judgement
 from lada.codecs.table import pack
 from lada.core.errors import CodecError
 from lada.core.terms import Knowledge, Likelihood, Path
@@ -67,8 +68,9 @@ def test_round_trip_to_the_bit(told: Knowledge):
 
 
 @given(st.dictionaries(st.text(), likelihood, max_size=6))
-def test_likelihoods_round_trip_to_the_bit(told: dict[str, Likelihood]):
-    assert repr(likelihoods.decode(likelihoods.encode(told), known_ids=told)) == repr(told)
+def test_likelihoods_round_trip_to_the_bit(judged: dict[str, Likelihood]):
+    told = Judgement("client-1", 2, judged)
+    assert repr(likelihoods.decode(likelihoods.encode(told), known_ids=judged)) == repr(told)
 
 
 def test_odd_texts_and_no_rows():

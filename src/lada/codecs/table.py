@@ -20,7 +20,7 @@ Columns = Mapping[str, Sequence[Any]]
 
 
 def pack(kind: str, fields: Sequence[pa.Field], columns: Columns, header: Mapping[str, str]) -> bytes:
-    """Return a table as bytes. `columns` holds one sequence per field; the column `id` names the rows.
+    """Return a table as bytes. `columns` holds one sequence per field; a column `id` names the rows.
 
     Raises CodecError for what `unpack` would refuse.
     """
@@ -46,7 +46,7 @@ def unpack(
 
     Raises CodecError, and nothing else, for any other bytes: another schema, kind or format, more than `limit` bytes
     before compression, null where there must be a value, a float that is not finite, text that is not UTF-8, an id
-    that is there twice or not in `known_ids` (None: every id is known).
+    that is there twice or not in `known_ids` (None: every id is known, or the table has none).
     """
     try:
         batch = _read(data, kind, pa.schema(fields), limit)
@@ -72,14 +72,26 @@ def signed(party: str, round: int) -> dict[str, str]:
 
 
 def signature(kind: str, header: Mapping[str, str]) -> tuple[str, int]:
-    """Return party and round of a header that `signed` wrote. Raises CodecError for another.
+    """Return party and round of a header that `signed` wrote; whether they are true is for the caller to check.
 
-    What a message claims to be is for the caller to check.
+    Raises CodecError for another header.
     """
-    party, number = header.get("party"), header.get("round", "")
-    if party is None or not (number.isascii() and number.isdigit() and len(number) < 10):
-        raise CodecError(f"{kind}: party {party!r}, round {number[:10]!r}; expected a name and a number")
-    return party, int(number)
+    return header_text(kind, header, "party"), header_number(kind, header, "round")
+
+
+def header_text(kind: str, header: Mapping[str, str], key: str) -> str:
+    """Return an entry of a header. Raises CodecError where there is none."""
+    if key not in header:
+        raise CodecError(f"{kind}: the header lacks {key!r}")
+    return header[key]
+
+
+def header_number(kind: str, header: Mapping[str, str], key: str) -> int:
+    """Return an entry of a header that is a number in 0..10^9 - 1. Raises CodecError for any other."""
+    text = header_text(kind, header, key)
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise CodecError(f"{kind}: {key} {text[:10]!r}; expected a number in 0..{10**9 - 1}")
+    return int(text)
 
 
 def _read(data: bytes, kind: str, schema: pa.Schema, limit: int) -> pa.RecordBatch:
@@ -127,5 +139,5 @@ def _check(kind: str, batch: pa.RecordBatch) -> None:
             raise CodecError(f"{kind}: column {field.name} lacks a value")
         if pa.types.is_floating(field.type) and not all(map(math.isfinite, column.drop_null().to_pylist())):
             raise CodecError(f"{kind}: column {field.name} holds a number that is not finite")
-    if len(batch.column("id").unique()) != len(batch):
+    if "id" in batch.schema.names and len(batch.column("id").unique()) != len(batch):
         raise CodecError(f"{kind}: an id is there twice")

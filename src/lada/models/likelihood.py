@@ -79,7 +79,8 @@ def likeliest(predicted: Predicted, k: int, vocabulary: int) -> tuple[Tensor, Te
         lacking = ~(ids == own).any(1)
         ids[lacking, -1] = own[lacking, 0]
         ids = ids.sort(1).values
-        parts.append((ids, logits.gather(1, ids) - logits.logsumexp(1, keepdim=True)))
+        log_probs = logits.gather(1, ids) - logits.logsumexp(1, keepdim=True)
+        parts.append((ids, log_probs.clamp(max=0)))  # rounding puts a certain token a hair above
     ids, log_probs = zip(*parts, strict=True)
     return torch.cat(ids), torch.cat(log_probs)
 

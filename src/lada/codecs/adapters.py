@@ -1,0 +1,57 @@
+"""Adapter weights by name as a safetensors file, with the number of samples that weighs them in an average."""
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+from safetensors.numpy import load, save
+
+from lada.codecs.table import LIMIT, header_number
+from lada.core.errors import CodecError
+
+KIND = "adapters"
+
+
+def encode(weights: Mapping[str, np.ndarray], samples: int) -> bytes:
+    """Return weights as float32, and `samples` (the private ones behind them, >= 0), as bytes.
+
+    Raises CodecError for a type that float32 does not hold exactly, such as float64, and for values that `decode`
+    would refuse.
+    """
+    for name, array in weights.items():
+        if not np.can_cast(array.dtype, np.float32):
+            raise CodecError(f"{KIND}: {name!r} is of type {array.dtype}; expected float32 or less")
+    arrays = {name: array.astype(np.float32, order="C") for name, array in weights.items()}
+    _check(arrays)
+    header = {"kind": KIND, "samples": str(samples)}
+    header_number(KIND, header, "samples")
+    return save(arrays, metadata=header)
+
+
+def decode(data: bytes, *, limit: int = LIMIT) -> tuple[dict[str, np.ndarray], int]:
+    """Return the weights, float32, sorted by name, and the number of samples behind them.
+
+    `limit` is the most bytes of `data`. Raises CodecError, and nothing else, for anything that `encode` would not
+    write: another type or kind, a number that is not finite.
+    """
+    if len(data) > limit:
+        raise CodecError(f"{KIND}: {len(data)} bytes; expected at most {limit}")
+    try:
+        arrays = load(data)
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+    except Exception as error:  # there is no telling what a reader raises on bytes made to break it
+        raise CodecError(f"{KIND}: not readable: {type(error).__name__}") from error
+    if header.get("kind") != KIND:
+        raise CodecError(f"{KIND}: kind {header.get('kind')!r}; expected {KIND!r}")
+    samples = header_number(KIND, header, "samples")
+    if other := [name for name, array in arrays.items() if array.dtype != np.float32]:
+        raise CodecError(f"{KIND}: {other[0]!r} is of type {arrays[other[0]].dtype}; expected float32")
+    _check(arrays)
+    return {name: arrays[name].copy() for name in sorted(arrays)}, samples
+
+
+def _check(arrays: Mapping[str, np.ndarray]) -> None:
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise CodecError(f"{KIND}: {name!r} holds a number that is not finite")
