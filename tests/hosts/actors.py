@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from lada.allocators.base import ALLOCATORS
 from lada.core.registry import Registry
-from lada.core.terms import Lesson, Likelihood, Sample, Verb
+from lada.core.terms import Lesson, Likelihood, Sample, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.hosts.base import HOSTS, Host, Payload
 from lada.hosts.party import Party, Studies
 from lada.models.base import Answer, Progress, Study, StudyReport, silent
@@ -19,6 +20,7 @@ from lada.tasks.data import TaskData
 
 CANARY = "Ms-Żółć-of-room-9"
 """Stands in all private questions and answers."""
+BYTES = tuple(bytes([byte]) for byte in range(256))
 PRIVATE = Study(steps=3)
 DISTIL = Study(steps=5)
 
@@ -61,25 +63,66 @@ class ScriptedLearner:
 
     answers: dict[str, str]
     """By question."""
-    log_probs: dict[str, float] = field(default_factory=dict)
+    sure: dict[str, float] = field(default_factory=dict)
     """Of its own paths, by question: the sum as well as the least, nats."""
+    judgements: dict[str, float] = field(default_factory=dict)
+    """Of any text; -2 where nothing is said."""
     studies: list[Studied] = field(default_factory=list)
     judged: list[tuple[str, str]] = field(default_factory=list)
     verbs: frozenset[Verb] = frozenset(Verb)
     name: str = "script"
     device: str = "cpu"
+    words: tuple[bytes, ...] = BYTES
+    """Its vocabulary."""
+    broken: frozenset[str] = frozenset()
+    """Texts on which its log-probs are NaN."""
+    weights: np.ndarray = field(default_factory=lambda: np.zeros(2, np.float32))
+    """Its adapter."""
 
     def answer(
         self, questions: Sequence[str], *, seed: int, temperature: float = 0.0, progress: Progress = silent
     ) -> list[Answer]:
         progress("answer", len(questions), len(questions), 1)
-        return [
-            Answer(self.answers[q], self._likelihood(self.log_probs.get(q, -1.0), self.answers[q])) for q in questions
-        ]
+        return [Answer(self.answers[q], self._likelihood(self.sure.get(q, -1.0), self.answers[q])) for q in questions]
 
     def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
         self.judged = list(pairs)
-        return [self._likelihood(-2.0, text) for _, text in pairs]
+        return [self._likelihood(self.judgements.get(text, -2.0), text) for _, text in pairs]
+
+    def log_probs(self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent) -> list[TokenScores]:
+        """Give each own token half of the probability, and the rest in equal parts to the first other ones."""
+        scores = []
+        for (_, text), spelled in zip(pairs, self.spell([text for _, text in pairs]), strict=True):
+            rows = [sorted([own, *[i for i in range(k) if i != own][: k - 1]]) for own in spelled.tokens.tolist()]
+            ids = np.array(rows, np.int32)
+            log_probs = np.where(ids == spelled.tokens[:, None], np.log(0.5), np.log(0.5 / k)).astype(np.float32)
+            if text in self.broken:
+                log_probs[1] = np.nan
+            scores.append(TokenScores(spelled.tokens, spelled.offsets, SparseLogProbs(ids, log_probs)))
+        return scores
+
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary((*self.words, b"<end>"), len(self.words))
+
+    def spell(self, texts: Sequence[str]) -> list[Spelled]:
+        """Take the longest word at each byte."""
+        spelled = []
+        for text in texts:
+            data, ids, ends = text.encode(), [], [0]
+            while ends[-1] < len(data):
+                rest = data[ends[-1] :]
+                word = max((word for word in self.words if rest.startswith(word)), key=len)
+                ids.append(self.words.index(word))
+                ends.append(ends[-1] + len(word))
+            offsets = [*pairwise(ends), (len(data), len(data) + 1)]
+            spelled.append(Spelled(np.array([*ids, len(self.words)], np.int32), np.array(offsets, np.int32)))
+        return spelled
+
+    def adapter(self) -> dict[str, np.ndarray]:
+        return {"lora": self.weights}
+
+    def load_adapter(self, weights: Mapping[str, np.ndarray]) -> None:
+        self.weights = weights["lora"]
 
     def embed(self, questions: Sequence[str], *, progress: Progress = silent) -> np.ndarray:
         return np.eye(len(questions), dtype=np.float32)
@@ -96,7 +139,15 @@ class ScriptedLearner:
         self.studies.append(Studied(list(lessons), objective, study, seed))
         self.answers |= {lesson.question: lesson.chosen for lesson in lessons}
         pairs = sum(lesson.rejected is not None for lesson in lessons)
-        return StudyReport(study.steps, len(lessons), pairs, 10 * study.steps, 2.0, 1.0)
+        return StudyReport(
+            study.steps,
+            len(lessons),
+            pairs,
+            sum(lesson.soft is not None for lesson in lessons),
+            10 * study.steps,
+            2.0,
+            1.0,
+        )
 
     def save(self, folder: FilePath) -> None: ...
 

@@ -13,7 +13,7 @@ from lada.core.errors import InputError
 from lada.core.terms import Lesson, Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.base import Answer, Progress, Study, StudyReport, silent
 from lada.models.encoding import Encoded, Encoder, buckets, pad_left, pad_right
-from lada.models.likelihood import log_probs_of, predict, token_log_probs
+from lada.models.likelihood import likeliest, log_probs_of, predict, token_log_probs
 from lada.models.objective import Objective, Pairs, Scored, first_divergence
 from lada.models.options import ModelOptions
 from lada.models.soft import soft_places

@@ -1,0 +1,85 @@
+"""FedMKT's homogeneous setting: adapters are averaged by private samples, and every client goes on with the average."""
+
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+import pytest
+from actors import federation
+
+from lada.codecs import adapters
+from lada.core.errors import CodecError, FederationError, InputError
+from lada.hosts.averaging import ADAPTER, average_adapters, check_alike
+from lada.models.options import LoraOptions, ModelOptions
+
+
+def told(samples: int, **weights: list[float]) -> dict[str, bytes]:
+    return {ADAPTER: adapters.encode({name: np.array(w, np.float32) for name, w in weights.items()}, samples)}
+
+
+def test_by_hand():
+    # Shares are 1/4 and 3/4.
+    data = average_adapters({"a": told(100, A=[4.0, 0.0], B=[1.0]), "b": told(300, A=[0.0, 8.0], B=[-1.0])})
+    weights, samples = adapters.decode(data)
+    assert {name: array.tolist() for name, array in weights.items()} == {"A": [1.0, 6.0], "B": [-0.5]}
+    assert samples == 400
+
+
+def test_clients_without_private_samples_count_alike():
+    weights, samples = adapters.decode(average_adapters({"a": told(0, A=[4.0]), "b": told(0, A=[0.0])}))
+    assert (weights["A"].tolist(), samples) == ([2.0], 0)
+
+
+def test_one_client_keeps_its_adapter_to_the_bit():
+    mine = np.random.default_rng(0).normal(size=50).astype(np.float32)
+    weights, _ = adapters.decode(average_adapters({"a": {ADAPTER: adapters.encode({"A": mine}, 7)}}))
+    assert np.array_equal(weights["A"], mine)
+
+
+@pytest.mark.parametrize("other", [told(1, A=[1.0, 2.0]), told(1, C=[1.0]), told(1, A=[1.0], B=[1.0])])
+def test_adapters_that_do_not_fit_are_refused(other: dict[str, bytes]):
+    with pytest.raises(FederationError, match="those of 'b' have other names or shapes than those of 'a'"):
+        average_adapters({"a": told(1, A=[1.0]), "b": other})
+    with pytest.raises(CodecError):
+        average_adapters({"a": {ADAPTER: b"nothing"}})
+
+
+def test_after_a_round_all_have_the_average_and_are_evaluated_with_it(tmp_path: FilePath):
+    knows = {"llm": {0, 1}, "a": {1, 2}, "b": {2, 3}}
+    both = federation(tmp_path, "fedmkt", knows, {"average_adapters": True})
+    learners: dict[str, Any] = {name: party.learner for name, party in both.clients.items()}
+    learners["a"].weights, learners["b"].weights = np.float32([1, 2]), np.float32([3, 6])
+    both.clients["b"].private = both.clients["b"].private * 3  # 12 samples against a's 4
+    both.run(1)
+    for learner in learners.values():
+        assert learner.weights.tolist() == [2.5, 5.0]
+    crossed = [(m.phase, m.sender, sorted(m.payload)) for m in both.exchange.sent if m.phase in ("learn", "average")]
+    assert crossed == [
+        ("learn", "llm", ["paths"]),
+        ("learn", "llm", ["paths"]),
+        ("learn", "a", ["adapter"]),
+        ("learn", "b", ["adapter"]),
+        ("average", "llm", ["adapter"]),
+        ("average", "llm", ["adapter"]),
+        ("average", "a", ["metrics", "times"]),
+        ("average", "b", ["metrics", "times"]),
+    ]
+    assert [(e.party, e.round) for e in both.server.report.evaluations] == [("llm", 1), ("a", 1), ("b", 1)]
+
+
+LORA = ModelOptions(model="m", tune="lora")
+
+
+@pytest.mark.parametrize(
+    ("clients", "told"),
+    [
+        ({"a": ModelOptions(model="m")}, "client 'a' has model.tune 'full'; expected 'lora'"),
+        ({"a": LORA, "b": ModelOptions(model="n", tune="lora")}, "'a' and 'b' differ in model.model: 'm' and 'n'"),
+        ({"a": LORA, "b": ModelOptions(model="m")}, "differ in model.tune"),
+        ({"a": LORA, "b": ModelOptions(model="m", tune="lora", lora=LoraOptions(rank=4))}, "differ in model.lora"),
+    ],
+)
+def test_clients_that_cannot_be_averaged_are_refused_beforehand(clients: dict[str, ModelOptions], told: str):
+    with pytest.raises(InputError, match=told):
+        check_alike(clients)
+    check_alike({"a": LORA, "b": LORA})
