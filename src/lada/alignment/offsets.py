@@ -1,0 +1,36 @@
+"""Which bytes of a text each of its tokens stands for."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lada.core.errors import InputError
+
+
+def byte_offsets(tokenizer: Any, vocabulary: Sequence[bytes], text: str, ids: Sequence[int]) -> np.ndarray:
+    """Return int32 [n, 2]: start and end in the text's UTF-8 of each token that `tokenizer` gave for it.
+
+    `ids` are those of the whole text without special tokens; `vocabulary` holds the bytes of each id. Where these
+    bytes spell the text, or the text behind one leading space that the tokenizer put there, their lengths are the
+    offsets, to the byte; a token that is but that space has no width. Else, as where a normaliser changed the text,
+    the offsets are the tokenizer's own, which are whole characters: tokens that share a character share its offsets.
+
+    Raises InputError for a text that neither way traces.
+    """
+    raw = text.encode()
+    pieces = [vocabulary[i] for i in ids]
+    spelt = b"".join(pieces)
+    if spelt in (raw, b" " + raw):
+        ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
+        bounds = np.append(0, ends) - (len(spelt) - len(raw))
+        return np.stack([bounds[:-1], bounds[1:]], axis=1).clip(0).astype(np.int32)
+    if getattr(tokenizer, "is_fast", False):
+        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        if list(encoded["input_ids"]) == list(ids):
+            size = np.cumsum([0, *(len(character.encode()) for character in text)])
+            return size[np.array(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)].astype(np.int32)
+    raise InputError(
+        f"text {text[:60]!r}: its {len(ids)} tokens cannot be traced to its bytes; expected the ids of the whole text "
+        "without special tokens, from a tokenizer that keeps the text's bytes or a fast one"
+    )
