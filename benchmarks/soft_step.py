@@ -55,9 +55,11 @@ def make_learner(width: int, layers: int, device: str) -> HuggingFaceLearner:
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     torch.manual_seed(0)
     with torch.device(device):
-        model = LlamaForCausalLM(config).to(dtype)
+        model: Any = LlamaForCausalLM(config)
     options = ModelOptions(model="random", prompt="{question} ")
-    return HuggingFaceLearner(model, PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>"), options)
+    return HuggingFaceLearner(
+        model.to(dtype), PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>"), options
+    )
 
 
 def make_lessons() -> list[Lesson]:

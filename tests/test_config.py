@@ -134,7 +134,8 @@ def test_an_unknown_key_is_named_with_its_value_and_the_nearest(changes: dict[st
         ({"allocator": 3}, "allocator: 3 is not valid: input should be an object"),
         (
             {"allocator": {"name": "lada", "options": {"budget": 0}}},
-            "allocator.options.budget: budget is 0; expected at least 1 sample, or null for no limit",
+            "allocator.options.budget: budget is 0; expected at least 1 sample, a share between 0 and 1, or null "
+            "for no limit",
         ),
         (
             {"host": {"name": "fedmkt", "options": {"directions": "slm_to_llm"}}},
@@ -295,11 +296,48 @@ def test_an_override_is_checked_like_the_file():
 
 
 @pytest.mark.parametrize(
+    ("changes", "knowledge"),
+    [
+        ({}, "paths"),
+        ({"plugin": "none"}, "labels"),
+        ({"plugin": "none", "allocator": "random"}, "labels"),
+        ({"plugin": "none", "host": {"name": "fedmkt", "options": {"knowledge": "paths"}}}, "paths"),
+        ({"host": {"name": "fedmkt", "options": {"knowledge": "labels"}}, "allocator": "random"}, "labels"),
+    ],
+)
+def test_the_bare_host_comes_with_options_of_its_own(changes: dict[str, Any], knowledge: str):
+    config = make_config(plain(**changes))
+    assert config.host.options["knowledge"] == knowledge
+    assert make_config(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"plugin": "none", "allocator": "winner"}, "the allocator compares paths that the parties wrote themselves"),
+        (
+            {"host": {"name": "fedmkt", "options": {"average_adapters": True}}},
+            "has model.tune 'full'; expected 'lora'",
+        ),
+    ],
+)
+def test_what_a_host_cannot_work_with_is_refused(changes: dict[str, Any], told: str):
+    assert told in refusal(plain(**changes))
+
+
+def test_plugin_lada_allows_two_fifths_of_the_samples():
+    assert (
+        make_config(plain()).allocator
+        == make_config(plain(allocator={"name": "lada", "options": {"budget": 0.4}})).allocator
+    )
+
+
+@pytest.mark.parametrize(
     ("changes", "allocator", "objective"),
     [
         ({}, "lada", "contrastive"),
         ({"plugin": "lada"}, "lada", "contrastive"),
-        ({"plugin": "none"}, "dual_min_ce", "sft"),
+        ({"plugin": "none"}, "dual_min_ce", "soft_targets"),
         ({"plugin": "none", "host": "standalone"}, "all", "sft"),
         ({"plugin": "lada", "allocator": "random"}, "random", "contrastive"),
         ({"plugin": "none", "objective": "contrastive"}, "dual_min_ce", "contrastive"),

@@ -28,7 +28,7 @@ from lada.federation.local import run_local
 from lada.federation.messages import SERVER
 from lada.federation.nodes import FINISH, Place, describe, keep, node_config, read_task, server_party
 from lada.hosts.base import Exchange
-from lada.hosts.fedmkt import PATHS
+from lada.hosts.knowledge import samples_in
 from lada.hosts.party import Emit
 from lada.hosts.records import SCHEMA
 from lada.hosts.reports import collect
@@ -113,7 +113,7 @@ class Run:
                 timeout=config.timeout,
                 emit=self.emit,
                 folder=place.folder,
-                describe=_samples,
+                describe=samples_in,
             )
         finally:
             results = self._results()
@@ -243,11 +243,6 @@ def _new_folder(runs: Path, name: str) -> Path:
             number += 1
             continue
         return folder.resolve()
-
-
-def _samples(kind: str, data: bytes) -> int | None:
-    """Return how many public samples a message part speaks of, for the ledger."""
-    return len(decode(data, known_ids=None).paths) if kind == PATHS else None
 
 
 def environment(device: str) -> Environment:

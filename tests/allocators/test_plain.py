@@ -155,9 +155,14 @@ def test_rules_without_gold_answers_read_none(table: list[Row], name: str):
     assert choose(name, candidates(table)) == choose(name, candidates(blind))
 
 
-@pytest.mark.parametrize("budget", [0, -3])
-def test_a_budget_below_one_is_refused(budget: int):
-    with pytest.raises(ValidationError, match=f"budget is {budget}; expected at least 1 sample"):
+@pytest.mark.parametrize(("budget", "count", "limit"), [(None, 9, None), (4, 2, 4), (0.4, 1000, 400), (0.01, 9, 1)])
+def test_a_budget_is_a_number_or_a_share(budget: int | float | None, count: int, limit: int | None):
+    assert Budgeted(budget=budget).limit(count) == limit
+
+
+@pytest.mark.parametrize("budget", [0, -3, 0.0, 1.0, -0.5])
+def test_a_budget_below_one_is_refused(budget: int | float):
+    with pytest.raises(ValidationError, match=f"budget is {budget}; expected at least 1 sample, a share"):
         Budgeted(budget=budget)
 
 

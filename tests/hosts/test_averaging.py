@@ -48,7 +48,7 @@ def test_after_a_round_all_have_the_average_and_are_evaluated_with_it(tmp_path: 
     knows = {"llm": {0, 1}, "a": {1, 2}, "b": {2, 3}}
     both = federation(tmp_path, "fedmkt", knows, {"average_adapters": True})
     learners: dict[str, Any] = {name: party.learner for name, party in both.clients.items()}
-    learners["a"].weights, learners["b"].weights = np.float32([1, 2]), np.float32([3, 6])
+    learners["a"].weights, learners["b"].weights = np.array([1, 2], np.float32), np.array([3, 6], np.float32)
     both.clients["b"].private = both.clients["b"].private * 3  # 12 samples against a's 4
     both.run(1)
     for learner in learners.values():

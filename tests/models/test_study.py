@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from lada.core.terms import Lesson
 from lada.models.base import Study
 from lada.models.learner import HuggingFaceLearner
 from lada.models.load import load
-from lada.models.objective import Objective, Prefer, Scored, Unpaired, first_divergence, nll
+from lada.models.objective import Objective, Prefer, Scored, SoftWish, Unpaired, first_divergence, nll
 from lada.models.options import LoraOptions
 from lada.models.training import Optimisation
 
@@ -20,7 +21,7 @@ from lada.models.training import Optimisation
 class Spy:
     """NLL, or whatever `loss` says, over what it was shown."""
 
-    soft = None
+    soft: SoftWish | None = None
     prefer: Prefer | None = None
     unpaired: Unpaired = "nll"
 
@@ -288,3 +289,16 @@ def test_full_tuning_comes_back_to_the_same_bits(tiny: Any, folder: str, tmp_pat
     study(learner, rows, seed=5)
     study(restored, rows, seed=5)
     assert same(tiny.weights(restored), tiny.weights(learner))
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out", "ignore:`is_gradient_checkpointing`")
+def test_an_adapter_goes_out_and_comes_in(tiny: Any, folder: str):
+    a, b = (lora(tiny, folder, init_seed=seed) for seed in (0, 1))
+    assert a.adapter().keys() == b.adapter().keys()
+    moved = {name: weight + 1 for name, weight in a.adapter().items()}
+    b.load_adapter(moved)
+    assert all(np.array_equal(b.adapter()[name], weight) for name, weight in moved.items())
+    with pytest.raises(InputError, match="do not fit"):
+        b.load_adapter({"other": np.zeros(2, np.float32)})
+    with pytest.raises(InputError, match=r"model\.tune: 'full' for 'tiny'; expected 'lora'"):
+        tiny.learner().adapter()

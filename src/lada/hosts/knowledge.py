@@ -132,6 +132,19 @@ def sound_scores(
     return sound
 
 
+def samples_in(kind: str, data: bytes) -> int | None:
+    """Return how many public samples a message part speaks of, for the ledger; None where that is not to be said."""
+    match kind:
+        case "paths":
+            return len(paths.decode(data, known_ids=None).paths)
+        case "likelihoods":
+            return len(likelihoods.decode(data, known_ids=None).likelihoods)
+        case "soft_targets":
+            return len(soft_targets.SoftTargets(data, known_ids=None))
+        case _:
+            return None
+
+
 def _labels(party: Party) -> dict[str, tuple[str, str]]:
     """Return question and gold text of each public sample that has one. Raises InputError where none has."""
     texts = {lesson.sample_id: (lesson.question, lesson.chosen) for lesson in gold_lessons(party, party.task.public)}

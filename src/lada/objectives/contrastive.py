@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lada.core.registry import Options
 from lada.core.terms import Verb
-from lada.models.objective import Pairs, Prefer, Scored, Unpaired, nll
+from lada.models.objective import Pairs, Prefer, Scored, SoftWish, Unpaired, nll
 from lada.objectives.base import OBJECTIVES
 from lada.objectives.forms import dpo, odds_ratio, simpo, unlikelihood
 
@@ -75,7 +75,7 @@ class ContrastiveOptions(Options):
 class Contrastive:
     """Negative log-likelihood of the chosen path plus a contrast with the rejected one."""
 
-    soft = None
+    soft: SoftWish | None = None
 
     def __init__(self, options: ContrastiveOptions) -> None:
         self.options = options

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from lada.core.registry import Options
 from lada.core.terms import Verb
-from lada.models.objective import Prefer, Scored, Unpaired, nll
+from lada.models.objective import Prefer, Scored, SoftWish, Unpaired, nll
 from lada.objectives.base import OBJECTIVES
 
 
@@ -14,7 +14,7 @@ class Sft:
 
     contrasts = False
     reference = False
-    soft = None
+    soft: SoftWish | None = None
     prefer: Prefer | None = None
     unpaired: Unpaired = "nll"
 

@@ -64,7 +64,7 @@ class SoftTargets:
 
     def __init__(self, options: SoftTargetsOptions) -> None:
         self.options = options
-        self.soft = SoftWish(options.k, options.alignment, options.inside)
+        self.soft: SoftWish | None = SoftWish(options.k, options.alignment, options.inside)
 
     def __call__(self, scored: Scored) -> Tensor:
         """See Objective. A lesson's weight counts for its soft positions too."""
