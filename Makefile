@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint bench zoo clean
+.PHONY: help venv demo test test-slow lint bench bench-fedmkt zoo clean
 
 help: ## list the targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,10 @@ lint: $(VENV)/.dev ## check style, format, floors and types
 
 bench: $(VENV)/.lada ## run the benchmarks and write results/; hours on a small machine
 	@$(BIN)/python benchmarks/allocators.py $(ARGS)
+
+bench-fedmkt: $(VENV)/.lada ## measure what FedMKT needs: alignment, codecs, a step with soft targets
+	@$(BIN)/python benchmarks/alignment.py $(ARGS)
+	@$(BIN)/python benchmarks/soft_step.py $(ARGS)
 
 zoo: $(VENV)/.lada ## train the shipped tiny models anew, into zoo/
 	@$(BIN)/lada zoo build $(ARGS)

@@ -1,11 +1,11 @@
-"""Compare the allocators on the demo's federation, over worlds: `python benchmarks/allocators.py` (or `make bench`).
+"""Compare allocators, and FedMKT, over worlds: `python benchmarks/allocators.py` (or `make bench`).
 
-Every row has the same clients, private data, public pool, steps per study and, where it filters, budget. World N runs
-with seed N and its own LLM; LLMs of worlds that are not shipped are trained first (`lada zoo build --world N`). Cells
-run in parallel, one process each, and those already in `runs/benchmark/` are not run again; rows that are not named
-keep their committed figures. Writes `results/allocators/`: `cells.json` (every cell's figures) and `README.md` (the
-table: mean over worlds with a 95 % t-interval, and each row's paired difference to LaDa), which also goes into the
-project's README.md.
+Every row is the demo's federation: the same clients, private data, public pool, steps per study and, where it filters,
+budget. World N runs with seed N and its own LLM; LLMs of worlds that are not shipped are trained first (`lada zoo build
+--world N`). Cells run in parallel, one process each, and those already in `runs/benchmark/` are not run again; rows
+that are not named keep their committed figures. Writes `results/allocators/`: `cells.json` (every cell's figures) and
+`README.md` (the tables: mean over worlds with a 95 % t-interval, and each row's paired difference to one row), which
+also go into the project's README.md.
 """
 
 import argparse
@@ -50,6 +50,11 @@ ROWS: dict[str, dict[str, Any]] = {
     "all": {"allocator": "all", "objective": "sft"},
     "lada, contrast 0.1": {"objective": "contrastive"},
 }
+TABLES: dict[str, tuple[str, ...]] = {
+    "lada": tuple(row for row in ROWS if row not in ("fedmkt", "labels alone")),
+    "labels alone": ("fedmkt", "labels alone", "standalone"),
+}
+"""Rows by the row that each table sets them against."""
 FIGURES: dict[str, Callable[[Results, int], float]] = {
     "clients: all domains": lambda r, n: _clients(r, n, "overall"),
     "own": lambda r, n: _clients(r, n, "own"),
@@ -142,21 +147,28 @@ def _write(worlds: int, rows: list[str]) -> None:
     TARGET.mkdir(parents=True, exist_ok=True)
     cells = {row: dict(sorted(cells[row].items())) for row in ROWS if row in cells}
     file.write_text(json.dumps(cells, indent=1) + "\n")
-    first = next(iter(FIGURES))
-    columns = ["allocator", *FIGURES, "all domains, against lada", TOKENS]
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for row, by_world in cells.items():
-        label = row if len(by_world) == worlds else f"{row} ({len(by_world)} of {worlds} worlds)"
-        parts = [_interval([cell[name] for cell in by_world.values()]) for name in FIGURES]
-        both = sorted(by_world.keys() & cells.get("lada", {}).keys()) if row != "lada" else []
-        differences = [by_world[world][first] - cells["lada"][world][first] for world in both]
-        tokens = f"{np.mean([cell[TOKENS] for cell in by_world.values()]):.2f}"
-        lines.append(f"| {' | '.join([label, *parts, _interval(differences, sign=True), tokens])} |")
-    told = _TOLD.format(worlds=worlds, budget=BUDGET, table="\n".join(lines))
-    (TARGET / "README.md").write_text(f"# Allocators on the built-in corpus\n\n{told}")
+    filters, fedmkt = (_table(cells, table, against, worlds) for against, table in TABLES.items())
+    told = _TOLD.format(worlds=worlds, budget=BUDGET, filters=filters, fedmkt=fedmkt)
+    (TARGET / "README.md").write_text(f"# Allocators and FedMKT on the built-in corpus\n\n{told}")
     before, _, rest = README.read_text().partition(OPENS)
     _, _, after = rest.partition(CLOSES)
     README.write_text(f"{before}{OPENS}\n{told}{CLOSES}{after}")
+
+
+def _table(cells: dict[str, dict[int, dict[str, float]]], rows: tuple[str, ...], against: str, worlds: int) -> str:
+    """Return a table of some rows, with the difference of each to the row `against`, world by world."""
+    first = next(iter(FIGURES))
+    columns = ["", *FIGURES, f"all domains, against {against}", TOKENS]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for row in (row for row in rows if row in cells):
+        by_world = cells[row]
+        label = row if len(by_world) == worlds else f"{row} ({len(by_world)} of {worlds} worlds)"
+        parts = [_interval([cell[name] for cell in by_world.values()]) for name in FIGURES]
+        both = sorted(by_world.keys() & cells.get(against, {}).keys()) if row != against else []
+        differences = [by_world[world][first] - cells[against][world][first] for world in both]
+        tokens = f"{np.mean([cell[TOKENS] for cell in by_world.values()]):.2f}"
+        lines.append(f"| {' | '.join([label, *parts, _interval(differences, sign=True), tokens])} |")
+    return "\n".join(lines)
 
 
 def _interval(values: list[float], sign: bool = False) -> str:
@@ -167,12 +179,20 @@ def _interval(values: list[float], sign: bool = False) -> str:
 
 
 _TOLD = """Accuracy in percent after two rounds: mean over {worlds} worlds, each with its own seed and LLM, and the
-half-width of its 95 % t-interval (few worlds make it wide). Three clients with different SLMs; a budget of {budget}
-samples per direction and round where a row filters; the same number of steps everywhere. A client's *other* domains
-are those it has no data of. *lada* is `plugin: lada`; *contrast 0.1* adds the odds ratio to its objective and sees more
-tokens at the same steps, since a pair has two paths. `make bench` regenerates the table.
+half-width of its 95 % t-interval (few worlds make it wide). Three clients with different SLMs; the same number of steps
+everywhere. A client's *other* domains are those it has no data of. `make bench` regenerates the tables.
 
-{table}
+**Filters on the parties' own paths.** Nobody reads a gold rationale of the public samples. A budget of {budget} samples
+per direction and round where a row filters. *lada* is `plugin: lada`; *contrast 0.1* adds the odds ratio to its
+objective and sees more tokens at the same steps, since a pair has two paths.
+
+{filters}
+
+**FedMKT as in its paper.** Everybody reads the gold rationales of the public samples, of all domains, so these rows are
+not to be set beside those above. *fedmkt* is `plugin: none`; *labels alone* is the same without soft targets, which
+says what the exchange adds.
+
+{fedmkt}
 """
 
 if __name__ == "__main__":
