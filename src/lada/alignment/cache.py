@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -53,22 +54,31 @@ def _digest(source: Sequence[bytes], target: Sequence[bytes]) -> str:
     return digest.hexdigest()
 
 
+def _sum(table: np.ndarray) -> np.ndarray:
+    """Return the checksum that follows a map in its file, int32 [1]: the CRC of its bytes."""
+    return np.array([zlib.crc32(table.tobytes())], dtype=np.uint32).view(np.int32)
+
+
 def _read(file: Path, size: int, bound: int) -> np.ndarray | None:
     """Return the map in `file` if it is one, `size` ids below `bound`."""
     try:
-        table = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        content = np.load(file, allow_pickle=False)
+    except Exception:  # a damaged header can raise almost anything
         return None
-    whole = isinstance(table, np.ndarray) and table.dtype == np.int32 and table.shape == (size,)
-    return table if whole and (not size or (table.min() >= 0 and table.max() < bound)) else None
+    if not isinstance(content, np.ndarray) or content.dtype != np.int32 or content.shape != (size + 1,):
+        return None
+    table = content[:-1]
+    whole = content[-1:] == _sum(table) and table.min(initial=0) >= 0 and table.max(initial=0) < bound
+    return table if whole else None
 
 
 def _write(file: Path, table: np.ndarray) -> None:
+    """Write a map so that other processes see all of it or nothing."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f"{file.stem[:16]}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as stream:
-            np.save(stream, table)
+            np.save(stream, np.concatenate([table, _sum(table)]))
         os.replace(name, file)
     except BaseException:
         Path(name).unlink(missing_ok=True)
