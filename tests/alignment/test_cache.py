@@ -56,8 +56,17 @@ def test_the_second_time_the_map_is_read(tmp_path, computed):
 )
 def test_another_pair_is_another_file(tmp_path, computed, other):
     cached_map(SOURCE, TARGET, tmp_path)
-    cached_map(*other, tmp_path)
+    source, target = other
+    cached_map(source, target, tmp_path)
     assert len(computed) == 2
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_counts_tell_sizes_from_bytes(tmp_path, computed):
+    one = (1).to_bytes(8, "little")  # as a size is written
+    assert cached_map([one], [b"q"], tmp_path).tolist() == [0]
+    assert cached_map([], [one, b"q"], tmp_path).tolist() == []
+    assert computed == [1, 0]
     assert len(list(tmp_path.iterdir())) == 2
 
 

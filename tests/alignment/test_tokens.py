@@ -185,6 +185,35 @@ def test_byte_tokens_are_plain_text_without_byte_fallback():
     assert token_bytes(fast(tokenizer)) == [b"<unk>", b"<0x41>", b" total"]
 
 
+@pytest.mark.parametrize("told_by", ["model", "decoder"])
+def test_byte_tokens_are_bytes_where_model_or_decoder_says_so(told_by):
+    tokenizer = Tokenizer(models.BPE({"<0x41>": 0, "<0x4G>": 1, "▁": 2}, [], byte_fallback=told_by == "model"))
+    if told_by == "decoder":
+        tokenizer.decoder = decoders.ByteFallback()
+    assert token_bytes(fast(tokenizer)) == [b"A", b"<0x4G>", "▁".encode()]
+
+
+@pytest.mark.parametrize("told_by", ["normalizer", "decoder", "metaspace", "metaspace decoder"])
+def test_the_mark_of_a_space_is_read_from_any_component(told_by):
+    tokenizer = Tokenizer(models.BPE({"_": 0, "_a": 1, "q": 2, "": 3}, []))
+    tokenizer.normalizer = normalizers.Replace("a", "q")  # of no interest: only spaces come back
+    if told_by == "normalizer":
+        tokenizer.normalizer = normalizers.Sequence([tokenizer.normalizer, normalizers.Replace(" ", "_")])
+    elif told_by == "decoder":
+        tokenizer.decoder = decoders.Replace("_", " ")
+    elif told_by == "metaspace":
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("_", "never")
+    else:
+        tokenizer.decoder = decoders.Sequence([decoders.Metaspace("_", "never")])
+    assert token_bytes(fast(tokenizer)) == [b" ", b" a", b"q", b""]
+
+
+def test_a_normalizer_that_drops_spaces_leaves_no_mark():
+    tokenizer = Tokenizer(models.BPE({"ab": 0}, []))
+    tokenizer.normalizer = normalizers.Replace(" ", "")
+    assert token_bytes(fast(tokenizer)) == [b"ab"]
+
+
 def test_wordpiece_entries_by_hand():
     expected = {"##ing": b"ing", "total": b"total", "##": b"##", "#": b"#", "[SEP]": b"[SEP]", "##sep": b"##sep"}
     assert {token: entry(WORDPIECE, token) for token in expected} == expected
@@ -231,12 +260,13 @@ BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
     ("tokenizer", "expected"),
     [
         (slow("<▁>", "▁the", "a", sp_model=object()), ["<▁>".encode(), b" the", b"a"]),
+        (slow("<s>", "日", "##", sp_model=object()), [b"<s>", "日".encode(), b"##"]),
         (slow("<s>", *BYTES, "▁the", "a"), [b"<s>", *(bytes([byte]) for byte in range(256)), b" the", b"a"]),
         (slow("<s>", "▁the", "<0x41>"), [b"<s>", b" the", b"<0x41>"]),
         (slow("[SEP]", "play", "##ing"), [b"[SEP]", b"play", b"ing"]),
         (slow("<s>", "play", "ing</w>"), [b"<s>", b"play", b"ing"]),
     ],
-    ids=["sp_model", "bytes", "mark", "##", "</w>"],
+    ids=["sp_model", "no mark", "bytes", "mark", "##", "</w>"],
 )
 def test_slow_tokenizers_by_their_marks(tokenizer, expected):
     assert token_bytes(tokenizer) == expected

@@ -95,25 +95,26 @@ def _fast(description: Mapping[str, Any]) -> _Spelling:
     model = description["model"]
     decoders = list(_parts(description["decoder"]))
     before = [*_parts(description["normalizer"]), *_parts(description["pre_tokenizer"])]
-    spaces: dict[str, str] = {}
-    prefix = model.get("continuing_subword_prefix") or ""
     suffix = model.get("end_of_word_suffix") or ""
-    for part in [*before, *decoders]:
+    spaces: dict[str, str] = {}
+    for part in before:
         match part:
             case {"type": "Metaspace", "replacement": mark}:
                 spaces[mark] = " "
-            case {"type": "Replace", "pattern": {"String": " "}, "content": mark} if mark and part in before:
+            case {"type": "Replace", "pattern": {"String": " "}, "content": mark} if mark:
                 spaces[mark] = " "
-            case {"type": "Replace", "pattern": {"String": mark}, "content": meaning} if part in decoders:
+    for part in decoders:
+        match part:
+            case {"type": "Metaspace", "replacement": mark}:
+                spaces[mark] = " "
+            case {"type": "Replace", "pattern": {"String": mark}, "content": meaning}:
                 spaces[mark] = meaning
-            case {"type": "WordPiece", "prefix": mark}:
-                prefix = prefix or mark
             case {"type": "BPEDecoder", "suffix": mark}:
                 suffix = suffix or mark
     kinds = {part["type"] for part in [*before, *decoders]}
     return _Spelling(
         alphabet=ALPHABET if "ByteLevel" in kinds else None,
-        prefix=prefix,
+        prefix=model.get("continuing_subword_prefix") or "",
         suffix=suffix,
         spaces=spaces,
         byte_tokens=bool(model.get("byte_fallback")) or "ByteFallback" in kinds,
