@@ -1,0 +1,85 @@
+"""The map between two vocabularies, computed once per machine and pair."""
+
+import hashlib
+import os
+import tempfile
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from lada.alignment.vocabulary import map_vocabulary
+
+FORMAT = b"lada vocabulary map 1"
+
+
+def cache_folder() -> Path:
+    """Return where maps are kept: `$LADA_CACHE`, else `lada` in `$XDG_CACHE_HOME` or `~/.cache`."""
+    if chosen := os.environ.get("LADA_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path("~/.cache").expanduser()) / "lada"
+
+
+def cached_map(source: Sequence[bytes], target: Sequence[bytes], folder: Path | None = None) -> np.ndarray:
+    """Return `map_vocabulary(source, target)`, int32 [source], from a file of `folder` where it is known already.
+
+    `folder` is `cache_folder()` unless given. A file that is not a whole map from one vocabulary into the other is
+    computed anew and replaced; a folder that cannot be written to means that nothing is kept. Processes may share a
+    folder: a file appears whole or not at all. Equal vocabularies map id to id, even where one holds a token twice.
+    Raises InputError where `target` is empty and `source` is not.
+    """
+    if len(source) == len(target) and all(a == b for a, b in zip(source, target, strict=True)):
+        return np.arange(len(source), dtype=np.int32)
+    file = (cache_folder() if folder is None else folder) / f"{_digest(source, target)}.npy"
+    known = _read(file, len(source), len(target))
+    if known is not None:
+        return known
+    table = map_vocabulary(source, target)
+    with suppress(OSError):
+        _write(file, table)
+    return table
+
+
+def _digest(source: Sequence[bytes], target: Sequence[bytes]) -> str:
+    """Return a name for the pair; counts and sizes come before the bytes, so no two pairs read the same."""
+    digest = hashlib.sha256(FORMAT)
+    for tokens in (source, target):
+        sizes = np.fromiter(map(len, tokens), "<u8", len(tokens))
+        digest.update(len(tokens).to_bytes(8, "little"))
+        digest.update(sizes.tobytes())
+        digest.update(b"".join(tokens))
+    return digest.hexdigest()
+
+
+def _sum(table: np.ndarray) -> np.ndarray:
+    """Return the checksum that follows a map in its file, int32 [1]: the CRC of its bytes."""
+    return np.array([zlib.crc32(table.tobytes())], dtype=np.uint32).view(np.int32)
+
+
+def _read(file: Path, size: int, bound: int) -> np.ndarray | None:
+    """Return the map in `file` if it is one, `size` ids below `bound`."""
+    try:
+        content = np.load(file, allow_pickle=False)
+    except Exception:  # a damaged header can raise almost anything
+        return None
+    if not isinstance(content, np.ndarray) or content.dtype != np.int32 or content.shape != (size + 1,):
+        return None
+    table = content[:-1]
+    whole = content[-1:] == _sum(table) and table.min(initial=0) >= 0 and table.max(initial=0) < bound
+    return table if whole else None
+
+
+def _write(file: Path, table: np.ndarray) -> None:
+    """Write a map so that other processes see all of it or nothing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f"{file.stem[:16]}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            np.save(stream, np.concatenate([table, _sum(table)]))
+        os.replace(name, file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,32 @@
+"""MinED: for each token of one vocabulary the most similar token of another (FuseLLM, FedMKT arXiv 2406.02224)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lada.alignment.edits import one_edit
+from lada.alignment.nearest import nearest
+from lada.core.errors import InputError
+
+
+def map_vocabulary(source: Sequence[bytes], target: Sequence[bytes]) -> np.ndarray:
+    """Return for each source token the target token at the least Levenshtein distance over bytes: int32 [source].
+
+    A tie goes to the lexicographically smallest bytes (our reading: compared as unsigned numbers), and among equal
+    tokens to the lowest id. Any bytes are tokens, the empty string too. Exact: the same as measuring all pairs.
+    Raises InputError where `target` is empty.
+    """
+    if not len(target):
+        raise InputError(
+            "vocabulary: the target has no tokens; expected one at least; give the student's whole vocabulary"
+        )
+    lowest: dict[bytes, int] = {}
+    for index, token in enumerate(target):
+        lowest.setdefault(token, index)
+    rest = list(dict.fromkeys(token for token in source if token not in lowest))
+    ranked = sorted(lowest)  # the first of several answers is then the smallest
+    chosen = one_edit(rest, ranked)
+    far = np.flatnonzero(chosen < 0)
+    chosen[far] = nearest([rest[index] for index in far], ranked)
+    table = lowest | {token: lowest[ranked[place]] for token, place in zip(rest, chosen.tolist(), strict=True)}
+    return np.fromiter((table[token] for token in source), np.int32, len(source))

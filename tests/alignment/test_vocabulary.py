@@ -1,0 +1,135 @@
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lada.alignment import nearest as search
+from lada.alignment.bags import bags, bounds, group
+from lada.alignment.edits import one_edit
+from lada.alignment.vocabulary import map_vocabulary
+from lada.core.errors import InputError
+
+
+def distance(a: bytes, b: bytes) -> int:
+    """Levenshtein's distance, row by row."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        above, row = row, [i]
+        for j, y in enumerate(b, 1):
+            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (x != y)))
+    return row[-1]
+
+
+def brute_force(source: list[bytes], target: list[bytes]) -> list[int]:
+    return [min(range(len(target)), key=lambda i: (distance(token, target[i]), target[i], i)) for token in source]
+
+
+# Few letters make ties, duplicates and anagrams common; the others reach the ends of a byte's range.
+tokens = st.one_of(
+    st.text("ab", max_size=7).map(str.encode),
+    st.text("abc ", max_size=12).map(str.encode),
+    st.binary(max_size=5),
+    st.text("жщ日本語é", max_size=5).map(str.encode),
+)
+
+
+def random_tokens(seed: int, count: int, letters: bytes, longest: int) -> list[bytes]:
+    draw = random.Random(seed)
+    return [bytes(draw.choices(letters, k=draw.randrange(longest + 1))) for _ in range(count)]
+
+
+def test_the_reference_knows_kitten_and_sitting():
+    assert distance(b"kitten", b"sitting") == 3
+    assert distance(b"", b"abc") == 3
+    assert distance("é".encode(), "è".encode()) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        (b"the", [b"he", b"the", b"The"], 1),  # itself
+        (b"cat", [b"dog", b"cats", b"cart"], 2),  # both at 1: cart < cats
+        (b"kitten", [b"sitting", b"mittens", b"kit"], 1),  # 3, 2, 3
+        (b"ab", [b"ba", b"b", b"a"], 2),  # 2, 1, 1: a < b
+        (b"x", [b"\xff", b"\x80", b"y"], 2),  # all at 1: bytes are unsigned, so y < \x80 < \xff
+        (b"x", [b"ab", b"y", b"y"], 1),  # equal bytes: the lowest id
+        (b"", [b"ab", b"b", b"c"], 1),
+        (b"abc", [b"", b"zzzz"], 0),  # 3, 4
+        (b"abc", [b"zzz", b""], 1),  # 3, 3: the empty string is the smallest
+        ("日".encode(), ["月".encode(), "本".encode()], 0),  # e6 97 a5 from e6 9c 88 and e6 9c ac: 2, 2
+    ],
+)
+def test_the_nearest_token_by_hand(source, target, expected):
+    assert map_vocabulary([source], target).tolist() == [expected]
+
+
+def test_the_map_is_int32_and_total():
+    table = map_vocabulary([b"", b"a", b"a", b"b" * 300], [b"q"])
+    assert table.dtype == np.int32
+    assert table.tolist() == [0, 0, 0, 0]
+    assert map_vocabulary([], [b"a"]).shape == (0,)
+    assert map_vocabulary([], [b"a"]).dtype == np.int32
+
+
+@pytest.mark.parametrize("source", [[], [b"a"]])
+def test_an_empty_target_is_refused(source):
+    with pytest.raises(InputError, match="target has no tokens"):
+        map_vocabulary(source, [])
+
+
+@settings(deadline=None)
+@given(st.lists(tokens, max_size=12), st.lists(tokens, min_size=1, max_size=40))
+def test_any_map_is_the_brute_force_map(source, target):
+    assert map_vocabulary(source, target).tolist() == brute_force(source, target)
+
+
+@pytest.mark.parametrize(("letters", "longest"), [(b"ab", 9), (b"abcdefgh ", 8), (bytes(range(256)), 4), (b"a", 30)])
+def test_many_groups_and_blocks_give_the_brute_force_map(monkeypatch, letters, longest):
+    monkeypatch.setattr(search, "GROUP", 4)
+    monkeypatch.setattr(search, "CELLS", 500)  # seven strings to a block
+    source, target = random_tokens(1, 60, letters, longest), random_tokens(2, 270, letters, longest)
+    assert map_vocabulary(source, target).tolist() == brute_force(source, target)
+
+
+def test_far_and_long_tokens_are_found_too():
+    target = [b" " * n for n in (1, 64, 200)] + [b"-" * n for n in (16, 255)] + [b"ab" * 400, b"q"]
+    source = [b" " * 70, b" " * 132, b" " * 133, b"-" * 400, b"ab" * 5000, b"\xff" * 90, b"-" * 8 + b"q" * 3]
+    # Spaces from 132 are 68 from both 64 and 200, and 64 is a prefix. 90 other bytes are 90 from what is no longer.
+    assert map_vocabulary(source, target).tolist() == [1, 1, 2, 4, 5, 0, 3]
+
+
+@settings(deadline=None)
+@given(st.lists(tokens, max_size=12), st.lists(tokens, max_size=40, unique=True))
+def test_one_edit_finds_the_first_at_distance_one(source, others):
+    source = [token for token in source if token not in others]
+    expected = [next((i for i, b in enumerate(others) if distance(a, b) == 1), -1) for a in source]
+    assert one_edit(source, others).tolist() == expected
+
+
+def test_equal_hashes_of_other_strings_give_no_answer(monkeypatch):
+    monkeypatch.setattr("lada.alignment.edits.BASE", 1)  # then anagrams hash alike
+    monkeypatch.setattr("lada.alignment.edits.INVERSE", 1)
+    assert one_edit([b"abcd"], [b"cba", b"abc"]).tolist() == [-1]
+    assert map_vocabulary([b"abcd"], [b"cba", b"abc"]).tolist() == [1]
+
+
+@settings(deadline=None)
+@given(st.lists(tokens, min_size=1, max_size=8), st.lists(tokens, min_size=1, max_size=20), st.integers(1, 5))
+def test_no_member_of_a_group_is_closer_than_its_bound(source, target, size):
+    of, among = bags(source, target)
+    groups = group(among, size)
+    assert sorted(np.concatenate(groups.members).tolist()) == list(range(len(target)))
+    for row, members in zip(bounds(of, groups), groups.members, strict=True):
+        assert members.tolist() == sorted(members.tolist())
+        for least, token in zip(row, source, strict=True):
+            assert least <= min(distance(token, target[i]) for i in members)
+
+
+def test_bounds_by_hand():
+    of, among = bags([b"abca", b"xyz", b""], [b"ab", b"abc"])
+    groups = group(among, 2)
+    # Both have a and b, at most c besides, two or three bytes. abca has a second a too many and is one longer than
+    # the longest; xyz must lose three bytes; nothing must gain a and b.
+    assert bounds(of, groups).tolist() == [[1, 3, 2]]
