@@ -185,8 +185,9 @@ class Run:
         for evaluation in report.evaluations:
             theirs = self._test_paths(server, evaluation.round)
             own = self._test_paths(evaluation.party, evaluation.round)
-            if evaluation.party != server and theirs:
-                share = agreement(list(own.values()), [theirs[i] for i in own], self.task.same)
+            both = own.keys() & theirs.keys()
+            if evaluation.party != server and both:
+                share = agreement([own[i] for i in both], [theirs[i] for i in both], self.task.same)
                 evaluations.append(evaluation.model_copy(update={"agreement": round(share, 4)}))
             else:
                 evaluations.append(evaluation)
@@ -200,10 +201,11 @@ class Run:
         shown = []
         for client in self.config.clients:
             before, after = self._test_paths(client.name, 0), self._test_paths(client.name, rounds)
-            if not (teacher and before and after):
-                continue
+            sides = (before, teacher, after)
             for sample in (self.task.test[int(i)] for i in sorted(order)):
-                paths = [side[sample.id] for side in (before, teacher, after)]
+                if any(sample.id not in side for side in sides):
+                    continue
+                paths = [side[sample.id] for side in sides]
                 steps = [self._steps(sample, path.text) for path in paths]
                 right = [bool(path.right) for path in paths]
                 shown.append(
