@@ -260,7 +260,7 @@ BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
     ("tokenizer", "expected"),
     [
         (slow("<▁>", "▁the", "a", sp_model=object()), ["<▁>".encode(), b" the", b"a"]),
-        (slow("<s>", "日", "##", sp_model=object()), [b"<s>", "日".encode(), b"##"]),
+        (slow("<s>", "日", "##a", sp_model=object()), [b"<s>", "日".encode(), b"##a"]),
         (slow("<s>", *BYTES, "▁the", "a"), [b"<s>", *(bytes([byte]) for byte in range(256)), b" the", b"a"]),
         (slow("<s>", "▁the", "<0x41>"), [b"<s>", b" the", b"<0x41>"]),
         (slow("[SEP]", "play", "##ing"), [b"[SEP]", b"play", b"ing"]),
