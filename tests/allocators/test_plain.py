@@ -61,6 +61,11 @@ def test_confident_takes_the_highest_mean_log_prob():
     assert [position for position, _ in choose("confident", table)] == [1, 4, 3, 0]
 
 
+def test_dual_min_ce_tells_near_ties_apart():
+    near = [Row(teacher_mean=-1.0 + gap, student_mean=-1.0) for gap in (1e-9, -1e-9, 0.0)]
+    assert choose("dual_min_ce", candidates(near)) == [(0, "teacher")]
+
+
 def test_dual_min_ce_compares_nats_per_byte():
     # 4 tokens each. Gaps in nats per byte (student's loss less the teacher's):
     table = candidates(

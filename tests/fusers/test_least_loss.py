@@ -46,6 +46,13 @@ def test_ties_go_to_the_first_name_whatever_the_order():
     assert fuser().fuse(dict(reversed(proposals.items()))) == "b"
 
 
+def test_near_ties_are_no_ties():
+    # Apart by less than bfloat16 can tell at this size, 2^-8.
+    assert fuser().fuse({"a": path(-1.0, 1), "b": path(-1.0 + 1e-9, 1)}) == "b"
+    assert fuser().fuse({"a": path(-1.0 + 1e-9, 1)}, path(-1.0, 1)) == "a"
+    assert fuser().fuse({"a": path(-1.0, 1)}, path(-1.0 + 1e-9, 1)) is None
+
+
 def test_nan_never_wins_and_nobody_wins_without_a_proposal():
     assert fuser().fuse({"a": path(math.nan, 1), "b": path(-99.0, 1)}) == "b"
     assert fuser().fuse({"a": path(math.nan, 1)}) is None

@@ -11,7 +11,7 @@ from actors import BYTES, PUBLIC, Federation, federation, make, make_party, task
 from lada.codecs import soft_targets, vocabulary
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.terms import Knowledge, Lesson, Sample, Vocabulary
-from lada.hosts.knowledge import SOFT, VOCABULARY, hear, know, tell
+from lada.hosts.knowledge import SOFT, VOCABULARY, hear, know, sound_scores, tell
 from lada.hosts.party import Party
 from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import write_paths
@@ -105,6 +105,25 @@ def test_soft_targets_with_a_fault_are_left_out_and_counted(tmp_path: FilePath):
     assert set(hear(llm, told, "a", 1, "labels").scores) == {"p0", "p2", "p4"}
     (notice,) = a.report.notices
     assert notice.startswith("round 1: 2 of 5 soft targets of a are left out; the first: sample 'p1', position 1: ")
+
+
+def test_a_token_that_no_vocabulary_has_is_named(tmp_path: FilePath):
+    llm, a = make_party("llm", set(), tmp_path), soft("a", tmp_path)
+    learner: Any = a.learner
+    scores = dict(zip(GOLD, learner.log_probs([("?", text) for text in GOLD.values()], 3), strict=True))
+    scores["p2"].top.ids[1, 2] = 999
+    assert set(sound_scores(llm, "a", 4, scores, 257)) == {"p0", "p1", "p3", "p4"}
+    (notice,) = llm.report.notices
+    assert notice.startswith("round 4: 1 of 5 soft targets of a are left out; the first: sample 'p2', position 1: ")
+    assert "999" in notice
+
+
+def test_an_empty_path_has_no_soft_target(tmp_path: FilePath):
+    llm, a = soft("llm", tmp_path), soft("a", tmp_path)
+    learner: Any = a.learner
+    learner.answers["public 2"] = ""
+    heard = hear(llm, tell(a, know(a, 1, "answer", "paths"), "paths"), "a", 1, "paths")
+    assert (len(heard.knowledge.paths), set(heard.scores)) == (5, {"p0", "p1", "p3", "p4"})
 
 
 def test_soft_targets_that_a_stranger_sends_are_checked(tmp_path: FilePath):

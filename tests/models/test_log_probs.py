@@ -1,10 +1,13 @@
 """Token scores of a learner: its likeliest tokens at each position, its vocabulary, where each token stands."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lada.alignment import check_scores
 from lada.core.terms import Lesson, SparseLogProbs
@@ -43,6 +46,52 @@ def test_a_text_that_the_context_cuts_has_scores_as_far_as_it_goes(tiny: Any):
     (whole,), (cut,) = learner.spell([text]), learner.log_probs([("?", text)], 2)
     assert len(cut.tokens) == len(cut.top.ids) < tiny.context
     assert cut.tokens.tolist() == whole.tokens[: len(cut.tokens)].tolist()
+
+
+def test_a_tokenizer_that_pads_at_the_left_changes_nothing(tiny: Any):
+    left = tiny.tokenizer("bpe", padding_side="left", truncation_side="left")
+    pairs = [("how many boxes ?", text) for text in TEXTS]
+    usual, other = (tiny.learner(tokenizer=tokenizer).log_probs(pairs, 5) for tokenizer in (None, left))
+    for a, b in zip(usual, other, strict=True):
+        assert np.array_equal(a.tokens, b.tokens)
+        assert np.array_equal(a.top.ids, b.top.ids)
+        assert np.array_equal(a.top.log_probs, b.top.log_probs)
+
+
+def test_the_question_is_no_part_of_it(tiny: Any):
+    learner = tiny.learner()
+    long, short = learner.log_probs([("how many boxes ? " * 2, "answer 5"), ("?", "answer 5")], 3)
+    assert long.tokens.tolist() == short.tokens.tolist() == learner.spell(["answer 5"])[0].tokens.tolist()
+
+
+class Widths(TorchDispatchMode):
+    """Counts the tensors that operations make, by shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Counter[tuple[int, ...]] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        self.seen.update(tuple(each.shape) for each in tree_leaves(made) if isinstance(each, torch.Tensor))
+        return made
+
+
+def test_soft_targets_make_no_tensor_as_wide_as_the_vocabulary(tiny: Any, monkeypatch: pytest.MonkeyPatch):
+    learner = tiny.learner()
+    size = len(learner.tokenizer)
+    monkeypatch.setattr("lada.models.likelihood.CHUNK", 4 * size)  # four positions
+    pairs = [(question, path) for question, path in zip(tiny.questions[:3], tiny.paths[:3], strict=True)]
+    told = learner.log_probs(pairs, 4)
+    soft = [Lesson(q, q, p, soft=scores.top) for (q, p), scores in zip(pairs, told, strict=True)]
+    bare = [Lesson(q, q, p) for q, p in pairs]
+    wide = []
+    for lessons, objective in ((bare, Seen()), (soft, SoftTargets(SoftTargetsOptions(k=4)))):
+        with Widths() as widths:
+            learner.study(lessons, objective, Study(steps=1, batch_size=3), seed=0)
+        wide.append(Counter({s: n for s, n in widths.seen.items() if s and s[-1] == size and np.prod(s[:-1]) > 4}))
+    # The same as plain fine-tuning makes: the model's logits and their gradient, and weights of that height.
+    assert wide[1] == wide[0]
 
 
 class Seen:
