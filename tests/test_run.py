@@ -15,6 +15,7 @@ from lada.federation.messages import decode
 from lada.federation.nodes import weights_digest
 
 CANARY = "zanzibar"
+NO_REPLAY = {"private": 0.0, "paths": 0.0, "general": 0.0}
 
 
 def builtin(**changes):
@@ -231,3 +232,49 @@ def test_report_compares_runs_and_names_a_folder_that_holds_none(first, tmp_path
     assert result.exit_code == 0, result.output
     assert (tmp_path / "both.html").stat().st_size > 1000
     assert CliRunner().invoke(app, ["report", str(tmp_path)]).exit_code == 2
+
+
+def fedmkt(**changes):
+    """The same run as in FedMKT's paper: labels for knowledge, soft targets."""
+    config = builtin(plugin="none", **changes)
+    del config["allocator"]
+    return config
+
+
+def kinds(results: Results) -> dict[str, set[str]]:
+    """Return which kinds of message each party sent after round 0, reports aside."""
+    sent: dict[str, set[str]] = {}
+    for row in results.traffic:
+        if row.round and row.kind not in ("metrics", "times"):
+            sent.setdefault(row.sender, set()).add(row.kind)
+    return sent
+
+
+def test_fedmkt_bare_and_with_lada_differ_in_one_line(tmp_path):
+    for plugin, kind in (("none", "likelihoods"), ("lada", "paths")):
+        results = lada.run(fedmkt() | {"plugin": plugin}, runs=tmp_path, name=plugin)
+        sent = kinds(results)
+        assert sent.keys() == {"llm", "warehouse", "clinic"}
+        assert all(kind in crossed for crossed in sent.values())
+        assert all(("soft_targets" in crossed) == (plugin == "none") for crossed in sent.values())
+        soft = {study.party: study.soft for study in results.studies if study.phase == "distil"}
+        assert all((count > 0) == (plugin == "none") for count in soft.values())
+
+
+def test_fedmkt_with_one_client_and_one_way(tmp_path):
+    config = fedmkt(host={"name": "fedmkt", "options": {"directions": "llm_to_slm"}})
+    config["clients"] = config["clients"][1:]
+    results = lada.run(config, runs=tmp_path)
+    assert kinds(results) == {"llm": {"likelihoods", "soft_targets", "vocabulary"}}
+    assert {study.party for study in results.studies} == {"clinic"}
+
+
+def test_fedmkt_with_one_model_averages_adapters(tmp_path):
+    host = {"name": "fedmkt", "options": {"average_adapters": True, "client_replay": NO_REPLAY}}
+    config = fedmkt(host=host, rounds=2)
+    for client in config["clients"]:
+        client["model"] = {"model": "zoo:slm-llama", "tune": "lora", "lora": {"rank": 2}, "max_new_tokens": 60}
+    results = lada.run(config, runs=tmp_path)
+    one, other = (party.weights for party in results.parties if party.role == "client")
+    assert one == other
+    assert kinds(results)["clinic"] == {"likelihoods", "soft_targets", "vocabulary", "adapter"}
