@@ -10,8 +10,8 @@ them where that is installed. Writes `results/alignment/`.
 
 import json
 import os
+import pickle
 import random
-import resource
 import subprocess
 import sys
 import time
@@ -44,9 +44,6 @@ Row = tuple[str, str, str]
 def main() -> None:
     """Measure everything and write the table."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    if sys.argv[1:2] == ["--map"]:  # a child: its peak memory is the map's
-        _map_alone(*sys.argv[2:])
-        return
     tokenizers = {name: trained(name, size) for name, size in SIZES.items()}
     vocabularies = {name: token_bytes(tokenizer) for name, tokenizer in tokenizers.items()}
     vocabularies |= mistral()
@@ -58,7 +55,8 @@ def main() -> None:
     ]
     TARGET.mkdir(parents=True, exist_ok=True)
     (TARGET / "figures.json").write_text(json.dumps(rows, indent=1) + "\n")
-    text = "# Alignment and soft targets\n\n" + __doc__.partition("\n\n")[2] + "\n" + "\n".join(lines) + "\n"
+    about = (__doc__ or "").partition("\n\n")[2]
+    text = f"# Alignment and soft targets\n\n{about}\n" + "\n".join(lines) + "\n"
     (TARGET / "README.md").write_text(text)
     print(text)
 
@@ -124,16 +122,20 @@ def maps(vocabularies: dict[str, list[bytes]]) -> Iterator[Row]:
             cached_map(source, target, Path(folder))
             _, hit = timed(lambda source=source, target=target, folder=folder: cached_map(source, target, Path(folder)))
         yield "the same, from the cache", f"{hit:.2f} s", f"{whole / hit:,.0f} ×"
-    child = [sys.executable, __file__, "--map", "150k", "50k"]
-    peak = int(subprocess.run(child, check=True, capture_output=True, text=True).stdout.split()[-1])
-    yield "memory that the map of 150k onto 50k adds at its peak", f"{peak / 2**20:.0f} MiB", "–"
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "tokens.pickle"
+        file.write_bytes(pickle.dumps((vocabularies["150k"], vocabularies["50k"])))
+        child = subprocess.run([sys.executable, "-c", ALONE, file], check=True, capture_output=True, text=True)
+    yield "peak memory of a process that maps 150k onto 50k", f"{int(child.stdout) / 2**10:.0f} MiB", "–"
 
 
-def _map_alone(source: str, target: str) -> None:
-    tokens = [token_bytes(trained(name, SIZES[name])) for name in (source, target)]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    map_vocabulary(*tokens)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+ALONE = """
+import pickle, resource, sys
+from lada.alignment import map_vocabulary
+map_vocabulary(*pickle.load(open(sys.argv[1], "rb")))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+"""Prints its own peak memory in KiB."""
 
 
 def brute(source: Sequence[bytes], target: Sequence[bytes], sample: Sequence[int]) -> list[int]:
