@@ -8,6 +8,7 @@ that this Python carries (kept in `.benchmarks/`; minutes, the first time), and 
 them where that is installed. Writes `results/alignment/`.
 """
 
+import base64
 import json
 import os
 import pickle
@@ -16,6 +17,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -80,17 +83,12 @@ def trained(name: str, size: int) -> PreTrainedTokenizerFast:
 
 
 def mistral() -> dict[str, list[bytes]]:
-    """Return the vocabulary that mistral-common carries, if it is installed."""
-    try:
-        from mistral_common.tokens.tokenizers.mistral import MistralTokenizer  # pyright: ignore[reportMissingImports]
-        from mistral_common.tokens.tokenizers.tekken import Tekkenizer  # pyright: ignore[reportMissingImports]
-    except ImportError:
+    """Return the vocabulary of 150,000 tokens that mistral-common carries, if it is installed."""
+    if not find_spec("mistral_common"):
         return {}
-    inner = MistralTokenizer.v3(is_tekken=True).instruct_tokenizer.tokenizer
-    assert isinstance(inner, Tekkenizer)
-    return {
-        "tekken": [inner.id_to_byte_piece(i) if i >= inner.num_special_tokens else b"" for i in range(inner.n_words)]
-    }
+    file = resources.files("mistral_common") / "data" / "tekken_240911.json"
+    tokens = json.loads(file.read_text(encoding="utf-8"))["vocab"]
+    return {"mistral-common's 150k": [base64.b64decode(token["token_bytes"]) for token in tokens]}
 
 
 def carried_texts(seed: int, characters: int) -> Iterator[str]:

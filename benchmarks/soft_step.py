@@ -32,6 +32,7 @@ from lada.objectives.soft_targets import SoftTargets, SoftTargetsOptions
 
 VOCABULARY, BATCH, LENGTH, K = 150_000, 8, 512, 64
 PLAIN = "plain fine-tuning"
+KINDS = (PLAIN, "soft targets", "plain, as built into transformers", "dense soft targets, by loops")
 TARGET = Path("results/soft_step")
 Step = Callable[[], None]
 
@@ -109,12 +110,11 @@ def make_steps(width: int, layers: int, device: str) -> dict[str, Step]:
         soft_part = (target.to(predicted.device) * predicted).sum(-1).mean()
         update(-0.5 * own - 0.5 * soft_part)
 
-    return {
-        PLAIN: lambda: _studied(learner, bare, Sft(Options()), study),
-        "soft targets": lambda: _studied(learner, lessons, soft, study),
-        "plain, as built into transformers": built_in,
-        "dense soft targets, by loops": dense,
-    }
+    plain, with_soft = (
+        lambda: _studied(learner, bare, Sft(Options()), study),
+        lambda: _studied(learner, lessons, soft, study),
+    )
+    return dict(zip(KINDS, (plain, with_soft, built_in, dense), strict=True))
 
 
 def _studied(learner: HuggingFaceLearner, lessons: list[Lesson], objective: Any, study: Study) -> None:
@@ -132,12 +132,18 @@ def main() -> None:
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    steps = make_steps(options.width, options.layers, options.device)
     if options.peak:
-        steps[options.peak]()
-        steps[options.peak]()
+        step = make_steps(options.width, options.layers, options.device)[options.peak]
+        step()
+        step()
         print(_peak(options.device))
         return
+    # Children come first: a process inherits the peak of the one that starts it.
+    peaks = {}
+    for kind in KINDS:
+        child = [sys.executable, *sys.argv, "--peak", kind]
+        peaks[kind] = int(subprocess.run(child, check=True, capture_output=True, text=True).stdout.split()[-1])
+    steps = make_steps(options.width, options.layers, options.device)
     seconds = {kind: [] for kind in steps}
     for number in range(options.rounds + 1):
         for kind, step in steps.items():
@@ -147,10 +153,6 @@ def main() -> None:
                 torch.cuda.synchronize()
             if number:  # the first round warms up
                 seconds[kind].append(time.perf_counter() - start)
-    peaks = {}
-    for kind in steps:
-        child = [sys.executable, *sys.argv, "--peak", kind]
-        peaks[kind] = int(subprocess.run(child, check=True, capture_output=True, text=True).stdout.split()[-1])
     figures = {
         kind: {
             "time": float(np.median(np.array(seconds[kind]) / np.array(seconds[PLAIN]))),
