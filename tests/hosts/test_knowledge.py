@@ -179,6 +179,25 @@ def test_soft_targets_come_across_tokenizers(tmp_path: FilePath):
     assert own == pytest.approx(0.5, abs=0.02)
 
 
+def test_chunks_come_across_tokenizers(tmp_path: FilePath):
+    llm, a = (make_party(name, set(), tmp_path, objective=make(OBJECTIVES, "alm")) for name in ("llm", "a"))
+    learner: Any = a.learner
+    learner.words = (*BYTES, b"ans", b"wer")
+    offer = hear(llm, tell(a, know(a, 1, "answer", "labels"), "labels"), "a", 1, "labels")
+    (lesson,) = with_soft_targets(llm, [Lesson("p0", "public 0", GOLD["p0"])], offer)
+    assert lesson.soft is None
+    assert lesson.chunks is not None
+    # "ans" and "wer" are three letters each of the LLM's; then both have a byte a token, and the end.
+    assert lesson.chunks.tokens.tolist() == [[0, 3], [3, 6], *([i, i + 1] for i in range(6, 13))]
+    assert lesson.chunks.log_probs == pytest.approx(np.log(0.5), abs=0.04)
+    # A chunk is as likely as all of its tokens in turn.
+    back = hear(a, tell(llm, know(llm, 1, "answer", "labels"), "labels"), "llm", 1, "labels")
+    (lesson,) = with_soft_targets(a, [Lesson("p0", "public 0", GOLD["p0"])], back)
+    assert lesson.chunks is not None
+    assert lesson.chunks.tokens.tolist() == [[i, i + 1] for i in range(9)]
+    assert lesson.chunks.log_probs[:2] == pytest.approx(3 * np.log(0.5), abs=0.12)
+
+
 def test_tokenizers_without_a_common_byte_are_refused(tmp_path: FilePath):
     llm, a = soft("llm", tmp_path), soft("a", tmp_path)
     offer = hear(llm, tell(a, know(a, 1, "answer", "labels"), "labels"), "a", 1, "labels")

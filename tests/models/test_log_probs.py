@@ -10,9 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lada.alignment import check_scores
-from lada.core.terms import Lesson, SparseLogProbs
+from lada.core.terms import ChunkLogProbs, Lesson, SparseLogProbs
 from lada.models.base import Study
 from lada.models.objective import Scored, nll
+from lada.models.soft import chunk_sums
 from lada.objectives.soft_targets import SoftTargets, SoftTargetsOptions
 
 TEXTS = ("a) spoil 6 : 11 - 6 = 5 . answer 5", "naïve 東京 🧮\t.", "")
@@ -146,3 +147,30 @@ def test_soft_targets_alone_teach_the_teacher_s_distribution(tiny: Any):
     objective = SoftTargets(SoftTargetsOptions(form="forward_kl", label_weight=0.0, k=8))
     report = student.study(lessons, objective, Study(steps=60, batch_size=3), seed=0)
     assert report.last_loss < 0.5 * report.first_loss
+
+
+def test_chunks_are_summed_over_the_right_tokens():
+    log_probs = torch.tensor([[-1.0, -2.0, -4.0, 0.0], [-8.0, -16.0, -32.0, -64.0]], requires_grad=True)
+    told = ChunkLogProbs(np.array([[0, 1], [1, 4], [3, 5]], np.int32), np.array([-0.5, -0.25, -1.0], np.float32))
+    chunks = chunk_sums(log_probs, [None, told], [3, 4])
+    assert chunks is not None
+    assert chunks.student.tolist() == [-8.0, -112.0]  # the last one ends behind what the context holds
+    assert chunks.teacher.tolist() == [-0.5, -0.25]
+    assert chunks.rows.tolist() == [1, 1]
+    chunks.student[1].backward()
+    assert log_probs.grad is not None
+    assert log_probs.grad.tolist() == [[0.0] * 4, [0.0, 1.0, 1.0, 1.0]]
+    assert chunk_sums(log_probs, [None, None], [3, 4]) is None
+
+
+def test_an_objective_sees_the_chunks_of_its_lessons(tiny: Any):
+    learner, seen = tiny.learner(), Seen()
+    (own,) = learner.log_probs([("how many boxes ?", TEXTS[0])], 1)
+    ranges = np.array([[0, 2], [2, len(own.tokens)]], np.int32)
+    chunks = ChunkLogProbs(ranges, np.array([-1.0, -2.0], np.float32))
+    lessons = [Lesson("a", "how many boxes ?", TEXTS[0], chunks=chunks), Lesson("b", "?", "answer 5")]
+    report = learner.study(lessons, seen, Study(steps=1, batch_size=2), seed=0)
+    found = seen.scored[0].chunks
+    assert found is not None
+    assert found.student.tolist() == pytest.approx([own.own()[:2].sum(), own.own()[2:].sum()], abs=1e-3)
+    assert report.soft == 1

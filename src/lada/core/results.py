@@ -69,7 +69,7 @@ class StudyRecord(Record):
     lessons: int
     pairs: int
     soft: int = 0
-    """Lessons with soft targets."""
+    """Lessons with soft targets or chunks."""
     replayed: int
     tokens: int
     first_loss: float

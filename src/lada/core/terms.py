@@ -133,6 +133,18 @@ class TokenScores:
         return self.top.log_probs[self.top.ids == self.tokens[:, None]]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ChunkLogProbs:
+    """How likely a teacher finds whole stretches of a text.
+
+    `tokens` int32 [c, 2] are half-open ranges of the learner's own tokens, ascending; `log_probs` float32 [c] is the
+    teacher's log-prob of each range's bytes, given the text in front, nats.
+    """
+
+    tokens: np.ndarray
+    log_probs: np.ndarray
+
+
 Source = Literal["teacher", "student"]
 
 
@@ -163,7 +175,7 @@ class Lesson:
     """What a learner trains on: the chosen text and, for contrast, a rejected one for the same question.
 
     `soft` is what a teacher would say at each token of the chosen text, in the learner's own vocabulary: one row per
-    token of the text and one for end-of-sequence.
+    token of the text and one for end-of-sequence. `chunks` is how likely it finds stretches of that text.
     """
 
     sample_id: str
@@ -172,3 +184,4 @@ class Lesson:
     rejected: str | None = None
     weight: float = 1.0
     soft: SparseLogProbs | None = None
+    chunks: ChunkLogProbs | None = None

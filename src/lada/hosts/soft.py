@@ -1,20 +1,20 @@
-"""Give lessons a teacher's soft targets, carried into the learner's own tokens."""
+"""Give lessons what a teacher's scores say of them: soft targets in the learner's own tokens, or chunks."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lada.alignment import align_mined, align_spans, cached_map, carry_batch
+from lada.alignment import Spans, align_mined, align_spans, cached_map, carry_batch, chunk_log_probs
 from lada.core.errors import InputError
-from lada.core.terms import Lesson, SparseLogProbs, Spelled, TokenScores, Vocabulary
+from lada.core.terms import ChunkLogProbs, Lesson, SparseLogProbs, Spelled, TokenScores, Vocabulary
 from lada.hosts.knowledge import Offer
 from lada.hosts.party import Party
 from lada.models.objective import SoftWish
 
 
 def with_soft_targets(party: Party, lessons: Sequence[Lesson], offer: Offer) -> list[Lesson]:
-    """Return lessons with soft targets, where they are on the teacher's own texts and it scored these.
+    """Return lessons with what the teacher's scores say of them, where they are on its own texts and it scored these.
 
     Raises InputError for a teacher whose tokenizer has no byte in common with the party's.
     """
@@ -23,61 +23,80 @@ def with_soft_targets(party: Party, lessons: Sequence[Lesson], offer: Offer) -> 
         return list(lessons)
     texts = {path.sample_id: path.text for path in offer.knowledge.paths}
     aimed = [
-        lesson for lesson in lessons if lesson.sample_id in offer.scores and lesson.chosen == texts[lesson.sample_id]
+        i for i, each in enumerate(lessons) if each.sample_id in offer.scores and each.chosen == texts[each.sample_id]
     ]
-    spelled = party.learner.spell([lesson.chosen for lesson in aimed])
-    scores = [offer.scores[lesson.sample_id] for lesson in aimed]
-    names = f"the tokenizers of {teacher!r} and {party.name!r}"
-    carried = carry_all(scores, offer.vocabulary, spelled, party.learner.vocabulary(), wish, names)
-    soft = dict(zip((lesson.sample_id for lesson in aimed), carried, strict=True))
-    return [replace(lesson, soft=soft.get(lesson.sample_id)) for lesson in lessons]
-
-
-def carry_all(
-    scores: Sequence[TokenScores],
-    theirs: Vocabulary,
-    spelled: Sequence[Spelled],
-    own: Vocabulary,
-    wish: SoftWish,
-    names: str,
-) -> list[SparseLogProbs]:
-    """Return a teacher's scores of some texts as soft targets in a student's tokens, one row per token.
-
-    Parties with one vocabulary skip the alignment where they cut a text in the same way. Raises InputError where the
-    two vocabularies (`names`) have no byte in common.
-    """
-    same = theirs == own
-    alike = [same and np.array_equal(a.tokens, b.tokens) for a, b in zip(scores, spelled, strict=True)]
-    rest = [i for i, is_alike in enumerate(alike) if not is_alike]
-    result = [a.top for a in scores]
-    if rest:
-        aligned = _carry([scores[i] for i in rest], theirs, [spelled[i] for i in rest], own, wish, names)
-        for i, carried in zip(rest, aligned, strict=True):
-            result[i] = carried
-    return result
-
-
-def _carry(
-    scores: Sequence[TokenScores],
-    theirs: Vocabulary,
-    spelled: Sequence[Spelled],
-    own: Vocabulary,
-    wish: SoftWish,
-    names: str,
-) -> list[SparseLogProbs]:
-    if set(b"".join(theirs.tokens)).isdisjoint(b"".join(own.tokens)):
+    pair = Pair(
+        [offer.scores[lessons[i].sample_id] for i in aimed],
+        offer.vocabulary,
+        party.learner.spell([lessons[i].chosen for i in aimed]),
+        party.learner.vocabulary(),
+    )
+    if not pair.have_a_byte_in_common:
         raise InputError(
-            f"soft targets: {names} have no byte in common, so nothing can be carried across; expected tokenizers of "
-            "the same scripts, or an objective without soft targets"
+            f"soft targets: the tokenizers of {teacher!r} and {party.name!r} have no byte in common, so nothing can be "
+            "carried across; expected tokenizers of the same scripts, or an objective without soft targets"
         )
-    mapping = cached_map(theirs.tokens, own.tokens).copy()
-    mapping[theirs.eos] = own.eos
-    if wish.alignment == "mined":
-        spans = align_mined(_words(scores, theirs), _words(spelled, own))
+    told = list(lessons)
+    if wish.as_chunks:
+        for i, chunks in zip(aimed, pair.chunks(wish), strict=True):
+            told[i] = replace(lessons[i], chunks=chunks)
     else:
-        spans = align_spans([a.offsets for a in scores], [b.offsets for b in spelled])
-    items = [(a, b.tokens, b.offsets) for a, b in zip(scores, spelled, strict=True)]
-    return carry_batch(items, mapping, spans=spans, inside=wish.inside)
+        for i, soft in zip(aimed, pair.carried(wish), strict=True):
+            told[i] = replace(lessons[i], soft=soft)
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Some texts as a teacher scored them and as the student spells them, with both vocabularies."""
+
+    scores: Sequence[TokenScores]
+    theirs: Vocabulary
+    spelled: Sequence[Spelled]
+    own: Vocabulary
+
+    @property
+    def have_a_byte_in_common(self) -> bool:
+        """Whether anything of the one vocabulary could stand for anything of the other."""
+        return not set(b"".join(self.theirs.tokens)).isdisjoint(b"".join(self.own.tokens))
+
+    def carried(self, wish: SoftWish) -> list[SparseLogProbs]:
+        """Return the scores as soft targets in the student's tokens, one row per token.
+
+        With one vocabulary, texts that both cut in the same way need no alignment.
+        """
+        same = self.theirs == self.own
+        result = [scores.top for scores in self.scores]
+        rest = [
+            i
+            for i, (scores, spelled) in enumerate(zip(self.scores, self.spelled, strict=True))
+            if not (same and np.array_equal(scores.tokens, spelled.tokens))
+        ]
+        if rest:
+            other = replace(self, scores=[self.scores[i] for i in rest], spelled=[self.spelled[i] for i in rest])
+            for i, carried in zip(rest, other._aligned(wish), strict=True):
+                result[i] = carried
+        return result
+
+    def chunks(self, wish: SoftWish) -> list[ChunkLogProbs]:
+        """Return how likely the teacher finds the stretches that both tokenizers cut alike."""
+        spans, result = self._spans(wish), []
+        for row, scores in enumerate(self.scores):
+            mine = spans.row == row
+            part = Spans(np.zeros(mine.sum(), np.int32), spans.source[mine], spans.target[mine])
+            result.append(ChunkLogProbs(part.target, chunk_log_probs(scores.own(), part, "source")))
+        return result
+
+    def _aligned(self, wish: SoftWish) -> list[SparseLogProbs]:
+        mapping = cached_map(self.theirs.tokens, self.own.tokens).copy()
+        mapping[self.theirs.eos] = self.own.eos
+        items = [(a, b.tokens, b.offsets) for a, b in zip(self.scores, self.spelled, strict=True)]
+        return carry_batch(items, mapping, spans=self._spans(wish), inside=wish.inside)
+
+    def _spans(self, wish: SoftWish) -> Spans:
+        if wish.alignment == "mined":
+            return align_mined(_words(self.scores, self.theirs), _words(self.spelled, self.own))
+        return align_spans([text.offsets for text in self.scores], [text.offsets for text in self.spelled])
 
 
 def _words(texts: Sequence[TokenScores | Spelled], vocabulary: Vocabulary) -> list[list[bytes]]:

@@ -55,7 +55,7 @@ class StudyReport:
     lessons: int
     pairs: int
     soft: int
-    """Lessons with soft targets."""
+    """Lessons with what a teacher's log-probs say of them."""
     tokens: int
     first_loss: float
     last_loss: float

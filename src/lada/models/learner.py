@@ -16,7 +16,7 @@ from lada.models.encoding import Encoded, Encoder, buckets, pad_left, pad_right
 from lada.models.likelihood import likeliest, log_probs_of, predict, token_log_probs
 from lada.models.objective import Objective, Pairs, Scored, first_divergence
 from lada.models.options import ModelOptions
-from lada.models.soft import soft_places
+from lada.models.soft import chunk_sums, soft_places
 from lada.models.training import make_optimizer, optimise
 
 
@@ -204,7 +204,7 @@ class HuggingFaceLearner:
             study.steps,
             len(lessons),
             len(rejected),
-            sum(lesson.soft is not None for lesson in lessons),
+            sum(lesson.soft is not None or lesson.chunks is not None for lesson in lessons),
             tokens,
             float(np.mean(losses[:tenth])),
             float(np.mean(losses[-tenth:])),
@@ -255,6 +255,9 @@ class HuggingFaceLearner:
             batch_tokens,
             batch_pairs,
             None if targets is None else targets.of(beside),
+            chunk_sums(
+                log_probs[: len(rows)], [lessons[i].chunks for i in rows], [len(chosen[i].completion) for i in rows]
+            ),
         )
 
     def _reference(self, lessons: Sequence[Lesson], paired: Sequence[int]) -> dict[int, tuple[float, float]]:

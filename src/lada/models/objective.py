@@ -40,13 +40,28 @@ class Soft:
 
 
 @dataclass(frozen=True, slots=True)
+class Chunks:
+    """The c chunks of a micro-batch of which a teacher said how likely it finds them.
+
+    `student`, `teacher` [c] are both parties' log-probs of the same bytes, nats. `rows` [c] says which lesson a chunk
+    belongs to.
+    """
+
+    student: Tensor
+    teacher: Tensor
+    rows: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class SoftWish:
-    """What soft targets an objective asks for; how they are carried across tokenizers: see lada.alignment."""
+    """What an objective asks of a teacher beside a text; how it is carried across tokenizers: see lada.alignment."""
 
     k: int
-    """Tokens per position that a teacher names."""
+    """Tokens per position that a teacher names; of one alone, that is the text's own."""
     alignment: Literal["offsets", "mined"]
-    inside: Literal["mask", "one_hot"]
+    inside: Literal["mask", "one_hot"] = "mask"
+    as_chunks: bool = False
+    """Not soft targets, but the log-probs of the stretches that both tokenizers cut alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +79,7 @@ class Scored:
     batch_tokens: float
     batch_pairs: float
     soft: Soft | None = None
+    chunks: Chunks | None = None
 
 
 class Objective(Protocol):

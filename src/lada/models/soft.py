@@ -1,4 +1,4 @@
-"""Lessons' soft targets as tensors that line up with a micro-batch's tokens."""
+"""What lessons hold of a teacher's log-probs, as tensors that line up with a micro-batch's tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lada.core.terms import SparseLogProbs
+from lada.core.terms import ChunkLogProbs, SparseLogProbs
 from lada.models.encoding import Encoded
-from lada.models.objective import Soft
+from lada.models.objective import Chunks, Soft
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +52,26 @@ def soft_places(encoded: Sequence[Encoded], soft: Sequence[SparseLogProbs | None
         torch.from_numpy(log_probs),
         torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)),
     )
+
+
+def chunk_sums(log_probs: Tensor, chunks: Sequence[ChunkLogProbs | None], lengths: Sequence[int]) -> Chunks | None:
+    """Return the chunks of a micro-batch with the student's log-probs of them; None without any.
+
+    `log_probs` [n, L] are the student's of its own tokens, row by row; `lengths` says how many tokens a row has. Chunks
+    that the context has cut are dropped.
+    """
+    rows, ranges, told = [], [], []
+    for row, (each, length) in enumerate(zip(chunks, lengths, strict=True)):
+        if each is not None:
+            whole = each.tokens[:, 1] <= length
+            rows += [row] * int(whole.sum())
+            ranges += each.tokens[whole].tolist()
+            told += each.log_probs[whole].tolist()
+    if not rows:
+        return None
+    device = log_probs.device
+    before = torch.nn.functional.pad(log_probs.double().cumsum(1), (1, 0))  # [n, L + 1]
+    index = torch.tensor(rows, device=device)
+    starts, ends = torch.tensor(ranges, device=device).T
+    student = (before[index, ends] - before[index, starts]).float()
+    return Chunks(student, torch.tensor(told, device=device), index)

@@ -1,0 +1,75 @@
+"""Approximate likelihood matching: find each stretch of a text as likely as a teacher finds it."""
+
+import math
+from typing import Literal
+
+from pydantic import model_validator
+from torch import Tensor
+
+from lada.core.registry import Options
+from lada.core.terms import Verb
+from lada.models.objective import Prefer, Scored, SoftWish, Unpaired, nll
+from lada.objectives.base import OBJECTIVES
+from lada.objectives.forms import log1mexp
+
+
+class AlmOptions(Options):
+    """`loss = λ NLL + (1 - λ) Σ over chunks of the binary cross-entropy of p^(1/τ)`, over the batch's tokens.
+
+    A chunk is a stretch of the text at whose ends both tokenizers have a boundary; `p` is a party's probability of its
+    bytes, given the text in front.
+    """
+
+    label_weight: float = 0.5
+    """λ from 0 to 1."""
+    temperature: float = 100.0
+    """τ > 0; the larger, the more the loss compares log-probs and the less probabilities."""
+    alignment: Literal["offsets", "mined"] = "offsets"
+    """How tokens of two tokenizers are matched."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> "AlmOptions":
+        if not 0 <= self.label_weight <= 1:
+            raise ValueError(f"label_weight is {self.label_weight}; expected 0 to 1")
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ValueError(f"temperature is {self.temperature}; expected a number above 0")
+        return self
+
+
+@OBJECTIVES.register(
+    "alm",
+    options=AlmOptions,
+    paper="arXiv 2503.20083",
+    status="our reading",
+    teacher_needs={Verb.LOG_PROBS},
+    student_needs={Verb.STUDY},
+)
+class Alm:
+    """Negative log-likelihood of the text plus the gap to the teacher's likelihood of each stretch of it."""
+
+    contrasts = False
+    reference = False
+    prefer: Prefer | None = None
+    unpaired: Unpaired = "nll"
+
+    def __init__(self, options: AlmOptions) -> None:
+        self.options = options
+        self.soft: SoftWish | None = SoftWish(1, options.alignment, as_chunks=True)
+
+    def __call__(self, scored: Scored) -> Tensor:
+        """See Objective. A lesson's weight counts for its chunks too."""
+        loss, weight = nll(scored), self.options.label_weight
+        if scored.chunks is None:
+            return weight * loss
+        gaps = match(scored.chunks.teacher, scored.chunks.student, self.options.temperature)
+        rows = (gaps * scored.weights[scored.chunks.rows]).sum()
+        return weight * loss + (1 - weight) * rows / (scored.batch_tokens or 1.0)
+
+
+def match(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+    """Return the binary cross-entropy between p^(1/τ) and q^(1/τ) of log-probs [c], nats [c] (arXiv 2503.20083).
+
+    It is least, the entropy of p^(1/τ), where the two are equal.
+    """
+    log_p, log_q = teacher / temperature, student / temperature
+    return -(log_p.exp() * log_q + log1mexp(log_p).exp() * log1mexp(log_q))
