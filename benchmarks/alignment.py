@@ -249,23 +249,30 @@ def by_dictionaries(
 def wire() -> Iterator[Row]:
     """Measure the bytes that a token takes."""
     rng = np.random.default_rng(0)
-    told = {}
-    for number in range(50):
-        tokens = rng.integers(0, 150_000, 200).astype(np.int32)
-        told[str(number)] = scored(tokens, ends([b"word"] * 200), rng)
-    count = sum(len(scores.tokens) for scores in told.values())
+    tokens = [rng.integers(0, 150_000, 200).astype(np.int32) for _ in range(50)]
+    told = {str(i): scored(ids, ends([b"word"] * 200), rng) for i, ids in enumerate(tokens)}
     data, seconds = timed(lambda: soft_targets.encode(told, vocabulary_size=150_000, party="llm", round=1))
     heard = soft_targets.SoftTargets(data, known_ids=None)
     errors = [np.abs(heard[i].top.log_probs - told[i].top.log_probs).mean() for i in told]
     assert all(np.array_equal(heard[i].top.ids, told[i].top.ids) for i in told)
-    plain = 8 * K
+    count = 50 * 200
     yield (
         f"soft targets, {K} of 150k tokens a position: bytes per token",
         f"{len(data) / count:.1f}",
-        f"{plain * count / len(data):.1f} ×",
+        f"{8 * K * count / len(data):.1f} ×",
     )
     yield "mean error of their log-probs", f"{np.mean(errors):.4f} nats", "–"
     yield "encoding them", f"{count / seconds / 1e3:.0f} thousand tokens a second", "–"
+    alone = {
+        i: TokenScores(each.tokens, each.offsets, SparseLogProbs(each.tokens[:, None], each.own()[:, None]))
+        for i, each in told.items()
+    }
+    data = soft_targets.encode(alone, vocabulary_size=150_000, party="llm", round=1)
+    yield (
+        "log-probs of the own tokens alone: bytes per token",
+        f"{len(data) / count:.1f}",
+        f"{8 * count / len(data):.1f} ×",
+    )
 
     task = load_task(
         RulebooksTask(public=1000, private=10, test_per_domain=5, replay=5), {"clinic": ("clinic",)}, seed=0

@@ -49,6 +49,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "confident": _filtered("confident"),
     "all": {"allocator": "all", "objective": "sft"},
     "lada, contrast 0.1": {"objective": "contrastive"},
+    "lada, soft targets": {
+        "objective": {"name": "soft_targets", "options": {"form": "forward_kl", "label_weight": 0.5}}
+    },
+    "lada, alm": {"objective": "alm"},
 }
 TABLES: dict[str, tuple[str, ...]] = {
     "lada": tuple(row for row in ROWS if row not in ("fedmkt", "labels alone")),
@@ -184,7 +188,8 @@ everywhere. A client's *other* domains are those it has no data of. `make bench`
 
 **Filters on the parties' own paths.** Nobody reads a gold rationale of the public samples. A budget of {budget} samples
 per direction and round where a row filters. *lada* is `plugin: lada`; *contrast 0.1* adds the odds ratio to its
-objective and sees more tokens at the same steps, since a pair has two paths.
+objective and sees more tokens at the same steps, since a pair has two paths; *soft targets* is forward KL at half weight
+beside the NLL of the same paths, *alm* the likelihood of chunks, likewise.
 
 {filters}
 
