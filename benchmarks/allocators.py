@@ -188,8 +188,8 @@ everywhere. A client's *other* domains are those it has no data of. `make bench`
 
 **Filters on the parties' own paths.** Nobody reads a gold rationale of the public samples. A budget of {budget} samples
 per direction and round where a row filters. *lada* is `plugin: lada`; *contrast 0.1* adds the odds ratio to its
-objective and sees more tokens at the same steps, since a pair has two paths; *soft targets* is forward KL at half weight
-beside the NLL of the same paths, *alm* the likelihood of chunks, likewise.
+objective and sees more tokens at the same steps, since a pair has two paths; *soft targets* is forward KL at half
+weight beside the NLL of the same paths, *alm* the likelihood of chunks, likewise.
 
 {filters}
 
