@@ -89,6 +89,17 @@ def test_without_soft_targets_it_is_the_labels_part():
     assert SoftTargets(SoftTargetsOptions(label_weight=0.75))(bare).item() == pytest.approx(0.75 * 2)
 
 
+def textbook(form: str, p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    """Return the terms of a divergence of probabilities."""
+    m = (p + q) / 2
+    return {
+        "ce": -(p * q.log()),
+        "forward_kl": p * (p / q).log(),
+        "reverse_kl": q * (q / p).log(),
+        "jsd": (p * (p / m).log() + q * (q / m).log()) / 2,
+    }[form]
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_with_every_token_named_the_gradient_is_that_of_the_dense_formula(form: str, temperature: float):
@@ -99,13 +110,7 @@ def test_with_every_token_named_the_gradient_is_that_of_the_dense_formula(form: 
     (found,) = torch.autograd.grad(loss, logits)
 
     p, q = (other / temperature).softmax(1), (logits / temperature).softmax(1)
-    m = (p + q) / 2
-    dense = {
-        "ce": -(p * q.log()),
-        "forward_kl": p * (p / q).log(),
-        "reverse_kl": q * (q / p).log(),
-        "jsd": (p * (p / m).log() + q * (q / m).log()) / 2,
-    }[form]
+    dense = textbook(form, p, q)
     (expected,) = torch.autograd.grad(temperature**2 * dense.sum() / 2, logits)
     assert torch.allclose(found, expected, atol=2e-5)
 
@@ -123,13 +128,7 @@ def test_with_a_tail_the_gradient_is_that_of_the_coarse_formula(form: str):
     rest = torch.ones(5, 40, dtype=torch.bool).scatter(1, ids, False)
     q = torch.cat([logits.softmax(1).gather(1, ids), (logits.softmax(1) * rest).sum(1, keepdim=True)], 1)
     p = torch.cat([other.softmax(1).gather(1, ids), (other.softmax(1) * rest).sum(1, keepdim=True)], 1)
-    m = (p + q) / 2
-    dense = {
-        "ce": -(p * q.log()),
-        "forward_kl": p * (p / q).log(),
-        "reverse_kl": q * (q / p).log(),
-        "jsd": (p * (p / m).log() + q * (q / m).log()) / 2,
-    }[form]
+    dense = textbook(form, p, q)
     (expected,) = torch.autograd.grad(dense.sum() / 2, logits)
     assert torch.allclose(found, expected, atol=1e-6)
 

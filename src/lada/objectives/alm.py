@@ -1,19 +1,17 @@
 """Approximate likelihood matching: find each stretch of a text as likely as a teacher finds it."""
 
-import math
 from typing import Literal
 
-from pydantic import model_validator
 from torch import Tensor
 
-from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.models.objective import Prefer, Scored, SoftWish, Unpaired, nll
 from lada.objectives.base import OBJECTIVES
+from lada.objectives.blended import Blended
 from lada.objectives.forms import log1mexp
 
 
-class AlmOptions(Options):
+class AlmOptions(Blended):
     """`loss = λ NLL + (1 - λ) Σ over chunks of the binary cross-entropy of p^(1/τ)`, over the batch's tokens.
 
     A chunk is a stretch of the text at whose ends both tokenizers have a boundary; `p` is a party's probability of its
@@ -21,19 +19,10 @@ class AlmOptions(Options):
     """
 
     label_weight: float = 0.5
-    """λ from 0 to 1."""
     temperature: float = 100.0
-    """τ > 0; the larger, the more the loss compares log-probs and the less probabilities."""
+    """τ; the larger, the more the loss compares log-probs and the less probabilities."""
     alignment: Literal["offsets", "mined"] = "offsets"
     """How tokens of two tokenizers are matched."""
-
-    @model_validator(mode="after")
-    def _possible(self) -> "AlmOptions":
-        if not 0 <= self.label_weight <= 1:
-            raise ValueError(f"label_weight is {self.label_weight}; expected 0 to 1")
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise ValueError(f"temperature is {self.temperature}; expected a number above 0")
-        return self
 
 
 @OBJECTIVES.register(
@@ -58,12 +47,10 @@ class Alm:
 
     def __call__(self, scored: Scored) -> Tensor:
         """See Objective. A lesson's weight counts for its chunks too."""
-        loss, weight = nll(scored), self.options.label_weight
         if scored.chunks is None:
-            return weight * loss
+            return self.options.label_weight * nll(scored)
         gaps = match(scored.chunks.teacher, scored.chunks.student, self.options.temperature)
-        rows = (gaps * scored.weights[scored.chunks.rows]).sum()
-        return weight * loss + (1 - weight) * rows / (scored.batch_tokens or 1.0)
+        return self.options.blend(scored, gaps, scored.chunks.rows)
 
 
 def match(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:

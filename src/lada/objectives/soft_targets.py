@@ -1,22 +1,21 @@
 """Learning what a teacher would have said: its likeliest tokens at each position, beside the text itself."""
 
-import math
 from typing import Literal
 
 import torch
 from pydantic import model_validator
 from torch import Tensor
 
-from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.models.objective import Prefer, Scored, SoftWish, Unpaired, nll
 from lada.objectives.base import OBJECTIVES
+from lada.objectives.blended import Blended
 from lada.objectives.divergences import categories, cross_entropy, forward_kl, jsd, reverse_kl, tempered
 
 FORMS = {"ce": cross_entropy, "forward_kl": forward_kl, "reverse_kl": reverse_kl, "jsd": jsd}
 
 
-class SoftTargetsOptions(Options):
+class SoftTargetsOptions(Blended):
     """`loss = λ NLL + (1 - λ) T² divergence`, FedMKT's L2 and L3; the defaults are its own.
 
     Both are means over the batch's tokens; a position without a soft target adds its NLL alone.
@@ -26,9 +25,8 @@ class SoftTargetsOptions(Options):
     """Over the k tokens that the teacher names and the tail as one category more. `ce` and `forward_kl` have the same
     gradient."""
     label_weight: float = 0.9
-    """λ from 0 to 1."""
     temperature: float = 1.0
-    """T > 0, on both sides, over the categories; the factor T² keeps the gradient's size (arXiv 1503.02531)."""
+    """T, on both sides, over the categories; the factor T² keeps the gradient's size (arXiv 1503.02531)."""
     k: int = 32
     """Tokens per position that a teacher names; fewer cost less traffic."""
     alignment: Literal["offsets", "mined"] = "offsets"
@@ -38,10 +36,6 @@ class SoftTargetsOptions(Options):
 
     @model_validator(mode="after")
     def _possible(self) -> "SoftTargetsOptions":
-        if not 0 <= self.label_weight <= 1:
-            raise ValueError(f"label_weight is {self.label_weight}; expected 0 to 1")
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise ValueError(f"temperature is {self.temperature}; expected a number above 0")
         if self.k < 1:
             raise ValueError(f"k is {self.k}; expected at least 1 token")
         return self
@@ -68,12 +62,10 @@ class SoftTargets:
 
     def __call__(self, scored: Scored) -> Tensor:
         """See Objective. A lesson's weight counts for its soft positions too."""
-        loss, weight = nll(scored), self.options.label_weight
         if scored.soft is None:
-            return weight * loss
+            return self.options.label_weight * nll(scored)
         used = ~torch.isneginf(scored.soft.teacher)
         sides = categories(scored.soft.teacher, scored.soft.student, used)
         teacher, student = (tempered(side, self.options.temperature) for side in sides)
-        rows = FORMS[self.options.form](teacher, student) * scored.weights[scored.soft.rows]
-        soft = self.options.temperature**2 * rows.sum() / (scored.batch_tokens or 1.0)
-        return weight * loss + (1 - weight) * soft
+        divergence = FORMS[self.options.form](teacher, student)
+        return self.options.blend(scored, self.options.temperature**2 * divergence, scored.soft.rows)
