@@ -187,9 +187,10 @@ half-width of its 95 % t-interval (few worlds make it wide). Three clients with 
 everywhere. A client's *other* domains are those it has no data of. `make bench` regenerates the tables.
 
 **Filters on the parties' own paths.** Nobody reads a gold rationale of the public samples; *lada* and *verified* read
-the gold answers, the others none. A budget of {budget} samples per direction and round where a row filters. *lada* is `plugin: lada`; *contrast 0.1* adds the odds ratio to its
-objective and sees more tokens at the same steps, since a pair has two paths; *soft targets* is forward KL at half
-weight beside the NLL of the same paths, *alm* the likelihood of chunks, likewise.
+the gold answers, the others none. A budget of {budget} samples per direction and round where a row filters. *lada* is
+`plugin: lada`; *contrast 0.1* adds the odds ratio to its objective and sees more tokens at the same steps, since a pair
+has two paths; *soft targets* is forward KL at half weight beside the NLL of the same paths, *alm* the likelihood of
+chunks, likewise.
 
 {filters}
 

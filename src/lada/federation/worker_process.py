@@ -5,6 +5,7 @@ import os
 import queue
 import signal
 import struct
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -52,6 +53,7 @@ def main() -> None:
     inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # by line: a process that is ended flushes nothing
     lock = threading.Lock()
 
     def send(tag: bytes, data: bytes) -> None:
