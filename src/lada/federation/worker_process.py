@@ -53,7 +53,7 @@ def main() -> None:
     inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    sys.stdout = open(1, "w", buffering=1, closefd=False)  # by line: a process that is ended flushes nothing
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)  # by line: a process that is ended flushes nothing
     lock = threading.Lock()
 
     def send(tag: bytes, data: bytes) -> None:
