@@ -28,7 +28,7 @@ from rapidfuzz.distance import Levenshtein
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from lada.alignment import align_mined, align_spans, cached_map, carry_batch, map_vocabulary, token_bytes
+from lada.alignment import align_mined, align_spans, carry_batch, map_vocabulary, nearest_tokens, token_bytes
 from lada.codecs import paths, soft_targets
 from lada.core.terms import Knowledge, Likelihood, SparseLogProbs, TokenScores
 from lada.core.terms import Path as ReasoningPath
@@ -110,15 +110,17 @@ def maps(vocabularies: dict[str, list[bytes]]) -> Iterator[Row]:
     others = [name for name in vocabularies if name != "50k"]
     for name in others:
         source, target = vocabularies[name], vocabularies["50k"]
-        found, seconds = timed(lambda source=source, target=target: map_vocabulary(source, target))
+        found, seconds = timed(lambda source=source, target=target: nearest_tokens(source, target))
         sample = random.Random(0).sample(range(len(source)), 300)
         expected, slow = timed(lambda source=source, target=target, sample=sample: brute(source, target, sample))
         assert [int(found[i]) for i in sample] == expected, f"{name}: the map differs from brute force"
         whole = slow * len(source) / len(sample)
         yield f"vocabulary map, {name} onto 50k, cold", f"{seconds:.1f} s", f"{whole / seconds:,.0f} ×"
         with TemporaryDirectory() as folder:
-            cached_map(source, target, Path(folder))
-            _, hit = timed(lambda source=source, target=target, folder=folder: cached_map(source, target, Path(folder)))
+            map_vocabulary(source, target, Path(folder))
+            _, hit = timed(
+                lambda source=source, target=target, folder=folder: map_vocabulary(source, target, Path(folder))
+            )
         yield "the same, from the cache", f"{hit:.2f} s", f"{whole / hit:,.0f} ×"
     with TemporaryDirectory() as folder:
         file = Path(folder) / "tokens.pickle"
@@ -129,8 +131,8 @@ def maps(vocabularies: dict[str, list[bytes]]) -> Iterator[Row]:
 
 ALONE = """
 import pickle, sys
-from lada.alignment import map_vocabulary
-map_vocabulary(*pickle.load(open(sys.argv[1], "rb")))
+from lada.alignment import nearest_tokens
+nearest_tokens(*pickle.load(open(sys.argv[1], "rb")))
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 """Prints its own peak memory in KiB; Linux only, since getrusage counts what the process that starts it had, too."""
@@ -279,11 +281,15 @@ def wire() -> Iterator[Row]:
     )
     tokenizer = load_tokenizer(locate("zoo:llm-world-0"))
     written = [sample.rationale or "" for sample in task.public]
-    sure = Likelihood(-1.25, -0.5, 40, 100)
+    log_probs = np.sort(-rng.exponential(3.0, (len(written), 2)), 1).tolist()  # of all, and of the least likely token
+    sure = [Likelihood(a, b, 40, len(text)) for (a, b), text in zip(log_probs, written, strict=True)]
     knowledge = Knowledge(
         "llm",
         1,
-        tuple(ReasoningPath(s.id, "llm", t, s.answer, True, sure) for s, t in zip(task.public, written, strict=True)),
+        tuple(
+            ReasoningPath(s.id, "llm", t, s.answer, True, how)
+            for s, t, how in zip(task.public, written, sure, strict=True)
+        ),
     )
     tokens = sum(len(tokenizer(text)["input_ids"]) for text in written)
     size, raw = len(paths.encode(knowledge)), sum(len(text.encode()) for text in written)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lada.alignment import nearest as search
 from lada.alignment.bags import bags, bounds, group
 from lada.alignment.edits import one_edit
-from lada.alignment.vocabulary import map_vocabulary
+from lada.alignment.vocabulary import nearest_tokens
 from lada.core.errors import InputError
 
 
@@ -62,27 +62,27 @@ def test_the_reference_knows_kitten_and_sitting():
     ],
 )
 def test_the_nearest_token_by_hand(source, target, expected):
-    assert map_vocabulary([source], target).tolist() == [expected]
+    assert nearest_tokens([source], target).tolist() == [expected]
 
 
 def test_the_map_is_int32_and_total():
-    table = map_vocabulary([b"", b"a", b"a", b"b" * 300], [b"q"])
+    table = nearest_tokens([b"", b"a", b"a", b"b" * 300], [b"q"])
     assert table.dtype == np.int32
     assert table.tolist() == [0, 0, 0, 0]
-    assert map_vocabulary([], [b"a"]).shape == (0,)
-    assert map_vocabulary([], [b"a"]).dtype == np.int32
+    assert nearest_tokens([], [b"a"]).shape == (0,)
+    assert nearest_tokens([], [b"a"]).dtype == np.int32
 
 
 @pytest.mark.parametrize("source", [[], [b"a"]])
 def test_an_empty_target_is_refused(source):
     with pytest.raises(InputError, match="target has no tokens"):
-        map_vocabulary(source, [])
+        nearest_tokens(source, [])
 
 
 @settings(deadline=None)
 @given(st.lists(tokens, max_size=12), st.lists(tokens, min_size=1, max_size=40))
 def test_any_map_is_the_brute_force_map(source, target):
-    assert map_vocabulary(source, target).tolist() == brute_force(source, target)
+    assert nearest_tokens(source, target).tolist() == brute_force(source, target)
 
 
 @pytest.mark.parametrize(("letters", "longest"), [(b"ab", 9), (b"abcdefgh ", 8), (bytes(range(256)), 4), (b"a", 30)])
@@ -90,14 +90,14 @@ def test_many_groups_and_blocks_give_the_brute_force_map(monkeypatch, letters, l
     monkeypatch.setattr(search, "GROUP", 4)
     monkeypatch.setattr(search, "CELLS", 500)  # seven strings to a block
     source, target = random_tokens(1, 60, letters, longest), random_tokens(2, 270, letters, longest)
-    assert map_vocabulary(source, target).tolist() == brute_force(source, target)
+    assert nearest_tokens(source, target).tolist() == brute_force(source, target)
 
 
 def test_far_and_long_tokens_are_found_too():
     target = [b" " * n for n in (1, 64, 200)] + [b"-" * n for n in (16, 255)] + [b"ab" * 400, b"q"]
     source = [b" " * 70, b" " * 132, b" " * 133, b"-" * 400, b"ab" * 5000, b"\xff" * 90, b"-" * 8 + b"q" * 3]
     # Spaces from 132 are 68 from both 64 and 200, and 64 is a prefix. 90 other bytes are 90 from what is no longer.
-    assert map_vocabulary(source, target).tolist() == [1, 1, 2, 4, 5, 0, 3]
+    assert nearest_tokens(source, target).tolist() == [1, 1, 2, 4, 5, 0, 3]
 
 
 @settings(deadline=None)
@@ -112,7 +112,7 @@ def test_equal_hashes_of_other_strings_give_no_answer(monkeypatch):
     monkeypatch.setattr("lada.alignment.edits.BASE", 1)  # then anagrams hash alike
     monkeypatch.setattr("lada.alignment.edits.INVERSE", 1)
     assert one_edit([b"abcd"], [b"cba", b"abc"]).tolist() == [-1]
-    assert map_vocabulary([b"abcd"], [b"cba", b"abc"]).tolist() == [1]
+    assert nearest_tokens([b"abcd"], [b"cba", b"abc"]).tolist() == [1]
 
 
 @settings(deadline=None)

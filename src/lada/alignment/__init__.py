@@ -1,23 +1,23 @@
 """Between floors 0 and 1: what two tokenizers have in common, and what one learner says in the other's tokens."""
 
-from lada.alignment.cache import cached_map
+from lada.alignment.cache import map_vocabulary
 from lada.alignment.carry import carry, carry_batch, check_scores, chunk_log_probs
 from lada.alignment.mined import align_mined
 from lada.alignment.offsets import byte_offsets
 from lada.alignment.spans import Spans, align_spans
 from lada.alignment.tokens import token_bytes
-from lada.alignment.vocabulary import map_vocabulary
+from lada.alignment.vocabulary import nearest_tokens
 
 __all__ = [
     "Spans",
     "align_mined",
     "align_spans",
     "byte_offsets",
-    "cached_map",
     "carry",
     "carry_batch",
     "check_scores",
     "chunk_log_probs",
     "map_vocabulary",
+    "nearest_tokens",
     "token_bytes",
 ]

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lada.alignment.vocabulary import map_vocabulary
+from lada.alignment.vocabulary import nearest_tokens
 
 FORMAT = b"lada vocabulary map 1"
+SMALL = 2**22
+"""Pairs of tokens below which a map is computed about as fast as it is read."""
 
 
 def cache_folder() -> Path:
@@ -23,21 +25,21 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path("~/.cache").expanduser()) / "lada"
 
 
-def cached_map(source: Sequence[bytes], target: Sequence[bytes], folder: Path | None = None) -> np.ndarray:
-    """Return `map_vocabulary(source, target)`, int32 [source], from a file of `folder` where it is known already.
+def map_vocabulary(source: Sequence[bytes], target: Sequence[bytes], folder: Path | None = None) -> np.ndarray:
+    """Return for each source token the target token at the least Levenshtein distance over bytes: int32 [source].
 
-    `folder` is `cache_folder()` unless given. A file that is not a whole map from one vocabulary into the other is
+    See `nearest_tokens` for ties and what is raised. A map that takes a while to compute is kept as a file of `folder`,
+    which is `cache_folder()` unless given. A file that is not a whole map from one vocabulary into the other is
     computed anew and replaced; a folder that cannot be written to means that nothing is kept. Processes may share a
-    folder: a file appears whole or not at all. Equal vocabularies map id to id, even where one holds a token twice.
-    Raises InputError where `target` is empty and `source` is not.
+    folder: a file appears whole or not at all.
     """
-    if len(source) == len(target) and all(a == b for a, b in zip(source, target, strict=True)):
-        return np.arange(len(source), dtype=np.int32)
+    if len(source) * len(target) < SMALL:
+        return nearest_tokens(source, target)
     file = (cache_folder() if folder is None else folder) / f"{_digest(source, target)}.npy"
     known = _read(file, len(source), len(target))
     if known is not None:
         return known
-    table = map_vocabulary(source, target)
+    table = nearest_tokens(source, target)
     with suppress(OSError):
         _write(file, table)
     return table

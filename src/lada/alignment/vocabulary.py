@@ -9,7 +9,7 @@ from lada.alignment.nearest import nearest
 from lada.core.errors import InputError
 
 
-def map_vocabulary(source: Sequence[bytes], target: Sequence[bytes]) -> np.ndarray:
+def nearest_tokens(source: Sequence[bytes], target: Sequence[bytes]) -> np.ndarray:
     """Return for each source token the target token at the least Levenshtein distance over bytes: int32 [source].
 
     A tie goes to the lexicographically smallest bytes (our reading: compared as unsigned numbers), and among equal

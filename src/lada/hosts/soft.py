@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lada.alignment import Spans, align_mined, align_spans, cached_map, carry_batch, chunk_log_probs
+from lada.alignment import Spans, align_mined, align_spans, carry_batch, chunk_log_probs, map_vocabulary
 from lada.core.errors import InputError
 from lada.core.terms import ChunkLogProbs, Lesson, SparseLogProbs, Spelled, TokenScores, Vocabulary
 from lada.hosts.knowledge import Offer
@@ -88,8 +88,11 @@ class Pair:
         return result
 
     def _aligned(self, wish: SoftWish) -> list[SparseLogProbs]:
-        mapping = cached_map(self.theirs.tokens, self.own.tokens).copy()
-        mapping[self.theirs.eos] = self.own.eos
+        if self.theirs == self.own:  # id to id, even where a vocabulary holds the same bytes twice
+            mapping = np.arange(len(self.own.tokens), dtype=np.int32)
+        else:
+            mapping = map_vocabulary(self.theirs.tokens, self.own.tokens).copy()
+            mapping[self.theirs.eos] = self.own.eos
         items = [(a, b.tokens, b.offsets) for a, b in zip(self.scores, self.spelled, strict=True)]
         return carry_batch(items, mapping, spans=self._spans(wish), inside=wish.inside)
 
