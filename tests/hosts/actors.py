@@ -76,6 +76,8 @@ class ScriptedLearner:
     """Its vocabulary."""
     broken: frozenset[str] = frozenset()
     """Texts on which its log-probs are NaN."""
+    untraceable: frozenset[str] = frozenset()
+    """Texts whose tokens it cannot lead back to bytes."""
     weights: np.ndarray = field(default_factory=lambda: np.zeros(2, np.float32))
     """Its adapter."""
 
@@ -89,10 +91,15 @@ class ScriptedLearner:
         self.judged = list(pairs)
         return [self._likelihood(self.judgements.get(text, -2.0), text) for _, text in pairs]
 
-    def log_probs(self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent) -> list[TokenScores]:
+    def log_probs(
+        self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent
+    ) -> list[TokenScores | None]:
         """Give each own token half of the probability, and the rest in equal parts to the first other ones."""
-        scores = []
+        scores: list[TokenScores | None] = []
         for (_, text), spelled in zip(pairs, self.spell([text for _, text in pairs]), strict=True):
+            if spelled is None:
+                scores.append(None)
+                continue
             rows = [sorted([own, *[i for i in range(k) if i != own][: k - 1]]) for own in spelled.tokens.tolist()]
             ids = np.array(rows, np.int32)
             log_probs = np.where(ids == spelled.tokens[:, None], np.log(0.5), np.log(0.5 / k)).astype(np.float32)
@@ -104,10 +111,13 @@ class ScriptedLearner:
     def vocabulary(self) -> Vocabulary:
         return Vocabulary((*self.words, b"<end>"), len(self.words))
 
-    def spell(self, texts: Sequence[str]) -> list[Spelled]:
+    def spell(self, texts: Sequence[str]) -> list[Spelled | None]:
         """Take the longest word at each byte."""
-        spelled = []
+        spelled: list[Spelled | None] = []
         for text in texts:
+            if text in self.untraceable:
+                spelled.append(None)
+                continue
             data, ids, ends = text.encode(), [], [0]
             while ends[-1] < len(data):
                 rest = data[ends[-1] :]

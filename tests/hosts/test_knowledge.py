@@ -118,6 +118,22 @@ def test_a_token_that_no_vocabulary_has_is_named(tmp_path: FilePath):
     assert "999" in notice
 
 
+def test_texts_that_a_tokenizer_cannot_trace_go_without(tmp_path: FilePath):
+    llm, a = soft("llm", tmp_path), soft("a", tmp_path)
+    learners: dict[str, Any] = {party.name: party.learner for party in (llm, a)}
+    learners["a"].untraceable = frozenset({GOLD["p1"]})
+    learners["llm"].untraceable = frozenset({GOLD["p2"]})
+    offer = hear(llm, tell(a, know(a, 1, "answer", "labels"), "labels"), "a", 1, "labels")
+    assert a.report.notices == (
+        "round 1: 1 of 5 soft targets of a are left out; the first: sample 'p1', its tokens do not lead back to the "
+        "bytes of the text",
+    )
+    lessons = [Lesson(id, "?", text) for id, text in GOLD.items()]
+    assert [lesson.soft is not None for lesson in with_soft_targets(llm, lessons, offer)] == [
+        True, False, False, True, True,
+    ]  # fmt: skip
+
+
 def test_an_empty_path_has_no_soft_target(tmp_path: FilePath):
     llm, a = soft("llm", tmp_path), soft("a", tmp_path)
     learner: Any = a.learner
@@ -171,6 +187,7 @@ def test_soft_targets_come_across_tokenizers(tmp_path: FilePath):
     lesson = both.studies("llm")[0].lessons[0]
     assert lesson.soft is not None
     (spelled,) = llm.spell([lesson.chosen])
+    assert spelled is not None
     assert lesson.soft.ids.shape == (len(spelled.tokens), 3)
     masses = np.exp(lesson.soft.log_probs).sum(1)
     # "answer" is six letters of the LLM's and two tokens of a's: inside these there is nothing to learn from.

@@ -112,14 +112,18 @@ def hear(party: Party, payload: Payload, teacher: str | None, round: int, kind: 
 
 
 def sound_scores(
-    party: Party, teacher: str, round: int, scores: Mapping[str, TokenScores], size: int
+    party: Party, teacher: str, round: int, scores: Mapping[str, TokenScores | None], size: int
 ) -> dict[str, TokenScores]:
     """Return the scores that can be learnt from. The others are counted in a notice, the first with its fault."""
-    sound, faults = {}, []
+    sound: dict[str, TokenScores] = {}
+    faults: list[str] = []
     for sample_id in scores:
         try:
-            check_scores(scores[sample_id], size)
-            sound[sample_id] = scores[sample_id]
+            each = scores[sample_id]
+            if each is None:
+                raise InputError("its tokens do not lead back to the bytes of the text")
+            check_scores(each, size)
+            sound[sample_id] = each
         except (InputError, CodecError) as error:
             faults.append(f"sample {sample_id!r}, {error}")
     if faults:

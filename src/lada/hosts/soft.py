@@ -16,7 +16,8 @@ from lada.models.objective import SoftWish
 def with_soft_targets(party: Party, lessons: Sequence[Lesson], offer: Offer) -> list[Lesson]:
     """Return lessons with what the teacher's scores say of them, where they are on its own texts and it scored these.
 
-    Raises InputError for a teacher whose tokenizer has no byte in common with the party's.
+    A lesson whose text the party cannot trace in its own tokens stays as it is. Raises InputError for a teacher whose
+    tokenizer has no byte in common with the party's.
     """
     wish, teacher = party.objective.soft, offer.knowledge.party
     if wish is None or offer.vocabulary is None:
@@ -25,10 +26,12 @@ def with_soft_targets(party: Party, lessons: Sequence[Lesson], offer: Offer) -> 
     aimed = [
         i for i, each in enumerate(lessons) if each.sample_id in offer.scores and each.chosen == texts[each.sample_id]
     ]
+    spelled = dict(zip(aimed, party.learner.spell([lessons[i].chosen for i in aimed]), strict=True))
+    known = {i: spelling for i, spelling in spelled.items() if spelling is not None}
     pair = Pair(
-        [offer.scores[lessons[i].sample_id] for i in aimed],
+        [offer.scores[lessons[i].sample_id] for i in known],
         offer.vocabulary,
-        party.learner.spell([lessons[i].chosen for i in aimed]),
+        list(known.values()),
         party.learner.vocabulary(),
     )
     if not pair.have_a_byte_in_common:
@@ -38,10 +41,10 @@ def with_soft_targets(party: Party, lessons: Sequence[Lesson], offer: Offer) -> 
         )
     told = list(lessons)
     if wish.as_chunks:
-        for i, chunks in zip(aimed, pair.chunks(wish), strict=True):
+        for i, chunks in zip(known, pair.chunks(wish), strict=True):
             told[i] = replace(lessons[i], chunks=chunks)
     else:
-        for i, soft in zip(aimed, pair.carried(wish), strict=True):
+        for i, soft in zip(known, pair.carried(wish), strict=True):
             told[i] = replace(lessons[i], soft=soft)
     return told
 

@@ -80,16 +80,24 @@ class Learner(Protocol):
         """Score (question, path) pairs."""
         ...
 
-    def log_probs(self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent) -> list[TokenScores]:
-        """Score (question, path) pairs token by token, with the k likeliest tokens at each position."""
+    def log_probs(
+        self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent
+    ) -> list[TokenScores | None]:
+        """Score (question, path) pairs token by token, with the k likeliest tokens at each position.
+
+        None for a path that `spell` cannot trace.
+        """
         ...
 
     def vocabulary(self) -> Vocabulary:
         """Return what the learner's token ids stand for."""
         ...
 
-    def spell(self, texts: Sequence[str]) -> list[Spelled]:
-        """Return the tokens of texts as the learner studies them, each closed by end-of-sequence."""
+    def spell(self, texts: Sequence[str]) -> list[Spelled | None]:
+        """Return the tokens of texts as the learner studies them, each closed by end-of-sequence.
+
+        None for a text whose tokens the tokenizer does not lead back to its bytes.
+        """
         ...
 
     def embed(self, questions: Sequence[str], *, progress: Progress = silent) -> np.ndarray:

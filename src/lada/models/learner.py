@@ -82,12 +82,14 @@ class HuggingFaceLearner:
         return [result[i] for i in range(len(rows))]
 
     @torch.inference_mode()
-    def log_probs(self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent) -> list[TokenScores]:
-        """See Learner.log_probs. Raises InputError for a text that the tokenizer does not lead back to bytes."""
+    def log_probs(
+        self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent
+    ) -> list[TokenScores | None]:
+        """See Learner.log_probs."""
         rows = [self._encoder.pair(question, text) for question, text in pairs]
         spelled = self.spell([text for _, text in pairs])
         size = len(self.vocabulary().tokens)
-        result: dict[int, TokenScores] = {}
+        result: dict[int, TokenScores | None] = {}
         for batch in buckets([len(row) for row in rows], self._options.batch_size):
             predicted = predict(self.model, [rows[i] for i in batch], self._encoder.pad)
             ids, log_probs = (found.cpu().numpy() for found in likeliest(predicted, k, size))
@@ -95,8 +97,8 @@ class HuggingFaceLearner:
             for i, end in zip(batch, ends.tolist(), strict=True):
                 length = len(rows[i].completion)
                 part = slice(end - length, end)
-                top = SparseLogProbs(ids[part].astype(np.int32), log_probs[part])
-                result[i] = TokenScores(spelled[i].tokens[:length], spelled[i].offsets[:length], top)
+                top, text = SparseLogProbs(ids[part].astype(np.int32), log_probs[part]), spelled[i]
+                result[i] = text and TokenScores(text.tokens[:length], text.offsets[:length], top)
             progress("log_probs", len(result), len(rows), sum(len(rows[i]) for i in batch))
         return [result[i] for i in range(len(rows))]
 
@@ -106,16 +108,18 @@ class HuggingFaceLearner:
             self._vocabulary = Vocabulary(tuple(token_bytes(self.tokenizer)), self._encoder.eos)
         return self._vocabulary
 
-    def spell(self, texts: Sequence[str]) -> list[Spelled]:
-        """See Learner.spell. Raises InputError for a text that the tokenizer does not lead back to bytes."""
-        tokens = self.vocabulary().tokens
-        spelled = []
-        for text in texts:
-            *ids, eos = self._encoder.completion(text)
-            size = len(text.encode())
-            offsets = byte_offsets(self.tokenizer, tokens, text, ids)
-            spelled.append(Spelled(np.array([*ids, eos], np.int32), np.vstack([offsets, [[size, size + 1]]])))
-        return spelled
+    def spell(self, texts: Sequence[str]) -> list[Spelled | None]:
+        """See Learner.spell."""
+        return [self._spelled(text) for text in texts]
+
+    def _spelled(self, text: str) -> Spelled | None:
+        *ids, eos = self._encoder.completion(text)
+        size = len(text.encode())
+        try:
+            offsets = byte_offsets(self.tokenizer, self.vocabulary().tokens, text, ids)
+        except InputError:
+            return None
+        return Spelled(np.array([*ids, eos], np.int32), np.vstack([offsets, [[size, size + 1]]]))
 
     @torch.inference_mode()
     def embed(self, questions: Sequence[str], *, progress: Progress = silent) -> np.ndarray:
