@@ -3,8 +3,6 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +11,7 @@ import typer
 from rich.console import Console
 
 from lada.cli import zoo
-from lada.core.errors import LadaError
+from lada.cli.explained import errors, explained
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,7 +23,6 @@ tasks = typer.Typer(no_args_is_help=True, help="Look at tasks.")
 app.add_typer(tasks, name="tasks")
 app.add_typer(zoo.app, name="zoo")
 console = Console()
-errors = Console(stderr=True)
 # Read when transformers is imported, which only happens inside the commands: its bars would tear the live view.
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -33,16 +30,6 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run's folder.")]
 Runs = Annotated[Path, typer.Option(help="Where runs are kept.")]
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turn LaDa's errors into one message and their exit code, without a traceback."""
-    try:
-        yield
-    except LadaError as error:
-        errors.print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(error.exit_code) from None
 
 
 @app.command()

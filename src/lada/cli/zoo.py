@@ -7,6 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from lada.cli.explained import explained
+
 app = typer.Typer(no_args_is_help=True, help="The shipped tiny models.")
 console = Console()
 
@@ -46,7 +48,6 @@ def build(
     target: Annotated[Path, typer.Option(help="Folder of the finished models.")] = Path("zoo"),
 ) -> None:
     """Train shipped models from scratch (about 20 minutes on one core for a world); resumes where it was stopped."""
-    from lada.cli.main import explained
     from lada.core.errors import InputError, nearest
     from lada.zoo.build import build as build_model
     from lada.zoo.recipe import SLMS, llm
