@@ -56,7 +56,7 @@ def load_corpus(options: HubTask, clients: Mapping[str, tuple[str, ...]], seed: 
     corpus = read_corpus(options.corpus, base)
     splits = _splits(corpus, options, base)
     train = _samples(corpus, splits, corpus.splits.train, options, seed)
-    if corpus.splits.test in splits:
+    if corpus.splits.test is not None and corpus.splits.test in splits:
         test = _samples(corpus, splits, corpus.splits.test, options, seed)[: options.test]
         tested = {sample.question for sample in test}
         train = [sample for sample in train if sample.question not in tested]
@@ -105,8 +105,8 @@ def _samples(corpus: Corpus, splits: Mapping[str, Any], split: str, options: Hub
     return sorted(samples.values(), key=lambda sample: seed_of(seed, "task", "corpus", split, sample.question))
 
 
-def _splits(corpus: Corpus, options: HubTask, base: Path) -> Mapping[str, Any]:
-    """Return the data set of each split."""
+def _splits(corpus: Corpus, options: HubTask, base: Path) -> dict[str, Any]:
+    """Return the data set of each split; one that stands alone is for training."""
     try:
         import datasets
     except ImportError as error:
@@ -117,23 +117,31 @@ def _splits(corpus: Corpus, options: HubTask, base: Path) -> Mapping[str, Any]:
         revision = options.revision or corpus.revision
         _ask_hub(corpus.hub, revision)
         with _explained_hub(corpus.hub):
-            return datasets.load_dataset(corpus.hub, corpus.configuration, revision=revision)
-    source = base / options.source
+            loaded = datasets.load_dataset(corpus.hub, corpus.configuration, revision=revision)
+    else:
+        loaded = _load_local(base / options.source)
+    if isinstance(loaded, datasets.DatasetDict):
+        return {str(split): rows for split, rows in loaded.items()}
+    return {corpus.splits.train: loaded}
+
+
+def _load_local(source: Path) -> Any:
+    """Load a copy on this machine: a data set, or one per split."""
+    import datasets
+
     if not source.exists():
         raise InputError(f"task.source: there is no {source}; check the path, which is relative to the configuration")
+    if source.is_file() and source.suffix not in _FORMATS:
+        raise InputError(
+            f"task.source: {source} has the extension {source.suffix!r}; expected {', '.join(_FORMATS)}"
+            f"{nearest(source.suffix, _FORMATS)}"
+        )
     with _explained(f"task.source: cannot load {str(source)!r}", f"expected {_LOCAL}"):
+        if source.is_file():
+            return datasets.load_dataset(_FORMATS[source.suffix], data_files=str(source), split="train")
         if (source / "dataset_dict.json").exists() or (source / "state.json").exists():
-            loaded = datasets.load_from_disk(str(source))
-            return loaded if isinstance(loaded, datasets.DatasetDict) else {corpus.splits.train: loaded}
-        if source.is_dir():
-            return datasets.load_dataset(str(source))
-        if source.suffix not in _FORMATS:
-            raise InputError(
-                f"task.source: {source} has the extension {source.suffix!r}; expected {', '.join(_FORMATS)}"
-                f"{nearest(source.suffix, _FORMATS)}"
-            )
-        rows = datasets.load_dataset(_FORMATS[source.suffix], data_files=str(source), split="train")
-        return {corpus.splits.train: rows}
+            return datasets.load_from_disk(str(source))
+        return datasets.load_dataset(str(source))
 
 
 def _ask_hub(name: str, revision: str | None) -> None:
@@ -158,8 +166,6 @@ def _explained(what: str, fix: str) -> Iterator[None]:
     """Turn whatever keeps `datasets` from loading into an InputError: its errors share no base."""
     try:
         yield
-    except InputError:
-        raise
     except Exception as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(f"{what}: {reason}; {fix}") from error
