@@ -38,6 +38,11 @@ def test_every_shipped_corpus_has_two_rows_above() -> None:
     [
         ("mathinstruct", {"source": "data/PoT/gsm_gpt4.json"}),
         ("mathinstruct", {"output": "Hence 4."}),
+        ("mathinstruct", {"output": "Hence the answer is ."}),
+        ("finqa", {"post_text": []}),
+        ("finqa", {"final_result": ""}),
+        ("super-naturalinstructions", {"inputs": " "}),
+        ("cot-collection", {"target": None}),
         ("mmedbench", {"answer_idx": "A,B"}),
         ("mmedbench", {"answer_idx": None}),
     ],
