@@ -14,7 +14,9 @@ from typer.core import TyperGroup
 from lada.cli.main import app
 from lada.cli.tables import REGISTRIES
 from lada.config import make_config
+from lada.core.terms import Sample
 from lada.federation.nodes import read_task
+from lada.tasks.corpus import corpus_names, read_corpus, sample_of
 
 Blocks = Callable[[Path, str], list[str]]
 MODELS = {
@@ -87,6 +89,37 @@ def test_the_readmes_configuration_takes_its_data(root: Path, blocks: Blocks, tm
 def test_a_configuration_with_own_models_is_accepted(root: Path, blocks: Blocks) -> None:
     config = make_config(yaml.safe_load(blocks(root / "README.md", "yaml")[1]))
     assert (config.server.model.tune, config.clients[0].private.optimisation.learning_rate) == ("lora", 0.0002)
+
+
+def test_the_corpora_are_listed_as_their_files_have_them(root: Path) -> None:
+    table = (root / "docs/corpora.md").read_text(encoding="utf-8")
+    told = [[cell.strip() for cell in row.split("|")[1:-1]] for row in re.findall(r"^\| `.+\|$", table, re.MULTILINE)]
+    expected = []
+    for name in corpus_names():
+        corpus = read_corpus(name)
+        hub = ", ".join(part for part in (corpus.hub, corpus.configuration) if part)
+        rationales = "yes" if corpus.rationale else "no"
+        domains = f"`{corpus.domain.column}`" if corpus.domain else "–"
+        test = corpus.splits.test or "held back"
+        expected.append([f"`{name}`", hub, test, corpus.kind, rationales, domains, corpus.licence, corpus.paper])
+    assert told == expected
+
+
+def test_the_corpus_pages_files_are_accepted(root: Path, blocks: Blocks, tmp_path: Path) -> None:
+    task, own = blocks(root / "docs/corpora.md", "yaml")
+    assert make_config(MODELS | yaml.safe_load(task)).task.kind == "corpus"
+    (tmp_path / "own.yaml").write_text(own, encoding="utf-8")
+    row = {
+        "lang": "en",
+        "stem": "Which is hot?",
+        "choices": {"text": ["ice", "fire"], "label": ["1", "2"]},
+        "answerKey": "2",
+        "solution": "Fire burns. #### 2",
+        "subject": "physics",
+    }
+    sample = sample_of(read_corpus("own.yaml", tmp_path), row, "here", "s1")
+    assert sample == Sample("s1", "Which is hot?\n(A) ice\n(B) fire", "B", "Fire burns.", "physics")
+    assert sample_of(read_corpus("own.yaml", tmp_path), row | {"lang": "de"}, "here", "s1") is None
 
 
 def test_the_papers_form_is_spelled_out(root: Path, blocks: Blocks) -> None:

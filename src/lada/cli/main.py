@@ -23,8 +23,10 @@ tasks = typer.Typer(no_args_is_help=True, help="Look at tasks.")
 app.add_typer(tasks, name="tasks")
 app.add_typer(zoo.app, name="zoo")
 console = Console()
-# Read when transformers is imported, which only happens inside the commands: its bars would tear the live view.
+# Read when transformers and datasets are imported, which only happens inside the commands: their bars would tear the
+# live view.
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")]

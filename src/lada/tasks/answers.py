@@ -30,6 +30,10 @@ class AnswerKind:
     extract: Callable[[str], str | None]
     same: Callable[[str | None, str], bool]
 
+    def reads(self, gold: str) -> bool:
+        """Return whether a path could ever match this gold answer."""
+        return self.same(self.extract(gold) or gold, gold)
+
 
 def answer_kind(name: str) -> AnswerKind:
     """Return an answer kind.

@@ -12,12 +12,10 @@ from lada.core.registry import Options
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Sample
 from lada.tasks.answers import AnswerKind, answer_kind
+from lada.tasks.corpus import ALL
 from lada.tasks.data import TaskData
 from lada.tasks.files import Columns, Table, read_samples
 from lada.tasks.partition import PartitionOptions, partition
-
-ALL = "all"
-"""The domain of samples that name none."""
 
 
 class FilesTask(Options):
@@ -80,7 +78,7 @@ def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed:
     order = generator(seed, "task", "public", "order").permutation(len(public))
     return TaskData(
         public=tuple(public[row] for row in order[: options.public_limit]),
-        private={name: _some(part, options.private_limit, seed, name) for name, part in private.items()},
+        private={name: some_of(part, options.private_limit, seed, name) for name, part in private.items()},
         test=test,
         replay=replay,
         own_domains={name: frozenset(sample.domain for sample in part) for name, part in private.items()},
@@ -123,7 +121,7 @@ def _refuse_unreadable(samples: Iterable[Sample], kind: AnswerKind, path: str) -
     """Refuse a gold answer that no path could ever match."""
     for sample in samples:
         gold = sample.answer
-        if gold is not None and not kind.same(kind.extract(gold) or gold, gold):
+        if gold is not None and not kind.reads(gold):
             raise InputError(
                 f"task.answer: kind {kind.name!r} cannot read the answer {gold[:50]!r} of sample {sample.id!r} in "
                 f"{path}; correct the answer or choose another kind"
@@ -175,7 +173,8 @@ def _hold_back(
     return rest, tuple(test.values())
 
 
-def _some(samples: tuple[Sample, ...], limit: int | None, seed: int, client: str) -> tuple[Sample, ...]:
+def some_of(samples: tuple[Sample, ...], limit: int | None, seed: int, client: str) -> tuple[Sample, ...]:
+    """Return `limit` of a client's samples, chosen at random from the seed, in their order."""
     if limit is None or len(samples) <= limit:
         return samples
     rows = generator(seed, "task", "private", "limit", client).permutation(len(samples))[:limit]

@@ -1,0 +1,272 @@
+"""A corpus as data: one YAML file says where its rows are and how each becomes a sample.
+
+The shipped files lie in `corpora/`; one of the user's own may lie anywhere.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from lada.core.errors import InputError, nearest
+from lada.core.registry import Options
+from lada.core.terms import Sample
+from lada.tasks.answers import answer_kind
+
+LETTERS = "ABCDE"
+"""What choices are called, whatever the corpus calls them; the answer kind `choice` reads these."""
+ALL = "all"
+"""The domain of samples that name none."""
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+    return pattern
+
+
+def _captures(pattern: str) -> str:
+    if re.compile(_compiles(pattern)).groups != 1:
+        raise ValueError(f"{pattern!r} has not one group; put what is wanted in one pair of parentheses")
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
+
+
+class Reading(Options):
+    """How a text is read from a row: a column, and what is done with its value. A column alone may be given."""
+
+    column: str
+    """A dot leads into a column that holds a mapping: `choices.text`."""
+    pattern: Annotated[str, AfterValidator(_captures)] | None = None
+    """A regular expression that is searched for; its one group is the text."""
+    remove: Pattern | None = None
+    """What this regular expression matches is deleted."""
+    map: dict[str, str] = Field(default_factory=dict)
+    """What values mean, such as `{"0": "no", "1": "yes"}`; where there is a map, any other value is refused."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"column": value} if isinstance(value, str) else value
+
+
+class Choices(Options):
+    """Where the choices of a question stand."""
+
+    texts: str
+    """A column with a list of texts, or with a mapping of labels to texts (those without a text are dropped)."""
+    labels: str | None = None
+    """A column with the labels of a list, in its order; None: A, B, C …"""
+
+
+class Splits(Options):
+    """Which splits to train and to test on. A split whose answers are secret is of no use."""
+
+    train: str = "train"
+    test: str | None = None
+    """None: part of the training split is held back."""
+
+
+class Corpus(Options):
+    """One corpus. In the question `{column}` stands for that column's value and `{choices}` for all the choices."""
+
+    title: str
+    hub: str
+    """Its id on the Hugging Face Hub."""
+    configuration: str | None = None
+    revision: str | None = None
+    splits: Splits = Splits()
+    keep: dict[str, Pattern] = Field(default_factory=dict)
+    """Rows are used where each of these columns holds what its regular expression finds; an empty one never does."""
+    question: str
+    choices: Choices | None = None
+    answer: Reading
+    """With choices: the label of the right one."""
+    rationale: Reading | None = None
+    domain: Reading | None = None
+    kind: str
+    """The answer kind (see lada.tasks.answers)."""
+    licence: str
+    paper: str
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _choices_are_asked(self) -> "Corpus":
+        if (self.choices is not None) != ("{choices}" in self.question):
+            raise ValueError("`choices` and {choices} in the question belong together; give both or neither")
+        return self
+
+
+def corpus_names() -> list[str]:
+    """Return the sorted names of the shipped corpora."""
+    return sorted(file.name.removesuffix(".yaml") for file in (files("lada.tasks") / "corpora").iterdir())
+
+
+def read_corpus(name: str, base: Path = Path()) -> Corpus:
+    """Return a shipped corpus by name, or the user's own by the path of its YAML file, which starts at `base`.
+
+    A name that ends in `.yaml` or `.yml` is a path. Raises InputError for an unknown name, a missing file and
+    anything in it that is not as Corpus says.
+    """
+    if name.endswith((".yaml", ".yml")):
+        file = base / name
+        if not file.is_file():
+            raise InputError(f"task.corpus: there is no file {file}; check the path, relative to the configuration")
+    else:
+        if name not in corpus_names():
+            raise InputError(
+                f"task.corpus: unknown corpus {name!r}; expected one of {', '.join(corpus_names())}, or the path of "
+                f"your own .yaml file{nearest(name, corpus_names())}"
+            )
+        file = files("lada.tasks") / "corpora" / f"{name}.yaml"
+    try:
+        corpus = Corpus.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"task.corpus: {name} is not valid YAML: {error}") from None
+    except ValidationError as error:
+        raise InputError("\n".join(f"task.corpus: {name}: {_told(fault)}" for fault in error.errors())) from None
+    answer_kind(corpus.kind)
+    return corpus
+
+
+def _told(fault: Any) -> str:
+    key = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {key!r}{nearest(str(fault['loc'][-1]), Corpus.model_fields)}"
+    if fault["type"] == "missing":
+        return f"key {key!r} is missing; it has no default, so set it"
+    return f"{key or 'file'}: {fault['msg'].removeprefix('Value error, ')}"
+
+
+def sample_of(corpus: Corpus, row: Mapping[str, Any], where: str, name: str) -> Sample | None:
+    """Return the sample of one row under the id `name`, or None where `keep` leaves the row out.
+
+    Choices are called A to E in their order, whatever their labels. Texts are stripped; a blank rationale is none.
+    Raises InputError, starting with `where` and naming the column, for a row that does not fit.
+    """
+    for column, pattern in corpus.keep.items():
+        value = _at(row, column, where)
+        if value is None or not re.search(pattern, _shown(value, column, where)):
+            return None
+    labels: list[str] = []
+    block = ""
+    if corpus.choices is not None:
+        labels, texts = _choices(corpus.choices, row, where)
+        block = "\n".join(f"({letter}) {text}" for letter, text in zip(LETTERS, texts, strict=False))
+
+    def fill(place: re.Match[str]) -> str:
+        column = place[1]
+        return block if column == "choices" and block else _required(row, column, where)
+
+    answer = _read(corpus.answer, row, where)
+    if answer is None:
+        raise InputError(f"{where}: column {corpus.answer.column!r} is empty; expected the answer")
+    if corpus.choices is not None:
+        if answer not in labels:
+            raise InputError(
+                f"{where}: column {corpus.answer.column!r} is {answer[:50]!r}; expected the label of a choice, one of "
+                f"{', '.join(labels)}"
+            )
+        answer = LETTERS[labels.index(answer)]
+    kind = answer_kind(corpus.kind)
+    if not kind.reads(answer):
+        raise InputError(
+            f"{where}: column {corpus.answer.column!r}: kind {kind.name!r} cannot read the answer {answer[:50]!r}"
+        )
+    return Sample(
+        id=name,
+        question=re.sub(r"\{([\w.]+)\}", fill, corpus.question).strip(),
+        answer=answer,
+        rationale=corpus.rationale and _read(corpus.rationale, row, where),
+        domain=(corpus.domain and _read(corpus.domain, row, where)) or ALL,
+    )
+
+
+def _at(row: Mapping[str, Any], column: str, where: str) -> Any:
+    """Return the value of a column, which may lie in another."""
+    value: Any = row
+    for part in column.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            known = sorted(value) if isinstance(value, Mapping) else []
+            has = f"; there are {', '.join(map(repr, known))}{nearest(part, known)}" if known else ""
+            raise InputError(f"{where}: no column {column!r}{has}")
+        value = value[part]
+    return value
+
+
+def _shown(value: Any, column: str, where: str) -> str:
+    """Write a value as text: true and false, one line per item of a list, cells of a table between bars."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return str(value)
+        case list():
+            return "\n".join(
+                " | ".join(_shown(cell, column, where) for cell in item)
+                if isinstance(item, list)
+                else _shown(item, column, where)
+                for item in value
+            )
+        case _:
+            raise InputError(f"{where}: column {column!r} holds a {type(value).__name__}; expected text or numbers")
+
+
+def _required(row: Mapping[str, Any], column: str, where: str) -> str:
+    value = _at(row, column, where)
+    text = "" if value is None else _shown(value, column, where).strip()
+    if not text:
+        raise InputError(f"{where}: column {column!r} is empty; the question needs it")
+    return text
+
+
+def _read(reading: Reading, row: Mapping[str, Any], where: str) -> str | None:
+    """Return what a reading finds in a row; None where the column is empty."""
+    value = _at(row, reading.column, where)
+    text = "" if value is None else _shown(value, reading.column, where).strip()
+    if text and reading.pattern is not None:
+        found = re.search(reading.pattern, text)
+        if found is None or found[1] is None:
+            raise InputError(
+                f"{where}: column {reading.column!r} ends in {text[-50:]!r}; expected what {reading.pattern!r} finds"
+            )
+        text = found[1]
+    if reading.remove is not None:
+        text = re.sub(reading.remove, "", text)
+    text = text.strip()
+    if text and reading.map:
+        if text not in reading.map:
+            raise InputError(
+                f"{where}: column {reading.column!r} is {text[:50]!r}; expected one of {', '.join(reading.map)}"
+            )
+        return reading.map[text]
+    return text or None
+
+
+def _choices(choices: Choices, row: Mapping[str, Any], where: str) -> tuple[list[str], list[str]]:
+    """Return labels and texts of a row's choices."""
+    value = _at(row, choices.texts, where)
+    if isinstance(value, Mapping):
+        given = {str(label): text for label, text in value.items() if text is not None}
+        labels, texts = list(given), list(given.values())
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        texts = list(value)
+        labels = list(LETTERS[: len(texts)]) if choices.labels is None else list(_at(row, choices.labels, where))
+    else:
+        raise InputError(f"{where}: column {choices.texts!r} is {value!r}; expected a list or a mapping of choices")
+    if not 2 <= len(texts) <= len(LETTERS) or len(labels) != len(texts) or len(set(labels)) < len(labels):
+        raise InputError(
+            f"{where}: column {choices.texts!r} has {len(texts)} choices and {len(set(labels))} different labels; "
+            f"expected a label for each and 2 to {len(LETTERS)} of them"
+        )
+    return [str(label) for label in labels], [_shown(text, choices.texts, where).strip() for text in texts]

@@ -1,0 +1,171 @@
+"""The task `corpus`: a run's samples from a corpus of the Hugging Face Hub, or from a copy of it on this machine."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from lada.core.errors import InputError, nearest
+from lada.core.registry import Options
+from lada.core.seeds import generator, seed_of
+from lada.core.terms import Sample
+from lada.tasks.answers import answer_kind
+from lada.tasks.corpus import Corpus, read_corpus, sample_of
+from lada.tasks.data import TaskData
+from lada.tasks.partition import PartitionOptions, partition
+from lada.tasks.user import some_of
+
+SECONDS = 5.0
+"""How long the hub may take to say whether it has a corpus."""
+_LOCAL = "a folder saved by datasets' save_to_disk, a folder of parquet or jsonl files, or one file"
+_FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
+
+
+class HubTask(Options):
+    """Which corpus, where it lies and how much of it is used."""
+
+    kind: Literal["corpus"] = "corpus"
+    corpus: str
+    """The name of a shipped corpus, or the path of your own YAML file."""
+    source: str | None = None
+    """None: the hub. Else a folder saved by `datasets`, a folder of files that are named after their splits, or one
+    file (.jsonl, .json, .parquet, .csv). Relative paths start at the configuration's folder."""
+    revision: str | None = None
+    """A commit, branch or tag on the hub, before that of the corpus."""
+    public: int = Field(default=1000, ge=1)
+    """Public questions."""
+    private: int = Field(default=800, ge=1)
+    """Private questions per client at most."""
+    test: int = Field(default=500, ge=1)
+    """Test questions at most."""
+    rows: int = Field(default=20_000, ge=1)
+    """Rows of a split that are looked at, at most: nobody waits for millions."""
+    partition: PartitionOptions | None = None
+    """None: by domain where the corpus has domains, else evenly (iid)."""
+
+
+def load_corpus(options: HubTask, clients: Mapping[str, tuple[str, ...]], seed: int, base: Path = Path()) -> TaskData:
+    """Read a corpus and draw public, private and test samples, of which no two share a question, from the seed.
+
+    The test comes from the corpus's test split; where it, or the source, has none, from the training split. Ids are
+    `<split>-<row>`, rows counted from 1. Raises InputError where the corpus cannot be had, naming the cause and the
+    fix, and for a row that does not fit, naming it and its column.
+    """
+    corpus = read_corpus(options.corpus, base)
+    splits = _splits(corpus, options, base)
+    train = _samples(corpus, splits, corpus.splits.train, options, seed)
+    if corpus.splits.test is not None and corpus.splits.test in splits:
+        test = _samples(corpus, splits, corpus.splits.test, options, seed)[: options.test]
+        tested = {sample.question for sample in test}
+        train = [sample for sample in train if sample.question not in tested]
+    else:
+        test, train = train[: options.test], train[options.test :]
+    public, rest = train[: options.public], train[options.public :]
+    if len(rest) < len(clients):
+        raise InputError(
+            f"task.public: {options.public} public questions of {len(train)} that are not for the test leave "
+            f"{len(rest)} for {len(clients)} clients; lower task.public or task.test, or raise task.rows"
+        )
+    wish = options.partition or PartitionOptions(by="iid" if corpus.domain is None else "domain")
+    private = partition(rest, [None] * len(rest), clients, wish, seed)
+    kind = answer_kind(corpus.kind)
+    return TaskData(
+        public=tuple(public),
+        private={name: some_of(part, options.private, seed, name) for name, part in private.items()},
+        test=tuple(test),
+        replay=(),
+        own_domains={name: frozenset(sample.domain for sample in part) for name, part in private.items()},
+        general=frozenset(),
+        extract=kind.extract,
+        same=kind.same,
+        steps=None,
+    )
+
+
+def _samples(corpus: Corpus, splits: Mapping[str, Any], split: str, options: HubTask, seed: int) -> list[Sample]:
+    """Return a split's samples with different questions, in an order drawn from the seed."""
+    if split not in splits:
+        raise InputError(
+            f"task.corpus: there is no split {split!r}; {options.source or corpus.hub} has "
+            f"{', '.join(map(repr, splits))}{nearest(split, splits)}"
+        )
+    dataset = splits[split]
+    chosen = generator(seed, "task", "corpus", split).permutation(len(dataset))[: options.rows]
+    places = sorted(map(int, chosen))
+    samples: dict[str, Sample] = {}
+    for place, row in zip(places, dataset.select(places), strict=True):
+        where = f"data: {options.source or corpus.hub}, row {place + 1} of split {split!r}"
+        sample = sample_of(corpus, row, where, f"{split}-{place + 1:06d}")
+        if sample is not None:
+            samples.setdefault(sample.question, sample)
+    if not samples:
+        raise InputError(f"task.corpus: no row of split {split!r} is kept; check `keep`, or raise task.rows")
+    return sorted(samples.values(), key=lambda sample: seed_of(seed, "task", "corpus", split, sample.question))
+
+
+def _splits(corpus: Corpus, options: HubTask, base: Path) -> dict[str, Any]:
+    """Return the data set of each split; one that stands alone is for training."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise InputError(
+            f"task.kind: 'corpus' needs the package datasets ({error}); install it with: pip install 'lada[hub]'"
+        ) from None
+    if options.source is None:
+        revision = options.revision or corpus.revision
+        _ask_hub(corpus.hub, revision)
+        with _explained_hub(corpus.hub):
+            loaded = datasets.load_dataset(corpus.hub, corpus.configuration, revision=revision)
+    else:
+        loaded = _load_local(base / options.source)
+    if isinstance(loaded, datasets.DatasetDict):
+        return {str(split): rows for split, rows in loaded.items()}
+    return {corpus.splits.train: loaded}
+
+
+def _load_local(source: Path) -> Any:
+    """Load a copy on this machine: a data set, or one per split."""
+    import datasets
+
+    if not source.exists():
+        raise InputError(f"task.source: there is no {source}; check the path, which is relative to the configuration")
+    if source.is_file() and source.suffix not in _FORMATS:
+        raise InputError(
+            f"task.source: {source} has the extension {source.suffix!r}; expected {', '.join(_FORMATS)}"
+            f"{nearest(source.suffix, _FORMATS)}"
+        )
+    with _explained(f"task.source: cannot load {str(source)!r}", f"expected {_LOCAL}"):
+        if source.is_file():
+            return datasets.load_dataset(_FORMATS[source.suffix], data_files=str(source), split="train")
+        if (source / "dataset_dict.json").exists() or (source / "state.json").exists():
+            return datasets.load_from_disk(str(source))
+        return datasets.load_dataset(str(source))
+
+
+def _ask_hub(name: str, revision: str | None) -> None:
+    """Refuse at once what the hub does not have or cannot be asked for: `datasets` would try again for half a minute.
+
+    With HF_HUB_OFFLINE the hub is left alone, and what was downloaded before is used.
+    """
+    from huggingface_hub import HfApi, constants
+
+    if not constants.HF_HUB_OFFLINE:
+        with _explained_hub(name):
+            HfApi().dataset_info(name, revision=revision, timeout=SECONDS)
+
+
+def _explained_hub(name: str) -> AbstractContextManager[None]:
+    fix = f"set task.source to a local copy ({_LOCAL}), or HF_HUB_OFFLINE=1 to use what was downloaded before"
+    return _explained(f"task.corpus: cannot load {name!r} from the hub", fix)
+
+
+@contextmanager
+def _explained(what: str, fix: str) -> Iterator[None]:
+    """Turn whatever keeps `datasets` from loading into an InputError: its errors share no base."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InputError(f"{what}: {reason}; {fix}") from error

@@ -1,0 +1,199 @@
+"""A run's samples from a corpus: local copies of every form, the draw, and what is said where it cannot be had."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import yaml
+from pydantic import TypeAdapter
+from typer.testing import CliRunner
+
+from lada.cli.main import app
+from lada.core.errors import InputError
+from lada.tasks.data import TaskData
+from lada.tasks.load import TaskOptions, load_task
+
+OPTIONS: TypeAdapter[Any] = TypeAdapter(TaskOptions)
+TWO: dict[str, tuple[str, ...]] = {"b": (), "a": ()}
+SMALL = {"kind": "corpus", "corpus": "gsm8k", "public": 6, "private": 5, "test": 4}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+    yield
+    datasets.enable_progress_bars()
+
+
+def gsm8k(start: int, count: int) -> list[dict[str, str]]:
+    return [{"question": f"{n} + {n}?", "answer": f"Sum: {2 * n}.\n#### {2 * n}"} for n in range(start, start + count)]
+
+
+def jsonl(file: Path, rows: list[dict[str, str]]) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    jsonl(tmp_path / "copy" / "train.jsonl", gsm8k(0, 40))
+    jsonl(tmp_path / "copy" / "test.jsonl", gsm8k(36, 10))
+    return tmp_path
+
+
+def load(base: Path, clients: Mapping[str, tuple[str, ...]] = TWO, seed: int = 0, **options: Any) -> TaskData:
+    return load_task(OPTIONS.validate_python(SMALL | {"source": "copy"} | options), clients, seed, base)
+
+
+def questions(task: TaskData) -> dict[str, list[str]]:
+    parts = {"public": task.public, "test": task.test, **{f"private {name}": p for name, p in task.private.items()}}
+    return {name: [sample.question for sample in part] for name, part in parts.items()}
+
+
+class TestTheDraw:
+    def test_sizes_and_one_sample(self, folder: Path) -> None:
+        task = load(folder)
+        assert {name: len(part) for name, part in questions(task).items()} == {
+            "public": 6,
+            "test": 4,
+            "private a": 5,
+            "private b": 5,
+        }
+        assert (task.replay, task.general, task.steps) == ((), frozenset(), None)
+        assert task.own_domains == {"a": {"all"}, "b": {"all"}}
+        sample = task.public[0]
+        n = int(sample.question.partition(" ")[0])
+        assert (sample.id, sample.answer, sample.rationale) == (f"train-{n + 1:06d}", str(2 * n), f"Sum: {2 * n}.")
+        assert task.same(task.extract("so it is 8.0"), "8")
+
+    @pytest.mark.parametrize("clients", [TWO, {"a": ()}])
+    def test_no_question_is_in_two_parts_though_the_splits_share_some(
+        self, folder: Path, clients: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        task = load(folder, clients, test=10, private=100)
+        every = [question for part in questions(task).values() for question in part]
+        assert len(every) == len(set(every)) == 46
+        assert {sample.id[:5] for sample in task.test} == {"test-"}
+
+    def test_the_seed_and_nothing_else_decides(self, folder: Path) -> None:
+        assert load(folder, {"a": (), "b": ()}) == load(folder) != load(folder, seed=1)
+        one, other = questions(load(folder)), questions(load(folder, seed=1))
+        assert [name for name in one if one[name] == other[name]] == []
+
+    def test_without_a_test_split_questions_are_held_back(self, folder: Path) -> None:
+        task = load(folder, source="copy/train.jsonl", private=100)
+        every = [question for part in questions(task).values() for question in part]
+        assert sorted(every) == sorted(row["question"] for row in gsm8k(0, 40))
+        assert len(task.test) == 4
+
+    def test_a_question_that_stands_twice_is_drawn_once(self, folder: Path) -> None:
+        jsonl(folder / "twice.jsonl", gsm8k(0, 20) * 2)
+        task = load(folder, source="twice.jsonl", private=100)
+        assert sum(len(part) for part in questions(task).values()) == 20
+
+    def test_so_many_rows_are_looked_at(self, folder: Path) -> None:
+        task = load(folder, rows=14, private=100)
+        assert sum(len(part) for name, part in questions(task).items() if name != "test") in range(10, 15)
+
+    def test_domains_are_dealt_where_the_corpus_has_them(self, tmp_path: Path) -> None:
+        rows = [
+            {"source": f"{task} {n}?", "target": "yes", "rationale": "So it is.", "task": task}
+            for task in ("boolq", "rte")
+            for n in range(20)
+        ]
+        jsonl(tmp_path / "cot.jsonl", rows)
+        task = load(tmp_path, corpus="cot-collection", source="cot.jsonl")
+        assert task.own_domains == {"a": {"boolq"}, "b": {"rte"}}
+        task = load(tmp_path, {"a": ("rte",), "b": ()}, corpus="cot-collection", source="cot.jsonl")
+        assert task.own_domains == {"a": {"rte"}, "b": {"boolq"}}
+        task = load(tmp_path, corpus="cot-collection", source="cot.jsonl", partition={"by": "iid"}, private=100)
+        assert task.own_domains == {"a": {"boolq", "rte"}, "b": {"boolq", "rte"}}
+
+    def test_too_few_questions_are_refused(self, folder: Path) -> None:
+        with pytest.raises(InputError, match=r"task\.public: 40 public questions of 3\d .* leave 0 for 2 clients"):
+            load(folder, public=40)
+
+
+class TestLocalCopies:
+    def test_every_form_gives_the_same_samples(self, folder: Path) -> None:
+        saved = datasets.DatasetDict(
+            {"train": datasets.Dataset.from_list(gsm8k(0, 40)), "test": datasets.Dataset.from_list(gsm8k(36, 10))}
+        )
+        saved.save_to_disk(folder / "saved")
+        (folder / "parquet").mkdir()
+        for split, rows in saved.items():
+            rows.to_parquet(folder / "parquet" / f"{split}-00000-of-00001.parquet")
+        assert load(folder) == load(folder, source="saved") == load(folder, source=str(folder / "parquet"))
+
+    def test_one_split_alone_is_for_training(self, folder: Path) -> None:
+        datasets.Dataset.from_list(gsm8k(0, 40)).save_to_disk(folder / "saved")
+        assert load(folder, source="saved") == load(folder, source="copy/train.jsonl")
+
+    def test_a_corpus_file_of_ones_own(self, folder: Path) -> None:
+        own = {"title": "mine", "hub": "me/mine", "question": "{q}", "answer": "a", "kind": "number"}
+        (folder / "mine.yaml").write_text(yaml.safe_dump(own | {"licence": "-", "paper": "-"}), encoding="utf-8")
+        jsonl(folder / "mine.jsonl", [{"q": f"{n}?", "a": str(n)} for n in range(20)])
+        task = load(folder, corpus="mine.yaml", source="mine.jsonl")
+        assert {f"{sample.answer}?" == sample.question for sample in task.public} == {True}
+
+    @pytest.mark.parametrize(
+        ("source", "message"),
+        [
+            ("nowhere", r"task\.source: there is no .*nowhere"),
+            ("empty", r"task\.source: cannot load '.*empty': .*expected a folder saved by"),
+            ("notes.txt", r"task\.source: .*extension '\.txt'; expected \.jsonl"),
+            ("dev", r"task\.corpus: there is no split 'train'; dev has 'validation'"),
+            ("bad.jsonl", r"data: bad\.jsonl, row 3 of split 'train': column 'answer' ends in 'none'"),
+        ],
+    )
+    def test_what_cannot_be_used_is_refused(self, folder: Path, source: str, message: str) -> None:
+        (folder / "empty").mkdir()
+        (folder / "notes.txt").write_text("x", encoding="utf-8")
+        jsonl(folder / "dev" / "validation.jsonl", gsm8k(0, 3))
+        jsonl(folder / "bad.jsonl", [*gsm8k(0, 2), {"question": "?", "answer": "none"}])
+        with pytest.raises(InputError, match=message):
+            load(folder, source=source)
+
+
+def test_a_missing_package_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(InputError, match=r"needs the package datasets .*pip install 'lada\[hub\]'"):
+        load(folder)
+
+
+def test_a_hub_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
+    code = f"""
+from lada.core.errors import InputError
+from lada.tasks.load import HubTask, load_task
+try:
+    load_task(HubTask.model_validate({SMALL}), {{"a": ()}}, 0)
+except InputError as error:
+    print(error)
+"""
+    quiet = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    environment = quiet | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("task.corpus: cannot load 'openai/gsm8k' from the hub: ")
+    assert "set task.source to a local copy" in done.stdout
+    assert "Retrying" not in done.stderr
+
+
+def test_the_command_line_shows_it(folder: Path) -> None:
+    model = {"model": {"model": "zoo:slm-llama"}}
+    config = {
+        "task": SMALL | {"source": "copy"},
+        "server": {"model": {"model": "zoo:llm-world-0"}},
+        "clients": [{"name": "a", **model}, {"name": "b", **model}],
+    }
+    (folder / "run.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    shown = CliRunner().invoke(app, ["tasks", "show", str(folder / "run.yaml"), "--count", "1"])
+    assert shown.exit_code == 0, shown.output
+    assert "####" not in shown.output
+    assert "Sum:" in shown.output
