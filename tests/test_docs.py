@@ -15,6 +15,7 @@ from lada.cli.main import app
 from lada.cli.tables import REGISTRIES
 from lada.config import make_config
 from lada.federation.nodes import read_task
+from lada.models.options import ModelOptions
 
 Blocks = Callable[[Path, str], list[str]]
 MODELS = {
@@ -86,7 +87,14 @@ def test_the_readmes_configuration_takes_its_data(root: Path, blocks: Blocks, tm
 
 def test_a_configuration_with_own_models_is_accepted(root: Path, blocks: Blocks) -> None:
     config = make_config(yaml.safe_load(blocks(root / "README.md", "yaml")[1]))
+    assert isinstance(config.server.model, ModelOptions)
     assert (config.server.model.tune, config.clients[0].private.optimisation.learning_rate) == ("lora", 0.0002)
+
+
+def test_a_configuration_with_an_api_is_accepted(root: Path, blocks: Blocks) -> None:
+    config = make_config(yaml.safe_load(blocks(root / "README.md", "yaml")[2]))
+    assert config.server_only_teaches
+    assert config.host.options["directions"] == "llm_to_slm"
 
 
 def test_the_papers_form_is_spelled_out(root: Path, blocks: Blocks) -> None:

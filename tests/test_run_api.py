@@ -129,7 +129,7 @@ def test_log_probs_are_enough_for_lada():
         ({"base_url": f"https://me:{KEY}@host/v1"}, "server.model.api.base_url: expected http(s)://host/path"),
         ({"base_url": f"https://host/v1?key={KEY}"}, "server.model.api.base_url: expected http(s)://host/path"),
         ({"base_url": "host/v1"}, "server.model.api.base_url: expected http(s)://host/path"),
-        ({"api_key": KEY}, "server.model.api.api_key: unknown key; a secret belongs in the environment"),
+        ({"api_key": KEY}, "server.model.api.api_key: unknown key (its value is not shown); expected one of base_url"),
         ({"key_variable": KEY}, "server.model.api.key_variable: expected the name of an environment variable"),
         ({"prompt": "Hello"}, "server.model.api.prompt: 'Hello' holds no '{question}'"),
         ({"style": "completions", "system": "x"}, "server.model.api: system is for style 'chat'"),

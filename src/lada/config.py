@@ -236,12 +236,11 @@ def _explain(model: type[BaseModel], fault: Any, value: Any) -> tuple[str, str]:
     path, given = [str(part) for part in fault["loc"]], fault["input"]
     key = _key(fault["loc"], value)
     match fault["type"]:
-        case "extra_forbidden" if SECRET.search(path[-1]):
-            return key, "unknown key; a secret belongs in the environment: remove it, and name its variable"
         case "extra_forbidden":
             known = sorted(_node_at(model, path[:-1]).get("properties", {}))
             expected = f"; expected one of {', '.join(known)}" if known else ""
-            return key, f"unknown key (its value is {given!r}){expected}{nearest(path[-1], known)}"
+            shown = "not shown" if SECRET.search(path[-1]) else repr(given)
+            return key, f"unknown key (its value is {shown}){expected}{nearest(path[-1], known)}"
         case "missing":
             return f"{key}.{path[-1]}".lstrip("."), "missing; it has no default, so set it"
         case "union_tag_invalid" | "union_tag_not_found":

@@ -74,7 +74,7 @@ def serving(say: Callable[[dict[str, Any], int], Say]) -> Iterator[FakeApi]:
             except OSError:
                 pass  # who asked has gone
 
-        def log_message(self, *args: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

@@ -159,14 +159,14 @@ def test_what_does_not_pass_ends_with_what_is_kept(tmp_path):
     with serving(lambda request, number: echo(request, number) if asked(request) == "a" else Say("busy", 503)) as api:
         one = learner(api, tmp_path, retries=2)
         texts(one, "a")
-        with pytest.raises(ApiError, match="'big' after 3 attempts: status 503: busy"):
+        with pytest.raises(ApiError, match="'big'; attempts: 3, the last: status 503: busy"):
             texts(one, "b")
         assert len(api.requests) == 4
 
 
 def test_a_server_that_is_not_there(tmp_path):
     nobody = FakeApi(echo, url="http://127.0.0.1:1/v1")
-    with pytest.raises(ApiError, match="after 2 attempts: no connection"):
+    with pytest.raises(ApiError, match="attempts: 2, the last: no connection"):
         texts(learner(nobody, tmp_path, retries=1), "a")
 
 
@@ -217,6 +217,13 @@ def test_the_server_s_wait_is_kept(tmp_path, monkeypatch):
     with serving(lambda request, number: fault if number == 0 else echo(request, number)) as api:
         texts(learner(api, tmp_path), "a")
     assert slept == [0.0, 40.0, 0.0]
+
+
+def test_a_wait_that_is_too_long_ends_the_run(tmp_path):
+    with serving(lambda request, number: Say("", 429, {"Retry-After": "601"})) as api:
+        with pytest.raises(ApiError, match=r"attempts: 1, the last: status 429:  \(it asks to wait 601 s\)"):
+            texts(learner(api, tmp_path), "a")
+        assert len(api.requests) == 1
 
 
 def test_requests_are_spread_over_a_minute():

@@ -27,7 +27,9 @@ PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 FIRST_WAIT = 1.0
 """Seconds before a request is repeated for the first time, before jitter; they double with each further time."""
 LONGEST_WAIT = 60.0
-"""The most that doubling leads to. A server that names its own wait with Retry-After is given it in full."""
+"""The most that doubling leads to. A server that names its own wait with Retry-After is given it in full …"""
+PATIENCE = 600.0
+"""… unless it is longer than this, seconds: then the run ends, and may be started anew when the server is ready."""
 PASSING = frozenset({408, 409, 425, 429})
 """Beside all of 5xx: status codes of failures that may pass."""
 
@@ -143,8 +145,8 @@ class ApiClient:
             return reply
         # No tokenizer makes more tokens of a text than it has bytes; a server's own template adds a few.
         most = Tokens(len(json.dumps(body, ensure_ascii=False).encode()), self._options.max_new_tokens)
-        fault = Fault("it was not asked")
-        for attempt in range(self._options.retries + 1):
+        attempt = 0
+        while True:
             self._sleep(self._pacer.delay())
             self._reserve(most)
             spent = Tokens()
@@ -157,13 +159,15 @@ class ApiClient:
                 spent = most if outcome.paid else Tokens()
             finally:
                 self.meter.settle(most, spent)
-            fault = outcome
-            if attempt < self._options.retries:
-                self._sleep(back_off(attempt, fault.wait, digest))
-        raise ApiError(
-            f"model.api: {self._options.base_url} does not answer for model {self._options.model!r} after "
-            f"{self._options.retries + 1} attempts: {fault.what}. {self._kept()}"
-        )
+            wait = back_off(attempt, outcome.wait, digest)
+            attempt += 1
+            if attempt > self._options.retries or wait > PATIENCE:
+                asks = f" (it asks to wait {wait:.0f} s)" if outcome.wait else ""
+                raise ApiError(
+                    f"model.api: {self._options.base_url} does not answer for model {self._options.model!r}; attempts: "
+                    f"{attempt}, the last: {outcome.what}{asks}. {self._kept()}"
+                )
+            self._sleep(wait)
 
     def _reserve(self, most: Tokens) -> None:
         try:
