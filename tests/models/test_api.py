@@ -321,6 +321,12 @@ def test_a_missing_key_is_told_by_its_variable(tmp_path, monkeypatch):
     assert KEY not in str(error.value)
 
 
+def test_a_word_in_the_place_of_a_key_may_stand_in_an_answer(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "answer")
+    with serving(echo) as api:
+        assert texts(learner(api, tmp_path), "a") == ["answer a"]
+
+
 def test_the_key_is_nowhere(tmp_path, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     told = []

@@ -30,6 +30,9 @@ LONGEST_WAIT = 60.0
 """The most that doubling leads to. A server that names its own wait with Retry-After is given it in full …"""
 PATIENCE = 600.0
 """… unless it is longer than this, seconds: then the run ends, and may be started anew when the server is ready."""
+SECRET = 12
+"""Characters that a key has at least. What is shorter is a word such as EMPTY for servers that want none, and may well
+stand in an answer."""
 PASSING = frozenset({408, 409, 425, 429})
 """Beside all of 5xx: status codes of failures that may pass."""
 
@@ -193,7 +196,8 @@ class ApiClient:
             return Fault(f"no connection: {error}")
         except httpx.RequestError as error:  # silence, or a connection that broke: what was asked may be charged
             return Fault(f"{type(error).__name__} (timeout: {self._options.timeout} s)", paid=True)
-        text = response.text.replace(self._key, "***") if self._key else response.text
+        secret = self._key is not None and len(self._key) >= SECRET
+        text = response.text.replace(str(self._key), "***") if secret else response.text
         status = response.status_code
         if status in PASSING or status >= 500:
             return Fault(
