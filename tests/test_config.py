@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from lada.allocators.base import ALLOCATORS
-from lada.config import LEDGER_NAME, RunConfig, full_schema, make_config, read_config
+from lada.config import LEDGER_NAME, RunConfig, full_schema, learner_verbs, make_config, read_config
 from lada.core.errors import InputError
 from lada.federation.messages import SERVER
 from lada.hosts.base import HOSTS
@@ -407,7 +407,9 @@ def test_a_method_that_needs_what_a_learner_lacks_is_refused(changes: dict[str, 
 
 def test_an_llm_that_can_only_answer_may_teach():
     host = {"name": "fedmkt", "options": {"directions": "llm_to_slm"}}
-    assert make_config(plain(server=only("answer"), host=host, allocator="verified")).server.model.verbs == ("answer",)
+    config = make_config(plain(server=only("answer"), host=host, allocator="verified"))
+    assert learner_verbs(config.server.model) == {"answer"}
+    assert config.host.options["directions"] == "llm_to_slm"
 
 
 def test_a_file_is_read_as_yaml_or_json(tmp_path: Path):

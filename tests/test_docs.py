@@ -16,6 +16,7 @@ from lada.cli.tables import REGISTRIES
 from lada.config import make_config
 from lada.core.terms import Sample
 from lada.federation.nodes import read_task
+from lada.models.options import ModelOptions
 from lada.tasks.corpus import corpus_names, read_corpus, sample_of
 
 Blocks = Callable[[Path, str], list[str]]
@@ -88,6 +89,7 @@ def test_the_readmes_configuration_takes_its_data(root: Path, blocks: Blocks, tm
 
 def test_a_configuration_with_own_models_is_accepted(root: Path, blocks: Blocks) -> None:
     config = make_config(yaml.safe_load(blocks(root / "README.md", "yaml")[1]))
+    assert isinstance(config.server.model, ModelOptions)
     assert (config.server.model.tune, config.clients[0].private.optimisation.learning_rate) == ("lora", 0.0002)
 
 
@@ -120,6 +122,12 @@ def test_the_corpus_pages_files_are_accepted(root: Path, blocks: Blocks, tmp_pat
     sample = sample_of(read_corpus("own.yaml", tmp_path), row, "here", "s1")
     assert sample == Sample("s1", "Which is hot?\n(A) ice\n(B) fire", "B", "Fire burns.", "physics")
     assert sample_of(read_corpus("own.yaml", tmp_path), row | {"lang": "de"}, "here", "s1") is None
+
+
+def test_a_configuration_with_an_api_is_accepted(root: Path, blocks: Blocks) -> None:
+    config = make_config(yaml.safe_load(blocks(root / "README.md", "yaml")[2]))
+    assert config.server_only_teaches
+    assert config.host.options["directions"] == "llm_to_slm"
 
 
 def test_the_papers_form_is_spelled_out(root: Path, blocks: Blocks) -> None:

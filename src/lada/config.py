@@ -4,16 +4,17 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from lada.allocators.base import ALLOCATORS, Allocator
 from lada.core.errors import InputError, nearest
 from lada.core.registry import Method, Options, Registry
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
+from lada.models.api_options import ApiModel
 from lada.models.base import Study
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
@@ -22,6 +23,8 @@ from lada.objectives.base import OBJECTIVES
 from lada.tasks.load import RulebooksTask, TaskOptions
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+SECRET = re.compile("key|token|secret|password|auth", re.IGNORECASE)
+"""In the names of unknown keys whose values are not repeated."""
 LEDGER_NAME = "server"
 """What the ledger calls the server, whatever its name."""
 
@@ -45,11 +48,23 @@ LADA_OBJECTIVE = Choice(name="contrastive", options={"weight": 0.0})
 with it on the clients, takes longer and made the LLM forget in one of three worlds; see results/allocators."""
 
 
+def _form(value: Any) -> str:
+    """Return which form of a server's model a value has."""
+    remote = "api" in value if isinstance(value, Mapping) else isinstance(value, ApiModel)
+    return "ApiModel" if remote else "ModelOptions"
+
+
+ServerModel = Annotated[
+    Annotated[ModelOptions, Tag("ModelOptions")] | Annotated[ApiModel, Tag("ApiModel")], Discriminator(_form)
+]
+"""A model in Hugging Face format, or `{api: …}` for one behind an API; each form's faults are told for itself."""
+
+
 class ServerConfig(Options):
     """The server: its LLM and how long it studies what it gets from clients."""
 
     name: str = Field("llm", pattern=NAME)
-    model: ModelOptions
+    model: ServerModel
     distil: Study = Study(steps=300, optimisation=Optimisation(learning_rate=1e-3))
 
 
@@ -111,6 +126,8 @@ class RunConfig(Options):
         bare = _make(HOSTS, host).bare
         if not lada:
             host = _with_defaults("host", HOSTS, Choice(name=host.name, options={**bare.options, **self.host.options}))
+        if self.server_only_teaches and "directions" in host.options and "directions" not in self.host.options:
+            host = Choice(name=host.name, options={**host.options, "directions": "llm_to_slm"})
         allocator = self.allocator or (LADA_ALLOCATOR if lada else Choice(name=bare.allocator))
         objective = self.objective or (LADA_OBJECTIVE if lada else Choice(name=bare.objective))
         resolved = self.model_copy(
@@ -125,6 +142,11 @@ class RunConfig(Options):
         resolved.make_host().check(resolved.make_allocator(), clients)
         return resolved
 
+    @property
+    def server_only_teaches(self) -> bool:
+        """Whether the server's LLM is behind an API, so that nothing is taught to it."""
+        return isinstance(self.server.model, ApiModel)
+
     def _check_verbs(self) -> None:
         """Refuse a method that needs of a learner what it cannot do, naming method, party and verb."""
         for kind in ("host", "allocator", "objective"):
@@ -134,15 +156,17 @@ class RunConfig(Options):
                 if lacking:
                     raise InputError(
                         f"{kind} {method.name!r} needs a learner that can {', '.join(lacking)}, but that of {party!r} "
-                        "cannot (model.verbs); choose another method, another model, or directions: llm_to_slm for a "
-                        "server that only teaches"
+                        f"cannot ({_limited_by(model)}); choose another method, another model, or directions: "
+                        "llm_to_slm for a server that only teaches"
                     )
 
-    def _roles(self, method: Method[Any]) -> Iterator[tuple[str, ModelOptions, frozenset[Verb]]]:
+    def _roles(self, method: Method[Any]) -> Iterator[tuple[str, ModelOptions | ApiModel, frozenset[Verb]]]:
         """Yield each party, its model and what the roles that it has need: teacher, student or both."""
         both = self.host.options.get("directions", "both") == "both"
-        everything = method.teacher_needs | method.student_needs
-        yield self.server.name, self.server.model, everything if both else method.teacher_needs
+        judges = {Verb.JUDGE} if self.host.options.get("knowledge") == "labels" else set()
+        teacher = method.teacher_needs | judges
+        everything = teacher | method.student_needs
+        yield self.server.name, self.server.model, everything if both else teacher
         for client in self.clients:
             yield client.name, client.model, everything if both else method.student_needs
 
@@ -166,9 +190,18 @@ class RunConfig(Options):
         return _make(OBJECTIVES, self.objective)
 
 
-def learner_verbs(model: ModelOptions) -> frozenset[Verb]:
+def learner_verbs(model: ModelOptions | ApiModel) -> frozenset[Verb]:
     """Return what the learner behind a model's options can do: all that it may, since a Hugging Face model can all."""
+    if isinstance(model, ApiModel):
+        return model.api.verbs
     return frozenset(Verb) if model.verbs is None else frozenset(model.verbs)
+
+
+def _limited_by(model: ModelOptions | ApiModel) -> str:
+    """Return the keys that say what a learner can do."""
+    if isinstance(model, ModelOptions):
+        return "model.verbs"
+    return "model.api" if model.api.log_probs else "model.api; with log_probs: true it has confidence"
 
 
 def _make(registry: Registry[Any], choice: Choice) -> Any:
@@ -206,7 +239,8 @@ def _explain(model: type[BaseModel], fault: Any, value: Any) -> tuple[str, str]:
         case "extra_forbidden":
             known = sorted(_node_at(model, path[:-1]).get("properties", {}))
             expected = f"; expected one of {', '.join(known)}" if known else ""
-            return key, f"unknown key (its value is {given!r}){expected}{nearest(path[-1], known)}"
+            shown = "not shown" if SECRET.search(path[-1]) else repr(given)
+            return key, f"unknown key (its value is {shown}){expected}{nearest(path[-1], known)}"
         case "missing":
             return f"{key}.{path[-1]}".lstrip("."), "missing; it has no default, so set it"
         case "union_tag_invalid" | "union_tag_not_found":
@@ -249,6 +283,8 @@ def _node_at(model: type[BaseModel], path: list[str]) -> dict[str, Any]:
             node = node["items"]
         elif part in (mapping := node.get("discriminator", {}).get("mapping", {})):
             node = {"$ref": mapping[part]}
+        elif found := [n for n in node.get("oneOf", []) if n.get("$ref") == f"#/$defs/{part}"]:
+            node = found[0]
         else:
             return {}
     return _follow(schema, node)

@@ -26,16 +26,25 @@ from lada.evaluation.agreement import agreement
 from lada.federation.ledger import read, traffic
 from lada.federation.local import run_local
 from lada.federation.messages import SERVER
-from lada.federation.nodes import FINISH, Place, describe, keep, node_config, read_task, server_party
+from lada.federation.nodes import (
+    FINISH,
+    Place,
+    check_model,
+    describe,
+    keep,
+    node_config,
+    notices_after,
+    notices_before,
+    read_task,
+    server_party,
+)
 from lada.hosts.base import Exchange
 from lada.hosts.knowledge import samples_in
 from lada.hosts.party import Emit
 from lada.hosts.records import SCHEMA
 from lada.hosts.reports import collect
-from lada.models.load import load_tokenizer
 from lada.report.page import render
 from lada.tasks.data import TaskData
-from lada.zoo.shipped import locate
 
 SHOWN = 24
 """Test questions per client in the report's sample browser."""
@@ -75,7 +84,7 @@ def run(
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     task = read_task(config, base)
     for model in (config.server.model, *(client.model for client in config.clients)):
-        load_tokenizer(locate(model.model))
+        check_model(model)
     return Run(config, task, Place(_new_folder(runs, config.name), base, time.time()), emit).go()
 
 
@@ -124,13 +133,14 @@ class Run:
 
     def _serve(self, exchange: Exchange) -> None:
         host = self.config.make_host()
+        self._party.note(notices=notices_before(self.config))
         for round in range(self.config.rounds + 1):
             self.emit({"kind": "round", "round": round, "rounds": self.config.rounds})
             host.serve(self._party, exchange, round)
             keep(self._party, self.place)
             self._write(self._results())  # a run that breaks later keeps what it had
         collect(self._party, exchange.ask(FINISH, self.config.rounds, {n: {} for n in exchange.clients}).wait())
-        self._party.note(parties=(describe(self._party),))
+        self._party.note(parties=(describe(self._party),), notices=notices_after(self._party))
 
     def _results(self) -> Results:
         report = self._party.report

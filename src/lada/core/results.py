@@ -55,7 +55,7 @@ class PartyInfo(Record):
     domains: tuple[str, ...]
     private_samples: int
     weights: str
-    """SHA-256 of the final weights."""
+    """SHA-256 of the final weights; empty for a model behind an API, whose architecture is `api`."""
 
 
 class StudyRecord(Record):

@@ -36,13 +36,24 @@ class Likelihood:
     """How likely a learner finds one path, given its question: log-probs in nats under that learner.
 
     `total` and `minimum` are the sum and the least of the token log-probs (both <= 0); `tokens` counts the
-    learner's own tokens, `size` the UTF-8 bytes of the text, so that `per_byte` compares across tokenizers.
+    learner's own tokens, `size` the UTF-8 bytes of the text, so that `per_byte` compares across tokenizers. No tokens
+    mean that the learner cannot say.
     """
 
     total: float
     minimum: float
     tokens: int
     size: int
+
+    @classmethod
+    def unknown(cls, size: int) -> "Likelihood":
+        """Return the likelihood of a text by a learner without Verb.CONFIDENCE; its numbers say nothing."""
+        return cls(0.0, 0.0, 0, size)
+
+    @property
+    def known(self) -> bool:
+        """Whether the learner could say how likely the text is."""
+        return self.tokens > 0
 
     @property
     def mean(self) -> float:

@@ -107,6 +107,6 @@ def _step_validity(
 
 def _calibration_error(paths: Sequence[Path], right: np.ndarray, counted: np.ndarray) -> float | None:
     mean = np.array([path.likelihood.mean for path in paths])[counted]
-    if np.isnan(mean).any():
+    if np.isnan(mean).any() or not all(path.likelihood.known for path in paths):
         return None
     return round(expected_calibration_error(np.exp(np.minimum(mean, 0)), right[counted]), DIGITS)

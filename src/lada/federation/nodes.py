@@ -19,8 +19,12 @@ from lada.federation import checkpoints
 from lada.hosts.base import Payload
 from lada.hosts.party import Emit, Party, Studies
 from lada.hosts.reports import report_payload
+from lada.models.api import ApiLearner
+from lada.models.api_client import read_key
+from lada.models.api_options import ApiModel
+from lada.models.base import Learner
 from lada.models.learner import HuggingFaceLearner
-from lada.models.load import load
+from lada.models.load import load, load_tokenizer
 from lada.models.options import ModelOptions
 from lada.tasks.data import TaskData
 from lada.tasks.load import load_task
@@ -68,17 +72,38 @@ def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, na
     )
 
 
+def check_model(model: ModelOptions | ApiModel) -> None:
+    """Raise InputError where a model lacks something that can be told at once: its files, or the key of its API."""
+    if isinstance(model, ApiModel):
+        read_key(model.api)
+    else:
+        load_tokenizer(locate(model.model))
+
+
+def _learner(model: ModelOptions | ApiModel, place: Place, *, init_seed: int, saved: Path | None) -> Learner:
+    if isinstance(model, ApiModel):
+        return ApiLearner(model.api, place.base)
+    return load(locate(model.model), model, init_seed=init_seed, saved=saved)
+
+
 def _party(
-    config: RunConfig, place: Place, task: TaskData, emit: Emit, *, name: str, model: ModelOptions, studies: Studies
+    config: RunConfig,
+    place: Place,
+    task: TaskData,
+    emit: Emit,
+    *,
+    name: str,
+    model: ModelOptions | ApiModel,
+    studies: Studies,
 ) -> Party:
     kept = place.checkpoint(name)
     files = checkpoints.load(kept) if checkpoints.exists(kept) else {}
     party = Party(
         name=name,
         role="client" if name in task.private else "server",
-        learner=load(
-            locate(model.model),
+        learner=_learner(
             model,
+            place,
             init_seed=seed_of(config.seed, name, "lora"),
             saved=kept / "model" if files else None,
         ),
@@ -104,7 +129,7 @@ def _party(
 
 
 def keep(party: Party, place: Place) -> None:
-    """Write a party's checkpoint: weights and tokenizer in Hugging Face format, and its plug-ins' state."""
+    """Write a party's checkpoint: its plug-ins' state and, but for a learner behind an API, weights and tokenizer."""
     arrays = {f"{pair}|{part}": array for pair, state in party.states.items() for part, array in state.items()}
     arrays |= {f"memory|{key}": np.frombuffer(data, np.uint8) for key, data in party.memory.items()}
     with TemporaryDirectory() as staging:
@@ -115,19 +140,38 @@ def keep(party: Party, place: Place) -> None:
 
 def describe(party: Party) -> PartyInfo:
     """Say who a party is and what it has become."""
-    assert isinstance(party.learner, HuggingFaceLearner)
-    model = party.learner.model
     domains = party.task.own_domains.get(party.name, frozenset())
+    architecture, parameters, weights = _inside(party.learner)
     return PartyInfo(
         name=party.name,
         role=party.role,
         model=party.learner.name,
-        architecture=model.config.model_type,
-        parameters=sum(p.numel() for p in model.parameters()),
+        architecture=architecture,
+        parameters=parameters,
         domains=tuple(sorted(domains)),
         private_samples=len(party.private),
-        weights=weights_digest(model),
+        weights=weights,
     )
+
+
+def _inside(learner: Learner) -> tuple[str, int, str]:
+    """Return architecture, parameters and digest of the weights; of a model behind an API nothing is known."""
+    if not isinstance(learner, HuggingFaceLearner):
+        return "api", 0, ""
+    model = learner.model
+    return model.config.model_type, sum(p.numel() for p in model.parameters()), weights_digest(model)
+
+
+def notices_before(config: RunConfig) -> tuple[str, ...]:
+    """Return what the user should know of a run before it starts."""
+    if not config.server_only_teaches:
+        return ()
+    return (f"{config.server.name} is behind an API and cannot study: SLM→LLM is switched off, it only teaches",)
+
+
+def notices_after(party: Party) -> tuple[str, ...]:
+    """Return what the user should know of the server when a run is over."""
+    return (f"{party.name} took {party.learner.spent}",) if isinstance(party.learner, ApiLearner) else ()
 
 
 def weights_digest(model: torch.nn.Module) -> str:

@@ -78,9 +78,7 @@ def summary(view: View) -> Table:
         rows.append(
             (
                 Markup("<b>{}</b><br><small>{}</small>").format(party.name, party.role),
-                Markup("{}<br><small>{}, {} parameters</small>").format(
-                    party.model, party.architecture, f"{party.parameters:,}".replace(",", "\u202f")
-                ),
+                Markup("{}<br><small>{}</small>").format(party.model, _inside(party)),
                 *(_change(before, after, measure) for measure in ("overall", "own", "other")),
                 size(view.sent(party.name)),
                 size(view.received(party.name)),
@@ -88,6 +86,14 @@ def summary(view: View) -> Table:
             )
         )
     return Table(head, rows, "Percent right before → after, with 95 % intervals; bytes and seconds of each party.", 2)
+
+
+def _inside(party: PartyInfo) -> str:
+    """Return what is known of a party's model beside its name."""
+    if party.architecture == "api":
+        return "behind an API"
+    parameters = f"{party.parameters:,}".replace(",", "\u202f")
+    return f"{party.architecture}, {parameters} parameters"
 
 
 def _change(before: Evaluation | None, after: Evaluation | None, measure: str) -> Markup:

@@ -1,0 +1,88 @@
+"""An OpenAI-compatible server on this machine that does what a test tells it to."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Say:
+    """One response: status, JSON (or raw text), headers."""
+
+    body: Any
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def chat(text: str | None, log_probs: list[float] | None = None, usage: tuple[int, int] | None = (10, 5)) -> Say:
+    """Answer in the chat style."""
+    told = None if log_probs is None else {"content": [{"token": "x", "logprob": value} for value in log_probs]}
+    body: dict[str, Any] = {"choices": [{"message": {"role": "assistant", "content": text}, "logprobs": told}]}
+    if usage:
+        body["usage"] = {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
+    return Say(body)
+
+
+@dataclass
+class FakeApi:
+    """The server; `say(request, n)` gives its response to the n-th request (0, 1, …)."""
+
+    say: Callable[[dict[str, Any], int], Say]
+    url: str = ""
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
+    most_at_once: int = 0
+    _now: int = 0
+    _lock: Any = field(default_factory=threading.Lock)
+
+    def respond(self, path: str, key: str | None, request: dict[str, Any]) -> Say:
+        with self._lock:
+            number = len(self.requests)
+            self.requests.append(request)
+            self.paths.append(path)
+            self.keys.append(key)
+            self._now += 1
+            self.most_at_once = max(self.most_at_once, self._now)
+        try:
+            return self.say(request, number)
+        finally:
+            with self._lock:
+                self._now -= 1
+
+
+@contextmanager
+def serving(say: Callable[[dict[str, Any], int], Say]) -> Iterator[FakeApi]:
+    """Run a server for as long as a test needs it."""
+    api = FakeApi(say)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            said = api.respond(self.path, self.headers["Authorization"], request)
+            data = said.body.encode() if isinstance(said.body, str) else json.dumps(said.body).encode()
+            try:
+                self.send_response(said.status)
+                for name, value in {"Content-Length": str(len(data)), **said.headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(data)
+            except OSError:
+                pass  # who asked has gone
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        api.url = f"http://127.0.0.1:{server.server_port}/v1"
+        try:
+            yield api
+        finally:
+            server.shutdown()
+            thread.join()
