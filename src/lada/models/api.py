@@ -86,7 +86,9 @@ class ApiLearner:
         """Raise InputError."""
         self._refuse("judge texts")
 
-    def log_probs(self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent) -> list[TokenScores]:
+    def log_probs(
+        self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent
+    ) -> list[TokenScores | None]:
         """Raise InputError."""
         self._refuse("score the tokens of texts")
 
@@ -94,7 +96,7 @@ class ApiLearner:
         """Raise InputError."""
         self._refuse("tell its vocabulary")
 
-    def spell(self, texts: Sequence[str]) -> list[Spelled]:
+    def spell(self, texts: Sequence[str]) -> list[Spelled | None]:
         """Raise InputError."""
         self._refuse("tell its tokens")
 
