@@ -44,8 +44,8 @@ class Choice(Options):
 LADA_ALLOCATOR = Choice(name="lada", options={"budget": 0.4})
 """LaDa's filter under `plugin: lada`: at most two fifths of the public samples per direction and round."""
 LADA_OBJECTIVE = Choice(name="contrastive", options={"weight": 0.0})
-"""LaDa's objective under `plugin: lada`: the path whose answer is verified, by its likelihood alone. Weight 0.1 ties
-with it on the clients, takes longer and made the LLM forget in one of three worlds; see results/allocators."""
+"""LaDa's objective under `plugin: lada`: the path whose answer is verified, by its likelihood alone. Weight 0.1 brings
+the clients about a point, takes longer and made the LLM forget in one of three worlds; see results/allocators."""
 
 
 def _form(value: Any) -> str:

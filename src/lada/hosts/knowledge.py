@@ -13,7 +13,7 @@ from lada.alignment import check_scores
 from lada.codecs import likelihoods, paths, soft_targets, vocabulary
 from lada.codecs.likelihoods import Judgement
 from lada.core.errors import CodecError, FederationError, InputError
-from lada.core.terms import Knowledge, Likelihood, Path, TokenScores, Vocabulary
+from lada.core.terms import Knowledge, Path, TokenScores, Vocabulary
 from lada.hosts.base import Payload
 from lada.hosts.party import Party
 from lada.hosts.steps import finite, gold_lessons, write_paths
@@ -38,7 +38,7 @@ def know(party: Party, round: int, purpose: str, kind: Kind) -> Knowledge:
     texts = _labels(party)
     with party.phase(round, purpose) as progress:
         judged = party.learner.judge([texts[id] for id in texts], progress=progress)
-    return finite(party, _labelled(party, party.name, round, dict(zip(texts, judged, strict=True))))
+    return finite(party, _labelled(party, texts, Judgement(party.name, round, dict(zip(texts, judged, strict=True)))))
 
 
 def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -> Payload:
@@ -157,15 +157,14 @@ def _labels(party: Party) -> dict[str, tuple[str, str]]:
     return texts
 
 
-def _labelled(party: Party, writer: str, round: int, judged: Mapping[str, Likelihood]) -> Knowledge:
-    """Return likelihoods of the gold texts as if each text were a path of `writer`'s."""
-    texts = _labels(party)
+def _labelled(party: Party, texts: Mapping[str, tuple[str, str]], judgement: Judgement) -> Knowledge:
+    """Return likelihoods of the gold `texts` as if each were a path of the party that judged it."""
     return Knowledge(
-        writer,
-        round,
+        judgement.party,
+        judgement.round,
         tuple(
-            Path(id, writer, texts[id][1], party.task.extract(texts[id][1]), True, likelihood)
-            for id, likelihood in judged.items()
+            Path(id, judgement.party, texts[id][1], party.task.extract(texts[id][1]), True, likelihood)
+            for id, likelihood in judgement.likelihoods.items()
         ),
     )
 
@@ -180,8 +179,8 @@ def _encode(knowledge: Knowledge, kind: Kind) -> Payload:
 def _decode(party: Party, payload: Payload, kind: Kind) -> Knowledge:
     if kind == "paths":
         return paths.decode(payload[PATHS], known_ids={sample.id for sample in party.task.public})
-    judgement = likelihoods.decode(payload[LIKELIHOODS], known_ids=_labels(party).keys())
-    return _labelled(party, judgement.party, judgement.round, judgement.likelihoods)
+    texts = _labels(party)
+    return _labelled(party, texts, likelihoods.decode(payload[LIKELIHOODS], known_ids=texts.keys()))
 
 
 def _vocabulary_of(party: Party, teacher: str, payload: Payload) -> Vocabulary:

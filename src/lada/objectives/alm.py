@@ -5,8 +5,8 @@ from typing import Literal
 from torch import Tensor
 
 from lada.core.terms import Verb
-from lada.models.objective import Prefer, Scored, SoftWish, Unpaired, nll
-from lada.objectives.base import OBJECTIVES
+from lada.models.objective import Scored, SoftWish, nll
+from lada.objectives.base import OBJECTIVES, AsAllocated
 from lada.objectives.blended import Blended
 from lada.objectives.forms import log1mexp
 
@@ -33,13 +33,8 @@ class AlmOptions(Blended):
     teacher_needs={Verb.LOG_PROBS},
     student_needs={Verb.STUDY},
 )
-class Alm:
+class Alm(AsAllocated):
     """Negative log-likelihood of the text plus the gap to the teacher's likelihood of each stretch of it."""
-
-    contrasts = False
-    reference = False
-    prefer: Prefer | None = None
-    unpaired: Unpaired = "nll"
 
     def __init__(self, options: AlmOptions) -> None:
         self.options = options

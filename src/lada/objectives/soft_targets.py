@@ -7,8 +7,8 @@ from pydantic import model_validator
 from torch import Tensor
 
 from lada.core.terms import Verb
-from lada.models.objective import Prefer, Scored, SoftWish, Unpaired, nll
-from lada.objectives.base import OBJECTIVES
+from lada.models.objective import Scored, SoftWish, nll
+from lada.objectives.base import OBJECTIVES, AsAllocated
 from lada.objectives.blended import Blended
 from lada.objectives.divergences import categories, cross_entropy, forward_kl, jsd, reverse_kl, tempered
 
@@ -48,13 +48,8 @@ class SoftTargetsOptions(Blended):
     teacher_needs={Verb.LOG_PROBS},
     student_needs={Verb.STUDY},
 )
-class SoftTargets:
+class SoftTargets(AsAllocated):
     """Negative log-likelihood of the text plus a divergence from the teacher's likeliest tokens at each position."""
-
-    contrasts = False
-    reference = False
-    prefer: Prefer | None = None
-    unpaired: Unpaired = "nll"
 
     def __init__(self, options: SoftTargetsOptions) -> None:
         self.options = options
