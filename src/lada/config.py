@@ -77,6 +77,8 @@ class ClientConfig(Options):
     """Domains of its private data; empty: dealt out by the task."""
     private: Study = Study()
     distil: Study = Study()
+    timeout: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Seconds this client may take for one phase; None: the run's `timeout`."""
 
 
 class RunConfig(Options):
@@ -98,7 +100,11 @@ class RunConfig(Options):
     workers: int | None = Field(None, ge=0)
     """Processes in which clients work in parallel; None: one per core; 0: one client after another."""
     timeout: float = Field(3600.0, gt=0, allow_inf_nan=False)
-    """Seconds a client may take for one phase."""
+    """Seconds a client may take for one phase. The reply of one that took longer is not looked at; it is asked again
+    in the next round."""
+    quorum: float = Field(0.5, gt=0, le=1)
+    """Share of the clients asked that must answer a phase; with fewer the run stops, with them it goes on without the
+    others, who are named in the results. 1: all."""
 
     @field_validator("clients")
     @classmethod

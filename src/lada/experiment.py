@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-import yaml
 
 from lada.codecs.paths import decode
 from lada.config import RunConfig, make_config, read_config
@@ -23,19 +22,23 @@ from lada.core.seeds import generator
 from lada.core.terms import Path as ReasoningPath
 from lada.core.terms import Sample
 from lada.evaluation.agreement import agreement
+from lada.federation import run_folder
+from lada.federation.exchange import Rules
+from lada.federation.journal import Journal
 from lada.federation.ledger import read, traffic
 from lada.federation.local import run_local
 from lada.federation.messages import SERVER
-from lada.federation.nodes import (
-    FINISH,
+from lada.federation.nodes import FINISH, node_config
+from lada.federation.parties import (
+    ROUNDS_DONE,
     Place,
     check_model,
     describe,
     keep,
-    node_config,
     notices_after,
     notices_before,
     read_task,
+    rounds_done,
     server_party,
 )
 from lada.hosts.base import Exchange
@@ -62,6 +65,7 @@ def run(
     runs: Path = Path("runs"),
     overrides: tuple[str, ...] = (),
     emit: Emit = ignore,
+    resume: bool = False,
 ) -> Results:
     """Run an experiment and return its typed results.
 
@@ -69,9 +73,15 @@ def run(
     strings. The run's folder is `runs/<name>`, with a number behind it where that exists; relative paths in a file
     start at its folder, else at the working directory. `emit` gets every event as it happens.
 
+    With `resume` the newest run of that name goes on where it stopped, to the same bits as if it had not; where there
+    is none, it begins. The path of a run's folder in the place of a configuration resumes that run.
+
     Raises InputError, before anything is trained, where configuration or data are wrong; FederationError where a
     client fails. What was computed by then stays in the run's folder.
     """
+    if resume and isinstance(config, (str, Path)) and Path(config).is_dir():
+        then, place = run_folder.read(Path(config))
+        return _go(make_config(then.model_dump(mode="json"), overrides), then, place, emit)
     base = Path.cwd()
     if isinstance(config, (str, Path)):
         base = Path(config).resolve().parent
@@ -81,11 +91,29 @@ def run(
     else:
         config = make_config(config.model_dump(mode="json"), overrides)
     config = config.model_copy(update={"name": name}) if name else config
+    if resume and (folder := run_folder.newest(runs, config.name)):
+        return _go(config, *run_folder.read(folder), emit)
+    task = _prepare(config, base)
+    place = run_folder.new(runs, config, base)
+    with run_folder.claimed(place.folder):
+        return Run(config, task, place, emit).go()
+
+
+def _go(config: RunConfig, then: RunConfig, place: Place, emit: Emit) -> Results:
+    """Go on with a run."""
+    run_folder.check_same(config, then, place.folder)
+    task = _prepare(config, place.base)
+    with run_folder.claimed(place.folder):
+        return Run(config, task, place, emit).go()
+
+
+def _prepare(config: RunConfig, base: Path) -> TaskData:
+    """Return the task; raise InputError for data or models that are not as they should be."""
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     task = read_task(config, base)
     for model in (config.server.model, *(client.model for client in config.clients)):
         check_model(model)
-    return Run(config, task, Place(_new_folder(runs, config.name), base, time.time()), emit).go()
+    return task
 
 
 class Run:
@@ -94,12 +122,10 @@ class Run:
     def __init__(self, config: RunConfig, task: TaskData, place: Place, emit: Emit) -> None:
         self.config, self.task, self.place = config, task, place
         self._emit_on = emit
-        self._events = (place.folder / "events.jsonl").open("a", encoding="utf-8")
+        self._events = _to_append(place.folder / "events.jsonl").open("a", encoding="utf-8")
         self._lock = threading.Lock()
-        (place.folder / "config.yaml").write_text(
-            yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8"
-        )
         self._party = server_party(config, place, task, self.emit)
+        self._done = rounds_done(config.server.name, place)
 
     def emit(self, event: dict[str, Any]) -> None:
         """Write one event and hand it on; called from several threads."""
@@ -113,16 +139,22 @@ class Run:
         """Run all rounds, then write results and report."""
         config, place = self.config, self.place
         self.emit({"kind": "run", "name": config.name, "folder": str(place.folder), "rounds": config.rounds})
+        rules = Rules(
+            config.timeout, {c.name: c.timeout for c in config.clients if c.timeout is not None}, config.quorum
+        )
         try:
             run_local(
                 "lada.federation.nodes:open_node",
                 dict.fromkeys((client.name for client in config.clients), node_config(config, place)),
                 self._serve,
                 workers=config.workers,
-                timeout=config.timeout,
+                rules=rules,
                 emit=self.emit,
                 folder=place.folder,
                 describe=samples_in,
+                earlier=read(place.folder),
+                journal=self._journal,
+                on_missing=lambda missing: self._party.note(missing=(missing,)),
             )
         finally:
             results = self._results()
@@ -132,15 +164,21 @@ class Run:
         return results
 
     def _serve(self, exchange: Exchange) -> None:
-        host = self.config.make_host()
-        self._party.note(notices=notices_before(self.config))
-        for round in range(self.config.rounds + 1):
+        host, party, place = self.config.make_host(), self._party, self.place
+        if self._done < 0:
+            party.note(notices=notices_before(self.config))
+        for round in range(self._done + 1, self.config.rounds + 1):
             self.emit({"kind": "round", "round": round, "rounds": self.config.rounds})
-            host.serve(self._party, exchange, round)
-            keep(self._party, self.place)
+            party.journal = self._journal(round)
+            host.serve(party, exchange, round)
+            keep(party, place, {ROUNDS_DONE: str(round).encode()})
+            place.journal(party.name).prune({str(round)})  # the checkpoint before this one needs it to come here again
             self._write(self._results())  # a run that breaks later keeps what it had
-        collect(self._party, exchange.ask(FINISH, self.config.rounds, {n: {} for n in exchange.clients}).wait())
-        self._party.note(parties=(describe(self._party),), notices=notices_after(self._party))
+        collect(party, exchange.ask(FINISH, self.config.rounds, {n: {} for n in exchange.clients}).wait())
+        party.note(parties=(describe(party),), notices=notices_after(party))
+
+    def _journal(self, round: int) -> Journal:
+        return self.place.journal(self.config.server.name).at(str(round))
 
     def _results(self) -> Results:
         report = self._party.report
@@ -155,6 +193,7 @@ class Run:
             traffic=self._traffic(),
             shown=tuple(self._shown()),
             notices=report.notices,
+            missing=report.missing,
             wall_clock=WallClock(
                 started=datetime.fromtimestamp(self.place.started, UTC).isoformat(timespec="seconds"),
                 seconds=round(time.time() - self.place.started, 3),
@@ -243,18 +282,12 @@ class Run:
         return steps or [(text, False)]
 
 
-def _new_folder(runs: Path, name: str) -> Path:
-    """Make and return `runs/<name>`, or the first of `<name>-2`, `-3`, … that is not there yet."""
-    runs.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        folder = runs / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-            continue
-        return folder.resolve()
+def _to_append(file: Path) -> Path:
+    """Return the file, without a last line that was cut short when a run was killed."""
+    if file.exists():
+        text = file.read_bytes()
+        file.write_bytes(text[: text.rfind(b"\n") + 1])
+    return file
 
 
 def environment(device: str) -> Environment:

@@ -32,22 +32,34 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run's folder.")]
 Runs = Annotated[Path, typer.Option(help="Where runs are kept.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the newest run of this name, if there is one.")]
 
 
 @app.command()
-def demo(set_: Sets = [], name: Name = None, runs: Runs = Path("runs")) -> None:  # noqa: B006 - typer wants a list
+def demo(
+    set_: Sets = [],  # noqa: B006 - typer wants a list
+    name: Name = None,
+    runs: Runs = Path("runs"),
+    resume: Resume = False,
+) -> None:
     """Run LaDa end to end on the built-in corpus with the shipped tiny models; a few minutes on a laptop."""
     with as_file(files("lada.examples") / "demo.yaml") as config:
-        _run(config, set_, name, runs)
+        _run(config, set_, name, runs, resume)
 
 
 @app.command("run")
-def run_(config: Path, set_: Sets = [], name: Name = None, runs: Runs = Path("runs")) -> None:  # noqa: B006
+def run_(
+    config: Annotated[Path, typer.Argument(help="A YAML file or, with --resume, the folder of a run.")],
+    set_: Sets = [],  # noqa: B006
+    name: Name = None,
+    runs: Runs = Path("runs"),
+    resume: Resume = False,
+) -> None:
     """Run the experiment that a YAML file describes."""
-    _run(config, set_, name, runs)
+    _run(config, set_, name, runs, resume)
 
 
-def _run(config: Path, overrides: list[str], name: str | None, runs: Path) -> None:
+def _run(config: Path, overrides: list[str], name: str | None, runs: Path, resume: bool) -> None:
     from lada.cli.live import LiveView
     from lada.cli.summary import summary
     from lada.experiment import run
@@ -56,16 +68,19 @@ def _run(config: Path, overrides: list[str], name: str | None, runs: Path) -> No
     with explained():
         try:
             with view:
-                results = run(config, name=name, runs=runs, overrides=tuple(overrides), emit=view.emit)
+                results = run(config, name=name, runs=runs, overrides=tuple(overrides), emit=view.emit, resume=resume)
         except KeyboardInterrupt:
             errors.print("stopped.", style="bold")
             if view.folder:
                 errors.print(
                     f"Kept in {view.folder}: results.json with every finished round, events.jsonl, the ledger and the "
-                    "last checkpoint of each party."
+                    f"last checkpoint of each party. To go on: lada run {view.folder} --resume"
                 )
             raise typer.Exit(130) from None
     console.print(summary(results))
+    for gone in results.missing:
+        told = f"missing: {gone.party} in round {gone.round}, phase {gone.phase}: {gone.why}"
+        console.print(told, markup=False, highlight=False)
     for notice in results.notices:
         console.print(f"note: {notice}", markup=False, highlight=False)
     console.print(f"report: {view.folder}/report.html", soft_wrap=True, highlight=False)

@@ -94,6 +94,16 @@ class AllocationRecord(Record):
     """What the allocator says about itself, such as the AUC of its filter."""
 
 
+class Missing(Record):
+    """A client without which a phase went on."""
+
+    party: str
+    round: int
+    phase: str
+    why: str
+    """Silent, failed, died, or a message that was refused; never a text of the client's."""
+
+
 class PartyReport(Record):
     """What a party tells the server about one phase; numbers only."""
 
@@ -103,6 +113,7 @@ class PartyReport(Record):
     phases: tuple["PhaseTime", ...] = ()
     parties: tuple["PartyInfo", ...] = ()
     notices: tuple[str, ...] = ()
+    missing: tuple[Missing, ...] = ()
 
 
 class Traffic(Record):
@@ -175,6 +186,8 @@ class Results(Record):
     traffic: tuple[Traffic, ...]
     shown: tuple[Shown, ...]
     notices: tuple[str, ...]
+    missing: tuple[Missing, ...] = ()
+    """Who did not answer in time, or not soundly; empty where all took part in everything."""
     wall_clock: WallClock
 
     def of(self, party: str, round: int) -> Evaluation:

@@ -1,151 +1,167 @@
-"""How the server's half reaches the clients: lada.hosts.base.Exchange over any Flower Grid."""
+"""How the server's half reaches the clients: lada.hosts.base.Exchange over any Flower Grid.
+
+The rounds go on with those who answered in time, as long as they are a quorum; who was missing is on record.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
-
-from flwr.app import Message
-from flwr.serverapp import Grid
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lada.core.errors import FederationError
-from lada.federation.messages import MESSAGE_TYPE, SERVER, Code, Envelope, decode, encode
+from lada.core.results import Missing
+from lada.federation.asking import Failure, Reply, collect, post
+from lada.federation.heard import Heard
+from lada.federation.messages import SERVER, Code, Envelope
+from lada.federation.roster import Roster
 
 if TYPE_CHECKING:
+    from flwr.serverapp import Grid
+
+    from lada.federation.journal import Journal
     from lada.federation.ledger import Ledger
 
-T = TypeVar("T", str, int)
-Reply = tuple[Envelope, dict[str, bytes]]
-
-# Flower's codes for "heartbeat lost" and "the client's process crashed".
-LOST = (5, 8)
+ATTEMPTS = 3
+"""How often a message is sent to a client that dies over it. It may: a client answers each message once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Why there is no usable reply; `detail` is the server's own text or the client's reference number."""
+class Rules:
+    """Who is waited for, and how long."""
 
-    code: Code
-    detail: str = ""
+    timeout: float
+    """Seconds that a client has for a phase, counted from the moment the server begins to wait."""
+    timeouts: Mapping[str, float] = field(default_factory=dict)
+    """The same for single clients, by name."""
+    quorum: float = 1.0
+    """The share (0..1) of the clients asked that must answer for a round to go on."""
 
-    def __str__(self) -> str:
-        texts = {
-            Code.FAILED: f"failed (reference {self.detail} in errors.log in its own folder)",
-            Code.MALFORMED: f"malformed message ({self.detail})",
-            Code.SILENT: f"silent (no reply within {self.detail} s)",
-            Code.DIED: "died (its process ended or lost contact)",
-            Code.ENGINE: "engine error (Flower could not deliver the message or its reply)",
-        }
-        return texts[self.code]
+    def seconds(self, client: str) -> float:
+        """Return how long a client has."""
+        return self.timeouts.get(client, self.timeout)
 
-
-def post(grid: Grid, node: int, envelope: Envelope, payload: Mapping[str, bytes]) -> str | None:
-    """Send one message; return its id, or None where Flower did not take it."""
-    message = Message(encode(envelope, payload), node, MESSAGE_TYPE, group_id=str(envelope.round))
-    return next(iter(grid.push_messages([message])), None)
-
-
-def collect(
-    grid: Grid, asked: Mapping[T, str | None], expected: Envelope, timeout: float
-) -> tuple[dict[T, Reply], dict[T, Failure]]:
-    """Wait at most `timeout` seconds for the replies to messages, given their ids; return replies and failures.
-
-    Replies are told apart by the message they answer, since Flower itself answers for nodes it lost. A reply that
-    comes after the deadline is never looked at. Both results are sorted.
-    """
-    waiting = {message_id: key for key, message_id in asked.items() if message_id}
-    replies: dict[T, Reply] = {}
-    failures = {key: Failure(Code.ENGINE) for key, message_id in asked.items() if not message_id}
-    deadline = time.monotonic() + timeout
-    pause = 0.001
-    while waiting:
-        for message in grid.pull_messages(list(waiting)):
-            key = waiting.pop(message.metadata.reply_to_message_id, None)
-            if key is None:
-                continue
-            outcome = _read(message, expected)
-            if isinstance(outcome, Failure):
-                failures[key] = outcome
-            else:
-                replies[key] = outcome
-        if (left := deadline - time.monotonic()) <= 0:
-            break
-        if waiting:
-            time.sleep(min(pause, left))
-            pause = min(2 * pause, 0.2)
-    failures |= {key: Failure(Code.SILENT, f"{timeout:g}") for key in waiting.values()}
-    return {key: replies[key] for key in sorted(replies)}, {key: failures[key] for key in sorted(failures)}
-
-
-def _read(message: Message, expected: Envelope) -> Reply | Failure:
-    if message.has_error():  # its reason is not ours and may hold anything: it is not repeated
-        return Failure(Code.DIED if message.error.code in LOST else Code.ENGINE)
-    try:
-        envelope, payload = decode(message.content)
-    except FederationError as error:
-        return Failure(Code.MALFORMED, str(error))
-    if envelope.code is Code.MALFORMED:
-        return Failure(Code.MALFORMED, f"it could not read ours; reference {envelope.reference}")
-    if envelope.code is not None:
-        return Failure(envelope.code, envelope.reference or "")
-    if (envelope.run, envelope.phase, envelope.round) != (expected.run, expected.phase, expected.round):
-        return Failure(Code.MALFORMED, "it answers for another run, phase or round")
-    return envelope, payload
-
-
-def refuse(expected: Envelope, failures: Mapping[T, Failure]) -> None:
-    """Raise FederationError naming every failure; return where there is none."""
-    if failures:
-        told = "; ".join(f"client {key!r}: {failure}" for key, failure in failures.items())
-        raise FederationError(f"round {expected.round}, phase {expected.phase}: {told}")
+    def least(self, asked: int) -> int:
+        """Return how many of the clients asked must answer: one at least."""
+        return max(1, math.ceil(round(self.quorum * asked, 9)))
 
 
 class GridExchange:
-    """The clients by name, over a grid. `timeout`, seconds, counts from the moment the server begins to wait."""
+    """The clients by name, over a grid."""
 
-    def __init__(self, grid: Grid, nodes: Mapping[str, int], *, run: str, timeout: float, ledger: Ledger) -> None:
-        """`nodes` gives the node id of each client."""
-        self.clients = tuple(sorted(nodes))
+    def __init__(
+        self,
+        grid: Grid,
+        clients: Collection[str],
+        *,
+        run: str,
+        rules: Rules,
+        ledger: Ledger,
+        journal: Callable[[int], Journal] | None = None,
+        on_missing: Callable[[Missing], None] | None = None,
+    ) -> None:
+        """`journal` gives the server's journal of a round; `on_missing` is told of each client that was missing."""
+        self.clients = tuple(sorted(clients))
         self._grid = grid
-        self._nodes = dict(nodes)
+        self._roster = Roster(grid, clients, run=run)
         self._run = run
-        self._timeout = timeout
-        self._ledger = ledger
+        self.rules = rules
+        self.ledger = ledger
+        self._journal = journal
+        self._on_missing = on_missing
+
+    def connect(self) -> None:
+        """Wait for the clients. Raises FederationError where no quorum of them comes within the rules' timeout."""
+        self._roster.wait(self.rules.least(len(self.clients)), self.rules.timeout)
 
     def ask(self, phase: str, round: int, payloads: Mapping[str, Mapping[str, bytes]]) -> GridPending:
         """Send one message to each client named in `payloads`. Raises FederationError for a name nobody has."""
         if unknown := sorted(set(payloads) - set(self.clients)):
             raise FederationError(f"round {round}, phase {phase}: no client is named {unknown[0]!r}")
+        self._roster.look()
         envelope = Envelope(self._run, phase, round, SERVER)
-        asked: dict[str, str | None] = {}
-        for name in sorted(payloads):
-            asked[name] = post(self._grid, self._nodes[name], envelope, payloads[name])
-            self._ledger.record(round, phase, SERVER, name, payloads[name])
-        return GridPending(self._grid, asked, envelope, self._timeout, self._ledger)
+        memory = Heard(self._journal(round) if self._journal else None, phase)
+        return GridPending(self, envelope, {name: payloads[name] for name in sorted(payloads)}, memory)
+
+    def send(self, envelope: Envelope, name: str, payload: Mapping[str, bytes]) -> str | None:
+        """Send one message; return its id, or None where nobody took it."""
+        node = self._roster.nodes.get(name)
+        if node is None:
+            return None
+        message_id = post(self._grid, node, envelope, payload)
+        self.ledger.record(envelope.round, envelope.phase, SERVER, name, payload)
+        return message_id
+
+    def miss(self, missing: Missing) -> None:
+        """Put on record who was missing."""
+        if self._on_missing:
+            self._on_missing(missing)
+
+    def collect(
+        self,
+        asked: Mapping[str, str | None],
+        envelope: Envelope,
+        again: Callable[[str], str | None],
+        heard: Callable[[str, Reply], Failure | None],
+    ) -> tuple[dict[str, Reply], dict[str, Failure]]:
+        """Wait for the replies to messages by the rules."""
+        timeouts = {name: self.rules.seconds(name) for name in asked}
+        replies, failures = collect(self._grid, asked, envelope, timeouts, again=again, heard=heard)
+        absent = {name: Failure(Code.ABSENT) for name in failures if name not in self._roster.nodes}
+        return replies, {**failures, **absent}
 
 
 class GridPending:
-    """Messages that are under way."""
+    """Messages that are under way, but for those whose replies were heard before the run was resumed."""
 
     def __init__(
-        self, grid: Grid, asked: Mapping[str, str | None], envelope: Envelope, timeout: float, ledger: Ledger
+        self, exchange: GridExchange, envelope: Envelope, payloads: Mapping[str, Mapping[str, bytes]], memory: Heard
     ) -> None:
-        """`asked` gives the message id by client name, `envelope` what was asked."""
-        self._grid, self._asked, self._envelope, self._timeout, self._ledger = grid, asked, envelope, timeout, ledger
+        """Send what has no reply yet."""
+        self._exchange, self._envelope, self._payloads, self._memory = exchange, envelope, payloads, memory
+        self._known = {name: reply for name in payloads if (reply := memory.reply(name)) is not None}
+        self._missing = memory.missing()
+        self._attempts: dict[str, int] = {}
+        rest = [name for name in payloads if name not in self._known and self._missing is None]
+        self._asked = {name: self._send(name) for name in rest}
 
     def wait(self) -> dict[str, Mapping[str, bytes]]:
         """Return the replies by client name, sorted; to be called once.
 
-        Every client gets until the deadline, also where another has failed, so that no work is thrown away and one
-        FederationError names all that failed or stayed silent.
+        Every client gets until its deadline, also where another has failed. Raises FederationError, naming all that
+        failed or stayed silent, where fewer than a quorum answered.
         """
-        replies, failures = collect(self._grid, self._asked, self._envelope, self._timeout)
-        for name, (envelope, payload) in replies.items():
-            if envelope.sender != name:
-                failures[name] = Failure(Code.MALFORMED, "it gives another client's name as its own")
-            else:
-                self._ledger.record(envelope.round, envelope.phase, name, SERVER, payload)
-        refuse(self._envelope, failures)
-        return {name: payload for name, (_, payload) in replies.items()}
+        missing = self._missing
+        if missing is None:
+            _, failures = self._exchange.collect(self._asked, self._envelope, self._send_again, self._hear)
+            if len(self._known) < self._exchange.rules.least(len(self._payloads)):
+                refuse(self._envelope, failures)
+            missing = {name: str(failure) for name, failure in failures.items()}
+            self._memory.close(missing)
+        for name, why in missing.items():
+            self._exchange.miss(Missing(party=name, round=self._envelope.round, phase=self._envelope.phase, why=why))
+        return {name: self._known[name] for name in sorted(self._known)}
+
+    def _send(self, name: str) -> str | None:
+        self._attempts[name] = self._attempts.get(name, 0) + 1
+        return self._exchange.send(self._envelope, name, self._payloads[name])
+
+    def _send_again(self, name: str) -> str | None:
+        return self._send(name) if self._attempts[name] < ATTEMPTS else None
+
+    def _hear(self, name: str, reply: Reply) -> Failure | None:
+        envelope, payload = reply
+        if envelope.sender != name:
+            return Failure(Code.MALFORMED, "it gives another client's name as its own")
+        self._exchange.ledger.record(envelope.round, envelope.phase, name, SERVER, payload)
+        self._memory.keep(name, payload)
+        self._known[name] = payload
+        return None
+
+
+def refuse(expected: Envelope, failures: Mapping[str, Failure]) -> None:
+    """Raise FederationError naming every failure; return where there is none."""
+    if failures:
+        told = "; ".join(f"client {key!r}: {failure}" for key, failure in failures.items())
+        raise FederationError(f"round {expected.round}, phase {expected.phase}: {told}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flwr.app import Context, RecordDict
 
 from lada.core.errors import InputError
-from lada.federation.exchange import GridExchange
+from lada.federation.exchange import GridExchange, Rules
 from lada.federation.grid import RUN_ID, SERVER_NODE, LocalGrid, open_clients
 from lada.federation.ledger import Describe, Ledger, Row
 from lada.federation.messages import NAME_LENGTH, SERVER
@@ -20,6 +20,10 @@ from lada.federation.worker_process import load
 from lada.federation.workers import InProcess, Pool, Workers
 
 if TYPE_CHECKING:
+    from flwr.serverapp import Grid
+
+    from lada.core.results import Missing
+    from lada.federation.journal import Journal
     from lada.hosts.party import Emit
 
 FACTORY = f"{open_clients.__module__}:{open_clients.__qualname__}"
@@ -31,23 +35,26 @@ def run_local(
     serve: Callable[[GridExchange], None],
     *,
     workers: int | None,
-    timeout: float,
+    rules: Rules,
     emit: Emit,
     folder: Path,
     describe: Describe | None = None,
     earlier: Iterable[Row] = (),
+    journal: Callable[[int], Journal] | None = None,
+    on_missing: Callable[[Missing], None] | None = None,
 ) -> tuple[Row, ...]:
     """Run `serve` with one client per entry of `node_config` and return the ledger's rows.
 
     `open_node` names a function `package.module:function` that makes a ClientNode from (context, emit);
     `context.node_config` holds the client's `name`, its `folder` (`<folder>/clients/<name>`) and, as `config`, its
     text from `node_config`. `workers` is the number of processes: None for one per core but no more than clients,
-    0 for none (the clients then work one after another in this process, to the same bits). `timeout`, seconds, is
-    how long the server waits for the replies of one phase. Events of all clients go to `emit`, one at a time.
+    0 for none (the clients then work one after another in this process, to the same bits). `rules` say
+    who is waited for and how long. Events of all clients go to `emit`, one at a time.
 
     `ledger.parquet` and, with workers, `workers.log` are written to `folder`, also when the run fails; `describe` and
-    `earlier` are the Ledger's. Raises InputError for a name that cannot be a folder or a function that is not there,
-    FederationError when a client fails or stays silent, and whatever `serve` raises.
+    `earlier` are the Ledger's, `journal` and `on_missing` the exchange's. Raises InputError for a name that cannot be
+    a folder or a function that is not there, FederationError when no quorum of clients answers, and whatever `serve`
+    raises.
     """
     _check_names(node_config)
     load(open_node)
@@ -59,7 +66,13 @@ def run_local(
     size = min(_cores() if workers is None else workers, len(nodes))
     with Ledger(folder, describe, earlier) as ledger, _open(config, emit, size, folder / "workers.log") as crew:
         run = folder.resolve().name
-        app = make_server_app(serve, run=run, clients=nodes, timeout=timeout, ledger=ledger)
+
+        def connect(grid: Grid) -> GridExchange:
+            return GridExchange(
+                grid, nodes, run=run, rules=rules, ledger=ledger, journal=journal, on_missing=on_missing
+            )
+
+        app = make_server_app(connect, serve)
         app(LocalGrid(nodes, crew.submit), Context(RUN_ID, SERVER_NODE, {}, RecordDict(), {}))
     return tuple(ledger.rows)
 

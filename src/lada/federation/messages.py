@@ -1,5 +1,6 @@
 """A message on the wire: a payload and its envelope as a Flower RecordDict, and back, with everything checked."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +20,8 @@ ENVELOPE, PAYLOAD = "envelope", "payload"
 DTYPE, STYPE = "uint8", "bytes"
 NAME_LENGTH = 200
 """Longest name of a run, phase, party or kind, characters."""
+PHASE = re.compile(r"[a-z][a-z0-9-]*")
+"""A phase names a folder at the client."""
 
 
 class Code(StrEnum):
@@ -28,6 +31,7 @@ class Code(StrEnum):
     MALFORMED = "malformed"  # a message could not be read
     SILENT = "silent"  # no reply before the deadline
     DIED = "died"  # the client's process ended or lost contact
+    ABSENT = "absent"  # no node of the client's name is connected
     ENGINE = "engine"  # Flower could not deliver the message or the reply
 
 
@@ -105,6 +109,8 @@ def _envelope(fields: dict[str, object]) -> Envelope:
     ):
         raise FederationError("message: reference: expected 8 hexadecimal digits")
     run, phase, sender = (_check_name(name, fields[name]) for name in ("run", "phase", "sender"))
+    if not PHASE.fullmatch(phase):
+        raise FederationError("message: phase: expected lower-case letters, digits and hyphens, such as 'learn'")
     return Envelope(run, phase, round, sender, known, reference)
 
 

@@ -17,7 +17,11 @@ class Pending(Protocol):
     """An ask that is under way; the server may work on until it needs the replies."""
 
     def wait(self) -> dict[str, Payload]:
-        """Return the replies by client name, sorted. Raises FederationError when a client failed or stayed silent."""
+        """Return the replies by client name, sorted: of those who answered in time.
+
+        Raises FederationError when they are fewer than the quorum. Whoever is missing is to be left alone for the rest
+        of the round: it may still be at this phase.
+        """
         ...
 
 

@@ -99,12 +99,12 @@ class Fedmkt:
             offers = {client: hear(party, reply, client, round, self._kind) for client, reply in replies.items()}
             self._learn_from_clients(party, round, mine, offers, vectors)
             mine = know(party, round, "answer-anew", self._kind)
-        pending = exchange.ask("learn", round, dict.fromkeys(exchange.clients, tell(party, mine, self._kind)))
+        pending = exchange.ask("learn", round, dict.fromkeys(replies, tell(party, mine, self._kind)))
         evaluate_party(party, round)
         replies = pending.wait()
         if self.options.average_adapters:
             message = {ADAPTER: average_adapters(replies)}
-            replies = exchange.ask("average", round, dict.fromkeys(exchange.clients, message)).wait()
+            replies = exchange.ask("average", round, dict.fromkeys(replies, message)).wait()
         collect(party, replies)
 
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Protocol
 
 from lada.allocators.base import Allocator, State
 from lada.core.results import PartyReport, PhaseTime
@@ -15,6 +15,33 @@ from lada.tasks.data import TaskData
 
 Emit = Callable[[dict[str, Any]], None]
 """Takes one event, a flat JSON object with at least `kind`, for events.jsonl and the live view."""
+
+
+class Journal(Protocol):
+    """What a party has done since its last checkpoint; with it a resumed run does not do the same again."""
+
+    def load(self, key: str) -> FilePath | None:
+        """Return the folder with the files of an entry; None where there is none that is whole."""
+        ...
+
+    def save(self, key: str, fill: Callable[[FilePath], None]) -> None:
+        """Let `fill` write the files of an entry into an empty folder."""
+        ...
+
+
+class NoJournal:
+    """Keeps nothing: for a party that does not survive its process."""
+
+    def load(self, key: str) -> FilePath | None:
+        """Return None."""
+
+    def save(self, key: str, fill: Callable[[FilePath], None]) -> None:
+        """Do nothing."""
+
+
+def not_reopened(folder: FilePath) -> Learner:
+    """Raise: only a party with a journal has something to reopen."""
+    raise LookupError(folder)
 
 
 @dataclass(frozen=True)
@@ -50,6 +77,10 @@ class Party:
     """Encoded knowledge that a later phase needs."""
     report: PartyReport = field(default_factory=PartyReport)
     """What was measured and not yet handed on."""
+    journal: Journal = field(default_factory=NoJournal)
+    """What was done since the last checkpoint."""
+    reopen: Callable[[FilePath], Learner] = not_reopened
+    """Returns the learner that `Learner.save` wrote to a folder."""
 
     def note(self, **records: tuple[Any, ...]) -> None:
         """Add records, by field name of PartyReport, to the report."""

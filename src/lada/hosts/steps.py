@@ -1,19 +1,24 @@
 """What hosts are made of: a party writes paths, studies lessons, is evaluated. Every step is timed and recorded."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
+from pathlib import Path as FilePath
 
 import numpy as np
 
 from lada.codecs.paths import encode
 from lada.core.results import StudyRecord
 from lada.core.seeds import seed_of
-from lada.core.terms import Knowledge, Lesson, Path, Sample
+from lada.core.terms import Knowledge, Lesson, Likelihood, Path, Sample
 from lada.evaluation.evaluate import evaluate
 from lada.hosts.party import Party
-from lada.models.base import Study
+from lada.models.base import Answer, Study, StudyReport
 from lada.models.objective import Objective
 from lada.objectives.base import OBJECTIVES
+
+ANSWERS, MODEL, REPORT = "answers.json", "model", "report.json"
+"""Files of a journal's entries."""
 
 
 def sft() -> Objective:
@@ -40,18 +45,34 @@ def gold_lessons(party: Party, samples: Sequence[Sample]) -> list[Lesson]:
 
 def write_paths(party: Party, samples: Sequence[Sample], round: int, purpose: str) -> Knowledge:
     """Let a party answer `samples` greedily; its paths are verified where the gold answer is known."""
-    with party.phase(round, purpose) as progress:
-        answers = party.learner.answer(
-            [sample.question for sample in samples],
-            seed=seed_of(party.seed, round, purpose, party.name),
-            progress=progress,
-        )
+    answers = _answers(party, samples, round, purpose)
     paths = []
     for sample, answer in zip(samples, answers, strict=True):
         said = party.task.extract(answer.text)
         right = None if sample.answer is None else party.task.same(said, sample.answer)
         paths.append(Path(sample.id, party.name, answer.text, said, right, answer.likelihood))
     return Knowledge(party.name, round, tuple(paths))
+
+
+def _answers(party: Party, samples: Sequence[Sample], round: int, purpose: str) -> list[Answer]:
+    """Return a party's answers, from its journal where it has written them before. JSON keeps floats to the bit."""
+    kept = party.journal.load(purpose)
+    if kept is not None:
+        rows = json.loads((kept / ANSWERS).read_bytes())
+        return [Answer(text, Likelihood(*likelihood)) for text, likelihood in rows]
+    with party.phase(round, purpose) as progress:
+        answers = party.learner.answer(
+            [sample.question for sample in samples],
+            seed=seed_of(party.seed, round, purpose, party.name),
+            progress=progress,
+        )
+    rows = [(answer.text, astuple(answer.likelihood)) for answer in answers]
+    party.journal.save(purpose, lambda folder: _write(folder / ANSWERS, rows))
+    return answers
+
+
+def _write(file: FilePath, value: object) -> None:
+    file.write_text(json.dumps(value), encoding="utf-8")
 
 
 def finite(party: Party, knowledge: Knowledge) -> Knowledge:
@@ -80,15 +101,29 @@ def study(
     phase: str,
     replayed: int = 0,
 ) -> None:
-    """Let a party study `lessons`, of which the last `replayed` are its own; recorded in its report."""
-    with party.phase(round, phase) as progress:
-        report = party.learner.study(
-            lessons,
-            objective,
-            options,
-            seed=seed_of(party.seed, round, phase, party.name),
-            progress=progress,
-        )
+    """Let a party study `lessons`, of which the last `replayed` are its own; recorded in its report.
+
+    A study that its journal holds is not done again: the learner is brought to where it led.
+    """
+    kept = party.journal.load(phase)
+    if kept is not None:
+        party.learner = party.reopen(kept / MODEL)
+        report = StudyReport(**json.loads((kept / REPORT).read_bytes()))
+    else:
+        with party.phase(round, phase) as progress:
+            report = party.learner.study(
+                lessons,
+                objective,
+                options,
+                seed=seed_of(party.seed, round, phase, party.name),
+                progress=progress,
+            )
+
+        def fill(folder: FilePath) -> None:
+            party.learner.save(folder / MODEL)
+            _write(folder / REPORT, asdict(report))
+
+        party.journal.save(phase, fill)
     party.note(studies=(StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **asdict(report)),))
 
 

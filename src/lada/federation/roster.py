@@ -1,0 +1,62 @@
+"""Which node is which client. Node ids say nothing, so each node is asked for its name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from lada.core.errors import FederationError
+from lada.federation.asking import collect, post
+from lada.federation.messages import HELLO, SERVER, Envelope
+
+if TYPE_CHECKING:
+    from flwr.serverapp import Grid
+
+PATIENCE = 30.0
+"""Seconds that a node which joins a run under way has to say its name."""
+
+
+class Roster:
+    """The nodes of the clients that a run expects; others that are connected play no part."""
+
+    def __init__(self, grid: Grid, clients: Collection[str], *, run: str) -> None:
+        self.nodes: dict[str, int] = {}
+        self._grid = grid
+        self._clients = set(clients)
+        self._envelope = Envelope(run, HELLO, 0, SERVER)
+        self._asked: set[int] = set()
+        self._others: list[str] = []
+
+    def wait(self, least: int, timeout: float) -> None:
+        """Wait `timeout` seconds for all clients. Raises FederationError where fewer than `least` came."""
+        deadline = time.monotonic() + timeout
+        while True:
+            self.look(max(deadline - time.monotonic(), 0.001))
+            if len(self.nodes) == len(self._clients) or time.monotonic() >= deadline:
+                break
+            time.sleep(min(0.5, timeout))
+        if len(self.nodes) < least:
+            connected = sorted([*self.nodes, *self._others])
+            raise FederationError(
+                f"clients: expected {', '.join(sorted(self._clients))}; connected are {', '.join(connected) or 'none'}."
+                " Start one node per client, with that client's name in its node config."
+            )
+
+    def look(self, timeout: float = PATIENCE) -> None:
+        """Ask nodes that are new for their names. Raises FederationError where two nodes give one name."""
+        if self.nodes.keys() == self._clients:
+            return
+        new = sorted(set(self._grid.get_node_ids()) - self._asked)
+        asked = {node: post(self._grid, node, self._envelope, {}) for node in new}
+        replies, _ = collect(self._grid, asked, self._envelope, dict.fromkeys(new, timeout))
+        for node, (reply, _payload) in replies.items():
+            self._asked.add(node)  # one that did not answer is asked again next time
+            if reply.sender not in self._clients:
+                self._others.append(reply.sender)
+            elif reply.sender in self.nodes:
+                raise FederationError(
+                    f"clients: two nodes give the name {reply.sender!r}; give each node config a name of its own"
+                )
+            else:
+                self.nodes[reply.sender] = node
