@@ -15,7 +15,7 @@ from lada.cli.main import app
 from lada.cli.tables import REGISTRIES
 from lada.config import make_config
 from lada.core.terms import Sample
-from lada.federation.nodes import read_task
+from lada.federation.parties import read_task
 from lada.models.options import ModelOptions
 from lada.tasks.corpus import corpus_names, read_corpus, sample_of
 

@@ -12,7 +12,7 @@ import lada
 from lada.cli.main import app
 from lada.core.results import Results
 from lada.federation.messages import decode
-from lada.federation.nodes import weights_digest
+from lada.federation.parties import weights_digest
 
 CANARY = "zanzibar"
 NO_REPLAY = {"private": 0.0, "paths": 0.0, "general": 0.0}
@@ -138,7 +138,7 @@ def test_own_files_run_and_nothing_private_is_in_any_message(tmp_path, monkeypat
         seen.extend(bytes(array.data) for record in records.array_records.values() for array in record.values())
         return decode(records)
 
-    for module in ("client_app", "exchange"):
+    for module in ("client_app", "asking"):
         monkeypatch.setattr(f"lada.federation.{module}.decode", spy)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(own_files(tmp_path)), encoding="utf-8")
     results = lada.run(tmp_path / "run.yaml", runs=tmp_path / "runs")

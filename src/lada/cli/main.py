@@ -128,7 +128,7 @@ def show(
     """Show what samples a task gives: sizes, domains and a few examples of each group."""
     from lada.cli.tables import task_tables
     from lada.config import read_config
-    from lada.federation.nodes import read_task
+    from lada.federation.parties import read_task
 
     with explained(), as_file(files("lada.examples") / "demo.yaml") as example:
         resolved = read_config(config or example, tuple(set_))

@@ -18,11 +18,16 @@ def party(place: Place, name: str, open: Callable[[], Party]) -> Iterator[Party]
     To be left with the checkpoint written. A party that was left by an exception is forgotten.
     """
     stamp, found = _held.pop((place, name), (b"", None))
-    _held.clear()
+    forget()
     if found is None or stamp != _stamp(place, name):
         found = open()
     yield found
     _held[place, name] = _stamp(place, name), found
+
+
+def forget() -> None:
+    """Let go of the party in memory."""
+    _held.clear()
 
 
 def _stamp(place: Place, name: str) -> bytes:

@@ -12,8 +12,9 @@ from lada.core.results import StudyRecord
 from lada.core.seeds import seed_of
 from lada.core.terms import Knowledge, Lesson, Likelihood, Path, Sample
 from lada.evaluation.evaluate import evaluate
+from lada.hosts.once import once
 from lada.hosts.party import Party
-from lada.models.base import Answer, Study, StudyReport
+from lada.models.base import Answer, Progress, Study, StudyReport
 from lada.models.objective import Objective
 from lada.objectives.base import OBJECTIVES
 
@@ -55,24 +56,24 @@ def write_paths(party: Party, samples: Sequence[Sample], round: int, purpose: st
 
 
 def _answers(party: Party, samples: Sequence[Sample], round: int, purpose: str) -> list[Answer]:
-    """Return a party's answers, from its journal where it has written them before. JSON keeps floats to the bit."""
-    kept = party.journal.load(purpose)
-    if kept is not None:
-        rows = json.loads((kept / ANSWERS).read_bytes())
-        return [Answer(text, Likelihood(*likelihood)) for text, likelihood in rows]
-    with party.phase(round, purpose) as progress:
-        answers = party.learner.answer(
+    """Let a party answer. JSON keeps floats to the bit."""
+
+    def do(progress: Progress) -> list[Answer]:
+        return party.learner.answer(
             [sample.question for sample in samples],
             seed=seed_of(party.seed, round, purpose, party.name),
             progress=progress,
         )
-    rows = [(answer.text, astuple(answer.likelihood)) for answer in answers]
-    party.journal.save(purpose, lambda folder: _write(folder / ANSWERS, rows))
-    return answers
 
+    def write(folder: FilePath, answers: list[Answer]) -> None:
+        rows = [(answer.text, astuple(answer.likelihood)) for answer in answers]
+        (folder / ANSWERS).write_text(json.dumps(rows), encoding="utf-8")
 
-def _write(file: FilePath, value: object) -> None:
-    file.write_text(json.dumps(value), encoding="utf-8")
+    def read(folder: FilePath) -> list[Answer]:
+        rows = json.loads((folder / ANSWERS).read_bytes())
+        return [Answer(text, Likelihood(*likelihood)) for text, likelihood in rows]
+
+    return once(party, round, purpose, do, write=write, read=read)
 
 
 def finite(party: Party, knowledge: Knowledge) -> Knowledge:
@@ -101,29 +102,22 @@ def study(
     phase: str,
     replayed: int = 0,
 ) -> None:
-    """Let a party study `lessons`, of which the last `replayed` are its own; recorded in its report.
+    """Let a party study `lessons`, of which the last `replayed` are its own; recorded in its report."""
 
-    A study that its journal holds is not done again: the learner is brought to where it led.
-    """
-    kept = party.journal.load(phase)
-    if kept is not None:
-        party.learner = party.reopen(kept / MODEL)
-        report = StudyReport(**json.loads((kept / REPORT).read_bytes()))
-    else:
-        with party.phase(round, phase) as progress:
-            report = party.learner.study(
-                lessons,
-                objective,
-                options,
-                seed=seed_of(party.seed, round, phase, party.name),
-                progress=progress,
-            )
+    def do(progress: Progress) -> StudyReport:
+        return party.learner.study(
+            lessons, objective, options, seed=seed_of(party.seed, round, phase, party.name), progress=progress
+        )
 
-        def fill(folder: FilePath) -> None:
-            party.learner.save(folder / MODEL)
-            _write(folder / REPORT, asdict(report))
+    def write(folder: FilePath, report: StudyReport) -> None:
+        party.learner.save(folder / MODEL)
+        (folder / REPORT).write_text(json.dumps(asdict(report)), encoding="utf-8")
 
-        party.journal.save(phase, fill)
+    def read(folder: FilePath) -> StudyReport:
+        party.learner = party.reopen(folder / MODEL)
+        return StudyReport(**json.loads((folder / REPORT).read_bytes()))
+
+    report = once(party, round, phase, do, write=write, read=read)
     party.note(studies=(StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **asdict(report)),))
 
 
