@@ -181,10 +181,11 @@ def kill_and_resume(seed: int, folder: Path) -> dict:
     rng = random.Random(seed)
     (folder / "run.yaml").write_text(yaml.safe_dump(config(workers=2)), encoding="utf-8")
     command = [sys.executable, "-m", "lada", "run", str(folder / "run.yaml"), "--runs", str(folder), "--resume"]
+    env = {**os.environ, "PYTHONPATH": str(Path(lada.__file__).parents[1])}
     kills = 2
     while True:
         with (folder / "out.log").open("ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=env)
         if kills:
             time.sleep(rng.uniform(3, 12))
             victim = rng.choice([process.pid, *children(process.pid)])
@@ -196,6 +197,7 @@ def kill_and_resume(seed: int, folder: Path) -> dict:
                 kills -= 1
         if process.wait(timeout=200) == 0:
             break
+        assert process.returncode == -signal.SIGKILL, (folder / "out.log").read_text()
     assert [path.name for path in folder.iterdir() if path.is_dir()] == ["small"]
     return outcome(Results.model_validate_json((folder / "small" / "results.json").read_text()))
 

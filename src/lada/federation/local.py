@@ -13,6 +13,7 @@ from flwr.app import Context, RecordDict
 from lada.core.errors import InputError
 from lada.federation.exchange import GridExchange, Rules
 from lada.federation.grid import RUN_ID, SERVER_NODE, LocalGrid, open_clients
+from lada.federation.journal import Journal
 from lada.federation.ledger import Describe, Ledger, Row
 from lada.federation.messages import NAME_LENGTH, SERVER
 from lada.federation.server_app import make_server_app
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
     from lada.core.results import Missing
-    from lada.federation.journal import Journal
     from lada.hosts.party import Emit
 
 FACTORY = f"{open_clients.__module__}:{open_clients.__qualname__}"
@@ -52,7 +52,8 @@ def run_local(
     who is waited for and how long. Events of all clients go to `emit`, one at a time.
 
     `ledger.parquet` and, with workers, `workers.log` are written to `folder`, also when the run fails; `describe` and
-    `earlier` are the Ledger's, `journal` and `on_missing` the exchange's. Raises InputError for a name that cannot be
+    `earlier` are the Ledger's, `journal` (by default `<folder>/journal/server`) and `on_missing`
+    the exchange's. Raises InputError for a name that cannot be
     a folder or a function that is not there, FederationError when no quorum of clients answers, and whatever `serve`
     raises.
     """
@@ -64,13 +65,12 @@ def run_local(
     }
     config = json.dumps({"open_node": open_node, "nodes": nodes})
     size = min(_cores() if workers is None else workers, len(nodes))
+    heard = journal or (lambda round: Journal(folder / "journal" / SERVER).at(str(round)))
     with Ledger(folder, describe, earlier) as ledger, _open(config, emit, size, folder / "workers.log") as crew:
         run = folder.resolve().name
 
         def connect(grid: Grid) -> GridExchange:
-            return GridExchange(
-                grid, nodes, run=run, rules=rules, ledger=ledger, journal=journal, on_missing=on_missing
-            )
+            return GridExchange(grid, nodes, run=run, rules=rules, ledger=ledger, journal=heard, on_missing=on_missing)
 
         app = make_server_app(connect, serve)
         app(LocalGrid(nodes, crew.submit), Context(RUN_ID, SERVER_NODE, {}, RecordDict(), {}))

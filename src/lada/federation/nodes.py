@@ -18,7 +18,8 @@ from lada.core.errors import FederationError
 from lada.federation import checkpoints, held
 from lada.federation.journal import Journal
 from lada.federation.parties import Place, client_party, describe, keep, read_task
-from lada.federation.parts import from_files, to_files
+from lada.federation.parts import Parts, to_files
+from lada.federation.pieces import What
 from lada.hosts.base import Payload
 from lada.hosts.party import Emit, Party
 from lada.hosts.reports import report_payload
@@ -56,6 +57,14 @@ class Node:
                 self._answer(earlier, kept, journal)
                 kept = self._kept()
         return self._answer(asked, kept, journal)
+
+    def fetch(self, round: int, what: What) -> bytes:
+        """Return a piece of the reply to the last message. Raises FederationError for any other."""
+        kept = self._kept()
+        key = f"{round}-{what.phase}"
+        if not isinstance(kept.reply, Parts) or what.kind not in kept.reply or key != next(reversed(kept.answered)):
+            raise FederationError(f"fetch: there is no such part of the reply to {key} any more")
+        return kept.reply.piece(what.kind, what.start, what.length)
 
     def _kept(self) -> "Kept":
         folder = self._place.checkpoint(self._name)
@@ -117,7 +126,7 @@ class Asked:
     def read(cls, folder: Path) -> "Asked":
         """Return the message that `write` wrote."""
         head = json.loads((folder / "head.json").read_bytes())
-        return cls(head["phase"], head["round"], from_files(folder / "payload"))
+        return cls(head["phase"], head["round"], dict(Parts(folder / "payload")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +134,19 @@ class Kept:
     """What a checkpoint says of the messages answered by then: digests by key, oldest first, and the last reply."""
 
     answered: dict[str, str] = field(default_factory=dict)
-    reply: dict[str, bytes] = field(default_factory=dict)
+    reply: Mapping[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def read(cls, checkpoint: Path) -> "Kept":
         """Return what `after` put into a checkpoint."""
-        return cls(json.loads((checkpoint / ANSWERED).read_bytes()), from_files(checkpoint / REPLY))
+        return cls(json.loads((checkpoint / ANSWERED).read_bytes()), Parts(checkpoint / REPLY))
 
     def after(self, asked: Asked, reply: Payload) -> dict[str, bytes]:
         """Return the files of the checkpoint that follows an answer."""
         answered = json.dumps({**self.answered, asked.key: asked.digest}).encode()
         return {ANSWERED: answered, **to_files(reply, REPLY)}
 
-    def again(self, asked: Asked) -> dict[str, bytes]:
+    def again(self, asked: Asked) -> Mapping[str, bytes]:
         """Return the reply to a message that was answered before; FederationError where that cannot be repeated."""
         if self.answered[asked.key] != asked.digest:
             raise FederationError(
