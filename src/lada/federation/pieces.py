@@ -49,7 +49,7 @@ def decode_what(payload: Mapping[str, bytes]) -> What:
 
 def announce(payload: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return what goes out in the place of a reply: itself or, if it is too large for one message, its sizes."""
-    sizes = {kind: len(data) for kind, data in payload.items()}
+    sizes = {kind: len(data) for kind, data in payload.items() if isinstance(data, bytes)}  # the rest `encode` refuses
     return dict(payload) if sum(sizes.values()) <= PIECE else {SIZES: json.dumps(sizes).encode()}
 
 

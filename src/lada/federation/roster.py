@@ -58,7 +58,7 @@ class Roster:
             new,
             self._envelope,
             send=lambda node: post(self._grid, node, self._envelope, {}),
-            seconds=lambda node: timeout,
+            seconds=lambda _: timeout,
         )
         asking.wait(hear)  # one that did not answer is asked again next time
         for node in sorted(replies):
