@@ -21,6 +21,7 @@ from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
 from lada.tasks.load import RulebooksTask, TaskOptions
+from lada.trackers.base import TRACKERS, Tracker
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 SECRET = re.compile("key|token|secret|password|auth", re.IGNORECASE)
@@ -99,6 +100,16 @@ class RunConfig(Options):
     """Processes in which clients work in parallel; None: one per core; 0: one client after another."""
     timeout: float = Field(3600.0, gt=0, allow_inf_nan=False)
     """Seconds a client may take for one phase."""
+    trackers: tuple[Choice, ...] = ()
+    """Where figures go beside the run's folder, by name: tensorboard, trackio, wandb, mlflow."""
+
+    @field_validator("trackers")
+    @classmethod
+    def _each_once(cls, trackers: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        names = [tracker.name for tracker in trackers]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{twice[0]!r} is named twice; name each tracker once")
+        return trackers
 
     @field_validator("clients")
     @classmethod
@@ -135,6 +146,7 @@ class RunConfig(Options):
                 "host": host,
                 "allocator": _with_defaults("allocator", ALLOCATORS, allocator),
                 "objective": _with_defaults("objective", OBJECTIVES, objective),
+                "trackers": tuple(_with_defaults(f"trackers.{t.name}", TRACKERS, t) for t in self.trackers),
             }
         )
         resolved._check_verbs()
@@ -188,6 +200,10 @@ class RunConfig(Options):
         """Build the objective of a resolved configuration."""
         assert self.objective is not None
         return _make(OBJECTIVES, self.objective)
+
+    def make_trackers(self) -> dict[str, Tracker]:
+        """Build the trackers of a resolved configuration, by name; InputError where a package or a key is missing."""
+        return {tracker.name: _make(TRACKERS, tracker) for tracker in self.trackers}
 
 
 def learner_verbs(model: ModelOptions | ApiModel) -> frozenset[Verb]:
@@ -325,6 +341,14 @@ def make_config(data: Any, overrides: tuple[str, ...] = ()) -> RunConfig:
     return validate(RunConfig, data).resolved()
 
 
+def make_tracker(name: str, overrides: tuple[str, ...] = ()) -> Tracker:
+    """Build a tracker from `option=value` strings; InputError names any fault, or the package that is missing."""
+    options: dict[str, Any] = {}
+    for override in overrides:
+        _override(options, override)
+    return _make(TRACKERS, _with_defaults(f"trackers.{name}", TRACKERS, Choice(name=name, options=options)))
+
+
 def _plain(data: Any) -> Any:
     """Return a copy as JSON would hold it; what it has no form for, such as a date, becomes a string."""
     try:
@@ -377,6 +401,6 @@ def full_schema() -> dict[str, Any]:
     schema = RunConfig.model_json_schema()
     schema["x-methods"] = {
         registry.kind: {method.name: method.options.model_json_schema() for method in registry}
-        for registry in (HOSTS, ALLOCATORS, OBJECTIVES)
+        for registry in (HOSTS, ALLOCATORS, OBJECTIVES, TRACKERS)
     }
     return schema

@@ -86,6 +86,21 @@ def report(
 
 
 @app.command()
+def track(
+    folder: Annotated[Path, typer.Argument(metavar="RUN")],
+    to: Annotated[str, typer.Option(help="The tracker: tensorboard, trackio, wandb or mlflow.")],
+    set_: Annotated[list[str], typer.Option("--set", metavar="OPTION=VALUE", help="Set one of its options.")] = [],  # noqa: B006
+) -> None:
+    """Hand a run's figures to an experiment tracker afterwards."""
+    from lada.config import make_tracker
+    from lada.trackers.replay import replay
+
+    with explained():
+        replay(folder, to, make_tracker(to, tuple(set_)))
+    console.print(f"{folder} is in {to}", soft_wrap=True, highlight=False)
+
+
+@app.command()
 def methods() -> None:
     """List all methods: name, paper, what they need of a learner, confirmed or our reading, options."""
     from lada.cli.tables import method_tables
