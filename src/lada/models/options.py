@@ -16,7 +16,7 @@ class LoraOptions(Options):
     dropout: float = 0.0
     """Dropout in front of the adapter while it studies, 0 to 1."""
     targets: tuple[str, ...] | None = None
-    """Names of the layers that are adapted; None: peft's choice for the architecture."""
+    """Names of the layers that are adapted."""
 
 
 class ModelOptions(Options):
@@ -29,11 +29,11 @@ class ModelOptions(Options):
     lora: LoraOptions = LoraOptions()
     """The adapter of `tune: lora`."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """`auto` takes CUDA, then MPS, then the CPU."""
+    """auto: CUDA, else MPS, else the CPU."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Type of the weights; `auto` is bfloat16 on a CUDA device that computes it, else float32."""
+    """auto: bfloat16 on a CUDA device that computes it, else float32."""
     prompt: str = "{question}\n"
-    """What stands before the path where the tokenizer has no chat template; `{question}` stands for the question."""
+    """For a tokenizer without a chat template; `{question}` stands for the question."""
     max_new_tokens: int = 160
     """The longest answer, tokens."""
     batch_size: int = 128
