@@ -76,7 +76,7 @@ def test_made_blocks_hold_what_the_code_has(site: dict[str, str]) -> None:
         "| `betas` | 2 × number | `[0.9, 0.98]` |",
     ):
         assert row in site["configuration.md"]
-    told = re.search(r"^\| LaDa's filter \| `lada` \| ([\d.]+) ", site["results.md"], re.MULTILINE)
+    told = re.search(r"^\| LaDa's filter \| `lada` \| ([\d.]+)&nbsp;±", site["results.md"], re.MULTILINE)
     cells = json.loads((make_site.ROOT / "results/allocators/cells.json").read_text(encoding="utf-8"))["lada"]
     assert told
     assert float(told[1]) == round(sum(world["clients: all domains"] for world in cells.values()) / len(cells), 1)

@@ -21,4 +21,5 @@ def headline() -> str:
     places = [head.index(column) for column in COLUMNS]
     figures = {row[0]: [row[place] for place in places] for row in reversed(rows)}  # the first table's rows win
     told = [f"| {words} | `{name}` | {' | '.join(figures[name])} |" for name, words in ROWS.items()]
+    told = [line.replace(" ± ", "&nbsp;±&nbsp;") for line in told]
     return "\n".join([f"| what is studied | row | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 2) + "|", *told])
