@@ -34,7 +34,9 @@ class Choice(Options):
     """A method by name, with its options: `{name: lada, options: {budget: 400}}`, or just the name."""
 
     name: str
+    """The method's registered name; `lada methods` lists them."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """Its options; those left out have their defaults."""
 
     @model_validator(mode="before")
     @classmethod
@@ -65,37 +67,54 @@ class ServerConfig(Options):
     """The server: its LLM and how long it studies what it gets from clients."""
 
     name: str = Field("llm", pattern=NAME)
+    """What results and report call the server."""
     model: ServerModel
+    """Its LLM."""
     distil: Study = Study(steps=300, optimisation=Optimisation(learning_rate=1e-3))
+    """How long it studies what it gets from clients, per round."""
 
 
 class ClientConfig(Options):
     """One client: its SLM and how long it studies its own data and what it gets from the server."""
 
     name: str = Field(pattern=NAME)
+    """What results, report and `--set` call the client."""
     model: ModelOptions
+    """Its SLM."""
     domains: tuple[str, ...] = ()
     """Domains of its private data; empty: dealt out by the task."""
     private: Study = Study()
+    """How long it studies its private data, per round."""
     distil: Study = Study()
+    """How long it studies what it gets from the server, per round."""
 
 
 class RunConfig(Options):
     """A whole run."""
 
     name: str = Field("run", pattern=NAME)
+    """Name of the run's folder."""
     seed: int = 0
+    """The run's seed: the same seed gives the same results."""
     rounds: int = Field(2, ge=0)
+    """Rounds of exchange; 0 evaluates the models as they are."""
     task: TaskOptions = RulebooksTask()
+    """Where the questions come from."""
     server: ServerConfig
+    """The one server with the LLM."""
     clients: tuple[ClientConfig, ...]
+    """The clients, at least one."""
     host: Choice = Choice(name="fedmkt")
+    """The framework of collaboration: what happens in a round."""
     plugin: Literal["lada", "none"] = "lada"
     """Shorthand for allocator and objective: `lada` is both of LaDa's, `none` what the bare host comes with (for fedmkt
     that is knowledge of labels too). An allocator, objective or host option that is named beside it goes before it."""
     allocator: Choice | None = None
+    """Which public samples a student studies, per pair and direction; None: what `plugin` says."""
     objective: Choice | None = None
+    """The loss that a lesson gives; None: what `plugin` says."""
     engine: Literal["local"] = "local"
+    """Where parties run: processes of this machine."""
     workers: int | None = Field(None, ge=0)
     """Processes in which clients work in parallel; None: one per core; 0: one client after another."""
     timeout: float = Field(3600.0, gt=0, allow_inf_nan=False)

@@ -37,10 +37,13 @@ class Study(Options):
     """How long and how a learner studies. A step is one update over `batch_size` lessons."""
 
     steps: int = 400
+    """Updates of the weights."""
     batch_size: int = 16
+    """Lessons per update."""
     micro_batch_size: int | None = None
     """Lessons that are in memory at once; None: the whole batch. It changes memory and speed, not the result."""
     optimisation: Optimisation = Optimisation()
+    """Learning rate and the like."""
 
     @model_validator(mode="after")
     def _positive(self) -> "Study":
