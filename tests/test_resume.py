@@ -21,7 +21,7 @@ from lada.federation import held, run_folder
 
 def config(**changes):
     """Two clients, two rounds, seconds of work."""
-    small = builtin(rounds=2, quorum=1.0, **changes)
+    small = builtin(**{"rounds": 2, "quorum": 1.0, **changes})
     small["task"] |= {"public": 12, "private": 8, "test_per_domain": 1, "replay": 4}
     for party in (small["server"], *small["clients"]):
         party["model"]["max_new_tokens"] = 24

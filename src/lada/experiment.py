@@ -25,7 +25,7 @@ from lada.evaluation.agreement import agreement
 from lada.federation import run_folder
 from lada.federation.exchange import Rules
 from lada.federation.journal import Journal
-from lada.federation.ledger import read, traffic
+from lada.federation.ledger import by_phase, read, traffic
 from lada.federation.local import run_local
 from lada.federation.messages import SERVER
 from lada.federation.nodes import FINISH, node_config
@@ -48,6 +48,8 @@ from lada.hosts.records import SCHEMA
 from lada.hosts.reports import collect
 from lada.report.page import render
 from lada.tasks.data import TaskData
+from lada.trackers.base import Status, Tracker
+from lada.trackers.feed import Feed
 
 SHOWN = 24
 """Test questions per client in the report's sample browser."""
@@ -93,37 +95,42 @@ def run(
     config = config.model_copy(update={"name": name}) if name else config
     if resume and (folder := run_folder.newest(runs, config.name)):
         return _go(config, *run_folder.read(folder), emit)
-    task = _prepare(config, base)
+    task, trackers = _prepare(config, base)
     place = run_folder.new(runs, config, base)
     with run_folder.claimed(place.folder):
-        return Run(config, task, place, emit).go()
+        return Run(config, task, place, emit, trackers).go()
 
 
 def _go(config: RunConfig, then: RunConfig, place: Place, emit: Emit) -> Results:
     """Go on with a run."""
     run_folder.check_same(config, then, place.folder)
-    task = _prepare(config, place.base)
+    task, trackers = _prepare(config, place.base)
     with run_folder.claimed(place.folder):
-        return Run(config, task, place, emit).go()
+        return Run(config, task, place, emit, trackers).go()
 
 
-def _prepare(config: RunConfig, base: Path) -> TaskData:
-    """Return the task; raise InputError for data or models that are not as they should be."""
+def _prepare(config: RunConfig, base: Path) -> tuple[TaskData, Mapping[str, Tracker]]:
+    """Return the task and the trackers; raise InputError for data or models that are not as they should be."""
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     task = read_task(config, base)
+    trackers = config.make_trackers()
     for model in (config.server.model, *(client.model for client in config.clients)):
         check_model(model)
-    return task
+    return task, trackers
 
 
 class Run:
     """One run under way."""
 
-    def __init__(self, config: RunConfig, task: TaskData, place: Place, emit: Emit) -> None:
+    def __init__(
+        self, config: RunConfig, task: TaskData, place: Place, emit: Emit, trackers: Mapping[str, Tracker]
+    ) -> None:
         self.config, self.task, self.place = config, task, place
         self._emit_on = emit
         self._events = _to_append(place.folder / "events.jsonl").open("a", encoding="utf-8")
         self._lock = threading.Lock()
+        self._feed = Feed(trackers, place.folder, lambda text: self._party.note(notices=(text,)))
+        self._told = len(read(place.folder))
         self._party = server_party(config, place, task, self.emit)
         self._done = rounds_done(config.server.name, place)
 
@@ -134,15 +141,18 @@ class Run:
             self._events.write(json.dumps(event) + "\n")
             self._events.flush()
             self._emit_on(event)
+            self._feed.take(event)
 
     def go(self) -> Results:
         """Run all rounds, then write results and report."""
         config, place = self.config, self.place
+        status: Status = "failed"
         self.emit({"kind": "run", "name": config.name, "folder": str(place.folder), "rounds": config.rounds})
         rules = Rules(
             config.timeout, {c.name: c.timeout for c in config.clients if c.timeout is not None}, config.quorum
         )
         try:
+            self._feed.start(config.model_dump(mode="json"))
             run_local(
                 "lada.federation.nodes:open_node",
                 dict.fromkeys((client.name for client in config.clients), node_config(config, place)),
@@ -156,11 +166,24 @@ class Run:
                 journal=self._journal,
                 on_missing=lambda missing: self._party.note(missing=(missing,)),
             )
+            status = "finished"
+        except KeyboardInterrupt:
+            status = "stopped"
+            raise
         finally:
-            results = self._results()
-            self._write(results)
-            self._events.close()
+            results = self._end(status)
         render(place.folder)
+        return results
+
+    def _end(self, status: Status) -> Results:
+        """Write the results, also before the trackers get to send what they have left, which may take its time."""
+        self._tell_traffic()
+        self._write(self._results())
+        self._feed.finish(status)
+        self.emit({"kind": "end", "status": status})
+        results = self._results()
+        self._write(results)
+        self._events.close()
         return results
 
     def _serve(self, exchange: Exchange) -> None:
@@ -173,7 +196,11 @@ class Run:
             host.serve(party, exchange, round)
             keep(party, place, {ROUNDS_DONE: str(round).encode()})
             place.journal(party.name).prune({str(round)})  # the checkpoint before this one needs it to come here again
-            self._write(self._results())  # a run that breaks later keeps what it had
+            results = self._results()
+            self._write(results)  # a run that breaks later keeps what it had
+            self._tell_agreement(results, round)
+            self._tell_traffic()
+            self._feed.log()
         collect(party, exchange.ask(FINISH, self.config.rounds, {n: {} for n in exchange.clients}).wait())
         party.note(parties=(describe(party),), notices=notices_after(party))
 
@@ -222,6 +249,20 @@ class Run:
             )
             for row in traffic(read(self.place.folder))
         )
+
+    def _tell_agreement(self, results: Results, round: int) -> None:
+        """Announce how often each client's answers are the server's, which takes the answers of both."""
+        for evaluation in results.evaluations:
+            if evaluation.round == round and evaluation.agreement is not None:
+                share = {"party": evaluation.party, "round": round, "share": evaluation.agreement}
+                self.emit({"kind": "agreement", **share})
+
+    def _tell_traffic(self) -> None:
+        """Announce what has crossed the wire since the last time."""
+        rows = read(self.place.folder)
+        for row in by_phase(rows[self._told :]):
+            self.emit({"kind": "traffic", **row})
+        self._told = len(rows)
 
     def _test_paths(self, party: str, round: int) -> dict[str, ReasoningPath]:
         file = self.place.party(party) / f"test-paths-{round}.arrow"

@@ -10,9 +10,13 @@ class LoraOptions(Options):
     """LoRA adapters (arXiv 2106.09685); `targets` None leaves the choice of layers to peft."""
 
     rank: int = 8
+    """Rank of the two factors of each adapted layer."""
     alpha: int = 16
+    """The adapter's output is scaled by alpha / rank."""
     dropout: float = 0.0
+    """Dropout in front of the adapter while it studies, 0 to 1."""
     targets: tuple[str, ...] | None = None
+    """Names of the layers that are adapted."""
 
 
 class ModelOptions(Options):
@@ -21,11 +25,17 @@ class ModelOptions(Options):
     model: str
     """A folder, a hub id, or `zoo:NAME` for a model shipped with LaDa (`lada zoo list`)."""
     tune: Literal["full", "lora"] = "full"
+    """Train all weights, or a LoRA adapter alone."""
     lora: LoraOptions = LoraOptions()
+    """The adapter of `tune: lora`."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto: CUDA, else MPS, else the CPU."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 on a CUDA device that computes it, else float32."""
     prompt: str = "{question}\n"
+    """For a tokenizer without a chat template; `{question}` stands for the question."""
     max_new_tokens: int = 160
+    """The longest answer, tokens."""
     batch_size: int = 128
     """Samples that are answered, judged or embedded at once."""
     verbs: tuple[Verb, ...] | None = None
