@@ -24,6 +24,7 @@ EVENTS = {
     "phases": "timing",
     "parties": "party",
     "notices": "notice",
+    "missing": "missing",
 }
 """What kind of event a record becomes, by its field of PartyReport."""
 
