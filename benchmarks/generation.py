@@ -3,8 +3,9 @@
 The shipped models answer the demo's public questions greedily: by transformers' `generate`; by LaDa's loop, which drops
 rows as they are done; by what that falls back to for models that cannot drop rows; by transformers' continuous
 batching. All take turns in one process with one thread, and time is the median of each repeat's ratio to `generate`; on
-a CPU it is what this process computed, whatever else the machine does. What is written is compared, too. Beside it: four paths a question at temperature 1, with one call for all paths and
-with a call for each. Writes `results/generation/`. On a GPU: `--device cuda`.
+a CPU it is what this process computed, whatever else the machine does. What is written is compared, too. Beside it:
+four paths a question at temperature 1, with one call for all paths and with a call for each. Writes
+`results/generation/`. On a GPU: `--device cuda`.
 """
 
 import argparse
@@ -132,7 +133,7 @@ def measure(model: str, options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Measure all shipped models and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--questions", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -162,8 +163,8 @@ def _write(device: str, options: argparse.Namespace, figures: dict[str, Any]) ->
         f"# How fast answers are written\n\nRatios of time to the first way of each group, measured in one run with "
         f"repeats that take turns: the demo's first {options.questions} public questions ({PATHS} paths each of a "
         f"quarter of them, at temperature 1), at most 80 tokens an answer, batches of {options.batch_size}; on a CPU "
-        "one thread, float32 and time that the process computed. *The same texts* compares token ids with those of that first way. "
-        "`python benchmarks/generation.py` regenerates the table.\n\n" + "\n".join(lines) + "\n"
+        "one thread, float32 and the time that the process computed. *The same texts* compares token ids with those "
+        "of that first way. `python benchmarks/generation.py` regenerates the table.\n\n" + "\n".join(lines) + "\n"
     )
     (TARGET / "README.md").write_text(text)
     print(text)

@@ -44,7 +44,7 @@ class Manner:
         return written[-1] == self.encoder.eos or len(written) >= room or self._stopped(written)
 
     def _stopped(self, written: Sequence[int]) -> bool:
-        """Return whether the last ids hold a stop text; asked after every token, so none but the last can end it."""
+        """Return whether the last ids hold a stop text; those before them were asked about as they came."""
         if not (stop := self.generation.stop):
             return False
         # A token that is text stands for at least a byte of it.
