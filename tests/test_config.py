@@ -47,7 +47,8 @@ def client(**changes: Any) -> dict[str, Any]:
         (
             {"ronds": 3},
             "ronds: unknown key (its value is 3); expected one of allocator, clients, engine, host, "
-            "name, objective, plugin, quorum, rounds, seed, server, task, timeout, trackers, workers; did you mean 'rounds'?",
+            "name, objective, participants, plugin, quorum, rounds, seed, server, task, timeout, trackers, workers; "
+            "did you mean 'rounds'?",
         ),
         (
             {"server": {"model": MODEL, "modle": 1}},
@@ -451,3 +452,22 @@ def test_the_schema_knows_every_methods_options():
     }
     assert methods["allocator"]["lada"]["properties"]["replay"]["default"] == 4000
     assert json.loads(json.dumps(schema)) == schema
+
+
+def test_a_count_stands_for_so_many_clients_and_some_are_drawn_for_each_round():
+    config = make_config(
+        plain(
+            clients=[{**PLAIN["clients"][1], "name": "phone", "count": 12}, PLAIN["clients"][1]],
+            participants=5,
+            rounds=3,
+        )
+    )
+    names = [client.name for client in config.clients]
+    assert names == [f"phone-{number:02}" for number in range(1, 13)] + ["kitchen"]
+    rounds = [config.drawn(round) for round in (1, 2, 3)]
+    assert all(len(set(drawn)) == 5 and list(drawn) == sorted(drawn) and set(drawn) <= set(names) for drawn in rounds)
+    assert len(set(rounds)) == 3
+    assert config.drawn(0) == tuple(sorted({name for drawn in rounds for name in drawn}))
+    assert config.drawn(1) == make_config(config.model_dump(mode="json")).drawn(1)
+    everybody = make_config(plain(clients=[{**PLAIN["clients"][1], "name": "phone", "count": 3}]))
+    assert everybody.drawn(0) == everybody.drawn(7) == ("phone-1", "phone-2", "phone-3")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, fiel
 from lada.allocators.base import ALLOCATORS, Allocator
 from lada.core.errors import InputError, nearest
 from lada.core.registry import Method, Options, Registry
+from lada.core.seeds import generator
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
 from lada.models.api_options import ApiModel
@@ -87,8 +88,20 @@ class ClientConfig(Options):
     """How long it studies its private data, per round."""
     distil: Study = Study()
     """How long it studies what it gets from the server, per round."""
+    count: int = Field(1, ge=1, le=1_000_000)
+    """How many clients of this kind: beyond one, `phone` with count 20 stands for phone-01 to phone-20."""
     timeout: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Seconds this client may take for one phase; None: the run's `timeout`."""
+
+    def each(self) -> "tuple[ClientConfig, ...]":
+        """Return the `count` clients that this one stands for."""
+        if self.count == 1:
+            return (self,)
+        width = len(str(self.count))
+        return tuple(
+            self.model_copy(update={"name": f"{self.name}-{number:0{width}}", "count": 1})
+            for number in range(1, self.count + 1)
+        )
 
 
 class RunConfig(Options):
@@ -125,6 +138,8 @@ class RunConfig(Options):
     quorum: float = Field(0.5, gt=0, le=1)
     """Share of the clients asked that must answer a phase; with fewer the run stops, with them it goes on without the
     others, who are named in the results. 1: all."""
+    participants: int | None = Field(None, ge=1)
+    """Clients that take part in a round, drawn anew for each; None: all. Who is never drawn is not evaluated."""
     trackers: tuple[Choice, ...] = ()
     """Where figures go beside the run's folder, by name: tensorboard, trackio, wandb, mlflow."""
 
@@ -141,6 +156,7 @@ class RunConfig(Options):
     def _clients(cls, clients: tuple[ClientConfig, ...]) -> tuple[ClientConfig, ...]:
         if not clients:
             raise ValueError("there is no client; expected at least one")
+        clients = tuple(each for client in clients for each in client.each())
         names = [client.name for client in clients]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -206,6 +222,16 @@ class RunConfig(Options):
         yield self.server.name, self.server.model, everything if both else teacher
         for client in self.clients:
             yield client.name, client.model, everything if both else method.student_needs
+
+    def drawn(self, round: int) -> tuple[str, ...]:
+        """Return the clients that take part in a round, sorted; for round 0 those of all rounds (of one at least)."""
+        names = sorted(client.name for client in self.clients)
+        if self.participants is None or self.participants >= len(names):
+            return tuple(names)
+        if round == 0:
+            return tuple(sorted({name for later in range(1, max(self.rounds, 1) + 1) for name in self.drawn(later)}))
+        chosen = generator(self.seed, round, "participants").choice(len(names), self.participants, replace=False)
+        return tuple(names[place] for place in sorted(chosen))
 
     def method(self, kind: Literal["host", "allocator", "objective"]) -> Method[Any]:
         """Return the registered method of a kind that this (resolved) configuration names."""

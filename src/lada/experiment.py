@@ -51,8 +51,8 @@ from lada.tasks.data import TaskData
 from lada.trackers.base import Status, Tracker
 from lada.trackers.feed import Feed
 
-SHOWN = 24
-"""Test questions per client in the report's sample browser."""
+SHOWN, SHOWN_CLIENTS = 24, 16
+"""Test questions per client in the report's sample browser, and the most clients."""
 PACKAGES = ("torch", "transformers", "tokenizers", "flwr", "numpy", "scikit-learn", "peft")
 
 
@@ -193,6 +193,7 @@ class Run:
         for round in range(self._done + 1, self.config.rounds + 1):
             self.emit({"kind": "round", "round": round, "rounds": self.config.rounds})
             party.journal = self._journal(round)
+            exchange.clients = self.config.drawn(round)
             host.serve(party, exchange, round)
             keep(party, place, {ROUNDS_DONE: str(round).encode()})
             place.journal(party.name).prune({str(round)})  # the checkpoint before this one needs it to come here again
@@ -201,7 +202,7 @@ class Run:
             self._tell_agreement(results, round)
             self._tell_traffic()
             self._feed.log()
-        collect(party, exchange.ask(FINISH, self.config.rounds, {n: {} for n in exchange.clients}).wait())
+        collect(party, exchange.ask(FINISH, self.config.rounds, {n: {} for n in self.config.drawn(0)}).wait())
         party.note(parties=(describe(party),), notices=notices_after(party))
 
     def _journal(self, round: int) -> Journal:
@@ -289,7 +290,7 @@ class Run:
         teacher = self._test_paths(self.config.server.name, rounds)
         order = generator(self.config.seed, "shown").permutation(len(self.task.test))[:SHOWN]
         shown = []
-        for client in self.config.clients:
+        for client in self.config.clients[:SHOWN_CLIENTS]:
             before, after = self._test_paths(client.name, 0), self._test_paths(client.name, rounds)
             sides = (before, teacher, after)
             for sample in (self.task.test[int(i)] for i in sorted(order)):

@@ -66,6 +66,7 @@ class GridExchange:
     ) -> None:
         """`journal` gives the server's journal of a round; `on_missing` is told of each client that was missing."""
         self.clients = tuple(sorted(clients))
+        self._all = frozenset(clients)
         self._grid = grid
         self._roster = Roster(grid, clients, run=run)
         self._run = run
@@ -80,7 +81,7 @@ class GridExchange:
 
     def ask(self, phase: str, round: int, payloads: Mapping[str, Mapping[str, bytes]]) -> GridPending:
         """Send one message to each client named in `payloads`. Raises FederationError for a name nobody has."""
-        if unknown := sorted(set(payloads) - set(self.clients)):
+        if unknown := sorted(payloads.keys() - self._all):
             raise FederationError(f"round {round}, phase {phase}: no client is named {unknown[0]!r}")
         self._roster.look()
         envelope = Envelope(self._run, phase, round, SERVER)

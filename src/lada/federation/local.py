@@ -59,11 +59,11 @@ def run_local(
     """
     _check_names(node_config)
     load(open_node)
-    nodes = {
-        name: {"name": name, "folder": str(folder / "clients" / name), "config": config}
-        for name, config in node_config.items()
-    }
-    config = json.dumps({"open_node": open_node, "nodes": nodes})
+    nodes = sorted(node_config)
+    texts = sorted(set(node_config.values()))  # mostly one for all, and long where clients are many
+    which = {name: texts.index(node_config[name]) for name in nodes}
+    clients = str(folder / "clients")
+    config = json.dumps({"open_node": open_node, "clients": clients, "texts": texts, "nodes": which})
     size = min(_cores() if workers is None else workers, len(nodes))
     heard = journal or (lambda round: Journal(folder / "journal" / SERVER).at(str(round)))
     with Ledger(folder, describe, earlier) as ledger, _open(config, emit, size, folder / "workers.log") as crew:

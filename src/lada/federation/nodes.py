@@ -6,7 +6,7 @@ nothing; so the server may ask anew whenever it does not know whether a client h
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -38,8 +38,8 @@ REQUEST = "request"
 class Node:
     """A client's node. Any process may answer, since all that a party is lies on disk between messages."""
 
-    def __init__(self, config: RunConfig, place: Place, name: str, emit: Emit) -> None:
-        self._config, self._place, self._name, self._emit = config, place, name, emit
+    def __init__(self, config: RunConfig, place: Place, task: Callable[[], TaskData], name: str, emit: Emit) -> None:
+        self._config, self._place, self._task, self._name, self._emit = config, place, task, name, emit
 
     def handle(self, phase: str, round: int, payload: Payload) -> Payload:
         """Run the client half of one phase, keep what it changed, and return the reply.
@@ -91,8 +91,7 @@ class Node:
         return self._config.make_host().reply(asked.phase, party, asked.round, asked.payload)
 
     def _open(self) -> Party:
-        task = _task(self._config.model_dump_json(), self._place.base)
-        return client_party(self._config, self._place, task, self._emit, self._name)
+        return client_party(self._config, self._place, self._task(), self._emit, self._name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,15 +164,18 @@ def _unanswered(journal: Journal, answered: Mapping[str, str]) -> list[Asked]:
 
 
 @cache
-def _task(config: str, base: Path) -> TaskData:
-    return read_task(RunConfig.model_validate_json(config), base)
+def _run(text: str) -> tuple[RunConfig, Place, Callable[[], TaskData]]:
+    """Return what `node_config` wrote, checked once per process, and what gives the task, read when it is needed."""
+    run = json.loads(text)
+    place = Place(Path(run["folder"]), Path(run["base"]), float(run["started"]))
+    config: RunConfig = validate(RunConfig, run["config"])
+    return config, place, cache(lambda: read_task(config, place.base))
 
 
 def open_node(context: Context, emit: Emit) -> Node:
     """Make the node that `node_config` described."""
-    run = json.loads(str(context.node_config["config"]))
-    place = Place(Path(run["folder"]), Path(run["base"]), float(run["started"]))
-    return Node(validate(RunConfig, run["config"]), place, str(context.node_config["name"]), emit)
+    config, place, task = _run(str(context.node_config["config"]))
+    return Node(config, place, task, str(context.node_config["name"]), emit)
 
 
 def node_config(config: RunConfig, place: Place) -> str:

@@ -91,6 +91,22 @@ class Learner(Protocol):
         """Write one path per question; greedy at temperature 0, else sampled from `seed`."""
         ...
 
+    def sample(
+        self,
+        questions: Sequence[str],
+        *,
+        paths: int,
+        seed: int,
+        temperature: float,
+        progress: Progress = silent,
+    ) -> list[list[Answer]]:
+        """Write `paths` (>= 1) paths per question, each sampled on its own; `progress` counts paths.
+
+        The first of a question is what `answer` gives, and more paths do not change those before them. At temperature
+        0 all paths of a question are the same.
+        """
+        ...
+
     def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
         """Score (question, path) pairs."""
         ...

@@ -66,12 +66,13 @@ class Encoder:
         """Return a path as ids, closed by EOS."""
         return (*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.eos)
 
-    def text(self, ids: Sequence[int]) -> str:
-        """Return generated ids as text, up to the first EOS, without special tokens."""
+    def text(self, ids: Sequence[int], stop: Sequence[str] = ()) -> str:
+        """Return generated ids as text, up to the first EOS and the first of the `stop` texts, no special tokens."""
         ids = list(ids)
         if self.eos in ids:
             ids = ids[: ids.index(self.eos)]
-        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
+        text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text[: min((text.find(each) for each in stop if each in text), default=None)].strip()
 
 
 def buckets(lengths: Sequence[int], size: int) -> Iterator[list[int]]:

@@ -12,7 +12,8 @@ from lada.alignment import byte_offsets, token_bytes
 from lada.core.errors import InputError
 from lada.core.terms import Lesson, Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.base import Answer, Progress, Study, StudyReport, adding_up, silent
-from lada.models.encoding import Encoded, Encoder, buckets, pad_left, pad_right
+from lada.models.encoding import Encoded, Encoder, buckets, pad_right
+from lada.models.generation import make_streams, write
 from lada.models.likelihood import likeliest, log_probs_of, predict, token_log_probs
 from lada.models.objective import Objective, Pairs, Scored, first_divergence
 from lada.models.options import ModelOptions
@@ -35,38 +36,38 @@ class HuggingFaceLearner:
         self._encoder = Encoder(tokenizer, prompt=options.prompt, context=int(context))
         model.eval()
 
-    @torch.inference_mode()
     def answer(
         self, questions: Sequence[str], *, seed: int, temperature: float = 0.0, progress: Progress = silent
     ) -> list[Answer]:
-        """See Learner.answer. Sampling depends on `seed` and on the order of the questions."""
+        """See Learner.answer. A sampled path depends on `seed` and on its question's place; see `write`."""
+        found = self.sample(questions, paths=1, seed=seed, temperature=temperature, progress=progress)
+        return [answer for (answer,) in found]
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        questions: Sequence[str],
+        *,
+        paths: int,
+        seed: int,
+        temperature: float,
+        progress: Progress = silent,
+    ) -> list[list[Answer]]:
+        """See Learner.sample."""
         progress = adding_up(progress)
-        rows = [Encoded(self._encoder.prompt(question)) for question in questions]
-        texts = [""] * len(rows)
-        done = 0
-        for batch in buckets([len(row) for row in rows], self._options.batch_size):
-            ids, seen = pad_left([rows[i] for i in batch], self._encoder.pad, self.model.device)
-            room = min(self._options.max_new_tokens, self._encoder.context - ids.shape[1])
-            with torch.random.fork_rng():
-                torch.manual_seed(seed + done)
-                written = self.model.generate(
-                    input_ids=ids,
-                    attention_mask=seen,
-                    max_new_tokens=max(room, 1),
-                    do_sample=temperature > 0,
-                    temperature=temperature or None,
-                    top_k=None,
-                    top_p=None,
-                    repetition_penalty=1.0,  # a model's own generation settings must not bend what "greedy" means
-                    eos_token_id=self._encoder.eos,
-                    pad_token_id=self._encoder.pad,
-                )
-            for i, row in zip(batch, written[:, ids.shape[1] :].tolist(), strict=True):
-                texts[i] = self._encoder.text(row)
-            done += len(batch)
-            progress("answer", done, len(rows), int(written.numel()))
-        likelihoods = self.judge(list(zip(questions, texts, strict=True)))
-        return [Answer(text, likelihood) for text, likelihood in zip(texts, likelihoods, strict=True)]
+        streams = make_streams(self._encoder, questions, paths, seed, self._options.max_new_tokens)
+        texts = write(
+            self.model,
+            self._encoder,
+            streams,
+            self._options,
+            temperature,
+            lambda done, tokens: progress("answer", done, len(streams), tokens),
+        )
+        asked = [question for question in questions for _ in range(paths)]
+        likelihoods = self.judge(list(zip(asked, texts, strict=True)))
+        answers = [Answer(text, likelihood) for text, likelihood in zip(texts, likelihoods, strict=True)]
+        return [answers[start : start + paths] for start in range(0, len(answers), paths)]
 
     @torch.inference_mode()
     def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
