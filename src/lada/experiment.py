@@ -154,7 +154,7 @@ class Run:
             allocations=tuple(sorted(report.allocations, key=lambda a: (a.round, a.teacher, a.student))),
             traffic=self._traffic(),
             shown=tuple(self._shown()),
-            notices=report.notices,
+            notices=tuple(dict.fromkeys(report.notices)),  # a client that meets the same limit anew says the same anew
             wall_clock=WallClock(
                 started=datetime.fromtimestamp(self.place.started, UTC).isoformat(timespec="seconds"),
                 seconds=round(time.time() - self.place.started, 3),

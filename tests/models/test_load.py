@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lada.core.errors import InputError
-from lada.models.load import load, pick_device, pick_dtype
+from lada.models.load import load
 from lada.models.options import LoraOptions, ModelOptions
+from lada.models.placement import pick_device, pick_dtype
 
 OPTIONS = ModelOptions(model="tiny", device="cpu")
 LORA = ModelOptions(model="tiny", device="cpu", tune="lora")
