@@ -49,6 +49,11 @@ class TestSystem:
             encoder(tiny, None, system="Think.")
 
 
+def test_a_template_that_fails_is_said_to_fail(tiny: Any):
+    with pytest.raises(InputError, match=r"model: the chat template of .* fails on a plain question: no such luck;"):
+        encoder(tiny, "{{ raise_exception('no such luck') }}")
+
+
 @pytest.mark.parametrize("tags", [(), ("<think>", "</think>")])
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 class TestThinking:

@@ -4,7 +4,6 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from transformers.pytorch_utils import Conv1D
 
 from lada.core.errors import InputError
@@ -17,6 +16,8 @@ def with_adapter(model: Any, options: ModelOptions, init_seed: int, saved: FileP
     Without `targets` all linear layers are adapted, also GPT-2's `Conv1D`, but not the one that gives the logits.
     Raises InputError where there are no such layers.
     """
+    from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+
     if options.quantise is not None:
         # Checkpointing as LaDa switches it on needs nothing of what peft would do for it here.
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)

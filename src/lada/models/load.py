@@ -7,6 +7,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from lada.core.errors import InputError
 from lada.models.adapters import with_adapter
+from lada.models.encoding import Encoder
 from lada.models.halving import within_memory
 from lada.models.hub import explained, find_on_hub
 from lada.models.learner import HuggingFaceLearner
@@ -52,7 +53,8 @@ def load(
 def check(folder: str, options: ModelOptions) -> None:
     """Raise InputError where something is missing that can be told without the weights, before anything is trained."""
     check_placement(options)
-    load_tokenizer(folder, options.revision)
+    tokenizer = load_tokenizer(folder, options.revision)
+    Encoder(tokenizer, prompt=options.prompt, context=1, system=options.system, think=options.think)
 
 
 def load_tokenizer(source: str, revision: str | None = None) -> Any:

@@ -27,7 +27,13 @@ class Prompts:
         self._system = system
         self._think = think
         self._has_role = system is not None and self._takes_role(system)
-        before = self.before_answer("?")
+        try:
+            before = self.before_answer("?")
+        except TemplateError as error:
+            raise InputError(
+                f"model: the chat template of {tokenizer.name_or_path!r} fails on a plain question: {error}; mend "
+                "chat_template.jinja beside its tokenizer, or remove it to use model.prompt"
+            ) from error
         at = len(before.rstrip()) - len(think.open) if think else len(before)
         self._opened = before[at:] if think and before[at:].rstrip() == think.open else ""
         """The opening tag, where the template itself writes it in front of what the model writes."""
