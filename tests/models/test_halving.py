@@ -1,6 +1,7 @@
 """Memory that runs out: nothing is lost, and what comes out is what would have come out of enough memory."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from lada.core.errors import InputError
 from lada.core.terms import Lesson
 from lada.hosts.party import Party
+from lada.hosts.reports import collect, report_payload
 from lada.models.base import Study
 from lada.models.halving import Halving, is_out_of_memory, within_memory
 from lada.models.objective import Scored, nll
@@ -199,16 +201,20 @@ def test_an_optimiser_that_does_not_fit_is_said_to_be_so(tiny: Any, monkeypatch:
         tiny.learner().study([Lesson("a", "?", "5")], Nll(), Study(steps=1), seed=0)
 
 
-def test_a_party_hands_the_notice_on(tiny: Any, tmp_path: Any):
-    events: list[dict[str, Any]] = []
+def test_the_server_hears_of_it_once(tiny: Any, tmp_path: Path):
     unused: Any = None
-    party = Party(
-        name="slm", role="client", learner=cramped(tiny, "llama", 2), emit=events.append, clock=lambda: 0.0, seed=0,
-        folder=tmp_path, private=(), task=unused, allocator=unused, objective=unused, studies=unused,
-    )  # fmt: skip
+
+    def party(name: str, role: str) -> Party:
+        return Party(
+            name=name, role=role, learner=cramped(tiny, "llama", 2), emit=lambda event: None, clock=lambda: 0.0,
+            seed=0, folder=tmp_path, private=(), task=unused, allocator=unused, objective=unused, studies=unused,
+        )  # fmt: skip
+
+    server = party("llm", "server")
     for round in (1, 2):
-        with party.phase(round, "embed"):
-            party.learner.embed(tiny.questions)
-    (notice,) = party.report.notices
+        client = party("slm", "client")  # as a client is brought back from disk for each message
+        with client.phase(round, "embed"):
+            client.learner.embed(tiny.questions)
+        collect(server, {"slm": report_payload(client)})
+    (notice,) = server.report.notices
     assert notice.startswith("slm: out of memory in 'embed' with 4 samples at once; it went on with 2")
-    assert [event["notice"] for event in events if event["kind"] == "notice"] == [notice]

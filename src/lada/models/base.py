@@ -14,21 +14,36 @@ from lada.models.objective import Objective
 from lada.models.training import Optimisation
 
 Progress = Callable[[str, int, int, int], None]
-"""Called as `progress(verb, done, total, tokens)` after each batch."""
+"""Called as `progress(verb, done, total, tokens)` after each batch; done and tokens count from the verb's start."""
 
 
 def silent(verb: str, done: int, total: int, tokens: int) -> None:
     """A Progress that says nothing."""
 
 
+def adding_up(progress: Progress) -> Progress:
+    """Return a Progress that takes the tokens of each batch alone and passes on their sum so far."""
+    sum_so_far = 0
+
+    def add(verb: str, done: int, total: int, tokens: int) -> None:
+        nonlocal sum_so_far
+        sum_so_far += tokens
+        progress(verb, done, total, sum_so_far)
+
+    return add
+
+
 class Study(Options):
     """How long and how a learner studies. A step is one update over `batch_size` lessons."""
 
     steps: int = 400
+    """Updates of the weights."""
     batch_size: int = 16
+    """Lessons per update."""
     micro_batch_size: int | None = None
     """Lessons that are in memory at once; None: the whole batch. It changes memory and speed, not the result."""
     optimisation: Optimisation = Optimisation()
+    """Learning rate and the like."""
 
     @model_validator(mode="after")
     def _positive(self) -> "Study":

@@ -12,7 +12,7 @@ from torch import Tensor
 from lada.alignment import byte_offsets, token_bytes
 from lada.core.errors import InputError
 from lada.core.terms import Lesson, Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
-from lada.models.base import Answer, Progress, Study, StudyReport, silent
+from lada.models.base import Answer, Progress, Study, StudyReport, adding_up, silent
 from lada.models.encoding import Encoded, Encoder, buckets, pad_left, pad_right
 from lada.models.halving import Halving, within_memory
 from lada.models.likelihood import likeliest, log_probs_of, predict, token_log_probs
@@ -44,6 +44,7 @@ class HuggingFaceLearner:
         self, questions: Sequence[str], *, seed: int, temperature: float = 0.0, progress: Progress = silent
     ) -> list[Answer]:
         """See Learner.answer. Sampling depends on `seed` and on the order of the questions."""
+        progress = adding_up(progress)
         rows = [Encoded(self._encoder.prompt(question)) for question in questions]
         texts = [""] * len(rows)
         done = 0
@@ -78,6 +79,7 @@ class HuggingFaceLearner:
     @torch.inference_mode()
     def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
         """See Learner.judge. The end-of-sequence token counts as part of the path."""
+        progress = adding_up(progress)
         rows = [self._encoder.pair(question, text) for question, text in pairs]
         result: dict[int, Likelihood] = {}
 
@@ -97,6 +99,7 @@ class HuggingFaceLearner:
         self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent
     ) -> list[TokenScores | None]:
         """See Learner.log_probs."""
+        progress = adding_up(progress)
         rows = [self._encoder.pair(question, text) for question, text in pairs]
         spelled = self.spell([text for _, text in pairs])
         size = len(self.vocabulary().tokens)
@@ -145,6 +148,7 @@ class HuggingFaceLearner:
     @torch.inference_mode()
     def embed(self, questions: Sequence[str], *, progress: Progress = silent) -> np.ndarray:
         """See Learner.embed."""
+        progress = adding_up(progress)
         rows = [Encoded(self._encoder.prompt(question)) for question in questions]
         vectors: dict[int, np.ndarray] = {}
 

@@ -13,16 +13,22 @@ class LoraOptions(Options):
     """LoRA adapters (arXiv 2106.09685); `targets` None adapts all linear layers but the one that gives the logits."""
 
     rank: int = 8
+    """Rank of the two factors of each adapted layer."""
     alpha: int = 16
+    """The adapter's output is scaled by alpha / rank."""
     dropout: float = 0.0
+    """Dropout in front of the adapter while it studies, 0 to 1."""
     targets: tuple[str, ...] | None = None
+    """Names of the layers that are adapted."""
 
 
 class Think(Options):
     """The tags between which a model thinks before it answers."""
 
     open: str = "<think>"
+    """The tag in front of thinking."""
     close: str = "</think>"
+    """The tag behind it."""
     keep: bool = True
     """Whether thinking is part of a path; else a path is what follows it."""
 
@@ -47,8 +53,11 @@ class ModelOptions(Options):
     revision: str | None = None
     """A commit, branch or tag of a hub id."""
     tune: Literal["full", "lora"] = "full"
+    """Train all weights, or a LoRA adapter alone."""
     lora: LoraOptions = LoraOptions()
+    """The adapter of `tune: lora`."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto: CUDA, else MPS, else the CPU."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: bfloat16 on a CUDA device that computes it, else float32."""
     device_map: Literal["auto", "balanced", "balanced_low_0", "sequential"] | None = None
@@ -66,8 +75,9 @@ class ModelOptions(Options):
     """For reasoning models; `{}` for `<think>` and `</think>`. None: a chat template that can switch thinking off
     (`enable_thinking`) does so, and tags are text like any other."""
     prompt: str = "{question}\n"
-    """For a tokenizer without a chat template."""
+    """For a tokenizer without a chat template; `{question}` stands for the question."""
     max_new_tokens: int = 160
+    """The longest answer, tokens."""
     batch_size: int = 128
     """Samples that are answered, judged or embedded at once; fewer where memory runs out."""
     verbs: tuple[Verb, ...] | None = None

@@ -14,13 +14,17 @@ class Optimisation(Options):
     """AdamW with linear warm-up, cosine decay and clipping. The defaults suit the shipped tiny models."""
 
     learning_rate: float = 3e-3
+    """The highest learning rate, at the end of the warm-up."""
     betas: tuple[float, float] = (0.9, 0.98)
+    """Decay of AdamW's running means of gradients and of their squares."""
     weight_decay: float = 0.01
+    """AdamW's decay of weight matrices; norms and biases are left alone."""
     warm_up: float = 0.03
     """Share of the steps over which the learning rate rises from zero."""
     floor: float = 0.05
     """The learning rate at the last step, as a share of the highest."""
     clip: float = 1.0
+    """The longest gradient: the Euclidean norm over all weights."""
 
 
 def learning_rate_at(step: int, steps: int, options: Optimisation) -> float:

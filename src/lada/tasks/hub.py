@@ -26,6 +26,7 @@ class HubTask(Options):
     """Which corpus, where it lies and how much of it is used."""
 
     kind: Literal["corpus"] = "corpus"
+    """A public corpus."""
     corpus: str
     """The name of a shipped corpus, or the path of your own YAML file."""
     source: str | None = None
