@@ -139,6 +139,9 @@ class ScriptedLearner:
             spelled.append(Spelled(np.array([*ids, len(self.words)], np.int32), np.array(offsets, np.int32)))
         return spelled
 
+    def take_notices(self) -> tuple[str, ...]:
+        return ()
+
     def adapter(self) -> dict[str, np.ndarray]:
         return {"lora": self.weights}
 

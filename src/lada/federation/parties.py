@@ -21,7 +21,7 @@ from lada.models.api_options import ApiModel
 from lada.models.base import Learner
 from lada.models.generation import pick_backend
 from lada.models.learner import HuggingFaceLearner
-from lada.models.load import load, load_tokenizer
+from lada.models.load import check, load
 from lada.models.options import ModelOptions
 from lada.tasks.data import TaskData
 from lada.tasks.load import load_task
@@ -80,7 +80,7 @@ def check_model(model: ModelOptions | ApiModel) -> None:
     if isinstance(model, ApiModel):
         read_key(model.api)
     else:
-        load_tokenizer(locate(model.model))
+        check(locate(model.model), model)
         pick_backend(model.generation)
 
 

@@ -113,7 +113,7 @@ class Party:
 
     @contextmanager
     def phase(self, round: int, name: str) -> Iterator[Progress]:
-        """Time a phase, announce it, and give the Progress that reports it live."""
+        """Time a phase, announce it, give the Progress that reports it live, and note what its learner has to say."""
         start = self.clock()
         self.emit({"kind": "phase", "party": self.name, "round": round, "phase": name})
 
@@ -135,6 +135,7 @@ class Party:
         yield progress
         seconds = self.clock() - start
         self.note(
+            notices=tuple(f"{self.name}: {notice}" for notice in self.learner.take_notices()),
             phases=(
                 PhaseTime(
                     party=self.name,
@@ -143,7 +144,7 @@ class Party:
                     start=round_to_ms(start),
                     seconds=round_to_ms(seconds),
                 ),
-            )
+            ),
         )
 
 

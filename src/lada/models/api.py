@@ -130,6 +130,10 @@ class ApiLearner:
         """Raise InputError."""
         self._refuse("study")
 
+    def take_notices(self) -> tuple[str, ...]:
+        """Return nothing; what this learner's requests took is told once, at the end (see `spent`)."""
+        return ()
+
     def adapter(self) -> dict[str, np.ndarray]:
         """Raise InputError."""
         self._refuse("give an adapter")

@@ -147,6 +147,10 @@ class Learner(Protocol):
         """Train on lessons, shuffled anew each time through. Raises InputError when there are none."""
         ...
 
+    def take_notices(self) -> tuple[str, ...]:
+        """Return what the user should know of the work since this was last called, such as batches that shrank."""
+        ...
+
     def adapter(self) -> dict[str, np.ndarray]:
         """Return the weights of a LoRA adapter by name, float32. Raises InputError for a learner without one."""
         ...

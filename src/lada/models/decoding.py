@@ -29,8 +29,11 @@ def decode_in_batches(model: Any, streams: Sequence[Stream], manner: Manner) -> 
     """See Backend; streams of similar length share a batch."""
     model = bare(model)
     decode = decode_dropping if can_drop_rows(model) else decode_keeping
-    for batch in buckets([len(stream.prompt) for stream in streams], manner.batch_size):
-        yield dict(zip(batch, decode(model, [streams[i] for i in batch], manner), strict=True))
+    batches = buckets([len(stream.prompt) for stream in streams], manner.batch_size)
+    for batch, written in manner.halving.each(
+        "answer", batches, lambda rows: decode(model, [streams[i] for i in rows], manner)
+    ):
+        yield dict(zip(batch, written, strict=True))
 
 
 def bare(model: Any) -> Any:

@@ -6,13 +6,14 @@ and where it ends, is the same for all of them.
 
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import transformers
 
 from lada.core.errors import InputError
 from lada.models.encoding import Encoder
+from lada.models.halving import Halving
 from lada.models.options import Generation, ModelOptions
 
 SLACK = 8
@@ -38,6 +39,7 @@ class Manner:
     batch_size: int
     temperature: float
     generation: Generation
+    halving: Halving = field(default_factory=Halving)
 
     def over(self, written: Sequence[int], room: int) -> bool:
         """Return whether a stream is done, of which these ids are written, at least one."""
@@ -76,6 +78,7 @@ def write(
     streams: Sequence[Stream],
     options: ModelOptions,
     temperature: float,
+    halving: Halving,
     on_done: Callable[[int, int], None],
 ) -> list[str]:
     """Return one text per stream; `on_done(streams, tokens)` is told how many are done and what they took newly.
@@ -84,7 +87,7 @@ def write(
     and batch size; with `batch` each is drawn from its own address alone, so that neither its neighbours nor the batch
     size change it but by rounding. Rounding repeats on one kind of CPU.
     """
-    manner = Manner(encoder, options.batch_size, temperature, options.generation)
+    manner = Manner(encoder, options.batch_size, temperature, options.generation, halving)
     texts: dict[int, str] = {}
     for written in pick_backend(options.generation)(model, streams, manner):
         for number, ids in written.items():
