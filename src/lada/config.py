@@ -11,6 +11,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, fiel
 
 from lada.allocators.base import ALLOCATORS, Allocator
 from lada.core.errors import InputError, nearest
+from lada.core.limits import Limits
 from lada.core.registry import Method, Options, Registry
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
@@ -105,6 +106,8 @@ class RunConfig(Options):
     quorum: float = Field(0.5, gt=0, le=1)
     """Share of the clients asked that must answer a phase; with fewer the run stops, with them it goes on without the
     others, who are named in the results. 1: all."""
+    limits: Limits = Limits()
+    """What a message may hold at most."""
 
     @field_validator("clients")
     @classmethod

@@ -10,13 +10,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lada.core.errors import FederationError
+from lada.core.errors import FederationError, LadaError
+from lada.core.limits import Limits
 from lada.core.results import Missing
 from lada.federation.asking import WINDOW, Asking, Failure, Reply, post
 from lada.federation.heard import Heard
 from lada.federation.messages import SERVER, Code, Envelope
 from lada.federation.pieces import BYTES, FETCH, PIECE, What, announced
 from lada.federation.roster import Roster
+from lada.hosts.base import Payload
+from lada.hosts.checks import Guard, check_kinds
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
@@ -38,7 +41,7 @@ class Rules:
     """The same for single clients, by name."""
     quorum: float = 1.0
     """The share (0..1) of the clients asked that must answer for a round to go on."""
-    reply_bytes: int = 4 << 30
+    reply_bytes: int = Limits().reply_bytes
     """Most bytes of one reply."""
 
     def seconds(self, client: str) -> float:
@@ -63,8 +66,12 @@ class GridExchange:
         ledger: Ledger,
         journal: Callable[[int], Journal],
         on_missing: Callable[[Missing], None] | None = None,
+        guard: Guard | None = None,
     ) -> None:
-        """`journal` gives the server's journal of a round; `on_missing` is told of each client that was missing."""
+        """`journal` gives the server's journal of a round; `on_missing` is told of each client that was missing.
+
+        A reply that the `guard` refuses (None: none is) counts as missing.
+        """
         self.clients = tuple(sorted(clients))
         self._grid = grid
         self._roster = Roster(grid, clients, run=run)
@@ -73,6 +80,7 @@ class GridExchange:
         self.ledger = ledger
         self._journal = journal
         self._on_missing = on_missing
+        self.guard = guard
 
     def connect(self) -> None:
         """Wait for the clients. Raises FederationError where no quorum of them comes within the rules' timeout."""
@@ -142,7 +150,11 @@ class GridPending:
     ) -> None:
         """Send what has no reply yet."""
         self._exchange, self._envelope, self._heard = exchange, envelope, heard
-        self._known = {name: reply for name in payloads if (reply := heard.reply(name)) is not None}
+        self._known = {
+            name: reply
+            for name in payloads
+            if (reply := heard.reply(name)) is not None and self._fault(name, reply) is None
+        }
         self._missing = heard.missing()
         self._least = exchange.rules.least(len(payloads))
         self._large: dict[str, dict[str, int]] = {}
@@ -176,13 +188,31 @@ class GridPending:
             return Failure(Code.MALFORMED, "it gives another client's name as its own")
         try:
             sizes = announced(payload, self._exchange.rules.reply_bytes)
+            if sizes is not None and self._exchange.guard:
+                check_kinds(sizes, self._exchange.guard.phase(self._envelope.phase).replies)
         except FederationError as error:
             return Failure(Code.MALFORMED, str(error))
         if sizes is not None:
             self._large[name] = sizes
-        else:
-            self._heard.keep(name, payload)
-            self._put_on_record(name)
+            return None
+        if sum(map(len, payload.values())) > PIECE:
+            return Failure(Code.MALFORMED, f"more than the {PIECE} bytes that go into one message")
+        if fault := self._fault(name, payload):
+            return fault
+        self._heard.keep(name, payload)
+        self._put_on_record(name)
+        return None
+
+    def _fault(self, name: str, payload: Payload) -> Failure | None:
+        """Return why a reply must not be used, if so."""
+        guard, envelope = self._exchange.guard, self._envelope
+        try:
+            if guard:
+                guard.check_reply(name, envelope.phase, envelope.round, payload)
+        except LadaError as error:
+            return Failure(Code.MALFORMED, str(error))
+        except Exception as error:  # a check that a stranger can break must not end the run
+            return Failure(Code.MALFORMED, f"checking it failed with {type(error).__name__}")
         return None
 
     def _fetch(self, name: str, sizes: Mapping[str, int]) -> Failure | None:
@@ -191,8 +221,11 @@ class GridPending:
             self._heard.keep_pieces(name, {kind: self._pieces(name, kind, sizes[kind]) for kind in sizes})
         except FetchError as error:
             return error.failure
-        self._put_on_record(name)
-        return None
+        reply = self._heard.reply(name)
+        if reply is None or (fault := self._fault(name, reply)) is None:
+            self._put_on_record(name)
+            return None
+        return fault
 
     def _pieces(self, name: str, kind: str, size: int) -> Iterator[bytes]:
         for start in range(0, size, PIECE):

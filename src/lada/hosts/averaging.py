@@ -39,6 +39,11 @@ def tell_adapter(party: Party) -> bytes:
     return adapters.encode(party.learner.adapter(), len(party.private))
 
 
+def check_adapter(party: Party, _sender: str, _round: int, payload: Payload) -> None:
+    """Raise CodecError unless `payload` holds an adapter."""
+    adapters.decode(payload[ADAPTER], limit=party.limits.adapter_bytes)
+
+
 def average_adapters(replies: Mapping[str, Payload]) -> bytes:
     """Return the average of the adapters in `replies`, each weighed by its private samples; alike if nobody has any.
 

@@ -28,12 +28,12 @@ from lada.core.terms import Allocation, Knowledge, Lesson, Path, Verb
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.hosts.allocating import allocate, embed_public
 from lada.hosts.averaging import ADAPTER, average_adapters, check_alike, take_adapter, tell_adapter
-from lada.hosts.base import HOSTS, Bare, Exchange, Payload
+from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase
 from lada.hosts.distilling import Replay, distil
-from lada.hosts.knowledge import Kind, Offer, hear, keep_own, know, own, tell
+from lada.hosts.knowledge import Kind, Offer, hear, keep_own, kinds_told, know, own, tell
 from lada.hosts.lessons import make_lessons
 from lada.hosts.party import Party
-from lada.hosts.reports import collect, report_payload
+from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
 from lada.models.options import ModelOptions
@@ -82,6 +82,17 @@ class Fedmkt:
             )
         if self.options.average_adapters:
             check_alike(clients)
+
+    def phases(self, party: Party) -> Mapping[str, Phase]:
+        """See Host.phases."""
+        told, adapter = kinds_told(party, self._kind), Kinds(frozenset({ADAPTER}))
+        averages = self.options.average_adapters
+        phases = {
+            "evaluate": Phase(replies=REPORT),
+            "contribute": Phase(replies=told | REPORT if self._mutual else REPORT),
+            "learn": Phase(told, adapter if averages else REPORT),
+        }
+        return {**phases, "average": Phase(adapter, REPORT)} if averages else phases
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
         """See Host.serve. What the server can do meanwhile, it does while the clients work."""
