@@ -45,8 +45,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 FIGURES = ("overall", "own", "other")
 
 
-@HOSTS.register("poisoned", options=FedmktOptions)
-class Poisoned(Fedmkt):
+@HOSTS.register("poisoned", options=FedmktOptions)  # pyright: ignore[reportArgumentType]
+class Poisoned(Fedmkt):  # pyright: ignore[reportGeneralTypeIssues]
     """FedMKT's round with a client that lies about every public question."""
 
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:

@@ -10,16 +10,18 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lada.core.errors import FederationError, LadaError
+from lada.core.errors import FederationError
 from lada.core.limits import Limits
 from lada.core.results import Missing
-from lada.federation.asking import WINDOW, Asking, Failure, Reply, post
+from lada.federation.admission import admit, fault
+from lada.federation.asking import WINDOW, Asking, post
+from lada.federation.failures import Failure, Reply
 from lada.federation.heard import Heard
 from lada.federation.messages import SERVER, Code, Envelope
-from lada.federation.pieces import BYTES, FETCH, PIECE, What, announced
+from lada.federation.pieces import BYTES, FETCH, PIECE, What
 from lada.federation.roster import Roster
 from lada.hosts.base import Payload
-from lada.hosts.checks import Guard, check_kinds
+from lada.hosts.checks import Guard
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
@@ -183,37 +185,18 @@ class GridPending:
         return {name: self._known[name] for name in sorted(self._known)}
 
     def _hear(self, name: str, reply: Reply) -> Failure | None:
-        envelope, payload = reply
-        if envelope.sender != name:
-            return Failure(Code.MALFORMED, "it gives another client's name as its own")
-        try:
-            sizes = announced(payload, self._exchange.rules.reply_bytes)
-            if sizes is not None and self._exchange.guard:
-                check_kinds(sizes, self._exchange.guard.phase(self._envelope.phase).replies)
-        except FederationError as error:
-            return Failure(Code.MALFORMED, str(error))
-        if sizes is not None:
-            self._large[name] = sizes
-            return None
-        if sum(map(len, payload.values())) > PIECE:
-            return Failure(Code.MALFORMED, f"more than the {PIECE} bytes that go into one message")
-        if fault := self._fault(name, payload):
-            return fault
-        self._heard.keep(name, payload)
-        self._put_on_record(name)
+        outcome = admit(self._exchange.guard, name, reply, self._exchange.rules.reply_bytes)
+        if isinstance(outcome, Failure):
+            return outcome
+        if outcome is not None:
+            self._large[name] = outcome
+        else:
+            self._heard.keep(name, reply[1])
+            self._put_on_record(name)
         return None
 
     def _fault(self, name: str, payload: Payload) -> Failure | None:
-        """Return why a reply must not be used, if so."""
-        guard, envelope = self._exchange.guard, self._envelope
-        try:
-            if guard:
-                guard.check_reply(name, envelope.phase, envelope.round, payload)
-        except LadaError as error:
-            return Failure(Code.MALFORMED, str(error))
-        except Exception as error:  # a check that a stranger can break must not end the run
-            return Failure(Code.MALFORMED, f"checking it failed with {type(error).__name__}")
-        return None
+        return fault(self._exchange.guard, name, self._envelope, payload)
 
     def _fetch(self, name: str, sizes: Mapping[str, int]) -> Failure | None:
         """Fetch a large reply piece by piece, straight to disk."""
@@ -222,10 +205,11 @@ class GridPending:
         except FetchError as error:
             return error.failure
         reply = self._heard.reply(name)
-        if reply is None or (fault := self._fault(name, reply)) is None:
-            self._put_on_record(name)
-            return None
-        return fault
+        assert reply is not None
+        if refused := self._fault(name, reply):
+            return refused
+        self._put_on_record(name)
+        return None
 
     def _pieces(self, name: str, kind: str, size: int) -> Iterator[bytes]:
         for start in range(0, size, PIECE):

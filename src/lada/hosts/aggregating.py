@@ -18,21 +18,25 @@ Weights = Mapping[str, np.ndarray]
 
 
 def least_clients(rule: Rule, malicious: int) -> int:
-    """Return how many adapters a rule needs for its guarantee against so many malicious ones."""
-    return {"krum": 2, "multi_krum": 2, "bulyan": 4}.get(rule, 0) * malicious + (3 if _selects(rule) else 1)
+    """Return how many adapters a rule needs to hold against so many malicious ones."""
+    match rule:
+        case "mean":
+            return 1
+        case "median" | "trimmed_mean":
+            return 2 * malicious + 1
+        case "krum" | "multi_krum":
+            return 2 * malicious + 3
+        case "bulyan":
+            return 4 * malicious + 3
 
 
 def check_rule(rule: Rule, malicious: int, clients: int) -> None:
     """Raise InputError where a rule cannot hold against `malicious` of so many clients."""
-    if clients < least_clients(rule, malicious):
+    least = least_clients(rule, malicious)
+    if clients < least:
         raise InputError(
-            f"host.options.aggregation: {rule!r} against malicious: {malicious} needs "
-            f"{least_clients(rule, malicious)} clients, there are {clients}; expected more clients, fewer malicious "
-            "ones, or 'median'"
-        )
-    if _trims(rule) and 2 * malicious >= clients:
-        raise InputError(
-            f"host.options.malicious: {malicious} of {clients} clients; expected fewer than half of them for {rule!r}"
+            f"host.options.aggregation: {rule!r} needs {least} clients against {malicious} malicious ones, there are "
+            f"{clients}; expected more clients, a smaller host.options.malicious, or 'median'"
         )
 
 
@@ -40,17 +44,19 @@ def aggregate(weights: Mapping[str, Weights], samples: Mapping[str, int], rule: 
     """Return one adapter, float64, of those by client, which have the same names and shapes.
 
     `samples` weigh the `mean`, alike where nobody has any; `malicious` is how many may lie. With fewer adapters than
-    `least_clients` the selecting rules give way to the median, the best that is left.
+    `least_clients` every rule but the mean gives way to the median, the best that is left.
     """
     clients = sorted(weights)
     stacks = {
-        name: np.stack([weights[client][name].astype(np.float64) for client in clients])
-        for name in weights[clients[0]]
+        name: np.stack([weights[client][name].astype(np.float64) for client in clients]) for name in weights[clients[0]]
     }
     if rule == "mean":
         counts = np.array([samples[client] for client in clients], np.float64)
         shares = counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / len(counts))
-        return {name: np.tensordot(shares, stack, axes=1) for name, stack in stacks.items()}
+        return {
+            name: np.sum([share * each for share, each in zip(shares, stack, strict=True)], axis=0)
+            for name, stack in stacks.items()
+        }
     if rule == "median" or len(clients) < least_clients(rule, malicious):
         return {name: np.median(stack, axis=0) for name, stack in stacks.items()}
     if rule == "trimmed_mean":
@@ -58,20 +64,12 @@ def aggregate(weights: Mapping[str, Weights], samples: Mapping[str, int], rule: 
     return _selected(stacks, len(clients), rule, malicious)
 
 
-def _selects(rule: Rule) -> bool:
-    return rule in ("krum", "multi_krum", "bulyan")
-
-
-def _trims(rule: Rule) -> bool:
-    return rule in ("median", "trimmed_mean")
-
-
 def _trimmed(stack: np.ndarray, malicious: int) -> np.ndarray:
+    """Return the mean without the `malicious` least and greatest values of each coordinate."""
     from flwr.serverapp.strategy.fedtrimmedavg import trim_mean
 
-    cut = min(malicious, (len(stack) - 1) // 2)
-    # Half a client more, so that rounding down takes `cut` of them whatever the quotient's last bit.
-    return trim_mean(stack, (cut + 0.5) / len(stack) if cut else 0.0)
+    # Flower takes a share and rounds down; this one is never near the edge between two numbers of clients.
+    return trim_mean(stack, (malicious + 0.5) / (len(stack) + 1)) if malicious else stack.mean(axis=0)
 
 
 def _selected(stacks: Weights, clients: int, rule: Rule, malicious: int) -> Weights:
@@ -80,11 +78,11 @@ def _selected(stacks: Weights, clients: int, rule: Rule, malicious: int) -> Weig
     from flwr.serverapp.strategy.multikrum import select_multikrum
 
     told = [
-        RecordDict({"arrays": ArrayRecord({name: Array(stack[row]) for name, stack in stacks.items()})})
+        RecordDict({"adapter": ArrayRecord({name: Array(stack[row]) for name, stack in stacks.items()})})
         for row in range(clients)
     ]
     taken = {"krum": 1, "multi_krum": clients - malicious, "bulyan": clients - 2 * malicious}[rule]
-    kept = [list(each.array_records["arrays"].to_numpy_ndarrays()) for each in select_multikrum(told, malicious, taken)]
+    kept = [each.array_records["adapter"].to_numpy_ndarrays() for each in select_multikrum(told, malicious, taken)]
     if rule == "bulyan":
         middle = [np.median(layers, axis=0) for layers in zip(*kept, strict=True)]
         result = aggregate_n_closest_weights(middle, kept, taken - 2 * malicious)
