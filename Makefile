@@ -11,10 +11,10 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint bench bench-fedmkt zoo clean
+.PHONY: help venv demo test test-slow lint bench bench-fedmkt bench-poisoned fuzz zoo clean
 
 help: ## list the targets
-	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 venv: $(VENV)/.made ## make .venv and install nothing yet
 
@@ -39,6 +39,12 @@ bench: $(VENV)/.lada ## run the benchmarks and write results/; hours on a small 
 bench-fedmkt: $(VENV)/.lada ## measure what FedMKT needs: alignment, codecs, a step with soft targets
 	@$(BIN)/python benchmarks/alignment.py $(ARGS)
 	@$(BIN)/python benchmarks/soft_step.py $(ARGS)
+
+bench-poisoned: $(VENV)/.lada ## measure what one poisoned client of three does to the others; hours
+	@$(BIN)/python benchmarks/poisoned.py $(ARGS)
+
+fuzz: $(VENV)/.dev ## send a million spoilt messages through every check; an hour
+	@$(BIN)/python tests/fuzz/run.py --out results/fuzz/figures.json $(ARGS)
 
 zoo: $(VENV)/.lada ## train the shipped tiny models anew, into zoo/
 	@$(BIN)/lada zoo build $(ARGS)

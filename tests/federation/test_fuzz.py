@@ -1,8 +1,11 @@
 """Hostile replies are refused with a reason, or sound by a second look. `make fuzz` sends a million of them."""
 
 import random
+import subprocess
+import sys
 import tracemalloc
 from contextlib import suppress
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -104,6 +107,15 @@ def test_a_check_that_breaks_costs_the_client_its_reply_and_not_the_run(sound: l
     monkeypatch.setattr("lada.hosts.checks.CHECKS", ((frozenset({"metrics", "times"}), broken),))
     told = outcome(of(sound, FINISH, "metrics"))
     assert told == "malformed message (checking it failed with ZeroDivisionError)"
+
+
+@pytest.mark.slow
+def test_guided_by_coverage(root: Path):
+    pytest.importorskip("atheris")
+    command = [sys.executable, root / "tests" / "fuzz" / "guided.py", "-runs=20000", "-seed=1"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Done 20000 runs" in done.stderr
 
 
 def test_another_clients_name_is_refused(sound: list[Seed]):

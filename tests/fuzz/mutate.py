@@ -80,7 +80,10 @@ def inside(rng: random.Random, data: bytes) -> bytes:
 
 
 def rewrite(rng: random.Random, data: bytes) -> bytes:
-    """Write a table anew with another value in a column or in its header, as a client with its own codec would."""
+    """Write a sound table anew with another value in a column or its header, as a client with a codec of its own can.
+
+    What is no table has bits flipped. (pyarrow must not be given a spoilt one without validation: it may crash.)
+    """
     try:
         batch = pa.ipc.open_stream(pa.CompressedInputStream(pa.BufferReader(data), "zstd").read(1 << 20)).read_all()
         columns = batch.to_pydict()
@@ -97,7 +100,7 @@ def rewrite(rng: random.Random, data: bytes) -> bytes:
         with pa.ipc.new_stream(sink, schema) as writer:
             writer.write_batch(pa.record_batch([pa.array(columns[f.name], f.type) for f in schema], schema=schema))
         return pa.compress(sink.getvalue(), codec="zstd", asbytes=True)
-    except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError):  # spoilt before, or another type
+    except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError):  # no table, or another type
         return flip(rng, data)
 
 
@@ -151,7 +154,7 @@ def mutate(rng: random.Random, all_seeds: list[Seed]) -> tuple[Seed, bytes]:
             case 6 if SIZES in payload:
                 payload[SIZES] = token(rng, payload[SIZES])
             case 7 | 8:
-                payload[kind] = rewrite(rng, payload.get(kind, b""))
+                payload[kind] = rewrite(rng, seed.payload.get(kind, b""))
             case _:
                 payload[kind] = inside(rng, payload.get(kind, b""))
     data = seed.wire(payload)

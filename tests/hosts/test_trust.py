@@ -53,7 +53,7 @@ def knowledge(party: str, answers: list[str | None]) -> Knowledge:
 
 
 def allocation(client: str, teacher: int, student: int = 0) -> Allocation:
-    sources: list[Source] = ["teacher"] * teacher + ["student"] * student
+    sources: list[Source] = [*["teacher" for _ in range(teacher)], *["student" for _ in range(student)]]
     return Allocation(client, "llm", 1, tuple(Choice(f"p{i}", s, 1.0, "") for i, s in enumerate(sources)))
 
 

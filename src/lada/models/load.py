@@ -49,7 +49,11 @@ def load(
     tokenizer = load_tokenizer(source)
     with _explained(source):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source, dtype=pick_dtype(options.dtype, device), output_loading_info=True
+            source,
+            dtype=pick_dtype(options.dtype, device),
+            output_loading_info=True,
+            use_safetensors=True,  # weights in pickles may be programs
+            trust_remote_code=False,
         )
     model, info = loaded
     if info["missing_keys"]:  # transformers would draw these at random and go on
@@ -79,8 +83,8 @@ def load_tokenizer(source: str) -> Any:
             "the weights; save it there with tokenizer.save_pretrained(folder)"
         )
     with _explained(source):
-        AutoConfig.from_pretrained(source)
-        return AutoTokenizer.from_pretrained(source)
+        AutoConfig.from_pretrained(source, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
 
 
 @contextmanager
@@ -91,7 +95,7 @@ def _explained(source: str) -> Iterator[None]:
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"model: cannot load {source!r}: {str(error).partition(chr(10))[0]}; expected a folder with config.json, "
-            "weights and tokenizer, a hub id, or zoo:NAME"
+            "model.safetensors (pickled weights are not read) and tokenizer, a hub id, or zoo:NAME"
         ) from error
 
 
