@@ -11,6 +11,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, fiel
 
 from lada.allocators.base import ALLOCATORS, Allocator
 from lada.core.errors import InputError, nearest
+from lada.core.limits import Limits
 from lada.core.registry import Method, Options, Registry
 from lada.core.seeds import generator
 from lada.core.terms import Verb
@@ -140,6 +141,8 @@ class RunConfig(Options):
     others, who are named in the results. 1: all."""
     participants: int | None = Field(None, ge=1)
     """Clients that take part in a round, drawn anew for each; None: all. Who is never drawn is not evaluated."""
+    limits: Limits = Limits()
+    """What a message may hold at most."""
     trackers: tuple[Choice, ...] = ()
     """Where figures go beside the run's folder, by name: tensorboard, trackio, wandb, mlflow."""
 

@@ -28,7 +28,7 @@ from lada.federation.journal import Journal
 from lada.federation.ledger import by_phase, read, traffic
 from lada.federation.local import run_local
 from lada.federation.messages import SERVER
-from lada.federation.nodes import FINISH, node_config
+from lada.federation.nodes import node_config
 from lada.federation.parties import (
     ROUNDS_DONE,
     Place,
@@ -42,6 +42,7 @@ from lada.federation.parties import (
     server_party,
 )
 from lada.hosts.base import Exchange
+from lada.hosts.checks import FINISH, Guard
 from lada.hosts.knowledge import samples_in
 from lada.hosts.party import Emit
 from lada.hosts.records import SCHEMA
@@ -149,7 +150,10 @@ class Run:
         status: Status = "failed"
         self.emit({"kind": "run", "name": config.name, "folder": str(place.folder), "rounds": config.rounds})
         rules = Rules(
-            config.timeout, {c.name: c.timeout for c in config.clients if c.timeout is not None}, config.quorum
+            config.timeout,
+            {c.name: c.timeout for c in config.clients if c.timeout is not None},
+            config.quorum,
+            config.limits.reply_bytes,
         )
         try:
             self._feed.start(config.model_dump(mode="json"))
@@ -165,6 +169,7 @@ class Run:
                 earlier=read(place.folder),
                 journal=self._journal,
                 on_missing=lambda missing: self._party.note(missing=(missing,)),
+                guard=Guard(config.make_host(), self._party),
             )
             status = "finished"
         except KeyboardInterrupt:

@@ -19,6 +19,7 @@ from lada.federation.messages import NAME_LENGTH, SERVER
 from lada.federation.server_app import make_server_app
 from lada.federation.worker_process import load
 from lada.federation.workers import InProcess, Pool, Workers
+from lada.hosts.checks import Guard
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
@@ -42,6 +43,7 @@ def run_local(
     earlier: Iterable[Row] = (),
     journal: Callable[[int], Journal] | None = None,
     on_missing: Callable[[Missing], None] | None = None,
+    guard: Guard | None = None,
 ) -> tuple[Row, ...]:
     """Run `serve` with one client per entry of `node_config` and return the ledger's rows.
 
@@ -52,8 +54,8 @@ def run_local(
     who is waited for and how long. Events of all clients go to `emit`, one at a time.
 
     `ledger.parquet` and, with workers, `workers.log` are written to `folder`, also when the run fails; `describe` and
-    `earlier` are the Ledger's, `journal` (by default `<folder>/journal/server`) and `on_missing`
-    the exchange's. Raises InputError for a name that cannot be
+    `earlier` are the Ledger's, `journal` (by default `<folder>/journal/server`), `on_missing`
+    and `guard` the exchange's. Raises InputError for a name that cannot be
     a folder or a function that is not there, FederationError when no quorum of clients answers, and whatever `serve`
     raises.
     """
@@ -70,7 +72,9 @@ def run_local(
         run = folder.resolve().name
 
         def connect(grid: Grid) -> GridExchange:
-            return GridExchange(grid, nodes, run=run, rules=rules, ledger=ledger, journal=heard, on_missing=on_missing)
+            return GridExchange(
+                grid, nodes, run=run, rules=rules, ledger=ledger, journal=heard, on_missing=on_missing, guard=guard
+            )
 
         app = make_server_app(connect, serve)
         app(LocalGrid(nodes, crew.submit), Context(RUN_ID, SERVER_NODE, {}, RecordDict(), {}))

@@ -7,7 +7,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from lada.core.errors import FederationError
-from lada.federation.asking import Asking, Reply, post
+from lada.federation.asking import Asking, post
+from lada.federation.failures import Reply
 from lada.federation.messages import HELLO, SERVER, Envelope
 
 if TYPE_CHECKING:
