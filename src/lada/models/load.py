@@ -64,7 +64,7 @@ def load(
             "call model.resize_token_embeddings(len(tokenizer)) and save it again"
         )
     if options.tune == "lora":
-        model = _with_adapter(model, options.lora, init_seed, saved)
+        model = with_adapter(model, options.lora, init_seed, saved)
     return HuggingFaceLearner(model.to(device), tokenizer, options)
 
 
@@ -95,7 +95,7 @@ def _explained(source: str) -> Iterator[None]:
         ) from error
 
 
-def _with_adapter(model: Any, lora: LoraOptions, init_seed: int, saved: FilePath | None) -> Any:
+def with_adapter(model: Any, lora: LoraOptions, init_seed: int, saved: FilePath | None) -> Any:
     """Return the model with a saved adapter, or a new one that changes nothing yet."""
     from peft import LoraConfig, PeftModel, get_peft_model
 
