@@ -13,7 +13,6 @@ from lada.hosts.party import Party
 from lada.hosts.reports import collect, report_payload
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, write_paths
 
-
 PEAK = 1_500_000_000
 
 

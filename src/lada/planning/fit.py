@@ -16,7 +16,7 @@ from lada.planning.machine import Device
 from lada.planning.plan import DevicePlan
 
 RESIDENT = 700 * 2**20
-"""Bytes of a process beside its model: Python with its libraries (580 MiB as measured on Linux), and some waste."""
+"""Bytes of a process beside its model, for Python and its libraries: our assumption."""
 CONTEXT = 512 * 2**20
 """Bytes that a process takes of a GPU for its context: our assumption."""
 
