@@ -9,6 +9,7 @@ class Letters:
     """A tokenizer with one token per letter."""
 
     eos_token_id, pad_token_id, name_or_path, chat_template = 0, 0, "letters", None
+    all_special_ids, added_tokens_decoder = (), {}
 
     def __call__(self, text: str, **_: object) -> dict[str, list[int]]:
         return {"input_ids": [1] * len(text)}

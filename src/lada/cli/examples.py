@@ -2,6 +2,7 @@
 
 import sys
 from importlib.resources import files
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -30,7 +31,7 @@ def list_() -> None:
 
 
 @app.command()
-def show(name: str) -> None:
+def show(name: Annotated[str, typer.Argument(help="A name that `lada examples list` gives.")]) -> None:
     """Print an example, for a file of your own."""
     with explained():
         known = shipped()

@@ -25,12 +25,13 @@ from transformers.pytorch_utils import Conv1D
 
 from lada.core.errors import InputError
 from lada.core.results import Record
+from lada.models.adapters import with_adapter
+from lada.models.learner import context_of
 from lada.models.likelihood import CHUNK
-from lada.models.load import with_adapter
 from lada.models.options import ModelOptions
 
-QUANTISED = {"8bit": 1.0, "4bit": 0.5 + 4 / 64}
-"""Bytes of a quantised weight: NF4 keeps a float32 scale for every 64 of them (arXiv 2305.14314)."""
+QUANTISED = {"8bit": 1.0, "4bit": 0.5 + 1 / 64 + 4 / 64 / 256}
+"""Bytes of a quantised weight: NF4 keeps a scale of 8 bits for 64 of them, and a float32 for 256 of these."""
 
 
 class MemoryEstimate(Record):
@@ -90,8 +91,9 @@ def estimate(config: Any, options: ModelOptions, dtype: torch.dtype, load: Load)
     Raises InputError for a model whose shape alone does not lead through a forward pass.
     """
     text = config.get_text_config()
-    context = getattr(text, "max_position_embeddings", None) or 2048
-    length = min(load.prompt + load.completion, int(context))
+    length = min(load.prompt + load.completion, context_of(config))
+    if options.quantise is not None:  # all that stays, and what flows between layers, is then in float32
+        dtype = torch.float32
     frame = _frame(config.to_json_string(use_diff=False), _shaping(options), dtype, length)
     size, vocabulary = dtype.itemsize, int(text.vocab_size)
     heads = getattr(text, "num_key_value_heads", None) or getattr(text, "num_attention_heads", 0)
@@ -150,7 +152,7 @@ def _frame(shape: str, shaping: str, dtype: torch.dtype, length: int) -> _Frame:
             weights = _weight_bytes(model, options.quantise)
             working = kept // int(config.get_text_config().num_hidden_layers)
             if options.tune == "lora":
-                model = with_adapter(model, options.lora, 0, None)
+                model = with_adapter(model, options, 0, None)
                 weights += sum(p.nbytes for p in model.parameters() if p.requires_grad)
                 kept = _kept(model.train(), length)
     except InputError:

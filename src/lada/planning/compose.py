@@ -15,8 +15,11 @@ from lada.models.api_client import read_key
 from lada.models.api_options import ApiModel
 from lada.models.base import Study
 from lada.models.encoding import Encoder
-from lada.models.load import load_tokenizer, pick_device
+from lada.models.generation import pick_backend
+from lada.models.learner import context_of
+from lada.models.load import load_tokenizer
 from lada.models.options import ModelOptions
+from lada.models.placement import check_placement, pick_device
 from lada.models.shapes import Shape, read_shape
 from lada.planning.data import Samples, look
 from lada.planning.fit import Demand, device_plans
@@ -89,9 +92,7 @@ class _Planner:
         if isinstance(model, ApiModel):
             return self._remote(party, model)
         shape = read_shape(locate(model.model), model.revision)
-        device = pick_device(model.device).type.replace("cuda", "cuda:0")
-        if device not in {each.name for each in self._devices}:
-            self._faults.append(f"{party.name}: model.device: {model.device!r}, which this machine has not")
+        device = self._place(party.name, model)
         lengths = measure(self._samples.seen_by(party.name), _encoder(model, shape), model.max_new_tokens)
         studies = dict(self._studies(party))
         memory, note = None, f"unknown offline: run `hf download {model.model} config.json`"
@@ -127,6 +128,16 @@ class _Planner:
             memory=memory,
             note=note,
         )
+
+    def _place(self, name: str, model: ModelOptions) -> str:
+        """Return the device of a model, and note what this machine lacks for it."""
+        for check in (lambda: check_placement(model), lambda: pick_backend(model.generation)):
+            try:
+                check()
+            except InputError as error:
+                self._faults.append(f"{name}: {error}")
+        wish = pick_device("auto").type if model.device == "auto" else model.device
+        return wish.replace("cuda", "cuda:0")
 
     def _remote(self, party: Party, model: ApiModel) -> PartyPlan:
         try:
@@ -175,14 +186,16 @@ def _encoder(model: ModelOptions, shape: Shape | None) -> Encoder | None:
     """
     if shape is None or shape.folder is None:
         return None
+    own = Path(locate(model.model)).is_dir()
     try:
-        tokenizer = load_tokenizer(str(shape.folder))
+        tokenizer = load_tokenizer(str(shape.folder), model.revision if own else None)
     except InputError:
-        if Path(locate(model.model)).is_dir():
+        if own:
             raise
         return None
-    context = getattr(shape.config.get_text_config(), "max_position_embeddings", None) or 2048
-    return Encoder(tokenizer, prompt=model.prompt, context=int(context))
+    return Encoder(
+        tokenizer, prompt=model.prompt, context=context_of(shape.config), system=model.system, think=model.think
+    )
 
 
 def _study_plan(phase: str, study: Study, pairs: bool, lengths: Lengths) -> StudyPlan:

@@ -8,9 +8,9 @@ import torch
 
 from lada.core.errors import InputError
 from lada.models.base import Study
-from lada.models.load import pick_dtype
 from lada.models.memory import Load, MemoryEstimate, estimate
 from lada.models.options import ModelOptions
+from lada.models.placement import pick_dtype
 from lada.planning.lengths import Lengths
 from lada.planning.machine import Device
 from lada.planning.plan import DevicePlan

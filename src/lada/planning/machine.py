@@ -59,13 +59,13 @@ def python() -> str:
 
 
 def packages() -> tuple[Package, ...]:
-    """Return the packages that LaDa's own metadata name, those for its developers left out."""
+    """Return the packages that LaDa's own metadata name, those for working on LaDa itself left out."""
     found: dict[str, Package] = {}
     for text in requires("lada") or ():
         requirement = Requirement(text)
         marker = str(requirement.marker or "")
         extra = marker.partition("extra == ")[2].strip("\"'")
-        if extra != "dev":
+        if extra not in ("dev", "docs"):
             found.setdefault(requirement.name, Package(requirement.name, extra, _version(requirement.name)))
     return tuple(sorted(found.values(), key=lambda package: (package.extra, package.name)))
 
