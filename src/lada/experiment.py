@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from lada.codecs.paths import decode
-from lada.config import RunConfig, make_config, read_config
+from lada.config import RunConfig, open_config
 from lada.core.results import Environment, Evaluation, PartyReport, Results, Shown, Traffic, WallClock
 from lada.core.seeds import generator
 from lada.core.terms import Path as ReasoningPath
@@ -74,14 +74,7 @@ def run(
     Raises InputError, before anything is trained, where configuration or data are wrong; FederationError where a
     client fails. What was computed by then stays in the run's folder.
     """
-    base = Path.cwd()
-    if isinstance(config, (str, Path)):
-        base = Path(config).resolve().parent
-        config = read_config(Path(config), overrides)
-    elif not isinstance(config, RunConfig):
-        config = make_config(config, overrides)
-    else:
-        config = make_config(config.model_dump(mode="json"), overrides)
+    config, base = open_config(config, overrides)
     config = config.model_copy(update={"name": name}) if name else config
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     task = read_task(config, base)

@@ -56,7 +56,7 @@ def run_local(
         for name, config in node_config.items()
     }
     config = json.dumps({"open_node": open_node, "nodes": nodes})
-    size = min(_cores() if workers is None else workers, len(nodes))
+    size = min(cores() if workers is None else workers, len(nodes))
     with Ledger(folder, describe, earlier) as ledger, _open(config, emit, size, folder / "workers.log") as crew:
         run = folder.resolve().name
         app = make_server_app(serve, run=run, clients=nodes, timeout=timeout, ledger=ledger)
@@ -68,7 +68,8 @@ def _open(config: str, emit: Emit, size: int, log: Path) -> Workers:
     return Pool(FACTORY, config, emit, size=size, log=log) if size else InProcess(FACTORY, config, emit)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many processes this machine runs at a time for us."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

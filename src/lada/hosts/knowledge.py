@@ -67,6 +67,14 @@ def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -
     return payload
 
 
+def kinds_told(kind: Kind, round: int, *, soft: bool) -> tuple[str, ...]:
+    """Return the kinds of message parts that `tell` gives in a round."""
+    kinds = (PATHS if kind == "paths" else LIKELIHOODS,)
+    if not soft:
+        return kinds
+    return (*kinds, SOFT, VOCABULARY) if round == 1 else (*kinds, SOFT)
+
+
 def keep_own(party: Party, payload: Payload) -> None:
     """Keep what a party told, but for soft targets, until a later phase (`own`) needs it."""
     for part in (PATHS, LIKELIHOODS):

@@ -11,17 +11,19 @@ from lada.hosts.base import Payload
 from lada.hosts.party import Party
 
 METRICS, TIMES = "metrics", "times"
+MEASURED = ("start", "seconds", "peak_memory")
+"""What of a phase differs from run to run."""
 
 
 def report_payload(party: Party) -> Payload:
     """Return the message parts that hand a party's report on.
 
-    Times travel apart, as fixed-size numbers: else how long a phase took would show in the bytes of the metrics, and
-    equal runs would not send equal messages.
+    Times and memory travel apart, as fixed-size numbers: else how long a phase took would show in the bytes of the
+    metrics, and equal runs would not send equal messages.
     """
     report = party.take_report()
-    times = np.array([(phase.start, phase.seconds) for phase in report.phases], dtype="<f8")
-    timeless = tuple(phase.model_copy(update={"start": 0.0, "seconds": 0.0}) for phase in report.phases)
+    times = np.array([[getattr(phase, name) for name in MEASURED] for phase in report.phases], dtype="<f8")
+    timeless = tuple(phase.model_copy(update=dict.fromkeys(MEASURED, 0)) for phase in report.phases)
     return {METRICS: encode_records([report.model_copy(update={"phases": timeless})]), TIMES: times.tobytes()}
 
 
@@ -33,11 +35,13 @@ def collect(party: Party, replies: Mapping[str, Payload]) -> None:
     for client in sorted(replies):
         (report,) = decode_records(replies[client][METRICS], PartyReport)
         times = np.frombuffer(replies[client][TIMES], dtype="<f8")
-        if times.size != 2 * len(report.phases):
-            raise CodecError(f"times: {times.size} numbers for {len(report.phases)} phases; expected two each")
+        if times.size != len(MEASURED) * len(report.phases) or not np.isfinite(times).all():
+            raise CodecError(
+                f"times: {times.size} numbers for {len(report.phases)} phases; expected three each, finite"
+            )
         phases = tuple(
-            phase.model_copy(update={"start": float(start), "seconds": float(seconds)})
-            for phase, (start, seconds) in zip(report.phases, times.reshape(-1, 2), strict=True)
+            phase.model_copy(update={"start": start, "seconds": seconds, "peak_memory": int(memory)})
+            for phase, (start, seconds, memory) in zip(report.phases, times.reshape(-1, 3).tolist(), strict=True)
         )
         rows = {name: getattr(report, name) for name in PartyReport.model_fields}
         # A client forgets between messages what it has said, as when the same batch does not fit again.

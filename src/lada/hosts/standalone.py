@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from lada.allocators.base import Allocator
 from lada.core.registry import Options
 from lada.core.terms import Verb
-from lada.hosts.base import HOSTS, Bare, Exchange, Payload
+from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Step
 from lada.hosts.party import Party
 from lada.hosts.reports import collect, report_payload
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
+from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 
@@ -26,6 +27,16 @@ class Standalone:
 
     def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
         """See Host.check: neither plays a part."""
+
+    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
+        """See Host.plan."""
+        if round == 0:
+            return tuple(Step(side, "evaluate", Verb.ANSWER, "test") for side in ("client", "server"))
+        return (
+            Step("client", "private", Verb.STUDY, "private", study="private"),
+            Step("client", "private-more", Verb.STUDY, "private", study="distil"),
+            Step("client", "evaluate", Verb.ANSWER, "test"),
+        )
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
         """See Host.serve."""
