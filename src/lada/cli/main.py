@@ -11,7 +11,9 @@ import typer
 from rich.console import Console
 
 from lada.cli import zoo
+from lada.cli.chat import chat
 from lada.cli.explained import errors, explained
+from lada.cli.export import export
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +24,8 @@ app = typer.Typer(
 tasks = typer.Typer(no_args_is_help=True, help="Look at tasks.")
 app.add_typer(tasks, name="tasks")
 app.add_typer(zoo.app, name="zoo")
+app.command()(export)
+app.command()(chat)
 console = Console()
 # Read when transformers and datasets are imported, which only happens inside the commands: their bars would tear the
 # live view.

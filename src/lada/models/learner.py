@@ -35,6 +35,11 @@ class HuggingFaceLearner:
         self._encoder = Encoder(tokenizer, prompt=options.prompt, context=int(context))
         model.eval()
 
+    @property
+    def encoder(self) -> Encoder:
+        """Return what turns questions into this learner's token ids."""
+        return self._encoder
+
     @torch.inference_mode()
     def answer(
         self, questions: Sequence[str], *, seed: int, temperature: float = 0.0, progress: Progress = silent

@@ -24,6 +24,12 @@ class ModelOptions(Options):
     lora: LoraOptions = LoraOptions()
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    device_map: Literal["auto", "balanced", "balanced_low_0", "sequential"] | None = None
+    """How accelerate spreads the layers over this machine's devices; None: all on `device`."""
+    attention: Literal["eager", "sdpa", "flash_attention_2", "flex_attention"] | None = None
+    """None: what transformers chooses for the architecture."""
+    quantise: Literal["8bit", "4bit"] | None = None
+    """Frozen weights in 8 or 4 bits by bitsandbytes, under LoRA."""
     prompt: str = "{question}\n"
     max_new_tokens: int = 160
     batch_size: int = 128

@@ -1,0 +1,97 @@
+"""The model card: where exported weights come from, what they were measured at, and under whose licence they are."""
+
+import yaml
+
+from lada.core.results import Evaluation, Results
+from lada.export.check import Check
+from lada.export.party import Trained
+from lada.export.target import Parcel
+
+USES = {
+    "hf": "Load it with `AutoModelForCausalLM.from_pretrained(folder)` and `AutoTokenizer.from_pretrained(folder)`.",
+    "gguf": "Run it with llama.cpp, such as `llama-cli -m {name}.gguf --temp 0`.",
+    "onnx": (
+        "Run `model.onnx` with ONNX Runtime. Inputs: `input_ids`, `attention_mask`, `position_ids` and the cache "
+        "`past_key_values.N.key` and `.value`, empty at first; outputs: `logits` and `present.N.*`, the next cache."
+    ),
+}
+
+
+def card(trained: Trained, parcel: Parcel, target: str, check: Check, notes: tuple[str, ...]) -> str:
+    """Return the text of README.md."""
+    config, options, info = trained.config, trained.options, trained.info
+    shipped = options.model.startswith("zoo:")
+    head = {"license": "apache-2.0" if shipped else "other", "tags": ["lada", "federated-learning", "distillation"]}
+    if not shipped:
+        head["base_model"] = options.model
+    dtype = str(parcel.dtype).removeprefix("torch.")
+    methods = [
+        ("run", config.name),
+        ("party", f"{trained.name}, {'server' if trained.name == config.server.name else 'client'}"),
+        ("base model", options.model),
+        ("tuning", options.tune if options.tune == "full" else f"LoRA of rank {options.lora.rank}, merged"),
+        ("host", config.host.name),
+        ("allocator", config.allocator.name if config.allocator else "–"),
+        ("objective", config.objective.name if config.objective else "–"),
+        ("rounds", config.rounds),
+        ("seed", config.seed),
+        ("weights", f"{dtype}{'' if target != 'gguf' or dtype == 'float32' else ', norms and biases float32'}"),
+        ("SHA-256 of the trained weights", info.weights if info else "not known, since the run is not over"),
+    ]
+    prompt = yaml.safe_dump({"prompt": options.prompt, "max_new_tokens": options.max_new_tokens}, allow_unicode=True)
+    lines = [
+        "---",
+        yaml.safe_dump(head, sort_keys=False).rstrip(),
+        "---",
+        "",
+        f"# {trained.name} of the run {config.name}",
+        "",
+        "A language model trained by [LaDa](https://pypi.org/project/lada/), federated reasoning distillation.",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {key} | {value} |" for key, value in methods),
+        "",
+        "## Use",
+        "",
+        USES[target].format(name=trained.name),
+        "",
+        "The tokenizer's chat template gives the prompts of the run; answers were greedy.",
+        "",
+        f"```yaml\n{prompt}```",
+        "",
+        "## Accuracy",
+        "",
+        *_accuracy(trained.results, trained.name),
+        "",
+        "## Check of the export",
+        "",
+        *(f"- {line}." for line in [*check.lines(), *notes]),
+        "",
+        "## Licence",
+        "",
+        (
+            "The base was trained from scratch on generated text and is under Apache-2.0."
+            if shipped
+            else f"The weights derive from `{options.model}` and are under its licence; see there."
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _accuracy(results: Results | None, party: str) -> list[str]:
+    """Return percent of the run's test questions, before the first round and after the last, as a table."""
+    mine = sorted((e for e in results.evaluations if e.party == party), key=lambda e: e.round) if results else []
+    if not mine:
+        return ["The run's results say nothing of this party."]
+    rows = ["| after round | all domains | own domains | other domains |", "|---|---|---|---|"]
+    return rows + [_row(evaluation) for evaluation in dict.fromkeys((mine[0], mine[-1]))]
+
+
+def _row(evaluation: Evaluation) -> str:
+    cells = [
+        "–" if part is None else f"{part.value:.1f} % of {part.count}"
+        for part in (evaluation.overall, evaluation.own, evaluation.other)
+    ]
+    return f"| {evaluation.round} | {' | '.join(cells)} |"
