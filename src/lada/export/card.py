@@ -1,5 +1,7 @@
 """The model card: where exported weights come from, what they were measured at, and under whose licence they are."""
 
+import json
+
 import yaml
 
 from lada.core.results import Evaluation, Results
@@ -38,7 +40,6 @@ def card(trained: Trained, parcel: Parcel, target: str, check: Check, notes: tup
         ("weights", f"{dtype}{'' if target != 'gguf' or dtype == 'float32' else ', norms and biases float32'}"),
         ("SHA-256 of the trained weights", info.weights if info else "not known, since the run is not over"),
     ]
-    prompt = yaml.safe_dump({"prompt": options.prompt, "max_new_tokens": options.max_new_tokens}, allow_unicode=True)
     lines = [
         "---",
         yaml.safe_dump(head, sort_keys=False).rstrip(),
@@ -46,7 +47,7 @@ def card(trained: Trained, parcel: Parcel, target: str, check: Check, notes: tup
         "",
         f"# {trained.name} of the run {config.name}",
         "",
-        "A language model trained by [LaDa](https://pypi.org/project/lada/), federated reasoning distillation.",
+        "A language model trained by LaDa, federated reasoning distillation.",
         "",
         "| | |",
         "|---|---|",
@@ -58,7 +59,10 @@ def card(trained: Trained, parcel: Parcel, target: str, check: Check, notes: tup
         "",
         "The tokenizer's chat template gives the prompts of the run; answers were greedy.",
         "",
-        f"```yaml\n{prompt}```",
+        "```yaml",
+        f"prompt: {json.dumps(options.prompt, ensure_ascii=False)}",
+        f"max_new_tokens: {options.max_new_tokens}",
+        "```",
         "",
         "## Accuracy",
         "",
@@ -86,7 +90,7 @@ def _accuracy(results: Results | None, party: str) -> list[str]:
     if not mine:
         return ["The run's results say nothing of this party."]
     rows = ["| after round | all domains | own domains | other domains |", "|---|---|---|---|"]
-    return rows + [_row(evaluation) for evaluation in dict.fromkeys((mine[0], mine[-1]))]
+    return rows + [_row(evaluation) for evaluation in (mine[0], *mine[1:][-1:])]
 
 
 def _row(evaluation: Evaluation) -> str:

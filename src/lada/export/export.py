@@ -43,7 +43,7 @@ def export(run: Path, party: str, to: str, *, output: Path | None = None, dtype:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--output: {str(folder)!r} is not empty; name another folder, or delete it")
     learner = trained.learner(device="cpu", dtype="float32", quantise=None, device_map=None, attention=None)
-    target.ready(_base(learner.model))
+    target.ready(_base(learner.model), learner.tokenizer)
     questions = questions_of(trained.results)
     encoder, limit = learner.encoder, min(trained.options.max_new_tokens, TOKENS)
     prompts = tuple(encoder.prompt(question) for question in questions)

@@ -6,6 +6,7 @@ float32.
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,15 @@ from lada.export.target import Parcel, Target, require
 NOT_RUN = "llama.cpp itself was not run; for that install it with pip install 'lada[llama-cpp]' and export again"
 
 
-def ready(model: Any) -> None:
-    """Raise InputError where the package gguf is missing or llama.cpp does not compute this model."""
+def ready(model: Any, tokenizer: Any) -> None:
+    """Raise InputError where the package gguf is missing or llama.cpp lacks this kind of model or tokenizer."""
     require("gguf", "gguf")
     architecture_of(model)
+    _vocabulary(model, tokenizer, ())
+
+
+def _vocabulary(model: Any, tokenizer: Any, texts: Sequence[str]) -> Vocabulary:
+    return vocabulary_of(tokenizer, model.get_input_embeddings().weight.shape[0], texts)
 
 
 def file_of(parcel: Parcel) -> Path:
@@ -37,8 +43,7 @@ def write(parcel: Parcel) -> tuple[str, ...]:
     """Write the file, one tensor after another; return what the tokenizer in it cannot do."""
     gguf = require("gguf", "gguf")
     architecture = architecture_of(parcel.model)
-    rows = parcel.model.get_input_embeddings().weight.shape[0]
-    vocabulary = vocabulary_of(parcel.tokenizer, rows, parcel.questions)
+    vocabulary = _vocabulary(parcel.model, parcel.tokenizer, parcel.questions)
     arch = getattr(gguf.MODEL_ARCH, architecture.name)
     with closing(gguf.GGUFWriter(file_of(parcel), gguf.MODEL_ARCH_NAMES[arch])) as writer:
         _settings(writer, parcel, getattr(parcel.model.config, architecture.norm))
@@ -128,6 +133,8 @@ def check(parcel: Parcel, trial: Trial) -> Check:
     llama = llama_cpp.Llama(
         str(file_of(parcel)),
         n_ctx=min(longest, trial.encoder.context),
+        n_threads=torch.get_num_threads(),
+        n_threads_batch=torch.get_num_threads(),
         type_k=llama_cpp.GGML_TYPE_F32,
         type_v=llama_cpp.GGML_TYPE_F32,
         verbose=False,
@@ -182,7 +189,7 @@ def read_back(parcel: Parcel) -> Check:
     gaps += [float("inf")] * len(found)
     # One is added to Gemma's norms and taken away again, which may cost the last bit of a float32.
     same = sum(gap <= 1e-6 for gap in gaps)
-    return Check(f"gguf {require('importlib.metadata', 'gguf').version('gguf')}", "tensors", len(gaps), same, max(gaps))
+    return Check(f"gguf {version('gguf')}", "tensors", len(gaps), same, max(gaps))
 
 
 GGUF = Target("float16", ("float16", "float32"), 2, ready, write, check)

@@ -81,7 +81,8 @@ def vocabulary_of(tokenizer: Any, rows: int, texts: Sequence[str]) -> Vocabulary
         case "BPE":
             return _sentencepiece(bare, model)
         case "Unigram":
-            return _unigram(bare, model, described["normalizer"])
+            keeps = WORD_MARK * 2 in _starts(backend, "a  b")
+            return replace(_unigram(bare, model, described["normalizer"]), notes=_unigram_notes(model, keeps))
     raise InputError(
         f"export: gguf cannot hold a tokenizer of the kind {kind!r}; expected BPE or Unigram in a tokenizer.json, or "
         "export to hf or onnx instead"
@@ -176,14 +177,21 @@ def _closed(bare: Vocabulary, merges: set[tuple[str, str]]) -> bool:
 def _unigram(bare: Vocabulary, model: Mapping[str, Any], normalizer: Any) -> Vocabulary:
     scores = [float(score) for _, score in model["vocab"]]
     compiled = [part["precompiled_charsmap"] for part in _parts(normalizer) if part["type"] == "Precompiled"]
-    notes = ("llama.cpp has no byte fallback for Unigram: characters outside the vocabulary become unknown tokens",)
     return replace(
         bare,
         model="t5",
         scores=scores + [0.0] * (len(bare.tokens) - len(scores)),
         charsmap=base64.b64decode(compiled[0]) if compiled else None,
-        notes=notes if model.get("byte_fallback") else (),
     )
+
+
+def _unigram_notes(model: Mapping[str, Any], keeps_spaces: bool) -> tuple[str, ...]:
+    notes = [] if keeps_spaces else [DIFFERS]
+    if model.get("byte_fallback"):
+        notes.append(
+            "llama.cpp has no byte fallback for Unigram: characters outside the vocabulary become unknown tokens"
+        )
+    return tuple(notes)
 
 
 def _parts(component: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:

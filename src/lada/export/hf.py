@@ -12,8 +12,8 @@ from lada.export.target import Parcel, Target
 from lada.models.encoding import Encoder
 
 
-def ready(model: Any) -> None:
-    """Take any model."""
+def ready(model: Any, tokenizer: Any) -> None:
+    """Take any model and tokenizer."""
 
 
 def write(parcel: Parcel) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ def _flat(cache: Any) -> list[Tensor]:
     return [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
 
 
-def ready(model: Any) -> None:
+def ready(model: Any, _: Any) -> None:
     """Raise InputError where a package is missing or the model's cache is not one key and value for each layer."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         require(package, "onnx")

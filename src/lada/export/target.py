@@ -41,8 +41,9 @@ class Target:
     dtypes: tuple[str, ...]
     least_dims: int
     """Weights of fewer dimensions stay float32."""
-    ready: Callable[[Any], None]
-    """Raises InputError, before anything is computed, where a package is missing or a model cannot be written."""
+    ready: Callable[[Any, Any], None]
+    """Takes model and tokenizer; raises InputError, before anything is computed, where a package is missing or either
+    cannot be written."""
     write: Callable[[Parcel], tuple[str, ...]]
     check: Callable[[Parcel, Trial], Check]
 
