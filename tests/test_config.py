@@ -13,6 +13,7 @@ from lada.core.errors import InputError
 from lada.federation.messages import SERVER
 from lada.hosts.base import HOSTS
 from lada.objectives.base import OBJECTIVES
+from lada.trackers.base import TRACKERS
 
 PLAIN = {
     "server": {"model": {"model": "zoo:llm"}},
@@ -46,7 +47,7 @@ def client(**changes: Any) -> dict[str, Any]:
         (
             {"ronds": 3},
             "ronds: unknown key (its value is 3); expected one of allocator, clients, engine, host, "
-            "name, objective, plugin, rounds, seed, server, task, timeout, workers; did you mean 'rounds'?",
+            "name, objective, plugin, rounds, seed, server, task, timeout, trackers, workers; did you mean 'rounds'?",
         ),
         (
             {"server": {"model": MODEL, "modle": 1}},
@@ -446,7 +447,7 @@ def test_the_schema_knows_every_methods_options():
     assert schema["properties"]["rounds"]["minimum"] == 0
     methods = schema["x-methods"]
     assert {kind: sorted(rows) for kind, rows in methods.items()} == {
-        registry.kind: registry.names() for registry in (HOSTS, ALLOCATORS, OBJECTIVES)
+        registry.kind: registry.names() for registry in (HOSTS, ALLOCATORS, OBJECTIVES, TRACKERS)
     }
     assert methods["allocator"]["lada"]["properties"]["replay"]["default"] == 4000
     assert json.loads(json.dumps(schema)) == schema

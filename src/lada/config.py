@@ -21,6 +21,7 @@ from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
 from lada.tasks.load import RulebooksTask, TaskOptions
+from lada.trackers.base import TRACKERS, Tracker
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 SECRET = re.compile("key|token|secret|password|auth", re.IGNORECASE)
@@ -33,7 +34,9 @@ class Choice(Options):
     """A method by name, with its options: `{name: lada, options: {budget: 400}}`, or just the name."""
 
     name: str
+    """The method's registered name; `lada methods` lists them."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """Its options; those left out have their defaults."""
 
     @model_validator(mode="before")
     @classmethod
@@ -64,41 +67,68 @@ class ServerConfig(Options):
     """The server: its LLM and how long it studies what it gets from clients."""
 
     name: str = Field("llm", pattern=NAME)
+    """What results and report call the server."""
     model: ServerModel
+    """Its LLM."""
     distil: Study = Study(steps=300, optimisation=Optimisation(learning_rate=1e-3))
+    """How long it studies what it gets from clients, per round."""
 
 
 class ClientConfig(Options):
     """One client: its SLM and how long it studies its own data and what it gets from the server."""
 
     name: str = Field(pattern=NAME)
+    """What results, report and `--set` call the client."""
     model: ModelOptions
+    """Its SLM."""
     domains: tuple[str, ...] = ()
     """Domains of its private data; empty: dealt out by the task."""
     private: Study = Study()
+    """How long it studies its private data, per round."""
     distil: Study = Study()
+    """How long it studies what it gets from the server, per round."""
 
 
 class RunConfig(Options):
     """A whole run."""
 
     name: str = Field("run", pattern=NAME)
+    """Name of the run's folder."""
     seed: int = 0
+    """The run's seed: the same seed gives the same results."""
     rounds: int = Field(2, ge=0)
+    """Rounds of exchange; 0 evaluates the models as they are."""
     task: TaskOptions = RulebooksTask()
+    """Where the questions come from."""
     server: ServerConfig
+    """The one server with the LLM."""
     clients: tuple[ClientConfig, ...]
+    """The clients, at least one."""
     host: Choice = Choice(name="fedmkt")
+    """The framework of collaboration: what happens in a round."""
     plugin: Literal["lada", "none"] = "lada"
     """Shorthand for allocator and objective: `lada` is both of LaDa's, `none` what the bare host comes with (for fedmkt
     that is knowledge of labels too). An allocator, objective or host option that is named beside it goes before it."""
     allocator: Choice | None = None
+    """Which public samples a student studies, per pair and direction; None: what `plugin` says."""
     objective: Choice | None = None
+    """The loss that a lesson gives; None: what `plugin` says."""
     engine: Literal["local"] = "local"
+    """Where parties run: processes of this machine."""
     workers: int | None = Field(None, ge=0)
     """Processes in which clients work in parallel; None: one per core; 0: one client after another."""
     timeout: float = Field(3600.0, gt=0, allow_inf_nan=False)
     """Seconds a client may take for one phase."""
+    trackers: tuple[Choice, ...] = ()
+    """Where figures go beside the run's folder, by name: tensorboard, trackio, wandb, mlflow."""
+
+    @field_validator("trackers")
+    @classmethod
+    def _each_once(cls, trackers: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        names = [tracker.name for tracker in trackers]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{twice[0]!r} is named twice; name each tracker once")
+        return trackers
 
     @field_validator("clients")
     @classmethod
@@ -135,6 +165,7 @@ class RunConfig(Options):
                 "host": host,
                 "allocator": _with_defaults("allocator", ALLOCATORS, allocator),
                 "objective": _with_defaults("objective", OBJECTIVES, objective),
+                "trackers": tuple(_with_defaults(f"trackers.{t.name}", TRACKERS, t) for t in self.trackers),
             }
         )
         resolved._check_verbs()
@@ -188,6 +219,10 @@ class RunConfig(Options):
         """Build the objective of a resolved configuration."""
         assert self.objective is not None
         return _make(OBJECTIVES, self.objective)
+
+    def make_trackers(self) -> dict[str, Tracker]:
+        """Build the trackers of a resolved configuration, by name; InputError where a package or a key is missing."""
+        return {tracker.name: _make(TRACKERS, tracker) for tracker in self.trackers}
 
 
 def learner_verbs(model: ModelOptions | ApiModel) -> frozenset[Verb]:
@@ -325,6 +360,14 @@ def make_config(data: Any, overrides: tuple[str, ...] = ()) -> RunConfig:
     return validate(RunConfig, data).resolved()
 
 
+def make_tracker(name: str, overrides: tuple[str, ...] = ()) -> Tracker:
+    """Build a tracker from `option=value` strings; InputError names any fault, or the package that is missing."""
+    options: dict[str, Any] = {}
+    for override in overrides:
+        _override(options, override)
+    return _make(TRACKERS, _with_defaults(f"trackers.{name}", TRACKERS, Choice(name=name, options=options)))
+
+
 def _plain(data: Any) -> Any:
     """Return a copy as JSON would hold it; what it has no form for, such as a date, becomes a string."""
     try:
@@ -377,6 +420,6 @@ def full_schema() -> dict[str, Any]:
     schema = RunConfig.model_json_schema()
     schema["x-methods"] = {
         registry.kind: {method.name: method.options.model_json_schema() for method in registry}
-        for registry in (HOSTS, ALLOCATORS, OBJECTIVES)
+        for registry in (HOSTS, ALLOCATORS, OBJECTIVES, TRACKERS)
     }
     return schema

@@ -23,7 +23,7 @@ from lada.core.seeds import generator
 from lada.core.terms import Path as ReasoningPath
 from lada.core.terms import Sample
 from lada.evaluation.agreement import agreement
-from lada.federation.ledger import read, traffic
+from lada.federation.ledger import by_phase, read, traffic
 from lada.federation.local import run_local
 from lada.federation.messages import SERVER
 from lada.federation.nodes import (
@@ -45,6 +45,8 @@ from lada.hosts.records import SCHEMA
 from lada.hosts.reports import collect
 from lada.report.page import render
 from lada.tasks.data import TaskData
+from lada.trackers.base import Status, Tracker
+from lada.trackers.feed import Feed
 
 SHOWN = 24
 """Test questions per client in the report's sample browser."""
@@ -83,19 +85,24 @@ def run(
     config = config.model_copy(update={"name": name}) if name else config
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     task = read_task(config, base)
+    trackers = config.make_trackers()
     for model in (config.server.model, *(client.model for client in config.clients)):
         check_model(model)
-    return Run(config, task, Place(_new_folder(runs, config.name), base, time.time()), emit).go()
+    return Run(config, task, Place(_new_folder(runs, config.name), base, time.time()), emit, trackers).go()
 
 
 class Run:
     """One run under way."""
 
-    def __init__(self, config: RunConfig, task: TaskData, place: Place, emit: Emit) -> None:
+    def __init__(
+        self, config: RunConfig, task: TaskData, place: Place, emit: Emit, trackers: Mapping[str, Tracker]
+    ) -> None:
         self.config, self.task, self.place = config, task, place
         self._emit_on = emit
         self._events = (place.folder / "events.jsonl").open("a", encoding="utf-8")
         self._lock = threading.Lock()
+        self._feed = Feed(trackers, place.folder, lambda text: self._party.note(notices=(text,)))
+        self._told = len(read(place.folder))
         (place.folder / "config.yaml").write_text(
             yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8"
         )
@@ -108,12 +115,15 @@ class Run:
             self._events.write(json.dumps(event) + "\n")
             self._events.flush()
             self._emit_on(event)
+            self._feed.take(event)
 
     def go(self) -> Results:
         """Run all rounds, then write results and report."""
         config, place = self.config, self.place
+        status: Status = "failed"
         self.emit({"kind": "run", "name": config.name, "folder": str(place.folder), "rounds": config.rounds})
         try:
+            self._feed.start(config.model_dump(mode="json"))
             run_local(
                 "lada.federation.nodes:open_node",
                 dict.fromkeys((client.name for client in config.clients), node_config(config, place)),
@@ -124,11 +134,24 @@ class Run:
                 folder=place.folder,
                 describe=samples_in,
             )
+            status = "finished"
+        except KeyboardInterrupt:
+            status = "stopped"
+            raise
         finally:
-            results = self._results()
-            self._write(results)
-            self._events.close()
+            results = self._end(status)
         render(place.folder)
+        return results
+
+    def _end(self, status: Status) -> Results:
+        """Write the results, also before the trackers get to send what they have left, which may take its time."""
+        self._tell_traffic()
+        self._write(self._results())
+        self._feed.finish(status)
+        self.emit({"kind": "end", "status": status})
+        results = self._results()
+        self._write(results)
+        self._events.close()
         return results
 
     def _serve(self, exchange: Exchange) -> None:
@@ -138,7 +161,11 @@ class Run:
             self.emit({"kind": "round", "round": round, "rounds": self.config.rounds})
             host.serve(self._party, exchange, round)
             keep(self._party, self.place)
-            self._write(self._results())  # a run that breaks later keeps what it had
+            results = self._results()
+            self._write(results)  # a run that breaks later keeps what it had
+            self._tell_agreement(results, round)
+            self._tell_traffic()
+            self._feed.log()
         collect(self._party, exchange.ask(FINISH, self.config.rounds, {n: {} for n in exchange.clients}).wait())
         self._party.note(parties=(describe(self._party),), notices=notices_after(self._party))
 
@@ -183,6 +210,20 @@ class Run:
             )
             for row in traffic(read(self.place.folder))
         )
+
+    def _tell_agreement(self, results: Results, round: int) -> None:
+        """Announce how often each client's answers are the server's, which takes the answers of both."""
+        for evaluation in results.evaluations:
+            if evaluation.round == round and evaluation.agreement is not None:
+                share = {"party": evaluation.party, "round": round, "share": evaluation.agreement}
+                self.emit({"kind": "agreement", **share})
+
+    def _tell_traffic(self) -> None:
+        """Announce what has crossed the wire since the last time."""
+        rows = read(self.place.folder)
+        for row in by_phase(rows[self._told :]):
+            self.emit({"kind": "traffic", **row})
+        self._told = len(rows)
 
     def _test_paths(self, party: str, round: int) -> dict[str, ReasoningPath]:
         file = self.place.party(party) / f"test-paths-{round}.arrow"

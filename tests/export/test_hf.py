@@ -120,3 +120,13 @@ def test_a_template_is_left_out_where_it_would_prompt_otherwise(tmp_path: Path) 
     assert AutoTokenizer.from_pretrained(exported.folder).chat_template is None
     assert "there is no chat template that gives the run's prompts; write them as '{question}\\n'" in exported.notes
     assert exported.check.tokenised == 20
+
+
+def test_a_system_message_stands_in_the_card_and_is_told(tmp_path: Path) -> None:
+    tokenizer = tiny_runs.byte_level()
+    tokenizer.chat_template = "{% for m in messages %}[{{ m['role'] }}: {{ m['content'] }}]{% endfor %}"
+    model = tiny_runs.model("gpt2", len(tokenizer), layers=1)
+    exported = export(tiny_runs.run_folder(tmp_path, model, tokenizer, system="Be brief."), "slm", "hf")
+    assert exported.check.tokenised == 20
+    assert [note[:44] for note in exported.notes] == ["prompts of the run have more than a question"]
+    assert 'system: "Be brief."\n' in (exported.folder / "README.md").read_text(encoding="utf-8")

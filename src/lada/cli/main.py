@@ -35,6 +35,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run's folder.")]
+Config = Annotated[Path, typer.Argument(help="The configuration, a YAML file.")]
 Runs = Annotated[Path, typer.Option(help="Where runs are kept.")]
 
 
@@ -46,7 +47,7 @@ def demo(set_: Sets = [], name: Name = None, runs: Runs = Path("runs")) -> None:
 
 
 @app.command("run")
-def run_(config: Path, set_: Sets = [], name: Name = None, runs: Runs = Path("runs")) -> None:  # noqa: B006
+def run_(config: Config, set_: Sets = [], name: Name = None, runs: Runs = Path("runs")) -> None:  # noqa: B006
     """Run the experiment that a YAML file describes."""
     _run(config, set_, name, runs)
 
@@ -77,7 +78,7 @@ def _run(config: Path, overrides: list[str], name: str | None, runs: Path) -> No
 
 @app.command()
 def report(
-    folders: Annotated[list[Path], typer.Argument(metavar="RUN...")],
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
     output: Annotated[Path, typer.Option(help="The page that compares several runs.")] = Path("comparison.html"),
 ) -> None:
     """Write the page of a run anew or, for several runs, a page that compares them."""
@@ -87,6 +88,21 @@ def report(
     with explained():
         page = render(folders[0]) if len(folders) == 1 else compare(folders, output)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def track(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    to: Annotated[str, typer.Option(help="The tracker: tensorboard, trackio, wandb or mlflow.")],
+    set_: Annotated[list[str], typer.Option("--set", metavar="OPTION=VALUE", help="Set one of its options.")] = [],  # noqa: B006
+) -> None:
+    """Hand a run's figures to an experiment tracker afterwards."""
+    from lada.config import make_tracker
+    from lada.trackers.replay import replay
+
+    with explained():
+        replay(folder, to, make_tracker(to, tuple(set_)))
+    console.print(f"{folder} is in {to}", soft_wrap=True, highlight=False)
 
 
 @app.command()

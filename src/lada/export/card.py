@@ -1,6 +1,7 @@
 """The model card: where exported weights come from, what they were measured at, and under whose licence they are."""
 
 import json
+from typing import Any
 
 import yaml
 
@@ -8,6 +9,7 @@ from lada.core.results import Evaluation, Results
 from lada.export.check import Check
 from lada.export.party import Trained
 from lada.export.target import Parcel
+from lada.models.options import ModelOptions
 
 USES = {
     "hf": "Load it with `AutoModelForCausalLM.from_pretrained(folder)` and `AutoTokenizer.from_pretrained(folder)`.",
@@ -57,11 +59,10 @@ def card(trained: Trained, parcel: Parcel, target: str, check: Check, notes: tup
         "",
         USES[target].format(name=trained.name),
         "",
-        "The tokenizer's chat template gives the prompts of the run; answers were greedy.",
+        "Prompts were those of the tokenizer's chat template or, without one, of `prompt`; answers were greedy.",
         "",
         "```yaml",
-        f"prompt: {json.dumps(options.prompt, ensure_ascii=False)}",
-        f"max_new_tokens: {options.max_new_tokens}",
+        *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in _prompting(options).items()),
         "```",
         "",
         "## Accuracy",
@@ -82,6 +83,12 @@ def card(trained: Trained, parcel: Parcel, target: str, check: Check, notes: tup
         "",
     ]
     return "\n".join(lines)
+
+
+def _prompting(options: ModelOptions) -> dict[str, Any]:
+    """Return the options that say what a party reads and how long it may write."""
+    chosen = options.model_dump(mode="json", include={"system", "think"}, exclude_none=True)
+    return {"prompt": options.prompt, **chosen, "max_new_tokens": options.max_new_tokens}
 
 
 def _accuracy(results: Results | None, party: str) -> list[str]:

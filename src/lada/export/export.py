@@ -1,5 +1,6 @@
 """Take a party out of a run: open, merge, round, write, check, and say so in a model card."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from lada.export.onnx import ONNX
 from lada.export.party import open_party
 from lada.export.target import Parcel, Target
 from lada.export.template import with_template
+from lada.models.encoding import Encoder
 from lada.models.learner import HuggingFaceLearner
+from lada.models.options import ModelOptions
 
 TARGETS: dict[str, Target] = {"hf": HF, "gguf": GGUF, "onnx": ONNX}
 
@@ -42,7 +45,9 @@ def export(run: Path, party: str, to: str, *, output: Path | None = None, dtype:
     folder = output or run / "export" / f"{party}-{to}"
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--output: {str(folder)!r} is not empty; name another folder, or delete it")
-    learner = trained.learner(device="cpu", dtype="float32", quantise=None, device_map=None, attention=None)
+    learner = trained.learner(
+        device="cpu", dtype="float32", quantise=None, device_map=None, attention=None, gradient_checkpointing=False
+    )
     target.ready(_base(learner.model), learner.tokenizer)
     questions = questions_of(trained.results)
     encoder, limit = learner.encoder, min(trained.options.max_new_tokens, TOKENS)
@@ -53,11 +58,13 @@ def export(run: Path, party: str, to: str, *, output: Path | None = None, dtype:
     trial = Trial(
         questions, prompts, encoder, limit, as_trained, write_all(torch_start(model), prompts, limit, encoder)
     )
+    encode = _encode(trained.options, encoder)
     parcel = Parcel(
         name=party,
         model=model,
-        tokenizer=with_template(encoder, trained.options.prompt, questions),
+        tokenizer=with_template(encoder, encode, trained.options.prompt, questions),
         prompt=trained.options.prompt,
+        encode=encode,
         dtype=getattr(torch, dtype),
         max_new_tokens=trained.options.max_new_tokens,
         context=encoder.context,
@@ -71,6 +78,13 @@ def export(run: Path, party: str, to: str, *, output: Path | None = None, dtype:
     check = target.check(parcel, trial)
     (folder / "README.md").write_text(card(trained, parcel, to, check, notes), encoding="utf-8")
     return Exported(folder, check, notes)
+
+
+def _encode(options: ModelOptions, own: Encoder) -> Callable[[Any], Encoder]:
+    """Return what makes the party's encoder over another tokenizer."""
+    return lambda tokenizer: Encoder(
+        tokenizer, prompt=options.prompt, context=own.context, system=options.system, think=options.think
+    )
 
 
 def _target(to: str, dtype: str | None) -> tuple[Target, str]:

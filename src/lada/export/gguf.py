@@ -19,6 +19,7 @@ from lada.export.check import Check, Start, Step, Trial, compare
 from lada.export.gguf_tensors import Layout, architecture_of, head_size, named_tensors, rotary_of
 from lada.export.gguf_tokens import Vocabulary, vocabulary_of
 from lada.export.target import Parcel, Target, require
+from lada.export.template import notes_on_prompts
 
 NOT_RUN = "llama.cpp itself was not run; for that install it with pip install 'lada[llama-cpp]' and export again"
 
@@ -56,7 +57,8 @@ def write(parcel: Parcel) -> tuple[str, ...]:
         writer.write_ti_data_to_file()
         for _, tensor, layout in _tensors(parcel.model):
             writer.write_tensor_data(_stored(layout.there(tensor), parcel.dtype))
-    return (*vocabulary.notes, *(() if find_spec("llama_cpp") else (NOT_RUN,)))
+    prompts = notes_on_prompts(parcel.encode(parcel.tokenizer), parcel.prompt)
+    return (*vocabulary.notes, *prompts, *(() if find_spec("llama_cpp") else (NOT_RUN,)))
 
 
 def _tensors(model: Any) -> Iterator[tuple[str, Tensor, Layout]]:
@@ -149,12 +151,8 @@ def check(parcel: Parcel, trial: Trial) -> Check:
 
 def _ids(llama: Any, parcel: Parcel, question: str) -> list[int]:
     """Return what llama.cpp makes of a question, through the template that the file holds."""
-    if not getattr(parcel.tokenizer, "chat_template", None):
-        return llama.tokenize(parcel.prompt.replace("{question}", question).encode(), add_bos=True, special=True)
-    text = parcel.tokenizer.apply_chat_template(
-        [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
-    )
-    return llama.tokenize(text.encode(), add_bos=False, special=True)
+    text, chat = parcel.encode(parcel.tokenizer).text_before(question)
+    return llama.tokenize(text.encode(), add_bos=not chat, special=True)
 
 
 def llama_start(llama: Any) -> Start:

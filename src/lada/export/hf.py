@@ -1,6 +1,5 @@
 """Target `hf`: a folder that AutoModelForCausalLM and AutoTokenizer load, without peft and without LaDa."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from lada.export.check import Check, Trial, compare, torch_start
 from lada.export.target import Parcel, Target
-from lada.models.encoding import Encoder
+from lada.export.template import notes_on_prompts
 
 
 def ready(model: Any, tokenizer: Any) -> None:
@@ -32,9 +31,7 @@ def save_settings(parcel: Parcel) -> tuple[str, ...]:
         pad_token_id=parcel.pad,
         bos_token_id=parcel.tokenizer.bos_token_id,
     ).save_pretrained(parcel.output)
-    if getattr(parcel.tokenizer, "chat_template", None):
-        return ()
-    return (f"there is no chat template that gives the run's prompts; write them as {parcel.prompt!r}",)
+    return notes_on_prompts(parcel.encode(parcel.tokenizer), parcel.prompt)
 
 
 def check(parcel: Parcel, trial: Trial) -> Check:
@@ -42,12 +39,12 @@ def check(parcel: Parcel, trial: Trial) -> Check:
     model = AutoModelForCausalLM.from_pretrained(parcel.output, dtype=torch.float32)
     model.eval()
     runtime = f"transformers {transformers.__version__}, loaded anew"
-    return compare(trial, torch_start(model), runtime, tokenised(parcel.output, parcel.prompt, trial))
+    return compare(trial, torch_start(model), runtime, tokenised(parcel, trial))
 
 
-def tokenised(folder: Path, prompt: str, trial: Trial) -> int:
+def tokenised(parcel: Parcel, trial: Trial) -> int:
     """Return of how many questions the saved tokenizer makes the party's own ids."""
-    encoder = Encoder(AutoTokenizer.from_pretrained(folder), prompt=prompt, context=trial.encoder.context)
+    encoder = parcel.encode(AutoTokenizer.from_pretrained(parcel.output))
     return sum(encoder.prompt(q) == ids for q, ids in zip(trial.questions, trial.prompts, strict=True))
 
 

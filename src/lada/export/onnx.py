@@ -145,7 +145,7 @@ def session_start(file: Path) -> Start:
 def check(parcel: Parcel, trial: Trial) -> Check:
     """Run the trial in ONNX Runtime."""
     runtime = f"ONNX Runtime {require('onnxruntime', 'onnx').__version__}"
-    count = tokenised(parcel.output, parcel.prompt, trial)
+    count = tokenised(parcel, trial)
     return compare(trial, session_start(parcel.output / FILE), runtime, count)
 
 

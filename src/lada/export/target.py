@@ -10,6 +10,7 @@ import torch
 
 from lada.core.errors import InputError
 from lada.export.check import Check, Trial
+from lada.models.encoding import Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Parcel:
     """With a chat template that gives the party's prompts, wherever one could be written."""
     prompt: str
     """The template with `{question}` that holds where `tokenizer` has no chat template."""
+    encode: Callable[[Any], Encoder]
+    """Makes the party's encoder over another tokenizer."""
     dtype: torch.dtype
     """The weights are those of this type already, if rounded."""
     max_new_tokens: int

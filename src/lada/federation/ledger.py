@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lada.core.results import Traffic
+from lada.federation.messages import SERVER
 
 Describe = Callable[[str, bytes], int | None]
 """Given a kind and its bytes, returns how many samples they speak of; None where that cannot be said."""
@@ -106,6 +107,19 @@ def read(folder: Path) -> tuple[Row, ...]:
     if (folder / "ledger.parquet").exists():
         return tuple(Row(**row) for row in pq.read_table(folder / "ledger.parquet").to_pylist())
     return ()
+
+
+def by_phase(rows: Iterable[Row]) -> list[dict[str, int | str]]:
+    """Return messages and bytes by round, phase and kind (`content`), sorted: `up` to the server, `down` from it."""
+    sums: dict[tuple[int, str, str], dict[str, int]] = defaultdict(lambda: {"messages": 0, "up": 0, "down": 0})
+    for row in rows:
+        total = sums[row.round, row.phase, row.kind]
+        total["messages"] += 1
+        total["down" if row.sender == SERVER else "up"] += row.bytes
+    return [
+        {"round": round, "phase": phase, "content": kind, **total}
+        for (round, phase, kind), total in sorted(sums.items())
+    ]
 
 
 def traffic(rows: Iterable[Row]) -> tuple[Traffic, ...]:

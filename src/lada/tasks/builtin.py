@@ -20,12 +20,15 @@ class RulebooksTask(Options):
     """How many questions of the built-in corpus to draw, and of which world."""
 
     kind: Literal["rulebooks"] = "rulebooks"
+    """The built-in corpus."""
     world: int = Field(default=0, ge=0)
+    """Whose rulebook is the true one: the same words mean other things in another world."""
     public: int = Field(default=1000, ge=1)
     """Public questions, spread evenly over all domains but `general`."""
     private: int = Field(default=800, ge=1)
     """Private questions per client, spread evenly over its domains."""
     test_per_domain: int = Field(default=100, ge=1)
+    """Test questions of each domain, `general` too."""
     replay: int = Field(default=400, ge=0)
     """General questions that every party replays so that it forgets no skill."""
 
