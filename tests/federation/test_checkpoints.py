@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lada.core.errors import LadaError
-from lada.federation.checkpoints import arrays_to_bytes, bytes_to_arrays, exists, load, save
+from lada.federation.checkpoints import arrays_to_bytes, bytes_to_arrays, exists, load, save, verify
 
 FILES = {"state.json": b"{}", "adapter/model.safetensors": b"\x00\x01", "empty": b""}
 
@@ -28,17 +28,26 @@ def test_round_trip_and_replacement(tmp_path):
     assert listing(tmp_path) == ["deep/round-1/manifest.json", "deep/round-1/state.json"]
 
 
-def test_an_altered_or_missing_file_is_found(tmp_path):
+@pytest.mark.parametrize("read", [load, verify])
+def test_an_altered_or_missing_file_is_found(tmp_path, read):
     folder = tmp_path / "c"
     save(folder, FILES)
     (folder / "adapter" / "model.safetensors").write_bytes(b"\x00\x02")
     with pytest.raises(LadaError, match=r"adapter/model\.safetensors is not as it was written; delete this folder"):
-        load(folder)
+        read(folder)
     (folder / "adapter" / "model.safetensors").unlink()
     with pytest.raises(LadaError, match="a file is missing"):
-        load(folder)
+        read(folder)
     with pytest.raises(LadaError, match="a file is missing"):
-        load(tmp_path / "nowhere")
+        read(tmp_path / "nowhere")
+
+
+def test_verify_says_where_the_files_are(tmp_path):
+    folder = tmp_path / "c"
+    save(folder, FILES)
+    assert verify(folder) == folder
+    folder.rename(tmp_path / ".c.old")  # a crash between the two renames of `save`
+    assert verify(folder) == tmp_path / ".c.old"
 
 
 @pytest.mark.parametrize("manifest", [b"{", b"[]", b"\xff", json.dumps({"../secret": "0"}).encode()])

@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from lada.cli import examples, zoo
+from lada.cli.chat import chat
 from lada.cli.doctor import doctor
 from lada.cli.explained import errors, explained
+from lada.cli.export import export
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +28,8 @@ app.add_typer(tasks, name="tasks")
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(examples.app, name="examples")
 app.command()(doctor)
+app.command()(export)
+app.command()(chat)
 console = Console()
 # Read when transformers and datasets are imported, which only happens inside the commands: their bars would tear the
 # live view.

@@ -15,6 +15,7 @@ from lada.core.errors import LadaError
 
 MANIFEST = "manifest.json"
 """SHA-256 of each file, by name."""
+MISSING = "a file is missing or the manifest cannot be read"
 
 
 def save(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -52,18 +53,41 @@ def exists(folder: Path) -> bool:
 
 def load(folder: Path) -> dict[str, bytes]:
     """Return the files by name, sorted. Raises LadaError where one is missing or its bytes are not those written."""
+    place, digests = _manifest(folder)
+    try:
+        files = {name: (place / name).read_bytes() for name in sorted(digests)}
+    except OSError as error:
+        raise _corrupted(folder, MISSING) from error
+    for name, data in files.items():
+        if hashlib.sha256(data).hexdigest() != digests[name]:
+            raise _corrupted(folder, f"{name} is not as it was written")
+    return files
+
+
+def verify(folder: Path) -> Path:
+    """Return where the files of a checkpoint lie, read piece by piece. Raises LadaError as `load` does."""
+    place, digests = _manifest(folder)
+    for name in sorted(digests):
+        try:
+            with (place / name).open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise _corrupted(folder, MISSING) from error
+        if found != digests[name]:
+            raise _corrupted(folder, f"{name} is not as it was written")
+    return place
+
+
+def _manifest(folder: Path) -> tuple[Path, dict[str, str]]:
+    """Return where a checkpoint lies, which after a crash is beside `folder`, and the digests of its files."""
     place = folder if folder.exists() else _sibling(folder, "old")
     try:
         digests = json.loads((place / MANIFEST).read_bytes())
         if not isinstance(digests, dict) or not all(map(_is_inside, digests)):
             raise ValueError
-        files = {name: (place / name).read_bytes() for name in sorted(digests)}
     except (OSError, ValueError) as error:
-        raise _corrupted(folder, "a file is missing or the manifest cannot be read") from error
-    for name, data in files.items():
-        if hashlib.sha256(data).hexdigest() != digests[name]:
-            raise _corrupted(folder, f"{name} is not as it was written")
-    return files
+        raise _corrupted(folder, MISSING) from error
+    return place, digests
 
 
 def arrays_to_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -44,6 +44,11 @@ class HuggingFaceLearner:
         )
         model.eval()
 
+    @property
+    def encoder(self) -> Encoder:
+        """Return what turns questions into this learner's token ids."""
+        return self._encoder
+
     def answer(
         self, questions: Sequence[str], *, seed: int, temperature: float = 0.0, progress: Progress = silent
     ) -> list[Answer]:
