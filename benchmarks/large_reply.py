@@ -90,8 +90,8 @@ def main() -> None:
     (RESULTS / "results.json").write_text(json.dumps(figures, indent=1) + "\n")
     (RESULTS / "README.md").write_text(
         "# What a large reply costs\n\n"
-        f"A client's reply of {megabytes} MiB, fetched in pieces over one worker process. Memory is the peak above what "
-        "the process had before, in multiples of the reply, the reply itself included. `python "
+        f"A client's reply of {megabytes} MiB, fetched in pieces over one worker process. Memory is the peak above "
+        "what the process had before, in multiples of the reply, the reply itself included. `python "
         "benchmarks/large_reply.py` regenerates the table.\n\n"
         "| end | peak memory | time |\n|---|---|---|\n"
         f"| client | {figures['client']:.2f} x | |\n"

@@ -385,6 +385,20 @@ def read_config(file: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     return make_config(data, overrides)
 
 
+def open_config(
+    config: "RunConfig | Mapping[str, Any] | str | Path", overrides: tuple[str, ...] = ()
+) -> tuple[RunConfig, Path]:
+    """Return a resolved configuration from whatever form it has, and the folder that relative paths in it start at.
+
+    That is the folder of a file, else the working directory. InputError names any fault.
+    """
+    if isinstance(config, (str, Path)):
+        return read_config(Path(config), overrides), Path(config).resolve().parent
+    if isinstance(config, RunConfig):
+        config = config.model_dump(mode="json")
+    return make_config(config, overrides), Path.cwd()
+
+
 def make_config(data: Any, overrides: tuple[str, ...] = ()) -> RunConfig:
     """Build a resolved configuration from plain data and overrides; InputError names any fault."""
     if not isinstance(data, Mapping):

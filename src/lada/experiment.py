@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import torch
 
 from lada.codecs.paths import decode
-from lada.config import RunConfig, make_config, read_config
+from lada.config import RunConfig, make_config, open_config
 from lada.core.results import Environment, Evaluation, PartyReport, Results, Shown, Traffic, WallClock
 from lada.core.seeds import generator
 from lada.core.terms import Path as ReasoningPath
@@ -85,14 +85,7 @@ def run(
     if resume and isinstance(config, (str, Path)) and Path(config).is_dir():
         then, place = run_folder.read(Path(config))
         return _go(make_config(then.model_dump(mode="json"), overrides), then, place, emit)
-    base = Path.cwd()
-    if isinstance(config, (str, Path)):
-        base = Path(config).resolve().parent
-        config = read_config(Path(config), overrides)
-    elif not isinstance(config, RunConfig):
-        config = make_config(config, overrides)
-    else:
-        config = make_config(config.model_dump(mode="json"), overrides)
+    config, base = open_config(config, overrides)
     config = config.model_copy(update={"name": name}) if name else config
     if resume and (folder := run_folder.newest(runs, config.name)):
         return _go(config, *run_folder.read(folder), emit)

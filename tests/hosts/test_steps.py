@@ -1,9 +1,11 @@
 from pathlib import Path as FilePath
 
+import numpy as np
 import pytest
 from actors import PRIVATE, TEST, ScriptedLearner, extract, make_party, right
 
 from lada.codecs.paths import decode
+from lada.core.errors import CodecError
 from lada.core.results import PhaseTime, StudyRecord
 from lada.core.seeds import seed_of
 from lada.core.terms import Lesson, Sample
@@ -11,9 +13,12 @@ from lada.hosts.party import Party
 from lada.hosts.reports import collect, report_payload
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, write_paths
 
+PEAK = 1_500_000_000
+
 
 @pytest.fixture
-def party(tmp_path: FilePath) -> Party:
+def party(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch) -> Party:
+    monkeypatch.setattr("lada.hosts.party.peak_memory", lambda device: PEAK)
     return make_party("a", {0, 2}, tmp_path)
 
 
@@ -80,7 +85,7 @@ def test_a_study_is_recorded(party: Party):
             last_loss=1.0,
         ),
     )
-    assert report.phases == (PhaseTime(party="a", round=2, phase="distil", start=0.0, seconds=0.0),)
+    assert report.phases == (PhaseTime(party="a", round=2, phase="distil", start=0.0, seconds=0.0, peak_memory=PEAK),)
     assert party.take_report().studies == ()
 
 
@@ -119,7 +124,7 @@ def test_progress_is_live_and_phases_are_timed(party: Party):
         {"kind": "phase", **where},
         {"kind": "progress", **where, "verb": "answer", "done": 3, "total": 9, "tokens": 40, "seconds": 0.25},
     ]
-    assert party.report.phases == (PhaseTime(**where, start=1.0, seconds=2.0),)
+    assert party.report.phases == (PhaseTime(**where, start=1.0, seconds=2.0, peak_memory=PEAK),)
 
 
 def test_reports_are_gathered_client_by_client(tmp_path: FilePath):
@@ -132,13 +137,36 @@ def test_reports_are_gathered_client_by_client(tmp_path: FilePath):
     assert a.report.notices == ()
 
 
+def test_times_and_memory_arrive_as_they_were_and_no_message_grows_with_them(party: Party, tmp_path: FilePath):
+    server, sizes = make_party("llm", set(), tmp_path), set()
+    for seconds in (1.0, 12345.678):
+        clock = iter([0.0, seconds])
+        party.clock = lambda clock=clock: next(clock)
+        with party.phase(1, "answer"):
+            pass
+        payload = report_payload(party)
+        sizes.add(tuple(len(part) for part in payload.values()))
+        collect(server, {"a": payload})
+    assert [(phase.seconds, phase.peak_memory) for phase in server.report.phases] == [(1.0, PEAK), (12345.678, PEAK)]
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("numbers", [[0.0, 1.0], [0.0, 1.0, float("nan")], [0.0, 1.0, 2.0, 3.0]])
+def test_times_that_do_not_fit_are_refused(party: Party, tmp_path: FilePath, numbers: list[float]):
+    with party.phase(1, "answer"):
+        pass
+    payload = {**report_payload(party), "times": np.array(numbers, "<f8").tobytes()}
+    with pytest.raises(CodecError, match="times"):
+        collect(make_party("llm", set(), tmp_path), {"a": payload})
+
+
 def test_the_server_announces_what_it_measured_and_what_it_heard(tmp_path: FilePath):
     server, client = make_party("llm", set(), tmp_path), make_party("a", set(), tmp_path)
     said, whispered = [], []
     server.emit, client.emit = said.append, whispered.append
     client.note(
         notices=("mind the gap",),
-        phases=(PhaseTime(party="a", round=1, phase="study", start=0.5, seconds=2.0),),
+        phases=(PhaseTime(party="a", round=1, phase="study", start=0.5, seconds=2.0, peak_memory=7),),
         studies=(
             StudyRecord(
                 party="a",
@@ -159,7 +187,7 @@ def test_the_server_announces_what_it_measured_and_what_it_heard(tmp_path: FileP
     by_kind = {event["kind"]: event for event in said}
     assert by_kind["notice"] == {"kind": "notice", "text": "mind the gap"}
     where = {"party": "a", "round": 1, "phase": "study"}
-    assert by_kind["timing"] == {"kind": "timing", **where, "start": 0.5, "seconds": 2.0}
+    assert by_kind["timing"] == {"kind": "timing", **where, "start": 0.5, "seconds": 2.0, "peak_memory": 7}
     assert (by_kind["study"]["first_loss"], by_kind["study"]["last_loss"]) == (2.0, "NaN")
     assert len(said) == 3
 

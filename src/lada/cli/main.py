@@ -9,9 +9,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
-from lada.cli import zoo
+from lada.cli import examples, zoo
+from lada.cli.chat import chat
+from lada.cli.doctor import doctor
 from lada.cli.explained import errors, explained
+from lada.cli.export import export
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +26,10 @@ app = typer.Typer(
 tasks = typer.Typer(no_args_is_help=True, help="Look at tasks.")
 app.add_typer(tasks, name="tasks")
 app.add_typer(zoo.app, name="zoo")
+app.add_typer(examples.app, name="examples")
+app.command()(doctor)
+app.command()(export)
+app.command()(chat)
 console = Console()
 # Read when transformers and datasets are imported, which only happens inside the commands: their bars would tear the
 # live view.
@@ -55,9 +63,33 @@ def run_(
     name: Name = None,
     runs: Runs = Path("runs"),
     resume: Resume = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: the plan as JSON.")] = False,
 ) -> None:
     """Run the experiment that a YAML file describes."""
-    _run(config, set_, name, runs, resume)
+    if dry_run:
+        _plan(config, set_, as_json)
+    elif as_json:
+        raise typer.BadParameter(
+            "it is for --dry-run; the results of a run are in its results.json", param_hint="--json"
+        )
+    else:
+        _run(config, set_, name, runs, resume)
+
+
+def _plan(config: Path, overrides: list[str], as_json: bool) -> None:
+    from lada.cli.planned import plan_tables
+    from lada.planning.compose import plan
+
+    with explained():
+        planned = plan(config, overrides=tuple(overrides))
+        if as_json:
+            sys.stdout.write(planned.model_dump_json(indent=2) + "\n")
+        else:
+            for part in plan_tables(planned):
+                console.print(part, soft_wrap=not isinstance(part, Table))
+    if planned.faults:
+        raise typer.Exit(2)
 
 
 def _run(config: Path, overrides: list[str], name: str | None, runs: Path, resume: bool) -> None:

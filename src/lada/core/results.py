@@ -1,4 +1,7 @@
-"""The typed schema of `results.json`: what a run measured. Times stand under `wall_clock` keys and nowhere else."""
+"""The typed schema of `results.json`: what a run measured.
+
+Times, and the memory that was used, differ from run to run: they stand under `wall_clock` keys and nowhere else.
+"""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -128,13 +131,15 @@ class Traffic(Record):
 
 
 class PhaseTime(Record):
-    """What one party did when: seconds since the run began."""
+    """What one party did when, and with how much memory: seconds since the run began."""
 
     party: str
     round: int
     phase: str
     start: float
     seconds: float
+    peak_memory: int = 0
+    """Bytes, measured as lada.models.peak says; 0 where the platform does not tell."""
 
 
 class Shown(Record):
@@ -165,7 +170,7 @@ class Environment(Record):
 
 
 class WallClock(Record):
-    """All times of a run."""
+    """All times of a run, and the memory its phases took."""
 
     started: str
     seconds: float

@@ -66,7 +66,7 @@ def run_local(
     which = {name: texts.index(node_config[name]) for name in nodes}
     clients = str(folder / "clients")
     config = json.dumps({"open_node": open_node, "clients": clients, "texts": texts, "nodes": which})
-    size = min(_cores() if workers is None else workers, len(nodes))
+    size = min(cores() if workers is None else workers, len(nodes))
     heard = journal or (lambda round: Journal(folder / "journal" / SERVER).at(str(round)))
     with Ledger(folder, describe, earlier) as ledger, _open(config, emit, size, folder / "workers.log") as crew:
         run = folder.resolve().name
@@ -85,7 +85,8 @@ def _open(config: str, emit: Emit, size: int, log: Path) -> Workers:
     return Pool(FACTORY, config, emit, size=size, log=log) if size else InProcess(FACTORY, config, emit)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many processes this machine runs at a time for us."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -69,10 +69,18 @@ def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -
     return payload
 
 
-def kinds_told(party: Party, kind: Kind) -> Kinds:
+def kinds_heard(party: Party, kind: Kind) -> Kinds:
     """Return the kinds of messages that `tell` writes."""
     soft = frozenset() if party.objective.soft is None else frozenset({SOFT, VOCABULARY})
     return Kinds(frozenset({PATHS if kind == "paths" else LIKELIHOODS}), soft)
+
+
+def kinds_told(kind: Kind, round: int, *, soft: bool) -> tuple[str, ...]:
+    """Return the kinds of message parts that `tell` gives in a round."""
+    kinds = (PATHS if kind == "paths" else LIKELIHOODS,)
+    if not soft:
+        return kinds
+    return (*kinds, SOFT, VOCABULARY) if round == 1 else (*kinds, SOFT)
 
 
 def keep_own(party: Party, payload: Payload) -> None:

@@ -13,6 +13,7 @@ from lada.core.results import PartyReport, PhaseTime
 from lada.core.terms import Sample
 from lada.models.base import Learner, Progress, Study
 from lada.models.objective import Objective
+from lada.models.peak import begin_peak, peak_memory
 from lada.tasks.data import TaskData
 
 Emit = Callable[[dict[str, Any]], None]
@@ -117,6 +118,7 @@ class Party:
     @contextmanager
     def phase(self, round: int, name: str) -> Iterator[Progress]:
         """Time a phase, announce it, give the Progress that reports it live, and note what its learner has to say."""
+        begin_peak(self.learner.device)
         start = self.clock()
         self.emit({"kind": "phase", "party": self.name, "round": round, "phase": name})
 
@@ -146,6 +148,7 @@ class Party:
                     phase=name,
                     start=round_to_ms(start),
                     seconds=round_to_ms(seconds),
+                    peak_memory=peak_memory(self.learner.device),
                 ),
             ),
         )

@@ -49,6 +49,10 @@ class Encoder:
         special = {*tokenizer.all_special_ids, *(index for index, token in added.items() if token.special)}
         self._unwritten = special - {index for index, token in added.items() if token.content in tags}
 
+    def text_before(self, question: str) -> tuple[str, bool]:
+        """Return the text of a prompt, and whether it is a chat template's, which has its special tokens already."""
+        return self._prompts.before_answer(question), self._prompts.chat
+
     def prompt(self, question: str) -> tuple[int, ...]:
         """Return the ids a model sees before it answers; an overlong question keeps its end."""
         return self._ids(self._prompts.before_answer(question))

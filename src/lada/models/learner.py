@@ -36,9 +36,18 @@ class HuggingFaceLearner:
         self._vocabulary: Vocabulary | None = None
         self._halving = Halving()
         self._encoder = Encoder(
-            tokenizer, prompt=options.prompt, context=context_of(model), system=options.system, think=options.think
+            tokenizer,
+            prompt=options.prompt,
+            context=context_of(model.config),
+            system=options.system,
+            think=options.think,
         )
         model.eval()
+
+    @property
+    def encoder(self) -> Encoder:
+        """Return what turns questions into this learner's token ids."""
+        return self._encoder
 
     def answer(
         self, questions: Sequence[str], *, seed: int, temperature: float = 0.0, progress: Progress = silent
@@ -332,9 +341,9 @@ class HuggingFaceLearner:
         self.tokenizer.save_pretrained(folder)
 
 
-def context_of(model: Any) -> int:
+def context_of(config: Any) -> int:
     """Return the longest sequence that a model takes, tokens; 2048 where it sets no limit, as with Bloom's ALiBi."""
-    return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2048)
+    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 2048)
 
 
 WINDOW = 8

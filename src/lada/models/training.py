@@ -84,3 +84,4 @@ def optimise(
         if math.isfinite(loss) and bool(torch.isfinite(norm)):
             optimizer.step()
         on_step(number, loss)
+    optimizer.zero_grad(set_to_none=True)  # gradients are as large as what is trained, and answering follows
