@@ -21,6 +21,7 @@ from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
 from lada.tasks.load import RulebooksTask, TaskOptions
+from lada.tasks.user import FilesTask
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 SECRET = re.compile("key|token|secret|password|auth", re.IGNORECASE)
@@ -72,13 +73,21 @@ class ClientConfig(Options):
     """One client: its SLM and how long it studies its own data and what it gets from the server."""
 
     name: str = Field(pattern=NAME)
-    model: ModelOptions
+    model: ModelOptions | None = None
+    """None only with `engine: deployment`, where each client brings its own."""
     domains: tuple[str, ...] = ()
     """Domains of its private data; empty: dealt out by the task."""
     private: Study = Study()
     distil: Study = Study()
     timeout: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Seconds this client may take for one phase; None: the run's `timeout`."""
+
+
+class Limits(Options):
+    """What a party takes from the others at most."""
+
+    max_message_bytes: int = Field(2**30, ge=1)
+    """A message with more is refused before it is decoded."""
 
 
 class RunConfig(Options):
@@ -96,15 +105,20 @@ class RunConfig(Options):
     that is knowledge of labels too). An allocator, objective or host option that is named beside it goes before it."""
     allocator: Choice | None = None
     objective: Choice | None = None
-    engine: Literal["local"] = "local"
+    engine: Literal["local", "simulation", "deployment"] = "local"
+    """Where the clients are: on this machine in worker processes, in Flower's simulation as Ray actors (extra
+    `simulation`), or on their own machines (see docs/deployment.md). Equal numbers, whichever it is."""
     workers: int | None = Field(None, ge=0)
-    """Processes in which clients work in parallel; None: one per core; 0: one client after another."""
+    """Processes in which clients work in parallel; None: one per core; 0: one client after another (in a simulation: one
+    actor). With `engine: deployment` it plays no part."""
     timeout: float = Field(3600.0, gt=0, allow_inf_nan=False)
     """Seconds a client may take for one phase. The reply of one that took longer is not looked at; it is asked again
     in the next round."""
     quorum: float = Field(0.5, gt=0, le=1)
     """Share of the clients asked that must answer a phase; with fewer the run stops, with them it goes on without the
     others, who are named in the results. 1: all."""
+    limits: Limits = Limits()
+    """What the server takes from clients."""
 
     @field_validator("clients")
     @classmethod
@@ -123,6 +137,17 @@ class RunConfig(Options):
     def _server_is_no_client(self) -> "RunConfig":
         if self.server.name in {client.name for client in self.clients}:
             raise ValueError(f"server.name: {self.server.name!r} is a client's name too; give each party its own")
+        return self
+
+    @model_validator(mode="after")
+    def _only_a_deployment_leaves_things_to_the_clients(self) -> "RunConfig":
+        if self.engine == "deployment":
+            return self
+        only = "only with engine: deployment, where each client has its own, may it be left out"
+        if without := [client.name for client in self.clients if client.model is None]:
+            raise ValueError(f"clients.{without[0]}.model: missing; {only}")
+        if isinstance(self.task, FilesTask) and self.task.train is None:
+            raise ValueError(f"task.train: missing; {only}")
         return self
 
     def resolved(self) -> "RunConfig":
@@ -144,7 +169,7 @@ class RunConfig(Options):
             }
         )
         resolved._check_verbs()
-        clients = {client.name: client.model for client in self.clients}
+        clients = {client.name: client.model for client in self.clients if client.model is not None}
         resolved.make_host().check(resolved.make_allocator(), clients)
         return resolved
 
@@ -174,7 +199,8 @@ class RunConfig(Options):
         everything = teacher | method.student_needs
         yield self.server.name, self.server.model, everything if both else teacher
         for client in self.clients:
-            yield client.name, client.model, everything if both else method.student_needs
+            if client.model is not None:
+                yield client.name, client.model, everything if both else method.student_needs
 
     def method(self, kind: Literal["host", "allocator", "objective"]) -> Method[Any]:
         """Return the registered method of a kind that this (resolved) configuration names."""

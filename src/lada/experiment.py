@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +21,7 @@ from lada.core.results import Environment, Evaluation, PartyReport, Results, Sho
 from lada.core.seeds import generator
 from lada.core.terms import Path as ReasoningPath
 from lada.core.terms import Sample
+from lada.engines.simulation import check_simulation, simulate
 from lada.evaluation.agreement import agreement
 from lada.federation import run_folder
 from lada.federation.exchange import Rules
@@ -46,11 +47,17 @@ from lada.hosts.knowledge import samples_in
 from lada.hosts.party import Emit
 from lada.hosts.records import SCHEMA
 from lada.hosts.reports import collect
+from lada.federation.server_app import serve_on
 from lada.report.page import render
 from lada.tasks.data import TaskData
 
+if TYPE_CHECKING:
+    from flwr.serverapp import Grid
+
 SHOWN = 24
 """Test questions per client in the report's sample browser."""
+STARTING = 120.0
+"""Seconds more that clients have to connect where Flower starts them."""
 PACKAGES = ("torch", "transformers", "tokenizers", "flwr", "numpy", "scikit-learn", "peft")
 
 
@@ -66,6 +73,7 @@ def run(
     overrides: tuple[str, ...] = (),
     emit: Emit = ignore,
     resume: bool = False,
+    federation: Path | None = None,
 ) -> Results:
     """Run an experiment and return its typed results.
 
@@ -76,12 +84,14 @@ def run(
     With `resume` the newest run of that name goes on where it stopped, to the same bits as if it had not; where there
     is none, it begins. The path of a run's folder in the place of a configuration resumes that run.
 
+    `federation` is the server's folder of a deployment, for `engine: deployment`.
+
     Raises InputError, before anything is trained, where configuration or data are wrong; FederationError where a
     client fails. What was computed by then stays in the run's folder.
     """
     if resume and isinstance(config, (str, Path)) and Path(config).is_dir():
         then, place = run_folder.read(Path(config))
-        return _go(make_config(then.model_dump(mode="json"), overrides), then, place, emit)
+        return _go(make_config(then.model_dump(mode="json"), overrides), then, place, emit, federation)
     base = Path.cwd()
     if isinstance(config, (str, Path)):
         base = Path(config).resolve().parent
@@ -92,34 +102,52 @@ def run(
         config = make_config(config.model_dump(mode="json"), overrides)
     config = config.model_copy(update={"name": name}) if name else config
     if resume and (folder := run_folder.newest(runs, config.name)):
-        return _go(config, *run_folder.read(folder), emit)
-    task = _prepare(config, base)
-    place = run_folder.new(runs, config, base)
-    with run_folder.claimed(place.folder):
-        return Run(config, task, place, emit).go()
+        return _go(config, *run_folder.read(folder), emit, federation)
+    task = _prepare(config, base, federation)
+    return _start(config, task, run_folder.new(runs, config, base), emit, federation)
 
 
-def _go(config: RunConfig, then: RunConfig, place: Place, emit: Emit) -> Results:
+def _go(config: RunConfig, then: RunConfig, place: Place, emit: Emit, federation: Path | None) -> Results:
     """Go on with a run."""
     run_folder.check_same(config, then, place.folder)
-    task = _prepare(config, place.base)
+    return _start(config, _prepare(config, place.base, federation), place, emit, federation)
+
+
+def _start(config: RunConfig, task: TaskData, place: Place, emit: Emit, federation: Path | None) -> Results:
+    """Run here, or where the engine has it run."""
+    if config.engine == "simulation":
+        return simulate(config, place, emit)
     with run_folder.claimed(place.folder):
         return Run(config, task, place, emit).go()
 
 
-def _prepare(config: RunConfig, base: Path) -> TaskData:
-    """Return the task; raise InputError for data or models that are not as they should be."""
+def conduct(config: RunConfig, place: Place, grid: "Grid") -> None:
+    """Run the server's half over Flower's grid, in a process of Flower's."""
+    task = _prepare(config, place.base)
+    with run_folder.claimed(place.folder):
+        Run(config, task, place, ignore, grid).go()
+
+
+def _prepare(config: RunConfig, base: Path, federation: Path | None = None) -> TaskData:
+    """Return the task; raise InputError for data, models or an engine that are not as they should be."""
+    if config.engine == "simulation":
+        check_simulation()
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     task = read_task(config, base)
     for model in (config.server.model, *(client.model for client in config.clients)):
-        check_model(model)
+        if model is not None:
+            check_model(model)
     return task
 
 
 class Run:
     """One run under way."""
 
-    def __init__(self, config: RunConfig, task: TaskData, place: Place, emit: Emit) -> None:
+    def __init__(
+        self, config: RunConfig, task: TaskData, place: Place, emit: Emit, grid: "Grid | None" = None
+    ) -> None:
+        """`grid` reaches the clients; without one they work on this machine."""
+        self._grid = grid
         self.config, self.task, self.place = config, task, place
         self._emit_on = emit
         self._events = _to_append(place.folder / "events.jsonl").open("a", encoding="utf-8")
@@ -139,29 +167,40 @@ class Run:
         """Run all rounds, then write results and report."""
         config, place = self.config, self.place
         self.emit({"kind": "run", "name": config.name, "folder": str(place.folder), "rounds": config.rounds})
-        rules = Rules(
-            config.timeout, {c.name: c.timeout for c in config.clients if c.timeout is not None}, config.quorum
-        )
         try:
-            run_local(
-                "lada.federation.nodes:open_node",
-                dict.fromkeys((client.name for client in config.clients), node_config(config, place)),
-                self._serve,
-                workers=config.workers,
-                rules=rules,
-                emit=self.emit,
-                folder=place.folder,
-                describe=samples_in,
-                earlier=read(place.folder),
-                journal=self._journal,
-                on_missing=lambda missing: self._party.note(missing=(missing,)),
-            )
+            self._reach_clients()
         finally:
             results = self._results()
             self._write(results)
             self._events.close()
         render(place.folder)
         return results
+
+    def _reach_clients(self) -> None:
+        """Go through the rounds with the clients, wherever these are."""
+        config, place = self.config, self.place
+        names = [client.name for client in config.clients]
+        rules = Rules(
+            config.timeout,
+            {client.name: client.timeout for client in config.clients if client.timeout is not None},
+            config.quorum,
+            starting=STARTING if self._grid else 0.0,
+            max_bytes=config.limits.max_message_bytes,
+        )
+        common: dict[str, Any] = {
+            "rules": rules,
+            "folder": place.folder,
+            "describe": samples_in,
+            "earlier": read(place.folder),
+            "journal": self._journal,
+            "on_missing": lambda missing: self._party.note(missing=(missing,)),
+        }
+        if self._grid is None:
+            nodes = dict.fromkeys(names, node_config(config, place))
+            open_node = "lada.federation.nodes:open_node"
+            run_local(open_node, nodes, self._serve, workers=config.workers, emit=self.emit, **common)
+        else:
+            serve_on(self._grid, names, self._serve, run=place.folder.name, **common)
 
     def _serve(self, exchange: Exchange) -> None:
         host, party, place = self.config.make_host(), self._party, self.place

@@ -24,10 +24,14 @@ LOST = (5, 8)
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why there is no usable reply; `detail` is the server's own text or the client's reference number."""
+    """Why there is no usable reply; `detail` is the server's own text or the client's reference number.
+
+    `sender` is who says so, where it is the client itself.
+    """
 
     code: Code
     detail: str = ""
+    sender: str = ""
 
     def __str__(self) -> str:
         texts = {
@@ -55,12 +59,14 @@ def collect(
     *,
     again: Callable[[T], str | None] | None = None,
     heard: Callable[[T, Reply], Failure | None] | None = None,
+    limit: int | None = None,
 ) -> tuple[dict[T, Reply], dict[T, Failure]]:
     """Wait for the replies to messages, given their ids, each for `timeouts` seconds; return replies and failures.
 
     Replies are told apart by the message they answer, since Flower itself answers for nodes it lost. A reply that
     comes after the deadline is never looked at. `again` sends a message once more to a client that died and returns
-    the new id, None to let it be; `heard` sees each reply as it comes and may refuse it. Both results are sorted.
+    the new id, None to let it be; `heard` sees each reply as it comes and may refuse it; one of more than `limit` bytes
+    is malformed. Both results are sorted.
     """
     waiting = {message_id: key for key, message_id in asked.items() if message_id}
     replies: dict[T, Reply] = {}
@@ -72,7 +78,7 @@ def collect(
             key = waiting.pop(message.metadata.reply_to_message_id, None)
             if key is None:
                 continue
-            outcome = _read(message, expected)
+            outcome = _read(message, expected, limit)
             if isinstance(outcome, Failure):
                 new = again(key) if again and outcome.code is Code.DIED else None
                 if new:
@@ -94,17 +100,17 @@ def collect(
     return {key: replies[key] for key in sorted(replies)}, {key: failures[key] for key in sorted(failures)}
 
 
-def _read(message: Message, expected: Envelope) -> Reply | Failure:
+def _read(message: Message, expected: Envelope, limit: int | None) -> Reply | Failure:
     if message.has_error():  # its reason is not ours and may hold anything: it is not repeated
         return Failure(Code.DIED if message.error.code in LOST else Code.ENGINE)
     try:
-        envelope, payload = decode(message.content)
+        envelope, payload = decode(message.content, limit)
     except FederationError as error:
         return Failure(Code.MALFORMED, str(error))
     if envelope.code is Code.MALFORMED:
-        return Failure(Code.MALFORMED, f"it could not read ours; reference {envelope.reference}")
+        return Failure(Code.MALFORMED, f"it could not read ours; reference {envelope.reference}", envelope.sender)
     if envelope.code is not None:
-        return Failure(envelope.code, envelope.reference or "")
+        return Failure(envelope.code, envelope.reference or "", envelope.sender)
     if (envelope.run, envelope.phase, envelope.round) != (expected.run, expected.phase, expected.round):
         return Failure(Code.MALFORMED, "it answers for another run, phase or round")
     return envelope, payload

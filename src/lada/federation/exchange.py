@@ -37,6 +37,10 @@ class Rules:
     """The same for single clients, by name."""
     quorum: float = 1.0
     """The share (0..1) of the clients asked that must answer for a round to go on."""
+    starting: float = 0.0
+    """Seconds more that the clients have to connect."""
+    max_bytes: int | None = None
+    """The most that a reply may have."""
 
     def seconds(self, client: str) -> float:
         """Return how long a client has."""
@@ -60,11 +64,15 @@ class GridExchange:
         ledger: Ledger,
         journal: Callable[[int], Journal] | None = None,
         on_missing: Callable[[Missing], None] | None = None,
+        terms: Mapping[str, bytes] | None = None,
     ) -> None:
-        """`journal` gives the server's journal of a round; `on_missing` is told of each client that was missing."""
+        """`journal` gives the server's journal of a round; `on_missing` is told of each client that was missing.
+
+        `terms` are what a client has to know and to accept before it takes part, where it does not know them already.
+        """
         self.clients = tuple(sorted(clients))
         self._grid = grid
-        self._roster = Roster(grid, clients, run=run)
+        self._roster = Roster(grid, clients, run=run, terms=terms or {})
         self._run = run
         self.rules = rules
         self.ledger = ledger
@@ -73,7 +81,7 @@ class GridExchange:
 
     def connect(self) -> None:
         """Wait for the clients. Raises FederationError where no quorum of them comes within the rules' timeout."""
-        self._roster.wait(self.rules.least(len(self.clients)), self.rules.timeout)
+        self._roster.wait(self.rules.least(len(self.clients)), self.rules.timeout + self.rules.starting)
 
     def ask(self, phase: str, round: int, payloads: Mapping[str, Mapping[str, bytes]]) -> GridPending:
         """Send one message to each client named in `payloads`. Raises FederationError for a name nobody has."""
@@ -107,7 +115,9 @@ class GridExchange:
     ) -> tuple[dict[str, Reply], dict[str, Failure]]:
         """Wait for the replies to messages by the rules."""
         timeouts = {name: self.rules.seconds(name) for name in asked}
-        replies, failures = collect(self._grid, asked, envelope, timeouts, again=again, heard=heard)
+        replies, failures = collect(
+            self._grid, asked, envelope, timeouts, again=again, heard=heard, limit=self.rules.max_bytes
+        )
         absent = {name: Failure(Code.ABSENT) for name in failures if name not in self._roster.nodes}
         return replies, {**failures, **absent}
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from flwr.app import Context
@@ -155,12 +155,12 @@ def _unanswered(journal: Journal, answered: Mapping[str, str]) -> list[Asked]:
     return [Asked.read(entry) for entry in entries if entry is not None]
 
 
-@cache
+@lru_cache(maxsize=1)
 def _task(config: str, base: Path) -> TaskData:
     return read_task(RunConfig.model_validate_json(config), base)
 
 
-def open_node(context: Context, emit: Emit) -> Node:
+def open_node(context: Context, _run: str, emit: Emit) -> Node:
     """Make the node that `node_config` described."""
     run = json.loads(str(context.node_config["config"]))
     place = Place(Path(run["folder"]), Path(run["base"]), float(run["started"]))

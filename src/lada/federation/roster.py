@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from lada.core.errors import FederationError
-from lada.federation.asking import collect, post
-from lada.federation.messages import HELLO, SERVER, Envelope
+from lada.federation.asking import Failure, collect, post
+from lada.federation.messages import HELLO, SERVER, Code, Envelope
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
@@ -20,27 +20,34 @@ PATIENCE = 30.0
 class Roster:
     """The nodes of the clients that a run expects; others that are connected play no part."""
 
-    def __init__(self, grid: Grid, clients: Collection[str], *, run: str) -> None:
+    def __init__(self, grid: Grid, clients: Collection[str], *, run: str, terms: Mapping[str, bytes]) -> None:
+        """`terms` go along with the question; a client that does not accept them does not take part."""
         self.nodes: dict[str, int] = {}
         self._grid = grid
         self._clients = set(clients)
         self._envelope = Envelope(run, HELLO, 0, SERVER)
+        self._terms = terms
         self._asked: set[int] = set()
         self._others: list[str] = []
+        self._refused: dict[str, Failure] = {}
 
     def wait(self, least: int, timeout: float) -> None:
-        """Wait `timeout` seconds for all clients. Raises FederationError where fewer than `least` came."""
+        """Wait `timeout` seconds for all clients. Raises FederationError where fewer than `least` came.
+
+        A client that refused is not waited for.
+        """
         deadline = time.monotonic() + timeout
         while True:
             self.look(max(deadline - time.monotonic(), 0.001))
-            if len(self.nodes) == len(self._clients) or time.monotonic() >= deadline:
+            if len(self.nodes) + len(self._refused) >= len(self._clients) or time.monotonic() >= deadline:
                 break
             time.sleep(min(0.5, timeout))
         if len(self.nodes) < least:
             connected = sorted([*self.nodes, *self._others])
+            refused = "".join(f" Client {name!r} refused: {why}." for name, why in sorted(self._refused.items()))
             raise FederationError(
                 f"clients: expected {', '.join(sorted(self._clients))}; connected are {', '.join(connected) or 'none'}."
-                " Start one node per client, with that client's name in its node config."
+                f"{refused} Start one node per client, with that client's name in its node config."
             )
 
     def look(self, timeout: float = PATIENCE) -> None:
@@ -48,8 +55,12 @@ class Roster:
         if self.nodes.keys() == self._clients:
             return
         new = sorted(set(self._grid.get_node_ids()) - self._asked)
-        asked = {node: post(self._grid, node, self._envelope, {}) for node in new}
-        replies, _ = collect(self._grid, asked, self._envelope, dict.fromkeys(new, timeout))
+        asked = {node: post(self._grid, node, self._envelope, self._terms) for node in new}
+        replies, failures = collect(self._grid, asked, self._envelope, dict.fromkeys(new, timeout))
+        for node, failure in failures.items():
+            if failure.code in (Code.FAILED, Code.MALFORMED) and failure.sender in self._clients:
+                self._asked.add(node)
+                self._refused[failure.sender] = failure
         for node, (reply, _payload) in replies.items():
             self._asked.add(node)  # one that did not answer is asked again next time
             if reply.sender not in self._clients:

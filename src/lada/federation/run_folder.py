@@ -15,7 +15,7 @@ from lada.core.errors import InputError
 from lada.federation.parties import Place
 
 CONFIG, PLACE, LOCK = "config.yaml", "place.json", ".lock"
-MAY_DIFFER = ("engine", "workers", "timeout", "quorum", "rounds")
+MAY_DIFFER = ("engine", "workers", "timeout", "quorum", "rounds", "limits")
 """Keys that a resumed run may have otherwise: they do not change what was computed so far."""
 
 
@@ -83,6 +83,15 @@ def claimed(folder: Path) -> Iterator[None]:
     finally:
         lock.release()
         (folder / LOCK).unlink(missing_ok=True)
+
+
+def is_claimed(folder: Path) -> bool:
+    """Return whether a process holds a run's folder."""
+    try:
+        with claimed(folder):
+            return False
+    except InputError:
+        return True
 
 
 def _numbered(runs: Path, name: str, number: int) -> Path:
