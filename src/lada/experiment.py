@@ -21,7 +21,9 @@ from lada.core.results import Environment, Evaluation, PartyReport, Results, Sho
 from lada.core.seeds import generator
 from lada.core.terms import Path as ReasoningPath
 from lada.core.terms import Sample
+from lada.engines.server import check_deployment, deploy
 from lada.engines.simulation import check_simulation, simulate
+from lada.engines.terms import run_id, terms_of
 from lada.evaluation.agreement import agreement
 from lada.federation import run_folder
 from lada.federation.exchange import Rules
@@ -117,13 +119,16 @@ def _start(config: RunConfig, task: TaskData, place: Place, emit: Emit, federati
     """Run here, or where the engine has it run."""
     if config.engine == "simulation":
         return simulate(config, place, emit)
+    if config.engine == "deployment":
+        assert federation is not None
+        return deploy(config, place, emit, federation)
     with run_folder.claimed(place.folder):
         return Run(config, task, place, emit).go()
 
 
 def conduct(config: RunConfig, place: Place, grid: "Grid") -> None:
     """Run the server's half over Flower's grid, in a process of Flower's."""
-    task = _prepare(config, place.base)
+    task = _load(config, place.base)
     with run_folder.claimed(place.folder):
         Run(config, task, place, ignore, grid).go()
 
@@ -132,6 +137,13 @@ def _prepare(config: RunConfig, base: Path, federation: Path | None = None) -> T
     """Return the task; raise InputError for data, models or an engine that are not as they should be."""
     if config.engine == "simulation":
         check_simulation()
+    if config.engine == "deployment":
+        check_deployment(config, federation)
+    return _load(config, base)
+
+
+def _load(config: RunConfig, base: Path) -> TaskData:
+    """Return the task; raise InputError for data or models that are not as they should be."""
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     task = read_task(config, base)
     for model in (config.server.model, *(client.model for client in config.clients)):
@@ -200,7 +212,10 @@ class Run:
             open_node = "lada.federation.nodes:open_node"
             run_local(open_node, nodes, self._serve, workers=config.workers, emit=self.emit, **common)
         else:
-            serve_on(self._grid, names, self._serve, run=place.folder.name, **common)
+            far = config.engine == "deployment"
+            terms = terms_of(config, self.task, place) if far else None
+            run = run_id(place) if far else place.folder.name
+            serve_on(self._grid, names, self._serve, run=run, terms=terms, **common)
 
     def _serve(self, exchange: Exchange) -> None:
         host, party, place = self.config.make_host(), self._party, self.place

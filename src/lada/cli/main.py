@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lada.cli import zoo
+from lada.cli import federation, zoo
 from lada.cli.explained import errors, explained
 
 app = typer.Typer(
@@ -22,6 +22,9 @@ app = typer.Typer(
 tasks = typer.Typer(no_args_is_help=True, help="Look at tasks.")
 app.add_typer(tasks, name="tasks")
 app.add_typer(zoo.app, name="zoo")
+app.add_typer(federation.app, name="federation")
+app.command()(federation.server)
+app.command()(federation.client)
 console = Console()
 # Read when transformers and datasets are imported, which only happens inside the commands: their bars would tear the
 # live view.
@@ -32,6 +35,8 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run's folder.")]
 Runs = Annotated[Path, typer.Option(help="Where runs are kept.")]
+Engine = Annotated[str | None, typer.Option(help="local, simulation or deployment; short for --set engine=.")]
+Federation = Annotated[Path | None, typer.Option(help="The server's folder of a deployment.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the newest run of this name, if there is one.")]
 
 
@@ -41,10 +46,11 @@ def demo(
     name: Name = None,
     runs: Runs = Path("runs"),
     resume: Resume = False,
+    engine: Engine = None,
 ) -> None:
     """Run LaDa end to end on the built-in corpus with the shipped tiny models; a few minutes on a laptop."""
     with as_file(files("lada.examples") / "demo.yaml") as config:
-        _run(config, set_, name, runs, resume)
+        _run(config, _with(engine, set_), name, runs, resume)
 
 
 @app.command("run")
@@ -54,12 +60,20 @@ def run_(
     name: Name = None,
     runs: Runs = Path("runs"),
     resume: Resume = False,
+    engine: Engine = None,
+    federation: Federation = None,
 ) -> None:
     """Run the experiment that a YAML file describes."""
-    _run(config, set_, name, runs, resume)
+    _run(config, _with(engine, set_), name, runs, resume, federation)
 
 
-def _run(config: Path, overrides: list[str], name: str | None, runs: Path, resume: bool) -> None:
+def _with(engine: str | None, overrides: list[str]) -> list[str]:
+    return [f"engine={engine}", *overrides] if engine else overrides
+
+
+def _run(
+    config: Path, overrides: list[str], name: str | None, runs: Path, resume: bool, federation: Path | None = None
+) -> None:
     from lada.cli.live import LiveView
     from lada.cli.summary import summary
     from lada.experiment import run
@@ -68,7 +82,15 @@ def _run(config: Path, overrides: list[str], name: str | None, runs: Path, resum
     with explained():
         try:
             with view:
-                results = run(config, name=name, runs=runs, overrides=tuple(overrides), emit=view.emit, resume=resume)
+                results = run(
+                    config,
+                    name=name,
+                    runs=runs,
+                    overrides=tuple(overrides),
+                    emit=view.emit,
+                    resume=resume,
+                    federation=federation,
+                )
         except KeyboardInterrupt:
             errors.print("stopped.", style="bold")
             if view.folder:

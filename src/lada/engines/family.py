@@ -10,7 +10,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -41,7 +41,9 @@ class Family:
     environment, since Flower detaches some of its own from their parents.
     """
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None, *, grace: float = GRACE) -> None:
+        """`grace` is how many seconds the processes have to end what they themselves have started."""
+        self._grace = grace
         self.folder = Path(tempfile.mkdtemp(prefix="lada-"))
         self._mark = secrets.token_hex(8)
         self._children: list[subprocess.Popen[bytes]] = []
@@ -104,13 +106,14 @@ class Family:
     ) -> None:
         """Ask all to end, kill those that do not, and remove the folder."""
         with uninterrupted():
+            for child in self._children:
+                child.terminate()  # first those that look after others, and have the time to do so
+            _wait(lambda: any(child.poll() is None for child in self._children), self._grace)
             for ask in (psutil.Process.terminate, psutil.Process.kill):
-                deadline = time.monotonic() + GRACE
                 for process in self.members():
                     with suppress(psutil.Error):
                         ask(process)
-                while self.members() and time.monotonic() < deadline:
-                    time.sleep(0.05)
+                _wait(self.members, GRACE)
             for child in self._children:
                 child.communicate()  # closes its stdin and lets go of it
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -169,6 +172,12 @@ def last_words(log: Path) -> str:
     except OSError:
         lines = []
     return f"its log {str(log)!r} ends with: {lines[-1].strip()!r}" if lines else f"its log {str(log)!r} is empty"
+
+
+def _wait(busy: Callable[[], object], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while busy() and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def need_unix() -> None:

@@ -82,7 +82,7 @@ class Node:
         return self._config.make_host().reply(asked.phase, party, asked.round, asked.payload)
 
     def _open(self) -> Party:
-        task = _task(self._config.model_dump_json(), self._place.base)
+        task = task_of(self._config, self._place.base)
         return client_party(self._config, self._place, task, self._emit, self._name)
 
 
@@ -153,6 +153,11 @@ def _unanswered(journal: Journal, answered: Mapping[str, str]) -> list[Asked]:
     """Return the messages that a party heard and did not answer to the end: one at most, unless files were lost."""
     entries = [journal.at(name).load(REQUEST) for name in journal.names() if name not in answered]
     return [Asked.read(entry) for entry in entries if entry is not None]
+
+
+def task_of(config: RunConfig, base: Path) -> TaskData:
+    """Return the samples of a run, read once."""
+    return _task(config.model_dump_json(), base)
 
 
 @lru_cache(maxsize=1)
