@@ -79,14 +79,14 @@ class ClientConfig(Options):
     """Domains of its private data; empty: dealt out by the task."""
     private: Study = Study()
     distil: Study = Study()
-    timeout: float | None = Field(None, gt=0, allow_inf_nan=False)
+    timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Seconds this client may take for one phase; None: the run's `timeout`."""
 
 
 class Limits(Options):
     """What a party takes from the others at most."""
 
-    max_message_bytes: int = Field(2**30, ge=1)
+    max_message_bytes: int = Field(default=2**30, ge=1)
     """A message with more is refused before it is decoded."""
 
 
@@ -108,13 +108,13 @@ class RunConfig(Options):
     engine: Literal["local", "simulation", "deployment"] = "local"
     """Where the clients are: on this machine in worker processes, in Flower's simulation as Ray actors (extra
     `simulation`), or on their own machines (see docs/deployment.md). Equal numbers, whichever it is."""
-    workers: int | None = Field(None, ge=0)
-    """Processes in which clients work in parallel; None: one per core; 0: one client after another (in a simulation: one
-    actor). With `engine: deployment` it plays no part."""
-    timeout: float = Field(3600.0, gt=0, allow_inf_nan=False)
+    workers: int | None = Field(default=None, ge=0)
+    """Processes in which clients work in parallel; None: one per core; 0: one client after another (in a simulation:
+    one actor). With `engine: deployment` it plays no part."""
+    timeout: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
     """Seconds a client may take for one phase. The reply of one that took longer is not looked at; it is asked again
     in the next round."""
-    quorum: float = Field(0.5, gt=0, le=1)
+    quorum: float = Field(default=0.5, gt=0, le=1)
     """Share of the clients asked that must answer a phase; with fewer the run stops, with them it goes on without the
     others, who are named in the results. 1: all."""
     limits: Limits = Limits()

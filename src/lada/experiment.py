@@ -44,12 +44,12 @@ from lada.federation.parties import (
     rounds_done,
     server_party,
 )
+from lada.federation.server_app import serve_on
 from lada.hosts.base import Exchange
 from lada.hosts.knowledge import samples_in
 from lada.hosts.party import Emit
 from lada.hosts.records import SCHEMA
 from lada.hosts.reports import collect
-from lada.federation.server_app import serve_on
 from lada.report.page import render
 from lada.tasks.data import TaskData
 
@@ -155,9 +155,7 @@ def _load(config: RunConfig, base: Path) -> TaskData:
 class Run:
     """One run under way."""
 
-    def __init__(
-        self, config: RunConfig, task: TaskData, place: Place, emit: Emit, grid: "Grid | None" = None
-    ) -> None:
+    def __init__(self, config: RunConfig, task: TaskData, place: Place, emit: Emit, grid: "Grid | None" = None) -> None:
         """`grid` reaches the clients; without one they work on this machine."""
         self._grid = grid
         self.config, self.task, self.place = config, task, place

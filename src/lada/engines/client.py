@@ -20,6 +20,8 @@ NODE_PAUSE = 30.0
 """Seconds between two starts of the SuperNode: the server takes the old one for alive for about as long."""
 SHORT, LONG = 1.0, 30.0
 """Seconds before a worker that died is started again: the first time, and at most."""
+UNKNOWN_KEY = b"[code: 2004]"
+"""What Flower writes where the server did not let a node in."""
 Say = Callable[[str], None]
 
 
@@ -33,6 +35,8 @@ class Watched:
     pause: Callable[[int], float]
     """Seconds between two starts, given how often it has ended in quick succession."""
     process: "Popen[bytes] | None" = None
+    before: int = 0
+    """How long the log was when it was started."""
     began: float = field(default=-1e9)
     ends: int = 0
 
@@ -43,8 +47,13 @@ class Watched:
             say(f"{self.name} ended (code {self.process.returncode}); {last_words(self.log)}")
             self.process = None
         if self.process is None and now - self.began >= self.pause(self.ends):
+            self.before = self.log.stat().st_size if self.log.exists() else 0
             self.process, self.began = self.start(), now
             say(f"{self.name} started")
+
+    def said(self, text: bytes) -> bool:
+        """Return whether its log has a text since the last start."""
+        return self.log.exists() and text in self.log.read_bytes()[self.before :]
 
 
 def run_client(file: Path, say: Say) -> None:
@@ -101,10 +110,10 @@ def _look_after(family: Family, client: ClientFile, file: Path, state: Path, say
             fault = link.fault(client.superlink, file.parent / client.certificate)
             if fault and fault != told:
                 say(fault)
-            elif not fault and node.ends != ends:
+            elif not fault and node.said(UNKNOWN_KEY):
                 say(
-                    "the server answers and did not keep the connection: if it says that this key is not registered, "
-                    "send the public key to its operator"
+                    f"the server does not know this client's key, or another node uses it: give its operator what "
+                    f"`ssh-keygen -y -f {file.parent / client.key}` prints, for keys/{client.name}.pub"
                 )
             trusted, told, ends = fault is None, fault, node.ends
         if trusted:

@@ -29,8 +29,8 @@ class ClientLimits(Limits):
     """The hosts that it takes part in, such as `[fedmkt]`."""
     methods: Names | None = None
     """The allocators and objectives that it works with."""
-    rounds: int | None = Field(None, ge=0)
-    seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
+    rounds: int | None = Field(default=None, ge=0)
+    seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """How long one message may be worked on; then the work is given up."""
 
 

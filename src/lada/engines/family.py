@@ -156,7 +156,7 @@ def free_port() -> int:
 
 
 def wait_for_port(port: int, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 60.0) -> None:
-    """Wait until a process listens at a port of this machine. Raises FederationError where it ends or takes too long."""
+    """Wait until a process listens at a port of this machine. Raises FederationError where it does not come to that."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):

@@ -47,8 +47,8 @@ class Fence:
         if not fleet and not _is_mine(scope.get("client")):
             self._log(
                 WARNING,
-                f"refused: {_who(scope)} asked for {scope['path']!r}, which only processes of this user on this machine "
-                "may; submit runs and manage keys from here",
+                f"refused: {_who(scope)} asked for {scope['path']!r}, which only processes of this user on this "
+                "machine may; submit runs and manage keys from here",
             )
             await send({"type": "http.response.start", "status": 403, "headers": []})
             await send({"type": "http.response.body", "body": b""})

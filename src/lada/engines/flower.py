@@ -1,7 +1,7 @@
 """Flower's processes as LaDa runs them: fenced, bound to the life of whoever started them, and with one app alone.
 
 Flower would run whatever code comes with a submitted run, at the server and at every client. Here it runs what is
-installed: the apps of this package. What is replaced for that is used here and nowhere else, and a test holds the names.
+installed: the apps of this package. What is replaced for that is used here and nowhere else.
 """
 
 import os
@@ -10,14 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from lada.engines.fence import FLEET, Fence
 
-
 PATIENCE = 5.0
-"""Seconds that a process has to end in good order when it is left alone: an open connection would hold it up for ever."""
+"""Seconds that a process has to end in good order when it is left alone: an open connection would hold it up."""
 
 
 def superlink() -> None:
@@ -41,29 +41,28 @@ def supernode() -> None:
 def clientapp() -> None:
     """Run flwr-clientapp with LaDa's relay, whatever the run brought."""
     from flwr.supernode.cli import flwr_clientapp
-    from flwr.supernode.runtime import run_clientapp as flower
 
     from lada.engines.relay import client_app
 
-    vars(flower)["install_from_fab"] = lambda *_, **__: None
-    vars(flower)["get_load_client_app_fn"] = lambda **_: lambda *_: client_app
+    flower: Any = import_module("flwr.supernode.runtime.run_clientapp")
+
+    flower.install_from_fab = lambda *_, **__: None
+    flower.get_load_client_app_fn = lambda *_, **__: lambda *_: client_app
     flwr_clientapp()
 
 
 def serverapp() -> None:
     """Run flwr-serverapp with LaDa's ServerApp, whatever the run brought."""
-    from importlib import import_module
-
     from flwr.superlink.cli import flwr_serverapp
 
-    flower = import_module("flwr.superlink.runtime.run_serverapp")
+    flower: Any = import_module("flwr.superlink.runtime.run_serverapp")
 
     def run(grid: Any, context: Any, **_: Any) -> Any:
         # By name: the app stands above this room.
         import_module("lada.apps").server_app(grid=grid, context=context)
         return context
 
-    vars(flower)["run_"] = run
+    flower.run_ = run
     flwr_serverapp()
 
 

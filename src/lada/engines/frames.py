@@ -1,13 +1,19 @@
 """What relay and worker say to each other over a Unix socket: a head of plain JSON, then the parts as bytes."""
 
 import json
+import socket
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from lada.federation.worker_process import FAILURE, REPLY, TASK, read_frame, write_frame
 
-__all__ = ["FAILURE", "REPLY", "TASK", "fail", "receive", "send"]
+__all__ = ["FAILURE", "REPLY", "TASK", "fail", "opened", "receive", "send"]
 PART = b"P"
+
+
+def opened(connection: socket.socket) -> IO[bytes]:
+    """Return a connection as a stream to read and write."""
+    return cast(IO[bytes], connection.makefile("rwb"))
 
 
 def send(stream: IO[bytes], tag: bytes, head: Mapping[str, Any], payload: Mapping[str, bytes]) -> None:

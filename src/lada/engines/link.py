@@ -15,7 +15,9 @@ def fault(address: str, certificate: Path) -> str | None:
     try:
         context = ssl.create_default_context(cafile=str(certificate))
     except (ssl.SSLError, OSError) as error:
-        return f"certificate: {str(certificate)!r} is no sound PEM file ({error}); get ca.crt from the server's operator"
+        return (
+            f"certificate: {str(certificate)!r} is no sound PEM file ({error}); get ca.crt from the server's operator"
+        )
     try:
         with (
             socket.create_connection((host, port), timeout=SECONDS) as connection,
@@ -26,13 +28,13 @@ def fault(address: str, certificate: Path) -> str | None:
         return f"superlink: {_untrusted(error, host, certificate)}"
     except ssl.SSLError as error:
         return (
-            f"superlink: {address} does not speak TLS ({error.reason or error}), and nothing is sent in plain text; check "
-            "host and port, and that `lada server` runs there"
+            f"superlink: {address} does not speak TLS ({error.reason or error}), and nothing is sent in plain text; "
+            "check host and port, and that `lada server` runs there"
         )
     except OSError as error:
         return (
-            f"superlink: {address} cannot be reached ({error.strerror or error}); check host, port and firewall, and that "
-            "`lada server` runs there"
+            f"superlink: {address} cannot be reached ({error.strerror or error}); check host, port and firewall, and "
+            "that `lada server` runs there"
         )
 
 
@@ -44,8 +46,8 @@ def _untrusted(error: ssl.SSLCertVerificationError, host: str, certificate: Path
             return "the server's certificate is not valid yet; set the clocks of both machines"
         case 62 | 64:
             return (
-                f"the server's certificate is not for {host!r}; use a name that it holds, or let its operator call `lada "
-                f"federation renew` with --host {host}"
+                f"the server's certificate is not for {host!r}; use a name that it holds, or let its operator call "
+                f"`lada federation renew` with --host {host}"
             )
         case _:
             return (

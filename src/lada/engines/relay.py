@@ -1,7 +1,7 @@
 """The ClientApp of a deployment: Flower starts it anew for each message, and it hands that on to the worker.
 
-It knows neither models nor data and imports nothing that is slow. A worker that dies over a message is waited for, since
-it is started again, and gets the message again, since it answers each message once.
+It knows neither models nor data and imports nothing that is slow. A worker that dies over a message is waited for,
+since it is started again, and gets the message again, since it answers each message once.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 from flwr.app import Context
 
 from lada.core.errors import FederationError
-from lada.engines.frames import FAILURE, TASK, receive, send
+from lada.engines.frames import FAILURE, TASK, opened, receive, send
 from lada.federation.client_app import make_client_app
 
 VARIABLE = "LADA_RELAY"
@@ -57,7 +57,7 @@ class Relay:
         head = {"run": self._run, "phase": phase, "round": round}
         for _ in range(ATTEMPTS):
             try:
-                with self._connect() as connection, connection.makefile("rwb") as stream:
+                with self._connect() as connection, opened(connection) as stream:
                     send(stream, TASK, head, payload)
                     tag, said, reply = receive(stream)
             except (EOFError, OSError):

@@ -25,7 +25,7 @@ def run_server(file: Path, say: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C, which is raised as KeyboardInterrupt.
 
     Nothing but the log outlives it: keys are registered anew at each start, so that a key which was taken out of the
-    folder is not let in any more. Raises InputError for what is wrong with the files, FederationError where Flower ends.
+    folder is not let in any more. Raises InputError for what is wrong with the files, FederationError if Flower ends.
     """
     file = file.resolve()
     server, base = read_server(file), file.parent
@@ -77,8 +77,8 @@ def check_deployment(config: RunConfig, federation: Path | None) -> None:
     read_server(federation / FILE)
     if bringing := [client.name for client in config.clients if client.model is not None]:
         raise InputError(
-            f"clients.{bringing[0]}.model: with engine: deployment each client brings its own model; take it out of this "
-            "file, as `lada federation init` does"
+            f"clients.{bringing[0]}.model: with engine: deployment each client brings its own model; take it out of "
+            "this file, as `lada federation init` does"
         )
 
 

@@ -36,7 +36,9 @@ def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = POR
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
     names = [client.name for client in config.clients]
-    write = Writer(name=config.name, clients=names, hosts=hosts or ["this machine"], port=port, days=days, folder=folder)
+    write = Writer(
+        name=config.name, clients=names, hosts=hosts or ["this machine"], port=port, days=days, folder=folder
+    )
     authority = _folder(folder / "ca", private=True)
     write_authority(authority, max(days, AUTHORITY_DAYS))
     server = _folder(folder / "server", private=True)
@@ -45,7 +47,11 @@ def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = POR
     shutil.copy(authority / "ca.crt", server)
     shown = ServerFile(host="0.0.0.0" if hosts else "127.0.0.1", port=port)
     _yaml(server / "server.yaml", shown.model_dump(mode="json"), "Where the server listens, and its files.")
-    _yaml(server / "run.yaml", _servers_part(data, tasks["server"]), "The run; clients bring models and data of their own.")
+    _yaml(
+        server / "run.yaml",
+        _servers_part(data, tasks["server"]),
+        "The run; clients bring models and data of their own.",
+    )
     write_connection(server / "flower", shown, server)
     keys = _folder(server / "keys")
     write(server, "lada-server.service", "lada-server.service.j2")
@@ -64,7 +70,9 @@ def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = POR
             "task": tasks[client.name],
             "limits": {"hosts": [config.host.name], "rounds": None, "seconds": None, "max_message_bytes": 2**30},
         }
-        _yaml(mine / "client.yaml", part, f"The client {client.name}: what it brings, and what it lets a server ask for.")
+        _yaml(
+            mine / "client.yaml", part, f"The client {client.name}: what it brings, and what it lets a server ask for."
+        )
         write(mine, "lada-client.service", "lada-client.service.j2", name=client.name)
         write(mine, "compose.yaml", "client-compose.yaml.j2", name=client.name)
     write(folder, "Dockerfile", "Dockerfile.j2")
@@ -73,7 +81,7 @@ def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = POR
 
 
 def renew(folder: Path, *, hosts: Sequence[str] = (), days: int = 365) -> None:
-    """Write a new certificate and key for the server of a federation. Raises InputError where its authority is not here."""
+    """Write a new certificate and key for the server of a federation. Raises InputError without its authority."""
     write_server_certificate(folder / "ca", folder / "server", hosts, days)
 
 
@@ -86,7 +94,11 @@ class Writer:
             loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
         )
         lada = Path(sysconfig.get_path("scripts")) / "lada"
-        self._values = {**values, "version": version("lada"), "lada": lada if lada.exists() else f"{sys.executable} -m lada"}
+        self._values = {
+            **values,
+            "version": version("lada"),
+            "lada": lada if lada.exists() else f"{sys.executable} -m lada",
+        }
 
     def __call__(self, folder: Path, file: str, template: str, **values: Any) -> None:
         """Write one file into a folder."""
@@ -104,7 +116,9 @@ def _read(file: Path) -> tuple[dict[str, Any], RunConfig]:
         raise InputError(f"configuration: {str(file)!r} is not valid YAML: {error}") from None
     config = make_config(data)
     if isinstance(config.task, FilesTask) and config.task.test is None:
-        raise InputError("task.test: missing; the parties of a deployment cannot hold a test back from each other's data")
+        raise InputError(
+            "task.test: missing; the parties of a deployment cannot hold a test back from each other's data"
+        )
     return data, config
 
 

@@ -1,6 +1,6 @@
 """The long-lived worker of a client in a deployment: it keeps model and data between messages, and answers them.
 
-    python -m lada.engines.worker client.yaml /run/of/this/user/socket
+python -m lada.engines.worker client.yaml /run/of/this/user/socket
 """
 
 import os
@@ -19,7 +19,7 @@ from typing import IO
 from lada.config import NAME
 from lada.core.errors import FederationError
 from lada.engines.client_file import ClientFile, merge, read_client
-from lada.engines.frames import REPLY, fail, receive, send
+from lada.engines.frames import REPLY, fail, opened, receive, send
 from lada.engines.terms import TERMS, Terms, digest
 from lada.federation.events import to_file
 from lada.federation.messages import HELLO
@@ -43,7 +43,7 @@ class Member:
         self._folder = base / client.state / run
 
     def handle(self, phase: str, round: int, payload: Mapping[str, bytes]) -> Mapping[str, bytes]:
-        """Take the terms, or answer as a node that has taken them. Raises FederationError for terms that are refused."""
+        """Take the terms, or answer as a node that has taken them. Raises FederationError for terms it refuses."""
         if phase == HELLO:
             self._take(payload.get(TERMS, b""))
             return {}
@@ -100,7 +100,7 @@ def serve(listener: socket.socket, client: ClientFile, base: Path) -> None:
     """Answer messages for ever, one after another."""
     while True:
         connection, _ = listener.accept()
-        with connection, connection.makefile("rwb") as stream, suppress(EOFError, OSError):  # a relay that went away
+        with connection, opened(connection) as stream, suppress(EOFError, OSError):  # a relay that went away
             _answer(stream, client, base)
 
 
@@ -120,9 +120,7 @@ def _answer(stream: IO[bytes], client: ClientFile, base: Path) -> None:
 
 
 @contextmanager
-def _given_up_after(
-    seconds: float | None, stream: IO[bytes], member: Member, phase: str, round: int
-) -> Iterator[None]:
+def _given_up_after(seconds: float | None, stream: IO[bytes], member: Member, phase: str, round: int) -> Iterator[None]:
     """End this process where the work takes longer: nothing gentler stops a computation that is under way."""
 
     def give_up() -> None:

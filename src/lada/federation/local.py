@@ -91,4 +91,5 @@ def _open(config: str, emit: Emit, size: int, log: Path) -> Workers:
 
 
 def cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -54,7 +54,9 @@ def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed:
     """
     kind = answer_kind(options.answer)
     if options.train is None and options.test is None:
-        raise InputError("task.test: missing; without task.train there is nothing to hold a test back from, so name one")
+        raise InputError(
+            "task.test: missing; without task.train there is nothing to hold a test back from, so name one"
+        )
 
     def read(path: str, *, require_answer: bool) -> Table:
         table = read_samples(base / path, options.columns, require_answer=require_answer)
