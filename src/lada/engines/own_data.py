@@ -21,7 +21,8 @@ def deal_out(config: RunConfig, base: Path, folder: Path) -> dict[str, dict[str,
     """Return the task of each client and, as `server`, that of the server.
 
     Of a `files` task, public, test and replay files are copied into everybody's folder, and each client's samples
-    written into its own: those that it would have in a local run. Of other tasks everybody draws the same from a common source.
+    written into its own: those that it would have in a local run. Of other tasks everybody draws the same from a
+    common source.
     """
     task = config.task.model_dump(mode="json", exclude_defaults=True) | {"kind": config.task.kind}
     names = [client.name for client in config.clients]
