@@ -74,7 +74,8 @@ def test_a_server_of_the_own_authority_is_trusted_by_each_of_its_names(authority
 
 
 @pytest.mark.parametrize(
-    ("days", "said"), [(0, "the server's certificate has expired; its operator renews it"), (1, "is not signed by ca.crt")]
+    ("days", "said"),
+    [(0, "the server's certificate has expired; its operator renews it"), (1, "is not signed by ca.crt")],
 )
 def test_an_expired_and_a_foreign_certificate_are_refused(authority, tmp_path, days, said):
     signer = authority

@@ -14,7 +14,8 @@ from lada.engines.family import Family, flower, free_port, wait_for_port
 
 DETACHES = """
 import subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"], start_new_session=True)
+deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+child = subprocess.Popen([sys.executable, "-c", deaf], start_new_session=True)
 print(child.pid, flush=True)
 time.sleep(float(sys.argv[1]))
 """
@@ -43,9 +44,16 @@ def test_a_detached_process_that_ignores_sigterm_ends_too_even_when_its_parent_i
 
 
 def test_it_ends_on_ctrl_c_as_well(tmp_path):
-    with pytest.raises(KeyboardInterrupt), Family(grace=0.5) as family:
-        process = family.start(["sleep", "600"], tmp_path / "log")
-        raise KeyboardInterrupt
+    family = Family(grace=0.5)
+
+    def interrupted():
+        with family:
+            family.start(["sleep", "600"], tmp_path / "log")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    (process,) = family._children
     assert process.returncode is not None
     assert not family.folder.exists()
 
@@ -59,9 +67,9 @@ def test_a_server_that_does_not_start_is_quoted(tmp_path):
 
 def test_flowers_server_ends_when_whoever_started_it_is_killed(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from lada.engines.family import Family, flower; family = Family(); "
-        "process = family.start(flower(*sys.argv[2:]), Path(sys.argv[1])); print(process.pid, family.folder, flush=True); "
-        "time.sleep(600)"
+        "import sys, time; from pathlib import Path; from lada.engines.family import Family, flower; "
+        "family = Family(); process = family.start(flower(*sys.argv[2:]), Path(sys.argv[1])); "
+        "print(process.pid, family.folder, flush=True); time.sleep(600)"
     )
     port = free_port()
     arguments = ["superlink", "--insecure", "--host", "127.0.0.1", "--port", str(port), "--isolation", "process"]
