@@ -61,7 +61,7 @@ def test_it_ends_on_ctrl_c_as_well(tmp_path):
 def test_a_server_that_does_not_start_is_quoted(tmp_path):
     with Family() as family:
         process = family.start([sys.executable, "-c", "raise SystemExit('no such key')"], tmp_path / "log")
-        with pytest.raises(FederationError, match="ends with: 'no such key'"):
+        with pytest.raises(FederationError, match="says: 'no such key'"):
             wait_for_port(free_port(), process, tmp_path / "log")
 
 

@@ -24,6 +24,8 @@ MARK = "LADA_FAMILY"
 """The environment variable by which a process knows, and is known by, the families that it belongs to."""
 GRACE = 8.0
 """Seconds between asking processes to end and killing them; Flower's own take up to five."""
+LONGEST = 24
+"""Characters: the path of a Unix socket has 107 at most, of which Ray's names take about 70."""
 FLOWER = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -44,7 +46,7 @@ class Family:
     def __init__(self, environment: Mapping[str, str] | None = None, *, grace: float = GRACE) -> None:
         """`grace` is how many seconds the processes have to end what they themselves have started."""
         self._grace = grace
-        self.folder = Path(tempfile.mkdtemp(prefix="lada-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="lada-", dir=_short()))
         self._mark = secrets.token_hex(8)
         self._children: list[subprocess.Popen[bytes]] = []
         marks = [mark for mark in (os.environ.get(MARK, ""), self._mark) if mark]
@@ -166,12 +168,19 @@ def wait_for_port(port: int, process: "subprocess.Popen[bytes]", log: Path, seco
 
 
 def last_words(log: Path) -> str:
-    """Return where a log is and its last line, for an error message."""
+    """Return where a log is and its last line, or the last that tells of an error, for an error message."""
     try:
         lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     except OSError:
         lines = []
-    return f"its log {str(log)!r} ends with: {lines[-1].strip()!r}" if lines else f"its log {str(log)!r} is empty"
+    lines = [line for line in lines[-40:] if "error" in line.lower()][-1:] or lines
+    return f"its log {str(log)!r} says: {lines[-1].strip()!r}" if lines else f"its log {str(log)!r} is empty"
+
+
+def _short() -> str:
+    """Return the folder for temporary files, or /tmp where its path is too long for the sockets below it."""
+    usual = tempfile.gettempdir()
+    return usual if len(usual) <= LONGEST or os.name != "posix" else "/tmp"
 
 
 def _wait(busy: Callable[[], object], seconds: float) -> None:
