@@ -26,7 +26,7 @@ def change(file, **changes):
 def comparable(results):
     """Return what runs of all engines share: not what needs the parties' files in one place."""
     data = results.model_dump(mode="json")
-    for key in ("wall_clock", "traffic", "config", "shown"):
+    for key in ("wall_clock", "traffic", "config", "environment", "shown"):
         del data[key]
     for evaluation in data["evaluations"]:
         del evaluation["agreement"]
