@@ -95,4 +95,4 @@ def test_flowers_server_ends_when_whoever_started_it_is_killed(tmp_path):
 
 
 def test_flowers_command_lines_name_the_launcher():
-    assert flower("superlink", "--insecure")[1:] == ["-m", "lada.engines.flower", "superlink", "--insecure"]
+    assert flower("superlink", "--insecure")[1:] == ["-P", "-m", "lada.engines.flower", "superlink", "--insecure"]

@@ -11,18 +11,22 @@ from lada.engines import fence
 from lada.engines.fence import FLEET, Fence, owners
 
 
-def ask(path, client, *, open=FLEET, status=200):
+async def receive():
+    return {"type": "http.request"}
+
+
+def ask(path, client, *, open: str | None = FLEET, status=200):
     """Send one request through a fence; return what came back and what was logged."""
     sent, logged = [], []
 
-    async def app(scope, receive, send):
+    async def app(_scope, _receive, send):
         await send({"type": "http.response.start", "status": status, "headers": []})
 
     async def send(message):
         sent.append(message)
 
     scope = {"type": "http", "path": path, "client": client}
-    asyncio.run(Fence(app, lambda level, text: logged.append(text), open=open)(scope, None, send))
+    asyncio.run(Fence(app, lambda level, text: logged.append(text), open=open)(scope, receive, send))
     return sent[0]["status"], logged
 
 
@@ -76,5 +80,8 @@ def test_other_traffic_passes():
     async def app(scope, receive, send):
         seen.append(scope["type"])
 
-    asyncio.run(Fence(app, print, open=FLEET)({"type": "lifespan"}, None, None))
+    async def send(_message):
+        pass
+
+    asyncio.run(Fence(app, print, open=FLEET)({"type": "lifespan"}, receive, send))
     assert seen == ["lifespan"]

@@ -5,14 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
-from sys import executable
 
 from filelock import FileLock, Timeout
 
 from lada.core.errors import InputError
 from lada.engines import link
 from lada.engines.client_file import ClientFile, read_client
-from lada.engines.family import Family, ended_by_signal, flower, free_port, last_words, need_unix
+from lada.engines.family import Family, ended_by_signal, flower, free_port, last_words, need_unix, python
 from lada.engines.flower import write_commands
 from lada.engines.relay import VARIABLE, RelayFile
 
@@ -93,7 +92,7 @@ def _look_after(family: Family, client: ClientFile, file: Path, state: Path, say
     logs = state / "logs"
     worker_log, node_log = logs / "worker.log", logs / "supernode.log"
     worker = Watched(
-        lambda: family.start([executable, "-m", "lada.engines.worker", str(file), relay.socket], worker_log),
+        lambda: family.start(python("lada.engines.worker", str(file), relay.socket), worker_log, directory=file.parent),
         "the worker",
         worker_log,
         lambda ends: min(SHORT * 2 ** (ends - 1), LONG) if ends else 0.0,

@@ -20,6 +20,8 @@ import psutil
 from lada.core.errors import FederationError, InputError
 from lada.federation.workers import ONE_THREAD
 
+PACKAGE = Path(__file__).parents[2]
+"""Where this very package lies."""
 MARK = "LADA_FAMILY"
 """The environment variable by which a process knows, and is known by, the families that it belongs to."""
 GRACE = 8.0
@@ -57,12 +59,12 @@ class Family:
             **FLOWER,
             # Flower starts its processes by name, and these are to find the package as this process does.
             "PATH": os.pathsep.join([str(self.folder / "bin"), scripts, os.environ.get("PATH", os.defpath)]),
-            "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")])),
             MARK: ":".join(marks),
             **(environment or {}),
         }
 
-    def start(self, command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+    def start(self, command: Sequence[str], log: Path, *, directory: Path | None = None) -> "subprocess.Popen[bytes]":
         """Start a process; what it prints goes behind what `log` holds. Its stdin ends when this process does."""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
@@ -72,6 +74,7 @@ class Family:
                 stdout=output,
                 stderr=output,
                 env=self.environment,
+                cwd=directory,
                 start_new_session=True,  # a terminal's Ctrl-C reaches the main process alone
             )
         self._children.append(child)
@@ -147,7 +150,12 @@ def ended_by_signal() -> Iterator[None]:
 
 def flower(what: str, *arguments: str) -> list[str]:
     """Return the command line of one of Flower's long-lived processes, as lada.engines.flower runs it."""
-    return [sys.executable, "-m", "lada.engines.flower", what, *arguments]
+    return python("lada.engines.flower", what, *arguments)
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """Return the command line that runs a module; what lies in the working directory is not imported."""
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def free_port() -> int:

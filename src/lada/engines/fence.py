@@ -77,6 +77,7 @@ def _is_mine(client: tuple[str, int] | None) -> bool:
         host = ipaddress.ip_address(client[0])
     except ValueError:
         return False
+    host = getattr(host, "ipv4_mapped", None) or host  # as a server at :: sees a client of IPv4
     if not any(table.exists() for table in TABLES.values()):
         return host.is_loopback
     return os.getuid() in owners(host, client[1])

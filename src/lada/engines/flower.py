@@ -78,7 +78,7 @@ def write_commands(folder: Path) -> None:
     folder.mkdir(mode=0o700)
     for name in ("clientapp", "serverapp"):
         file = folder / f"flwr-{name}"
-        file.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lada.engines.flower {name} "$@"\n', encoding="utf-8")
+        file.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m lada.engines.flower {name} "$@"\n', encoding="utf-8")
         file.chmod(0o700)
 
 

@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from lada.config import RunConfig, make_config
 from lada.core import errors
 from lada.core.errors import FederationError, LadaError
@@ -51,7 +53,8 @@ def submit(
     Raises what the ServerApp raised, in the same words; FederationError where it ended without any. Ctrl-C stops it.
     """
     file = place.folder / f"submission-{secrets.token_hex(4)}.json"
-    file.write_text(json.dumps({"config": config.model_dump(mode="json")}), encoding="utf-8")
+    wanted = {"config": config.model_dump(mode="json"), "directory": str(Path.cwd())}
+    file.write_text(json.dumps(wanted), encoding="utf-8")
     app = family.folder / "app"
     app.mkdir()
     (app / "pyproject.toml").write_text(APP, encoding="utf-8")
@@ -63,7 +66,7 @@ def submit(
     follower = Follower(place.folder / "events.jsonl", emit)
     try:
         stream = family.start(command, log)
-        while stream.poll() is None or (not _outcome(file).exists() and run_folder.is_claimed(place.folder)):
+        while stream.poll() is None or (not _outcome(file).exists() and psutil.pid_exists(_at_work(file))):
             follower.tell()
             time.sleep(0.1)
         follower.tell()
@@ -88,8 +91,12 @@ def read(submission: str) -> tuple[RunConfig, Place]:
 
 @contextmanager
 def told(submission: str) -> Iterator[None]:
-    """Write down who is at work on a submission, and how that ended. What is raised within passes through."""
+    """Write down who is at work on a submission, and how that ended. What is raised within passes through.
+
+    The work is done in the directory of whoever submitted it, since the names of models may be paths that start there.
+    """
     file, outcome = Path(submission), {}
+    os.chdir(json.loads(file.read_bytes())["directory"])
     _pid(file).write_text(str(os.getpid()), encoding="utf-8")
     try:
         yield
@@ -113,6 +120,14 @@ def _pid(file: Path) -> Path:
     return file.with_suffix(".pid")
 
 
+def _at_work(file: Path) -> int:
+    """Return the id of the ServerApp's process; -1 where none has begun."""
+    try:
+        return int(_pid(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return -1
+
+
 def _raise_what_was_told(file: Path, log: Path) -> None:
     if not _outcome(file).exists():
         raise FederationError(f"the server's process ended without a word; {last_words(log)}")
@@ -128,8 +143,9 @@ def _stop(family: Family, superlink: str, log: Path, begin: int, file: Path) -> 
         started = re.search(rb"Successfully started run (\d+)", text.read())
     if started and not _outcome(file).exists():
         family.call(["flwr", "stop", started[1].decode(), superlink])
-        with suppress(OSError, ValueError):
-            os.kill(int(_pid(file).read_text(encoding="utf-8")), signal.SIGTERM)
+        if psutil.pid_exists(at_work := _at_work(file)):
+            with suppress(OSError):  # a service of another user's; Flower ends it within half a minute
+                os.kill(at_work, signal.SIGTERM)
 
 
 class Follower:

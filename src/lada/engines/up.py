@@ -1,13 +1,12 @@
 """`lada federation up`: server and clients of a federation on this machine, to try it out."""
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
 
 from lada.core.errors import FederationError, InputError
-from lada.engines.family import Family, ended_by_signal, last_words
+from lada.engines.family import Family, ended_by_signal, last_words, python
 from lada.engines.server import READY, online
 from lada.engines.server_file import FILE, read_server, write_connection
 
@@ -48,7 +47,7 @@ def up(folder: Path, say: Callable[[str], None]) -> None:
 
 
 def _start(family: Family, what: str, file: Path, log: Path) -> "Popen[bytes]":
-    return family.start([sys.executable, "-m", "lada", what, str(file)], log)
+    return family.start(python("lada", what, str(file)), log)
 
 
 def _look(started: "dict[str, tuple[Popen[bytes], Path]]", deadline: float) -> None:

@@ -85,15 +85,6 @@ def claimed(folder: Path) -> Iterator[None]:
         (folder / LOCK).unlink(missing_ok=True)
 
 
-def is_claimed(folder: Path) -> bool:
-    """Return whether a process holds a run's folder."""
-    try:
-        with claimed(folder):
-            return False
-    except InputError:
-        return True
-
-
 def _numbered(runs: Path, name: str, number: int) -> Path:
     return runs / (name if number == 1 else f"{name}-{number}")
 
