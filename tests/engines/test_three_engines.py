@@ -34,7 +34,13 @@ def lada(folder, *arguments):
     """Start a command; what it prints goes to out.log."""
     environment = {**os.environ, "TMPDIR": TEMPORARY, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with (folder / "out.log").open("ab") as log:
-        return subprocess.Popen([sys.executable, "-m", "lada", *arguments], stdout=log, stderr=log, env=environment)
+        return subprocess.Popen(
+            [sys.executable, "-m", "lada", *arguments],
+            stdout=log,
+            stderr=log,
+            env=environment,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore Ctrl-C
+        )
 
 
 def wait_for(condition, process, what):
