@@ -13,6 +13,7 @@ from lada.core.errors import InputError
 from lada.federation.messages import SERVER
 from lada.hosts.base import HOSTS
 from lada.objectives.base import OBJECTIVES
+from lada.trackers.base import TRACKERS
 
 PLAIN = {
     "server": {"model": {"model": "zoo:llm"}},
@@ -46,7 +47,8 @@ def client(**changes: Any) -> dict[str, Any]:
         (
             {"ronds": 3},
             "ronds: unknown key (its value is 3); expected one of allocator, clients, engine, host, limits, "
-            "name, objective, plugin, quorum, rounds, seed, server, task, timeout, workers; did you mean 'rounds'?",
+            "name, objective, participants, plugin, quorum, rounds, seed, server, task, timeout, trackers, workers; "
+            "did you mean 'rounds'?",
         ),
         (
             {"server": {"model": MODEL, "modle": 1}},
@@ -445,7 +447,7 @@ def test_the_schema_knows_every_methods_options():
     assert schema["properties"]["rounds"]["minimum"] == 0
     methods = schema["x-methods"]
     assert {kind: sorted(rows) for kind, rows in methods.items()} == {
-        registry.kind: registry.names() for registry in (HOSTS, ALLOCATORS, OBJECTIVES)
+        registry.kind: registry.names() for registry in (HOSTS, ALLOCATORS, OBJECTIVES, TRACKERS)
     }
     assert methods["allocator"]["lada"]["properties"]["replay"]["default"] == 4000
     assert json.loads(json.dumps(schema)) == schema
@@ -457,3 +459,22 @@ def test_only_a_deployment_leaves_models_and_data_to_the_clients():
     files = plain(task={"kind": "files", "public": "p.jsonl", "test": "t.jsonl"})
     assert refusal(files).startswith("task.train: missing; only with engine: deployment")
     assert make_config({**alone, "task": files["task"], "engine": "deployment"}).clients[0].model is None
+
+
+def test_a_count_stands_for_so_many_clients_and_some_are_drawn_for_each_round():
+    config = make_config(
+        plain(
+            clients=[{**PLAIN["clients"][1], "name": "phone", "count": 12}, PLAIN["clients"][1]],
+            participants=5,
+            rounds=3,
+        )
+    )
+    names = [client.name for client in config.clients]
+    assert names == [f"phone-{number:02}" for number in range(1, 13)] + ["kitchen"]
+    rounds = [config.drawn(round) for round in (1, 2, 3)]
+    assert all(len(set(drawn)) == 5 and list(drawn) == sorted(drawn) and set(drawn) <= set(names) for drawn in rounds)
+    assert len(set(rounds)) == 3
+    assert config.drawn(0) == tuple(sorted({name for drawn in rounds for name in drawn}))
+    assert config.drawn(1) == make_config(config.model_dump(mode="json")).drawn(1)
+    everybody = make_config(plain(clients=[{**PLAIN["clients"][1], "name": "phone", "count": 3}]))
+    assert everybody.drawn(0) == everybody.drawn(7) == ("phone-1", "phone-2", "phone-3")

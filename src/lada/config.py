@@ -12,6 +12,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, fiel
 from lada.allocators.base import ALLOCATORS, Allocator
 from lada.core.errors import InputError, nearest
 from lada.core.registry import Method, Options, Registry
+from lada.core.seeds import generator
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
 from lada.models.api_options import ApiModel
@@ -22,6 +23,7 @@ from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
 from lada.tasks.load import RulebooksTask, TaskOptions
 from lada.tasks.user import FilesTask
+from lada.trackers.base import TRACKERS, Tracker
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 SECRET = re.compile("key|token|secret|password|auth", re.IGNORECASE)
@@ -34,7 +36,9 @@ class Choice(Options):
     """A method by name, with its options: `{name: lada, options: {budget: 400}}`, or just the name."""
 
     name: str
+    """The method's registered name; `lada methods` lists them."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """Its options; those left out have their defaults."""
 
     @model_validator(mode="before")
     @classmethod
@@ -65,22 +69,40 @@ class ServerConfig(Options):
     """The server: its LLM and how long it studies what it gets from clients."""
 
     name: str = Field("llm", pattern=NAME)
+    """What results and report call the server."""
     model: ServerModel
+    """Its LLM."""
     distil: Study = Study(steps=300, optimisation=Optimisation(learning_rate=1e-3))
+    """How long it studies what it gets from clients, per round."""
 
 
 class ClientConfig(Options):
     """One client: its SLM and how long it studies its own data and what it gets from the server."""
 
     name: str = Field(pattern=NAME)
+    """What results, report and `--set` call the client."""
     model: ModelOptions | None = None
-    """None only with `engine: deployment`, where each client brings its own."""
+    """Its SLM; None only with `engine: deployment`, where each client brings its own."""
     domains: tuple[str, ...] = ()
     """Domains of its private data; empty: dealt out by the task."""
     private: Study = Study()
+    """How long it studies its private data, per round."""
     distil: Study = Study()
+    """How long it studies what it gets from the server, per round."""
+    count: int = Field(default=1, ge=1, le=1_000_000)
+    """How many clients of this kind: beyond one, `phone` with count 20 stands for phone-01 to phone-20."""
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Seconds this client may take for one phase; None: the run's `timeout`."""
+
+    def each(self) -> "tuple[ClientConfig, ...]":
+        """Return the `count` clients that this one stands for."""
+        if self.count == 1:
+            return (self,)
+        width = len(str(self.count))
+        return tuple(
+            self.model_copy(update={"name": f"{self.name}-{number:0{width}}", "count": 1})
+            for number in range(1, self.count + 1)
+        )
 
 
 class Limits(Options):
@@ -94,17 +116,26 @@ class RunConfig(Options):
     """A whole run."""
 
     name: str = Field("run", pattern=NAME)
+    """Name of the run's folder."""
     seed: int = 0
+    """The run's seed: the same seed gives the same results."""
     rounds: int = Field(2, ge=0)
+    """Rounds of exchange; 0 evaluates the models as they are."""
     task: TaskOptions = RulebooksTask()
+    """Where the questions come from."""
     server: ServerConfig
+    """The one server with the LLM."""
     clients: tuple[ClientConfig, ...]
+    """The clients, at least one."""
     host: Choice = Choice(name="fedmkt")
+    """The framework of collaboration: what happens in a round."""
     plugin: Literal["lada", "none"] = "lada"
     """Shorthand for allocator and objective: `lada` is both of LaDa's, `none` what the bare host comes with (for fedmkt
     that is knowledge of labels too). An allocator, objective or host option that is named beside it goes before it."""
     allocator: Choice | None = None
+    """Which public samples a student studies, per pair and direction; None: what `plugin` says."""
     objective: Choice | None = None
+    """The loss that a lesson gives; None: what `plugin` says."""
     engine: Literal["local", "simulation", "deployment"] = "local"
     """Where the clients are: on this machine in worker processes, in Flower's simulation as Ray actors (extra
     `simulation`), or on their own machines (see docs/deployment.md). Equal numbers, whichever it is."""
@@ -119,12 +150,25 @@ class RunConfig(Options):
     others, who are named in the results. 1: all."""
     limits: Limits = Limits()
     """What the server takes from clients."""
+    participants: int | None = Field(default=None, ge=1)
+    """Clients that take part in a round, drawn anew for each; None: all. Who is never drawn is not evaluated."""
+    trackers: tuple[Choice, ...] = ()
+    """Where figures go beside the run's folder, by name: tensorboard, trackio, wandb, mlflow."""
+
+    @field_validator("trackers")
+    @classmethod
+    def _each_once(cls, trackers: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        names = [tracker.name for tracker in trackers]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{twice[0]!r} is named twice; name each tracker once")
+        return trackers
 
     @field_validator("clients")
     @classmethod
     def _clients(cls, clients: tuple[ClientConfig, ...]) -> tuple[ClientConfig, ...]:
         if not clients:
             raise ValueError("there is no client; expected at least one")
+        clients = tuple(each for client in clients for each in client.each())
         names = [client.name for client in clients]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -166,6 +210,7 @@ class RunConfig(Options):
                 "host": host,
                 "allocator": _with_defaults("allocator", ALLOCATORS, allocator),
                 "objective": _with_defaults("objective", OBJECTIVES, objective),
+                "trackers": tuple(_with_defaults(f"trackers.{t.name}", TRACKERS, t) for t in self.trackers),
             }
         )
         resolved._check_verbs()
@@ -202,6 +247,16 @@ class RunConfig(Options):
             if client.model is not None:
                 yield client.name, client.model, everything if both else method.student_needs
 
+    def drawn(self, round: int) -> tuple[str, ...]:
+        """Return the clients that take part in a round, sorted; for round 0 those of all rounds (of one at least)."""
+        names = sorted(client.name for client in self.clients)
+        if self.participants is None or self.participants >= len(names):
+            return tuple(names)
+        if round == 0:
+            return tuple(sorted({name for later in range(1, max(self.rounds, 1) + 1) for name in self.drawn(later)}))
+        chosen = generator(self.seed, round, "participants").choice(len(names), self.participants, replace=False)
+        return tuple(names[place] for place in sorted(chosen))
+
     def method(self, kind: Literal["host", "allocator", "objective"]) -> Method[Any]:
         """Return the registered method of a kind that this (resolved) configuration names."""
         registry: Registry[Any] = {"host": HOSTS, "allocator": ALLOCATORS, "objective": OBJECTIVES}[kind]
@@ -220,6 +275,10 @@ class RunConfig(Options):
         """Build the objective of a resolved configuration."""
         assert self.objective is not None
         return _make(OBJECTIVES, self.objective)
+
+    def make_trackers(self) -> dict[str, Tracker]:
+        """Build the trackers of a resolved configuration, by name; InputError where a package or a key is missing."""
+        return {tracker.name: _make(TRACKERS, tracker) for tracker in self.trackers}
 
 
 def learner_verbs(model: ModelOptions | ApiModel) -> frozenset[Verb]:
@@ -357,6 +416,14 @@ def make_config(data: Any, overrides: tuple[str, ...] = ()) -> RunConfig:
     return validate(RunConfig, data).resolved()
 
 
+def make_tracker(name: str, overrides: tuple[str, ...] = ()) -> Tracker:
+    """Build a tracker from `option=value` strings; InputError names any fault, or the package that is missing."""
+    options: dict[str, Any] = {}
+    for override in overrides:
+        _override(options, override)
+    return _make(TRACKERS, _with_defaults(f"trackers.{name}", TRACKERS, Choice(name=name, options=options)))
+
+
 def _plain(data: Any) -> Any:
     """Return a copy as JSON would hold it; what it has no form for, such as a date, becomes a string."""
     try:
@@ -409,6 +476,6 @@ def full_schema() -> dict[str, Any]:
     schema = RunConfig.model_json_schema()
     schema["x-methods"] = {
         registry.kind: {method.name: method.options.model_json_schema() for method in registry}
-        for registry in (HOSTS, ALLOCATORS, OBJECTIVES)
+        for registry in (HOSTS, ALLOCATORS, OBJECTIVES, TRACKERS)
     }
     return schema

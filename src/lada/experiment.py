@@ -28,7 +28,7 @@ from lada.evaluation.agreement import agreement
 from lada.federation import run_folder
 from lada.federation.exchange import Rules
 from lada.federation.journal import Journal
-from lada.federation.ledger import read, traffic
+from lada.federation.ledger import by_phase, read, traffic
 from lada.federation.local import run_local
 from lada.federation.messages import SERVER
 from lada.federation.nodes import FINISH, node_config
@@ -52,14 +52,17 @@ from lada.hosts.records import SCHEMA
 from lada.hosts.reports import collect
 from lada.report.page import render
 from lada.tasks.data import TaskData
+from lada.trackers.base import Status, Tracker
+from lada.trackers.feed import Feed
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
-SHOWN = 24
-"""Test questions per client in the report's sample browser."""
+SHOWN, SHOWN_CLIENTS = 24, 16
+"""Test questions per client in the report's sample browser, and the most clients."""
 STARTING = 120.0
 """Seconds more that clients have to connect where Flower starts them."""
+Prepared = tuple[TaskData, Mapping[str, Tracker]]
 PACKAGES = ("torch", "transformers", "tokenizers", "flwr", "numpy", "scikit-learn", "peft")
 
 
@@ -105,8 +108,8 @@ def run(
     config = config.model_copy(update={"name": name}) if name else config
     if resume and (folder := run_folder.newest(runs, config.name)):
         return _go(config, *run_folder.read(folder), emit, federation)
-    task = _prepare(config, base, federation)
-    return _start(config, task, run_folder.new(runs, config, base), emit, federation)
+    prepared = _prepare(config, base, federation)
+    return _start(config, prepared, run_folder.new(runs, config, base), emit, federation)
 
 
 def _go(config: RunConfig, then: RunConfig, place: Place, emit: Emit, federation: Path | None) -> Results:
@@ -115,7 +118,7 @@ def _go(config: RunConfig, then: RunConfig, place: Place, emit: Emit, federation
     return _start(config, _prepare(config, place.base, federation), place, emit, federation)
 
 
-def _start(config: RunConfig, task: TaskData, place: Place, emit: Emit, federation: Path | None) -> Results:
+def _start(config: RunConfig, prepared: Prepared, place: Place, emit: Emit, federation: Path | None) -> Results:
     """Run here, or where the engine has it run."""
     if config.engine == "simulation":
         return simulate(config, place, emit)
@@ -123,18 +126,18 @@ def _start(config: RunConfig, task: TaskData, place: Place, emit: Emit, federati
         assert federation is not None
         return deploy(config, place, emit, federation)
     with run_folder.claimed(place.folder):
-        return Run(config, task, place, emit).go()
+        return Run(config, place, emit, *prepared).go()
 
 
 def conduct(config: RunConfig, place: Place, grid: "Grid") -> None:
     """Run the server's half over Flower's grid, in a process of Flower's."""
-    task = _load(config, place.base)
+    prepared = _load(config, place.base)
     with run_folder.claimed(place.folder):
-        Run(config, task, place, ignore, grid).go()
+        Run(config, place, ignore, *prepared, grid).go()
 
 
-def _prepare(config: RunConfig, base: Path, federation: Path | None = None) -> TaskData:
-    """Return the task; raise InputError for data, models or an engine that are not as they should be."""
+def _prepare(config: RunConfig, base: Path, federation: Path | None = None) -> Prepared:
+    """Return the task and the trackers; raise InputError for data, models or an engine that cannot be used."""
     if config.engine == "simulation":
         check_simulation()
     if config.engine == "deployment":
@@ -142,26 +145,37 @@ def _prepare(config: RunConfig, base: Path, federation: Path | None = None) -> T
     return _load(config, base)
 
 
-def _load(config: RunConfig, base: Path) -> TaskData:
-    """Return the task; raise InputError for data or models that are not as they should be."""
+def _load(config: RunConfig, base: Path) -> Prepared:
+    """Return the task and the trackers; raise InputError for data or models that are not as they should be."""
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     task = read_task(config, base)
+    trackers = config.make_trackers()
     for model in (config.server.model, *(client.model for client in config.clients)):
         if model is not None:
             check_model(model)
-    return task
+    return task, trackers
 
 
 class Run:
     """One run under way."""
 
-    def __init__(self, config: RunConfig, task: TaskData, place: Place, emit: Emit, grid: "Grid | None" = None) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        place: Place,
+        emit: Emit,
+        task: TaskData,
+        trackers: Mapping[str, Tracker],
+        grid: "Grid | None" = None,
+    ) -> None:
         """`grid` reaches the clients; without one they work on this machine."""
         self._grid = grid
         self.config, self.task, self.place = config, task, place
         self._emit_on = emit
         self._events = _to_append(place.folder / "events.jsonl").open("a", encoding="utf-8")
         self._lock = threading.Lock()
+        self._feed = Feed(trackers, place.folder, lambda text: self._party.note(notices=(text,)))
+        self._told = len(read(place.folder))
         self._party = server_party(config, place, task, self.emit)
         self._done = rounds_done(config.server.name, place)
 
@@ -172,17 +186,22 @@ class Run:
             self._events.write(json.dumps(event) + "\n")
             self._events.flush()
             self._emit_on(event)
+            self._feed.take(event)
 
     def go(self) -> Results:
         """Run all rounds, then write results and report."""
         config, place = self.config, self.place
+        status: Status = "failed"
         self.emit({"kind": "run", "name": config.name, "folder": str(place.folder), "rounds": config.rounds})
         try:
+            self._feed.start(config.model_dump(mode="json"))
             self._reach_clients()
+            status = "finished"
+        except KeyboardInterrupt:
+            status = "stopped"
+            raise
         finally:
-            results = self._results()
-            self._write(results)
-            self._events.close()
+            results = self._end(status)
         render(place.folder)
         return results
 
@@ -195,7 +214,7 @@ class Run:
             {client.name: client.timeout for client in config.clients if client.timeout is not None},
             config.quorum,
             starting=STARTING if self._grid else 0.0,
-            max_bytes=config.limits.max_message_bytes,
+            reply_bytes=config.limits.max_message_bytes,
         )
         common: dict[str, Any] = {
             "rules": rules,
@@ -215,6 +234,17 @@ class Run:
             run = run_id(place) if far else place.folder.name
             serve_on(self._grid, names, self._serve, run=run, terms=terms, **common)
 
+    def _end(self, status: Status) -> Results:
+        """Write the results, also before the trackers get to send what they have left, which may take its time."""
+        self._tell_traffic()
+        self._write(self._results())
+        self._feed.finish(status)
+        self.emit({"kind": "end", "status": status})
+        results = self._results()
+        self._write(results)
+        self._events.close()
+        return results
+
     def _serve(self, exchange: Exchange) -> None:
         host, party, place = self.config.make_host(), self._party, self.place
         if self._done < 0:
@@ -222,11 +252,16 @@ class Run:
         for round in range(self._done + 1, self.config.rounds + 1):
             self.emit({"kind": "round", "round": round, "rounds": self.config.rounds})
             party.journal = self._journal(round)
+            exchange.clients = self.config.drawn(round)
             host.serve(party, exchange, round)
             keep(party, place, {ROUNDS_DONE: str(round).encode()})
             place.journal(party.name).prune({str(round)})  # the checkpoint before this one needs it to come here again
-            self._write(self._results())  # a run that breaks later keeps what it had
-        collect(party, exchange.ask(FINISH, self.config.rounds, {n: {} for n in exchange.clients}).wait())
+            results = self._results()
+            self._write(results)  # a run that breaks later keeps what it had
+            self._tell_agreement(results, round)
+            self._tell_traffic()
+            self._feed.log()
+        collect(party, exchange.ask(FINISH, self.config.rounds, {n: {} for n in self.config.drawn(0)}).wait())
         party.note(parties=(describe(party),), notices=notices_after(party))
 
     def _journal(self, round: int) -> Journal:
@@ -275,6 +310,20 @@ class Run:
             for row in traffic(read(self.place.folder))
         )
 
+    def _tell_agreement(self, results: Results, round: int) -> None:
+        """Announce how often each client's answers are the server's, which takes the answers of both."""
+        for evaluation in results.evaluations:
+            if evaluation.round == round and evaluation.agreement is not None:
+                share = {"party": evaluation.party, "round": round, "share": evaluation.agreement}
+                self.emit({"kind": "agreement", **share})
+
+    def _tell_traffic(self) -> None:
+        """Announce what has crossed the wire since the last time."""
+        rows = read(self.place.folder)
+        for row in by_phase(rows[self._told :]):
+            self.emit({"kind": "traffic", **row})
+        self._told = len(rows)
+
     def _test_paths(self, party: str, round: int) -> dict[str, ReasoningPath]:
         file = self.place.party(party) / f"test-paths-{round}.arrow"
         return decode(file.read_bytes(), known_ids=None).by_id() if file.exists() else {}
@@ -300,7 +349,7 @@ class Run:
         teacher = self._test_paths(self.config.server.name, rounds)
         order = generator(self.config.seed, "shown").permutation(len(self.task.test))[:SHOWN]
         shown = []
-        for client in self.config.clients:
+        for client in self.config.clients[:SHOWN_CLIENTS]:
             before, after = self._test_paths(client.name, 0), self._test_paths(client.name, rounds)
             sides = (before, teacher, after)
             for sample in (self.task.test[int(i)] for i in sorted(order)):

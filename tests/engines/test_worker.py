@@ -119,7 +119,7 @@ def test_a_run_through_relays_and_workers_gives_the_bits_of_a_local_one_although
         return future
 
     grid = LocalGrid([client.name for client in config.clients], submit)
-    far = Run(config, read_task(config, place.base), place, ignore, grid).go()
+    far = Run(config, place, ignore, read_task(config, place.base), {}, grid).go()
     assert comparable(far) == comparable(local)
     assert all(evaluation.agreement is None for evaluation in far.evaluations)
     assert {path.name for path in (place.folder / "clients").iterdir()} == {"llm"}

@@ -1,3 +1,4 @@
+import itertools
 import json
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from lada.federation.grid import LocalGrid, open_clients
 from lada.federation.journal import Journal
 from lada.federation.ledger import Ledger, traffic
 from lada.federation.messages import SERVER, Envelope, encode
+from lada.federation.pieces import PIECE, announced, decode_what
 from lada.federation.workers import DeadWorkerError, FailedTaskError
 
 if TYPE_CHECKING:
@@ -22,12 +24,15 @@ if TYPE_CHECKING:
         return exchange, exchange.ask("phase", 1, {})
 
 
+NUMBERS = itertools.count()
+
+
 class Clients:
     """Toy clients in this process; `after` sees each task and may hold its future back."""
 
     def __init__(self, folder, names, after=None):
-        nodes = {name: {"name": name, "folder": str(folder / name), "config": name} for name in names}
-        self.handle = open_clients(json.dumps({"open_node": "toy_nodes:open_node", "nodes": nodes}), print)
+        nodes = {"clients": str(folder), "texts": ["{}"], "nodes": dict.fromkeys(names, 0)}
+        self.handle = open_clients(json.dumps({"open_node": "toy_nodes:open_node", **nodes}), print)
         self.after = after or (lambda name, future, reply: future.set_result(reply))
         self.wire = []
 
@@ -46,7 +51,9 @@ def ledger(tmp_path):
 
 def exchange_with(clients, names, ledger, *, grid=None, quorum=1.0, **options):
     grid = grid or LocalGrid(names, clients.submit)
-    rules = Rules(timeout=0.02, quorum=quorum)
+    rules = Rules(timeout=0.02, quorum=quorum, reply_bytes=20 << 20)
+    empty = Journal(ledger._folder / f"journal-{next(NUMBERS)}")
+    options = {"journal": lambda round: empty.at(str(round)), **options}
     exchange = GridExchange(grid, names, run="r", rules=rules, ledger=ledger, **options)
     exchange.connect()
     return exchange
@@ -353,3 +360,71 @@ def test_two_nodes_with_one_name_are_refused(tmp_path, ledger):
     grid = LocalGrid(["a", "b"], lambda name, data: clients.submit("a", data))
     with pytest.raises(FederationError, match="two nodes give the name 'a'"):
         exchange_with(clients, ["a", "b"], ledger, grid=grid)
+
+
+def test_a_reply_too_large_for_one_message_comes_in_pieces_of_which_none_is_larger(tmp_path, ledger):
+    clients = Clients(tmp_path, ["a", "b"])
+    exchange = exchange_with(clients, ["a", "b"], ledger)
+    clients.wire.clear()
+    size = (PIECE + 3).to_bytes(8, "big")
+    replies = exchange.ask("large", 1, {"a": {"size": size}, "b": {"size": b"\x07"}}).wait()
+    assert replies["b"] == {"large": bytes(range(7)), "small": b"x"}
+    assert dict(replies["a"]) == {"large": bytes(i % 251 for i in range(PIECE + 3)), "small": b"x"}
+    assert max(map(len, clients.wire)) < PIECE + 2000
+    told = [(row.sender, row.phase, row.kind, row.bytes) for row in ledger.rows if row.sender == "a"]
+    assert told == [("a", "large", "large", PIECE + 3), ("a", "large", "small", 1)]
+
+
+def test_a_reply_larger_than_the_limit_is_not_fetched(tmp_path, ledger):
+    exchange = exchange_with(Clients(tmp_path, ["a"]), ["a"], ledger)
+    with pytest.raises(FederationError, match=r"sizes: 20971521 bytes; expected at most limits.reply_bytes, 20971520"):
+        exchange.ask("large", 1, {"a": {"size": (20 << 20).to_bytes(8, "big")}}).wait()
+
+
+@pytest.mark.parametrize("fault", ["short", "fail"])
+def test_a_piece_that_is_not_what_was_asked_for_loses_the_reply(tmp_path, ledger, monkeypatch, fault):
+    def fetch(self, round, what):
+        return b"short" if fault == "short" else self.fail(round, {})
+
+    monkeypatch.setattr("toy_nodes.ToyNode.fetch", fetch)
+    exchange = exchange_with(Clients(tmp_path, ["a", "b"]), ["a", "b"], ledger, quorum=0.5)
+    replies = exchange.ask("large", 1, {"a": {"size": (9 << 20).to_bytes(8, "big")}, "b": {"size": b"\x01"}}).wait()
+    assert list(replies) == ["b"]
+
+
+@pytest.mark.parametrize("what", [b"", b"{}", b"[]", b'{"phase":"p","kind":"k","start":-1,"length":1}', b"\xff"])
+def test_a_fetch_that_is_none_is_refused(what):
+    with pytest.raises(FederationError, match="fetch: expected phase, kind, start and length"):
+        decode_what({"what": what})
+    with pytest.raises(FederationError, match="fetch: expected exactly"):
+        decode_what({"what": what, "more": b""})
+
+
+@pytest.mark.parametrize("sizes", [b"", b"{}", b"[]", b'{"a":-1}', b'{"a":"1"}', b'{"a":1.5}', b"\xff"])
+def test_sizes_that_are_none_are_refused(sizes):
+    with pytest.raises(FederationError, match="sizes: expected"):
+        announced({"sizes": sizes}, 100)
+
+
+def test_no_more_than_a_window_of_messages_is_under_way(tmp_path, ledger, monkeypatch):
+    monkeypatch.setattr("lada.federation.exchange.IN_FLIGHT", 5000)
+    names = [f"c{i:02}" for i in range(10)]
+    under_way, most = [], []
+
+    def later(name, future, reply):
+        under_way.append((future, reply))
+        most.append(len(under_way))
+        if len(under_way) == 5 or len(most) == 20:
+            while under_way:
+                future, reply = under_way.pop()
+                future.set_result(reply)
+
+    clients = Clients(tmp_path, names)
+    exchange = exchange_with(clients, names, ledger)
+    clients.after = later
+    most += [0] * 10  # the messages of connecting
+    replies = exchange.ask(
+        "echo", 1, {name: {"x": bytes(1000)} for name in names[:2]} | {name: {"x": b"1"} for name in names[2:]}
+    ).wait()
+    assert list(replies) == names
+    assert max(most) == 5

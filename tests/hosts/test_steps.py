@@ -85,8 +85,6 @@ def test_a_study_is_recorded(party: Party):
 
 
 def test_an_evaluation_tells_own_from_other_domains(party: Party):
-    events = []
-    party.emit = events.append
     evaluate_party(party, 1)
     (evaluation,) = party.take_report().evaluations
     assert evaluation.own is not None
@@ -97,7 +95,6 @@ def test_an_evaluation_tells_own_from_other_domains(party: Party):
     assert (evaluation.other.value, evaluation.other.count) == (100.0, 1)
     assert (evaluation.general.value, evaluation.general.count) == (0.0, 1)
     assert evaluation.overall.value == pytest.approx(200 / 3, abs=1e-4)
-    assert events[-1] == {"kind": "evaluation", **evaluation.model_dump(mode="json")}
     kept = decode((party.folder / "test-paths-1.arrow").read_bytes(), known_ids={sample.id for sample in TEST})
     assert [path.right for path in kept.paths] == [True, True, False, False]
 
@@ -133,6 +130,38 @@ def test_reports_are_gathered_client_by_client(tmp_path: FilePath):
     collect(server, {"b": report_payload(b), "a": report_payload(a)})
     assert server.report.notices == ("mine", "from a", "from b", "again from b")
     assert a.report.notices == ()
+
+
+def test_the_server_announces_what_it_measured_and_what_it_heard(tmp_path: FilePath):
+    server, client = make_party("llm", set(), tmp_path), make_party("a", set(), tmp_path)
+    said, whispered = [], []
+    server.emit, client.emit = said.append, whispered.append
+    client.note(
+        notices=("mind the gap",),
+        phases=(PhaseTime(party="a", round=1, phase="study", start=0.5, seconds=2.0),),
+        studies=(
+            StudyRecord(
+                party="a",
+                round=1,
+                phase="study",
+                steps=3,
+                lessons=2,
+                pairs=0,
+                replayed=0,
+                tokens=30,
+                first_loss=2.0,
+                last_loss=float("nan"),
+            ),
+        ),
+    )
+    assert whispered == []
+    collect(server, {"a": report_payload(client)})
+    by_kind = {event["kind"]: event for event in said}
+    assert by_kind["notice"] == {"kind": "notice", "text": "mind the gap"}
+    where = {"party": "a", "round": 1, "phase": "study"}
+    assert by_kind["timing"] == {"kind": "timing", **where, "start": 0.5, "seconds": 2.0}
+    assert (by_kind["study"]["first_loss"], by_kind["study"]["last_loss"]) == (2.0, "NaN")
+    assert len(said) == 3
 
 
 def test_the_script_reads_answers_as_the_tests_mean_it():

@@ -34,6 +34,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run's folder.")]
+Config = Annotated[Path, typer.Argument(help="The configuration, a YAML file, or with --resume the folder of a run.")]
 Runs = Annotated[Path, typer.Option(help="Where runs are kept.")]
 Engine = Annotated[str | None, typer.Option(help="local, simulation or deployment; short for --set engine=.")]
 Federation = Annotated[Path | None, typer.Option(help="The server's folder of a deployment.")]
@@ -55,7 +56,7 @@ def demo(
 
 @app.command("run")
 def run_(
-    config: Annotated[Path, typer.Argument(help="A YAML file or, with --resume, the folder of a run.")],
+    config: Config,
     set_: Sets = [],  # noqa: B006
     name: Name = None,
     runs: Runs = Path("runs"),
@@ -110,7 +111,7 @@ def _run(
 
 @app.command()
 def report(
-    folders: Annotated[list[Path], typer.Argument(metavar="RUN...")],
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
     output: Annotated[Path, typer.Option(help="The page that compares several runs.")] = Path("comparison.html"),
 ) -> None:
     """Write the page of a run anew or, for several runs, a page that compares them."""
@@ -120,6 +121,21 @@ def report(
     with explained():
         page = render(folders[0]) if len(folders) == 1 else compare(folders, output)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def track(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    to: Annotated[str, typer.Option(help="The tracker: tensorboard, trackio, wandb or mlflow.")],
+    set_: Annotated[list[str], typer.Option("--set", metavar="OPTION=VALUE", help="Set one of its options.")] = [],  # noqa: B006
+) -> None:
+    """Hand a run's figures to an experiment tracker afterwards."""
+    from lada.config import make_tracker
+    from lada.trackers.replay import replay
+
+    with explained():
+        replay(folder, to, make_tracker(to, tuple(set_)))
+    console.print(f"{folder} is in {to}", soft_wrap=True, highlight=False)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from flwr.app import Context
 from lada.core.errors import FederationError
 from lada.engines.frames import FAILURE, TASK, opened, receive, send
 from lada.federation.client_app import make_client_app
+from lada.federation.pieces import BYTES, FETCH, What
 
 VARIABLE = "LADA_RELAY"
 """The environment variable with the path of the relay's file."""
@@ -53,7 +54,14 @@ class Relay:
         self._file, self._run = file, run
 
     def handle(self, phase: str, round: int, payload: Mapping[str, bytes]) -> Mapping[str, bytes]:
-        """Return the worker's reply. Raises FederationError where it failed or could not be reached."""
+        """Return the worker's reply, or of a large one its sizes. Raises FederationError where there is none."""
+        return self._ask(phase, round, payload)
+
+    def fetch(self, round: int, what: What) -> bytes:
+        """Return a piece of the worker's last reply. Raises FederationError where there is none."""
+        return self._ask(FETCH, round, what.encode())[BYTES]
+
+    def _ask(self, phase: str, round: int, payload: Mapping[str, bytes]) -> Mapping[str, bytes]:
         head = {"run": self._run, "phase": phase, "round": round}
         for _ in range(ATTEMPTS):
             try:

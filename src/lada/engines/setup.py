@@ -49,7 +49,7 @@ def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = POR
     _yaml(server / "server.yaml", shown.model_dump(mode="json"), "Where the server listens, and its files.")
     _yaml(
         server / "run.yaml",
-        _servers_part(data, tasks["server"]),
+        _servers_part(data, config, tasks["server"]),
         "The run; clients bring models and data of their own.",
     )
     write_connection(server / "flower", shown, server)
@@ -122,10 +122,10 @@ def _read(file: Path) -> tuple[dict[str, Any], RunConfig]:
     return data, config
 
 
-def _servers_part(data: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
+def _servers_part(data: Mapping[str, Any], config: RunConfig, task: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration without what is the clients' own."""
-    kept = ("name", "domains", "timeout")
-    clients = [{key: client[key] for key in kept if key in client} for client in data["clients"]]
+    kept = {"name", "domains", "timeout"}
+    clients = [client.model_dump(mode="json", include=kept, exclude_defaults=True) for client in config.clients]
     return {**data, "engine": "deployment", "task": dict(task), "clients": clients}
 
 

@@ -12,7 +12,7 @@ from lada.config import RunConfig
 from lada.engines import submission
 from lada.federation.client_app import make_client_app
 from lada.federation.events import to_file
-from lada.federation.nodes import Node
+from lada.federation.nodes import Node, task_of
 from lada.federation.parties import Place
 from lada.hosts.party import Emit
 
@@ -32,7 +32,7 @@ def identify(context: Context) -> tuple[str, Path]:
 def open_node(context: Context, _run: str, _emit: Emit) -> Node:
     """Make the node; its events go into the run's own file."""
     config, place, name = _who(context)
-    return Node(config, place, name, to_file(place))
+    return Node(config, place, lambda: task_of(config, place.base), name, to_file(place))
 
 
 client_app = make_client_app(open_node, identify=identify)

@@ -25,6 +25,7 @@ from lada.federation.events import to_file
 from lada.federation.messages import HELLO
 from lada.federation.nodes import Node, task_of
 from lada.federation.parties import Place
+from lada.federation.pieces import BYTES, FETCH, announce, decode_what
 
 TERMS_FILE = "terms.json"
 LARGEST = 2**20
@@ -47,11 +48,16 @@ class Member:
         if phase == HELLO:
             self._take(payload.get(TERMS, b""))
             return {}
+        if phase == FETCH:
+            return {BYTES: self._node().fetch(round, decode_what(payload))}
+        return announce(self._node().handle(phase, round, payload))
+
+    def _node(self) -> Node:
         terms = self._terms()
         if terms is None:
             raise FederationError(f"run {self._run}: no terms were taken; the server has to say hello first")
-        place = self._place(terms)
-        return Node(merge(self._client, terms), place, self._client.name, to_file(place)).handle(phase, round, payload)
+        config, place = merge(self._client, terms), self._place(terms)
+        return Node(config, place, lambda: task_of(config, self._base), self._client.name, to_file(place))
 
     def forget(self, phase: str, round: int) -> None:
         """Let go of a message that was heard and will not be answered, so that it does not come before the next one."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from flwr.app import Message
 
@@ -15,11 +16,15 @@ from lada.federation.messages import MESSAGE_TYPE, Code, Envelope, decode, encod
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
-T = TypeVar("T", str, int)
+K = TypeVar("K", str, int)
 Reply = tuple[Envelope, dict[str, bytes]]
 
 # Flower's codes for "heartbeat lost" and "the client's process crashed".
 LOST = (5, 8)
+ATTEMPTS = 3
+"""How often a message is sent to a client that dies over it. It may: a client answers each message once."""
+WINDOW = 64
+"""Most messages of one ask that are under way at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,53 +56,83 @@ def post(grid: Grid, node: int, envelope: Envelope, payload: Mapping[str, bytes]
     return next(iter(grid.push_messages([message])), None)
 
 
-def collect(
-    grid: Grid,
-    asked: Mapping[T, str | None],
-    expected: Envelope,
-    timeouts: Mapping[T, float],
-    *,
-    again: Callable[[T], str | None] | None = None,
-    heard: Callable[[T, Reply], Failure | None] | None = None,
-    limit: int | None = None,
-) -> tuple[dict[T, Reply], dict[T, Failure]]:
-    """Wait for the replies to messages, given their ids, each for `timeouts` seconds; return replies and failures.
+class Asking(Generic[K]):
+    """One message each to several clients, a window of them under way at a time.
 
     Replies are told apart by the message they answer, since Flower itself answers for nodes it lost. A reply that
-    comes after the deadline is never looked at. `again` sends a message once more to a client that died and returns
-    the new id, None to let it be; `heard` sees each reply as it comes and may refuse it; one of more than `limit` bytes
-    is malformed. Both results are sorted.
+    comes after its client's deadline is never looked at.
     """
-    waiting = {message_id: key for key, message_id in asked.items() if message_id}
-    replies: dict[T, Reply] = {}
-    failures = {key: Failure(Code.ENGINE) for key, message_id in asked.items() if not message_id}
-    start = time.monotonic()
-    pause = 0.001
-    while waiting:
-        for message in grid.pull_messages(list(waiting)):
-            key = waiting.pop(message.metadata.reply_to_message_id, None)
-            if key is None:
-                continue
-            outcome = _read(message, expected, limit)
-            if isinstance(outcome, Failure):
-                new = again(key) if again and outcome.code is Code.DIED else None
-                if new:
-                    waiting[new] = key
-                else:
-                    failures[key] = outcome
-            elif heard and (refused := heard(key, outcome)):
-                failures[key] = refused
+
+    def __init__(
+        self,
+        grid: Grid,
+        keys: Iterable[K],
+        expected: Envelope,
+        *,
+        send: Callable[[K], str | None],
+        seconds: Callable[[K], float],
+        window: int = WINDOW,
+        limit: int | None = None,
+    ) -> None:
+        """Send the first messages. `send` returns a message's id, None where nobody took it.
+
+        `seconds` is how long a client has, counted from when its message was sent or, if that is later, from when
+        `wait` was called. A reply of more than `limit` bytes is not looked at.
+        """
+        self._grid, self._expected, self._send, self._seconds, self._window = grid, expected, send, seconds, window
+        self._limit = limit
+        self._queue = deque(keys)
+        self._under_way: dict[str, K] = {}
+        self._since: dict[K, float] = {}
+        self._attempts: dict[K, int] = {}
+        self._failures: dict[K, Failure] = {}
+        self._fill()
+
+    def wait(self, hear: Callable[[K, Reply], Failure | None]) -> dict[K, Failure]:
+        """Hand each reply to `hear`, which may refuse it, and return the failures, sorted."""
+        self._since = dict.fromkeys(self._since, time.monotonic())
+        pause = 0.001
+        while self._under_way:
+            for message in self._grid.pull_messages(list(self._under_way)):
+                key = self._under_way.pop(message.metadata.reply_to_message_id, None)
+                if key is not None:
+                    self._take(key, message, hear)
+            self._drop_late()
+            self._fill()
+            if self._under_way:
+                time.sleep(pause)
+                pause = min(2 * pause, 0.2, *(max(self._left(key), 0.0) for key in self._under_way.values()))
+        return {key: self._failures[key] for key in sorted(self._failures)}
+
+    def _take(self, key: K, message: Message, hear: Callable[[K, Reply], Failure | None]) -> None:
+        outcome = _read(message, self._expected, self._limit)
+        if not isinstance(outcome, Failure):
+            outcome = hear(key, outcome)
+        elif outcome.code is Code.DIED and self._attempts[key] < ATTEMPTS:
+            self._queue.appendleft(key)
+            return
+        if outcome is not None:
+            self._failures[key] = outcome
+
+    def _drop_late(self) -> None:
+        for message_id, key in list(self._under_way.items()):
+            if self._left(key) <= 0:
+                del self._under_way[message_id]
+                self._failures[key] = Failure(Code.SILENT, f"{self._seconds(key):g}")
+
+    def _left(self, key: K) -> float:
+        return self._since[key] + self._seconds(key) - time.monotonic()
+
+    def _fill(self) -> None:
+        while self._queue and len(self._under_way) < self._window:
+            key = self._queue.popleft()
+            message_id = self._send(key)
+            self._attempts[key] = self._attempts.get(key, 0) + 1
+            self._since.setdefault(key, time.monotonic())
+            if message_id is None:
+                self._failures[key] = Failure(Code.ENGINE)
             else:
-                replies[key] = outcome
-        passed = time.monotonic() - start
-        for message_id, key in list(waiting.items()):
-            if passed >= timeouts[key]:
-                del waiting[message_id]
-                failures[key] = Failure(Code.SILENT, f"{timeouts[key]:g}")
-        if waiting:
-            time.sleep(max(0.0, min(pause, *(timeouts[key] - passed for key in waiting.values()))))
-            pause = min(2 * pause, 0.2)
-    return {key: replies[key] for key in sorted(replies)}, {key: failures[key] for key in sorted(failures)}
+                self._under_way[message_id] = key
 
 
 def _read(message: Message, expected: Envelope, limit: int | None) -> Reply | Failure:

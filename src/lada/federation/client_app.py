@@ -15,6 +15,7 @@ from flwr.clientapp import ClientApp
 
 from lada.core.errors import InputError
 from lada.federation.messages import ACTION, HELLO, Code, Envelope, decode, encode
+from lada.federation.pieces import BYTES, FETCH, What, announce, decode_what
 
 if TYPE_CHECKING:  # the contracts import torch, which a worker that has no model need not pay for
     from lada.hosts.party import Emit
@@ -27,6 +28,10 @@ class ClientNode(Protocol):
 
     def handle(self, phase: str, round: int, payload: Mapping[str, bytes]) -> Mapping[str, bytes]:
         """Run the client half of one phase. Whatever it raises stays here; the server sees a code."""
+        ...
+
+    def fetch(self, round: int, what: What) -> bytes:
+        """Return a piece of the last reply, which was too large for one message."""
         ...
 
 
@@ -65,7 +70,11 @@ def make_client_app(
             code = Code.FAILED
             reply = {}
             if asked.phase != HELLO or payload:  # a hello without terms asks for the name alone
-                reply = open_node(context, asked.run, emit).handle(asked.phase, asked.round, payload)
+                node = open_node(context, asked.run, emit)
+                if asked.phase == FETCH:
+                    reply = {BYTES: node.fetch(asked.round, decode_what(payload))}
+                else:
+                    reply = announce(node.handle(asked.phase, asked.round, payload))
             return Message(encode(asked, reply), reply_to=message)
         except Exception:
             reference = secrets.token_hex(4)

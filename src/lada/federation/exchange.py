@@ -6,15 +6,16 @@ The rounds go on with those who answered in time, as long as they are a quorum; 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lada.core.errors import FederationError
 from lada.core.results import Missing
-from lada.federation.asking import Failure, Reply, collect, post
+from lada.federation.asking import WINDOW, Asking, Failure, Reply, post
 from lada.federation.heard import Heard
 from lada.federation.messages import SERVER, Code, Envelope
+from lada.federation.pieces import BYTES, FETCH, PIECE, What, announced
 from lada.federation.roster import Roster
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from lada.federation.journal import Journal
     from lada.federation.ledger import Ledger
 
-ATTEMPTS = 3
-"""How often a message is sent to a client that dies over it. It may: a client answers each message once."""
+IN_FLIGHT = 256 << 20
+"""About how many bytes of one ask are under way at a time; four messages always may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class Rules:
     """The share (0..1) of the clients asked that must answer for a round to go on."""
     starting: float = 0.0
     """Seconds more that the clients have to connect."""
-    max_bytes: int | None = None
-    """The most that a reply may have."""
+    reply_bytes: int = 4 << 30
+    """Most bytes of one reply."""
 
     def seconds(self, client: str) -> float:
         """Return how long a client has."""
@@ -62,7 +63,7 @@ class GridExchange:
         run: str,
         rules: Rules,
         ledger: Ledger,
-        journal: Callable[[int], Journal] | None = None,
+        journal: Callable[[int], Journal],
         on_missing: Callable[[Missing], None] | None = None,
         terms: Mapping[str, bytes] | None = None,
     ) -> None:
@@ -71,6 +72,7 @@ class GridExchange:
         `terms` are what a client has to know and to accept before it takes part, where it does not know them already.
         """
         self.clients = tuple(sorted(clients))
+        self._all = frozenset(clients)
         self._grid = grid
         self._roster = Roster(grid, clients, run=run, terms=terms or {})
         self._run = run
@@ -85,56 +87,83 @@ class GridExchange:
 
     def ask(self, phase: str, round: int, payloads: Mapping[str, Mapping[str, bytes]]) -> GridPending:
         """Send one message to each client named in `payloads`. Raises FederationError for a name nobody has."""
-        if unknown := sorted(set(payloads) - set(self.clients)):
+        if unknown := sorted(payloads.keys() - self._all):
             raise FederationError(f"round {round}, phase {phase}: no client is named {unknown[0]!r}")
         self._roster.look()
         envelope = Envelope(self._run, phase, round, SERVER)
-        memory = Heard(self._journal(round) if self._journal else None, phase)
-        return GridPending(self, envelope, {name: payloads[name] for name in sorted(payloads)}, memory)
+        ordered = {name: payloads[name] for name in sorted(payloads)}
+        return GridPending(self, envelope, ordered, Heard(self._journal(round), phase))
 
-    def send(self, envelope: Envelope, name: str, payload: Mapping[str, bytes]) -> str | None:
-        """Send one message; return its id, or None where nobody took it."""
-        node = self._roster.nodes.get(name)
-        if node is None:
+    def asking(self, envelope: Envelope, payloads: Mapping[str, Mapping[str, bytes]]) -> Asking[str]:
+        """Send one message each to the clients named in `payloads`, by the rules."""
+
+        def send(name: str) -> str | None:
+            node = self._roster.nodes.get(name)
+            if node is None:
+                return None
+            self.ledger.record(envelope.round, envelope.phase, SERVER, name, payloads[name])
+            return post(self._grid, node, envelope, payloads[name])
+
+        largest = max((sum(map(len, payload.values())) for payload in payloads.values()), default=0)
+        window = max(4, min(WINDOW, IN_FLIGHT // max(largest, 1)))
+        return Asking(
+            self._grid,
+            payloads,
+            envelope,
+            send=send,
+            seconds=self.rules.seconds,
+            window=window,
+            limit=self.rules.reply_bytes,
+        )
+
+    def fetch(self, name: str, asked: Envelope, what: What) -> bytes:
+        """Return a piece of a client's last reply. Raises FetchError where it does not come or is another."""
+        envelope = Envelope(asked.run, FETCH, asked.round, SERVER)
+        pieces: list[bytes] = []
+
+        def hear(name: str, reply: Reply) -> Failure | None:
+            payload = reply[1]
+            if reply[0].sender != name or set(payload) != {BYTES} or len(payload[BYTES]) != what.length:
+                return Failure(Code.MALFORMED, "a piece of its reply is not what was asked for")
+            pieces.append(payload[BYTES])
             return None
-        message_id = post(self._grid, node, envelope, payload)
-        self.ledger.record(envelope.round, envelope.phase, SERVER, name, payload)
-        return message_id
+
+        asking = Asking(
+            self._grid,
+            [name],
+            envelope,
+            send=lambda name: post(self._grid, self._roster.nodes[name], envelope, what.encode()),
+            seconds=self.rules.seconds,
+            limit=self.rules.reply_bytes,
+        )
+        for failure in asking.wait(hear).values():
+            raise FetchError(failure)
+        return pieces[0]
+
+    def is_there(self, name: str) -> bool:
+        """Return whether a client's node is known."""
+        return name in self._roster.nodes
 
     def miss(self, missing: Missing) -> None:
         """Put on record who was missing."""
         if self._on_missing:
             self._on_missing(missing)
 
-    def collect(
-        self,
-        asked: Mapping[str, str | None],
-        envelope: Envelope,
-        again: Callable[[str], str | None],
-        heard: Callable[[str, Reply], Failure | None],
-    ) -> tuple[dict[str, Reply], dict[str, Failure]]:
-        """Wait for the replies to messages by the rules."""
-        timeouts = {name: self.rules.seconds(name) for name in asked}
-        replies, failures = collect(
-            self._grid, asked, envelope, timeouts, again=again, heard=heard, limit=self.rules.max_bytes
-        )
-        absent = {name: Failure(Code.ABSENT) for name in failures if name not in self._roster.nodes}
-        return replies, {**failures, **absent}
-
 
 class GridPending:
     """Messages that are under way, but for those whose replies were heard before the run was resumed."""
 
     def __init__(
-        self, exchange: GridExchange, envelope: Envelope, payloads: Mapping[str, Mapping[str, bytes]], memory: Heard
+        self, exchange: GridExchange, envelope: Envelope, payloads: Mapping[str, Mapping[str, bytes]], heard: Heard
     ) -> None:
         """Send what has no reply yet."""
-        self._exchange, self._envelope, self._payloads, self._memory = exchange, envelope, payloads, memory
-        self._known = {name: reply for name in payloads if (reply := memory.reply(name)) is not None}
-        self._missing = memory.missing()
-        self._attempts: dict[str, int] = {}
-        rest = [name for name in payloads if name not in self._known and self._missing is None]
-        self._asked = {name: self._send(name) for name in rest}
+        self._exchange, self._envelope, self._heard = exchange, envelope, heard
+        self._known = {name: reply for name in payloads if (reply := heard.reply(name)) is not None}
+        self._missing = heard.missing()
+        self._least = exchange.rules.least(len(payloads))
+        self._large: dict[str, dict[str, int]] = {}
+        rest = {} if self._missing is not None else {n: payloads[n] for n in payloads if n not in self._known}
+        self._asking = exchange.asking(envelope, rest)
 
     def wait(self) -> dict[str, Mapping[str, bytes]]:
         """Return the replies by client name, sorted; to be called once.
@@ -144,30 +173,61 @@ class GridPending:
         """
         missing = self._missing
         if missing is None:
-            _, failures = self._exchange.collect(self._asked, self._envelope, self._send_again, self._hear)
-            if len(self._known) < self._exchange.rules.least(len(self._payloads)):
+            failures = self._asking.wait(self._hear)
+            for name in sorted(self._large):
+                if failure := self._fetch(name, self._large[name]):
+                    failures[name] = failure
+            failures |= {name: Failure(Code.ABSENT) for name in failures if not self._exchange.is_there(name)}
+            if len(self._known) < self._least:
                 refuse(self._envelope, failures)
-            missing = {name: str(failure) for name, failure in failures.items()}
-            self._memory.close(missing)
+            missing = {name: str(failures[name]) for name in sorted(failures)}
+            self._heard.close(missing)
         for name, why in missing.items():
             self._exchange.miss(Missing(party=name, round=self._envelope.round, phase=self._envelope.phase, why=why))
         return {name: self._known[name] for name in sorted(self._known)}
-
-    def _send(self, name: str) -> str | None:
-        self._attempts[name] = self._attempts.get(name, 0) + 1
-        return self._exchange.send(self._envelope, name, self._payloads[name])
-
-    def _send_again(self, name: str) -> str | None:
-        return self._send(name) if self._attempts[name] < ATTEMPTS else None
 
     def _hear(self, name: str, reply: Reply) -> Failure | None:
         envelope, payload = reply
         if envelope.sender != name:
             return Failure(Code.MALFORMED, "it gives another client's name as its own")
-        self._exchange.ledger.record(envelope.round, envelope.phase, name, SERVER, payload)
-        self._memory.keep(name, payload)
-        self._known[name] = payload
+        try:
+            sizes = announced(payload, self._exchange.rules.reply_bytes)
+        except FederationError as error:
+            return Failure(Code.MALFORMED, str(error))
+        if sizes is not None:
+            self._large[name] = sizes
+        else:
+            self._heard.keep(name, payload)
+            self._put_on_record(name)
         return None
+
+    def _fetch(self, name: str, sizes: Mapping[str, int]) -> Failure | None:
+        """Fetch a large reply piece by piece, straight to disk."""
+        try:
+            self._heard.keep_pieces(name, {kind: self._pieces(name, kind, sizes[kind]) for kind in sizes})
+        except FetchError as error:
+            return error.failure
+        self._put_on_record(name)
+        return None
+
+    def _pieces(self, name: str, kind: str, size: int) -> Iterator[bytes]:
+        for start in range(0, size, PIECE):
+            what = What(self._envelope.phase, kind, start, min(PIECE, size - start))
+            yield self._exchange.fetch(name, self._envelope, what)
+
+    def _put_on_record(self, name: str) -> None:
+        reply = self._heard.reply(name)
+        assert reply is not None
+        self._exchange.ledger.record(self._envelope.round, self._envelope.phase, name, SERVER, reply)
+        self._known[name] = reply
+
+
+class FetchError(Exception):
+    """A piece did not come."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
 
 
 def refuse(expected: Envelope, failures: Mapping[str, Failure]) -> None:

@@ -13,14 +13,15 @@ from flwr.serverapp import Grid, ServerApp
 
 from lada.federation.exchange import GridExchange, Rules
 from lada.federation.grid import RUN_ID, SERVER_NODE, LocalGrid, open_clients
+from lada.federation.journal import Journal
 from lada.federation.ledger import Describe, Row
+from lada.federation.messages import SERVER
 from lada.federation.server_app import check_names, serve_on
 from lada.federation.worker_process import load
 from lada.federation.workers import InProcess, Pool, Workers
 
 if TYPE_CHECKING:
     from lada.core.results import Missing
-    from lada.federation.journal import Journal
     from lada.hosts.party import Emit
 
 FACTORY = f"{open_clients.__module__}:{open_clients.__qualname__}"
@@ -49,17 +50,18 @@ def run_local(
     who is waited for and how long. Events of all clients go to `emit`, one at a time.
 
     `ledger.parquet` and, with workers, `workers.log` are written to `folder`, also when the run fails; `describe` and
-    `earlier` are the Ledger's, `journal` and `on_missing` the exchange's. Raises InputError for a name that cannot be
+    `earlier` are the Ledger's, `journal` (by default `<folder>/journal/server`) and `on_missing`
+    the exchange's. Raises InputError for a name that cannot be
     a folder or a function that is not there, FederationError when no quorum of clients answers, and whatever `serve`
     raises.
     """
     check_names(node_config)
     load(open_node)
-    nodes = {
-        name: {"name": name, "folder": str(folder / "clients" / name), "config": config}
-        for name, config in node_config.items()
-    }
-    config = json.dumps({"open_node": open_node, "nodes": nodes})
+    nodes = sorted(node_config)
+    texts = sorted(set(node_config.values()))  # mostly one for all, and long where clients are many
+    which = {name: texts.index(node_config[name]) for name in nodes}
+    clients = str(folder / "clients")
+    config = json.dumps({"open_node": open_node, "clients": clients, "texts": texts, "nodes": which})
     size = min(cores() if workers is None else workers, len(nodes))
     rows: list[Row] = []
     app = ServerApp()
@@ -76,7 +78,7 @@ def run_local(
                 folder=folder,
                 describe=describe,
                 earlier=earlier,
-                journal=journal,
+                journal=journal or (lambda round: Journal(folder / "journal" / SERVER).at(str(round))),
                 on_missing=on_missing,
             )
         )

@@ -6,9 +6,9 @@ nothing; so the server may ask anew whenever it does not know whether a client h
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from flwr.app import Context
@@ -18,7 +18,8 @@ from lada.core.errors import FederationError
 from lada.federation import checkpoints, held
 from lada.federation.journal import Journal
 from lada.federation.parties import Place, client_party, describe, keep, read_task
-from lada.federation.parts import from_files, to_files
+from lada.federation.parts import Parts, to_files
+from lada.federation.pieces import What
 from lada.hosts.base import Payload
 from lada.hosts.party import Emit, Party
 from lada.hosts.reports import report_payload
@@ -37,8 +38,8 @@ REQUEST = "request"
 class Node:
     """A client's node. Any process may answer, since all that a party is lies on disk between messages."""
 
-    def __init__(self, config: RunConfig, place: Place, name: str, emit: Emit) -> None:
-        self._config, self._place, self._name, self._emit = config, place, name, emit
+    def __init__(self, config: RunConfig, place: Place, task: Callable[[], TaskData], name: str, emit: Emit) -> None:
+        self._config, self._place, self._task, self._name, self._emit = config, place, task, name, emit
 
     def handle(self, phase: str, round: int, payload: Payload) -> Payload:
         """Run the client half of one phase, keep what it changed, and return the reply.
@@ -56,6 +57,14 @@ class Node:
                 self._answer(earlier, kept, journal)
                 kept = self._kept()
         return self._answer(asked, kept, journal)
+
+    def fetch(self, round: int, what: What) -> bytes:
+        """Return a piece of the reply to the last message. Raises FederationError for any other."""
+        kept = self._kept()
+        key = f"{round}-{what.phase}"
+        if not isinstance(kept.reply, Parts) or what.kind not in kept.reply or key != next(reversed(kept.answered)):
+            raise FederationError(f"fetch: there is no such part of the reply to {key} any more")
+        return kept.reply.piece(what.kind, what.start, what.length)
 
     def _kept(self) -> "Kept":
         folder = self._place.checkpoint(self._name)
@@ -82,8 +91,7 @@ class Node:
         return self._config.make_host().reply(asked.phase, party, asked.round, asked.payload)
 
     def _open(self) -> Party:
-        task = task_of(self._config, self._place.base)
-        return client_party(self._config, self._place, task, self._emit, self._name)
+        return client_party(self._config, self._place, self._task(), self._emit, self._name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +125,7 @@ class Asked:
     def read(cls, folder: Path) -> "Asked":
         """Return the message that `write` wrote."""
         head = json.loads((folder / "head.json").read_bytes())
-        return cls(head["phase"], head["round"], from_files(folder / "payload"))
+        return cls(head["phase"], head["round"], dict(Parts(folder / "payload")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +133,19 @@ class Kept:
     """What a checkpoint says of the messages answered by then: digests by key, oldest first, and the last reply."""
 
     answered: dict[str, str] = field(default_factory=dict)
-    reply: dict[str, bytes] = field(default_factory=dict)
+    reply: Mapping[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def read(cls, checkpoint: Path) -> "Kept":
         """Return what `after` put into a checkpoint."""
-        return cls(json.loads((checkpoint / ANSWERED).read_bytes()), from_files(checkpoint / REPLY))
+        return cls(json.loads((checkpoint / ANSWERED).read_bytes()), Parts(checkpoint / REPLY))
 
     def after(self, asked: Asked, reply: Payload) -> dict[str, bytes]:
         """Return the files of the checkpoint that follows an answer."""
         answered = json.dumps({**self.answered, asked.key: asked.digest}).encode()
         return {ANSWERED: answered, **to_files(reply, REPLY)}
 
-    def again(self, asked: Asked) -> dict[str, bytes]:
+    def again(self, asked: Asked) -> Mapping[str, bytes]:
         """Return the reply to a message that was answered before; FederationError where that cannot be repeated."""
         if self.answered[asked.key] != asked.digest:
             raise FederationError(
@@ -156,7 +164,7 @@ def _unanswered(journal: Journal, answered: Mapping[str, str]) -> list[Asked]:
 
 
 def task_of(config: RunConfig, base: Path) -> TaskData:
-    """Return the samples of a run, read once."""
+    """Return the samples of a run, read once by a process that answers for one run at a time."""
     return _task(config.model_dump_json(), base)
 
 
@@ -165,11 +173,19 @@ def _task(config: str, base: Path) -> TaskData:
     return read_task(RunConfig.model_validate_json(config), base)
 
 
-def open_node(context: Context, _run: str, emit: Emit) -> Node:
-    """Make the node that `node_config` described."""
-    run = json.loads(str(context.node_config["config"]))
+@cache
+def _run(text: str) -> tuple[RunConfig, Place, Callable[[], TaskData]]:
+    """Return what `node_config` wrote, checked once per process, and what gives the task, read when it is needed."""
+    run = json.loads(text)
     place = Place(Path(run["folder"]), Path(run["base"]), float(run["started"]))
-    return Node(validate(RunConfig, run["config"]), place, str(context.node_config["name"]), emit)
+    config: RunConfig = validate(RunConfig, run["config"])
+    return config, place, cache(lambda: read_task(config, place.base))
+
+
+def open_node(context: Context, _name: str, emit: Emit) -> Node:
+    """Make the node that `node_config` described."""
+    config, place, task = _run(str(context.node_config["config"]))
+    return Node(config, place, task, str(context.node_config["name"]), emit)
 
 
 def node_config(config: RunConfig, place: Place) -> str:

@@ -19,8 +19,9 @@ from lada.models.api import ApiLearner
 from lada.models.api_client import read_key
 from lada.models.api_options import ApiModel
 from lada.models.base import Learner
+from lada.models.generation import pick_backend
 from lada.models.learner import HuggingFaceLearner
-from lada.models.load import load, load_tokenizer
+from lada.models.load import check, load
 from lada.models.options import ModelOptions
 from lada.tasks.data import TaskData
 from lada.tasks.load import load_task
@@ -76,11 +77,12 @@ def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, na
 
 
 def check_model(model: ModelOptions | ApiModel) -> None:
-    """Raise InputError where a model lacks something that can be told at once: its files, or the key of its API."""
+    """Raise InputError for what can be told at once to be missing: a model's files or package, the key of its API."""
     if isinstance(model, ApiModel):
         read_key(model.api)
     else:
-        load_tokenizer(locate(model.model))
+        check(locate(model.model), model)
+        pick_backend(model.generation)
 
 
 def _learner(model: ModelOptions | ApiModel, place: Place, *, init_seed: int, saved: Path | None) -> Learner:

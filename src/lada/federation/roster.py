@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from lada.core.errors import FederationError
-from lada.federation.asking import Failure, collect, post
+from lada.federation.asking import Asking, Failure, Reply, post
 from lada.federation.messages import HELLO, SERVER, Code, Envelope
 
 if TYPE_CHECKING:
@@ -55,19 +55,30 @@ class Roster:
         if self.nodes.keys() == self._clients:
             return
         new = sorted(set(self._grid.get_node_ids()) - self._asked)
-        asked = {node: post(self._grid, node, self._envelope, self._terms) for node in new}
-        replies, failures = collect(self._grid, asked, self._envelope, dict.fromkeys(new, timeout))
-        for node, failure in failures.items():
+        replies: dict[int, Envelope] = {}
+
+        def hear(node: int, reply: Reply) -> None:
+            replies[node] = reply[0]
+
+        asking = Asking(
+            self._grid,
+            new,
+            self._envelope,
+            send=lambda node: post(self._grid, node, self._envelope, self._terms),
+            seconds=lambda _: timeout,
+        )
+        for node, failure in asking.wait(hear).items():  # one that did not answer is asked again next time
             if failure.code in (Code.FAILED, Code.MALFORMED) and failure.sender in self._clients:
                 self._asked.add(node)
                 self._refused[failure.sender] = failure
-        for node, (reply, _payload) in replies.items():
-            self._asked.add(node)  # one that did not answer is asked again next time
-            if reply.sender not in self._clients:
-                self._others.append(reply.sender)
-            elif reply.sender in self.nodes:
+        for node in sorted(replies):
+            name = replies[node].sender
+            self._asked.add(node)
+            if name not in self._clients:
+                self._others.append(name)
+            elif name in self.nodes:
                 raise FederationError(
-                    f"clients: two nodes give the name {reply.sender!r}; give each node config a name of its own"
+                    f"clients: two nodes give the name {name!r}; give each node config a name of its own"
                 )
             else:
-                self.nodes[reply.sender] = node
+                self.nodes[name] = node

@@ -26,9 +26,9 @@ def serve_on(
     run: str,
     rules: Rules,
     folder: Path,
+    journal: Callable[[int], Journal],
     describe: Describe | None = None,
     earlier: Iterable[Row] = (),
-    journal: Callable[[int], Journal] | None = None,
     on_missing: Callable[[Missing], None] | None = None,
     terms: Mapping[str, bytes] | None = None,
 ) -> tuple[Row, ...]:

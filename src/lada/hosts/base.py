@@ -29,7 +29,7 @@ class Exchange(Protocol):
     """How a server half reaches its clients, whatever carries the messages."""
 
     clients: tuple[str, ...]
-    """Client names, sorted."""
+    """The clients that take part in the round, sorted by name."""
 
     def ask(self, phase: str, round: int, payloads: Mapping[str, Payload]) -> Pending:
         """Send one message to each client named in `payloads`; it runs the host's client half for `phase`."""

@@ -43,6 +43,7 @@ class FedmktOptions(Options):
     """Options of the mutual round."""
 
     directions: Literal["both", "llm_to_slm"] = "both"
+    """Both ways, or from the LLM to the SLMs alone, as with an LLM behind an API."""
     knowledge: Kind = "paths"
     """`paths`: each party's own reasoning paths, what plug-ins choose among. `labels`: the gold texts of the public
     samples, as in the paper: all are studied, and those that the allocation chooses with the teacher's soft targets.

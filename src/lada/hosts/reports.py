@@ -26,7 +26,10 @@ def report_payload(party: Party) -> Payload:
 
 
 def collect(party: Party, replies: Mapping[str, Payload]) -> None:
-    """Add the reports in `replies` to the server's own, client by client. Raises CodecError for one that is amiss."""
+    """Add the reports in `replies` to the server's own, client by client, equal notices once.
+
+    Raises CodecError for a report that is amiss.
+    """
     for client in sorted(replies):
         (report,) = decode_records(replies[client][METRICS], PartyReport)
         times = np.frombuffer(replies[client][TIMES], dtype="<f8")
@@ -37,4 +40,6 @@ def collect(party: Party, replies: Mapping[str, Payload]) -> None:
             for phase, (start, seconds) in zip(report.phases, times.reshape(-1, 2), strict=True)
         )
         rows = {name: getattr(report, name) for name in PartyReport.model_fields}
-        party.note(**{**rows, "phases": phases})
+        # A client forgets between messages what it has said, as when the same batch does not fit again.
+        notices = tuple(notice for notice in report.notices if notice not in party.report.notices)
+        party.note(**{**rows, "phases": phases, "notices": notices})

@@ -145,4 +145,3 @@ def evaluate_party(party: Party, round: int) -> None:
     party.note(evaluations=(evaluation,))
     party.folder.mkdir(parents=True, exist_ok=True)
     (party.folder / f"test-paths-{round}.arrow").write_bytes(encode(finite(party, knowledge)))
-    party.emit({"kind": "evaluation", **evaluation.model_dump(mode="json")})

@@ -22,17 +22,22 @@ class FilesTask(Options):
     """Where the data lies and how it is used. Relative paths start at the configuration's folder."""
 
     kind: Literal["files"] = "files"
+    """Own files."""
     train: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
     """The clients' private samples, each with an answer, in one file or several. None only at the server of a
     deployment, which has none of them."""
     public: str
+    """The questions that everybody knows; answers are optional."""
     test: str | None = None
     """Questions nobody trains on, each with an answer; None holds `test_share` of each client's samples back."""
     test_share: float = Field(default=0.2, gt=0, lt=1)
+    """The share of each client's samples that is held back where there is no test file."""
     replay: str | None = None
     """General samples that every party has and replays so that it forgets nothing."""
     columns: Columns = Columns()
+    """What the columns are called."""
     partition: PartitionOptions = PartitionOptions()
+    """How private samples find their clients."""
     answer: str = "auto"
     """How answers are read and compared: the name of an answer kind (see lada.tasks.answers)."""
     public_limit: int | None = Field(default=None, ge=1)
