@@ -139,10 +139,11 @@ def test_a_deployment_gives_the_numbers_of_a_local_run_although_a_worker_is_kill
     process = submit(folder, fed, "deployed")
     state = fed / "clients" / "clinic" / "state"
     wait_for(lambda: said(state / "logs" / "worker.log", "phase contribute"), process, "deployment")
+    mine = str(fed / "clients" / "clinic" / "client.yaml")
     (worker,) = [
         one
         for one in psutil.process_iter(["cmdline"])
-        if "lada.engines.worker" in (one.info["cmdline"] or []) and "clinic" in one.info["cmdline"][-2]
+        if {"lada.engines.worker", mine} <= set(one.info["cmdline"] or [])
     ]
     worker.kill()
     assert process.wait(FIRST_STARTS) == 0
