@@ -2,8 +2,8 @@
 
     python benchmarks/large_reply.py        # 500 MiB over one worker process; writes results/large_reply/
 
-Both ends are processes of their own. The base is the peak of a process before the reply is made; what is reported is
-the peak above it as a multiple of the reply's size, and the time beside that of copying the same bytes from file to file.
+Both ends are processes of their own. The base is the peak of a process before the reply is made; reported is the
+peak above it as a multiple of the reply's size, and the time beside that of copying the bytes from file to file.
 """
 
 import argparse
@@ -95,8 +95,8 @@ def main() -> None:
         "benchmarks/large_reply.py` regenerates the table.\n\n"
         "| end | peak memory | time |\n|---|---|---|\n"
         f"| client | {figures['client']:.2f} x | |\n"
-        f"| server, which then holds the reply | {figures['server']:.2f} x | {figures['copies']:.0f} x that of copying "
-        "the bytes from file to file |\n"
+        f"| server, which then holds the reply | {figures['server']:.2f} x | {figures['copies']:.0f} x that of "
+        "copying the bytes from file to file |\n"
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, fiel
 
 from lada.allocators.base import ALLOCATORS, Allocator
 from lada.core.errors import InputError, nearest
+from lada.core.limits import Limits
 from lada.core.registry import Method, Options, Registry
 from lada.core.seeds import generator
 from lada.core.terms import Verb
@@ -105,13 +106,6 @@ class ClientConfig(Options):
         )
 
 
-class Limits(Options):
-    """What a party takes from the others at most."""
-
-    max_message_bytes: int = Field(default=2**30, ge=1)
-    """A message with more is refused before it is decoded."""
-
-
 class RunConfig(Options):
     """A whole run."""
 
@@ -148,10 +142,10 @@ class RunConfig(Options):
     quorum: float = Field(default=0.5, gt=0, le=1)
     """Share of the clients asked that must answer a phase; with fewer the run stops, with them it goes on without the
     others, who are named in the results. 1: all."""
-    limits: Limits = Limits()
-    """What the server takes from clients."""
     participants: int | None = Field(default=None, ge=1)
     """Clients that take part in a round, drawn anew for each; None: all. Who is never drawn is not evaluated."""
+    limits: Limits = Limits()
+    """What a message may hold at most."""
     trackers: tuple[Choice, ...] = ()
     """Where figures go beside the run's folder, by name: tensorboard, trackio, wandb, mlflow."""
 

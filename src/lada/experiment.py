@@ -31,7 +31,7 @@ from lada.federation.journal import Journal
 from lada.federation.ledger import by_phase, read, traffic
 from lada.federation.local import run_local
 from lada.federation.messages import SERVER
-from lada.federation.nodes import FINISH, node_config
+from lada.federation.nodes import node_config
 from lada.federation.parties import (
     ROUNDS_DONE,
     Place,
@@ -46,6 +46,7 @@ from lada.federation.parties import (
 )
 from lada.federation.server_app import serve_on
 from lada.hosts.base import Exchange
+from lada.hosts.checks import FINISH, Guard
 from lada.hosts.knowledge import samples_in
 from lada.hosts.party import Emit
 from lada.hosts.records import SCHEMA
@@ -214,7 +215,8 @@ class Run:
             {client.name: client.timeout for client in config.clients if client.timeout is not None},
             config.quorum,
             starting=STARTING if self._grid else 0.0,
-            reply_bytes=config.limits.max_message_bytes,
+            message_bytes=config.limits.max_message_bytes,
+            reply_bytes=config.limits.reply_bytes,
         )
         common: dict[str, Any] = {
             "rules": rules,
@@ -223,6 +225,7 @@ class Run:
             "earlier": read(place.folder),
             "journal": self._journal,
             "on_missing": lambda missing: self._party.note(missing=(missing,)),
+            "guard": Guard(config.make_host(), self._party),
         }
         if self._grid is None:
             nodes = dict.fromkeys(names, node_config(config, place))

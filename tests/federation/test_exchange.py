@@ -377,7 +377,7 @@ def test_a_reply_too_large_for_one_message_comes_in_pieces_of_which_none_is_larg
 
 def test_a_reply_larger_than_the_limit_is_not_fetched(tmp_path, ledger):
     exchange = exchange_with(Clients(tmp_path, ["a"]), ["a"], ledger)
-    with pytest.raises(FederationError, match=r"sizes: 20971521 bytes; expected at most limits.max_message_bytes, 20971520"):
+    with pytest.raises(FederationError, match=r"sizes: 20971521 bytes; expected at most limits.reply_bytes, 20971520"):
         exchange.ask("large", 1, {"a": {"size": (20 << 20).to_bytes(8, "big")}}).wait()
 
 

@@ -24,5 +24,6 @@ def decode_records(data: bytes, kind: type[R], *, limit: int = LIMIT) -> list[R]
     try:
         return TypeAdapter(list[kind]).validate_json(data)  # pyright: ignore[reportInvalidTypeForm]
     except ValidationError as error:
-        where = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))
+        location = error.errors(include_input=False)[0]["loc"][:2]  # what lies deeper may be the sender's own words
+        where = ".".join(str(part) for part in location if isinstance(part, int) or part in kind.model_fields)
         raise CodecError(f"{kind.__name__}: not readable at {where or 'the top'}") from error

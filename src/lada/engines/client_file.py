@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field
 
-from lada.config import NAME, ClientConfig, Limits, RunConfig, ServerConfig, validate
+from lada.config import NAME, ClientConfig, RunConfig, ServerConfig, validate
 from lada.core.errors import FederationError, InputError
+from lada.core.limits import Limits
 from lada.core.registry import Options
 from lada.engines.terms import Terms
 from lada.models.base import Study
@@ -23,7 +24,7 @@ Names = Annotated[tuple[str, ...], Field(strict=False)]
 
 
 class ClientLimits(Limits):
-    """What a client lets a server ask for; None: no limit."""
+    """What a client lets a server ask for, besides what a message may hold; None: no limit."""
 
     hosts: Names | None = None
     """The hosts that it takes part in, such as `[fedmkt]`."""
@@ -118,6 +119,7 @@ def merge(client: ClientFile, terms: Terms) -> RunConfig:
         allocator=terms.allocator,
         objective=terms.objective,
         engine="deployment",
+        limits=Limits(**client.limits.model_dump(include=set(Limits.model_fields))),
     )
     return config.resolved()
 

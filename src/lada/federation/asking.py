@@ -5,49 +5,22 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from flwr.app import Message
 
-from lada.core.errors import FederationError
-from lada.federation.messages import MESSAGE_TYPE, Code, Envelope, decode, encode
+from lada.federation.admission import read_reply
+from lada.federation.failures import Failure, Reply
+from lada.federation.messages import MESSAGE_TYPE, Code, Envelope, encode
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
 K = TypeVar("K", str, int)
-Reply = tuple[Envelope, dict[str, bytes]]
-
-# Flower's codes for "heartbeat lost" and "the client's process crashed".
-LOST = (5, 8)
 ATTEMPTS = 3
 """How often a message is sent to a client that dies over it. It may: a client answers each message once."""
 WINDOW = 64
 """Most messages of one ask that are under way at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why there is no usable reply; `detail` is the server's own text or the client's reference number.
-
-    `sender` is who says so, where it is the client itself.
-    """
-
-    code: Code
-    detail: str = ""
-    sender: str = ""
-
-    def __str__(self) -> str:
-        texts = {
-            Code.FAILED: f"failed (reference {self.detail} in errors.log in its own folder)",
-            Code.MALFORMED: f"malformed message ({self.detail})",
-            Code.SILENT: f"silent (no reply within {self.detail} s)",
-            Code.DIED: "died (its process ended or lost contact)",
-            Code.ABSENT: "absent (no node of that name is connected)",
-            Code.ENGINE: "engine error (Flower could not deliver the message or its reply)",
-        }
-        return texts[self.code]
 
 
 def post(grid: Grid, node: int, envelope: Envelope, payload: Mapping[str, bytes]) -> str | None:
@@ -105,7 +78,7 @@ class Asking(Generic[K]):
         return {key: self._failures[key] for key in sorted(self._failures)}
 
     def _take(self, key: K, message: Message, hear: Callable[[K, Reply], Failure | None]) -> None:
-        outcome = _read(message, self._expected, self._limit)
+        outcome = read_reply(message, self._expected, self._limit)
         if not isinstance(outcome, Failure):
             outcome = hear(key, outcome)
         elif outcome.code is Code.DIED and self._attempts[key] < ATTEMPTS:
@@ -133,19 +106,3 @@ class Asking(Generic[K]):
                 self._failures[key] = Failure(Code.ENGINE)
             else:
                 self._under_way[message_id] = key
-
-
-def _read(message: Message, expected: Envelope, limit: int | None) -> Reply | Failure:
-    if message.has_error():  # its reason is not ours and may hold anything: it is not repeated
-        return Failure(Code.DIED if message.error.code in LOST else Code.ENGINE)
-    try:
-        envelope, payload = decode(message.content, limit)
-    except FederationError as error:
-        return Failure(Code.MALFORMED, str(error))
-    if envelope.code is Code.MALFORMED:
-        return Failure(Code.MALFORMED, f"it could not read ours; reference {envelope.reference}", envelope.sender)
-    if envelope.code is not None:
-        return Failure(envelope.code, envelope.reference or "", envelope.sender)
-    if (envelope.run, envelope.phase, envelope.round) != (expected.run, expected.phase, expected.round):
-        return Failure(Code.MALFORMED, "it answers for another run, phase or round")
-    return envelope, payload

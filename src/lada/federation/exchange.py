@@ -11,12 +11,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lada.core.errors import FederationError
+from lada.core.limits import Limits
 from lada.core.results import Missing
-from lada.federation.asking import WINDOW, Asking, Failure, Reply, post
+from lada.federation.admission import admit, fault
+from lada.federation.asking import WINDOW, Asking, post
+from lada.federation.failures import Failure, Reply
 from lada.federation.heard import Heard
 from lada.federation.messages import SERVER, Code, Envelope
-from lada.federation.pieces import BYTES, FETCH, PIECE, What, announced
+from lada.federation.pieces import BYTES, FETCH, PIECE, What
 from lada.federation.roster import Roster
+from lada.hosts.base import Payload
+from lada.hosts.checks import Guard
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
@@ -40,7 +45,9 @@ class Rules:
     """The share (0..1) of the clients asked that must answer for a round to go on."""
     starting: float = 0.0
     """Seconds more that the clients have to connect."""
-    reply_bytes: int = 4 << 30
+    message_bytes: int = Limits().max_message_bytes
+    """Most bytes of one message."""
+    reply_bytes: int = Limits().reply_bytes
     """Most bytes of one reply."""
 
     def seconds(self, client: str) -> float:
@@ -66,10 +73,12 @@ class GridExchange:
         journal: Callable[[int], Journal],
         on_missing: Callable[[Missing], None] | None = None,
         terms: Mapping[str, bytes] | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """`journal` gives the server's journal of a round; `on_missing` is told of each client that was missing.
 
         `terms` are what a client has to know and to accept before it takes part, where it does not know them already.
+        A reply that the `guard` refuses (None: none is) counts as missing.
         """
         self.clients = tuple(sorted(clients))
         self._all = frozenset(clients)
@@ -80,6 +89,7 @@ class GridExchange:
         self.ledger = ledger
         self._journal = journal
         self._on_missing = on_missing
+        self.guard = guard
 
     def connect(self) -> None:
         """Wait for the clients. Raises FederationError where no quorum of them comes within the rules' timeout."""
@@ -113,7 +123,7 @@ class GridExchange:
             send=send,
             seconds=self.rules.seconds,
             window=window,
-            limit=self.rules.reply_bytes,
+            limit=self.rules.message_bytes,
         )
 
     def fetch(self, name: str, asked: Envelope, what: What) -> bytes:
@@ -134,7 +144,7 @@ class GridExchange:
             envelope,
             send=lambda name: post(self._grid, self._roster.nodes[name], envelope, what.encode()),
             seconds=self.rules.seconds,
-            limit=self.rules.reply_bytes,
+            limit=self.rules.message_bytes,
         )
         for failure in asking.wait(hear).values():
             raise FetchError(failure)
@@ -158,7 +168,11 @@ class GridPending:
     ) -> None:
         """Send what has no reply yet."""
         self._exchange, self._envelope, self._heard = exchange, envelope, heard
-        self._known = {name: reply for name in payloads if (reply := heard.reply(name)) is not None}
+        self._known = {
+            name: reply
+            for name in payloads
+            if (reply := heard.reply(name)) is not None and self._fault(name, reply) is None
+        }
         self._missing = heard.missing()
         self._least = exchange.rules.least(len(payloads))
         self._large: dict[str, dict[str, int]] = {}
@@ -187,19 +201,18 @@ class GridPending:
         return {name: self._known[name] for name in sorted(self._known)}
 
     def _hear(self, name: str, reply: Reply) -> Failure | None:
-        envelope, payload = reply
-        if envelope.sender != name:
-            return Failure(Code.MALFORMED, "it gives another client's name as its own")
-        try:
-            sizes = announced(payload, self._exchange.rules.reply_bytes)
-        except FederationError as error:
-            return Failure(Code.MALFORMED, str(error))
-        if sizes is not None:
-            self._large[name] = sizes
+        outcome = admit(self._exchange.guard, name, reply, self._exchange.rules.reply_bytes)
+        if isinstance(outcome, Failure):
+            return outcome
+        if outcome is not None:
+            self._large[name] = outcome
         else:
-            self._heard.keep(name, payload)
+            self._heard.keep(name, reply[1])
             self._put_on_record(name)
         return None
+
+    def _fault(self, name: str, payload: Payload) -> Failure | None:
+        return fault(self._exchange.guard, name, self._envelope, payload)
 
     def _fetch(self, name: str, sizes: Mapping[str, int]) -> Failure | None:
         """Fetch a large reply piece by piece, straight to disk."""
@@ -207,6 +220,10 @@ class GridPending:
             self._heard.keep_pieces(name, {kind: self._pieces(name, kind, sizes[kind]) for kind in sizes})
         except FetchError as error:
             return error.failure
+        reply = self._heard.reply(name)
+        assert reply is not None
+        if refused := self._fault(name, reply):
+            return refused
         self._put_on_record(name)
         return None
 

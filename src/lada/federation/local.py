@@ -19,6 +19,7 @@ from lada.federation.messages import SERVER
 from lada.federation.server_app import check_names, serve_on
 from lada.federation.worker_process import load
 from lada.federation.workers import InProcess, Pool, Workers
+from lada.hosts.checks import Guard
 
 if TYPE_CHECKING:
     from lada.core.results import Missing
@@ -40,6 +41,7 @@ def run_local(
     earlier: Iterable[Row] = (),
     journal: Callable[[int], Journal] | None = None,
     on_missing: Callable[[Missing], None] | None = None,
+    guard: Guard | None = None,
 ) -> tuple[Row, ...]:
     """Run `serve` with one client per entry of `node_config` and return the ledger's rows.
 
@@ -50,8 +52,8 @@ def run_local(
     who is waited for and how long. Events of all clients go to `emit`, one at a time.
 
     `ledger.parquet` and, with workers, `workers.log` are written to `folder`, also when the run fails; `describe` and
-    `earlier` are the Ledger's, `journal` (by default `<folder>/journal/server`) and `on_missing`
-    the exchange's. Raises InputError for a name that cannot be
+    `earlier` are the Ledger's, `journal` (by default `<folder>/journal/server`), `on_missing`
+    and `guard` the exchange's. Raises InputError for a name that cannot be
     a folder or a function that is not there, FederationError when no quorum of clients answers, and whatever `serve`
     raises.
     """
@@ -80,6 +82,7 @@ def run_local(
                 earlier=earlier,
                 journal=journal or (lambda round: Journal(folder / "journal" / SERVER).at(str(round))),
                 on_missing=on_missing,
+                guard=guard,
             )
         )
 

@@ -21,12 +21,11 @@ from lada.federation.parties import Place, client_party, describe, keep, read_ta
 from lada.federation.parts import Parts, to_files
 from lada.federation.pieces import What
 from lada.hosts.base import Payload
+from lada.hosts.checks import FINISH, Guard
 from lada.hosts.party import Emit, Party
 from lada.hosts.reports import report_payload
 from lada.tasks.data import TaskData
 
-FINISH = "finish"
-"""The last phase of every run: each client says what it has become."""
 ANSWERED = "answered.json"
 """The messages that a party has answered, oldest first: key and digest."""
 REPLY = "reply"
@@ -85,10 +84,12 @@ class Node:
         return reply
 
     def _reply(self, asked: "Asked", party: Party) -> Payload:
+        host = self._config.make_host()
+        Guard(host, party).check_ask(self._config.server.name, asked.phase, asked.round, asked.payload)
         if asked.phase == FINISH:
             party.note(parties=(describe(party),))
             return report_payload(party)
-        return self._config.make_host().reply(asked.phase, party, asked.round, asked.payload)
+        return host.reply(asked.phase, party, asked.round, asked.payload)
 
     def _open(self) -> Party:
         return client_party(self._config, self._place, self._task(), self._emit, self._name)

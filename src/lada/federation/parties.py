@@ -123,6 +123,7 @@ def _party(
         clock=lambda: time.time() - place.started,
         journal=place.journal(name),
         reopen=reopen,
+        limits=config.limits,
     )
     if saved:
         _restore(party, saved)

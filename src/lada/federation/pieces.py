@@ -67,5 +67,5 @@ def announced(payload: Mapping[str, bytes], limit: int) -> dict[str, int] | None
     if not sizes or min(sizes.values()) < 0:
         raise FederationError("sizes: expected at least one kind, and no negative number")
     if sum(sizes.values()) > limit:
-        raise FederationError(f"sizes: {sum(sizes.values())} bytes; expected at most limits.max_message_bytes, {limit}")
+        raise FederationError(f"sizes: {sum(sizes.values())} bytes; expected at most limits.reply_bytes, {limit}")
     return sizes

@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from lada.core.errors import FederationError
-from lada.federation.asking import Asking, Failure, Reply, post
+from lada.federation.asking import Asking, post
+from lada.federation.failures import Failure, Reply
 from lada.federation.messages import HELLO, SERVER, Code, Envelope
 
 if TYPE_CHECKING:

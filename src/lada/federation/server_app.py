@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from lada.core.results import Missing
     from lada.federation.journal import Journal
+    from lada.hosts.checks import Guard
 
 
 def serve_on(
@@ -31,6 +32,7 @@ def serve_on(
     earlier: Iterable[Row] = (),
     on_missing: Callable[[Missing], None] | None = None,
     terms: Mapping[str, bytes] | None = None,
+    guard: Guard | None = None,
 ) -> tuple[Row, ...]:
     """Find the clients by name, let `serve` work with them, and return the ledger's rows.
 
@@ -39,7 +41,15 @@ def serve_on(
     """
     with Ledger(folder, describe, earlier) as ledger:
         exchange = GridExchange(
-            grid, clients, run=run, rules=rules, ledger=ledger, journal=journal, on_missing=on_missing, terms=terms
+            grid,
+            clients,
+            run=run,
+            rules=rules,
+            ledger=ledger,
+            journal=journal,
+            on_missing=on_missing,
+            terms=terms,
+            guard=guard,
         )
         exchange.connect()
         serve(exchange)

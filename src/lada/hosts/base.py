@@ -13,6 +13,26 @@ Payload = Mapping[str, bytes]
 """What one message carries: encoded knowledge by kind, such as `paths` or `metrics`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """Which kinds a message has: those that it must have and those that it may."""
+
+    must: frozenset[str] = frozenset()
+    may: frozenset[str] = frozenset()
+
+    def __or__(self, other: "Kinds") -> "Kinds":
+        """Return the kinds of both."""
+        return Kinds(self.must | other.must, self.may | other.may)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What a client is sent in a phase, and what it replies with. Messages with other kinds are refused."""
+
+    asks: Kinds = Kinds()
+    replies: Kinds = Kinds()
+
+
 class Pending(Protocol):
     """An ask that is under way; the server may work on until it needs the replies."""
 
@@ -53,6 +73,10 @@ class Host(Protocol):
 
     def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
         """Raise InputError for a plug-in or clients that the host's options cannot work with."""
+        ...
+
+    def phases(self, party: Party) -> Mapping[str, Phase]:
+        """Return the phases of a round with the kinds of their messages, as `party` (either half) expects them."""
         ...
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:

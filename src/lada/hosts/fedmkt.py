@@ -20,22 +20,25 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from lada.allocators.base import Allocator
 from lada.core.errors import InputError
 from lada.core.registry import Options
 from lada.core.terms import Allocation, Knowledge, Lesson, Path, Verb
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
+from lada.hosts.aggregating import Rule, check_rule
 from lada.hosts.allocating import allocate, embed_public
 from lada.hosts.averaging import ADAPTER, average_adapters, check_alike, take_adapter, tell_adapter
-from lada.hosts.base import HOSTS, Bare, Exchange, Payload
+from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase
 from lada.hosts.distilling import Replay, distil
-from lada.hosts.knowledge import Kind, Offer, hear, keep_own, know, own, tell
+from lada.hosts.knowledge import Kind, Offer, hear, keep_own, kinds_told, know, own, tell
 from lada.hosts.lessons import make_lessons
 from lada.hosts.party import Party
-from lada.hosts.reports import collect, report_payload
+from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
+from lada.hosts.trust import limit_by_trust
 from lada.models.options import ModelOptions
 
 
@@ -50,6 +53,13 @@ class FedmktOptions(Options):
     Under `plugin: none` the default is `labels`."""
     average_adapters: bool = False
     """Clients with one model average their LoRA adapters after each round: the paper's homogeneous setting."""
+    aggregation: Rule = "mean"
+    """How adapters become one: the mean as in the paper, or a rule that a few malicious clients cannot spoil."""
+    malicious: int = Field(0, ge=0)
+    """How many clients `trimmed_mean`, `krum`, `multi_krum` and `bulyan` are to hold against."""
+    trust: Literal["off", "agreement"] = "off"
+    """`agreement`: how many of a client's paths the LLM learns is limited by how often the client agreed with the LLM
+    so far; see lada.hosts.trust."""
     client_replay: Replay = Replay(private=0.25, paths=0.1, general=0.1)
     """What a client replays beside the LLM's paths."""
     server_replay: Replay = Replay(private=0.0, paths=0.5, general=0.3)
@@ -83,6 +93,18 @@ class Fedmkt:
             )
         if self.options.average_adapters and clients:  # of clients that bring their own models nothing is known
             check_alike(clients)
+            check_rule(self.options.aggregation, self.options.malicious, len(clients))
+
+    def phases(self, party: Party) -> Mapping[str, Phase]:
+        """See Host.phases."""
+        told, adapter = kinds_told(party, self._kind), Kinds(frozenset({ADAPTER}))
+        averages = self.options.average_adapters
+        phases = {
+            "evaluate": Phase(replies=REPORT),
+            "contribute": Phase(replies=told | REPORT if self._mutual else REPORT),
+            "learn": Phase(told, adapter if averages else REPORT),
+        }
+        return {**phases, "average": Phase(adapter, REPORT)} if averages else phases
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
         """See Host.serve. What the server can do meanwhile, it does while the clients work."""
@@ -104,8 +126,9 @@ class Fedmkt:
         evaluate_party(party, round)
         replies = pending.wait()
         if self.options.average_adapters:
-            message = {ADAPTER: average_adapters(replies)}
-            replies = exchange.ask("average", round, dict.fromkeys(replies, message)).wait()
+            options = self.options
+            average, kept = average_adapters(party, replies, round, options.aggregation, options.malicious)
+            replies = exchange.ask("average", round, {client: {ADAPTER: average} for client in kept}).wait()
         collect(party, replies)
 
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
@@ -153,6 +176,8 @@ class Fedmkt:
         allocations = {
             client: allocate(party, round, offer.knowledge, mine, vectors) for client, offer in sorted(offers.items())
         }
+        if self.options.trust == "agreement":
+            allocations = limit_by_trust(party, allocations, {name: o.knowledge for name, o in offers.items()}, mine)
         proposals: dict[str, dict[str, Path]] = {}
         for client, allocation in allocations.items():
             paths = offers[client].knowledge.by_id()

@@ -5,8 +5,10 @@ everybody has the gold texts, as in FedMKT's paper, so that only the likelihood 
 objective may ask for soft targets: the likeliest tokens at each position of the same text.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from lada.alignment import check_scores
@@ -14,7 +16,7 @@ from lada.codecs import likelihoods, paths, soft_targets, vocabulary
 from lada.codecs.likelihoods import Judgement
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.terms import Knowledge, Path, TokenScores, Vocabulary
-from lada.hosts.base import Payload
+from lada.hosts.base import Kinds, Payload
 from lada.hosts.party import Party
 from lada.hosts.steps import finite, gold_lessons, write_paths
 
@@ -67,6 +69,12 @@ def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -
     return payload
 
 
+def kinds_told(party: Party, kind: Kind) -> Kinds:
+    """Return the kinds of messages that `tell` writes."""
+    soft = frozenset() if party.objective.soft is None else frozenset({SOFT, VOCABULARY})
+    return Kinds(frozenset({PATHS if kind == "paths" else LIKELIHOODS}), soft)
+
+
 def keep_own(party: Party, payload: Payload) -> None:
     """Keep what a party told, but for soft targets, until a later phase (`own`) needs it."""
     for part in (PATHS, LIKELIHOODS):
@@ -101,14 +109,46 @@ def hear(party: Party, payload: Payload, teacher: str | None, round: int, kind: 
         )
     if party.objective.soft is None or SOFT not in payload:
         return Offer(knowledge)
+    if VOCABULARY in payload:
+        party.memory[f"{VOCABULARY} {knowledge.party}"] = payload[VOCABULARY]
     words = _vocabulary_of(party, knowledge.party, payload)
-    told = soft_targets.SoftTargets(payload[SOFT], known_ids={path.sample_id for path in knowledge.paths})
+    if words is None:  # the message that had it was refused or late
+        party.note(
+            notices=(
+                f"round {round}: soft targets of {knowledge.party} are left out, since its vocabulary never came to "
+                f"{party.name}",
+            )
+        )
+        return Offer(knowledge)
+    told = _soft(party, payload, knowledge)
     if (told.party, told.round, told.vocabulary_size) != (knowledge.party, round, len(words.tokens)):
         raise FederationError(
             f"soft targets: of {told.party!r} in round {told.round} over {told.vocabulary_size} tokens; expected "
             f"those of {knowledge.party!r} in round {round} over {len(words.tokens)}"
         )
     return Offer(knowledge, sound_scores(party, knowledge.party, round, told, len(words.tokens)), words)
+
+
+def check_knowledge(party: Party, sender: str, round: int, payload: Payload) -> None:
+    """Raise CodecError or FederationError unless `payload` is what `sender` knows in this round; change nothing.
+
+    Ids are those of public samples that the sender has a text for, texts are no longer than the limit, soft targets
+    have as many tokens per row as the objective wants. Single soft targets are looked at when they are used.
+    """
+    kind = "paths" if PATHS in payload else "labels"
+    limits = party.limits
+    knowledge = _decode(party, payload, kind, seconds=limits.check_seconds)
+    if (knowledge.party, knowledge.round) != (sender, round):
+        raise FederationError(f"{kind}: of another party or round than the message")
+    if VOCABULARY in payload:
+        vocabulary.decode(payload[VOCABULARY], limit=limits.table_bytes)
+    if SOFT in payload:
+        words = _vocabulary_of(party, sender, payload)
+        told = _soft(party, payload, knowledge)
+        if (told.party, told.round) != (sender, round) or (words and told.vocabulary_size != len(words.tokens)):
+            raise FederationError("soft targets: of another party, round or vocabulary than the message")
+        if party.objective.soft is None or told.k > party.objective.soft.k:
+            raise FederationError(f"soft targets: {told.k} tokens per row, more than were asked for")
 
 
 def sound_scores(
@@ -176,19 +216,53 @@ def _encode(knowledge: Knowledge, kind: Kind) -> Payload:
     return {LIKELIHOODS: likelihoods.encode(Judgement(knowledge.party, knowledge.round, judged))}
 
 
-def _decode(party: Party, payload: Payload, kind: Kind) -> Knowledge:
+def _decode(party: Party, payload: Payload, kind: Kind, *, seconds: float = math.inf) -> Knowledge:
+    limit = party.limits.table_bytes
     if kind == "paths":
-        return paths.decode(payload[PATHS], known_ids={sample.id for sample in party.task.public})
+        told = paths.decode(payload[PATHS], known_ids={sample.id for sample in party.task.public}, limit=limit)
+        return replace(told, paths=tuple(_verified(party, told.paths, seconds)))
     texts = _labels(party)
-    return _labelled(party, texts, likelihoods.decode(payload[LIKELIHOODS], known_ids=texts.keys()))
+    return _labelled(party, texts, likelihoods.decode(payload[LIKELIHOODS], known_ids=texts.keys(), limit=limit))
 
 
-def _vocabulary_of(party: Party, teacher: str, payload: Payload) -> Vocabulary:
-    """Return a teacher's vocabulary from this message or, since it is sent once, from an earlier one."""
-    key = f"{VOCABULARY} {teacher}"
-    if VOCABULARY in payload:
-        party.memory[key] = payload[VOCABULARY]
-    if key not in party.memory:
-        raise FederationError(f"soft targets: {teacher!r} never sent {party.name!r} its vocabulary")
-    tokens, eos = vocabulary.decode(party.memory[key])
+def _verified(party: Party, told: Sequence[Path], seconds: float) -> Iterator[Path]:
+    """Yield paths with the answer, the verdict and the size in bytes that the texts have, whatever their writer says.
+
+    Raises FederationError for a text longer than the limit, and where all that takes more than `seconds`, as answers
+    made to keep a comparison busy do. Where no gold answer is known each is compared all the same: it will be with
+    other parties' answers.
+    """
+    gold = {sample.id: sample.answer for sample in party.task.public}
+    longest, began = party.limits.path_chars, time.monotonic()
+    for path in told:
+        if len(path.text) > longest:
+            raise FederationError(f"paths: a text of more than limits.path_chars, {longest} characters")
+        answer, known = party.task.extract(path.text), gold[path.sample_id]
+        right = party.task.same(answer, "0" if known is None else known)
+        if time.monotonic() - began > seconds:
+            raise FederationError(f"paths: their answers took longer to check than limits.check_seconds, {seconds:g}")
+        yield replace(
+            path,
+            answer=answer,
+            right=None if known is None else right,
+            likelihood=replace(path.likelihood, size=len(path.text.encode())),
+        )
+
+
+def _soft(party: Party, payload: Payload, knowledge: Knowledge) -> soft_targets.SoftTargets:
+    limits = party.limits
+    return soft_targets.SoftTargets(
+        payload[SOFT],
+        known_ids={path.sample_id for path in knowledge.paths},
+        limit=limits.table_bytes,
+        sample_limit=limits.sample_bytes,
+    )
+
+
+def _vocabulary_of(party: Party, teacher: str, payload: Payload) -> Vocabulary | None:
+    """Return a teacher's vocabulary from this message or, since it is sent once, from an earlier one; None: neither."""
+    data = payload.get(VOCABULARY, party.memory.get(f"{VOCABULARY} {teacher}"))
+    if data is None:
+        return None
+    tokens, eos = vocabulary.decode(data, limit=party.limits.table_bytes)
     return Vocabulary(tuple(tokens), eos)

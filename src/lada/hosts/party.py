@@ -8,6 +8,7 @@ from pathlib import Path as FilePath
 from typing import Any, Protocol
 
 from lada.allocators.base import Allocator, State
+from lada.core.limits import Limits
 from lada.core.results import PartyReport, PhaseTime
 from lada.core.terms import Sample
 from lada.models.base import Learner, Progress, Study
@@ -93,6 +94,8 @@ class Party:
     """What was done since the last checkpoint."""
     reopen: Callable[[FilePath], Learner] = not_reopened
     """Returns the learner that `Learner.save` wrote to a folder."""
+    limits: Limits = field(default_factory=Limits)
+    """What others may send it at most."""
 
     def note(self, **records: tuple[Any, ...]) -> None:
         """Add records, by field name of PartyReport, to the report. The server, which hears of all, announces them."""
