@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LOST = (5, 8)
 
 
-def read_reply(message: Message, expected: Envelope, limit: int | None) -> Reply | Failure:
+def read_reply(message: Message, expected: Envelope, limit: int | None = None) -> Reply | Failure:
     """Return envelope and payload of a reply to a message of ours with the envelope `expected`, or what it is else.
 
     One of more than `limit` bytes is not decoded.
