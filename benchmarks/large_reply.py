@@ -51,7 +51,7 @@ class LargeNode:
         return Parts(self.folder / "reply").piece(what.kind, what.start, what.length)
 
 
-def open_node(context, _):
+def open_node(context, *_):
     """Make the node; called in the worker."""
     return LargeNode(Path(context.node_config["folder"]))
 

@@ -46,7 +46,7 @@ def client(**changes: Any) -> dict[str, Any]:
     [
         (
             {"ronds": 3},
-            "ronds: unknown key (its value is 3); expected one of allocator, clients, engine, host, "
+            "ronds: unknown key (its value is 3); expected one of allocator, clients, engine, host, limits, "
             "name, objective, participants, plugin, quorum, rounds, seed, server, task, timeout, trackers, workers; "
             "did you mean 'rounds'?",
         ),
@@ -160,7 +160,6 @@ def test_a_wrong_value_is_named_with_what_was_expected(changes: dict[str, Any], 
     ("data", "expected"),
     [
         ({"clients": PLAIN["clients"]}, "server: missing; it has no default, so set it"),
-        (plain(clients=[{"name": "clinic"}]), "clients.0.model: missing; it has no default, so set it"),
         (plain(server={"model": {}}), "server.model.model: missing; it has no default, so set it"),
         (plain(task={"kind": "files", "train": "x"}), "task.public: missing; it has no default, so set it"),
         (plain(task={"public": 3}), "task.kind: missing; expected one of corpus, files, rulebooks"),
@@ -176,9 +175,9 @@ def test_a_missing_key_is_named(data: dict[str, Any], expected: str):
 
 
 def test_every_fault_is_told_at_once():
-    data = plain(ronds=3, seed="x", clients=[{"name": "clinic"}])
+    data = plain(ronds=3, seed="x", clients=[{"model": MODEL}])
     keys = [line.partition(":")[0] for line in refusal(data).splitlines()]
-    assert sorted(keys) == ["clients.0.model", "ronds", "seed"]
+    assert sorted(keys) == ["clients.0.name", "ronds", "seed"]
 
 
 @pytest.mark.parametrize(
@@ -452,6 +451,14 @@ def test_the_schema_knows_every_methods_options():
     }
     assert methods["allocator"]["lada"]["properties"]["replay"]["default"] == 4000
     assert json.loads(json.dumps(schema)) == schema
+
+
+def test_only_a_deployment_leaves_models_and_data_to_the_clients():
+    alone = plain(clients=[{"name": "one"}])
+    assert refusal(alone).startswith("clients.one.model: missing; only with engine: deployment")
+    files = plain(task={"kind": "files", "public": "p.jsonl", "test": "t.jsonl"})
+    assert refusal(files).startswith("task.train: missing; only with engine: deployment")
+    assert make_config({**alone, "task": files["task"], "engine": "deployment"}).clients[0].model is None
 
 
 def test_a_count_stands_for_so_many_clients_and_some_are_drawn_for_each_round():

@@ -23,6 +23,7 @@ from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
 from lada.tasks.load import RulebooksTask, TaskOptions
+from lada.tasks.user import FilesTask
 from lada.trackers.base import TRACKERS, Tracker
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
@@ -81,17 +82,17 @@ class ClientConfig(Options):
 
     name: str = Field(pattern=NAME)
     """What results, report and `--set` call the client."""
-    model: ModelOptions
-    """Its SLM."""
+    model: ModelOptions | None = None
+    """Its SLM; None only with `engine: deployment`, where each client brings its own."""
     domains: tuple[str, ...] = ()
     """Domains of its private data; empty: dealt out by the task."""
     private: Study = Study()
     """How long it studies its private data, per round."""
     distil: Study = Study()
     """How long it studies what it gets from the server, per round."""
-    count: int = Field(1, ge=1, le=1_000_000)
+    count: int = Field(default=1, ge=1, le=1_000_000)
     """How many clients of this kind: beyond one, `phone` with count 20 stands for phone-01 to phone-20."""
-    timeout: float | None = Field(None, gt=0, allow_inf_nan=False)
+    timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Seconds this client may take for one phase; None: the run's `timeout`."""
 
     def each(self) -> "tuple[ClientConfig, ...]":
@@ -129,17 +130,19 @@ class RunConfig(Options):
     """Which public samples a student studies, per pair and direction; None: what `plugin` says."""
     objective: Choice | None = None
     """The loss that a lesson gives; None: what `plugin` says."""
-    engine: Literal["local"] = "local"
-    """Where parties run: processes of this machine."""
-    workers: int | None = Field(None, ge=0)
-    """Processes in which clients work in parallel; None: one per core; 0: one client after another."""
-    timeout: float = Field(3600.0, gt=0, allow_inf_nan=False)
+    engine: Literal["local", "simulation", "deployment"] = "local"
+    """Where the clients are: on this machine in worker processes, in Flower's simulation as Ray actors (extra
+    `simulation`), or on their own machines (see docs/deployment.md). Equal numbers, whichever it is."""
+    workers: int | None = Field(default=None, ge=0)
+    """Processes in which clients work in parallel; None: one per core; 0: one client after another (in a simulation:
+    one actor). With `engine: deployment` it plays no part."""
+    timeout: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
     """Seconds a client may take for one phase. The reply of one that took longer is not looked at; it is asked again
     in the next round."""
-    quorum: float = Field(0.5, gt=0, le=1)
+    quorum: float = Field(default=0.5, gt=0, le=1)
     """Share of the clients asked that must answer a phase; with fewer the run stops, with them it goes on without the
     others, who are named in the results. 1: all."""
-    participants: int | None = Field(None, ge=1)
+    participants: int | None = Field(default=None, ge=1)
     """Clients that take part in a round, drawn anew for each; None: all. Who is never drawn is not evaluated."""
     limits: Limits = Limits()
     """What a message may hold at most."""
@@ -174,6 +177,17 @@ class RunConfig(Options):
             raise ValueError(f"server.name: {self.server.name!r} is a client's name too; give each party its own")
         return self
 
+    @model_validator(mode="after")
+    def _only_a_deployment_leaves_things_to_the_clients(self) -> "RunConfig":
+        if self.engine == "deployment":
+            return self
+        only = "only with engine: deployment, where each client has its own, may it be left out"
+        if without := [client.name for client in self.clients if client.model is None]:
+            raise ValueError(f"clients.{without[0]}.model: missing; {only}")
+        if isinstance(self.task, FilesTask) and self.task.train is None:
+            raise ValueError(f"task.train: missing; {only}")
+        return self
+
     def resolved(self) -> "RunConfig":
         """Return the configuration with plugin and every method option spelled out; InputError where one is wrong."""
         lada = self.plugin == "lada"
@@ -194,7 +208,7 @@ class RunConfig(Options):
             }
         )
         resolved._check_verbs()
-        clients = {client.name: client.model for client in self.clients}
+        clients = {client.name: client.model for client in self.clients if client.model is not None}
         resolved.make_host().check(resolved.make_allocator(), clients)
         return resolved
 
@@ -224,7 +238,8 @@ class RunConfig(Options):
         everything = teacher | method.student_needs
         yield self.server.name, self.server.model, everything if both else teacher
         for client in self.clients:
-            yield client.name, client.model, everything if both else method.student_needs
+            if client.model is not None:
+                yield client.name, client.model, everything if both else method.student_needs
 
     def drawn(self, round: int) -> tuple[str, ...]:
         """Return the clients that take part in a round, sorted; for round 0 those of all rounds (of one at least)."""

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lada.cli import examples, zoo
+from lada.cli import examples, federation, zoo
 from lada.cli.chat import chat
 from lada.cli.doctor import doctor
 from lada.cli.explained import errors, explained
@@ -30,6 +30,9 @@ app.add_typer(examples.app, name="examples")
 app.command()(doctor)
 app.command()(export)
 app.command()(chat)
+app.add_typer(federation.app, name="federation")
+app.command()(federation.server)
+app.command()(federation.client)
 console = Console()
 # Read when transformers and datasets are imported, which only happens inside the commands: their bars would tear the
 # live view.
@@ -41,6 +44,8 @@ Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Ove
 Name = Annotated[str | None, typer.Option(help="Name of the run's folder.")]
 Config = Annotated[Path, typer.Argument(help="The configuration, a YAML file, or with --resume the folder of a run.")]
 Runs = Annotated[Path, typer.Option(help="Where runs are kept.")]
+Engine = Annotated[str | None, typer.Option(help="local, simulation or deployment; short for --set engine=.")]
+Federation = Annotated[Path | None, typer.Option(help="The server's folder of a deployment.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the newest run of this name, if there is one.")]
 
 
@@ -50,10 +55,11 @@ def demo(
     name: Name = None,
     runs: Runs = Path("runs"),
     resume: Resume = False,
+    engine: Engine = None,
 ) -> None:
     """Run LaDa end to end on the built-in corpus with the shipped tiny models; a few minutes on a laptop."""
     with as_file(files("lada.examples") / "demo.yaml") as config:
-        _run(config, set_, name, runs, resume)
+        _run(config, _with(engine, set_), name, runs, resume)
 
 
 @app.command("run")
@@ -63,18 +69,20 @@ def run_(
     name: Name = None,
     runs: Runs = Path("runs"),
     resume: Resume = False,
+    engine: Engine = None,
+    federation: Federation = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: the plan as JSON.")] = False,
 ) -> None:
     """Run the experiment that a YAML file describes."""
     if dry_run:
-        _plan(config, set_, as_json)
+        _plan(config, _with(engine, set_), as_json)
     elif as_json:
         raise typer.BadParameter(
             "it is for --dry-run; the results of a run are in its results.json", param_hint="--json"
         )
     else:
-        _run(config, set_, name, runs, resume)
+        _run(config, _with(engine, set_), name, runs, resume, federation)
 
 
 def _plan(config: Path, overrides: list[str], as_json: bool) -> None:
@@ -92,7 +100,13 @@ def _plan(config: Path, overrides: list[str], as_json: bool) -> None:
         raise typer.Exit(2)
 
 
-def _run(config: Path, overrides: list[str], name: str | None, runs: Path, resume: bool) -> None:
+def _with(engine: str | None, overrides: list[str]) -> list[str]:
+    return [f"engine={engine}", *overrides] if engine else overrides
+
+
+def _run(
+    config: Path, overrides: list[str], name: str | None, runs: Path, resume: bool, federation: Path | None = None
+) -> None:
     from lada.cli.live import LiveView
     from lada.cli.summary import summary
     from lada.experiment import run
@@ -101,7 +115,15 @@ def _run(config: Path, overrides: list[str], name: str | None, runs: Path, resum
     with explained():
         try:
             with view:
-                results = run(config, name=name, runs=runs, overrides=tuple(overrides), emit=view.emit, resume=resume)
+                results = run(
+                    config,
+                    name=name,
+                    runs=runs,
+                    overrides=tuple(overrides),
+                    emit=view.emit,
+                    resume=resume,
+                    federation=federation,
+                )
         except KeyboardInterrupt:
             errors.print("stopped.", style="bold")
             if view.folder:

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from flwr.app import Context
@@ -164,6 +164,16 @@ def _unanswered(journal: Journal, answered: Mapping[str, str]) -> list[Asked]:
     return [Asked.read(entry) for entry in entries if entry is not None]
 
 
+def task_of(config: RunConfig, base: Path) -> TaskData:
+    """Return the samples of a run, read once by a process that answers for one run at a time."""
+    return _task(config.model_dump_json(), base)
+
+
+@lru_cache(maxsize=1)
+def _task(config: str, base: Path) -> TaskData:
+    return read_task(RunConfig.model_validate_json(config), base)
+
+
 @cache
 def _run(text: str) -> tuple[RunConfig, Place, Callable[[], TaskData]]:
     """Return what `node_config` wrote, checked once per process, and what gives the task, read when it is needed."""
@@ -173,7 +183,7 @@ def _run(text: str) -> tuple[RunConfig, Place, Callable[[], TaskData]]:
     return config, place, cache(lambda: read_task(config, place.base))
 
 
-def open_node(context: Context, emit: Emit) -> Node:
+def open_node(context: Context, _name: str, emit: Emit) -> Node:
     """Make the node that `node_config` described."""
     config, place, task = _run(str(context.node_config["config"]))
     return Node(config, place, task, str(context.node_config["name"]), emit)

@@ -70,6 +70,7 @@ def server_party(config: RunConfig, place: Place, task: TaskData, emit: Emit) ->
 def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, name: str) -> Party:
     """Build a client, as its last checkpoint left it where there is one."""
     client = next(client for client in config.clients if client.name == name)
+    assert client.model is not None
     return _party(
         config, place, task, emit, name=name, model=client.model, studies=Studies(client.private, client.distil)
     )
