@@ -106,6 +106,13 @@ class RunConfig(Options):
     """Share of the clients asked that must answer a phase; with fewer the run stops, with them it goes on without the
     others, who are named in the results. 1: all."""
 
+    keep_messages: bool = False
+    """Each client keeps a copy of all it sends, in `clients/<name>/sent`, which `lada audit` searches. It takes as much
+    disk as the client sends bytes."""
+    membership_audit: bool = False
+    """After the last round each client attacks its own model, to see how well that tells what it studied; the outcome,
+    in numbers, is told."""
+
     @field_validator("clients")
     @classmethod
     def _clients(cls, clients: tuple[ClientConfig, ...]) -> tuple[ClientConfig, ...]:

@@ -74,6 +74,17 @@ def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, na
     )
 
 
+def untrained(config: RunConfig, place: Place, name: str) -> Learner:
+    """Return a client's learner as it was before the run."""
+    client = next(client for client in config.clients if client.name == name)
+    return _learner(client.model, place, init_seed=_init_seed(config, name), saved=None)
+
+
+def _init_seed(config: RunConfig, name: str) -> int:
+    """Return the seed of the weights that a party draws."""
+    return seed_of(config.seed, name, "lora")
+
+
 def check_model(model: ModelOptions | ApiModel) -> None:
     """Raise InputError where a model lacks something that can be told at once: its files, or the key of its API."""
     if isinstance(model, ApiModel):
@@ -102,7 +113,7 @@ def _party(
     saved, fault = checkpoints.find(kept) if checkpoints.exists(kept) else (None, None)
 
     def reopen(folder: Path | None) -> Learner:
-        return _learner(model, place, init_seed=seed_of(config.seed, name, "lora"), saved=folder)
+        return _learner(model, place, init_seed=_init_seed(config, name), saved=folder)
 
     party = Party(
         name=name,
@@ -169,13 +180,18 @@ def describe(party: Party) -> PartyInfo:
     return PartyInfo(
         name=party.name,
         role=party.role,
-        model=party.learner.name,
+        model=_name(party.learner.name),
         architecture=architecture,
         parameters=parameters,
         domains=tuple(sorted(domains)),
         private_samples=len(party.private),
         weights=weights,
     )
+
+
+def _name(model: str) -> str:
+    """Return what to call a model: of a folder the last name, since those above it may tell of its owner."""
+    return Path(model).resolve().name if Path(model).is_dir() else model
 
 
 def _inside(learner: Learner) -> tuple[str, int, str]:
