@@ -18,9 +18,7 @@ from lada.federation.parties import Place, read_task
 from lada.tasks.data import TaskData
 
 
-def audit(
-    run: Path, *, canaries: Sequence[str] = (), private: Path | None = None, memberships: bool = False
-) -> Audit:
+def audit(run: Path, *, canaries: Sequence[str] = (), private: Path | None = None, memberships: bool = False) -> Audit:
     """Return what crossed and what a search of it found.
 
     `canaries` are texts that must not have left, and so is every line of the file `private`. With `memberships` the

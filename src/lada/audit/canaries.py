@@ -27,14 +27,14 @@ class Canary:
 
     def forms_in(self, data: bytes, text: str) -> list[str]:
         """Return the forms in which it stands in `data`, whose folded text is `text`."""
-        found = [form for form, pattern in self.patterns if pattern in data]
-        return list(dict.fromkeys([*found, *(["but for case and spaces"] if self.folded in text and not found else [])]))
+        found = list(dict.fromkeys(form for form, pattern in self.patterns if pattern in data))
+        return found or ["but for case and spaces"] * (self.folded in text)
 
 
 def make_canary(name: str, text: str) -> Canary:
-    """Return the canary for a text. Raises InputError, without repeating the text, for one that is too short or long."""
+    """Return the canary for a text. Raises InputError, without repeating it, for one that is too short or too long."""
     short = folded(text)
-    if not LEAST <= len(short) or len(text) > MOST:
+    if len(short) < LEAST or len(text) > MOST:
         raise InputError(
             f"{name}: {len(short)} characters without spaces; expected {LEAST} to {MOST}, since shorter ones turn up "
             "by chance"
@@ -55,9 +55,9 @@ def make_canary(name: str, text: str) -> Canary:
 
 
 def _base64(data: bytes, shift: int) -> tuple[bytes, bytes]:
-    """Return what is the same of `data` in any base64 where `shift` bytes (modulo 3) stand before it, in both alphabets.
+    """Return what any base64 of `data` has where `shift` bytes (modulo 3) stand before it, in both alphabets.
 
-    The characters at the ends depend on what stands around.
+    The characters at the ends are left out: they depend on what stands around.
     """
     first, last = -(-8 * shift // 6), 8 * (shift + len(data)) // 6
     whole = bytes(shift) + data

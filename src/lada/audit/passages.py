@@ -1,7 +1,8 @@
 """Passages of private texts that are telling: words in a row that stand in no text all parties have.
 
 Where texts follow a pattern, some words in a row come about by themselves. So the same search is made for test samples
-that the client never studied: at a length at which these are found, a find says nothing, and a longer one is taken.
+that the client never studied: at a length at which these are found, a find says nothing. Then a passage must be twice
+as long as the shortest at which none of them is.
 """
 
 import re
@@ -13,7 +14,7 @@ import numpy as np
 
 from lada.audit.canaries import folded
 
-LENGTHS = (8, 16, 32)
+LENGTHS = (8, 16, 32, 64)
 """Words that make a passage."""
 CHARACTERS = 5
 """Characters without spaces that count as a word: so many in a row make a passage too, for scripts without spaces."""

@@ -20,8 +20,7 @@ def search(folder: Path, rows: Sequence[Row], canaries: Sequence[Canary], watche
     A row is covered where a part with its digest was kept: so what was searched is what arrived. Parts that are in no
     row, such as a reply that came too late, are searched too, and so are the names in the rows, which travel beside.
 
-    Of `watched`, by length of passages, that counts at which no text is found that the client never studied; the last
-    where there is none.
+    Of `watched`, by length of passages, the one counts at which a find is telling; see lada.audit.passages.
     """
     of = {row.digest: row for row in rows}
     words = _vocabulary(folder, rows)
@@ -63,8 +62,10 @@ class Finds:
         return [len(names) for names in self._others]
 
     def telling(self) -> int:
-        """Return the first length at which a find says something."""
-        return next((i for i, count in enumerate(self.others) if not count), len(self._watched) - 1)
+        """Return the place of the length at which a find is telling; the last where none is."""
+        last = len(self._watched) - 1
+        first = next((i for i, count in enumerate(self.others) if not count), last)
+        return min(first + 1, last) if first else 0
 
     def look(self, read: Iterable[Layer], row: Row | None, digest: str) -> None:
         """Look for everything in the layers of one message part."""

@@ -16,7 +16,8 @@ def told(audit: Audit) -> Iterator[RenderableType]:
     """Yield what to print of an audit."""
     for client in audit.clients:
         yield _crossings(client)
-        yield Text(_search(client, audit.canaries), style="bold red" if client.verdict in ("found", "incomplete") else "")
+        failed = client.verdict in ("found", "incomplete")
+        yield Text(_search(client, audit.canaries), style="bold red" if failed else "")
         found = client.searched.found if client.searched else ()
         for one in found[:SHOWN]:
             place = f"{one.kind}, round {one.round}, phase {one.phase}" if one.kind else "beside the ledger"
@@ -25,8 +26,8 @@ def told(audit: Audit) -> Iterator[RenderableType]:
             yield Text(f"  and {len(found) - SHOWN} more; --json lists them all")
         for one in client.memberships:
             yield Text(
-                f"  membership by {one.attack}: AUC {one.auc:.3f} ({one.low:.3f} to {one.high:.3f}), {100 * one.tpr:.1f} % "
-                f"of {one.members} members at 1 % false alarms among {one.others} others"
+                f"  membership by {one.attack}: AUC {one.auc:.3f} ({one.low:.3f} to {one.high:.3f}), "
+                f"{100 * one.tpr:.1f} % of {one.members} members at 1 % false alarms among {one.others} others"
             )
         for note in client.notes:
             yield Text(f"  note: {note}")

@@ -32,15 +32,15 @@ def membership(
     value = auc(scores, np.arange(len(scores)) < len(members))
     assert value is not None
     distinct = np.unique(scores)
-    shares = [np.bincount(np.searchsorted(distinct, side), minlength=len(distinct)) for side in (members, others)]
+    counts = [np.bincount(np.searchsorted(distinct, side), minlength=len(distinct)) for side in (members, others)]
     generator = np.random.default_rng(seed)
     rows = max(1, CHUNK // len(distinct))
-    drawn = [
-        _auc(*(generator.multinomial(side.sum(), side / side.sum(), size=min(rows, resamples - start)) for side in shares))
-        for start in range(0, resamples, rows)
-    ]
+    drawn = []
+    for start in range(0, resamples, rows):
+        size = min(rows, resamples - start)
+        drawn.append(_auc(*(generator.multinomial(side.sum(), side / side.sum(), size=size) for side in counts)))
     low, high = np.quantile(np.concatenate(drawn), ((1 - level) / 2, (1 + level) / 2))
-    reached = [side[::-1].cumsum() / side.sum() for side in shares]
+    reached = [side[::-1].cumsum() / side.sum() for side in counts]
     sure = reached[0][reached[1] <= FALSE_POSITIVES]
     return value, float(low), float(high), float(sure.max(initial=0.0))
 
@@ -51,9 +51,7 @@ def _auc(members: np.ndarray, others: np.ndarray) -> np.ndarray:
     return (members * below).sum(1) / (members.sum(1) * others.sum(1))
 
 
-def record(
-    party: str, round: int, attack: str, members: np.ndarray, others: np.ndarray, *, seed: int
-) -> Membership:
+def record(party: str, round: int, attack: str, members: np.ndarray, others: np.ndarray, *, seed: int) -> Membership:
     """Return `membership` as a record of results, four decimals."""
     value, low, high, sure = (round_to(x) for x in membership(members, others, seed=seed))
     return Membership(

@@ -69,9 +69,10 @@ def server_party(config: RunConfig, place: Place, task: TaskData, emit: Emit) ->
 def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, name: str) -> Party:
     """Build a client, as its last checkpoint left it where there is one."""
     client = next(client for client in config.clients if client.name == name)
-    return _party(
-        config, place, task, emit, name=name, model=client.model, studies=Studies(client.private, client.distil)
-    )
+    studies = Studies(client.private, client.distil)
+    party = _party(config, place, task, emit, name=name, model=client.model, studies=studies)
+    party.redaction, party.blur = client.redact, client.blur
+    return party
 
 
 def untrained(config: RunConfig, place: Place, name: str) -> Learner:

@@ -1,4 +1,4 @@
-"""What a client sent, kept by the client itself under the digests that the ledger has of it, so that it can be searched.
+"""What a client sent, kept by itself under the digests that the ledger has of it, so that it can be searched.
 
 A file is one part of a message, as it left; equal parts share a file. Nothing here is ever read back into a run.
 """

@@ -8,6 +8,7 @@ from lada.codecs.metrics import decode_records, encode_records
 from lada.core.errors import CodecError
 from lada.core.results import PartyReport
 from lada.hosts.base import Payload
+from lada.hosts.discretion import blur_report
 from lada.hosts.party import Party
 
 METRICS, TIMES = "metrics", "times"
@@ -20,9 +21,16 @@ def report_payload(party: Party) -> Payload:
     equal runs would not send equal messages.
     """
     report = party.take_report()
+    if party.blur:
+        report = blur_report(party.blur, report, party.blur.generator(party.seed, *_moment(report), "blur", party.name))
     times = np.array([(phase.start, phase.seconds) for phase in report.phases], dtype="<f8")
     timeless = tuple(phase.model_copy(update={"start": 0.0, "seconds": 0.0}) for phase in report.phases)
     return {METRICS: encode_records([report.model_copy(update={"phases": timeless})]), TIMES: times.tobytes()}
+
+
+def _moment(report: PartyReport) -> tuple[int | str, ...]:
+    """Return which of a party's reports this is."""
+    return tuple(part for phase in report.phases for part in (phase.round, phase.phase))
 
 
 def collect(party: Party, replies: Mapping[str, Payload]) -> None:
