@@ -15,11 +15,12 @@ from lada.core.registry import Method, Options, Registry
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
 from lada.hosts.discretion import Blur, Redaction
+from lada.hosts.party import Studies
+from lada.hosts.privacy import check_blur, check_dp
 from lada.models.api_options import ApiModel
 from lada.models.base import Study
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
-from lada.models.private import check_installed
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
 from lada.tasks.load import RulebooksTask, TaskOptions
@@ -182,31 +183,12 @@ class RunConfig(Options):
 
     def _check_privacy(self) -> None:
         """Refuse what would let out by one way what is held back on another."""
+        soft = self.make_objective().soft is not None
+        if self.server.distil.dp:
+            raise InputError("server.distil.dp: the server has no private samples; expected dp at clients alone")
         for client in self.clients:
-            if client.blur and self.make_objective().soft is not None:
-                raise InputError(
-                    f"clients.{client.name}.blur: objective {self.method('objective').name!r} sends soft targets, "
-                    "which hold the same losses exactly; expected an objective without soft targets, or no blur"
-                )
-            if client.private.dp or client.distil.dp:
-                check_installed()
-                self._check_all_private(client)
-
-    def _check_all_private(self, client: ClientConfig) -> None:
-        """Refuse a client that studies its private data under differential privacy in one study and not in another."""
-        lacking = [name for name in ("private", "distil") if getattr(client, name).dp is None]
-        replay = self.host.options.get("client_replay")
-        if "private" in lacking or (lacking and (replay is None or replay["private"])):
-            cure = "" if replay is None else ", or host.options.client_replay.private: 0.0"
-            raise InputError(
-                f"clients.{client.name}.{lacking[0]}.dp: not set, but that study is on private data too, so the other's "
-                f"differential privacy would mean nothing; expected dp in both{cure if lacking == ['distil'] else ''}"
-            )
-        if client.private.dp and client.distil.dp and client.private.dp.delta != client.distil.dp.delta:
-            raise InputError(
-                f"clients.{client.name}.distil.dp.delta: {client.distil.dp.delta}, but private.dp.delta is "
-                f"{client.private.dp.delta}; expected the same, since what both spend is added up"
-            )
+            check_blur(client.name, client.blur, self.method("objective").name, soft=soft)
+            check_dp(client.name, Studies(client.private, client.distil), self.host.options)
 
     def _roles(self, method: Method[Any]) -> Iterator[tuple[str, ModelOptions | ApiModel, frozenset[Verb]]]:
         """Yield each party, its model and what the roles that it has need: teacher, student or both."""
