@@ -5,13 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from lada.audit.frames import unpack
 from lada.codecs.soft_targets import SoftTargets
 from lada.core.errors import CodecError
 
-ZSTD = b"\x28\xb5\x2f\xfd"
-"""What every zstd frame begins with."""
 WINDOW, OVERLAP = 16 << 20, 1 << 16
 """Bytes that are searched at once, and those at their end that are searched again with the next ones."""
 DEPTH = 3
@@ -38,28 +36,13 @@ def _layers(data: bytes, name: str, depth: int) -> Iterator[Layer]:
     if strings:
         yield from _windows(strings.encode("utf-8", "surrogatepass"), f"{name}, JSON")
     if depth:
-        for part in _unpacked(data):
+        for part in unpack(data, WINDOW, OVERLAP):
             yield from _layers(part, f"{name}, unpacked", depth - 1)
 
 
 def _windows(data: bytes, name: str) -> Iterator[Layer]:
     for start in range(0, max(len(data) - OVERLAP, 1), WINDOW - OVERLAP):
         yield name, data[start : start + WINDOW]
-
-
-def _unpacked(data: bytes) -> Iterator[bytes]:
-    """Yield what the zstd frames in `data` hold, wherever they begin; frames behind one another are one stream."""
-    start = data.find(ZSTD)
-    while start >= 0:
-        stream = pa.CompressedInputStream(pa.BufferReader(memoryview(data)[start:]), "zstd")
-        end = b""
-        try:
-            while part := stream.read(WINDOW - OVERLAP):
-                yield end + part
-                end = part[-OVERLAP:]
-            return
-        except (OSError, pa.ArrowException):  # no frame after all, or something else behind it
-            start = data.find(ZSTD, start + 1)
 
 
 def _strings(data: bytes) -> Iterator[str]:
