@@ -23,6 +23,7 @@ from lada.core.terms import Path as ReasoningPath
 from lada.federation import held
 from lada.federation.grid import LocalGrid
 from lada.federation.ledger import read
+from lada.federation.local import run_local
 
 ENGINES = {"one process": ({"workers": 0}, LocalGrid), "worker processes": ({"workers": 2}, LocalGrid)}
 """How to choose an engine, and the grid whose messages the server reads."""
@@ -58,9 +59,8 @@ def planted(folder: Path, **changes) -> Path:
 
 def found_in(data: bytes, text: str) -> list[str]:
     canary = make_canary("canary", text)
-    return [
-        form for _, layer in layers(data) for form in canary.forms_in(layer, folded(layer.decode("utf-8", "replace")))
-    ]
+    read = [(layer, folded(layer.decode("utf-8", "replace"))) for _, layer in layers(data)]
+    return [form for layer, flat in read for form in canary.forms_in(layer, flat)]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -75,7 +75,6 @@ def test_no_byte_that_leaves_a_client_holds_the_canary_in_any_form(engine, tmp_p
         return messages
 
     monkeypatch.setattr(grid, "pull_messages", recording)
-    run_local = lada.experiment.run_local
     monkeypatch.setattr("lada.experiment.run_local", lambda _, *a, **k: run_local("leaky_nodes:open_node", *a, **k))
     file = planted(tmp_path, keep_messages=True, membership_audit=True, **options)
     results = lada.run(file, runs=tmp_path / "runs")
@@ -87,11 +86,9 @@ def test_no_byte_that_leaves_a_client_holds_the_canary_in_any_form(engine, tmp_p
     assert any(b"warehouse" in layer for data in wire for name, layer in layers(data) if "unpacked" in name)
     for data in wire:
         assert found_in(data, CANARY) == []
-    for name in ("events.jsonl", "results.json", "report.html", "ledger.parquet"):
-        text = (folder / name).read_bytes()
-        assert CANARY.encode() not in text.replace(str(tmp_path / CANARY).encode(), b"").replace(
-            json.dumps(results.config["clients"])[1:-1].encode(), b""
-        ), name
+    for name in ("events.jsonl", "ledger.parquet"):
+        assert found_in((folder / name).read_bytes(), CANARY) == []
+    assert {party.model for party in results.parties} == {"zoo:slm-gpt2", "slm-llama", "slm-olmo2"}
     told = audit(folder, canaries=[CANARY])
     assert {client.name: client.verdict for client in told.clients} == {"clinic": "clean", "warehouse": "clean"}
     assert [client.searched.beside for client in told.clients if client.searched] == [2, 0]  # of the failed reply

@@ -1,4 +1,4 @@
-"""A real client's node that does all it may with a secret but send it: prints, logs, warns, fails with it in the text."""
+"""A real client's node that does all it may with a secret but send it: prints, logs, warns, fails with it."""
 
 import logging
 import warnings

@@ -107,19 +107,14 @@ def test_unless_it_is_seeded_nobody_can_repeat_the_noise(tiny):
 
 
 def test_with_all_lessons_a_wide_clip_and_no_noise_to_speak_of_it_is_an_ordinary_study(tiny):
-    """Lessons of equal length and weight, all in every batch: then the mean of gradients is the gradient of the mean."""
+    """Lessons of equal length, all in every batch: then the mean of gradients is the gradient of the mean."""
     lessons = [Lesson("s1", "how many boxes ?", "answer 5"), Lesson("s2", "how many boxes ?", "answer 6")]
     method = OBJECTIVES.get("sft")
     learnt = []
     for dp in (None, Privacy(noise_multiplier=1e-30, clip=1e6, seeded=True)):
         learner = tiny.learner("llama")
-        optimisation = Optimisation(clip=1e6)
-        learner.study(
-            lessons,
-            method.make(method.options()),
-            Study(steps=4, batch_size=2, dp=dp, optimisation=optimisation),
-            seed=0,
-        )
+        steps = Study(steps=4, batch_size=2, dp=dp, optimisation=Optimisation(clip=1e6))
+        learner.study(lessons, method.make(method.options()), steps, seed=0)
         learnt.append(tiny.weights(learner))
     for name, weight in learnt[0].items():
         torch.testing.assert_close(learnt[1][name], weight, rtol=1e-3, atol=1e-4)
@@ -142,9 +137,12 @@ def test_a_missing_package_is_named_with_its_install_line(monkeypatch):
 def rdp(order: int, rate: float, noise: float) -> float:
     """Rényi divergence of one Poisson-sampled Gaussian step (arXiv 1908.10530, section 3.3), for whole orders."""
     terms = [
-        math.log(math.comb(order, k)) + (order - k) * math.log1p(-rate) + k * math.log(rate) + k * (k - 1) / (2 * noise**2)
+        math.log(math.comb(order, k))
+        + (order - k) * math.log1p(-rate)
+        + k * math.log(rate)
+        + k * (k - 1) / 2 / noise**2
         for k in range(order + 1)
-    ]  # fmt: skip
+    ]
     return float(np.logaddexp.reduce(terms)) / (order - 1)
 
 
