@@ -136,13 +136,10 @@ def test_a_missing_package_is_named_with_its_install_line(monkeypatch):
 
 def rdp(order: int, rate: float, noise: float) -> float:
     """Rényi divergence of one Poisson-sampled Gaussian step (arXiv 1908.10530, section 3.3), for whole orders."""
-    terms = [
-        math.log(math.comb(order, k))
-        + (order - k) * math.log1p(-rate)
-        + k * math.log(rate)
-        + k * (k - 1) / 2 / noise**2
-        for k in range(order + 1)
-    ]
+    terms = []
+    for k in range(order + 1):
+        chance = math.log(math.comb(order, k)) + (order - k) * math.log1p(-rate) + k * math.log(rate)
+        terms.append(chance + k * (k - 1) / (2 * noise**2))
     return float(np.logaddexp.reduce(terms)) / (order - 1)
 
 

@@ -63,9 +63,9 @@ class Redaction(Options):
 class Blur(Options):
     """What is taken from the exactness of the losses that leave, in nats per token."""
 
-    round_to: float = Field(0.0, ge=0, allow_inf_nan=False)
+    round_to: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Losses are rounded to multiples of this, after the noise; 0: not."""
-    noise: float = Field(0.0, ge=0, allow_inf_nan=False)
+    noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Scale of the noise: the standard deviation of `gaussian`, b of `laplace`."""
     law: Literal["laplace", "gaussian"] = "laplace"
     seeded: bool = False
