@@ -130,6 +130,18 @@ def test_a_configuration_with_an_api_is_accepted(root: Path, blocks: Blocks) -> 
     assert config.host.options["directions"] == "llm_to_slm"
 
 
+def test_the_privacy_pages_options_are_accepted(root: Path, blocks: Blocks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lada.hosts.privacy.check_installed", lambda: None)
+    keep, redact, dp = (yaml.safe_load(block) for block in blocks(root / "docs/privacy.md", "yaml"))
+    assert make_config(MODELS | keep).keep_messages
+    (client,) = make_config(MODELS | redact).clients
+    assert client.redact is not None
+    assert client.redact.apply("Dr. Novak, x@y.org") == "[DOCTOR], [EMAIL]"
+    assert client.blur is not None
+    (client,) = make_config(MODELS | dp).clients
+    assert client.private.dp is not None
+
+
 def test_the_papers_form_is_spelled_out(root: Path, blocks: Blocks) -> None:
     block = yaml.safe_load(blocks(root / "docs/methods.md", "yaml")[0])
     config = make_config(MODELS | block)

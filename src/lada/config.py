@@ -16,6 +16,9 @@ from lada.core.registry import Method, Options, Registry
 from lada.core.seeds import generator
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
+from lada.hosts.discretion import Blur, Redaction
+from lada.hosts.party import Studies
+from lada.hosts.privacy import check_blur, check_dp
 from lada.models.api_options import ApiModel
 from lada.models.base import Study
 from lada.models.objective import Objective
@@ -92,6 +95,10 @@ class ClientConfig(Options):
     """How long it studies what it gets from the server, per round."""
     count: int = Field(default=1, ge=1, le=1_000_000)
     """How many clients of this kind: beyond one, `phone` with count 20 stands for phone-01 to phone-20."""
+    redact: Redaction | None = None
+    """What is taken out of the paths it sends: personal data by kind, and what the user's own patterns match."""
+    blur: Blur | None = None
+    """How the losses it sends are rounded and noised."""
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Seconds this client may take for one phase; None: the run's `timeout`."""
 
@@ -157,6 +164,13 @@ class RunConfig(Options):
             raise ValueError(f"{twice[0]!r} is named twice; name each tracker once")
         return trackers
 
+    keep_messages: bool = False
+    """Each client keeps a copy of all it sends, in `clients/<name>/sent`, which `lada audit` searches. It takes as much
+    disk as the client sends bytes."""
+    membership_audit: bool = False
+    """After the last round each client attacks its own model, to see how well that tells what it studied; the outcome,
+    in numbers, is told."""
+
     @field_validator("clients")
     @classmethod
     def _clients(cls, clients: tuple[ClientConfig, ...]) -> tuple[ClientConfig, ...]:
@@ -208,6 +222,7 @@ class RunConfig(Options):
             }
         )
         resolved._check_verbs()
+        resolved._check_privacy()
         clients = {client.name: client.model for client in self.clients if client.model is not None}
         resolved.make_host().check(resolved.make_allocator(), clients)
         return resolved
@@ -229,6 +244,15 @@ class RunConfig(Options):
                         f"cannot ({_limited_by(model)}); choose another method, another model, or directions: "
                         "llm_to_slm for a server that only teaches"
                     )
+
+    def _check_privacy(self) -> None:
+        """Refuse what would let out by one way what is held back on another."""
+        soft = self.make_objective().soft is not None
+        if self.server.distil.dp:
+            raise InputError("server.distil.dp: the server has no private samples; expected dp at clients alone")
+        for client in self.clients:
+            check_blur(client.name, client.blur, self.method("objective").name, soft=soft)
+            check_dp(client.name, Studies(client.private, client.distil), self.host.options)
 
     def _roles(self, method: Method[Any]) -> Iterator[tuple[str, ModelOptions | ApiModel, frozenset[Verb]]]:
         """Yield each party, its model and what the roles that it has need: teacher, student or both."""

@@ -277,6 +277,7 @@ class Run:
             shown=tuple(self._shown()),
             notices=report.notices,
             missing=report.missing,
+            memberships=tuple(sorted(report.memberships, key=lambda m: (m.party, m.attack))),
             wall_clock=WallClock(
                 started=datetime.fromtimestamp(self.place.started, UTC).isoformat(timespec="seconds"),
                 seconds=round(time.time() - self.place.started, 3),

@@ -171,6 +171,28 @@ def track(
 
 
 @app.command()
+def audit(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    canary: Annotated[list[str], typer.Option(help="A text that must not have left any client.")] = [],  # noqa: B006
+    private: Annotated[Path | None, typer.Option(help="A file with one such text a line.")] = None,
+    mia: Annotated[bool, typer.Option("--mia", help="Attack the clients' models: membership inference.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Show what left each client, and search it for private texts; exit code 1 where one is found."""
+    from lada.audit.audit import audit as do
+    from lada.cli.audit import told
+
+    with explained():
+        outcome = do(folder, canaries=canary, private=private, memberships=mia)
+    if json_:
+        sys.stdout.write(outcome.model_dump_json(indent=2) + "\n")
+    else:
+        for part in told(outcome):
+            console.print(part, soft_wrap=True)
+    raise typer.Exit(0 if outcome.passed else 1)
+
+
+@app.command()
 def methods() -> None:
     """List all methods: name, paper, what they need of a learner, confirmed or our reading, options."""
     from lada.cli.tables import method_tables

@@ -15,13 +15,14 @@ from flwr.app import Context
 
 from lada.config import RunConfig, validate
 from lada.core.errors import FederationError
-from lada.federation import checkpoints, held
+from lada.federation import checkpoints, held, sent
 from lada.federation.journal import Journal
-from lada.federation.parties import Place, client_party, describe, keep, read_task
+from lada.federation.parties import Place, client_party, describe, keep, read_task, untrained
 from lada.federation.parts import Parts, to_files
 from lada.federation.pieces import What
 from lada.hosts.base import Payload
 from lada.hosts.checks import FINISH, Guard
+from lada.hosts.membership import memberships
 from lada.hosts.party import Emit, Party
 from lada.hosts.reports import report_payload
 from lada.tasks.data import TaskData
@@ -43,9 +44,15 @@ class Node:
     def handle(self, phase: str, round: int, payload: Payload) -> Payload:
         """Run the client half of one phase, keep what it changed, and return the reply.
 
-        Raises FederationError, changing nothing, for a message that is older than the last or differs from the one
-        with the same key.
+        With `keep_messages` the reply is kept as well, for an audit. Raises FederationError, changing nothing, for a
+        message that is older than the last or differs from the one with the same key.
         """
+        reply = self._handle(phase, round, payload)
+        if self._config.keep_messages:
+            sent.keep(self._place.party(self._name), reply)
+        return reply
+
+    def _handle(self, phase: str, round: int, payload: Payload) -> Payload:
         asked = Asked(phase, round, dict(payload))
         kept = self._kept()
         if asked.key in kept.answered:
@@ -88,6 +95,9 @@ class Node:
         Guard(host, party).check_ask(self._config.server.name, asked.phase, asked.round, asked.payload)
         if asked.phase == FINISH:
             party.note(parties=(describe(party),))
+            if self._config.membership_audit:
+                before = untrained(self._config, self._place, self._name)
+                party.note(memberships=memberships(party, before, asked.round))
             return report_payload(party)
         return host.reply(asked.phase, party, asked.round, asked.payload)
 

@@ -15,7 +15,19 @@ from lada.core.errors import InputError
 from lada.federation.parties import Place
 
 CONFIG, PLACE, LOCK = "config.yaml", "place.json", ".lock"
-MAY_DIFFER = ("engine", "workers", "timeout", "quorum", "rounds", "limits", "trackers")
+MAY_DIFFER = (
+    "engine", "workers", "timeout", "quorum", "rounds", "limits", "trackers", "keep_messages", "membership_audit"
+)
+    "engine",
+    "workers",
+    "timeout",
+    "quorum",
+    "rounds",
+    "limits",
+    "trackers",
+    "keep_messages",
+    "membership_audit",
+)
 """Keys that a resumed run may have otherwise: they do not change what was computed so far."""
 
 

@@ -32,7 +32,7 @@ from lada.hosts.allocating import allocate, embed_public
 from lada.hosts.averaging import ADAPTER, average_adapters, check_alike, take_adapter, tell_adapter
 from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase, Step
 from lada.hosts.distilling import Replay, distil
-from lada.hosts.knowledge import Kind, Offer, hear, keep_own, kinds_heard, kinds_told, know, own, tell
+from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, kinds_told, know, own, tell
 from lada.hosts.lessons import make_lessons
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
@@ -201,8 +201,9 @@ class Fedmkt:
         if self._studies_private(round):
             lessons = gold_lessons(party, party.private)
             study(party, lessons, sft(), party.studies.private, round=round, phase="private")
-        told = tell(party, know(party, round, "answer", self._kind), self._kind, soft=self._mutual)
-        keep_own(party, told)
+        mine = know(party, round, "answer", self._kind)
+        keep_own(party, encode(mine, self._kind))  # as it is, whatever is taken out of what it tells
+        told = tell(party, mine, self._kind, soft=self._mutual)
         return {**told, **report_payload(party)} if self._mutual else report_payload(party)
 
     def _learn_from_server(self, party: Party, round: int, offer: Offer, mine: Knowledge) -> None:

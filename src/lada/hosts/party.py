@@ -11,6 +11,7 @@ from lada.allocators.base import Allocator, State
 from lada.core.limits import Limits
 from lada.core.results import PartyReport, PhaseTime
 from lada.core.terms import Sample
+from lada.hosts.discretion import Blur, Redaction
 from lada.models.base import Learner, Progress, Study
 from lada.models.objective import Objective
 from lada.models.peak import begin_peak, peak_memory
@@ -93,6 +94,10 @@ class Party:
     """What was measured and not yet handed on."""
     journal: Journal = field(default_factory=NoJournal)
     """What was done since the last checkpoint."""
+    redaction: Redaction | None = None
+    """What is taken out of the texts it sends."""
+    blur: Blur | None = None
+    """How the losses it sends are blurred."""
     reopen: Callable[[FilePath], Learner] = not_reopened
     """Returns the learner that `Learner.save` wrote to a folder."""
     limits: Limits = field(default_factory=Limits)

@@ -9,6 +9,7 @@ from lada.codecs.metrics import decode_records, encode_records
 from lada.core.errors import CodecError, FederationError
 from lada.core.results import PartyReport
 from lada.hosts.base import Kinds, Payload
+from lada.hosts.discretion import blur_report
 from lada.hosts.party import Party
 
 METRICS, TIMES = "metrics", "times"
@@ -31,11 +32,18 @@ def report_payload(party: Party) -> Payload:
     metrics, and equal runs would not send equal messages.
     """
     report = party.take_report()
+    if party.blur:
+        report = blur_report(party.blur, report, party.blur.generator(party.seed, *_moment(report), "blur", party.name))
     times = np.array([[getattr(phase, name) for name in MEASURED] for phase in report.phases], dtype="<f8")
     notices = tuple(map(_plain, report.notices[: party.limits.notices]))
     timeless = tuple(phase.model_copy(update=dict.fromkeys(MEASURED, 0)) for phase in report.phases)
     told = report.model_copy(update={"phases": timeless, "notices": notices})
     return {METRICS: encode_records([told]), TIMES: times.tobytes()}
+
+
+def _moment(report: PartyReport) -> tuple[int | str, ...]:
+    """Return which of a party's reports this is."""
+    return tuple(part for phase in report.phases for part in (phase.round, phase.phase))
 
 
 def collect(party: Party, replies: Mapping[str, Payload]) -> None:
