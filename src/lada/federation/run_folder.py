@@ -16,8 +16,6 @@ from lada.federation.parties import Place
 
 CONFIG, PLACE, LOCK = "config.yaml", "place.json", ".lock"
 MAY_DIFFER = (
-    "engine", "workers", "timeout", "quorum", "rounds", "limits", "trackers", "keep_messages", "membership_audit"
-)
     "engine",
     "workers",
     "timeout",
