@@ -46,7 +46,8 @@ def client(**changes: Any) -> dict[str, Any]:
         (
             {"ronds": 3},
             "ronds: unknown key (its value is 3); expected one of allocator, clients, engine, host, "
-            "keep_messages, membership_audit, name, objective, plugin, quorum, rounds, seed, server, task, timeout, workers; did you mean 'rounds'?",
+            "keep_messages, membership_audit, name, objective, plugin, quorum, rounds, seed, server, task, timeout, "
+            "workers; did you mean 'rounds'?",
         ),
         (
             {"server": {"model": MODEL, "modle": 1}},
