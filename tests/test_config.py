@@ -46,9 +46,9 @@ def client(**changes: Any) -> dict[str, Any]:
     [
         (
             {"ronds": 3},
-            "ronds: unknown key (its value is 3); expected one of allocator, clients, engine, host, limits, "
-            "name, objective, participants, plugin, quorum, rounds, seed, server, task, timeout, trackers, workers; "
-            "did you mean 'rounds'?",
+            "ronds: unknown key (its value is 3); expected one of allocator, clients, engine, host, "
+            "keep_messages, limits, membership_audit, name, objective, participants, plugin, quorum, rounds, seed, "
+            "server, task, timeout, trackers, workers; did you mean 'rounds'?",
         ),
         (
             {"server": {"model": MODEL, "modle": 1}},
@@ -61,8 +61,8 @@ def client(**changes: Any) -> dict[str, Any]:
         ),
         (
             client(private={"step": 9}),
-            "clients.0.private.step: unknown key (its value is 9); expected one of batch_size, micro_batch_size, "
-            "optimisation, steps; did you mean 'steps'?",
+            "clients.0.private.step: unknown key (its value is 9); expected one of batch_size, dp, "
+            "micro_batch_size, optimisation, steps; did you mean 'steps'?",
         ),
         (
             client(distil={"optimisation": {"clipp": 1}}),
