@@ -46,7 +46,7 @@ def client(**changes: Any) -> dict[str, Any]:
         (
             {"ronds": 3},
             "ronds: unknown key (its value is 3); expected one of allocator, clients, engine, host, limits, "
-            "name, objective, plugin, rounds, seed, server, task, timeout, workers; did you mean 'rounds'?",
+            "name, objective, plugin, quorum, rounds, seed, server, task, timeout, workers; did you mean 'rounds'?",
         ),
         (
             {"server": {"model": MODEL, "modle": 1}},
