@@ -138,7 +138,7 @@ def test_own_files_run_and_nothing_private_is_in_any_message(tmp_path, monkeypat
         seen.extend(bytes(array.data) for record in records.array_records.values() for array in record.values())
         return decode(records)
 
-    for module in ("client_app", "asking"):
+    for module in ("client_app", "admission"):
         monkeypatch.setattr(f"lada.federation.{module}.decode", spy)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(own_files(tmp_path)), encoding="utf-8")
     results = lada.run(tmp_path / "run.yaml", runs=tmp_path / "runs")

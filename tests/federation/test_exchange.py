@@ -1,5 +1,6 @@
 import itertools
 import json
+import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
@@ -49,9 +50,9 @@ def ledger(tmp_path):
         yield ledger
 
 
-def exchange_with(clients, names, ledger, *, grid=None, quorum=1.0, **options):
+def exchange_with(clients, names, ledger, *, grid=None, quorum=1.0, timeout=0.02, **options):
     grid = grid or LocalGrid(names, clients.submit)
-    rules = Rules(timeout=0.02, quorum=quorum, reply_bytes=20 << 20)
+    rules = Rules(timeout=timeout, quorum=quorum, reply_bytes=20 << 20)
     empty = Journal(ledger._folder / f"journal-{next(NUMBERS)}")
     options = {"journal": lambda round: empty.at(str(round)), **options}
     exchange = GridExchange(grid, names, run="r", rules=rules, ledger=ledger, **options)
@@ -364,7 +365,7 @@ def test_two_nodes_with_one_name_are_refused(tmp_path, ledger):
 
 def test_a_reply_too_large_for_one_message_comes_in_pieces_of_which_none_is_larger(tmp_path, ledger):
     clients = Clients(tmp_path, ["a", "b"])
-    exchange = exchange_with(clients, ["a", "b"], ledger)
+    exchange = exchange_with(clients, ["a", "b"], ledger, timeout=60)
     clients.wire.clear()
     size = (PIECE + 3).to_bytes(8, "big")
     replies = exchange.ask("large", 1, {"a": {"size": size}, "b": {"size": b"\x07"}}).wait()
@@ -387,9 +388,40 @@ def test_a_piece_that_is_not_what_was_asked_for_loses_the_reply(tmp_path, ledger
         return b"short" if fault == "short" else self.fail(round, {})
 
     monkeypatch.setattr("toy_nodes.ToyNode.fetch", fetch)
-    exchange = exchange_with(Clients(tmp_path, ["a", "b"]), ["a", "b"], ledger, quorum=0.5)
+    exchange = exchange_with(Clients(tmp_path, ["a", "b"]), ["a", "b"], ledger, quorum=0.5, timeout=60)
     replies = exchange.ask("large", 1, {"a": {"size": (9 << 20).to_bytes(8, "big")}, "b": {"size": b"\x01"}}).wait()
     assert list(replies) == ["b"]
+
+
+def test_all_pieces_of_a_reply_have_the_time_of_one_reply(tmp_path, ledger, monkeypatch):
+    clients = Clients(tmp_path, ["a"])
+    exchange = exchange_with(clients, ["a"], ledger, timeout=60)
+    clock = itertools.count(step=25)  # seconds: each look at the clock finds it later
+    monkeypatch.setattr("lada.federation.exchange.time.monotonic", lambda: float(next(clock)))
+    with pytest.raises(FederationError, match=r"client 'a': silent \(no reply within 60 s\)"):
+        exchange.ask("large", 1, {"a": {"size": (20 * PIECE // 10).to_bytes(8, "big")}}).wait()
+
+
+def test_what_checking_one_reply_takes_is_not_the_others_delay(tmp_path, ledger, monkeypatch):
+    from lada.federation import exchange as module
+
+    held, admit = [], module.admit
+
+    def after(name, future, reply):
+        held.append((future, reply)) if name == "b" and len(clients.wire) > 4 else future.set_result(reply)
+
+    def slow(guard, name, reply, limit):
+        """Take longer than any client has; meanwhile b answers, in time."""
+        while held:
+            future, answer = held.pop()
+            future.set_result(answer)
+            time.sleep(0.1)
+        return admit(guard, name, reply, limit)
+
+    clients = Clients(tmp_path, ["a", "b"], after)
+    exchange = exchange_with(clients, ["a", "b"], ledger)
+    monkeypatch.setattr(module, "admit", slow)
+    assert sorted(exchange.ask("echo", 1, {"a": {"x": b"1"}, "b": {"x": b"2"}}).wait()) == ["a", "b"]
 
 
 @pytest.mark.parametrize("what", [b"", b"{}", b"[]", b'{"phase":"p","kind":"k","start":-1,"length":1}', b"\xff"])

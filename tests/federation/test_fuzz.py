@@ -1,6 +1,7 @@
 """Hostile replies are refused with a reason, or sound by a second look. `make fuzz` sends a million of them."""
 
 import random
+import resource
 import subprocess
 import sys
 import tracemalloc
@@ -85,6 +86,21 @@ def test_a_bomb_is_refused_before_it_grows(sound: list[Seed], kind: str):
     tracemalloc.stop()
     assert f"more than {LIMITS.table_bytes} bytes before compression" in told
     assert most + pa.total_allocated_bytes() - before < 8 * LIMITS.table_bytes
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no way to see the memory of a process")
+def test_frames_that_break_off_leave_nothing_behind(sound: list[Seed]):
+    def mebibytes() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() / 2**20
+
+    seed = of(sound, "contribute", "paths")
+    frame = bytearray(pa.compress(bytes(5000), codec="zstd", asbytes=True))
+    frame[6] ^= 0xFF
+    assert "paths: not readable: OSError" in outcome(seed, paths=bytes(frame))
+    before = mebibytes()
+    for _ in range(300):
+        outcome(seed, paths=bytes(frame))
+    assert mebibytes() - before < 100  # with one buffer of LIMITS.table_bytes kept each time it would be 300
 
 
 def test_more_rows_than_there_are_samples_are_never_read(sound: list[Seed]):

@@ -72,7 +72,7 @@ def inside(rng: random.Random, data: bytes) -> bytes:
         end = 8 + int.from_bytes(data[:8], "little")
         head, rest, data = data[:8], data[end:], data[8:end]
     try:
-        raw = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read(1 << 20)
+        raw = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read_buffer(1 << 20).to_pybytes()
     except (pa.ArrowException, OSError):  # spoilt before
         return flip(rng, data)
     packed = pa.compress(rng.choice(PLAIN)(rng, raw), codec="zstd", asbytes=True)
@@ -85,7 +85,8 @@ def rewrite(rng: random.Random, data: bytes) -> bytes:
     What is no table has bits flipped. (pyarrow must not be given a spoilt one without validation: it may crash.)
     """
     try:
-        batch = pa.ipc.open_stream(pa.CompressedInputStream(pa.BufferReader(data), "zstd").read(1 << 20)).read_all()
+        raw = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read_buffer(1 << 20)
+        batch = pa.ipc.open_stream(raw).read_all()
         columns = batch.to_pydict()
         header = {key.decode(): value.decode() for key, value in (batch.schema.metadata or {}).items()}
         if rng.random() < 0.3 and header:

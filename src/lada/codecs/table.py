@@ -104,8 +104,9 @@ def header_number(kind: str, header: Mapping[str, str], key: str) -> int:
 
 def _read(data: bytes, kind: str, schema: pa.Schema, limit: int) -> pa.RecordBatch:
     """Return the only record batch; nothing larger than `limit` is ever held."""
-    raw = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read(limit + 1)
-    if len(raw) > limit:
+    # Not `read`: it never frees its `limit` bytes where the frame breaks off amid them.
+    raw = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read_buffer(limit + 1)
+    if raw.size > limit:
         raise CodecError(f"{kind}: more than {limit} bytes before compression")
     messages = list(pa.ipc.MessageReader.open_stream(raw))
     if [message.type for message in messages] != ["schema", "record batch"]:  # pyarrow crashes on others

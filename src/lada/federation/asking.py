@@ -66,10 +66,14 @@ class Asking(Generic[K]):
         self._since = dict.fromkeys(self._since, time.monotonic())
         pause = 0.001
         while self._under_way:
-            for message in self._grid.pull_messages(list(self._under_way)):
+            messages = list(self._grid.pull_messages(list(self._under_way)))
+            began = time.monotonic()
+            for message in messages:
                 key = self._under_way.pop(message.metadata.reply_to_message_id, None)
                 if key is not None:
                     self._take(key, message, hear)
+            spent = time.monotonic() - began  # on checking one reply: no other client is late for that
+            self._since = {key: since + spent for key, since in self._since.items()}
             self._drop_late()
             self._fill()
             if self._under_way:

@@ -6,6 +6,7 @@ The rounds go on with those who answered in time, as long as they are a quorum; 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -126,10 +127,15 @@ class GridExchange:
             limit=self.rules.message_bytes,
         )
 
-    def fetch(self, name: str, asked: Envelope, what: What) -> bytes:
-        """Return a piece of a client's last reply. Raises FetchError where it does not come or is another."""
-        envelope = Envelope(asked.run, FETCH, asked.round, SERVER)
+    def fetch(self, name: str, asked: Envelope, what: What, deadline: float) -> bytes:
+        """Return a piece of a client's last reply.
+
+        Raises FetchError where it is another or has not come by `deadline` on the monotonic clock.
+        """
+        envelope, left = Envelope(asked.run, FETCH, asked.round, SERVER), deadline - time.monotonic()
         pieces: list[bytes] = []
+        if left <= 0:
+            raise FetchError(self.silent(name))
 
         def hear(name: str, reply: Reply) -> Failure | None:
             payload = reply[1]
@@ -143,12 +149,16 @@ class GridExchange:
             [name],
             envelope,
             send=lambda name: post(self._grid, self._roster.nodes[name], envelope, what.encode()),
-            seconds=self.rules.seconds,
+            seconds=lambda _: left,
             limit=self.rules.message_bytes,
         )
         for failure in asking.wait(hear).values():
-            raise FetchError(failure)
+            raise FetchError(failure if failure.code is not Code.SILENT else self.silent(name))
         return pieces[0]
+
+    def silent(self, name: str) -> Failure:
+        """Return that a client did not answer in its time."""
+        return Failure(Code.SILENT, f"{self.rules.seconds(name):g}")
 
     def is_there(self, name: str) -> bool:
         """Return whether a client's node is known."""
@@ -215,9 +225,10 @@ class GridPending:
         return fault(self._exchange.guard, name, self._envelope, payload)
 
     def _fetch(self, name: str, sizes: Mapping[str, int]) -> Failure | None:
-        """Fetch a large reply piece by piece, straight to disk."""
+        """Fetch a large reply piece by piece, straight to disk; all pieces together have the time of one reply."""
+        deadline = time.monotonic() + self._exchange.rules.seconds(name)
         try:
-            self._heard.keep_pieces(name, {kind: self._pieces(name, kind, sizes[kind]) for kind in sizes})
+            self._heard.keep_pieces(name, {kind: self._pieces(name, kind, sizes[kind], deadline) for kind in sizes})
         except FetchError as error:
             return error.failure
         reply = self._heard.reply(name)
@@ -227,10 +238,10 @@ class GridPending:
         self._put_on_record(name)
         return None
 
-    def _pieces(self, name: str, kind: str, size: int) -> Iterator[bytes]:
+    def _pieces(self, name: str, kind: str, size: int, deadline: float) -> Iterator[bytes]:
         for start in range(0, size, PIECE):
             what = What(self._envelope.phase, kind, start, min(PIECE, size - start))
-            yield self._exchange.fetch(name, self._envelope, what)
+            yield self._exchange.fetch(name, self._envelope, what, deadline)
 
     def _put_on_record(self, name: str) -> None:
         reply = self._heard.reply(name)
