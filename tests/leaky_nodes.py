@@ -11,9 +11,9 @@ FAILS = ("clinic", "learn")
 
 
 class LeakyNode:
-    def __init__(self, context, emit):
+    def __init__(self, context, run, emit):
         self._name = str(context.node_config["name"])
-        self._node = nodes.open_node(context, emit)
+        self._node = nodes.open_node(context, run, emit)
 
     def handle(self, phase, round, payload):
         print(f"print of {CANARY}")
@@ -28,5 +28,5 @@ class LeakyNode:
         return self._node.fetch(round, what)
 
 
-def open_node(context, emit):
-    return LeakyNode(context, emit)
+def open_node(context, run, emit):
+    return LeakyNode(context, run, emit)

@@ -244,6 +244,8 @@ def test_overrides_reach_every_depth():
     clinic, kitchen = config.clients
     assert (config.rounds, config.workers) == (5, None)
     assert config.server.distil.optimisation.learning_rate == 0.5
+    assert clinic.model is not None
+    assert kitchen.model is not None
     assert (clinic.model.tune, kitchen.model.tune) == ("full", "lora")
     assert (clinic.private.steps, clinic.domains, kitchen.domains) == (7, ("sums",), ("a", "b"))
     assert config.task.model_dump(include={"world", "public"}) == {"world": 2, "public": 60}

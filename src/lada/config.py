@@ -1,16 +1,15 @@
 """The configuration of a run: strict, complete, and refused before anything is trained where it makes no sense."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from lada.allocators.base import ALLOCATORS, Allocator
-from lada.core.errors import InputError, nearest
+from lada.core.errors import InputError
 from lada.core.limits import Limits
 from lada.core.registry import Method, Options, Registry
 from lada.core.seeds import generator
@@ -25,13 +24,13 @@ from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
+from lada.overrides import apply_override, plain
 from lada.tasks.load import RulebooksTask, TaskOptions
 from lada.tasks.user import FilesTask
 from lada.trackers.base import TRACKERS, Tracker
+from lada.validation import validate
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-SECRET = re.compile("key|token|secret|password|auth", re.IGNORECASE)
-"""In the names of unknown keys whose values are not repeated."""
 LEDGER_NAME = "server"
 """What the ledger calls the server, whatever its name."""
 
@@ -324,95 +323,6 @@ def _with_defaults(kind: str, registry: Registry[Any], choice: Choice) -> Choice
     return Choice(name=choice.name, options=options.model_dump(mode="json"))
 
 
-def validate(model: type[BaseModel], value: Any, where: str = "") -> Any:
-    """Validate plain data strictly against a model; InputError lists every fault by key, value and expectation."""
-    try:
-        return model.model_validate_json(json.dumps(value))
-    except ValidationError as error:
-        faults: dict[str, list[str]] = {}
-        for fault in error.errors():
-            key, what = _explain(model, fault, value)
-            faults.setdefault(".".join(part for part in (where, key) if part), []).append(what)
-        # A union's members each have a fault of their own to tell of one key.
-        lines = [": ".join(part for part in (key, "; or ".join(whats)) if part) for key, whats in faults.items()]
-        raise InputError("\n".join(lines)) from None
-    except TypeError as error:
-        raise InputError(f"{where or 'configuration'}: {error}; expected plain YAML or JSON values") from None
-
-
-def _explain(model: type[BaseModel], fault: Any, value: Any) -> tuple[str, str]:
-    """Return the key at fault and what is wrong with it."""
-    path, given = [str(part) for part in fault["loc"]], fault["input"]
-    key = _key(fault["loc"], value)
-    match fault["type"]:
-        case "extra_forbidden":
-            known = sorted(_node_at(model, path[:-1]).get("properties", {}))
-            expected = f"; expected one of {', '.join(known)}" if known else ""
-            shown = "not shown" if SECRET.search(path[-1]) else repr(given)
-            return key, f"unknown key (its value is {shown}){expected}{nearest(path[-1], known)}"
-        case "missing":
-            return f"{key}.{path[-1]}".lstrip("."), "missing; it has no default, so set it"
-        case "union_tag_invalid" | "union_tag_not_found":
-            known = sorted(_node_at(model, path).get("discriminator", {}).get("mapping", {}))
-            kind, tag = fault["ctx"]["discriminator"].strip("'"), fault["ctx"].get("tag")
-            what = "missing" if tag is None else f"{tag!r} is not valid"
-            return f"{key}.{kind}", f"{what}; expected one of {', '.join(known)}{nearest(tag or '', known)}"
-        case "literal_error" | "enum":
-            expected = fault["ctx"]["expected"]
-            hint = nearest(given, re.findall(r"'([^']*)'", expected)) if isinstance(given, str) else ""
-            return key, f"{given!r} is not valid; expected {expected}{hint}"
-        case "value_error":
-            return key, str(fault["ctx"]["error"])
-        case _:
-            message = fault["msg"]
-            return key, f"{given!r} is not valid: {message[:1].lower()}{message[1:]}"
-
-
-def _key(location: tuple[str | int, ...], value: Any) -> str:
-    """Return a fault's location as the key that its author wrote: pydantic also names the members of unions."""
-    parts = []
-    for part in location:
-        try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            continue
-        parts.append(str(part))
-    return ".".join(parts)
-
-
-def _node_at(model: type[BaseModel], path: list[str]) -> dict[str, Any]:
-    """Return the JSON Schema of what stands at `path` below `model`; {} where that cannot be told."""
-    schema = model.model_json_schema()
-    node = schema
-    for part in path:
-        node = _follow(schema, node)
-        if "properties" in node and part in node["properties"]:
-            node = node["properties"][part]
-        elif "items" in node:
-            node = node["items"]
-        elif part in (mapping := node.get("discriminator", {}).get("mapping", {})):
-            node = {"$ref": mapping[part]}
-        elif found := [n for n in node.get("oneOf", []) if n.get("$ref") == f"#/$defs/{part}"]:
-            node = found[0]
-        else:
-            return {}
-    return _follow(schema, node)
-
-
-def _follow(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    while True:
-        if "$ref" in node:
-            node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
-        elif options := [n for n in node.get("anyOf", []) if n.get("type") != "null"]:
-            if len(options) != 1:
-                return node
-            node = options[0]
-        elif len(node.get("allOf", [])) == 1:
-            node = node["allOf"][0]
-        else:
-            return node
-
-
 def read_config(file: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     """Read a YAML or JSON file and apply `key.path=value` overrides; values are YAML. InputError names any fault."""
     if not file.is_file():
@@ -442,9 +352,9 @@ def make_config(data: Any, overrides: tuple[str, ...] = ()) -> RunConfig:
     """Build a resolved configuration from plain data and overrides; InputError names any fault."""
     if not isinstance(data, Mapping):
         raise InputError(f"configuration: it is {data!r}; expected a mapping of keys to values")
-    data = _plain(data)
+    data = plain(data)
     for override in overrides:
-        _override(data, override)
+        apply_override(data, override)
     return validate(RunConfig, data).resolved()
 
 
@@ -452,55 +362,8 @@ def make_tracker(name: str, overrides: tuple[str, ...] = ()) -> Tracker:
     """Build a tracker from `option=value` strings; InputError names any fault, or the package that is missing."""
     options: dict[str, Any] = {}
     for override in overrides:
-        _override(options, override)
+        apply_override(options, override)
     return _make(TRACKERS, _with_defaults(f"trackers.{name}", TRACKERS, Choice(name=name, options=options)))
-
-
-def _plain(data: Any) -> Any:
-    """Return a copy as JSON would hold it; what it has no form for, such as a date, becomes a string."""
-    try:
-        return json.loads(json.dumps(data, default=str))
-    except TypeError as error:
-        raise InputError(f"configuration: {error}; expected plain YAML or JSON values") from None
-
-
-def _override(data: Any, override: str) -> None:
-    key, equals, text = override.partition("=")
-    *parents, last = key.split(".")
-    if not equals or not all((*parents, last)):
-        raise InputError(f"--set {override!r}: expected key=value, such as rounds=3 or allocator.name=random")
-    node = data
-    for parent in parents:
-        if isinstance(node, list):
-            node = node[_index(node, parent, override)]
-        else:
-            if isinstance(node.get(parent), str):  # the short form of a method
-                node[parent] = {"name": node[parent]}
-            elif node.get(parent) is None:
-                node[parent] = {}
-            node = node[parent]
-        if not isinstance(node, (dict, list)):
-            raise InputError(f"--set {override!r}: {parent!r} is {node!r} and has no keys below it")
-    try:
-        value = _plain(yaml.safe_load(text))
-    except yaml.YAMLError:
-        raise InputError(f"--set {override!r}: {text!r} is not valid YAML") from None
-    if isinstance(node, list):
-        node[_index(node, last, override)] = value
-    else:
-        node[last] = value
-
-
-def _index(node: list[Any], part: str, override: str) -> int:
-    """Return the position a path part names: a number, or the `name` of an entry."""
-    names = [entry.get("name") if isinstance(entry, dict) else None for entry in node]
-    if part in names:
-        return names.index(part)
-    if part.isdecimal() and int(part) < len(node):
-        return int(part)
-    known = [name if isinstance(name, str) else str(number) for number, name in enumerate(names)]
-    expected = f"expected one of {', '.join(known)}" if known else "the list is empty"
-    raise InputError(f"--set {override!r}: no entry {part!r}; {expected}{nearest(part, known)}")
 
 
 def full_schema() -> dict[str, Any]:

@@ -1,13 +1,10 @@
 """Run an experiment from its configuration: the public Python API behind `lada.run`."""
 
 import json
-import platform
-import subprocess
 import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +14,14 @@ import torch
 
 from lada.codecs.paths import decode
 from lada.config import RunConfig, make_config, open_config
-from lada.core.results import Environment, Evaluation, PartyReport, Results, Shown, Traffic, WallClock
+from lada.core.results import Evaluation, PartyReport, Results, Shown, Traffic, WallClock
 from lada.core.seeds import generator
 from lada.core.terms import Path as ReasoningPath
 from lada.core.terms import Sample
 from lada.engines.server import check_deployment, deploy
 from lada.engines.simulation import check_simulation, simulate
 from lada.engines.terms import run_id, terms_of
+from lada.environment import environment
 from lada.evaluation.agreement import agreement
 from lada.federation import run_folder
 from lada.federation.exchange import Rules
@@ -64,7 +62,6 @@ SHOWN, SHOWN_CLIENTS = 24, 16
 STARTING = 120.0
 """Seconds more that clients have to connect where Flower starts them."""
 Prepared = tuple[TaskData, Mapping[str, Tracker]]
-PACKAGES = ("torch", "transformers", "tokenizers", "flwr", "numpy", "scikit-learn", "peft")
 
 
 def ignore(event: dict[str, Any]) -> None:
@@ -386,25 +383,3 @@ def _to_append(file: Path) -> Path:
         text = file.read_bytes()
         file.write_bytes(text[: text.rfind(b"\n") + 1])
     return file
-
-
-def environment(device: str) -> Environment:
-    """Return what this run runs on."""
-    return Environment(
-        lada=version("lada"),
-        git=_git(),
-        python=platform.python_version(),
-        packages={name: version(name) for name in PACKAGES},
-        device=device,
-    )
-
-
-def _git() -> str | None:
-    """Return the commit of the checkout LaDa runs from, with `+` behind it where files differ; None outside one."""
-    here = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        commit = subprocess.run([*here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
-        changed = subprocess.run([*here, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit.strip() + ("+" if changed.strip() else "")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field
 
-from lada.config import NAME, ClientConfig, RunConfig, ServerConfig, validate
+from lada.config import NAME, ClientConfig, RunConfig, ServerConfig
 from lada.core.errors import FederationError, InputError
 from lada.core.limits import Limits
 from lada.core.registry import Options
@@ -16,6 +16,7 @@ from lada.models.base import Study
 from lada.models.options import ModelOptions
 from lada.tasks.load import TaskOptions
 from lada.tasks.user import FilesTask
+from lada.validation import validate
 
 ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 ELSEWHERE = ModelOptions(model="elsewhere")

@@ -6,9 +6,9 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from lada.config import validate
 from lada.core.errors import InputError
 from lada.core.registry import Options
+from lada.validation import validate
 
 FILE = "server.yaml"
 NAME = "federation"

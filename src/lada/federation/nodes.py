@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flwr.app import Context
 
-from lada.config import RunConfig, validate
+from lada.config import RunConfig
 from lada.core.errors import FederationError
 from lada.federation import checkpoints, held, sent
 from lada.federation.journal import Journal
@@ -26,6 +26,7 @@ from lada.hosts.membership import memberships
 from lada.hosts.party import Emit, Party
 from lada.hosts.reports import report_payload
 from lada.tasks.data import TaskData
+from lada.validation import validate
 
 ANSWERED = "answered.json"
 """The messages that a party has answered, oldest first: key and digest."""

@@ -1,6 +1,6 @@
 """A learner over any Hugging Face causal LM: full or LoRA training, on CPU, CUDA or MPS."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
@@ -229,7 +229,8 @@ class HuggingFaceLearner:
         lengths = [max(len(row), len(rejected.get(i, row))) for i, row in enumerate(chosen)]
         order = shuffled_batches(lengths, study.batch_size, study.steps, generator)
         optimizer = make_optimizer(self.model, study.optimisation)
-        train, steps = optimise, (partial(gradients, batch) for batch in order)
+        train: Callable[..., None] = optimise
+        steps: Iterable[Any] = (partial(gradients, batch) for batch in order)
         if study.dp is not None:
             order, train = private_training(study.dp, len(lessons), study.batch_size, study.steps, seed)
             steps = map(one_by_one(lambda batch: micro_batches(batch, 1)), order)
