@@ -11,10 +11,10 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint bench bench-fedmkt bench-poisoned fuzz zoo clean
+.PHONY: help venv demo test test-slow lint docs docs-serve bench bench-fedmkt bench-generation bench-poisoned bench-scale fuzz zoo clean
 
 help: ## list the targets
-	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
 
 venv: $(VENV)/.made ## make .venv and install nothing yet
 
@@ -33,12 +33,25 @@ lint: $(VENV)/.dev ## check style, format, floors and types
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+docs: $(VENV)/.docs ## build the documentation into build/site; a dead link or anchor fails
+	@$(BIN)/python docs/make_site.py
+
+docs-serve: docs ## build the documentation and show it at http://localhost:8000, with its search
+	@$(BIN)/python -m http.server 8000 --bind localhost --directory build/site
+
 bench: $(VENV)/.lada ## run the benchmarks and write results/; hours on a small machine
 	@$(BIN)/python benchmarks/allocators.py $(ARGS)
 
 bench-fedmkt: $(VENV)/.lada ## measure what FedMKT needs: alignment, codecs, a step with soft targets
 	@$(BIN)/python benchmarks/alignment.py $(ARGS)
 	@$(BIN)/python benchmarks/soft_step.py $(ARGS)
+
+bench-generation: $(VENV)/.lada ## measure how fast answers are written
+	@$(BIN)/python benchmarks/generation.py $(ARGS)
+
+bench-scale: $(VENV)/.lada ## measure a growing federation and a large reply
+	@$(BIN)/python benchmarks/scale.py $(ARGS)
+	@$(BIN)/python benchmarks/large_reply.py
 
 bench-poisoned: $(VENV)/.lada ## measure what one poisoned client of three does to the others; hours
 	@$(BIN)/python benchmarks/poisoned.py $(ARGS)
@@ -73,4 +86,9 @@ $(VENV)/.lada: $(VENV)/.made pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing LaDa, what it needs and the tools for its tests into $(VENV); the first time takes minutes"
 	@$(INSTALL) -e '.[dev,math]'
+	@touch $(VENV)/.lada $@
+
+$(VENV)/.docs: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "installing LaDa, what it needs and the tools for its documentation into $(VENV)"
+	@$(INSTALL) -e '.[docs]'
 	@touch $(VENV)/.lada $@

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,11 +18,12 @@ import lada
 from lada.core.errors import InputError
 from lada.core.results import Results
 from lada.federation import held, run_folder
+from lada.hosts.base import HOSTS
 
 
 def config(**changes):
     """Two clients, two rounds, seconds of work."""
-    small = builtin(rounds=2, quorum=1.0, **changes)
+    small = builtin(**{"rounds": 2, "quorum": 1.0, **changes})
     small["task"] |= {"public": 12, "private": 8, "test_per_domain": 1, "replay": 4}
     for party in (small["server"], *small["clients"]):
         party["model"]["max_new_tokens"] = 24
@@ -148,19 +150,19 @@ def test_two_processes_cannot_hold_one_run(tmp_path):
 
 def test_thirty_percent_silent_in_each_round_and_the_record_names_them(tmp_path, monkeypatch):
     """Ten clients, of which other three fail each round."""
-    from lada.hosts.standalone import Standalone
+    standalone: Any = HOSTS.get("standalone").make
 
     small = config(quorum=0.7, host="standalone", plugin="none", workers=0)
     small["clients"] = [{**small["clients"][i % 2], "name": f"c{i}", "domains": []} for i in range(10)]
     small["task"] |= {"public": 6, "test_per_domain": 1}
-    reply = Standalone.reply
+    reply = standalone.reply
 
     def some_fail(self, phase, party, round, payload):
         if party.name in [f"c{(3 * round + i) % 10}" for i in range(3)] and phase != "finish":
             raise RuntimeError("no power")
         return reply(self, phase, party, round, payload)
 
-    monkeypatch.setattr(Standalone, "reply", some_fail)
+    monkeypatch.setattr(standalone, "reply", some_fail)
     results = lada.run(small, runs=tmp_path)
     assert [(gone.party, gone.round) for gone in results.missing] == [
         (f"c{i}", round) for round in (0, 1, 2) for i in sorted((3 * round + k) % 10 for k in range(3))

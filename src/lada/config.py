@@ -13,8 +13,12 @@ from lada.allocators.base import ALLOCATORS, Allocator
 from lada.core.errors import InputError, nearest
 from lada.core.limits import Limits
 from lada.core.registry import Method, Options, Registry
+from lada.core.seeds import generator
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
+from lada.hosts.discretion import Blur, Redaction
+from lada.hosts.party import Studies
+from lada.hosts.privacy import check_blur, check_dp
 from lada.models.api_options import ApiModel
 from lada.models.base import Study
 from lada.models.objective import Objective
@@ -22,6 +26,8 @@ from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
 from lada.tasks.load import RulebooksTask, TaskOptions
+from lada.tasks.user import FilesTask
+from lada.trackers.base import TRACKERS, Tracker
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 SECRET = re.compile("key|token|secret|password|auth", re.IGNORECASE)
@@ -34,7 +40,9 @@ class Choice(Options):
     """A method by name, with its options: `{name: lada, options: {budget: 400}}`, or just the name."""
 
     name: str
+    """The method's registered name; `lada methods` lists them."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """Its options; those left out have their defaults."""
 
     @model_validator(mode="before")
     @classmethod
@@ -65,55 +73,110 @@ class ServerConfig(Options):
     """The server: its LLM and how long it studies what it gets from clients."""
 
     name: str = Field("llm", pattern=NAME)
+    """What results and report call the server."""
     model: ServerModel
+    """Its LLM."""
     distil: Study = Study(steps=300, optimisation=Optimisation(learning_rate=1e-3))
+    """How long it studies what it gets from clients, per round."""
 
 
 class ClientConfig(Options):
     """One client: its SLM and how long it studies its own data and what it gets from the server."""
 
     name: str = Field(pattern=NAME)
-    model: ModelOptions
+    """What results, report and `--set` call the client."""
+    model: ModelOptions | None = None
+    """Its SLM; None only with `engine: deployment`, where each client brings its own."""
     domains: tuple[str, ...] = ()
     """Domains of its private data; empty: dealt out by the task."""
     private: Study = Study()
+    """How long it studies its private data, per round."""
     distil: Study = Study()
-    timeout: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """How long it studies what it gets from the server, per round."""
+    count: int = Field(default=1, ge=1, le=1_000_000)
+    """How many clients of this kind: beyond one, `phone` with count 20 stands for phone-01 to phone-20."""
+    redact: Redaction | None = None
+    """What is taken out of the paths it sends: personal data by kind, and what the user's own patterns match."""
+    blur: Blur | None = None
+    """How the losses it sends are rounded and noised."""
+    timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Seconds this client may take for one phase; None: the run's `timeout`."""
+
+    def each(self) -> "tuple[ClientConfig, ...]":
+        """Return the `count` clients that this one stands for."""
+        if self.count == 1:
+            return (self,)
+        width = len(str(self.count))
+        return tuple(
+            self.model_copy(update={"name": f"{self.name}-{number:0{width}}", "count": 1})
+            for number in range(1, self.count + 1)
+        )
 
 
 class RunConfig(Options):
     """A whole run."""
 
     name: str = Field("run", pattern=NAME)
+    """Name of the run's folder."""
     seed: int = 0
+    """The run's seed: the same seed gives the same results."""
     rounds: int = Field(2, ge=0)
+    """Rounds of exchange; 0 evaluates the models as they are."""
     task: TaskOptions = RulebooksTask()
+    """Where the questions come from."""
     server: ServerConfig
+    """The one server with the LLM."""
     clients: tuple[ClientConfig, ...]
+    """The clients, at least one."""
     host: Choice = Choice(name="fedmkt")
+    """The framework of collaboration: what happens in a round."""
     plugin: Literal["lada", "none"] = "lada"
     """Shorthand for allocator and objective: `lada` is both of LaDa's, `none` what the bare host comes with (for fedmkt
     that is knowledge of labels too). An allocator, objective or host option that is named beside it goes before it."""
     allocator: Choice | None = None
+    """Which public samples a student studies, per pair and direction; None: what `plugin` says."""
     objective: Choice | None = None
-    engine: Literal["local"] = "local"
-    workers: int | None = Field(None, ge=0)
-    """Processes in which clients work in parallel; None: one per core; 0: one client after another."""
-    timeout: float = Field(3600.0, gt=0, allow_inf_nan=False)
+    """The loss that a lesson gives; None: what `plugin` says."""
+    engine: Literal["local", "simulation", "deployment"] = "local"
+    """Where the clients are: on this machine in worker processes, in Flower's simulation as Ray actors (extra
+    `simulation`), or on their own machines (see docs/deployment.md). Equal numbers, whichever it is."""
+    workers: int | None = Field(default=None, ge=0)
+    """Processes in which clients work in parallel; None: one per core; 0: one client after another (in a simulation:
+    one actor). With `engine: deployment` it plays no part."""
+    timeout: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
     """Seconds a client may take for one phase. The reply of one that took longer is not looked at; it is asked again
     in the next round."""
-    quorum: float = Field(0.5, gt=0, le=1)
+    quorum: float = Field(default=0.5, gt=0, le=1)
     """Share of the clients asked that must answer a phase; with fewer the run stops, with them it goes on without the
     others, who are named in the results. 1: all."""
+    participants: int | None = Field(default=None, ge=1)
+    """Clients that take part in a round, drawn anew for each; None: all. Who is never drawn is not evaluated."""
     limits: Limits = Limits()
     """What a message may hold at most."""
+    trackers: tuple[Choice, ...] = ()
+    """Where figures go beside the run's folder, by name: tensorboard, trackio, wandb, mlflow."""
+
+    @field_validator("trackers")
+    @classmethod
+    def _each_once(cls, trackers: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        names = [tracker.name for tracker in trackers]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{twice[0]!r} is named twice; name each tracker once")
+        return trackers
+
+    keep_messages: bool = False
+    """Each client keeps a copy of all it sends, in `clients/<name>/sent`, which `lada audit` searches. It takes as much
+    disk as the client sends bytes."""
+    membership_audit: bool = False
+    """After the last round each client attacks its own model, to see how well that tells what it studied; the outcome,
+    in numbers, is told."""
 
     @field_validator("clients")
     @classmethod
     def _clients(cls, clients: tuple[ClientConfig, ...]) -> tuple[ClientConfig, ...]:
         if not clients:
             raise ValueError("there is no client; expected at least one")
+        clients = tuple(each for client in clients for each in client.each())
         names = [client.name for client in clients]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -126,6 +189,17 @@ class RunConfig(Options):
     def _server_is_no_client(self) -> "RunConfig":
         if self.server.name in {client.name for client in self.clients}:
             raise ValueError(f"server.name: {self.server.name!r} is a client's name too; give each party its own")
+        return self
+
+    @model_validator(mode="after")
+    def _only_a_deployment_leaves_things_to_the_clients(self) -> "RunConfig":
+        if self.engine == "deployment":
+            return self
+        only = "only with engine: deployment, where each client has its own, may it be left out"
+        if without := [client.name for client in self.clients if client.model is None]:
+            raise ValueError(f"clients.{without[0]}.model: missing; {only}")
+        if isinstance(self.task, FilesTask) and self.task.train is None:
+            raise ValueError(f"task.train: missing; {only}")
         return self
 
     def resolved(self) -> "RunConfig":
@@ -144,10 +218,12 @@ class RunConfig(Options):
                 "host": host,
                 "allocator": _with_defaults("allocator", ALLOCATORS, allocator),
                 "objective": _with_defaults("objective", OBJECTIVES, objective),
+                "trackers": tuple(_with_defaults(f"trackers.{t.name}", TRACKERS, t) for t in self.trackers),
             }
         )
         resolved._check_verbs()
-        clients = {client.name: client.model for client in self.clients}
+        resolved._check_privacy()
+        clients = {client.name: client.model for client in self.clients if client.model is not None}
         resolved.make_host().check(resolved.make_allocator(), clients)
         return resolved
 
@@ -169,6 +245,15 @@ class RunConfig(Options):
                         "llm_to_slm for a server that only teaches"
                     )
 
+    def _check_privacy(self) -> None:
+        """Refuse what would let out by one way what is held back on another."""
+        soft = self.make_objective().soft is not None
+        if self.server.distil.dp:
+            raise InputError("server.distil.dp: the server has no private samples; expected dp at clients alone")
+        for client in self.clients:
+            check_blur(client.name, client.blur, self.method("objective").name, soft=soft)
+            check_dp(client.name, Studies(client.private, client.distil), self.host.options)
+
     def _roles(self, method: Method[Any]) -> Iterator[tuple[str, ModelOptions | ApiModel, frozenset[Verb]]]:
         """Yield each party, its model and what the roles that it has need: teacher, student or both."""
         both = self.host.options.get("directions", "both") == "both"
@@ -177,7 +262,18 @@ class RunConfig(Options):
         everything = teacher | method.student_needs
         yield self.server.name, self.server.model, everything if both else teacher
         for client in self.clients:
-            yield client.name, client.model, everything if both else method.student_needs
+            if client.model is not None:
+                yield client.name, client.model, everything if both else method.student_needs
+
+    def drawn(self, round: int) -> tuple[str, ...]:
+        """Return the clients that take part in a round, sorted; for round 0 those of all rounds (of one at least)."""
+        names = sorted(client.name for client in self.clients)
+        if self.participants is None or self.participants >= len(names):
+            return tuple(names)
+        if round == 0:
+            return tuple(sorted({name for later in range(1, max(self.rounds, 1) + 1) for name in self.drawn(later)}))
+        chosen = generator(self.seed, round, "participants").choice(len(names), self.participants, replace=False)
+        return tuple(names[place] for place in sorted(chosen))
 
     def method(self, kind: Literal["host", "allocator", "objective"]) -> Method[Any]:
         """Return the registered method of a kind that this (resolved) configuration names."""
@@ -197,6 +293,10 @@ class RunConfig(Options):
         """Build the objective of a resolved configuration."""
         assert self.objective is not None
         return _make(OBJECTIVES, self.objective)
+
+    def make_trackers(self) -> dict[str, Tracker]:
+        """Build the trackers of a resolved configuration, by name; InputError where a package or a key is missing."""
+        return {tracker.name: _make(TRACKERS, tracker) for tracker in self.trackers}
 
 
 def learner_verbs(model: ModelOptions | ApiModel) -> frozenset[Verb]:
@@ -324,6 +424,20 @@ def read_config(file: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     return make_config(data, overrides)
 
 
+def open_config(
+    config: "RunConfig | Mapping[str, Any] | str | Path", overrides: tuple[str, ...] = ()
+) -> tuple[RunConfig, Path]:
+    """Return a resolved configuration from whatever form it has, and the folder that relative paths in it start at.
+
+    That is the folder of a file, else the working directory. InputError names any fault.
+    """
+    if isinstance(config, (str, Path)):
+        return read_config(Path(config), overrides), Path(config).resolve().parent
+    if isinstance(config, RunConfig):
+        config = config.model_dump(mode="json")
+    return make_config(config, overrides), Path.cwd()
+
+
 def make_config(data: Any, overrides: tuple[str, ...] = ()) -> RunConfig:
     """Build a resolved configuration from plain data and overrides; InputError names any fault."""
     if not isinstance(data, Mapping):
@@ -332,6 +446,14 @@ def make_config(data: Any, overrides: tuple[str, ...] = ()) -> RunConfig:
     for override in overrides:
         _override(data, override)
     return validate(RunConfig, data).resolved()
+
+
+def make_tracker(name: str, overrides: tuple[str, ...] = ()) -> Tracker:
+    """Build a tracker from `option=value` strings; InputError names any fault, or the package that is missing."""
+    options: dict[str, Any] = {}
+    for override in overrides:
+        _override(options, override)
+    return _make(TRACKERS, _with_defaults(f"trackers.{name}", TRACKERS, Choice(name=name, options=options)))
 
 
 def _plain(data: Any) -> Any:
@@ -386,6 +508,6 @@ def full_schema() -> dict[str, Any]:
     schema = RunConfig.model_json_schema()
     schema["x-methods"] = {
         registry.kind: {method.name: method.options.model_json_schema() for method in registry}
-        for registry in (HOSTS, ALLOCATORS, OBJECTIVES)
+        for registry in (HOSTS, ALLOCATORS, OBJECTIVES, TRACKERS)
     }
     return schema

@@ -9,23 +9,26 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from lada.codecs.paths import decode
-from lada.config import RunConfig, make_config, read_config
+from lada.config import RunConfig, make_config, open_config
 from lada.core.results import Environment, Evaluation, PartyReport, Results, Shown, Traffic, WallClock
 from lada.core.seeds import generator
 from lada.core.terms import Path as ReasoningPath
 from lada.core.terms import Sample
+from lada.engines.server import check_deployment, deploy
+from lada.engines.simulation import check_simulation, simulate
+from lada.engines.terms import run_id, terms_of
 from lada.evaluation.agreement import agreement
 from lada.federation import run_folder
 from lada.federation.exchange import Rules
 from lada.federation.journal import Journal
-from lada.federation.ledger import read, traffic
+from lada.federation.ledger import by_phase, read, traffic
 from lada.federation.local import run_local
 from lada.federation.messages import SERVER
 from lada.federation.nodes import node_config
@@ -41,6 +44,7 @@ from lada.federation.parties import (
     rounds_done,
     server_party,
 )
+from lada.federation.server_app import serve_on
 from lada.hosts.base import Exchange
 from lada.hosts.checks import FINISH, Guard
 from lada.hosts.knowledge import samples_in
@@ -49,9 +53,17 @@ from lada.hosts.records import SCHEMA
 from lada.hosts.reports import collect
 from lada.report.page import render
 from lada.tasks.data import TaskData
+from lada.trackers.base import Status, Tracker
+from lada.trackers.feed import Feed
 
-SHOWN = 24
-"""Test questions per client in the report's sample browser."""
+if TYPE_CHECKING:
+    from flwr.serverapp import Grid
+
+SHOWN, SHOWN_CLIENTS = 24, 16
+"""Test questions per client in the report's sample browser, and the most clients."""
+STARTING = 120.0
+"""Seconds more that clients have to connect where Flower starts them."""
+Prepared = tuple[TaskData, Mapping[str, Tracker]]
 PACKAGES = ("torch", "transformers", "tokenizers", "flwr", "numpy", "scikit-learn", "peft")
 
 
@@ -67,6 +79,7 @@ def run(
     overrides: tuple[str, ...] = (),
     emit: Emit = ignore,
     resume: bool = False,
+    federation: Path | None = None,
 ) -> Results:
     """Run an experiment and return its typed results.
 
@@ -77,54 +90,86 @@ def run(
     With `resume` the newest run of that name goes on where it stopped, to the same bits as if it had not; where there
     is none, it begins. The path of a run's folder in the place of a configuration resumes that run.
 
+    `federation` is the server's folder of a deployment, for `engine: deployment`.
+
     Raises InputError, before anything is trained, where configuration or data are wrong; FederationError where a
     client fails. What was computed by then stays in the run's folder.
     """
     if resume and isinstance(config, (str, Path)) and Path(config).is_dir():
         then, place = run_folder.read(Path(config))
-        return _go(make_config(then.model_dump(mode="json"), overrides), then, place, emit)
-    base = Path.cwd()
-    if isinstance(config, (str, Path)):
-        base = Path(config).resolve().parent
-        config = read_config(Path(config), overrides)
-    elif not isinstance(config, RunConfig):
-        config = make_config(config, overrides)
-    else:
-        config = make_config(config.model_dump(mode="json"), overrides)
+        return _go(make_config(then.model_dump(mode="json"), overrides), then, place, emit, federation)
+    config, base = open_config(config, overrides)
     config = config.model_copy(update={"name": name}) if name else config
     if resume and (folder := run_folder.newest(runs, config.name)):
-        return _go(config, *run_folder.read(folder), emit)
-    task = _prepare(config, base)
-    place = run_folder.new(runs, config, base)
-    with run_folder.claimed(place.folder):
-        return Run(config, task, place, emit).go()
+        return _go(config, *run_folder.read(folder), emit, federation)
+    prepared = _prepare(config, base, federation)
+    return _start(config, prepared, run_folder.new(runs, config, base), emit, federation)
 
 
-def _go(config: RunConfig, then: RunConfig, place: Place, emit: Emit) -> Results:
+def _go(config: RunConfig, then: RunConfig, place: Place, emit: Emit, federation: Path | None) -> Results:
     """Go on with a run."""
     run_folder.check_same(config, then, place.folder)
-    task = _prepare(config, place.base)
+    return _start(config, _prepare(config, place.base, federation), place, emit, federation)
+
+
+def _start(config: RunConfig, prepared: Prepared, place: Place, emit: Emit, federation: Path | None) -> Results:
+    """Run here, or where the engine has it run."""
+    if config.engine == "simulation":
+        return simulate(config, place, emit)
+    if config.engine == "deployment":
+        assert federation is not None
+        return deploy(config, place, emit, federation)
     with run_folder.claimed(place.folder):
-        return Run(config, task, place, emit).go()
+        return Run(config, place, emit, *prepared).go()
 
 
-def _prepare(config: RunConfig, base: Path) -> TaskData:
-    """Return the task; raise InputError for data or models that are not as they should be."""
+def conduct(config: RunConfig, place: Place, grid: "Grid") -> None:
+    """Run the server's half over Flower's grid, in a process of Flower's."""
+    prepared = _load(config, place.base)
+    with run_folder.claimed(place.folder):
+        Run(config, place, ignore, *prepared, grid).go()
+
+
+def _prepare(config: RunConfig, base: Path, federation: Path | None = None) -> Prepared:
+    """Return the task and the trackers; raise InputError for data, models or an engine that cannot be used."""
+    if config.engine == "simulation":
+        check_simulation()
+    if config.engine == "deployment":
+        check_deployment(config, federation)
+    return _load(config, base)
+
+
+def _load(config: RunConfig, base: Path) -> Prepared:
+    """Return the task and the trackers; raise InputError for data or models that are not as they should be."""
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     task = read_task(config, base)
+    trackers = config.make_trackers()
     for model in (config.server.model, *(client.model for client in config.clients)):
-        check_model(model)
-    return task
+        if model is not None:
+            check_model(model)
+    return task, trackers
 
 
 class Run:
     """One run under way."""
 
-    def __init__(self, config: RunConfig, task: TaskData, place: Place, emit: Emit) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        place: Place,
+        emit: Emit,
+        task: TaskData,
+        trackers: Mapping[str, Tracker],
+        grid: "Grid | None" = None,
+    ) -> None:
+        """`grid` reaches the clients; without one they work on this machine."""
+        self._grid = grid
         self.config, self.task, self.place = config, task, place
         self._emit_on = emit
         self._events = _to_append(place.folder / "events.jsonl").open("a", encoding="utf-8")
         self._lock = threading.Lock()
+        self._feed = Feed(trackers, place.folder, lambda text: self._party.note(notices=(text,)))
+        self._told = len(read(place.folder))
         self._party = server_party(config, place, task, self.emit)
         self._done = rounds_done(config.server.name, place)
 
@@ -135,37 +180,65 @@ class Run:
             self._events.write(json.dumps(event) + "\n")
             self._events.flush()
             self._emit_on(event)
+            self._feed.take(event)
 
     def go(self) -> Results:
         """Run all rounds, then write results and report."""
         config, place = self.config, self.place
+        status: Status = "failed"
         self.emit({"kind": "run", "name": config.name, "folder": str(place.folder), "rounds": config.rounds})
+        try:
+            self._feed.start(config.model_dump(mode="json"))
+            self._reach_clients()
+            status = "finished"
+        except KeyboardInterrupt:
+            status = "stopped"
+            raise
+        finally:
+            results = self._end(status)
+        render(place.folder)
+        return results
+
+    def _reach_clients(self) -> None:
+        """Go through the rounds with the clients, wherever these are."""
+        config, place = self.config, self.place
+        names = [client.name for client in config.clients]
         rules = Rules(
             config.timeout,
-            {c.name: c.timeout for c in config.clients if c.timeout is not None},
+            {client.name: client.timeout for client in config.clients if client.timeout is not None},
             config.quorum,
-            config.limits.reply_bytes,
+            starting=STARTING if self._grid else 0.0,
+            message_bytes=config.limits.max_message_bytes,
+            reply_bytes=config.limits.reply_bytes,
         )
-        try:
-            run_local(
-                "lada.federation.nodes:open_node",
-                dict.fromkeys((client.name for client in config.clients), node_config(config, place)),
-                self._serve,
-                workers=config.workers,
-                rules=rules,
-                emit=self.emit,
-                folder=place.folder,
-                describe=samples_in,
-                earlier=read(place.folder),
-                journal=self._journal,
-                on_missing=lambda missing: self._party.note(missing=(missing,)),
-                guard=Guard(config.make_host(), self._party),
-            )
-        finally:
-            results = self._results()
-            self._write(results)
-            self._events.close()
-        render(place.folder)
+        common: dict[str, Any] = {
+            "rules": rules,
+            "folder": place.folder,
+            "describe": samples_in,
+            "earlier": read(place.folder),
+            "journal": self._journal,
+            "on_missing": lambda missing: self._party.note(missing=(missing,)),
+            "guard": Guard(config.make_host(), self._party),
+        }
+        if self._grid is None:
+            nodes = dict.fromkeys(names, node_config(config, place))
+            open_node = "lada.federation.nodes:open_node"
+            run_local(open_node, nodes, self._serve, workers=config.workers, emit=self.emit, **common)
+        else:
+            far = config.engine == "deployment"
+            terms = terms_of(config, self.task, place) if far else None
+            run = run_id(place) if far else place.folder.name
+            serve_on(self._grid, names, self._serve, run=run, terms=terms, **common)
+
+    def _end(self, status: Status) -> Results:
+        """Write the results, also before the trackers get to send what they have left, which may take its time."""
+        self._tell_traffic()
+        self._write(self._results())
+        self._feed.finish(status)
+        self.emit({"kind": "end", "status": status})
+        results = self._results()
+        self._write(results)
+        self._events.close()
         return results
 
     def _serve(self, exchange: Exchange) -> None:
@@ -175,11 +248,16 @@ class Run:
         for round in range(self._done + 1, self.config.rounds + 1):
             self.emit({"kind": "round", "round": round, "rounds": self.config.rounds})
             party.journal = self._journal(round)
+            exchange.clients = self.config.drawn(round)
             host.serve(party, exchange, round)
             keep(party, place, {ROUNDS_DONE: str(round).encode()})
             place.journal(party.name).prune({str(round)})  # the checkpoint before this one needs it to come here again
-            self._write(self._results())  # a run that breaks later keeps what it had
-        collect(party, exchange.ask(FINISH, self.config.rounds, {n: {} for n in exchange.clients}).wait())
+            results = self._results()
+            self._write(results)  # a run that breaks later keeps what it had
+            self._tell_agreement(results, round)
+            self._tell_traffic()
+            self._feed.log()
+        collect(party, exchange.ask(FINISH, self.config.rounds, {n: {} for n in self.config.drawn(0)}).wait())
         party.note(parties=(describe(party),), notices=notices_after(party))
 
     def _journal(self, round: int) -> Journal:
@@ -199,6 +277,7 @@ class Run:
             shown=tuple(self._shown()),
             notices=report.notices,
             missing=report.missing,
+            memberships=tuple(sorted(report.memberships, key=lambda m: (m.party, m.attack))),
             wall_clock=WallClock(
                 started=datetime.fromtimestamp(self.place.started, UTC).isoformat(timespec="seconds"),
                 seconds=round(time.time() - self.place.started, 3),
@@ -228,6 +307,20 @@ class Run:
             for row in traffic(read(self.place.folder))
         )
 
+    def _tell_agreement(self, results: Results, round: int) -> None:
+        """Announce how often each client's answers are the server's, which takes the answers of both."""
+        for evaluation in results.evaluations:
+            if evaluation.round == round and evaluation.agreement is not None:
+                share = {"party": evaluation.party, "round": round, "share": evaluation.agreement}
+                self.emit({"kind": "agreement", **share})
+
+    def _tell_traffic(self) -> None:
+        """Announce what has crossed the wire since the last time."""
+        rows = read(self.place.folder)
+        for row in by_phase(rows[self._told :]):
+            self.emit({"kind": "traffic", **row})
+        self._told = len(rows)
+
     def _test_paths(self, party: str, round: int) -> dict[str, ReasoningPath]:
         file = self.place.party(party) / f"test-paths-{round}.arrow"
         return decode(file.read_bytes(), known_ids=None).by_id() if file.exists() else {}
@@ -253,7 +346,7 @@ class Run:
         teacher = self._test_paths(self.config.server.name, rounds)
         order = generator(self.config.seed, "shown").permutation(len(self.task.test))[:SHOWN]
         shown = []
-        for client in self.config.clients:
+        for client in self.config.clients[:SHOWN_CLIENTS]:
             before, after = self._test_paths(client.name, 0), self._test_paths(client.name, rounds)
             sides = (before, teacher, after)
             for sample in (self.task.test[int(i)] for i in sorted(order)):

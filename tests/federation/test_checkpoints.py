@@ -62,7 +62,8 @@ def test_the_one_before_takes_the_place_of_an_altered_one_and_that_is_said(tmp_p
         find(folder)
 
 
-def test_an_altered_or_missing_file_is_found(tmp_path):
+@pytest.mark.parametrize("read", [load, verify])
+def test_an_altered_or_missing_file_is_found(tmp_path, read):
     folder = tmp_path / "c"
     save(folder, FILES)
     verify(folder)

@@ -32,8 +32,8 @@ class Clients:
     """Toy clients in this process; `after` sees each task and may hold its future back."""
 
     def __init__(self, folder, names, after=None):
-        nodes = {name: {"name": name, "folder": str(folder / name), "config": name} for name in names}
-        self.handle = open_clients(json.dumps({"open_node": "toy_nodes:open_node", "nodes": nodes}), print)
+        nodes = {"clients": str(folder), "texts": ["{}"], "nodes": dict.fromkeys(names, 0)}
+        self.handle = open_clients(json.dumps({"open_node": "toy_nodes:open_node", **nodes}), print)
         self.after = after or (lambda name, future, reply: future.set_result(reply))
         self.wire = []
 

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lada.core.results import Traffic
-from lada.federation.ledger import Ledger, Row, read, traffic
+from lada.federation.ledger import Ledger, Row, by_phase, read, traffic
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # SHA-256 of "abc" (FIPS 180-2, B.1)
 
@@ -53,6 +53,20 @@ def test_a_killed_run_leaves_its_whole_lines_and_a_resumed_one_goes_on_from_thos
         pass
     assert read(tmp_path) == ()
     assert read(tmp_path / "nowhere") == ()
+
+
+def test_messages_are_summed_by_phase_to_the_server_and_from_it():
+    rows = [
+        Row(1, "learn", "server", "b", "paths", 3, 10, ABC),
+        Row(1, "answer", "b", "server", "paths", 3, 4, ABC),
+        Row(1, "learn", "server", "a", "paths", 3, 12, ABC),
+        Row(1, "learn", "a", "server", "paths", 3, 1, ABC),
+    ]
+    assert by_phase(rows) == [
+        {"round": 1, "phase": "answer", "content": "paths", "messages": 1, "up": 4, "down": 0},
+        {"round": 1, "phase": "learn", "content": "paths", "messages": 3, "up": 1, "down": 22},
+    ]
+    assert by_phase([]) == []
 
 
 def test_traffic_is_summed_over_phases_and_sorted():

@@ -10,7 +10,7 @@ from lada.config import make_config
 from lada.core.errors import FederationError
 from lada.federation import held
 from lada.federation.nodes import FINISH, Node
-from lada.federation.parties import Place
+from lada.federation.parties import Place, read_task
 from lada.hosts.base import HOSTS
 
 SEEN = []
@@ -33,7 +33,7 @@ def node(tmp_path):
             ],
         }
     )
-    return Node(config, Place(tmp_path, tmp_path, time.time()), "c", SEEN.append)
+    return Node(config, Place(tmp_path, tmp_path, time.time()), lambda: read_task(config, tmp_path), "c", SEEN.append)
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def test_a_replay_and_a_forgery_are_refused_and_change_nothing(node):
 
 
 def test_a_phase_that_was_broken_off_is_gone_through_again_to_the_same_bits(node, tmp_path, monkeypatch):
-    twin = Node(node._config, Place(tmp_path / "twin", tmp_path, time.time()), "c", SEEN.append)
+    twin = Node(node._config, Place(tmp_path / "twin", tmp_path, time.time()), node._task, "c", SEEN.append)
     expected = numbers(twin.handle("study", 1, {}))
     done = []
 
@@ -91,7 +91,7 @@ def test_a_phase_that_was_broken_off_is_gone_through_again_to_the_same_bits(node
 
 @pytest.mark.parametrize("lost", ["model/model.safetensors", "state.safetensors", "manifest.json"])
 def test_from_the_checkpoint_before_the_last_message_is_answered_again_first(node, tmp_path, lost):
-    twin = Node(node._config, Place(tmp_path / "twin", tmp_path, time.time()), "c", SEEN.append)
+    twin = Node(node._config, Place(tmp_path / "twin", tmp_path, time.time()), node._task, "c", SEEN.append)
     for each in (node, twin):
         each.handle("evaluate", 0, {})
         each.handle("study", 1, {})

@@ -51,5 +51,5 @@ class ToyNode:
         os.kill(os.getpid(), 9)
 
 
-def open_node(context, emit):
+def open_node(context, run, emit):
     return ToyNode(context, emit)

@@ -87,6 +87,17 @@ class ScriptedLearner:
         progress("answer", len(questions), len(questions), 1)
         return [Answer(self.answers[q], self._likelihood(self.sure.get(q, -1.0), self.answers[q])) for q in questions]
 
+    def sample(
+        self,
+        questions: Sequence[str],
+        *,
+        paths: int,
+        seed: int,
+        temperature: float,
+        progress: Progress = silent,
+    ) -> list[list[Answer]]:
+        return [[answer] * paths for answer in self.answer(questions, seed=seed, progress=progress)]
+
     def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
         self.judged = list(pairs)
         return [self._likelihood(self.judgements.get(text, -2.0), text) for _, text in pairs]
@@ -127,6 +138,9 @@ class ScriptedLearner:
             offsets = [*pairwise(ends), (len(data), len(data) + 1)]
             spelled.append(Spelled(np.array([*ids, len(self.words)], np.int32), np.array(offsets, np.int32)))
         return spelled
+
+    def take_notices(self) -> tuple[str, ...]:
+        return ()
 
     def adapter(self) -> dict[str, np.ndarray]:
         return {"lora": self.weights}

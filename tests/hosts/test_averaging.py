@@ -76,8 +76,8 @@ def test_after_a_round_all_have_the_average_and_are_evaluated_with_it(tmp_path: 
     assert crossed == [
         ("learn", "llm", ["paths"]),
         ("learn", "llm", ["paths"]),
-        ("learn", "a", ["adapter"]),
-        ("learn", "b", ["adapter"]),
+        ("learn", "a", ["adapter", "metrics", "times"]),
+        ("learn", "b", ["adapter", "metrics", "times"]),
         ("average", "llm", ["adapter"]),
         ("average", "llm", ["adapter"]),
         ("average", "a", ["metrics", "times"]),

@@ -1,9 +1,11 @@
 from pathlib import Path as FilePath
 
+import numpy as np
 import pytest
 from actors import PRIVATE, TEST, ScriptedLearner, extract, make_party, right
 
 from lada.codecs.paths import decode
+from lada.core.errors import CodecError
 from lada.core.results import PhaseTime, StudyRecord
 from lada.core.seeds import seed_of
 from lada.core.terms import Lesson, Sample
@@ -11,9 +13,12 @@ from lada.hosts.party import Party
 from lada.hosts.reports import collect, report_payload
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, write_paths
 
+PEAK = 1_500_000_000
+
 
 @pytest.fixture
-def party(tmp_path: FilePath) -> Party:
+def party(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch) -> Party:
+    monkeypatch.setattr("lada.hosts.party.peak_memory", lambda device: PEAK)
     return make_party("a", {0, 2}, tmp_path)
 
 
@@ -80,13 +85,11 @@ def test_a_study_is_recorded(party: Party):
             last_loss=1.0,
         ),
     )
-    assert report.phases == (PhaseTime(party="a", round=2, phase="distil", start=0.0, seconds=0.0),)
+    assert report.phases == (PhaseTime(party="a", round=2, phase="distil", start=0.0, seconds=0.0, peak_memory=PEAK),)
     assert party.take_report().studies == ()
 
 
 def test_an_evaluation_tells_own_from_other_domains(party: Party):
-    events = []
-    party.emit = events.append
     evaluate_party(party, 1)
     (evaluation,) = party.take_report().evaluations
     assert evaluation.own is not None
@@ -97,7 +100,6 @@ def test_an_evaluation_tells_own_from_other_domains(party: Party):
     assert (evaluation.other.value, evaluation.other.count) == (100.0, 1)
     assert (evaluation.general.value, evaluation.general.count) == (0.0, 1)
     assert evaluation.overall.value == pytest.approx(200 / 3, abs=1e-4)
-    assert events[-1] == {"kind": "evaluation", **evaluation.model_dump(mode="json")}
     kept = decode((party.folder / "test-paths-1.arrow").read_bytes(), known_ids={sample.id for sample in TEST})
     assert [path.right for path in kept.paths] == [True, True, False, False]
 
@@ -122,7 +124,7 @@ def test_progress_is_live_and_phases_are_timed(party: Party):
         {"kind": "phase", **where},
         {"kind": "progress", **where, "verb": "answer", "done": 3, "total": 9, "tokens": 40, "seconds": 0.25},
     ]
-    assert party.report.phases == (PhaseTime(**where, start=1.0, seconds=2.0),)
+    assert party.report.phases == (PhaseTime(**where, start=1.0, seconds=2.0, peak_memory=PEAK),)
 
 
 def test_reports_are_gathered_client_by_client(tmp_path: FilePath):
@@ -133,6 +135,61 @@ def test_reports_are_gathered_client_by_client(tmp_path: FilePath):
     collect(server, {"b": report_payload(b), "a": report_payload(a)})
     assert server.report.notices == ("mine", "from a", "from b", "again from b")
     assert a.report.notices == ()
+
+
+def test_times_and_memory_arrive_as_they_were_and_no_message_grows_with_them(party: Party, tmp_path: FilePath):
+    server, sizes = make_party("llm", set(), tmp_path), set()
+    for seconds in (1.0, 12345.678):
+        clock = iter([0.0, seconds])
+        party.clock = lambda clock=clock: next(clock)
+        with party.phase(1, "answer"):
+            pass
+        payload = report_payload(party)
+        sizes.add(tuple(len(part) for part in payload.values()))
+        collect(server, {"a": payload})
+    assert [(phase.seconds, phase.peak_memory) for phase in server.report.phases] == [(1.0, PEAK), (12345.678, PEAK)]
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("numbers", [[0.0, 1.0], [0.0, 1.0, float("nan")], [0.0, 1.0, 2.0, 3.0]])
+def test_times_that_do_not_fit_are_refused(party: Party, tmp_path: FilePath, numbers: list[float]):
+    with party.phase(1, "answer"):
+        pass
+    payload = {**report_payload(party), "times": np.array(numbers, "<f8").tobytes()}
+    with pytest.raises(CodecError, match="times"):
+        collect(make_party("llm", set(), tmp_path), {"a": payload})
+
+
+def test_the_server_announces_what_it_measured_and_what_it_heard(tmp_path: FilePath):
+    server, client = make_party("llm", set(), tmp_path), make_party("a", set(), tmp_path)
+    said, whispered = [], []
+    server.emit, client.emit = said.append, whispered.append
+    client.note(
+        notices=("mind the gap",),
+        phases=(PhaseTime(party="a", round=1, phase="study", start=0.5, seconds=2.0, peak_memory=7),),
+        studies=(
+            StudyRecord(
+                party="a",
+                round=1,
+                phase="study",
+                steps=3,
+                lessons=2,
+                pairs=0,
+                replayed=0,
+                tokens=30,
+                first_loss=2.0,
+                last_loss=float("nan"),
+            ),
+        ),
+    )
+    assert whispered == []
+    collect(server, {"a": report_payload(client)})
+    by_kind = {event["kind"]: event for event in said}
+    assert by_kind["notice"] == {"kind": "notice", "text": "mind the gap"}
+    where = {"party": "a", "round": 1, "phase": "study"}
+    assert by_kind["timing"] == {"kind": "timing", **where, "start": 0.5, "seconds": 2.0, "peak_memory": 7}
+    assert (by_kind["study"]["first_loss"], by_kind["study"]["last_loss"]) == (2.0, "NaN")
+    assert len(said) == 3
 
 
 def test_the_script_reads_answers_as_the_tests_mean_it():

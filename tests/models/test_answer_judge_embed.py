@@ -142,12 +142,15 @@ def test_nothing_asked_nothing_said(tiny: Any, architecture: str):
 
 
 def test_progress_reaches_the_total(tiny: Any):
-    learner, said = tiny.learner(batch_size=3), []
+    learner, said, sums = tiny.learner(batch_size=3), [], {}
 
     def progress(verb: str, done: int, total: int, tokens: int) -> None:
         said.append((verb, done, total))
+        sums.setdefault(verb, []).append(tokens)
 
     learner.answer(tiny.questions, seed=0, progress=progress)
     learner.judge([("?", "5")] * 4, progress=progress)
     learner.embed(tiny.questions, progress=progress)
     assert said == [(verb, done, 4) for verb in ("answer", "judge", "embed") for done in (3, 4)]
+    assert sums["judge"][1] * 3 == sums["judge"][0] * 4  # four rows alike, three of them in the first batch
+    assert all(first < both for first, both in sums.values())

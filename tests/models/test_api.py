@@ -63,6 +63,28 @@ def test_a_request_says_what_was_configured(tmp_path):
     assert api.keys == [f"Bearer {KEY}"] * 2
 
 
+def test_several_paths_are_requests_with_seeds_of_their_own(tmp_path):
+    def say(request, number):
+        return chat(f"{asked(request)} {request['seed']}")
+
+    told = []
+    with serving(say) as api:
+        one = learner(api, tmp_path)
+        found = one.sample(
+            ["a", "b"], paths=3, seed=2**31 - 1, temperature=0.5, progress=lambda *state: told.append(state)
+        )
+        assert [[answer.text for answer in paths] for paths in found] == [
+            ["a 2147483647", "a 0", "a 1"],
+            ["b 2147483647", "b 0", "b 1"],
+        ]
+        assert len(api.requests) == 6
+        assert told[-1][:3] == ("answer", 6, 6)
+        # More paths ask for the new ones alone, and the first is what answer gives.
+        assert [answer.text for answer in one.sample(["a"], paths=4, seed=2**31 - 1, temperature=0.5)[0]][-1] == "a 2"
+        assert texts(one, "a", seed=2**31 - 1, temperature=0.5) == ["a 2147483647"]
+        assert len(api.requests) == 7
+
+
 def test_completions_and_a_server_without_key(tmp_path):
     def say(request, number):
         return Say({"choices": [{"text": " yes", "logprobs": {"token_logprobs": [-0.5, -0.25]}}]})

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lada.core.errors import InputError
-from lada.models.load import load, pick_device, pick_dtype
+from lada.models.load import check, load
 from lada.models.options import LoraOptions, ModelOptions
+from lada.models.placement import pick_device, pick_dtype
 
 OPTIONS = ModelOptions(model="tiny", device="cpu")
 LORA = ModelOptions(model="tiny", device="cpu", tune="lora")
@@ -97,6 +98,21 @@ def test_what_is_missing_is_named(folder: Path, spoil: Callable[[Path], None], s
     spoil(folder)
     with pytest.raises(InputError, match=f"^model: .*{said}"):
         load(str(folder), OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"prompt": "Answer:"}, r"model\.prompt: 'Answer:' holds no"),
+        ({"system": "Think."}, r"model\.system: .* has no chat template"),
+        ({"attention": "flash_attention_2"}, r"model\.attention: "),
+    ],
+)
+def test_what_can_be_told_without_weights_is_told_without_them(folder: Path, wish: dict[str, Any], said: str):
+    without_weights(folder)
+    check(str(folder), OPTIONS)
+    with pytest.raises(InputError, match=said):
+        check(str(folder), OPTIONS.model_copy(update=wish))
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`")

@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from lada.models.learner import WINDOW, shuffled_batches
 from lada.models.objective import first_divergence
-from lada.models.training import Optimisation, learning_rate_at, make_optimizer, optimise
+from lada.models.training import Optimisation, add_gradients, learning_rate_at, make_optimizer, optimise
 
 
 def test_learning_rate_by_hand():
@@ -39,13 +40,15 @@ def run(*losses: list[float], clip: float = 100.0) -> tuple[list[float], list[fl
         seen.append(model.weight.item())
         said.append(loss)
 
+    optimizer = torch.optim.SGD(model.parameters(), lr=9.9)
+
+    def gradients(slopes: list[float]) -> float:
+        return add_gradients(optimizer, [lambda slope=slope: model.weight.sum() * slope for slope in slopes])
+
     optimise(
         model,
-        torch.optim.SGD(model.parameters(), lr=9.9),
-        (
-            (number, [lambda slope=slope: model.weight.sum() * slope for slope in slopes])
-            for number, slopes in enumerate(losses)
-        ),
+        optimizer,
+        ((number, partial(gradients, slopes)) for number, slopes in enumerate(losses)),
         10**6,
         options=Optimisation(learning_rate=1.0, warm_up=0.0, clip=clip),
         on_step=on_step,

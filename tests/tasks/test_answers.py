@@ -239,6 +239,18 @@ def test_only_the_end_of_a_text_is_read():
     assert answer_kind("number").extract("x" * 10**6 + " 7") == "7"
 
 
+@pytest.mark.parametrize("name", CHEAP)
+@pytest.mark.parametrize("answer", ["answer B", "The answer is 7.", "Yes, that is so: true."])
+def test_thinking_is_no_answer(name, answer):
+    kind = answer_kind(name)
+    thought = "no . 3 + 4 = 8, so C ? the answer is 8 . answer 8"
+    assert kind.extract(f"<think>\n{thought}\n</think>\n\n{answer}") == kind.extract(answer)
+    assert kind.extract(f"{thought}</think>{answer}") == kind.extract(answer)
+    assert kind.extract(f"<think>\n{thought}") is None
+    assert kind.extract(f"<think>{thought * 1000}") is None  # the tag stands in front of what is scanned
+    assert kind.extract(f"<think>{thought}</think>") is None
+
+
 def test_unknown_kind():
     with pytest.raises(InputError, match=r"unknown kind 'numbr'; expected one of auto, .*did you mean 'number'"):
         answer_kind("numbr")

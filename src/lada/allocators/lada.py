@@ -33,18 +33,26 @@ class LadaOptions(Budgeted):
     """Options of LaDa's filter."""
 
     reward: Literal["correctness", "probe_drop", "paper"] = "correctness"
+    """What a choice was worth: newly solved questions, the drop of loss on probes, or the paper's sums of exp(loss)."""
     gold: bool = True
     """Read the gold answers of public samples: never choose a path known to be wrong, reward what is truly solved.
     Without, or where there is none, the answer of the surer party stands in for the gold one."""
     prior: bool = True
     """Start from a rule (right, or surer, where the student is not) instead of from nothing."""
     threshold: float = 0.5
+    """Samples with a score above it may be taken."""
     explore_weight: float = 0.1
+    """Weight of Explore's prediction beside Exploit's; the paper has 1."""
     explore_input: Literal["hidden", "gradient"] = "hidden"
+    """What Explore sees of Exploit: its hidden layer (arXiv 2506.17252) or its gradient (arXiv 2110.03177)."""
     clusters: int = Field(8, ge=1)
+    """Clusters of questions that the choice is spread over."""
     hidden: int = Field(100, ge=1)
+    """Width of both networks' hidden layer."""
     epochs: int = Field(200, ge=1)
+    """Full-batch steps that each network is trained for, per round."""
     learning_rate: float = Field(0.01, gt=0)
+    """Learning rate of both networks."""
     replay: int = Field(4000, ge=1)
     """Most recent rewards that the networks are trained on."""
     probe_share: float = Field(0.1, gt=0, lt=1)

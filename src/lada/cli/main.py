@@ -9,9 +9,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
-from lada.cli import zoo
+from lada.cli import examples, federation, zoo
+from lada.cli.chat import chat
+from lada.cli.doctor import doctor
 from lada.cli.explained import errors, explained
+from lada.cli.export import export
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +26,13 @@ app = typer.Typer(
 tasks = typer.Typer(no_args_is_help=True, help="Look at tasks.")
 app.add_typer(tasks, name="tasks")
 app.add_typer(zoo.app, name="zoo")
+app.add_typer(examples.app, name="examples")
+app.command()(doctor)
+app.command()(export)
+app.command()(chat)
+app.add_typer(federation.app, name="federation")
+app.command()(federation.server)
+app.command()(federation.client)
 console = Console()
 # Read when transformers and datasets are imported, which only happens inside the commands: their bars would tear the
 # live view.
@@ -31,7 +42,10 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run's folder.")]
+Config = Annotated[Path, typer.Argument(help="The configuration, a YAML file, or with --resume the folder of a run.")]
 Runs = Annotated[Path, typer.Option(help="Where runs are kept.")]
+Engine = Annotated[str | None, typer.Option(help="local, simulation or deployment; short for --set engine=.")]
+Federation = Annotated[Path | None, typer.Option(help="The server's folder of a deployment.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the newest run of this name, if there is one.")]
 
 
@@ -41,25 +55,58 @@ def demo(
     name: Name = None,
     runs: Runs = Path("runs"),
     resume: Resume = False,
+    engine: Engine = None,
 ) -> None:
     """Run LaDa end to end on the built-in corpus with the shipped tiny models; a few minutes on a laptop."""
     with as_file(files("lada.examples") / "demo.yaml") as config:
-        _run(config, set_, name, runs, resume)
+        _run(config, _with(engine, set_), name, runs, resume)
 
 
 @app.command("run")
 def run_(
-    config: Annotated[Path, typer.Argument(help="A YAML file or, with --resume, the folder of a run.")],
+    config: Config,
     set_: Sets = [],  # noqa: B006
     name: Name = None,
     runs: Runs = Path("runs"),
     resume: Resume = False,
+    engine: Engine = None,
+    federation: Federation = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: the plan as JSON.")] = False,
 ) -> None:
     """Run the experiment that a YAML file describes."""
-    _run(config, set_, name, runs, resume)
+    if dry_run:
+        _plan(config, _with(engine, set_), as_json)
+    elif as_json:
+        raise typer.BadParameter(
+            "it is for --dry-run; the results of a run are in its results.json", param_hint="--json"
+        )
+    else:
+        _run(config, _with(engine, set_), name, runs, resume, federation)
 
 
-def _run(config: Path, overrides: list[str], name: str | None, runs: Path, resume: bool) -> None:
+def _plan(config: Path, overrides: list[str], as_json: bool) -> None:
+    from lada.cli.planned import plan_tables
+    from lada.planning.compose import plan
+
+    with explained():
+        planned = plan(config, overrides=tuple(overrides))
+        if as_json:
+            sys.stdout.write(planned.model_dump_json(indent=2) + "\n")
+        else:
+            for part in plan_tables(planned):
+                console.print(part, soft_wrap=not isinstance(part, Table))
+    if planned.faults:
+        raise typer.Exit(2)
+
+
+def _with(engine: str | None, overrides: list[str]) -> list[str]:
+    return [f"engine={engine}", *overrides] if engine else overrides
+
+
+def _run(
+    config: Path, overrides: list[str], name: str | None, runs: Path, resume: bool, federation: Path | None = None
+) -> None:
     from lada.cli.live import LiveView
     from lada.cli.summary import summary
     from lada.experiment import run
@@ -68,7 +115,15 @@ def _run(config: Path, overrides: list[str], name: str | None, runs: Path, resum
     with explained():
         try:
             with view:
-                results = run(config, name=name, runs=runs, overrides=tuple(overrides), emit=view.emit, resume=resume)
+                results = run(
+                    config,
+                    name=name,
+                    runs=runs,
+                    overrides=tuple(overrides),
+                    emit=view.emit,
+                    resume=resume,
+                    federation=federation,
+                )
         except KeyboardInterrupt:
             errors.print("stopped.", style="bold")
             if view.folder:
@@ -88,7 +143,7 @@ def _run(config: Path, overrides: list[str], name: str | None, runs: Path, resum
 
 @app.command()
 def report(
-    folders: Annotated[list[Path], typer.Argument(metavar="RUN...")],
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
     output: Annotated[Path, typer.Option(help="The page that compares several runs.")] = Path("comparison.html"),
 ) -> None:
     """Write the page of a run anew or, for several runs, a page that compares them."""
@@ -98,6 +153,43 @@ def report(
     with explained():
         page = render(folders[0]) if len(folders) == 1 else compare(folders, output)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def track(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    to: Annotated[str, typer.Option(help="The tracker: tensorboard, trackio, wandb or mlflow.")],
+    set_: Annotated[list[str], typer.Option("--set", metavar="OPTION=VALUE", help="Set one of its options.")] = [],  # noqa: B006
+) -> None:
+    """Hand a run's figures to an experiment tracker afterwards."""
+    from lada.config import make_tracker
+    from lada.trackers.replay import replay
+
+    with explained():
+        replay(folder, to, make_tracker(to, tuple(set_)))
+    console.print(f"{folder} is in {to}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def audit(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    canary: Annotated[list[str], typer.Option(help="A text that must not have left any client.")] = [],  # noqa: B006
+    private: Annotated[Path | None, typer.Option(help="A file with one such text a line.")] = None,
+    mia: Annotated[bool, typer.Option("--mia", help="Attack the clients' models: membership inference.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Show what left each client, and search it for private texts; exit code 1 where one is found."""
+    from lada.audit.audit import audit as do
+    from lada.cli.audit import told
+
+    with explained():
+        outcome = do(folder, canaries=canary, private=private, memberships=mia)
+    if json_:
+        sys.stdout.write(outcome.model_dump_json(indent=2) + "\n")
+    else:
+        for part in told(outcome):
+            console.print(part, soft_wrap=True)
+    raise typer.Exit(0 if outcome.passed else 1)
 
 
 @app.command()

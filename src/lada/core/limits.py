@@ -8,6 +8,8 @@ from lada.core.registry import Options
 class Limits(Options):
     """Sizes and times beyond which a message is refused; its sender is then left out of the round."""
 
+    max_message_bytes: int = Field(default=1 << 30, ge=1)
+    """Most bytes of one message as encoded; one with more is not decoded."""
     reply_bytes: int = Field(default=4 << 30, ge=1)
     """Most bytes of one reply as encoded, all kinds together."""
     table_bytes: int = Field(default=64 << 20, ge=1)

@@ -16,9 +16,9 @@ Status = Literal["confirmed", "our reading"]
 
 
 class Options(BaseModel):
-    """Base of every method's options: strict types, no unknown key, immutable."""
+    """Base of all options: strict types, no unknown key, immutable. A field's docstring goes into the schema."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""The typed schema of `results.json`: what a run measured. Times stand under `wall_clock` keys and nowhere else."""
+"""The typed schema of `results.json`: what a run measured.
+
+Times, and the memory that was used, differ from run to run: they stand under `wall_clock` keys and nowhere else.
+"""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -73,7 +76,28 @@ class StudyRecord(Record):
     replayed: int
     tokens: int
     first_loss: float
+    """Mean loss over the first tenth of the steps; NaN where it is not told."""
     last_loss: float
+    epsilon: float | None = None
+    """Under differential privacy: what all such studies of this party have spent by now, at `delta`."""
+    delta: float | None = None
+
+
+class Membership(Record):
+    """How well an attacker who has a party's model tells the samples it studied from others of the same domains."""
+
+    party: str
+    round: int
+    attack: str
+    """`loss`: by the model's loss; `gain`: by how much lower it is than before the run."""
+    auc: float
+    """Chance that a member scores above another, 0..1; 0.5 is no better than guessing. 95 % bootstrap interval."""
+    low: float
+    high: float
+    tpr: float
+    """Share (0..1) of members found where at most 1 % of the others are taken for members."""
+    members: int
+    others: int
 
 
 class AllocationRecord(Record):
@@ -114,6 +138,7 @@ class PartyReport(Record):
     parties: tuple["PartyInfo", ...] = ()
     notices: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
+    memberships: tuple[Membership, ...] = ()
 
 
 class Traffic(Record):
@@ -128,13 +153,15 @@ class Traffic(Record):
 
 
 class PhaseTime(Record):
-    """What one party did when: seconds since the run began."""
+    """What one party did when, and with how much memory: seconds since the run began."""
 
     party: str
     round: int
     phase: str
     start: float
     seconds: float
+    peak_memory: int = 0
+    """Bytes, measured as lada.models.peak says; 0 where the platform does not tell."""
 
 
 class Shown(Record):
@@ -165,7 +192,7 @@ class Environment(Record):
 
 
 class WallClock(Record):
-    """All times of a run."""
+    """All times of a run, and the memory its phases took."""
 
     started: str
     seconds: float
@@ -188,6 +215,8 @@ class Results(Record):
     notices: tuple[str, ...]
     missing: tuple[Missing, ...] = ()
     """Who did not answer in time, or not soundly; empty where all took part in everything."""
+    memberships: tuple[Membership, ...] = ()
+    """What the membership-inference audit found; empty where there was none."""
     wall_clock: WallClock
 
     def of(self, party: str, round: int) -> Evaluation:

@@ -19,18 +19,21 @@ if TYPE_CHECKING:
 LOST = (5, 8)
 
 
-def read_reply(message: Message, expected: Envelope) -> Reply | Failure:
-    """Return envelope and payload of a reply to a message of ours with the envelope `expected`, or what it is else."""
+def read_reply(message: Message, expected: Envelope, limit: int | None = None) -> Reply | Failure:
+    """Return envelope and payload of a reply to a message of ours with the envelope `expected`, or what it is else.
+
+    One of more than `limit` bytes is not decoded.
+    """
     if message.has_error():  # its reason is not ours and may hold anything: it is not repeated
         return Failure(Code.DIED if message.error.code in LOST else Code.ENGINE)
     try:
-        envelope, payload = decode(message.content)
+        envelope, payload = decode(message.content, limit)
     except FederationError as error:
         return Failure(Code.MALFORMED, str(error))
     if envelope.code is Code.MALFORMED:
-        return Failure(Code.MALFORMED, f"it could not read ours; reference {envelope.reference}")
+        return Failure(Code.MALFORMED, f"it could not read ours; reference {envelope.reference}", envelope.sender)
     if envelope.code is not None:
-        return Failure(envelope.code, envelope.reference or "")
+        return Failure(envelope.code, envelope.reference or "", envelope.sender)
     if (envelope.run, envelope.phase, envelope.round) != (expected.run, expected.phase, expected.round):
         return Failure(Code.MALFORMED, "it answers for another run, phase or round")
     return envelope, payload

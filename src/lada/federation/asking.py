@@ -45,13 +45,15 @@ class Asking(Generic[K]):
         send: Callable[[K], str | None],
         seconds: Callable[[K], float],
         window: int = WINDOW,
+        limit: int | None = None,
     ) -> None:
         """Send the first messages. `send` returns a message's id, None where nobody took it.
 
         `seconds` is how long a client has, counted from when its message was sent or, if that is later, from when
-        `wait` was called.
+        `wait` was called. A reply of more than `limit` bytes is not looked at.
         """
         self._grid, self._expected, self._send, self._seconds, self._window = grid, expected, send, seconds, window
+        self._limit = limit
         self._queue = deque(keys)
         self._under_way: dict[str, K] = {}
         self._since: dict[K, float] = {}
@@ -80,7 +82,7 @@ class Asking(Generic[K]):
         return {key: self._failures[key] for key in sorted(self._failures)}
 
     def _take(self, key: K, message: Message, hear: Callable[[K, Reply], Failure | None]) -> None:
-        outcome = read_reply(message, self._expected)
+        outcome = read_reply(message, self._expected, self._limit)
         if not isinstance(outcome, Failure):
             outcome = hear(key, outcome)
         elif outcome.code is Code.DIED and self._attempts[key] < ATTEMPTS:

@@ -18,6 +18,7 @@ from lada.core.errors import LadaError
 
 MANIFEST = "manifest.json"
 """SHA-256 of each file, by name."""
+MISSING = "a file is missing or the manifest cannot be read"
 
 Fill = Callable[[Path], None]
 """Writes files into the empty folder that it is given."""

@@ -44,6 +44,10 @@ class Rules:
     """The same for single clients, by name."""
     quorum: float = 1.0
     """The share (0..1) of the clients asked that must answer for a round to go on."""
+    starting: float = 0.0
+    """Seconds more that the clients have to connect."""
+    message_bytes: int = Limits().max_message_bytes
+    """Most bytes of one message."""
     reply_bytes: int = Limits().reply_bytes
     """Most bytes of one reply."""
 
@@ -69,15 +73,18 @@ class GridExchange:
         ledger: Ledger,
         journal: Callable[[int], Journal],
         on_missing: Callable[[Missing], None] | None = None,
+        terms: Mapping[str, bytes] | None = None,
         guard: Guard | None = None,
     ) -> None:
         """`journal` gives the server's journal of a round; `on_missing` is told of each client that was missing.
 
+        `terms` are what a client has to know and to accept before it takes part, where it does not know them already.
         A reply that the `guard` refuses (None: none is) counts as missing.
         """
         self.clients = tuple(sorted(clients))
+        self._all = frozenset(clients)
         self._grid = grid
-        self._roster = Roster(grid, clients, run=run)
+        self._roster = Roster(grid, clients, run=run, terms=terms or {})
         self._run = run
         self.rules = rules
         self.ledger = ledger
@@ -87,11 +94,11 @@ class GridExchange:
 
     def connect(self) -> None:
         """Wait for the clients. Raises FederationError where no quorum of them comes within the rules' timeout."""
-        self._roster.wait(self.rules.least(len(self.clients)), self.rules.timeout)
+        self._roster.wait(self.rules.least(len(self.clients)), self.rules.timeout + self.rules.starting)
 
     def ask(self, phase: str, round: int, payloads: Mapping[str, Mapping[str, bytes]]) -> GridPending:
         """Send one message to each client named in `payloads`. Raises FederationError for a name nobody has."""
-        if unknown := sorted(set(payloads) - set(self.clients)):
+        if unknown := sorted(payloads.keys() - self._all):
             raise FederationError(f"round {round}, phase {phase}: no client is named {unknown[0]!r}")
         self._roster.look()
         envelope = Envelope(self._run, phase, round, SERVER)
@@ -110,7 +117,15 @@ class GridExchange:
 
         largest = max((sum(map(len, payload.values())) for payload in payloads.values()), default=0)
         window = max(4, min(WINDOW, IN_FLIGHT // max(largest, 1)))
-        return Asking(self._grid, payloads, envelope, send=send, seconds=self.rules.seconds, window=window)
+        return Asking(
+            self._grid,
+            payloads,
+            envelope,
+            send=send,
+            seconds=self.rules.seconds,
+            window=window,
+            limit=self.rules.message_bytes,
+        )
 
     def fetch(self, name: str, asked: Envelope, what: What, deadline: float) -> bytes:
         """Return a piece of a client's last reply.
@@ -135,6 +150,7 @@ class GridExchange:
             envelope,
             send=lambda name: post(self._grid, self._roster.nodes[name], envelope, what.encode()),
             seconds=lambda _: left,
+            limit=self.rules.message_bytes,
         )
         for failure in asking.wait(hear).values():
             raise FetchError(failure if failure.code is not Code.SILENT else self.silent(name))

@@ -9,10 +9,14 @@ Reply = tuple[Envelope, dict[str, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why there is no usable reply; `detail` is the server's own text or the client's reference number."""
+    """Why there is no usable reply; `detail` is the server's own text or the client's reference number.
+
+    `sender` is who says so, where it is the client itself.
+    """
 
     code: Code
     detail: str = ""
+    sender: str = ""
 
     def __str__(self) -> str:
         texts = {

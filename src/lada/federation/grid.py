@@ -112,9 +112,9 @@ def read_message(data: bytes) -> Message:
 def open_clients(config: str, emit: Emit) -> Handle:
     """Return what answers messages to the local clients, in whichever process this is called.
 
-    `config` is JSON: `open_node`, the function for `make_client_app` as `package.module:function`, and `nodes`, each
-    client's Flower node configuration by name. Nothing is kept from one message to the next but what `open_node`
-    keeps, since the next message may go to another process.
+    `config` is JSON: `open_node`, the function for `make_client_app` as `package.module:function`; `clients`, the
+    folder of their folders; `texts`, and in `nodes` the number of each client's text by name. Nothing is kept from one
+    message to the next but what `open_node` keeps, since the next message may go to another process.
     """
     options = json.loads(config)
     app: ClientApp = make_client_app(load(options["open_node"]), emit)
@@ -122,7 +122,9 @@ def open_clients(config: str, emit: Emit) -> Handle:
     def handle(name: str, data: bytes) -> bytes:
         message = read_message(data)
         node = message.metadata.dst_node_id
-        context = Context(message.metadata.run_id, node, dict(options["nodes"][name]), RecordDict(), {})
+        folder, text = f"{options['clients']}/{name}", options["texts"][options["nodes"][name]]
+        node_config = {"name": name, "folder": folder, "config": text}
+        context = Context(message.metadata.run_id, node, node_config, RecordDict(), {})
         return message_to_proto(app(message, context)).SerializeToString()
 
     return handle

@@ -114,6 +114,19 @@ def read(folder: Path) -> tuple[Row, ...]:
     return ()
 
 
+def by_phase(rows: Iterable[Row]) -> list[dict[str, int | str]]:
+    """Return messages and bytes by round, phase and kind (`content`), sorted: `up` to the server, `down` from it."""
+    sums: dict[tuple[int, str, str], dict[str, int]] = defaultdict(lambda: {"messages": 0, "up": 0, "down": 0})
+    for row in rows:
+        total = sums[row.round, row.phase, row.kind]
+        total["messages"] += 1
+        total["down" if row.sender == SERVER else "up"] += row.bytes
+    return [
+        {"round": round, "phase": phase, "content": kind, **total}
+        for (round, phase, kind), total in sorted(sums.items())
+    ]
+
+
 def traffic(rows: Iterable[Row]) -> tuple[Traffic, ...]:
     """Return messages and bytes summed over phases, sorted by round, sender, receiver and kind."""
     sums: dict[tuple[int, str, str, str], list[int]] = defaultdict(lambda: [0, 0])

@@ -70,12 +70,18 @@ def encode(envelope: Envelope, payload: Mapping[str, bytes]) -> RecordDict:
     return records
 
 
-def decode(records: RecordDict) -> tuple[Envelope, dict[str, bytes]]:
-    """Return envelope and payload, kinds sorted.
+def decode(records: RecordDict, limit: int | None = None) -> tuple[Envelope, dict[str, bytes]]:
+    """Return envelope and payload, kinds sorted. One with more than `limit` bytes is not looked at.
 
     Raises FederationError for anything that `encode` does not write. The error names the field and never its value:
     what a stranger sent may be private or hostile.
     """
+    size = sum(len(array.data) for record in records.array_records.values() for array in record.values())
+    if limit is not None and size > limit:
+        raise FederationError(
+            f"message: it has {size} bytes and the limit is {limit}; let the sender tell less, or raise "
+            "limits.max_message_bytes"
+        )
     if set(records) != {ENVELOPE, PAYLOAD}:
         raise FederationError(f"message: expected exactly the records {ENVELOPE!r} and {PAYLOAD!r}")
     fields, arrays = records[ENVELOPE], records[PAYLOAD]

@@ -6,22 +6,23 @@ nothing; so the server may ask anew whenever it does not know whether a client h
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from flwr.app import Context
 
 from lada.config import RunConfig, validate
 from lada.core.errors import FederationError
-from lada.federation import checkpoints, held
+from lada.federation import checkpoints, held, sent
 from lada.federation.journal import Journal
-from lada.federation.parties import Place, client_party, describe, keep, read_task
+from lada.federation.parties import Place, client_party, describe, keep, read_task, untrained
 from lada.federation.parts import Parts, to_files
 from lada.federation.pieces import What
 from lada.hosts.base import Payload
 from lada.hosts.checks import FINISH, Guard
+from lada.hosts.membership import memberships
 from lada.hosts.party import Emit, Party
 from lada.hosts.reports import report_payload
 from lada.tasks.data import TaskData
@@ -37,15 +38,21 @@ REQUEST = "request"
 class Node:
     """A client's node. Any process may answer, since all that a party is lies on disk between messages."""
 
-    def __init__(self, config: RunConfig, place: Place, name: str, emit: Emit) -> None:
-        self._config, self._place, self._name, self._emit = config, place, name, emit
+    def __init__(self, config: RunConfig, place: Place, task: Callable[[], TaskData], name: str, emit: Emit) -> None:
+        self._config, self._place, self._task, self._name, self._emit = config, place, task, name, emit
 
     def handle(self, phase: str, round: int, payload: Payload) -> Payload:
         """Run the client half of one phase, keep what it changed, and return the reply.
 
-        Raises FederationError, changing nothing, for a message that is older than the last or differs from the one
-        with the same key.
+        With `keep_messages` the reply is kept as well, for an audit. Raises FederationError, changing nothing, for a
+        message that is older than the last or differs from the one with the same key.
         """
+        reply = self._handle(phase, round, payload)
+        if self._config.keep_messages:
+            sent.keep(self._place.party(self._name), reply)
+        return reply
+
+    def _handle(self, phase: str, round: int, payload: Payload) -> Payload:
         asked = Asked(phase, round, dict(payload))
         kept = self._kept()
         if asked.key in kept.answered:
@@ -88,12 +95,14 @@ class Node:
         Guard(host, party).check_ask(self._config.server.name, asked.phase, asked.round, asked.payload)
         if asked.phase == FINISH:
             party.note(parties=(describe(party),))
+            if self._config.membership_audit:
+                before = untrained(self._config, self._place, self._name)
+                party.note(memberships=memberships(party, before, asked.round))
             return report_payload(party)
         return host.reply(asked.phase, party, asked.round, asked.payload)
 
     def _open(self) -> Party:
-        task = _task(self._config.model_dump_json(), self._place.base)
-        return client_party(self._config, self._place, task, self._emit, self._name)
+        return client_party(self._config, self._place, self._task(), self._emit, self._name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,16 +174,29 @@ def _unanswered(journal: Journal, answered: Mapping[str, str]) -> list[Asked]:
     return [Asked.read(entry) for entry in entries if entry is not None]
 
 
-@cache
+def task_of(config: RunConfig, base: Path) -> TaskData:
+    """Return the samples of a run, read once by a process that answers for one run at a time."""
+    return _task(config.model_dump_json(), base)
+
+
+@lru_cache(maxsize=1)
 def _task(config: str, base: Path) -> TaskData:
     return read_task(RunConfig.model_validate_json(config), base)
 
 
-def open_node(context: Context, emit: Emit) -> Node:
-    """Make the node that `node_config` described."""
-    run = json.loads(str(context.node_config["config"]))
+@cache
+def _run(text: str) -> tuple[RunConfig, Place, Callable[[], TaskData]]:
+    """Return what `node_config` wrote, checked once per process, and what gives the task, read when it is needed."""
+    run = json.loads(text)
     place = Place(Path(run["folder"]), Path(run["base"]), float(run["started"]))
-    return Node(validate(RunConfig, run["config"]), place, str(context.node_config["name"]), emit)
+    config: RunConfig = validate(RunConfig, run["config"])
+    return config, place, cache(lambda: read_task(config, place.base))
+
+
+def open_node(context: Context, _name: str, emit: Emit) -> Node:
+    """Make the node that `node_config` described."""
+    config, place, task = _run(str(context.node_config["config"]))
+    return Node(config, place, task, str(context.node_config["name"]), emit)
 
 
 def node_config(config: RunConfig, place: Place) -> str:

@@ -19,8 +19,9 @@ from lada.models.api import ApiLearner
 from lada.models.api_client import read_key
 from lada.models.api_options import ApiModel
 from lada.models.base import Learner
+from lada.models.generation import pick_backend
 from lada.models.learner import HuggingFaceLearner
-from lada.models.load import load, load_tokenizer
+from lada.models.load import check, load
 from lada.models.options import ModelOptions
 from lada.tasks.data import TaskData
 from lada.tasks.load import load_task
@@ -69,17 +70,32 @@ def server_party(config: RunConfig, place: Place, task: TaskData, emit: Emit) ->
 def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, name: str) -> Party:
     """Build a client, as its last checkpoint left it where there is one."""
     client = next(client for client in config.clients if client.name == name)
-    return _party(
-        config, place, task, emit, name=name, model=client.model, studies=Studies(client.private, client.distil)
-    )
+    assert client.model is not None
+    studies = Studies(client.private, client.distil)
+    party = _party(config, place, task, emit, name=name, model=client.model, studies=studies)
+    party.redaction, party.blur = client.redact, client.blur
+    return party
+
+
+def untrained(config: RunConfig, place: Place, name: str) -> Learner:
+    """Return a client's learner as it was before the run."""
+    client = next(client for client in config.clients if client.name == name)
+    assert client.model is not None
+    return _learner(client.model, place, init_seed=_init_seed(config, name), saved=None)
+
+
+def _init_seed(config: RunConfig, name: str) -> int:
+    """Return the seed of the weights that a party draws."""
+    return seed_of(config.seed, name, "lora")
 
 
 def check_model(model: ModelOptions | ApiModel) -> None:
-    """Raise InputError where a model lacks something that can be told at once: its files, or the key of its API."""
+    """Raise InputError for what can be told at once to be missing: a model's files or package, the key of its API."""
     if isinstance(model, ApiModel):
         read_key(model.api)
     else:
-        load_tokenizer(locate(model.model))
+        check(locate(model.model), model)
+        pick_backend(model.generation)
 
 
 def _learner(model: ModelOptions | ApiModel, place: Place, *, init_seed: int, saved: Path | None) -> Learner:
@@ -102,7 +118,7 @@ def _party(
     saved, fault = checkpoints.find(kept) if checkpoints.exists(kept) else (None, None)
 
     def reopen(folder: Path | None) -> Learner:
-        return _learner(model, place, init_seed=seed_of(config.seed, name, "lora"), saved=folder)
+        return _learner(model, place, init_seed=_init_seed(config, name), saved=folder)
 
     party = Party(
         name=name,
@@ -170,13 +186,18 @@ def describe(party: Party) -> PartyInfo:
     return PartyInfo(
         name=party.name,
         role=party.role,
-        model=party.learner.name,
+        model=_name(party.learner.name),
         architecture=architecture,
         parameters=parameters,
         domains=tuple(sorted(domains)),
         private_samples=len(party.private),
         weights=weights,
     )
+
+
+def _name(model: str) -> str:
+    """Return what to call a model: of a folder the last name, since those above it may tell of its owner."""
+    return Path(model).resolve().name if Path(model).is_dir() else model
 
 
 def _inside(learner: Learner) -> tuple[str, int, str]:

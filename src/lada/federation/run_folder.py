@@ -15,7 +15,17 @@ from lada.core.errors import InputError
 from lada.federation.parties import Place
 
 CONFIG, PLACE, LOCK = "config.yaml", "place.json", ".lock"
-MAY_DIFFER = ("engine", "workers", "timeout", "quorum", "limits", "rounds")
+MAY_DIFFER = (
+    "engine",
+    "workers",
+    "timeout",
+    "quorum",
+    "rounds",
+    "limits",
+    "trackers",
+    "keep_messages",
+    "membership_audit",
+)
 """Keys that a resumed run may have otherwise: they do not change what was computed so far."""
 
 

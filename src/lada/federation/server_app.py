@@ -1,28 +1,68 @@
-"""The server's half: a Flower ServerApp that finds its clients by name and lets `serve` work with them."""
+"""The server's half: what a Flower ServerApp does with the grid that it is given, whatever is behind it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flwr.app import Context
-from flwr.serverapp import Grid, ServerApp
+from lada.core.errors import InputError
+from lada.federation.exchange import GridExchange, Rules
+from lada.federation.ledger import Describe, Ledger, Row
+from lada.federation.messages import NAME_LENGTH, SERVER
 
 if TYPE_CHECKING:
-    from lada.federation.exchange import GridExchange
+    from flwr.serverapp import Grid
+
+    from lada.core.results import Missing
+    from lada.federation.journal import Journal
+    from lada.hosts.checks import Guard
 
 
-def make_server_app(connect: Callable[[Grid], GridExchange], serve: Callable[[GridExchange], None]) -> ServerApp:
-    """Return the ServerApp: it waits for its clients, then calls `serve` once.
+def serve_on(
+    grid: Grid,
+    clients: Collection[str],
+    serve: Callable[[GridExchange], None],
+    *,
+    run: str,
+    rules: Rules,
+    folder: Path,
+    journal: Callable[[int], Journal],
+    describe: Describe | None = None,
+    earlier: Iterable[Row] = (),
+    on_missing: Callable[[Missing], None] | None = None,
+    terms: Mapping[str, bytes] | None = None,
+    guard: Guard | None = None,
+) -> tuple[Row, ...]:
+    """Find the clients by name, let `serve` work with them, and return the ledger's rows.
 
-    `connect` makes the exchange over the grid that Flower hands over.
+    `ledger.parquet` is written to `folder`, also when the run fails; `describe` and `earlier` are the Ledger's, the
+    rest the exchange's. Raises FederationError when no quorum of clients answers, and whatever `serve` raises.
     """
-    app = ServerApp()
-
-    @app.main()
-    def main(grid: Grid, _: Context) -> None:
-        exchange = connect(grid)
+    with Ledger(folder, describe, earlier) as ledger:
+        exchange = GridExchange(
+            grid,
+            clients,
+            run=run,
+            rules=rules,
+            ledger=ledger,
+            journal=journal,
+            on_missing=on_missing,
+            terms=terms,
+            guard=guard,
+        )
         exchange.connect()
         serve(exchange)
+    return tuple(ledger.rows)
 
-    return app
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise InputError for a client's name that cannot be a folder, or that is the server's."""
+    for name in names:
+        if not 0 < len(name) <= NAME_LENGTH or not name.isprintable() or set(name) & set("/\\:") or name[0] == ".":
+            raise InputError(
+                f"clients: {name!r} cannot be a client's name, since it names a folder; expected 1 to {NAME_LENGTH} "
+                "printable characters without / \\ : and no leading dot"
+            )
+        if name == SERVER:
+            raise InputError(f"clients: the name {name!r} is the server's; choose another")

@@ -30,7 +30,7 @@ def check_alike(clients: Mapping[str, ModelOptions]) -> None:
             f"host.options.average_adapters: client {first!r} has model.tune {clients[first].tune!r}; expected 'lora'"
         )
     for other in others:
-        for key in ("model", "tune", "lora"):
+        for key in ("model", "revision", "tune", "lora"):
             a, b = getattr(clients[first], key), getattr(clients[other], key)
             if a != b:
                 raise InputError(

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from lada.allocators.base import Allocator
 from lada.core.registry import Registry
+from lada.core.terms import Verb
 from lada.hosts.party import Party
+from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 Payload = Mapping[str, bytes]
@@ -49,7 +51,7 @@ class Exchange(Protocol):
     """How a server half reaches its clients, whatever carries the messages."""
 
     clients: tuple[str, ...]
-    """Client names, sorted."""
+    """The clients that take part in the round, sorted by name."""
 
     def ask(self, phase: str, round: int, payloads: Mapping[str, Payload]) -> Pending:
         """Send one message to each client named in `payloads`; it runs the host's client half for `phase`."""
@@ -66,6 +68,22 @@ class Bare:
     """Options of the host itself that differ from its defaults, which are those under a plug-in."""
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that the server, or each client, does in a round, as it can be told before the run."""
+
+    side: Literal["server", "client"]
+    phase: str
+    """What it is timed as."""
+    verb: Verb | None
+    """What is asked of the learner; None: nothing."""
+    samples: Literal["public", "private", "test", "lessons"]
+    study: Literal["private", "distil"] | None = None
+    """Whose options hold for a study."""
+    sends: tuple[str, ...] = ()
+    """Kinds of knowledge that then go to the server, or to every client."""
+
+
 class Host(Protocol):
     """A framework. Its state lives in the parties; a host object holds options only."""
 
@@ -77,6 +95,10 @@ class Host(Protocol):
 
     def phases(self, party: Party) -> Mapping[str, Phase]:
         """Return the phases of a round with the kinds of their messages, as `party` (either half) expects them."""
+        ...
+
+    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
+        """Return what happens in a round, in order, if everybody finds something to learn."""
         ...
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:

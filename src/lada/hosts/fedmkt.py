@@ -30,15 +30,16 @@ from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.hosts.aggregating import Rule, check_rule
 from lada.hosts.allocating import allocate, embed_public
 from lada.hosts.averaging import ADAPTER, average_adapters, check_alike, take_adapter, tell_adapter
-from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase
+from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase, Step
 from lada.hosts.distilling import Replay, distil
-from lada.hosts.knowledge import Kind, Offer, hear, keep_own, kinds_told, know, own, tell
+from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, kinds_told, know, own, tell
 from lada.hosts.lessons import make_lessons
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
 from lada.hosts.trust import limit_by_trust
+from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 
@@ -46,6 +47,7 @@ class FedmktOptions(Options):
     """Options of the mutual round."""
 
     directions: Literal["both", "llm_to_slm"] = "both"
+    """Both ways, or from the LLM to the SLMs alone, as with an LLM behind an API."""
     knowledge: Kind = "paths"
     """`paths`: each party's own reasoning paths, what plug-ins choose among. `labels`: the gold texts of the public
     samples, as in the paper: all are studied, and those that the allocation chooses with the teacher's soft targets.
@@ -90,13 +92,13 @@ class Fedmkt:
                 "host.options.knowledge: 'labels', but the allocator compares paths that the parties wrote themselves; "
                 "expected 'paths' (under plugin none name it), or an allocator such as dual_min_ce or random"
             )
-        if self.options.average_adapters:
+        if self.options.average_adapters and clients:  # of clients that bring their own models nothing is known
             check_alike(clients)
             check_rule(self.options.aggregation, self.options.malicious, len(clients))
 
     def phases(self, party: Party) -> Mapping[str, Phase]:
         """See Host.phases."""
-        told, adapter = kinds_told(party, self._kind), Kinds(frozenset({ADAPTER}))
+        told, adapter = kinds_heard(party, self._kind), Kinds(frozenset({ADAPTER}))
         averages = self.options.average_adapters
         phases = {
             "evaluate": Phase(replies=REPORT),
@@ -104,6 +106,45 @@ class Fedmkt:
             "learn": Phase(told, adapter if averages else REPORT),
         }
         return {**phases, "average": Phase(adapter, REPORT)} if averages else phases
+
+    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
+        """See Host.plan."""
+        evaluations = tuple(Step(side, "evaluate", Verb.ANSWER, "test") for side in ("client", "server"))
+        if round == 0:
+            return evaluations
+        private = Step("client", "private", Verb.STUDY, "private", study="private")
+        learn_up = self._learning("server") if self._mutual else ()
+        return (
+            *((private,) if self._studies_private(round) else ()),
+            *self._telling("client", "answer", round, objective, sends=self._mutual),
+            *self._telling("server", "answer", round, objective, sends=not self._mutual),
+            *learn_up,
+            *(self._telling("server", "answer-anew", round, objective, sends=True) if self._mutual else ()),
+            *self._learning("client"),
+            *(self._averaging() if self.options.average_adapters else ()),
+            *evaluations,
+        )
+
+    def _telling(
+        self, side: Literal["server", "client"], phase: str, round: int, objective: Objective, *, sends: bool
+    ) -> tuple[Step, ...]:
+        verb = Verb.ANSWER if self._kind == "paths" else Verb.JUDGE
+        soft = objective.soft is not None
+        kinds = kinds_told(self._kind, round, soft=soft) if sends else ()
+        if not (soft and sends):
+            return (Step(side, phase, verb, "public", sends=kinds),)
+        return (Step(side, phase, verb, "public"), Step(side, "score", Verb.LOG_PROBS, "public", sends=kinds))
+
+    def _learning(self, side: Literal["server", "client"]) -> tuple[Step, ...]:
+        judge = (Step(side, "judge", Verb.JUDGE, "public"),) if self._kind == "paths" else ()
+        return (
+            Step(side, "embed", Verb.EMBED, "public"),
+            *judge,
+            Step(side, "distil", Verb.STUDY, "lessons", "distil"),
+        )
+
+    def _averaging(self) -> tuple[Step, ...]:
+        return tuple(Step(side, "average", None, "private", sends=(ADAPTER,)) for side in ("client", "server"))
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
         """See Host.serve. What the server can do meanwhile, it does while the clients work."""
@@ -124,11 +165,11 @@ class Fedmkt:
         pending = exchange.ask("learn", round, dict.fromkeys(replies, tell(party, mine, self._kind)))
         evaluate_party(party, round)
         replies = pending.wait()
+        collect(party, replies)
         if self.options.average_adapters:
             options = self.options
             average, kept = average_adapters(party, replies, round, options.aggregation, options.malicious)
-            replies = exchange.ask("average", round, {client: {ADAPTER: average} for client in kept}).wait()
-        collect(party, replies)
+            collect(party, exchange.ask("average", round, {client: {ADAPTER: average} for client in kept}).wait())
 
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
         """See Host.reply."""
@@ -139,7 +180,7 @@ class Fedmkt:
             mine = own(party, round, self._kind)
             self._learn_from_server(party, round, offer, mine)
             if self.options.average_adapters:
-                return {ADAPTER: tell_adapter(party)}
+                return {ADAPTER: tell_adapter(party), **report_payload(party)}
         if phase == "average":
             take_adapter(party, payload[ADAPTER])
         evaluate_party(party, round)
@@ -153,12 +194,16 @@ class Fedmkt:
     def _kind(self) -> Kind:
         return self.options.knowledge
 
+    def _studies_private(self, round: int) -> bool:
+        return self.options.private_rounds is None or round <= self.options.private_rounds
+
     def _contribute(self, party: Party, round: int) -> Payload:
-        if self.options.private_rounds is None or round <= self.options.private_rounds:
+        if self._studies_private(round):
             lessons = gold_lessons(party, party.private)
             study(party, lessons, sft(), party.studies.private, round=round, phase="private")
-        told = tell(party, know(party, round, "answer", self._kind), self._kind, soft=self._mutual)
-        keep_own(party, told)
+        mine = know(party, round, "answer", self._kind)
+        keep_own(party, encode(mine, self._kind))  # as it is, whatever is taken out of what it tells
+        told = tell(party, mine, self._kind, soft=self._mutual)
         return {**told, **report_payload(party)} if self._mutual else report_payload(party)
 
     def _learn_from_server(self, party: Party, round: int, offer: Offer, mine: Knowledge) -> None:

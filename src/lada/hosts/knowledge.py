@@ -15,8 +15,9 @@ from lada.alignment import check_scores
 from lada.codecs import likelihoods, paths, soft_targets, vocabulary
 from lada.codecs.likelihoods import Judgement
 from lada.core.errors import CodecError, FederationError, InputError
-from lada.core.terms import Knowledge, Path, TokenScores, Vocabulary
+from lada.core.terms import Knowledge, Likelihood, Path, TokenScores, Vocabulary
 from lada.hosts.base import Kinds, Payload
+from lada.hosts.discretion import blur, redact
 from lada.hosts.party import Party
 from lada.hosts.steps import finite, gold_lessons, write_paths
 
@@ -46,15 +47,18 @@ def know(party: Party, round: int, purpose: str, kind: Kind) -> Knowledge:
 def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -> Payload:
     """Return a party's knowledge as message parts, with soft targets where its objective wants some and `soft`.
 
-    The vocabulary goes along in the first round. A sample whose scores are not finite is left out and counted.
+    The vocabulary goes along in the first round. A sample whose scores are not finite is left out and counted. What
+    the party takes out of its texts and losses is taken out here; a changed text gets no soft targets, since these
+    spell out the likeliest tokens of it.
     """
-    payload = dict(_encode(knowledge, kind))
+    knowledge, changed = _discreet(party, knowledge, kind)
+    payload = dict(encode(knowledge, kind))
     wish = party.objective.soft
     if wish is None or not soft:
         return payload
     own = party.learner.vocabulary()
     questions = {sample.id: sample.question for sample in party.task.public}
-    told = [path for path in knowledge.paths if path.text]
+    told = [path for path in knowledge.paths if path.text and path.sample_id not in changed]
     with party.phase(knowledge.round, "score") as progress:
         pairs = [(questions[path.sample_id], path.text) for path in told]
         found = party.learner.log_probs(pairs, min(wish.k, len(own.tokens)), progress=progress)
@@ -69,14 +73,56 @@ def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -
     return payload
 
 
-def kinds_told(party: Party, kind: Kind) -> Kinds:
+def kinds_heard(party: Party, kind: Kind) -> Kinds:
     """Return the kinds of messages that `tell` writes."""
     soft = frozenset() if party.objective.soft is None else frozenset({SOFT, VOCABULARY})
     return Kinds(frozenset({PATHS if kind == "paths" else LIKELIHOODS}), soft)
 
 
+def kinds_told(kind: Kind, round: int, *, soft: bool) -> tuple[str, ...]:
+    """Return the kinds of message parts that `tell` gives in a round."""
+    kinds = (PATHS if kind == "paths" else LIKELIHOODS,)
+    if not soft:
+        return kinds
+    return (*kinds, SOFT, VOCABULARY) if round == 1 else (*kinds, SOFT)
+
+
+def _discreet(party: Party, knowledge: Knowledge, kind: Kind) -> tuple[Knowledge, frozenset[str]]:
+    """Return knowledge as it may leave, and the ids of the samples whose texts were changed; what was done is counted.
+
+    Gold texts of public samples, which everybody has, stay as they are.
+    """
+    changed: frozenset[str] = frozenset()
+    round = knowledge.round
+    if party.redaction and kind == "paths":
+        samples = {sample.id: sample for sample in party.task.public}
+
+        def judge(texts: Sequence[tuple[str, str]]) -> list[Likelihood]:
+            with party.phase(round, "judge-redacted") as progress:
+                return party.learner.judge([(samples[id].question, text) for id, text in texts], progress=progress)
+
+        def verify(id: str, text: str) -> tuple[str | None, bool | None]:
+            said, gold = party.task.extract(text), samples[id].answer
+            return said, None if gold is None else party.task.same(said, gold)
+
+        redacted = redact(party.redaction, knowledge.paths, judge, verify)
+        changed = redacted.changed
+        if changed or redacted.withheld:
+            party.note(
+                notices=(
+                    f"round {round}: {party.name} redacted {len(changed)} of {len(knowledge.paths)} paths, "
+                    f"{redacted.answers} of them in their answers, and held back {redacted.withheld} for time",
+                )
+            )
+        knowledge = finite(party, replace(knowledge, paths=redacted.paths))
+    if party.blur:
+        rng = party.blur.generator(party.seed, round, "blur", party.name)
+        knowledge = replace(knowledge, paths=blur(party.blur, knowledge.paths, rng))
+    return knowledge, changed
+
+
 def keep_own(party: Party, payload: Payload) -> None:
-    """Keep what a party told, but for soft targets, until a later phase (`own`) needs it."""
+    """Keep what a party knows, but for soft targets, until a later phase (`own`) needs it."""
     for part in (PATHS, LIKELIHOODS):
         if part in payload:
             party.memory[part] = payload[part]
@@ -209,7 +255,8 @@ def _labelled(party: Party, texts: Mapping[str, tuple[str, str]], judgement: Jud
     )
 
 
-def _encode(knowledge: Knowledge, kind: Kind) -> Payload:
+def encode(knowledge: Knowledge, kind: Kind) -> Payload:
+    """Return knowledge as message parts, as it is."""
     if kind == "paths":
         return {PATHS: paths.encode(knowledge)}
     judged = {path.sample_id: path.likelihood for path in knowledge.paths}

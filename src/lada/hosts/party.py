@@ -1,5 +1,6 @@
 """A party: one learner, its data and its plug-ins' state. It knows nothing of another party but its messages."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,12 +11,25 @@ from lada.allocators.base import Allocator, State
 from lada.core.limits import Limits
 from lada.core.results import PartyReport, PhaseTime
 from lada.core.terms import Sample
+from lada.hosts.discretion import Blur, Redaction
 from lada.models.base import Learner, Progress, Study
 from lada.models.objective import Objective
+from lada.models.peak import begin_peak, peak_memory
 from lada.tasks.data import TaskData
 
 Emit = Callable[[dict[str, Any]], None]
-"""Takes one event, a flat JSON object with at least `kind`, for events.jsonl and the live view."""
+"""Takes one event, a JSON object with at least `kind`, for events.jsonl, the live view and trackers."""
+
+EVENTS = {
+    "evaluations": "evaluation",
+    "studies": "study",
+    "allocations": "allocation",
+    "phases": "timing",
+    "parties": "party",
+    "notices": "notice",
+    "missing": "missing",
+}
+"""What kind of event a record becomes, by its field of PartyReport."""
 
 
 class Journal(Protocol):
@@ -80,16 +94,26 @@ class Party:
     """What was measured and not yet handed on."""
     journal: Journal = field(default_factory=NoJournal)
     """What was done since the last checkpoint."""
+    redaction: Redaction | None = None
+    """What is taken out of the texts it sends."""
+    blur: Blur | None = None
+    """How the losses it sends are blurred."""
     reopen: Callable[[FilePath], Learner] = not_reopened
     """Returns the learner that `Learner.save` wrote to a folder."""
     limits: Limits = field(default_factory=Limits)
     """What others may send it at most."""
 
     def note(self, **records: tuple[Any, ...]) -> None:
-        """Add records, by field name of PartyReport, to the report."""
+        """Add records, by field name of PartyReport, to the report. The server, which hears of all, announces them."""
         self.report = self.report.model_copy(
             update={name: (*getattr(self.report, name), *rows) for name, rows in records.items()}
         )
+        if self.role == "server":
+            for name, rows in records.items():
+                for row in rows:
+                    # By way of JSON text, since that alone has a form for a loss that is NaN.
+                    content = {"text": row} if isinstance(row, str) else json.loads(row.model_dump_json())
+                    self.emit({"kind": EVENTS[name], **content})
 
     def take_report(self) -> PartyReport:
         """Return the report and begin an empty one."""
@@ -98,7 +122,8 @@ class Party:
 
     @contextmanager
     def phase(self, round: int, name: str) -> Iterator[Progress]:
-        """Time a phase, announce it, and give the Progress that reports it live."""
+        """Time a phase, announce it, give the Progress that reports it live, and note what its learner has to say."""
+        begin_peak(self.learner.device)
         start = self.clock()
         self.emit({"kind": "phase", "party": self.name, "round": round, "phase": name})
 
@@ -120,6 +145,7 @@ class Party:
         yield progress
         seconds = self.clock() - start
         self.note(
+            notices=tuple(f"{self.name}: {notice}" for notice in self.learner.take_notices()),
             phases=(
                 PhaseTime(
                     party=self.name,
@@ -127,8 +153,9 @@ class Party:
                     phase=name,
                     start=round_to_ms(start),
                     seconds=round_to_ms(seconds),
+                    peak_memory=peak_memory(self.learner.device),
                 ),
-            )
+            ),
         )
 
 

@@ -9,6 +9,7 @@ from lada.codecs.metrics import decode_records, encode_records
 from lada.core.errors import CodecError, FederationError
 from lada.core.results import PartyReport
 from lada.hosts.base import Kinds, Payload
+from lada.hosts.discretion import blur_report
 from lada.hosts.party import Party
 
 METRICS, TIMES = "metrics", "times"
@@ -20,27 +21,42 @@ LONGEST = 500
 """Most characters of any text in a report."""
 GREATEST = 2**53
 """Counts stay below: beyond it not every program reads an integer of JSON exactly."""
+MEASURED = ("start", "seconds", "peak_memory")
+"""What of a phase differs from run to run."""
 
 
 def report_payload(party: Party) -> Payload:
     """Return the message parts that hand a party's report on.
 
-    Times travel apart, as fixed-size numbers: else how long a phase took would show in the bytes of the metrics, and
-    equal runs would not send equal messages.
+    Times and memory travel apart, as fixed-size numbers: else how long a phase took would show in the bytes of the
+    metrics, and equal runs would not send equal messages.
     """
     report = party.take_report()
-    times = np.array([(phase.start, phase.seconds) for phase in report.phases], dtype="<f8")
+    if party.blur:
+        report = blur_report(party.blur, report, party.blur.generator(party.seed, *_moment(report), "blur", party.name))
+    times = np.array([[getattr(phase, name) for name in MEASURED] for phase in report.phases], dtype="<f8")
     notices = tuple(map(_plain, report.notices[: party.limits.notices]))
-    timeless = tuple(phase.model_copy(update={"start": 0.0, "seconds": 0.0}) for phase in report.phases)
+    timeless = tuple(phase.model_copy(update=dict.fromkeys(MEASURED, 0)) for phase in report.phases)
     told = report.model_copy(update={"phases": timeless, "notices": notices})
     return {METRICS: encode_records([told]), TIMES: times.tobytes()}
 
 
+def _moment(report: PartyReport) -> tuple[int | str, ...]:
+    """Return which of a party's reports this is."""
+    return tuple(part for phase in report.phases for part in (phase.round, phase.phase))
+
+
 def collect(party: Party, replies: Mapping[str, Payload]) -> None:
-    """Add the reports in `replies` to the server's own, client by client. Raises CodecError for one that is amiss."""
+    """Add the reports in `replies` to the server's own, client by client, equal notices once.
+
+    Raises CodecError for a report that is amiss.
+    """
     for client in sorted(replies):
         report = _read(replies[client], party.limits.report_bytes)
-        party.note(**{name: getattr(report, name) for name in PartyReport.model_fields})
+        # A client forgets between messages what it has said, as when the same batch does not fit again.
+        notices = tuple(notice for notice in report.notices if notice not in party.report.notices)
+        rows = {name: getattr(report, name) for name in PartyReport.model_fields}
+        party.note(**{**rows, "notices": notices})
 
 
 def _read(payload: Payload, limit: int) -> PartyReport:
@@ -48,12 +64,14 @@ def _read(payload: Payload, limit: int) -> PartyReport:
     if len(reports) != 1:
         raise CodecError(f"metrics: {len(reports)} reports; expected one")
     (report,) = reports
-    if len(payload[TIMES]) != 16 * len(report.phases):
-        raise CodecError(f"times: {len(payload[TIMES])} bytes for {len(report.phases)} phases; expected 16 each")
-    times = np.frombuffer(payload[TIMES], dtype="<f8").reshape(-1, 2)
+    if len(payload[TIMES]) != 24 * len(report.phases):
+        raise CodecError(f"times: {len(payload[TIMES])} bytes for {len(report.phases)} phases; expected 24 each")
+    times = np.frombuffer(payload[TIMES], dtype="<f8").reshape(-1, 3)
+    if not np.isfinite(times).all():
+        raise CodecError("times: a number that is not finite")
     phases = tuple(
-        phase.model_copy(update={"start": float(start), "seconds": float(seconds)})
-        for phase, (start, seconds) in zip(report.phases, times, strict=True)
+        phase.model_copy(update={"start": start, "seconds": seconds, "peak_memory": int(memory)})
+        for phase, (start, seconds, memory) in zip(report.phases, times.tolist(), strict=True)
     )
     return report.model_copy(update={"phases": phases})
 

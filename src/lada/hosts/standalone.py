@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from lada.allocators.base import Allocator
 from lada.core.registry import Options
 from lada.core.terms import Verb
-from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Phase
+from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Phase, Step
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
+from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 
@@ -30,6 +31,16 @@ class Standalone:
     def phases(self, party: Party) -> Mapping[str, Phase]:
         """See Host.phases."""
         return dict.fromkeys(("evaluate", "study"), Phase(replies=REPORT))
+
+    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
+        """See Host.plan."""
+        if round == 0:
+            return tuple(Step(side, "evaluate", Verb.ANSWER, "test") for side in ("client", "server"))
+        return (
+            Step("client", "private", Verb.STUDY, "private", study="private"),
+            Step("client", "private-more", Verb.STUDY, "private", study="distil"),
+            Step("client", "evaluate", Verb.ANSWER, "test"),
+        )
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
         """See Host.serve."""

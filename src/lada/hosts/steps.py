@@ -16,10 +16,13 @@ from lada.hosts.once import once
 from lada.hosts.party import Party
 from lada.models.base import Answer, Progress, Study, StudyReport
 from lada.models.objective import Objective
+from lada.models.private import Privacy, Release, epsilon, release
 from lada.objectives.base import OBJECTIVES
 
 ANSWERS, MODEL, REPORT = "answers.json", "model", "report.json"
 """Files of a journal's entries."""
+RELEASES = "releases"
+"""In a party's memory: what each of its studies under differential privacy let out."""
 
 
 def sft() -> Objective:
@@ -118,7 +121,19 @@ def study(
         return StudyReport(**json.loads((folder / REPORT).read_bytes()))
 
     report = once(party, round, phase, do, write=write, read=read)
-    party.note(studies=(StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **asdict(report)),))
+    record = StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **asdict(report))
+    if options.dp:
+        spent = _spend(party, options, options.dp, len(lessons))
+        record = record.model_copy(update={"epsilon": spent, "delta": options.dp.delta})
+    party.note(studies=(record,))
+
+
+def _spend(party: Party, options: Study, dp: Privacy, lessons: int) -> float:
+    """Add a study to those that a party has had under differential privacy, and return the ε that all have spent."""
+    had = [Release(*each) for each in json.loads(party.memory.get(RELEASES, b"[]"))]
+    had.append(release(dp, lessons, options.batch_size, options.steps))
+    party.memory[RELEASES] = json.dumps(had).encode()
+    return epsilon(had, dp.delta)
 
 
 def evaluate_party(party: Party, round: int) -> None:
@@ -145,4 +160,3 @@ def evaluate_party(party: Party, round: int) -> None:
     party.note(evaluations=(evaluation,))
     party.folder.mkdir(parents=True, exist_ok=True)
     (party.folder / f"test-paths-{round}.arrow").write_bytes(encode(finite(party, knowledge)))
-    party.emit({"kind": "evaluation", **evaluation.model_dump(mode="json")})

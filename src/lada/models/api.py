@@ -44,15 +44,29 @@ class ApiLearner:
         Likelihoods are of the tokens that the server reports, which end-of-sequence is not among; without log-probs
         they are unknown (see Likelihood.unknown).
         """
+        found = self.sample(questions, paths=1, seed=seed, temperature=temperature, progress=progress)
+        return [answer for (answer,) in found]
+
+    def sample(
+        self,
+        questions: Sequence[str],
+        *,
+        paths: int,
+        seed: int,
+        temperature: float,
+        progress: Progress = silent,
+    ) -> list[list[Answer]]:
+        """See Learner.sample, and answer. Each path is a request with a seed of its own."""
         tokens = 0
 
         def on_reply(done: int, reply: Reply) -> None:
             nonlocal tokens
             tokens += reply.output_tokens or 0
-            progress("answer", done, len(questions), tokens)
+            progress("answer", done, len(bodies), tokens)
 
-        bodies = [self._body(question, seed, temperature) for question in questions]
-        return [Answer(reply.text, self._likelihood(reply)) for reply in self._client.ask(bodies, on_reply)]
+        bodies = [self._body(question, seed + path, temperature) for question in questions for path in range(paths)]
+        answers = [Answer(reply.text, self._likelihood(reply)) for reply in self._client.ask(bodies, on_reply)]
+        return [answers[start : start + paths] for start in range(0, len(answers), paths)]
 
     def _body(self, question: str, seed: int, temperature: float) -> dict[str, Any]:
         """Return a request's JSON."""
@@ -115,6 +129,10 @@ class ApiLearner:
     ) -> StudyReport:
         """Raise InputError."""
         self._refuse("study")
+
+    def take_notices(self) -> tuple[str, ...]:
+        """Return nothing; what this learner's requests took is told once, at the end (see `spent`)."""
+        return ()
 
     def adapter(self) -> dict[str, np.ndarray]:
         """Raise InputError."""

@@ -14,7 +14,9 @@ class Prices(Options):
     """What a million tokens cost, in any one currency."""
 
     input: float = Field(ge=0, allow_inf_nan=False)
+    """A million tokens of questions and their prompts."""
     output: float = Field(ge=0, allow_inf_nan=False)
+    """A million tokens of answers."""
 
 
 class Budget(Options):
@@ -38,16 +40,19 @@ class ApiOptions(Options):
     model: str
     """The model's name as the server knows it."""
     style: Literal["chat", "completions"] = "chat"
+    """Ask for chat messages or for the continuation of a text."""
     key_variable: str | None = "OPENAI_API_KEY"
     """The environment variable that holds the key; None for a server that wants none."""
     system: str | None = None
     """A system message, for `chat`."""
     prompt: str = "{question}"
+    """What is sent for a question; `{question}` stands for it."""
     stop: tuple[str, ...] = ()
     """Texts that end an answer, for models that would go on behind it."""
     temperature: float | None = Field(0.0, ge=0, allow_inf_nan=False)
     """Sent where a greedy answer is wanted; None: not sent, for models that take no temperature but their own."""
     max_new_tokens: int = Field(512, ge=1)
+    """The longest answer, tokens."""
     limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the server calls `max_new_tokens`; OpenAI's newer models take the second only."""
     log_probs: bool = False
@@ -55,12 +60,15 @@ class ApiOptions(Options):
     concurrency: int = Field(8, ge=1)
     """Requests under way at once."""
     requests_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Requests sent per minute at most; None: as fast as `concurrency` allows."""
     timeout: float = Field(60.0, gt=0, allow_inf_nan=False)
     """Seconds that the server may be silent."""
     retries: int = Field(6, ge=0)
     """How often a request is repeated whose failure may pass: 429, 5xx, silence, a cut-off answer."""
     budget: Budget = Budget()
+    """What a run may ask for in all."""
     prices: Prices | None = None
+    """What tokens cost; needed for `budget.cost`."""
     cache: str | None = None
     """The folder that keeps every answer; None: `answers` in LaDa's cache folder."""
 
@@ -109,3 +117,4 @@ class ApiModel(Options):
     """A server's model that is behind an API: it can answer and nothing else."""
 
     api: ApiOptions
+    """Where the model is, how it is asked and what that may cost."""

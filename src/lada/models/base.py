@@ -11,24 +11,42 @@ from pydantic import model_validator
 from lada.core.registry import Options
 from lada.core.terms import Lesson, Likelihood, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.objective import Objective
+from lada.models.private import Privacy
 from lada.models.training import Optimisation
 
 Progress = Callable[[str, int, int, int], None]
-"""Called as `progress(verb, done, total, tokens)` after each batch."""
+"""Called as `progress(verb, done, total, tokens)` after each batch; done and tokens count from the verb's start."""
 
 
 def silent(verb: str, done: int, total: int, tokens: int) -> None:
     """A Progress that says nothing."""
 
 
+def adding_up(progress: Progress) -> Progress:
+    """Return a Progress that takes the tokens of each batch alone and passes on their sum so far."""
+    sum_so_far = 0
+
+    def add(verb: str, done: int, total: int, tokens: int) -> None:
+        nonlocal sum_so_far
+        sum_so_far += tokens
+        progress(verb, done, total, sum_so_far)
+
+    return add
+
+
 class Study(Options):
     """How long and how a learner studies. A step is one update over `batch_size` lessons."""
 
     steps: int = 400
+    """Updates of the weights."""
     batch_size: int = 16
+    """Lessons per update."""
     micro_batch_size: int | None = None
     """Lessons that are in memory at once; None: the whole batch. It changes memory and speed, not the result."""
     optimisation: Optimisation = Optimisation()
+    """Learning rate and the like."""
+    dp: Privacy | None = None
+    """Differential privacy with regard to each lesson. A step's batch is then drawn, of `batch_size` in the mean."""
 
     @model_validator(mode="after")
     def _positive(self) -> "Study":
@@ -49,7 +67,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class StudyReport:
-    """What a study did. `first_loss`, `last_loss` are means over the first and last tenth of the steps."""
+    """What a study did. `first_loss`, `last_loss` are means over the first and last tenth of the steps.
+
+    Of one under differential privacy they are NaN and `tokens` is 0: neither is private.
+    """
 
     steps: int
     lessons: int
@@ -74,6 +95,22 @@ class Learner(Protocol):
         self, questions: Sequence[str], *, seed: int, temperature: float = 0.0, progress: Progress = silent
     ) -> list[Answer]:
         """Write one path per question; greedy at temperature 0, else sampled from `seed`."""
+        ...
+
+    def sample(
+        self,
+        questions: Sequence[str],
+        *,
+        paths: int,
+        seed: int,
+        temperature: float,
+        progress: Progress = silent,
+    ) -> list[list[Answer]]:
+        """Write `paths` (>= 1) paths per question, each sampled on its own; `progress` counts paths.
+
+        The first of a question is what `answer` gives, and more paths do not change those before them. At temperature
+        0 all paths of a question are the same.
+        """
         ...
 
     def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
@@ -114,6 +151,10 @@ class Learner(Protocol):
         progress: Progress = silent,
     ) -> StudyReport:
         """Train on lessons, shuffled anew each time through. Raises InputError when there are none."""
+        ...
+
+    def take_notices(self) -> tuple[str, ...]:
+        """Return what the user should know of the work since this was last called, such as batches that shrank."""
         ...
 
     def adapter(self) -> dict[str, np.ndarray]:

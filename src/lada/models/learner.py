@@ -1,6 +1,7 @@
 """A learner over any Hugging Face causal LM: full or LoRA training, on CPU, CUDA or MPS."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -11,13 +12,16 @@ from torch import Tensor
 from lada.alignment import byte_offsets, token_bytes
 from lada.core.errors import InputError
 from lada.core.terms import Lesson, Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
-from lada.models.base import Answer, Progress, Study, StudyReport, silent
-from lada.models.encoding import Encoded, Encoder, buckets, pad_left, pad_right
+from lada.models.base import Answer, Progress, Study, StudyReport, adding_up, silent
+from lada.models.encoding import Encoded, Encoder, buckets, pad_right
+from lada.models.generation import make_streams, write
+from lada.models.halving import Halving, within_memory
 from lada.models.likelihood import likeliest, log_probs_of, predict, token_log_probs
 from lada.models.objective import Objective, Pairs, Scored, first_divergence
 from lada.models.options import ModelOptions
+from lada.models.private import one_by_one, private_training
 from lada.models.soft import chunk_sums, soft_places
-from lada.models.training import make_optimizer, optimise
+from lada.models.training import add_gradients, make_optimizer, optimise
 
 
 class HuggingFaceLearner:
@@ -30,50 +34,67 @@ class HuggingFaceLearner:
         self.device = str(model.device)
         self.tokenizer = tokenizer
         self._options = options
-        context = getattr(model.config, "max_position_embeddings", None) or getattr(model.config, "n_positions", 2048)
         self._vocabulary: Vocabulary | None = None
-        self._encoder = Encoder(tokenizer, prompt=options.prompt, context=int(context))
+        self._halving = Halving()
+        self._encoder = Encoder(
+            tokenizer,
+            prompt=options.prompt,
+            context=context_of(model.config),
+            system=options.system,
+            think=options.think,
+        )
         model.eval()
 
-    @torch.inference_mode()
+    @property
+    def encoder(self) -> Encoder:
+        """Return what turns questions into this learner's token ids."""
+        return self._encoder
+
     def answer(
         self, questions: Sequence[str], *, seed: int, temperature: float = 0.0, progress: Progress = silent
     ) -> list[Answer]:
-        """See Learner.answer. Sampling depends on `seed` and on the order of the questions."""
-        rows = [Encoded(self._encoder.prompt(question)) for question in questions]
-        texts = [""] * len(rows)
-        done = 0
-        for batch in buckets([len(row) for row in rows], self._options.batch_size):
-            ids, seen = pad_left([rows[i] for i in batch], self._encoder.pad, self.model.device)
-            room = min(self._options.max_new_tokens, self._encoder.context - ids.shape[1])
-            with torch.random.fork_rng():
-                torch.manual_seed(seed + done)
-                written = self.model.generate(
-                    input_ids=ids,
-                    attention_mask=seen,
-                    max_new_tokens=max(room, 1),
-                    do_sample=temperature > 0,
-                    temperature=temperature or None,
-                    top_k=None,
-                    top_p=None,
-                    repetition_penalty=1.0,  # a model's own generation settings must not bend what "greedy" means
-                    eos_token_id=self._encoder.eos,
-                    pad_token_id=self._encoder.pad,
-                )
-            for i, row in zip(batch, written[:, ids.shape[1] :].tolist(), strict=True):
-                texts[i] = self._encoder.text(row)
-            done += len(batch)
-            progress("answer", done, len(rows), int(written.numel()))
-        likelihoods = self.judge(list(zip(questions, texts, strict=True)))
-        return [Answer(text, likelihood) for text, likelihood in zip(texts, likelihoods, strict=True)]
+        """See Learner.answer. A sampled path depends on `seed` and on its question's place; see `write`."""
+        found = self.sample(questions, paths=1, seed=seed, temperature=temperature, progress=progress)
+        return [answer for (answer,) in found]
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        questions: Sequence[str],
+        *,
+        paths: int,
+        seed: int,
+        temperature: float,
+        progress: Progress = silent,
+    ) -> list[list[Answer]]:
+        """See Learner.sample."""
+        progress = adding_up(progress)
+        streams = make_streams(self._encoder, questions, paths, seed, self._options.max_new_tokens)
+        texts = write(
+            self.model,
+            self._encoder,
+            streams,
+            self._options,
+            temperature,
+            self._halving,
+            lambda done, tokens: progress("answer", done, len(streams), tokens),
+        )
+        asked = [question for question in questions for _ in range(paths)]
+        likelihoods = self.judge(list(zip(asked, texts, strict=True)))
+        answers = [Answer(text, likelihood) for text, likelihood in zip(texts, likelihoods, strict=True)]
+        return [answers[start : start + paths] for start in range(0, len(answers), paths)]
 
     @torch.inference_mode()
     def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
         """See Learner.judge. The end-of-sequence token counts as part of the path."""
+        progress = adding_up(progress)
         rows = [self._encoder.pair(question, text) for question, text in pairs]
         result: dict[int, Likelihood] = {}
-        for batch in buckets([len(row) for row in rows], self._options.batch_size):
-            log_probs, mask = token_log_probs(self.model, [rows[i] for i in batch], self._encoder.pad)
+
+        def score(batch: list[int]) -> tuple[Tensor, Tensor]:
+            return token_log_probs(self.model, [rows[i] for i in batch], self._encoder.pad)
+
+        for batch, (log_probs, mask) in self._halving.each("judge", self._batches(rows), score):
             totals = log_probs.double().sum(1).tolist()
             least = log_probs.min(1).values.tolist()
             for i, total, minimum, tokens in zip(batch, totals, least, mask.sum(1).tolist(), strict=True):
@@ -86,13 +107,17 @@ class HuggingFaceLearner:
         self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent
     ) -> list[TokenScores | None]:
         """See Learner.log_probs."""
+        progress = adding_up(progress)
         rows = [self._encoder.pair(question, text) for question, text in pairs]
         spelled = self.spell([text for _, text in pairs])
         size = len(self.vocabulary().tokens)
         result: dict[int, TokenScores | None] = {}
-        for batch in buckets([len(row) for row in rows], self._options.batch_size):
-            predicted = predict(self.model, [rows[i] for i in batch], self._encoder.pad)
-            ids, log_probs = (found.cpu().numpy() for found in likeliest(predicted, k, size))
+
+        def score(batch: list[int]) -> tuple[np.ndarray, np.ndarray]:
+            ids, log_probs = likeliest(predict(self.model, [rows[i] for i in batch], self._encoder.pad), k, size)
+            return ids.cpu().numpy(), log_probs.cpu().numpy()
+
+        for batch, (ids, log_probs) in self._halving.each("log_probs", self._batches(rows), score):
             ends = np.cumsum([len(rows[i].completion) for i in batch])
             for i, end in zip(batch, ends.tolist(), strict=True):
                 length = len(rows[i].completion)
@@ -101,6 +126,13 @@ class HuggingFaceLearner:
                 result[i] = text and TokenScores(text.tokens[:length], text.offsets[:length], top)
             progress("log_probs", len(result), len(rows), sum(len(rows[i]) for i in batch))
         return [result[i] for i in range(len(rows))]
+
+    def _batches(self, rows: Sequence[Encoded]) -> Iterator[list[int]]:
+        return buckets([len(row) for row in rows], self._options.batch_size)
+
+    def take_notices(self) -> tuple[str, ...]:
+        """See Learner.take_notices."""
+        return self._halving.take_notices()
 
     def vocabulary(self) -> Vocabulary:
         """See Learner.vocabulary."""
@@ -124,18 +156,21 @@ class HuggingFaceLearner:
     @torch.inference_mode()
     def embed(self, questions: Sequence[str], *, progress: Progress = silent) -> np.ndarray:
         """See Learner.embed."""
+        progress = adding_up(progress)
         rows = [Encoded(self._encoder.prompt(question)) for question in questions]
         vectors: dict[int, np.ndarray] = {}
-        for batch in buckets([len(row) for row in rows], self._options.batch_size):
+
+        def mean(batch: list[int]) -> np.ndarray:
             ids, seen, _ = pad_right([rows[i] for i in batch], self._encoder.pad, self.model.device)
-            hidden = self.model(input_ids=ids, attention_mask=seen, output_hidden_states=True).hidden_states[-1]
+            seen_by = self.model(input_ids=ids, attention_mask=seen, output_hidden_states=True, use_cache=False)
             weight = seen[..., None].float()
-            means = (hidden.float() * weight).sum(1) / weight.sum(1)
-            for i, vector in zip(batch, means.cpu().numpy(), strict=True):
-                vectors[i] = vector
-            progress("embed", len(vectors), len(rows), ids.numel())
+            return ((seen_by.hidden_states[-1].float() * weight).sum(1) / weight.sum(1)).cpu().numpy()
+
+        for batch, means in self._halving.each("embed", self._batches(rows), mean):
+            vectors.update(zip(batch, means, strict=True))
+            progress("embed", len(vectors), len(rows), sum(len(rows[i]) for i in batch))
         if not rows:
-            return np.zeros((0, self.model.config.hidden_size), np.float32)
+            return np.zeros((0, self.model.config.get_text_config().hidden_size), np.float32)
         return np.stack([vectors[i] for i in range(len(rows))])
 
     def study(
@@ -161,13 +196,10 @@ class HuggingFaceLearner:
         losses: list[float] = []
         tokens = 0
 
-        def micro_batches(batch: list[int]) -> Iterator[Any]:
-            nonlocal tokens
+        def micro_batches(batch: list[int], size: int) -> Iterator[Callable[[], Tensor]]:
             weighted = sum(lessons[i].weight * len(chosen[i].completion) for i in batch)
             pairs = sum(lessons[i].weight for i in batch if i in rejected)
-            tokens += sum(len(chosen[i].completion) for i in batch)
-            tokens += sum(len(rejected[i].completion) for i in batch if i in rejected)
-            for part in buckets([len(chosen[i]) for i in batch], study.micro_batch_size or len(batch)):
+            for part in buckets([len(chosen[i]) for i in batch], size):
                 rows = [batch[i] for i in part]
                 yield lambda rows=rows: objective(
                     self._score(
@@ -181,22 +213,34 @@ class HuggingFaceLearner:
                     )
                 )
 
+        def gradients(batch: list[int]) -> float:
+            nonlocal tokens
+            tokens += sum(len(chosen[i].completion) for i in batch)
+            tokens += sum(len(rejected[i].completion) for i in batch if i in rejected)
+            wish = min(study.micro_batch_size or len(batch), len(batch))
+            return self._halving.fit("study", wish, lambda size: add_gradients(optimizer, micro_batches(batch, size)))
+
         def on_step(number: int, loss: float) -> None:
             losses.append(loss)
-            progress("study", number + 1, study.steps, tokens)
+            progress("study", number + 1, study.steps, 0 if study.dp else tokens)
 
         generator = np.random.default_rng(seed)
         # Chosen and rejected paths share a forward pass, so a batch is as long as the longest of both.
         lengths = [max(len(row), len(rejected.get(i, row))) for i, row in enumerate(chosen)]
         order = shuffled_batches(lengths, study.batch_size, study.steps, generator)
+        optimizer = make_optimizer(self.model, study.optimisation)
+        train, steps = optimise, (partial(gradients, batch) for batch in order)
+        if study.dp is not None:
+            order, train = private_training(study.dp, len(lessons), study.batch_size, study.steps, seed)
+            steps = map(one_by_one(lambda batch: micro_batches(batch, 1)), order)
         self.model.train()
         try:
-            with torch.random.fork_rng():
+            with torch.random.fork_rng(), within_memory("model: training it"):
                 torch.manual_seed(seed)  # dropout
-                optimise(
+                train(
                     self.model,
-                    make_optimizer(self.model, study.optimisation),
-                    ((number, micro_batches(batch)) for number, batch in enumerate(order)),
+                    optimizer,
+                    enumerate(steps),
                     study.steps,
                     options=study.optimisation,
                     on_step=on_step,
@@ -209,7 +253,7 @@ class HuggingFaceLearner:
             len(lessons),
             len(rejected),
             sum(lesson.soft is not None or lesson.chunks is not None for lesson in lessons),
-            tokens,
+            0 if study.dp else tokens,
             float(np.mean(losses[:tenth])),
             float(np.mean(losses[-tenth:])),
         )
@@ -300,6 +344,11 @@ class HuggingFaceLearner:
         else:
             self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+
+
+def context_of(config: Any) -> int:
+    """Return the longest sequence that a model takes, tokens; 2048 where it sets no limit, as with Bloom's ALiBi."""
+    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 2048)
 
 
 WINDOW = 8

@@ -38,7 +38,7 @@ class Predicted:
 def predict(model: Any, rows: Sequence[Encoded], pad: int) -> Predicted:
     """Run the model over rows, each with at least one token before its completion. Gradients flow."""
     ids, seen, answer = pad_right(rows, pad, model.device)
-    logits = model(input_ids=ids, attention_mask=seen).logits
+    logits = model(input_ids=ids, attention_mask=seen, use_cache=False).logits
     counts = answer.sum(1)
     mask = torch.arange(int(counts.max()), device=counts.device)[None, :] < counts[:, None]
     where = answer.flatten().nonzero()[:, 0] - 1  # token t is predicted at position t - 1

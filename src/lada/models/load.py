@@ -1,34 +1,18 @@
 """From a folder or a hub id to a learner, with an explanation of whatever is missing."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path as FilePath
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from lada.core.errors import InputError
+from lada.models.adapters import with_adapter
+from lada.models.encoding import Encoder
+from lada.models.halving import within_memory
+from lada.models.hub import explained, find_on_hub
 from lada.models.learner import HuggingFaceLearner
-from lada.models.options import LoraOptions, ModelOptions
-
-
-def pick_device(wish: str) -> torch.device:
-    """Return the device for a wish; `auto` takes CUDA, then MPS, then the CPU."""
-    if wish != "auto":
-        return torch.device(wish)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def pick_dtype(wish: str, device: torch.device) -> torch.dtype:
-    """Return the dtype for a wish; `auto` is bfloat16 on a CUDA device that computes it, else float32."""
-    if wish != "auto":
-        return getattr(torch, wish)
-    fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if fast else torch.float32
+from lada.models.options import ModelOptions
+from lada.models.placement import check_placement, pick_device, placement
 
 
 def load(
@@ -40,20 +24,70 @@ def load(
     learner is brought back to the same bits. `init_seed` seeds weights that are drawn here (LoRA's A matrices), so
     that a run repeats to the bit.
     """
-    source = str(saved) if saved and options.tune == "full" else folder
+    source, revision = folder, options.revision
+    if saved and options.tune == "full":
+        source, revision = str(saved), None
     if saved and (saved / "adapter_config.json").exists() != (options.tune == "lora"):
         raise InputError(
             f"model.tune: {options.tune!r}, but {str(saved)!r} was not saved so; expected the tuning of that run"
         )
-    device = pick_device(options.device)
-    tokenizer = load_tokenizer(source)
-    with _explained(source):
+    told = placement(options)
+    tokenizer = load_tokenizer(source, revision)
+    with within_memory(f"model: {source!r}"):
+        model = _load_model(source, revision, told)
+        if "device_map" not in told:
+            model = model.to(pick_device(options.device))
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise InputError(
+            f"model: the tokenizer of {source!r} has {len(tokenizer)} tokens but the model only {rows} embeddings; "
+            "call model.resize_token_embeddings(len(tokenizer)) and save it again"
+        )
+    if options.gradient_checkpointing:
+        _checkpoint_gradients(model)
+    if options.tune == "lora":
+        model = with_adapter(model, options, init_seed, saved)
+    return HuggingFaceLearner(model, tokenizer, options)
+
+
+def check(folder: str, options: ModelOptions) -> None:
+    """Raise InputError where something is missing that can be told without the weights, before anything is trained."""
+    check_placement(options)
+    tokenizer = load_tokenizer(folder, options.revision)
+    Encoder(tokenizer, prompt=options.prompt, context=1, system=options.system, think=options.think)
+
+
+def load_tokenizer(source: str, revision: str | None = None) -> Any:
+    """Load configuration and tokenizer of a folder or hub id and return the tokenizer; cheap, unlike the weights.
+
+    Raises InputError, naming what is missing; for a hub that cannot be reached, within seconds.
+    """
+    folder = FilePath(source)
+    if not folder.is_dir():
+        find_on_hub(source, revision)
+    elif revision is not None:
+        raise InputError(f"model.revision: {revision!r}, but {source!r} is a folder; expected it for hub ids only")
+    elif not _has_tokenizer(folder):
+        raise InputError(
+            f"model: folder {source!r} has no tokenizer; expected tokenizer.json or tokenizer_config.json beside "
+            "the weights; save it there with tokenizer.save_pretrained(folder)"
+        )
+    # trust_remote_code False: else transformers would ask at the keyboard whether to run a model's own code.
+    with explained(source, revision):
+        AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+
+
+def _load_model(source: str, revision: str | None, told: dict[str, Any]) -> Any:
+    """Load the weights, all of them."""
+    with explained(source, revision):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
-            dtype=pick_dtype(options.dtype, device),
-            output_loading_info=True,
-            use_safetensors=True,  # weights in pickles may be programs
+            revision=revision,
             trust_remote_code=False,
+            use_safetensors=True,  # weights in pickles may be programs
+            output_loading_info=True,
+            **told,
         )
     model, info = loaded
     if info["missing_keys"]:  # transformers would draw these at random and go on
@@ -61,66 +95,21 @@ def load(
             f"model: {source!r} lacks the weights {', '.join(sorted(info['missing_keys'])[:3])}; expected those of a "
             f"whole {type(model).__name__}"
         )
-    rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
+    if any(weight.is_meta for weight in model.parameters()):
         raise InputError(
-            f"model: the tokenizer of {source!r} has {len(tokenizer)} tokens but the model only {rows} embeddings; "
-            "call model.resize_token_embeddings(len(tokenizer)) and save it again"
+            f"model.device_map: {told.get('device_map')!r} leaves layers of {source!r} without a device, since it does "
+            "not fit; use more or larger devices, dtype: bfloat16, or quantise"
         )
-    if options.tune == "lora":
-        model = _with_adapter(model, options.lora, init_seed, saved)
-    return HuggingFaceLearner(model.to(device), tokenizer, options)
+    return model
 
 
-def load_tokenizer(source: str) -> Any:
-    """Load configuration and tokenizer of a folder or hub id and return the tokenizer; cheap, unlike the weights.
-
-    Raises InputError, naming what is missing.
-    """
-    if FilePath(source).is_dir() and not _has_tokenizer(FilePath(source)):
+def _checkpoint_gradients(model: Any) -> None:
+    if not model.supports_gradient_checkpointing:
         raise InputError(
-            f"model: folder {source!r} has no tokenizer; expected tokenizer.json or tokenizer_config.json beside "
-            "the weights; save it there with tokenizer.save_pretrained(folder)"
+            f"model.gradient_checkpointing: true, but {type(model).__name__} does not have it; expected false, with a "
+            "smaller micro_batch_size"
         )
-    with _explained(source):
-        AutoConfig.from_pretrained(source, trust_remote_code=False)
-        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-
-
-@contextmanager
-def _explained(source: str) -> Iterator[None]:
-    """Turn what transformers says of a model that it cannot load into an InputError."""
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(
-            f"model: cannot load {source!r}: {str(error).partition(chr(10))[0]}; expected a folder with config.json, "
-            "model.safetensors (pickled weights are not read) and tokenizer, a hub id, or zoo:NAME"
-        ) from error
-
-
-def _with_adapter(model: Any, lora: LoraOptions, init_seed: int, saved: FilePath | None) -> Any:
-    """Return the model with a saved adapter, or a new one that changes nothing yet."""
-    from peft import LoraConfig, PeftModel, get_peft_model
-
-    if saved:
-        return PeftModel.from_pretrained(model, saved, is_trainable=True)
-    config = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=list(lora.targets) if lora.targets else None,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(init_seed)
-        try:
-            return get_peft_model(model, config)
-        except ValueError as error:
-            raise InputError(
-                f"model.lora.targets: {lora.targets}: {str(error).partition(chr(10))[0]}; expected names of linear "
-                f"layers of {type(model).__name__}, such as those in print(model)"
-            ) from error
+    model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def _has_tokenizer(folder: FilePath) -> bool:

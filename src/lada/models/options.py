@@ -1,18 +1,62 @@
 """Which model a party runs, and how."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
 
 from lada.core.registry import Options
 from lada.core.terms import Verb
+from lada.core.thinking import TAGS
 
 
 class LoraOptions(Options):
-    """LoRA adapters (arXiv 2106.09685); `targets` None leaves the choice of layers to peft."""
+    """LoRA adapters (arXiv 2106.09685); `targets` None adapts all linear layers but the one that gives the logits."""
 
     rank: int = 8
+    """Rank of the two factors of each adapted layer."""
     alpha: int = 16
+    """The adapter's output is scaled by alpha / rank."""
     dropout: float = 0.0
+    """Dropout in front of the adapter while it studies, 0 to 1."""
     targets: tuple[str, ...] | None = None
+    """Names of the layers that are adapted."""
+
+
+class Generation(Options):
+    """How answers are written. Backends differ in speed, in the rounding of floats and in what they draw."""
+
+    backend: Literal["batch", "continuous", "vllm"] = "batch"
+    """batch: LaDa's own loop, for every causal LM. continuous: transformers' continuous batching, a new question for
+    each that is done. vllm: an engine of its own, which is built for every call and wants `pip install vllm`."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Where answers are sampled: the share of the probability that the likeliest tokens drawn from have together."""
+    top_k: int | None = Field(default=None, ge=1)
+    """Where answers are sampled: how many of the likeliest tokens are drawn from."""
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Texts that end an answer and are not part of it. Special tokens are no text."""
+
+
+class Think(Options):
+    """The tags between which a model thinks before it answers."""
+
+    open: str = "<think>"
+    """The tag in front of thinking."""
+    close: str = "</think>"
+    """The tag behind it."""
+    keep: bool = True
+    """Whether thinking is part of a path; else a path is what follows it."""
+
+    @model_validator(mode="after")
+    def _known(self) -> "Think":
+        if not (self.open.strip() and self.close.strip()) or self.open == self.close:
+            raise ValueError(f"open is {self.open!r} and close {self.close!r}; expected two different tags")
+        if self.keep and TAGS.get(self.open) != self.close:
+            known = ", ".join(f"{a} {b}" for a, b in TAGS.items())
+            raise ValueError(
+                f"keep is true with tags {self.open!r} and {self.close!r}, which nobody would know in a path; expected "
+                f"one of {known}, or keep: false"
+            )
+        return self
 
 
 class ModelOptions(Options):
@@ -20,13 +64,60 @@ class ModelOptions(Options):
 
     model: str
     """A folder, a hub id, or `zoo:NAME` for a model shipped with LaDa (`lada zoo list`)."""
+    revision: str | None = None
+    """A commit, branch or tag of a hub id."""
     tune: Literal["full", "lora"] = "full"
+    """Train all weights, or a LoRA adapter alone."""
     lora: LoraOptions = LoraOptions()
+    """The adapter of `tune: lora`."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: CUDA, else MPS, else the CPU."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """auto: bfloat16 on a CUDA device that computes it, else float32."""
+    device_map: Literal["auto", "balanced", "balanced_low_0", "sequential"] | None = None
+    """How accelerate spreads the layers over this machine's devices; None: all on `device`."""
+    attention: Literal["eager", "sdpa", "flash_attention_2", "flex_attention"] | None = None
+    """None: what transformers chooses for the architecture."""
+    quantise: Literal["8bit", "4bit"] | None = None
+    """Frozen weights in 8 bits (arXiv 2208.07339) or 4 bits (NF4, arXiv 2305.14314) by bitsandbytes, under LoRA."""
+    gradient_checkpointing: bool = False
+    """Compute activations anew on the way back: less memory, more time, the same gradients."""
+    system: str | None = None
+    """A system message, for a tokenizer with a chat template. A template without that role gets it before the
+    question."""
+    think: Think | None = None
+    """For reasoning models; `{}` for `<think>` and `</think>`. None: a chat template that can switch thinking off
+    (`enable_thinking`) does so, and tags are text like any other."""
     prompt: str = "{question}\n"
+    """For a tokenizer without a chat template; `{question}` stands for the question."""
     max_new_tokens: int = 160
+    """The longest answer, tokens."""
     batch_size: int = 128
-    """Samples that are answered, judged or embedded at once."""
+    """Samples that are answered, judged or embedded at once; fewer where memory runs out."""
+    generation: Generation = Generation()
+    """How answers are written."""
     verbs: tuple[Verb, ...] | None = None
     """What this model may be asked for; None: everything. `[answer]` treats it like an LLM behind an API."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ModelOptions":
+        if self.quantise is not None and self.generation.backend == "vllm":
+            raise ValueError(
+                f"quantise is {self.quantise!r} with generation.backend 'vllm', which gets weights that the adapter is "
+                "merged into; set backend: batch"
+            )
+        if self.quantise is not None and self.tune != "lora":
+            raise ValueError(
+                f"quantise is {self.quantise!r} with tune 'full'; 8 and 4 bits cannot be trained: set tune: lora"
+            )
+        studies = self.verbs is None or Verb.STUDY in self.verbs
+        if self.dtype == "float16" and self.tune == "full" and studies:
+            raise ValueError(
+                "dtype is 'float16' with tune 'full', whose gradients would underflow; set dtype: bfloat16 or float32, "
+                "or tune: lora, which trains in float32"
+            )
+        if self.device_map is not None and self.device != "auto":
+            raise ValueError(
+                f"device_map is {self.device_map!r} with device {self.device!r}; expected one of both, so leave one out"
+            )
+        return self

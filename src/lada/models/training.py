@@ -14,13 +14,17 @@ class Optimisation(Options):
     """AdamW with linear warm-up, cosine decay and clipping. The defaults suit the shipped tiny models."""
 
     learning_rate: float = 3e-3
+    """The highest learning rate, at the end of the warm-up."""
     betas: tuple[float, float] = (0.9, 0.98)
+    """Decay of AdamW's running means of gradients and of their squares."""
     weight_decay: float = 0.01
+    """AdamW's decay of weight matrices; norms and biases are left alone."""
     warm_up: float = 0.03
     """Share of the steps over which the learning rate rises from zero."""
     floor: float = 0.05
     """The learning rate at the last step, as a share of the highest."""
     clip: float = 1.0
+    """The longest gradient: the Euclidean norm over all weights."""
 
 
 def learning_rate_at(step: int, steps: int, options: Optimisation) -> float:
@@ -43,31 +47,41 @@ def make_optimizer(model: Any, options: Optimisation) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, fused=True)
 
 
+def add_gradients(optimizer: torch.optim.Optimizer, micro_batches: Iterable[Callable[[], Tensor]]) -> float:
+    """Leave the gradients of a step's added losses in the weights, and nothing else, and return the sum of the losses.
+
+    They are added since they are parts of one mean, see `Scored`.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    loss = 0.0
+    for micro_batch in micro_batches:
+        part = micro_batch()
+        part.backward()
+        loss += float(part.detach())
+    return loss
+
+
 def optimise(
     model: Any,
     optimizer: torch.optim.Optimizer,
-    steps: Iterable[tuple[int, Iterable[Callable[[], Tensor]]]],
+    steps: Iterable[tuple[int, Callable[[], float]]],
     total: int,
     *,
     options: Optimisation,
     on_step: Callable[[int, float], None],
 ) -> None:
-    """Run optimiser steps. Each is its number and the micro-batches that make it up, as closures giving losses.
+    """Run optimiser steps. Each is its number and what leaves its gradients in the weights and returns its loss.
 
-    The losses of one step are added (see `Scored`: they are parts of one mean). `on_step(number, loss)` follows
-    each. A step whose loss is not finite changes nothing, so that one bad batch cannot destroy a model.
+    `on_step(number, loss)` follows each. A step whose loss is not finite changes nothing, so that one bad batch cannot
+    destroy a model.
     """
-    for number, micro_batches in steps:
+    for number, gradients in steps:
         rate = learning_rate_at(number, total, options)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        optimizer.zero_grad(set_to_none=True)
-        loss = 0.0
-        for closure in micro_batches:
-            part = closure()
-            part.backward()
-            loss += float(part.detach())
+        loss = gradients()
         norm = torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], options.clip)
         if math.isfinite(loss) and bool(torch.isfinite(norm)):
             optimizer.step()
         on_step(number, loss)
+    optimizer.zero_grad(set_to_none=True)  # gradients are as large as what is trained, and answering follows

@@ -19,6 +19,7 @@ class AlmOptions(Blended):
     """
 
     label_weight: float = 0.5
+    """λ from 0 to 1."""
     temperature: float = 100.0
     """τ; the larger, the more the loss compares log-probs and the less probabilities."""
     alignment: Literal["offsets", "mined"] = "offsets"

@@ -24,6 +24,7 @@ class ContrastiveOptions(Options):
     """
 
     form: Literal["dpo", "simpo", "odds_ratio", "first_divergence"] = "odds_ratio"
+    """The contrast: of ORPO's odds, DPO, SimPO, or unlikelihood of the first token that differs."""
     alpha: float = 1.0
     """Temperature of the contrast, > 0; of dpo and simpo only. DPO over whole paths commonly takes 0.1, SimPO 2."""
     margin: float = 0.0

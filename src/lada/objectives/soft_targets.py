@@ -25,6 +25,7 @@ class SoftTargetsOptions(Blended):
     """Over the k tokens that the teacher names and the tail as one category more. `ce` and `forward_kl` have the same
     gradient."""
     label_weight: float = 0.9
+    """λ from 0 to 1."""
     temperature: float = 1.0
     """T, on both sides, over the categories; the factor T² keeps the gradient's size (arXiv 1503.02531)."""
     k: int = 32

@@ -1,7 +1,8 @@
 """Find the answer in a reasoning path and say whether it is the gold one.
 
-How to read an answer is a *kind*, chosen by name; see `answer_kind`. Only the last SCANNED characters of a text are
-read: an answer stands at its end, and a runaway path costs no more than a long one.
+How to read an answer is a *kind*, chosen by name; see `answer_kind`. Thinking in tags (see
+lada.core.thinking) is passed over. Of what follows it, only the last SCANNED characters are read: an answer stands at
+the end, and a runaway path costs no more than a long one.
 """
 
 import re
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from lada.core.errors import InputError, nearest
+from lada.core.thinking import conclusion
 from lada.tasks.latex import missing, same_latex
 from lada.tasks.numerals import Number, numbers, same_number, whole_number
 
@@ -21,9 +23,10 @@ SCANNED = 10_000
 class AnswerKind:
     """How the answers of a corpus are found and compared.
 
-    `extract(text)` returns the answer a path ends in, or None; it never raises. Kinds `number`, `choice` and `yesno`
-    return a canonical form, so equal answers are equal strings. `same(answer, gold)` says whether an extracted answer
-    is the gold one; None never is. A gold answer may be a whole path that ends in the answer, as in GSM8K.
+    `extract(text)` returns the answer a path ends in, or None; it never raises. A path whose thinking has not ended has
+    no answer. Kinds `number`, `choice` and `yesno` return a canonical form, so equal answers are equal strings.
+    `same(answer, gold)` says whether an extracted answer is the gold one; None never is. A gold answer may be a whole
+    path that ends in the answer, as in GSM8K.
     """
 
     name: str
@@ -202,16 +205,20 @@ def _same_latex(answer: str | None, gold: str) -> bool:
     return answer == gold or same_latex(answer, gold)
 
 
+def _kind(name: str, read: Callable[[str], str | None], same: Callable[[str | None, str], bool]) -> AnswerKind:
+    return AnswerKind(name, lambda text: read(conclusion(text)), same)
+
+
 _KINDS: dict[str, AnswerKind] = {
     kind.name: kind
     for kind in (
-        AnswerKind("word", _after_word, _same_word),
-        AnswerKind("number", _extract_number, _same_number),
-        AnswerKind("choice", _extract_choice, _same_canonical(_extract_choice)),
-        AnswerKind("yesno", _extract_yes_no, _same_canonical(_extract_yes_no)),
-        AnswerKind("text", _final, _same_text),
-        AnswerKind("latex", _final, _same_latex),
-        AnswerKind("auto", _final, _same_auto),
+        _kind("word", _after_word, _same_word),
+        _kind("number", _extract_number, _same_number),
+        _kind("choice", _extract_choice, _same_canonical(_extract_choice)),
+        _kind("yesno", _extract_yes_no, _same_canonical(_extract_yes_no)),
+        _kind("text", _final, _same_text),
+        _kind("latex", _final, _same_latex),
+        _kind("auto", _final, _same_auto),
     )
 }
 

@@ -71,6 +71,7 @@ class Splits(Options):
     """Which splits to train and to test on. A split whose answers are secret is of no use."""
 
     train: str = "train"
+    """What private and public questions are drawn from."""
     test: str | None = None
     """None: part of the training split is held back."""
 
@@ -79,24 +80,35 @@ class Corpus(Options):
     """One corpus. In the question `{column}` stands for that column's value and `{choices}` for all the choices."""
 
     title: str
+    """What people call it."""
     hub: str
     """Its id on the Hugging Face Hub."""
     configuration: str | None = None
+    """The name of its configuration (subset) on the hub."""
     revision: str | None = None
+    """A commit, branch or tag on the hub."""
     splits: Splits = Splits()
+    """Where training and test questions come from."""
     keep: dict[str, Pattern] = Field(default_factory=dict)
     """Rows are used where each of these columns holds what its regular expression finds; an empty one never does."""
     question: str
+    """The question's text, with columns in braces."""
     choices: Choices | None = None
+    """The choices, where the question has some."""
     answer: Reading
     """With choices: the label of the right one."""
     rationale: Reading | None = None
+    """The gold rationale."""
     domain: Reading | None = None
+    """The domain; None: the corpus has one."""
     kind: str
     """The answer kind (see lada.tasks.answers)."""
     licence: str
+    """As its authors state it."""
     paper: str
+    """Its paper, or `-`."""
     note: str = ""
+    """What users should know of it."""
 
     @model_validator(mode="after")
     def _choices_are_asked(self) -> "Corpus":

@@ -22,12 +22,19 @@ class Columns(Options):
     """Which column of a file holds what. Only the question must be in every file."""
 
     question: str = "question"
+    """The question."""
     answer: str = "answer"
+    """The gold answer."""
     rationale: str = "rationale"
+    """The gold rationale."""
     domain: str = "domain"
+    """The domain."""
     id: str = "id"
+    """The sample's id."""
     difficulty: str = "difficulty"
+    """The number of reasoning steps."""
     client: str = "client"
+    """The client that owns the row, for `partition: {by: given}`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from lada.core.errors import InputError, nearest
+from lada.core.hub import ask_hub, reason
 from lada.core.registry import Options
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Sample
@@ -17,8 +18,6 @@ from lada.tasks.data import TaskData
 from lada.tasks.partition import PartitionOptions, partition
 from lada.tasks.user import some_of
 
-SECONDS = 5.0
-"""How long the hub may take to say whether it has a corpus."""
 _LOCAL = "a folder saved by datasets' save_to_disk, a folder of parquet or jsonl files, or one file"
 _FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 
@@ -27,6 +26,7 @@ class HubTask(Options):
     """Which corpus, where it lies and how much of it is used."""
 
     kind: Literal["corpus"] = "corpus"
+    """A public corpus."""
     corpus: str
     """The name of a shipped corpus, or the path of your own YAML file."""
     source: str | None = None
@@ -115,8 +115,8 @@ def _splits(corpus: Corpus, options: HubTask, base: Path) -> dict[str, Any]:
         ) from None
     if options.source is None:
         revision = options.revision or corpus.revision
-        _ask_hub(corpus.hub, revision)
         with _explained_hub(corpus.hub):
+            ask_hub("dataset", corpus.hub, revision)
             loaded = datasets.load_dataset(corpus.hub, corpus.configuration, revision=revision)
     else:
         loaded = _load_local(base / options.source)
@@ -144,18 +144,6 @@ def _load_local(source: Path) -> Any:
         return datasets.load_dataset(str(source))
 
 
-def _ask_hub(name: str, revision: str | None) -> None:
-    """Refuse at once what the hub does not have or cannot be asked for: `datasets` would try again for half a minute.
-
-    With HF_HUB_OFFLINE the hub is left alone, and what was downloaded before is used.
-    """
-    from huggingface_hub import HfApi, constants
-
-    if not constants.HF_HUB_OFFLINE:
-        with _explained_hub(name):
-            HfApi().dataset_info(name, revision=revision, timeout=SECONDS)
-
-
 def _explained_hub(name: str) -> AbstractContextManager[None]:
     fix = f"set task.source to a local copy ({_LOCAL}), or HF_HUB_OFFLINE=1 to use what was downloaded before"
     return _explained(f"task.corpus: cannot load {name!r} from the hub", fix)
@@ -167,5 +155,4 @@ def _explained(what: str, fix: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(f"{what}: {reason}; {fix}") from error
+        raise InputError(f"{what}: {reason(error)}; {fix}") from error

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from lada.models.encoding import Encoded, Encoder
 from lada.models.learner import HuggingFaceLearner, shuffled_batches
 from lada.models.likelihood import token_log_probs
 from lada.models.options import ModelOptions
-from lada.models.training import Optimisation, make_optimizer, optimise
+from lada.models.training import Optimisation, add_gradients, make_optimizer, optimise
 from lada.tasks.answers import extract_answer, same_answer
 from lada.tasks.rulebooks import DOMAINS, GENERAL, draw, world
 from lada.zoo.recipe import Recipe, make_model, pretraining_samples, tokenizer_texts
@@ -87,10 +88,13 @@ def _train(recipe: Recipe, model: Any, tokenizer: Any, work: Path, report: Repor
     since = time.monotonic()
     order = shuffled_batches([len(row) for row in rows], BATCH, recipe.steps, generator("zoo", recipe.name, "order"))
 
-    def steps() -> Iterator[tuple[int, list[Callable[[], Tensor]]]]:
+    def gradients(batch: list[int]) -> float:
+        return add_gradients(optimizer, [lambda: _loss(model, [rows[i] for i in batch], encoder.pad)])
+
+    def steps() -> Iterator[tuple[int, Callable[[], float]]]:
         for number, batch in enumerate(order):
             if number >= start:
-                yield number, [lambda batch=batch: _loss(model, [rows[i] for i in batch], encoder.pad)]
+                yield number, partial(gradients, batch)
 
     def on_step(number: int, loss: float) -> None:
         done = number + 1

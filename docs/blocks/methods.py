@@ -1,0 +1,49 @@
+"""Every registered method: paper, facts, needs and options, from the registries."""
+
+from collections.abc import Iterator
+
+from blocks.schema import anchor, meaning, table
+from lada.cli.tables import REGISTRIES
+from lada.core.registry import Method
+from lada.core.terms import Verb
+
+
+def methods() -> str:
+    """Return one section per kind of method, with one below it per method."""
+    parts = []
+    for registry in REGISTRIES:
+        parts.append(f"## {registry.kind} {{ #kind-{registry.kind} }}")
+        for method in registry:
+            parts += _method(registry.kind, method)
+    return "\n\n".join(parts)
+
+
+def _method(kind: str, method: Method) -> Iterator[str]:
+    schema = method.options.model_json_schema()
+    yield f"### `{method.name}` {{ #{kind}-{method.name} }}"
+    yield method.summary
+    yield (
+        f"Paper: {_paper(method.paper)}. Facts: [{method.status}](methods.md#{kind}). "
+        f"Needs of the teacher: {_verbs(method.teacher_needs)}; of the student: {_verbs(method.student_needs)}."
+    )
+    if not schema.get("properties"):
+        yield "No options."
+        return
+    if schema.get("description"):
+        yield meaning(schema)
+    # An object within the options is shown below them; its anchor is the method's own.
+    inner = schema.get("$defs", {})
+    yield table(schema, schema).replace("](#", f"](#{kind}-{method.name}-")
+    for name, node in inner.items():
+        yield f"#### {method.name}: {anchor(name).replace('-', ' ')} {{ #{kind}-{method.name}-{anchor(name)} }}"
+        yield meaning(node)
+        yield table(schema, node)
+
+
+def _paper(paper: str) -> str:
+    archive, _, number = paper.partition(" ")
+    return f"[{paper}](https://arxiv.org/abs/{number})" if archive == "arXiv" else paper or "none"
+
+
+def _verbs(verbs: frozenset[Verb]) -> str:
+    return ", ".join(f"`{verb}`" for verb in sorted(verbs)) or "nothing"

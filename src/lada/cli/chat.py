@@ -1,0 +1,50 @@
+"""`lada chat`: put questions to a party of a run."""
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lada.cli.explained import explained
+from lada.cli.export import Party, Run
+from lada.core.seeds import seed_of
+
+console = Console()
+
+
+def chat(
+    run: Run,
+    party: Party,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy; above it answers are sampled.")] = 0.0,
+) -> None:
+    """Ask a party of a run, one question a line, until Ctrl-D. Each question stands for itself."""
+    from lada.export.party import open_party
+
+    with explained():
+        trained = open_party(run, party)
+        learner = trained.learner()
+        for number, question in enumerate(_questions()):
+            start = time.monotonic()
+            seed = seed_of(trained.config.seed, "chat", number)
+            answer = learner.answer([question], seed=seed, temperature=temperature)[0]
+            console.print(answer.text, markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{time.monotonic() - start:.1f} s", style="dim", highlight=False)
+
+
+def _questions() -> Iterator[str]:
+    """Yield what is typed or piped in, line by line; empty lines are passed over."""
+    typed = sys.stdin.isatty()
+    if typed:
+        import readline  # noqa: F401  # pyright: ignore[reportUnusedImport] - gives input() its editing and history
+    while True:
+        try:
+            question = input("> " if typed else "")
+        except (EOFError, KeyboardInterrupt):
+            if typed:
+                console.print()
+            return
+        if question.strip():
+            yield question

@@ -1,0 +1,82 @@
+"""`lada doctor`: what this machine has, what a run needs of it, what a finished one took."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from lada.cli.explained import explained
+
+console = Console()
+
+
+def doctor(
+    target: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG|RUN]", help="A configuration, or the folder of a finished run.")
+    ] = None,
+    set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")] = [],  # noqa: B006
+) -> None:
+    """Look at this machine; with a configuration, say whether its run fits; with a run, what it took.
+
+    Exit code 1: something does not fit or is missing. 2: the configuration is wrong.
+    """
+    with explained():
+        if target is not None and (target / "results.json").is_file():
+            console.print(_used(target))
+            return
+        for table in _machine():
+            console.print(table)
+        if target is not None and not _fits(target, tuple(set_)):
+            raise typer.Exit(1)
+
+
+def _machine() -> list[Table]:
+    from lada.cli.planned import size
+    from lada.planning.machine import devices, disks, packages, python
+
+    missing = Table("package", "needed for", "install", title="packages that are missing")
+    for package in packages():
+        if package.have is None:
+            missing.add_row(package.name, package.extra or "LaDa itself", package.install)
+    if not missing.row_count:
+        missing.add_row("none", "–", "–")
+    places = Table("what", "which", Column("free", justify="right"), Column("in all", justify="right"), title=python())
+    for device in devices():
+        places.add_row(device.name, device.what, size(device.free), size(device.total))
+    for disk in disks():
+        places.add_row(disk.what, str(disk.folder), size(disk.free), "–")
+    return [places, missing]
+
+
+def _fits(config: Path, overrides: tuple[str, ...]) -> bool:
+    from lada.cli.planned import device_table, memory_table, remarks
+    from lada.planning.compose import plan
+
+    planned = plan(config, overrides=overrides)
+    console.print(memory_table(planned))
+    console.print(device_table(planned.devices))
+    for remark in remarks(planned):
+        console.print(remark, soft_wrap=True)
+    return not planned.faults and all(device.fits for device in planned.devices)
+
+
+def _used(folder: Path) -> Table:
+    from lada.cli.planned import size
+    from lada.planning.used import compare
+
+    table = Table("party", "device", "expected at most", "used at most", "in phase", title=f"memory of {folder.name}")
+    for row in compare(folder):
+        table.add_row(
+            row.party,
+            row.device,
+            "unknown" if row.expected is None else size(row.expected),
+            size(row.used) if row.used else "not measured",
+            row.phase,
+        )
+    table.caption = (
+        "On a CPU it is all of a process: Python and its libraries (which are in what is expected too), and with "
+        "workers: 0 every party. On CUDA it is tensors alone."
+    )
+    return table

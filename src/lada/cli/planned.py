@@ -1,0 +1,144 @@
+"""Tables of plans for the terminal."""
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.table import Column, Table
+from rich.text import Text
+
+from lada.core.results import Traffic
+from lada.planning.plan import DevicePlan, PartyPlan, Plan, RoundPlan
+
+
+def plan_tables(plan: Plan) -> Iterator[RenderableType]:
+    """Yield parties with their studies, rounds with their phases, memory, traffic, devices, notes."""
+    methods = f"host {plan.host}, allocator {plan.allocator}, objective {plan.objective}"
+    yield Text(f"{plan.name}: {plan.rounds} rounds, {methods}")
+    yield Text(f"{plan.public} public and {plan.test} test questions ({plan.data})")
+    yield _parties(plan)
+    yield _studies(plan)
+    for rounds in plan.schedule:
+        yield _round(rounds)
+    yield memory_table(plan)
+    if plan.traffic:
+        yield _traffic(plan.traffic)
+    yield device_table(plan.devices)
+    yield from remarks(plan)
+
+
+def remarks(plan: Plan) -> Iterator[Text]:
+    """Yield what stands below the tables: notes on parties, notices, faults."""
+    for party in plan.parties:
+        if party.note:
+            yield Text(f"note: {party.name}: {party.note}")
+    for notice in plan.notices:
+        yield Text(f"note: {notice}")
+    for fault in plan.faults:
+        yield Text(f"missing here: {fault}", style="bold red")
+
+
+def size(value: float) -> str:
+    """Return bytes as people read them, in powers of 1000."""
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def _parties(plan: Plan) -> Table:
+    table = Table("party", "model", "parameters", "trained", "device", "private", "prompt", "path", title="parties")
+    for party in plan.parties:
+        memory = party.memory
+        table.add_row(
+            party.name,
+            party.model + (f" ({party.shape})" if "shipped" in party.shape else ""),
+            f"{memory.parameters:,}" if memory else "–",
+            f"{memory.trainable:,}" if memory else "–",
+            party.device,
+            str(party.private) if party.role == "client" else "–",
+            str(party.prompt),
+            f"{party.mean:.0f} to {party.completion}",
+        )
+    sources = sorted({party.lengths for party in plan.parties})
+    table.caption = f"prompt: tokens at most; path: tokens on average and at most ({'; '.join(sources)})"
+    return table
+
+
+def _studies(plan: Plan) -> Table:
+    table = Table("party", "study", "steps", "batch", "at once", "tokens", title="studies of a round")
+    for party in plan.parties:
+        for study in party.studies:
+            table.add_row(
+                party.name,
+                study.phase,
+                str(study.steps),
+                str(study.batch_size),
+                str(study.micro_batch_size),
+                f"{study.tokens:,}",
+            )
+    return table
+
+
+def _round(rounds: RoundPlan) -> Table:
+    numbers = str(rounds.first) if rounds.first == rounds.last else f"{rounds.first} to {rounds.last}"
+    table = Table("who", "phase", "what is done", "then sends", title=f"round {numbers}")
+    for step in rounds.steps:
+        who = "server" if step.side == "server" else "each client"
+        what = f"{step.verb} {step.samples}" if step.verb else "–"
+        table.add_row(who, step.phase, what, ", ".join(step.sends) or "–")
+    return table
+
+
+MEMORY = ("weights", "gradients", "optimizer", "activations", "study_logits", "cache", "answer_logits")
+
+
+def memory_table(plan: Plan) -> Table:
+    """Return the parts of each party's memory."""
+    heads = [Column(name.replace("_", " "), justify="right") for name in (*MEMORY, "studying", "answering")]
+    table = Table("party", *heads, title="memory, at most")
+    for party in plan.parties:
+        table.add_row(party.name, *_cells(party))
+    return table
+
+
+def _cells(party: PartyPlan) -> list[str]:
+    if party.memory is None:
+        return ["unknown"] + ["–"] * (len(MEMORY) + 1)
+    return [size(getattr(party.memory, name)) for name in (*MEMORY, "studying", "answering")]
+
+
+def _traffic(rows: tuple[Traffic, ...]) -> Table:
+    table = Table("round", "from", "to", "kind", Column("bytes", justify="right"), title="traffic expected")
+    shown = [row for row in rows if row.round <= 2]
+    for row in shown:
+        table.add_row(str(row.round), row.sender, row.receiver, row.kind, size(row.bytes))
+    later = "" if shown[-1].round == rows[-1].round else "; later rounds are as the second"
+    table.caption = (
+        f"{size(sum(row.bytes for row in rows))} in all rounds{later}; a few kB of numbers a message not counted"
+    )
+    return table
+
+
+def device_table(plans: tuple[DevicePlan, ...]) -> Table:
+    """Return what each device must hold at once and whether it does."""
+    table = Table("device", "parties", "needed at once", "free", "in all", "verdict", title="does it fit?")
+    for plan in plans:
+        table.add_row(
+            plan.device,
+            ", ".join(plan.parties) or "–",
+            f"{size(plan.needed)}, {plan.at_once} clients at a time",
+            size(plan.free),
+            size(plan.total),
+            _verdict(plan),
+        )
+    return table
+
+
+def _verdict(plan: DevicePlan) -> str:
+    but = f"; {', '.join(plan.missing)} not counted" if plan.missing else ""
+    if plan.fits:
+        return f"fits{'' if plan.needed <= plan.free else ', but not beside what runs now'}{but}"
+    if plan.remedies:
+        return f"does not fit; would with {', '.join(plan.remedies)}{but}"
+    return f"does not fit, whatever key is set: a smaller model or a larger device is needed{but}"

@@ -1,0 +1,23 @@
+"""Thinking that stands in tags in front of an answer, as reasoning models write it."""
+
+from collections.abc import Mapping
+
+TAGS: Mapping[str, str] = {
+    "<think>": "</think>",
+    "<thinking>": "</thinking>",
+    "<reasoning>": "</reasoning>",
+    "[THINK]": "[/THINK]",
+    "<|START_THINKING|>": "<|END_THINKING|>",
+    "◁think▷": "◁/think▷",
+}
+"""Opening and closing tags that are known for thinking wherever a path is read."""
+
+
+def conclusion(text: str, tags: Mapping[str, str] = TAGS) -> str:
+    """Return what follows the last closing tag, or the whole text where there is no tag.
+
+    Thinking that was opened and never closed has no conclusion: that is "".
+    """
+    end = max((place + len(close) for close in tags.values() if (place := text.rfind(close)) >= 0), default=0)
+    rest = text[end:]
+    return "" if any(tag in rest for tag in tags) else rest

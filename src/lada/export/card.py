@@ -1,0 +1,108 @@
+"""The model card: where exported weights come from, what they were measured at, and under whose licence they are."""
+
+import json
+from typing import Any
+
+import yaml
+
+from lada.core.results import Evaluation, Results
+from lada.export.check import Check
+from lada.export.party import Trained
+from lada.export.target import Parcel
+from lada.models.options import ModelOptions
+
+USES = {
+    "hf": "Load it with `AutoModelForCausalLM.from_pretrained(folder)` and `AutoTokenizer.from_pretrained(folder)`.",
+    "gguf": "Run it with llama.cpp, such as `llama-cli -m {name}.gguf --temp 0`.",
+    "onnx": (
+        "Run `model.onnx` with ONNX Runtime. Inputs: `input_ids`, `attention_mask`, `position_ids` and the cache "
+        "`past_key_values.N.key` and `.value`, empty at first; outputs: `logits` and `present.N.*`, the next cache."
+    ),
+}
+
+
+def card(trained: Trained, parcel: Parcel, target: str, check: Check, notes: tuple[str, ...]) -> str:
+    """Return the text of README.md."""
+    config, options, info = trained.config, trained.options, trained.info
+    shipped = options.model.startswith("zoo:")
+    head = {"license": "apache-2.0" if shipped else "other", "tags": ["lada", "federated-learning", "distillation"]}
+    if not shipped:
+        head["base_model"] = options.model
+    dtype = str(parcel.dtype).removeprefix("torch.")
+    methods = [
+        ("run", config.name),
+        ("party", f"{trained.name}, {'server' if trained.name == config.server.name else 'client'}"),
+        ("base model", options.model),
+        ("tuning", options.tune if options.tune == "full" else f"LoRA of rank {options.lora.rank}, merged"),
+        ("host", config.host.name),
+        ("allocator", config.allocator.name if config.allocator else "–"),
+        ("objective", config.objective.name if config.objective else "–"),
+        ("rounds", config.rounds),
+        ("seed", config.seed),
+        ("weights", f"{dtype}{'' if target != 'gguf' or dtype == 'float32' else ', norms and biases float32'}"),
+        ("SHA-256 of the trained weights", info.weights if info else "not known, since the run is not over"),
+    ]
+    lines = [
+        "---",
+        yaml.safe_dump(head, sort_keys=False).rstrip(),
+        "---",
+        "",
+        f"# {trained.name} of the run {config.name}",
+        "",
+        "A language model trained by LaDa, federated reasoning distillation.",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {key} | {value} |" for key, value in methods),
+        "",
+        "## Use",
+        "",
+        USES[target].format(name=trained.name),
+        "",
+        "Prompts were those of the tokenizer's chat template or, without one, of `prompt`; answers were greedy.",
+        "",
+        "```yaml",
+        *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in _prompting(options).items()),
+        "```",
+        "",
+        "## Accuracy",
+        "",
+        *_accuracy(trained.results, trained.name),
+        "",
+        "## Check of the export",
+        "",
+        *(f"- {line}." for line in [*check.lines(), *notes]),
+        "",
+        "## Licence",
+        "",
+        (
+            "The base was trained from scratch on generated text and is under Apache-2.0."
+            if shipped
+            else f"The weights derive from `{options.model}` and are under its licence; see there."
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _prompting(options: ModelOptions) -> dict[str, Any]:
+    """Return the options that say what a party reads and how long it may write."""
+    chosen = options.model_dump(mode="json", include={"system", "think"}, exclude_none=True)
+    return {"prompt": options.prompt, **chosen, "max_new_tokens": options.max_new_tokens}
+
+
+def _accuracy(results: Results | None, party: str) -> list[str]:
+    """Return percent of the run's test questions, before the first round and after the last, as a table."""
+    mine = sorted((e for e in results.evaluations if e.party == party), key=lambda e: e.round) if results else []
+    if not mine:
+        return ["The run's results say nothing of this party."]
+    rows = ["| after round | all domains | own domains | other domains |", "|---|---|---|---|"]
+    return rows + [_row(evaluation) for evaluation in (mine[0], *mine[1:][-1:])]
+
+
+def _row(evaluation: Evaluation) -> str:
+    cells = [
+        "–" if part is None else f"{part.value:.1f} % of {part.count}"
+        for part in (evaluation.overall, evaluation.own, evaluation.other)
+    ]
+    return f"| {evaluation.round} | {' | '.join(cells)} |"

@@ -1,0 +1,83 @@
+"""From a run's folder to one of its parties, as its last checkpoint left it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from lada.config import RunConfig, read_config
+from lada.core.errors import InputError, nearest
+from lada.core.results import PartyInfo, Results
+from lada.federation import checkpoints
+from lada.models.api_options import ApiModel
+from lada.models.learner import HuggingFaceLearner
+from lada.models.load import load
+from lada.models.options import ModelOptions
+from lada.zoo.shipped import locate
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A party of a run whose weights are on disk."""
+
+    name: str
+    config: RunConfig
+    options: ModelOptions
+    saved: Path
+    """Its weights, or its adapter, and its tokenizer."""
+    results: Results | None
+    """None for a run that has none yet."""
+
+    @property
+    def info(self) -> PartyInfo | None:
+        """Return what the run's results say of the party; None for a run that is not over."""
+        parties = self.results.parties if self.results else ()
+        return next((party for party in parties if party.name == self.name), None)
+
+    def learner(self, **changes: Any) -> HuggingFaceLearner:
+        """Bring the party's learner back; `changes` are options that replace its own. Raises InputError; see `load`."""
+        # Fully trained weights stand for themselves; an adapter needs its base.
+        source = locate(self.options.model) if self.options.tune == "lora" else str(self.saved)
+        return load(source, self.options.model_copy(update=changes), saved=self.saved)
+
+
+def open_party(run: Path, name: str) -> Trained:
+    """Return the party `name` of the run in the folder `run`.
+
+    Raises InputError where this is no run's folder, the party is none of the run's, has no weights or no checkpoint
+    yet; LadaError where its checkpoint is not as it was written.
+    """
+    if not (run / "config.yaml").is_file():
+        raise InputError(f"run: {str(run)!r} holds no config.yaml; give the folder of a run, such as runs/demo")
+    config = read_config(run / "config.yaml")
+    models: dict[str, ModelOptions | ApiModel] = {config.server.name: config.server.model}
+    models |= {client.name: client.model for client in config.clients}
+    if name not in models:
+        raise InputError(
+            f"party: {name!r} is not in this run; expected one of {', '.join(models)}{nearest(name, models)}"
+        )
+    options = models[name]
+    if isinstance(options, ApiModel):
+        raise InputError(
+            f"party: {name!r} is {options.api.model!r} behind an API, whose weights are not here; expected one of "
+            f"{', '.join(client.name for client in config.clients)}"
+        )
+    kept = run / "checkpoints" / name
+    if not checkpoints.exists(kept):
+        raise InputError(
+            f"party: {name!r} has no checkpoint in {str(run)!r}; a party is kept when its first round is over, so let "
+            "the run go on or run it again"
+        )
+    return Trained(name, config, options, checkpoints.find(kept)[0] / "model", _results(run))
+
+
+def _results(run: Path) -> Results | None:
+    file = run / "results.json"
+    try:
+        return Results.model_validate_json(file.read_bytes()) if file.exists() else None
+    except ValidationError as error:
+        raise InputError(
+            f"run: {str(file)!r} is not what this version of lada writes ({error.error_count()} faults); export with "
+            "the version that made the run, or delete the file to export without accuracies"
+        ) from error

@@ -1,0 +1,96 @@
+"""The backend `continuous`: transformers' continuous batching, where a prompt takes the place of one that is done.
+
+Every step computes as many tokens as there is work for, without padding, over a cache in pages. It is made for
+attention that reads such pages (flash attention on CUDA); with others it works as well, on the CPU too, and is slow.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from transformers import GenerationConfig
+from transformers.generation.configuration_utils import ContinuousBatchingConfig
+
+from lada.core.errors import InputError, LadaError
+from lada.core.seeds import seed_of
+from lada.models.decoding import bare
+from lada.models.generation import Manner, Stream
+
+FLASH_PAGE, PAGE = 256, 32
+"""Tokens in a page of the cache; flash attention takes no smaller ones, and others read masks as wide as the pages."""
+PREFILL = 1024
+"""Tokens that one step computes at most, unless more streams than that are in the making."""
+
+
+def continue_streams(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[dict[int, list[int]]]:
+    """See Backend. Stop texts are cut behind, since transformers does not know them here: what follows them is written.
+
+    Raises InputError for a model that it cannot serve, LadaError where it fails on the way.
+    """
+    if not streams:
+        return
+    model = bare(model)
+    if not model._can_set_attn_implementation():  # it would compute its own attention, and none over pages
+        raise _refusal(model, "its attention cannot be exchanged")
+    with torch.random.fork_rng():  # it seeds and draws from the generator that is everybody's
+        yield from _serve(model, streams, manner)
+
+
+def _serve(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[dict[int, list[int]]]:
+    paging = paging_of(streams, manner, flash="flash" in model.config._attn_implementation)
+    try:
+        manager = model.init_continuous_batching(
+            generation_config=settings_of(manner), continuous_batching_config=paging
+        )
+    except (ValueError, AttributeError) as error:
+        raise _refusal(model, error) from error
+    # All are there before the first step, so that no two runs form other batches.
+    names = {
+        manager.add_request(list(stream.prompt), max_new_tokens=stream.room): number
+        for number, stream in enumerate(streams)
+    }
+    manager.start()
+    try:
+        while names:
+            result = manager.get_result(timeout=1)
+            if result is None:
+                if not manager.is_running():
+                    raise LadaError(f"continuous batching stopped with {len(names)} answers to go")
+            elif result.error is not None:
+                raise LadaError(f"continuous batching failed: {result.error}")
+            elif result.is_finished():
+                yield {names.pop(result.request_id): list(result.generated_tokens)}
+    finally:
+        manager.stop(block=True, hard_stop=bool(names))
+        manager.destroy()
+
+
+def settings_of(manner: Manner) -> GenerationConfig:
+    """Return transformers' form of how tokens are chosen."""
+    encoder, sampled = manner.encoder, manner.temperature > 0
+    chosen = {"temperature": manner.temperature, "top_k": manner.generation.top_k, "top_p": manner.generation.top_p}
+    return GenerationConfig(
+        do_sample=sampled, eos_token_id=encoder.eos, pad_token_id=encoder.pad, **(chosen if sampled else {})
+    )
+
+
+def paging_of(streams: Sequence[Stream], manner: Manner, *, flash: bool) -> ContinuousBatchingConfig:
+    """Return a cache with pages for as many of the longest streams as may be in the making at once."""
+    page = FLASH_PAGE if flash else PAGE
+    longest = max(len(stream.prompt) + stream.room for stream in streams)
+    at_once = min(manner.batch_size, len(streams))
+    return ContinuousBatchingConfig(
+        page_size=page,
+        num_blocks=at_once * (math.ceil(longest / page) + 1),
+        max_batch_tokens=max(at_once, PREFILL),
+        max_requests_per_batch=at_once,
+        auto_switch_to_flash=False,  # the model keeps the attention that it was configured with
+        seed=seed_of("continuous", *streams[0].address) % 2**32,
+    )
+
+
+def _refusal(model: Any, reason: object) -> InputError:
+    return InputError(
+        f"model.generation.backend: 'continuous' does not serve {type(model).__name__}: {reason}; name backend: batch"
+    )

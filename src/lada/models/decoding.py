@@ -1,0 +1,175 @@
+"""The backend `batch`: one decoding loop over a cache of keys and values, which drops rows as they are done.
+
+What it must not change is the result: greedy ids are those of transformers' `generate`, which keeps every row until the
+last one is done.
+"""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    DynamicCache,
+    GenerationConfig,
+    GenerationMixin,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+
+from lada.models.encoding import Encoded, buckets, pad_left
+from lada.models.generation import Manner, Stream
+from lada.models.sampling import Chooser
+
+
+def decode_in_batches(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[dict[int, list[int]]]:
+    """See Backend; streams of similar length share a batch."""
+    model = bare(model)
+    decode = decode_dropping if can_drop_rows(model) else decode_keeping
+    batches = buckets([len(stream.prompt) for stream in streams], manner.batch_size)
+    for batch, written in manner.halving.each(
+        "answer", batches, lambda rows: decode(model, [streams[i] for i in rows], manner)
+    ):
+        yield dict(zip(batch, written, strict=True))
+
+
+def bare(model: Any) -> Any:
+    """Return the model that computes, with its LoRA layers but out of peft's wrapping."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def can_drop_rows(model: Any) -> bool:
+    """Return whether a model's state is a DynamicCache that it is handed, and its inputs are the usual ones.
+
+    Every layer of such a cache, attention within a window and recurrent states too, can be reordered for beam search,
+    and an order may leave rows out. Models with a state of another kind (Mamba, RWKV), or that prepare their inputs in
+    a way of their own, cannot.
+    """
+    accepted = inspect.signature(type(model).forward).parameters
+    default: Any = GenerationMixin
+    return (
+        type(model).prepare_inputs_for_generation is default.prepare_inputs_for_generation
+        and not model.config.is_encoder_decoder
+        and {"past_key_values", "attention_mask"} <= set(accepted)
+        and model._supports_default_dynamic_cache()
+    )
+
+
+def decode_dropping(model: Any, streams: Sequence[Stream], manner: Manner) -> list[list[int]]:
+    """Return the ids written for each stream; a prompt that several share is read once. See `can_drop_rows`."""
+    prompts = {prompt: row for row, prompt in enumerate(dict.fromkeys(stream.prompt for stream in streams))}
+    rows = _Rows(model, list(prompts), manner.encoder.pad)
+    rows.select([prompts[stream.prompt] for stream in streams])
+    choose = _chooser(streams, manner)
+    written: list[list[int]] = [[] for _ in streams]
+    alive, step = list(range(len(streams))), 0
+    while alive:
+        tokens = choose(rows.logits, alive, step)
+        for i, token in zip(alive, tokens.tolist(), strict=True):
+            written[i].append(token)
+        kept = [row for row, i in enumerate(alive) if not manner.over(written[i], streams[i].room)]
+        if len(kept) < len(alive):
+            rows.select(kept)
+            tokens, alive = tokens[kept], [alive[row] for row in kept]
+        if alive:
+            rows.advance(tokens)
+        step += 1
+    return written
+
+
+class _Rows:
+    """The rows in the making. `logits` [n, vocabulary] are of the token that comes next."""
+
+    def __init__(self, model: Any, prompts: Sequence[tuple[int, ...]], pad: int) -> None:
+        accepted = inspect.signature(type(model).forward).parameters
+        self._model = model
+        self._cache = DynamicCache(config=model.config)
+        self._takes_positions = "position_ids" in accepted  # the others find them in the attention mask
+        self._only_last = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+        ids, self._seen = pad_left([Encoded(prompt) for prompt in prompts], pad, model.device)
+        self._forward(ids, (self._seen.cumsum(1) - 1).clamp(min=0))
+
+    def select(self, rows: list[int]) -> None:
+        """Keep these rows in this order; a row may be taken several times."""
+        if rows == list(range(len(self._seen))):
+            return
+        index: Any = torch.tensor(rows, dtype=torch.long, device=self._seen.device)
+        self._cache.reorder_cache(index)
+        self._seen = self._seen[index]
+        self.logits = self.logits[index.to(self.logits.device)]
+
+    def advance(self, tokens: Tensor) -> None:
+        """Append one token [n] to each row."""
+        self._seen = torch.nn.functional.pad(self._seen, (0, 1), value=1)
+        self._forward(tokens[:, None].to(self._seen.device), self._seen.sum(1, keepdim=True) - 1)
+
+    def _forward(self, ids: Tensor, positions: Tensor) -> None:
+        told = {"position_ids": positions} if self._takes_positions else {}
+        result = self._model(
+            input_ids=ids,
+            attention_mask=self._seen,
+            past_key_values=self._cache,
+            use_cache=True,
+            **told,
+            **self._only_last,
+        )
+        self.logits: Tensor = result.logits[:, -1]
+
+
+def decode_keeping(model: Any, streams: Sequence[Stream], manner: Manner) -> list[list[int]]:
+    """Return the ids written for each stream by transformers' `generate`, which serves every model.
+
+    Tokens are chosen, and streams end, as in `decode_dropping`.
+    """
+    ids, seen = pad_left([Encoded(stream.prompt) for stream in streams], manner.encoder.pad, model.device)
+    over, own = _Over(streams, manner), model.generation_config
+    # A model's own settings, such as a penalty of repetition, must not bend what is written.
+    model.generation_config = GenerationConfig(eos_token_id=manner.encoder.eos, pad_token_id=manner.encoder.pad)
+    try:
+        model.generate(
+            input_ids=ids,
+            attention_mask=seen,
+            max_new_tokens=max(stream.room for stream in streams),
+            do_sample=False,
+            logits_processor=LogitsProcessorList([_Chosen(_chooser(streams, manner), len(streams), ids.shape[1])]),
+            stopping_criteria=StoppingCriteriaList([over]),
+        )
+    finally:
+        model.generation_config = own
+    return over.written
+
+
+class _Chosen(LogitsProcessor):
+    """Leaves `generate` nothing to choose from but the token that is chosen here."""
+
+    def __init__(self, choose: Chooser, count: int, width: int) -> None:
+        self._choose, self._streams, self._width = choose, range(count), width
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        tokens = self._choose(scores, self._streams, input_ids.shape[1] - self._width)
+        return torch.full_like(scores, -torch.inf).scatter(1, tokens[:, None], 0.0)
+
+
+class _Over(StoppingCriteria):
+    """Says which rows are done, and keeps what was `written` of each until then."""
+
+    def __init__(self, streams: Sequence[Stream], manner: Manner) -> None:
+        self.written: list[list[int]] = [[] for _ in streams]
+        self._rooms = [stream.room for stream in streams]
+        self._done = [False] * len(streams)
+        self._manner = manner
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        for row, token in enumerate(input_ids[:, -1].tolist()):
+            if not self._done[row]:
+                self.written[row].append(token)
+                self._done[row] = self._manner.over(self.written[row], self._rooms[row])
+        return torch.tensor(self._done, device=input_ids.device)
+
+
+def _chooser(streams: Sequence[Stream], manner: Manner) -> Chooser:
+    most = max(stream.room for stream in streams)
+    return Chooser([stream.address for stream in streams], most, manner.temperature, manner.generation)

@@ -1,0 +1,121 @@
+"""From questions to written texts, by the backend that `model.generation` names.
+
+A *stream* is one text in the making. A backend continues streams and yields their ids as they are done; what is a text,
+and where it ends, is the same for all of them.
+"""
+
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import transformers
+
+from lada.core.errors import InputError
+from lada.models.encoding import Encoder
+from lada.models.halving import Halving
+from lada.models.options import Generation, ModelOptions
+
+SLACK = 8
+"""Tokens that are looked at beyond the length of a stop text, which may begin within one or after a special one."""
+PAGED = (5, 17)
+"""The version of transformers since which continuous batching takes the sizes of its cache as they are given here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A prompt that is to be continued by at most `room` tokens; `address` seeds what is drawn for it."""
+
+    prompt: tuple[int, ...]
+    room: int
+    address: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How streams are continued; greedily at temperature 0. At most `batch_size` are in the making at once."""
+
+    encoder: Encoder
+    batch_size: int
+    temperature: float
+    generation: Generation
+    halving: Halving = field(default_factory=Halving)
+
+    def over(self, written: Sequence[int], room: int) -> bool:
+        """Return whether a stream is done, of which these ids are written, at least one."""
+        return written[-1] == self.encoder.eos or len(written) >= room or self._stopped(written)
+
+    def _stopped(self, written: Sequence[int]) -> bool:
+        """Return whether the last ids hold a stop text; those before them were asked about as they came."""
+        if not (stop := self.generation.stop):
+            return False
+        # A token that is text stands for at least a byte of it.
+        tail = list(written[-(max(len(text.encode()) for text in stop) + SLACK) :])
+        text = self.encoder.tokenizer.decode(tail, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return any(each in text for each in stop)
+
+
+Backend = Callable[[Any, Sequence[Stream], Manner], Iterator[dict[int, list[int]]]]
+"""Called as `backend(model, streams, manner)`: yields the ids that were written, by the index of their stream.
+
+Ids may go on behind end-of-sequence or a stop text. Within inference mode.
+"""
+
+
+def make_streams(encoder: Encoder, questions: Sequence[str], paths: int, seed: int, most: int) -> list[Stream]:
+    """Return `paths` streams per question, question by question, each with room for `most` tokens or its context."""
+    streams = []
+    for number, question in enumerate(questions):
+        prompt = encoder.prompt(question)
+        room = max(1, min(most, encoder.context - len(prompt)))
+        streams += [Stream(prompt, room, (seed, number, path)) for path in range(paths)]
+    return streams
+
+
+def write(
+    model: Any,
+    encoder: Encoder,
+    streams: Sequence[Stream],
+    options: ModelOptions,
+    temperature: float,
+    halving: Halving,
+    on_done: Callable[[int, int], None],
+) -> list[str]:
+    """Return one text per stream; `on_done(streams, tokens)` is told how many are done and what they took newly.
+
+    Greedy texts are the same with every backend but for rounding. Sampled ones repeat with the same backend, streams
+    and batch size; with `batch` each is drawn from its own address alone, so that neither its neighbours nor the batch
+    size change it but by rounding. Rounding repeats on one kind of CPU.
+    """
+    manner = Manner(encoder, options.batch_size, temperature, options.generation, halving)
+    texts: dict[int, str] = {}
+    for written in pick_backend(options.generation)(model, streams, manner):
+        for number, ids in written.items():
+            texts[number] = encoder.text(ids, options.generation.stop)
+        on_done(len(texts), sum(map(len, written.values())))
+    return [texts[number] for number in range(len(streams))]
+
+
+def pick_backend(generation: Generation) -> Backend:
+    """Return the backend. Raises InputError where its package is not installed, or too old."""
+    if generation.backend == "continuous":
+        if tuple(map(int, transformers.__version__.split(".")[:2])) < PAGED:
+            raise InputError(
+                f"model.generation.backend: 'continuous' needs transformers {'.'.join(map(str, PAGED))} or newer, and "
+                f"this is {transformers.__version__}; call `pip install -U transformers`, or name backend: batch"
+            )
+        from lada.models.continuous import continue_streams
+
+        return continue_streams
+    if generation.backend == "vllm":
+        if importlib.util.find_spec("vllm") is None:
+            raise InputError(
+                "model.generation.backend: 'vllm' is not installed; call `pip install vllm` on a machine that it "
+                "supports, or name backend: batch"
+            )
+        from lada.models.vllm_engine import run_engine
+
+        return run_engine
+    from lada.models.decoding import decode_in_batches
+
+    return decode_in_batches

@@ -1,0 +1,74 @@
+"""Where a model computes and in what precision: its device or devices, dtype, bits and attention."""
+
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from transformers import BitsAndBytesConfig
+
+from lada.core.errors import InputError
+from lada.models.options import ModelOptions
+
+
+def pick_device(wish: str) -> torch.device:
+    """Return the device for a wish; `auto` takes CUDA, then MPS, then the CPU. Raises InputError for one that lacks."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wish == "auto":
+        return torch.device(next(name for name, found in there.items() if found))
+    if not there[wish]:
+        raise InputError(f"model.device: {wish!r}, but PyTorch finds none on this machine; expected auto or cpu")
+    return torch.device(wish)
+
+
+def pick_dtype(wish: str, device: torch.device) -> torch.dtype:
+    """Return the dtype for a wish; `auto` is bfloat16 on a CUDA device that computes it, else float32."""
+    if wish != "auto":
+        return getattr(torch, wish)
+    fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if fast else torch.float32
+
+
+def check_placement(options: ModelOptions) -> None:
+    """Raise InputError where this machine lacks a device or a package that the options need."""
+    device = pick_device(options.device)
+    if options.attention in ("flash_attention_2", "flex_attention") and device.type != "cuda":
+        raise InputError(f"model.attention: {options.attention!r} needs a CUDA device; expected sdpa or eager")
+    if options.attention == "flash_attention_2" and not find_spec("flash_attn"):
+        raise InputError(
+            "model.attention: 'flash_attention_2' needs the package flash-attn; install it with: pip install "
+            "flash-attn --no-build-isolation, or choose sdpa"
+        )
+    if options.quantise and not find_spec("bitsandbytes"):
+        raise InputError(
+            f"model.quantise: {options.quantise!r} needs the package bitsandbytes; install it with: "
+            "pip install 'lada[quantise]'"
+        )
+    if options.quantise and device.type != "cuda":
+        raise InputError(
+            f"model.quantise: {options.quantise!r} needs a CUDA device; leave it out, with dtype: bfloat16 for half "
+            "the memory of float32"
+        )
+
+
+def placement(options: ModelOptions) -> dict[str, Any]:
+    """Return what `from_pretrained` is to be told. A model without `device_map` in it still has to be moved."""
+    check_placement(options)
+    device = pick_device(options.device)
+    dtype = pick_dtype(options.dtype, device)
+    told: dict[str, Any] = {"dtype": dtype}
+    if options.attention is not None:
+        told["attn_implementation"] = options.attention
+    if options.device_map is not None:
+        told["device_map"] = options.device_map
+    if options.quantise is not None:
+        told["quantization_config"] = _bits(options.quantise, dtype)
+        told.setdefault("device_map", {"": device})  # weights are packed where they will stay
+    return told
+
+
+def _bits(quantise: str, dtype: torch.dtype) -> BitsAndBytesConfig:
+    if quantise == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )

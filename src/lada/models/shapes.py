@@ -1,0 +1,67 @@
+"""What a model is like, from its config.json alone: no weights are read, and nothing is asked over the network."""
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path as FilePath
+from typing import Any
+
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+from transformers import AutoConfig
+
+from lada.core.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A model's configuration, and the folder that holds it; None for one of the few that are shipped as examples."""
+
+    config: Any
+    folder: FilePath | None
+
+    @property
+    def source(self) -> str:
+        """Say where the shape is from, for people."""
+        return "from a shipped shape" if self.folder is None else "from its config.json"
+
+
+def local_folder(model: str, revision: str | None = None) -> FilePath | None:
+    """Return the folder on this machine that has the config.json of a folder or hub id; None for an id without one.
+
+    Raises InputError for a folder without config.json, and for what is neither a folder nor an id.
+    """
+    if FilePath(model).is_dir():
+        if not (FilePath(model) / "config.json").is_file():
+            raise InputError(f"model: folder {model!r} has no config.json; expected a model in Hugging Face format")
+        return FilePath(model)
+    try:
+        validate_repo_id(model)
+    except HFValidationError:
+        raise InputError(f"model: there is no folder {model!r}; expected a folder, a hub id, or zoo:NAME") from None
+    found = try_to_load_from_cache(model, "config.json", revision=revision)
+    return FilePath(found).parent if isinstance(found, str) else None
+
+
+def read_shape(model: str, revision: str | None = None) -> Shape | None:
+    """Return the shape of a folder or hub id, from there, from the hub's cache, or from those that are shipped.
+
+    None for an id of which nothing is known on this machine. Raises InputError as `local_folder` does, and for a
+    config.json that transformers cannot read.
+    """
+    folder = local_folder(model, revision)
+    if folder is None:
+        shipped = files("lada.examples") / "configs" / f"{model.replace('/', '--')}.json"
+        if not shipped.is_file():
+            return None
+        values = json.loads(shipped.read_text(encoding="utf-8"))
+        return Shape(AutoConfig.for_model(values.pop("model_type"), **values), None)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"model: cannot read the config.json of {model!r}: {str(error).partition(chr(10))[0]}; expected an "
+            "architecture that transformers knows"
+        ) from error
+    return Shape(config, folder)

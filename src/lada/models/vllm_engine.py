@@ -1,0 +1,83 @@
+"""The backend `vllm`: an engine of its own, built from the weights as they are now.
+
+A learner studies between its answers, and an engine that outlives a call would answer with weights of before, and hold
+memory that a study or another party needs. So each call saves the weights, with a LoRA adapter merged into them, builds
+an engine, and frees it. Starting it takes its time: this is for many questions, or large models.
+"""
+
+import copy
+import gc
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from lada.core.seeds import seed_of
+from lada.models.generation import Manner, Stream
+
+SHARE = 0.9
+"""Of the memory that is free on the GPU, beside the model itself and other parties', what the engine may take."""
+
+
+def run_engine(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[dict[int, list[int]]]:
+    """See Backend. vLLM's cache of prefixes reads a prompt once that several streams share."""
+    if not streams:
+        return
+    vllm: Any = import_module("vllm")
+    with TemporaryDirectory(prefix="lada-vllm-") as folder:
+        save_merged(model, manner.encoder.tokenizer, Path(folder))
+        engine = vllm.LLM(model=folder, **engine_options(model, manner))
+        try:
+            replies = engine.generate(
+                [{"prompt_token_ids": list(stream.prompt)} for stream in streams],
+                [vllm.SamplingParams(**sampling_options(stream, manner)) for stream in streams],
+                use_tqdm=False,
+            )
+            written = {number: list(reply.outputs[0].token_ids) for number, reply in enumerate(replies)}
+        finally:
+            del engine
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+    yield written
+
+
+def save_merged(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write a model that any engine reads; an adapter is merged in a copy, since merging and back changes bits."""
+    if hasattr(model, "merge_and_unload"):
+        model = copy.deepcopy(model).merge_and_unload()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def engine_options(model: Any, manner: Manner) -> dict[str, Any]:
+    """Return the arguments of vllm.LLM but `model`."""
+    options = {
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "max_model_len": manner.encoder.context,
+        "max_num_seqs": manner.batch_size,
+        "generation_config": "vllm",  # a model's own settings must not bend what is written
+        "seed": 0,
+    }
+    if model.device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(model.device)
+        options["gpu_memory_utilization"] = SHARE * free / total
+    return options
+
+
+def sampling_options(stream: Stream, manner: Manner) -> dict[str, Any]:
+    """Return the arguments of vllm.SamplingParams for one stream."""
+    options: dict[str, Any] = {
+        "max_tokens": stream.room,
+        "temperature": manner.temperature,
+        "stop": list(manner.generation.stop),
+        "stop_token_ids": [manner.encoder.eos],
+    }
+    if manner.temperature > 0:
+        options["seed"] = seed_of(*stream.address)
+        chosen = {"top_k": manner.generation.top_k, "top_p": manner.generation.top_p}
+        options |= {name: value for name, value in chosen.items() if value is not None}
+    return options

@@ -1,0 +1,221 @@
+"""From a configuration to its plan. No weights are read and no network is asked."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from lada.config import ClientConfig, RunConfig, ServerConfig, open_config
+from lada.core.errors import InputError
+from lada.core.results import Traffic
+from lada.federation.local import cores
+from lada.federation.parties import notices_before
+from lada.hosts.base import Step
+from lada.models.api_client import read_key
+from lada.models.api_options import ApiModel
+from lada.models.base import Study
+from lada.models.encoding import Encoder
+from lada.models.generation import pick_backend
+from lada.models.learner import context_of
+from lada.models.load import load_tokenizer
+from lada.models.options import ModelOptions
+from lada.models.placement import check_placement, pick_device
+from lada.models.shapes import Shape, read_shape
+from lada.planning.data import Samples, look
+from lada.planning.fit import Demand, device_plans
+from lada.planning.lengths import Lengths, measure
+from lada.planning.machine import devices
+from lada.planning.plan import PartyPlan, Plan, PlannedStep, RoundPlan, StudyPlan
+from lada.planning.traffic import Sender, expect
+from lada.zoo.shipped import locate
+
+Party = ServerConfig | ClientConfig
+
+
+def plan(config: "RunConfig | Mapping[str, Any] | str | Path", *, overrides: tuple[str, ...] = ()) -> Plan:
+    """Return what a run of this configuration would be on this machine; both arguments are as for `lada.run`.
+
+    Raises InputError for what is wrong with configuration, data or models, as far as that can be told offline. What
+    only this machine lacks, such as a package or an API's key, is among the plan's `faults`.
+    """
+    resolved, base = open_config(config, overrides)
+    return _Planner(resolved, look(resolved, base)).plan()
+
+
+def plan_without_data(config: Mapping[str, Any]) -> Plan:
+    """Return the plan of a configuration whose data are not at hand: there are no samples, and lengths are assumed.
+
+    Raises InputError for what is wrong with configuration or models.
+    """
+    return _Planner(open_config(config)[0], Samples(0, 0, {}, "not at hand")).plan()
+
+
+class _Planner:
+    """Puts the plan of one configuration together."""
+
+    def __init__(self, config: RunConfig, samples: Samples) -> None:
+        self._config, self._samples = config, samples
+        self._objective = config.make_objective()
+        host = config.make_host()
+        self._rounds = [host.plan(round, self._objective) for round in range(config.rounds + 1)]
+        self._faults = [samples.fault] if samples.fault else []
+        self._devices = devices()
+        self._demands: list[Demand] = []
+        self._unknown: list[tuple[str, str]] = []
+        self._senders: dict[str, Sender] = {}
+
+    def plan(self) -> Plan:
+        config, samples = self._config, self._samples
+        assert config.allocator is not None
+        assert config.objective is not None
+        parties = tuple(self._party(party) for party in (config.server, *config.clients))
+        workers = min(cores() if config.workers is None else config.workers, len(config.clients))
+        return Plan(
+            name=config.name,
+            rounds=config.rounds,
+            host=config.host.name,
+            allocator=config.allocator.name,
+            objective=config.objective.name,
+            public=samples.public,
+            test=samples.test,
+            data=samples.source,
+            parties=parties,
+            schedule=tuple(_schedule(self._rounds)),
+            traffic=tuple(self._traffic()),
+            devices=device_plans(self._demands, self._unknown, workers, self._devices),
+            notices=notices_before(config),
+            faults=tuple(self._faults),
+        )
+
+    def _party(self, party: Party) -> PartyPlan:
+        model = party.model
+        if isinstance(model, ApiModel):
+            return self._remote(party, model)
+        shape = read_shape(locate(model.model), model.revision)
+        device = self._place(party.name, model)
+        lengths = measure(self._samples.seen_by(party.name), _encoder(model, shape), model.max_new_tokens)
+        studies = dict(self._studies(party))
+        memory, note = None, f"unknown offline: run `hf download {model.model} config.json`"
+        if shape is not None:
+            demand = Demand(
+                party.name, self._is_client(party), shape.config, model, device, tuple(studies.values()), lengths
+            )
+            try:
+                memory, note = demand.memory(), ""
+                self._demands.append(demand)
+            except InputError as error:
+                note = str(error)
+        if memory is None:
+            self._unknown.append((party.name, device))
+        self._senders[party.name] = Sender(
+            party.name,
+            lengths.mean,
+            int(shape.config.get_text_config().vocab_size) if shape else 0,
+            memory.trainable if memory else 0,
+        )
+        return PartyPlan(
+            name=party.name,
+            role="client" if self._is_client(party) else "server",
+            model=model.model,
+            device=device,
+            private=self._samples.private.get(party.name, 0),
+            studies=tuple(_study_plan(phase, study, pairs, lengths) for phase, (study, pairs) in studies.items()),
+            prompt=lengths.prompt,
+            completion=lengths.completion,
+            mean=round(lengths.mean, 1),
+            lengths=lengths.source,
+            shape=shape.source if shape else "",
+            memory=memory,
+            note=note,
+        )
+
+    def _place(self, name: str, model: ModelOptions) -> str:
+        """Return the device of a model, and note what this machine lacks for it."""
+        for check in (lambda: check_placement(model), lambda: pick_backend(model.generation)):
+            try:
+                check()
+            except InputError as error:
+                self._faults.append(f"{name}: {error}")
+        wish = pick_device("auto").type if model.device == "auto" else model.device
+        return wish.replace("cuda", "cuda:0")
+
+    def _remote(self, party: Party, model: ApiModel) -> PartyPlan:
+        try:
+            read_key(model.api)
+        except InputError as error:
+            self._faults.append(str(error))
+        lengths = measure(self._samples.seen_by(party.name), None, model.api.max_new_tokens)
+        self._senders[party.name] = Sender(party.name, lengths.mean, 0, 0)
+        return PartyPlan(
+            name=party.name,
+            role="server",
+            model=model.api.model,
+            device="remote",
+            private=0,
+            studies=(),
+            prompt=lengths.prompt,
+            completion=lengths.completion,
+            mean=round(lengths.mean, 1),
+            lengths=lengths.source,
+            shape="",
+            memory=None,
+            note="behind an API",
+        )
+
+    def _is_client(self, party: Party) -> bool:
+        return party is not self._config.server
+
+    def _studies(self, party: Party) -> Iterator[tuple[str, tuple[Study, bool]]]:
+        """Yield each phase in which a party studies, its options, and whether a lesson may have a rejected path too."""
+        side = "client" if self._is_client(party) else "server"
+        for step in (step for steps in self._rounds for step in steps):
+            if step.side == side and step.study is not None:
+                yield step.phase, (getattr(party, step.study), step.samples == "lessons" and self._objective.contrasts)
+
+    def _traffic(self) -> Iterator[Traffic]:
+        soft = self._objective.soft
+        server, *clients = (self._senders[party.name] for party in (self._config.server, *self._config.clients))
+        for round, steps in enumerate(self._rounds):
+            yield from expect(round, steps, server, clients, self._samples.public, soft.k if soft else 0)
+
+
+def _encoder(model: ModelOptions, shape: Shape | None) -> Encoder | None:
+    """Return the model's encoder if its tokenizer is on this machine.
+
+    Raises InputError for a folder of the user's own without one; of the hub, the rest may still be loaded.
+    """
+    if shape is None or shape.folder is None:
+        return None
+    own = Path(locate(model.model)).is_dir()
+    try:
+        tokenizer = load_tokenizer(str(shape.folder), model.revision if own else None)
+    except InputError:
+        if own:
+            raise
+        return None
+    return Encoder(
+        tokenizer, prompt=model.prompt, context=context_of(shape.config), system=model.system, think=model.think
+    )
+
+
+def _study_plan(phase: str, study: Study, pairs: bool, lengths: Lengths) -> StudyPlan:
+    return StudyPlan(
+        phase=phase,
+        steps=study.steps,
+        batch_size=study.batch_size,
+        micro_batch_size=study.micro_batch_size or study.batch_size,
+        tokens=round(study.steps * study.batch_size * lengths.mean * (2 if pairs else 1)),
+    )
+
+
+def _schedule(rounds: Sequence[tuple[Step, ...]]) -> Iterator[RoundPlan]:
+    """Yield the rounds with their steps, rounds in a row that are alike as one."""
+    for steps, alike in groupby(range(len(rounds)), key=lambda round: rounds[round]):
+        numbers = list(alike)
+        yield RoundPlan(
+            first=numbers[0],
+            last=numbers[-1],
+            steps=tuple(
+                PlannedStep(side=s.side, phase=s.phase, verb=s.verb, samples=s.samples, sends=s.sends) for s in steps
+            ),
+        )

@@ -1,0 +1,52 @@
+"""Which samples a run will have, as far as that can be told without a network."""
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lada.config import RunConfig
+from lada.core.terms import Sample
+from lada.federation.parties import read_task
+from lada.tasks.corpus import read_corpus
+from lada.tasks.data import TaskData
+from lada.tasks.hub import HubTask
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Counts of samples, `source` saying where they are from, and the samples themselves if they are at hand."""
+
+    public: int
+    test: int
+    private: Mapping[str, int]
+    source: str
+    task: TaskData | None = None
+    fault: str | None = None
+    """What this machine lacks to load them."""
+
+    def seen_by(self, party: str) -> tuple[Sample, ...] | None:
+        """Return what a party reads in a run; None where that is not at hand."""
+        task = self.task
+        return None if task is None else (*task.private.get(party, ()), *task.public, *task.test)
+
+
+def look(config: RunConfig, base: Path) -> Samples:
+    """Return the samples of a run: from local data, else what the configuration asks a corpus on the hub for.
+
+    Raises InputError for data that cannot be used.
+    """
+    task = config.task
+    if not isinstance(task, HubTask) or task.source is not None:
+        data = read_task(config, base)
+        private = {name: len(samples) for name, samples in data.private.items()}
+        return Samples(len(data.public), len(data.test), private, "counted in the data", data)
+    read_corpus(task.corpus, base)
+    lacking = importlib.util.find_spec("datasets") is None
+    return Samples(
+        task.public,
+        task.test,
+        {client.name: task.private for client in config.clients},
+        f"at most, as configured: {task.corpus!r} is loaded when the run starts",
+        fault="task.kind: 'corpus' needs the package datasets: pip install 'lada[hub]'" if lacking else None,
+    )

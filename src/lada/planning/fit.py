@@ -1,0 +1,165 @@
+"""Whether the parties of a run fit into this machine's memory, and what would make them fit."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from lada.core.errors import InputError
+from lada.models.base import Study
+from lada.models.memory import Load, MemoryEstimate, estimate
+from lada.models.options import ModelOptions
+from lada.models.placement import pick_dtype
+from lada.planning.lengths import Lengths
+from lada.planning.machine import Device
+from lada.planning.plan import DevicePlan
+
+RESIDENT = 700 * 2**20
+"""Bytes of a process beside its model, for Python and its libraries: our assumption."""
+CONTEXT = 512 * 2**20
+"""Bytes that a process takes of a GPU for its context: our assumption."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A party with a model on this machine. A study has pairs where its micro-batch may hold two paths per lesson.
+
+    With a device map, `device` is the first of all CUDA devices that share the model.
+    """
+
+    name: str
+    client: bool
+    shape: Any
+    options: ModelOptions
+    device: str
+    studies: tuple[tuple[Study, bool], ...]
+    lengths: Lengths
+
+    def memory(self) -> MemoryEstimate:
+        """Return what it takes. Raises InputError where that cannot be told."""
+        rows = [(study.micro_batch_size or study.batch_size) * (2 if pairs else 1) for study, pairs in self.studies]
+        load = Load(self.lengths.prompt, self.lengths.completion, max(rows, default=0))
+        return estimate(self.shape, self.options, pick_dtype(self.options.dtype, torch.device(self.device)), load)
+
+
+Change = Callable[[Demand], Demand]
+
+
+def _model(**values: Any) -> Change:
+    return lambda demand: replace(demand, options=demand.options.model_copy(update=values))
+
+
+def _one_at_a_time(demand: Demand) -> Demand:
+    studies = tuple((study.model_copy(update={"micro_batch_size": 1}), pairs) for study, pairs in demand.studies)
+    return replace(demand, studies=studies)
+
+
+def _smaller_batch(demand: Demand) -> Demand:
+    return _model(batch_size=min(8, demand.options.batch_size))(demand)
+
+
+WORKERS, LORA, QUANTISE = "workers: 1", "tune: lora", "quantise: 4bit"
+REMEDIES: dict[str, Change] = {
+    WORKERS: lambda demand: demand,
+    "micro_batch_size: 1": _one_at_a_time,
+    "gradient_checkpointing: true": _model(gradient_checkpointing=True),
+    "batch_size: 8": _smaller_batch,
+    LORA: _model(tune="lora"),
+    QUANTISE: _model(quantise="4bit"),
+}
+"""What may be changed for all parties of a device, what costs least first."""
+
+
+def device_plans(
+    demands: Sequence[Demand], unknown: Sequence[tuple[str, str]], workers: int, devices: Sequence[Device]
+) -> tuple[DevicePlan, ...]:
+    """Return for each device that has parties what it must hold at once; `unknown` are those nobody can size.
+
+    The server works while `workers` clients do, the largest at the worst; with 0 workers clients take turns in the
+    server's process. A model with a device map is taken to be spread evenly. Raises InputError where a demand's memory
+    cannot be told.
+    """
+    plans = []
+    for device in devices:
+        missing = tuple(name for name, where in unknown if where == device.name)
+        crowd = _Crowd(device, tuple(d for d in demands if _is_on(d, device)), workers, len(_cuda(devices)))
+        if not crowd.demands and not missing:
+            continue
+        needed = crowd.needed()
+        plans.append(
+            DevicePlan(
+                device=device.name,
+                parties=tuple(demand.name for demand in crowd.demands),
+                missing=missing,
+                needed=needed,
+                free=device.free,
+                total=device.total,
+                at_once=crowd.at_once,
+                remedies=None if needed <= device.total else _remedies(crowd),
+            )
+        )
+    return tuple(plans)
+
+
+def _cuda(devices: Sequence[Device]) -> list[Device]:
+    return [device for device in devices if device.name.startswith("cuda")]
+
+
+def _is_on(demand: Demand, device: Device) -> bool:
+    return demand.device == device.name or (demand.options.device_map is not None and bool(_cuda([device])))
+
+
+@dataclass(frozen=True, slots=True)
+class _Crowd:
+    """The parties that share a device; `spread` is how many devices share a model with a device map."""
+
+    device: Device
+    demands: tuple[Demand, ...]
+    workers: int
+    spread: int
+
+    @property
+    def at_once(self) -> int:
+        return min(max(self.workers, 1), sum(demand.client for demand in self.demands))
+
+    def needed(self) -> int:
+        """Return the bytes of the server, the largest clients at once, and their processes."""
+        clients = sorted((self._peak(demand) for demand in self.demands if demand.client), reverse=True)
+        servers = [self._peak(demand) for demand in self.demands if not demand.client]
+        processes = len(servers) + self.at_once if self.workers else min(1, len(self.demands))
+        own = RESIDENT if self.device.name == "cpu" else CONTEXT
+        return sum(servers) + sum(clients[: self.at_once]) + processes * own
+
+    def _peak(self, demand: Demand) -> int:
+        return demand.memory().peak // (self.spread if demand.options.device_map and self.spread else 1)
+
+    def after(self, names: Sequence[str]) -> "_Crowd":
+        """Return the crowd with some of REMEDIES taken."""
+        demands = self.demands
+        for name in names:
+            demands = tuple(REMEDIES[name](demand) for demand in demands)
+        return replace(self, demands=demands, workers=1 if WORKERS in names else self.workers)
+
+
+def _remedies(crowd: _Crowd) -> tuple[str, ...]:
+    """Return few of REMEDIES that make it fit: the first ones that do, without those that are then not needed."""
+
+    def fits(names: Sequence[str]) -> bool:
+        try:
+            return crowd.after(names).needed() <= crowd.device.total
+        except InputError:  # such as LoRA on an architecture that it does not know
+            return False
+
+    possible = [name for name in REMEDIES if crowd.device.name.startswith("cuda") or name != QUANTISE]
+    if crowd.at_once < 2:
+        possible.remove(WORKERS)
+    count = next((count for count in range(1, len(possible) + 1) if fits(possible[:count])), None)
+    if count is None:
+        return ()
+    chosen = possible[:count]
+    for name in possible[: count - 1]:
+        rest = [other for other in chosen if other != name]
+        if not (name == LORA and QUANTISE in chosen) and fits(rest):
+            chosen = rest
+    return tuple(chosen)

@@ -1,0 +1,64 @@
+"""How long prompts and paths of a party are, in its own tokens."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lada.core.terms import Sample
+from lada.models.encoding import Encoder
+
+BYTES_PER_TOKEN = 4
+"""Of English text, about, where no tokenizer is at hand: our assumption."""
+UNKNOWN_PROMPT = 256
+"""Tokens of the longest question of data that are not at hand: our assumption."""
+LONGEST, TYPICAL = 20, 200
+"""Samples that are encoded for the longest and for the mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Tokens: the longest prompt, the longest path, a path on average; and where they are from."""
+
+    prompt: int
+    completion: int
+    mean: float
+    source: str
+
+
+def measure(samples: Sequence[Sample] | None, encoder: Encoder | None, most: int) -> Lengths:
+    """Return the lengths of a party that writes at most `most` tokens and sees `samples` (None: not at hand).
+
+    Paths are taken to be like the gold ones, where there are some. Without an encoder, bytes stand for tokens.
+    """
+    if samples is None:
+        return Lengths(
+            UNKNOWN_PROMPT, most, float(most), f"assumed: prompts of {UNKNOWN_PROMPT}, paths of {most} tokens"
+        )
+    prompt, path = _counters(encoder)
+    questions = [sample.question for sample in samples]
+    golds = [f"{sample.rationale or ''} {sample.answer}".strip() for sample in samples if sample.answer is not None]
+    explained = any(sample.rationale for sample in samples)
+    return Lengths(
+        prompt=max(map(prompt, _longest(questions)), default=1),
+        completion=max([most, *map(path, _longest(golds))]),
+        mean=min(float(most), _mean([path(text) for text in golds[:TYPICAL]])) if explained else float(most),
+        source=("counted" if encoder else f"{BYTES_PER_TOKEN} bytes a token")
+        + ("" if explained else f"; without rationales paths are taken to be {most} tokens long"),
+    )
+
+
+def _counters(encoder: Encoder | None) -> tuple[Callable[[str], int], Callable[[str], int]]:
+    if encoder is None:
+        return _by_bytes, _by_bytes
+    return lambda question: len(encoder.prompt(question)), lambda text: len(encoder.completion(text))
+
+
+def _by_bytes(text: str) -> int:
+    return len(text.encode()) // BYTES_PER_TOKEN + 1
+
+
+def _longest(texts: Sequence[str]) -> list[str]:
+    return sorted(texts, key=len, reverse=True)[:LONGEST]
+
+
+def _mean(values: Sequence[int]) -> float:
+    return sum(values) / len(values)

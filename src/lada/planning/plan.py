@@ -1,0 +1,97 @@
+"""The plan of a run as plain data."""
+
+from lada.core.results import Record, Traffic
+from lada.models.memory import MemoryEstimate
+
+
+class StudyPlan(Record):
+    """One study of a party in a round. `tokens` are those of the paths it learns from, as far as they can be told."""
+
+    phase: str
+    steps: int
+    batch_size: int
+    micro_batch_size: int
+    tokens: int
+
+
+class PartyPlan(Record):
+    """One party. A `note` says why something is not known, such as of a model behind an API."""
+
+    name: str
+    role: str
+    model: str
+    device: str
+    private: int
+    """Private samples."""
+    studies: tuple[StudyPlan, ...]
+    prompt: int
+    """Longest prompt, tokens."""
+    completion: int
+    """Longest path, tokens."""
+    mean: float
+    """Tokens of a path, on average."""
+    lengths: str
+    """Where the three are from."""
+    shape: str
+    memory: MemoryEstimate | None
+    note: str
+
+
+class PlannedStep(Record):
+    """One thing that a party, or each client, does in a round."""
+
+    side: str
+    phase: str
+    verb: str | None
+    samples: str
+    sends: tuple[str, ...]
+
+
+class RoundPlan(Record):
+    """What happens in the rounds `first` to `last`, which are alike."""
+
+    first: int
+    last: int
+    steps: tuple[PlannedStep, ...]
+
+
+class DevicePlan(Record):
+    """What one device must hold at once, bytes. `missing` are parties of unknown size, which `needed` leaves out."""
+
+    device: str
+    parties: tuple[str, ...]
+    missing: tuple[str, ...]
+    needed: int
+    free: int
+    total: int
+    at_once: int
+    """Clients that work at the same time as the server."""
+    remedies: tuple[str, ...] | None
+    """Keys that would make it fit; None where nothing is amiss, empty where no key is enough."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether what is known fits into the whole of the device."""
+        return self.needed <= self.total
+
+
+class Plan(Record):
+    """A run before it starts."""
+
+    name: str
+    rounds: int
+    host: str
+    allocator: str
+    objective: str
+    public: int
+    test: int
+    data: str
+    """Where the counts of samples are from."""
+    parties: tuple[PartyPlan, ...]
+    schedule: tuple[RoundPlan, ...]
+    traffic: tuple[Traffic, ...]
+    """Expected bytes of knowledge by round, sender, receiver and kind; messages of numbers are not counted."""
+    devices: tuple[DevicePlan, ...]
+    notices: tuple[str, ...]
+    faults: tuple[str, ...]
+    """What a run would be refused for on this machine."""

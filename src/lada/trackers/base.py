@@ -1,0 +1,45 @@
+"""The contract of a tracker, and the registry in which trackers enter themselves."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from lada.core.errors import InputError
+from lada.core.registry import Registry
+
+Status = Literal["finished", "failed", "stopped"]
+"""How a run ended: with its last round, with an error, or by Ctrl-C."""
+
+
+class Tracker(Protocol):
+    """Takes the figures of one run. It is made before anything is trained and refuses there what it cannot do.
+
+    What the methods raise while the run goes on switches the tracker off and never ends the run (see Feed).
+    """
+
+    def start(self, name: str, config: Mapping[str, Any], folder: Path) -> None:
+        """Open the run `name`. `config` is the resolved configuration as plain data, `folder` the run's folder."""
+        ...
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Take figures by name for round `step`. Some may be NaN or infinite, as the loss of a broken study is."""
+        ...
+
+    def finish(self, status: Status) -> None:
+        """Close the run, with all that is still to be sent or written."""
+        ...
+
+
+TRACKERS: Registry[Tracker] = Registry("tracker", "lada.trackers")
+
+
+def require(module: str, extra: str) -> Any:
+    """Import and return the module a tracker needs. Raises InputError with the install line where that fails."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise InputError(
+            f"trackers: {extra!r} needs a package that cannot be imported ({error}); "
+            f"install it with: pip install 'lada[{extra}]'"
+        ) from error

@@ -1,0 +1,89 @@
+"""MLflow."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import field_validator
+
+from lada.core.registry import Options
+from lada.trackers.base import TRACKERS, Status, require
+from lada.trackers.figures import name as label
+
+T = TypeVar("T")
+BATCH = 100
+"""Parameters per request, the most that a server takes; of metrics it takes more."""
+VALUE = 6000
+"""Characters of a parameter's value that a server takes."""
+STATES = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
+
+
+class MlflowOptions(Options):
+    """Options of MLflow. User, password and token are read from MLflow's environment variables."""
+
+    tracking_uri: str | None = None
+    """A server, or a database such as `sqlite:///mlflow.db`; None: MLFLOW_TRACKING_URI, or else MLflow's default."""
+    experiment: str = "lada"
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _no_secret(cls, value: str | None) -> str | None:
+        if value is not None and "@" in urlsplit(value).netloc:
+            # Not repeated, since it may hold a password.
+            raise ValueError(
+                "expected an address without user and password; set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, or the whole address as MLFLOW_TRACKING_URI"
+            )
+        return value
+
+
+@TRACKERS.register("mlflow", options=MlflowOptions)
+class Mlflow:
+    """An MLflow server or database."""
+
+    def __init__(self, options: MlflowOptions) -> None:
+        self.options = options
+        self._mlflow = require("mlflow", "mlflow")
+
+    def start(self, name: str, config: Mapping[str, Any], folder: Path) -> None:
+        """See Tracker.start. The client, unlike mlflow's own `start_run`, adds no tags on user, machine or code."""
+        self._client = self._mlflow.MlflowClient(self.options.tracking_uri)
+        found = self._client.get_experiment_by_name(self.options.experiment)
+        experiment = found.experiment_id if found else self._client.create_experiment(self.options.experiment)
+        self._run = self._client.create_run(experiment, run_name=name).info.run_id
+        make = self._mlflow.entities.Param
+        params = {label(key): str(value)[:VALUE] for key, value in flat(config)}
+        for part in batches([make(key, value) for key, value in params.items()]):
+            self._client.log_batch(self._run, params=part)
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """See Tracker.log."""
+        now = int(1000 * time.time())
+        make = self._mlflow.entities.Metric
+        for part in batches([make(name, float(value), now, step) for name, value in metrics.items()]):
+            self._client.log_batch(self._run, metrics=part)
+
+    def finish(self, status: Status) -> None:
+        """See Tracker.finish."""
+        self._client.set_terminated(self._run, STATES[status])
+
+
+def flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested data by dotted key; entries of lists are numbered from 0."""
+    if isinstance(value, Mapping):
+        entries = list(value.items())
+    elif isinstance(value, (list, tuple)):
+        entries = list(enumerate(value))
+    else:
+        entries = []
+    if not entries:
+        yield key, value
+    for part, inner in entries:
+        yield from flat(inner, f"{key}.{part}" if key else str(part))
+
+
+def batches(rows: Sequence[T]) -> list[Sequence[T]]:
+    """Cut rows into parts that one request may hold."""
+    return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]

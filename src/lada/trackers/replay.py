@@ -1,0 +1,72 @@
+"""Hands a run that is over, or broke off, to a tracker: the same figures as live, read from events.jsonl."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lada.core.errors import InputError, LadaError
+from lada.trackers.base import Status, Tracker
+from lada.trackers.feed import Feed
+
+FIX = "name the folder of a run"
+
+
+def replay(folder: Path, name: str, tracker: Tracker) -> None:
+    """Feed the events of the run in `folder` to `tracker`, which is called `name`.
+
+    Raises InputError where the folder holds no run or a line is no event, LadaError where the tracker fails.
+    """
+    folder = folder.resolve()
+    config = _config(folder)
+    faults: list[str] = []
+    feed = Feed({name: tracker}, folder, faults.append)
+    feed.start(config)
+    status: Status = "stopped"  # of a run that was killed, nobody wrote the end
+    for number, event in read_events(folder):
+        try:
+            if event["kind"] == "round":
+                feed.log()
+            elif event["kind"] == "end":
+                status = event["status"]
+            feed.take(event)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{folder}: events.jsonl, line {number} is no event that this version knows ({error!r}); {FIX}"
+            ) from None
+    feed.finish(status)
+    if faults:
+        raise LadaError(f"tracker {name} failed; why stands in {folder / 'trackers.log'}")
+
+
+def read_events(folder: Path) -> Iterator[tuple[int, Any]]:
+    """Yield number and content of each line of events.jsonl. A last line that was cut short is left out.
+
+    Raises InputError where the file is missing or another line is not JSON.
+    """
+    try:
+        lines = (folder / "events.jsonl").open(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot read events.jsonl ({error.strerror}); {FIX}") from None
+    with lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith("\n"):
+                return
+            try:
+                yield number, json.loads(line)
+            except ValueError:
+                raise InputError(f"{folder}: events.jsonl, line {number} is not JSON; {FIX}") from None
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{folder}: cannot read config.yaml ({error.strerror}); {FIX}") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise InputError(f"{folder}: config.yaml is not YAML; {FIX}") from None
+    if not isinstance(config, dict):
+        raise InputError(f"{folder}: config.yaml holds no mapping of keys to values; {FIX}")
+    return config

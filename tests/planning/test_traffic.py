@@ -1,0 +1,58 @@
+"""Expected bytes: by hand, and against what the codecs write."""
+
+import numpy as np
+
+from lada.codecs import likelihoods, soft_targets
+from lada.codecs.likelihoods import Judgement
+from lada.core.terms import Likelihood, SparseLogProbs, TokenScores, Verb
+from lada.hosts.base import Step
+from lada.planning.traffic import Sender, expect, sizes
+
+
+def test_sizes_by_hand() -> None:
+    found = sizes(Sender("a", mean=30.0, vocabulary=1000, adapter=250), texts=100, k=0)
+    assert found == {"paths": 5100, "likelihoods": 1800, "soft_targets": 0, "vocabulary": 4000}
+
+
+def test_soft_targets_are_about_what_their_codec_writes() -> None:
+    rng = np.random.default_rng(0)
+    told = {}
+    for i in range(20):
+        ids = np.sort(np.stack([rng.choice(50_000, 32, replace=False) for _ in range(50)]), 1).astype(np.int32)
+        logits = rng.standard_t(5, (50, 33)) * 2
+        log_probs = (logits - np.logaddexp.reduce(logits, 1, keepdims=True))[:, :32].astype(np.float32)
+        ends = 4 * np.arange(51)
+        offsets = np.stack([ends[:-1], ends[1:]], 1).astype(np.int32)
+        told[str(i)] = TokenScores(ids[:, 3], offsets, SparseLogProbs(ids, log_probs))
+    written = len(soft_targets.encode(told, vocabulary_size=50_000, party="a", round=1))
+    expected = sizes(Sender("a", 50.0, 50_000, 0), texts=20, k=32)["soft_targets"]
+    assert 0.8 < expected / written < 1.25
+
+
+def test_likelihoods_are_about_what_their_codec_writes() -> None:
+    rng = np.random.default_rng(0)
+    least = -rng.exponential(3.0, (500, 2)).astype(np.float32).astype(float)
+    told = {f"public-{i:05d}": Likelihood(a.sum(), a[0], 40, 160) for i, a in enumerate(least)}
+    written = len(likelihoods.encode(Judgement("a", 1, told)))
+    assert 0.67 < sizes(Sender("a", 40.0, 100, 0), 500, 0)["likelihoods"] / written < 1.5
+
+
+def test_who_sends_what_to_whom() -> None:
+    steps = (
+        Step("client", "answer", Verb.ANSWER, "public", sends=("paths",)),
+        Step("server", "answer", Verb.ANSWER, "public", sends=("paths", "vocabulary")),
+        Step("server", "average", None, "private", sends=("adapter",)),
+        Step("client", "evaluate", Verb.ANSWER, "test"),
+    )
+    server, a, b = (Sender(name, mean, 10, 250) for name, mean in (("llm", 10.0), ("a", 20.0), ("b", 30.0)))
+    rows = expect(3, steps, server, (b, a), texts=10, k=0)
+    assert [(row.round, row.sender, row.receiver, row.kind, row.messages, row.bytes) for row in rows] == [
+        (3, "a", "llm", "paths", 1, 340),
+        (3, "b", "llm", "paths", 1, 510),
+        (3, "llm", "a", "adapter", 1, 1000),
+        (3, "llm", "a", "paths", 1, 170),
+        (3, "llm", "a", "vocabulary", 1, 40),
+        (3, "llm", "b", "adapter", 1, 1000),
+        (3, "llm", "b", "paths", 1, 170),
+        (3, "llm", "b", "vocabulary", 1, 40),
+    ]
