@@ -42,7 +42,7 @@ def in_call(node: ast.Call) -> Iterator[str]:
         yield "trust_remote_code"
     if given.get("shell", "False") != "False":
         yield "shell"
-    if called.startswith("AutoModel") and given.get("use_safetensors") != "True":
+    if called.startswith("AutoModel") and name == "from_pretrained" and given.get("use_safetensors") != "True":
         yield "weights that may be pickles"
 
 

@@ -47,7 +47,7 @@ def test_every_kind_has_a_sound_message_that_is_accepted(sound: list[Seed]):
         frozenset({"paths", "metrics", "times"}): "accepted",
         frozenset({"metrics", "times"}): "accepted",
         frozenset({"likelihoods", "soft_targets", "vocabulary", "metrics", "times"}): "accepted",
-        frozenset({"adapter"}): "accepted",
+        frozenset({"adapter", "metrics", "times"}): "accepted",
         frozenset({"sizes"}): "announced",
     }
 

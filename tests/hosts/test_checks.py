@@ -97,10 +97,13 @@ def test_a_report_is_about_its_sender_and_its_numbers_can_be(
 @pytest.mark.parametrize(
     ("times", "told"),
     [
-        (np.array([0.0, np.nan]), "not finite"),
-        (np.array([np.inf, 0.0]), "not finite"),
-        (np.array([-0.1, 0.0]), "negative"),
-        (np.zeros(3), "24 bytes for 1 phases"),
+        (np.array([0.0, np.nan, 0.0]), "not finite"),
+        (np.array([np.inf, 0.0, 0.0]), "not finite"),
+        (np.array([0.0, 0.0, np.inf]), "not finite"),
+        (np.array([-0.1, 0.0, 0.0]), "negative"),
+        (np.array([0.0, 0.0, -0.5]), "negative"),
+        (np.array([0.0, 0.0, 1e300]), "phases: a number out of range"),
+        (np.zeros(2), "16 bytes for 1 phases"),
     ],
 )
 def test_times_are_times(llm: Party, report: Payload, times: np.ndarray, told: str):
@@ -205,13 +208,13 @@ def test_a_client_refuses_what_a_server_may_not_send(tmp_path: FilePath):
             asked.check_ask("llm", phase, 1, payload)
 
 
-def test_adapters_are_bounded(llm: Party):
+def test_adapters_are_bounded(llm: Party, report: Payload):
     averaging = guard(llm, average_adapters=True)
     data = adapters.encode({"w": np.zeros(100, np.float32)}, 1)
-    averaging.check_reply("a", "learn", 1, {"adapter": data})
+    averaging.check_reply("a", "learn", 1, {**report, "adapter": data})
     llm.limits = Limits(adapter_bytes=len(data) - 1)
     with pytest.raises(CodecError, match="bytes; expected at most"):
-        averaging.check_reply("a", "learn", 1, {"adapter": data})
+        averaging.check_reply("a", "learn", 1, {**report, "adapter": data})
 
 
 def test_every_kind_of_every_host_has_a_check(llm: Party):

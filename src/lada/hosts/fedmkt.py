@@ -103,7 +103,7 @@ class Fedmkt:
         phases = {
             "evaluate": Phase(replies=REPORT),
             "contribute": Phase(replies=told | REPORT if self._mutual else REPORT),
-            "learn": Phase(told, adapter if averages else REPORT),
+            "learn": Phase(told, adapter | REPORT if averages else REPORT),
         }
         return {**phases, "average": Phase(adapter, REPORT)} if averages else phases
 
