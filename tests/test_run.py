@@ -134,9 +134,9 @@ def own_files(folder: Path) -> dict:
 def test_own_files_run_and_nothing_private_is_in_any_message(tmp_path, monkeypatch):
     seen: list[bytes] = []
 
-    def spy(records):
+    def spy(records, *limits):
         seen.extend(bytes(array.data) for record in records.array_records.values() for array in record.values())
-        return decode(records)
+        return decode(records, *limits)
 
     for module in ("client_app", "admission"):
         monkeypatch.setattr(f"lada.federation.{module}.decode", spy)

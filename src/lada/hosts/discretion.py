@@ -25,6 +25,7 @@ class Rule(Options):
     """One of the user's own patterns, in the syntax of the package `regex`, which is that of Python's `re` and more."""
 
     pattern: str
+    """What is to be found."""
     by: str = "[REDACTED]"
     """What takes the place of a match; `\\1` is its first group."""
 
@@ -44,6 +45,7 @@ class Redaction(Options):
     """What is taken out of the texts that leave."""
 
     pii: tuple[Kind, ...] = ()
+    """Personal data by kind, such as email or iban."""
     rules: tuple[Rule, ...] = ()
     """Applied before `pii`, in this order."""
 
@@ -68,6 +70,7 @@ class Blur(Options):
     noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Scale of the noise: the standard deviation of `gaussian`, b of `laplace`."""
     law: Literal["laplace", "gaussian"] = "laplace"
+    """What the noise is drawn from."""
     seeded: bool = False
     """Draw the noise from the run's seed, so that runs repeat; whoever knows the seed can then take it away."""
 

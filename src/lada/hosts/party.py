@@ -28,6 +28,7 @@ EVENTS = {
     "parties": "party",
     "notices": "notice",
     "missing": "missing",
+    "memberships": "membership",
 }
 """What kind of event a record becomes, by its field of PartyReport."""
 

@@ -58,8 +58,8 @@ class _Planner:
         """Raises InputError where a client's model is known to that client alone."""
         if away := [client.name for client in config.clients if client.model is None]:
             raise InputError(
-                f"clients.{away[0]}.model: it is in that client's own file, so nothing can be said of it here; plan with "
-                "the configuration that `lada federation init` was given"
+                f"clients.{away[0]}.model: it is in that client's own file, so nothing can be said of it here; plan "
+                "with the configuration that `lada federation init` was given"
             )
         self._config, self._samples = config, samples
         self._objective = config.make_objective()
