@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint docs docs-serve bench bench-fedmkt bench-generation zoo clean
+.PHONY: help venv demo test test-slow lint docs docs-serve bench bench-fedmkt bench-generation bench-poisoned bench-scale fuzz zoo clean
 
 help: ## list the targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,16 @@ bench-fedmkt: $(VENV)/.lada ## measure what FedMKT needs: alignment, codecs, a s
 
 bench-generation: $(VENV)/.lada ## measure how fast answers are written
 	@$(BIN)/python benchmarks/generation.py $(ARGS)
+
+bench-scale: $(VENV)/.lada ## measure a growing federation and a large reply
+	@$(BIN)/python benchmarks/scale.py $(ARGS)
+	@$(BIN)/python benchmarks/large_reply.py
+
+bench-poisoned: $(VENV)/.lada ## measure what one poisoned client of three does to the others; hours
+	@$(BIN)/python benchmarks/poisoned.py $(ARGS)
+
+fuzz: $(VENV)/.dev ## send a million spoilt messages through every check; an hour
+	@$(BIN)/python tests/fuzz/run.py --out results/fuzz/figures.json $(ARGS)
 
 zoo: $(VENV)/.lada ## train the shipped tiny models anew, into zoo/
 	@$(BIN)/lada zoo build $(ARGS)

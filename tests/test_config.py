@@ -47,7 +47,8 @@ def client(**changes: Any) -> dict[str, Any]:
         (
             {"ronds": 3},
             "ronds: unknown key (its value is 3); expected one of allocator, clients, engine, host, "
-            "name, objective, plugin, rounds, seed, server, task, timeout, trackers, workers; did you mean 'rounds'?",
+            "keep_messages, limits, membership_audit, name, objective, participants, plugin, quorum, rounds, seed, "
+            "server, task, timeout, trackers, workers; did you mean 'rounds'?",
         ),
         (
             {"server": {"model": MODEL, "modle": 1}},
@@ -60,8 +61,8 @@ def client(**changes: Any) -> dict[str, Any]:
         ),
         (
             client(private={"step": 9}),
-            "clients.0.private.step: unknown key (its value is 9); expected one of batch_size, micro_batch_size, "
-            "optimisation, steps; did you mean 'steps'?",
+            "clients.0.private.step: unknown key (its value is 9); expected one of batch_size, dp, "
+            "micro_batch_size, optimisation, steps; did you mean 'steps'?",
         ),
         (
             client(distil={"optimisation": {"clipp": 1}}),
@@ -159,7 +160,6 @@ def test_a_wrong_value_is_named_with_what_was_expected(changes: dict[str, Any], 
     ("data", "expected"),
     [
         ({"clients": PLAIN["clients"]}, "server: missing; it has no default, so set it"),
-        (plain(clients=[{"name": "clinic"}]), "clients.0.model: missing; it has no default, so set it"),
         (plain(server={"model": {}}), "server.model.model: missing; it has no default, so set it"),
         (plain(task={"kind": "files", "train": "x"}), "task.public: missing; it has no default, so set it"),
         (plain(task={"public": 3}), "task.kind: missing; expected one of corpus, files, rulebooks"),
@@ -175,9 +175,9 @@ def test_a_missing_key_is_named(data: dict[str, Any], expected: str):
 
 
 def test_every_fault_is_told_at_once():
-    data = plain(ronds=3, seed="x", clients=[{"name": "clinic"}])
+    data = plain(ronds=3, seed="x", clients=[{"model": MODEL}])
     keys = [line.partition(":")[0] for line in refusal(data).splitlines()]
-    assert sorted(keys) == ["clients.0.model", "ronds", "seed"]
+    assert sorted(keys) == ["clients.0.name", "ronds", "seed"]
 
 
 @pytest.mark.parametrize(
@@ -244,6 +244,8 @@ def test_overrides_reach_every_depth():
     clinic, kitchen = config.clients
     assert (config.rounds, config.workers) == (5, None)
     assert config.server.distil.optimisation.learning_rate == 0.5
+    assert clinic.model is not None
+    assert kitchen.model is not None
     assert (clinic.model.tune, kitchen.model.tune) == ("full", "lora")
     assert (clinic.private.steps, clinic.domains, kitchen.domains) == (7, ("sums",), ("a", "b"))
     assert config.task.model_dump(include={"world", "public"}) == {"world": 2, "public": 60}
@@ -451,3 +453,30 @@ def test_the_schema_knows_every_methods_options():
     }
     assert methods["allocator"]["lada"]["properties"]["replay"]["default"] == 4000
     assert json.loads(json.dumps(schema)) == schema
+
+
+def test_only_a_deployment_leaves_models_and_data_to_the_clients():
+    alone = plain(clients=[{"name": "one"}])
+    assert refusal(alone).startswith("clients.one.model: missing; only with engine: deployment")
+    files = plain(task={"kind": "files", "public": "p.jsonl", "test": "t.jsonl"})
+    assert refusal(files).startswith("task.train: missing; only with engine: deployment")
+    assert make_config({**alone, "task": files["task"], "engine": "deployment"}).clients[0].model is None
+
+
+def test_a_count_stands_for_so_many_clients_and_some_are_drawn_for_each_round():
+    config = make_config(
+        plain(
+            clients=[{**PLAIN["clients"][1], "name": "phone", "count": 12}, PLAIN["clients"][1]],
+            participants=5,
+            rounds=3,
+        )
+    )
+    names = [client.name for client in config.clients]
+    assert names == [f"phone-{number:02}" for number in range(1, 13)] + ["kitchen"]
+    rounds = [config.drawn(round) for round in (1, 2, 3)]
+    assert all(len(set(drawn)) == 5 and list(drawn) == sorted(drawn) and set(drawn) <= set(names) for drawn in rounds)
+    assert len(set(rounds)) == 3
+    assert config.drawn(0) == tuple(sorted({name for drawn in rounds for name in drawn}))
+    assert config.drawn(1) == make_config(config.model_dump(mode="json")).drawn(1)
+    everybody = make_config(plain(clients=[{**PLAIN["clients"][1], "name": "phone", "count": 3}]))
+    assert everybody.drawn(0) == everybody.drawn(7) == ("phone-1", "phone-2", "phone-3")

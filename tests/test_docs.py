@@ -15,7 +15,7 @@ from lada.cli.main import app
 from lada.cli.tables import REGISTRIES
 from lada.config import make_config
 from lada.core.terms import Sample
-from lada.federation.nodes import read_task
+from lada.federation.parties import read_task
 from lada.models.options import ModelOptions
 from lada.tasks.corpus import corpus_names, read_corpus, sample_of
 
@@ -128,6 +128,18 @@ def test_a_configuration_with_an_api_is_accepted(root: Path, blocks: Blocks) -> 
     config = make_config(yaml.safe_load(blocks(root / "docs/api.md", "yaml")[0]))
     assert config.server_only_teaches
     assert config.host.options["directions"] == "llm_to_slm"
+
+
+def test_the_privacy_pages_options_are_accepted(root: Path, blocks: Blocks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lada.hosts.privacy.check_installed", lambda: None)
+    keep, redact, dp = (yaml.safe_load(block) for block in blocks(root / "docs/privacy.md", "yaml"))
+    assert make_config(MODELS | keep).keep_messages
+    (client,) = make_config(MODELS | redact).clients
+    assert client.redact is not None
+    assert client.redact.apply("Dr. Novak, x@y.org") == "[DOCTOR], [EMAIL]"
+    assert client.blur is not None
+    (client,) = make_config(MODELS | dp).clients
+    assert client.private.dp is not None
 
 
 def test_the_papers_form_is_spelled_out(root: Path, blocks: Blocks) -> None:

@@ -12,7 +12,7 @@ import lada
 from lada.cli.main import app
 from lada.core.results import Results
 from lada.federation.messages import decode
-from lada.federation.nodes import weights_digest
+from lada.federation.parties import weights_digest
 
 CANARY = "zanzibar"
 NO_REPLAY = {"private": 0.0, "paths": 0.0, "general": 0.0}
@@ -134,11 +134,11 @@ def own_files(folder: Path) -> dict:
 def test_own_files_run_and_nothing_private_is_in_any_message(tmp_path, monkeypatch):
     seen: list[bytes] = []
 
-    def spy(records):
+    def spy(records, *limits):
         seen.extend(bytes(array.data) for record in records.array_records.values() for array in record.values())
-        return decode(records)
+        return decode(records, *limits)
 
-    for module in ("client_app", "exchange"):
+    for module in ("client_app", "admission"):
         monkeypatch.setattr(f"lada.federation.{module}.decode", spy)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(own_files(tmp_path)), encoding="utf-8")
     results = lada.run(tmp_path / "run.yaml", runs=tmp_path / "runs")

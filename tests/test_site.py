@@ -67,7 +67,10 @@ def test_made_blocks_hold_what_the_code_has(site: dict[str, str]) -> None:
         for method in registry:
             assert f"### `{method.name}` {{ #{registry.kind}-{method.name} }}" in site["options.md"]
     assert "## `lada zoo build` { #lada-zoo-build }" in site["commands.md"]
-    assert "| `CONFIG` | *needed* | The configuration, a YAML file. |" in site["commands.md"]
+    assert (
+        "| `CONFIG` | *needed* | The configuration, a YAML file, or with --resume the folder of a run. |"
+        in site["commands.md"]
+    )
     for row in (
         "| `rounds` | whole number, ≥ 0 | `2` |",
         "| `task` | [rulebooks task](#rulebooks-task) or [files task](#files-task) or [hub task](#hub-task) "

@@ -1,31 +1,36 @@
 """The configuration of a run: strict, complete, and refused before anything is trained where it makes no sense."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from lada.allocators.base import ALLOCATORS, Allocator
-from lada.core.errors import InputError, nearest
+from lada.core.errors import InputError
+from lada.core.limits import Limits
 from lada.core.registry import Method, Options, Registry
+from lada.core.seeds import generator
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
+from lada.hosts.discretion import Blur, Redaction
+from lada.hosts.party import Studies
+from lada.hosts.privacy import check_blur, check_dp
 from lada.models.api_options import ApiModel
 from lada.models.base import Study
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
+from lada.overrides import apply_override, plain
 from lada.tasks.load import RulebooksTask, TaskOptions
+from lada.tasks.user import FilesTask
 from lada.trackers.base import TRACKERS, Tracker
+from lada.validation import validate
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-SECRET = re.compile("key|token|secret|password|auth", re.IGNORECASE)
-"""In the names of unknown keys whose values are not repeated."""
 LEDGER_NAME = "server"
 """What the ledger calls the server, whatever its name."""
 
@@ -79,14 +84,32 @@ class ClientConfig(Options):
 
     name: str = Field(pattern=NAME)
     """What results, report and `--set` call the client."""
-    model: ModelOptions
-    """Its SLM."""
+    model: ModelOptions | None = None
+    """Its SLM; None only with `engine: deployment`, where each client brings its own."""
     domains: tuple[str, ...] = ()
     """Domains of its private data; empty: dealt out by the task."""
     private: Study = Study()
     """How long it studies its private data, per round."""
     distil: Study = Study()
     """How long it studies what it gets from the server, per round."""
+    count: int = Field(default=1, ge=1, le=1_000_000)
+    """How many clients of this kind: beyond one, `phone` with count 20 stands for phone-01 to phone-20."""
+    redact: Redaction | None = None
+    """What is taken out of the paths it sends: personal data by kind, and what the user's own patterns match."""
+    blur: Blur | None = None
+    """How the losses it sends are rounded and noised."""
+    timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Seconds this client may take for one phase; None: the run's `timeout`."""
+
+    def each(self) -> "tuple[ClientConfig, ...]":
+        """Return the `count` clients that this one stands for."""
+        if self.count == 1:
+            return (self,)
+        width = len(str(self.count))
+        return tuple(
+            self.model_copy(update={"name": f"{self.name}-{number:0{width}}", "count": 1})
+            for number in range(1, self.count + 1)
+        )
 
 
 class RunConfig(Options):
@@ -113,12 +136,22 @@ class RunConfig(Options):
     """Which public samples a student studies, per pair and direction; None: what `plugin` says."""
     objective: Choice | None = None
     """The loss that a lesson gives; None: what `plugin` says."""
-    engine: Literal["local"] = "local"
-    """Where parties run: processes of this machine."""
-    workers: int | None = Field(None, ge=0)
-    """Processes in which clients work in parallel; None: one per core; 0: one client after another."""
-    timeout: float = Field(3600.0, gt=0, allow_inf_nan=False)
-    """Seconds a client may take for one phase."""
+    engine: Literal["local", "simulation", "deployment"] = "local"
+    """Where the clients are: on this machine in worker processes, in Flower's simulation as Ray actors (extra
+    `simulation`), or on their own machines (see docs/deployment.md). Equal numbers, whichever it is."""
+    workers: int | None = Field(default=None, ge=0)
+    """Processes in which clients work in parallel; None: one per core; 0: one client after another (in a simulation:
+    one actor). With `engine: deployment` it plays no part."""
+    timeout: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
+    """Seconds a client may take for one phase. The reply of one that took longer is not looked at; it is asked again
+    in the next round."""
+    quorum: float = Field(default=0.5, gt=0, le=1)
+    """Share of the clients asked that must answer a phase; with fewer the run stops, with them it goes on without the
+    others, who are named in the results. 1: all."""
+    participants: int | None = Field(default=None, ge=1)
+    """Clients that take part in a round, drawn anew for each; None: all. Who is never drawn is not evaluated."""
+    limits: Limits = Limits()
+    """What a message may hold at most."""
     trackers: tuple[Choice, ...] = ()
     """Where figures go beside the run's folder, by name: tensorboard, trackio, wandb, mlflow."""
 
@@ -130,11 +163,19 @@ class RunConfig(Options):
             raise ValueError(f"{twice[0]!r} is named twice; name each tracker once")
         return trackers
 
+    keep_messages: bool = False
+    """Each client keeps a copy of all it sends, in `clients/<name>/sent`, which `lada audit` searches. It takes as much
+    disk as the client sends bytes."""
+    membership_audit: bool = False
+    """After the last round each client attacks its own model, to see how well that tells what it studied; the outcome,
+    in numbers, is told."""
+
     @field_validator("clients")
     @classmethod
     def _clients(cls, clients: tuple[ClientConfig, ...]) -> tuple[ClientConfig, ...]:
         if not clients:
             raise ValueError("there is no client; expected at least one")
+        clients = tuple(each for client in clients for each in client.each())
         names = [client.name for client in clients]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -147,6 +188,17 @@ class RunConfig(Options):
     def _server_is_no_client(self) -> "RunConfig":
         if self.server.name in {client.name for client in self.clients}:
             raise ValueError(f"server.name: {self.server.name!r} is a client's name too; give each party its own")
+        return self
+
+    @model_validator(mode="after")
+    def _only_a_deployment_leaves_things_to_the_clients(self) -> "RunConfig":
+        if self.engine == "deployment":
+            return self
+        only = "only with engine: deployment, where each client has its own, may it be left out"
+        if without := [client.name for client in self.clients if client.model is None]:
+            raise ValueError(f"clients.{without[0]}.model: missing; {only}")
+        if isinstance(self.task, FilesTask) and self.task.train is None:
+            raise ValueError(f"task.train: missing; {only}")
         return self
 
     def resolved(self) -> "RunConfig":
@@ -169,7 +221,8 @@ class RunConfig(Options):
             }
         )
         resolved._check_verbs()
-        clients = {client.name: client.model for client in self.clients}
+        resolved._check_privacy()
+        clients = {client.name: client.model for client in self.clients if client.model is not None}
         resolved.make_host().check(resolved.make_allocator(), clients)
         return resolved
 
@@ -191,6 +244,15 @@ class RunConfig(Options):
                         "llm_to_slm for a server that only teaches"
                     )
 
+    def _check_privacy(self) -> None:
+        """Refuse what would let out by one way what is held back on another."""
+        soft = self.make_objective().soft is not None
+        if self.server.distil.dp:
+            raise InputError("server.distil.dp: the server has no private samples; expected dp at clients alone")
+        for client in self.clients:
+            check_blur(client.name, client.blur, self.method("objective").name, soft=soft)
+            check_dp(client.name, Studies(client.private, client.distil), self.host.options)
+
     def _roles(self, method: Method[Any]) -> Iterator[tuple[str, ModelOptions | ApiModel, frozenset[Verb]]]:
         """Yield each party, its model and what the roles that it has need: teacher, student or both."""
         both = self.host.options.get("directions", "both") == "both"
@@ -199,7 +261,18 @@ class RunConfig(Options):
         everything = teacher | method.student_needs
         yield self.server.name, self.server.model, everything if both else teacher
         for client in self.clients:
-            yield client.name, client.model, everything if both else method.student_needs
+            if client.model is not None:
+                yield client.name, client.model, everything if both else method.student_needs
+
+    def drawn(self, round: int) -> tuple[str, ...]:
+        """Return the clients that take part in a round, sorted; for round 0 those of all rounds (of one at least)."""
+        names = sorted(client.name for client in self.clients)
+        if self.participants is None or self.participants >= len(names):
+            return tuple(names)
+        if round == 0:
+            return tuple(sorted({name for later in range(1, max(self.rounds, 1) + 1) for name in self.drawn(later)}))
+        chosen = generator(self.seed, round, "participants").choice(len(names), self.participants, replace=False)
+        return tuple(names[place] for place in sorted(chosen))
 
     def method(self, kind: Literal["host", "allocator", "objective"]) -> Method[Any]:
         """Return the registered method of a kind that this (resolved) configuration names."""
@@ -250,95 +323,6 @@ def _with_defaults(kind: str, registry: Registry[Any], choice: Choice) -> Choice
     return Choice(name=choice.name, options=options.model_dump(mode="json"))
 
 
-def validate(model: type[BaseModel], value: Any, where: str = "") -> Any:
-    """Validate plain data strictly against a model; InputError lists every fault by key, value and expectation."""
-    try:
-        return model.model_validate_json(json.dumps(value))
-    except ValidationError as error:
-        faults: dict[str, list[str]] = {}
-        for fault in error.errors():
-            key, what = _explain(model, fault, value)
-            faults.setdefault(".".join(part for part in (where, key) if part), []).append(what)
-        # A union's members each have a fault of their own to tell of one key.
-        lines = [": ".join(part for part in (key, "; or ".join(whats)) if part) for key, whats in faults.items()]
-        raise InputError("\n".join(lines)) from None
-    except TypeError as error:
-        raise InputError(f"{where or 'configuration'}: {error}; expected plain YAML or JSON values") from None
-
-
-def _explain(model: type[BaseModel], fault: Any, value: Any) -> tuple[str, str]:
-    """Return the key at fault and what is wrong with it."""
-    path, given = [str(part) for part in fault["loc"]], fault["input"]
-    key = _key(fault["loc"], value)
-    match fault["type"]:
-        case "extra_forbidden":
-            known = sorted(_node_at(model, path[:-1]).get("properties", {}))
-            expected = f"; expected one of {', '.join(known)}" if known else ""
-            shown = "not shown" if SECRET.search(path[-1]) else repr(given)
-            return key, f"unknown key (its value is {shown}){expected}{nearest(path[-1], known)}"
-        case "missing":
-            return f"{key}.{path[-1]}".lstrip("."), "missing; it has no default, so set it"
-        case "union_tag_invalid" | "union_tag_not_found":
-            known = sorted(_node_at(model, path).get("discriminator", {}).get("mapping", {}))
-            kind, tag = fault["ctx"]["discriminator"].strip("'"), fault["ctx"].get("tag")
-            what = "missing" if tag is None else f"{tag!r} is not valid"
-            return f"{key}.{kind}", f"{what}; expected one of {', '.join(known)}{nearest(tag or '', known)}"
-        case "literal_error" | "enum":
-            expected = fault["ctx"]["expected"]
-            hint = nearest(given, re.findall(r"'([^']*)'", expected)) if isinstance(given, str) else ""
-            return key, f"{given!r} is not valid; expected {expected}{hint}"
-        case "value_error":
-            return key, str(fault["ctx"]["error"])
-        case _:
-            message = fault["msg"]
-            return key, f"{given!r} is not valid: {message[:1].lower()}{message[1:]}"
-
-
-def _key(location: tuple[str | int, ...], value: Any) -> str:
-    """Return a fault's location as the key that its author wrote: pydantic also names the members of unions."""
-    parts = []
-    for part in location:
-        try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            continue
-        parts.append(str(part))
-    return ".".join(parts)
-
-
-def _node_at(model: type[BaseModel], path: list[str]) -> dict[str, Any]:
-    """Return the JSON Schema of what stands at `path` below `model`; {} where that cannot be told."""
-    schema = model.model_json_schema()
-    node = schema
-    for part in path:
-        node = _follow(schema, node)
-        if "properties" in node and part in node["properties"]:
-            node = node["properties"][part]
-        elif "items" in node:
-            node = node["items"]
-        elif part in (mapping := node.get("discriminator", {}).get("mapping", {})):
-            node = {"$ref": mapping[part]}
-        elif found := [n for n in node.get("oneOf", []) if n.get("$ref") == f"#/$defs/{part}"]:
-            node = found[0]
-        else:
-            return {}
-    return _follow(schema, node)
-
-
-def _follow(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    while True:
-        if "$ref" in node:
-            node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
-        elif options := [n for n in node.get("anyOf", []) if n.get("type") != "null"]:
-            if len(options) != 1:
-                return node
-            node = options[0]
-        elif len(node.get("allOf", [])) == 1:
-            node = node["allOf"][0]
-        else:
-            return node
-
-
 def read_config(file: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     """Read a YAML or JSON file and apply `key.path=value` overrides; values are YAML. InputError names any fault."""
     if not file.is_file():
@@ -368,9 +352,9 @@ def make_config(data: Any, overrides: tuple[str, ...] = ()) -> RunConfig:
     """Build a resolved configuration from plain data and overrides; InputError names any fault."""
     if not isinstance(data, Mapping):
         raise InputError(f"configuration: it is {data!r}; expected a mapping of keys to values")
-    data = _plain(data)
+    data = plain(data)
     for override in overrides:
-        _override(data, override)
+        apply_override(data, override)
     return validate(RunConfig, data).resolved()
 
 
@@ -378,55 +362,8 @@ def make_tracker(name: str, overrides: tuple[str, ...] = ()) -> Tracker:
     """Build a tracker from `option=value` strings; InputError names any fault, or the package that is missing."""
     options: dict[str, Any] = {}
     for override in overrides:
-        _override(options, override)
+        apply_override(options, override)
     return _make(TRACKERS, _with_defaults(f"trackers.{name}", TRACKERS, Choice(name=name, options=options)))
-
-
-def _plain(data: Any) -> Any:
-    """Return a copy as JSON would hold it; what it has no form for, such as a date, becomes a string."""
-    try:
-        return json.loads(json.dumps(data, default=str))
-    except TypeError as error:
-        raise InputError(f"configuration: {error}; expected plain YAML or JSON values") from None
-
-
-def _override(data: Any, override: str) -> None:
-    key, equals, text = override.partition("=")
-    *parents, last = key.split(".")
-    if not equals or not all((*parents, last)):
-        raise InputError(f"--set {override!r}: expected key=value, such as rounds=3 or allocator.name=random")
-    node = data
-    for parent in parents:
-        if isinstance(node, list):
-            node = node[_index(node, parent, override)]
-        else:
-            if isinstance(node.get(parent), str):  # the short form of a method
-                node[parent] = {"name": node[parent]}
-            elif node.get(parent) is None:
-                node[parent] = {}
-            node = node[parent]
-        if not isinstance(node, (dict, list)):
-            raise InputError(f"--set {override!r}: {parent!r} is {node!r} and has no keys below it")
-    try:
-        value = _plain(yaml.safe_load(text))
-    except yaml.YAMLError:
-        raise InputError(f"--set {override!r}: {text!r} is not valid YAML") from None
-    if isinstance(node, list):
-        node[_index(node, last, override)] = value
-    else:
-        node[last] = value
-
-
-def _index(node: list[Any], part: str, override: str) -> int:
-    """Return the position a path part names: a number, or the `name` of an entry."""
-    names = [entry.get("name") if isinstance(entry, dict) else None for entry in node]
-    if part in names:
-        return names.index(part)
-    if part.isdecimal() and int(part) < len(node):
-        return int(part)
-    known = [name if isinstance(name, str) else str(number) for number, name in enumerate(names)]
-    expected = f"expected one of {', '.join(known)}" if known else "the list is empty"
-    raise InputError(f"--set {override!r}: no entry {part!r}; {expected}{nearest(part, known)}")
 
 
 def full_schema() -> dict[str, Any]:

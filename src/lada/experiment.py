@@ -1,44 +1,50 @@
 """Run an experiment from its configuration: the public Python API behind `lada.run`."""
 
 import json
-import platform
-import subprocess
 import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-import yaml
 
 from lada.codecs.paths import decode
-from lada.config import RunConfig, open_config
-from lada.core.results import Environment, Evaluation, PartyReport, Results, Shown, Traffic, WallClock
+from lada.config import RunConfig, make_config, open_config
+from lada.core.results import Evaluation, PartyReport, Results, Shown, Traffic, WallClock
 from lada.core.seeds import generator
 from lada.core.terms import Path as ReasoningPath
 from lada.core.terms import Sample
+from lada.engines.server import check_deployment, deploy
+from lada.engines.simulation import check_simulation, simulate
+from lada.engines.terms import run_id, terms_of
+from lada.environment import environment
 from lada.evaluation.agreement import agreement
+from lada.federation import run_folder
+from lada.federation.exchange import Rules
+from lada.federation.journal import Journal
 from lada.federation.ledger import by_phase, read, traffic
 from lada.federation.local import run_local
 from lada.federation.messages import SERVER
-from lada.federation.nodes import (
-    FINISH,
+from lada.federation.nodes import node_config
+from lada.federation.parties import (
+    ROUNDS_DONE,
     Place,
     check_model,
     describe,
     keep,
-    node_config,
     notices_after,
     notices_before,
     read_task,
+    rounds_done,
     server_party,
 )
+from lada.federation.server_app import serve_on
 from lada.hosts.base import Exchange
+from lada.hosts.checks import FINISH, Guard
 from lada.hosts.knowledge import samples_in
 from lada.hosts.party import Emit
 from lada.hosts.records import SCHEMA
@@ -48,9 +54,14 @@ from lada.tasks.data import TaskData
 from lada.trackers.base import Status, Tracker
 from lada.trackers.feed import Feed
 
-SHOWN = 24
-"""Test questions per client in the report's sample browser."""
-PACKAGES = ("torch", "transformers", "tokenizers", "flwr", "numpy", "scikit-learn", "peft")
+if TYPE_CHECKING:
+    from flwr.serverapp import Grid
+
+SHOWN, SHOWN_CLIENTS = 24, 16
+"""Test questions per client in the report's sample browser, and the most clients."""
+STARTING = 120.0
+"""Seconds more that clients have to connect where Flower starts them."""
+Prepared = tuple[TaskData, Mapping[str, Tracker]]
 
 
 def ignore(event: dict[str, Any]) -> None:
@@ -64,6 +75,8 @@ def run(
     runs: Path = Path("runs"),
     overrides: tuple[str, ...] = (),
     emit: Emit = ignore,
+    resume: bool = False,
+    federation: Path | None = None,
 ) -> Results:
     """Run an experiment and return its typed results.
 
@@ -71,35 +84,91 @@ def run(
     strings. The run's folder is `runs/<name>`, with a number behind it where that exists; relative paths in a file
     start at its folder, else at the working directory. `emit` gets every event as it happens.
 
+    With `resume` the newest run of that name goes on where it stopped, to the same bits as if it had not; where there
+    is none, it begins. The path of a run's folder in the place of a configuration resumes that run.
+
+    `federation` is the server's folder of a deployment, for `engine: deployment`.
+
     Raises InputError, before anything is trained, where configuration or data are wrong; FederationError where a
     client fails. What was computed by then stays in the run's folder.
     """
+    if resume and isinstance(config, (str, Path)) and Path(config).is_dir():
+        then, place = run_folder.read(Path(config))
+        return _go(make_config(then.model_dump(mode="json"), overrides), then, place, emit, federation)
     config, base = open_config(config, overrides)
     config = config.model_copy(update={"name": name}) if name else config
+    if resume and (folder := run_folder.newest(runs, config.name)):
+        return _go(config, *run_folder.read(folder), emit, federation)
+    prepared = _prepare(config, base, federation)
+    return _start(config, prepared, run_folder.new(runs, config, base), emit, federation)
+
+
+def _go(config: RunConfig, then: RunConfig, place: Place, emit: Emit, federation: Path | None) -> Results:
+    """Go on with a run."""
+    run_folder.check_same(config, then, place.folder)
+    return _start(config, _prepare(config, place.base, federation), place, emit, federation)
+
+
+def _start(config: RunConfig, prepared: Prepared, place: Place, emit: Emit, federation: Path | None) -> Results:
+    """Run here, or where the engine has it run."""
+    if config.engine == "simulation":
+        return simulate(config, place, emit)
+    if config.engine == "deployment":
+        assert federation is not None
+        return deploy(config, place, emit, federation)
+    with run_folder.claimed(place.folder):
+        return Run(config, place, emit, *prepared).go()
+
+
+def conduct(config: RunConfig, place: Place, grid: "Grid") -> None:
+    """Run the server's half over Flower's grid, in a process of Flower's."""
+    prepared = _load(config, place.base)
+    with run_folder.claimed(place.folder):
+        Run(config, place, ignore, *prepared, grid).go()
+
+
+def _prepare(config: RunConfig, base: Path, federation: Path | None = None) -> Prepared:
+    """Return the task and the trackers; raise InputError for data, models or an engine that cannot be used."""
+    if config.engine == "simulation":
+        check_simulation()
+    if config.engine == "deployment":
+        check_deployment(config, federation)
+    return _load(config, base)
+
+
+def _load(config: RunConfig, base: Path) -> Prepared:
+    """Return the task and the trackers; raise InputError for data or models that are not as they should be."""
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     task = read_task(config, base)
     trackers = config.make_trackers()
     for model in (config.server.model, *(client.model for client in config.clients)):
-        check_model(model)
-    return Run(config, task, Place(_new_folder(runs, config.name), base, time.time()), emit, trackers).go()
+        if model is not None:
+            check_model(model)
+    return task, trackers
 
 
 class Run:
     """One run under way."""
 
     def __init__(
-        self, config: RunConfig, task: TaskData, place: Place, emit: Emit, trackers: Mapping[str, Tracker]
+        self,
+        config: RunConfig,
+        place: Place,
+        emit: Emit,
+        task: TaskData,
+        trackers: Mapping[str, Tracker],
+        grid: "Grid | None" = None,
     ) -> None:
+        """`grid` reaches the clients; without one they work on this machine."""
+        self._grid = grid
         self.config, self.task, self.place = config, task, place
         self._emit_on = emit
-        self._events = (place.folder / "events.jsonl").open("a", encoding="utf-8")
+        self._events = _to_append(place.folder / "events.jsonl").open("a", encoding="utf-8")
         self._lock = threading.Lock()
         self._feed = Feed(trackers, place.folder, lambda text: self._party.note(notices=(text,)))
         self._told = len(read(place.folder))
-        (place.folder / "config.yaml").write_text(
-            yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8"
-        )
         self._party = server_party(config, place, task, self.emit)
+        self._done = rounds_done(config.server.name, place)
 
     def emit(self, event: dict[str, Any]) -> None:
         """Write one event and hand it on; called from several threads."""
@@ -117,16 +186,7 @@ class Run:
         self.emit({"kind": "run", "name": config.name, "folder": str(place.folder), "rounds": config.rounds})
         try:
             self._feed.start(config.model_dump(mode="json"))
-            run_local(
-                "lada.federation.nodes:open_node",
-                dict.fromkeys((client.name for client in config.clients), node_config(config, place)),
-                self._serve,
-                workers=config.workers,
-                timeout=config.timeout,
-                emit=self.emit,
-                folder=place.folder,
-                describe=samples_in,
-            )
+            self._reach_clients()
             status = "finished"
         except KeyboardInterrupt:
             status = "stopped"
@@ -135,6 +195,37 @@ class Run:
             results = self._end(status)
         render(place.folder)
         return results
+
+    def _reach_clients(self) -> None:
+        """Go through the rounds with the clients, wherever these are."""
+        config, place = self.config, self.place
+        names = [client.name for client in config.clients]
+        rules = Rules(
+            config.timeout,
+            {client.name: client.timeout for client in config.clients if client.timeout is not None},
+            config.quorum,
+            starting=STARTING if self._grid else 0.0,
+            message_bytes=config.limits.max_message_bytes,
+            reply_bytes=config.limits.reply_bytes,
+        )
+        common: dict[str, Any] = {
+            "rules": rules,
+            "folder": place.folder,
+            "describe": samples_in,
+            "earlier": read(place.folder),
+            "journal": self._journal,
+            "on_missing": lambda missing: self._party.note(missing=(missing,)),
+            "guard": Guard(config.make_host(), self._party),
+        }
+        if self._grid is None:
+            nodes = dict.fromkeys(names, node_config(config, place))
+            open_node = "lada.federation.nodes:open_node"
+            run_local(open_node, nodes, self._serve, workers=config.workers, emit=self.emit, **common)
+        else:
+            far = config.engine == "deployment"
+            terms = terms_of(config, self.task, place) if far else None
+            run = run_id(place) if far else place.folder.name
+            serve_on(self._grid, names, self._serve, run=run, terms=terms, **common)
 
     def _end(self, status: Status) -> Results:
         """Write the results, also before the trackers get to send what they have left, which may take its time."""
@@ -148,19 +239,26 @@ class Run:
         return results
 
     def _serve(self, exchange: Exchange) -> None:
-        host = self.config.make_host()
-        self._party.note(notices=notices_before(self.config))
-        for round in range(self.config.rounds + 1):
+        host, party, place = self.config.make_host(), self._party, self.place
+        if self._done < 0:
+            party.note(notices=notices_before(self.config))
+        for round in range(self._done + 1, self.config.rounds + 1):
             self.emit({"kind": "round", "round": round, "rounds": self.config.rounds})
-            host.serve(self._party, exchange, round)
-            keep(self._party, self.place)
+            party.journal = self._journal(round)
+            exchange.clients = self.config.drawn(round)
+            host.serve(party, exchange, round)
+            keep(party, place, {ROUNDS_DONE: str(round).encode()})
+            place.journal(party.name).prune({str(round)})  # the checkpoint before this one needs it to come here again
             results = self._results()
             self._write(results)  # a run that breaks later keeps what it had
             self._tell_agreement(results, round)
             self._tell_traffic()
             self._feed.log()
-        collect(self._party, exchange.ask(FINISH, self.config.rounds, {n: {} for n in exchange.clients}).wait())
-        self._party.note(parties=(describe(self._party),), notices=notices_after(self._party))
+        collect(party, exchange.ask(FINISH, self.config.rounds, {n: {} for n in self.config.drawn(0)}).wait())
+        party.note(parties=(describe(party),), notices=notices_after(party))
+
+    def _journal(self, round: int) -> Journal:
+        return self.place.journal(self.config.server.name).at(str(round))
 
     def _results(self) -> Results:
         report = self._party.report
@@ -175,6 +273,8 @@ class Run:
             traffic=self._traffic(),
             shown=tuple(self._shown()),
             notices=report.notices,
+            missing=report.missing,
+            memberships=tuple(sorted(report.memberships, key=lambda m: (m.party, m.attack))),
             wall_clock=WallClock(
                 started=datetime.fromtimestamp(self.place.started, UTC).isoformat(timespec="seconds"),
                 seconds=round(time.time() - self.place.started, 3),
@@ -243,7 +343,7 @@ class Run:
         teacher = self._test_paths(self.config.server.name, rounds)
         order = generator(self.config.seed, "shown").permutation(len(self.task.test))[:SHOWN]
         shown = []
-        for client in self.config.clients:
+        for client in self.config.clients[:SHOWN_CLIENTS]:
             before, after = self._test_paths(client.name, 0), self._test_paths(client.name, rounds)
             sides = (before, teacher, after)
             for sample in (self.task.test[int(i)] for i in sorted(order)):
@@ -277,37 +377,9 @@ class Run:
         return steps or [(text, False)]
 
 
-def _new_folder(runs: Path, name: str) -> Path:
-    """Make and return `runs/<name>`, or the first of `<name>-2`, `-3`, … that is not there yet."""
-    runs.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        folder = runs / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-            continue
-        return folder.resolve()
-
-
-def environment(device: str) -> Environment:
-    """Return what this run runs on."""
-    return Environment(
-        lada=version("lada"),
-        git=_git(),
-        python=platform.python_version(),
-        packages={name: version(name) for name in PACKAGES},
-        device=device,
-    )
-
-
-def _git() -> str | None:
-    """Return the commit of the checkout LaDa runs from, with `+` behind it where files differ; None outside one."""
-    here = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        commit = subprocess.run([*here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
-        changed = subprocess.run([*here, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit.strip() + ("+" if changed.strip() else "")
+def _to_append(file: Path) -> Path:
+    """Return the file, without a last line that was cut short when a run was killed."""
+    if file.exists():
+        text = file.read_bytes()
+        file.write_bytes(text[: text.rfind(b"\n") + 1])
+    return file

@@ -130,7 +130,7 @@ def run_folder(
         }
     )
     files = {f"model/{file.name}": file.read_bytes() for file in staging.iterdir()}
-    checkpoints.save(run / "checkpoints" / "slm", {**files, "state.safetensors": b""})
+    checkpoints.save(run / "checkpoints" / "slm", checkpoints.files({**files, "state.safetensors": b""}))
     (run / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
     return run
 

@@ -7,9 +7,21 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lada.core.errors import LadaError
-from lada.federation.checkpoints import arrays_to_bytes, bytes_to_arrays, exists, load, save, verify
+from lada.federation.checkpoints import arrays_to_bytes, bytes_to_arrays, exists, files, find, remove, verify
+from lada.federation.checkpoints import save as save_filled
 
 FILES = {"state.json": b"{}", "adapter/model.safetensors": b"\x00\x01", "empty": b""}
+
+
+def save(folder, contents):
+    save_filled(folder, files(contents))
+
+
+def load(folder):
+    """Read back what was saved, by name."""
+    place, _ = find(folder)
+    names = sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
+    return {name: (place / name).read_bytes() for name in names if name != "manifest.json"}
 
 
 def listing(folder):
@@ -22,32 +34,47 @@ def test_round_trip_and_replacement(tmp_path):
     save(folder, FILES)
     assert exists(folder)
     assert load(folder) == FILES
-    assert list(load(folder)) == sorted(FILES)
     save(folder, {"state.json": b"[1]"})
     assert load(folder) == {"state.json": b"[1]"}
-    assert listing(tmp_path) == ["deep/round-1/manifest.json", "deep/round-1/state.json"]
+    save(folder, {"state.json": b"[2]"})
+    assert listing(tmp_path) == [
+        "deep/.round-1.before/manifest.json",
+        "deep/.round-1.before/state.json",
+        "deep/round-1/manifest.json",
+        "deep/round-1/state.json",
+    ]
+    assert (tmp_path / "deep/.round-1.before/state.json").read_bytes() == b"[1]"
+    remove(folder)
+    assert listing(tmp_path) == []
+
+
+def test_the_one_before_takes_the_place_of_an_altered_one_and_that_is_said(tmp_path):
+    folder = tmp_path / "c"
+    save(folder, FILES)
+    save(folder, {"state.json": b"new"})
+    assert find(folder) == (folder, None)
+    (folder / "state.json").write_bytes(b"old")
+    before, fault = find(folder)
+    assert (before, fault) == (tmp_path / ".c.before", "state.json is not as it was written")
+    assert load(folder) == FILES
+    (before / "empty").write_bytes(b"not empty")
+    with pytest.raises(LadaError, match=r"state\.json is not as it was written, and none before it is whole; delete"):
+        find(folder)
 
 
 @pytest.mark.parametrize("read", [load, verify])
 def test_an_altered_or_missing_file_is_found(tmp_path, read):
     folder = tmp_path / "c"
     save(folder, FILES)
+    verify(folder)
     (folder / "adapter" / "model.safetensors").write_bytes(b"\x00\x02")
-    with pytest.raises(LadaError, match=r"adapter/model\.safetensors is not as it was written; delete this folder"):
-        read(folder)
+    with pytest.raises(LadaError, match=r"adapter/model\.safetensors is not as it was written"):
+        verify(folder)
     (folder / "adapter" / "model.safetensors").unlink()
-    with pytest.raises(LadaError, match="a file is missing"):
-        read(folder)
-    with pytest.raises(LadaError, match="a file is missing"):
-        read(tmp_path / "nowhere")
-
-
-def test_verify_says_where_the_files_are(tmp_path):
-    folder = tmp_path / "c"
-    save(folder, FILES)
-    assert verify(folder) == folder
-    folder.rename(tmp_path / ".c.old")  # a crash between the two renames of `save`
-    assert verify(folder) == tmp_path / ".c.old"
+    with pytest.raises(LadaError, match=r"adapter/model\.safetensors is missing"):
+        verify(folder)
+    with pytest.raises(LadaError, match="there is none"):
+        find(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("manifest", [b"{", b"[]", b"\xff", json.dumps({"../secret": "0"}).encode()])
@@ -55,8 +82,8 @@ def test_a_broken_manifest_is_found(tmp_path, manifest):
     (tmp_path / "secret").write_bytes(b"not of this checkpoint")
     save(tmp_path / "c", FILES)
     (tmp_path / "c" / "manifest.json").write_bytes(manifest)
-    with pytest.raises(LadaError, match="the manifest cannot be read"):
-        load(tmp_path / "c")
+    with pytest.raises(LadaError, match=r"manifest\.json is missing or cannot be read"):
+        find(tmp_path / "c")
 
 
 @pytest.mark.parametrize("name", ["", "/etc/x", "../x", "a/../x", "a//b", "./a", "a\\b", "manifest.json"])
@@ -87,7 +114,7 @@ def test_a_crash_at_either_rename_leaves_a_whole_state(tmp_path, monkeypatch, cr
     assert load(folder) == {"x": b"old"}
     save(folder, {"x": b"newer"})
     assert load(folder) == {"x": b"newer"}
-    assert listing(tmp_path) == ["c/manifest.json", "c/x"]
+    assert [name for name in listing(tmp_path) if not name.startswith(".")] == ["c/manifest.json", "c/x"]
 
 
 dtypes = st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_])

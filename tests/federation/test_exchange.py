@@ -1,4 +1,6 @@
+import itertools
 import json
+import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
@@ -8,11 +10,12 @@ from toy_nodes import CANARY
 
 from lada.core.errors import FederationError
 from lada.federation.client_app import ERROR_LOG
-from lada.federation.exchange import GridExchange
+from lada.federation.exchange import GridExchange, Rules
 from lada.federation.grid import LocalGrid, open_clients
+from lada.federation.journal import Journal
 from lada.federation.ledger import Ledger, traffic
 from lada.federation.messages import SERVER, Envelope, encode
-from lada.federation.server_app import find_clients
+from lada.federation.pieces import PIECE, announced, decode_what
 from lada.federation.workers import DeadWorkerError, FailedTaskError
 
 if TYPE_CHECKING:
@@ -22,12 +25,15 @@ if TYPE_CHECKING:
         return exchange, exchange.ask("phase", 1, {})
 
 
+NUMBERS = itertools.count()
+
+
 class Clients:
     """Toy clients in this process; `after` sees each task and may hold its future back."""
 
     def __init__(self, folder, names, after=None):
-        nodes = {name: {"name": name, "folder": str(folder / name), "config": name} for name in names}
-        self.handle = open_clients(json.dumps({"open_node": "toy_nodes:open_node", "nodes": nodes}), print)
+        nodes = {"clients": str(folder), "texts": ["{}"], "nodes": dict.fromkeys(names, 0)}
+        self.handle = open_clients(json.dumps({"open_node": "toy_nodes:open_node", **nodes}), print)
         self.after = after or (lambda name, future, reply: future.set_result(reply))
         self.wire = []
 
@@ -44,9 +50,14 @@ def ledger(tmp_path):
         yield ledger
 
 
-def exchange_with(clients, names, ledger, timeout=0.02, grid=None):
+def exchange_with(clients, names, ledger, *, grid=None, quorum=1.0, timeout=0.02, **options):
     grid = grid or LocalGrid(names, clients.submit)
-    return GridExchange(grid, find_clients(grid, names, run="r", timeout=5), run="r", timeout=timeout, ledger=ledger)
+    rules = Rules(timeout=timeout, quorum=quorum, reply_bytes=20 << 20)
+    empty = Journal(ledger._folder / f"journal-{next(NUMBERS)}")
+    options = {"journal": lambda round: empty.at(str(round)), **options}
+    exchange = GridExchange(grid, names, run="r", rules=rules, ledger=ledger, **options)
+    exchange.connect()
+    return exchange
 
 
 def test_replies_come_sorted_whatever_came_first(tmp_path, ledger):
@@ -142,6 +153,103 @@ def test_replies_before_a_failure_are_in_the_ledger(tmp_path, ledger):
     assert [(row.sender, row.receiver) for row in ledger.rows] == [(SERVER, "a"), (SERVER, "b"), ("a", SERVER)]
 
 
+def silent(*names):
+    """Hold back the replies of these clients from their second message on."""
+    seen = []
+
+    def after(name, future, reply):
+        seen.append(name)
+        if name not in names or seen.count(name) == 1:
+            future.set_result(reply)
+
+    return after
+
+
+def test_a_quorum_goes_on_and_the_record_names_who_was_missing(tmp_path, ledger):
+    names = [f"c{i}" for i in range(10)]
+    missing = []
+    clients = Clients(tmp_path, names, silent("c3", "c5", "c8"))
+    exchange = exchange_with(clients, names, ledger, quorum=0.7, on_missing=missing.append)
+    replies = exchange.ask("echo", 1, {name: {"x": name.encode()} for name in names}).wait()
+    assert sorted(replies) == ["c0", "c1", "c2", "c4", "c6", "c7", "c9"]
+    assert [(m.party, m.round, m.phase, m.why) for m in missing] == [
+        (name, 1, "echo", "silent (no reply within 0.02 s)") for name in ("c3", "c5", "c8")
+    ]
+    clients.after = silent("c1", "c2", "c3", "c4")
+    for name in names:
+        clients.after(name, Future(), b"")
+    with pytest.raises(FederationError, match=r"'c1': silent.*'c4': silent"):
+        exchange.ask("echo", 2, {name: {"x": b""} for name in names}).wait()
+
+
+@pytest.mark.parametrize(
+    ("quorum", "asked", "least"), [(0.7, 10, 7), (0.5, 3, 2), (0.5, 1, 1), (0.01, 5, 1), (1.0, 4, 4)]
+)
+def test_the_quorum_is_rounded_up(quorum, asked, least):
+    assert Rules(1.0, quorum=quorum).least(asked) == least
+
+
+def test_each_client_has_its_own_deadline():
+    rules = Rules(5.0, {"slow": 60.0})
+    assert (rules.seconds("slow"), rules.seconds("other")) == (60.0, 5.0)
+
+
+def test_a_client_that_dies_is_asked_again_and_no_more_than_thrice(tmp_path, ledger):
+    deaths = [2]
+
+    def after(name, future, reply):
+        if len(clients.wire) > 2 and deaths[0]:
+            deaths[0] -= 1
+            future.set_exception(DeadWorkerError())
+        else:
+            future.set_result(reply)
+
+    clients = Clients(tmp_path, ["a"], after)
+    exchange = exchange_with(clients, ["a"], ledger)
+    assert exchange.ask("echo", 1, {"a": {"x": b"1"}}).wait() == {"a": {"x": b"1"}}
+    assert [row.sender for row in ledger.rows] == [SERVER, SERVER, SERVER, "a"]  # each time it crossed is a row
+    deaths[0] = 3
+    with pytest.raises(FederationError, match="client 'a': died"):
+        exchange.ask("echo", 2, {"a": {"x": b"1"}}).wait()
+
+
+def test_what_was_heard_before_a_crash_is_not_asked_again(tmp_path, ledger):
+    def journal(round):
+        return Journal(tmp_path / "journal" / str(round))
+
+    names = ["a", "b", "c"]
+    first = Clients(tmp_path, names, silent("c"))
+    exchange = exchange_with(first, names, ledger, journal=journal)
+    with pytest.raises(FederationError, match="client 'c': silent"):
+        exchange.ask("echo", 1, {name: {"kind / one": name.encode()} for name in names}).wait()
+    second = Clients(tmp_path, names)
+    exchange = exchange_with(second, names, ledger, journal=journal, quorum=0.5)
+    before = len(second.wire)
+    replies = exchange.ask("echo", 1, {name: {"kind / one": name.encode()} for name in names}).wait()
+    assert replies == {name: {"kind / one": name.encode()} for name in names}
+    assert len(second.wire) - before == 2  # one message and its reply: that of c
+    third = Clients(tmp_path, names)
+    exchange = exchange_with(third, names, ledger, journal=journal)
+    before = len(third.wire)
+    assert exchange.ask("echo", 1, {name: {"kind / one": name.encode()} for name in names}).wait() == replies
+    assert len(third.wire) == before
+
+
+def test_who_was_missing_stays_missing_when_a_phase_is_gone_through_again(tmp_path, ledger):
+    def journal(round):
+        return Journal(tmp_path / "journal" / str(round))
+
+    outcomes = []
+    for after in (silent("b"), None):
+        missing = []
+        clients = Clients(tmp_path, ["a", "b"], after)
+        exchange = exchange_with(clients, ["a", "b"], ledger, journal=journal, quorum=0.5, on_missing=missing.append)
+        outcomes.append((exchange.ask("echo", 1, {"a": {"x": b"1"}, "b": {"x": b"1"}}).wait(), missing))
+    assert outcomes[0] == outcomes[1]
+    assert list(outcomes[0][0]) == ["a"]
+    assert [m.party for m in outcomes[0][1]] == ["b"]
+
+
 @pytest.mark.parametrize(("error", "told"), [(DeadWorkerError(), "died"), (FailedTaskError(), "engine error")])
 def test_a_worker_that_died_or_failed_is_an_error_code(tmp_path, ledger, error, told):
     def after(name, future, reply):
@@ -210,8 +318,11 @@ def test_a_message_the_client_cannot_read_comes_back_as_a_code(tmp_path, ledger)
                 message.content["more"] = message.content["envelope"]
             return super().push_messages(messages)
 
-    with pytest.raises(FederationError, match=r"client 2: malformed message \(it could not read ours; reference"):
-        exchange_with(clients, ["a"], ledger, grid=Garbling(["a"], clients.submit))
+    grid = LocalGrid(["a"], clients.submit)
+    exchange = exchange_with(clients, ["a"], ledger, grid=grid)
+    grid.__class__ = Garbling
+    with pytest.raises(FederationError, match=r"client 'a': malformed message \(it could not read ours; reference"):
+        exchange.ask("echo", 1, {"a": {}}).wait()
     assert "expected exactly the records" in (tmp_path / "a" / ERROR_LOG).read_text()
 
 
@@ -230,11 +341,122 @@ def test_a_message_flower_does_not_take_is_an_engine_error(tmp_path, ledger, mon
         exchange.ask("echo", 1, {"a": {}}).wait()
 
 
-@pytest.mark.parametrize(
-    ("connected", "expected"), [(["a", "b"], ["a", "c"]), (["a", "b"], ["a"]), (["a"], ["a", "b"])]
-)
-def test_other_clients_than_expected_are_named(tmp_path, connected, expected):
+@pytest.mark.parametrize(("connected", "expected"), [(["a", "b"], ["a", "c"]), (["a"], ["a", "b"])])
+def test_other_clients_than_expected_are_named(tmp_path, ledger, connected, expected):
     grid = LocalGrid(connected, Clients(tmp_path, connected).submit)
     with pytest.raises(FederationError) as caught:
-        find_clients(grid, expected, run="r", timeout=0.01)
+        exchange_with(None, expected, ledger, grid=grid)
     assert f"expected {', '.join(expected)}; connected are {', '.join(connected)}." in str(caught.value)
+
+
+def test_a_node_of_another_run_plays_no_part(tmp_path, ledger):
+    clients = Clients(tmp_path, ["a", "b"])
+    exchange = exchange_with(clients, ["a"], ledger, grid=LocalGrid(["a", "b"], clients.submit))
+    assert exchange.clients == ("a",)
+    assert exchange.ask("echo", 1, {"a": {"x": b"1"}}).wait() == {"a": {"x": b"1"}}
+
+
+def test_two_nodes_with_one_name_are_refused(tmp_path, ledger):
+    clients = Clients(tmp_path, ["a", "b"])
+    grid = LocalGrid(["a", "b"], lambda name, data: clients.submit("a", data))
+    with pytest.raises(FederationError, match="two nodes give the name 'a'"):
+        exchange_with(clients, ["a", "b"], ledger, grid=grid)
+
+
+def test_a_reply_too_large_for_one_message_comes_in_pieces_of_which_none_is_larger(tmp_path, ledger):
+    clients = Clients(tmp_path, ["a", "b"])
+    exchange = exchange_with(clients, ["a", "b"], ledger, timeout=60)
+    clients.wire.clear()
+    size = (PIECE + 3).to_bytes(8, "big")
+    replies = exchange.ask("large", 1, {"a": {"size": size}, "b": {"size": b"\x07"}}).wait()
+    assert replies["b"] == {"large": bytes(range(7)), "small": b"x"}
+    assert dict(replies["a"]) == {"large": bytes(i % 251 for i in range(PIECE + 3)), "small": b"x"}
+    assert max(map(len, clients.wire)) < PIECE + 2000
+    told = [(row.sender, row.phase, row.kind, row.bytes) for row in ledger.rows if row.sender == "a"]
+    assert told == [("a", "large", "large", PIECE + 3), ("a", "large", "small", 1)]
+
+
+def test_a_reply_larger_than_the_limit_is_not_fetched(tmp_path, ledger):
+    exchange = exchange_with(Clients(tmp_path, ["a"]), ["a"], ledger)
+    with pytest.raises(FederationError, match=r"sizes: 20971521 bytes; expected at most limits.reply_bytes, 20971520"):
+        exchange.ask("large", 1, {"a": {"size": (20 << 20).to_bytes(8, "big")}}).wait()
+
+
+@pytest.mark.parametrize("fault", ["short", "fail"])
+def test_a_piece_that_is_not_what_was_asked_for_loses_the_reply(tmp_path, ledger, monkeypatch, fault):
+    def fetch(self, round, what):
+        return b"short" if fault == "short" else self.fail(round, {})
+
+    monkeypatch.setattr("toy_nodes.ToyNode.fetch", fetch)
+    exchange = exchange_with(Clients(tmp_path, ["a", "b"]), ["a", "b"], ledger, quorum=0.5, timeout=60)
+    replies = exchange.ask("large", 1, {"a": {"size": (9 << 20).to_bytes(8, "big")}, "b": {"size": b"\x01"}}).wait()
+    assert list(replies) == ["b"]
+
+
+def test_all_pieces_of_a_reply_have_the_time_of_one_reply(tmp_path, ledger, monkeypatch):
+    clients = Clients(tmp_path, ["a"])
+    exchange = exchange_with(clients, ["a"], ledger, timeout=60)
+    clock = itertools.count(step=25)  # seconds: each look at the clock finds it later
+    monkeypatch.setattr("lada.federation.exchange.time.monotonic", lambda: float(next(clock)))
+    with pytest.raises(FederationError, match=r"client 'a': silent \(no reply within 60 s\)"):
+        exchange.ask("large", 1, {"a": {"size": (20 * PIECE // 10).to_bytes(8, "big")}}).wait()
+
+
+def test_what_checking_one_reply_takes_is_not_the_others_delay(tmp_path, ledger, monkeypatch):
+    from lada.federation import exchange as module
+
+    held, admit = [], module.admit
+
+    def after(name, future, reply):
+        held.append((future, reply)) if name == "b" and len(clients.wire) > 4 else future.set_result(reply)
+
+    def slow(guard, name, reply, limit):
+        """Take longer than any client has; meanwhile b answers, in time."""
+        while held:
+            future, answer = held.pop()
+            future.set_result(answer)
+            time.sleep(0.1)
+        return admit(guard, name, reply, limit)
+
+    clients = Clients(tmp_path, ["a", "b"], after)
+    exchange = exchange_with(clients, ["a", "b"], ledger)
+    monkeypatch.setattr(module, "admit", slow)
+    assert sorted(exchange.ask("echo", 1, {"a": {"x": b"1"}, "b": {"x": b"2"}}).wait()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("what", [b"", b"{}", b"[]", b'{"phase":"p","kind":"k","start":-1,"length":1}', b"\xff"])
+def test_a_fetch_that_is_none_is_refused(what):
+    with pytest.raises(FederationError, match="fetch: expected phase, kind, start and length"):
+        decode_what({"what": what})
+    with pytest.raises(FederationError, match="fetch: expected exactly"):
+        decode_what({"what": what, "more": b""})
+
+
+@pytest.mark.parametrize("sizes", [b"", b"{}", b"[]", b'{"a":-1}', b'{"a":"1"}', b'{"a":1.5}', b"\xff"])
+def test_sizes_that_are_none_are_refused(sizes):
+    with pytest.raises(FederationError, match="sizes: expected"):
+        announced({"sizes": sizes}, 100)
+
+
+def test_no_more_than_a_window_of_messages_is_under_way(tmp_path, ledger, monkeypatch):
+    monkeypatch.setattr("lada.federation.exchange.IN_FLIGHT", 5000)
+    names = [f"c{i:02}" for i in range(10)]
+    under_way, most = [], []
+
+    def later(name, future, reply):
+        under_way.append((future, reply))
+        most.append(len(under_way))
+        if len(under_way) == 5 or len(most) == 20:
+            while under_way:
+                future, reply = under_way.pop()
+                future.set_result(reply)
+
+    clients = Clients(tmp_path, names)
+    exchange = exchange_with(clients, names, ledger)
+    clients.after = later
+    most += [0] * 10  # the messages of connecting
+    replies = exchange.ask(
+        "echo", 1, {name: {"x": bytes(1000)} for name in names[:2]} | {name: {"x": b"1"} for name in names[2:]}
+    ).wait()
+    assert list(replies) == names
+    assert max(most) == 5

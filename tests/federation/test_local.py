@@ -4,6 +4,7 @@ import os
 import pytest
 
 from lada.core.errors import FederationError, InputError
+from lada.federation.exchange import Rules
 from lada.federation.ledger import read
 from lada.federation.local import run_local
 
@@ -17,8 +18,8 @@ def grow_twice(exchange, seen):
         seen.append(asked.wait())
 
 
-def run(folder, serve, *, config=CONFIG, workers=0, emit=print, timeout=60.0, **options):
-    return run_local(NODE, config, serve, workers=workers, timeout=timeout, emit=emit, folder=folder, **options)
+def run(folder, serve, *, config=CONFIG, workers=0, emit=print, **options):
+    return run_local(NODE, config, serve, workers=workers, rules=Rules(60.0), emit=emit, folder=folder, **options)
 
 
 def expected(name: str) -> list[bytes]:
@@ -37,7 +38,7 @@ def test_the_same_bits_in_this_process_and_in_one_or_two_workers(tmp_path):
             assert replies == {n: {"state": expected(n)[i], "name": n.encode()} for n in CONFIG}
         assert rows == read(folder)
         files = {path.name for path in folder.iterdir()}
-        assert files == {"clients", "ledger.parquet"} | ({"workers.log"} if workers else set())
+        assert files == {"clients", "journal", "ledger.parquet"} | ({"workers.log"} if workers else set())
         order = sorted(events, key=lambda event: (event["round"], event["party"]))
         outcomes.append((rows, order, (folder / "ledger.parquet").read_bytes()))
     assert outcomes[0] == outcomes[1] == outcomes[2]
@@ -91,7 +92,7 @@ def test_the_servers_name_is_taken(tmp_path):
 
 def test_a_node_that_is_not_there_is_refused_before_anything_starts(tmp_path):
     with pytest.raises(InputError, match="'toy_nodes:closed'"):
-        run_local("toy_nodes:closed", CONFIG, print, workers=2, timeout=1, emit=print, folder=tmp_path / "run")
+        run_local("toy_nodes:closed", CONFIG, print, workers=2, rules=Rules(1), emit=print, folder=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

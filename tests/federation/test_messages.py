@@ -9,10 +9,11 @@ from lada.core.errors import FederationError
 from lada.federation.messages import Code, Envelope, decode, encode
 
 names = st.text(min_size=1, max_size=200).filter(str.isprintable)
+phases = st.from_regex(r"[a-z][a-z0-9-]{0,30}", fullmatch=True)
 references = st.text("0123456789abcdef", min_size=8, max_size=8)
-envelopes = st.builds(Envelope, names, names, st.integers(0, 2**63 - 1), names)
+envelopes = st.builds(Envelope, names, phases, st.integers(0, 2**63 - 1), names)
 failures = st.builds(
-    Envelope, names, names, st.integers(0, 9), names, st.sampled_from([Code.FAILED, Code.MALFORMED]), references
+    Envelope, names, phases, st.integers(0, 9), names, st.sampled_from([Code.FAILED, Code.MALFORMED]), references
 )
 payloads = st.dictionaries(names, st.binary(max_size=300), max_size=4)
 
@@ -57,6 +58,8 @@ def array(dtype="uint8", shape=(1,), stype="bytes", data=b"x"):
         ({**GOOD, "round": 1.0}, {}),
         ({**GOOD, "phase": ""}, {}),
         ({**GOOD, "phase": 3}, {}),
+        ({**GOOD, "phase": "../up"}, {}),
+        ({**GOOD, "phase": "Learn"}, {}),
         ({**GOOD, "sender": CANARY}, {}),
         ({**GOOD, "run": "r" * 201}, {}),
         ({**GOOD, CANARY: "more"}, {}),

@@ -29,6 +29,18 @@ class ToyNode:
         self.emit({"kind": "grown", "party": self.name, "round": round})
         return {"state": state.read_bytes(), "name": self.name.encode()}
 
+    def large(self, round, payload):
+        """Keep a reply of the size it was told, for `fetch`, as a node with a checkpoint does."""
+        size = int.from_bytes(payload["size"], "big")
+        reply = {"large": (bytes(range(251)) * (size // 251 + 1))[:size], "small": b"x"}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for kind, data in reply.items():
+            (self.folder / kind).write_bytes(data)
+        return reply
+
+    def fetch(self, round, what):
+        return (self.folder / what.kind).read_bytes()[what.start : what.start + what.length]
+
     def fail(self, round, payload):
         raise RuntimeError(f"{CANARY} in {self.folder}")
 
@@ -39,5 +51,5 @@ class ToyNode:
         os.kill(os.getpid(), 9)
 
 
-def open_node(context, emit):
+def open_node(context, run, emit):
     return ToyNode(context, emit)

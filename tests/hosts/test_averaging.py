@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from actors import federation
+from actors import federation, make_party
 
 from lada.codecs import adapters
 from lada.core.errors import CodecError, FederationError, InputError
@@ -17,31 +17,50 @@ def told(samples: int, **weights: list[float]) -> dict[str, bytes]:
     return {ADAPTER: adapters.encode({name: np.array(w, np.float32) for name, w in weights.items()}, samples)}
 
 
+def averaged(replies: dict[str, dict[str, bytes]]) -> bytes:
+    return average_adapters(make_party("llm", set(), FilePath("unused")), replies, 1)[0]
+
+
 def test_by_hand():
     # Shares are 1/4 and 3/4.
-    data = average_adapters({"a": told(100, A=[4.0, 0.0], B=[1.0]), "b": told(300, A=[0.0, 8.0], B=[-1.0])})
+    data = averaged({"a": told(100, A=[4.0, 0.0], B=[1.0]), "b": told(300, A=[0.0, 8.0], B=[-1.0])})
     weights, samples = adapters.decode(data)
     assert {name: array.tolist() for name, array in weights.items()} == {"A": [1.0, 6.0], "B": [-0.5]}
     assert samples == 400
 
 
 def test_clients_without_private_samples_count_alike():
-    weights, samples = adapters.decode(average_adapters({"a": told(0, A=[4.0]), "b": told(0, A=[0.0])}))
+    weights, samples = adapters.decode(averaged({"a": told(0, A=[4.0]), "b": told(0, A=[0.0])}))
     assert (weights["A"].tolist(), samples) == ([2.0], 0)
 
 
 def test_one_client_keeps_its_adapter_to_the_bit():
     mine = np.random.default_rng(0).normal(size=50).astype(np.float32)
-    weights, _ = adapters.decode(average_adapters({"a": {ADAPTER: adapters.encode({"A": mine}, 7)}}))
+    weights, _ = adapters.decode(averaged({"a": {ADAPTER: adapters.encode({"A": mine}, 7)}}))
     assert np.array_equal(weights["A"], mine)
 
 
 @pytest.mark.parametrize("other", [told(1, A=[1.0, 2.0]), told(1, C=[1.0]), told(1, A=[1.0], B=[1.0])])
 def test_adapters_that_do_not_fit_are_refused(other: dict[str, bytes]):
     with pytest.raises(FederationError, match="those of 'b' have other names or shapes than those of 'a'"):
-        average_adapters({"a": told(1, A=[1.0]), "b": other})
+        averaged({"a": told(1, A=[1.0]), "b": other})
     with pytest.raises(CodecError):
-        average_adapters({"a": {ADAPTER: b"nothing"}})
+        averaged({"a": {ADAPTER: b"nothing"}})
+
+
+def test_who_does_not_fit_most_others_is_left_out_and_on_record():
+    party = make_party("llm", set(), FilePath("unused"))
+    replies = {"a": told(1, A=[1.0]), "b": told(9, A=[1.0, 2.0]), "c": told(1, A=[3.0])}
+    data, kept = average_adapters(party, replies, 4)
+    assert (adapters.decode(data)[0]["A"].tolist(), kept) == ([2.0], ["a", "c"])
+    (missing,) = party.report.missing
+    assert (missing.party, missing.round, missing.phase) == ("b", 4, "average")
+    assert "other names or shapes" in missing.why
+
+
+def test_samples_that_clients_invent_do_not_break_the_average():
+    most = 10**9 - 1
+    assert adapters.decode(averaged({"a": told(most, A=[1.0]), "b": told(most, A=[3.0])}))[1] == most
 
 
 def test_after_a_round_all_have_the_average_and_are_evaluated_with_it(tmp_path: FilePath):

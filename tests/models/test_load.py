@@ -40,6 +40,11 @@ def without_weights(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
+def pickled_weights(folder: Path) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    without_weights(folder)
+
+
 def broken_weights(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"not weights")
 
@@ -78,7 +83,8 @@ def gone(folder: Path) -> None:
     ("spoil", "said"),
     [
         (without_tokenizer, "has no tokenizer; expected tokenizer.json"),
-        (without_weights, "cannot load '.*model': .*; expected a folder with config.json, weights and tokenizer"),
+        (without_weights, "cannot load '.*model': .*; expected a folder with config.json, model.safetensors"),
+        (pickled_weights, "cannot load .*pickled weights are not read"),
         (broken_weights, "cannot load '.*model'"),
         (half_the_weights, "lacks the weights model.layers.1.*; expected those of a whole LlamaForCausalLM"),
         (other_width, "cannot load '.*model'"),

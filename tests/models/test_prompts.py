@@ -6,10 +6,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from lada.config import validate
 from lada.core.errors import InputError
 from lada.models.encoding import Encoder
 from lada.models.options import ModelOptions, Think
+from lada.validation import validate
 
 TURNS = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
 PLAIN = TURNS + "{% if add_generation_prompt %}[assistant]{% endif %}"

@@ -126,7 +126,8 @@ def poison(value: Any, free: bool = False) -> Any:
 
 
 def test_hostile_text_is_only_ever_text(tmp_path: Path, results: Results) -> None:
-    poisoned = Results.model_validate(poison(json.loads(results.model_dump_json())))
+    told = results.model_copy(update={"notices": ("round 1: a client says this",)})
+    poisoned = Results.model_validate(poison(json.loads(told.model_dump_json())))
     candidates = make_candidates(poisoned, 20)
     reasons = pa.array([HOSTILE] * candidates.num_rows)
     candidates = candidates.set_column(candidates.column_names.index("reason"), "reason", reasons)
@@ -137,6 +138,7 @@ def test_hostile_text_is_only_ever_text(tmp_path: Path, results: Results) -> Non
     for party in (SERVER, *CLIENTS):
         assert any(row and row[0] == f"{party}{HOSTILE}" for row in page.rows)
     assert f"{results.shown[0].question}{HOSTILE}" in page.text
+    assert f"a client says this{HOSTILE}" in page.text
     assert next(row[:2] for row in page.rows if row[1:2] == [HOSTILE]) == ["✓ chosen", HOSTILE]
 
 

@@ -111,7 +111,6 @@ class TestRulebooks:
         {"kind": "rulebooks", "world": "0"},
         {"kind": "rulebooks", "worlds": 0},
         {"kind": "other"},
-        {"kind": "files", "public": "p.csv"},
         {"kind": "files", "train": [], "public": "p.csv"},
         {"kind": "files", "train": "t.csv", "public": "p.csv", "test_share": 1.0},
         {"kind": "files", "train": "t.csv", "public": "p.csv", "public_limit": 0},

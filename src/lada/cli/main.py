@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lada.cli import examples, zoo
+from lada.cli import examples, federation, zoo
 from lada.cli.chat import chat
 from lada.cli.doctor import doctor
 from lada.cli.explained import errors, explained
@@ -30,6 +30,9 @@ app.add_typer(examples.app, name="examples")
 app.command()(doctor)
 app.command()(export)
 app.command()(chat)
+app.add_typer(federation.app, name="federation")
+app.command()(federation.server)
+app.command()(federation.client)
 console = Console()
 # Read when transformers and datasets are imported, which only happens inside the commands: their bars would tear the
 # live view.
@@ -39,15 +42,24 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run's folder.")]
-Config = Annotated[Path, typer.Argument(help="The configuration, a YAML file.")]
+Config = Annotated[Path, typer.Argument(help="The configuration, a YAML file, or with --resume the folder of a run.")]
 Runs = Annotated[Path, typer.Option(help="Where runs are kept.")]
+Engine = Annotated[str | None, typer.Option(help="local, simulation or deployment; short for --set engine=.")]
+Federation = Annotated[Path | None, typer.Option(help="The server's folder of a deployment.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the newest run of this name, if there is one.")]
 
 
 @app.command()
-def demo(set_: Sets = [], name: Name = None, runs: Runs = Path("runs")) -> None:  # noqa: B006 - typer wants a list
+def demo(
+    set_: Sets = [],  # noqa: B006 - typer wants a list
+    name: Name = None,
+    runs: Runs = Path("runs"),
+    resume: Resume = False,
+    engine: Engine = None,
+) -> None:
     """Run LaDa end to end on the built-in corpus with the shipped tiny models; a few minutes on a laptop."""
     with as_file(files("lada.examples") / "demo.yaml") as config:
-        _run(config, set_, name, runs)
+        _run(config, _with(engine, set_), name, runs, resume)
 
 
 @app.command("run")
@@ -56,18 +68,21 @@ def run_(
     set_: Sets = [],  # noqa: B006
     name: Name = None,
     runs: Runs = Path("runs"),
+    resume: Resume = False,
+    engine: Engine = None,
+    federation: Federation = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: the plan as JSON.")] = False,
 ) -> None:
     """Run the experiment that a YAML file describes."""
     if dry_run:
-        _plan(config, set_, as_json)
+        _plan(config, _with(engine, set_), as_json)
     elif as_json:
         raise typer.BadParameter(
             "it is for --dry-run; the results of a run are in its results.json", param_hint="--json"
         )
     else:
-        _run(config, set_, name, runs)
+        _run(config, _with(engine, set_), name, runs, resume, federation)
 
 
 def _plan(config: Path, overrides: list[str], as_json: bool) -> None:
@@ -85,7 +100,13 @@ def _plan(config: Path, overrides: list[str], as_json: bool) -> None:
         raise typer.Exit(2)
 
 
-def _run(config: Path, overrides: list[str], name: str | None, runs: Path) -> None:
+def _with(engine: str | None, overrides: list[str]) -> list[str]:
+    return [f"engine={engine}", *overrides] if engine else overrides
+
+
+def _run(
+    config: Path, overrides: list[str], name: str | None, runs: Path, resume: bool, federation: Path | None = None
+) -> None:
     from lada.cli.live import LiveView
     from lada.cli.summary import summary
     from lada.experiment import run
@@ -94,16 +115,27 @@ def _run(config: Path, overrides: list[str], name: str | None, runs: Path) -> No
     with explained():
         try:
             with view:
-                results = run(config, name=name, runs=runs, overrides=tuple(overrides), emit=view.emit)
+                results = run(
+                    config,
+                    name=name,
+                    runs=runs,
+                    overrides=tuple(overrides),
+                    emit=view.emit,
+                    resume=resume,
+                    federation=federation,
+                )
         except KeyboardInterrupt:
             errors.print("stopped.", style="bold")
             if view.folder:
                 errors.print(
                     f"Kept in {view.folder}: results.json with every finished round, events.jsonl, the ledger and the "
-                    "last checkpoint of each party."
+                    f"last checkpoint of each party. To go on: lada run {view.folder} --resume"
                 )
             raise typer.Exit(130) from None
     console.print(summary(results))
+    for gone in results.missing:
+        told = f"missing: {gone.party} in round {gone.round}, phase {gone.phase}: {gone.why}"
+        console.print(told, markup=False, highlight=False)
     for notice in results.notices:
         console.print(f"note: {notice}", markup=False, highlight=False)
     console.print(f"report: {view.folder}/report.html", soft_wrap=True, highlight=False)
@@ -139,6 +171,28 @@ def track(
 
 
 @app.command()
+def audit(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    canary: Annotated[list[str], typer.Option(help="A text that must not have left any client.")] = [],  # noqa: B006
+    private: Annotated[Path | None, typer.Option(help="A file with one such text a line.")] = None,
+    mia: Annotated[bool, typer.Option("--mia", help="Attack the clients' models: membership inference.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Show what left each client, and search it for private texts; exit code 1 where one is found."""
+    from lada.audit.audit import audit as do
+    from lada.cli.audit import told
+
+    with explained():
+        outcome = do(folder, canaries=canary, private=private, memberships=mia)
+    if json_:
+        sys.stdout.write(outcome.model_dump_json(indent=2) + "\n")
+    else:
+        for part in told(outcome):
+            console.print(part, soft_wrap=True)
+    raise typer.Exit(0 if outcome.passed else 1)
+
+
+@app.command()
 def methods() -> None:
     """List all methods: name, paper, what they need of a learner, confirmed or our reading, options."""
     from lada.cli.tables import method_tables
@@ -166,7 +220,7 @@ def show(
     """Show what samples a task gives: sizes, domains and a few examples of each group."""
     from lada.cli.tables import task_tables
     from lada.config import read_config
-    from lada.federation.nodes import read_task
+    from lada.federation.parties import read_task
 
     with explained(), as_file(files("lada.examples") / "demo.yaml") as example:
         resolved = read_config(config or example, tuple(set_))

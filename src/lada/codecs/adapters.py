@@ -10,6 +10,8 @@ from lada.codecs.table import LIMIT, header_number
 from lada.core.errors import CodecError
 
 KIND = "adapters"
+HEADER = 8 << 20
+"""Most bytes of the header, which names the weights."""
 
 
 def encode(weights: Mapping[str, np.ndarray], samples: int) -> bytes:
@@ -22,7 +24,8 @@ def encode(weights: Mapping[str, np.ndarray], samples: int) -> bytes:
         if not np.can_cast(array.dtype, np.float32):
             raise CodecError(f"{KIND}: {name!r} is of type {array.dtype}; expected float32 or less")
     arrays = {name: array.astype(np.float32, order="C") for name, array in weights.items()}
-    _check(arrays)
+    if (name := _not_finite(arrays)) is not None:
+        raise CodecError(f"{KIND}: {name!r} holds a number that is not finite")
     header = {"kind": KIND, "samples": str(samples)}
     header_number(KIND, header, "samples")
     return save(arrays, metadata=header)
@@ -36,22 +39,24 @@ def decode(data: bytes, *, limit: int = LIMIT) -> tuple[dict[str, np.ndarray], i
     """
     if len(data) > limit:
         raise CodecError(f"{KIND}: {len(data)} bytes; expected at most {limit}")
+    length = int.from_bytes(data[:8], "little")
+    if length > HEADER:
+        raise CodecError(f"{KIND}: a header of {length} bytes; expected at most {HEADER}")
     try:
         arrays = load(data)
-        length = int.from_bytes(data[:8], "little")
         header = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
     except Exception as error:  # there is no telling what a reader raises on bytes made to break it
         raise CodecError(f"{KIND}: not readable: {type(error).__name__}") from error
     if header.get("kind") != KIND:
-        raise CodecError(f"{KIND}: kind {header.get('kind')!r}; expected {KIND!r}")
+        raise CodecError(f"{KIND}: of another kind; expected {KIND!r}")
     samples = header_number(KIND, header, "samples")
-    if other := [name for name, array in arrays.items() if array.dtype != np.float32]:
-        raise CodecError(f"{KIND}: {other[0]!r} is of type {arrays[other[0]].dtype}; expected float32")
-    _check(arrays)
+    if other := [array.dtype for array in arrays.values() if array.dtype != np.float32]:
+        raise CodecError(f"{KIND}: a weight of type {other[0]}; expected float32")
+    if _not_finite(arrays) is not None:
+        raise CodecError(f"{KIND}: a weight holds a number that is not finite")
     return {name: arrays[name].copy() for name in sorted(arrays)}, samples
 
 
-def _check(arrays: Mapping[str, np.ndarray]) -> None:
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise CodecError(f"{KIND}: {name!r} holds a number that is not finite")
+def _not_finite(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """Return the name of the first weight with a number that is not finite."""
+    return next((name for name, array in arrays.items() if not np.isfinite(array).all()), None)

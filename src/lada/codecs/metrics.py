@@ -1,7 +1,8 @@
 """Records of lada.core.results as bytes: JSON, since they are few and people look at them."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -10,6 +11,11 @@ from lada.core.errors import CodecError
 from lada.core.results import Record
 
 R = TypeVar("R", bound=Record)
+
+
+@cache
+def _adapter(kind: type[Record]) -> TypeAdapter[Any]:
+    return TypeAdapter(list[kind])  # pyright: ignore[reportInvalidTypeForm]
 
 
 def encode_records(records: Sequence[Record]) -> bytes:
@@ -22,7 +28,8 @@ def decode_records(data: bytes, kind: type[R], *, limit: int = LIMIT) -> list[R]
     if len(data) > limit:
         raise CodecError(f"{kind.__name__}: {len(data)} bytes; expected at most {limit}")
     try:
-        return TypeAdapter(list[kind]).validate_json(data)  # pyright: ignore[reportInvalidTypeForm]
+        return _adapter(kind).validate_json(data)
     except ValidationError as error:
-        where = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))
+        location = error.errors(include_input=False)[0]["loc"][:2]  # what lies deeper may be the sender's own words
+        where = ".".join(str(part) for part in location if isinstance(part, int) or part in kind.model_fields)
         raise CodecError(f"{kind.__name__}: not readable at {where or 'the top'}") from error

@@ -69,11 +69,14 @@ class SoftTargets(Mapping[str, TokenScores]):
     vocabulary_size: int
     k: int
 
-    def __init__(self, data: bytes, *, known_ids: Collection[str] | None, limit: int = LIMIT) -> None:
+    def __init__(
+        self, data: bytes, *, known_ids: Collection[str] | None, limit: int = LIMIT, sample_limit: int | None = None
+    ) -> None:
         """Read the index.
 
-        `known_ids` are the only ids allowed (None: any); `limit` is the most bytes that the index, or any one sample,
-        may have before compression. Raises CodecError, and nothing else, for an index that `encode` would not write.
+        `known_ids` are the only ids allowed (None: any); `limit` is the most bytes that the index may have before
+        compression, `sample_limit` (None: the same) those of any one sample. Raises CodecError, and nothing
+        else, for an index that `encode` would not write.
         """
         start = LENGTH + int.from_bytes(data[:LENGTH], "little")
         if start > len(data):
@@ -90,7 +93,7 @@ class SoftTargets(Mapping[str, TokenScores]):
             shape = Shape(n, self.k, self.vocabulary_size, bits)
             if offset != end or bits > MOST_BITS:
                 raise CodecError(f"{KIND}: sample {sample_id!r} at byte {offset}, of {bits} bits; expected at {end}")
-            _check_size(sample_id, shape, limit)
+            _check_size(sample_id, shape, sample_limit or limit)
             end += size
             self._samples[sample_id] = frames[offset:end], shape
         if end != len(frames):

@@ -40,13 +40,20 @@ def pack(kind: str, fields: Sequence[pa.Field], columns: Columns, header: Mappin
 
 
 def unpack(
-    data: bytes, kind: str, fields: Sequence[pa.Field], *, known_ids: Collection[str] | None, limit: int
+    data: bytes,
+    kind: str,
+    fields: Sequence[pa.Field],
+    *,
+    known_ids: Collection[str] | None,
+    limit: int,
+    most: int | None = None,
 ) -> tuple[dict[str, list[Any]], dict[str, str]]:
     """Return columns and header of a table that `pack` wrote with the same `kind` and `fields`.
 
     Raises CodecError, and nothing else, for any other bytes: another schema, kind or format, more than `limit` bytes
-    before compression, null where there must be a value, a float that is not finite, text that is not UTF-8, an id
-    that is there twice or not in `known_ids` (None: every id is known, or the table has none).
+    before compression, more than `most` rows (None: as many as ids are known), null where there must be a value, a
+    float that is not finite, text that is not UTF-8, an id that is there twice or not in `known_ids` (None: every id
+    is known, or the table has none). The error repeats nothing of what was sent.
     """
     try:
         batch = _read(data, kind, pa.schema(fields), limit)
@@ -56,9 +63,10 @@ def unpack(
     except Exception as error:  # there is no telling what a reader raises on bytes made to break it
         raise CodecError(f"{kind}: not readable: {type(error).__name__}") from error
     if (header.get("kind"), header.get("format")) != (kind, FORMAT):
-        raise CodecError(
-            f"{kind}: kind {header.get('kind')!r} in format {header.get('format')!r}; expected {kind!r} in {FORMAT!r}"
-        )
+        raise CodecError(f"{kind}: of another kind or format; expected {kind!r} in format {FORMAT!r}")
+    most = len(known_ids) if most is None and known_ids is not None else most
+    if most is not None and len(batch) > most:  # before anything is made of the rows
+        raise CodecError(f"{kind}: {len(batch)} rows; expected at most {most}")
     _check(kind, batch)
     columns = batch.to_pydict()
     if known_ids is not None and not set(columns["id"]) <= set(known_ids):
@@ -90,14 +98,15 @@ def header_number(kind: str, header: Mapping[str, str], key: str) -> int:
     """Return an entry of a header that is a number in 0..10^9 - 1. Raises CodecError for any other."""
     text = header_text(kind, header, key)
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise CodecError(f"{kind}: {key} {text[:10]!r}; expected a number in 0..{10**9 - 1}")
+        raise CodecError(f"{kind}: {key}: expected a number in 0..{10**9 - 1}")
     return int(text)
 
 
 def _read(data: bytes, kind: str, schema: pa.Schema, limit: int) -> pa.RecordBatch:
     """Return the only record batch; nothing larger than `limit` is ever held."""
-    raw = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read(limit + 1)
-    if len(raw) > limit:
+    # Not `read`: it never frees its `limit` bytes where the frame breaks off amid them.
+    raw = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read_buffer(limit + 1)
+    if raw.size > limit:
         raise CodecError(f"{kind}: more than {limit} bytes before compression")
     messages = list(pa.ipc.MessageReader.open_stream(raw))
     if [message.type for message in messages] != ["schema", "record batch"]:  # pyarrow crashes on others
@@ -106,7 +115,7 @@ def _read(data: bytes, kind: str, schema: pa.Schema, limit: int) -> pa.RecordBat
         raise CodecError(f"{kind}: compressed within the zstd frame, which hides its size")
     sent = pa.ipc.read_schema(messages[0])
     if not sent.equals(schema):
-        raise CodecError(f"{kind}: columns {sent.names} are not the expected {schema.names}, or of other types")
+        raise CodecError(f"{kind}: other columns than the expected {schema.names}, or of other types")
     batch = pa.ipc.read_record_batch(messages[1], sent)
     batch.validate(full=True)
     return batch

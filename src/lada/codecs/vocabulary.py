@@ -8,6 +8,10 @@ from lada.codecs.table import LIMIT, header_number, pack, unpack
 from lada.core.errors import CodecError
 
 KIND = "vocabulary"
+MOST = 2**20
+"""Most tokens."""
+LONGEST = 4096
+"""Most bytes of one token."""
 FIELDS = (pa.field("token", pa.binary(), nullable=False),)
 
 
@@ -16,7 +20,7 @@ def encode(tokens: Sequence[bytes], eos: int) -> bytes:
 
     Two tokens may stand for the same bytes, or for none. Raises CodecError for values that `decode` would refuse.
     """
-    _check(len(tokens), eos)
+    _check(tokens, eos)
     return pack(KIND, FIELDS, {"token": tokens}, {"eos": str(eos)})
 
 
@@ -26,12 +30,16 @@ def decode(data: bytes, *, limit: int = LIMIT) -> tuple[list[bytes], int]:
     `limit` is the most bytes before compression. Raises CodecError, and nothing else, for anything that `encode` would
     not write.
     """
-    columns, header = unpack(data, KIND, FIELDS, known_ids=None, limit=limit)
+    columns, header = unpack(data, KIND, FIELDS, known_ids=None, limit=limit, most=MOST)
     eos = header_number(KIND, header, "eos")
-    _check(len(columns["token"]), eos)
+    _check(columns["token"], eos)
     return columns["token"], eos
 
 
-def _check(size: int, eos: int) -> None:
-    if not 0 <= eos < size:
-        raise CodecError(f"{KIND}: end-of-sequence is token {eos}; expected one of the {size}")
+def _check(tokens: Sequence[bytes], eos: int) -> None:
+    if len(tokens) > MOST:
+        raise CodecError(f"{KIND}: {len(tokens)} tokens; expected at most {MOST}")
+    if not 0 <= eos < len(tokens):
+        raise CodecError(f"{KIND}: end-of-sequence is token {eos}; expected one of the {len(tokens)}")
+    if (longest := max(map(len, tokens))) > LONGEST:
+        raise CodecError(f"{KIND}: a token of {longest} bytes; expected at most {LONGEST}")

@@ -76,7 +76,28 @@ class StudyRecord(Record):
     replayed: int
     tokens: int
     first_loss: float
+    """Mean loss over the first tenth of the steps; NaN where it is not told."""
     last_loss: float
+    epsilon: float | None = None
+    """Under differential privacy: what all such studies of this party have spent by now, at `delta`."""
+    delta: float | None = None
+
+
+class Membership(Record):
+    """How well an attacker who has a party's model tells the samples it studied from others of the same domains."""
+
+    party: str
+    round: int
+    attack: str
+    """`loss`: by the model's loss; `gain`: by how much lower it is than before the run."""
+    auc: float
+    """Chance that a member scores above another, 0..1; 0.5 is no better than guessing. 95 % bootstrap interval."""
+    low: float
+    high: float
+    tpr: float
+    """Share (0..1) of members found where at most 1 % of the others are taken for members."""
+    members: int
+    others: int
 
 
 class AllocationRecord(Record):
@@ -97,6 +118,16 @@ class AllocationRecord(Record):
     """What the allocator says about itself, such as the AUC of its filter."""
 
 
+class Missing(Record):
+    """A client without which a phase went on."""
+
+    party: str
+    round: int
+    phase: str
+    why: str
+    """Silent, failed, died, or a message that was refused; never a text of the client's."""
+
+
 class PartyReport(Record):
     """What a party tells the server about one phase; numbers only."""
 
@@ -106,6 +137,8 @@ class PartyReport(Record):
     phases: tuple["PhaseTime", ...] = ()
     parties: tuple["PartyInfo", ...] = ()
     notices: tuple[str, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    memberships: tuple[Membership, ...] = ()
 
 
 class Traffic(Record):
@@ -180,6 +213,10 @@ class Results(Record):
     traffic: tuple[Traffic, ...]
     shown: tuple[Shown, ...]
     notices: tuple[str, ...]
+    missing: tuple[Missing, ...] = ()
+    """Who did not answer in time, or not soundly; empty where all took part in everything."""
+    memberships: tuple[Membership, ...] = ()
+    """What the membership-inference audit found; empty where there was none."""
     wall_clock: WallClock
 
     def of(self, party: str, round: int) -> Evaluation:

@@ -36,7 +36,7 @@ def save_settings(parcel: Parcel) -> tuple[str, ...]:
 
 def check(parcel: Parcel, trial: Trial) -> Check:
     """Load the folder anew, in float32, and run the trial."""
-    model = AutoModelForCausalLM.from_pretrained(parcel.output, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(parcel.output, dtype=torch.float32, use_safetensors=True)
     model.eval()
     runtime = f"transformers {transformers.__version__}, loaded anew"
     return compare(trial, torch_start(model), runtime, tokenised(parcel, trial))

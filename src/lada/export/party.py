@@ -51,13 +51,17 @@ def open_party(run: Path, name: str) -> Trained:
     if not (run / "config.yaml").is_file():
         raise InputError(f"run: {str(run)!r} holds no config.yaml; give the folder of a run, such as runs/demo")
     config = read_config(run / "config.yaml")
-    models: dict[str, ModelOptions | ApiModel] = {config.server.name: config.server.model}
+    models: dict[str, ModelOptions | ApiModel | None] = {config.server.name: config.server.model}
     models |= {client.name: client.model for client in config.clients}
     if name not in models:
         raise InputError(
             f"party: {name!r} is not in this run; expected one of {', '.join(models)}{nearest(name, models)}"
         )
     options = models[name]
+    if options is None:
+        raise InputError(
+            f"party: the model of {name!r} is on that client's own machine; export it there, from its state folder"
+        )
     if isinstance(options, ApiModel):
         raise InputError(
             f"party: {name!r} is {options.api.model!r} behind an API, whose weights are not here; expected one of "
@@ -69,7 +73,7 @@ def open_party(run: Path, name: str) -> Trained:
             f"party: {name!r} has no checkpoint in {str(run)!r}; a party is kept when its first round is over, so let "
             "the run go on or run it again"
         )
-    return Trained(name, config, options, checkpoints.verify(kept) / "model", _results(run))
+    return Trained(name, config, options, checkpoints.find(kept)[0] / "model", _results(run))
 
 
 def _results(run: Path) -> Results | None:

@@ -1,10 +1,13 @@
-"""Checkpoints: a folder of files that is there as a whole or not at all, and says so when it was altered."""
+"""Checkpoints: a folder of files that is there as a whole or not at all, and says so when it was altered.
+
+The one before is kept beside the newest, so that one that does not verify costs a phase and not the run.
+"""
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,77 +20,91 @@ MANIFEST = "manifest.json"
 """SHA-256 of each file, by name."""
 MISSING = "a file is missing or the manifest cannot be read"
 
+Fill = Callable[[Path], None]
+"""Writes files into the empty folder that it is given."""
 
-def save(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write `files` (relative names with `/`) as `folder`, in the place of what it held before.
 
-    A crash at any moment leaves the old state or the new one for `load` to find. Raises ValueError for a name that
-    leads out of the folder.
+def files(contents: Mapping[str, bytes]) -> Fill:
+    """Return what writes `contents` by relative name with `/`. Raises ValueError for a name that leads elsewhere."""
+    for name in contents:
+        if not _is_inside(name) or name == MANIFEST:
+            raise ValueError(f"{name!r} cannot be the name of a file in a checkpoint")
+
+    def fill(folder: Path) -> None:
+        for name, data in contents.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+
+    return fill
+
+
+def save(folder: Path, fill: Fill) -> None:
+    """Let `fill` write the files of `folder`, whose former state becomes the one before.
+
+    A crash at any moment leaves the old state or the new one for `find` to find.
     """
-    new, old = _sibling(folder, "new"), _sibling(folder, "old")
+    new, before = _sibling(folder, "new"), _sibling(folder, "before")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
-    for name, data in {**files, MANIFEST: json.dumps(digests, indent=1).encode()}.items():
-        if not _is_inside(name) or (name == MANIFEST and name in files):
-            raise ValueError(f"{name!r} cannot be the name of a file in a checkpoint")
-        (new / name).parent.mkdir(parents=True, exist_ok=True)
-        with (new / name).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    for inner in (new, *(path for path in new.rglob("*") if path.is_dir())):
-        _sync(inner)
-    if folder.exists():  # where it does not, `old` may be all there is: a crash came between the two renames
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
+    fill(new)
+    written = sorted(path for path in new.rglob("*") if path.is_file())
+    digests = {path.relative_to(new).as_posix(): _digest(path) for path in written}
+    (new / MANIFEST).write_text(json.dumps(digests, indent=1), encoding="utf-8")
+    for path in (*written, new / MANIFEST, *(path for path in new.rglob("*") if path.is_dir()), new):
+        _sync(path)
+    if folder.exists():  # where it does not, `before` may be all there is: a crash came between the two renames
+        shutil.rmtree(before, ignore_errors=True)
+        folder.rename(before)
     new.rename(folder)
     _sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def exists(folder: Path) -> bool:
-    """Return whether there is a checkpoint to `load`."""
-    return folder.exists() or _sibling(folder, "old").exists()
+    """Return whether there is a checkpoint, whole or not."""
+    return folder.exists() or _sibling(folder, "before").exists()
 
 
-def load(folder: Path) -> dict[str, bytes]:
-    """Return the files by name, sorted. Raises LadaError where one is missing or its bytes are not those written."""
-    place, digests = _manifest(folder)
+def find(folder: Path) -> tuple[Path, str | None]:
+    """Return where the newest state that verifies lies and, where that is the one before, what the newest lacks.
+
+    Raises LadaError where neither verifies.
+    """
+    fault: str | None = None
+    for place in (folder, _sibling(folder, "before")):
+        if place.exists():
+            try:
+                verify(place)
+            except LadaError as error:
+                fault = fault or str(error)
+            else:
+                return place, fault
+    raise LadaError(
+        f"checkpoint {str(folder)!r}: {fault or 'there is none'}, and none before it is whole; delete the folder to "
+        "begin again"
+    )
+
+
+def verify(folder: Path) -> None:
+    """Raise LadaError where a file is missing or its bytes are not those written."""
     try:
-        files = {name: (place / name).read_bytes() for name in sorted(digests)}
-    except OSError as error:
-        raise _corrupted(folder, MISSING) from error
-    for name, data in files.items():
-        if hashlib.sha256(data).hexdigest() != digests[name]:
-            raise _corrupted(folder, f"{name} is not as it was written")
-    return files
-
-
-def verify(folder: Path) -> Path:
-    """Return where the files of a checkpoint lie, read piece by piece. Raises LadaError as `load` does."""
-    place, digests = _manifest(folder)
-    for name in sorted(digests):
-        try:
-            with (place / name).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise _corrupted(folder, MISSING) from error
-        if found != digests[name]:
-            raise _corrupted(folder, f"{name} is not as it was written")
-    return place
-
-
-def _manifest(folder: Path) -> tuple[Path, dict[str, str]]:
-    """Return where a checkpoint lies, which after a crash is beside `folder`, and the digests of its files."""
-    place = folder if folder.exists() else _sibling(folder, "old")
-    try:
-        digests = json.loads((place / MANIFEST).read_bytes())
+        digests = json.loads((folder / MANIFEST).read_bytes())
         if not isinstance(digests, dict) or not all(map(_is_inside, digests)):
             raise ValueError
     except (OSError, ValueError) as error:
-        raise _corrupted(folder, MISSING) from error
-    return place, digests
+        raise LadaError(f"{MANIFEST} is missing or cannot be read") from error
+    for name, digest in digests.items():
+        try:
+            found = _digest(folder / name)
+        except OSError as error:
+            raise LadaError(f"{name} is missing or cannot be read") from error
+        if found != digest:
+            raise LadaError(f"{name} is not as it was written")
+
+
+def remove(folder: Path) -> None:
+    """Remove a checkpoint and the one before it, where they are."""
+    for place in (folder, _sibling(folder, "before"), _sibling(folder, "new")):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def arrays_to_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -115,15 +132,16 @@ def _is_inside(name: object) -> bool:
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and str(path) == name
 
 
-def _sync(folder: Path) -> None:
-    """Make renames and new files of a folder survive a power cut, where the system can."""
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _digest(file: Path) -> str:
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut, where the system can."""
+    if path.is_file() or hasattr(os, "O_DIRECTORY"):
+        handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _corrupted(folder: Path, why: str) -> LadaError:
-    return LadaError(f"checkpoint {folder}: {why}; delete this folder to go on from the checkpoint before it")

@@ -15,6 +15,7 @@ from flwr.clientapp import ClientApp
 
 from lada.core.errors import InputError
 from lada.federation.messages import ACTION, HELLO, Code, Envelope, decode, encode
+from lada.federation.pieces import BYTES, FETCH, What, announce, decode_what
 
 if TYPE_CHECKING:  # the contracts import torch, which a worker that has no model need not pay for
     from lada.hosts.party import Emit
@@ -29,32 +30,51 @@ class ClientNode(Protocol):
         """Run the client half of one phase. Whatever it raises stays here; the server sees a code."""
         ...
 
+    def fetch(self, round: int, what: What) -> bytes:
+        """Return a piece of the last reply, which was too large for one message."""
+        ...
+
 
 def _ignore(event: dict[str, Any]) -> None:
     """An Emit that drops the event."""
 
 
-def make_client_app(open_node: Callable[[Context, Emit], ClientNode], emit: Emit = _ignore) -> ClientApp:
-    """Return the ClientApp. For each message it opens the node anew; keeping models loaded is up to `open_node`.
+def by_node_config(context: Context) -> tuple[str, Path]:
+    """Return `name` and `folder` of the node's configuration. Raises InputError where one is missing."""
+    return _text(context, "name"), Path(_text(context, "folder"))
 
-    The node's configuration must hold `name` (the client's name) and `folder` (where it keeps what is its own).
-    An exception is written to `errors.log` in that folder under a reference number; the reply carries that number
-    and a code, nothing else.
+
+def make_client_app(
+    open_node: Callable[[Context, str, Emit], ClientNode],
+    emit: Emit = _ignore,
+    *,
+    identify: Callable[[Context], tuple[str, Path]] = by_node_config,
+    limit: Callable[[], int | None] = lambda: None,
+) -> ClientApp:
+    """Return the ClientApp. For each message it opens the node anew, given the name of the run that the message is of.
+
+    Keeping models loaded is up to `open_node`. `identify` returns the client's name and the folder where it keeps what
+    is its own; `limit` the most bytes that it takes in one message. An exception is written to `errors.log` in that
+    folder under a reference number; the reply carries that number and a code, nothing else.
     """
     app = ClientApp()
 
     @app.query(ACTION)
     def answer(message: Message, context: Context) -> Message:
-        name, folder = _text(context, "name"), Path(_text(context, "folder"))
+        name, folder = identify(context)
         asked = Envelope("unknown", "unknown", 0, name)
         code = Code.MALFORMED
         try:
-            envelope, payload = decode(message.content)
+            envelope, payload = decode(message.content, limit())
             asked = Envelope(envelope.run, envelope.phase, envelope.round, name)
             code = Code.FAILED
             reply = {}
-            if asked.phase != HELLO:
-                reply = open_node(context, emit).handle(asked.phase, asked.round, payload)
+            if asked.phase != HELLO or payload:  # a hello without terms asks for the name alone
+                node = open_node(context, asked.run, emit)
+                if asked.phase == FETCH:
+                    reply = {BYTES: node.fetch(asked.round, decode_what(payload))}
+                else:
+                    reply = announce(node.handle(asked.phase, asked.round, payload))
             return Message(encode(asked, reply), reply_to=message)
         except Exception:
             reference = secrets.token_hex(4)

@@ -1,151 +1,265 @@
-"""How the server's half reaches the clients: lada.hosts.base.Exchange over any Flower Grid."""
+"""How the server's half reaches the clients: lada.hosts.base.Exchange over any Flower Grid.
+
+The rounds go on with those who answered in time, as long as they are a quorum; who was missing is on record.
+"""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
-
-from flwr.app import Message
-from flwr.serverapp import Grid
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lada.core.errors import FederationError
-from lada.federation.messages import MESSAGE_TYPE, SERVER, Code, Envelope, decode, encode
+from lada.core.limits import Limits
+from lada.core.results import Missing
+from lada.federation.admission import admit, fault
+from lada.federation.asking import WINDOW, Asking, post
+from lada.federation.failures import Failure, Reply
+from lada.federation.heard import Heard
+from lada.federation.messages import SERVER, Code, Envelope
+from lada.federation.pieces import BYTES, FETCH, PIECE, What
+from lada.federation.roster import Roster
+from lada.hosts.base import Payload
+from lada.hosts.checks import Guard
 
 if TYPE_CHECKING:
+    from flwr.serverapp import Grid
+
+    from lada.federation.journal import Journal
     from lada.federation.ledger import Ledger
 
-T = TypeVar("T", str, int)
-Reply = tuple[Envelope, dict[str, bytes]]
-
-# Flower's codes for "heartbeat lost" and "the client's process crashed".
-LOST = (5, 8)
+IN_FLIGHT = 256 << 20
+"""About how many bytes of one ask are under way at a time; four messages always may."""
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Why there is no usable reply; `detail` is the server's own text or the client's reference number."""
+class Rules:
+    """Who is waited for, and how long."""
 
-    code: Code
-    detail: str = ""
+    timeout: float
+    """Seconds that a client has for a phase, counted from the moment the server begins to wait."""
+    timeouts: Mapping[str, float] = field(default_factory=dict)
+    """The same for single clients, by name."""
+    quorum: float = 1.0
+    """The share (0..1) of the clients asked that must answer for a round to go on."""
+    starting: float = 0.0
+    """Seconds more that the clients have to connect."""
+    message_bytes: int = Limits().max_message_bytes
+    """Most bytes of one message."""
+    reply_bytes: int = Limits().reply_bytes
+    """Most bytes of one reply."""
 
-    def __str__(self) -> str:
-        texts = {
-            Code.FAILED: f"failed (reference {self.detail} in errors.log in its own folder)",
-            Code.MALFORMED: f"malformed message ({self.detail})",
-            Code.SILENT: f"silent (no reply within {self.detail} s)",
-            Code.DIED: "died (its process ended or lost contact)",
-            Code.ENGINE: "engine error (Flower could not deliver the message or its reply)",
-        }
-        return texts[self.code]
+    def seconds(self, client: str) -> float:
+        """Return how long a client has."""
+        return self.timeouts.get(client, self.timeout)
 
-
-def post(grid: Grid, node: int, envelope: Envelope, payload: Mapping[str, bytes]) -> str | None:
-    """Send one message; return its id, or None where Flower did not take it."""
-    message = Message(encode(envelope, payload), node, MESSAGE_TYPE, group_id=str(envelope.round))
-    return next(iter(grid.push_messages([message])), None)
-
-
-def collect(
-    grid: Grid, asked: Mapping[T, str | None], expected: Envelope, timeout: float
-) -> tuple[dict[T, Reply], dict[T, Failure]]:
-    """Wait at most `timeout` seconds for the replies to messages, given their ids; return replies and failures.
-
-    Replies are told apart by the message they answer, since Flower itself answers for nodes it lost. A reply that
-    comes after the deadline is never looked at. Both results are sorted.
-    """
-    waiting = {message_id: key for key, message_id in asked.items() if message_id}
-    replies: dict[T, Reply] = {}
-    failures = {key: Failure(Code.ENGINE) for key, message_id in asked.items() if not message_id}
-    deadline = time.monotonic() + timeout
-    pause = 0.001
-    while waiting:
-        for message in grid.pull_messages(list(waiting)):
-            key = waiting.pop(message.metadata.reply_to_message_id, None)
-            if key is None:
-                continue
-            outcome = _read(message, expected)
-            if isinstance(outcome, Failure):
-                failures[key] = outcome
-            else:
-                replies[key] = outcome
-        if (left := deadline - time.monotonic()) <= 0:
-            break
-        if waiting:
-            time.sleep(min(pause, left))
-            pause = min(2 * pause, 0.2)
-    failures |= {key: Failure(Code.SILENT, f"{timeout:g}") for key in waiting.values()}
-    return {key: replies[key] for key in sorted(replies)}, {key: failures[key] for key in sorted(failures)}
-
-
-def _read(message: Message, expected: Envelope) -> Reply | Failure:
-    if message.has_error():  # its reason is not ours and may hold anything: it is not repeated
-        return Failure(Code.DIED if message.error.code in LOST else Code.ENGINE)
-    try:
-        envelope, payload = decode(message.content)
-    except FederationError as error:
-        return Failure(Code.MALFORMED, str(error))
-    if envelope.code is Code.MALFORMED:
-        return Failure(Code.MALFORMED, f"it could not read ours; reference {envelope.reference}")
-    if envelope.code is not None:
-        return Failure(envelope.code, envelope.reference or "")
-    if (envelope.run, envelope.phase, envelope.round) != (expected.run, expected.phase, expected.round):
-        return Failure(Code.MALFORMED, "it answers for another run, phase or round")
-    return envelope, payload
-
-
-def refuse(expected: Envelope, failures: Mapping[T, Failure]) -> None:
-    """Raise FederationError naming every failure; return where there is none."""
-    if failures:
-        told = "; ".join(f"client {key!r}: {failure}" for key, failure in failures.items())
-        raise FederationError(f"round {expected.round}, phase {expected.phase}: {told}")
+    def least(self, asked: int) -> int:
+        """Return how many of the clients asked must answer: one at least."""
+        return max(1, math.ceil(round(self.quorum * asked, 9)))
 
 
 class GridExchange:
-    """The clients by name, over a grid. `timeout`, seconds, counts from the moment the server begins to wait."""
+    """The clients by name, over a grid."""
 
-    def __init__(self, grid: Grid, nodes: Mapping[str, int], *, run: str, timeout: float, ledger: Ledger) -> None:
-        """`nodes` gives the node id of each client."""
-        self.clients = tuple(sorted(nodes))
+    def __init__(
+        self,
+        grid: Grid,
+        clients: Collection[str],
+        *,
+        run: str,
+        rules: Rules,
+        ledger: Ledger,
+        journal: Callable[[int], Journal],
+        on_missing: Callable[[Missing], None] | None = None,
+        terms: Mapping[str, bytes] | None = None,
+        guard: Guard | None = None,
+    ) -> None:
+        """`journal` gives the server's journal of a round; `on_missing` is told of each client that was missing.
+
+        `terms` are what a client has to know and to accept before it takes part, where it does not know them already.
+        A reply that the `guard` refuses (None: none is) counts as missing.
+        """
+        self.clients = tuple(sorted(clients))
+        self._all = frozenset(clients)
         self._grid = grid
-        self._nodes = dict(nodes)
+        self._roster = Roster(grid, clients, run=run, terms=terms or {})
         self._run = run
-        self._timeout = timeout
-        self._ledger = ledger
+        self.rules = rules
+        self.ledger = ledger
+        self._journal = journal
+        self._on_missing = on_missing
+        self.guard = guard
+
+    def connect(self) -> None:
+        """Wait for the clients. Raises FederationError where no quorum of them comes within the rules' timeout."""
+        self._roster.wait(self.rules.least(len(self.clients)), self.rules.timeout + self.rules.starting)
 
     def ask(self, phase: str, round: int, payloads: Mapping[str, Mapping[str, bytes]]) -> GridPending:
         """Send one message to each client named in `payloads`. Raises FederationError for a name nobody has."""
-        if unknown := sorted(set(payloads) - set(self.clients)):
+        if unknown := sorted(payloads.keys() - self._all):
             raise FederationError(f"round {round}, phase {phase}: no client is named {unknown[0]!r}")
+        self._roster.look()
         envelope = Envelope(self._run, phase, round, SERVER)
-        asked: dict[str, str | None] = {}
-        for name in sorted(payloads):
-            asked[name] = post(self._grid, self._nodes[name], envelope, payloads[name])
-            self._ledger.record(round, phase, SERVER, name, payloads[name])
-        return GridPending(self._grid, asked, envelope, self._timeout, self._ledger)
+        ordered = {name: payloads[name] for name in sorted(payloads)}
+        return GridPending(self, envelope, ordered, Heard(self._journal(round), phase))
+
+    def asking(self, envelope: Envelope, payloads: Mapping[str, Mapping[str, bytes]]) -> Asking[str]:
+        """Send one message each to the clients named in `payloads`, by the rules."""
+
+        def send(name: str) -> str | None:
+            node = self._roster.nodes.get(name)
+            if node is None:
+                return None
+            self.ledger.record(envelope.round, envelope.phase, SERVER, name, payloads[name])
+            return post(self._grid, node, envelope, payloads[name])
+
+        largest = max((sum(map(len, payload.values())) for payload in payloads.values()), default=0)
+        window = max(4, min(WINDOW, IN_FLIGHT // max(largest, 1)))
+        return Asking(
+            self._grid,
+            payloads,
+            envelope,
+            send=send,
+            seconds=self.rules.seconds,
+            window=window,
+            limit=self.rules.message_bytes,
+        )
+
+    def fetch(self, name: str, asked: Envelope, what: What, deadline: float) -> bytes:
+        """Return a piece of a client's last reply.
+
+        Raises FetchError where it is another or has not come by `deadline` on the monotonic clock.
+        """
+        envelope, left = Envelope(asked.run, FETCH, asked.round, SERVER), deadline - time.monotonic()
+        pieces: list[bytes] = []
+        if left <= 0:
+            raise FetchError(self.silent(name))
+
+        def hear(name: str, reply: Reply) -> Failure | None:
+            payload = reply[1]
+            if reply[0].sender != name or set(payload) != {BYTES} or len(payload[BYTES]) != what.length:
+                return Failure(Code.MALFORMED, "a piece of its reply is not what was asked for")
+            pieces.append(payload[BYTES])
+            return None
+
+        asking = Asking(
+            self._grid,
+            [name],
+            envelope,
+            send=lambda name: post(self._grid, self._roster.nodes[name], envelope, what.encode()),
+            seconds=lambda _: left,
+            limit=self.rules.message_bytes,
+        )
+        for failure in asking.wait(hear).values():
+            raise FetchError(failure if failure.code is not Code.SILENT else self.silent(name))
+        return pieces[0]
+
+    def silent(self, name: str) -> Failure:
+        """Return that a client did not answer in its time."""
+        return Failure(Code.SILENT, f"{self.rules.seconds(name):g}")
+
+    def is_there(self, name: str) -> bool:
+        """Return whether a client's node is known."""
+        return name in self._roster.nodes
+
+    def miss(self, missing: Missing) -> None:
+        """Put on record who was missing."""
+        if self._on_missing:
+            self._on_missing(missing)
 
 
 class GridPending:
-    """Messages that are under way."""
+    """Messages that are under way, but for those whose replies were heard before the run was resumed."""
 
     def __init__(
-        self, grid: Grid, asked: Mapping[str, str | None], envelope: Envelope, timeout: float, ledger: Ledger
+        self, exchange: GridExchange, envelope: Envelope, payloads: Mapping[str, Mapping[str, bytes]], heard: Heard
     ) -> None:
-        """`asked` gives the message id by client name, `envelope` what was asked."""
-        self._grid, self._asked, self._envelope, self._timeout, self._ledger = grid, asked, envelope, timeout, ledger
+        """Send what has no reply yet."""
+        self._exchange, self._envelope, self._heard = exchange, envelope, heard
+        self._known = {
+            name: reply
+            for name in payloads
+            if (reply := heard.reply(name)) is not None and self._fault(name, reply) is None
+        }
+        self._missing = heard.missing()
+        self._least = exchange.rules.least(len(payloads))
+        self._large: dict[str, dict[str, int]] = {}
+        rest = {} if self._missing is not None else {n: payloads[n] for n in payloads if n not in self._known}
+        self._asking = exchange.asking(envelope, rest)
 
     def wait(self) -> dict[str, Mapping[str, bytes]]:
         """Return the replies by client name, sorted; to be called once.
 
-        Every client gets until the deadline, also where another has failed, so that no work is thrown away and one
-        FederationError names all that failed or stayed silent.
+        Every client gets until its deadline, also where another has failed. Raises FederationError, naming all that
+        failed or stayed silent, where fewer than a quorum answered.
         """
-        replies, failures = collect(self._grid, self._asked, self._envelope, self._timeout)
-        for name, (envelope, payload) in replies.items():
-            if envelope.sender != name:
-                failures[name] = Failure(Code.MALFORMED, "it gives another client's name as its own")
-            else:
-                self._ledger.record(envelope.round, envelope.phase, name, SERVER, payload)
-        refuse(self._envelope, failures)
-        return {name: payload for name, (_, payload) in replies.items()}
+        missing = self._missing
+        if missing is None:
+            failures = self._asking.wait(self._hear)
+            for name in sorted(self._large):
+                if failure := self._fetch(name, self._large[name]):
+                    failures[name] = failure
+            failures |= {name: Failure(Code.ABSENT) for name in failures if not self._exchange.is_there(name)}
+            if len(self._known) < self._least:
+                refuse(self._envelope, failures)
+            missing = {name: str(failures[name]) for name in sorted(failures)}
+            self._heard.close(missing)
+        for name, why in missing.items():
+            self._exchange.miss(Missing(party=name, round=self._envelope.round, phase=self._envelope.phase, why=why))
+        return {name: self._known[name] for name in sorted(self._known)}
+
+    def _hear(self, name: str, reply: Reply) -> Failure | None:
+        outcome = admit(self._exchange.guard, name, reply, self._exchange.rules.reply_bytes)
+        if isinstance(outcome, Failure):
+            return outcome
+        if outcome is not None:
+            self._large[name] = outcome
+        else:
+            self._heard.keep(name, reply[1])
+            self._put_on_record(name)
+        return None
+
+    def _fault(self, name: str, payload: Payload) -> Failure | None:
+        return fault(self._exchange.guard, name, self._envelope, payload)
+
+    def _fetch(self, name: str, sizes: Mapping[str, int]) -> Failure | None:
+        """Fetch a large reply piece by piece, straight to disk; all pieces together have the time of one reply."""
+        deadline = time.monotonic() + self._exchange.rules.seconds(name)
+        try:
+            self._heard.keep_pieces(name, {kind: self._pieces(name, kind, sizes[kind], deadline) for kind in sizes})
+        except FetchError as error:
+            return error.failure
+        reply = self._heard.reply(name)
+        assert reply is not None
+        if refused := self._fault(name, reply):
+            return refused
+        self._put_on_record(name)
+        return None
+
+    def _pieces(self, name: str, kind: str, size: int, deadline: float) -> Iterator[bytes]:
+        for start in range(0, size, PIECE):
+            what = What(self._envelope.phase, kind, start, min(PIECE, size - start))
+            yield self._exchange.fetch(name, self._envelope, what, deadline)
+
+    def _put_on_record(self, name: str) -> None:
+        reply = self._heard.reply(name)
+        assert reply is not None
+        self._exchange.ledger.record(self._envelope.round, self._envelope.phase, name, SERVER, reply)
+        self._known[name] = reply
+
+
+class FetchError(Exception):
+    """A piece did not come."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+def refuse(expected: Envelope, failures: Mapping[str, Failure]) -> None:
+    """Raise FederationError naming every failure; return where there is none."""
+    if failures:
+        told = "; ".join(f"client {key!r}: {failure}" for key, failure in failures.items())
+        raise FederationError(f"round {expected.round}, phase {expected.phase}: {told}")

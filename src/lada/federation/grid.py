@@ -19,6 +19,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from lada.core.errors import FederationError
 from lada.federation.client_app import make_client_app
 from lada.federation.worker_process import load
 from lada.federation.workers import DeadWorkerError, FailedTaskError, Handle
@@ -87,10 +88,10 @@ class LocalGrid(Grid):
     @staticmethod
     def _reply(sent: Message, future: Future[bytes]) -> Message:
         try:
-            return message_from_proto(Proto.FromString(future.result()))
+            return read_message(future.result())
         except DeadWorkerError:
             return Message(Error(CRASHED), reply_to=sent)
-        except FailedTaskError:
+        except (FailedTaskError, FederationError):
             return Message(Error(RAISED), reply_to=sent)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
@@ -100,20 +101,30 @@ class LocalGrid(Grid):
         return self.pull_messages(ids)
 
 
+def read_message(data: bytes) -> Message:
+    """Return the message that bytes hold. Raises FederationError, and nothing else, for any other bytes."""
+    try:
+        return message_from_proto(Proto.FromString(data))
+    except Exception as error:  # protobuf and Flower raise what they like on bytes made to break them
+        raise FederationError("message: not one of Flower's") from error
+
+
 def open_clients(config: str, emit: Emit) -> Handle:
     """Return what answers messages to the local clients, in whichever process this is called.
 
-    `config` is JSON: `open_node`, the function for `make_client_app` as `package.module:function`, and `nodes`, each
-    client's Flower node configuration by name. Nothing is kept from one message to the next but what `open_node`
-    keeps, since the next message may go to another process.
+    `config` is JSON: `open_node`, the function for `make_client_app` as `package.module:function`; `clients`, the
+    folder of their folders; `texts`, and in `nodes` the number of each client's text by name. Nothing is kept from one
+    message to the next but what `open_node` keeps, since the next message may go to another process.
     """
     options = json.loads(config)
     app: ClientApp = make_client_app(load(options["open_node"]), emit)
 
     def handle(name: str, data: bytes) -> bytes:
-        message = message_from_proto(Proto.FromString(data))
+        message = read_message(data)
         node = message.metadata.dst_node_id
-        context = Context(message.metadata.run_id, node, dict(options["nodes"][name]), RecordDict(), {})
+        folder, text = f"{options['clients']}/{name}", options["texts"][options["nodes"][name]]
+        node_config = {"name": name, "folder": folder, "config": text}
+        context = Context(message.metadata.run_id, node, node_config, RecordDict(), {})
         return message_to_proto(app(message, context)).SerializeToString()
 
     return handle

@@ -74,8 +74,13 @@ class Ledger:
         self._lines.flush()
 
     def close(self) -> None:
-        """Write `ledger.parquet` in one step and remove the lines."""
+        """Write `ledger.parquet` in one step and remove the lines.
+
+        Its rows, and `rows` from here on, are sorted by round, phase, direction and party, not by who came first.
+        """
         self._lines.close()
+        phases = {phase: number for number, phase in enumerate(dict.fromkeys(row.phase for row in self.rows))}
+        self.rows.sort(key=lambda row: (row.round, phases[row.phase], row.sender != SERVER, row.sender, row.receiver))
         whole, part = self._folder / "ledger.parquet", self._folder / "ledger.parquet.part"
         with part.open("wb") as file:
             pq.write_table(pa.Table.from_pylist([asdict(row) for row in self.rows], schema=SCHEMA), file)

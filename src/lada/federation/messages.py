@@ -1,5 +1,6 @@
 """A message on the wire: a payload and its envelope as a Flower RecordDict, and back, with everything checked."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +20,8 @@ ENVELOPE, PAYLOAD = "envelope", "payload"
 DTYPE, STYPE = "uint8", "bytes"
 NAME_LENGTH = 200
 """Longest name of a run, phase, party or kind, characters."""
+PHASE = re.compile(r"[a-z][a-z0-9-]*")
+"""A phase names a folder at the client."""
 
 
 class Code(StrEnum):
@@ -28,6 +31,7 @@ class Code(StrEnum):
     MALFORMED = "malformed"  # a message could not be read
     SILENT = "silent"  # no reply before the deadline
     DIED = "died"  # the client's process ended or lost contact
+    ABSENT = "absent"  # no node of the client's name is connected
     ENGINE = "engine"  # Flower could not deliver the message or the reply
 
 
@@ -66,12 +70,18 @@ def encode(envelope: Envelope, payload: Mapping[str, bytes]) -> RecordDict:
     return records
 
 
-def decode(records: RecordDict) -> tuple[Envelope, dict[str, bytes]]:
-    """Return envelope and payload, kinds sorted.
+def decode(records: RecordDict, limit: int | None = None) -> tuple[Envelope, dict[str, bytes]]:
+    """Return envelope and payload, kinds sorted. One with more than `limit` bytes is not looked at.
 
     Raises FederationError for anything that `encode` does not write. The error names the field and never its value:
     what a stranger sent may be private or hostile.
     """
+    size = sum(len(array.data) for record in records.array_records.values() for array in record.values())
+    if limit is not None and size > limit:
+        raise FederationError(
+            f"message: it has {size} bytes and the limit is {limit}; let the sender tell less, or raise "
+            "limits.max_message_bytes"
+        )
     if set(records) != {ENVELOPE, PAYLOAD}:
         raise FederationError(f"message: expected exactly the records {ENVELOPE!r} and {PAYLOAD!r}")
     fields, arrays = records[ENVELOPE], records[PAYLOAD]
@@ -105,6 +115,8 @@ def _envelope(fields: dict[str, object]) -> Envelope:
     ):
         raise FederationError("message: reference: expected 8 hexadecimal digits")
     run, phase, sender = (_check_name(name, fields[name]) for name in ("run", "phase", "sender"))
+    if not PHASE.fullmatch(phase):
+        raise FederationError("message: phase: expected lower-case letters, digits and hyphens, such as 'learn'")
     return Envelope(run, phase, round, sender, known, reference)
 
 

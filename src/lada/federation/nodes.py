@@ -1,218 +1,203 @@
-"""Build parties from a configuration, keep them on disk between phases, and let a client's node answer."""
+"""A client's node: for each message it brings its party back, lets it answer, and keeps what that changed.
 
-import dataclasses
+A message has a key, (round, phase). One that was answered before is answered again from what was kept and changes
+nothing; so the server may ask anew whenever it does not know whether a client heard it.
+"""
+
 import hashlib
 import json
-import time
-from functools import cache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import numpy as np
-import torch
 from flwr.app import Context
 
-from lada.config import RunConfig, validate
-from lada.core.results import PartyInfo
-from lada.core.seeds import seed_of
-from lada.federation import checkpoints
+from lada.config import RunConfig
+from lada.core.errors import FederationError
+from lada.federation import checkpoints, held, sent
+from lada.federation.journal import Journal
+from lada.federation.parties import Place, client_party, describe, keep, read_task, untrained
+from lada.federation.parts import Parts, to_files
+from lada.federation.pieces import What
 from lada.hosts.base import Payload
-from lada.hosts.party import Emit, Party, Studies
+from lada.hosts.checks import FINISH, Guard
+from lada.hosts.membership import memberships
+from lada.hosts.party import Emit, Party
 from lada.hosts.reports import report_payload
-from lada.models.api import ApiLearner
-from lada.models.api_client import read_key
-from lada.models.api_options import ApiModel
-from lada.models.base import Learner
-from lada.models.generation import pick_backend
-from lada.models.learner import HuggingFaceLearner
-from lada.models.load import check, load
-from lada.models.options import ModelOptions
 from lada.tasks.data import TaskData
-from lada.tasks.load import load_task
-from lada.zoo.shipped import locate
+from lada.validation import validate
 
-FINISH = "finish"
-"""The last phase of every run: each client says what it has become."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Place:
-    """Where and when a run happens: its folder, the folder that relative paths start at, its Unix start time."""
-
-    folder: Path
-    base: Path
-    started: float
-
-    def checkpoint(self, party: str) -> Path:
-        """Return the folder of a party's checkpoint."""
-        return self.folder / "checkpoints" / party
-
-    def party(self, name: str) -> Path:
-        """Return the folder in which a party keeps what is its own."""
-        return self.folder / "clients" / name
-
-
-def read_task(config: RunConfig, base: Path) -> TaskData:
-    """Return the samples of a run; relative paths in the configuration start at `base`."""
-    clients = {client.name: client.domains for client in config.clients}
-    return load_task(config.task, clients, config.seed, base=base)
-
-
-def server_party(config: RunConfig, place: Place, task: TaskData, emit: Emit) -> Party:
-    """Build the server."""
-    server = config.server
-    studies = Studies(server.distil, server.distil)
-    return _party(config, place, task, emit, name=server.name, model=server.model, studies=studies)
-
-
-def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, name: str) -> Party:
-    """Build a client, as its last checkpoint left it where there is one."""
-    client = next(client for client in config.clients if client.name == name)
-    return _party(
-        config, place, task, emit, name=name, model=client.model, studies=Studies(client.private, client.distil)
-    )
-
-
-def check_model(model: ModelOptions | ApiModel) -> None:
-    """Raise InputError for what can be told at once to be missing: a model's files or package, the key of its API."""
-    if isinstance(model, ApiModel):
-        read_key(model.api)
-    else:
-        check(locate(model.model), model)
-        pick_backend(model.generation)
-
-
-def _learner(model: ModelOptions | ApiModel, place: Place, *, init_seed: int, saved: Path | None) -> Learner:
-    if isinstance(model, ApiModel):
-        return ApiLearner(model.api, place.base)
-    return load(locate(model.model), model, init_seed=init_seed, saved=saved)
-
-
-def _party(
-    config: RunConfig,
-    place: Place,
-    task: TaskData,
-    emit: Emit,
-    *,
-    name: str,
-    model: ModelOptions | ApiModel,
-    studies: Studies,
-) -> Party:
-    kept = place.checkpoint(name)
-    files = checkpoints.load(kept) if checkpoints.exists(kept) else {}
-    party = Party(
-        name=name,
-        role="client" if name in task.private else "server",
-        learner=_learner(
-            model,
-            place,
-            init_seed=seed_of(config.seed, name, "lora"),
-            saved=kept / "model" if files else None,
-        ),
-        # What the others hold privately is not even in this party's memory.
-        task=dataclasses.replace(task, private={}),
-        private=task.private.get(name, ()),
-        allocator=config.make_allocator(),
-        objective=config.make_objective(),
-        studies=studies,
-        seed=config.seed,
-        folder=place.party(name),
-        emit=emit,
-        clock=lambda: time.time() - place.started,
-    )
-    if files:
-        for key, array in checkpoints.bytes_to_arrays(files["state.safetensors"]).items():
-            pair, _, part = key.partition("|")
-            if pair == "memory":
-                party.memory[part] = array.tobytes()
-            else:
-                party.states[pair] = {**party.states.get(pair, {}), part: array}
-    return party
-
-
-def keep(party: Party, place: Place) -> None:
-    """Write a party's checkpoint: its plug-ins' state and, but for a learner behind an API, weights and tokenizer."""
-    arrays = {f"{pair}|{part}": array for pair, state in party.states.items() for part, array in state.items()}
-    arrays |= {f"memory|{key}": np.frombuffer(data, np.uint8) for key, data in party.memory.items()}
-    with TemporaryDirectory() as staging:
-        party.learner.save(Path(staging))
-        files = {f"model/{file.name}": file.read_bytes() for file in Path(staging).iterdir()}
-    checkpoints.save(place.checkpoint(party.name), {**files, "state.safetensors": checkpoints.arrays_to_bytes(arrays)})
-
-
-def describe(party: Party) -> PartyInfo:
-    """Say who a party is and what it has become."""
-    domains = party.task.own_domains.get(party.name, frozenset())
-    architecture, parameters, weights = _inside(party.learner)
-    return PartyInfo(
-        name=party.name,
-        role=party.role,
-        model=party.learner.name,
-        architecture=architecture,
-        parameters=parameters,
-        domains=tuple(sorted(domains)),
-        private_samples=len(party.private),
-        weights=weights,
-    )
-
-
-def _inside(learner: Learner) -> tuple[str, int, str]:
-    """Return architecture, parameters and digest of the weights; of a model behind an API nothing is known."""
-    if not isinstance(learner, HuggingFaceLearner):
-        return "api", 0, ""
-    model = learner.model
-    return model.config.model_type, sum(p.numel() for p in model.parameters()), weights_digest(model)
-
-
-def notices_before(config: RunConfig) -> tuple[str, ...]:
-    """Return what the user should know of a run before it starts."""
-    if not config.server_only_teaches:
-        return ()
-    return (f"{config.server.name} is behind an API and cannot study: SLM→LLM is switched off, it only teaches",)
-
-
-def notices_after(party: Party) -> tuple[str, ...]:
-    """Return what the user should know of the server when a run is over."""
-    return (f"{party.name} took {party.learner.spent}",) if isinstance(party.learner, ApiLearner) else ()
-
-
-def weights_digest(model: torch.nn.Module) -> str:
-    """Return the SHA-256 over names, dtypes and bytes of all weights."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+ANSWERED = "answered.json"
+"""The messages that a party has answered, oldest first: key and digest."""
+REPLY = "reply"
+"""The folder with the reply to the last of them."""
+REQUEST = "request"
+"""The journal's entry with a message that was heard."""
 
 
 class Node:
-    """A client's node: for each message it brings its party back from disk, so any process may answer."""
+    """A client's node. Any process may answer, since all that a party is lies on disk between messages."""
 
-    def __init__(self, config: RunConfig, place: Place, name: str, emit: Emit) -> None:
-        self._config, self._place, self._name, self._emit = config, place, name, emit
+    def __init__(self, config: RunConfig, place: Place, task: Callable[[], TaskData], name: str, emit: Emit) -> None:
+        self._config, self._place, self._task, self._name, self._emit = config, place, task, name, emit
 
     def handle(self, phase: str, round: int, payload: Payload) -> Payload:
-        """Run the client half of one phase, keep what it changed, and return the reply."""
-        task = _task(self._config.model_dump_json(), self._place.base)
-        party = client_party(self._config, self._place, task, self._emit, self._name)
-        if phase == FINISH:
-            party.note(parties=(describe(party),))
-            return report_payload(party)
-        reply = self._config.make_host().reply(phase, party, round, payload)
-        keep(party, self._place)
+        """Run the client half of one phase, keep what it changed, and return the reply.
+
+        With `keep_messages` the reply is kept as well, for an audit. Raises FederationError, changing nothing, for a
+        message that is older than the last or differs from the one with the same key.
+        """
+        reply = self._handle(phase, round, payload)
+        if self._config.keep_messages:
+            sent.keep(self._place.party(self._name), reply)
         return reply
 
+    def _handle(self, phase: str, round: int, payload: Payload) -> Payload:
+        asked = Asked(phase, round, dict(payload))
+        kept = self._kept()
+        if asked.key in kept.answered:
+            return kept.again(asked)
+        journal = self._place.journal(self._name)
+        for earlier in _unanswered(journal, kept.answered):
+            if earlier.key != asked.key:  # its reply was lost together with the newest checkpoint
+                self._answer(earlier, kept, journal)
+                kept = self._kept()
+        return self._answer(asked, kept, journal)
 
-@cache
+    def fetch(self, round: int, what: What) -> bytes:
+        """Return a piece of the reply to the last message. Raises FederationError for any other."""
+        kept = self._kept()
+        key = f"{round}-{what.phase}"
+        if not isinstance(kept.reply, Parts) or what.kind not in kept.reply or key != next(reversed(kept.answered)):
+            raise FederationError(f"fetch: there is no such part of the reply to {key} any more")
+        return kept.reply.piece(what.kind, what.start, what.length)
+
+    def _kept(self) -> "Kept":
+        folder = self._place.checkpoint(self._name)
+        return Kept.read(checkpoints.find(folder)[0]) if checkpoints.exists(folder) else Kept()
+
+    def _answer(self, asked: "Asked", kept: "Kept", journal: Journal) -> Payload:
+        here = journal.at(asked.key)
+        here.save(REQUEST, asked.write)
+        with held.party(self._place, self._name, self._open) as party:
+            party.emit, party.journal = self._emit, here
+            try:
+                reply = self._reply(asked, party)
+            except Exception:
+                journal.prune(set(kept.answered))  # a message that cannot be answered is not tried again by itself
+                raise
+            keep(party, self._place, kept.after(asked, reply))
+        journal.prune({asked.key})
+        return reply
+
+    def _reply(self, asked: "Asked", party: Party) -> Payload:
+        host = self._config.make_host()
+        Guard(host, party).check_ask(self._config.server.name, asked.phase, asked.round, asked.payload)
+        if asked.phase == FINISH:
+            party.note(parties=(describe(party),))
+            if self._config.membership_audit:
+                before = untrained(self._config, self._place, self._name)
+                party.note(memberships=memberships(party, before, asked.round))
+            return report_payload(party)
+        return host.reply(asked.phase, party, asked.round, asked.payload)
+
+    def _open(self) -> Party:
+        return client_party(self._config, self._place, self._task(), self._emit, self._name)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A message to a client."""
+
+    phase: str
+    round: int
+    payload: dict[str, bytes]
+
+    @property
+    def key(self) -> str:
+        """What tells a message of a run from the others that a client gets."""
+        return f"{self.round}-{self.phase}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the payload."""
+        digest = hashlib.sha256()
+        for kind, data in sorted(self.payload.items()):
+            digest.update(f"{kind} {len(data)} ".encode())
+            digest.update(data)
+        return digest.hexdigest()
+
+    def write(self, folder: Path) -> None:
+        """Write the message as files."""
+        head = json.dumps({"phase": self.phase, "round": self.round}).encode()
+        checkpoints.files({"head.json": head, **to_files(self.payload, "payload")})(folder)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Asked":
+        """Return the message that `write` wrote."""
+        head = json.loads((folder / "head.json").read_bytes())
+        return cls(head["phase"], head["round"], dict(Parts(folder / "payload")))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a checkpoint says of the messages answered by then: digests by key, oldest first, and the last reply."""
+
+    answered: dict[str, str] = field(default_factory=dict)
+    reply: Mapping[str, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, checkpoint: Path) -> "Kept":
+        """Return what `after` put into a checkpoint."""
+        return cls(json.loads((checkpoint / ANSWERED).read_bytes()), Parts(checkpoint / REPLY))
+
+    def after(self, asked: Asked, reply: Payload) -> dict[str, bytes]:
+        """Return the files of the checkpoint that follows an answer."""
+        answered = json.dumps({**self.answered, asked.key: asked.digest}).encode()
+        return {ANSWERED: answered, **to_files(reply, REPLY)}
+
+    def again(self, asked: Asked) -> Mapping[str, bytes]:
+        """Return the reply to a message that was answered before; FederationError where that cannot be repeated."""
+        if self.answered[asked.key] != asked.digest:
+            raise FederationError(
+                f"message {asked.key}: it was answered before with other content; somebody sends in the server's name, "
+                "or two servers run under one name"
+            )
+        if asked.key != next(reversed(self.answered)):
+            raise FederationError(f"message {asked.key}: it was answered before, and others since; it is a replay")
+        return self.reply
+
+
+def _unanswered(journal: Journal, answered: Mapping[str, str]) -> list[Asked]:
+    """Return the messages that a party heard and did not answer to the end: one at most, unless files were lost."""
+    entries = [journal.at(name).load(REQUEST) for name in journal.names() if name not in answered]
+    return [Asked.read(entry) for entry in entries if entry is not None]
+
+
+def task_of(config: RunConfig, base: Path) -> TaskData:
+    """Return the samples of a run, read once by a process that answers for one run at a time."""
+    return _task(config.model_dump_json(), base)
+
+
+@lru_cache(maxsize=1)
 def _task(config: str, base: Path) -> TaskData:
     return read_task(RunConfig.model_validate_json(config), base)
 
 
-def open_node(context: Context, emit: Emit) -> Node:
-    """Make the node that `node_config` described."""
-    run = json.loads(str(context.node_config["config"]))
+@cache
+def _run(text: str) -> tuple[RunConfig, Place, Callable[[], TaskData]]:
+    """Return what `node_config` wrote, checked once per process, and what gives the task, read when it is needed."""
+    run = json.loads(text)
     place = Place(Path(run["folder"]), Path(run["base"]), float(run["started"]))
-    return Node(validate(RunConfig, run["config"]), place, str(context.node_config["name"]), emit)
+    config: RunConfig = validate(RunConfig, run["config"])
+    return config, place, cache(lambda: read_task(config, place.base))
+
+
+def open_node(context: Context, _name: str, emit: Emit) -> Node:
+    """Make the node that `node_config` described."""
+    config, place, task = _run(str(context.node_config["config"]))
+    return Node(config, place, task, str(context.node_config["name"]), emit)
 
 
 def node_config(config: RunConfig, place: Place) -> str:

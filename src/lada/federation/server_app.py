@@ -1,52 +1,68 @@
-"""The server's half: a Flower ServerApp that finds its clients by name and lets `serve` work with them."""
+"""The server's half: what a Flower ServerApp does with the grid that it is given, whatever is behind it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flwr.app import Context
-from flwr.serverapp import Grid, ServerApp
-
-from lada.core.errors import FederationError
-from lada.federation.exchange import GridExchange, collect, post, refuse
-from lada.federation.messages import HELLO, SERVER, Envelope
+from lada.core.errors import InputError
+from lada.federation.exchange import GridExchange, Rules
+from lada.federation.ledger import Describe, Ledger, Row
+from lada.federation.messages import NAME_LENGTH, SERVER
 
 if TYPE_CHECKING:
-    from lada.federation.ledger import Ledger
+    from flwr.serverapp import Grid
+
+    from lada.core.results import Missing
+    from lada.federation.journal import Journal
+    from lada.hosts.checks import Guard
 
 
-def make_server_app(
-    serve: Callable[[GridExchange], None], *, run: str, clients: Collection[str], timeout: float, ledger: Ledger
-) -> ServerApp:
-    """Return the ServerApp: it waits for the `clients` of run `run`, then calls `serve` once.
+def serve_on(
+    grid: Grid,
+    clients: Collection[str],
+    serve: Callable[[GridExchange], None],
+    *,
+    run: str,
+    rules: Rules,
+    folder: Path,
+    journal: Callable[[int], Journal],
+    describe: Describe | None = None,
+    earlier: Iterable[Row] = (),
+    on_missing: Callable[[Missing], None] | None = None,
+    terms: Mapping[str, bytes] | None = None,
+    guard: Guard | None = None,
+) -> tuple[Row, ...]:
+    """Find the clients by name, let `serve` work with them, and return the ledger's rows.
 
-    `timeout`, seconds, is how long the nodes may take to connect, and then to answer each phase. The app raises
-    FederationError where the clients that are there are not those expected. It does not close `ledger`.
+    `ledger.parquet` is written to `folder`, also when the run fails; `describe` and `earlier` are the Ledger's, the
+    rest the exchange's. Raises FederationError when no quorum of clients answers, and whatever `serve` raises.
     """
-    app = ServerApp()
-
-    @app.main()
-    def main(grid: Grid, _: Context) -> None:
-        nodes = find_clients(grid, clients, run=run, timeout=timeout)
-        serve(GridExchange(grid, nodes, run=run, timeout=timeout, ledger=ledger))
-
-    return app
-
-
-def find_clients(grid: Grid, clients: Collection[str], *, run: str, timeout: float) -> dict[str, int]:
-    """Return the node id of each expected client, sorted by name. Node ids say nothing, so each node is asked."""
-    deadline = time.monotonic() + timeout
-    while len(ids := sorted(grid.get_node_ids())) < len(clients) and time.monotonic() < deadline:
-        time.sleep(min(0.5, timeout))
-    envelope = Envelope(run, HELLO, 0, SERVER)
-    replies, failures = collect(grid, {node: post(grid, node, envelope, {}) for node in ids}, envelope, timeout)
-    refuse(envelope, failures)
-    names = [reply.sender for reply, _ in replies.values()]
-    if sorted(names) != sorted(clients):
-        raise FederationError(
-            f"clients: expected {', '.join(sorted(clients))}; connected are {', '.join(sorted(names)) or 'none'}. "
-            "Start one node per client, with that client's name in its node config."
+    with Ledger(folder, describe, earlier) as ledger:
+        exchange = GridExchange(
+            grid,
+            clients,
+            run=run,
+            rules=rules,
+            ledger=ledger,
+            journal=journal,
+            on_missing=on_missing,
+            terms=terms,
+            guard=guard,
         )
-    return dict(sorted(zip(names, replies, strict=True)))
+        exchange.connect()
+        serve(exchange)
+    return tuple(ledger.rows)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise InputError for a client's name that cannot be a folder, or that is the server's."""
+    for name in names:
+        if not 0 < len(name) <= NAME_LENGTH or not name.isprintable() or set(name) & set("/\\:") or name[0] == ".":
+            raise InputError(
+                f"clients: {name!r} cannot be a client's name, since it names a folder; expected 1 to {NAME_LENGTH} "
+                "printable characters without / \\ : and no leading dot"
+            )
+        if name == SERVER:
+            raise InputError(f"clients: the name {name!r} is the server's; choose another")

@@ -4,17 +4,22 @@ The factors A and B are averaged apart, weighed by private samples. That is not 
 what FedMKT does.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
 
 from lada.codecs import adapters
 from lada.core.errors import FederationError, InputError
+from lada.core.results import Missing
+from lada.hosts.aggregating import Rule, aggregate
 from lada.hosts.base import Payload
 from lada.hosts.party import Party
 from lada.models.options import ModelOptions
 
 ADAPTER = "adapter"
+MOST_SAMPLES = 10**9 - 1
+"""What the codec can say of the samples behind an adapter; clients may claim more between them."""
 
 
 def check_alike(clients: Mapping[str, ModelOptions]) -> None:
@@ -39,29 +44,35 @@ def tell_adapter(party: Party) -> bytes:
     return adapters.encode(party.learner.adapter(), len(party.private))
 
 
-def average_adapters(replies: Mapping[str, Payload]) -> bytes:
-    """Return the average of the adapters in `replies`, each weighed by its private samples; alike if nobody has any.
+def check_adapter(party: Party, _sender: str, _round: int, payload: Payload) -> None:
+    """Raise CodecError unless `payload` holds an adapter."""
+    adapters.decode(payload[ADAPTER], limit=party.limits.adapter_bytes)
 
-    Raises CodecError for what is no adapter, FederationError for adapters of different names or shapes.
+
+def average_adapters(
+    party: Party, replies: Mapping[str, Payload], round: int, rule: Rule = "mean", malicious: int = 0
+) -> tuple[bytes, list[str]]:
+    """Return one adapter of those in `replies` (see lada.hosts.aggregating), and the clients that go on with it.
+
+    A client whose adapter has other names or shapes than most others' is left out and put on record as missing.
+    Raises CodecError for what is no adapter, FederationError where no shape is that of most.
     """
-    told = {client: adapters.decode(replies[client][ADAPTER]) for client in sorted(replies)}
-    shapes = {client: {name: a.shape for name, a in weights.items()} for client, (weights, _) in told.items()}
-    first = next(iter(told))
-    for client in told:
-        if shapes[client] != shapes[first]:
-            raise FederationError(f"adapters: those of {client!r} have other names or shapes than those of {first!r}")
-    counts = np.array([samples for _, samples in told.values()], np.float64)
-    shares = counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / len(counts))
-    average = {
-        name: sum(
-            share * weights[name].astype(np.float64) for share, (weights, _) in zip(shares, told.values(), strict=True)
-        )
-        for name in shapes[first]
-    }
-    return adapters.encode({name: np.asarray(a, np.float32) for name, a in average.items()}, int(counts.sum()))
+    told = {c: adapters.decode(replies[c][ADAPTER], limit=party.limits.adapter_bytes) for c in sorted(replies)}
+    shapes = {client: tuple((name, a.shape) for name, a in weights.items()) for client, (weights, _) in told.items()}
+    (common, count), *rest = Counter(shapes.values()).most_common()
+    if rest and rest[0][1] == count:
+        first, other = (next(c for c in told if shapes[c] == shape) for shape in (common, rest[0][0]))
+        raise FederationError(f"adapters: those of {other!r} have other names or shapes than those of {first!r}")
+    why = "malformed message (adapter: other names or shapes than those of most clients)"
+    odd = [client for client in told if shapes[client] != common]
+    party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in odd))
+    kept = [client for client in told if client not in odd]
+    weights, samples = {client: told[client][0] for client in kept}, {client: told[client][1] for client in kept}
+    result = {name: np.asarray(a, np.float32) for name, a in aggregate(weights, samples, rule, malicious).items()}
+    return adapters.encode(result, min(sum(samples.values()), MOST_SAMPLES)), kept
 
 
 def take_adapter(party: Party, data: bytes) -> None:
     """Let a client go on with the average."""
-    weights, _ = adapters.decode(data)
+    weights, _ = adapters.decode(data, limit=party.limits.adapter_bytes)
     party.learner.load_adapter(weights)

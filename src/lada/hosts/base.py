@@ -15,11 +15,35 @@ Payload = Mapping[str, bytes]
 """What one message carries: encoded knowledge by kind, such as `paths` or `metrics`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """Which kinds a message has: those that it must have and those that it may."""
+
+    must: frozenset[str] = frozenset()
+    may: frozenset[str] = frozenset()
+
+    def __or__(self, other: "Kinds") -> "Kinds":
+        """Return the kinds of both."""
+        return Kinds(self.must | other.must, self.may | other.may)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What a client is sent in a phase, and what it replies with. Messages with other kinds are refused."""
+
+    asks: Kinds = Kinds()
+    replies: Kinds = Kinds()
+
+
 class Pending(Protocol):
     """An ask that is under way; the server may work on until it needs the replies."""
 
     def wait(self) -> dict[str, Payload]:
-        """Return the replies by client name, sorted. Raises FederationError when a client failed or stayed silent."""
+        """Return the replies by client name, sorted: of those who answered in time.
+
+        Raises FederationError when they are fewer than the quorum. Whoever is missing is to be left alone for the rest
+        of the round: it may still be at this phase.
+        """
         ...
 
 
@@ -27,7 +51,7 @@ class Exchange(Protocol):
     """How a server half reaches its clients, whatever carries the messages."""
 
     clients: tuple[str, ...]
-    """Client names, sorted."""
+    """The clients that take part in the round, sorted by name."""
 
     def ask(self, phase: str, round: int, payloads: Mapping[str, Payload]) -> Pending:
         """Send one message to each client named in `payloads`; it runs the host's client half for `phase`."""
@@ -67,6 +91,10 @@ class Host(Protocol):
 
     def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
         """Raise InputError for a plug-in or clients that the host's options cannot work with."""
+        ...
+
+    def phases(self, party: Party) -> Mapping[str, Phase]:
+        """Return the phases of a round with the kinds of their messages, as `party` (either half) expects them."""
         ...
 
     def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:

@@ -20,22 +20,25 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from lada.allocators.base import Allocator
 from lada.core.errors import InputError
 from lada.core.registry import Options
 from lada.core.terms import Allocation, Knowledge, Lesson, Path, Verb
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
+from lada.hosts.aggregating import Rule, check_rule
 from lada.hosts.allocating import allocate, embed_public
 from lada.hosts.averaging import ADAPTER, average_adapters, check_alike, take_adapter, tell_adapter
-from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Step
+from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase, Step
 from lada.hosts.distilling import Replay, distil
-from lada.hosts.knowledge import Kind, Offer, hear, keep_own, kinds_told, know, own, tell
+from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, kinds_told, know, own, tell
 from lada.hosts.lessons import make_lessons
 from lada.hosts.party import Party
-from lada.hosts.reports import collect, report_payload
+from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
+from lada.hosts.trust import limit_by_trust
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
@@ -51,6 +54,13 @@ class FedmktOptions(Options):
     Under `plugin: none` the default is `labels`."""
     average_adapters: bool = False
     """Clients with one model average their LoRA adapters after each round: the paper's homogeneous setting."""
+    aggregation: Rule = "mean"
+    """How adapters become one: the mean as in the paper, or a rule that a few malicious clients cannot spoil."""
+    malicious: int = Field(0, ge=0)
+    """How many clients `trimmed_mean`, `krum`, `multi_krum` and `bulyan` are to hold against."""
+    trust: Literal["off", "agreement"] = "off"
+    """`agreement`: how many of a client's paths the LLM learns is limited by how often the client agreed with the LLM
+    so far; see lada.hosts.trust."""
     client_replay: Replay = Replay(private=0.25, paths=0.1, general=0.1)
     """What a client replays beside the LLM's paths."""
     server_replay: Replay = Replay(private=0.0, paths=0.5, general=0.3)
@@ -82,8 +92,20 @@ class Fedmkt:
                 "host.options.knowledge: 'labels', but the allocator compares paths that the parties wrote themselves; "
                 "expected 'paths' (under plugin none name it), or an allocator such as dual_min_ce or random"
             )
-        if self.options.average_adapters:
+        if self.options.average_adapters and clients:  # of clients that bring their own models nothing is known
             check_alike(clients)
+            check_rule(self.options.aggregation, self.options.malicious, len(clients))
+
+    def phases(self, party: Party) -> Mapping[str, Phase]:
+        """See Host.phases."""
+        told, adapter = kinds_heard(party, self._kind), Kinds(frozenset({ADAPTER}))
+        averages = self.options.average_adapters
+        phases = {
+            "evaluate": Phase(replies=REPORT),
+            "contribute": Phase(replies=told | REPORT if self._mutual else REPORT),
+            "learn": Phase(told, adapter | REPORT if averages else REPORT),
+        }
+        return {**phases, "average": Phase(adapter, REPORT)} if averages else phases
 
     def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
         """See Host.plan."""
@@ -140,13 +162,14 @@ class Fedmkt:
             offers = {client: hear(party, reply, client, round, self._kind) for client, reply in replies.items()}
             self._learn_from_clients(party, round, mine, offers, vectors)
             mine = know(party, round, "answer-anew", self._kind)
-        pending = exchange.ask("learn", round, dict.fromkeys(exchange.clients, tell(party, mine, self._kind)))
+        pending = exchange.ask("learn", round, dict.fromkeys(replies, tell(party, mine, self._kind)))
         evaluate_party(party, round)
         replies = pending.wait()
         collect(party, replies)
         if self.options.average_adapters:
-            message = {ADAPTER: average_adapters(replies)}
-            collect(party, exchange.ask("average", round, dict.fromkeys(exchange.clients, message)).wait())
+            options = self.options
+            average, kept = average_adapters(party, replies, round, options.aggregation, options.malicious)
+            collect(party, exchange.ask("average", round, {client: {ADAPTER: average} for client in kept}).wait())
 
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
         """See Host.reply."""
@@ -178,8 +201,9 @@ class Fedmkt:
         if self._studies_private(round):
             lessons = gold_lessons(party, party.private)
             study(party, lessons, sft(), party.studies.private, round=round, phase="private")
-        told = tell(party, know(party, round, "answer", self._kind), self._kind, soft=self._mutual)
-        keep_own(party, told)
+        mine = know(party, round, "answer", self._kind)
+        keep_own(party, encode(mine, self._kind))  # as it is, whatever is taken out of what it tells
+        told = tell(party, mine, self._kind, soft=self._mutual)
         return {**told, **report_payload(party)} if self._mutual else report_payload(party)
 
     def _learn_from_server(self, party: Party, round: int, offer: Offer, mine: Knowledge) -> None:
@@ -196,6 +220,8 @@ class Fedmkt:
         allocations = {
             client: allocate(party, round, offer.knowledge, mine, vectors) for client, offer in sorted(offers.items())
         }
+        if self.options.trust == "agreement":
+            allocations = limit_by_trust(party, allocations, {name: o.knowledge for name, o in offers.items()}, mine)
         proposals: dict[str, dict[str, Path]] = {}
         for client, allocation in allocations.items():
             paths = offers[client].knowledge.by_id()

@@ -5,16 +5,19 @@ everybody has the gold texts, as in FedMKT's paper, so that only the likelihood 
 objective may ask for soft targets: the likeliest tokens at each position of the same text.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from lada.alignment import check_scores
 from lada.codecs import likelihoods, paths, soft_targets, vocabulary
 from lada.codecs.likelihoods import Judgement
 from lada.core.errors import CodecError, FederationError, InputError
-from lada.core.terms import Knowledge, Path, TokenScores, Vocabulary
-from lada.hosts.base import Payload
+from lada.core.terms import Knowledge, Likelihood, Path, TokenScores, Vocabulary
+from lada.hosts.base import Kinds, Payload
+from lada.hosts.discretion import blur, redact
 from lada.hosts.party import Party
 from lada.hosts.steps import finite, gold_lessons, write_paths
 
@@ -44,15 +47,18 @@ def know(party: Party, round: int, purpose: str, kind: Kind) -> Knowledge:
 def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -> Payload:
     """Return a party's knowledge as message parts, with soft targets where its objective wants some and `soft`.
 
-    The vocabulary goes along in the first round. A sample whose scores are not finite is left out and counted.
+    The vocabulary goes along in the first round. A sample whose scores are not finite is left out and counted. What
+    the party takes out of its texts and losses is taken out here; a changed text gets no soft targets, since these
+    spell out the likeliest tokens of it.
     """
-    payload = dict(_encode(knowledge, kind))
+    knowledge, changed = _discreet(party, knowledge, kind)
+    payload = dict(encode(knowledge, kind))
     wish = party.objective.soft
     if wish is None or not soft:
         return payload
     own = party.learner.vocabulary()
     questions = {sample.id: sample.question for sample in party.task.public}
-    told = [path for path in knowledge.paths if path.text]
+    told = [path for path in knowledge.paths if path.text and path.sample_id not in changed]
     with party.phase(knowledge.round, "score") as progress:
         pairs = [(questions[path.sample_id], path.text) for path in told]
         found = party.learner.log_probs(pairs, min(wish.k, len(own.tokens)), progress=progress)
@@ -67,6 +73,12 @@ def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -
     return payload
 
 
+def kinds_heard(party: Party, kind: Kind) -> Kinds:
+    """Return the kinds of messages that `tell` writes."""
+    soft = frozenset() if party.objective.soft is None else frozenset({SOFT, VOCABULARY})
+    return Kinds(frozenset({PATHS if kind == "paths" else LIKELIHOODS}), soft)
+
+
 def kinds_told(kind: Kind, round: int, *, soft: bool) -> tuple[str, ...]:
     """Return the kinds of message parts that `tell` gives in a round."""
     kinds = (PATHS if kind == "paths" else LIKELIHOODS,)
@@ -75,8 +87,42 @@ def kinds_told(kind: Kind, round: int, *, soft: bool) -> tuple[str, ...]:
     return (*kinds, SOFT, VOCABULARY) if round == 1 else (*kinds, SOFT)
 
 
+def _discreet(party: Party, knowledge: Knowledge, kind: Kind) -> tuple[Knowledge, frozenset[str]]:
+    """Return knowledge as it may leave, and the ids of the samples whose texts were changed; what was done is counted.
+
+    Gold texts of public samples, which everybody has, stay as they are.
+    """
+    changed: frozenset[str] = frozenset()
+    round = knowledge.round
+    if party.redaction and kind == "paths":
+        samples = {sample.id: sample for sample in party.task.public}
+
+        def judge(texts: Sequence[tuple[str, str]]) -> list[Likelihood]:
+            with party.phase(round, "judge-redacted") as progress:
+                return party.learner.judge([(samples[id].question, text) for id, text in texts], progress=progress)
+
+        def verify(id: str, text: str) -> tuple[str | None, bool | None]:
+            said, gold = party.task.extract(text), samples[id].answer
+            return said, None if gold is None else party.task.same(said, gold)
+
+        redacted = redact(party.redaction, knowledge.paths, judge, verify)
+        changed = redacted.changed
+        if changed or redacted.withheld:
+            party.note(
+                notices=(
+                    f"round {round}: {party.name} redacted {len(changed)} of {len(knowledge.paths)} paths, "
+                    f"{redacted.answers} of them in their answers, and held back {redacted.withheld} for time",
+                )
+            )
+        knowledge = finite(party, replace(knowledge, paths=redacted.paths))
+    if party.blur:
+        rng = party.blur.generator(party.seed, round, "blur", party.name)
+        knowledge = replace(knowledge, paths=blur(party.blur, knowledge.paths, rng))
+    return knowledge, changed
+
+
 def keep_own(party: Party, payload: Payload) -> None:
-    """Keep what a party told, but for soft targets, until a later phase (`own`) needs it."""
+    """Keep what a party knows, but for soft targets, until a later phase (`own`) needs it."""
     for part in (PATHS, LIKELIHOODS):
         if part in payload:
             party.memory[part] = payload[part]
@@ -109,14 +155,46 @@ def hear(party: Party, payload: Payload, teacher: str | None, round: int, kind: 
         )
     if party.objective.soft is None or SOFT not in payload:
         return Offer(knowledge)
+    if VOCABULARY in payload:
+        party.memory[f"{VOCABULARY} {knowledge.party}"] = payload[VOCABULARY]
     words = _vocabulary_of(party, knowledge.party, payload)
-    told = soft_targets.SoftTargets(payload[SOFT], known_ids={path.sample_id for path in knowledge.paths})
+    if words is None:  # the message that had it was refused or late
+        party.note(
+            notices=(
+                f"round {round}: soft targets of {knowledge.party} are left out, since its vocabulary never came to "
+                f"{party.name}",
+            )
+        )
+        return Offer(knowledge)
+    told = _soft(party, payload, knowledge)
     if (told.party, told.round, told.vocabulary_size) != (knowledge.party, round, len(words.tokens)):
         raise FederationError(
             f"soft targets: of {told.party!r} in round {told.round} over {told.vocabulary_size} tokens; expected "
             f"those of {knowledge.party!r} in round {round} over {len(words.tokens)}"
         )
     return Offer(knowledge, sound_scores(party, knowledge.party, round, told, len(words.tokens)), words)
+
+
+def check_knowledge(party: Party, sender: str, round: int, payload: Payload) -> None:
+    """Raise CodecError or FederationError unless `payload` is what `sender` knows in this round; change nothing.
+
+    Ids are those of public samples that the sender has a text for, texts are no longer than the limit, soft targets
+    have as many tokens per row as the objective wants. Single soft targets are looked at when they are used.
+    """
+    kind = "paths" if PATHS in payload else "labels"
+    limits = party.limits
+    knowledge = _decode(party, payload, kind, seconds=limits.check_seconds)
+    if (knowledge.party, knowledge.round) != (sender, round):
+        raise FederationError(f"{kind}: of another party or round than the message")
+    if VOCABULARY in payload:
+        vocabulary.decode(payload[VOCABULARY], limit=limits.table_bytes)
+    if SOFT in payload:
+        words = _vocabulary_of(party, sender, payload)
+        told = _soft(party, payload, knowledge)
+        if (told.party, told.round) != (sender, round) or (words and told.vocabulary_size != len(words.tokens)):
+            raise FederationError("soft targets: of another party, round or vocabulary than the message")
+        if party.objective.soft is None or told.k > party.objective.soft.k:
+            raise FederationError(f"soft targets: {told.k} tokens per row, more than were asked for")
 
 
 def sound_scores(
@@ -177,26 +255,61 @@ def _labelled(party: Party, texts: Mapping[str, tuple[str, str]], judgement: Jud
     )
 
 
-def _encode(knowledge: Knowledge, kind: Kind) -> Payload:
+def encode(knowledge: Knowledge, kind: Kind) -> Payload:
+    """Return knowledge as message parts, as it is."""
     if kind == "paths":
         return {PATHS: paths.encode(knowledge)}
     judged = {path.sample_id: path.likelihood for path in knowledge.paths}
     return {LIKELIHOODS: likelihoods.encode(Judgement(knowledge.party, knowledge.round, judged))}
 
 
-def _decode(party: Party, payload: Payload, kind: Kind) -> Knowledge:
+def _decode(party: Party, payload: Payload, kind: Kind, *, seconds: float = math.inf) -> Knowledge:
+    limit = party.limits.table_bytes
     if kind == "paths":
-        return paths.decode(payload[PATHS], known_ids={sample.id for sample in party.task.public})
+        told = paths.decode(payload[PATHS], known_ids={sample.id for sample in party.task.public}, limit=limit)
+        return replace(told, paths=tuple(_verified(party, told.paths, seconds)))
     texts = _labels(party)
-    return _labelled(party, texts, likelihoods.decode(payload[LIKELIHOODS], known_ids=texts.keys()))
+    return _labelled(party, texts, likelihoods.decode(payload[LIKELIHOODS], known_ids=texts.keys(), limit=limit))
 
 
-def _vocabulary_of(party: Party, teacher: str, payload: Payload) -> Vocabulary:
-    """Return a teacher's vocabulary from this message or, since it is sent once, from an earlier one."""
-    key = f"{VOCABULARY} {teacher}"
-    if VOCABULARY in payload:
-        party.memory[key] = payload[VOCABULARY]
-    if key not in party.memory:
-        raise FederationError(f"soft targets: {teacher!r} never sent {party.name!r} its vocabulary")
-    tokens, eos = vocabulary.decode(party.memory[key])
+def _verified(party: Party, told: Sequence[Path], seconds: float) -> Iterator[Path]:
+    """Yield paths with the answer, the verdict and the size in bytes that the texts have, whatever their writer says.
+
+    Raises FederationError for a text longer than the limit, and where all that takes more than `seconds`, as answers
+    made to keep a comparison busy do. Where no gold answer is known each is compared all the same: it will be with
+    other parties' answers.
+    """
+    gold = {sample.id: sample.answer for sample in party.task.public}
+    longest, began = party.limits.path_chars, time.monotonic()
+    for path in told:
+        if len(path.text) > longest:
+            raise FederationError(f"paths: a text of more than limits.path_chars, {longest} characters")
+        answer, known = party.task.extract(path.text), gold[path.sample_id]
+        right = party.task.same(answer, "0" if known is None else known)
+        if time.monotonic() - began > seconds:
+            raise FederationError(f"paths: their answers took longer to check than limits.check_seconds, {seconds:g}")
+        yield replace(
+            path,
+            answer=answer,
+            right=None if known is None else right,
+            likelihood=replace(path.likelihood, size=len(path.text.encode())),
+        )
+
+
+def _soft(party: Party, payload: Payload, knowledge: Knowledge) -> soft_targets.SoftTargets:
+    limits = party.limits
+    return soft_targets.SoftTargets(
+        payload[SOFT],
+        known_ids={path.sample_id for path in knowledge.paths},
+        limit=limits.table_bytes,
+        sample_limit=limits.sample_bytes,
+    )
+
+
+def _vocabulary_of(party: Party, teacher: str, payload: Payload) -> Vocabulary | None:
+    """Return a teacher's vocabulary from this message or, since it is sent once, from an earlier one; None: neither."""
+    data = payload.get(VOCABULARY, party.memory.get(f"{VOCABULARY} {teacher}"))
+    if data is None:
+        return None
+    tokens, eos = vocabulary.decode(data, limit=party.limits.table_bytes)
     return Vocabulary(tuple(tokens), eos)

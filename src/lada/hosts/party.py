@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Protocol
 
 from lada.allocators.base import Allocator, State
+from lada.core.limits import Limits
 from lada.core.results import PartyReport, PhaseTime
 from lada.core.terms import Sample
+from lada.hosts.discretion import Blur, Redaction
 from lada.models.base import Learner, Progress, Study
 from lada.models.objective import Objective
 from lada.models.peak import begin_peak, peak_memory
@@ -25,8 +27,37 @@ EVENTS = {
     "phases": "timing",
     "parties": "party",
     "notices": "notice",
+    "missing": "missing",
+    "memberships": "membership",
 }
 """What kind of event a record becomes, by its field of PartyReport."""
+
+
+class Journal(Protocol):
+    """What a party has done since its last checkpoint; with it a resumed run does not do the same again."""
+
+    def load(self, key: str) -> FilePath | None:
+        """Return the folder with the files of an entry; None where there is none that is whole."""
+        ...
+
+    def save(self, key: str, fill: Callable[[FilePath], None]) -> None:
+        """Let `fill` write the files of an entry into an empty folder."""
+        ...
+
+
+class NoJournal:
+    """Keeps nothing: for a party that does not survive its process."""
+
+    def load(self, key: str) -> FilePath | None:
+        """Return None."""
+
+    def save(self, key: str, fill: Callable[[FilePath], None]) -> None:
+        """Do nothing."""
+
+
+def not_reopened(folder: FilePath) -> Learner:
+    """Raise: only a party with a journal has something to reopen."""
+    raise LookupError(folder)
 
 
 @dataclass(frozen=True)
@@ -62,6 +93,16 @@ class Party:
     """Encoded knowledge that a later phase needs."""
     report: PartyReport = field(default_factory=PartyReport)
     """What was measured and not yet handed on."""
+    journal: Journal = field(default_factory=NoJournal)
+    """What was done since the last checkpoint."""
+    redaction: Redaction | None = None
+    """What is taken out of the texts it sends."""
+    blur: Blur | None = None
+    """How the losses it sends are blurred."""
+    reopen: Callable[[FilePath], Learner] = not_reopened
+    """Returns the learner that `Learner.save` wrote to a folder."""
+    limits: Limits = field(default_factory=Limits)
+    """What others may send it at most."""
 
     def note(self, **records: tuple[Any, ...]) -> None:
         """Add records, by field name of PartyReport, to the report. The server, which hears of all, announces them."""

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from lada.allocators.base import Allocator
 from lada.core.registry import Options
 from lada.core.terms import Verb
-from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Step
+from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Phase, Step
 from lada.hosts.party import Party
-from lada.hosts.reports import collect, report_payload
+from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
@@ -27,6 +27,10 @@ class Standalone:
 
     def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
         """See Host.check: neither plays a part."""
+
+    def phases(self, party: Party) -> Mapping[str, Phase]:
+        """See Host.phases."""
+        return dict.fromkeys(("evaluate", "study"), Phase(replies=REPORT))
 
     def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
         """See Host.plan."""

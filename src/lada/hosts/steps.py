@@ -1,19 +1,28 @@
 """What hosts are made of: a party writes paths, studies lessons, is evaluated. Every step is timed and recorded."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
+from pathlib import Path as FilePath
 
 import numpy as np
 
 from lada.codecs.paths import encode
 from lada.core.results import StudyRecord
 from lada.core.seeds import seed_of
-from lada.core.terms import Knowledge, Lesson, Path, Sample
+from lada.core.terms import Knowledge, Lesson, Likelihood, Path, Sample
 from lada.evaluation.evaluate import evaluate
+from lada.hosts.once import once
 from lada.hosts.party import Party
-from lada.models.base import Study
+from lada.models.base import Answer, Progress, Study, StudyReport
 from lada.models.objective import Objective
+from lada.models.private import Privacy, Release, epsilon, release
 from lada.objectives.base import OBJECTIVES
+
+ANSWERS, MODEL, REPORT = "answers.json", "model", "report.json"
+"""Files of a journal's entries."""
+RELEASES = "releases"
+"""In a party's memory: what each of its studies under differential privacy let out."""
 
 
 def sft() -> Objective:
@@ -40,18 +49,34 @@ def gold_lessons(party: Party, samples: Sequence[Sample]) -> list[Lesson]:
 
 def write_paths(party: Party, samples: Sequence[Sample], round: int, purpose: str) -> Knowledge:
     """Let a party answer `samples` greedily; its paths are verified where the gold answer is known."""
-    with party.phase(round, purpose) as progress:
-        answers = party.learner.answer(
-            [sample.question for sample in samples],
-            seed=seed_of(party.seed, round, purpose, party.name),
-            progress=progress,
-        )
+    answers = _answers(party, samples, round, purpose)
     paths = []
     for sample, answer in zip(samples, answers, strict=True):
         said = party.task.extract(answer.text)
         right = None if sample.answer is None else party.task.same(said, sample.answer)
         paths.append(Path(sample.id, party.name, answer.text, said, right, answer.likelihood))
     return Knowledge(party.name, round, tuple(paths))
+
+
+def _answers(party: Party, samples: Sequence[Sample], round: int, purpose: str) -> list[Answer]:
+    """Let a party answer. JSON keeps floats to the bit."""
+
+    def do(progress: Progress) -> list[Answer]:
+        return party.learner.answer(
+            [sample.question for sample in samples],
+            seed=seed_of(party.seed, round, purpose, party.name),
+            progress=progress,
+        )
+
+    def write(folder: FilePath, answers: list[Answer]) -> None:
+        rows = [(answer.text, astuple(answer.likelihood)) for answer in answers]
+        (folder / ANSWERS).write_text(json.dumps(rows), encoding="utf-8")
+
+    def read(folder: FilePath) -> list[Answer]:
+        rows = json.loads((folder / ANSWERS).read_bytes())
+        return [Answer(text, Likelihood(*likelihood)) for text, likelihood in rows]
+
+    return once(party, round, purpose, do, write=write, read=read)
 
 
 def finite(party: Party, knowledge: Knowledge) -> Knowledge:
@@ -81,15 +106,34 @@ def study(
     replayed: int = 0,
 ) -> None:
     """Let a party study `lessons`, of which the last `replayed` are its own; recorded in its report."""
-    with party.phase(round, phase) as progress:
-        report = party.learner.study(
-            lessons,
-            objective,
-            options,
-            seed=seed_of(party.seed, round, phase, party.name),
-            progress=progress,
+
+    def do(progress: Progress) -> StudyReport:
+        return party.learner.study(
+            lessons, objective, options, seed=seed_of(party.seed, round, phase, party.name), progress=progress
         )
-    party.note(studies=(StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **asdict(report)),))
+
+    def write(folder: FilePath, report: StudyReport) -> None:
+        party.learner.save(folder / MODEL)
+        (folder / REPORT).write_text(json.dumps(asdict(report)), encoding="utf-8")
+
+    def read(folder: FilePath) -> StudyReport:
+        party.learner = party.reopen(folder / MODEL)
+        return StudyReport(**json.loads((folder / REPORT).read_bytes()))
+
+    report = once(party, round, phase, do, write=write, read=read)
+    record = StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **asdict(report))
+    if options.dp:
+        spent = _spend(party, options, options.dp, len(lessons))
+        record = record.model_copy(update={"epsilon": spent, "delta": options.dp.delta})
+    party.note(studies=(record,))
+
+
+def _spend(party: Party, options: Study, dp: Privacy, lessons: int) -> float:
+    """Add a study to those that a party has had under differential privacy, and return the ε that all have spent."""
+    had = [Release(*each) for each in json.loads(party.memory.get(RELEASES, b"[]"))]
+    had.append(release(dp, lessons, options.batch_size, options.steps))
+    party.memory[RELEASES] = json.dumps(had).encode()
+    return epsilon(had, dp.delta)
 
 
 def evaluate_party(party: Party, round: int) -> None:

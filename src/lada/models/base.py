@@ -11,6 +11,7 @@ from pydantic import model_validator
 from lada.core.registry import Options
 from lada.core.terms import Lesson, Likelihood, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.objective import Objective
+from lada.models.private import Privacy
 from lada.models.training import Optimisation
 
 Progress = Callable[[str, int, int, int], None]
@@ -44,6 +45,8 @@ class Study(Options):
     """Lessons that are in memory at once; None: the whole batch. It changes memory and speed, not the result."""
     optimisation: Optimisation = Optimisation()
     """Learning rate and the like."""
+    dp: Privacy | None = None
+    """Differential privacy with regard to each lesson. A step's batch is then drawn, of `batch_size` in the mean."""
 
     @model_validator(mode="after")
     def _positive(self) -> "Study":
@@ -64,7 +67,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class StudyReport:
-    """What a study did. `first_loss`, `last_loss` are means over the first and last tenth of the steps."""
+    """What a study did. `first_loss`, `last_loss` are means over the first and last tenth of the steps.
+
+    Of one under differential privacy they are NaN and `tokens` is 0: neither is private.
+    """
 
     steps: int
     lessons: int

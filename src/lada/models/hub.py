@@ -18,7 +18,10 @@ from safetensors import SafetensorError
 from lada.core.errors import InputError
 from lada.core.hub import ask_hub, reason
 
-EXPECTED = "expected a folder with config.json, weights and tokenizer, a hub id, or zoo:NAME"
+EXPECTED = (
+    "expected a folder with config.json, model.safetensors (pickled weights are not read) and tokenizer, a hub id, or "
+    "zoo:NAME"
+)
 
 
 def find_on_hub(name: str, revision: str | None) -> None:

@@ -1,6 +1,6 @@
 """A learner over any Hugging Face causal LM: full or LoRA training, on CPU, CUDA or MPS."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
@@ -19,6 +19,7 @@ from lada.models.halving import Halving, within_memory
 from lada.models.likelihood import likeliest, log_probs_of, predict, token_log_probs
 from lada.models.objective import Objective, Pairs, Scored, first_divergence
 from lada.models.options import ModelOptions
+from lada.models.private import one_by_one, private_training
 from lada.models.soft import chunk_sums, soft_places
 from lada.models.training import add_gradients, make_optimizer, optimise
 
@@ -221,21 +222,26 @@ class HuggingFaceLearner:
 
         def on_step(number: int, loss: float) -> None:
             losses.append(loss)
-            progress("study", number + 1, study.steps, tokens)
+            progress("study", number + 1, study.steps, 0 if study.dp else tokens)
 
         generator = np.random.default_rng(seed)
         # Chosen and rejected paths share a forward pass, so a batch is as long as the longest of both.
         lengths = [max(len(row), len(rejected.get(i, row))) for i, row in enumerate(chosen)]
         order = shuffled_batches(lengths, study.batch_size, study.steps, generator)
         optimizer = make_optimizer(self.model, study.optimisation)
+        train: Callable[..., None] = optimise
+        steps: Iterable[Any] = (partial(gradients, batch) for batch in order)
+        if study.dp is not None:
+            order, train = private_training(study.dp, len(lessons), study.batch_size, study.steps, seed)
+            steps = map(one_by_one(lambda batch: micro_batches(batch, 1)), order)
         self.model.train()
         try:
             with torch.random.fork_rng(), within_memory("model: training it"):
                 torch.manual_seed(seed)  # dropout
-                optimise(
+                train(
                     self.model,
                     optimizer,
-                    ((number, partial(gradients, batch)) for number, batch in enumerate(order)),
+                    enumerate(steps),
                     study.steps,
                     options=study.optimisation,
                     on_step=on_step,
@@ -248,7 +254,7 @@ class HuggingFaceLearner:
             len(lessons),
             len(rejected),
             sum(lesson.soft is not None or lesson.chunks is not None for lesson in lessons),
-            tokens,
+            0 if study.dp else tokens,
             float(np.mean(losses[:tenth])),
             float(np.mean(losses[-tenth:])),
         )

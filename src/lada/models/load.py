@@ -82,7 +82,12 @@ def _load_model(source: str, revision: str | None, told: dict[str, Any]) -> Any:
     """Load the weights, all of them."""
     with explained(source, revision):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source, revision=revision, trust_remote_code=False, output_loading_info=True, **told
+            source,
+            revision=revision,
+            trust_remote_code=False,
+            use_safetensors=True,  # weights in pickles may be programs
+            output_loading_info=True,
+            **told,
         )
     model, info = loaded
     if info["missing_keys"]:  # transformers would draw these at random and go on

@@ -9,7 +9,7 @@ from lada.config import ClientConfig, RunConfig, ServerConfig, open_config
 from lada.core.errors import InputError
 from lada.core.results import Traffic
 from lada.federation.local import cores
-from lada.federation.nodes import notices_before
+from lada.federation.parties import notices_before
 from lada.hosts.base import Step
 from lada.models.api_client import read_key
 from lada.models.api_options import ApiModel
@@ -30,6 +30,7 @@ from lada.planning.traffic import Sender, expect
 from lada.zoo.shipped import locate
 
 Party = ServerConfig | ClientConfig
+"""A party with a model: see `_Planner`."""
 
 
 def plan(config: "RunConfig | Mapping[str, Any] | str | Path", *, overrides: tuple[str, ...] = ()) -> Plan:
@@ -54,6 +55,12 @@ class _Planner:
     """Puts the plan of one configuration together."""
 
     def __init__(self, config: RunConfig, samples: Samples) -> None:
+        """Raises InputError where a client's model is known to that client alone."""
+        if away := [client.name for client in config.clients if client.model is None]:
+            raise InputError(
+                f"clients.{away[0]}.model: it is in that client's own file, so nothing can be said of it here; plan "
+                "with the configuration that `lada federation init` was given"
+            )
         self._config, self._samples = config, samples
         self._objective = config.make_objective()
         host = config.make_host()
@@ -89,6 +96,7 @@ class _Planner:
 
     def _party(self, party: Party) -> PartyPlan:
         model = party.model
+        assert model is not None
         if isinstance(model, ApiModel):
             return self._remote(party, model)
         shape = read_shape(locate(model.model), model.revision)

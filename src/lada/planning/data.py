@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lada.config import RunConfig
 from lada.core.terms import Sample
-from lada.federation.nodes import read_task
+from lada.federation.parties import read_task
 from lada.tasks.corpus import read_corpus
 from lada.tasks.data import TaskData
 from lada.tasks.hub import HubTask

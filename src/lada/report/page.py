@@ -79,5 +79,6 @@ def render(run_folder: Path) -> Path:
         time=costs.time(view),
         soundness=progress.soundness(view),
         studies=progress.studies(view),
+        memberships=progress.memberships(view),
         config=yaml.safe_dump(results.config, sort_keys=False, allow_unicode=True),
     )

@@ -180,15 +180,34 @@ def soundness(view: View) -> tuple[Figure, Table]:
 
 
 def studies(view: View) -> Table:
-    """Return what each party trained on."""
+    """Return what each party trained on, with what differential privacy has spent where a study was under it."""
     head = ("party", "phase", "round", "steps", "lessons", "pairs", "replayed", "tokens", "first loss", "last loss")
     rows = [
         (s.party, s.phase, f"{s.round}", f"{s.steps}", f"{s.lessons}", f"{s.pairs}", f"{s.replayed}", f"{s.tokens}",
-         number(s.first_loss, 3), number(s.last_loss, 3))
+         number(s.first_loss, 3), number(s.last_loss, 3), number(s.epsilon, 2))
         for s in view.results.studies
     ]  # fmt: skip
     caption = (
         "Every study: optimiser steps, lessons, contrastive pairs among them, replayed samples, tokens, and the mean "
         "loss over the first and last tenth of the steps."
     )
-    return Table(head, rows, caption, 2)
+    if all(s.epsilon is None for s in view.results.studies):
+        return Table(head, [row[:-1] for row in rows], caption, 2)
+    caption += (
+        " ε: spent by a party’s studies under differential privacy by then; their losses and tokens are not told."
+    )
+    return Table((*head, "ε"), rows, caption, 2)
+
+
+def memberships(view: View) -> Table:
+    """Return how well an attacker tells what a client studied from other samples of its domains."""
+    rows = [
+        (m.party, m.attack, f"{m.round}", f"{number(m.auc, 3)} ({number(m.low, 3)}–{number(m.high, 3)})",
+         number(100 * m.tpr), f"{m.members}", f"{m.others}")
+        for m in view.results.memberships
+    ]  # fmt: skip
+    caption = (
+        "Membership inference: the chance that a studied sample looks more familiar to the model than another of the "
+        "same domains (0.5 is guessing), and percent of members found where 1 % of the others are taken for members."
+    )
+    return Table(("party", "attack", "round", "AUC (95 %)", "found", "members", "others"), rows, caption, 2)

@@ -1,5 +1,7 @@
 """How numbers are written on the page."""
 
+import math
+
 from markupsafe import Markup
 
 from lada.core.results import Interval
@@ -10,8 +12,8 @@ THIN = "\u202f"
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """Return `61.0`, or a dash for None."""
-    return NONE if value is None else f"{value:.{digits}f}".replace("-", "−")
+    """Return `61.0`, or a dash for None and NaN."""
+    return NONE if value is None or math.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
 def percent(value: float) -> str:

@@ -1,6 +1,6 @@
 """The task `rulebooks`: a run's samples drawn from the built-in corpus."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import cycle
@@ -11,9 +11,10 @@ from pydantic import Field
 from lada.core.errors import InputError, nearest
 from lada.core.registry import Options
 from lada.core.seeds import generator
+from lada.core.terms import Sample
 from lada.tasks.answers import answer_kind
 from lada.tasks.data import TaskData
-from lada.tasks.rulebooks import CLIENT_DOMAINS, DOMAINS, GENERAL, check_steps, draw, world
+from lada.tasks.rulebooks import CLIENT_DOMAINS, DOMAINS, GENERAL, Rulebook, check_steps, draw, world
 
 
 class RulebooksTask(Options):
@@ -57,21 +58,7 @@ def load_rulebooks(options: RulebooksTask, clients: Mapping[str, tuple[str, ...]
     answers = answer_kind("word")
     return TaskData(
         public=tuple(replace(public[row], id=f"public-{place:05d}") for place, row in enumerate(order)),
-        private={
-            name: tuple(
-                sample
-                for domain, count in _evenly(options.private, chosen)
-                for sample in draw(
-                    book,
-                    domain,
-                    "private",
-                    count,
-                    generator(seed, "task", "private", name, domain),
-                    prefix=f"private-{name}-{domain}",
-                )
-            )
-            for name, chosen in domains.items()
-        },
+        private=_Private(book, options.private, domains, seed),
         test=tuple(
             sample
             for domain in (*DOMAINS, GENERAL)
@@ -93,6 +80,33 @@ def load_rulebooks(options: RulebooksTask, clients: Mapping[str, tuple[str, ...]
         same=answers.same,
         steps=partial(check_steps, book=book),
     )
+
+
+class _Private(Mapping[str, tuple[Sample, ...]]):
+    """Each client's private samples, drawn when they are asked for: nobody holds those of thousands of clients."""
+
+    def __init__(self, book: Rulebook, count: int, domains: Mapping[str, tuple[str, ...]], seed: int) -> None:
+        self._book, self._count, self._domains, self._seed = book, count, domains, seed
+
+    def __getitem__(self, name: str) -> tuple[Sample, ...]:
+        return tuple(
+            sample
+            for domain, count in _evenly(self._count, self._domains[name])
+            for sample in draw(
+                self._book,
+                domain,
+                "private",
+                count,
+                generator(self._seed, "task", "private", name, domain),
+                prefix=f"private-{name}-{domain}",
+            )
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._domains)
+
+    def __len__(self) -> int:
+        return len(self._domains)
 
 
 def _domains_of(clients: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

@@ -12,12 +12,16 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 
 SECONDS = 5.0
 """Processor time for one pair, not wall-clock time: a busy machine does not change a verdict."""
+
+MEMORY = 4 << 30
+"""Bytes of address space that the process may take."""
 
 _lock = threading.Lock()
 _worker: subprocess.Popen[str] | None = None
@@ -60,7 +64,11 @@ def same_latex(answer: str, gold: str) -> bool:
 
 
 def _serve(seconds: float) -> None:
+    from resource import RLIMIT_AS, setrlimit  # of POSIX alone, as is this script
+
     math = import_module("math_verify")
+    with suppress(OSError, ValueError):  # a system that does not limit memory still limits time
+        setrlimit(RLIMIT_AS, (MEMORY, MEMORY))
     logging.disable(logging.CRITICAL)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     for line in sys.stdin:

@@ -23,8 +23,9 @@ class FilesTask(Options):
 
     kind: Literal["files"] = "files"
     """Own files."""
-    train: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
-    """The clients' private samples, each with an answer, in one file or several."""
+    train: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    """The clients' private samples, each with an answer, in one file or several. None only at the server of a
+    deployment, which has none of them."""
     public: str
     """The questions that everybody knows; answers are optional."""
     test: str | None = None
@@ -52,16 +53,22 @@ def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed:
     is held back everywhere, and public and replay questions never are; else a test question that is also a training,
     public or replay question is refused: it is the user who knows which of the two rows is the mistake.
 
+    Without training files nobody has private samples, and own domains are those that the clients list.
+
     Raises InputError for data that cannot be used, naming file and row where there is one.
     """
     kind = answer_kind(options.answer)
+    if options.train is None and options.test is None:
+        raise InputError(
+            "task.test: missing; without task.train there is nothing to hold a test back from, so name one"
+        )
 
     def read(path: str, *, require_answer: bool) -> Table:
         table = read_samples(base / path, options.columns, require_answer=require_answer)
         _refuse_unreadable(table.samples, kind, path)
         return replace(table, samples=tuple(replace(s, domain=s.domain or ALL) for s in table.samples))
 
-    train = {path: read(path, require_answer=True) for path in _several(options.train)}
+    train = {path: read(path, require_answer=True) for path in _several(options.train or ())}
     shared = {"public": read(options.public, require_answer=False)}
     if options.replay is not None:
         shared["replay"] = read(options.replay, require_answer=False)
@@ -73,7 +80,7 @@ def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed:
     replay = shared["replay"].samples if "replay" in shared else ()
     samples = [sample for table in train.values() for sample in table.samples]
     owners = [owner for table in train.values() for owner in table.clients]
-    private = partition(samples, owners, clients, options.partition, seed)
+    private = partition(samples, owners, clients, options.partition, seed) if train else {}
     if tested:
         test = tested["test"].samples
         for name, others in (("train", samples), ("public", public), ("replay", replay)):
@@ -86,12 +93,16 @@ def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed:
         private={name: some_of(part, options.private_limit, seed, name) for name, part in private.items()},
         test=test,
         replay=replay,
-        own_domains={name: frozenset(sample.domain for sample in part) for name, part in private.items()},
+        own_domains=_own_domains(private) if train else {name: frozenset(listed) for name, listed in clients.items()},
         general=frozenset(),
         extract=kind.extract,
         same=kind.same,
         steps=None,
     )
+
+
+def _own_domains(private: Mapping[str, Sequence[Sample]]) -> dict[str, frozenset[str]]:
+    return {name: frozenset(sample.domain for sample in part) for name, part in private.items()}
 
 
 def _several(paths: str | tuple[str, ...]) -> tuple[str, ...]:

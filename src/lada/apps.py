@@ -1,0 +1,17 @@
+"""What Flower starts at the server: the server's half of a run that `lada run` submitted."""
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from lada.engines import submission
+from lada.experiment import conduct
+
+server_app = ServerApp()
+
+
+@server_app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run what was submitted, over Flower's grid."""
+    file = str(context.run_config[submission.KEY])
+    with submission.told(file):
+        conduct(*submission.read(file), grid)

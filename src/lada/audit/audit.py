@@ -1,0 +1,126 @@
+"""Audit a run on the machine that has its folder: what left each client, and whether any of it was private."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lada.audit.canaries import Canary, make_canary
+from lada.audit.passages import Watched, watch
+from lada.audit.search import search
+from lada.audit.verdict import Audit, ClientAudit, Crossing
+from lada.config import RunConfig
+from lada.core.errors import InputError
+from lada.core.terms import Sample
+from lada.federation import run_folder, sent
+from lada.federation.client_app import ERROR_LOG
+from lada.federation.ledger import Row, read
+from lada.federation.membership import audit_memberships
+from lada.federation.parties import Place, read_task
+from lada.tasks.data import TaskData
+
+
+def audit(run: Path, *, canaries: Sequence[str] = (), private: Path | None = None, memberships: bool = False) -> Audit:
+    """Return what crossed and what a search of it found.
+
+    `canaries` are texts that must not have left, and so is every line of the file `private`. With `memberships` the
+    clients' models are asked too how well they tell their private samples from test samples.
+    Raises InputError for a folder that is no run, a file that cannot be read, a canary that is too short.
+    """
+    config, place = _run(run)
+    rows = read(place.folder)
+    wanted = [make_canary(f"canary {number}", text) for number, text in enumerate(canaries, 1)]
+    wanted += _lines(private) if private else []
+    try:
+        task, fault = read_task(config, place.base), ""
+    except InputError:
+        task, fault = None, "its private samples are not on this machine, so only canaries were searched for"
+    return Audit(
+        run=config.name,
+        canaries=len(wanted),
+        clients=tuple(
+            _client(config, place, name, rows, wanted, task, fault, memberships=memberships)
+            for name in sorted(client.name for client in config.clients)
+        ),
+    )
+
+
+def _client(
+    config: RunConfig,
+    place: Place,
+    name: str,
+    rows: Sequence[Row],
+    canaries: Sequence[Canary],
+    task: TaskData | None,
+    fault: str,
+    *,
+    memberships: bool,
+) -> ClientAudit:
+    folder = place.party(name)
+    left = [row for row in rows if row.sender == name]
+    kept = sent.is_kept(folder)
+    watched = _watched(folder, name, task) if kept and task else ()
+    notes = [fault] if fault else []
+    if not kept:
+        notes.append(
+            "it kept no copy of what it sent, so the ledger shows kinds, counts, bytes and digests and nothing of the "
+            "content; set keep_messages: true to have the next run searched"
+        )
+    return ClientAudit(
+        name=name,
+        sent=_crossings(left),
+        received=_crossings([row for row in rows if row.receiver == name]),
+        searched=search(folder, left, canaries, watched) if kept else None,
+        notes=tuple(notes),
+        memberships=audit_memberships(config, place, name) if memberships else (),
+    )
+
+
+def _run(run: Path) -> tuple[RunConfig, Place]:
+    try:
+        return run_folder.read(run)
+    except InputError:
+        raise InputError(
+            f"{str(run)!r} is not the folder of a run: it lacks a sound {run_folder.CONFIG} or {run_folder.PLACE}; "
+            "expected a folder such as runs/demo"
+        ) from None
+
+
+def _lines(file: Path) -> list[Canary]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"--private {str(file)!r}: {type(error).__name__}; expected a text file in UTF-8, one private text a line"
+        ) from None
+    wanted = [make_canary(f"{file.name} line {n}", line) for n, line in enumerate(lines, 1) if line.strip()]
+    if not wanted:
+        raise InputError(f"--private {str(file)!r}: it holds no line; expected one private text a line")
+    return wanted
+
+
+def _watched(folder: Path, name: str, task: TaskData) -> tuple[Watched, ...]:
+    """Return what to look for of a client's private samples and of its log of errors."""
+    private = [(f"private sample {sample.id!r}", text) for sample in task.private[name] for text in _texts(sample)]
+    log = folder / ERROR_LOG
+    if log.exists():
+        private.append((ERROR_LOG, log.read_text(encoding="utf-8", errors="replace")))
+    others = [(sample.id, text) for sample in task.test for text in _texts(sample)]
+    return watch(private, others, [text for sample in (*task.public, *task.replay) for text in _texts(sample)])
+
+
+def _texts(sample: Sample) -> Iterator[str]:
+    yield from (text for text in (sample.question, sample.rationale, sample.answer) if text)
+
+
+def _crossings(rows: Sequence[Row]) -> tuple[Crossing, ...]:
+    """Return the sums of rows by kind, sorted."""
+    kinds = sorted({row.kind for row in rows})
+    by_kind = {kind: [row for row in rows if row.kind == kind] for kind in kinds}
+    return tuple(
+        Crossing(
+            kind=kind,
+            messages=len(those),
+            samples=sum(row.samples or 0 for row in those) if any(row.samples is not None for row in those) else None,
+            bytes=sum(row.bytes for row in those),
+        )
+        for kind, those in by_kind.items()
+    )

@@ -1,0 +1,64 @@
+"""Texts that must not have left, in the forms in which they could have."""
+
+import base64
+import json
+import unicodedata
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from lada.core.errors import InputError
+
+LEAST, MOST = 6, 10_000
+"""Characters of a canary, spaces not counted: fewer turn up by chance, more do not fit the search's windows."""
+
+
+def folded(text: str) -> str:
+    """Return a text without what readers overlook: case, spaces and line ends, compatibility forms of characters."""
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """One text to search for; `name` stands for it wherever the outcome is told."""
+
+    name: str
+    folded: str
+    patterns: tuple[tuple[str, bytes], ...]
+
+    def forms_in(self, data: bytes, text: str) -> list[str]:
+        """Return the forms in which it stands in `data`, whose folded text is `text`."""
+        found = list(dict.fromkeys(form for form, pattern in self.patterns if pattern in data))
+        return found or ["but for case and spaces"] * (self.folded in text)
+
+
+def make_canary(name: str, text: str) -> Canary:
+    """Return the canary for a text. Raises InputError, without repeating it, for one that is too short or too long."""
+    short = folded(text)
+    if len(short) < LEAST or len(text) > MOST:
+        raise InputError(
+            f"{name}: {len(short)} characters without spaces; expected {LEAST} to {MOST}, since shorter ones turn up "
+            "by chance"
+        )
+    data = text.encode("utf-8", "surrogatepass")
+    forms = [
+        ("as it is", data),
+        ("backwards", text[::-1].encode("utf-8", "surrogatepass")),
+        ("UTF-16", text.encode("utf-16-le", "surrogatepass")),
+        ("UTF-16", text.encode("utf-16-be", "surrogatepass")),
+        ("hexadecimal", data.hex().encode()),
+        ("hexadecimal", data.hex().upper().encode()),
+        ("JSON escapes", json.dumps(text)[1:-1].encode()),
+        ("percent escapes", quote(data).encode()),
+        *(("base64", core) for shift in range(3) for core in _base64(data, shift)),
+    ]
+    return Canary(name, short, tuple({pattern: (form, pattern) for form, pattern in reversed(forms)}.values())[::-1])
+
+
+def _base64(data: bytes, shift: int) -> tuple[bytes, bytes]:
+    """Return what any base64 of `data` has where `shift` bytes (modulo 3) stand before it, in both alphabets.
+
+    The characters at the ends are left out: they depend on what stands around.
+    """
+    first, last = -(-8 * shift // 6), 8 * (shift + len(data)) // 6
+    whole = bytes(shift) + data
+    return base64.b64encode(whole)[first:last], base64.urlsafe_b64encode(whole)[first:last]

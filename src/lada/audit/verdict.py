@@ -1,0 +1,90 @@
+"""What an audit says, as typed records: `lada audit --json` prints them."""
+
+from typing import Literal
+
+from pydantic import computed_field
+
+from lada.core.results import Membership, Record
+
+Verdict = Literal["clean", "found", "incomplete", "not searched"]
+
+
+class Crossing(Record):
+    """All parts of one kind that one client sent or received; `samples` None where they are of none."""
+
+    kind: str
+    messages: int
+    samples: int | None
+    bytes: int
+
+
+class Found(Record):
+    """Something that must not have left, in one message part; None where the ledger has no row of that part."""
+
+    what: str
+    """The canary's or the private text's name, never the text."""
+    form: str
+    layer: str
+    """How the bytes were come by in which it stands."""
+    kind: str | None
+    round: int | None
+    phase: str | None
+    digest: str
+    """SHA-256 of the part; empty for the names that travel beside it."""
+
+
+class Searched(Record):
+    """The search of all that one client sent."""
+
+    parts: int
+    bytes: int
+    uncovered: int
+    """Rows of the ledger without a kept part of their digest: the search says nothing of these."""
+    beside: int
+    """Kept parts without a row, such as those of a reply that came too late; searched as well."""
+    words: int | None
+    """Words in a row that make a passage; None where no private text was searched for."""
+    passages: int
+    """Telling passages of private texts that were searched for."""
+    short: int
+    """Private texts without any, of which the search says nothing."""
+    chance: int
+    """Test samples' texts, never studied, that were found at the longest passages too; above 0 finds say little."""
+    found: tuple[Found, ...]
+
+
+class ClientAudit(Record):
+    """One client."""
+
+    name: str
+    sent: tuple[Crossing, ...]
+    received: tuple[Crossing, ...]
+    searched: Searched | None
+    """None where the client did not keep what it sent."""
+    notes: tuple[str, ...]
+    memberships: tuple[Membership, ...] = ()
+
+    @computed_field
+    @property
+    def verdict(self) -> Verdict:
+        """`clean` says that every byte in the ledger was searched and nothing was found."""
+        if self.searched is None:
+            return "not searched"
+        if self.searched.found:
+            return "found"
+        return "incomplete" if self.searched.uncovered else "clean"
+
+
+class Audit(Record):
+    """One run."""
+
+    run: str
+    canaries: int
+    clients: tuple[ClientAudit, ...]
+
+    @computed_field
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was found and, where a canary was asked for, every byte was searched for it."""
+        verdicts = {client.verdict for client in self.clients}
+        return not verdicts & {"found", "incomplete"} and not (self.canaries and "not searched" in verdicts)

@@ -1,0 +1,69 @@
+"""`lada audit`: what left each client, and what a search of it found."""
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lada.audit.verdict import Audit, ClientAudit, Searched
+
+SHOWN = 20
+"""Findings of a client that are listed; --json has all."""
+
+
+def told(audit: Audit) -> Iterator[RenderableType]:
+    """Yield what to print of an audit."""
+    for client in audit.clients:
+        yield _crossings(client)
+        failed = client.verdict in ("found", "incomplete")
+        yield Text(_search(client, audit.canaries), style="bold red" if failed else "")
+        found = client.searched.found if client.searched else ()
+        for one in found[:SHOWN]:
+            place = f"{one.kind}, round {one.round}, phase {one.phase}" if one.kind else "beside the ledger"
+            yield Text(f"  {one.what}: {one.form} ({one.layer}) in {place}, sha256 {one.digest[:16] or 'of none'}")
+        if len(found) > SHOWN:
+            yield Text(f"  and {len(found) - SHOWN} more; --json lists them all")
+        for one in client.memberships:
+            yield Text(
+                f"  membership by {one.attack}: AUC {one.auc:.3f} ({one.low:.3f} to {one.high:.3f}), "
+                f"{100 * one.tpr:.1f} % of {one.members} members at 1 % false alarms among {one.others} others"
+            )
+        for note in client.notes:
+            yield Text(f"  note: {note}")
+    yield Text("passed" if audit.passed else "not passed", style="bold")
+
+
+def _crossings(client: ClientAudit) -> Table:
+    table = Table("direction", "kind", title=client.name)
+    for name in ("parts", "samples", "bytes"):
+        table.add_column(name, justify="right")
+    for direction, crossings in (("left it", client.sent), ("came in", client.received)):
+        for one in crossings:
+            samples = "–" if one.samples is None else f"{one.samples:,}"
+            table.add_row(direction, one.kind, f"{one.messages:,}", samples, f"{one.bytes:,}")
+    return table
+
+
+def _search(client: ClientAudit, canaries: int) -> str:
+    """Return the verdict in a sentence."""
+    searched = client.searched
+    if searched is None:
+        return f"{client.name}: not searched"
+    what = f"{searched.bytes:,} bytes in {searched.parts} parts for {canaries} canaries"
+    if searched.words:
+        what += f" and {searched.passages:,} private passages of {searched.words} words"
+    return f"{client.name}: {client.verdict}; searched {what}{_gaps(searched)}"
+
+
+def _gaps(searched: Searched) -> str:
+    gaps = []
+    if searched.uncovered:
+        gaps.append(f"{searched.uncovered} rows of the ledger have no kept copy and were not searched")
+    if searched.beside:
+        gaps.append(f"{searched.beside} parts are in no row of the ledger and were searched too")
+    if searched.short:
+        gaps.append(f"{searched.short} private texts have no passage of their own to search for")
+    if searched.chance:
+        gaps.append(f"texts never studied are found too ({searched.chance}), so the texts' patterns may explain it")
+    return "".join(f"; {gap}" for gap in gaps)

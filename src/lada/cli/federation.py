@@ -1,0 +1,81 @@
+"""`lada federation`, `lada server`, `lada client`: a run over several machines."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lada.cli.explained import errors, explained
+
+app = typer.Typer(no_args_is_help=True, help="Runs over several machines.")
+Host = Annotated[list[str], typer.Option("--host", help="A name or address by which clients reach the server.")]
+Days = Annotated[int, typer.Option(min=1, help="How long the server's certificate is valid.")]
+Folder = Annotated[Path, typer.Argument(help="The folder that `lada federation init` wrote.")]
+
+
+@app.command()
+def init(
+    config: Annotated[Path, typer.Argument(help="The YAML file of a run.")],
+    folder: Annotated[Path, typer.Option(help="Where to write; must be empty or not there yet.")] = Path("fed"),
+    host: Host = [],  # noqa: B006 - typer wants a list
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the server.")] = 9092,
+    days: Days = 365,
+) -> None:
+    """Write the files of one server and its clients: configurations, certificates, keys, services."""
+    from lada.engines.setup import init as write
+
+    with explained():
+        clients = write(config, folder, hosts=host, port=port, days=days)
+    _say(f"wrote {folder}: the server and {', '.join(clients)}; {folder / 'README.md'} has the steps")
+
+
+@app.command()
+def renew(folder: Folder, host: Host = [], days: Days = 365) -> None:  # noqa: B006
+    """Write a new certificate for the server; then start `lada server` again."""
+    from lada.engines.setup import renew as write
+
+    with explained():
+        write(folder, hosts=host, days=days)
+    _say(f"wrote {folder / 'server' / 'server.crt'}, valid for {days} days")
+
+
+@app.command()
+def up(folder: Folder = Path("fed")) -> None:
+    """Start server and clients on this machine, to try it out; Ctrl-C ends them."""
+    from lada.engines.up import up as start
+
+    with _until_stopped():
+        start(folder, _say)
+
+
+def server(file: Annotated[Path, typer.Argument(help="server.yaml")] = Path("server.yaml")) -> None:
+    """Let the clients of a federation connect, on the server's host; Ctrl-C or SIGTERM ends it."""
+    from lada.engines.server import run_server
+
+    with _until_stopped():
+        run_server(file, _say)
+
+
+def client(file: Annotated[Path, typer.Argument(help="client.yaml")] = Path("client.yaml")) -> None:
+    """Take part in a federation, on a client's host; Ctrl-C or SIGTERM ends it."""
+    from lada.engines.client import run_client
+
+    with _until_stopped():
+        run_client(file, _say)
+
+
+def _say(text: str) -> None:
+    typer.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
+
+
+@contextmanager
+def _until_stopped() -> Iterator[None]:
+    """Being stopped is how these commands end."""
+    with explained():
+        try:
+            yield
+        except KeyboardInterrupt:
+            errors.print("stopped.", style="bold")

@@ -1,0 +1,112 @@
+"""Certificates and keys of a federation: an authority of its own, the server's certificate, each client's key pair.
+
+Private keys are files that their owner alone can read. A client's key is ECDSA on P-384 in OpenSSH's format, as Flower
+takes it; the certificates are X.509 (RFC 5280) with ECDSA on P-256.
+"""
+
+import ipaddress
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from lada.core.errors import InputError
+
+LOCAL = ("localhost", "127.0.0.1", "::1")
+"""Names by which the server is always reached from its own machine."""
+PEM = serialization.Encoding.PEM
+
+
+def write_authority(folder: Path, days: int) -> None:
+    """Write `ca.key` and `ca.crt` of a new authority, valid for `days`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name("LaDa federation")
+    usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+    builder = _builder(name, name, key.public_key(), days)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.add_extension(usage, critical=True)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    write_private(folder / "ca.key", _private(key))
+    (folder / "ca.crt").write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(PEM))
+
+
+def write_server_certificate(authority: Path, folder: Path, hosts: Iterable[str], days: int) -> None:
+    """Write `server.key` and `server.crt`, signed by the authority in a folder, for host names and addresses.
+
+    It begins a minute ago, for clocks that are late. Raises InputError where the authority's files are not there.
+    """
+    try:
+        ca_key = serialization.load_pem_private_key((authority / "ca.key").read_bytes(), None)
+        ca = x509.load_pem_x509_certificate((authority / "ca.crt").read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"authority: {str(authority)!r} lacks a sound ca.key or ca.crt ({error}); they are where `lada federation "
+            "init` was called"
+        ) from None
+    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    names = list(dict.fromkeys([*hosts, *LOCAL]))
+    builder = _builder(_name(names[0]), ca.subject, key.public_key(), days)
+    builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    builder = builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
+    )
+    write_private(folder / "server.key", _private(key))
+    (folder / "server.crt").write_bytes(builder.sign(ca_key, hashes.SHA256()).public_bytes(PEM))
+
+
+def write_node_key(private: Path, public: Path) -> None:
+    """Write a client's key pair."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    form = serialization.PrivateFormat.OpenSSH
+    write_private(private, key.private_bytes(PEM, form, serialization.NoEncryption()))
+    open_ssh = serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    public.write_bytes(key.public_key().public_bytes(*open_ssh) + b" " + public.stem.encode() + b"\n")
+
+
+def write_private(file: Path, data: bytes) -> None:
+    """Write a file that its owner alone can read, from the first byte on."""
+    file.unlink(missing_ok=True)
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as out:
+        out.write(data)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(days=days))
+    )
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common[:64])])
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        try:
+            return x509.DNSName(name)
+        except ValueError:
+            raise InputError(f"--host: {name!r} is neither a host name nor an IP address") from None
+
+
+def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -1,0 +1,149 @@
+"""A client's own configuration, `client.yaml`: what it brings to a run and what it lets a server ask for."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field
+
+from lada.config import NAME, ClientConfig, RunConfig, ServerConfig
+from lada.core.errors import FederationError, InputError
+from lada.core.limits import Limits
+from lada.core.registry import Options
+from lada.engines.terms import Terms
+from lada.models.base import Study
+from lada.models.options import ModelOptions
+from lada.tasks.load import TaskOptions
+from lada.tasks.user import FilesTask
+from lada.validation import validate
+
+ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
+ELSEWHERE = ModelOptions(model="elsewhere")
+"""Stands for the server's model, of which a client knows nothing."""
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+
+
+class ClientLimits(Limits):
+    """What a client lets a server ask for, besides what a message may hold; None: no limit."""
+
+    hosts: Names | None = None
+    """The hosts that it takes part in, such as `[fedmkt]`."""
+    methods: Names | None = None
+    """The allocators and objectives that it works with."""
+    rounds: int | None = Field(default=None, ge=0)
+    seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """How long one message may be worked on; then the work is given up."""
+
+
+class ClientFile(Options):
+    """A client. Relative paths start at the file's folder."""
+
+    name: str = Field(pattern=NAME)
+    superlink: str
+    """Where the server is, as `host:port`."""
+    certificate: str = "ca.crt"
+    """The certificate of the authority that signed the server's."""
+    key: str = "client.key"
+    """The client's private key; the server has the public one."""
+    model: ModelOptions
+    private: Study = Study()
+    distil: Study = Study()
+    task: TaskOptions
+    """The client's data. Of `files`, `train` holds the client's own samples and nobody else's."""
+    state: str = "state"
+    """The folder for checkpoints, journals and logs."""
+    threads: int = Field(1, ge=1)
+    """Threads that a CPU computes with. With 1 the numbers are, to the bit, those of a local run."""
+    limits: ClientLimits = ClientLimits()
+
+
+def read_client(file: Path) -> ClientFile:
+    """Read a client's file. Raises InputError for what is wrong with it or the files that it names."""
+    client: ClientFile = validate(ClientFile, _read(file))
+    split_address(client.superlink)
+    if isinstance(client.task, FilesTask) and (client.task.train is None or client.task.test is None):
+        key = "train" if client.task.train is None else "test"
+        raise InputError(f"task.{key}: missing; a client needs its own training file and the test file that all have")
+    for key in ("certificate", "key"):
+        path = file.parent / getattr(client, key)
+        if not path.is_file():
+            raise InputError(f"{key}: there is no file {str(path)!r}; `lada federation init` writes one")
+    private = file.parent / client.key
+    if private.stat().st_mode & 0o077:
+        raise InputError(f"key: others may read {str(private)!r}; run: chmod 600 {private}")
+    return client
+
+
+def _read(file: Path) -> Any:
+    if not file.is_file():
+        raise InputError(f"there is no file {str(file)!r}; give the path of the YAML file `lada federation init` wrote")
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{str(file)!r} is not valid YAML: {error}") from None
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host, without brackets, and port. Raises InputError for anything else than `host:port`."""
+    found = ADDRESS.fullmatch(address)
+    if found is None or not 0 < int(found["port"]) < 65536:
+        raise InputError(f"superlink: {address!r} is not valid; expected host:port, such as fed.example.org:9092")
+    return found["host"].strip("[]"), int(found["port"])
+
+
+def merge(client: ClientFile, terms: Terms) -> RunConfig:
+    """Return the run as this client sees it. Raises FederationError for terms that it does not accept.
+
+    With its own files for data a client is alone in it: nothing is dealt out. What is drawn from a common source, as by
+    `rulebooks`, is drawn for all, so that everybody gets what is meant for it.
+    """
+    _check(client, terms)
+    own = ClientConfig(name=client.name, model=client.model, private=client.private, distil=client.distil)
+    if isinstance(client.task, FilesTask):
+        clients = (own,)
+    else:
+        clients = tuple(
+            (own if member.name == client.name else ClientConfig(name=member.name)).model_copy(
+                update={"domains": member.domains}
+            )
+            for member in terms.clients
+        )
+    config = RunConfig(
+        name=terms.run,
+        seed=terms.seed,
+        rounds=terms.rounds,
+        task=client.task,
+        server=ServerConfig(name=terms.server, model=ELSEWHERE),
+        clients=clients,
+        host=terms.host,
+        allocator=terms.allocator,
+        objective=terms.objective,
+        engine="deployment",
+        limits=Limits(**client.limits.model_dump(include=set(Limits.model_fields))),
+    )
+    return config.resolved()
+
+
+def _check(client: ClientFile, terms: Terms) -> None:
+    """Refuse what the client's limits do not allow, naming the limit."""
+    if client.name not in {member.name for member in terms.clients}:
+        raise FederationError(f"terms: the run is not for {client.name!r}; ask the server's operator to list that name")
+    limits = client.limits
+    asked: list[tuple[str, str, tuple[str, ...] | None]] = [
+        ("host", terms.host.name, limits.hosts),
+        ("allocator", terms.allocator.name, limits.methods),
+        ("objective", terms.objective.name, limits.methods),
+    ]
+    for kind, name, allowed in asked:
+        if allowed is not None and name not in allowed:
+            key = "hosts" if kind == "host" else "methods"
+            raise FederationError(
+                f"terms: the server asks for {kind} {name!r}, and limits.{key} allows {', '.join(allowed) or 'none'}; "
+                "add it there if you agree"
+            )
+    if limits.rounds is not None and terms.rounds > limits.rounds:
+        raise FederationError(
+            f"terms: the server asks for {terms.rounds} rounds, and limits.rounds is {limits.rounds}; raise it if you "
+            "agree"
+        )

@@ -1,0 +1,111 @@
+"""Flower's processes as LaDa runs them: fenced, bound to the life of whoever started them, and with one app alone.
+
+Flower would run whatever code comes with a submitted run, at the server and at every client. Here it runs what is
+installed: the apps of this package. What is replaced for that is used here and nowhere else.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from lada.engines.fence import FLEET, Fence
+
+PATIENCE = 5.0
+"""Seconds that a process has to end in good order when it is left alone: an open connection would hold it up."""
+
+
+def superlink() -> None:
+    """Run flower-superlink; operators' requests are for this machine's user."""
+    from flwr.superlink import main as served
+    from flwr.superlink.cli import flower_superlink
+
+    _fence(served, open=FLEET)
+    flower_superlink()
+
+
+def supernode() -> None:
+    """Run flower-supernode; its own interface is for this machine's user."""
+    from flwr.supernode import main as served
+    from flwr.supernode.cli import flower_supernode
+
+    _fence(served, open=None)
+    flower_supernode()
+
+
+def clientapp() -> None:
+    """Run flwr-clientapp with LaDa's relay, whatever the run brought."""
+    from flwr.supernode.cli import flwr_clientapp
+
+    from lada.engines.relay import client_app
+
+    flower: Any = import_module("flwr.supernode.runtime.run_clientapp")
+
+    flower.install_from_fab = lambda *_, **__: None
+    flower.get_load_client_app_fn = lambda *_, **__: lambda *_: client_app
+    flwr_clientapp()
+
+
+def serverapp() -> None:
+    """Run flwr-serverapp with LaDa's ServerApp, whatever the run brought."""
+    from flwr.superlink.cli import flwr_serverapp
+
+    flower: Any = import_module("flwr.superlink.runtime.run_serverapp")
+
+    def run(grid: Any, context: Any, **_: Any) -> Any:
+        # By name: the app stands above this room.
+        import_module("lada.apps").server_app(grid=grid, context=context)
+        return context
+
+    flower.run_ = run
+    flwr_serverapp()
+
+
+def _fence(module: Any, open: str | None) -> None:
+    from flwr.supercore import log
+
+    create = module.create_app
+    module.create_app = lambda *args, **options: Fence(create(*args, **options), log, open=open)
+
+
+def write_commands(folder: Path) -> None:
+    """Write the commands by which Flower's processes start apps, so that they start these."""
+    folder.mkdir(mode=0o700)
+    for name in ("clientapp", "serverapp"):
+        file = folder / f"flwr-{name}"
+        file.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m lada.engines.flower {name} "$@"\n', encoding="utf-8")
+        file.chmod(0o700)
+
+
+def main() -> None:
+    """Run the process named by the first argument with the others."""
+    what, *arguments = sys.argv[1:]
+    processes: dict[str, Callable[[], None]] = {
+        "superlink": superlink,
+        "supernode": supernode,
+        "clientapp": clientapp,
+        "serverapp": serverapp,
+    }
+    prefix = "flower" if what.startswith("super") else "flwr"
+    sys.argv = [f"{prefix}-{what}", *arguments]
+    if what.startswith("super"):
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    processes[what]()
+
+
+def _end_with_parent() -> None:
+    """End this process when its stdin does, which whoever started it holds open until it ends, however that is."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Which data each party of a deployment gets from a configuration that has it all in one place."""
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lada.config import RunConfig
+from lada.core.terms import Sample
+from lada.federation.parties import read_task
+from lada.tasks.files import Columns
+from lada.tasks.hub import HubTask
+from lada.tasks.user import FilesTask
+
+PRIVATE = "private.jsonl"
+SHARED = ("public", "test", "replay")
+
+
+def deal_out(config: RunConfig, base: Path, folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the task of each client and, as `server`, that of the server.
+
+    Of a `files` task, public, test and replay files are copied into everybody's folder, and each client's samples
+    written into its own: those that it would have in a local run. Of other tasks everybody draws the same from a
+    common source.
+    """
+    task = config.task.model_dump(mode="json", exclude_defaults=True) | {"kind": config.task.kind}
+    names = [client.name for client in config.clients]
+    if isinstance(config.task, HubTask):
+        for key in ("source", "corpus"):  # its copies and descriptions stay where they are
+            if key in task and (base / task[key]).exists():
+                task[key] = str((base / task[key]).resolve())
+    if not isinstance(config.task, FilesTask):
+        return dict.fromkeys(["server", *names], task)
+    private = read_task(config, base).private
+    shared = {key: getattr(config.task, key) for key in SHARED if getattr(config.task, key) is not None}
+    own = {key: value for key, value in task.items() if key not in ("train", "partition", *SHARED)}
+    own |= {key: f"{key}{Path(path).suffix}" for key, path in shared.items()}
+    for party in ("server", *(f"clients/{name}" for name in names)):
+        (folder / party).mkdir(parents=True, exist_ok=True, mode=0o700)
+        for key, path in shared.items():
+            shutil.copy(base / path, folder / party / own[key])
+    for name, samples in private.items():
+        _write(folder / "clients" / name / PRIVATE, samples, config.task.columns)
+    return {"server": own, **dict.fromkeys(names, own | {"train": PRIVATE})}
+
+
+def _write(file: Path, samples: Iterable[Sample], columns: Columns) -> None:
+    """Write samples as rows under the columns' names."""
+    fields = ("id", "question", "answer", "rationale", "domain", "difficulty")
+    rows = (
+        {getattr(columns, key): value for key in fields if (value := getattr(sample, key)) not in (None, "")}
+        for sample in samples
+    )
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    file.chmod(0o600)

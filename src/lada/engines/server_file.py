@@ -1,0 +1,58 @@
+"""A deployment's server: `server.yaml`, and Flower's configuration made of it."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from lada.core.errors import InputError
+from lada.core.registry import Options
+from lada.validation import validate
+
+FILE = "server.yaml"
+NAME = "federation"
+"""What Flower's configuration calls the SuperLink."""
+
+
+class ServerFile(Options):
+    """Where the server listens and what it shows. Relative paths start at the file's folder."""
+
+    host: str = "0.0.0.0"
+    """The address of the interface to listen at; 0.0.0.0 is all of them."""
+    port: int = Field(9092, ge=1, le=65535)
+    authority: str = "ca.crt"
+    certificate: str = "server.crt"
+    key: str = "server.key"
+    keys: str = "keys"
+    """The folder with the public keys of the clients that may connect, `<client>.pub`."""
+
+
+def read_server(file: Path) -> ServerFile:
+    """Read a server's file. Raises InputError for what is wrong with it or the files that it names."""
+    if not file.is_file():
+        raise InputError(f"there is no file {str(file)!r}; give that which `lada federation init` wrote")
+    try:
+        data: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{str(file)!r} is not valid YAML: {error}") from None
+    server: ServerFile = validate(ServerFile, data or {})
+    for key in ("authority", "certificate", "key"):
+        path = file.parent / getattr(server, key)
+        if not path.is_file():
+            raise InputError(f"{key}: there is no file {str(path)!r}; `lada federation init` writes one")
+    private = file.parent / server.key
+    if private.stat().st_mode & 0o077:
+        raise InputError(f"key: others may read {str(private)!r}; run: chmod 600 {private}")
+    return server
+
+
+def write_connection(home: Path, server: ServerFile, base: Path) -> None:
+    """Write Flower's config.toml into its home, so that its commands reach the server from its own machine."""
+    home.mkdir(parents=True, exist_ok=True)
+    certificate = str((base / server.authority).resolve()).replace("\\", "\\\\").replace('"', '\\"')
+    text = (
+        f'[superlink]\ndefault = "{NAME}"\n\n[superlink.{NAME}]\naddress = "127.0.0.1:{server.port}"\n'
+        f'root-certificates = "{certificate}"\n'
+    )
+    (home / "config.toml").write_text(text, encoding="utf-8")

@@ -1,0 +1,143 @@
+"""`lada federation init`: one configuration becomes the files of a server and of each client."""
+
+import shutil
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from lada.config import RunConfig, make_config
+from lada.core.errors import InputError
+from lada.engines.certificates import write_authority, write_node_key, write_server_certificate
+from lada.engines.own_data import deal_out
+from lada.engines.server_file import ServerFile, write_connection
+from lada.tasks.user import FilesTask
+
+PORT = 9092
+AUTHORITY_DAYS = 3650
+
+
+def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = PORT, days: int = 365) -> list[str]:
+    """Write the files of a federation into an empty or new folder; return its clients' names.
+
+    `hosts` are the names and addresses by which clients reach the server, the first of which goes into their files;
+    without any it is this machine alone. The server's certificate is valid for `days`. Data that a `files` task names
+    and that is here is dealt out: to each client its own. Raises InputError where the folder holds anything, or for a
+    configuration that cannot be split.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"--folder: {str(folder)!r} is not empty, and nothing is overwritten; give another folder")
+    data, config = _read(file)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()
+    names = [client.name for client in config.clients]
+    write = Writer(
+        name=config.name, clients=names, hosts=hosts or ["this machine"], port=port, days=days, folder=folder
+    )
+    authority = _folder(folder / "ca", private=True)
+    write_authority(authority, max(days, AUTHORITY_DAYS))
+    server = _folder(folder / "server", private=True)
+    write_server_certificate(authority, server, hosts, days)
+    tasks = deal_out(config, file.resolve().parent, folder)
+    shutil.copy(authority / "ca.crt", server)
+    shown = ServerFile(host="0.0.0.0" if hosts else "127.0.0.1", port=port)
+    _yaml(server / "server.yaml", shown.model_dump(mode="json"), "Where the server listens, and its files.")
+    _yaml(
+        server / "run.yaml",
+        _servers_part(data, config, tasks["server"]),
+        "The run; clients bring models and data of their own.",
+    )
+    write_connection(server / "flower", shown, server)
+    keys = _folder(server / "keys")
+    write(server, "lada-server.service", "lada-server.service.j2")
+    write(server, "compose.yaml", "server-compose.yaml.j2")
+    address = f"{_bracketed(hosts[0] if hosts else '127.0.0.1')}:{port}"
+    for client in config.clients:
+        mine = _folder(folder / "clients" / client.name, private=True)
+        write_node_key(mine / "client.key", keys / f"{client.name}.pub")
+        shutil.copy(authority / "ca.crt", mine)
+        part = {
+            "name": client.name,
+            "superlink": address,
+            "model": client.model.model_dump(mode="json", exclude_defaults=True) if client.model else {"model": "?"},
+            "private": client.private.model_dump(mode="json", exclude_defaults=True),
+            "distil": client.distil.model_dump(mode="json", exclude_defaults=True),
+            "task": tasks[client.name],
+            "limits": {"hosts": [config.host.name], "rounds": None, "seconds": None, "max_message_bytes": 2**30},
+        }
+        _yaml(
+            mine / "client.yaml", part, f"The client {client.name}: what it brings, and what it lets a server ask for."
+        )
+        write(mine, "lada-client.service", "lada-client.service.j2", name=client.name)
+        write(mine, "compose.yaml", "client-compose.yaml.j2", name=client.name)
+    write(folder, "Dockerfile", "Dockerfile.j2")
+    write(folder, "README.md", "README.md.j2")
+    return names
+
+
+def renew(folder: Path, *, hosts: Sequence[str] = (), days: int = 365) -> None:
+    """Write a new certificate and key for the server of a federation. Raises InputError without its authority."""
+    write_server_certificate(folder / "ca", folder / "server", hosts, days)
+
+
+class Writer:
+    """Fills in templates."""
+
+    def __init__(self, **values: Any) -> None:
+        loader = jinja2.PackageLoader("lada.engines")
+        self._templates = jinja2.Environment(
+            loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
+        )
+        lada = Path(sysconfig.get_path("scripts")) / "lada"
+        self._values = {
+            **values,
+            "version": version("lada"),
+            "lada": lada if lada.exists() else f"{sys.executable} -m lada",
+        }
+
+    def __call__(self, folder: Path, file: str, template: str, **values: Any) -> None:
+        """Write one file into a folder."""
+        text = self._templates.get_template(template).render({**self._values, "folder": folder, **values})
+        (folder / file).write_text(text, encoding="utf-8")
+
+
+def _read(file: Path) -> tuple[dict[str, Any], RunConfig]:
+    """Return a configuration as written and as understood."""
+    if not file.is_file():
+        raise InputError(f"configuration: file {str(file)!r} does not exist; give the path of a YAML file")
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"configuration: {str(file)!r} is not valid YAML: {error}") from None
+    config = make_config(data)
+    if isinstance(config.task, FilesTask) and config.task.test is None:
+        raise InputError(
+            "task.test: missing; the parties of a deployment cannot hold a test back from each other's data"
+        )
+    return data, config
+
+
+def _servers_part(data: Mapping[str, Any], config: RunConfig, task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration without what is the clients' own."""
+    kept = {"name", "domains", "timeout"}
+    clients = [client.model_dump(mode="json", include=kept, exclude_defaults=True) for client in config.clients]
+    return {**data, "engine": "deployment", "task": dict(task), "clients": clients}
+
+
+def _folder(path: Path, *, private: bool = False) -> Path:
+    path.mkdir(parents=True, exist_ok=True, mode=0o700 if private else 0o755)
+    return path
+
+
+def _yaml(file: Path, data: Mapping[str, Any], comment: str) -> None:
+    text = yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True)
+    file.write_text(f"# {comment}\n{text}", encoding="utf-8")
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,48 @@
+"""A run in Flower's simulation: a SuperLink of its own for as long as the run goes, and a Ray actor per worker."""
+
+import os
+from importlib.util import find_spec
+
+from lada.config import RunConfig
+from lada.core.errors import InputError
+from lada.core.results import Results
+from lada.engines.family import Family, flower, free_port, wait_for_port
+from lada.engines.submission import LOG, submit
+from lada.federation.local import cores
+from lada.federation.parties import Place
+from lada.hosts.party import Emit
+
+CONNECTION = """\
+[superlink]
+default = "simulation"
+[superlink.simulation]
+address = "127.0.0.1:{port}"
+insecure = true
+"""
+
+
+def check_simulation() -> None:
+    """Raise InputError where Ray is missing."""
+    if find_spec("ray") is None:
+        raise InputError("engine: 'simulation' needs the package ray; install it with: pip install 'lada[simulation]'")
+
+
+def simulate(config: RunConfig, place: Place, emit: Emit) -> Results:
+    """Run in a simulation and return the results. Raises as a local run does."""
+    clients = len(config.clients)
+    actors = max(1, min(cores() if config.workers is None else config.workers, clients))
+    with Family() as family:
+        family.environment |= {
+            "FLWR_HOME": str(family.folder / "flower"),
+            "RAY_TMPDIR": str(family.folder),
+            "PATH": os.pathsep.join(family.environment["PATH"].split(os.pathsep)[1:]),  # Flower's own commands
+        }
+        (family.folder / "flower").mkdir()
+        port = free_port()
+        (family.folder / "flower" / "config.toml").write_text(CONNECTION.format(port=port), encoding="utf-8")
+        server = ["--insecure", "--simulation", "--host", "127.0.0.1", "--port", str(port)]
+        log = place.folder / LOG
+        link = family.start(flower("superlink", *server, "--disable-runtime-dependency-installation"), log)
+        wait_for_port(port, link, log)
+        size = f"num-supernodes={clients} client-resources-num-cpus=1 init-args-num-cpus={actors}"
+        return submit(family, config, place, emit, superlink="simulation", options=["--federation-config", size])

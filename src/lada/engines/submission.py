@@ -1,0 +1,167 @@
+"""Hand a run to Flower and follow it: what the submitting process and the ServerApp tell each other through files.
+
+A ServerApp lives in a process of Flower's. It reads what to run from `submission-….json` in the run's folder, writes
+events and results there as any run does, and says in `….outcome` how it ended.
+"""
+
+import json
+import os
+import re
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from lada.config import RunConfig, make_config
+from lada.core import errors
+from lada.core.errors import FederationError, LadaError
+from lada.core.results import Results
+from lada.engines.family import Family, last_words, uninterrupted
+from lada.federation import run_folder
+from lada.federation.parties import Place
+from lada.hosts.party import Emit
+
+KEY = "submission"
+"""The key of Flower's run configuration that names the file."""
+LOG = "flower.log"
+APP = """\
+[project]
+name = "lada-run"
+version = "1.0.0"
+dependencies = []
+[tool.flwr.app]
+publisher = "lada"
+[tool.flwr.app.components]
+serverapp = "lada.apps:server_app"
+clientapp = "lada.engines.simulated:client_app"
+[tool.flwr.app.config]
+submission = ""
+"""
+"""The app that Flower is given: no code, only the names of the package's own apps."""
+
+
+def submit(
+    family: Family, config: RunConfig, place: Place, emit: Emit, *, superlink: str, options: Sequence[str] = ()
+) -> Results:
+    """Submit a run to a SuperLink that Flower's configuration names, follow it to its end, and return its results.
+
+    Raises what the ServerApp raised, in the same words; FederationError where it ended without any. Ctrl-C stops it.
+    """
+    file = place.folder / f"submission-{secrets.token_hex(4)}.json"
+    wanted = {"config": config.model_dump(mode="json"), "directory": str(Path.cwd())}
+    file.write_text(json.dumps(wanted), encoding="utf-8")
+    app = family.folder / "app"
+    app.mkdir()
+    (app / "pyproject.toml").write_text(APP, encoding="utf-8")
+    wish = family.folder / "run.toml"
+    wish.write_text(f"{KEY} = {json.dumps(str(file))}\n", encoding="utf-8")
+    log = place.folder / LOG
+    begin = log.stat().st_size if log.exists() else 0
+    command = ["flwr", "run", str(app), superlink, "--stream", "--run-config", str(wish), *options]
+    follower = Follower(place.folder / "events.jsonl", emit)
+    try:
+        stream = family.start(command, log)
+        while stream.poll() is None or (not _outcome(file).exists() and psutil.pid_exists(_at_work(file))):
+            follower.tell()
+            time.sleep(0.1)
+        follower.tell()
+        _raise_what_was_told(file, log)
+    except BaseException:
+        with uninterrupted():
+            _stop(family, superlink, log, begin, file)
+            follower.tell()
+        raise
+    finally:
+        for one in (file, _outcome(file), _pid(file)):
+            one.unlink(missing_ok=True)
+    return Results.model_validate_json((place.folder / "results.json").read_bytes())
+
+
+def read(submission: str) -> tuple[RunConfig, Place]:
+    """Return what is to be run, and where. Raises InputError for a folder that is none of a run."""
+    file = Path(submission)
+    _, place = run_folder.read(file.parent)
+    return make_config(json.loads(file.read_bytes())["config"]), place
+
+
+@contextmanager
+def told(submission: str) -> Iterator[None]:
+    """Write down who is at work on a submission, and how that ended. What is raised within passes through.
+
+    The work is done in the directory of whoever submitted it, since the names of models may be paths that start there.
+    """
+    file, outcome = Path(submission), {}
+    os.chdir(json.loads(file.read_bytes())["directory"])
+    _pid(file).write_text(str(os.getpid()), encoding="utf-8")
+    try:
+        yield
+    except LadaError as error:
+        outcome = {"kind": type(error).__name__, "text": str(error)}
+        raise
+    except BaseException as error:
+        outcome = {"kind": "FederationError", "text": f"the server failed: {type(error).__name__}: {error}"}
+        raise
+    finally:
+        staged = file.with_suffix(".next")
+        staged.write_text(json.dumps(outcome), encoding="utf-8")
+        staged.replace(_outcome(file))
+
+
+def _outcome(file: Path) -> Path:
+    return file.with_suffix(".outcome")
+
+
+def _pid(file: Path) -> Path:
+    return file.with_suffix(".pid")
+
+
+def _at_work(file: Path) -> int:
+    """Return the id of the ServerApp's process; -1 where none has begun."""
+    try:
+        return int(_pid(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return -1
+
+
+def _raise_what_was_told(file: Path, log: Path) -> None:
+    if not _outcome(file).exists():
+        raise FederationError(f"the server's process ended without a word; {last_words(log)}")
+    outcome = json.loads(_outcome(file).read_bytes())
+    if outcome:
+        raise getattr(errors, outcome["kind"], FederationError)(outcome["text"])
+
+
+def _stop(family: Family, superlink: str, log: Path, begin: int, file: Path) -> None:
+    """End what a submission began: tell Flower, and end the ServerApp, which Flower would let work on for a while."""
+    with log.open("rb") as text:
+        text.seek(begin)
+        started = re.search(rb"Successfully started run (\d+)", text.read())
+    if started and not _outcome(file).exists():
+        family.call(["flwr", "stop", started[1].decode(), superlink])
+        if psutil.pid_exists(at_work := _at_work(file)):
+            with suppress(OSError):  # a service of another user's; Flower ends it within half a minute
+                os.kill(at_work, signal.SIGTERM)
+
+
+class Follower:
+    """Hands on what is written to a run's events from here on."""
+
+    def __init__(self, file: Path, emit: Callable[[dict[str, Any]], None]) -> None:
+        self._file, self._emit = file, emit
+        self._seen = file.stat().st_size if file.exists() else 0
+
+    def tell(self) -> None:
+        """Hand on the events that are new; a line that is not complete waits."""
+        if not self._file.exists():
+            return
+        with self._file.open("rb") as events:
+            events.seek(self._seen)
+            whole = events.read().rpartition(b"\n")[0]
+        for line in whole.splitlines():
+            self._emit(json.loads(line))
+        self._seen += len(whole) + 1 if whole else 0

@@ -1,0 +1,76 @@
+"""What a client has to know of a run that its own file does not say: the terms, sent with the hello, as JSON."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from pydantic import Field
+
+from lada.config import NAME, Choice, RunConfig
+from lada.core.registry import Options
+from lada.core.terms import Sample
+from lada.federation.parties import Place
+from lada.tasks.data import TaskData
+
+TERMS = "terms"
+"""The kind of the message part."""
+
+
+class Member(Options):
+    """A client that is expected, with the domains that the server's configuration lists for it."""
+
+    name: str = Field(pattern=NAME)
+    domains: tuple[str, ...]
+
+
+class Terms(Options):
+    """The run as every party must see it. The digests are those of the samples that all are to have."""
+
+    run: str = Field(pattern=NAME)
+    started: float = Field(allow_inf_nan=False)
+    seed: int
+    rounds: int = Field(ge=0)
+    host: Choice
+    allocator: Choice
+    objective: Choice
+    server: str = Field(pattern=NAME)
+    clients: tuple[Member, ...]
+    public: str = Field(pattern=r"^[0-9a-f]{64}$")
+    test: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+def run_id(place: Place) -> str:
+    """Return a run's name towards clients: that of its folder and its start in milliseconds.
+
+    A client's state lies under this name. The folder's alone would be that of another run too, as soon as somebody
+    moved or deleted the folder.
+    """
+    return f"{place.folder.name}-{round(place.started * 1000)}"
+
+
+def terms_of(config: RunConfig, task: TaskData, place: Place) -> dict[str, bytes]:
+    """Return the message part with the terms of a resolved configuration."""
+    assert config.allocator is not None
+    assert config.objective is not None
+    terms = Terms(
+        run=run_id(place),
+        started=place.started,
+        seed=config.seed,
+        rounds=config.rounds,
+        host=config.host,
+        allocator=config.allocator,
+        objective=config.objective,
+        server=config.server.name,
+        clients=tuple(Member(name=client.name, domains=client.domains) for client in config.clients),
+        public=digest(task.public),
+        test=digest(task.test),
+    )
+    return {TERMS: terms.model_dump_json().encode()}
+
+
+def digest(samples: Iterable[Sample]) -> str:
+    """Return the SHA-256 over ids, questions and answers, in order."""
+    total = hashlib.sha256()
+    for sample in samples:
+        total.update(json.dumps([sample.id, sample.question, sample.answer]).encode())
+    return total.hexdigest()

@@ -1,0 +1,61 @@
+"""`lada federation up`: server and clients of a federation on this machine, to try it out."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import Popen
+
+from lada.core.errors import FederationError, InputError
+from lada.engines.family import Family, ended_by_signal, last_words, python
+from lada.engines.server import READY, online
+from lada.engines.server_file import FILE, read_server, write_connection
+
+SECONDS = 300.0
+"""How long all may take to start."""
+GRACE = 30.0
+"""How long `lada server` and `lada client` may take to end what they look after."""
+
+
+def up(folder: Path, say: Callable[[str], None]) -> None:
+    """Run all until SIGTERM or Ctrl-C, which is raised as KeyboardInterrupt; `ready` is said when all are connected.
+
+    Raises InputError for a folder that holds no federation, FederationError where one of the processes ends.
+    """
+    folder = folder.resolve()
+    server = read_server(folder / "server" / FILE)
+    files = sorted((folder / "clients").glob("*/client.yaml"))
+    if not files:
+        raise InputError(f"{str(folder)!r} holds no clients; give the folder that `lada federation init` wrote")
+    with ended_by_signal(), Family(grace=GRACE) as family:
+        family.environment["FLWR_HOME"] = str(family.folder / "flower")
+        write_connection(family.folder / "flower", server, folder / "server")
+        log = folder / "server" / "server.log"
+        began = log.stat().st_size if log.exists() else 0
+        started = {"server": (_start(family, "server", folder / "server" / FILE, log), log)}
+        deadline = time.monotonic() + SECONDS
+        while f"{READY}:".encode() not in log.read_bytes()[began:]:
+            _look(started, deadline)
+        say("the server is up")
+        for file in files:
+            log = file.parent / "client.log"
+            started[file.parent.name] = (_start(family, "client", file, log), log)
+        while online(family) < len(files):
+            _look(started, deadline)
+        say(f"{READY}: {len(files)} clients are connected; Ctrl-C ends all")
+        while True:
+            _look(started, float("inf"))
+
+
+def _start(family: Family, what: str, file: Path, log: Path) -> "Popen[bytes]":
+    return family.start(python("lada", what, str(file)), log)
+
+
+def _look(started: "dict[str, tuple[Popen[bytes], Path]]", deadline: float) -> None:
+    """Wait a moment. Raises FederationError where a process has ended, or it is too late."""
+    for name, (process, log) in started.items():
+        if process.poll() is not None:
+            raise FederationError(f"{name} ended (code {process.returncode}); {last_words(log)}")
+    if time.monotonic() > deadline:
+        logs = ", ".join(str(log) for _, log in started.values())
+        raise FederationError(f"not all are connected after {SECONDS:g} s; see {logs}")
+    time.sleep(0.5)

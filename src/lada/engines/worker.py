@@ -1,0 +1,184 @@
+"""The long-lived worker of a client in a deployment: it keeps model and data between messages, and answers them.
+
+python -m lada.engines.worker client.yaml /run/of/this/user/socket
+"""
+
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from lada.config import NAME
+from lada.core.errors import FederationError
+from lada.engines.client_file import ClientFile, merge, read_client
+from lada.engines.frames import REPLY, fail, opened, receive, send
+from lada.engines.terms import TERMS, Terms, digest
+from lada.federation.events import to_file
+from lada.federation.messages import HELLO
+from lada.federation.nodes import Node, task_of
+from lada.federation.parties import Place
+from lada.federation.pieces import BYTES, FETCH, announce, decode_what
+
+TERMS_FILE = "terms.json"
+LARGEST = 2**20
+"""Bytes that terms may have."""
+
+
+class Member:
+    """A client's part in one run, whose state lies in `<state>/<run>`."""
+
+    def __init__(self, client: ClientFile, base: Path, run: str) -> None:
+        """Raises FederationError for a run whose name cannot be a folder's."""
+        if not re.fullmatch(NAME, run):
+            raise FederationError("run: its name is none; expected letters, digits, - and _")
+        self._client, self._base = client, base
+        self._run = run
+        self._folder = base / client.state / run
+
+    def handle(self, phase: str, round: int, payload: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """Take the terms, or answer as a node that has taken them. Raises FederationError for terms it refuses."""
+        if phase == HELLO:
+            self._take(payload.get(TERMS, b""))
+            return {}
+        if phase == FETCH:
+            return {BYTES: self._node().fetch(round, decode_what(payload))}
+        return announce(self._node().handle(phase, round, payload))
+
+    def _node(self) -> Node:
+        terms = self._terms()
+        if terms is None:
+            raise FederationError(f"run {self._run}: no terms were taken; the server has to say hello first")
+        config, place = merge(self._client, terms), self._place(terms)
+        return Node(config, place, lambda: task_of(config, self._base), self._client.name, to_file(place))
+
+    def forget(self, phase: str, round: int) -> None:
+        """Let go of a message that was heard and will not be answered, so that it does not come before the next one."""
+        if terms := self._terms():
+            journal = self._place(terms).journal(self._client.name)
+            journal.prune(set(journal.names()) - {f"{round}-{phase}"})
+
+    def _take(self, data: bytes) -> None:
+        """Accept terms and keep them, or raise FederationError saying what does not fit."""
+        if not 0 < len(data) <= LARGEST:
+            raise FederationError(f"terms: {len(data)} bytes; expected 1 to {LARGEST}")
+        try:
+            terms: Terms = Terms.model_validate_json(data)
+        except ValueError as error:
+            raise FederationError(f"terms: they cannot be read; do both sides run the same version? {error}") from None
+        if terms.run != self._run:
+            raise FederationError(f"terms: they are of run {terms.run!r}, and the message of {self._run!r}")
+        before = self._terms()
+        if before is not None and before.model_copy(update={"rounds": terms.rounds}) != terms:
+            raise FederationError(
+                f"terms: they are not those that run {self._run} began with; somebody sends in the server's name, or "
+                "the server's files were changed: let it begin a new run"
+            )
+        config = merge(self._client, terms)
+        task = task_of(config, self._base)
+        for kind, samples, expected in (("public", task.public, terms.public), ("test", task.test, terms.test)):
+            if digest(samples) != expected:
+                raise FederationError(
+                    f"terms: the {kind} samples here are not those of the server; compare task.{kind} of client.yaml "
+                    "and of the server's run.yaml, and the files that they name"
+                )
+        self._folder.mkdir(parents=True, exist_ok=True)
+        staged = self._folder / f"{TERMS_FILE}.next"
+        staged.write_text(terms.model_dump_json(), encoding="utf-8")
+        staged.replace(self._folder / TERMS_FILE)
+
+    def _terms(self) -> Terms | None:
+        file = self._folder / TERMS_FILE
+        return Terms.model_validate_json(file.read_bytes()) if file.exists() else None
+
+    def _place(self, terms: Terms) -> Place:
+        return Place(self._folder, self._base, terms.started)
+
+
+def serve(listener: socket.socket, client: ClientFile, base: Path) -> None:
+    """Answer messages for ever, one after another."""
+    while True:
+        connection, _ = listener.accept()
+        with connection, opened(connection) as stream, suppress(EOFError, OSError):  # a relay that went away
+            _answer(stream, client, base)
+
+
+def _answer(stream: IO[bytes], client: ClientFile, base: Path) -> None:
+    _, head, payload = receive(stream)
+    run, phase, round = head["run"], head["phase"], head["round"]
+    print(f"{time.strftime('%F %T')} run {run}, round {round}, phase {phase}", flush=True)
+    try:
+        member = Member(client, base, run)
+        with _given_up_after(client.limits.seconds, stream, member, phase, round):
+            reply = member.handle(phase, round, payload)
+    except Exception as error:
+        print(f"refused or failed: {error}", flush=True)
+        fail(stream, traceback.format_exc())
+        return
+    send(stream, REPLY, {}, reply)
+
+
+@contextmanager
+def _given_up_after(seconds: float | None, stream: IO[bytes], member: Member, phase: str, round: int) -> Iterator[None]:
+    """End this process where the work takes longer: nothing gentler stops a computation that is under way."""
+
+    def give_up() -> None:
+        text = f"phase {phase!r} took more than limits.seconds = {seconds:g}; raise that, or study fewer steps"
+        print(text, flush=True)
+        with suppress(OSError, ValueError):
+            member.forget(phase, round)
+            fail(stream, text)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, give_up) if seconds is not None else None
+    if timer:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        if timer:
+            timer.cancel()
+
+
+def listen(path: str) -> socket.socket:
+    """Return a socket that this user alone may open."""
+    Path(path).unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    before = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(before)
+    listener.listen(16)
+    return listener
+
+
+def main() -> None:
+    """Serve until stdin ends, which whoever started this process holds open."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    file, path = Path(sys.argv[1]).resolve(), sys.argv[2]
+    client = read_client(file)
+
+    import torch
+
+    torch.set_num_threads(client.threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    serve(listen(path), client, file.parent)
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

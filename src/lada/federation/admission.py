@@ -1,0 +1,72 @@
+"""Whether what came back from a client may be used: bytes of Flower's to a payload that was checked whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flwr.app import Message
+
+from lada.core.errors import FederationError, LadaError
+from lada.federation.failures import Failure, Reply
+from lada.federation.messages import Code, Envelope, decode
+from lada.federation.pieces import PIECE, announced
+from lada.hosts.checks import Guard, check_kinds
+
+if TYPE_CHECKING:
+    from lada.hosts.base import Payload
+
+# Flower's codes for "heartbeat lost" and "the client's process crashed".
+LOST = (5, 8)
+
+
+def read_reply(message: Message, expected: Envelope, limit: int | None = None) -> Reply | Failure:
+    """Return envelope and payload of a reply to a message of ours with the envelope `expected`, or what it is else.
+
+    One of more than `limit` bytes is not decoded.
+    """
+    if message.has_error():  # its reason is not ours and may hold anything: it is not repeated
+        return Failure(Code.DIED if message.error.code in LOST else Code.ENGINE)
+    try:
+        envelope, payload = decode(message.content, limit)
+    except FederationError as error:
+        return Failure(Code.MALFORMED, str(error))
+    if envelope.code is Code.MALFORMED:
+        return Failure(Code.MALFORMED, f"it could not read ours; reference {envelope.reference}", envelope.sender)
+    if envelope.code is not None:
+        return Failure(envelope.code, envelope.reference or "", envelope.sender)
+    if (envelope.run, envelope.phase, envelope.round) != (expected.run, expected.phase, expected.round):
+        return Failure(Code.MALFORMED, "it answers for another run, phase or round")
+    return envelope, payload
+
+
+def admit(guard: Guard | None, name: str, reply: Reply, reply_bytes: int) -> dict[str, int] | Failure | None:
+    """Return why a client's reply must not be used, or the bytes of each kind of one that is to be fetched, or None.
+
+    A reply of at most `reply_bytes` may be announced; one that comes whole has at most PIECE bytes.
+    """
+    envelope, payload = reply
+    if envelope.sender != name:
+        return Failure(Code.MALFORMED, "it gives another client's name as its own")
+    try:
+        sizes = announced(payload, reply_bytes)
+        if sizes is not None and guard:
+            check_kinds(sizes, guard.phase(envelope.phase).replies)
+    except FederationError as error:
+        return Failure(Code.MALFORMED, str(error))
+    if sizes is not None:
+        return sizes
+    if sum(map(len, payload.values())) > PIECE:
+        return Failure(Code.MALFORMED, f"more than the {PIECE} bytes that go into one message")
+    return fault(guard, name, envelope, payload)
+
+
+def fault(guard: Guard | None, name: str, envelope: Envelope, payload: Payload) -> Failure | None:
+    """Return why a client's payload must not be used; None where it may. Without a guard anything may."""
+    try:
+        if guard:
+            guard.check_reply(name, envelope.phase, envelope.round, payload)
+    except LadaError as error:
+        return Failure(Code.MALFORMED, str(error))
+    except Exception as error:  # a check that a stranger can break must not end the run
+        return Failure(Code.MALFORMED, f"checking it failed with {type(error).__name__}")
+    return None

@@ -1,0 +1,112 @@
+"""Ask nodes over a Flower Grid and tell apart what comes back: replies, refusals, silence, death."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from flwr.app import Message
+
+from lada.federation.admission import read_reply
+from lada.federation.failures import Failure, Reply
+from lada.federation.messages import MESSAGE_TYPE, Code, Envelope, encode
+
+if TYPE_CHECKING:
+    from flwr.serverapp import Grid
+
+K = TypeVar("K", str, int)
+ATTEMPTS = 3
+"""How often a message is sent to a client that dies over it. It may: a client answers each message once."""
+WINDOW = 64
+"""Most messages of one ask that are under way at a time."""
+
+
+def post(grid: Grid, node: int, envelope: Envelope, payload: Mapping[str, bytes]) -> str | None:
+    """Send one message; return its id, or None where Flower did not take it."""
+    message = Message(encode(envelope, payload), node, MESSAGE_TYPE, group_id=str(envelope.round))
+    return next(iter(grid.push_messages([message])), None)
+
+
+class Asking(Generic[K]):
+    """One message each to several clients, a window of them under way at a time.
+
+    Replies are told apart by the message they answer, since Flower itself answers for nodes it lost. A reply that
+    comes after its client's deadline is never looked at.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        keys: Iterable[K],
+        expected: Envelope,
+        *,
+        send: Callable[[K], str | None],
+        seconds: Callable[[K], float],
+        window: int = WINDOW,
+        limit: int | None = None,
+    ) -> None:
+        """Send the first messages. `send` returns a message's id, None where nobody took it.
+
+        `seconds` is how long a client has, counted from when its message was sent or, if that is later, from when
+        `wait` was called. A reply of more than `limit` bytes is not looked at.
+        """
+        self._grid, self._expected, self._send, self._seconds, self._window = grid, expected, send, seconds, window
+        self._limit = limit
+        self._queue = deque(keys)
+        self._under_way: dict[str, K] = {}
+        self._since: dict[K, float] = {}
+        self._attempts: dict[K, int] = {}
+        self._failures: dict[K, Failure] = {}
+        self._fill()
+
+    def wait(self, hear: Callable[[K, Reply], Failure | None]) -> dict[K, Failure]:
+        """Hand each reply to `hear`, which may refuse it, and return the failures, sorted."""
+        self._since = dict.fromkeys(self._since, time.monotonic())
+        pause = 0.001
+        while self._under_way:
+            messages = list(self._grid.pull_messages(list(self._under_way)))
+            began = time.monotonic()
+            for message in messages:
+                key = self._under_way.pop(message.metadata.reply_to_message_id, None)
+                if key is not None:
+                    self._take(key, message, hear)
+            spent = time.monotonic() - began  # on checking one reply: no other client is late for that
+            self._since = {key: since + spent for key, since in self._since.items()}
+            self._drop_late()
+            self._fill()
+            if self._under_way:
+                time.sleep(pause)
+                pause = min(2 * pause, 0.2, *(max(self._left(key), 0.0) for key in self._under_way.values()))
+        return {key: self._failures[key] for key in sorted(self._failures)}
+
+    def _take(self, key: K, message: Message, hear: Callable[[K, Reply], Failure | None]) -> None:
+        outcome = read_reply(message, self._expected, self._limit)
+        if not isinstance(outcome, Failure):
+            outcome = hear(key, outcome)
+        elif outcome.code is Code.DIED and self._attempts[key] < ATTEMPTS:
+            self._queue.appendleft(key)
+            return
+        if outcome is not None:
+            self._failures[key] = outcome
+
+    def _drop_late(self) -> None:
+        for message_id, key in list(self._under_way.items()):
+            if self._left(key) <= 0:
+                del self._under_way[message_id]
+                self._failures[key] = Failure(Code.SILENT, f"{self._seconds(key):g}")
+
+    def _left(self, key: K) -> float:
+        return self._since[key] + self._seconds(key) - time.monotonic()
+
+    def _fill(self) -> None:
+        while self._queue and len(self._under_way) < self._window:
+            key = self._queue.popleft()
+            message_id = self._send(key)
+            self._attempts[key] = self._attempts.get(key, 0) + 1
+            self._since.setdefault(key, time.monotonic())
+            if message_id is None:
+                self._failures[key] = Failure(Code.ENGINE)
+            else:
+                self._under_way[message_id] = key

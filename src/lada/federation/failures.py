@@ -1,0 +1,30 @@
+"""What a message to a client can come to: a reply, or why there is none that can be used."""
+
+from dataclasses import dataclass
+
+from lada.federation.messages import Code, Envelope
+
+Reply = tuple[Envelope, dict[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no usable reply; `detail` is the server's own text or the client's reference number.
+
+    `sender` is who says so, where it is the client itself.
+    """
+
+    code: Code
+    detail: str = ""
+    sender: str = ""
+
+    def __str__(self) -> str:
+        texts = {
+            Code.FAILED: f"failed (reference {self.detail} in errors.log in its own folder)",
+            Code.MALFORMED: f"malformed message ({self.detail})",
+            Code.SILENT: f"silent (no reply within {self.detail} s)",
+            Code.DIED: "died (its process ended or lost contact)",
+            Code.ABSENT: "absent (no node of that name is connected)",
+            Code.ENGINE: "engine error (Flower could not deliver the message or its reply)",
+        }
+        return texts[self.code]

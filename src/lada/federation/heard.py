@@ -1,0 +1,52 @@
+"""What the server heard in a phase, in its journal: so a resumed run asks nobody again for what it has.
+
+Replies lie on disk and are read when they are needed; the server's memory does not follow the number of clients.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lada.federation.checkpoints import files
+from lada.federation.parts import Parts, to_files, write_pieces
+
+if TYPE_CHECKING:
+    from lada.federation.journal import Journal
+
+PAYLOAD, MISSING = "payload", "missing.json"
+
+
+class Heard:
+    """The entries of one phase."""
+
+    def __init__(self, journal: Journal, phase: str) -> None:
+        self._journal, self._phase = journal, phase
+
+    def reply(self, name: str) -> Parts | None:
+        """Return a client's reply; None where it is not there."""
+        entry = self._journal.load(f"replies/{self._phase}/{name}")
+        return Parts(entry / PAYLOAD) if entry else None
+
+    def keep(self, name: str, payload: Mapping[str, bytes]) -> None:
+        """Write a client's reply down."""
+        self._journal.save(f"replies/{self._phase}/{name}", files(to_files(payload, PAYLOAD)))
+
+    def keep_pieces(self, name: str, kinds: Mapping[str, Iterable[bytes]]) -> None:
+        """Write a reply down whose kinds come in pieces."""
+
+        def fill(folder: Path) -> None:
+            write_pieces(folder / PAYLOAD, kinds)
+
+        self._journal.save(f"replies/{self._phase}/{name}", fill)
+
+    def missing(self) -> dict[str, str] | None:
+        """Return who was missing and why; None while the phase is not over."""
+        entry = self._journal.load(f"missing/{self._phase}")
+        return json.loads((entry / MISSING).read_bytes()) if entry else None
+
+    def close(self, missing: Mapping[str, str]) -> None:
+        """Write down that the phase is over."""
+        self._journal.save(f"missing/{self._phase}", files({MISSING: json.dumps(missing).encode()}))

@@ -1,0 +1,46 @@
+"""A party's journal: what it did and heard since its last checkpoint, so that a resumed run does not do it again."""
+
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from lada.core.errors import LadaError
+from lada.federation import checkpoints
+from lada.federation.checkpoints import Fill
+
+
+class Journal:
+    """Entries by key in a folder, each whole or not at all; see lada.hosts.party.Journal.
+
+    A key may hold `/`. An entry that does not verify counts as absent: what it held is then done again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def at(self, name: str) -> "Journal":
+        """Return the journal of one round or message."""
+        return Journal(self._folder / name)
+
+    def load(self, key: str) -> Path | None:
+        """Return the folder of an entry; None where there is none."""
+        folder = self._folder / key
+        try:
+            checkpoints.verify(folder)
+        except LadaError:
+            return None
+        return folder
+
+    def save(self, key: str, fill: Fill) -> None:
+        """Write an entry. One that is there already does not verify, so it is of no use."""
+        shutil.rmtree(self._folder / key, ignore_errors=True)
+        checkpoints.save(self._folder / key, fill)
+
+    def names(self) -> list[str]:
+        """Return the rounds or messages that have a journal, sorted."""
+        return sorted(entry.name for entry in self._folder.iterdir()) if self._folder.exists() else []
+
+    def prune(self, kept: Collection[str]) -> None:
+        """Remove all but the journals of the rounds or messages in `kept`."""
+        for name in set(self.names()) - set(kept):
+            shutil.rmtree(self._folder / name, ignore_errors=True)

@@ -1,0 +1,229 @@
+"""Build parties from a configuration, and keep them on disk between phases."""
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lada.config import RunConfig
+from lada.core.results import PartyInfo, PartyReport
+from lada.core.seeds import seed_of
+from lada.federation import checkpoints
+from lada.federation.journal import Journal
+from lada.hosts.party import Emit, Party, Studies
+from lada.models.api import ApiLearner
+from lada.models.api_client import read_key
+from lada.models.api_options import ApiModel
+from lada.models.base import Learner
+from lada.models.generation import pick_backend
+from lada.models.learner import HuggingFaceLearner
+from lada.models.load import check, load
+from lada.models.options import ModelOptions
+from lada.tasks.data import TaskData
+from lada.tasks.load import load_task
+from lada.zoo.shipped import locate
+
+MODEL, STATE, REPORT = "model", "state.safetensors", "report.json"
+"""What a checkpoint holds: the learner, in Hugging Face format; the plug-ins' state; what was not yet reported."""
+ROUNDS_DONE = "rounds-done"
+"""In the server's checkpoint: the last round that is over."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """Where and when a run happens: its folder, the folder that relative paths start at, its Unix start time."""
+
+    folder: Path
+    base: Path
+    started: float
+
+    def checkpoint(self, party: str) -> Path:
+        """Return the folder of a party's checkpoint."""
+        return self.folder / "checkpoints" / party
+
+    def party(self, name: str) -> Path:
+        """Return the folder in which a party keeps what is its own."""
+        return self.folder / "clients" / name
+
+    def journal(self, party: str) -> Journal:
+        """Return a party's journal."""
+        return Journal(self.folder / "journal" / party)
+
+
+def read_task(config: RunConfig, base: Path) -> TaskData:
+    """Return the samples of a run; relative paths in the configuration start at `base`."""
+    clients = {client.name: client.domains for client in config.clients}
+    return load_task(config.task, clients, config.seed, base=base)
+
+
+def server_party(config: RunConfig, place: Place, task: TaskData, emit: Emit) -> Party:
+    """Build the server."""
+    server = config.server
+    studies = Studies(server.distil, server.distil)
+    return _party(config, place, task, emit, name=server.name, model=server.model, studies=studies)
+
+
+def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, name: str) -> Party:
+    """Build a client, as its last checkpoint left it where there is one."""
+    client = next(client for client in config.clients if client.name == name)
+    assert client.model is not None
+    studies = Studies(client.private, client.distil)
+    party = _party(config, place, task, emit, name=name, model=client.model, studies=studies)
+    party.redaction, party.blur = client.redact, client.blur
+    return party
+
+
+def untrained(config: RunConfig, place: Place, name: str) -> Learner:
+    """Return a client's learner as it was before the run."""
+    client = next(client for client in config.clients if client.name == name)
+    assert client.model is not None
+    return _learner(client.model, place, init_seed=_init_seed(config, name), saved=None)
+
+
+def _init_seed(config: RunConfig, name: str) -> int:
+    """Return the seed of the weights that a party draws."""
+    return seed_of(config.seed, name, "lora")
+
+
+def check_model(model: ModelOptions | ApiModel) -> None:
+    """Raise InputError for what can be told at once to be missing: a model's files or package, the key of its API."""
+    if isinstance(model, ApiModel):
+        read_key(model.api)
+    else:
+        check(locate(model.model), model)
+        pick_backend(model.generation)
+
+
+def _learner(model: ModelOptions | ApiModel, place: Place, *, init_seed: int, saved: Path | None) -> Learner:
+    if isinstance(model, ApiModel):
+        return ApiLearner(model.api, place.base)
+    return load(locate(model.model), model, init_seed=init_seed, saved=saved)
+
+
+def _party(
+    config: RunConfig,
+    place: Place,
+    task: TaskData,
+    emit: Emit,
+    *,
+    name: str,
+    model: ModelOptions | ApiModel,
+    studies: Studies,
+) -> Party:
+    kept = place.checkpoint(name)
+    saved, fault = checkpoints.find(kept) if checkpoints.exists(kept) else (None, None)
+
+    def reopen(folder: Path | None) -> Learner:
+        return _learner(model, place, init_seed=_init_seed(config, name), saved=folder)
+
+    party = Party(
+        name=name,
+        role="client" if name in task.private else "server",
+        learner=reopen(saved / MODEL if saved else None),
+        # What the others hold privately is not even in this party's memory.
+        task=dataclasses.replace(task, private={}),
+        private=task.private.get(name, ()),
+        allocator=config.make_allocator(),
+        objective=config.make_objective(),
+        studies=studies,
+        seed=config.seed,
+        folder=place.party(name),
+        emit=emit,
+        clock=lambda: time.time() - place.started,
+        journal=place.journal(name),
+        reopen=reopen,
+        limits=config.limits,
+    )
+    if saved:
+        _restore(party, saved)
+    if fault:
+        party.note(notices=(f"the newest checkpoint of {name} is unusable ({fault}); it went on from the one before",))
+    return party
+
+
+def _restore(party: Party, saved: Path) -> None:
+    """Give a party back what `keep` wrote beside its learner."""
+    for key, array in checkpoints.bytes_to_arrays((saved / STATE).read_bytes()).items():
+        pair, _, part = key.partition("|")
+        if pair == "memory":
+            party.memory[part] = array.tobytes()
+        else:
+            party.states[pair] = {**party.states.get(pair, {}), part: array}
+    party.report = PartyReport.model_validate_json((saved / REPORT).read_bytes())
+
+
+def keep(party: Party, place: Place, more: Mapping[str, bytes]) -> None:
+    """Write a party's checkpoint: learner, plug-ins' state, what it has to report, and `more` files by name.
+
+    A learner behind an API has nothing to keep.
+    """
+    arrays = {f"{pair}|{part}": array for pair, state in party.states.items() for part, array in state.items()}
+    arrays |= {f"memory|{key}": np.frombuffer(data, np.uint8) for key, data in party.memory.items()}
+    small = {STATE: checkpoints.arrays_to_bytes(arrays), REPORT: party.report.model_dump_json().encode(), **more}
+
+    def fill(folder: Path) -> None:
+        party.learner.save(folder / MODEL)
+        checkpoints.files(small)(folder)
+
+    checkpoints.save(place.checkpoint(party.name), fill)
+
+
+def rounds_done(server: str, place: Place) -> int:
+    """Return the last round that the server's checkpoint has behind it; -1 where not even round 0 is over."""
+    if not checkpoints.exists(place.checkpoint(server)):
+        return -1
+    return int((checkpoints.find(place.checkpoint(server))[0] / ROUNDS_DONE).read_text())
+
+
+def describe(party: Party) -> PartyInfo:
+    """Say who a party is and what it has become."""
+    domains = party.task.own_domains.get(party.name, frozenset())
+    architecture, parameters, weights = _inside(party.learner)
+    return PartyInfo(
+        name=party.name,
+        role=party.role,
+        model=_name(party.learner.name),
+        architecture=architecture,
+        parameters=parameters,
+        domains=tuple(sorted(domains)),
+        private_samples=len(party.private),
+        weights=weights,
+    )
+
+
+def _name(model: str) -> str:
+    """Return what to call a model: of a folder the last name, since those above it may tell of its owner."""
+    return Path(model).resolve().name if Path(model).is_dir() else model
+
+
+def _inside(learner: Learner) -> tuple[str, int, str]:
+    """Return architecture, parameters and digest of the weights; of a model behind an API nothing is known."""
+    if not isinstance(learner, HuggingFaceLearner):
+        return "api", 0, ""
+    model = learner.model
+    return model.config.model_type, sum(p.numel() for p in model.parameters()), weights_digest(model)
+
+
+def notices_before(config: RunConfig) -> tuple[str, ...]:
+    """Return what the user should know of a run before it starts."""
+    if not config.server_only_teaches:
+        return ()
+    return (f"{config.server.name} is behind an API and cannot study: SLM→LLM is switched off, it only teaches",)
+
+
+def notices_after(party: Party) -> tuple[str, ...]:
+    """Return what the user should know of the server when a run is over."""
+    return (f"{party.name} took {party.learner.spent}",) if isinstance(party.learner, ApiLearner) else ()
+
+
+def weights_digest(model: torch.nn.Module) -> str:
+    """Return the SHA-256 over names, dtypes and bytes of all weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

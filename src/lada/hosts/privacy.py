@@ -1,0 +1,43 @@
+"""Refuse what would let out by one way what is held back on another."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lada.core.errors import InputError
+from lada.hosts.discretion import Blur
+from lada.hosts.party import Studies
+from lada.models.private import check_installed
+
+
+def check_blur(client: str, blur: Blur | None, objective: str, *, soft: bool) -> None:
+    """Raise InputError for a blur beside soft targets."""
+    if blur and soft:
+        raise InputError(
+            f"clients.{client}.blur: objective {objective!r} sends soft targets, which hold the same losses exactly; "
+            "expected an objective without soft targets, or no blur"
+        )
+
+
+def check_dp(client: str, studies: Studies, options: Mapping[str, Any]) -> None:
+    """Raise InputError for a client that studies private data with and without differential privacy.
+
+    `options` are the host's: with a `client_replay` whose share of private samples is 0, only the study named
+    `private` is on private data; otherwise every study may be. Raises InputError too where the package is missing.
+    """
+    private, distil = studies.private.dp, studies.distil.dp
+    if private is None and distil is None:
+        return
+    check_installed()
+    replays = options.get("client_replay", {}).get("private", 1.0) > 0
+    if private is None or (distil is None and replays):
+        lacking = "private" if private is None else "distil"
+        cure = ", or host.options.client_replay.private: 0.0" if "client_replay" in options and private else ""
+        raise InputError(
+            f"clients.{client}.{lacking}.dp: not set, but that study is on private data too, so that the other's "
+            f"differential privacy would say nothing; expected dp in both{cure}"
+        )
+    if distil is not None and distil.delta != private.delta:
+        raise InputError(
+            f"clients.{client}.distil.dp.delta: {distil.delta}, but private.dp.delta is {private.delta}; expected the "
+            "same, since what both spend is added up"
+        )

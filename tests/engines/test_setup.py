@@ -1,0 +1,120 @@
+"""One configuration becomes files for a server and for each client, and everybody gets what is its own."""
+
+import stat
+
+import pytest
+import yaml
+from federations import write
+from test_run import CANARY, own_files
+from typer.testing import CliRunner
+
+from lada.cli.main import app
+from lada.config import make_config
+from lada.core.errors import InputError
+from lada.engines.client_file import read_client
+from lada.engines.server_file import read_server
+from lada.engines.setup import init, renew
+from lada.federation.parties import read_task
+
+SERVER = {
+    *("ca.crt", "compose.yaml", "flower", "keys", "lada-server.service", "run.yaml", "server.crt", "server.key"),
+    "server.yaml",
+}
+CLIENT = {"ca.crt", "client.key", "client.yaml", "compose.yaml", "lada-client.service"}
+
+
+def test_the_files_are_there_private_and_sound(tmp_path):
+    names = init(write(tmp_path), tmp_path / "fed", hosts=["fed.example.org", "192.0.2.7"], port=9555)
+    fed = tmp_path / "fed"
+    assert names == ["warehouse", "clinic"]
+    assert {path.name for path in (fed / "server").iterdir()} == SERVER
+    assert {path.name for path in (fed / "server" / "keys").iterdir()} == {"warehouse.pub", "clinic.pub"}
+    assert (read_server(fed / "server" / "server.yaml").host, read_server(fed / "server" / "server.yaml").port) == (
+        "0.0.0.0",
+        9555,
+    )
+    for name in names:
+        mine = fed / "clients" / name
+        assert {path.name for path in mine.iterdir()} == CLIENT
+        client = read_client(mine / "client.yaml")
+        assert (client.name, client.superlink, client.limits.hosts) == (name, "fed.example.org:9555", ("fedmkt",))
+        assert stat.S_IMODE(mine.stat().st_mode) == 0o700
+        assert f"client {mine}/client.yaml" in (mine / "lada-client.service").read_text()
+        assert yaml.safe_load((mine / "compose.yaml").read_text())["services"]["client"]["command"][1] == "client"
+    assert yaml.safe_load((fed / "server" / "compose.yaml").read_text())["services"]["server"]["ports"] == ["9555:9555"]
+    assert stat.S_IMODE((fed / "ca" / "ca.key").stat().st_mode) == 0o600
+    assert "warehouse, clinic" in (fed / "README.md").read_text()
+
+
+def test_nothing_is_overwritten(tmp_path):
+    (tmp_path / "fed").mkdir()
+    (tmp_path / "fed" / "mine").write_text("kept")
+    with pytest.raises(InputError, match="is not empty, and nothing is overwritten"):
+        init(write(tmp_path), tmp_path / "fed")
+    assert [path.name for path in (tmp_path / "fed").iterdir()] == ["mine"]
+
+
+def test_a_new_certificate_is_of_the_same_authority(tmp_path):
+    init(write(tmp_path), tmp_path / "fed")
+    before = {path: path.read_bytes() for path in (tmp_path / "fed").rglob("*") if path.is_file()}
+    renew(tmp_path / "fed", hosts=["new.example.org"], days=7)
+    changed = {path.name for path, data in before.items() if path.read_bytes() != data}
+    assert changed == {"server.crt", "server.key"}
+
+
+def test_own_files_are_dealt_out_and_the_server_gets_nothing_private(tmp_path):
+    config = own_files(tmp_path)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    init(tmp_path / "run.yaml", tmp_path / "fed")
+    whole = read_task(make_config(config), tmp_path)
+    for name, samples in whole.private.items():
+        folder = tmp_path / "fed" / "clients" / name
+        client = read_client(folder / "client.yaml")
+        alone = make_config({**config, "task": client.task.model_dump(mode="json"), "clients": [config["clients"][0]]})
+        (mine,) = read_task(alone, folder).private.values()
+        assert mine == samples
+        assert read_task(alone, folder).public == whole.public
+    server = tmp_path / "fed" / "server"
+    for path in server.rglob("*"):
+        assert path.is_dir() or CANARY.encode() not in path.read_bytes()
+    task = read_task(make_config(yaml.safe_load((server / "run.yaml").read_text())), server)
+    assert (task.public, task.test, task.private) == (whole.public, whole.test, {})
+
+
+def test_a_test_that_is_held_back_cannot_be_shared(tmp_path):
+    config = own_files(tmp_path)
+    del config["task"]["test"]
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    result = CliRunner().invoke(
+        app, ["federation", "init", str(tmp_path / "run.yaml"), "--folder", str(tmp_path / "fed")]
+    )
+    assert result.exit_code == 2
+    assert "task.test: missing" in result.output
+    assert not (tmp_path / "fed").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "needs the server's folder; give it with --federation"),
+        (["--federation", "nowhere"], "there is no file"),
+        (["--federation", "fed/server"], "clients.warehouse.model: with engine: deployment each client brings its own"),
+    ],
+)
+def test_a_run_that_cannot_be_submitted_is_refused_before_it_has_a_folder(tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    file = write(tmp_path)
+    init(file, tmp_path / "fed")
+    result = CliRunner().invoke(app, ["run", str(file), "--engine", "deployment", *arguments])
+    assert result.exit_code == 2, result.output
+    assert said in result.output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_without_ray_a_simulation_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr("lada.engines.simulation.find_spec", lambda name: None)
+    runs = ["--runs", str(tmp_path / "runs")]
+    result = CliRunner().invoke(app, ["run", str(write(tmp_path)), "--engine", "simulation", *runs])
+    assert result.exit_code == 2
+    assert "pip install 'lada[simulation]'" in result.output
+    assert not (tmp_path / "runs").exists()

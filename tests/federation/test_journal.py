@@ -1,0 +1,27 @@
+from lada.federation.checkpoints import files
+from lada.federation.journal import Journal
+
+
+def test_an_entry_is_found_again_and_a_damaged_one_counts_as_absent(tmp_path):
+    journal = Journal(tmp_path).at("1")
+    assert journal.load("a/b") is None
+    journal.save("a/b", files({"x": b"1"}))
+    found = journal.load("a/b")
+    assert found
+    assert (found / "x").read_bytes() == b"1"
+    (found / "x").write_bytes(b"2")
+    assert journal.load("a/b") is None
+    journal.save("a/b", files({"x": b"3"}))
+    found = journal.load("a/b")
+    assert found
+    assert (found / "x").read_bytes() == b"3"
+
+
+def test_pruning_keeps_what_is_named(tmp_path):
+    journal = Journal(tmp_path / "j")
+    journal.prune({"1"})
+    for round in ("1", "2", "3"):
+        journal.at(round).save("entry", files({}))
+    journal.prune({"3", "7"})
+    assert journal.names() == ["3"]
+    assert journal.at("3").load("entry")

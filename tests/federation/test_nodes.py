@@ -1,0 +1,147 @@
+"""A client answers each message once, whatever happens between."""
+
+import json
+import shutil
+import time
+
+import pytest
+
+from lada.config import make_config
+from lada.core.errors import FederationError
+from lada.federation import held
+from lada.federation.nodes import FINISH, Node
+from lada.federation.parties import Place, read_task
+from lada.hosts.base import HOSTS
+
+SEEN = []
+
+
+@pytest.fixture
+def node(tmp_path):
+    config = make_config(
+        {
+            "host": {"name": "standalone"},
+            "task": {"kind": "rulebooks", "public": 6, "private": 6, "test_per_domain": 1, "replay": 2},
+            "server": {"model": {"model": "zoo:slm-gpt2"}},
+            "clients": [
+                {
+                    "name": "c",
+                    "model": {"model": "zoo:slm-gpt2", "max_new_tokens": 8},
+                    "private": {"steps": 1, "batch_size": 2},
+                    "distil": {"steps": 1, "batch_size": 2},
+                }
+            ],
+        }
+    )
+    return Node(config, Place(tmp_path, tmp_path, time.time()), lambda: read_task(config, tmp_path), "c", SEEN.append)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_held():
+    held.forget()
+
+
+def state(node):
+    folder = node._place.checkpoint("c")
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def numbers(reply):
+    return reply["metrics"]  # times differ from one reply to the next
+
+
+def test_a_message_that_comes_twice_changes_nothing_and_gets_the_same_bytes(node):
+    first = node.handle("study", 1, {})
+    after = state(node)
+    assert node.handle("study", 1, {}) == first
+    assert state(node) == after
+
+
+def test_a_replay_and_a_forgery_are_refused_and_change_nothing(node):
+    node.handle("evaluate", 0, {})
+    node.handle("study", 1, {})
+    after = state(node)
+    with pytest.raises(FederationError, match=r"message 0-evaluate: .* it is a replay"):
+        node.handle("evaluate", 0, {})
+    with pytest.raises(FederationError, match=r"message 1-study: .* other content"):
+        node.handle("study", 1, {"paths": b"forged"})
+    assert state(node) == after
+
+
+def test_a_phase_that_was_broken_off_is_gone_through_again_to_the_same_bits(node, tmp_path, monkeypatch):
+    twin = Node(node._config, Place(tmp_path / "twin", tmp_path, time.time()), node._task, "c", SEEN.append)
+    expected = numbers(twin.handle("study", 1, {}))
+    done = []
+
+    def breaks_off(party, round):
+        done.append(round)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lada.hosts.standalone.evaluate_party", breaks_off)
+        with pytest.raises(KeyboardInterrupt):
+            node.handle("study", 1, {})
+    assert done == [1]
+    SEEN.clear()
+    assert numbers(node.handle("study", 1, {})) == expected
+    assert {event["phase"] for event in SEEN if event["kind"] == "phase"} == {"evaluate"}  # both studies were kept
+    weights = "model/model.safetensors"
+    assert (node._place.checkpoint("c") / weights).read_bytes() == (twin._place.checkpoint("c") / weights).read_bytes()
+
+
+@pytest.mark.parametrize("lost", ["model/model.safetensors", "state.safetensors", "manifest.json"])
+def test_from_the_checkpoint_before_the_last_message_is_answered_again_first(node, tmp_path, lost):
+    twin = Node(node._config, Place(tmp_path / "twin", tmp_path, time.time()), node._task, "c", SEEN.append)
+    for each in (node, twin):
+        each.handle("evaluate", 0, {})
+        each.handle("study", 1, {})
+    (node._place.checkpoint("c") / lost).write_bytes(b"rust")
+    held.forget()
+    reply, expected = (json.loads(_unpacked(each.handle(FINISH, 1, {}))) for each in (node, twin))
+    assert expected["parties"][0]["weights"] == reply["parties"][0]["weights"]
+
+
+def _unpacked(reply):
+    from lada.codecs.metrics import decode_records
+    from lada.core.results import PartyReport
+
+    (report,) = decode_records(reply["metrics"], PartyReport)
+    return report.model_dump_json()
+
+
+def test_where_no_checkpoint_is_whole_the_error_says_what_to_delete(node):
+    node.handle("evaluate", 0, {})
+    folder = node._place.checkpoint("c")
+    shutil.rmtree(folder / "model")
+    held.forget()
+    with pytest.raises(Exception, match=r"model/.* is missing or cannot be read, and none before it is whole; delete"):
+        node.handle("study", 1, {})
+
+
+def test_a_message_that_fails_is_forgotten_and_the_next_one_answered(node, monkeypatch):
+    before = node.handle("evaluate", 0, {})
+    with monkeypatch.context() as patch:
+        patch.setattr("lada.hosts.standalone.study", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            node.handle("study", 1, {})
+    assert node._place.journal("c").names() == ["0-evaluate"]
+    assert node.handle("evaluate", 0, {}) == before
+    assert "metrics" in node.handle("study", 2, {})
+
+
+def test_a_message_heard_and_not_answered_comes_before_the_next(node, monkeypatch):
+    answered = []
+    host = type(HOSTS.get("standalone").make(HOSTS.get("standalone").options()))
+    reply = host.reply
+
+    def dies_once(self, phase, party, round, payload):
+        answered.append((round, phase))
+        if len(answered) == 1:
+            raise KeyboardInterrupt  # as good as the death of the process: nothing of ours runs after it
+        return reply(self, phase, party, round, payload)
+
+    monkeypatch.setattr(host, "reply", dies_once)
+    with pytest.raises(KeyboardInterrupt):
+        node.handle("study", 1, {})
+    node.handle("study", 2, {})
+    assert answered == [(1, "study"), (1, "study"), (2, "study")]

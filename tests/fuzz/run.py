@@ -1,0 +1,75 @@
+"""Send spoilt messages: `python tests/fuzz/run.py --count 1000000` (or `make fuzz`), with seeds 0, 1, 2, …
+
+Each message goes from Flower's bytes through all checks. Whatever is accepted is looked at a second time, slowly; any
+exception ends the run and names its seed (`--seed N --count 1` repeats it). Prints what came of them, the rate and the
+memory as JSON, and writes it to `--out`.
+"""
+
+import argparse
+import json
+import random
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "hosts")]
+
+from judge import send
+from mutate import mutate
+from seeds import seeds
+
+HEADROOM = 2 << 30
+"""Bytes of address space that the process may take beside what it has when it starts."""
+
+
+def fuzz(first: int, count: int) -> dict[str, float]:
+    """Send the messages of `count` seeds from `first` on and return figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        sound = seeds(Path(folder))
+    for seed in sound:
+        send(seed, seed.wire(seed.payload))
+    virtual = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (virtual + HEADROOM, resource.RLIM_INFINITY))
+    before, began = _megabytes(), time.monotonic()
+    outcomes: Counter[str] = Counter()
+    for number in range(first, first + count):
+        try:
+            outcomes[send(*mutate(random.Random(number), sound))] += 1
+        except BaseException:
+            print(f"seed {number}:", file=sys.stderr)
+            raise
+    seconds = time.monotonic() - began
+    return {
+        "messages": count,
+        "first seed": first,
+        **{name: outcomes[name] for name in ("refused", "announced", "accepted")},
+        "crashes": 0,
+        "seconds": round(seconds, 1),
+        "memory before, MiB": before,
+        "memory at most, MiB": _megabytes(),
+    }
+
+
+def _megabytes() -> float:
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    text = json.dumps(fuzz(options.seed, options.count), indent=1)
+    print(text)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""A run that is broken off goes on to the same bits: after a crash anywhere, a damaged checkpoint, silence, kill -9."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from test_run import builtin
+
+import lada
+from lada.core.errors import InputError
+from lada.core.results import Results
+from lada.federation import held, run_folder
+from lada.hosts.base import HOSTS
+
+
+def config(**changes):
+    """Two clients, two rounds, seconds of work."""
+    small = builtin(**{"rounds": 2, "quorum": 1.0, **changes})
+    small["task"] |= {"public": 12, "private": 8, "test_per_domain": 1, "replay": 4}
+    for party in (small["server"], *small["clients"]):
+        party["model"]["max_new_tokens"] = 24
+        party["distil"] = {"steps": 1, "batch_size": 4}
+    for client in small["clients"]:
+        client["private"] = {"steps": 1, "batch_size": 4}
+    small["allocator"] = {"name": "lada", "options": {"budget": 6, "epochs": 5}}
+    return small
+
+
+def outcome(results: Results) -> dict:
+    """What two runs must share: everything but times, and traffic, since what is asked twice crosses twice."""
+    data = results.model_dump(mode="json")
+    for key in ("wall_clock", "traffic", "config"):
+        del data[key]
+    return data
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return outcome(lada.run(config(), runs=tmp_path_factory.mktemp("whole")))
+
+
+class Crash(BaseException):
+    """Ends a run like a power cut: no handler of ours is for it."""
+
+
+def crash_at(number: int, monkeypatch):
+    """Crash when the `number`-th file of a checkpoint or journal is about to be put in place."""
+    from lada.federation import checkpoints
+
+    save, count = checkpoints.save, [0]
+
+    def counting(folder, fill):
+        count[0] += 1
+        if count[0] == number:
+            raise Crash
+        save(folder, fill)
+
+    for module in ("checkpoints", "journal.checkpoints", "parties.checkpoints"):
+        monkeypatch.setattr(f"lada.federation.{module}.save", counting)
+    return count
+
+
+def test_a_run_resumes_from_a_crash_before_any_write_to_the_same_bits(whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        writes = crash_at(10**6, patch)
+        assert outcome(lada.run(config(), runs=tmp_path / "counted")) == whole
+    assert writes[0] > 30
+    for number in random.Random(0).sample(range(1, writes[0]), 2):
+        held.forget()
+        runs = tmp_path / str(number)
+        with monkeypatch.context() as patch:
+            crash_at(number, patch)
+            with pytest.raises(Crash):
+                lada.run(config(), runs=runs)
+        held.forget()
+        assert outcome(lada.run(config(), runs=runs, resume=True)) == whole
+        assert [path.name for path in runs.iterdir()] == ["small"]
+
+
+def test_what_was_studied_before_the_crash_is_not_studied_again(whole, tmp_path, monkeypatch):
+    from lada.models.learner import HuggingFaceLearner
+
+    study, studied = HuggingFaceLearner.study, []
+
+    def counting(self, *args, **options):
+        studied.append(self.name)
+        return study(self, *args, **options)
+
+    monkeypatch.setattr(HuggingFaceLearner, "study", counting)
+    with monkeypatch.context() as patch:
+        patch.setattr("lada.hosts.fedmkt.tell", _crash)
+        with pytest.raises(Crash):
+            lada.run(config(), runs=tmp_path)
+    assert len(studied) == 1  # the first client's private data
+    held.forget()
+    assert outcome(lada.run(config(), runs=tmp_path, resume=True)) == whole
+    assert len(studied) == len(whole["studies"])
+
+
+def _crash(*_, **__):
+    raise Crash
+
+
+def test_a_finished_run_resumes_to_itself_and_can_be_made_longer(whole, tmp_path):
+    shorter = lada.run(config(), runs=tmp_path, overrides=("rounds=1",))
+    assert outcome(lada.run(config(), runs=tmp_path, overrides=("rounds=1",), resume=True)) == outcome(shorter)
+    assert outcome(lada.run(tmp_path / "small", overrides=("rounds=2",), resume=True)) == whole
+
+
+def test_a_damaged_checkpoint_of_the_server_costs_a_round_and_is_told(whole, tmp_path):
+    lada.run(config(), runs=tmp_path)
+    state = tmp_path / "small" / "checkpoints" / "llm" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-1])
+    results = lada.run(config(), runs=tmp_path, resume=True)
+    told = [notice for notice in results.notices if "unusable" in notice]
+    assert told == [
+        "the newest checkpoint of llm is unusable (state.safetensors is not as it was written); it went on from the "
+        "one before"
+    ]
+    again = outcome(results)
+    again["notices"] = [notice for notice in again["notices"] if notice not in told]
+    assert again == whole
+
+
+def test_resuming_with_another_configuration_is_refused_by_key(tmp_path):
+    lada.run(config(), runs=tmp_path, overrides=("rounds=0",))
+    with pytest.raises(InputError, match="--resume: seed, task of the configuration differ"):
+        lada.run(config(seed=1), runs=tmp_path, overrides=("task.public=14",), resume=True)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match="is not the folder of a run that can be resumed"):
+        lada.run(tmp_path, resume=True)
+
+
+def test_two_processes_cannot_hold_one_run(tmp_path):
+    lada.run(config(), runs=tmp_path, overrides=("rounds=0",))
+    with run_folder.claimed(tmp_path / "small"), pytest.raises(InputError, match="under way in another process"):
+        lada.run(config(), runs=tmp_path, overrides=("rounds=0",), resume=True)
+    assert not (tmp_path / "small" / ".lock").exists()
+
+
+def test_thirty_percent_silent_in_each_round_and_the_record_names_them(tmp_path, monkeypatch):
+    """Ten clients, of which other three fail each round."""
+    standalone: Any = HOSTS.get("standalone").make
+
+    small = config(quorum=0.7, host="standalone", plugin="none", workers=0)
+    small["clients"] = [{**small["clients"][i % 2], "name": f"c{i}", "domains": []} for i in range(10)]
+    small["task"] |= {"public": 6, "test_per_domain": 1}
+    reply = standalone.reply
+
+    def some_fail(self, phase, party, round, payload):
+        if party.name in [f"c{(3 * round + i) % 10}" for i in range(3)] and phase != "finish":
+            raise RuntimeError("no power")
+        return reply(self, phase, party, round, payload)
+
+    monkeypatch.setattr(standalone, "reply", some_fail)
+    results = lada.run(small, runs=tmp_path)
+    assert [(gone.party, gone.round) for gone in results.missing] == [
+        (f"c{i}", round) for round in (0, 1, 2) for i in sorted((3 * round + k) % 10 for k in range(3))
+    ]
+    assert all(gone.why.startswith("failed (reference ") for gone in results.missing)
+    assert {party.name for party in results.parties} == {"llm", *(f"c{i}" for i in range(10))}
+    assert Results.model_validate_json((tmp_path / "small" / "results.json").read_text()) == results
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that descend from one."""
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout.split()
+    return [int(child) for child in found] + [grandchild for child in found for grandchild in children(int(child))]
+
+
+def kill_and_resume(seed: int, folder: Path) -> dict:
+    """Start a run of two workers, kill -9 one of its processes again and again, resume until it is through."""
+    rng = random.Random(seed)
+    (folder / "run.yaml").write_text(yaml.safe_dump(config(workers=2)), encoding="utf-8")
+    command = [sys.executable, "-m", "lada", "run", str(folder / "run.yaml"), "--runs", str(folder), "--resume"]
+    env = {**os.environ, "PYTHONPATH": str(Path(lada.__file__).parents[1])}
+    kills = 2
+    while True:
+        with (folder / "out.log").open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=env)
+        if kills:
+            time.sleep(rng.uniform(3, 12))
+            victim = rng.choice([process.pid, *children(process.pid)])
+            try:
+                os.kill(victim, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            else:
+                kills -= 1
+        if process.wait(timeout=200) == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, (folder / "out.log").read_text()
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == ["small"]
+    return outcome(Results.model_validate_json((folder / "small" / "results.json").read_text()))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs kill -9")
+@pytest.mark.parametrize("seed", range(3))
+def test_kill_9_of_any_process_at_any_moment_leads_to_the_same_bits(whole, tmp_path, seed):
+    assert kill_and_resume(seed, tmp_path) == whole
+    assert json.loads((tmp_path / "small" / "place.json").read_bytes())["base"] == str(tmp_path.resolve())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs kill -9")
+@pytest.mark.parametrize("seed", range(3, 20))
+def test_kill_9_twenty_times_in_all(whole, tmp_path, seed):
+    assert kill_and_resume(seed, tmp_path) == whole
