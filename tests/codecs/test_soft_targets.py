@@ -23,7 +23,7 @@ def scores_of(n: int, k: int, vocabulary_size: int, seed: int = 0, spread: float
     draw = np.random.default_rng(seed)
     ids = np.array([sorted(draw.choice(vocabulary_size, k, replace=False)) for _ in range(n)], np.int32)
     logits = draw.normal(0, spread, (n, k + 1))
-    log_probs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    log_probs = np.minimum(logits - np.log(np.exp(logits).sum(1, keepdims=True)), 0.0)  # rounding may go above
     ends = np.cumsum(draw.integers(0, 9, n))
     offsets = np.column_stack([np.append(0, ends[:-1])[:n], ends]).astype(np.int32)
     top = SparseLogProbs(ids.reshape(n, k), log_probs[:, :k].astype(np.float32))
