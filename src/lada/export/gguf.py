@@ -6,6 +6,7 @@ float32.
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -129,7 +130,7 @@ def check(parcel: Parcel, trial: Trial) -> Check:
     """Run the trial in llama.cpp; where it is not installed, read the file back and compare it tensor by tensor."""
     if find_spec("llama_cpp") is None:
         return read_back(parcel)
-    import llama_cpp
+    llama_cpp = import_module("llama_cpp")
 
     longest = max(map(len, trial.prompts)) + trial.limit
     llama = llama_cpp.Llama(
@@ -157,7 +158,7 @@ def _ids(llama: Any, parcel: Parcel, question: str) -> list[int]:
 
 def llama_start(llama: Any) -> Start:
     """Return llama.cpp as a runtime."""
-    import llama_cpp
+    llama_cpp = import_module("llama_cpp")
 
     def start() -> Step:
         llama.reset()
