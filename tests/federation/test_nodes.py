@@ -8,9 +8,10 @@ import pytest
 
 from lada.config import make_config
 from lada.core.errors import FederationError
-from lada.federation import held
+from lada.federation import checkpoints, held
 from lada.federation.nodes import FINISH, Node
 from lada.federation.parties import Place, read_task
+from lada.federation.pieces import What
 from lada.hosts.base import HOSTS
 
 SEEN = []
@@ -145,3 +146,29 @@ def test_a_message_heard_and_not_answered_comes_before_the_next(node, monkeypatc
         node.handle("study", 1, {})
     node.handle("study", 2, {})
     assert answered == [(1, "study"), (1, "study"), (2, "study")]
+
+
+def test_pieces_of_a_reply_add_up_and_the_checkpoint_is_verified_with_the_first_of_a_kind_alone(node, monkeypatch):
+    reply = node.handle("study", 1, {})
+    verify, verified = checkpoints.verify, []
+
+    def counting(folder):
+        verified.append(folder)
+        verify(folder)
+
+    monkeypatch.setattr(checkpoints, "verify", counting)
+    size, step = len(reply["metrics"]), 100
+    pieces = [node.fetch(1, What("study", "metrics", start, min(step, size - start))) for start in range(0, size, step)]
+    assert len(pieces) > 2
+    assert b"".join(pieces) == reply["metrics"]
+    assert verified == [node._place.checkpoint("c")]
+
+
+def test_pieces_of_an_altered_or_an_older_reply_are_refused(node):
+    node.handle("evaluate", 0, {})
+    node.handle("study", 1, {})
+    with pytest.raises(FederationError, match="no such part of the reply to 0-evaluate any more"):
+        node.fetch(0, What("evaluate", "metrics", 0, 10))
+    (node._place.checkpoint("c") / "reply" / "0").write_bytes(b"altered")
+    with pytest.raises(FederationError, match="no such part of the reply to 1-study any more"):
+        node.fetch(1, What("study", "metrics", 0, 10))
