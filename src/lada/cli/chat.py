@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from lada.cli.console import console
 from lada.cli.explained import explained
 from lada.cli.export import Party, Run
 from lada.core.seeds import seed_of
-
-console = Console()
 
 
 def chat(

@@ -4,12 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
+from lada.cli.console import console
 from lada.cli.explained import explained
-
-console = Console()
 
 
 def doctor(

@@ -5,14 +5,13 @@ from importlib.resources import files
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
+from lada.cli.console import console
 from lada.cli.explained import explained
 from lada.core.errors import InputError, nearest
 
 app = typer.Typer(no_args_is_help=True, help="Configurations to begin with.")
-console = Console()
 
 
 def shipped() -> dict[str, str]:

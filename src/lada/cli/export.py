@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from lada.cli.console import console
 from lada.cli.explained import explained
 
-console = Console()
 Run = Annotated[Path, typer.Argument(help="The folder of a run.")]
 Party = Annotated[str, typer.Option(help="Whose model: the server's or a client's name.")]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from lada.cli import examples, federation, zoo
 from lada.cli.chat import chat
+from lada.cli.console import console
 from lada.cli.doctor import doctor
 from lada.cli.explained import errors, explained
 from lada.cli.export import export
@@ -33,7 +33,6 @@ app.command()(chat)
 app.add_typer(federation.app, name="federation")
 app.command()(federation.server)
 app.command()(federation.client)
-console = Console()
 # Read when transformers and datasets are imported, which only happens inside the commands: their bars would tear the
 # live view.
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
+from lada.cli.console import console
 from lada.cli.explained import explained
 
 app = typer.Typer(no_args_is_help=True, help="The shipped tiny models.")
-console = Console()
 
 
 @app.command("list")
