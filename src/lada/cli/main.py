@@ -11,11 +11,13 @@ import typer
 from rich.table import Table
 
 from lada.cli import examples, federation, zoo
+from lada.cli.bench import bench
 from lada.cli.chat import chat
 from lada.cli.console import console
 from lada.cli.doctor import doctor
 from lada.cli.explained import errors, explained
 from lada.cli.export import export
+from lada.cli.plugins import Plugins
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,6 +32,7 @@ app.add_typer(examples.app, name="examples")
 app.command()(doctor)
 app.command()(export)
 app.command()(chat)
+app.command()(bench)
 app.add_typer(federation.app, name="federation")
 app.command()(federation.server)
 app.command()(federation.client)
@@ -55,8 +58,10 @@ def demo(
     runs: Runs = Path("runs"),
     resume: Resume = False,
     engine: Engine = None,
+    plugin: Plugins = [],  # noqa: B006
 ) -> None:
     """Run LaDa end to end on the built-in corpus with the shipped tiny models; a few minutes on a laptop."""
+    _add(plugin)
     with as_file(files("lada.examples") / "demo.yaml") as config:
         _run(config, _with(engine, set_), name, runs, resume)
 
@@ -72,8 +77,10 @@ def run_(
     federation: Federation = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: the plan as JSON.")] = False,
+    plugin: Plugins = [],  # noqa: B006
 ) -> None:
     """Run the experiment that a YAML file describes."""
+    _add(plugin)
     if dry_run:
         _plan(config, _with(engine, set_), as_json)
     elif as_json:
@@ -82,6 +89,13 @@ def run_(
         )
     else:
         _run(config, _with(engine, set_), name, runs, resume, federation)
+
+
+def _add(plugins: list[Path]) -> None:
+    from lada.core.plugins import add_plugins
+
+    with explained():
+        add_plugins(plugins)
 
 
 def _plan(config: Path, overrides: list[str], as_json: bool) -> None:
@@ -192,10 +206,11 @@ def audit(
 
 
 @app.command()
-def methods() -> None:
+def methods(plugin: Plugins = []) -> None:  # noqa: B006
     """List all methods: name, paper, what they need of a learner, confirmed or our reading, options."""
     from lada.cli.tables import method_tables
 
+    _add(plugin)
     with explained():
         for table in method_tables():
             console.print(table)

@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from lada.core.errors import InputError, nearest
+from lada.core.plugins import load_plugins
 from lada.core.terms import Verb
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ class Method(Generic[T]):
 
 
 class Registry(Generic[T]):
-    """The methods of one kind. They are found by importing every module of `package` on first use."""
+    """The methods of one kind. They are found by importing every module of `package`, and plug-ins, on first use."""
 
     def __init__(self, kind: str, package: str) -> None:
         self.kind = kind
@@ -76,6 +77,7 @@ class Registry(Generic[T]):
             for module in iter_modules(package.__path__):
                 import_module(f"{self._package}.{module.name}")
             self._loaded = True
+            load_plugins()
 
     def __iter__(self) -> Iterator[Method[T]]:
         self._load()

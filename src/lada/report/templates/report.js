@@ -19,6 +19,32 @@
     tip.style.top = `${event.clientY + 16}px`;
   });
 
+  // Leaderboards: a heading sorts its table by its column, numbers by the first in a cell; again, the other way.
+  for (const heading of document.querySelectorAll(".sortable thead th")) {
+    const column = heading.cellIndex;
+    const value = (row) => {
+      const text = row.cells[column].textContent.trim();
+      const figure = parseFloat(text.replace("−", "-"));
+      return heading.classList.contains("n") ? (Number.isNaN(figure) ? -Infinity : figure) : text;
+    };
+    const sort = () => {
+      const down = heading.getAttribute("aria-sort") !== "descending";
+      for (const other of heading.parentNode.cells) other.removeAttribute("aria-sort");
+      heading.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const body = heading.closest("table").tBodies[0];
+      const order = (a, b) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0);
+      body.append(...[...body.rows].sort((a, b) => (down ? order(b, a) : order(a, b))));
+    };
+    heading.tabIndex = 0;
+    heading.addEventListener("click", sort);
+    heading.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" || event.key === " ") {
+        event.preventDefault();
+        sort();
+      }
+    });
+  }
+
   // Samples: one at a time, filtered.
   const browser = document.querySelector(".browser");
   if (!browser) return;

@@ -1,0 +1,1 @@
+"""Suites: every method on the same work, over seeds, with intervals."""

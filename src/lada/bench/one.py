@@ -1,0 +1,11 @@
+"""Run one cell, in a process whose memory is its own: `python -m lada.bench.one CELL.json RUNS`."""
+
+import json
+import sys
+from pathlib import Path
+
+import lada
+
+if __name__ == "__main__":
+    # Plain data and no file: relative paths in a suite start at the working directory, as those of the cell do.
+    lada.run(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), runs=Path(sys.argv[2]), resume=True)

@@ -1,0 +1,153 @@
+"""What one cell of a suite came to: the figures behind every table, and the verdict on each test question."""
+
+from pathlib import Path
+
+import numpy as np
+
+from lada.bench.suite import Cell
+from lada.codecs.paths import decode
+from lada.core.results import Environment, Evaluation, Record, Results
+from lada.core.terms import Path as ReasoningPath
+from lada.evaluation.diversity import distinct_n
+from lada.federation.parties import read_task
+from lada.federation.run_folder import read
+from lada.report.reading import read_results
+
+AREAS = ("overall", "own", "other", "general")
+DIGITS = 4
+
+
+class Member(Record):
+    """One party of a cell, before the first round and after the last."""
+
+    role: str
+    """`server` or `client`."""
+    model: str
+    before: dict[str, float | None]
+    """Accuracy before anything by area (overall, own, other, general), percent; None where there is no question."""
+    after: dict[str, float | None]
+    """The same after the last round."""
+    calibration_error: float | None
+    """Expected calibration error after the last round, 0..1."""
+    agreement: float | None
+    """Share of test questions on which a client gives the server's answer, percent."""
+    step_validity: float | None
+    """Share of the steps of its paths that hold, percent."""
+    distinct_2: float | None
+    """Share of different pairs of words in its paths, 0..1."""
+    tokens: int
+    """Tokens it studied."""
+    right: str
+    """Which test questions (those of `overall`, in the task's order) it answered right at the end: bits as hex."""
+
+    def verdicts(self, count: int) -> np.ndarray:
+        """Return `right` as float64 [count], 1 for a right answer."""
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(self.right), np.uint8), count=count)
+        return bits.astype(np.float64)
+
+
+class Cost(Record):
+    """What differs from machine to machine and from run to run."""
+
+    seconds: float
+    """From start to end, one process."""
+    peak_memory: int
+    """Most bytes of any phase."""
+
+
+class Outcome(Record):
+    """One cell. All but `wall_clock` and `environment` are the same to the digit wherever the versions are."""
+
+    scenario: str
+    row: str
+    seed: int
+    digest: str
+    """Of the configuration, as Cell.digest."""
+    questions: int
+    """Test questions of `overall`."""
+    members: dict[str, Member]
+    """By party."""
+    bytes: int
+    """What crossed the wire."""
+    from_teacher: int
+    """Samples chosen of a teacher's paths, all directions and rounds together."""
+    chosen_right: float | None
+    """Share of the chosen paths whose answer is right, percent; None where nothing was chosen or it is not known."""
+    notices: int
+    """How many notices the run gave."""
+    environment: Environment
+    wall_clock: Cost
+
+    def same(self, other: "Outcome") -> bool:
+        """Return whether two outcomes are equal in all that does not depend on the machine."""
+        left, right = (each.model_dump(exclude={"environment", "wall_clock"}) for each in (self, other))
+        return left == right
+
+    def clients(self) -> list[Member]:
+        """Return the clients, sorted by name."""
+        return [member for _, member in sorted(self.members.items()) if member.role == "client"]
+
+    def server(self) -> Member:
+        """Return the server."""
+        return next(member for member in self.members.values() if member.role == "server")
+
+
+def outcome(cell: Cell, folder: Path) -> Outcome:
+    """Return what a finished run came to. Raises InputError where its folder has no results."""
+    results = read_results(folder)
+    config, place = read(folder)
+    task = read_task(config, place.base)
+    counted = [sample.id for sample in task.test if sample.domain not in task.general]
+    evaluated = {e.party for e in results.evaluations}
+    chosen = [(row.right, row.chosen) for row in results.allocations if row.right is not None and row.chosen]
+    return Outcome(
+        scenario=cell.scenario,
+        row=cell.row,
+        seed=cell.seed,
+        digest=cell.digest,
+        questions=len(counted),
+        members={
+            party.name: _member(results, party.name, party.role, party.model, folder, counted)
+            for party in results.parties
+            if party.name in evaluated
+        },
+        bytes=sum(row.bytes for row in results.traffic),
+        from_teacher=sum(row.from_teacher for row in results.allocations),
+        chosen_right=round(sum(r * n for r, n in chosen) / sum(n for _, n in chosen), DIGITS) if chosen else None,
+        notices=len(results.notices),
+        environment=results.environment,
+        wall_clock=Cost(
+            seconds=results.wall_clock.seconds,
+            peak_memory=max((phase.peak_memory for phase in results.wall_clock.phases), default=0),
+        ),
+    )
+
+
+def _member(results: Results, name: str, role: str, model: str, folder: Path, counted: list[str]) -> Member:
+    mine = sorted((e for e in results.evaluations if e.party == name), key=lambda e: e.round)
+    last = mine[-1]
+    paths = _paths(folder, name, last.round)
+    right = [bool(paths[i].right) if i in paths else False for i in counted]
+    varied = distinct_n(paths[i].text for i in counted if i in paths)
+    return Member(
+        role=role,
+        model=model,
+        before=_accuracy(mine[0]),
+        after=_accuracy(last),
+        calibration_error=last.calibration_error,
+        agreement=last.agreement,
+        step_validity=last.step_validity,
+        distinct_2=None if varied is None else round(varied, DIGITS),
+        tokens=sum(study.tokens for study in results.studies if study.party == name),
+        right=np.packbits(np.array(right, bool)).tobytes().hex(),
+    )
+
+
+def _accuracy(evaluation: Evaluation) -> dict[str, float | None]:
+    areas = {area: getattr(evaluation, area) for area in AREAS}
+    return {area: None if interval is None else interval.value for area, interval in areas.items()}
+
+
+def _paths(folder: Path, party: str, round: int) -> dict[str, ReasoningPath]:
+    file = folder / "clients" / party / f"test-paths-{round}.arrow"
+    return decode(file.read_bytes(), known_ids=None).by_id()

@@ -1,0 +1,202 @@
+"""Run the cells of a suite, several at a time in processes of their own, and keep what each came to."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from random import SystemRandom
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from pydantic import ValidationError
+
+from lada.bench.outcome import Outcome, outcome
+from lada.bench.suite import Cell, Suite
+from lada.core.errors import InputError
+from lada.federation.local import cores
+from lada.federation.run_folder import newest
+from lada.federation.workers import ONE_THREAD
+from lada.planning.compose import plan
+from lada.planning.machine import devices
+
+CELLS = "cells.jsonl"
+SAME = "the same to the digit"
+"""What is said of a cell whose figures came out again."""
+PROCESS = 1 << 30
+"""Bytes that a process takes beside its models: PyTorch, transformers and data."""
+Status = Literal["running", "done", "failed"]
+Tell = Callable[[Cell, Status, Outcome | None], None]
+"""Told when a cell begins, and what it came to."""
+
+
+class Store:
+    """The outcomes of a suite, in `cells.jsonl`: one line per cell, written anew with each that is added."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read what is there. Raises InputError for a file that is no list of outcomes."""
+        self.file = folder / CELLS
+        self._outcomes: dict[tuple[str, str, int], Outcome] = {}
+        lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else []
+        for number, line in enumerate(lines, 1):
+            try:
+                self._put(Outcome.model_validate_json(line))
+            except ValidationError as error:
+                raise InputError(
+                    f"{self.file}, line {number}: no outcome of a cell ({error.errors()[0]['msg']}); remove the line, "
+                    "and the cell is run again"
+                ) from None
+
+    def get(self, cell: Cell) -> Outcome | None:
+        """Return what a cell came to; None where it was not run, or with another configuration."""
+        found = self._outcomes.get((cell.scenario, cell.row, cell.seed))
+        return found if found is not None and found.digest == cell.digest else None
+
+    def add(self, new: Outcome) -> None:
+        """Keep an outcome, on disk at once."""
+        self._put(new)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        staged = self.file.with_suffix(".next")
+        staged.write_text("".join(f"{self._outcomes[key].model_dump_json()}\n" for key in sorted(self._outcomes)))
+        staged.replace(self.file)
+
+    def forget(self, cells: Iterable[Cell]) -> None:
+        """Drop what some cells came to; the file follows with the next that is added."""
+        for cell in cells:
+            self._outcomes.pop((cell.scenario, cell.row, cell.seed), None)
+
+    def _put(self, new: Outcome) -> None:
+        self._outcomes[new.scenario, new.row, new.seed] = new
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A cell that did not come to its end."""
+
+    cell: Cell
+    log: Path
+
+
+def at_once(suite: Suite) -> int:
+    """Return how many cells may run at a time: one per core, as many as the memory holds of the largest."""
+    needed = PROCESS
+    for scenario in suite.scenarios:
+        row = next((row for row in suite.rows if suite.runs(row, scenario)), None)
+        if row is not None:
+            planned = plan(suite.cell(scenario, row, suite.seeds[0]).config)
+            needed = max([needed, *(PROCESS + device.needed for device in planned.devices if device.device == "cpu")])
+    cpu = next(device for device in devices() if device.name == "cpu")
+    return max(1, min(cores(), cpu.free // needed))
+
+
+def run_cells(cells: Iterable[Cell], store: Store, folder: Path, *, parallel: int, tell: Tell) -> list[Failed]:
+    """Run cells that the store has no outcome of; return those that failed. A cell that fails does not stop others.
+
+    `folder` holds their runs and logs. A run that was interrupted goes on; of one that is done the models are removed,
+    the report stays. On KeyboardInterrupt all that run are ended, and what they did so far is kept.
+    """
+    missing = [cell for cell in cells if store.get(cell) is None]
+    failed: list[Failed] = []
+    lock = threading.Lock()
+    with ThreadPoolExecutor(parallel) as pool, _Processes() as processes:
+
+        def one(cell: Cell) -> None:
+            if processes.ended:
+                return
+            tell(cell, "running", None)
+            result = _run(cell, folder, processes)
+            with lock:
+                if isinstance(result, Outcome):
+                    store.add(result)
+                    tell(cell, "done", result)
+                elif not processes.ended:
+                    failed.append(result)
+                    tell(cell, "failed", None)
+
+        futures = [pool.submit(one, cell) for cell in missing]
+        for future in futures:
+            future.result()
+    return failed
+
+
+def run_again(cells: Sequence[Cell], store: Store, folder: Path, *, count: int, parallel: int) -> dict[str, str]:
+    """Run `count` random cells of those that the store knows, and say of each whether its figures are the same.
+
+    The runs are made from nothing, in a folder that goes with them.
+    """
+    known = [cell for cell in cells if store.get(cell) is not None]
+    drawn = SystemRandom().sample(known, min(count, len(known)))
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder) as place:
+        again = Store(Path(place))
+        run_cells(drawn, again, Path(place), parallel=parallel, tell=lambda *_: None)
+        return {str(cell): _verdict(store.get(cell), again.get(cell)) for cell in drawn}
+
+
+def _verdict(was: Outcome | None, now: Outcome | None) -> str:
+    if was is None or now is None:
+        return "it failed"
+    if was.same(now):
+        return SAME
+    then, today = was.environment, now.environment
+    return "other figures; " + ("the versions are the same" if then == today else f"it was {then}, it is {today}")
+
+
+def _run(cell: Cell, folder: Path, processes: "_Processes") -> Outcome | Failed:
+    """Run one cell in a folder of its own, named by its configuration too: another's run is never gone on with."""
+    place = folder / f"{cell.name}-{cell.digest}"
+    place.mkdir(parents=True, exist_ok=True)
+    file, log = place / "cell.json", place / "log.txt"
+    file.write_text(json.dumps(cell.config.model_dump(mode="json"), indent=1))
+    if processes.call([sys.executable, "-m", "lada.bench.one", str(file), str(place)], log):
+        return Failed(cell, log)
+    run = newest(place, cell.name)
+    assert run is not None
+    result = outcome(cell, run)
+    for part in ("checkpoints", "journal"):
+        shutil.rmtree(run / part, ignore_errors=True)
+    return result
+
+
+class _Processes:
+    """A context: what is called within ends with it."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+
+    def call(self, command: Sequence[str], log: Path) -> int:
+        """Run a command to its end, its output behind what the log holds; return its exit code."""
+        with log.open("ab") as output, self._lock:
+            if self.ended:
+                return 1
+            process = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **ONE_THREAD},
+                start_new_session=True,  # a terminal's Ctrl-C reaches this process alone, which ends the others
+            )
+            self._running.add(process)
+        try:
+            return process.wait()
+        finally:
+            with self._lock:
+                self._running.discard(process)
+
+    def __enter__(self) -> "_Processes":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self.ended = True
+            for process in self._running:
+                process.send_signal(signal.SIGINT)

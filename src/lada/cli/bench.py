@@ -1,0 +1,93 @@
+"""`lada bench`: run a suite and set its methods side by side."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.live import Live
+from rich.table import Column, Table
+
+from lada.cli.console import console
+from lada.cli.explained import errors, explained
+from lada.cli.plugins import Plugins
+
+Which = Annotated[str, typer.Option("--suite", help="A shipped suite (see --list) or the path of a YAML file.")]
+
+
+def bench(
+    suite: Which = "quick",
+    plugin: Plugins = [],  # noqa: B006 - typer wants a list
+    results: Annotated[Path, typer.Option(help="Where the tables go, in a folder by the suite's name.")] = Path(
+        "results"
+    ),
+    runs: Annotated[Path, typer.Option(help="Where the runs of the cells are kept.")] = Path("runs/bench"),
+    only: Annotated[list[str], typer.Option(metavar="ROW", help="Run these rows alone; again for more.")] = [],  # noqa: B006
+    parallel: Annotated[int, typer.Option(min=0, help="Cells at a time; 0: as many as cores and memory hold.")] = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run every cell anew, whatever is there.")] = False,
+    check: Annotated[int, typer.Option(min=0, help="Run so many random cells again and compare; no tables.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which cells would be run, and do nothing.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the shipped suites and do nothing.")] = False,
+) -> None:
+    """Run every cell of a suite that has no result yet, and write its tables and leaderboard."""
+    from lada.bench.pages import write_pages
+    from lada.bench.running import SAME, Store, at_once, run_again, run_cells
+    from lada.bench.suite import read_suite
+    from lada.cli.bench_view import BenchView
+    from lada.core.errors import InputError, nearest
+    from lada.core.plugins import add_plugins
+    from lada.engines.family import ended_by_signal
+
+    with explained():
+        if list_:
+            console.print(_suites())
+            return
+        add_plugins(plugin)
+        chosen = read_suite(suite)
+        for row in only:
+            if row not in chosen.rows:
+                raise InputError(
+                    f"--only: no row {row!r}; expected some of {', '.join(chosen.rows)}{nearest(row, chosen.rows)}"
+                )
+        cells = [cell for cell in chosen.cells() if not only or cell.row in only]
+        target = results / chosen.name
+        store = Store(target)
+        if check:
+            again = run_again(cells, store, runs / chosen.name, count=check, parallel=parallel or at_once(chosen))
+            for cell, verdict in again.items():
+                console.print(f"{cell}: {verdict}", markup=False, highlight=False)
+            raise typer.Exit(0 if set(again.values()) == {SAME} else 1)
+        missing = [cell for cell in cells if fresh or store.get(cell) is None]
+        if dry_run:
+            for cell in missing:
+                console.print(str(cell), markup=False, highlight=False)
+            console.print(f"{len(missing)} of {len(cells)} cells would be run", highlight=False)
+            return
+        if fresh:
+            store.forget(cells)
+        parallel = parallel or at_once(chosen)
+        view = BenchView(chosen, cells, store, console, parallel)
+        try:
+            with (
+                ended_by_signal(),
+                Live(view, console=console, refresh_per_second=2, transient=not console.is_terminal),
+            ):
+                failed = run_cells(cells, store, runs / chosen.name, parallel=parallel, tell=view.tell)
+        except KeyboardInterrupt:
+            errors.print(f"stopped. {store.file} has every finished cell; the same command goes on with the others.")
+            raise typer.Exit(130) from None
+        outcomes = [found for cell in chosen.cells() if (found := store.get(cell)) is not None]
+        for page in write_pages(chosen, outcomes, target, runs / chosen.name):
+            console.print(str(page), soft_wrap=True, highlight=False)
+    for one in failed:
+        errors.print(f"failed: {one.cell}; see {one.log}", markup=False, soft_wrap=True)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _suites() -> Table:
+    from lada.bench.suite import read_suite, shipped
+
+    table = Table(Column("suite", no_wrap=True), "cells", "what it is")
+    for name in shipped():
+        suite = read_suite(name)
+        table.add_row(name, str(len(list(suite.cells()))), suite.about.strip())
+    return table

@@ -1,0 +1,59 @@
+"""Methods from outside the package: installed ones by entry point, files by the environment variable LADA_PLUGINS."""
+
+import os
+import sys
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+from lada.core.errors import InputError
+
+GROUP = "lada.plugins"
+"""Entry points of this group name modules, which register their methods when they are imported."""
+VARIABLE = "LADA_PLUGINS"
+"""Python files with methods, divided as PATH is. Processes that a run starts find them too."""
+
+
+def add_plugins(files: Iterable[Path]) -> None:
+    """Let this process, and those that it starts, load methods from files. Raises InputError for one that is none."""
+    named = [file.resolve() for file in files]
+    for file in named:
+        if file.suffix != ".py" or not file.is_file():
+            raise InputError(f"plugin: {str(file)!r} is no Python file; expected the path of a .py file with a method")
+    known = [part for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+    os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*known, *map(str, named)]))
+
+
+@cache
+def load_plugins() -> None:
+    """Import all plug-ins, once. Raises InputError, naming the plug-in, where one cannot be imported."""
+    for point in entry_points(group=GROUP):
+        try:
+            point.load()
+        except Exception as error:
+            raise InputError(
+                f"plugin: entry point {point.name!r} ({point.value}) cannot be imported: {_told(error)}; mend or "
+                "uninstall the package"
+            ) from error
+    for file in os.environ.get(VARIABLE, "").split(os.pathsep):
+        if file:
+            _import(Path(file))
+
+
+def _import(file: Path) -> None:
+    name = f"lada_plugin_{file.stem}"
+    spec = spec_from_file_location(name, file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise InputError(f"plugin: {str(file)!r} is no Python file that is there; mend {VARIABLE} or --plugin")
+    sys.modules[name] = module = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise InputError(f"plugin: {str(file)!r} cannot be imported: {_told(error)}; mend the file") from error
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,304 @@
+"""Suites: from YAML to cells, through real runs to tables that are the same when they are made again."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from lada.bench.outcome import Outcome
+from lada.bench.pages import write_pages
+from lada.bench.running import Store, at_once
+from lada.bench.standings import EVERYWHERE, sections
+from lada.bench.suite import merged, read_suite, shipped
+from lada.cli.main import app
+from lada.core.errors import InputError
+
+WORK = {
+    "rounds": 1,
+    "task": {"public": 12, "private": 12, "test_per_domain": 2, "replay": 4},
+    "server": {"distil": {"steps": 1}},
+    "clients": [
+        {"name": "warehouse", "domains": ["warehouse"], "model": {"model": "zoo:slm-llama", "max_new_tokens": 24}}
+    ],
+}
+SUITE = {
+    "name": "tiny",
+    "about": "Two rows.",
+    "seeds": [0],
+    "each_client": {"private": {"steps": 1}, "distil": {"steps": 1}},
+    "scenarios": {"alone": {"about": "One client.", "config": WORK}},
+    "rows": {
+        "lada": {"about": "Ours.", "config": {"plugin": "lada"}},
+        "standalone": {"config": {"host": "standalone", "plugin": "none"}},
+    },
+    "tables": [{"title": "Methods", "rows": ["lada"], "against": "standalone"}],
+}
+
+
+def suite_file(folder: Path, **changes) -> str:
+    file = folder / "suite.yaml"
+    file.write_text(yaml.safe_dump(SUITE | changes, sort_keys=False))
+    return str(file)
+
+
+def lada(*arguments: str):
+    return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory) -> Path:
+    """The folder in which the suite was run by its command."""
+    place = tmp_path_factory.mktemp("bench")
+    where = ["--results", place / "results", "--runs", place / "runs", "--parallel", 2]
+    done = lada("bench", "--suite", suite_file(place), *where)
+    assert done.exit_code == 0, done.output
+    return place
+
+
+def test_a_suite_leaves_cells_tables_and_reports(ran):
+    cells = [Outcome.model_validate_json(line) for line in (ran / "results/tiny/cells.jsonl").read_text().splitlines()]
+    assert [(cell.row, cell.seed, cell.questions) for cell in cells] == [("lada", 0, 14), ("standalone", 0, 14)]
+    for cell in cells:
+        for member in cell.members.values():
+            assert 100 * member.verdicts(cell.questions).mean() == pytest.approx(member.after["overall"], abs=1e-4)
+    readme = (ran / "results/tiny/README.md").read_text()
+    assert "| lada | 1 |" in readme
+    assert "Two rows." in readme
+    page = (ran / "results/tiny/leaderboard.html").read_text()
+    links = re.findall(r'href="([^"#]+report\.html)"', page)
+    assert len(links) == 2
+    assert all((ran / "results/tiny" / link).resolve().is_file() for link in links)
+
+
+def test_what_is_done_is_not_run_again_and_random_cells_come_out_the_same(ran):
+    where = ["--results", ran / "results", "--runs", ran / "runs"]
+    assert "0 of 2 cells would be run" in lada("bench", "--suite", ran / "suite.yaml", *where, "--dry-run").output
+    before = (ran / "results/tiny/cells.jsonl").read_bytes()
+    again = lada("bench", "--suite", ran / "suite.yaml", *where, "--check", 1)
+    assert (again.exit_code, again.output.count("the same to the digit")) == (0, 1)
+    assert (ran / "results/tiny/cells.jsonl").read_bytes() == before
+
+
+def test_another_configuration_is_another_cell(ran, tmp_path):
+    changed = suite_file(tmp_path, each_client={"private": {"steps": 2}, "distil": {"steps": 1}})
+    where = ["--results", ran / "results", "--runs", ran / "runs", "--dry-run"]
+    assert "2 of 2 cells would be run" in lada("bench", "--suite", changed, *where).output
+
+
+PLUGIN = """from lada.allocators.base import ALLOCATORS
+from lada.allocators.plain import All
+
+
+@ALLOCATORS.register("mine")
+class Mine(All):
+    '''Everything, by another name.'''
+
+
+@ALLOCATORS.register("broken")
+class Broken(All):
+    '''Fails.'''
+
+    def apply(self, *arguments, **more):
+        raise RuntimeError("out of order")
+"""
+
+
+def test_a_method_from_a_file_is_listed_and_runs_in_a_suite_and_one_that_fails_stops_no_other(tmp_path):
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    rows = {name: {"config": {"allocator": name, "objective": "sft"}} for name in ("broken", "mine")}
+    file = suite_file(tmp_path, rows=rows, tables=[{"title": "Mine", "rows": ["mine"], "against": "mine"}])
+    command = [sys.executable, "-m", "lada"]
+    run = {"cwd": tmp_path, "capture_output": True, "text": True, "check": False}
+    listed = subprocess.run([*command, "methods", "--plugin", "mine.py"], **run)
+    assert "Everything, by another" in listed.stdout, listed.stderr
+    done = subprocess.run([*command, "bench", "--suite", file, "--plugin", "mine.py"], **run)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "failed: alone, broken, seed 0; see " in done.stderr
+    (log,) = (tmp_path / "runs" / "bench" / "tiny").glob("alone-broken-0-*/log.txt")
+    assert "out of order" in log.read_text()
+    assert "| mine | 1 |" in (tmp_path / "results/tiny/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("raise RuntimeError('boom')", "boom"), ("def broken(", "SyntaxError"), (None, "no Python file")],
+)
+def test_a_plugin_that_cannot_be_used_is_told_by_name(tmp_path, text, told):
+    plugin = tmp_path / "mine.py"
+    if text is not None:
+        plugin.write_text(text)
+    command = [sys.executable, "-m", "lada", "methods", "--plugin", str(plugin)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "mine.py" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_suite_that_is_stopped_goes_on_where_it_was(tmp_path):
+    slower = {"private": {"steps": 40}, "distil": {"steps": 40}}
+    file = suite_file(tmp_path, each_client=slower)
+    command = [sys.executable, "-m", "lada", "bench", "--suite", file, "--parallel", "1"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    events = tmp_path / "runs" / "bench" / "tiny"
+    deadline = time.monotonic() + 120
+    while not list(events.glob("*/*/events.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "goes on" in told
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    (first,) = events.glob("alone-lada-0-*/")
+    assert [run.name for run in first.iterdir() if run.is_dir()] == ["alone-lada-0"]  # gone on with, not begun anew
+
+
+def test_layers_merge_and_another_method_replaces_the_one_before():
+    below = {"host": {"name": "fedmkt", "options": {"directions": "both"}}, "task": {"public": 1, "world": 2}}
+    assert merged(below, {"task": {"public": 9}})["task"] == {"public": 9, "world": 2}
+    assert merged(below, {"host": {"name": "other"}})["host"] == {"name": "other"}
+    assert merged(below, {"host": {"name": "fedmkt", "options": {"trust": "off"}}})["host"]["options"] == {
+        "directions": "both",
+        "trust": "off",
+    }
+    assert merged(below, {"host": "other"})["host"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"seeds": []}, "empty"),
+        ({"seeds": [1, 1]}, "twice"),
+        ({"rows": {"a": {"scenarios": ["alon"]}}}, "did you mean 'alone'"),
+        ({"tables": [{"title": "T", "rows": ["ladder"], "against": "lada"}]}, "did you mean 'lada'"),
+        ({"sceanrios": {}}, "scenarios"),
+        ({"base": "dmo"}, "no example"),
+        ({"rows": {"lada": {"config": {"roundz": 1}}, "standalone": {}}}, "row 'lada', scenario 'alone'"),
+    ],
+)
+def test_a_faulty_suite_is_refused_by_key_value_and_fix(tmp_path, changes, told):
+    with pytest.raises(InputError, match=re.escape(told)):
+        list(read_suite(suite_file(tmp_path, **changes)).cells())
+
+
+def test_a_suite_that_is_not_there_is_told_with_those_that_are():
+    with pytest.raises(InputError, match="did you mean 'quick'"):
+        read_suite("quik")
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_suite_has_only_cells_that_can_run(name):
+    suite = read_suite(name)
+    assert suite.name == name
+    names = [cell.name for cell in suite.cells()]
+    assert len(set(names)) == len(names) > 0
+
+
+def test_memory_bounds_how_many_cells_run_at_once(tmp_path, monkeypatch):
+    from lada.bench import running
+    from lada.planning.machine import Device
+
+    suite = read_suite(suite_file(tmp_path))
+    monkeypatch.setattr(running, "cores", lambda: 64)
+    for free, most in ((1, 1), (5 << 30, 4)):
+        monkeypatch.setattr(running, "devices", lambda free=free: (Device("cpu", "cpu", free, free),))
+        assert 1 <= at_once(suite) <= most
+
+
+def made(row: str, seed: int, right: str, scenario="a", tokens=100) -> Outcome:
+    """An outcome of four questions and two clients that answer alike; `right` as 0s and 1s."""
+    member = {
+        "model": "m",
+        "before": dict.fromkeys(("overall", "own", "other", "general"), 0.0),
+        "after": dict.fromkeys(("overall", "own", "other", "general"), 100 * right.count("1") / 4),
+        "calibration_error": 0.1,
+        "agreement": None,
+        "step_validity": None,
+        "distinct_2": 0.5,
+        "tokens": tokens,
+        "right": f"{int(right, 2) << 4:02x}",
+    }
+    parties = {name: member | {"role": "client"} for name in ("x", "y")} | {"llm": member | {"role": "server"}}
+    environment = {
+        "lada": "0",
+        "git": None,
+        "python": "3",
+        "packages": {"torch": "2", "transformers": "5"},
+        "device": "cpu",
+    }
+    return Outcome.model_validate(
+        {
+            "scenario": scenario,
+            "row": row,
+            "seed": seed,
+            "digest": "0",
+            "questions": 4,
+            "members": parties,
+            "bytes": 2_000_000,
+            "from_teacher": 0,
+            "chosen_right": None,
+            "notices": 0,
+            "environment": environment,
+            "wall_clock": {"seconds": 1.0, "peak_memory": 0},
+        }
+    )
+
+
+def test_standings_by_hand(tmp_path):
+    suite = read_suite(suite_file(tmp_path, seeds=[0, 1], scenarios={"a": {"config": WORK}, "b": {"config": WORK}}))
+    outcomes = [
+        made("lada", 0, "1110", tokens=110),
+        made("lada", 1, "1100", tokens=110),
+        made("standalone", 0, "0110"),
+        made("standalone", 1, "0000"),
+        made("lada", 0, "1111", "b", tokens=110),
+        made("standalone", 0, "1111", "b"),
+    ]
+    everywhere, a, b = sections(suite, suite.tables[0], outcomes)
+    assert [section.scenario for section in (everywhere, a, b)] == [EVERYWHERE, "a", "b"]
+    lada_a, standalone_a = a.standings
+    assert (lada_a.row, lada_a.seeds, lada_a.clients.mean.value) == ("lada", 2, 62.5)
+    assert lada_a.clients.difference is not None
+    assert lada_a.clients.difference.value == 37.5  # (25 + 50) / 2
+    assert lada_a.clients.adjusted == lada_a.clients.difference.p  # one comparison: nothing to correct for
+    assert (lada_a.clients.tokens, lada_a.llm.tokens) == (220, 110)
+    assert lada_a.clients.more_tokens == pytest.approx(10.0)
+    assert standalone_a.clients.difference is None
+    assert lada_a.figures["traffic, MB"] == 2.0
+    assert lada_a.figures["worst client"] == 62.5
+    assert everywhere.standings[0].clients.mean.value == (62.5 + 100) / 2
+    assert everywhere.standings[0].clients.difference.value == 37.5 / 2
+    assert everywhere.standings[0].seeds == 1
+    readme, page = write_pages(suite, outcomes, tmp_path)
+    assert "| lada | 2 | 62.5 [" in readme.read_text()
+    assert "standalone" in page.read_text()
+
+
+def test_a_row_that_is_missing_in_a_scenario_is_not_in_the_table_over_all(tmp_path):
+    suite = read_suite(suite_file(tmp_path, scenarios={"a": {"config": WORK}, "b": {"config": WORK}}))
+    outcomes = [made("lada", 0, "1110"), made("standalone", 0, "0110"), made("standalone", 0, "0110", "b")]
+    everywhere, a, b = sections(suite, suite.tables[0], outcomes)
+    assert [[s.row for s in section.standings] for section in (everywhere, a, b)] == [
+        ["standalone"],
+        ["lada", "standalone"],
+        ["standalone"],
+    ]
+
+
+def test_a_spoilt_line_of_the_cells_is_told(tmp_path):
+    (tmp_path / "cells.jsonl").write_text(json.dumps({"scenario": "a"}) + "\n")
+    with pytest.raises(InputError, match="line 1"):
+        Store(tmp_path)
+
+
+def test_no_run_is_left_behind_by_the_module(ran):
+    assert not list((ran / "runs" / "tiny").glob("*/*/checkpoints"))
+    assert os.listdir(ran / "runs" / "tiny")
