@@ -57,7 +57,7 @@ bench-poisoned: $(VENV)/.lada ## measure what one poisoned client of three does 
 	@$(BIN)/python benchmarks/poisoned.py $(ARGS)
 
 fuzz: $(VENV)/.dev ## send a million spoilt messages through every check; an hour
-	@$(BIN)/python tests/fuzz/run.py --out results/fuzz/figures.json $(ARGS)
+	@$(BIN)/python tests/fuzz/run.py --out results/fuzz $(ARGS)
 
 zoo: $(VENV)/.lada ## train the shipped tiny models anew, into zoo/
 	@$(BIN)/lada zoo build $(ARGS)
