@@ -42,7 +42,7 @@ server_app = ServerApp()
 
 @server_app.main()
 def main(grid, context):
-    real(Recording(grid), context)
+    real(Recording(grid), context)  # pyright: ignore[reportArgumentType]
 
 
 def open_node(context, run, emit):

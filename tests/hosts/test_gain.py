@@ -96,11 +96,12 @@ def test_by_hand(tmp_path: FilePath, kind):
     assert not held & {choice.sample_id for each in limited.values() for choice in each.choices}
     assert llm.report.notices == (
         "round 1: 6 of 6 chosen paths of c are left out, since 3 steps on them changed the loss of llm on 2 samples of "
-        "its own by +0.7500 nats per token",
+        "its own by +0.7500 nats",
         "round 1: 2 of 6 chosen paths of d are left out, since 3 steps on them changed the loss of llm on 2 samples of "
-        "its own by -0.1875 nats per token",
+        "its own by -0.1875 nats",
     )
-    assert isinstance(llm.learner, kind)
+    assert isinstance(llm.learner, Pupil)
+    assert type(llm.learner) is kind
     assert llm.learner.weights.tolist() == [2.0]  # it is as it was
     assert [phase.phase for phase in llm.report.phases] == ["trust"]
     assert list((tmp_path / "llm").iterdir()) == []
@@ -120,6 +121,34 @@ def test_each_client_is_probed_alone_on_its_own_paths_by_plain_fine_tuning(tmp_p
     assert {(studied.options.steps, studied.options.batch_size) for studied in llm.learner.studies} == {(STEPS, 16)}
     assert len({studied.seed for studied in llm.learner.studies}) == 1
     assert "p7" in {choice.sample_id for choice in limited["a"].choices} or "p7" in held
+
+
+class Doubter(Pupil):
+    """Its gold texts are as likely as ever; each step on a path makes other answers likelier by its number."""
+
+    def judge(self, pairs, *, progress=lambda *_: None):
+        self.judged = list(pairs)
+        other = 2.0 - float(self.weights[0])
+        totals = [-4.0 if text.endswith(f"gold{q.split()[1]}") else -4.0 + other for q, text in pairs]
+        return [Likelihood(total, total, 4, 1) for total in totals]
+
+
+def test_other_answers_that_become_likelier_are_a_loss(tmp_path: FilePath):
+    llm = pupil(tmp_path, Doubter)
+    llm.task = replace(llm.task, public=tuple(replace(s, rationale=f"so answer {s.answer}") for s in MANY))
+    limited = limit_by_gain(llm, *offers({"a": 1.0, "b": -0.5}), 1, STEPS)
+    # log 2 before; log(1 + e^3) = 3.0486 after a, and log(1 + e^-1.5) = 0.2014 after b.
+    assert kept(limited) == {"a": 0, "b": 6}
+    assert llm.report.notices[0].endswith("by +2.3554 nats")
+    assert isinstance(llm.learner, Doubter)
+    held = [lesson.sample_id for lesson in validation(llm)]
+    first, second = (int(id[1:]) for id in held)
+    assert llm.learner.judged == [
+        (f"public {first}", f"so answer gold{first}"),
+        (f"public {second}", f"so answer gold{second}"),
+        (f"public {first}", f"so answer gold{second}"),
+        (f"public {second}", f"so answer gold{first}"),
+    ]
 
 
 @pytest.mark.parametrize(

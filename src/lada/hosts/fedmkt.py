@@ -63,7 +63,7 @@ class FedmktOptions(Options):
     """What limits how many of a client's paths the LLM learns. `agreement`: how often the client agreed with the LLM so
     far; see lada.hosts.trust. `gain`: how much a few steps on them improve the LLM on samples of its own; see
     lada.hosts.gain."""
-    trust_steps: int = Field(8, ge=1)
+    trust_steps: int = Field(16, ge=1)
     """Steps on each client's paths by which `gain` is measured."""
     client_replay: Replay = Replay(private=0.25, paths=0.1, general=0.1)
     """What a client replays beside the LLM's paths."""

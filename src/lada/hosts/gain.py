@@ -1,23 +1,27 @@
 """How much of a client's paths the server learns: by how much studying them improves it on samples of its own.
 
-For each client the server studies the paths chosen of that client alone for a few steps, by plain fine-tuning, judges
-its validation samples, and goes back to the weights that it had. The gain is by how much the mean loss on these
-samples fell, in nats per token of the gold texts. A client without a gain keeps none of its paths; of the others each
-keeps the share min(1, gain / median gain), losses counted as 0, the best of its allocator's choices first. So clients
-that are about as good as each other are not limited, and the one with the greatest gain never is.
+For each client the server studies the paths chosen of that client alone for a few steps, by plain fine-tuning, takes
+its loss on validation samples, and goes back to the weights that it had. The gain is by how much the loss fell. A
+client without a gain keeps none of its paths; of the others each keeps the share min(1, gain / median gain), losses
+counted as 0, the best of its allocator's choices first. So clients that are about as good as each other are not
+limited, and the one with the greatest gain never is.
+
+The loss is the mean loss per token of the gold texts, and beside it that of telling each from the same text with
+another answer at its place: log(1 + exp(b - a)), with the log-probs a of the gold text and b of the other. The first
+alone would hardly tell right paths from the same ones with wrong answers, of which most tokens are right.
 
 The validation samples are a quarter of the public ones that have a gold answer, 64 at most, the same in every round;
 no client's path for one of them is studied, and the other parties need not know the answers. Where no public sample
 has one, they are the server's replayed samples.
 
 Our reading of "trust from validation gain". The one study of a round mixes the paths of all clients, so a probe stands
-in for the part of each. It costs `trust_steps` steps and a judgement per client and round. It judges the paths at hand
-and not the past: who was honest so far has no credit. It sees nothing of what few steps do not move or of what a
-client's paths do only together with another's.
+in for the part of each. It costs `trust_steps` steps and two judgements of the validation samples per client and
+round. It judges the paths at hand and not the past: who was honest so far has no credit. It sees nothing of what few
+steps do not move, or of what a client's paths do only together with another's.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path as FilePath
 from tempfile import TemporaryDirectory
@@ -69,7 +73,7 @@ def limit_by_gain(
     shares = {client: min(1.0, each / middle) if middle else float(each > 0) for client, each in worth.items()}
     reasons = {
         client: f"{steps} steps on them changed the loss of {party.name} on {len(held)} samples of its own by "
-        f"{-gain:+.4f} nats per token"
+        f"{-gain:+.4f} nats"
         for client, gain in gains.items()
     }
     return limit(party, round, allocations, {client: shares.get(client, 1.0) for client in allocations}, reasons)
@@ -121,10 +125,33 @@ def _restorer(party: Party, folder: FilePath) -> Callable[[], None]:
     return lambda: party.learner.load_adapter(weights)
 
 
-def _loss(party: Party, lessons: list[Lesson], progress: Progress) -> float:
-    """Return the mean over texts of the mean loss per token, nats."""
-    judged = party.learner.judge([(lesson.question, lesson.chosen) for lesson in lessons], progress=progress)
-    return -float(np.mean([likelihood.mean for likelihood in judged]))
+def _loss(party: Party, held: Sequence[Lesson], progress: Progress) -> float:
+    """Return the loss on validation samples, nats: per token of their texts, and of the choice of their answers."""
+    others = {i: text for i, text in enumerate(_with_other_answers(party, held)) if text is not None}
+    pairs = [(lesson.question, lesson.chosen) for lesson in held]
+    pairs += [(held[i].question, others[i]) for i in others]
+    judged = party.learner.judge(pairs, progress=progress)
+    with np.errstate(invalid="ignore"):  # a probe may leave a learner whose log-probs are not finite
+        chances = [
+            np.logaddexp(0.0, other.total - judged[i].total)
+            for i, other in zip(others, judged[len(held) :], strict=True)
+        ]
+    return -float(np.mean([gold.mean for gold in judged[: len(held)]])) + float(np.mean(chances or [0.0]))
+
+
+def _with_other_answers(party: Party, held: Sequence[Lesson]) -> list[str | None]:
+    """Return each text with the next of all their answers in place of its own; None where that cannot be done."""
+    said = [party.task.extract(lesson.chosen) for lesson in held]
+    answers = sorted({answer for answer in said if answer is not None})
+    texts: list[str | None] = []
+    for lesson, answer in zip(held, said, strict=True):
+        text = None
+        if answer is not None and answer in lesson.chosen:
+            head, _, tail = lesson.chosen.rpartition(answer)
+            text = f"{head}{answers[(answers.index(answer) + 1) % len(answers)]}{tail}"
+        told = None if text is None else party.task.extract(text)
+        texts.append(None if told is None or party.task.same(told, answer or "") else text)
+    return texts
 
 
 def _lessons(party: Party, allocation: Allocation, offer: Knowledge) -> list[Lesson]:
