@@ -1,6 +1,7 @@
 """One configuration becomes files for a server and for each client, and everybody gets what is its own."""
 
 import stat
+from typing import Any
 
 import pytest
 import yaml
@@ -122,7 +123,7 @@ def test_without_ray_a_simulation_says_what_to_install(tmp_path, monkeypatch):
 
 def test_what_a_client_takes_out_of_its_texts_goes_into_its_own_file_alone(tmp_path):
     redact = {"pii": ["email"], "rules": [{"pattern": "Dr\\. \\w+", "by": "[DOCTOR]"}]}
-    clients = small()["clients"]
+    clients: Any = small()["clients"]
     clients[1] |= {"redact": redact, "blur": {"round_to": 0.25}}
     init(write(tmp_path, clients=clients), tmp_path / "fed")
     read = {name: read_client(tmp_path / "fed" / "clients" / name / "client.yaml") for name in ("clinic", "warehouse")}
