@@ -41,6 +41,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "lada": {"plugin": "lada"},
     "no gold": BLIND,
     "no gold, trust": {**BLIND, "host": {"name": "fedmkt", "options": {"trust": "agreement"}}},
+    "no gold, gain": {**BLIND, "host": {"name": "fedmkt", "options": {"trust": "gain"}}},
 }
 FIGURES = ("overall", "own", "other")
 
@@ -174,7 +175,8 @@ world, with the half-width of their 95 % t-interval. *LLM* is the difference of 
 `make bench-poisoned` regenerates the table.
 
 *lada* is `plugin: lada`, which verifies answers; *no gold* is its filter without gold answers, on plain fine-tuning;
-*trust* adds `host.options.trust: agreement`.
+*trust* adds `host.options.trust: agreement`, *gain* `host.options.trust: gain`, for which the server knows the gold
+answers of 64 public questions; nobody's paths for these are learnt.
 
 {table}
 """

@@ -11,9 +11,8 @@ FAILS = ("clinic", "learn")
 
 
 class LeakyNode:
-    def __init__(self, context, run, emit):
-        self._name = str(context.node_config["name"])
-        self._node = nodes.open_node(context, run, emit)
+    def __init__(self, name, node):
+        self._name, self._node = name, node
 
     def handle(self, phase, round, payload):
         print(f"print of {CANARY}")
@@ -29,4 +28,4 @@ class LeakyNode:
 
 
 def open_node(context, run, emit):
-    return LeakyNode(context, run, emit)
+    return LeakyNode(str(context.node_config["name"]), nodes.open_node(context, run, emit))

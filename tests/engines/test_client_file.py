@@ -48,6 +48,18 @@ def test_a_client_sees_the_run_as_the_server_configured_it_with_its_own_model(fi
     assert read_task(merged, tmp_path).private["clinic"] == read_task(whole, tmp_path).private["clinic"]
 
 
+def test_what_a_client_holds_back_is_its_own_to_say(file, tmp_path):
+    change(file, redact={"pii": ["iban"]}, blur={"noise": 0.1})
+    client = read_client(file)
+    clinic = next(one for one in merge(client, terms(tmp_path)).clients if one.name == "clinic")
+    assert (clinic.redact, clinic.blur) == (client.redact, client.blur)
+    assert client.redact is not None
+    assert client.redact.pii == ("iban",)
+    soft = terms(tmp_path, plugin="none", allocator="random", objective="soft_targets", host="fedmkt")
+    with pytest.raises(InputError, match=r"clients\.clinic\.blur"):
+        merge(client, soft)
+
+
 @pytest.mark.parametrize(
     ("limits", "said"),
     [

@@ -1,10 +1,11 @@
 """One configuration becomes files for a server and for each client, and everybody gets what is its own."""
 
 import stat
+from typing import Any
 
 import pytest
 import yaml
-from federations import write
+from federations import small, write
 from test_run import CANARY, own_files
 from typer.testing import CliRunner
 
@@ -118,3 +119,17 @@ def test_without_ray_a_simulation_says_what_to_install(tmp_path, monkeypatch):
     assert result.exit_code == 2
     assert "pip install 'lada[simulation]'" in result.output
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_a_client_takes_out_of_its_texts_goes_into_its_own_file_alone(tmp_path):
+    redact = {"pii": ["email"], "rules": [{"pattern": "Dr\\. \\w+", "by": "[DOCTOR]"}]}
+    clients: Any = small()["clients"]
+    clients[1] |= {"redact": redact, "blur": {"round_to": 0.25}}
+    init(write(tmp_path, clients=clients), tmp_path / "fed")
+    read = {name: read_client(tmp_path / "fed" / "clients" / name / "client.yaml") for name in ("clinic", "warehouse")}
+    assert (read["warehouse"].redact, read["warehouse"].blur) == (None, None)
+    assert read["clinic"].redact is not None
+    assert read["clinic"].redact.apply("ask Dr. Who, who@example.org") == "ask [DOCTOR], [EMAIL]"
+    assert read["clinic"].blur is not None
+    assert read["clinic"].blur.round_to == 0.25
+    assert "DOCTOR" not in (tmp_path / "fed" / "server" / "run.yaml").read_text()

@@ -12,6 +12,7 @@ from lada.core.errors import FederationError, InputError
 from lada.core.limits import Limits
 from lada.core.registry import Options
 from lada.engines.terms import Terms
+from lada.hosts.discretion import Blur, Redaction
 from lada.models.base import Study
 from lada.models.options import ModelOptions
 from lada.tasks.load import TaskOptions
@@ -51,6 +52,10 @@ class ClientFile(Options):
     distil: Study = Study()
     task: TaskOptions
     """The client's data. Of `files`, `train` holds the client's own samples and nobody else's."""
+    redact: Redaction | None = None
+    """What is taken out of the client's paths before they leave it."""
+    blur: Blur | None = None
+    """How the losses that leave it are blurred."""
     state: str = "state"
     """The folder for checkpoints, journals and logs."""
     threads: int = Field(1, ge=1)
@@ -99,7 +104,14 @@ def merge(client: ClientFile, terms: Terms) -> RunConfig:
     `rulebooks`, is drawn for all, so that everybody gets what is meant for it.
     """
     _check(client, terms)
-    own = ClientConfig(name=client.name, model=client.model, private=client.private, distil=client.distil)
+    own = ClientConfig(
+        name=client.name,
+        model=client.model,
+        private=client.private,
+        distil=client.distil,
+        redact=client.redact,
+        blur=client.blur,
+    )
     if isinstance(client.task, FilesTask):
         clients = (own,)
     else:

@@ -44,10 +44,9 @@ def clientapp() -> None:
 
     from lada.engines.relay import client_app
 
-    flower: Any = import_module("flwr.supernode.runtime.run_clientapp")
-
-    flower.install_from_fab = lambda *_, **__: None
-    flower.get_load_client_app_fn = lambda *_, **__: lambda *_: client_app
+    module = "flwr.supernode.runtime.run_clientapp"
+    _replace(module, "install_from_fab", lambda *_, **__: None)
+    _replace(module, "get_load_client_app_fn", lambda *_, **__: lambda *_: client_app)
     flwr_clientapp()
 
 
@@ -55,15 +54,24 @@ def serverapp() -> None:
     """Run flwr-serverapp with LaDa's ServerApp, whatever the run brought."""
     from flwr.superlink.cli import flwr_serverapp
 
-    flower: Any = import_module("flwr.superlink.runtime.run_serverapp")
-
     def run(grid: Any, context: Any, **_: Any) -> Any:
         # By name: the app stands above this room.
         import_module("lada.apps").server_app(grid=grid, context=context)
         return context
 
-    flower.run_ = run
+    _replace("flwr.superlink.runtime.run_serverapp", "run_", run)
     flwr_serverapp()
+
+
+def _replace(module: str, name: str, other: Any) -> None:
+    """Put something in the place of what Flower calls.
+
+    Raises AttributeError where there is no such name, so that another version of Flower does not run code that came
+    with a run, but nothing.
+    """
+    flower = import_module(module)
+    getattr(flower, name)
+    setattr(flower, name, other)
 
 
 def _fence(module: Any, open: str | None) -> None:

@@ -67,6 +67,11 @@ def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = POR
             "model": client.model.model_dump(mode="json", exclude_defaults=True) if client.model else {"model": "?"},
             "private": client.private.model_dump(mode="json", exclude_defaults=True),
             "distil": client.distil.model_dump(mode="json", exclude_defaults=True),
+            **{
+                key: own.model_dump(mode="json", exclude_defaults=True)
+                for key in ("redact", "blur")
+                if (own := getattr(client, key)) is not None
+            },
             "task": tasks[client.name],
             "limits": {"hosts": [config.host.name], "rounds": None, "seconds": None, "max_message_bytes": 2**30},
         }

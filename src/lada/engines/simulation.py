@@ -45,4 +45,5 @@ def simulate(config: RunConfig, place: Place, emit: Emit) -> Results:
         link = family.start(flower("superlink", *server, "--disable-runtime-dependency-installation"), log)
         wait_for_port(port, link, log)
         size = f"num-supernodes={clients} client-resources-num-cpus=1 init-args-num-cpus={actors}"
-        return submit(family, config, place, emit, superlink="simulation", options=["--federation-config", size])
+        wish = f"{size} init-args-log-to-driver=false"  # what clients print is not for the server's log
+        return submit(family, config, place, emit, superlink="simulation", options=["--federation-config", wish])

@@ -32,6 +32,7 @@ from lada.hosts.allocating import allocate, embed_public
 from lada.hosts.averaging import ADAPTER, average_adapters, check_alike, take_adapter, tell_adapter
 from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase, Step
 from lada.hosts.distilling import Replay, distil
+from lada.hosts.gain import limit_by_gain, validation
 from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, kinds_told, know, own, tell
 from lada.hosts.lessons import make_lessons
 from lada.hosts.party import Party
@@ -58,9 +59,12 @@ class FedmktOptions(Options):
     """How adapters become one: the mean as in the paper, or a rule that a few malicious clients cannot spoil."""
     malicious: int = Field(0, ge=0)
     """How many clients `trimmed_mean`, `krum`, `multi_krum` and `bulyan` are to hold against."""
-    trust: Literal["off", "agreement"] = "off"
-    """`agreement`: how many of a client's paths the LLM learns is limited by how often the client agreed with the LLM
-    so far; see lada.hosts.trust."""
+    trust: Literal["off", "agreement", "gain"] = "off"
+    """What limits how many of a client's paths the LLM learns. `agreement`: how often the client agreed with the LLM so
+    far; see lada.hosts.trust. `gain`: how much a few steps on them improve the LLM on samples of its own; see
+    lada.hosts.gain."""
+    trust_steps: int = Field(16, ge=1)
+    """Steps on each client's paths by which `gain` is measured."""
     client_replay: Replay = Replay(private=0.25, paths=0.1, general=0.1)
     """What a client replays beside the LLM's paths."""
     server_replay: Replay = Replay(private=0.0, paths=0.5, general=0.3)
@@ -91,6 +95,11 @@ class Fedmkt:
             raise InputError(
                 "host.options.knowledge: 'labels', but the allocator compares paths that the parties wrote themselves; "
                 "expected 'paths' (under plugin none name it), or an allocator such as dual_min_ce or random"
+            )
+        if self.options.knowledge == "labels" and self.options.trust == "gain":
+            raise InputError(
+                "host.options.trust: 'gain' measures what a client's own paths teach, and with knowledge 'labels' all "
+                "study the gold texts; expected knowledge 'paths', or another trust"
             )
         if self.options.average_adapters and clients:  # of clients that bring their own models nothing is known
             check_alike(clients)
@@ -140,6 +149,7 @@ class Fedmkt:
         return (
             Step(side, "embed", Verb.EMBED, "public"),
             *judge,
+            *((Step(side, "trust", Verb.STUDY, "lessons"),) if side == "server" and self._probes else ()),
             Step(side, "distil", Verb.STUDY, "lessons", "distil"),
         )
 
@@ -149,6 +159,8 @@ class Fedmkt:
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
         """See Host.serve. What the server can do meanwhile, it does while the clients work."""
         if round == 0:
+            if self._probes:
+                validation(party)  # before anything is trained
             pending = exchange.ask("evaluate", round, {client: {} for client in exchange.clients})
             evaluate_party(party, round)
             collect(party, pending.wait())
@@ -191,6 +203,10 @@ class Fedmkt:
         return self.options.directions == "both"
 
     @property
+    def _probes(self) -> bool:
+        return self._mutual and self.options.trust == "gain"
+
+    @property
     def _kind(self) -> Kind:
         return self.options.knowledge
 
@@ -220,8 +236,11 @@ class Fedmkt:
         allocations = {
             client: allocate(party, round, offer.knowledge, mine, vectors) for client, offer in sorted(offers.items())
         }
+        told = {client: offer.knowledge for client, offer in offers.items()}
         if self.options.trust == "agreement":
-            allocations = limit_by_trust(party, allocations, {name: o.knowledge for name, o in offers.items()}, mine)
+            allocations = limit_by_trust(party, allocations, told, mine)
+        elif self.options.trust == "gain":
+            allocations = limit_by_gain(party, allocations, told, round, self.options.trust_steps)
         proposals: dict[str, dict[str, Path]] = {}
         for client, allocation in allocations.items():
             paths = offers[client].knowledge.by_id()

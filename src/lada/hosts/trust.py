@@ -5,9 +5,9 @@ the paths that an allocator chose, a client keeps the share min(1, record / medi
 the best of its allocator's choices first. So clients that are about as good as each other are not limited, and one
 that is wrong on everything teaches next to nothing, as long as it is not among most.
 
-Our reading of "trust from validation": the server's own answers stand in for a validation set, since a study per client
-to measure each one's gain would multiply the server's work. It cannot see a client that lies only where the server
-does not know better.
+Our reading of "trust from validation" where there is nothing to validate with: the server's own answers stand in for a
+validation set. It cannot see a client that lies only where the server does not know better. `lada.hosts.gain` measures
+the gain itself, at the price of a study per client.
 """
 
 from collections.abc import Mapping
@@ -32,15 +32,34 @@ def limit_by_trust(
         state[client] = state.get(client, np.zeros(2)) + _compared(party, offers[client], mine)
     party.states[STATE] = state
     records = {client: state[client][0] / max(state[client][1], 1) for client in sorted(offers)}
+    reasons = {
+        client: f"it agreed with {party.name} on {100 * record:.1f} % of the samples so far"
+        for client, record in records.items()
+    }
     middle = float(np.median(list(records.values()))) if records else 0.0
-    limited = {client: _limit(each, records[client], middle) for client, each in allocations.items()}
+    shares = {client: min(1.0, record / middle) if middle else 1.0 for client, record in records.items()}
+    return limit(party, mine.round, allocations, shares, reasons)
+
+
+def limit(
+    party: Party,
+    round: int,
+    allocations: Mapping[str, Allocation],
+    shares: Mapping[str, float],
+    reasons: Mapping[str, str],
+) -> dict[str, Allocation]:
+    """Return the allocations by client, each with the first `shares` (0..1) of the client's paths only.
+
+    The student's own paths are not limited. A notice gives the `reasons` of those that lost any.
+    """
+    limited = {client: _limit(each, shares[client]) for client, each in allocations.items()}
     for client in sorted(limited):
-        lost = _taught(allocations[client]) - _taught(limited[client])
+        lost = taught(allocations[client]) - taught(limited[client])
         if lost:
             party.note(
                 notices=(
-                    f"round {mine.round}: {lost} of {_taught(allocations[client])} chosen paths of {client} are left "
-                    f"out, since it agreed with {party.name} on {100 * records[client]:.1f} % of the samples so far",
+                    f"round {round}: {lost} of {taught(allocations[client])} chosen paths of {client} are left out, "
+                    f"since {reasons[client]}",
                 )
             )
     return limited
@@ -54,10 +73,8 @@ def _compared(party: Party, theirs: Knowledge, mine: Knowledge) -> np.ndarray:
     return np.array([sum(agreed), len(agreed)], np.float64)
 
 
-def _limit(allocation: Allocation, record: float, middle: float) -> Allocation:
-    """Return the allocation with the first of the teacher's paths only; the student's own are not limited."""
-    share = min(1.0, record / middle) if middle else 1.0
-    left = round(share * _taught(allocation))
+def _limit(allocation: Allocation, share: float) -> Allocation:
+    left = round(share * taught(allocation))
     kept = []
     for choice in allocation.choices:
         if choice.source == "teacher":
@@ -68,5 +85,6 @@ def _limit(allocation: Allocation, record: float, middle: float) -> Allocation:
     return replace(allocation, choices=tuple(kept))
 
 
-def _taught(allocation: Allocation) -> int:
+def taught(allocation: Allocation) -> int:
+    """Return how many of the teacher's paths an allocation has."""
     return sum(choice.source == "teacher" for choice in allocation.choices)
