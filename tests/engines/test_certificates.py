@@ -13,7 +13,12 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key, l
 
 from lada.core.errors import InputError
 from lada.engines import link
-from lada.engines.certificates import write_authority, write_node_key, write_server_certificate
+from lada.engines.certificates import (
+    check_server_certificate,
+    write_authority,
+    write_node_key,
+    write_server_certificate,
+)
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +129,17 @@ def test_without_the_authority_nothing_is_signed(tmp_path):
 def test_a_host_that_is_none_is_refused(authority, tmp_path):
     with pytest.raises(InputError, match="neither a host name nor an IP address"):
         write_server_certificate(authority, tmp_path, ["größe.example"], 1)
+
+
+def test_a_server_does_not_start_with_a_certificate_that_nobody_would_trust(authority, tmp_path):
+    write_server_certificate(authority, tmp_path, [], 40)
+    assert check_server_certificate(tmp_path / "server.crt", authority / "ca.crt") == 39  # and most of a day
+    write_authority(tmp_path, 1)
+    with pytest.raises(InputError, match=r"is not signed by .*ca\.crt.* of one federation"):
+        check_server_certificate(tmp_path / "server.crt", tmp_path / "ca.crt")
+    write_server_certificate(authority, tmp_path, [], 0)
+    with pytest.raises(InputError, match=r"expired on \d{4}-\d\d-\d\d.*call `lada federation renew`"):
+        check_server_certificate(tmp_path / "server.crt", authority / "ca.crt")
+    (tmp_path / "server.crt").write_text("no certificate")
+    with pytest.raises(InputError, match=r"server\.crt or ca\.crt is no sound PEM file"):
+        check_server_certificate(tmp_path / "server.crt", authority / "ca.crt")

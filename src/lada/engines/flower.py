@@ -15,17 +15,27 @@ from pathlib import Path
 from typing import Any
 
 from lada.engines.fence import FLEET, Fence
+from lada.engines.handshake import told_of
 
 PATIENCE = 5.0
 """Seconds that a process has to end in good order when it is left alone: an open connection would hold it up."""
 
 
 def superlink() -> None:
-    """Run flower-superlink; operators' requests are for this machine's user."""
+    """Run flower-superlink; operators' requests are for this machine's user, and failed TLS handshakes are logged."""
+    import uvicorn
+    from flwr.supercore import log
     from flwr.superlink import main as served
     from flwr.superlink.cli import flower_superlink
 
     _fence(served, open=FLEET)
+    run = uvicorn.run
+
+    def told(**options: Any) -> None:
+        factory = told_of(log) if options.get("ssl_certfile") else None
+        run(**options, ssl_context_factory=factory)
+
+    uvicorn.run = told
     flower_superlink()
 
 

@@ -35,7 +35,10 @@ def read_reply(message: Message, expected: Envelope, limit: int | None = None) -
     if envelope.code is not None:
         return Failure(envelope.code, envelope.reference or "", envelope.sender)
     if (envelope.run, envelope.phase, envelope.round) != (expected.run, expected.phase, expected.round):
-        return Failure(Code.MALFORMED, "it answers for another run, phase or round")
+        why = (
+            "it answers for another run, phase or round, as a replay would; if that goes on, give the client a new key"
+        )
+        return Failure(Code.MALFORMED, why)
     return envelope, payload
 
 
