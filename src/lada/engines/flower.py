@@ -9,9 +9,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from lada.engines.fence import FLEET, Fence
@@ -76,6 +78,16 @@ def serverapp() -> None:
     flwr_serverapp()
 
 
+def simulation() -> None:
+    """Run flwr-simulation with actors that are started again when they die: Flower would go on asking the dead one."""
+    from flwr.simulation.app import flwr_simulation
+
+    flower: Any = import_module("flwr.server.superlink.fleet.vce.backend.raybackend")
+
+    flower.ClientAppActor = SimpleNamespace(options=partial(flower.ClientAppActor.options, max_restarts=-1))
+    flwr_simulation()
+
+
 def _fence(module: Any, open: str | None) -> None:
     from flwr.supercore import log
 
@@ -83,10 +95,10 @@ def _fence(module: Any, open: str | None) -> None:
     module.create_app = lambda *args, **options: Fence(create(*args, **options), log, open=open)
 
 
-def write_commands(folder: Path) -> None:
-    """Write the commands by which Flower's processes start apps, so that they start these."""
+def write_commands(folder: Path, names: Sequence[str] = ("clientapp", "serverapp")) -> None:
+    """Write the commands by which Flower's processes start others, so that they start these."""
     folder.mkdir(mode=0o700)
-    for name in ("clientapp", "serverapp"):
+    for name in names:
         file = folder / f"flwr-{name}"
         file.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m lada.engines.flower {name} "$@"\n', encoding="utf-8")
         file.chmod(0o700)
@@ -100,6 +112,7 @@ def main() -> None:
         "supernode": supernode,
         "clientapp": clientapp,
         "serverapp": serverapp,
+        "simulation": simulation,
     }
     prefix = "flower" if what.startswith("super") else "flwr"
     sys.argv = [f"{prefix}-{what}", *arguments]

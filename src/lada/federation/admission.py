@@ -15,8 +15,9 @@ from lada.hosts.checks import Guard, check_kinds
 if TYPE_CHECKING:
     from lada.hosts.base import Payload
 
-# Flower's codes for "heartbeat lost" and "the client's process crashed".
-LOST = (5, 8)
+# Flower's codes for "heartbeat lost", "the client's process crashed" and, in a simulation, "the actor died": there 0 is
+# for whatever is no exception of the client's app.
+LOST = (0, 5, 8)
 
 
 def read_reply(message: Message, expected: Envelope, limit: int | None = None) -> Reply | Failure:
