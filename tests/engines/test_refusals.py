@@ -19,10 +19,10 @@ from lada.federation import held
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(os.name != "posix", reason="needs Unix sockets"),
 ]
-SECONDS = 200
+SECONDS = 400
 ROGUE = os.path.join(os.path.dirname(__file__), "rogue_server.py")
 
 
@@ -168,7 +168,7 @@ def test_replayed_forged_and_oversized_messages_change_nothing(folder, family, f
         "too large": "let the sender tell less, or raise limits.max_message_bytes",
     }.items():
         _, reference, _ = told[name]
-        assert said in log[log.index(f"reference {reference}") :].split(" reference ", 2)[1], name
+        assert said in log[log.index(f"reference {reference}") :].split(" reference ")[0], name
 
 
 def test_a_replayed_reply_and_one_that_is_too_large(folder, family, fed):
