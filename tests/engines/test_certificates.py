@@ -10,7 +10,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
+from federations import change, write
+from typer.testing import CliRunner
 
+from lada.cli.main import app
 from lada.core.errors import InputError
 from lada.engines import link
 from lada.engines.certificates import (
@@ -19,6 +22,7 @@ from lada.engines.certificates import (
     write_node_key,
     write_server_certificate,
 )
+from lada.engines.setup import init
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +95,22 @@ def test_an_expired_and_a_foreign_certificate_are_refused(authority, tmp_path, d
     write_server_certificate(signer, tmp_path, [], days)
     with listening(server(tmp_path)) as port:
         assert said in str(link.fault(f"127.0.0.1:{port}", authority / "ca.crt"))
+
+
+def test_the_doctor_says_whether_a_client_reaches_its_server(authority, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    init(write(tmp_path), tmp_path / "fed")
+    client = tmp_path / "fed" / "clients" / "clinic" / "client.yaml"
+    for folder, code, said in (
+        (tmp_path / "fed" / "server", 0, "answers over TLS, with a certificate of the federation's authority"),
+        (tmp_path, 1, "is not signed by ca.crt"),
+    ):
+        if code:
+            write_server_certificate(authority, folder, [], 1)
+        with listening(server(folder)) as port:
+            change(client, superlink=f"127.0.0.1:{port}")
+            result = CliRunner().invoke(app, ["doctor", str(client)])
+        assert (result.exit_code, said in result.output) == (code, True), result.output
 
 
 def test_a_certificate_for_another_name_is_refused(authority, tmp_path, monkeypatch):
