@@ -215,6 +215,7 @@ class Run:
             "earlier": read(place.folder),
             "journal": self._journal,
             "on_missing": lambda missing: self._party.note(missing=(missing,)),
+            "on_timed": lambda times: self._party.note(exchanges=(times,)),
             "guard": Guard(config.make_host(), self._party),
         }
         if self._grid is None:
@@ -279,6 +280,7 @@ class Run:
                 started=datetime.fromtimestamp(self.place.started, UTC).isoformat(timespec="seconds"),
                 seconds=round(time.time() - self.place.started, 3),
                 phases=tuple(sorted(report.phases, key=lambda p: (p.start, p.party))),
+                exchanges=report.exchanges,
             ),
         )
 

@@ -10,10 +10,19 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
+from federations import change, write
+from typer.testing import CliRunner
 
+from lada.cli.main import app
 from lada.core.errors import InputError
 from lada.engines import link
-from lada.engines.certificates import write_authority, write_node_key, write_server_certificate
+from lada.engines.certificates import (
+    check_server_certificate,
+    write_authority,
+    write_node_key,
+    write_server_certificate,
+)
+from lada.engines.setup import init
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +97,22 @@ def test_an_expired_and_a_foreign_certificate_are_refused(authority, tmp_path, d
         assert said in str(link.fault(f"127.0.0.1:{port}", authority / "ca.crt"))
 
 
+def test_the_doctor_says_whether_a_client_reaches_its_server(authority, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    init(write(tmp_path), tmp_path / "fed")
+    client = tmp_path / "fed" / "clients" / "clinic" / "client.yaml"
+    for folder, code, said in (
+        (tmp_path / "fed" / "server", 0, "answers over TLS, with a certificate of the federation's authority"),
+        (tmp_path, 1, "is not signed by ca.crt"),
+    ):
+        if code:
+            write_server_certificate(authority, folder, [], 1)
+        with listening(server(folder)) as port:
+            change(client, superlink=f"127.0.0.1:{port}")
+            result = CliRunner().invoke(app, ["doctor", str(client)])
+        assert (result.exit_code, said in result.output) == (code, True), result.output
+
+
 def test_a_certificate_for_another_name_is_refused(authority, tmp_path, monkeypatch):
     monkeypatch.setattr("lada.engines.certificates.LOCAL", ())
     write_server_certificate(authority, tmp_path, ["fed.example.org"], 1)
@@ -124,3 +149,17 @@ def test_without_the_authority_nothing_is_signed(tmp_path):
 def test_a_host_that_is_none_is_refused(authority, tmp_path):
     with pytest.raises(InputError, match="neither a host name nor an IP address"):
         write_server_certificate(authority, tmp_path, ["größe.example"], 1)
+
+
+def test_a_server_does_not_start_with_a_certificate_that_nobody_would_trust(authority, tmp_path):
+    write_server_certificate(authority, tmp_path, [], 40)
+    assert check_server_certificate(tmp_path / "server.crt", authority / "ca.crt") == 39  # and most of a day
+    write_authority(tmp_path, 1)
+    with pytest.raises(InputError, match=r"is not signed by .*ca\.crt.* of one federation"):
+        check_server_certificate(tmp_path / "server.crt", tmp_path / "ca.crt")
+    write_server_certificate(authority, tmp_path, [], 0)
+    with pytest.raises(InputError, match=r"expired on \d{4}-\d\d-\d\d.*call `lada federation renew`"):
+        check_server_certificate(tmp_path / "server.crt", authority / "ca.crt")
+    (tmp_path / "server.crt").write_text("no certificate")
+    with pytest.raises(InputError, match=r"server\.crt or ca\.crt is no sound PEM file"):
+        check_server_certificate(tmp_path / "server.crt", authority / "ca.crt")

@@ -135,6 +135,31 @@ def test_ctrl_c_ends_a_simulation_and_it_resumes_to_the_same_numbers(folder, fil
     assert comparable(results(runs)) == local
 
 
+def actors():
+    """The processes that answer for clients in a simulation of ours, at work or not."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        try:
+            ours = process.environ().get("TMPDIR") == TEMPORARY
+        except psutil.Error:
+            continue
+        if ours and " ".join(process.info["cmdline"] or []).startswith("ray::ClientAppActor"):
+            found.append(process)
+    return found
+
+
+def test_a_simulation_gives_the_numbers_of_a_local_run_although_an_actor_is_killed(folder, file, local):
+    runs = folder / "killed"
+    process = lada(folder, "run", str(file), "--engine", "simulation", "--runs", str(runs), "--set", "workers=1")
+    events = runs / "small" / "events.jsonl"
+    wait_for(lambda: said(events, '"phase": "private"'), process, "simulation")
+    (actor,) = actors()
+    actor.kill()
+    assert process.wait(FIRST_STARTS) == 0
+    assert comparable(results(runs)) == local
+    assert_nothing_is_left()
+
+
 def test_a_deployment_gives_the_numbers_of_a_local_run_although_a_worker_is_killed(folder, fed, local):
     process = submit(folder, fed, "deployed")
     state = fed / "clients" / "clinic" / "state"

@@ -213,6 +213,16 @@ def test_a_client_that_dies_is_asked_again_and_no_more_than_thrice(tmp_path, led
         exchange.ask("echo", 2, {"a": {"x": b"1"}}).wait()
 
 
+@pytest.mark.parametrize(("code", "asked"), [(0, 3), (5, 3), (8, 3), (2, 1)])
+def test_who_is_lost_is_asked_again_and_who_fails_is_not(tmp_path, ledger, code, asked):
+    grid = Rewriting(["a"], Clients(tmp_path, ["a"]).submit)
+    exchange = exchange_with(None, ["a"], ledger, grid=grid)
+    grid.rewrite = lambda reply: error_from_flower(reply, code)
+    with pytest.raises(FederationError, match="died" if asked == 3 else "engine error"):
+        exchange.ask("echo", 1, {"a": {"x": b"1"}}).wait()
+    assert [row.sender for row in ledger.rows] == [SERVER] * asked
+
+
 def test_what_was_heard_before_a_crash_is_not_asked_again(tmp_path, ledger):
     def journal(round):
         return Journal(tmp_path / "journal" / str(round))
@@ -277,8 +287,8 @@ def in_answer_to(reply: Message, envelope: Envelope) -> Message:
     return reply
 
 
-def error_from_flower(reply: Message) -> Message:
-    swapped = Message(Error(2, CANARY), reply_to=reply)
+def error_from_flower(reply: Message, code: int = 2) -> Message:
+    swapped = Message(Error(code, CANARY), reply_to=reply)
     swapped.metadata.__dict__["_reply_to_message_id"] = reply.metadata.reply_to_message_id
     return swapped
 

@@ -11,7 +11,8 @@ from lada.federation.messages import Code, Envelope, decode, encode
 names = st.text(min_size=1, max_size=200).filter(str.isprintable)
 phases = st.from_regex(r"[a-z][a-z0-9-]{0,30}", fullmatch=True)
 references = st.text("0123456789abcdef", min_size=8, max_size=8)
-envelopes = st.builds(Envelope, names, phases, st.integers(0, 2**63 - 1), names)
+seconds = st.none() | st.floats(0, allow_infinity=False)
+envelopes = st.builds(Envelope, names, phases, st.integers(0, 2**63 - 1), names, seconds=seconds)
 failures = st.builds(
     Envelope, names, phases, st.integers(0, 9), names, st.sampled_from([Code.FAILED, Code.MALFORMED]), references
 )
@@ -63,6 +64,12 @@ def array(dtype="uint8", shape=(1,), stype="bytes", data=b"x"):
         ({**GOOD, "sender": CANARY}, {}),
         ({**GOOD, "run": "r" * 201}, {}),
         ({**GOOD, CANARY: "more"}, {}),
+        ({**GOOD, "seconds": -0.5}, {}),
+        ({**GOOD, "seconds": float("nan")}, {}),
+        ({**GOOD, "seconds": float("inf")}, {}),
+        ({**GOOD, "seconds": 1}, {}),
+        ({**GOOD, "seconds": CANARY}, {}),
+        ({**GOOD, "code": "failed", "reference": "0" * 8, "seconds": 1.0}, {}),
         ({"run": "r", "phase": "p", "round": 1}, {}),
         ({**GOOD, "code": CANARY, "reference": "0" * 8}, {}),
         ({**GOOD, "code": "silent", "reference": "0" * 8}, {}),

@@ -58,6 +58,16 @@ def test_who_does_not_fit_most_others_is_left_out_and_on_record():
     assert "other names or shapes" in missing.why
 
 
+def test_what_fitted_in_the_first_round_fits_in_the_next_however_many_say_otherwise():
+    party = make_party("llm", set(), FilePath("unused"))
+    average_adapters(party, {"a": told(1, A=[1.0]), "b": told(1, A=[3.0])}, 1)
+    data, kept = average_adapters(party, {"a": told(1, A=[5.0]), "b": told(1, A=[1.0, 2.0])}, 2)
+    assert (adapters.decode(data)[0]["A"].tolist(), kept) == ([5.0], ["a"])
+    assert [(gone.party, gone.round) for gone in party.report.missing] == [("b", 2)]
+    with pytest.raises(FederationError, match="those of 'b', 'c' have other names or shapes than those of earlier"):
+        average_adapters(party, {"b": told(1, A=[1.0, 2.0]), "c": told(1, A=[1.0, 2.0])}, 3)
+
+
 def test_samples_that_clients_invent_do_not_break_the_average():
     most = 10**9 - 1
     assert adapters.decode(averaged({"a": told(most, A=[1.0]), "b": told(most, A=[3.0])}))[1] == most

@@ -8,8 +8,10 @@ import pyarrow.parquet as pq
 
 from lada.core.results import (
     AllocationRecord,
+    ClientTime,
     Environment,
     Evaluation,
+    ExchangeTime,
     Interval,
     PartyInfo,
     PhaseTime,
@@ -122,6 +124,11 @@ def make_results(
                             tokens=512_000, first_loss=1.832, last_loss=0.411)
             )  # fmt: skip
         clock += 25
+    exchanges = tuple(
+        ExchangeTime(round=round, phase="learn", waited=30.0, computing=21.5, exchange=8.5 + round,
+                     clients=tuple(ClientTime(party=c, elapsed=33.0, computing=None, exchange=None) for c in clients))
+        for round in range(1, rounds + 1)
+    )  # fmt: skip
     return Results(
         name=name,
         config={"name": name, "seed": seed, "host": "fedmkt", "plugin": "lada", "rounds": rounds,
@@ -144,7 +151,8 @@ def make_results(
         traffic=tuple(traffic),
         shown=tuple(shown(client, i, rng) for client in clients[:3] for i in range(6)),
         notices=("The corpus is synthetic and the models are tiny: the numbers say nothing about large models.",),
-        wall_clock=WallClock(started="2026-02-03T10:00:00Z", seconds=clock + 3, phases=tuple(phases)),
+        wall_clock=WallClock(started="2026-02-03T10:00:00Z", seconds=clock + 3, phases=tuple(phases),
+                             exchanges=exchanges),
     )  # fmt: skip
 
 

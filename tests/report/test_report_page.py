@@ -13,7 +13,7 @@ from pages import Page
 from synthetic_run import CLIENTS, SCHEMA, SERVER, interval, make_candidates, make_results, write_run
 
 from lada.core.errors import InputError
-from lada.core.results import Results
+from lada.core.results import Missing, Results
 from lada.report import render
 from lada.report.story import sentence
 from lada.report.view import View
@@ -62,6 +62,9 @@ def test_the_page_holds_the_rest_of_the_results(page: Page, results: Results) ->
     assert ["2", "llm", "clinic", "paths", "1", "184\u202fkB"] in page.rows
     assert ["clinic", "metrics", "43.5\u202fkB", "43.5\u202fkB"] in page.rows
     assert ["kitchen", "20.0\u202fs", "8.4\u202fs", "28.0\u202fs", "6.2\u202fs", "1\u202fmin 03\u202fs"] in page.rows
+    assert ["2", "learn", "30.0\u202fs", "21.5\u202fs", "10.5\u202fs"] in page.rows
+    assert ["2", "learn", "clinic", "33.0\u202fs", "–", "–"] in page.rows
+    assert "Exchange, 20.0 s in all" in page.text
     assert ["llm", "distil", "1", "400", "6400", "2100", "800", "512000", "1.832", "0.411"] in page.rows
     agreement = [number(results.of("clinic", round).agreement) for round in range(3)]
     assert ["clinic", "agreement", *agreement] in page.rows
@@ -140,6 +143,23 @@ def test_hostile_text_is_only_ever_text(tmp_path: Path, results: Results) -> Non
     assert f"{results.shown[0].question}{HOSTILE}" in page.text
     assert f"a client says this{HOSTILE}" in page.text
     assert next(row[:2] for row in page.rows if row[1:2] == [HOSTILE]) == ["✓ chosen", HOSTILE]
+
+
+def test_who_was_missing_is_told_and_escaped_and_folded_where_it_is_long(tmp_path: Path, results: Results) -> None:
+    head, why = ["client", "round", "phase", "why"], f"malformed message ({HOSTILE})"
+    assert head not in page_of(tmp_path, results).rows
+    gone = Missing(party=f"clinic{HOSTILE}", round=2, phase="learn", why=why)
+    page = page_of(tmp_path, shorn(results, missing=(gone,)))
+    assert page.rows[page.rows.index(head) + 1] == [f"clinic{HOSTILE}", "2", "learn", why]
+    assert page.count("img") == 0
+    assert page.count("script") == 1
+    assert "times a client was missing" not in page.text
+    assert "13 times a client was missing" in page_of(tmp_path, shorn(results, missing=(gone,) * 13)).text
+
+
+def test_without_times_of_messages_there_is_no_section_on_them(tmp_path: Path, results: Results) -> None:
+    clock = results.wall_clock.model_copy(update={"exchanges": ()})
+    assert "Exchange" not in page_of(tmp_path, shorn(results, wall_clock=clock)).text
 
 
 def shorn(results: Results, **update: object) -> Results:

@@ -1,5 +1,6 @@
-"""`lada doctor`: what this machine has, what a run needs of it, what a finished one took."""
+"""`lada doctor`: what this machine has, what a run needs of it, what a finished one took, whom a client reaches."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,17 +13,25 @@ from lada.cli.explained import explained
 
 def doctor(
     target: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG|RUN]", help="A configuration, or the folder of a finished run.")
+        Path | None,
+        typer.Argument(
+            metavar="[CONFIG|RUN|CLIENT]", help="A configuration, the folder of a finished run, or client.yaml."
+        ),
     ] = None,
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")] = [],  # noqa: B006
 ) -> None:
-    """Look at this machine; with a configuration, say whether its run fits; with a run, what it took.
+    """Look at this machine; with a configuration, say whether its run fits; with a run, what it took; with a client's
+    file, whether its server can be reached and trusted.
 
     Exit code 1: something does not fit or is missing. 2: the configuration is wrong.
     """
     with explained():
         if target is not None and (target / "results.json").is_file():
             console.print(_used(target))
+            return
+        if target is not None and _is_client(target):
+            if not _reaches(target):
+                raise typer.Exit(1)
             return
         for table in _machine():
             console.print(table)
@@ -58,6 +67,22 @@ def _fits(config: Path, overrides: tuple[str, ...]) -> bool:
     for remark in remarks(planned):
         console.print(remark, soft_wrap=True)
     return not planned.faults and all(device.fits for device in planned.devices)
+
+
+def _is_client(file: Path) -> bool:
+    """Return whether a file says where a server is, as a client's does."""
+    return file.is_file() and re.search(rb"^superlink:", file.read_bytes(), re.MULTILINE) is not None
+
+
+def _reaches(file: Path) -> bool:
+    from lada.engines import link
+    from lada.engines.client_file import read_client
+
+    client = read_client(file)
+    fault = link.fault(client.superlink, file.parent / client.certificate)
+    told = fault or f"{client.superlink} answers over TLS, with a certificate of the federation's authority"
+    console.print(told, markup=False, highlight=False, soft_wrap=True)
+    return fault is None
 
 
 def _used(folder: Path) -> Table:

@@ -135,6 +135,7 @@ class PartyReport(Record):
     studies: tuple[StudyRecord, ...] = ()
     allocations: tuple[AllocationRecord, ...] = ()
     phases: tuple["PhaseTime", ...] = ()
+    exchanges: tuple["ExchangeTime", ...] = ()
     parties: tuple["PartyInfo", ...] = ()
     notices: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
@@ -162,6 +163,36 @@ class PhaseTime(Record):
     seconds: float
     peak_memory: int = 0
     """Bytes, measured as lada.models.peak says; 0 where the platform does not tell."""
+
+
+class ClientTime(Record):
+    """The exchange of one message with one client, seconds."""
+
+    party: str
+    elapsed: float
+    """From sending the message to the complete reply, pieces included; checking it is not counted."""
+    computing: float | None
+    """How long the client says that it worked on it; None where it does not say, or more than went by."""
+    exchange: float | None
+    """What of the server's waiting for it was no computing; None where `computing` is."""
+
+
+class ExchangeTime(Record):
+    """The exchange of one phase, seconds; of the clients whose replies came over the wire and were sound.
+
+    Replies that a resumed run had heard before it broke off have no time: their clients, and a phase in which no other
+    was asked, are absent. What passed while the server was busy itself is not counted.
+    """
+
+    round: int
+    phase: str
+    waited: float
+    """How long the server did nothing but wait, until the last reply was complete."""
+    computing: float | None
+    """How long the slowest client worked, by its own word; None where one of them does not say."""
+    exchange: float | None
+    """What of the waiting was not the slowest client's computing; None where `computing` is."""
+    clients: tuple[ClientTime, ...]
 
 
 class Shown(Record):
@@ -197,6 +228,8 @@ class WallClock(Record):
     started: str
     seconds: float
     phases: tuple[PhaseTime, ...]
+    exchanges: tuple[ExchangeTime, ...] = ()
+    """How long messages took, by round and phase."""
 
 
 class Results(Record):

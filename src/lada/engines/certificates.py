@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -60,6 +61,31 @@ def write_server_certificate(authority: Path, folder: Path, hosts: Iterable[str]
     )
     write_private(folder / "server.key", _private(key))
     (folder / "server.crt").write_bytes(builder.sign(ca_key, hashes.SHA256()).public_bytes(PEM))
+
+
+def check_server_certificate(certificate: Path, authority: Path) -> int:
+    """Return for how many days a server's certificate is still valid.
+
+    Raises InputError for one that no client of the authority would trust, with what to do.
+    """
+    try:
+        mine, ca = (x509.load_pem_x509_certificate(file.read_bytes()) for file in (certificate, authority))
+    except ValueError as error:
+        raise InputError(f"certificate: {certificate.name} or {authority.name} is no sound PEM file: {error}") from None
+    left = mine.not_valid_after_utc - datetime.now(UTC)
+    if left <= timedelta():
+        raise InputError(
+            f"certificate: {str(certificate)!r} expired on {mine.not_valid_after_utc:%Y-%m-%d}, and no client would "
+            "connect; call `lada federation renew` where the authority's key is, and put server.crt and server.key here"
+        )
+    try:
+        mine.verify_directly_issued_by(ca)
+    except (ValueError, TypeError, InvalidSignature):
+        raise InputError(
+            f"certificate: {str(certificate)!r} is not signed by {str(authority)!r}, and no client would connect; put "
+            "ca.crt, server.crt and server.key of one federation here"
+        ) from None
+    return left.days
 
 
 def write_node_key(private: Path, public: Path) -> None:

@@ -9,23 +9,35 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from lada.engines.fence import FLEET, Fence
+from lada.engines.handshake import told_of
 
 PATIENCE = 5.0
 """Seconds that a process has to end in good order when it is left alone: an open connection would hold it up."""
 
 
 def superlink() -> None:
-    """Run flower-superlink; operators' requests are for this machine's user."""
+    """Run flower-superlink; operators' requests are for this machine's user, and failed TLS handshakes are logged."""
+    import uvicorn
+    from flwr.supercore import log
     from flwr.superlink import main as served
     from flwr.superlink.cli import flower_superlink
 
     _fence(served, open=FLEET)
+    run = uvicorn.run
+
+    def told(**options: Any) -> None:
+        factory = told_of(log) if options.get("ssl_certfile") else None
+        run(**options, ssl_context_factory=factory)
+
+    uvicorn.run = told
     flower_superlink()
 
 
@@ -63,6 +75,16 @@ def serverapp() -> None:
     flwr_serverapp()
 
 
+def simulation() -> None:
+    """Run flwr-simulation with actors that are started again when they die: Flower would go on asking the dead one."""
+    from flwr.simulation.app import flwr_simulation
+
+    backend = "flwr.server.superlink.fleet.vce.backend.raybackend"
+    actor = import_module(backend).ClientAppActor
+    _replace(backend, "ClientAppActor", SimpleNamespace(options=partial(actor.options, max_restarts=-1)))
+    flwr_simulation()
+
+
 def _replace(module: str, name: str, other: Any) -> None:
     """Put something in the place of what Flower calls.
 
@@ -81,10 +103,10 @@ def _fence(module: Any, open: str | None) -> None:
     module.create_app = lambda *args, **options: Fence(create(*args, **options), log, open=open)
 
 
-def write_commands(folder: Path) -> None:
-    """Write the commands by which Flower's processes start apps, so that they start these."""
+def write_commands(folder: Path, names: Sequence[str] = ("clientapp", "serverapp")) -> None:
+    """Write the commands by which Flower's processes start others, so that they start these."""
     folder.mkdir(mode=0o700)
-    for name in ("clientapp", "serverapp"):
+    for name in names:
         file = folder / f"flwr-{name}"
         file.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m lada.engines.flower {name} "$@"\n', encoding="utf-8")
         file.chmod(0o700)
@@ -98,6 +120,7 @@ def main() -> None:
         "supernode": supernode,
         "clientapp": clientapp,
         "serverapp": serverapp,
+        "simulation": simulation,
     }
     prefix = "flower" if what.startswith("super") else "flwr"
     sys.argv = [f"{prefix}-{what}", *arguments]

@@ -9,6 +9,7 @@ from pathlib import Path
 from lada.config import RunConfig
 from lada.core.errors import FederationError, InputError
 from lada.core.results import Results
+from lada.engines.certificates import check_server_certificate
 from lada.engines.family import Family, ended_by_signal, flower, last_words, wait_for_port
 from lada.engines.flower import write_commands
 from lada.engines.server_file import FILE, NAME, ServerFile, read_server, write_connection
@@ -17,6 +18,8 @@ from lada.federation.parties import Place
 from lada.hosts.party import Emit
 
 LOG = "superlink.log"
+SOON = 30
+"""Days before which a certificate that expires is told of."""
 READY = "ready"
 """How the line begins that says that clients can connect."""
 
@@ -29,6 +32,11 @@ def run_server(file: Path, say: Callable[[str], None]) -> None:
     """
     file = file.resolve()
     server, base = read_server(file), file.parent
+    days = check_server_certificate(base / server.certificate, base / server.authority)
+    if days < SOON:
+        say(
+            f"{server.certificate} expires in {days} days; call `lada federation renew`, then start `lada server` again"
+        )
     with ended_by_signal(), Family() as family:
         write_commands(family.folder / "bin")
         family.environment["FLWR_HOME"] = str(family.folder / "flower")

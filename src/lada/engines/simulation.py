@@ -1,12 +1,12 @@
 """A run in Flower's simulation: a SuperLink of its own for as long as the run goes, and a Ray actor per worker."""
 
-import os
 from importlib.util import find_spec
 
 from lada.config import RunConfig
 from lada.core.errors import InputError
 from lada.core.results import Results
 from lada.engines.family import Family, flower, free_port, wait_for_port
+from lada.engines.flower import write_commands
 from lada.engines.submission import LOG, submit
 from lada.federation.local import cores
 from lada.federation.parties import Place
@@ -35,8 +35,8 @@ def simulate(config: RunConfig, place: Place, emit: Emit) -> Results:
         family.environment |= {
             "FLWR_HOME": str(family.folder / "flower"),
             "RAY_TMPDIR": str(family.folder),
-            "PATH": os.pathsep.join(family.environment["PATH"].split(os.pathsep)[1:]),  # Flower's own commands
         }
+        write_commands(family.folder / "bin", ["simulation"])
         (family.folder / "flower").mkdir()
         port = free_port()
         (family.folder / "flower" / "config.toml").write_text(CONNECTION.format(port=port), encoding="utf-8")

@@ -55,7 +55,10 @@ class Member:
     def _node(self) -> Node:
         terms = self._terms()
         if terms is None:
-            raise FederationError(f"run {self._run}: no terms were taken; the server has to say hello first")
+            raise FederationError(
+                f"run {self._run}: no terms were taken; the server has to say hello first, and a message of a run "
+                "that this client has no part in is refused"
+            )
         config, place = merge(self._client, terms), self._place(terms)
         return Node(config, place, lambda: task_of(config, self._base), self._client.name, to_file(place))
 

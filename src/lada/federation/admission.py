@@ -15,8 +15,9 @@ from lada.hosts.checks import Guard, check_kinds
 if TYPE_CHECKING:
     from lada.hosts.base import Payload
 
-# Flower's codes for "heartbeat lost" and "the client's process crashed".
-LOST = (5, 8)
+# Flower's codes for "heartbeat lost", "the client's process crashed" and, in a simulation, "the actor died": there 0 is
+# for whatever is no exception of the client's app.
+LOST = (0, 5, 8)
 
 
 def read_reply(message: Message, expected: Envelope, limit: int | None = None) -> Reply | Failure:
@@ -35,7 +36,10 @@ def read_reply(message: Message, expected: Envelope, limit: int | None = None) -
     if envelope.code is not None:
         return Failure(envelope.code, envelope.reference or "", envelope.sender)
     if (envelope.run, envelope.phase, envelope.round) != (expected.run, expected.phase, expected.round):
-        return Failure(Code.MALFORMED, "it answers for another run, phase or round")
+        why = (
+            "it answers for another run, phase or round, as a replay would; if that goes on, give the client a new key"
+        )
+        return Failure(Code.MALFORMED, why)
     return envelope, payload
 
 

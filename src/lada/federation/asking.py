@@ -12,6 +12,7 @@ from flwr.app import Message
 from lada.federation.admission import read_reply
 from lada.federation.failures import Failure, Reply
 from lada.federation.messages import MESSAGE_TYPE, Code, Envelope, encode
+from lada.federation.timing import Clock
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
@@ -46,14 +47,16 @@ class Asking(Generic[K]):
         seconds: Callable[[K], float],
         window: int = WINDOW,
         limit: int | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """Send the first messages. `send` returns a message's id, None where nobody took it.
 
         `seconds` is how long a client has, counted from when its message was sent or, if that is later, from when
-        `wait` was called. A reply of more than `limit` bytes is not looked at.
+        `wait` was called. A reply of more than `limit` bytes is not looked at. The `clock` stands still while one
+        is looked at: no other client is late for that.
         """
         self._grid, self._expected, self._send, self._seconds, self._window = grid, expected, send, seconds, window
-        self._limit = limit
+        self._limit, self._clock = limit, clock or Clock()
         self._queue = deque(keys)
         self._under_way: dict[str, K] = {}
         self._since: dict[K, float] = {}
@@ -63,17 +66,15 @@ class Asking(Generic[K]):
 
     def wait(self, hear: Callable[[K, Reply], Failure | None]) -> dict[K, Failure]:
         """Hand each reply to `hear`, which may refuse it, and return the failures, sorted."""
-        self._since = dict.fromkeys(self._since, time.monotonic())
+        self._since = dict.fromkeys(self._since, self._clock.now())
         pause = 0.001
         while self._under_way:
             messages = list(self._grid.pull_messages(list(self._under_way)))
-            began = time.monotonic()
-            for message in messages:
-                key = self._under_way.pop(message.metadata.reply_to_message_id, None)
-                if key is not None:
-                    self._take(key, message, hear)
-            spent = time.monotonic() - began  # on checking one reply: no other client is late for that
-            self._since = {key: since + spent for key, since in self._since.items()}
+            with self._clock.halted():
+                for message in messages:
+                    key = self._under_way.pop(message.metadata.reply_to_message_id, None)
+                    if key is not None:
+                        self._take(key, message, hear)
             self._drop_late()
             self._fill()
             if self._under_way:
@@ -98,14 +99,14 @@ class Asking(Generic[K]):
                 self._failures[key] = Failure(Code.SILENT, f"{self._seconds(key):g}")
 
     def _left(self, key: K) -> float:
-        return self._since[key] + self._seconds(key) - time.monotonic()
+        return self._since[key] + self._seconds(key) - self._clock.now()
 
     def _fill(self) -> None:
         while self._queue and len(self._under_way) < self._window:
             key = self._queue.popleft()
             message_id = self._send(key)
             self._attempts[key] = self._attempts.get(key, 0) + 1
-            self._since.setdefault(key, time.monotonic())
+            self._since.setdefault(key, self._clock.now())
             if message_id is None:
                 self._failures[key] = Failure(Code.ENGINE)
             else:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -61,6 +63,7 @@ def make_client_app(
 
     @app.query(ACTION)
     def answer(message: Message, context: Context) -> Message:
+        began = time.monotonic()
         name, folder = identify(context)
         asked = Envelope("unknown", "unknown", 0, name)
         code = Code.MALFORMED
@@ -75,7 +78,8 @@ def make_client_app(
                     reply = {BYTES: node.fetch(asked.round, decode_what(payload))}
                 else:
                     reply = announce(node.handle(asked.phase, asked.round, payload))
-            return Message(encode(asked, reply), reply_to=message)
+            answered = replace(asked, seconds=time.monotonic() - began)
+            return Message(encode(answered, reply), reply_to=message)
         except Exception:
             reference = secrets.token_hex(4)
             with suppress(OSError):  # a full disk must not turn the cause into a text that Flower would send

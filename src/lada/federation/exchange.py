@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lada.core.errors import FederationError
 from lada.core.limits import Limits
-from lada.core.results import Missing
+from lada.core.results import ExchangeTime, Missing
 from lada.federation.admission import admit, fault
 from lada.federation.asking import WINDOW, Asking, post
 from lada.federation.failures import Failure, Reply
@@ -21,6 +21,7 @@ from lada.federation.heard import Heard
 from lada.federation.messages import SERVER, Code, Envelope
 from lada.federation.pieces import BYTES, FETCH, PIECE, What
 from lada.federation.roster import Roster
+from lada.federation.timing import Timing
 from lada.hosts.base import Payload
 from lada.hosts.checks import Guard
 
@@ -73,10 +74,12 @@ class GridExchange:
         ledger: Ledger,
         journal: Callable[[int], Journal],
         on_missing: Callable[[Missing], None] | None = None,
+        on_timed: Callable[[ExchangeTime], None] | None = None,
         terms: Mapping[str, bytes] | None = None,
         guard: Guard | None = None,
     ) -> None:
-        """`journal` gives the server's journal of a round; `on_missing` is told of each client that was missing.
+        """`journal` gives the server's journal of a round; `on_missing` is told of each client that was missing,
+        `on_timed` of how long the messages of each phase took.
 
         `terms` are what a client has to know and to accept before it takes part, where it does not know them already.
         A reply that the `guard` refuses (None: none is) counts as missing.
@@ -89,7 +92,7 @@ class GridExchange:
         self.rules = rules
         self.ledger = ledger
         self._journal = journal
-        self._on_missing = on_missing
+        self._on_missing, self._on_timed = on_missing, on_timed
         self.guard = guard
 
     def connect(self) -> None:
@@ -105,7 +108,7 @@ class GridExchange:
         ordered = {name: payloads[name] for name in sorted(payloads)}
         return GridPending(self, envelope, ordered, Heard(self._journal(round), phase))
 
-    def asking(self, envelope: Envelope, payloads: Mapping[str, Mapping[str, bytes]]) -> Asking[str]:
+    def asking(self, envelope: Envelope, payloads: Mapping[str, Mapping[str, bytes]], timing: Timing) -> Asking[str]:
         """Send one message each to the clients named in `payloads`, by the rules."""
 
         def send(name: str) -> str | None:
@@ -113,6 +116,7 @@ class GridExchange:
             if node is None:
                 return None
             self.ledger.record(envelope.round, envelope.phase, SERVER, name, payloads[name])
+            timing.send(name)
             return post(self._grid, node, envelope, payloads[name])
 
         largest = max((sum(map(len, payload.values())) for payload in payloads.values()), default=0)
@@ -125,6 +129,7 @@ class GridExchange:
             seconds=self.rules.seconds,
             window=window,
             limit=self.rules.message_bytes,
+            clock=timing.clock,
         )
 
     def fetch(self, name: str, asked: Envelope, what: What, deadline: float) -> bytes:
@@ -169,6 +174,11 @@ class GridExchange:
         if self._on_missing:
             self._on_missing(missing)
 
+    def timed(self, times: ExchangeTime | None) -> None:
+        """Put on record how long the messages of a phase took, where any were sent."""
+        if self._on_timed and times is not None:
+            self._on_timed(times)
+
 
 class GridPending:
     """Messages that are under way, but for those whose replies were heard before the run was resumed."""
@@ -187,7 +197,8 @@ class GridPending:
         self._least = exchange.rules.least(len(payloads))
         self._large: dict[str, dict[str, int]] = {}
         rest = {} if self._missing is not None else {n: payloads[n] for n in payloads if n not in self._known}
-        self._asking = exchange.asking(envelope, rest)
+        self._timing = Timing()
+        self._asking = exchange.asking(envelope, rest, self._timing)
 
     def wait(self) -> dict[str, Mapping[str, bytes]]:
         """Return the replies by client name, sorted; to be called once.
@@ -197,6 +208,7 @@ class GridPending:
         """
         missing = self._missing
         if missing is None:
+            self._timing.wait()
             failures = self._asking.wait(self._hear)
             for name in sorted(self._large):
                 if failure := self._fetch(name, self._large[name]):
@@ -206,11 +218,13 @@ class GridPending:
                 refuse(self._envelope, failures)
             missing = {name: str(failures[name]) for name in sorted(failures)}
             self._heard.close(missing)
+            self._exchange.timed(self._timing.told(self._envelope.round, self._envelope.phase, self._known))
         for name, why in missing.items():
             self._exchange.miss(Missing(party=name, round=self._envelope.round, phase=self._envelope.phase, why=why))
         return {name: self._known[name] for name in sorted(self._known)}
 
     def _hear(self, name: str, reply: Reply) -> Failure | None:
+        self._timing.hear(name, reply[0].seconds)
         outcome = admit(self._exchange.guard, name, reply, self._exchange.rules.reply_bytes)
         if isinstance(outcome, Failure):
             return outcome
@@ -227,15 +241,18 @@ class GridPending:
     def _fetch(self, name: str, sizes: Mapping[str, int]) -> Failure | None:
         """Fetch a large reply piece by piece, straight to disk; all pieces together have the time of one reply."""
         deadline = time.monotonic() + self._exchange.rules.seconds(name)
+        pieces = {kind: self._pieces(name, kind, sizes[kind], deadline) for kind in sizes}
         try:
-            self._heard.keep_pieces(name, {kind: self._pieces(name, kind, sizes[kind], deadline) for kind in sizes})
+            with self._timing.fetching(name):
+                self._heard.keep_pieces(name, pieces)
         except FetchError as error:
             return error.failure
         reply = self._heard.reply(name)
         assert reply is not None
-        if refused := self._fault(name, reply):
-            return refused
-        self._put_on_record(name)
+        with self._timing.clock.halted():
+            if refused := self._fault(name, reply):
+                return refused
+            self._put_on_record(name)
         return None
 
     def _pieces(self, name: str, kind: str, size: int, deadline: float) -> Iterator[bytes]:

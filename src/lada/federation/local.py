@@ -22,7 +22,7 @@ from lada.federation.workers import InProcess, Pool, Workers
 from lada.hosts.checks import Guard
 
 if TYPE_CHECKING:
-    from lada.core.results import Missing
+    from lada.core.results import ExchangeTime, Missing
     from lada.hosts.party import Emit
 
 FACTORY = f"{open_clients.__module__}:{open_clients.__qualname__}"
@@ -41,6 +41,7 @@ def run_local(
     earlier: Iterable[Row] = (),
     journal: Callable[[int], Journal] | None = None,
     on_missing: Callable[[Missing], None] | None = None,
+    on_timed: Callable[[ExchangeTime], None] | None = None,
     guard: Guard | None = None,
 ) -> tuple[Row, ...]:
     """Run `serve` with one client per entry of `node_config` and return the ledger's rows.
@@ -52,7 +53,7 @@ def run_local(
     who is waited for and how long. Events of all clients go to `emit`, one at a time.
 
     `ledger.parquet` and, with workers, `workers.log` are written to `folder`, also when the run fails; `describe` and
-    `earlier` are the Ledger's, `journal` (by default `<folder>/journal/server`), `on_missing`
+    `earlier` are the Ledger's, `journal` (by default `<folder>/journal/server`), `on_missing`, `on_timed`
     and `guard` the exchange's. Raises InputError for a name that cannot be
     a folder or a function that is not there, FederationError when no quorum of clients answers, and whatever `serve`
     raises.
@@ -82,6 +83,7 @@ def run_local(
                 earlier=earlier,
                 journal=journal or (lambda round: Journal(folder / "journal" / SERVER).at(str(round))),
                 on_missing=on_missing,
+                on_timed=on_timed,
                 guard=guard,
             )
         )

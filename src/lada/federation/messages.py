@@ -1,5 +1,6 @@
 """A message on the wire: a payload and its envelope as a Flower RecordDict, and back, with everything checked."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +41,8 @@ class Envelope:
     """What a message says about itself. `run` outlives a resubmission, unlike Flower's own run id.
 
     `code` is set where the sender failed; `reference` then is the number under which the cause stands in the
-    sender's own log (8 hexadecimal digits). No error text has a place here.
+    sender's own log (8 hexadecimal digits). No error text has a place here. `seconds` is how long a client worked on
+    its reply, by its own word.
     """
 
     run: str
@@ -49,11 +51,12 @@ class Envelope:
     sender: str
     code: Code | None = None
     reference: str | None = None
+    seconds: float | None = None
 
 
 def encode(envelope: Envelope, payload: Mapping[str, bytes]) -> RecordDict:
     """Return the message as records: one uint8 array [bytes] per kind. Raises FederationError where `decode` would."""
-    fields: dict[str, int | str] = {
+    fields: dict[str, int | float | str] = {
         "run": envelope.run,
         "phase": envelope.phase,
         "round": envelope.round,
@@ -61,6 +64,8 @@ def encode(envelope: Envelope, payload: Mapping[str, bytes]) -> RecordDict:
     }
     if envelope.code is not None:
         fields |= {"code": str(envelope.code), "reference": envelope.reference or ""}
+    if envelope.seconds is not None:
+        fields["seconds"] = envelope.seconds
     for kind, data in payload.items():
         if not isinstance(data, bytes):
             raise FederationError(f"message: {kind!r} is of type {type(data).__name__}; expected bytes")
@@ -99,9 +104,10 @@ def decode(records: RecordDict, limit: int | None = None) -> tuple[Envelope, dic
 
 def _envelope(fields: dict[str, object]) -> Envelope:
     names = {"run", "phase", "round", "sender"}
-    if set(fields) not in (names, names | {"code", "reference"}):
+    if set(fields) not in (names, names | {"seconds"}, names | {"code", "reference"}):
         raise FederationError("message: the envelope has an unknown field or lacks one")
     round, code, reference = fields["round"], fields.get("code"), fields.get("reference")
+    seconds = fields.get("seconds")
     if type(round) is not int or round < 0:
         raise FederationError("message: round: expected an integer of at least 0")
     if code is None:
@@ -114,10 +120,12 @@ def _envelope(fields: dict[str, object]) -> Envelope:
         isinstance(reference, str) and len(reference) == 8 and set(reference) <= set("0123456789abcdef")
     ):
         raise FederationError("message: reference: expected 8 hexadecimal digits")
+    if seconds is not None and not (isinstance(seconds, float) and math.isfinite(seconds) and seconds >= 0):
+        raise FederationError("message: seconds: expected a finite number of at least 0")
     run, phase, sender = (_check_name(name, fields[name]) for name in ("run", "phase", "sender"))
     if not PHASE.fullmatch(phase):
         raise FederationError("message: phase: expected lower-case letters, digits and hyphens, such as 'learn'")
-    return Envelope(run, phase, round, sender, known, reference)
+    return Envelope(run, phase, round, sender, known, reference, seconds)
 
 
 def _check_name(field: str, value: object) -> str:

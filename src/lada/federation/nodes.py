@@ -163,10 +163,13 @@ class Kept:
         if self.answered[asked.key] != asked.digest:
             raise FederationError(
                 f"message {asked.key}: it was answered before with other content; somebody sends in the server's name, "
-                "or two servers run under one name"
+                "or two servers run under one name. Nothing was changed; ask the server's operator"
             )
         if asked.key != next(reversed(self.answered)):
-            raise FederationError(f"message {asked.key}: it was answered before, and others since; it is a replay")
+            raise FederationError(
+                f"message {asked.key}: it was answered before, and others since; it is a replay. Nothing was changed; "
+                "ask the server's operator whether the run was set back to an older copy of its folder"
+            )
         return self.reply
 
 

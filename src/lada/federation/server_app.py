@@ -14,7 +14,7 @@ from lada.federation.messages import NAME_LENGTH, SERVER
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
-    from lada.core.results import Missing
+    from lada.core.results import ExchangeTime, Missing
     from lada.federation.journal import Journal
     from lada.hosts.checks import Guard
 
@@ -31,6 +31,7 @@ def serve_on(
     describe: Describe | None = None,
     earlier: Iterable[Row] = (),
     on_missing: Callable[[Missing], None] | None = None,
+    on_timed: Callable[[ExchangeTime], None] | None = None,
     terms: Mapping[str, bytes] | None = None,
     guard: Guard | None = None,
 ) -> tuple[Row, ...]:
@@ -48,6 +49,7 @@ def serve_on(
             ledger=ledger,
             journal=journal,
             on_missing=on_missing,
+            on_timed=on_timed,
             terms=terms,
             guard=guard,
         )

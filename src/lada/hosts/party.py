@@ -25,6 +25,7 @@ EVENTS = {
     "studies": "study",
     "allocations": "allocation",
     "phases": "timing",
+    "exchanges": "exchange",
     "parties": "party",
     "notices": "notice",
     "missing": "missing",

@@ -84,6 +84,7 @@ def check_report(party: Party, sender: str, round: int, payload: Payload) -> Non
     """
     report = _read(payload, party.limits.report_bytes)
     _expect(not report.missing, "missing: a client cannot say who is missing")
+    _expect(not report.exchanges, "exchanges: a client cannot say how long messages took")
     _expect(len(report.notices) <= party.limits.notices, f"notices: more than limits.notices, {party.limits.notices}")
     for where, value in _leaves("report", report.model_dump()):
         match value:

@@ -1,4 +1,4 @@
-"""Sections on what a run cost: bytes over the wire and seconds of compute."""
+"""Sections on what a run cost: bytes over the wire, seconds of compute and of exchange."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -110,3 +110,35 @@ def time(view: View) -> tuple[Figure, Table]:
     )
     figure = Figure(told, [chart] if rows else [], _legend(styles), wide=True)
     return figure, Table(("party", *styles, "all phases"), cells, "Seconds of compute by party and phase, all rounds.")
+
+
+def exchange(view: View) -> tuple[Table, Table]:
+    """Return how long messages took apart from computing: a table by round and phase, and one by client."""
+    times = view.results.wall_clock.exchanges
+    phases = [
+        (f"{row.round}", row.phase, duration(row.waited), _known(row.computing), _known(row.exchange)) for row in times
+    ]
+    clients = [
+        (f"{row.round}", row.phase, one.party, duration(one.elapsed), _known(one.computing), _known(one.exchange))
+        for row in times
+        for one in row.clients
+    ]
+    known = [row.exchange for row in times if row.exchange is not None]
+    told = (
+        f"Exchange, {duration(sum(known))} in all: how long the server only waited, less what the slowest client says "
+        "that it computed. A client that waits for a free worker of its machine is counted as exchanging; what passed "
+        "while the server computed, and replies from before a run was resumed, are not counted."
+    )
+    return (
+        Table(("round", "phase", "server waited", "slowest client computed", "exchange"), phases, told, 2),
+        Table(
+            ("round", "phase", "client", "sent to replied", "computing", "exchange"),
+            clients,
+            "Exchange by client: from a message to the complete reply, and what of it was not computing.",
+            3,
+        ),
+    )
+
+
+def _known(seconds: float | None) -> str:
+    return NONE if seconds is None else duration(seconds)

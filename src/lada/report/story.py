@@ -106,3 +106,9 @@ def _change(before: Evaluation | None, after: Evaluation | None, measure: str) -
         number(first.value), number(last.value), "rise" if change >= 0 else "fall", difference(change),
         number(first.low), number(first.high), number(last.low), number(last.high),
     )  # fmt: skip
+
+
+def missing(view: View) -> Table:
+    """Return who was missing when, and why."""
+    rows = [(gone.party, f"{gone.round}", gone.phase, gone.why) for gone in view.results.missing]
+    return Table(("client", "round", "phase", "why"), rows, "Clients without which a phase went on.", 4)

@@ -1,0 +1,106 @@
+"""How long a phase's messages were on their way, apart from what the clients computed and the server itself did."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from lada.core.results import ClientTime, ExchangeTime
+from lada.hosts.party import round_to_ms
+
+
+class Clock:
+    """Seconds that pass, but for those in which the server checks or writes what it heard."""
+
+    def __init__(self) -> None:
+        self._lost = 0.0
+        self._halted: float | None = None
+
+    def now(self) -> float:
+        """Return the time; it means something only beside another of the same clock."""
+        return (time.monotonic() if self._halted is None else self._halted) - self._lost
+
+    @contextmanager
+    def halted(self) -> Iterator[None]:
+        """Let the clock stand still."""
+        self._halted = time.monotonic()
+        try:
+            yield
+        finally:
+            self._lost += time.monotonic() - self._halted
+            self._halted = None
+
+
+class Timing:
+    """When the messages of one phase were sent and their replies were there, and how long clients say they worked."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self._sent: dict[str, float] = {}
+        self._began = 0.0
+        self._elapsed: dict[str, float] = {}
+        self._waited: dict[str, float] = {}
+        self._there: dict[str, float] = {}
+        self._computing: dict[str, float | None] = {}
+
+    def send(self, name: str) -> None:
+        """A message is about to go to a client; of one that dies over it and gets it again, the last counts."""
+        self._sent[name] = self.clock.now()
+
+    def wait(self) -> None:
+        """The server has nothing left to do but to wait."""
+        self._began = self.clock.now()
+
+    def hear(self, name: str, computing: float | None) -> None:
+        """A reply is there, from a client that claims to have worked for so many seconds: no more than went by."""
+        sent, now = self._sent[name], self.clock.now()
+        self._elapsed[name], self._waited[name], self._there[name] = now - sent, now - max(sent, self._began), now
+        self._computing[name] = computing if computing is not None and computing <= now - sent else None
+
+    @contextmanager
+    def fetching(self, name: str) -> Iterator[None]:
+        """What is done within belongs to a reply that `hear` was told of and that comes in pieces."""
+        before = self.clock.now()
+        yield
+        self._there[name] = self.clock.now()
+        self._elapsed[name] += self._there[name] - before
+        self._waited[name] += self._there[name] - before
+
+    def told(self, round: int, phase: str, names: Collection[str]) -> ExchangeTime | None:
+        """Return the times of the clients in `names` whose replies came over the wire; None where none did.
+
+        What passed while the server was busy itself is not counted: it is not known when a reply came by then.
+        """
+        heard = sorted(self._there.keys() & set(names))
+        if not heard:
+            return None
+        last = max(self._there[name] for name in heard)
+        waited = max(last - self._began, 0.0)
+        known = [seconds for name in heard if (seconds := self._computing[name]) is not None]
+        slowest = max(known) if len(known) == len(heard) else None
+        return ExchangeTime(
+            round=round,
+            phase=phase,
+            waited=round_to_ms(waited),
+            computing=_in_ms(slowest),
+            exchange=_apart(last - min(self._sent[name] for name in heard), slowest, waited),
+            clients=tuple(
+                ClientTime(
+                    party=name,
+                    elapsed=round_to_ms(self._elapsed[name]),
+                    computing=_in_ms(self._computing[name]),
+                    exchange=_apart(self._elapsed[name], self._computing[name], self._waited[name]),
+                )
+                for name in heard
+            ),
+        )
+
+
+def _apart(elapsed: float, computing: float | None, waited: float) -> float | None:
+    """Return what of the waiting was no computing, seconds to the millisecond."""
+    return None if computing is None else round_to_ms(max(0.0, min(elapsed - computing, waited)))
+
+
+def _in_ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round_to_ms(seconds)
