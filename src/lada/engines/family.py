@@ -3,21 +3,21 @@
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 import psutil
 
 from lada.core.errors import FederationError, InputError
+from lada.core.signals import uninterrupted
 from lada.federation.workers import ONE_THREAD
 
 PACKAGE = Path(__file__).parents[2]
@@ -122,30 +122,6 @@ class Family:
             for child in self._children:
                 child.communicate()  # closes its stdin and lets go of it
             shutil.rmtree(self.folder, ignore_errors=True)
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Leave a second Ctrl-C without effect: tidying up takes seconds, and what is left of it would stay for ever."""
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not the main thread, which alone gets a Ctrl-C
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def ended_by_signal() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt, as Ctrl-C is one: a service is stopped like a program at a terminal."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def flower(what: str, *arguments: str) -> list[str]:

@@ -10,10 +10,9 @@ import re
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -21,8 +20,10 @@ from lada.config import RunConfig, make_config
 from lada.core import errors
 from lada.core.errors import FederationError, LadaError
 from lada.core.results import Results
-from lada.engines.family import Family, last_words, uninterrupted
+from lada.core.signals import uninterrupted
+from lada.engines.family import Family, last_words
 from lada.federation import run_folder
+from lada.federation.events import EVENTS, Tail
 from lada.federation.parties import Place
 from lada.hosts.party import Emit
 
@@ -50,7 +51,8 @@ def submit(
 ) -> Results:
     """Submit a run to a SuperLink that Flower's configuration names, follow it to its end, and return its results.
 
-    Raises what the ServerApp raised, in the same words; FederationError where it ended without any. Ctrl-C stops it.
+    Raises what the ServerApp raised, in the same words; FederationError where it ended without any. A
+    KeyboardInterrupt stops it.
     """
     file = place.folder / f"submission-{secrets.token_hex(4)}.json"
     wanted = {"config": config.model_dump(mode="json"), "directory": str(Path.cwd())}
@@ -63,18 +65,19 @@ def submit(
     log = place.folder / LOG
     begin = log.stat().st_size if log.exists() else 0
     command = ["flwr", "run", str(app), superlink, "--stream", "--run-config", str(wish), *options]
-    follower = Follower(place.folder / "events.jsonl", emit)
+    file_of_events = place.folder / EVENTS
+    events = Tail(file_of_events, file_of_events.stat().st_size if file_of_events.exists() else 0)
     try:
         stream = family.start(command, log)
         while stream.poll() is None or (not _outcome(file).exists() and psutil.pid_exists(_at_work(file))):
-            follower.tell()
+            _tell(events, emit)
             time.sleep(0.1)
-        follower.tell()
+        _tell(events, emit)
         _raise_what_was_told(file, log)
     except BaseException:
         with uninterrupted():
             _stop(family, superlink, log, begin, file)
-            follower.tell()
+            _tell(events, emit)
         raise
     finally:
         for one in (file, _outcome(file), _pid(file)):
@@ -148,20 +151,7 @@ def _stop(family: Family, superlink: str, log: Path, begin: int, file: Path) -> 
                 os.kill(at_work, signal.SIGTERM)
 
 
-class Follower:
-    """Hands on what is written to a run's events from here on."""
-
-    def __init__(self, file: Path, emit: Callable[[dict[str, Any]], None]) -> None:
-        self._file, self._emit = file, emit
-        self._seen = file.stat().st_size if file.exists() else 0
-
-    def tell(self) -> None:
-        """Hand on the events that are new; a line that is not complete waits."""
-        if not self._file.exists():
-            return
-        with self._file.open("rb") as events:
-            events.seek(self._seen)
-            whole = events.read().rpartition(b"\n")[0]
-        for line in whole.splitlines():
-            self._emit(json.loads(line))
-        self._seen += len(whole) + 1 if whole else 0
+def _tell(events: Tail, emit: Emit) -> None:
+    """Hand on the events that are new."""
+    for event in events.new():
+        emit(event)
