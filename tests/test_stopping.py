@@ -41,14 +41,14 @@ def events(folder: Path) -> list[dict]:
 def stop(folder: Path, number: signal.Signals, phase: str) -> list[int]:
     """Start a run, send it a signal as soon as a client has begun a phase, and return its exit code and processes."""
     process = start(folder)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 200
     while not any(event["kind"] == "message" and event["phase"] == phase for event in events(folder)):
         assert process.poll() is None, (folder / "out.log").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.02)
     its = children(process.pid)
     process.send_signal(number)
-    return [process.wait(60), *its]
+    return [process.wait(120), *its]
 
 
 @pytest.mark.parametrize(
