@@ -1,5 +1,6 @@
 """Processes that end together, and the short-lived folder they share: nothing of them is left behind."""
 
+import json
 import os
 import secrets
 import shutil
@@ -158,7 +159,15 @@ def last_words(log: Path) -> str:
     except OSError:
         lines = []
     lines = [line for line in lines[-40:] if "error" in line.lower()][-1:] or lines
-    return f"its log {str(log)!r} says: {lines[-1].strip()!r}" if lines else f"its log {str(log)!r} is empty"
+    return f"its log {str(log)!r} says: {_message(lines[-1].strip())!r}" if lines else f"its log {str(log)!r} is empty"
+
+
+def _message(line: str) -> str:
+    """Return what a line of a log says, which may be JSON."""
+    try:
+        return json.loads(line)["message"]
+    except (ValueError, TypeError, KeyError):
+        return line
 
 
 def _short() -> str:

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from lada.core import logs
 from lada.engines.fence import FLEET, Fence
 
 PATIENCE = 5.0
@@ -25,6 +26,10 @@ def superlink() -> None:
     from flwr.superlink import main as served
     from flwr.superlink.cli import flower_superlink
 
+    if logs.as_json():
+        uvicorn: Any = import_module("flwr.superlink.cli.flower_superlink")
+        before = uvicorn.get_uvicorn_log_config
+        uvicorn.get_uvicorn_log_config = lambda *args: before(*args) | {"formatters": {"http": {"()": logs.JsonLines}}}
     _fence(served, open=FLEET)
     flower_superlink()
 
@@ -95,7 +100,18 @@ def main() -> None:
     sys.argv = [f"{prefix}-{what}", *arguments]
     if what.startswith("super"):
         threading.Thread(target=_end_with_parent, daemon=True).start()
+    _log_as_json()
     processes[what]()
+
+
+def _log_as_json() -> None:
+    """Where logs are to be JSON, let Flower's be: its own handler takes no formatter."""
+    from flwr.supercore.logger import FLOWER_LOGGER, console_handler
+
+    if logs.as_json():
+        logs.set_up(sys.stderr)
+        FLOWER_LOGGER.removeHandler(console_handler)
+        FLOWER_LOGGER.setLevel(console_handler.level)
 
 
 def _end_with_parent() -> None:
