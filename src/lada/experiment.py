@@ -25,7 +25,7 @@ from lada.environment import environment
 from lada.evaluation.agreement import agreement
 from lada.federation import run_folder
 from lada.federation.claim import claimed
-from lada.federation.events import EVENTS
+from lada.federation.events import EVENTS, mend
 from lada.federation.exchange import Rules
 from lada.federation.journal import Journal
 from lada.federation.ledger import by_phase, read, traffic
@@ -165,7 +165,8 @@ class Run:
         self._grid = grid
         self.config, self.task, self.place = config, task, place
         self._emit_on = emit
-        self._events = _to_append(place.folder / EVENTS).open("a", encoding="utf-8")
+        mend(place.folder / EVENTS)
+        self._events = (place.folder / EVENTS).open("a", encoding="utf-8")
         self._lock = threading.Lock()
         self._feed = Feed(trackers, place.folder, lambda text: self._party.note(notices=(text,)))
         self._told = len(read(place.folder))
@@ -191,7 +192,7 @@ class Run:
             self._feed.start(config.model_dump(mode="json"))
             self._reach_clients()
             status = "finished"
-        except (KeyboardInterrupt, SystemExit):  # the latter is how Flower ends a ServerApp
+        except KeyboardInterrupt:
             status = "stopped"
             raise
         finally:
@@ -379,12 +380,3 @@ class Run:
             return [(text, None)]
         steps: list[tuple[str, bool | None]] = [(step, right) for step, right in self.task.steps(sample, text) if step]
         return steps or [(text, False)]
-
-
-def _to_append(file: Path) -> Path:
-    """Return the file, without a last line that was cut short when a run was killed."""
-    if file.exists():
-        with file.open("r+b") as events:
-            whole = sum(len(line) for line in events if line.endswith(b"\n"))
-            events.truncate(whole)  # in place: whoever reads along must not see a file that is empty for a moment
-    return file

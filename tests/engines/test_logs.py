@@ -5,6 +5,8 @@ import json
 import logging
 import os
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from federations import write
@@ -41,12 +43,10 @@ def test_a_workers_log_names_what_failed_and_its_cause_goes_to_errors_log(tmp_pa
     asked, answered = io.BytesIO(), io.BytesIO()
     send(asked, TASK, {"run": "demo-1", "phase": "learn", "round": 2}, {"paths": b"whose illness"})
     asked.seek(0)
-
-    class Both(io.RawIOBase):
-        read, write, flush = asked.read, answered.write, answered.flush
+    both: Any = SimpleNamespace(read=asked.read, write=answered.write, flush=answered.flush)
 
     with caplog.at_level(logging.INFO, "lada.worker"):
-        worker._answer(Both(), read_client(file), file.parent)
+        worker._answer(both, read_client(file), file.parent)
     answered.seek(0)
     tag, said, _ = receive(answered)
     assert (tag, str(error) in said["text"]) == (FAILURE, True)  # for errors.log

@@ -25,6 +25,7 @@ def test_a_run_under_way() -> None:
     a, b, llm = (health.parties[name] for name in ("a", "b", "llm"))
     assert (a.doing, a.seen, a.sent, a.received) == ("working", 12.0, 100, 11)
     assert a.work == Work(1, "private", "answer", done=1, total=4, tokens=90, since=4.0, seconds=7.0)
+    assert a.work
     assert a.work.speed == 30.0  # 90 tokens in the 3 s since the study ended
     assert a.tokens == 300 + 200 + 90
     assert (a.evaluated, a.before, a.accuracy) == (0, {"overall": 20.0, "own": 50.0}, {"overall": 20.0, "own": 50.0})

@@ -17,8 +17,12 @@ def exit_code(stop: KeyboardInterrupt) -> int:
 
 @contextmanager
 def ended_by_signal() -> Iterator[None]:
-    """Raise Terminated, a KeyboardInterrupt, at SIGTERM; for the main thread."""
-    before = signal.signal(signal.SIGTERM, _terminate)
+    """Raise Terminated, a KeyboardInterrupt, at SIGTERM; without effect in other threads than the main one."""
+    try:
+        before = signal.signal(signal.SIGTERM, _terminate)
+    except ValueError:
+        yield
+        return
     try:
         yield
     finally:
@@ -31,7 +35,7 @@ def uninterrupted() -> Iterator[None]:
     try:
         # Not SIG_IGN, which the processes that are started within would inherit.
         before = {number: signal.signal(number, _pass) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread, which alone gets signals
+    except ValueError:  # not the main thread
         yield
         return
     try:

@@ -10,6 +10,7 @@ import re
 import secrets
 import signal
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,14 +19,16 @@ import psutil
 
 from lada.config import RunConfig, make_config
 from lada.core import errors
-from lada.core.errors import FederationError, LadaError
+from lada.core.errors import FederationError, InputError, LadaError
 from lada.core.results import Results
 from lada.core.signals import uninterrupted
-from lada.engines.family import Family, last_words
+from lada.engines.family import GRACE, Family, last_words
 from lada.federation import run_folder
-from lada.federation.events import EVENTS, Tail
+from lada.federation.claim import claimed
+from lada.federation.events import EVENTS, Tail, mend, to_file
 from lada.federation.parties import Place
 from lada.hosts.party import Emit
+from lada.trackers.base import Status
 
 KEY = "submission"
 """The key of Flower's run configuration that names the file."""
@@ -74,9 +77,10 @@ def submit(
             time.sleep(0.1)
         _tell(events, emit)
         _raise_what_was_told(file, log)
-    except BaseException:
+    except BaseException as error:
         with uninterrupted():
             _stop(family, superlink, log, begin, file)
+            _close(place, "stopped" if isinstance(error, KeyboardInterrupt) else "failed")
             _tell(events, emit)
         raise
     finally:
@@ -94,7 +98,8 @@ def read(submission: str) -> tuple[RunConfig, Place]:
 
 @contextmanager
 def told(submission: str) -> Iterator[None]:
-    """Write down who is at work on a submission, and how that ended. What is raised within passes through.
+    """Write down who is at work on a submission, and how that ended. What is raised within passes through, but for a
+    KeyboardInterrupt, which becomes an error that Flower reports.
 
     The work is done in the directory of whoever submitted it, since the names of models may be paths that start there.
     """
@@ -106,6 +111,9 @@ def told(submission: str) -> Iterator[None]:
     except LadaError as error:
         outcome = {"kind": type(error).__name__, "text": str(error)}
         raise
+    except KeyboardInterrupt:
+        outcome = {"kind": "FederationError", "text": "the run was stopped at the server; go on with --resume"}
+        raise FederationError(outcome["text"]) from None
     except BaseException as error:
         outcome = {"kind": "FederationError", "text": f"the server failed: {type(error).__name__}: {error}"}
         raise
@@ -149,6 +157,19 @@ def _stop(family: Family, superlink: str, log: Path, begin: int, file: Path) -> 
         if psutil.pid_exists(at_work := _at_work(file)):
             with suppress(OSError):  # a service of another user's; Flower ends it within half a minute
                 os.kill(at_work, signal.SIGTERM)
+            deadline = time.monotonic() + GRACE
+            while psutil.pid_exists(at_work) and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+
+def _close(place: Place, status: Status) -> None:
+    """Write the end of a run whose process could not: in a simulation it works in a thread, which no signal reaches."""
+    file = place.folder / EVENTS
+    with suppress(InputError), claimed(place.folder):  # somebody is still at work on it, who will write it
+        mend(file)
+        last = deque(Tail(file).new(), maxlen=1)
+        if last and last[0].get("kind") != "end":
+            to_file(place)({"kind": "end", "status": status})
 
 
 def _tell(events: Tail, emit: Emit) -> None:

@@ -30,6 +30,14 @@ def to_file(place: Place) -> Emit:
     return emit
 
 
+def mend(file: Path) -> None:
+    """Take away a last line that was cut short when a run was killed; the file need not be there."""
+    if file.exists():
+        with file.open("r+b") as events:  # in place: whoever reads along must not find it empty for a moment
+            whole = sum(len(line) for line in events if line.endswith(b"\n"))
+            events.truncate(whole)
+
+
 class Tail:
     """Reads a file of events from where it last stopped."""
 
