@@ -60,9 +60,9 @@ def test_of_an_exception_there_is_the_kind_and_the_place_alone(log):
     stream = log("json")
     try:
         raise ValueError("patient 17")
-    except ValueError:
+    except ValueError as error:
         logging.getLogger("lada.worker").exception("failed")
-        sys.excepthook(*sys.exc_info())
+        sys.excepthook(type(error), error, error.__traceback__)
     failed, ended = lines(stream)
     assert (failed["message"], failed["error"], failed["level"]) == ("failed", "ValueError", "error")
     assert failed["at"].startswith(f"{__file__}:")
