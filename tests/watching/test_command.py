@@ -34,16 +34,16 @@ def test_what_is_shown_of_a_run(tmp_path: Path) -> None:
     with claimed(run):
         head, heads, *rest = lines(run)
     assert re.fullmatch(r"demo: running, round 1 of 2, \d+ h \d+ min", head)
-    assert heads == "party doing progress tokens/s seen sent received accuracy since round 0 loss"
+    assert heads == "party doing done tokens/s seen ago sent received accuracy change loss"
     assert rest == [
-        "llm – 7.5 s ago 33 B 100 B 60.0 % +0.0",
-        "a private (answer) 1/4 30 4.0 s ago 100 B 11 B 20.0 % +0.0",
+        "llm – 7.5 s 33 B 100 B 60.0 % +0.0",
+        "a private (answer) 1/4 30 4.0 s 100 B 11 B 20.0 % +0.0",
         "b asked: contribute (missing 1×) 0 B 22 B",
         "note: a: a batch was halved",
     ]
     head, _, *rest = lines(folder(tmp_path / "demo", EVENTS + MORE))
     assert head == "demo: finished, round 1 of 2, 16.0 s"
-    assert rest[1] == "a answered 3.0 s ago 1.1 kB 11 B 32.5 % +12.5 2.000 → –"
+    assert rest[1] == "a answered 3.0 s 1.1 kB 11 B 32.5 % +12.5 2.000 → –"
 
 
 def test_who_is_missing_is_told_with_phase_and_reason(tmp_path: Path) -> None:

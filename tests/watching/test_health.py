@@ -48,7 +48,9 @@ def test_a_run_that_is_over() -> None:
 
 
 def test_a_run_that_goes_on_waits_anew_and_keeps_its_figures() -> None:
-    health = folded(*EVENTS, MORE[-1], EVENTS[0])
+    health = folded(*EVENTS, MORE[-1])
+    assert {party.doing for party in health.parties.values()} == {"nothing"}
+    health = folded(*EVENTS, EVENTS[0])
     assert (health.begun, health.status, health.round) == (False, None, 1)
     assert {party.doing for party in health.parties.values()} == {"nothing"}
     assert (health.parties["a"].sent, health.parties["a"].change) == (100, 0.0)

@@ -26,16 +26,16 @@ def shown(now: Snapshot, clock: float, height: int | None = None) -> RenderableT
     table = Table(
         Column("party", overflow="fold"),
         Column("doing", ratio=2),
-        Column("progress", justify="right"),
+        Column("done", justify="right"),
         Column("tokens/s", justify="right"),
-        Column("seen", justify="right"),
+        Column("seen ago", justify="right"),
         Column("sent", justify="right"),
         Column("received", justify="right"),
         Column("accuracy", justify="right"),
-        Column("since round 0", justify="right"),
+        Column("change", justify="right"),
         Column("loss", justify="right"),
         box=None,
-        padding=(0, 1),
+        padding=(0, 1, 0, 0),
     )
     for party in parties:
         table.add_row(*_row(party, clock))
@@ -52,7 +52,7 @@ def _head(now: Snapshot) -> Text:
 def _row(party: PartySnapshot, clock: float) -> list[Text]:
     progress = "" if party.total is None else f"{party.done}/{party.total}"
     speed = "" if party.tokens_per_second is None else f"{party.tokens_per_second:,.0f}"
-    seen = "" if party.last_seen is None else f"{duration(max(clock - party.last_seen, 0.0))} ago"
+    seen = "" if party.last_seen is None else f"{duration(max(clock - party.last_seen, 0.0))}"
     accuracy = percent(party.accuracy["overall"]) if "overall" in party.accuracy else ""
     change = "" if party.change is None else difference(party.change)
     loss = f"{number(party.losses[-1].first, 3)} → {number(party.losses[-1].last, 3)}" if party.losses else ""

@@ -183,3 +183,6 @@ class Health:
 
     def _on_end(self, event: Mapping[str, Any], now: float) -> None:
         self.status = str(event["status"])
+        for party in self.parties.values():
+            if party.doing in ("asked", "working"):
+                party.doing = "nothing"
