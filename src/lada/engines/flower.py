@@ -17,6 +17,8 @@ from typing import Any
 from lada.core import logs
 from lada.engines.fence import FLEET, Fence
 
+JSON = {"()": logs.JsonLines}
+"""A formatter, as logging's configuration has it."""
 PATIENCE = 5.0
 """Seconds that a process has to end in good order when it is left alone: an open connection would hold it up."""
 
@@ -27,9 +29,9 @@ def superlink() -> None:
     from flwr.superlink.cli import flower_superlink
 
     if logs.as_json():
-        uvicorn: Any = import_module("flwr.superlink.cli.flower_superlink")
-        before = uvicorn.get_uvicorn_log_config
-        uvicorn.get_uvicorn_log_config = lambda *args: before(*args) | {"formatters": {"http": {"()": logs.JsonLines}}}
+        link: Any = import_module("flwr.superlink.cli.flower_superlink")
+        usual = link.get_uvicorn_log_config
+        link.get_uvicorn_log_config = lambda *args: usual(*args) | {"formatters": {"http": JSON}}
     _fence(served, open=FLEET)
     flower_superlink()
 
@@ -107,11 +109,13 @@ def main() -> None:
 def _log_as_json() -> None:
     """Where logs are to be JSON, let Flower's be: its own handler takes no formatter."""
     from flwr.supercore.logger import FLOWER_LOGGER, console_handler
+    from uvicorn.config import LOGGING_CONFIG
 
     if logs.as_json():
         logs.set_up(sys.stderr)
         FLOWER_LOGGER.removeHandler(console_handler)
         FLOWER_LOGGER.setLevel(console_handler.level)
+        LOGGING_CONFIG["formatters"] = dict.fromkeys(LOGGING_CONFIG["formatters"], JSON)
 
 
 def _end_with_parent() -> None:
