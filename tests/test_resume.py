@@ -17,7 +17,8 @@ from test_run import builtin
 import lada
 from lada.core.errors import InputError
 from lada.core.results import Results
-from lada.federation import held, run_folder
+from lada.federation import held
+from lada.federation.claim import claimed
 from lada.hosts.base import HOSTS
 
 
@@ -143,7 +144,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 def test_two_processes_cannot_hold_one_run(tmp_path):
     lada.run(config(), runs=tmp_path, overrides=("rounds=0",))
-    with run_folder.claimed(tmp_path / "small"), pytest.raises(InputError, match="under way in another process"):
+    with claimed(tmp_path / "small"), pytest.raises(InputError, match="under way in another process"):
         lada.run(config(), runs=tmp_path, overrides=("rounds=0",), resume=True)
     assert not (tmp_path / "small" / ".lock").exists()
 

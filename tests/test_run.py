@@ -13,6 +13,7 @@ from lada.cli.main import app
 from lada.core.results import Results
 from lada.federation.messages import decode
 from lada.federation.parties import weights_digest
+from lada.watching.watch import Watch
 
 CANARY = "zanzibar"
 NO_REPLAY = {"private": 0.0, "paths": 0.0, "general": 0.0}
@@ -70,6 +71,21 @@ def test_the_run_folder_holds_what_it_promises(first):
     }
     for line in (folder / "events.jsonl").read_text().splitlines():
         assert {"kind", "time"} <= json.loads(line).keys()
+
+
+def test_whoever_watches_sees_what_the_results_say(first):
+    results, folder = first
+    now = Watch(folder).look()
+    assert (now.state, now.round, now.rounds, now.unreadable) == ("finished", 1, 1, 0)
+    assert [party.name for party in now.parties] == ["llm", "clinic", "warehouse"]
+    for party in now.parties:
+        rows = [row for row in results.traffic if party.name in (row.sender, row.receiver)]
+        assert party.sent == sum(row.bytes for row in rows if row.sender == party.name) > 0
+        assert party.received == sum(row.bytes for row in rows if row.receiver == party.name)
+        overall = [results.of(party.name, round).overall.value for round in (0, 1)]
+        assert (party.accuracy["overall"], party.change) == (overall[1], overall[1] - overall[0])
+        assert party.tokens >= sum(study.tokens for study in results.studies if study.party == party.name) > 0
+        assert party.last_seen is not None
 
 
 def test_a_checkpoint_loads_with_transformers_alone_and_is_what_the_results_say(first):

@@ -3,6 +3,7 @@
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from lada.core.signals import ended_by_signal
 from lada.engines import submission
 from lada.experiment import conduct
 
@@ -13,5 +14,5 @@ server_app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run what was submitted, over Flower's grid."""
     file = str(context.run_config[submission.KEY])
-    with submission.told(file):
+    with submission.told(file), ended_by_signal():
         conduct(*submission.read(file), grid)

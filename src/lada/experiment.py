@@ -24,6 +24,8 @@ from lada.engines.terms import run_id, terms_of
 from lada.environment import environment
 from lada.evaluation.agreement import agreement
 from lada.federation import run_folder
+from lada.federation.claim import claimed
+from lada.federation.events import EVENTS, mend
 from lada.federation.exchange import Rules
 from lada.federation.journal import Journal
 from lada.federation.ledger import by_phase, read, traffic
@@ -116,14 +118,14 @@ def _start(config: RunConfig, prepared: Prepared, place: Place, emit: Emit, fede
     if config.engine == "deployment":
         assert federation is not None
         return deploy(config, place, emit, federation)
-    with run_folder.claimed(place.folder):
+    with claimed(place.folder):
         return Run(config, place, emit, *prepared).go()
 
 
 def conduct(config: RunConfig, place: Place, grid: "Grid") -> None:
     """Run the server's half over Flower's grid, in a process of Flower's."""
     prepared = _load(config, place.base)
-    with run_folder.claimed(place.folder):
+    with claimed(place.folder):
         Run(config, place, ignore, *prepared, grid).go()
 
 
@@ -163,7 +165,8 @@ class Run:
         self._grid = grid
         self.config, self.task, self.place = config, task, place
         self._emit_on = emit
-        self._events = _to_append(place.folder / "events.jsonl").open("a", encoding="utf-8")
+        mend(place.folder / EVENTS)
+        self._events = (place.folder / EVENTS).open("a", encoding="utf-8")
         self._lock = threading.Lock()
         self._feed = Feed(trackers, place.folder, lambda text: self._party.note(notices=(text,)))
         self._told = len(read(place.folder))
@@ -183,7 +186,8 @@ class Run:
         """Run all rounds, then write results and report."""
         config, place = self.config, self.place
         status: Status = "failed"
-        self.emit({"kind": "run", "name": config.name, "folder": str(place.folder), "rounds": config.rounds})
+        parties = {"server": config.server.name, "clients": [client.name for client in config.clients]}
+        self.emit({"kind": "run", "name": config.name, "folder": str(place.folder), "rounds": config.rounds, **parties})
         try:
             self._feed.start(config.model_dump(mode="json"))
             self._reach_clients()
@@ -217,11 +221,12 @@ class Run:
             "on_missing": lambda missing: self._party.note(missing=(missing,)),
             "on_timed": lambda times: self._party.note(exchanges=(times,)),
             "guard": Guard(config.make_host(), self._party),
+            "emit": self.emit,
         }
         if self._grid is None:
             nodes = dict.fromkeys(names, node_config(config, place))
             open_node = "lada.federation.nodes:open_node"
-            run_local(open_node, nodes, self._serve, workers=config.workers, emit=self.emit, **common)
+            run_local(open_node, nodes, self._serve, workers=config.workers, **common)
         else:
             far = config.engine == "deployment"
             terms = terms_of(config, self.task, place) if far else None
@@ -377,11 +382,3 @@ class Run:
             return [(text, None)]
         steps: list[tuple[str, bool | None]] = [(step, right) for step, right in self.task.steps(sample, text) if step]
         return steps or [(text, False)]
-
-
-def _to_append(file: Path) -> Path:
-    """Return the file, without a last line that was cut short when a run was killed."""
-    if file.exists():
-        text = file.read_bytes()
-        file.write_bytes(text[: text.rfind(b"\n") + 1])
-    return file

@@ -69,6 +69,12 @@ def assert_nothing_is_left():
     assert [name for name in os.listdir(TEMPORARY) if not name.startswith("torchinductor")] == []
 
 
+def assert_stopped(runs):
+    """The run wrote its end, and nobody holds its folder."""
+    assert json.loads((runs / "small" / "events.jsonl").read_text().splitlines()[-1])["status"] == "stopped"
+    assert not (runs / "small" / ".lock").exists()
+
+
 def results(folder):
     return Results.model_validate_json((folder / "small" / "results.json").read_text())
 
@@ -122,15 +128,16 @@ def test_a_simulation_gives_the_numbers_of_a_local_run(folder, file, local):
     assert not any(name.startswith("submission") for name in kept)
 
 
-def test_ctrl_c_ends_a_simulation_and_it_resumes_to_the_same_numbers(folder, file, local):
+def test_sigterm_ends_a_simulation_and_it_resumes_to_the_same_numbers(folder, file, local):
     runs = folder / "interrupted"
     arguments = ["run", str(file), "--engine", "simulation", "--runs", str(runs), "--resume"]
     process = lada(folder, *arguments)
     events = runs / "small" / "events.jsonl"
     wait_for(lambda: said(events, '"phase": "contribute"') or said(events, '"round": 1'), process, "simulation")
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
     assert_nothing_is_left()
+    assert_stopped(runs)
     assert lada(folder, *arguments).wait(FIRST_STARTS) == 0
     assert comparable(results(runs)) == local
 
@@ -184,6 +191,7 @@ def test_ctrl_c_ends_a_deployed_run_alone_and_it_resumes_to_the_same_numbers(fol
     wait_for(lambda: said(events, '"round": 1'), process, "deployment")
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
+    assert_stopped(folder / "stopped")
     again = submit(folder, fed, "stopped", "--resume")
     assert again.wait(FIRST_STARTS) == 0
     assert comparable(results(folder / "stopped")) == local

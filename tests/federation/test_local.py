@@ -39,7 +39,7 @@ def test_the_same_bits_in_this_process_and_in_one_or_two_workers(tmp_path):
         assert rows == read(folder)
         files = {path.name for path in folder.iterdir()}
         assert files == {"clients", "journal", "ledger.parquet"} | ({"workers.log"} if workers else set())
-        order = sorted(events, key=lambda event: (event["round"], event["party"]))
+        order = sorted(events, key=lambda event: (event["round"], event["party"], event.get("direction", "")))
         outcomes.append((rows, order, (folder / "ledger.parquet").read_bytes()))
     assert outcomes[0] == outcomes[1] == outcomes[2]
     rows, events, _ = outcomes[0]
@@ -47,7 +47,10 @@ def test_the_same_bits_in_this_process_and_in_one_or_two_workers(tmp_path):
     assert sum(row.bytes for row in rows) == sum(
         len(f"{round} {name}".encode()) + 64 + len(name.encode()) for round in (1, 2) for name in CONFIG
     )
-    assert len(events) == 6
+    messages = [event for event in events if event["kind"] == "message"]
+    assert [(event["direction"], event["phase"]) for event in messages] == [("down", "grow"), ("up", "grow")] * 6
+    assert sum(event["bytes"] for event in messages) == sum(row.bytes for row in rows)
+    assert len(events) - len(messages) == 6
 
 
 def test_a_client_whose_worker_is_killed_is_named_and_the_others_replies_are_kept(tmp_path):

@@ -65,7 +65,7 @@ def _page(figures: dict[str, float]) -> str:
             "Sound messages of every kind with bits flipped, parts cut, doubled and exchanged, lengths made up, tables",
             "rewritten and frames that grow, each sent from Flower's bytes through every check. *Accepted* ones passed",
             "the checks and a second, slow look that shares nothing with them; *announced* ones say that a large reply",
-            "is to be fetched. A crash or a wrong acceptance ends the run, with its seed. `make fuzz` regenerates it.\n",
+            "is to be fetched. A crash or a wrong acceptance ends the run. `make fuzz` regenerates it.\n",
             "| | |",
             "|---|---|",
             *rows,

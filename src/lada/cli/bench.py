@@ -35,7 +35,7 @@ def bench(
     from lada.cli.bench_view import BenchView
     from lada.core.errors import InputError, nearest
     from lada.core.plugins import add_plugins
-    from lada.engines.family import ended_by_signal
+    from lada.core.signals import ended_by_signal, exit_code
 
     with explained():
         if list_:
@@ -72,9 +72,9 @@ def bench(
                 Live(view, console=console, refresh_per_second=2, transient=not console.is_terminal),
             ):
                 failed = run_cells(cells, store, runs / chosen.name, parallel=parallel, tell=view.tell)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             errors.print(f"stopped. {store.file} has every finished cell; the same command goes on with the others.")
-            raise typer.Exit(130) from None
+            raise typer.Exit(exit_code(stop)) from None
         outcomes = [found for cell in chosen.cells() if (found := store.get(cell)) is not None]
         for page in write_pages(chosen, outcomes, target, runs / chosen.name):
             console.print(str(page), soft_wrap=True, highlight=False)

@@ -1,14 +1,17 @@
 """`lada federation`, `lada server`, `lada client`: a run over several machines."""
 
+import logging
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lada.cli.explained import errors, explained
+from lada.cli.explained import explained
+from lada.core.errors import LadaError
 
 app = typer.Typer(no_args_is_help=True, help="Runs over several machines.")
 Host = Annotated[list[str], typer.Option("--host", help="A name or address by which clients reach the server.")]
@@ -47,24 +50,24 @@ def up(folder: Folder = Path("fed")) -> None:
     """Start server and clients on this machine, to try it out; Ctrl-C ends them."""
     from lada.engines.up import up as start
 
-    with _until_stopped():
-        start(folder, _say)
+    with _logged("federation") as say:
+        start(folder, say)
 
 
 def server(file: Annotated[Path, typer.Argument(help="server.yaml")] = Path("server.yaml")) -> None:
     """Let the clients of a federation connect, on the server's host; Ctrl-C or SIGTERM ends it."""
     from lada.engines.server import run_server
 
-    with _until_stopped():
-        run_server(file, _say)
+    with _logged("server") as say:
+        run_server(file, say)
 
 
 def client(file: Annotated[Path, typer.Argument(help="client.yaml")] = Path("client.yaml")) -> None:
     """Take part in a federation, on a client's host; Ctrl-C or SIGTERM ends it."""
     from lada.engines.client import run_client
 
-    with _until_stopped():
-        run_client(file, _say)
+    with _logged("client") as say:
+        run_client(file, say)
 
 
 def _say(text: str) -> None:
@@ -72,10 +75,19 @@ def _say(text: str) -> None:
 
 
 @contextmanager
-def _until_stopped() -> Iterator[None]:
-    """Being stopped is how these commands end."""
+def _logged(name: str) -> Iterator[Callable[[str], None]]:
+    """Give what says something in the log; being stopped is how these commands end."""
+    from lada.core import logs
+
     with explained():
+        logs.set_up(sys.stdout)
+        log = logging.getLogger(f"lada.{name}")
         try:
-            yield
+            yield log.info
         except KeyboardInterrupt:
-            errors.print("stopped.", style="bold")
+            log.info("stopped")
+        except LadaError as error:
+            if not logs.as_json():
+                raise
+            log.error(str(error))
+            raise typer.Exit(error.exit_code) from None

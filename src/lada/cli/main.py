@@ -18,6 +18,7 @@ from lada.cli.doctor import doctor
 from lada.cli.explained import errors, explained
 from lada.cli.export import export
 from lada.cli.plugins import Plugins
+from lada.cli.watch import watch
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,6 +34,7 @@ app.command()(doctor)
 app.command()(export)
 app.command()(chat)
 app.command()(bench)
+app.command()(watch)
 app.add_typer(federation.app, name="federation")
 app.command()(federation.server)
 app.command()(federation.client)
@@ -122,12 +124,13 @@ def _run(
 ) -> None:
     from lada.cli.live import LiveView
     from lada.cli.summary import summary
+    from lada.core.signals import ended_by_signal, exit_code
     from lada.experiment import run
 
     view = LiveView(console)
     with explained():
         try:
-            with view:
+            with ended_by_signal(), view:
                 results = run(
                     config,
                     name=name,
@@ -137,14 +140,11 @@ def _run(
                     resume=resume,
                     federation=federation,
                 )
-        except KeyboardInterrupt:
-            errors.print("stopped.", style="bold")
-            if view.folder:
-                errors.print(
-                    f"Kept in {view.folder}: results.json with every finished round, events.jsonl, the ledger and the "
-                    f"last checkpoint of each party. To go on: lada run {view.folder} --resume"
-                )
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt as stop:
+            again = f"lada run {view.folder} --resume" + (f" --federation {federation}" if federation else "")
+            told = f"stopped; go on with: {again}" if view.folder else "stopped"
+            errors.print(told, style="bold", markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(exit_code(stop)) from None
     console.print(summary(results))
     for gone in results.missing:
         told = f"missing: {gone.party} in round {gone.round}, phase {gone.phase}: {gone.why}"

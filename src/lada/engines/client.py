@@ -9,9 +9,10 @@ from subprocess import Popen
 from filelock import FileLock, Timeout
 
 from lada.core.errors import InputError
+from lada.core.signals import ended_by_signal
 from lada.engines import link
 from lada.engines.client_file import ClientFile, read_client
-from lada.engines.family import Family, ended_by_signal, flower, free_port, last_words, need_unix, python
+from lada.engines.family import Family, flower, free_port, last_words, need_unix, python
 from lada.engines.flower import write_commands
 from lada.engines.relay import VARIABLE, RelayFile
 

@@ -1,23 +1,24 @@
 """Processes that end together, and the short-lived folder they share: nothing of them is left behind."""
 
+import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 import psutil
 
 from lada.core.errors import FederationError, InputError
+from lada.core.signals import uninterrupted
 from lada.federation.workers import ONE_THREAD
 
 PACKAGE = Path(__file__).parents[2]
@@ -124,30 +125,6 @@ class Family:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Leave a second Ctrl-C without effect: tidying up takes seconds, and what is left of it would stay for ever."""
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not the main thread, which alone gets a Ctrl-C
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def ended_by_signal() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt, as Ctrl-C is one: a service is stopped like a program at a terminal."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def flower(what: str, *arguments: str) -> list[str]:
     """Return the command line of one of Flower's long-lived processes, as lada.engines.flower runs it."""
     return python("lada.engines.flower", what, *arguments)
@@ -182,7 +159,15 @@ def last_words(log: Path) -> str:
     except OSError:
         lines = []
     lines = [line for line in lines[-40:] if "error" in line.lower()][-1:] or lines
-    return f"its log {str(log)!r} says: {lines[-1].strip()!r}" if lines else f"its log {str(log)!r} is empty"
+    return f"its log {str(log)!r} says: {_message(lines[-1].strip())!r}" if lines else f"its log {str(log)!r} is empty"
+
+
+def _message(line: str) -> str:
+    """Return what a line of a log says, which may be JSON."""
+    try:
+        return json.loads(line)["message"]
+    except (ValueError, TypeError, KeyError):
+        return line
 
 
 def _short() -> str:

@@ -16,9 +16,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from lada.core import logs
 from lada.engines.fence import FLEET, Fence
 from lada.engines.handshake import told_of
 
+JSON = {"()": logs.JsonLines}
+"""A formatter, as logging's configuration has it."""
 PATIENCE = 5.0
 """Seconds that a process has to end in good order when it is left alone: an open connection would hold it up."""
 
@@ -30,6 +33,10 @@ def superlink() -> None:
     from flwr.superlink import main as served
     from flwr.superlink.cli import flower_superlink
 
+    if logs.as_json():
+        link: Any = import_module("flwr.superlink.cli.flower_superlink")
+        usual = link.get_uvicorn_log_config
+        link.get_uvicorn_log_config = lambda *args: usual(*args) | {"formatters": {"http": JSON}}
     _fence(served, open=FLEET)
     run = uvicorn.run
 
@@ -126,7 +133,20 @@ def main() -> None:
     sys.argv = [f"{prefix}-{what}", *arguments]
     if what.startswith("super"):
         threading.Thread(target=_end_with_parent, daemon=True).start()
+    _log_as_json()
     processes[what]()
+
+
+def _log_as_json() -> None:
+    """Where logs are to be JSON, let Flower's be: its own handler takes no formatter."""
+    from flwr.supercore.logger import FLOWER_LOGGER, console_handler
+    from uvicorn.config import LOGGING_CONFIG
+
+    if logs.as_json():
+        logs.set_up(sys.stderr)
+        FLOWER_LOGGER.removeHandler(console_handler)
+        FLOWER_LOGGER.setLevel(console_handler.level)
+        LOGGING_CONFIG["formatters"] = dict.fromkeys(LOGGING_CONFIG["formatters"], JSON)
 
 
 def _end_with_parent() -> None:

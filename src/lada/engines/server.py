@@ -9,8 +9,9 @@ from pathlib import Path
 from lada.config import RunConfig
 from lada.core.errors import FederationError, InputError
 from lada.core.results import Results
+from lada.core.signals import ended_by_signal
 from lada.engines.certificates import check_server_certificate
-from lada.engines.family import Family, ended_by_signal, flower, last_words, wait_for_port
+from lada.engines.family import Family, flower, last_words, wait_for_port
 from lada.engines.flower import write_commands
 from lada.engines.server_file import FILE, NAME, ServerFile, read_server, write_connection
 from lada.engines.submission import submit

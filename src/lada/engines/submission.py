@@ -10,21 +10,25 @@ import re
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from lada.config import RunConfig, make_config
 from lada.core import errors
-from lada.core.errors import FederationError, LadaError
+from lada.core.errors import FederationError, InputError, LadaError
 from lada.core.results import Results
-from lada.engines.family import Family, last_words, uninterrupted
+from lada.core.signals import uninterrupted
+from lada.engines.family import GRACE, Family, last_words
 from lada.federation import run_folder
+from lada.federation.claim import claimed
+from lada.federation.events import EVENTS, Tail, mend, to_file
 from lada.federation.parties import Place
 from lada.hosts.party import Emit
+from lada.trackers.base import Status
 
 KEY = "submission"
 """The key of Flower's run configuration that names the file."""
@@ -50,7 +54,8 @@ def submit(
 ) -> Results:
     """Submit a run to a SuperLink that Flower's configuration names, follow it to its end, and return its results.
 
-    Raises what the ServerApp raised, in the same words; FederationError where it ended without any. Ctrl-C stops it.
+    Raises what the ServerApp raised, in the same words; FederationError where it ended without any. A
+    KeyboardInterrupt stops it.
     """
     file = place.folder / f"submission-{secrets.token_hex(4)}.json"
     wanted = {"config": config.model_dump(mode="json"), "directory": str(Path.cwd())}
@@ -63,18 +68,20 @@ def submit(
     log = place.folder / LOG
     begin = log.stat().st_size if log.exists() else 0
     command = ["flwr", "run", str(app), superlink, "--stream", "--run-config", str(wish), *options]
-    follower = Follower(place.folder / "events.jsonl", emit)
+    file_of_events = place.folder / EVENTS
+    events = Tail(file_of_events, file_of_events.stat().st_size if file_of_events.exists() else 0)
     try:
         stream = family.start(command, log)
         while stream.poll() is None or (not _outcome(file).exists() and psutil.pid_exists(_at_work(file))):
-            follower.tell()
+            _tell(events, emit)
             time.sleep(0.1)
-        follower.tell()
+        _tell(events, emit)
         _raise_what_was_told(file, log)
-    except BaseException:
+    except BaseException as error:
         with uninterrupted():
             _stop(family, superlink, log, begin, file)
-            follower.tell()
+            _close(place, "stopped" if isinstance(error, KeyboardInterrupt) else "failed")
+            _tell(events, emit)
         raise
     finally:
         for one in (file, _outcome(file), _pid(file)):
@@ -91,7 +98,8 @@ def read(submission: str) -> tuple[RunConfig, Place]:
 
 @contextmanager
 def told(submission: str) -> Iterator[None]:
-    """Write down who is at work on a submission, and how that ended. What is raised within passes through.
+    """Write down who is at work on a submission, and how that ended. What is raised within passes through, but for a
+    KeyboardInterrupt, which becomes an error that Flower reports.
 
     The work is done in the directory of whoever submitted it, since the names of models may be paths that start there.
     """
@@ -103,6 +111,9 @@ def told(submission: str) -> Iterator[None]:
     except LadaError as error:
         outcome = {"kind": type(error).__name__, "text": str(error)}
         raise
+    except KeyboardInterrupt:
+        outcome = {"kind": "FederationError", "text": "the run was stopped at the server; go on with --resume"}
+        raise FederationError(outcome["text"]) from None
     except BaseException as error:
         outcome = {"kind": "FederationError", "text": f"the server failed: {type(error).__name__}: {error}"}
         raise
@@ -146,22 +157,22 @@ def _stop(family: Family, superlink: str, log: Path, begin: int, file: Path) -> 
         if psutil.pid_exists(at_work := _at_work(file)):
             with suppress(OSError):  # a service of another user's; Flower ends it within half a minute
                 os.kill(at_work, signal.SIGTERM)
+            deadline = time.monotonic() + GRACE
+            while psutil.pid_exists(at_work) and time.monotonic() < deadline:
+                time.sleep(0.05)
 
 
-class Follower:
-    """Hands on what is written to a run's events from here on."""
+def _close(place: Place, status: Status) -> None:
+    """Write the end of a run whose process could not: in a simulation it works in a thread, which no signal reaches."""
+    file = place.folder / EVENTS
+    with suppress(InputError), claimed(place.folder):  # somebody is still at work on it, who will write it
+        mend(file)
+        last = deque(Tail(file).new(), maxlen=1)
+        if last and last[0].get("kind") != "end":
+            to_file(place)({"kind": "end", "status": status})
 
-    def __init__(self, file: Path, emit: Callable[[dict[str, Any]], None]) -> None:
-        self._file, self._emit = file, emit
-        self._seen = file.stat().st_size if file.exists() else 0
 
-    def tell(self) -> None:
-        """Hand on the events that are new; a line that is not complete waits."""
-        if not self._file.exists():
-            return
-        with self._file.open("rb") as events:
-            events.seek(self._seen)
-            whole = events.read().rpartition(b"\n")[0]
-        for line in whole.splitlines():
-            self._emit(json.loads(line))
-        self._seen += len(whole) + 1 if whole else 0
+def _tell(events: Tail, emit: Emit) -> None:
+    """Hand on the events that are new."""
+    for event in events.new():
+        emit(event)

@@ -6,7 +6,8 @@ from pathlib import Path
 from subprocess import Popen
 
 from lada.core.errors import FederationError, InputError
-from lada.engines.family import Family, ended_by_signal, last_words, python
+from lada.core.signals import ended_by_signal
+from lada.engines.family import Family, last_words, python
 from lada.engines.server import READY, online
 from lada.engines.server_file import FILE, read_server, write_connection
 

@@ -3,13 +3,13 @@
 python -m lada.engines.worker client.yaml /run/of/this/user/socket
 """
 
+import logging
 import os
 import re
 import signal
 import socket
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from lada.config import NAME
+from lada.core import logs
 from lada.core.errors import FederationError
 from lada.engines.client_file import ClientFile, merge, read_client
 from lada.engines.frames import REPLY, fail, opened, receive, send
@@ -27,6 +28,7 @@ from lada.federation.nodes import Node, task_of
 from lada.federation.parties import Place
 from lada.federation.pieces import BYTES, FETCH, announce, decode_what
 
+LOG = logging.getLogger("lada.worker")
 TERMS_FILE = "terms.json"
 LARGEST = 2**20
 """Bytes that terms may have."""
@@ -116,13 +118,16 @@ def serve(listener: socket.socket, client: ClientFile, base: Path) -> None:
 def _answer(stream: IO[bytes], client: ClientFile, base: Path) -> None:
     _, head, payload = receive(stream)
     run, phase, round = head["run"], head["phase"], head["round"]
-    print(f"{time.strftime('%F %T')} run {run}, round {round}, phase {phase}", flush=True)
+    where = {"party": client.name, "run": run, "round": round, "phase": phase}
+    LOG.info("run %s, round %s, phase %s", run, round, phase, extra=where)
     try:
         member = Member(client, base, run)
         with _given_up_after(client.limits.seconds, stream, member, phase, round):
             reply = member.handle(phase, round, payload)
     except Exception as error:
-        print(f"refused or failed: {error}", flush=True)
+        # Texts of other errors may repeat what is in the data; they stand in errors.log alone.
+        why = error if isinstance(error, FederationError) else type(error).__name__
+        LOG.error("refused or failed: %s; see errors.log", why, extra=where)
         fail(stream, traceback.format_exc())
         return
     send(stream, REPLY, {}, reply)
@@ -134,7 +139,7 @@ def _given_up_after(seconds: float | None, stream: IO[bytes], member: Member, ph
 
     def give_up() -> None:
         text = f"phase {phase!r} took more than limits.seconds = {seconds:g}; raise that, or study fewer steps"
-        print(text, flush=True)
+        LOG.error(text)
         with suppress(OSError, ValueError):
             member.forget(phase, round)
             fail(stream, text)
@@ -167,6 +172,7 @@ def listen(path: str) -> socket.socket:
 def main() -> None:
     """Serve until stdin ends, which whoever started this process holds open."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logs.set_up(sys.stdout)
     file, path = Path(sys.argv[1]).resolve(), sys.argv[2]
     client = read_client(file)
 

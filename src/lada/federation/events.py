@@ -1,14 +1,19 @@
-"""A run's events.jsonl, for processes that only add to it."""
+"""A run's events.jsonl: written by processes that only add to it, read by those that follow a run."""
+
+from __future__ import annotations
 
 import json
 import os
 import time
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from lada.federation.parties import Place
-from lada.hosts.party import Emit
+if TYPE_CHECKING:  # with them comes torch, which nobody needs to follow a run
+    from lada.federation.parties import Place
+    from lada.hosts.party import Emit
 
-EVENTS = "events.jsonl"
+EVENTS, PLACE = "events.jsonl", "place.json"
 
 
 def to_file(place: Place) -> Emit:
@@ -23,3 +28,52 @@ def to_file(place: Place) -> Emit:
             os.close(handle)
 
     return emit
+
+
+def mend(file: Path) -> None:
+    """Take away a last line that was cut short when a run was killed; the file need not be there."""
+    if file.exists():
+        with file.open("r+b") as events:  # in place: whoever reads along must not find it empty for a moment
+            whole = sum(len(line) for line in events if line.endswith(b"\n"))
+            events.truncate(whole)
+
+
+class Tail:
+    """Reads a file of events from where it last stopped."""
+
+    def __init__(self, file: Path, start: int = 0) -> None:
+        """`start` is the offset, in bytes, of the first line to read. The file need not be there yet."""
+        self.unreadable = 0
+        """Lines that are no JSON objects, as a power cut can leave them; they are passed over."""
+        self.rewritten = 0
+        """How often the file was another, or shorter, than before; it is then read from its beginning."""
+        self._file, self._offset = file, start
+        self._inode: int | None = None
+
+    def new(self) -> Iterator[dict[str, Any]]:
+        """Yield the events that are new. A last line that is not complete waits for its end."""
+        try:
+            lines = self._file.open("rb")
+        except FileNotFoundError:
+            return
+        with lines:
+            self._find(os.fstat(lines.fileno()))
+            lines.seek(self._offset)
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    return
+                self._offset += len(line)
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    event = None
+                if isinstance(event, dict):
+                    yield event
+                else:
+                    self.unreadable += 1
+
+    def _find(self, now: os.stat_result) -> None:
+        if now.st_size < self._offset or self._inode not in (None, now.st_ino):
+            self._offset = 0
+            self.rewritten += 1
+        self._inode = now.st_ino

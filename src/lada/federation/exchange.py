@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lada.core.errors import FederationError
 from lada.core.limits import Limits
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from lada.federation.journal import Journal
     from lada.federation.ledger import Ledger
+    from lada.hosts.party import Emit
 
 IN_FLIGHT = 256 << 20
 """About how many bytes of one ask are under way at a time; four messages always may."""
@@ -77,9 +78,12 @@ class GridExchange:
         on_timed: Callable[[ExchangeTime], None] | None = None,
         terms: Mapping[str, bytes] | None = None,
         guard: Guard | None = None,
+        emit: Emit | None = None,
     ) -> None:
         """`journal` gives the server's journal of a round; `on_missing` is told of each client that was missing,
         `on_timed` of how long the messages of each phase took.
+
+        `emit` gets an event for each message that crossed.
 
         `terms` are what a client has to know and to accept before it takes part, where it does not know them already.
         A reply that the `guard` refuses (None: none is) counts as missing.
@@ -94,6 +98,7 @@ class GridExchange:
         self._journal = journal
         self._on_missing, self._on_timed = on_missing, on_timed
         self.guard = guard
+        self._emit = emit
 
     def connect(self) -> None:
         """Wait for the clients. Raises FederationError where no quorum of them comes within the rules' timeout."""
@@ -115,7 +120,7 @@ class GridExchange:
             node = self._roster.nodes.get(name)
             if node is None:
                 return None
-            self.ledger.record(envelope.round, envelope.phase, SERVER, name, payloads[name])
+            self.record(envelope, name, "down", payloads[name])
             timing.send(name)
             return post(self._grid, node, envelope, payloads[name])
 
@@ -168,6 +173,14 @@ class GridExchange:
     def is_there(self, name: str) -> bool:
         """Return whether a client's node is known."""
         return name in self._roster.nodes
+
+    def record(self, envelope: Envelope, client: str, direction: Literal["up", "down"], payload: Payload) -> None:
+        """Enter a message to or from a client into the ledger, and announce it."""
+        sender, receiver = (client, SERVER) if direction == "up" else (SERVER, client)
+        size = self.ledger.record(envelope.round, envelope.phase, sender, receiver, payload)
+        if self._emit:
+            where = {"party": client, "round": envelope.round, "phase": envelope.phase}
+            self._emit({"kind": "message", **where, "direction": direction, "bytes": size})
 
     def miss(self, missing: Missing) -> None:
         """Put on record who was missing."""
@@ -263,7 +276,7 @@ class GridPending:
     def _put_on_record(self, name: str) -> None:
         reply = self._heard.reply(name)
         assert reply is not None
-        self._exchange.ledger.record(self._envelope.round, self._envelope.phase, name, SERVER, reply)
+        self._exchange.record(self._envelope, name, "up", reply)
         self._known[name] = reply
 
 

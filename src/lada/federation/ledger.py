@@ -63,15 +63,18 @@ class Ledger:
         (folder / "ledger.parquet").unlink(missing_ok=True)
         self._lines = lines.open("a", encoding="utf-8")
 
-    def record(self, round: int, phase: str, sender: str, receiver: str, payload: Mapping[str, bytes]) -> None:
-        """Add one row per kind of one message."""
+    def record(self, round: int, phase: str, sender: str, receiver: str, payload: Mapping[str, bytes]) -> int:
+        """Add one row per kind of one message; return its bytes."""
+        total = 0
         for kind, data in sorted(payload.items()):
             digest = hashlib.sha256(data).hexdigest()
             samples = self._describe(kind, data) if self._describe else None
             row = Row(round, phase, sender, receiver, kind, samples, len(data), digest)
             self.rows.append(row)
             self._lines.write(_line(row))
+            total += row.bytes
         self._lines.flush()
+        return total
 
     def close(self) -> None:
         """Write `ledger.parquet` in one step and remove the lines.

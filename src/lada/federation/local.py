@@ -50,7 +50,8 @@ def run_local(
     `context.node_config` holds the client's `name`, its `folder` (`<folder>/clients/<name>`) and, as `config`, its
     text from `node_config`. `workers` is the number of processes: None for one per core but no more than clients,
     0 for none (the clients then work one after another in this process, to the same bits). `rules` say
-    who is waited for and how long. Events of all clients go to `emit`, one at a time.
+    who is waited for and how long. Events of all clients go to `emit`, one at a time, and those of
+    the messages, from the calling thread.
 
     `ledger.parquet` and, with workers, `workers.log` are written to `folder`, also when the run fails; `describe` and
     `earlier` are the Ledger's, `journal` (by default `<folder>/journal/server`), `on_missing`, `on_timed`
@@ -85,6 +86,7 @@ def run_local(
                 on_missing=on_missing,
                 on_timed=on_timed,
                 guard=guard,
+                emit=emit,
             )
         )
 

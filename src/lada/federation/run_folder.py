@@ -1,20 +1,18 @@
-"""A run's folder: made anew or found again, held by one process at a time."""
+"""A run's folder: made anew or found again."""
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from lada.config import RunConfig, make_config
 from lada.core.errors import InputError
+from lada.federation.events import PLACE
 from lada.federation.parties import Place
 
-CONFIG, PLACE, LOCK = "config.yaml", "place.json", ".lock"
+CONFIG = "config.yaml"
 MAY_DIFFER = (
     "engine",
     "workers",
@@ -76,23 +74,6 @@ def check_same(now: RunConfig, then: RunConfig, folder: Path) -> None:
             f"--resume: {', '.join(differing)} of the configuration differ from those that {str(folder)!r} was begun "
             f"with; only {', '.join(MAY_DIFFER)} may. Put them back, or begin a new run without --resume"
         )
-
-
-@contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Hold a run's folder; InputError where another process does. A process that dies lets go of it."""
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(
-            f"{str(folder)!r} is under way in another process; wait for its end, or end it before you resume"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-        (folder / LOCK).unlink(missing_ok=True)
 
 
 def _numbered(runs: Path, name: str, number: int) -> Path:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lada.core.results import ExchangeTime, Missing
     from lada.federation.journal import Journal
     from lada.hosts.checks import Guard
+    from lada.hosts.party import Emit
 
 
 def serve_on(
@@ -34,6 +35,7 @@ def serve_on(
     on_timed: Callable[[ExchangeTime], None] | None = None,
     terms: Mapping[str, bytes] | None = None,
     guard: Guard | None = None,
+    emit: Emit | None = None,
 ) -> tuple[Row, ...]:
     """Find the clients by name, let `serve` work with them, and return the ledger's rows.
 
@@ -52,6 +54,7 @@ def serve_on(
             on_timed=on_timed,
             terms=terms,
             guard=guard,
+            emit=emit,
         )
         exchange.connect()
         serve(exchange)

@@ -9,7 +9,7 @@ from lada.core.errors import InputError
 from lada.core.registry import Registry
 
 Status = Literal["finished", "failed", "stopped"]
-"""How a run ended: with its last round, with an error, or by Ctrl-C."""
+"""How a run ended: with its last round, with an error, or by Ctrl-C or SIGTERM."""
 
 
 class Tracker(Protocol):

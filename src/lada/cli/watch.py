@@ -1,0 +1,76 @@
+"""`lada watch`: how a run is doing, from another terminal; and its figures for Prometheus."""
+
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lada.cli.console import console
+from lada.cli.explained import explained
+
+if TYPE_CHECKING:
+    from lada.watching.watch import Watch
+
+PAUSE = 0.5
+"""Seconds between two looks."""
+
+
+def watch(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    once: Annotated[bool, typer.Option("--once", help="Print how it is doing now, and end.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+    metrics: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, metavar="PORT", help="Serve its figures to Prometheus; 0: any free port."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="With --metrics: the address to listen at.")] = "127.0.0.1",
+) -> None:
+    """Show how a run is doing, in this terminal or another process, live or once it is over; Ctrl-C ends the view."""
+    from lada.cli.watched import shown
+    from lada.core.signals import ended_by_signal
+    from lada.watching.metrics import served
+    from lada.watching.watch import Watch
+
+    if metrics is not None and (once or json_):
+        raise typer.BadParameter("it goes on for as long as metrics are asked for", param_hint="--once, --json")
+    with explained(), ended_by_signal(), ExitStack() as stack:
+        watched = Watch(folder)
+        if metrics is not None:
+            port = stack.enter_context(served(Watch(folder).look, host, metrics))
+            console.print(f"metrics: http://{_bracketed(host)}:{port}/metrics", highlight=False, soft_wrap=True)
+        try:
+            if json_:
+                sys.stdout.write(watched.look().model_dump_json(indent=2) + "\n")
+            elif once or not (console.is_terminal or metrics is not None):
+                console.print(shown(watched.look(), time.time()))
+            elif console.is_terminal:
+                _live(watched, for_ever=metrics is not None)
+            else:
+                while True:
+                    time.sleep(PAUSE)
+        except KeyboardInterrupt:
+            pass  # how a view ends
+
+
+def _live(watched: "Watch", *, for_ever: bool) -> None:
+    """Show the run until it is over; what was shown last stays on the screen."""
+    from rich.live import Live
+
+    from lada.cli.watched import shown
+
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            now = watched.look()
+            over = now.over and not for_ever
+            # Of what is higher than the terminal, Live would show the beginning alone; at last all may scroll by.
+            live.update(shown(now, time.time(), height=None if over else console.height), refresh=True)
+            if over:
+                return
+            time.sleep(PAUSE)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

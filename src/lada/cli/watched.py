@@ -1,0 +1,73 @@
+"""What `lada watch` shows of a run: a head line, a table of its parties, the last notices."""
+
+from rich.console import Group, RenderableType
+from rich.table import Column, Table
+from rich.text import Text
+
+from lada.report.words import difference, duration, number, percent, size
+from lada.watching.watch import PartySnapshot, Snapshot
+
+STYLES = {"waiting": "yellow", "running": "green", "finished": "bold green", "failed": "bold red", "stopped": "red"}
+AROUND = 5
+"""Lines of the terminal that are not rows or notices: head line, the table's own, what is left out, the cursor's."""
+FIRST = ("missing", "working", "asked", "answered", "nothing")
+"""Whose rows are shown where not all fit."""
+
+
+def shown(now: Snapshot, clock: float, height: int | None = None) -> RenderableType:
+    """Return how a run is doing. `clock` is the Unix time; with `height`, so much as fits into so many lines."""
+    parties, left_out = now.parties, ""
+    notices = [Text(f"note: {notice}", overflow="ellipsis", no_wrap=height is not None) for notice in now.notices]
+    if height is not None and len(parties) > (rows := max(height - AROUND - len(notices), 1)):
+        ranked = sorted(parties[1:], key=lambda party: FIRST.index(party.doing))
+        kept = {parties[0].name, *(party.name for party in ranked[: rows - 1])}
+        parties = tuple(party for party in parties if party.name in kept)
+        left_out = f"and {len(now.parties) - len(parties)} parties more; --once shows all"
+    table = Table(
+        Column("party", overflow="fold"),
+        Column("doing", ratio=2),
+        Column("done", justify="right"),
+        Column("tokens/s", justify="right"),
+        Column("seen ago", justify="right"),
+        Column("sent", justify="right"),
+        Column("received", justify="right"),
+        Column("accuracy", justify="right"),
+        Column("change", justify="right"),
+        Column("loss", justify="right"),
+        box=None,
+        padding=(0, 1, 0, 0),
+    )
+    for party in parties:
+        table.add_row(*_row(party, clock))
+    return Group(_head(now), table, *([Text(left_out, style="dim")] if left_out else []), *notices)
+
+
+def _head(now: Snapshot) -> Text:
+    where = "" if now.round is None else f", round {now.round} of {now.rounds}"
+    lost = f", {now.unreadable} lines of events.jsonl could not be read" if now.unreadable else ""
+    head = Text(f"{now.run}: ")
+    return head.append(now.state, STYLES[now.state]).append(f"{where}, {duration(now.elapsed)}{lost}")
+
+
+def _row(party: PartySnapshot, clock: float) -> list[Text]:
+    progress = "" if party.total is None else f"{party.done}/{party.total}"
+    speed = "" if party.tokens_per_second is None else f"{party.tokens_per_second:,.0f}"
+    seen = "" if party.last_seen is None else f"{duration(max(clock - party.last_seen, 0.0))}"
+    accuracy = percent(party.accuracy["overall"]) if "overall" in party.accuracy else ""
+    change = "" if party.change is None else difference(party.change)
+    loss = f"{number(party.losses[-1].first, 3)} → {number(party.losses[-1].last, 3)}" if party.losses else ""
+    cells = (progress, speed, seen, size(party.sent), size(party.received), accuracy, change, loss)
+    return [Text(party.name), _doing(party), *map(Text, cells)]
+
+
+def _doing(party: PartySnapshot) -> Text:
+    if party.doing == "missing" and party.last_missed:
+        gone = party.last_missed
+        return Text(f"missing in round {gone.round}, {gone.phase}: {gone.why}", style="red")
+    times = f" (missing {party.missed}×)" if party.missed else ""
+    if party.doing == "asked":
+        return Text(f"asked: {party.phase}{times}")
+    if party.doing == "working":
+        verb = f" ({party.verb})" if party.verb and party.verb != party.phase else ""
+        return Text(f"{party.phase}{verb}{times}")
+    return Text(("–" if party.doing == "nothing" else party.doing) + times, style="dim")

@@ -1,0 +1,68 @@
+"""Logs of the long-lived commands and of the processes they start: lines for people, or one JSON object a line."""
+
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from types import TracebackType
+from typing import IO, Any
+
+from lada.core.errors import InputError
+
+VARIABLE = "LADA_LOG_FORMAT"
+"""The environment variable, which children inherit: `text`, the default, or `json`."""
+WHERE = ("party", "run", "round", "phase")
+"""What a line may have besides, given as `extra`."""
+
+
+def as_json() -> bool:
+    """Return whether logs are to be JSON. Raises InputError where the variable is neither `text` nor `json`."""
+    form = os.environ.get(VARIABLE) or "text"
+    if form not in ("text", "json"):
+        raise InputError(f"{VARIABLE}: {form!r} is no format of logs; expected text or json")
+    return form == "json"
+
+
+def set_up(stream: IO[str]) -> None:
+    """Let the loggers below `lada` write to `stream`; as JSON also all other loggers, warnings and what ends a process.
+
+    Raises InputError as `as_json` does.
+    """
+    json_ = as_json()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines() if json_ else logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    ours = logging.getLogger("lada")
+    ours.setLevel(logging.INFO)
+    ours.handlers, ours.propagate = [handler], False
+    if json_:
+        logging.getLogger().handlers = [handler]
+        logging.captureWarnings(True)
+        sys.excepthook = _ended
+
+
+class JsonLines(logging.Formatter):
+    """One object a line: time (UTC), level, logger, message; party, run, round and phase where they are known.
+
+    Of an exception it says the type and the place and not the text, which may repeat what somebody's data hold.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without its end."""
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {key: record.__dict__[key] for key in WHERE if key in record.__dict__}
+        if record.exc_info and record.exc_info[0]:
+            line["error"] = record.exc_info[0].__name__
+            for frame in traceback.extract_tb(record.exc_info[2])[-1:]:
+                line["at"] = f"{frame.filename}:{frame.lineno}"
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    logging.getLogger("lada").critical("the process ended", exc_info=(kind, error, trace))

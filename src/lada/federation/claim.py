@@ -1,0 +1,51 @@
+"""Who is at work on a run: its folder is held by one process at a time, and others can see whether it is."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lada.core.errors import InputError
+
+LOCK = ".lock"
+PATIENCE = 0.5
+"""Seconds to try, since `is_claimed` holds the lock for a moment."""
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold a run's folder; InputError where another process does. A process that dies lets go of it."""
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        raise InputError(
+            f"{str(folder)!r} is under way in another process; wait for its end, or end it before you resume"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+        (folder / LOCK).unlink(missing_ok=True)
+
+
+def is_claimed(folder: Path) -> bool:
+    """Return whether a process holds a run's folder. Writes nothing, so the right to read is enough.
+
+    On a system without flock the presence of the file has to do, which outlives a run that was killed.
+    """
+    try:
+        handle = os.open(folder / LOCK, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two who look do not see each other
+    except (ImportError, BlockingIOError):
+        return True
+    finally:
+        os.close(handle)
+    return False

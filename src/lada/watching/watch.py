@@ -1,0 +1,172 @@
+"""Follows a run by its folder alone: what its events tell, and whether anybody is at work on it."""
+
+import json
+import time
+from pathlib import Path
+from typing import Literal
+
+from lada.core.errors import InputError
+from lada.core.results import Record
+from lada.federation.claim import is_claimed
+from lada.federation.events import EVENTS, PLACE, Tail
+from lada.watching.health import Health, PartyHealth
+
+State = Literal["waiting", "running", "finished", "failed", "stopped"]
+
+
+class Missed(Record):
+    """A phase that went on without a client."""
+
+    round: int
+    phase: str
+    why: str
+
+
+class Loss(Record):
+    """What a study did to the loss: means over the first and the last tenth of its steps."""
+
+    round: int
+    phase: str
+    first: float
+    last: float
+
+
+class PartySnapshot(Record):
+    """How a party is doing. Bytes are what it sent and received; accuracies are percent, by scope."""
+
+    name: str
+    doing: str
+    """`asked`, `working`, `answered`, `missing` or `nothing`; see lada.watching.health."""
+    round: int | None
+    """The round and the phase that it was last asked for or at work in."""
+    phase: str | None
+    verb: str | None
+    """With the next three: what it is at now."""
+    done: int | None
+    total: int | None
+    tokens_per_second: float | None
+    tokens: int
+    last_seen: float | None
+    """Unix time, seconds."""
+    sent: int
+    received: int
+    missed: int
+    """In how many phases it was missing."""
+    last_missed: Missed | None
+    evaluated: int | None
+    """The round that `accuracy` is of."""
+    accuracy: dict[str, float]
+    change: float | None
+    """Points of overall accuracy since round 0."""
+    losses: tuple[Loss, ...]
+    """The last study of each phase, newest last."""
+
+
+class Snapshot(Record):
+    """How a run is doing."""
+
+    run: str
+    state: State
+    """`waiting` until the first round begins; `stopped` also where it was killed, so that nobody wrote an end."""
+    round: int | None
+    rounds: int | None
+    started: float
+    """Unix time, seconds."""
+    elapsed: float
+    """Seconds since then, or up to the last event of a run that is over."""
+    parties: tuple[PartySnapshot, ...]
+    """The server first where it is known, then by name."""
+    notices: tuple[str, ...]
+    unreadable: int
+    """Lines of events.jsonl that were passed over."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody is at work on the run any more."""
+        return self.state in ("finished", "failed", "stopped")
+
+
+class Watch:
+    """Follows one run. Reads and writes nothing but what is new since the last look."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises InputError for a folder that is none of a run."""
+        self.folder = folder.resolve()
+        self._started = _started(self.folder)
+        self._tail = Tail(self.folder / EVENTS)
+        self._health, self._rewritten = Health(), 0
+
+    def look(self) -> Snapshot:
+        """Return how the run is doing now."""
+        at_work = is_claimed(self.folder)  # before the events: the end is written, then the folder let go of
+        for event in self._tail.new():
+            self._fresh().take(event)
+        health = self._fresh()
+        state = self._state(at_work)
+        over = state in ("finished", "failed", "stopped")
+        names = sorted(health.parties, key=lambda name: (name != health.server, name))
+        return Snapshot(
+            run=self.folder.name,
+            state=state,
+            round=health.round,
+            rounds=health.rounds,
+            started=self._started,
+            elapsed=health.time if over else max(time.time() - self._started, 0.0),
+            parties=tuple(self._party(name, health.parties[name]) for name in names),
+            notices=tuple(health.notices),
+            unreadable=health.unreadable + self._tail.unreadable,
+        )
+
+    def _fresh(self) -> Health:
+        """Return what was folded so far, of the file that is there now."""
+        if self._tail.rewritten != self._rewritten:
+            self._health, self._rewritten = Health(), self._tail.rewritten
+        return self._health
+
+    def _state(self, at_work: bool) -> State:
+        health = self._health
+        if at_work or health.name is None:
+            return "running" if health.begun else "waiting"
+        handed = [file for file in self.folder.glob("submission-*.json") if not file.with_suffix(".outcome").exists()]
+        if handed:
+            return "waiting"  # for Flower to begin it
+        return "finished" if health.status == "finished" else "failed" if health.status == "failed" else "stopped"
+
+    def _party(self, name: str, party: PartyHealth) -> PartySnapshot:
+        work = party.work
+        verb = work if work and work.verb and party.doing == "working" else None
+        missed = [Missed(round=round, phase=phase, why=why) for (round, phase), why in party.missed.items()]
+        return PartySnapshot(
+            name=name,
+            doing=party.doing,
+            round=work.round if work else None,
+            phase=work.phase if work else None,
+            verb=verb.verb if verb else None,
+            done=verb.done if verb else None,
+            total=verb.total if verb else None,
+            tokens_per_second=verb.speed if verb else None,
+            tokens=party.tokens,
+            last_seen=None if party.seen is None else self._started + party.seen,
+            sent=party.sent,
+            received=party.received,
+            missed=len(missed),
+            last_missed=missed[-1] if missed else None,
+            evaluated=party.evaluated,
+            accuracy=party.accuracy,
+            change=party.change,
+            losses=tuple(
+                Loss(round=round, phase=phase, first=first, last=last)
+                for phase, (round, first, last) in party.losses.items()
+            ),
+        )
+
+
+def _started(folder: Path) -> float:
+    """Return when a run began, Unix time."""
+    try:
+        return float(json.loads((folder / PLACE).read_bytes())["started"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{str(folder)!r} is not the folder of a run: it lacks a sound {PLACE}; expected a folder such as "
+            "runs/demo, which `lada run` makes when it begins"
+        ) from error
