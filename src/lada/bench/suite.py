@@ -143,11 +143,12 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     result = dict(below)
     for key, value in above.items():
         old = result.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        if both and not (key in METHODS and old.get("name") != value.get("name", old.get("name"))):
-            result[key] = merged(old, value)
-        else:
+        if not (isinstance(old, Mapping) and isinstance(value, Mapping)):
             result[key] = value
+        elif key in METHODS and value.get("name", old.get("name")) != old.get("name"):
+            result[key] = value
+        else:
+            result[key] = merged(old, value)
     return result
 
 
