@@ -49,7 +49,7 @@ def suite_file(folder: Path, **changes) -> str:
     return str(file)
 
 
-def lada(*arguments: str):
+def lada(*arguments: object):
     return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
 
 
