@@ -1,18 +1,20 @@
-"""Clients with one model average their LoRA adapters, as FedMKT does in its homogeneous setting and FedIT always.
+"""Clients with one model make one adapter of theirs: as FedMKT does in its homogeneous setting, and FedIT always.
 
 The factors A and B are averaged apart, weighed by private samples. That is not the average of the products BA; it is
 what FedMKT does.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lada.codecs import adapters
 from lada.core.errors import FederationError, InputError
 from lada.core.results import Missing
-from lada.hosts.aggregating import Rule, aggregate
+from lada.hosts.aggregating import Rule, Weights, aggregate
 from lada.hosts.base import Payload
 from lada.hosts.party import Party
 from lada.models.options import ModelOptions
@@ -20,23 +22,36 @@ from lada.models.options import ModelOptions
 ADAPTER = "adapter"
 MOST_SAMPLES = 10**9 - 1
 """What the codec can say of the samples behind an adapter; clients may claim more between them."""
+Merge = Callable[[Mapping[str, Weights], Mapping[str, int]], Weights]
+"""Makes one adapter of those by client, given the private samples behind each."""
+Outline = Callable[[Weights], Hashable]
+"""Says of an adapter what those that go together have in common; None for one that goes with no other."""
 
 
-def check_alike(clients: Mapping[str, ModelOptions]) -> None:
-    """Raise InputError unless all clients tune the same adapters of the same model."""
+def check_alike(clients: Mapping[str, ModelOptions], key: str, *, full: bool = False, ranks: bool = False) -> None:
+    """Raise InputError, for the sake of `key`, unless all clients tune the same weights of the same model.
+
+    `full`: these may be all of its weights. `ranks`: their adapters may differ in all but the layers.
+    """
     first, *others = clients
-    if clients[first].tune != "lora":
-        raise InputError(
-            f"host.options.average_adapters: client {first!r} has model.tune {clients[first].tune!r}; expected 'lora'"
-        )
+    if clients[first].tune != "lora" and not full:
+        raise InputError(f"{key}: client {first!r} has model.tune {clients[first].tune!r}; expected 'lora'")
+    mine = _tuned(clients[first], ranks)
     for other in others:
-        for key in ("model", "revision", "tune", "lora"):
-            a, b = getattr(clients[first], key), getattr(clients[other], key)
-            if a != b:
+        for name, value in _tuned(clients[other], ranks).items():
+            if mine.get(name) != value:
                 raise InputError(
-                    f"host.options.average_adapters: clients {first!r} and {other!r} differ in model.{key}: {a!r} and "
-                    f"{b!r}; expected the same for all clients"
+                    f"{key}: clients {first!r} and {other!r} differ in model.{name}: {mine.get(name)!r} and {value!r}; "
+                    "expected the same for all clients"
                 )
+
+
+def _tuned(options: ModelOptions, ranks: bool) -> dict[str, Any]:
+    """Return what must be the same for all clients, by key, the model first."""
+    alike = {"model": options.model, "revision": options.revision, "tune": options.tune}
+    if options.tune == "full":
+        return alike
+    return {**alike, **({"lora.targets": options.lora.targets} if ranks else {"lora": options.lora})}
 
 
 def tell_adapter(party: Party) -> bytes:
@@ -49,27 +64,61 @@ def check_adapter(party: Party, _sender: str, _round: int, payload: Payload) -> 
     adapters.decode(payload[ADAPTER], limit=party.limits.adapter_bytes)
 
 
+def shapes(weights: Weights) -> Hashable:
+    """Return names and shapes of an adapter's weights."""
+    return tuple((name, array.shape) for name, array in weights.items())
+
+
+def mean_of(rule: Rule, malicious: int) -> Merge:
+    """Return what makes one adapter of several by a rule; see lada.hosts.aggregating."""
+    return lambda weights, samples: aggregate(weights, samples, rule, malicious)
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """One adapter made of several, float32; what the clients told that go on with it; the samples behind all."""
+
+    weights: Weights
+    told: Mapping[str, Weights]
+    samples: int
+
+    def encode(self, weights: Weights) -> bytes:
+        """Return this adapter, or what was made of it, as a message part."""
+        return adapters.encode(weights, self.samples)
+
+
+def pool(party: Party, replies: Mapping[str, Payload], round: int, merge: Merge, outline: Outline = shapes) -> Pooled:
+    """Return what `merge` makes of the adapters in `replies`.
+
+    A client whose adapter has another outline than most others' is left out and put on record as missing. Raises
+    CodecError for what is no adapter, FederationError where no outline is that of most.
+    """
+    told = {c: adapters.decode(replies[c][ADAPTER], limit=party.limits.adapter_bytes) for c in sorted(replies)}
+    outlines = {client: outline(weights) for client, (weights, _) in told.items()}
+    (common, count), *rest = Counter(outlines.values()).most_common()
+    if rest and rest[0][1] == count:
+        first, other = (next(c for c in told if outlines[c] == each) for each in (common, rest[0][0]))
+        raise FederationError(f"adapters: those of {other!r} have other names or shapes than those of {first!r}")
+    if common is None:
+        raise FederationError("adapters: those of most clients are no pairs of LoRA's factors")
+    why = "malformed message (adapter: other names or shapes than those of most clients)"
+    odd = [client for client in told if outlines[client] != common]
+    party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in odd))
+    weights = {client: told[client][0] for client in told if client not in odd}
+    samples = {client: told[client][1] for client in weights}
+    result = {name: np.asarray(array, np.float32) for name, array in merge(weights, samples).items()}
+    return Pooled(result, weights, min(sum(samples.values()), MOST_SAMPLES))
+
+
 def average_adapters(
     party: Party, replies: Mapping[str, Payload], round: int, rule: Rule = "mean", malicious: int = 0
 ) -> tuple[bytes, list[str]]:
     """Return one adapter of those in `replies` (see lada.hosts.aggregating), and the clients that go on with it.
 
-    A client whose adapter has other names or shapes than most others' is left out and put on record as missing.
-    Raises CodecError for what is no adapter, FederationError where no shape is that of most.
+    Raises as `pool` does.
     """
-    told = {c: adapters.decode(replies[c][ADAPTER], limit=party.limits.adapter_bytes) for c in sorted(replies)}
-    shapes = {client: tuple((name, a.shape) for name, a in weights.items()) for client, (weights, _) in told.items()}
-    (common, count), *rest = Counter(shapes.values()).most_common()
-    if rest and rest[0][1] == count:
-        first, other = (next(c for c in told if shapes[c] == shape) for shape in (common, rest[0][0]))
-        raise FederationError(f"adapters: those of {other!r} have other names or shapes than those of {first!r}")
-    why = "malformed message (adapter: other names or shapes than those of most clients)"
-    odd = [client for client in told if shapes[client] != common]
-    party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in odd))
-    kept = [client for client in told if client not in odd]
-    weights, samples = {client: told[client][0] for client in kept}, {client: told[client][1] for client in kept}
-    result = {name: np.asarray(a, np.float32) for name, a in aggregate(weights, samples, rule, malicious).items()}
-    return adapters.encode(result, min(sum(samples.values()), MOST_SAMPLES)), kept
+    pooled = pool(party, replies, round, mean_of(rule, malicious))
+    return pooled.encode(pooled.weights), list(pooled.told)
 
 
 def take_adapter(party: Party, data: bytes) -> None:
