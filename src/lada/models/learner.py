@@ -323,7 +323,7 @@ class HuggingFaceLearner:
 
     def adapter(self) -> dict[str, np.ndarray]:
         """See Learner.adapter."""
-        return {name: weight.float().cpu().numpy() for name, weight in self._adapter().items()}
+        return {name: weight.float().cpu().numpy().copy() for name, weight in self._adapter().items()}
 
     def load_adapter(self, weights: Mapping[str, np.ndarray]) -> None:
         """See Learner.load_adapter."""
