@@ -17,7 +17,9 @@ from lada.config import RunConfig, make_config
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.engines.client_file import ClientFile, merge
 from lada.engines.terms import Member, Terms
+from lada.federation import run_folder
 from lada.federation.ledger import read
+from lada.federation.parties import read_task
 from lada.hosts.base import HOSTS
 from lada.hosts.checks import Guard
 from lada.hosts.knowledge import samples_in
@@ -136,8 +138,11 @@ def test_ledger_notices_and_audit_say_that_private_samples_left(run: tuple[Any, 
     assert "no federation: the private samples of every client leave it" in results.notices[0]
     left = [(row.sender, row.samples) for row in read(folder) if row.kind == SAMPLES and row.sender != "server"]
     assert sorted(left) == [("clinic", 8), ("warehouse", 8)]
-    found = audit(folder)
-    assert all(client.searched and client.searched.found for client in found.clients)
+    question = read_task(run_folder.read(folder)[0], folder).private["clinic"][0].question
+    found = audit(folder, canaries=[question])
+    clinic = found.clients[0].searched
+    assert clinic is not None
+    assert ("canary 1", SAMPLES) in {(one.what, one.kind) for one in clinic.found}
     shutil.copytree(folder, tmp_path / "small")
     for client in ("clinic", "warehouse"):
         shutil.rmtree(tmp_path / "small" / "clients" / client / "sent")
