@@ -62,7 +62,7 @@ def client(**changes: Any) -> dict[str, Any]:
         (
             client(private={"step": 9}),
             "clients.0.private.step: unknown key (its value is 9); expected one of batch_size, dp, "
-            "micro_batch_size, optimisation, steps; did you mean 'steps'?",
+            "micro_batch_size, optimisation, steps, tokens; did you mean 'steps'?",
         ),
         (
             client(distil={"optimisation": {"clipp": 1}}),

@@ -62,9 +62,18 @@ def small(**changes: Any) -> dict[str, Any]:
 LABELS = {"plugin": "none", "host": {"name": "fedmkt", "options": {"average_adapters": True}}}
 
 
-@pytest.fixture(scope="module", params=["paths", "labels", "standalone"])
+RUNS: dict[str, dict[str, Any]] = {
+    "paths": {},
+    "labels": LABELS,
+    "standalone": {"host": "standalone"},
+    "fedavg": {"host": "fedavg"},
+    "centralized": {"host": "centralized"},
+}
+
+
+@pytest.fixture(scope="module", params=RUNS)
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Results]:
-    config = small(**{"paths": {}, "labels": LABELS, "standalone": {"host": "standalone"}}[request.param])
+    config = small(**RUNS[request.param])
     return lada.plan(config), lada.run(config, runs=tmp_path_factory.mktemp("runs"))
 
 
@@ -116,6 +125,15 @@ def test_memory_is_measured(both: tuple[Any, Results]) -> None:
     _, results = both
     for phase in results.wall_clock.phases:
         assert 50e6 < phase.peak_memory < 50e9
+
+
+def test_a_budget_of_tokens_is_planned_in_steps() -> None:
+    config = small()
+    config["clients"][0]["private"] = {"tokens": 3200, "batch_size": 4}
+    one = lada.plan(config).parties[1]
+    study = next(study for study in one.studies if study.phase == "private")
+    assert study.tokens == 3200
+    assert study.steps == pytest.approx(3200 / (4 * one.mean), abs=1)
 
 
 def test_a_long_run_repeats_its_rounds(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
 from lada.hosts.discretion import Blur, Redaction
 from lada.hosts.party import Studies
-from lada.hosts.privacy import check_blur, check_dp
+from lada.hosts.privacy import check_blur, check_dp, check_pooling
 from lada.models.api_options import ApiModel
 from lada.models.base import Study
 from lada.models.objective import Objective
@@ -100,6 +100,16 @@ class ClientConfig(Options):
     """How the losses it sends are rounded and noised."""
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Seconds this client may take for one phase; None: the run's `timeout`."""
+
+    def held_back(self) -> tuple[str, ...]:
+        """Return the keys of what it holds back of what it sends."""
+        means = {
+            "redact": self.redact,
+            "blur": self.blur,
+            "private.dp": self.private.dp,
+            "distil.dp": self.distil.dp,
+        }
+        return tuple(f"clients.{self.name}.{key}" for key, value in means.items() if value is not None)
 
     def each(self) -> "tuple[ClientConfig, ...]":
         """Return the `count` clients that this one stands for."""
@@ -252,6 +262,8 @@ class RunConfig(Options):
         for client in self.clients:
             check_blur(client.name, client.blur, self.method("objective").name, soft=soft)
             check_dp(client.name, Studies(client.private, client.distil), self.host.options)
+        if self.make_host().pools_private:
+            check_pooling(self.host.name, self.engine, [key for client in self.clients for key in client.held_back()])
 
     def _roles(self, method: Method[Any]) -> Iterator[tuple[str, ModelOptions | ApiModel, frozenset[Verb]]]:
         """Yield each party, its model and what the roles that it has need: teacher, student or both."""

@@ -72,6 +72,7 @@ class ScriptedLearner:
     verbs: frozenset[Verb] = frozenset(Verb)
     name: str = "script"
     device: str = "cpu"
+    scaling: float = 1.0
     words: tuple[bytes, ...] = BYTES
     """Its vocabulary."""
     broken: frozenset[str] = frozenset()
@@ -302,3 +303,13 @@ def federation(
     parties = {name: make_party(name, known, folder, sure=sure.get(name), **more) for name, known in knows.items()}
     server = parties.pop("llm")
     return Federation(made, server, parties, Direct(made, list(parties.values())))
+
+
+def small(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a whole run's configuration with few samples, short answers and a step a study."""
+    config["task"] |= {"public": 10, "private": 8, "test_per_domain": 1, "replay": 4}
+    for party in (config["server"], *config["clients"]):
+        party["model"]["max_new_tokens"] = 16
+        for study in party.keys() & {"private", "distil"}:
+            party[study] = {"steps": 1, "batch_size": 4}
+    return config

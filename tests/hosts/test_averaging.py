@@ -110,5 +110,5 @@ LORA = ModelOptions(model="m", tune="lora")
 )
 def test_clients_that_cannot_be_averaged_are_refused_beforehand(clients: dict[str, ModelOptions], told: str):
     with pytest.raises(InputError, match=told):
-        check_alike(clients)
-    check_alike({"a": LORA, "b": LORA})
+        check_alike(clients, "key")
+    check_alike({"a": LORA, "b": LORA}, "key")

@@ -300,5 +300,17 @@ def test_an_adapter_goes_out_and_comes_in(tiny: Any, folder: str):
     assert all(np.array_equal(b.adapter()[name], weight) for name, weight in moved.items())
     with pytest.raises(InputError, match="do not fit"):
         b.load_adapter({"other": np.zeros(2, np.float32)})
-    with pytest.raises(InputError, match=r"model\.tune: 'full' for 'tiny'; expected 'lora'"):
-        tiny.learner().adapter()
+    assert (a.scaling, tiny.learner().scaling) == (a._options.lora.alpha / a._options.lora.rank, 1.0)
+
+
+def test_without_an_adapter_all_weights_go_out_and_come_in(tiny: Any, architecture: str):
+    learner = tiny.learner(architecture)
+    before = learner.judge([(tiny.questions[0], tiny.paths[0])])
+    weights = learner.adapter()
+    assert {name: array.shape for name, array in weights.items()} == {
+        name: tuple(parameter.shape) for name, parameter in learner.model.named_parameters()
+    }
+    learner.load_adapter({name: array + 1 for name, array in weights.items()})
+    assert learner.judge([(tiny.questions[0], tiny.paths[0])]) != before
+    learner.load_adapter(weights)
+    assert learner.judge([(tiny.questions[0], tiny.paths[0])]) == before

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lada.models.learner import WINDOW, shuffled_batches
+from lada.models.batches import WINDOW, shuffled_batches
 from lada.models.objective import first_divergence
 from lada.models.training import Optimisation, add_gradients, learning_rate_at, make_optimizer, optimise
 

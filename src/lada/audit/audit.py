@@ -15,6 +15,7 @@ from lada.federation.client_app import ERROR_LOG
 from lada.federation.ledger import Row, read
 from lada.federation.membership import audit_memberships
 from lada.federation.parties import Place, read_task
+from lada.hosts.pooling import SAMPLES
 from lada.tasks.data import TaskData
 
 
@@ -69,6 +70,7 @@ def _client(
         sent=_crossings(left),
         received=_crossings([row for row in rows if row.receiver == name]),
         searched=search(folder, left, canaries, watched) if kept else None,
+        pooled=sum(row.samples or 0 for row in left if row.kind == SAMPLES),
         notes=tuple(notes),
         memberships=audit_memberships(config, place, name) if memberships else (),
     )

@@ -61,13 +61,20 @@ class ClientAudit(Record):
     received: tuple[Crossing, ...]
     searched: Searched | None
     """None where the client did not keep what it sent."""
+    pooled: int = 0
+    """Samples that it sent as such by the ledger's account, which are private: its host pools them."""
     notes: tuple[str, ...]
     memberships: tuple[Membership, ...] = ()
 
     @computed_field
     @property
     def verdict(self) -> Verdict:
-        """`clean` says that every byte in the ledger was searched and nothing was found."""
+        """`clean` says that every byte in the ledger was searched and nothing was found.
+
+        Private samples in the ledger are found, whether their bytes were kept to be searched or not.
+        """
+        if self.pooled:
+            return "found"
         if self.searched is None:
             return "not searched"
         if self.searched.found:

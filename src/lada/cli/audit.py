@@ -17,6 +17,8 @@ def told(audit: Audit) -> Iterator[RenderableType]:
     for client in audit.clients:
         yield _crossings(client)
         failed = client.verdict in ("found", "incomplete")
+        if client.pooled:
+            yield Text(f"{client.name}: found; {client.pooled:,} private samples left it as they are", style="bold red")
         yield Text(_search(client, audit.canaries), style="bold red" if failed else "")
         found = client.searched.found if client.searched else ()
         for one in found[:SHOWN]:

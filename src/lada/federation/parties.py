@@ -210,9 +210,25 @@ def _inside(learner: Learner) -> tuple[str, int, str]:
 
 def notices_before(config: RunConfig) -> tuple[str, ...]:
     """Return what the user should know of a run before it starts."""
-    if not config.server_only_teaches:
-        return ()
-    return (f"{config.server.name} is behind an API and cannot study: SLM→LLM is switched off, it only teaches",)
+    assert config.allocator is not None
+    notices = []
+    if config.server_only_teaches:
+        notices.append(
+            f"{config.server.name} is behind an API and cannot study: SLM→LLM is switched off, it only teaches"
+        )
+    host = config.make_host()
+    if host.pools_private:
+        notices.append(
+            f"host {config.host.name!r} is no federation: the private samples of every client leave it and are "
+            "studied by all; it is a bound to compare with"
+        )
+    chosen = any(step.samples == "lessons" for step in host.plan(1, config.make_objective()))
+    if not chosen and config.allocator.name != host.bare.allocator:
+        notices.append(
+            f"host {config.host.name!r} has no lessons for an allocator to choose: {config.allocator.name!r} plays no "
+            "part"
+        )
+    return tuple(notices)
 
 
 def notices_after(party: Party) -> tuple[str, ...]:

@@ -40,10 +40,16 @@ def check_rule(rule: Rule, malicious: int, clients: int) -> None:
         )
 
 
+def shares(samples: Mapping[str, int]) -> dict[str, float]:
+    """Return each client's share of all samples; alike where nobody has any."""
+    total = sum(samples.values())
+    return {client: count / total if total else 1 / len(samples) for client, count in samples.items()}
+
+
 def aggregate(weights: Mapping[str, Weights], samples: Mapping[str, int], rule: Rule, malicious: int) -> Weights:
     """Return one adapter, float64, of those by client, which have the same names and shapes.
 
-    `samples` weigh the `mean`, alike where nobody has any; `malicious` is how many may lie. With fewer adapters than
+    `samples` weigh the `mean` (see `shares`); `malicious` is how many may lie. With fewer adapters than
     `least_clients` every rule but the mean gives way to the median, the best that is left.
     """
     clients = sorted(weights)
@@ -51,10 +57,9 @@ def aggregate(weights: Mapping[str, Weights], samples: Mapping[str, int], rule: 
         name: np.stack([weights[client][name].astype(np.float64) for client in clients]) for name in weights[clients[0]]
     }
     if rule == "mean":
-        counts = np.array([samples[client] for client in clients], np.float64)
-        shares = counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / len(counts))
+        weight = shares(samples)
         return {
-            name: np.sum([share * each for share, each in zip(shares, stack, strict=True)], axis=0)
+            name: np.sum([weight[client] * each for client, each in zip(clients, stack, strict=True)], axis=0)
             for name, stack in stacks.items()
         }
     if rule == "median" or len(clients) < least_clients(rule, malicious):

@@ -1,4 +1,4 @@
-"""Clients with one model average their LoRA adapters, as FedMKT does in its homogeneous setting and FedIT always.
+"""Clients with one model make one adapter of theirs: as FedMKT does in its homogeneous setting, and FedIT always.
 
 The factors A and B are averaged apart, weighed by private samples. That is not the average of the products BA; it is
 what FedMKT does.
@@ -6,14 +6,16 @@ what FedMKT does.
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lada.codecs import adapters
 from lada.core.errors import FederationError, InputError
 from lada.core.results import Missing
-from lada.hosts.aggregating import Rule, aggregate
+from lada.hosts.aggregating import Rule, Weights, aggregate
 from lada.hosts.base import Payload
 from lada.hosts.party import Party
 from lada.models.options import ModelOptions
@@ -23,23 +25,36 @@ SHAPE = "adapter shape"
 """In the server's memory: names and shapes of what it averages."""
 MOST_SAMPLES = 10**9 - 1
 """What the codec can say of the samples behind an adapter; clients may claim more between them."""
+Merge = Callable[[Mapping[str, Weights], Mapping[str, int]], Weights]
+"""Makes one adapter of those by client, given the private samples behind each."""
+Outline = Callable[[Weights], Hashable]
+"""Says of an adapter what those that go together have in common; None for one that goes with no other."""
 
 
-def check_alike(clients: Mapping[str, ModelOptions]) -> None:
-    """Raise InputError unless all clients tune the same adapters of the same model."""
+def check_alike(clients: Mapping[str, ModelOptions], key: str, *, full: bool = False, ranks: bool = False) -> None:
+    """Raise InputError, for the sake of `key`, unless all clients tune the same weights of the same model.
+
+    `full`: these may be all of its weights. `ranks`: their adapters may differ in all but the layers.
+    """
     first, *others = clients
-    if clients[first].tune != "lora":
-        raise InputError(
-            f"host.options.average_adapters: client {first!r} has model.tune {clients[first].tune!r}; expected 'lora'"
-        )
+    if clients[first].tune != "lora" and not full:
+        raise InputError(f"{key}: client {first!r} has model.tune {clients[first].tune!r}; expected 'lora'")
+    mine = _tuned(clients[first], ranks)
     for other in others:
-        for key in ("model", "revision", "tune", "lora"):
-            a, b = getattr(clients[first], key), getattr(clients[other], key)
-            if a != b:
+        for name, value in _tuned(clients[other], ranks).items():
+            if mine.get(name) != value:
                 raise InputError(
-                    f"host.options.average_adapters: clients {first!r} and {other!r} differ in model.{key}: {a!r} and "
-                    f"{b!r}; expected the same for all clients"
+                    f"{key}: clients {first!r} and {other!r} differ in model.{name}: {mine.get(name)!r} and {value!r}; "
+                    "expected the same for all clients"
                 )
+
+
+def _tuned(options: ModelOptions, ranks: bool) -> dict[str, Any]:
+    """Return what must be the same for all clients, by key, the model first."""
+    alike = {"model": options.model, "revision": options.revision, "tune": options.tune}
+    if options.tune == "full":
+        return alike
+    return {**alike, **({"lora.targets": options.lora.targets} if ranks else {"lora": options.lora})}
 
 
 def tell_adapter(party: Party) -> bytes:
@@ -52,19 +67,43 @@ def check_adapter(party: Party, _sender: str, _round: int, payload: Payload) -> 
     adapters.decode(payload[ADAPTER], limit=party.limits.adapter_bytes)
 
 
-def average_adapters(
-    party: Party, replies: Mapping[str, Payload], round: int, rule: Rule = "mean", malicious: int = 0
-) -> tuple[bytes, list[str]]:
-    """Return one adapter of those in `replies` (see lada.hosts.aggregating), and the clients that go on with it.
+def shapes(weights: Weights) -> Hashable:
+    """Return names and shapes of an adapter's weights."""
+    return tuple((name, array.shape) for name, array in weights.items())
 
-    A client whose adapter has other names or shapes than those of the first average or, in the first, than most others'
-    is left out and put on record as missing. Raises CodecError for what is no adapter, FederationError where nobody's
-    fits or no shape is that of most.
+
+def mean_of(rule: Rule, malicious: int) -> Merge:
+    """Return what makes one adapter of several by a rule; see lada.hosts.aggregating."""
+    return lambda weights, samples: aggregate(weights, samples, rule, malicious)
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """One adapter made of several, float32; what the clients told that go on with it; the samples behind all."""
+
+    weights: Weights
+    told: Mapping[str, Weights]
+    samples: int
+
+    def encode(self, weights: Weights) -> bytes:
+        """Return this adapter, or what was made of it, as a message part."""
+        return adapters.encode(weights, self.samples)
+
+
+def pool(party: Party, replies: Mapping[str, Payload], round: int, merge: Merge, outline: Outline = shapes) -> Pooled:
+    """Return what `merge` makes of the adapters in `replies`.
+
+    A client whose adapter has another outline than those of the first time or, the first time, than most others' is
+    left out and put on record as missing. Raises CodecError for what is no adapter, FederationError where nobody's
+    fits or no outline is that of most.
     """
     told = {c: adapters.decode(replies[c][ADAPTER], limit=party.limits.adapter_bytes) for c in sorted(replies)}
-    shapes = {client: _shape(weights) for client, (weights, _) in told.items()}
-    common = party.memory[SHAPE] = party.memory.get(SHAPE) or _of_most(shapes)
-    odd = [client for client in told if shapes[client] != common]
+    outlines = {client: outline(weights) for client, (weights, _) in told.items()}
+    if set(outlines.values()) == {None}:
+        raise FederationError("adapters: those of all clients are no pairs of LoRA's factors")
+    known = {client: json.dumps(each).encode() for client, each in outlines.items() if each is not None}
+    common = party.memory[SHAPE] = party.memory.get(SHAPE) or _of_most(known)
+    odd = [client for client in told if known.get(client) != common]
     if len(odd) == len(told):
         raise FederationError(
             f"adapters: those of {', '.join(map(repr, odd))} have other names or shapes than those of earlier rounds; "
@@ -72,27 +111,33 @@ def average_adapters(
         )
     why = "malformed message (adapter: other names or shapes than those of the other clients)"
     party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in odd))
-    kept = [client for client in told if client not in odd]
-    weights, samples = {client: told[client][0] for client in kept}, {client: told[client][1] for client in kept}
-    result = {name: np.asarray(a, np.float32) for name, a in aggregate(weights, samples, rule, malicious).items()}
-    return adapters.encode(result, min(sum(samples.values()), MOST_SAMPLES)), kept
+    weights = {client: told[client][0] for client in told if client not in odd}
+    samples = {client: told[client][1] for client in weights}
+    result = {name: np.asarray(array, np.float32) for name, array in merge(weights, samples).items()}
+    return Pooled(result, weights, min(sum(samples.values()), MOST_SAMPLES))
 
 
-def _shape(weights: Mapping[str, np.ndarray]) -> bytes:
-    """Return an adapter's names and shapes, so that equal ones are equal."""
-    return json.dumps([[name, array.shape] for name, array in weights.items()]).encode()
-
-
-def _of_most(shapes: Mapping[str, bytes]) -> bytes:
-    """Return the shape that most clients have. Raises FederationError where none is."""
-    (common, count), *rest = Counter(shapes.values()).most_common()
+def _of_most(outlines: Mapping[str, bytes]) -> bytes:
+    """Return the outline that most clients have. Raises FederationError where none is."""
+    (common, count), *rest = Counter(outlines.values()).most_common()
     if rest and rest[0][1] == count:
-        first, other = (next(c for c in shapes if shapes[c] == shape) for shape in (common, rest[0][0]))
+        first, other = (next(c for c in outlines if outlines[c] == each) for each in (common, rest[0][0]))
         raise FederationError(
             f"adapters: those of {other!r} have other names or shapes than those of {first!r}, and which are right "
             "nobody can say; give both clients one model and one model.lora"
         )
     return common
+
+
+def average_adapters(
+    party: Party, replies: Mapping[str, Payload], round: int, rule: Rule = "mean", malicious: int = 0
+) -> tuple[bytes, list[str]]:
+    """Return one adapter of those in `replies` (see lada.hosts.aggregating), and the clients that go on with it.
+
+    Raises as `pool` does.
+    """
+    pooled = pool(party, replies, round, mean_of(rule, malicious))
+    return pooled.encode(pooled.weights), list(pooled.told)
 
 
 def take_adapter(party: Party, data: bytes) -> None:

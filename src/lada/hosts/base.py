@@ -78,6 +78,7 @@ class Step:
     verb: Verb | None
     """What is asked of the learner; None: nothing."""
     samples: Literal["public", "private", "test", "lessons"]
+    """What it works on; `lessons` are what an allocator chose."""
     study: Literal["private", "distil"] | None = None
     """Whose options hold for a study."""
     sends: tuple[str, ...] = ()
@@ -88,6 +89,8 @@ class Host(Protocol):
     """A framework. Its state lives in the parties; a host object holds options only."""
 
     bare: Bare
+    pools_private: bool
+    """Whether private samples leave their clients, so that it is a bound to compare with and runs on one machine."""
 
     def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
         """Raise InputError for a plug-in or clients that the host's options cannot work with."""

@@ -11,6 +11,7 @@ from lada.hosts.averaging import ADAPTER, check_adapter
 from lada.hosts.base import Host, Kinds, Payload, Phase
 from lada.hosts.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY, check_knowledge
 from lada.hosts.party import Party
+from lada.hosts.pooling import SAMPLES, check_samples
 from lada.hosts.reports import METRICS, REPORT, TIMES, check_report
 
 Check = Callable[[Party, str, int, Payload], None]
@@ -20,6 +21,7 @@ CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({PATHS, LIKELIHOODS, SOFT, VOCABULARY}), check_knowledge),
     (frozenset({METRICS, TIMES}), check_report),
     (frozenset({ADAPTER}), check_adapter),
+    (frozenset({SAMPLES}), check_samples),
 )
 FINISH = "finish"
 """The last phase of every run: each client says what it has become."""

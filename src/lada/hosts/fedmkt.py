@@ -85,6 +85,7 @@ class Fedmkt:
     """LLM and SLMs learn from each other on public questions, both ways."""
 
     bare = Bare("dual_min_ce", "soft_targets", {"knowledge": "labels"})
+    pools_private = False
 
     def __init__(self, options: FedmktOptions) -> None:
         self.options = options
@@ -102,7 +103,7 @@ class Fedmkt:
                 "study the gold texts; expected knowledge 'paths', or another trust"
             )
         if self.options.average_adapters and clients:  # of clients that bring their own models nothing is known
-            check_alike(clients)
+            check_alike(clients, "host.options.average_adapters")
             check_rule(self.options.aggregation, self.options.malicious, len(clients))
 
     def phases(self, party: Party) -> Mapping[str, Phase]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from lada.alignment import check_scores
-from lada.codecs import likelihoods, paths, soft_targets, vocabulary
+from lada.codecs import likelihoods, paths, samples, soft_targets, vocabulary
 from lada.codecs.likelihoods import Judgement
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.terms import Knowledge, Likelihood, Path, TokenScores, Vocabulary
@@ -223,7 +223,7 @@ def sound_scores(
 
 
 def samples_in(kind: str, data: bytes) -> int | None:
-    """Return how many public samples a message part speaks of, for the ledger; None where that is not to be said."""
+    """Return how many samples a message part speaks of, for the ledger; None where that is not to be said."""
     match kind:
         case "paths":
             return len(paths.decode(data, known_ids=None).paths)
@@ -231,6 +231,8 @@ def samples_in(kind: str, data: bytes) -> int | None:
             return len(likelihoods.decode(data, known_ids=None).likelihoods)
         case "soft_targets":
             return len(soft_targets.SoftTargets(data, known_ids=None))
+        case "samples":
+            return len(samples.decode(data)[2])
         case _:
             return None
 

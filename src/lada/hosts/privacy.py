@@ -1,6 +1,6 @@
 """Refuse what would let out by one way what is held back on another."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lada.core.errors import InputError
@@ -15,6 +15,23 @@ def check_blur(client: str, blur: Blur | None, objective: str, *, soft: bool) ->
         raise InputError(
             f"clients.{client}.blur: objective {objective!r} sends soft targets, which hold the same losses exactly; "
             "expected an objective without soft targets, or no blur"
+        )
+
+
+def check_pooling(host: str, engine: str, held_back: Sequence[str]) -> None:
+    """Raise InputError for a host that pools private samples, but for a run on one machine that holds nothing back.
+
+    `held_back` are the keys of what clients would hold back of what they send.
+    """
+    if engine != "local":
+        raise InputError(
+            f"engine: {engine!r}, but host {host!r} sends the private samples of each client to all others, as a bound "
+            "to compare with; expected engine: local, or a host that keeps them where they are"
+        )
+    if held_back:
+        raise InputError(
+            f"{held_back[0]}: host {host!r} sends private samples as they are, so that nothing is held back; expected "
+            "none, or another host"
         )
 
 

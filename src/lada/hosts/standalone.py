@@ -21,6 +21,7 @@ class Standalone:
     """Private studies only, step-matched to a host with lessons."""
 
     bare = Bare("all")
+    pools_private = False
 
     def __init__(self, options: Options) -> None:
         self.options = options

@@ -21,6 +21,7 @@ class ApiLearner:
     """The `Learner` of lada.models.base whose model is elsewhere."""
 
     device = "remote"
+    scaling = 1.0
 
     def __init__(self, options: ApiOptions, base: FilePath) -> None:
         """A relative `options.cache` starts at `base`. Raises InputError where the key is missing."""

@@ -39,6 +39,9 @@ class Study(Options):
 
     steps: int = 400
     """Updates of the weights."""
+    tokens: int | None = None
+    """A budget in the place of `steps`: as many steps as train nearest to so many tokens, those of rejected paths too,
+    so that methods with texts of different lengths are compared at equal work. A study takes one step at least."""
     batch_size: int = 16
     """Lessons per update."""
     micro_batch_size: int | None = None
@@ -50,10 +53,15 @@ class Study(Options):
 
     @model_validator(mode="after")
     def _positive(self) -> "Study":
-        for name in ("steps", "batch_size", "micro_batch_size"):
+        for name in ("steps", "tokens", "batch_size", "micro_batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; expected at least 1")
+        if self.tokens is not None and self.dp is not None:
+            raise ValueError(
+                f"tokens is {self.tokens} beside dp, whose batches are drawn at random and whose tokens are not told; "
+                "expected steps"
+            )
         return self
 
 
@@ -90,6 +98,8 @@ class Learner(Protocol):
     """What the configuration calls it."""
     device: str
     """Where it computes, such as `cpu` or `cuda:0`."""
+    scaling: float
+    """What the product of a LoRA adapter's factors is multiplied by, alpha / rank; 1 for a learner without one."""
 
     def answer(
         self, questions: Sequence[str], *, seed: int, temperature: float = 0.0, progress: Progress = silent
@@ -158,11 +168,14 @@ class Learner(Protocol):
         ...
 
     def adapter(self) -> dict[str, np.ndarray]:
-        """Return the weights of a LoRA adapter by name, float32. Raises InputError for a learner without one."""
+        """Return the weights that a study changes, by name, float32: those of a LoRA adapter, or else all.
+
+        Raises InputError for a learner that has no weights of its own.
+        """
         ...
 
     def load_adapter(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Take the weights of an adapter of the same names and shapes. Raises InputError for another."""
+        """Take weights of the same names and shapes as those of `adapter`. Raises InputError for others."""
         ...
 
     def save(self, folder: FilePath) -> None:

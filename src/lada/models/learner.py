@@ -13,6 +13,7 @@ from lada.alignment import byte_offsets, token_bytes
 from lada.core.errors import InputError
 from lada.core.terms import Lesson, Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.base import Answer, Progress, Study, StudyReport, adding_up, silent
+from lada.models.batches import shuffled_batches, steps_within
 from lada.models.encoding import Encoded, Encoder, buckets, pad_right
 from lada.models.generation import make_streams, write
 from lada.models.halving import Halving, within_memory
@@ -32,6 +33,7 @@ class HuggingFaceLearner:
         self.verbs = frozenset(Verb if options.verbs is None else options.verbs)
         self.name = options.model
         self.device = str(model.device)
+        self.scaling = options.lora.alpha / options.lora.rank if options.tune == "lora" else 1.0
         self.tokenizer = tokenizer
         self._options = options
         self._vocabulary: Vocabulary | None = None
@@ -192,6 +194,10 @@ class HuggingFaceLearner:
             if objective.contrasts and lesson.rejected is not None
         }
         rejected = {i: row for i, row in rejected.items() if row != chosen[i]}  # what is the same has no contrast
+        counts = [
+            len(row.completion) + (len(rejected[i].completion) if i in rejected else 0) for i, row in enumerate(chosen)
+        ]
+        total = study.steps if study.tokens is None else steps_within(study.tokens, counts, study.batch_size, seed)
         reference = self._reference(lessons, sorted(rejected)) if objective.reference else {}
         losses: list[float] = []
         tokens = 0
@@ -215,24 +221,23 @@ class HuggingFaceLearner:
 
         def gradients(batch: list[int]) -> float:
             nonlocal tokens
-            tokens += sum(len(chosen[i].completion) for i in batch)
-            tokens += sum(len(rejected[i].completion) for i in batch if i in rejected)
+            tokens += sum(counts[i] for i in batch)
             wish = min(study.micro_batch_size or len(batch), len(batch))
             return self._halving.fit("study", wish, lambda size: add_gradients(optimizer, micro_batches(batch, size)))
 
         def on_step(number: int, loss: float) -> None:
             losses.append(loss)
-            progress("study", number + 1, study.steps, 0 if study.dp else tokens)
+            progress("study", number + 1, total, 0 if study.dp else tokens)
 
         generator = np.random.default_rng(seed)
         # Chosen and rejected paths share a forward pass, so a batch is as long as the longest of both.
         lengths = [max(len(row), len(rejected.get(i, row))) for i, row in enumerate(chosen)]
-        order = shuffled_batches(lengths, study.batch_size, study.steps, generator)
+        order = shuffled_batches(lengths, study.batch_size, total, generator)
         optimizer = make_optimizer(self.model, study.optimisation)
         train: Callable[..., None] = optimise
         steps: Iterable[Any] = (partial(gradients, batch) for batch in order)
         if study.dp is not None:
-            order, train = private_training(study.dp, len(lessons), study.batch_size, study.steps, seed)
+            order, train = private_training(study.dp, len(lessons), study.batch_size, total, seed)
             steps = map(one_by_one(lambda batch: micro_batches(batch, 1)), order)
         self.model.train()
         try:
@@ -242,7 +247,7 @@ class HuggingFaceLearner:
                     self.model,
                     optimizer,
                     enumerate(steps),
-                    study.steps,
+                    total,
                     options=study.optimisation,
                     on_step=on_step,
                 )
@@ -250,7 +255,7 @@ class HuggingFaceLearner:
             self.model.eval()
         tenth = max(1, len(losses) // 10)
         return StudyReport(
-            study.steps,
+            total,
             len(lessons),
             len(rejected),
             sum(lesson.soft is not None or lesson.chunks is not None for lesson in lessons),
@@ -318,7 +323,7 @@ class HuggingFaceLearner:
 
     def adapter(self) -> dict[str, np.ndarray]:
         """See Learner.adapter."""
-        return {name: weight.float().cpu().numpy() for name, weight in self._adapter().items()}
+        return {name: weight.float().cpu().numpy().copy() for name, weight in self._adapter().items()}
 
     def load_adapter(self, weights: Mapping[str, np.ndarray]) -> None:
         """See Learner.load_adapter."""
@@ -334,8 +339,6 @@ class HuggingFaceLearner:
                 weight.copy_(torch.from_numpy(weights[name]))
 
     def _adapter(self) -> dict[str, Tensor]:
-        if self._options.tune != "lora":
-            raise InputError(f"model.tune: {self._options.tune!r} for {self.name!r}; expected 'lora'")
         return {name: weight.detach() for name, weight in self.model.named_parameters() if weight.requires_grad}
 
     def save(self, folder: FilePath) -> None:
@@ -350,28 +353,3 @@ class HuggingFaceLearner:
 def context_of(config: Any) -> int:
     """Return the longest sequence that a model takes, tokens; 2048 where it sets no limit, as with Bloom's ALiBi."""
     return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 2048)
-
-
-WINDOW = 8
-"""Batches whose lessons are sorted by length together: less padding, while each lesson is seen equally often."""
-
-
-def shuffled_batches(
-    lengths: Sequence[int], size: int, steps: int, generator: np.random.Generator
-) -> Iterator[list[int]]:
-    """Yield `steps` batches of `size` indices, reshuffling each time all have been used.
-
-    Within a window of WINDOW batches, rows of similar length share a batch; the batches of a window come in random
-    order.
-    """
-    pool: list[int] = []
-    while steps > 0:
-        count = min(WINDOW, steps)
-        while len(pool) < count * size:
-            pool.extend(generator.permutation(len(lengths)).tolist())
-        window = pool[: count * size]
-        del pool[: count * size]
-        ordered = [window[i] for i in np.argsort([-lengths[i] for i in window], kind="stable")]
-        for k in generator.permutation(count).tolist():
-            yield ordered[k * size : (k + 1) * size]
-        steps -= count

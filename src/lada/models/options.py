@@ -12,9 +12,9 @@ from lada.core.thinking import TAGS
 class LoraOptions(Options):
     """LoRA adapters (arXiv 2106.09685); `targets` None adapts all linear layers but the one that gives the logits."""
 
-    rank: int = 8
+    rank: int = Field(default=8, ge=1)
     """Rank of the two factors of each adapted layer."""
-    alpha: int = 16
+    alpha: int = Field(default=16, ge=1)
     """The adapter's output is scaled by alpha / rank."""
     dropout: float = 0.0
     """Dropout in front of the adapter while it studies, 0 to 1."""

@@ -5,6 +5,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from lada.codecs.samples import encode
 from lada.config import ClientConfig, RunConfig, ServerConfig, open_config
 from lada.core.errors import InputError
 from lada.core.results import Traffic
@@ -64,6 +65,7 @@ class _Planner:
         self._config, self._samples = config, samples
         self._objective = config.make_objective()
         host = config.make_host()
+        self._pools = host.pools_private
         self._rounds = [host.plan(round, self._objective) for round in range(config.rounds + 1)]
         self._faults = [samples.fault] if samples.fault else []
         self._devices = devices()
@@ -120,6 +122,7 @@ class _Planner:
             lengths.mean,
             int(shape.config.get_text_config().vocab_size) if shape else 0,
             memory.trainable if memory else 0,
+            len(encode(party.name, 0, self._samples.pooled(party.name))) if self._pools else 0,
         )
         return PartyPlan(
             name=party.name,
@@ -207,12 +210,13 @@ def _encoder(model: ModelOptions, shape: Shape | None) -> Encoder | None:
 
 
 def _study_plan(phase: str, study: Study, pairs: bool, lengths: Lengths) -> StudyPlan:
+    step = study.batch_size * lengths.mean * (2 if pairs else 1)
     return StudyPlan(
         phase=phase,
-        steps=study.steps,
+        steps=study.steps if study.tokens is None else max(1, round(study.tokens / step)),
         batch_size=study.batch_size,
         micro_batch_size=study.micro_batch_size or study.batch_size,
-        tokens=round(study.steps * study.batch_size * lengths.mean * (2 if pairs else 1)),
+        tokens=round(study.steps * step) if study.tokens is None else study.tokens,
     )
 
 

@@ -30,6 +30,11 @@ class Samples:
         task = self.task
         return None if task is None else (*task.private.get(party, ()), *task.public, *task.test)
 
+    def pooled(self, party: str) -> tuple[Sample, ...]:
+        """Return the private samples of a client, or of all for the server; none where they are not at hand."""
+        private = self.task.private if self.task else {}
+        return private[party] if party in private else tuple(sample for each in private.values() for sample in each)
+
 
 def look(config: RunConfig, base: Path) -> Samples:
     """Return the samples of a run: from local data, else what the configuration asks a corpus on the hub for.

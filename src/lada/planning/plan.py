@@ -5,7 +5,10 @@ from lada.models.memory import MemoryEstimate
 
 
 class StudyPlan(Record):
-    """One study of a party in a round. `tokens` are those of the paths it learns from, as far as they can be told."""
+    """One study of a party in a round. `tokens` are those of the paths it learns from, as far as they can be told.
+
+    Of a study with a budget of tokens, `steps` are what is expected.
+    """
 
     phase: str
     steps: int

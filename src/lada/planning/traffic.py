@@ -11,6 +11,7 @@ from lada.core.results import Traffic
 from lada.hosts.averaging import ADAPTER
 from lada.hosts.base import Step
 from lada.hosts.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY
+from lada.hosts.pooling import SAMPLES
 
 PATH_BYTES = 1.7
 """Of a path, per token: results/alignment, on the built-in corpus."""
@@ -26,12 +27,16 @@ ADAPTER_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """What a party's messages depend on: `mean` tokens of a path, trainable numbers of its `adapter`; 0: unknown."""
+    """What a party's messages depend on: `mean` tokens of a path, trainable numbers of its `adapter`; 0: unknown.
+
+    `samples` are the bytes of the private samples that it tells, where the host has it tell them.
+    """
 
     name: str
     mean: float
     vocabulary: int
     adapter: int
+    samples: int = 0
 
 
 def sizes(sender: Sender, texts: int, k: int) -> Mapping[str, int]:
@@ -54,7 +59,11 @@ def expect(
     for client in clients:
         for step in steps:
             sender, receiver = (client, server) if step.side == "client" else (server, client)
-            told = {**sizes(sender, texts, k), ADAPTER: ADAPTER_BYTES * client.adapter}  # the average is as large
+            told = {
+                **sizes(sender, texts, k),
+                ADAPTER: ADAPTER_BYTES * client.adapter,  # the average is as large
+                SAMPLES: sender.samples,
+            }
             rows += [
                 Traffic(
                     round=round, sender=sender.name, receiver=receiver.name, kind=kind, messages=1, bytes=told[kind]

@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lada.core.seeds import generator, seed_of
+from lada.models.batches import shuffled_batches
 from lada.models.encoding import Encoded, Encoder
-from lada.models.learner import HuggingFaceLearner, shuffled_batches
+from lada.models.learner import HuggingFaceLearner
 from lada.models.likelihood import token_log_probs
 from lada.models.options import ModelOptions
 from lada.models.training import Optimisation, add_gradients, make_optimizer, optimise

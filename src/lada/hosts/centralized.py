@@ -1,0 +1,99 @@
+"""Centralized: all private data in one place, the ceiling that collaboration is held against.
+
+It keeps nothing private. Each client sends its private samples once; from then on every SLM, and the LLM, studies
+those of all clients. So it runs on one machine alone (`engine: local`), the ledger has the samples as kind `samples`,
+and an audit finds them. An SLM studies as many steps or tokens as a collaborating client does in all, and the LLM as
+many as it would study of what it gets from clients.
+"""
+
+from collections.abc import Mapping
+
+from lada.allocators.base import Allocator
+from lada.codecs import samples
+from lada.core.registry import Options
+from lada.core.terms import Sample, Verb
+from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase, Step
+from lada.hosts.party import Party
+from lada.hosts.pooling import SAMPLES, hear_samples
+from lada.hosts.reports import REPORT, collect, report_payload
+from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
+from lada.models.objective import Objective
+from lada.models.options import ModelOptions
+
+POOLED = Kinds(frozenset({SAMPLES}))
+
+
+@HOSTS.register("centralized", teacher_needs={Verb.ANSWER}, student_needs={Verb.ANSWER, Verb.STUDY})
+class Centralized:
+    """All private data in one place, where every model studies it: a ceiling, and no federation."""
+
+    bare = Bare("all")
+    pools_private = True
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+        """See Host.check: neither plays a part."""
+
+    def phases(self, party: Party) -> Mapping[str, Phase]:
+        """See Host.phases."""
+        return {
+            "evaluate": Phase(replies=REPORT),
+            "pool": Phase(replies=POOLED),
+            "study": Phase(POOLED, REPORT),
+        }
+
+    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
+        """See Host.plan."""
+        evaluations = tuple(Step(side, "evaluate", Verb.ANSWER, "test") for side in ("client", "server"))
+        if round == 0:
+            return evaluations
+        return (
+            *((Step("client", "pool", None, "private", sends=(SAMPLES,)),) if round == 1 else ()),
+            Step("server", "pool", None, "private", sends=(SAMPLES,)),
+            Step("client", "pooled", Verb.STUDY, "private", study="private"),
+            Step("client", "pooled-more", Verb.STUDY, "private", study="distil"),
+            Step("server", "pooled", Verb.STUDY, "private", study="distil"),
+            *evaluations,
+        )
+
+    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
+        """See Host.serve. A client that was not heard yet is asked for its samples before anybody studies."""
+        if round == 0:
+            pending = exchange.ask("evaluate", round, {client: {} for client in exchange.clients})
+            evaluate_party(party, round)
+            collect(party, pending.wait())
+            return
+        if unheard := [client for client in exchange.clients if _of(client) not in party.memory]:
+            for client, reply in exchange.ask("pool", round, {client: {} for client in unheard}).wait().items():
+                party.memory[_of(client)] = reply[SAMPLES]
+        everything = _everything(party)
+        told = {SAMPLES: samples.encode(party.name, round, everything)}
+        there = [client for client in exchange.clients if _of(client) in party.memory]
+        pending = exchange.ask("study", round, dict.fromkeys(there, told))
+        study(party, gold_lessons(party, everything), sft(), party.studies.distil, round=round, phase="pooled")
+        evaluate_party(party, round)
+        collect(party, pending.wait())
+
+    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
+        """See Host.reply."""
+        if phase == "pool":
+            return {SAMPLES: samples.encode(party.name, round, party.private)}
+        if phase == "study":
+            lessons = gold_lessons(party, hear_samples(party, payload))
+            for part, options in (("pooled", party.studies.private), ("pooled-more", party.studies.distil)):
+                study(party, lessons, sft(), options, round=round, phase=part)
+        evaluate_party(party, round)
+        return report_payload(party)
+
+
+def _of(client: str) -> str:
+    """Return under which key the server keeps the samples of a client."""
+    return f"{SAMPLES} {client}"
+
+
+def _everything(party: Party) -> list[Sample]:
+    """Return the samples of all clients heard so far, client by client."""
+    kept = sorted(key for key in party.memory if key.startswith(_of("")))
+    return [sample for key in kept for sample in hear_samples(party, {SAMPLES: party.memory[key]})]

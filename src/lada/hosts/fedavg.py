@@ -1,0 +1,174 @@
+"""Federated averaging of one model: weights in the place of knowledge (McMahan et al. 2017, arXiv 1602.05629).
+
+One round:
+
+    clients   study their private data from where the last round left off; send their adapters     `study`
+    server    makes one of them
+    clients   go on with it                                                                        `average`
+
+With LoRA that is FedIT (Zhang et al. 2023, arXiv 2305.05644). Three forms of making one of several adapters, for an
+adapter changes its layers by the product s·B·A:
+
+    average    Σ p·A and Σ p·B, p by private samples. Their product is not the average of the products.
+    flexlora   the average of the products Σ p·s·B·A, and of that the nearest of each client's rank (arXiv 2402.11505)
+    hetlora    A and B padded with zeros to the largest rank and averaged, p by the norm of s·B·A; of that the first
+               rows and columns (arXiv 2401.06432)
+
+All adapters start from the same A, since the average of factors that start apart means nothing. An SLM studies as many
+steps or tokens as one that collaborates does in all. The LLM takes no part.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from lada.allocators.base import Allocator
+from lada.codecs import adapters
+from lada.core.errors import FederationError
+from lada.core.registry import Options
+from lada.core.terms import Verb
+from lada.hosts.aggregating import Rule, Weights, check_rule
+from lada.hosts.averaging import ADAPTER, Merge, Pooled, check_alike, mean_of, pool, shapes
+from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase, Step
+from lada.hosts.factors import average_padded, average_products, common_start, fit, outline, pairs, scaled
+from lada.hosts.party import Party
+from lada.hosts.reports import REPORT, collect, report_payload
+from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
+from lada.models.objective import Objective
+from lada.models.options import ModelOptions
+
+HOLD = "hold the newest adapter"
+"""In the server's memory: the clients that went on with the newest adapter, which others are sent before they study."""
+
+
+class FedavgOptions(Options):
+    """Options of federated averaging. Clients have one model; the server's LLM is evaluated once and takes no part."""
+
+    form: Literal["average", "flexlora", "hetlora"] = "average"
+    """How adapters become one: factor by factor (`average`, also for `tune: full`), as products (`flexlora`), or padded
+    (`hetlora`); with the last two, ranks and alphas may differ."""
+    aggregation: Rule = "mean"
+    """With `form: average`: the mean by private samples, or a rule that a few malicious clients cannot spoil."""
+    malicious: int = Field(0, ge=0)
+    """How many clients `trimmed_mean`, `krum`, `multi_krum` and `bulyan` are to hold against."""
+
+    @model_validator(mode="after")
+    def _robust(self) -> "FedavgOptions":
+        if self.form != "average" and self.aggregation != "mean":
+            raise ValueError(
+                f"aggregation is {self.aggregation!r} with form {self.form!r}, whose adapters have no coordinates in "
+                "common; expected aggregation: mean, or form: average"
+            )
+        return self
+
+
+@HOSTS.register(
+    "fedavg",
+    options=FedavgOptions,
+    paper="arXiv 2305.05644",
+    status="our reading",
+    teacher_needs={Verb.ANSWER},
+    student_needs={Verb.ANSWER, Verb.STUDY},
+)
+class Fedavg:
+    """Clients with one model study their private data and go on with the average of their adapters."""
+
+    bare = Bare("all")
+    pools_private = False
+
+    def __init__(self, options: FedavgOptions) -> None:
+        self.options = options
+
+    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+        """See Host.check."""
+        if clients:  # of clients that bring their own models nothing is known
+            check_alike(clients, f"host.options.form {self.options.form!r}", full=self._plain, ranks=not self._plain)
+            check_rule(self.options.aggregation, self.options.malicious, len(clients))
+
+    def phases(self, party: Party) -> Mapping[str, Phase]:
+        """See Host.phases."""
+        adapter = frozenset({ADAPTER})
+        return {
+            "evaluate": Phase(replies=REPORT),
+            "study": Phase(Kinds(may=adapter), Kinds(adapter) | REPORT),
+            "average": Phase(Kinds(adapter), REPORT),
+        }
+
+    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
+        """See Host.plan."""
+        if round == 0:
+            return tuple(Step(side, "evaluate", Verb.ANSWER, "test") for side in ("client", "server"))
+        return (
+            Step("client", "private", Verb.STUDY, "private", study="private"),
+            Step("client", "private-more", Verb.STUDY, "private", study="distil"),
+            *(Step(side, "average", None, "private", sends=(ADAPTER,)) for side in ("client", "server")),
+            Step("client", "evaluate", Verb.ANSWER, "test"),
+        )
+
+    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
+        """See Host.serve. Raises FederationError where the clients' adapters are not of the same layers."""
+        if round == 0:
+            pending = exchange.ask("evaluate", round, {client: {} for client in exchange.clients})
+            evaluate_party(party, round)
+            collect(party, pending.wait())
+            return
+        newest = {ADAPTER: party.memory[ADAPTER]} if ADAPTER in party.memory else {}
+        hold = json.loads(party.memory.get(HOLD, b"[]"))
+        replies = exchange.ask("study", round, {c: {} if c in hold else newest for c in exchange.clients}).wait()
+        collect(party, replies)
+        pooled = pool(party, replies, round, self._merge, shapes if self._plain else outline)
+        replies = exchange.ask("average", round, self._shared(pooled)).wait()
+        collect(party, replies)
+        party.memory |= {ADAPTER: pooled.encode(pooled.weights), HOLD: json.dumps(list(replies)).encode()}
+
+    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
+        """See Host.reply."""
+        if ADAPTER in payload:
+            self._take(party, payload[ADAPTER])
+        elif phase == "study" and round == 1 and pairs(own := party.learner.adapter()):
+            party.learner.load_adapter(common_start(own, party.seed))
+        if phase == "study":
+            lessons = gold_lessons(party, party.private)
+            for part, options in (("private", party.studies.private), ("private-more", party.studies.distil)):
+                study(party, lessons, sft(), options, round=round, phase=part)
+            return {ADAPTER: self._told(party), **report_payload(party)}
+        evaluate_party(party, round)
+        return report_payload(party)
+
+    @property
+    def _plain(self) -> bool:
+        return self.options.form == "average"
+
+    @property
+    def _merge(self) -> Merge:
+        match self.options.form:
+            case "average":
+                return mean_of(self.options.aggregation, self.options.malicious)
+            case "flexlora":
+                return average_products
+            case "hetlora":
+                return lambda weights, _: average_padded(weights)
+
+    def _shared(self, pooled: Pooled) -> dict[str, Payload]:
+        """Return what each client is sent: the adapter, cut to the rank of its own."""
+        if self._plain:
+            same = {ADAPTER: pooled.encode(pooled.weights)}
+            return {client: same for client in pooled.told}
+        return {client: {ADAPTER: pooled.encode(fit(pooled.weights, own))} for client, own in pooled.told.items()}
+
+    def _told(self, party: Party) -> bytes:
+        weights: Weights = party.learner.adapter()
+        if not self._plain:
+            weights = scaled(weights, party.learner.scaling)
+        return adapters.encode(weights, len(party.private))
+
+    def _take(self, party: Party, data: bytes) -> None:
+        weights: Weights = adapters.decode(data, limit=party.limits.adapter_bytes)[0]
+        if not self._plain:
+            own = party.learner.adapter()
+            if outline(weights) != outline(own):
+                raise FederationError("adapter: of other layers than those of the client's own")
+            weights = fit(scaled(weights, 1 / party.learner.scaling), own)
+        party.learner.load_adapter(weights)

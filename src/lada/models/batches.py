@@ -1,0 +1,51 @@
+"""Which lessons share a step of a study, and how many steps a budget of tokens is."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import numpy as np
+
+WINDOW = 8
+"""Batches whose lessons are sorted by length together: less padding, while each lesson is seen equally often."""
+
+
+def shuffled_batches(
+    lengths: Sequence[int], size: int, steps: int, generator: np.random.Generator
+) -> Iterator[list[int]]:
+    """Yield `steps` batches of `size` indices, reshuffling each time all have been used.
+
+    Within a window of WINDOW batches, rows of similar length share a batch; the batches of a window come in random
+    order.
+    """
+    pool: list[int] = []
+    while steps > 0:
+        count = min(WINDOW, steps)
+        while len(pool) < count * size:
+            pool.extend(generator.permutation(len(lengths)).tolist())
+        window = pool[: count * size]
+        del pool[: count * size]
+        ordered = [window[i] for i in np.argsort([-lengths[i] for i in window], kind="stable")]
+        for k in generator.permutation(count).tolist():
+            yield ordered[k * size : (k + 1) * size]
+        steps -= count
+
+
+def steps_within(tokens: int, counts: Sequence[int], size: int, seed: int) -> int:
+    """Return the number of steps, at least 1, whose shuffled batches have the sum of `counts` nearest to `tokens`.
+
+    `counts` are the trained tokens of each lesson, each at least 1. Of two numbers of steps that are as near, the
+    smaller is taken. The last step is over `tokens` by at most half of what it adds, unless it is the only one.
+    """
+
+    def trained(steps: int) -> int:
+        # Lengths only sort a window, so they do not matter: more steps always train what fewer do, and more.
+        batches = shuffled_batches(counts, size, steps, np.random.default_rng(seed))
+        return sum(counts[i] for i in chain.from_iterable(batches))
+
+    times_through = tokens // sum(counts) + 1
+    most = -(-times_through * len(counts) // size)
+    below = bisect_right(range(1, most + 1), tokens, key=trained)
+    if below == 0:
+        return 1
+    return below if 2 * tokens <= trained(below) + trained(below + 1) else below + 1

@@ -1,0 +1,67 @@
+"""Labelled public data alone: who studies what, and that nothing but numbers crosses."""
+
+from dataclasses import replace
+from pathlib import Path as FilePath
+
+import pytest
+from actors import DISTIL, PRIVATE, PUBLIC, Federation, federation, small, task
+from test_run import builtin
+
+import lada
+from lada.core.errors import InputError
+
+PLANNED = (("private", 8), ("public", 10))
+KNOWS = {"llm": {0, 1}, "a": {2}, "b": set()}
+EXPLAINED = tuple(replace(sample, rationale=f"why {i}") for i, sample in enumerate(PUBLIC))
+
+
+def make(folder: FilePath, **options: bool) -> Federation:
+    return federation(folder, "public_sft", KNOWS, options, data=task(EXPLAINED))
+
+
+@pytest.mark.parametrize(("options", "text"), [({}, "why 3 answer gold3"), ({"rationales": False}, "answer gold3")])
+def test_clients_study_private_data_and_everybody_the_gold_texts(
+    tmp_path: FilePath, options: dict[str, bool], text: str
+):
+    alone = make(tmp_path, **options)
+    alone.run(0)
+    assert not alone.studies("llm")
+    alone.run(1, 2)
+    assert [each.options for each in alone.studies("llm")] == [DISTIL, DISTIL]
+    for name in ("a", "b"):
+        assert [each.options for each in alone.studies(name)] == [PRIVATE, DISTIL] * 2
+        assert set(alone.studies(name)[0].texts()) == {f"{name}-{i}" for i in range(4)}
+    for each in (alone.studies("llm")[0], alone.studies("a")[1], alone.studies("b")[3]):
+        assert each.texts().keys() == {sample.id for sample in PUBLIC}
+        assert each.texts()["p3"] == (text, None)
+        assert not each.objective.contrasts
+    report = alone.server.report
+    assert {(e.round, e.party) for e in report.evaluations} == {(r, p) for r in range(3) for p in KNOWS}
+    assert [s.phase for s in report.studies] == ["public", "private", "public", "private", "public"] * 2
+
+
+def test_nothing_but_numbers_crosses(tmp_path: FilePath):
+    alone = make(tmp_path)
+    alone.run(0, 1)
+    assert {message.phase for message in alone.exchange.sent} == {"evaluate", "study"}
+    for message in alone.exchange.sent:
+        assert set(message.payload) == (set() if message.sender == "llm" else {"metrics", "times"})
+
+
+def test_without_gold_answers_it_is_refused_before_anything_is_trained(tmp_path: FilePath):
+    data = task(tuple(replace(sample, answer=None) for sample in PUBLIC))
+    alone = federation(tmp_path, "public_sft", KNOWS, data=data)
+    with pytest.raises(InputError, match="none has one; expected such samples"):
+        alone.run(0)
+    assert alone.exchange.sent == []
+
+
+def test_a_whole_run(tmp_path: FilePath):
+    host = {"name": "public_sft", "options": {"rationales": False}}
+    results = lada.run(small(builtin(host=host)), runs=tmp_path)
+    assert {(s.party, s.phase, s.lessons) for s in results.studies} == {
+        ("llm", "public", 10),
+        *((client, phase, count) for client in ("warehouse", "clinic") for phase, count in PLANNED),
+    }
+    assert {row.kind for row in results.traffic} == {"metrics", "times"}
+    assert results.notices == ("host 'public_sft' has no lessons for an allocator to choose: 'lada' plays no part",)
