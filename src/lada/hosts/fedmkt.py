@@ -23,20 +23,18 @@ import numpy as np
 from pydantic import Field
 
 from lada.allocators.base import Allocator
-from lada.core.errors import InputError
 from lada.core.registry import Options
 from lada.core.terms import Allocation, Knowledge, Lesson, Path, Verb
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.hosts.aggregating import Rule, check_rule
-from lada.hosts.allocating import allocate, embed_public
+from lada.hosts.allocating import allocate, check_takes_labels, embed_public
 from lada.hosts.averaging import ADAPTER, average_adapters, check_alike, take_adapter, tell_adapter
 from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase, Step
-from lada.hosts.distilling import Replay, distil
-from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, kinds_told, know, own, tell
-from lada.hosts.lessons import make_lessons
+from lada.hosts.distilling import CLIENT_REPLAY, SERVER_REPLAY, Replay, and_labels, distil, lessons_of
+from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, know, own, tell
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.soft import with_soft_targets
+from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, telling
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
 from lada.hosts.trust import limit_by_trust
 from lada.models.objective import Objective
@@ -61,9 +59,9 @@ class FedmktOptions(Options):
     trust: Literal["off", "agreement"] = "off"
     """`agreement`: how many of a client's paths the LLM learns is limited by how often the client agreed with the LLM
     so far; see lada.hosts.trust."""
-    client_replay: Replay = Replay(private=0.25, paths=0.1, general=0.1)
+    client_replay: Replay = CLIENT_REPLAY
     """What a client replays beside the LLM's paths."""
-    server_replay: Replay = Replay(private=0.0, paths=0.5, general=0.3)
+    server_replay: Replay = SERVER_REPLAY
     """What the server replays beside its clients' paths."""
     private_rounds: int | None = None
     """Study private data in the first so many rounds only; None: in every round, as the paper does."""
@@ -88,11 +86,8 @@ class Fedmkt:
 
     def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
         """See Host.check."""
-        if self.options.knowledge == "labels" and allocator.compares:
-            raise InputError(
-                "host.options.knowledge: 'labels', but the allocator compares paths that the parties wrote themselves; "
-                "expected 'paths' (under plugin none name it), or an allocator such as dual_min_ce or random"
-            )
+        if self._kind == "labels":
+            check_takes_labels(allocator, "host.options.knowledge: 'labels'", "'paths' (under plugin none name it)")
         if self.options.average_adapters and clients:  # of clients that bring their own models nothing is known
             check_alike(clients, "host.options.average_adapters")
             check_rule(self.options.aggregation, self.options.malicious, len(clients))
@@ -110,38 +105,19 @@ class Fedmkt:
 
     def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
         """See Host.plan."""
-        evaluations = tuple(Step(side, "evaluate", Verb.ANSWER, "test") for side in ("client", "server"))
         if round == 0:
-            return evaluations
+            return EVALUATIONS
         private = Step("client", "private", Verb.STUDY, "private", study="private")
-        learn_up = self._learning("server") if self._mutual else ()
+        learn_up = learning("server", self._kind) if self._mutual else ()
         return (
             *((private,) if self._studies_private(round) else ()),
-            *self._telling("client", "answer", round, objective, sends=self._mutual),
-            *self._telling("server", "answer", round, objective, sends=not self._mutual),
+            *telling("client", "answer", self._kind, round, objective, sends=self._mutual),
+            *telling("server", "answer", self._kind, round, objective, sends=not self._mutual),
             *learn_up,
-            *(self._telling("server", "answer-anew", round, objective, sends=True) if self._mutual else ()),
-            *self._learning("client"),
+            *(telling("server", "answer-anew", self._kind, round, objective, sends=True) if self._mutual else ()),
+            *learning("client", self._kind),
             *(self._averaging() if self.options.average_adapters else ()),
-            *evaluations,
-        )
-
-    def _telling(
-        self, side: Literal["server", "client"], phase: str, round: int, objective: Objective, *, sends: bool
-    ) -> tuple[Step, ...]:
-        verb = Verb.ANSWER if self._kind == "paths" else Verb.JUDGE
-        soft = objective.soft is not None
-        kinds = kinds_told(self._kind, round, soft=soft) if sends else ()
-        if not (soft and sends):
-            return (Step(side, phase, verb, "public", sends=kinds),)
-        return (Step(side, phase, verb, "public"), Step(side, "score", Verb.LOG_PROBS, "public", sends=kinds))
-
-    def _learning(self, side: Literal["server", "client"]) -> tuple[Step, ...]:
-        judge = (Step(side, "judge", Verb.JUDGE, "public"),) if self._kind == "paths" else ()
-        return (
-            Step(side, "embed", Verb.EMBED, "public"),
-            *judge,
-            Step(side, "distil", Verb.STUDY, "lessons", "distil"),
+            *EVALUATIONS,
         )
 
     def _averaging(self) -> tuple[Step, ...]:
@@ -150,9 +126,7 @@ class Fedmkt:
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
         """See Host.serve. What the server can do meanwhile, it does while the clients work."""
         if round == 0:
-            pending = exchange.ask("evaluate", round, {client: {} for client in exchange.clients})
-            evaluate_party(party, round)
-            collect(party, pending.wait())
+            evaluate_everybody(party, exchange, round)
             return
         pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
         mine = know(party, round, "answer", self._kind)
@@ -210,7 +184,7 @@ class Fedmkt:
     def _learn_from_server(self, party: Party, round: int, offer: Offer, mine: Knowledge) -> None:
         """LLM→SLM: a client allocates and studies."""
         allocation = allocate(party, round, offer.knowledge, mine, embed_public(party, round))
-        lessons = self._and_labels(party, self._lessons(party, allocation, offer, mine))
+        lessons = self._and_labels(party, lessons_of(party, allocation, offer, mine))
         teacher = offer.knowledge.party
         distil(party, round, lessons, mine, replay=self.options.client_replay, teachers=teacher)
 
@@ -235,21 +209,9 @@ class Fedmkt:
         lessons: list[Lesson] = []
         for client, allocation in allocations.items():
             won = tuple(choice for choice in allocation.choices if winners.get(choice.sample_id) == client)
-            lessons += self._lessons(party, Allocation(client, party.name, round, won), offers[client], mine)
+            lessons += lessons_of(party, Allocation(client, party.name, round, won), offers[client], mine)
         lessons = self._and_labels(party, lessons)
         distil(party, round, lessons, mine, replay=self.options.server_replay, teachers="its clients")
 
-    def _lessons(self, party: Party, allocation: Allocation, offer: Offer, mine: Knowledge) -> list[Lesson]:
-        samples = {sample.id: sample for sample in party.task.public}
-        lessons = make_lessons(allocation, samples, offer.knowledge.by_id(), mine.by_id(), party.objective)
-        return with_soft_targets(party, lessons, offer)
-
     def _and_labels(self, party: Party, lessons: list[Lesson]) -> list[Lesson]:
-        """Return the lessons and, with labels for knowledge, the gold texts of the samples that nobody was chosen for.
-
-        These are the first term of the paper's losses L2 and L3; the lessons' soft targets are the second.
-        """
-        if self._kind == "paths":
-            return lessons
-        chosen = {lesson.sample_id for lesson in lessons}
-        return lessons + [rest for rest in gold_lessons(party, party.task.public) if rest.sample_id not in chosen]
+        return lessons if self._kind == "paths" else and_labels(party, lessons)

@@ -1,0 +1,45 @@
+"""The hosts beside `fedmkt` and `standalone` in whole small runs: as planned, and to the same bits after a crash."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_resume import Crash, crash_at, outcome
+from test_resume import config as small
+
+import lada
+from lada.federation import held
+
+HOSTS: dict[str, dict[str, Any]] = {"fedcot": {}}
+
+
+def config(host: str) -> dict[str, Any]:
+    made = small(host={"name": host, "options": HOSTS[host]}, plugin="none")
+    del made["allocator"]
+    return made
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_run_does_what_was_planned_and_resumes_to_the_same_bits(host: str, tmp_path: Path, monkeypatch: Any) -> None:
+    plan = lada.plan(config(host))
+    with monkeypatch.context() as patch:
+        writes = crash_at(10**6, patch)
+        results = lada.run(config(host), runs=tmp_path / "whole")
+    found = {(p.round, "client" if p.party != "llm" else "server", p.phase) for p in results.wall_clock.phases}
+    assert found == {
+        (round, step.side, step.phase)
+        for rounds in plan.schedule
+        for round in range(rounds.first, rounds.last + 1)
+        for step in rounds.steps
+        if step.verb is not None
+    }
+    kinds = {(row.round, row.sender, row.receiver, row.kind) for row in results.traffic}
+    assert {(row.round, row.sender, row.receiver, row.kind) for row in plan.traffic} == {
+        key for key in kinds if key[3] not in ("metrics", "times")
+    }
+    with monkeypatch.context() as patch:
+        crash_at(2 * writes[0] // 3, patch)
+        with pytest.raises(Crash):
+            lada.run(config(host), runs=tmp_path / "broken")
+    held.forget()
+    assert outcome(lada.run(config(host), runs=tmp_path / "broken", resume=True)) == outcome(results)
