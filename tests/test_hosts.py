@@ -10,12 +10,14 @@ from test_resume import config as small
 import lada
 from lada.federation import held
 
-HOSTS: dict[str, dict[str, Any]] = {"fedcot": {}}
+HOSTS: dict[str, dict[str, Any]] = {"fedcot": {}, "fedmd": {}}
 
 
 def config(host: str) -> dict[str, Any]:
     made = small(host={"name": host, "options": HOSTS[host]}, plugin="none")
     del made["allocator"]
+    for client in made["clients"]:
+        client["private"] = {"steps": 2, "batch_size": 4}  # fedmd has two studies of it
     return made
 
 

@@ -78,7 +78,7 @@ class FedmktOptions(Options):
 class Fedmkt:
     """LLM and SLMs learn from each other on public questions, both ways."""
 
-    bare = Bare("dual_min_ce", "soft_targets", {"knowledge": "labels"})
+    bare = Bare("dual_min_ce", "soft_targets", options={"knowledge": "labels"})
     pools_private = False
 
     def __init__(self, options: FedmktOptions) -> None:

@@ -95,6 +95,11 @@ def finite(party: Party, knowledge: Knowledge) -> Knowledge:
     return Knowledge(knowledge.party, knowledge.round, kept)
 
 
+def part_of(study: Study, start: float, end: float) -> Study:
+    """Return a study's options for the steps from `start` to `end` (0..1) of its own, one step at least."""
+    return study.model_copy(update={"steps": max(1, round(end * study.steps) - round(start * study.steps))})
+
+
 def study(
     party: Party,
     lessons: Sequence[Lesson],
