@@ -1,5 +1,6 @@
 """The hosts beside `fedmkt` and `standalone` in whole small runs: as planned, and to the same bits after a crash."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,29 @@ from test_resume import config as small
 
 import lada
 from lada.federation import held
+from lada.hosts.base import Payload
+from lada.hosts.party import SHARED_SLM, Party
+from lada.hosts.reports import collect
 
-HOSTS: dict[str, dict[str, Any]] = {"fedcot": {}, "fedmd": {}}
+HOSTS: dict[str, dict[str, Any]] = {"fedcot": {}, "fedmd": {}, "fedcollm": {}}
 
 
 def config(host: str) -> dict[str, Any]:
     made = small(host={"name": host, "options": HOSTS[host]}, plugin="none")
     del made["allocator"]
+    if host == "fedcollm":
+        for client in made["clients"]:
+            client["model"] |= {"model": "zoo:slm-llama", "tune": "lora", "lora": {"rank": 2}}
     for client in made["clients"]:
         client["private"] = {"steps": 2, "batch_size": 4}  # fedmd has two studies of it
     return made
+
+
+def crash_after_both_have_studied(party: Party, replies: Mapping[str, Payload]) -> None:
+    """Break off where the server's two studies are in its journal, and neither is in a checkpoint."""
+    if SHARED_SLM in replies:
+        raise Crash
+    collect(party, replies)
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -27,7 +41,8 @@ def test_a_run_does_what_was_planned_and_resumes_to_the_same_bits(host: str, tmp
     with monkeypatch.context() as patch:
         writes = crash_at(10**6, patch)
         results = lada.run(config(host), runs=tmp_path / "whole")
-    found = {(p.round, "client" if p.party != "llm" else "server", p.phase) for p in results.wall_clock.phases}
+    sides = {"llm": "server", SHARED_SLM: "server"}
+    found = {(p.round, sides.get(p.party, "client"), p.phase) for p in results.wall_clock.phases}
     assert found == {
         (round, step.side, step.phase)
         for rounds in plan.schedule
@@ -39,8 +54,14 @@ def test_a_run_does_what_was_planned_and_resumes_to_the_same_bits(host: str, tmp
     assert {(row.round, row.sender, row.receiver, row.kind) for row in plan.traffic} == {
         key for key in kinds if key[3] not in ("metrics", "times")
     }
+    if host == "fedcollm":
+        one, other = (party.weights for party in results.parties if party.role == "client")
+        assert one == other
     with monkeypatch.context() as patch:
-        crash_at(2 * writes[0] // 3, patch)
+        if host == "fedcollm":
+            patch.setattr("lada.hosts.fedcollm.collect", crash_after_both_have_studied)
+        else:
+            crash_at(2 * writes[0] // 3, patch)
         with pytest.raises(Crash):
             lada.run(config(host), runs=tmp_path / "broken")
     held.forget()

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from lada.allocators.base import Allocator
-from lada.core.errors import InputError
 from lada.core.registry import Options
 from lada.core.terms import Knowledge, Lesson, Likelihood, Path, SparseLogProbs, Spelled, TokenScores, Verb
 from lada.hosts.allocating import allocate, check_takes_labels, embed_public
@@ -39,7 +38,7 @@ from lada.hosts.knowledge import (
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, telling
-from lada.hosts.soft import with_soft_targets
+from lada.hosts.soft import check_wants_soft_targets, with_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, part_of, sft, study
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
@@ -188,15 +187,6 @@ class Fedmd:
             temperature=self.options.temperature,
         )
         return TokenScores(spelled.tokens[:length], spelled.offsets[:length], top)
-
-
-def check_wants_soft_targets(host: str, objective: Objective) -> None:
-    """Raise InputError for an objective that asks teachers for no distributions."""
-    if objective.soft is None or objective.soft.as_chunks:
-        raise InputError(
-            f"objective: host {host!r} exchanges distributions over tokens, and this one learns from none; expected "
-            "soft_targets, or plugin: none, which has it"
-        )
 
 
 def _match(party: Party, round: int, offer: Offer, mine: Knowledge, replay: Replay) -> None:
