@@ -68,6 +68,7 @@ class Fedcollm:
     """Clients share one SLM and average its adapters; at the server SLM and LLM then learn from each other."""
 
     bare = Bare("all", "soft_targets", {"form": "reverse_kl", "label_weight": 0.5})
+    pools_private = False
 
     def __init__(self, options: FedcollmOptions) -> None:
         self.options = options
@@ -80,7 +81,7 @@ class Fedcollm:
                 "clients: host 'fedcollm' has a copy of their model at the server, and the configuration names none; "
                 "expected the same clients.model for all, also in a deployment"
             )
-        check_alike(clients)
+        check_alike(clients, "host 'fedcollm'")
         check_rule(self.options.aggregation, self.options.malicious, len(clients))
 
     def phases(self, party: Party) -> Mapping[str, Phase]:

@@ -75,6 +75,7 @@ class Fedcot:
     """The LLM writes rationales of the public questions; each SLM learns them and, as a second task, the labels."""
 
     bare = Bare("all")
+    pools_private = False
 
     def __init__(self, options: FedcotOptions) -> None:
         self.options = options

@@ -77,6 +77,7 @@ class Fedmd:
     """Everybody scores the gold texts, the server averages the distributions, everybody learns the average."""
 
     bare = Bare("all", "soft_targets", {"form": "forward_kl", "label_weight": 0.0})
+    pools_private = False
 
     def __init__(self, options: FedmdOptions) -> None:
         self.options = options

@@ -96,8 +96,10 @@ def finite(party: Party, knowledge: Knowledge) -> Knowledge:
 
 
 def part_of(study: Study, start: float, end: float) -> Study:
-    """Return a study's options for the steps from `start` to `end` (0..1) of its own, one step at least."""
-    return study.model_copy(update={"steps": max(1, round(end * study.steps) - round(start * study.steps))})
+    """Return a study's options for what lies between `start` and `end` (0..1) of its steps or tokens, one at least."""
+    whole = {"steps": study.steps, "tokens": study.tokens}
+    part = {key: max(1, round(end * of) - round(start * of)) for key, of in whole.items() if of is not None}
+    return study.model_copy(update=part)
 
 
 def study(
