@@ -221,7 +221,9 @@ class RunConfig(Options):
         if self.server_only_teaches and "directions" in host.options and "directions" not in self.host.options:
             host = Choice(name=host.name, options={**host.options, "directions": "llm_to_slm"})
         allocator = self.allocator or (LADA_ALLOCATOR if lada else Choice(name=bare.allocator))
-        objective = self.objective or (LADA_OBJECTIVE if lada else Choice(name=bare.objective))
+        objective = self.objective or (
+            LADA_OBJECTIVE if lada else Choice(name=bare.objective, options=dict(bare.objective_options))
+        )
         resolved = self.model_copy(
             update={
                 "host": host,
@@ -233,7 +235,9 @@ class RunConfig(Options):
         resolved._check_verbs()
         resolved._check_privacy()
         clients = {client.name: client.model for client in self.clients if client.model is not None}
-        resolved.make_host().check(resolved.make_allocator(), clients)
+        made = resolved.make_host()
+        made.check(resolved.make_allocator(), clients)
+        made.plan(1, resolved.make_objective())  # which refuses an objective that it cannot work with
         return resolved
 
     @property

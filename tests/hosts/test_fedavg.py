@@ -1,7 +1,7 @@
 """Federated averaging: who is sent what, ranks that differ, all weights, and what cannot be averaged."""
 
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -141,8 +141,14 @@ def test_who_has_other_layers_is_left_out_and_on_record(tmp_path: FilePath, odd:
     pooled = pool(party, {"a": SOUND, "b": odd, "c": wide}, 4, host._merge, outline)
     assert list(pooled.told) == ["a", "c"]
     assert [(gone.party, gone.round) for gone in party.report.missing] == [("b", 4)]
+    assert list(pool(party, {"a": SOUND, "b": odd}, 5, host._merge, outline).told) == ["a"]  # as the first time
+
+
+def test_of_two_that_differ_the_first_time_nobody_can_say_which_is_right(tmp_path: FilePath):
+    party, host = make_party("llm", set(), tmp_path), cast(Any, make(HOSTS, "fedavg", form="flexlora"))
+    odd = told(9, A=[[1, 0, 0]], B=[[1], [1]])
     with pytest.raises(FederationError, match="those of 'b' have other names or shapes"):
-        pool(party, {"a": SOUND, "b": odd}, 4, host._merge, outline)
+        pool(party, {"a": SOUND, "b": odd}, 1, host._merge, outline)
 
 
 def test_weights_that_are_no_adapter_cannot_be_multiplied(tmp_path: FilePath):

@@ -70,10 +70,9 @@ class LadaOptions(Budgeted):
 class Lada:
     """Explore–exploit filter of the samples that this student gains from, learnt from what it gained before."""
 
-    compares = True
-
     def __init__(self, options: LadaOptions) -> None:
         self.options = options
+        self.compares = options.prior or options.reward == "correctness"  # the other rewards are of losses
 
     def init(self, seed: int) -> State:
         """Return the empty state; the networks are made in the first round, when the features are known."""

@@ -143,13 +143,15 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     result = dict(below)
     for key, value in above.items():
         old = result.get(key)
-        if not (isinstance(old, Mapping) and isinstance(value, Mapping)):
-            result[key] = value
-        elif key in METHODS and value.get("name", old.get("name")) != old.get("name"):
-            result[key] = value
-        else:
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and not _another_method(key, old, value):
             result[key] = merged(old, value)
+        else:
+            result[key] = value
     return result
+
+
+def _another_method(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return key in METHODS and new.get("name", old.get("name")) != old.get("name")
 
 
 def shipped() -> list[str]:

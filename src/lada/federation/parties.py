@@ -14,7 +14,7 @@ from lada.core.results import PartyInfo, PartyReport
 from lada.core.seeds import seed_of
 from lada.federation import checkpoints
 from lada.federation.journal import Journal
-from lada.hosts.party import Emit, Party, Studies
+from lada.hosts.party import SHARED_SLM, Emit, Party, Studies, Within
 from lada.models.api import ApiLearner
 from lada.models.api_client import read_key
 from lada.models.api_options import ApiModel
@@ -64,7 +64,31 @@ def server_party(config: RunConfig, place: Place, task: TaskData, emit: Emit) ->
     """Build the server."""
     server = config.server
     studies = Studies(server.distil, server.distil)
-    return _party(config, place, task, emit, name=server.name, model=server.model, studies=studies)
+    party = _party(config, place, task, emit, name=server.name, model=server.model, studies=studies)
+    party.open_slm = lambda: _shared_slm(config, place, party)
+    return party
+
+
+def _shared_slm(config: RunConfig, place: Place, server: Party) -> Party:
+    """Build what `Party.open_slm` returns, of the first client's model and options."""
+    first = config.clients[0]
+    model = first.model
+    assert model is not None
+
+    def reopen(folder: Path | None) -> Learner:
+        return _learner(model, place, init_seed=_init_seed(config, SHARED_SLM), saved=folder)
+
+    return dataclasses.replace(
+        server,
+        name=SHARED_SLM,
+        role="client",
+        learner=reopen(None),
+        studies=Studies(first.private, first.distil),
+        folder=place.party(SHARED_SLM),
+        report=PartyReport(),
+        journal=Within(server.journal, SHARED_SLM),
+        reopen=reopen,
+    )
 
 
 def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, name: str) -> Party:

@@ -4,13 +4,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lada.allocators.base import Candidates
+from lada.allocators.base import Allocator, Candidates
+from lada.core.errors import InputError
 from lada.core.results import AllocationRecord
 from lada.core.seeds import seed_of
 from lada.core.terms import Allocation, Knowledge, Likelihood, Path, Sample
 from lada.evaluation.agreement import agreements
 from lada.hosts.party import Party
 from lada.hosts.records import keep_rows
+
+
+def check_takes_labels(allocator: Allocator, where: str, instead: str) -> None:
+    """Raise InputError for an allocator that has no use for gold texts, naming `where` these are asked for."""
+    if allocator.compares:
+        raise InputError(
+            f"{where}, but the allocator compares paths that the parties wrote themselves; expected {instead}, or an "
+            "allocator such as dual_min_ce or random, or lada with the options prior: false, reward: probe_drop"
+        )
 
 
 def allocate(party: Party, round: int, teacher: Knowledge, own: Knowledge, vectors: np.ndarray) -> Allocation:

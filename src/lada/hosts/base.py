@@ -64,6 +64,8 @@ class Bare:
 
     allocator: str
     objective: str = "sft"
+    objective_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of that objective that differ from its defaults."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the host itself that differ from its defaults, which are those under a plug-in."""
 
@@ -81,6 +83,8 @@ class Step:
     """What it works on; `lessons` are what an allocator chose."""
     study: Literal["private", "distil"] | None = None
     """Whose options hold for a study."""
+    part: tuple[float, float] = (0.0, 1.0)
+    """From where to where it goes through that study's steps (lada.hosts.steps.part_of); all of them."""
     sends: tuple[str, ...] = ()
     """Kinds of knowledge that then go to the server, or to every client."""
 
@@ -101,7 +105,10 @@ class Host(Protocol):
         ...
 
     def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
-        """Return what happens in a round, in order, if everybody finds something to learn."""
+        """Return what happens in a round, in order, if everybody finds something to learn.
+
+        Raises InputError for an objective that the host cannot work with.
+        """
         ...
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:

@@ -7,9 +7,11 @@ from pydantic import model_validator
 
 from lada.core.registry import Options
 from lada.core.seeds import generator
-from lada.core.terms import Knowledge, Lesson
-from lada.hosts.lessons import Pool, with_replay
+from lada.core.terms import Allocation, Knowledge, Lesson
+from lada.hosts.knowledge import Offer
+from lada.hosts.lessons import Pool, make_lessons, with_replay
 from lada.hosts.party import Party
+from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import gold_lessons, study
 
 
@@ -29,6 +31,28 @@ class Replay(Options):
         if min(shares) < 0 or sum(shares) >= 1:
             raise ValueError(f"private, paths, general are {shares}: expected shares from 0 that add up to below 1")
         return self
+
+
+CLIENT_REPLAY = Replay(private=0.25, paths=0.1, general=0.1)
+SERVER_REPLAY = Replay(private=0.0, paths=0.5, general=0.3)
+"""What hosts replay by default, alike so that they can be compared."""
+
+
+def lessons_of(party: Party, allocation: Allocation, offer: Offer, mine: Knowledge) -> list[Lesson]:
+    """Return the lessons of what a party chose of an offer, with soft targets where its objective wants some."""
+    samples = {sample.id: sample for sample in party.task.public}
+    lessons = make_lessons(allocation, samples, offer.knowledge.by_id(), mine.by_id(), party.objective)
+    return with_soft_targets(party, lessons, offer)
+
+
+def and_labels(party: Party, lessons: list[Lesson]) -> list[Lesson]:
+    """Return the lessons and the gold texts of the public samples that nobody was chosen for.
+
+    With labels for knowledge these are the first term of a loss (L2 and L3 of FedMKT's paper) whose second are the
+    lessons' soft targets.
+    """
+    chosen = {lesson.sample_id for lesson in lessons}
+    return lessons + [rest for rest in gold_lessons(party, party.task.public) if rest.sample_id not in chosen]
 
 
 def distil(

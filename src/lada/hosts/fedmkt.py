@@ -28,16 +28,15 @@ from lada.core.registry import Options
 from lada.core.terms import Allocation, Knowledge, Lesson, Path, Verb
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.hosts.aggregating import Rule, check_rule
-from lada.hosts.allocating import allocate, embed_public
+from lada.hosts.allocating import allocate, check_takes_labels, embed_public
 from lada.hosts.averaging import ADAPTER, average_adapters, check_alike, take_adapter, tell_adapter
 from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase, Step
-from lada.hosts.distilling import Replay, distil
+from lada.hosts.distilling import CLIENT_REPLAY, SERVER_REPLAY, Replay, and_labels, distil, lessons_of
 from lada.hosts.gain import limit_by_gain, validation
-from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, kinds_told, know, own, tell
-from lada.hosts.lessons import make_lessons
+from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, know, own, tell
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.soft import with_soft_targets
+from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, telling
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
 from lada.hosts.trust import limit_by_trust
 from lada.models.objective import Objective
@@ -65,9 +64,9 @@ class FedmktOptions(Options):
     lada.hosts.gain."""
     trust_steps: int = Field(16, ge=1)
     """Steps on each client's paths by which `gain` is measured."""
-    client_replay: Replay = Replay(private=0.25, paths=0.1, general=0.1)
+    client_replay: Replay = CLIENT_REPLAY
     """What a client replays beside the LLM's paths."""
-    server_replay: Replay = Replay(private=0.0, paths=0.5, general=0.3)
+    server_replay: Replay = SERVER_REPLAY
     """What the server replays beside its clients' paths."""
     private_rounds: int | None = None
     """Study private data in the first so many rounds only; None: in every round, as the paper does."""
@@ -84,7 +83,7 @@ class FedmktOptions(Options):
 class Fedmkt:
     """LLM and SLMs learn from each other on public questions, both ways."""
 
-    bare = Bare("dual_min_ce", "soft_targets", {"knowledge": "labels"})
+    bare = Bare("dual_min_ce", "soft_targets", options={"knowledge": "labels"})
     pools_private = False
 
     def __init__(self, options: FedmktOptions) -> None:
@@ -92,12 +91,9 @@ class Fedmkt:
 
     def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
         """See Host.check."""
-        if self.options.knowledge == "labels" and allocator.compares:
-            raise InputError(
-                "host.options.knowledge: 'labels', but the allocator compares paths that the parties wrote themselves; "
-                "expected 'paths' (under plugin none name it), or an allocator such as dual_min_ce or random"
-            )
-        if self.options.knowledge == "labels" and self.options.trust == "gain":
+        if self._kind == "labels":
+            check_takes_labels(allocator, "host.options.knowledge: 'labels'", "'paths' (under plugin none name it)")
+        if self._kind == "labels" and self.options.trust == "gain":
             raise InputError(
                 "host.options.trust: 'gain' measures what a client's own paths teach, and with knowledge 'labels' all "
                 "study the gold texts; expected knowledge 'paths', or another trust"
@@ -119,39 +115,20 @@ class Fedmkt:
 
     def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
         """See Host.plan."""
-        evaluations = tuple(Step(side, "evaluate", Verb.ANSWER, "test") for side in ("client", "server"))
         if round == 0:
-            return evaluations
+            return EVALUATIONS
         private = Step("client", "private", Verb.STUDY, "private", study="private")
-        learn_up = self._learning("server") if self._mutual else ()
+        probe = (Step("server", "trust", Verb.STUDY, "lessons"),) if self._probes else ()
+        learn_up = learning("server", self._kind, probe) if self._mutual else ()
         return (
             *((private,) if self._studies_private(round) else ()),
-            *self._telling("client", "answer", round, objective, sends=self._mutual),
-            *self._telling("server", "answer", round, objective, sends=not self._mutual),
+            *telling("client", "answer", self._kind, round, objective, sends=self._mutual),
+            *telling("server", "answer", self._kind, round, objective, sends=not self._mutual),
             *learn_up,
-            *(self._telling("server", "answer-anew", round, objective, sends=True) if self._mutual else ()),
-            *self._learning("client"),
+            *(telling("server", "answer-anew", self._kind, round, objective, sends=True) if self._mutual else ()),
+            *learning("client", self._kind),
             *(self._averaging() if self.options.average_adapters else ()),
-            *evaluations,
-        )
-
-    def _telling(
-        self, side: Literal["server", "client"], phase: str, round: int, objective: Objective, *, sends: bool
-    ) -> tuple[Step, ...]:
-        verb = Verb.ANSWER if self._kind == "paths" else Verb.JUDGE
-        soft = objective.soft is not None
-        kinds = kinds_told(self._kind, round, soft=soft) if sends else ()
-        if not (soft and sends):
-            return (Step(side, phase, verb, "public", sends=kinds),)
-        return (Step(side, phase, verb, "public"), Step(side, "score", Verb.LOG_PROBS, "public", sends=kinds))
-
-    def _learning(self, side: Literal["server", "client"]) -> tuple[Step, ...]:
-        judge = (Step(side, "judge", Verb.JUDGE, "public"),) if self._kind == "paths" else ()
-        return (
-            Step(side, "embed", Verb.EMBED, "public"),
-            *judge,
-            *((Step(side, "trust", Verb.STUDY, "lessons"),) if side == "server" and self._probes else ()),
-            Step(side, "distil", Verb.STUDY, "lessons", "distil"),
+            *EVALUATIONS,
         )
 
     def _averaging(self) -> tuple[Step, ...]:
@@ -162,9 +139,7 @@ class Fedmkt:
         if round == 0:
             if self._probes:
                 validation(party)  # before anything is trained
-            pending = exchange.ask("evaluate", round, {client: {} for client in exchange.clients})
-            evaluate_party(party, round)
-            collect(party, pending.wait())
+            evaluate_everybody(party, exchange, round)
             return
         pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
         mine = know(party, round, "answer", self._kind)
@@ -226,7 +201,7 @@ class Fedmkt:
     def _learn_from_server(self, party: Party, round: int, offer: Offer, mine: Knowledge) -> None:
         """LLM→SLM: a client allocates and studies."""
         allocation = allocate(party, round, offer.knowledge, mine, embed_public(party, round))
-        lessons = self._and_labels(party, self._lessons(party, allocation, offer, mine))
+        lessons = self._and_labels(party, lessons_of(party, allocation, offer, mine))
         teacher = offer.knowledge.party
         distil(party, round, lessons, mine, replay=self.options.client_replay, teachers=teacher)
 
@@ -254,21 +229,9 @@ class Fedmkt:
         lessons: list[Lesson] = []
         for client, allocation in allocations.items():
             won = tuple(choice for choice in allocation.choices if winners.get(choice.sample_id) == client)
-            lessons += self._lessons(party, Allocation(client, party.name, round, won), offers[client], mine)
+            lessons += lessons_of(party, Allocation(client, party.name, round, won), offers[client], mine)
         lessons = self._and_labels(party, lessons)
         distil(party, round, lessons, mine, replay=self.options.server_replay, teachers="its clients")
 
-    def _lessons(self, party: Party, allocation: Allocation, offer: Offer, mine: Knowledge) -> list[Lesson]:
-        samples = {sample.id: sample for sample in party.task.public}
-        lessons = make_lessons(allocation, samples, offer.knowledge.by_id(), mine.by_id(), party.objective)
-        return with_soft_targets(party, lessons, offer)
-
     def _and_labels(self, party: Party, lessons: list[Lesson]) -> list[Lesson]:
-        """Return the lessons and, with labels for knowledge, the gold texts of the samples that nobody was chosen for.
-
-        These are the first term of the paper's losses L2 and L3; the lessons' soft targets are the second.
-        """
-        if self._kind == "paths":
-            return lessons
-        chosen = {lesson.sample_id for lesson in lessons}
-        return lessons + [rest for rest in gold_lessons(party, party.task.public) if rest.sample_id not in chosen]
+        return lessons if self._kind == "paths" else and_labels(party, lessons)

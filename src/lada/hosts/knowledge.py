@@ -53,22 +53,34 @@ def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -
     """
     knowledge, changed = _discreet(party, knowledge, kind)
     payload = dict(encode(knowledge, kind))
-    wish = party.objective.soft
-    if wish is None or not soft:
+    if party.objective.soft is None or not soft:
         return payload
-    own = party.learner.vocabulary()
+    told = replace(knowledge, paths=tuple(path for path in knowledge.paths if path.sample_id not in changed))
+    return {**payload, **tell_scores(party, knowledge.round, score(party, told))}
+
+
+def score(party: Party, knowledge: Knowledge) -> dict[str, TokenScores]:
+    """Return what a party makes of the texts of its knowledge token by token, as its objective wants it.
+
+    Texts that it cannot trace or whose scores are not finite are left out and counted.
+    """
+    assert party.objective.soft is not None
+    size = len(party.learner.vocabulary().tokens)
     questions = {sample.id: sample.question for sample in party.task.public}
-    told = [path for path in knowledge.paths if path.text and path.sample_id not in changed]
+    paths = [path for path in knowledge.paths if path.text]
     with party.phase(knowledge.round, "score") as progress:
-        pairs = [(questions[path.sample_id], path.text) for path in told]
-        found = party.learner.log_probs(pairs, min(wish.k, len(own.tokens)), progress=progress)
-    by_id = {path.sample_id: scores for path, scores in zip(told, found, strict=True)}
-    sound = sound_scores(party, party.name, knowledge.round, by_id, len(own.tokens))
-    if sound:
-        payload[SOFT] = soft_targets.encode(
-            sound, vocabulary_size=len(own.tokens), party=party.name, round=knowledge.round
-        )
-    if knowledge.round == 1:
+        pairs = [(questions[path.sample_id], path.text) for path in paths]
+        found = party.learner.log_probs(pairs, min(party.objective.soft.k, size), progress=progress)
+    by_id = {path.sample_id: scores for path, scores in zip(paths, found, strict=True)}
+    return sound_scores(party, party.name, knowledge.round, by_id, size)
+
+
+def tell_scores(party: Party, round: int, scores: Mapping[str, TokenScores]) -> Payload:
+    """Return scores over the party's own vocabulary as message parts; the vocabulary goes along in the first round."""
+    own, payload = party.learner.vocabulary(), {}
+    if scores:
+        payload[SOFT] = soft_targets.encode(scores, vocabulary_size=len(own.tokens), party=party.name, round=round)
+    if round == 1:
         payload[VOCABULARY] = vocabulary.encode(own.tokens, own.eos)
     return payload
 

@@ -46,6 +46,22 @@ class Journal(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Within:
+    """A part of a journal: of a second learner, whose studies have the names of the first one's."""
+
+    journal: Journal
+    part: str
+
+    def load(self, key: str) -> FilePath | None:
+        """See Journal.load."""
+        return self.journal.load(f"{self.part}/{key}")
+
+    def save(self, key: str, fill: Callable[[FilePath], None]) -> None:
+        """See Journal.save."""
+        self.journal.save(f"{self.part}/{key}", fill)
+
+
 class NoJournal:
     """Keeps nothing: for a party that does not survive its process."""
 
@@ -59,6 +75,15 @@ class NoJournal:
 def not_reopened(folder: FilePath) -> Learner:
     """Raise: only a party with a journal has something to reopen."""
     raise LookupError(folder)
+
+
+SHARED_SLM = "shared SLM"
+"""The server's copy of a model that all clients share. No party of a configuration can be named so."""
+
+
+def no_slm() -> "Party":
+    """Raise: only a server has the configuration of its clients."""
+    raise LookupError(SHARED_SLM)
 
 
 @dataclass(frozen=True)
@@ -102,6 +127,9 @@ class Party:
     """How the losses it sends are blurred."""
     reopen: Callable[[FilePath], Learner] = not_reopened
     """Returns the learner that `Learner.save` wrote to a folder."""
+    open_slm: "Callable[[], Party]" = no_slm
+    """At the server: returns a party with the clients' common model as it was before the run. It shares the server's
+    states and memory, keeps its journal within the server's, and hands its report to nobody by itself."""
     limits: Limits = field(default_factory=Limits)
     """What others may send it at most."""
 

@@ -10,7 +10,16 @@ from lada.core.errors import InputError
 from lada.core.terms import ChunkLogProbs, Lesson, SparseLogProbs, Spelled, TokenScores, Vocabulary
 from lada.hosts.knowledge import Offer
 from lada.hosts.party import Party
-from lada.models.objective import SoftWish
+from lada.models.objective import Objective, SoftWish
+
+
+def check_wants_soft_targets(host: str, objective: Objective) -> None:
+    """Raise InputError for an objective that asks teachers for no distributions."""
+    if objective.soft is None or objective.soft.as_chunks:
+        raise InputError(
+            f"objective: host {host!r} exchanges distributions over tokens, and this one learns from none; expected "
+            "soft_targets, or plugin: none, which has it"
+        )
 
 
 def with_soft_targets(party: Party, lessons: Sequence[Lesson], offer: Offer) -> list[Lesson]:

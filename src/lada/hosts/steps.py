@@ -95,6 +95,13 @@ def finite(party: Party, knowledge: Knowledge) -> Knowledge:
     return Knowledge(knowledge.party, knowledge.round, kept)
 
 
+def part_of(study: Study, start: float, end: float) -> Study:
+    """Return a study's options for what lies between `start` and `end` (0..1) of its steps or tokens, one at least."""
+    whole = {"steps": study.steps, "tokens": study.tokens}
+    part = {key: max(1, round(end * of) - round(start * of)) for key, of in whole.items() if of is not None}
+    return study.model_copy(update=part)
+
+
 def study(
     party: Party,
     lessons: Sequence[Lesson],

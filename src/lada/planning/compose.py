@@ -12,6 +12,7 @@ from lada.core.results import Traffic
 from lada.federation.local import cores
 from lada.federation.parties import notices_before
 from lada.hosts.base import Step
+from lada.hosts.steps import part_of
 from lada.models.api_client import read_key
 from lada.models.api_options import ApiModel
 from lada.models.base import Study
@@ -181,7 +182,8 @@ class _Planner:
         side = "client" if self._is_client(party) else "server"
         for step in (step for steps in self._rounds for step in steps):
             if step.side == side and step.study is not None:
-                yield step.phase, (getattr(party, step.study), step.samples == "lessons" and self._objective.contrasts)
+                study = part_of(getattr(party, step.study), *step.part)
+                yield step.phase, (study, step.samples == "lessons" and self._objective.contrasts)
 
     def _traffic(self) -> Iterator[Traffic]:
         soft = self._objective.soft

@@ -1,0 +1,177 @@
+"""FedCoT: the LLM writes rationales, and each SLM learns them beside the bare labels.
+
+Distilling step by step (arXiv 2305.02301) gave the two tasks, PDSS (arXiv 2406.12403) and FedCoT brought them into a
+federation. One round:
+
+    clients   study their private data; answer the public questions                             `contribute`
+    server    answers them too: these paths are the rationales, written once, since the LLM never learns
+    clients   hear the rationales; an allocator says which to study; each is studied as two lessons,   `learn`
+              the rationale and the label alone
+
+    loss = α · NLL(rationale and answer | question) + (1 - α) · NLL(label | label prompt)
+
+The papers' prompts of private questions, perturbed under differential privacy, are left out: the questions are public.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from lada.allocators.base import Allocator
+from lada.codecs import paths
+from lada.core.errors import InputError
+from lada.core.registry import Options
+from lada.core.terms import Knowledge, Lesson, Verb
+from lada.hosts.allocating import allocate, embed_public
+from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Phase, Step
+from lada.hosts.distilling import CLIENT_REPLAY, Replay, distil, lessons_of
+from lada.hosts.knowledge import encode, hear, keep_own, kinds_heard, kinds_told, know, own, tell
+from lada.hosts.party import Party
+from lada.hosts.reports import REPORT, collect, report_payload
+from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, telling
+from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
+from lada.models.objective import Objective
+from lada.models.options import ModelOptions
+
+RATIONALES = "rationales"
+"""In the server's memory: what the LLM wrote in its first round."""
+
+
+class FedcotOptions(Options):
+    """Options of FedCoT."""
+
+    directions: Literal["llm_to_slm"] = "llm_to_slm"
+    """From the LLM to the SLMs: the LLM is not trained, so it may be behind an API."""
+    alpha: float = Field(0.5, ge=0, le=1)
+    """Weight of the rationales; the labels have the rest."""
+    labels: Literal["gold", "llm"] = "gold"
+    """Where labels come from: the gold answer, or the answer that the studied path ends in. A sample without one is
+    studied by its rationale alone."""
+    label_prompt: str = "[label] {question}"
+    """What the SLM is asked where it is to give the label alone. The rationale's question is asked as it is, since
+    that is how a party is evaluated."""
+    client_replay: Replay = CLIENT_REPLAY
+    """What a client replays beside the LLM's paths."""
+
+    @field_validator("label_prompt")
+    @classmethod
+    def _asks(cls, prompt: str) -> str:
+        if "{question}" not in prompt:
+            raise ValueError(f"{prompt!r} holds no '{{question}}'; put it where the question belongs")
+        return prompt
+
+
+@HOSTS.register(
+    "fedcot",
+    options=FedcotOptions,
+    paper="arXiv 2406.12403",
+    status="our reading",
+    teacher_needs={Verb.ANSWER},
+    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.EMBED, Verb.STUDY},
+)
+class Fedcot:
+    """The LLM writes rationales of the public questions; each SLM learns them and, as a second task, the labels."""
+
+    bare = Bare("all")
+    pools_private = False
+
+    def __init__(self, options: FedcotOptions) -> None:
+        self.options = options
+
+    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+        """See Host.check: any will do."""
+
+    def phases(self, party: Party) -> Mapping[str, Phase]:
+        """See Host.phases."""
+        return {
+            "evaluate": Phase(replies=REPORT),
+            "contribute": Phase(replies=REPORT),
+            "learn": Phase(kinds_heard(party, "paths"), REPORT),
+        }
+
+    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
+        """See Host.plan."""
+        if round == 0:
+            return EVALUATIONS
+        kinds = kinds_told("paths", round, soft=objective.soft is not None)
+        again = Step("server", "score", Verb.LOG_PROBS if objective.soft else None, "public", sends=kinds)
+        return (
+            Step("client", "private", Verb.STUDY, "private", study="private"),
+            *telling("client", "answer", "paths", round, objective, sends=False),
+            *(telling("server", "answer", "paths", round, objective, sends=True) if round == 1 else (again,)),
+            *learning("client", "paths"),
+            *EVALUATIONS,
+        )
+
+    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
+        """See Host.serve. Raises InputError where labels are wanted of samples that have none."""
+        if round == 0:
+            self._check_labels(party)
+            evaluate_everybody(party, exchange, round)
+            return
+        pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
+        rationales = _rationales(party, round)
+        replies = pending.wait()
+        collect(party, replies)
+        pending = exchange.ask("learn", round, dict.fromkeys(replies, tell(party, rationales, "paths")))
+        evaluate_party(party, round)
+        collect(party, pending.wait())
+
+    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
+        """See Host.reply."""
+        if phase == "contribute":
+            lessons = gold_lessons(party, party.private)
+            study(party, lessons, sft(), party.studies.private, round=round, phase="private")
+            keep_own(party, encode(know(party, round, "answer", "paths"), "paths"))
+            return report_payload(party)
+        if phase == "learn":
+            offer, mine = hear(party, payload, None, round, "paths"), own(party, round, "paths")
+            allocation = allocate(party, round, offer.knowledge, mine, embed_public(party, round))
+            tasks = self._with_labels(party, lessons_of(party, allocation, offer, mine))
+            distil(party, round, tasks, mine, replay=self.options.client_replay, teachers=offer.knowledge.party)
+        evaluate_party(party, round)
+        return report_payload(party)
+
+    def _check_labels(self, party: Party) -> None:
+        if self.options.labels == "gold" and all(sample.answer is None for sample in party.task.public):
+            raise InputError(
+                "host.options.labels: 'gold' needs public samples with gold answers; expected 'llm', the answers that "
+                "the LLM gives"
+            )
+
+    def _with_labels(self, party: Party, rationales: Sequence[Lesson]) -> list[Lesson]:
+        """Return each rationale, and behind them the labels of the same samples as lessons of their own."""
+        samples = {sample.id: sample for sample in party.task.public}
+        labelled = []
+        for lesson in rationales:
+            sample = samples[lesson.sample_id]
+            answer = sample.answer if self.options.labels == "gold" else party.task.extract(lesson.chosen)
+            asked = self.options.label_prompt.replace("{question}", sample.question)
+            labelled.append(replace(sample, question=asked, answer=answer, rationale=None))
+        return weigh(rationales, gold_lessons(party, labelled), self.options.alpha)
+
+
+def weigh(rationales: Sequence[Lesson], labels: Sequence[Lesson], alpha: float) -> list[Lesson]:
+    """Return both with weights by which each lesson counts its nats per byte, times α or 1 - α.
+
+    Without weights a batch's loss is a mean over tokens, in which the short labels would hardly count. Bytes stand in
+    for tokens, of which no learner need be asked; the end of a text counts as one. The weights are such that a text of
+    mean length weighs 1 at α = 0.5, as replayed lessons do. A task of weight 0 is left out.
+    """
+    tasks = [*((lesson, alpha) for lesson in rationales), *((lesson, 1 - alpha) for lesson in labels)]
+    sizes = [len(lesson.chosen.encode()) + 1 for lesson, _ in tasks]
+    mean = sum(sizes) / max(len(sizes), 1)
+    return [
+        replace(lesson, weight=2 * share * mean / size)
+        for (lesson, share), size in zip(tasks, sizes, strict=True)
+        if share
+    ]
+
+
+def _rationales(party: Party, round: int) -> Knowledge:
+    """Return the LLM's paths for the public questions, written in the first round and kept."""
+    if RATIONALES not in party.memory:
+        party.memory[RATIONALES] = paths.encode(know(party, round, "answer", "paths"))
+    return replace(paths.decode(party.memory[RATIONALES], known_ids=None), round=round)

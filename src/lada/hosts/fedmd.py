@@ -1,0 +1,204 @@
+"""FedMD: the members' distributions over the gold texts become one, and each member learns it (arXiv 1910.03581).
+
+One round:
+
+    clients   study their private data; score the gold texts of the public samples token by token     `contribute`
+    server    scores them too; brings all into the LLM's tokens and averages them: the consensus
+    clients   hear the consensus; an allocator says on which samples to match it ("digest");           `digest`
+              then study private data again ("revisit")
+    server    meanwhile the LLM, a member like the others, matches it as well
+
+With `average: probabilities` and a temperature of 0.1 it is DS-FL (arXiv 2008.06180), in our reading.
+"""
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from lada.allocators.base import Allocator
+from lada.core.registry import Options
+from lada.core.terms import Knowledge, Lesson, Likelihood, Path, SparseLogProbs, Spelled, TokenScores, Verb
+from lada.hosts.allocating import allocate, check_takes_labels, embed_public
+from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Phase, Step
+from lada.hosts.consensus import Average, consensus
+from lada.hosts.distilling import CLIENT_REPLAY, SERVER_REPLAY, Replay, distil, lessons_of
+from lada.hosts.knowledge import (
+    Offer,
+    encode,
+    hear,
+    keep_own,
+    kinds_heard,
+    kinds_told,
+    know,
+    own,
+    score,
+    tell,
+    tell_scores,
+)
+from lada.hosts.party import Party
+from lada.hosts.reports import REPORT, collect, report_payload
+from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, telling
+from lada.hosts.soft import check_wants_soft_targets, with_soft_targets
+from lada.hosts.steps import evaluate_party, gold_lessons, part_of, sft, study
+from lada.models.objective import Objective
+from lada.models.options import ModelOptions
+
+CONSENSUS = "consensus"
+"""What the LLM's allocations call its teacher."""
+
+
+class FedmdOptions(Options):
+    """Options of FedMD and DS-FL."""
+
+    average: Average = "logits"
+    """Mean of the members' logits, as in FedMD, or of their probabilities, as in DS-FL."""
+    temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """The consensus is taken to the power of its inverse; below 1 it is sharper. DS-FL's entropy reduction: 0.1."""
+    llm_member: bool = True
+    """The LLM has a say in the consensus and learns it; else the server only averages, in the LLM's tokens."""
+    revisit: float = Field(0.5, gt=0, lt=1)
+    """Share of a round's private steps that follow the consensus; the rest come before it. So own data is revisited
+    between any two digests, and a round has as many private steps as with any other host."""
+    client_replay: Replay = CLIENT_REPLAY
+    """What a client replays while it digests."""
+    server_replay: Replay = SERVER_REPLAY
+    """What the server replays beside the consensus."""
+
+
+@HOSTS.register(
+    "fedmd",
+    options=FedmdOptions,
+    paper="arXiv 1910.03581",
+    status="our reading",
+    teacher_needs={Verb.JUDGE, Verb.LOG_PROBS},
+    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.EMBED, Verb.STUDY},
+)
+class Fedmd:
+    """Everybody scores the gold texts, the server averages the distributions, everybody learns the average."""
+
+    bare = Bare("all", "soft_targets", {"form": "forward_kl", "label_weight": 0.0})
+    pools_private = False
+
+    def __init__(self, options: FedmdOptions) -> None:
+        self.options = options
+
+    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+        """See Host.check."""
+        check_takes_labels(allocator, "host: 'fedmd' works on gold texts", "plugin none")
+
+    def phases(self, party: Party) -> Mapping[str, Phase]:
+        """See Host.phases."""
+        told = kinds_heard(party, "labels")
+        return {
+            "evaluate": Phase(replies=REPORT),
+            "contribute": Phase(replies=told | REPORT),
+            "digest": Phase(told, REPORT),
+        }
+
+    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
+        """See Host.plan."""
+        check_wants_soft_targets("fedmd", objective)
+        if round == 0:
+            return EVALUATIONS
+        before = 1 - self.options.revisit
+        averaging = Step("server", "average", None, "public", sends=kinds_told("labels", round, soft=True))
+        return (
+            Step("client", "private", Verb.STUDY, "private", study="private", part=(0.0, before)),
+            *telling("client", "answer", "labels", round, objective, sends=True),
+            *(telling("server", "answer", "labels", round, objective, sends=True) if self._member else (averaging,)),
+            *(learning("server", "labels") if self._member else ()),
+            *learning("client", "labels"),
+            Step("client", "revisit", Verb.STUDY, "private", study="private", part=(before, 1.0)),
+            *EVALUATIONS,
+        )
+
+    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
+        """See Host.serve."""
+        if round == 0:
+            evaluate_everybody(party, exchange, round)
+            return
+        pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
+        mine = know(party, round, "answer", "labels") if self._member else None
+        scores = {} if mine is None else score(party, mine)
+        replies = pending.wait()
+        collect(party, replies)
+        offers = {client: hear(party, reply, client, round, "labels") for client, reply in replies.items()}
+        merged = self._consensus(party, round, offers, scores)
+        told = {**encode(merged.knowledge, "labels"), **tell_scores(party, round, merged.scores)}
+        pending = exchange.ask("digest", round, dict.fromkeys(replies, told))
+        if mine is not None:
+            teacher = Offer(Knowledge(CONSENSUS, round, merged.knowledge.paths), merged.scores, merged.vocabulary)
+            _match(party, round, teacher, mine, self.options.server_replay)
+        evaluate_party(party, round)
+        collect(party, pending.wait())
+
+    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
+        """See Host.reply."""
+        before = 1 - self.options.revisit
+        if phase == "contribute":
+            self._study_private(party, round, phase="private", part=(0.0, before))
+            mine = know(party, round, "answer", "labels")
+            keep_own(party, encode(mine, "labels"))
+            return {**tell(party, mine, "labels"), **report_payload(party)}
+        if phase == "digest":
+            offer, mine = hear(party, payload, None, round, "labels"), own(party, round, "labels")
+            _match(party, round, offer, mine, self.options.client_replay)
+            self._study_private(party, round, phase="revisit", part=(before, 1.0))
+        evaluate_party(party, round)
+        return report_payload(party)
+
+    @property
+    def _member(self) -> bool:
+        return self.options.llm_member
+
+    def _study_private(self, party: Party, round: int, *, phase: str, part: tuple[float, float]) -> None:
+        options = part_of(party.studies.private, *part)
+        study(party, gold_lessons(party, party.private), sft(), options, round=round, phase=phase)
+
+    def _consensus(
+        self, party: Party, round: int, offers: Mapping[str, Offer], scores: Mapping[str, TokenScores]
+    ) -> Offer:
+        """Return what the members say together of each gold text, in the server's tokens; `scores` are its own."""
+        lessons = gold_lessons(party, party.task.public)
+        said: dict[str, list[SparseLogProbs]] = {id: [each.top] for id, each in scores.items()}
+        for client in sorted(offers):
+            for lesson in with_soft_targets(party, lessons, offers[client]):
+                if lesson.soft is not None:
+                    said.setdefault(lesson.sample_id, []).append(lesson.soft)
+        vocabulary = party.learner.vocabulary()
+        told = [lesson for lesson in lessons if lesson.sample_id in said]
+        merged: dict[str, TokenScores] = {}
+        for lesson, spelled in zip(told, party.learner.spell([lesson.chosen for lesson in told]), strict=True):
+            assert spelled is not None  # else nobody's soft targets could be brought into these tokens
+            merged[lesson.sample_id] = self._merge(party, spelled, said[lesson.sample_id], len(vocabulary.tokens))
+        paths = tuple(_path(party, lesson, merged[lesson.sample_id]) for lesson in told)
+        return Offer(Knowledge(party.name, round, paths), merged, vocabulary)
+
+    def _merge(self, party: Party, spelled: Spelled, members: list[SparseLogProbs], size: int) -> TokenScores:
+        """Return the consensus on one text, as far as the LLM's context reaches where it is a member."""
+        assert party.objective.soft is not None
+        length = min(len(member.ids) for member in members)
+        cut = [SparseLogProbs(member.ids[:length], member.log_probs[:length]) for member in members]
+        top = consensus(
+            cut,
+            spelled.tokens[:length],
+            vocabulary_size=size,
+            k=min(party.objective.soft.k, size),
+            average=self.options.average,
+            temperature=self.options.temperature,
+        )
+        return TokenScores(spelled.tokens[:length], spelled.offsets[:length], top)
+
+
+def _match(party: Party, round: int, offer: Offer, mine: Knowledge, replay: Replay) -> None:
+    """Let a party learn the consensus on the samples that its allocator chooses."""
+    allocation = allocate(party, round, offer.knowledge, mine, embed_public(party, round))
+    lessons = lessons_of(party, allocation, offer, mine)
+    distil(party, round, lessons, mine, replay=replay, teachers="the consensus")
+
+
+def _path(party: Party, lesson: Lesson, scores: TokenScores) -> Path:
+    """Return a gold text with how likely the consensus finds it."""
+    log_probs, size = scores.own().astype(float), len(lesson.chosen.encode())
+    likelihood = Likelihood(float(log_probs.sum()), float(log_probs.min()), len(log_probs), size)
+    return Path(lesson.sample_id, party.name, lesson.chosen, party.task.extract(lesson.chosen), True, likelihood)

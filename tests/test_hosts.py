@@ -1,0 +1,69 @@
+"""The hosts beside `fedmkt` and `standalone` in whole small runs: as planned, and to the same bits after a crash."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_resume import Crash, crash_at, outcome
+from test_resume import config as small
+
+import lada
+from lada.federation import held
+from lada.hosts.base import Payload
+from lada.hosts.fedcollm import HOLD
+from lada.hosts.party import SHARED_SLM, Party
+from lada.hosts.reports import collect
+
+ROUNDS = {"fedcot": 2, "fedmd": 1, "fedcollm": 2}
+
+
+def config(host: str) -> dict[str, Any]:
+    made = small(host=host, plugin="none", rounds=ROUNDS[host])
+    del made["allocator"]
+    if host == "fedcollm":
+        for client in made["clients"]:
+            client["model"] |= {"model": "zoo:slm-llama", "tune": "lora", "lora": {"rank": 2}}
+    for client in made["clients"]:
+        client["private"] = {"steps": 2, "batch_size": 4}  # fedmd has two studies of it
+    return made
+
+
+def crash_after_both_have_studied(party: Party, replies: Mapping[str, Payload]) -> None:
+    """Break off in round 2 where the server's two studies are in its journal, and neither is in a checkpoint."""
+    if SHARED_SLM in replies and HOLD in party.memory:
+        raise Crash
+    collect(party, replies)
+
+
+@pytest.mark.parametrize("host", ROUNDS)
+def test_a_run_does_what_was_planned_and_resumes_to_the_same_bits(host: str, tmp_path: Path, monkeypatch: Any) -> None:
+    plan = lada.plan(config(host))
+    with monkeypatch.context() as patch:
+        writes = crash_at(10**6, patch)
+        results = lada.run(config(host), runs=tmp_path / "whole")
+    sides = {"llm": "server", SHARED_SLM: "server"}
+    found = {(p.round, sides.get(p.party, "client"), p.phase) for p in results.wall_clock.phases}
+    assert found == {
+        (round, step.side, step.phase)
+        for rounds in plan.schedule
+        for round in range(rounds.first, rounds.last + 1)
+        for step in rounds.steps
+        if step.verb is not None
+    }
+    kinds = {(row.round, row.sender, row.receiver, row.kind) for row in results.traffic}
+    assert {(row.round, row.sender, row.receiver, row.kind) for row in plan.traffic} == {
+        key for key in kinds if key[3] not in ("metrics", "times")
+    }
+    if host == "fedcollm":
+        one, other = (party.weights for party in results.parties if party.role == "client")
+        assert one == other
+    with monkeypatch.context() as patch:
+        if host == "fedcollm":
+            patch.setattr("lada.hosts.fedcollm.collect", crash_after_both_have_studied)
+        else:
+            crash_at(2 * writes[0] // 3, patch)
+        with pytest.raises(Crash):
+            lada.run(config(host), runs=tmp_path / "broken")
+    held.forget()
+    assert outcome(lada.run(config(host), runs=tmp_path / "broken", resume=True)) == outcome(results)
