@@ -79,12 +79,16 @@ def serverapp() -> None:
 
 
 def simulation() -> None:
-    """Run flwr-simulation with actors that are started again when they die: Flower would go on asking the dead one."""
+    """Run flwr-simulation with actors that are started again when they die: Flower would go on asking the dead one.
+
+    Messages wait for it meanwhile, and the one that it died over comes again: a client answers each message once.
+    """
     from flwr.simulation.app import flwr_simulation
 
     flower: Any = import_module("flwr.server.superlink.fleet.vce.backend.raybackend")
 
-    flower.ClientAppActor = SimpleNamespace(options=partial(flower.ClientAppActor.options, max_restarts=-1))
+    lives = {"max_restarts": -1, "max_task_retries": 1}
+    flower.ClientAppActor = SimpleNamespace(options=partial(flower.ClientAppActor.options, **lives))
     flwr_simulation()
 
 
