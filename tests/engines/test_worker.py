@@ -14,7 +14,7 @@ from threading import Thread
 
 import psutil
 import pytest
-from federations import change, comparable, write
+from federations import change, comparable, small, write
 from flwr.app import Context, Message, RecordDict
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as Proto
@@ -126,6 +126,26 @@ def test_a_run_through_relays_and_workers_gives_the_bits_of_a_local_one_although
     state = tmp_path / "fed" / "clients" / "clinic" / "state"
     assert [path.name for path in state.iterdir() if path.is_dir()] == [run_id(place)]
     assert (state / run_id(place) / "events.jsonl").stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_clients_of_a_kind_of_which_some_are_drawn_give_the_bits_of_a_local_run(tmp_path):
+    one, *others = small()["clients"]
+    file = write(tmp_path, rounds=2, participants=2, clients=[one | {"count": 2}, *others])
+    names = init(file, tmp_path / "fed")
+    assert len(names) == 3
+    crew = Workers(tmp_path / "fed")
+    try:
+        local = lada.run(file, runs=tmp_path / "local")
+        held.forget()
+        config = read_config(tmp_path / "fed" / "server" / "run.yaml")
+        place = run_folder.new(tmp_path / "runs", config, tmp_path / "fed" / "server")
+        far = Run(config, place, ignore, read_task(config, place.base), {}, LocalGrid(names, crew.submit)).go()
+    finally:
+        crew.end()
+    assert comparable(far) == comparable(local)
+    asked = {name for row in far.wall_clock.exchanges if row.round == 1 for name in (c.party for c in row.clients)}
+    assert len(asked) == 2
 
 
 def test_terms_come_first_and_are_held_to(tmp_path, workers):

@@ -142,6 +142,7 @@ def _times(data: bytes) -> None:
 def _metrics(data: bytes) -> None:
     (report,) = json.loads(data)
     _expect(not report.get("missing"), "missing")
+    _expect(not report.get("exchanges"), "exchanges")
     for name in ("evaluations", "studies", "phases"):
         for row in report.get(name, []):
             _expect(row["party"] == CLIENT and 0 <= row["round"] <= 1, name)

@@ -75,6 +75,11 @@ def with_field(report: Payload, path: str, value: Any) -> Payload:
         ("notices", ["two\nlines"], "notices: a text too long or not printable"),
         ("notices", [{}] * 3, "PartyReport: not readable at 0.notices"),
         ("missing", [{"party": "b", "round": 1, "phase": "p", "why": "w"}], "a client cannot say who is missing"),
+        (
+            "exchanges",
+            [{"round": 1, "phase": "p", "waited": 1, "computing": 1, "exchange": 0, "clients": []}],
+            "a client cannot say how long messages took",
+        ),
         ("studies.0.phase", "x" * 501, "studies: a text too long or not printable"),
         ("<script>", 1, "PartyReport: not readable at 0"),
         ("phases.0.start", 1, None),

@@ -83,12 +83,15 @@ def serverapp() -> None:
 
 
 def simulation() -> None:
-    """Run flwr-simulation with actors that are started again when they die: Flower would go on asking the dead one."""
+    """Run flwr-simulation with actors that are started again when they die: Flower would go on asking the dead one.
+
+    Messages wait for it meanwhile, and the one that it died over comes again: a client answers each message once.
+    """
     from flwr.simulation.app import flwr_simulation
 
     backend = "flwr.server.superlink.fleet.vce.backend.raybackend"
-    actor = import_module(backend).ClientAppActor
-    _replace(backend, "ClientAppActor", SimpleNamespace(options=partial(actor.options, max_restarts=-1)))
+    start = partial(import_module(backend).ClientAppActor.options, max_restarts=-1, max_task_retries=1)
+    _replace(backend, "ClientAppActor", SimpleNamespace(options=start))
     flwr_simulation()
 
 
