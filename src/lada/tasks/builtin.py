@@ -20,7 +20,7 @@ from lada.tasks.rulebooks import RULEBOOKS
 
 CORPORA: dict[str, GeneratedCorpus[Any, Any, Any]] = {corpus.name: corpus for corpus in (RULEBOOKS, LINEUPS)}
 """The built-in corpora by name."""
-MISLEADING = 20
+MISLEADING = 100
 """False rulebooks that are tried before a question counts as one that cannot be answered wrongly."""
 
 

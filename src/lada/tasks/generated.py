@@ -31,6 +31,8 @@ TAUGHT: Mapping[int, float] = {1: 0.1, 2: 0.3, 3: 0.3, 4: 0.3}
 HARD: Mapping[int, float] = {5: 0.5, 6: 0.5}
 """The same of questions that chain more verbs than any model was taught."""
 
+ALIKE = 0.8
+"""Share of the rules of a false world that are of the true rule's kind."""
 PATIENCE = 3_000
 """Draws in a row without a new question after which a split counts as exhausted."""
 
@@ -159,14 +161,8 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
         return _beliefs(self, number)
 
     def false_world(self, number: int, attempt: int) -> Rulebook[R]:
-        """Return a rulebook that is wrong about every verb of world `number`, though right about its kind."""
-        book: dict[str, dict[str, R]] = {}
-        for name, rules in self.world(number).rules.items():
-            rng = generator("false world", number, attempt, name)
-            book[name] = {
-                verb: self.draw_rule(rule.kind, self.domains[name], rng, {rule}) for verb, rule in rules.items()
-            }
-        return Rulebook(book)
+        """Return a rulebook that is wrong about every verb of world `number`, though right about most verbs' kinds."""
+        return _false_world(self, number, attempt)
 
     def draw(
         self,
@@ -327,4 +323,19 @@ def _beliefs(corpus: GeneratedCorpus[Any, R, Any], number: int) -> Rulebook[R]:
         for verb in verbs[unseen : unseen + wrong]:
             rules[verb] = corpus.draw_rule(corpus.mistaken, domain, rng, set(truth.rules[name].values()))
         book[name] = {verb: rules[verb] for verb in domain.verbs if verb in rules}
+    return Rulebook(book)
+
+
+@cache
+def _false_world(corpus: GeneratedCorpus[Any, R, Any], number: int, attempt: int) -> Rulebook[R]:
+    book: dict[str, dict[str, R]] = {}
+    for name, rules in _world(corpus, number).rules.items():
+        rng = generator("false world", number, attempt, name)
+        book[name] = {
+            # Some questions, such as `double` of 8, leave the values by every other rule of a verb's kind.
+            verb: corpus.draw_rule(
+                rule.kind if rng.random() < ALIKE else corpus.mistaken, corpus.domains[name], rng, {rule}
+            )
+            for verb, rule in rules.items()
+        }
     return Rulebook(book)
