@@ -47,7 +47,7 @@ SLMS = (
 )
 LLMS = {
     "rulebooks": Recipe("llm", "llama", 128, 4, 4, "bpe", 700, 0, 7500, 12000, 5000),
-    "lineups": Recipe("llm-lineups", "llama", 128, 4, 4, "bpe", 700, 0, 4500, 12000, 5000, "lineups"),
+    "lineups": Recipe("llm-lineups", "llama", 128, 4, 4, "bpe", 700, 0, 4000, 12000, 5000, "lineups"),
 }
 
 
