@@ -33,7 +33,7 @@ from lada.codecs import paths, soft_targets
 from lada.core.terms import Knowledge, Likelihood, SparseLogProbs, TokenScores
 from lada.core.terms import Path as ReasoningPath
 from lada.models.load import load_tokenizer
-from lada.tasks.load import RulebooksTask, load_task
+from lada.tasks.load import BuiltinTask, load_task
 from lada.zoo.shipped import locate
 
 KEPT = Path(".benchmarks/vocabularies")
@@ -276,9 +276,7 @@ def wire() -> Iterator[Row]:
         f"{8 * count / len(data):.1f} ×",
     )
 
-    task = load_task(
-        RulebooksTask(public=1000, private=10, test_per_domain=5, replay=5), {"clinic": ("clinic",)}, seed=0
-    )
+    task = load_task(BuiltinTask(public=1000, private=10, test_per_domain=5, replay=5), {"clinic": ("clinic",)}, seed=0)
     tokenizer = load_tokenizer(locate("zoo:llm-world-0"))
     written = [sample.rationale or "" for sample in task.public]
     log_probs = np.sort(-rng.exponential(3.0, (len(written), 2)), 1).tolist()  # of all, and of the least likely token

@@ -71,8 +71,8 @@ def client(**changes: Any) -> dict[str, Any]:
         ),
         (
             {"task": {"kind": "rulebooks", "publik": 3}},
-            "task.publik: unknown key (its value is 3); expected one of kind, private, public, replay, "
-            "test_per_domain, world; did you mean 'public'?",
+            "task.publik: unknown key (its value is 3); expected one of hard, kind, noise, private, public, "
+            "replay, test_per_domain, world; did you mean 'public'?",
         ),
         (
             {"task": {"kind": "files", "train": "x", "public": "y", "columns": {"questoin": "q"}}},
@@ -126,7 +126,8 @@ def test_an_unknown_key_is_named_with_its_value_and_the_nearest(changes: dict[st
         ),
         (
             {"task": {"kind": "rulebook"}},
-            "task.kind: 'rulebook' is not valid; expected one of corpus, files, rulebooks; did you mean 'rulebooks'?",
+            "task.kind: 'rulebook' is not valid; expected one of corpus, files, lineups, rulebooks; "
+            "did you mean 'rulebooks'?",
         ),
         (
             {"task": {"kind": "files", "train": 3, "public": "x"}},
@@ -162,7 +163,7 @@ def test_a_wrong_value_is_named_with_what_was_expected(changes: dict[str, Any], 
         ({"clients": PLAIN["clients"]}, "server: missing; it has no default, so set it"),
         (plain(server={"model": {}}), "server.model.model: missing; it has no default, so set it"),
         (plain(task={"kind": "files", "train": "x"}), "task.public: missing; it has no default, so set it"),
-        (plain(task={"public": 3}), "task.kind: missing; expected one of corpus, files, rulebooks"),
+        (plain(task={"public": 3}), "task.kind: missing; expected one of corpus, files, lineups, rulebooks"),
         (plain(allocator={"options": {"budget": 3}}), "allocator.name: missing; it has no default, so set it"),
         (
             plain(host={"name": "fedmkt", "options": {"client_replay": {"private": 0.1, "paths": 0.1}}}),

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 import lada
 from lada.cli.main import app
 from lada.core.results import Results
+from lada.federation import run_folder
 from lada.federation.messages import decode
-from lada.federation.parties import weights_digest
+from lada.federation.parties import read_task, server_party, weights_digest
 from lada.watching.watch import Watch
 
 CANARY = "zanzibar"
@@ -110,6 +111,17 @@ def test_another_seed_draws_other_samples(first, tmp_path):
     questions = {shown.question for shown in other.shown}
     assert questions
     assert not questions & {shown.question for shown in first[0].shown}
+
+
+def test_results_say_which_gold_answers_are_wrong_and_parties_are_not_told(tmp_path):
+    config = builtin(rounds=0)
+    config["task"]["noise"] = 0.25
+    results = lada.run(config, runs=tmp_path)
+    assert len(results.noisy) == round(0.25 * 42)
+    resolved, place = run_folder.read(tmp_path / "small")
+    task = read_task(resolved, place.base)
+    assert results.noisy == tuple(sorted(task.noisy))
+    assert server_party(resolved, place, task, lambda event: None).task.noisy == frozenset()
 
 
 def rows(count: int, offset: int, word: str) -> list[dict]:

@@ -37,6 +37,7 @@ def _places(schema: Schema, node: Schema, prefix: str) -> Iterator[tuple[str, st
 
 def _told_apart(node: Schema) -> str:
     """Return what tells an object from the others that may stand at its key."""
-    if "const" in node["properties"].get("kind", {}):
-        return f" with `kind: {node['properties']['kind']['const']}`"
+    kind = node["properties"].get("kind", {})
+    if kinds := kind.get("enum", [kind["const"]] if "const" in kind else []):
+        return " with " + " or ".join(f"`kind: {name}`" for name in kinds)
     return f" with `{node['required'][0]}`"

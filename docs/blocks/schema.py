@@ -77,13 +77,14 @@ def _words(name: str) -> str:
 def _own(schema: Schema, field: Schema) -> Any:
     """Return a field's default; of an object, what differs from the object's own defaults."""
     default = field.get("default", {})
+    told_apart_by = field.get("discriminator", {}).get("propertyName")
     for name, many in targets(field):
         properties = schema["$defs"][name].get("properties", {})
         if isinstance(default, dict) and not many and default.keys() <= properties.keys():
             return {
                 key: _own(schema, {**properties[key], "default": value})
                 for key, value in default.items()
-                if value != properties[key].get("default", {}) or "const" in properties[key]
+                if value != properties[key].get("default", {}) or "const" in properties[key] or key == told_apart_by
             }
     return default
 

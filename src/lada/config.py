@@ -25,7 +25,7 @@ from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
 from lada.overrides import apply_override, plain
-from lada.tasks.load import RulebooksTask, TaskOptions
+from lada.tasks.load import BuiltinTask, TaskOptions
 from lada.tasks.user import FilesTask
 from lada.trackers.base import TRACKERS, Tracker
 from lada.validation import validate
@@ -131,7 +131,7 @@ class RunConfig(Options):
     """The run's seed: the same seed gives the same results."""
     rounds: int = Field(2, ge=0)
     """Rounds of exchange; 0 evaluates the models as they are."""
-    task: TaskOptions = RulebooksTask()
+    task: TaskOptions = BuiltinTask()
     """Where the questions come from."""
     server: ServerConfig
     """The one server with the LLM."""

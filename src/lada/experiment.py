@@ -281,6 +281,7 @@ class Run:
             notices=report.notices,
             missing=report.missing,
             memberships=tuple(sorted(report.memberships, key=lambda m: (m.party, m.attack))),
+            noisy=tuple(sorted(self.task.noisy)),
             wall_clock=WallClock(
                 started=datetime.fromtimestamp(self.place.started, UTC).isoformat(timespec="seconds"),
                 seconds=round(time.time() - self.place.started, 3),

@@ -1,23 +1,30 @@
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from lada.core.errors import InputError
-from lada.tasks.builtin import RulebooksTask
+from lada.tasks.builtin import CORPORA, BuiltinTask
+from lada.tasks.generated import GENERAL, split_of
+from lada.tasks.lineups import LINEUPS
 from lada.tasks.load import TaskOptions, load_task
-from lada.tasks.rulebooks import CLIENT_DOMAINS, DOMAINS, GENERAL, split_of
+from lada.tasks.rulebooks import RULEBOOKS
 from lada.tasks.user import FilesTask
 
+DOMAINS, CLIENT_DOMAINS = RULEBOOKS.domains, RULEBOOKS.client_domains
 OPTIONS: TypeAdapter = TypeAdapter(TaskOptions)
 THREE = {"c": (), "a": (), "b": ()}
 
 
-def rulebooks(clients=THREE, seed=0, **options):
+def builtin(kind, clients=THREE, seed=0, **options):
     small = {"public": 30, "private": 12, "test_per_domain": 3, "replay": 5} | options
-    return load_task(OPTIONS.validate_python({"kind": "rulebooks"} | small), clients, seed)
+    return load_task(OPTIONS.validate_python({"kind": kind} | small), clients, seed)
+
+
+rulebooks = partial(builtin, "rulebooks")
 
 
 class TestRulebooks:
@@ -101,9 +108,76 @@ class TestRulebooks:
             rulebooks({})
 
 
+@pytest.mark.parametrize("kind", ["rulebooks", "lineups"])
+class TestPublicPool:
+    """Noise and hard questions, in both built-in corpora."""
+
+    def test_lineups_are_loaded_like_rulebooks(self, kind):
+        corpus = CORPORA[kind]
+        task = builtin(kind)
+        assert {s.domain for s in task.public} == set(corpus.domains)
+        assert {s.domain for s in task.test} == {*corpus.domains, GENERAL}
+        assert task.own_domains == {n: {d} for n, d in zip("abc", corpus.client_domains, strict=True)}
+        assert task.noisy == frozenset()
+        assert task.steps is not None
+        for sample in (*task.public, *task.test, *task.replay, *task.private["a"]):
+            path = sample.rationale or ""
+            assert all(right for _, right in task.steps(sample, path))
+            assert task.same(task.extract(path), sample.answer or "")
+        with pytest.raises(InputError, match=r"expected some of .*did you mean"):
+            builtin(kind, {"a": (f"{corpus.client_domains[0]}s",)})
+
+    def test_noise_changes_the_answers_of_a_share_and_nothing_else(self, kind):
+        clean, noisy = builtin(kind), builtin(kind, noise=0.3)
+        assert len(noisy.noisy) == 9  # of 30
+        assert noisy.steps is not None
+        for before, after in zip(clean.public, noisy.public, strict=True):
+            if after.id not in noisy.noisy:
+                assert after == before
+                continue
+            assert (after.id, after.question, after.domain) == (before.id, before.question, before.domain)
+            assert not noisy.same(after.answer, before.answer or "")
+            path = after.rationale or ""
+            assert noisy.same(noisy.extract(path), after.answer or "")
+            steps = noisy.steps(after, path)
+            assert len(steps) == after.difficulty  # it looks right
+            assert not all(right for _, right in steps)
+        assert (noisy.test, noisy.replay, noisy.private["a"]) == (clean.test, clean.replay, clean.private["a"])
+
+    def test_all_of_it_may_be_noise(self, kind):
+        assert builtin(kind, noise=1.0).noisy == {f"public-{n:05d}" for n in range(30)}
+
+    def test_a_share_is_harder_than_what_models_are_taught(self, kind):
+        task = builtin(kind, hard=0.5)
+        lengths = Counter(s.difficulty for s in task.public)
+        assert lengths[5] + lengths[6] == 15
+        assert min(lengths[5], lengths[6]) > 0
+        assert {split_of(s.question) for s in task.public} == {"public"}
+        assert Counter(s.domain for s in task.public).keys() == set(CORPORA[kind].domains)
+        assert [s.id for s in task.public] == [f"public-{n:05d}" for n in range(30)]
+        assert {s.difficulty for s in (*task.test, *task.private["a"])} <= {1, 2, 3, 4}
+        assert task.steps is not None
+        assert all(right for s in task.public for _, right in task.steps(s, s.rationale or ""))
+
+    def test_noise_and_hard_questions_mix(self, kind):
+        task = builtin(kind, hard=1.0, noise=0.5)
+        assert len(task.noisy) == 15
+        assert {s.difficulty for s in task.public} == {5, 6}
+
+
+def test_noise_that_cannot_be_made_is_refused(monkeypatch):
+    monkeypatch.setattr(LINEUPS, "retell", lambda sample, book: None)
+    with pytest.raises(
+        InputError, match=r"task\.noise: 0\.5 of 30 public questions cannot be answered wrongly, only 0"
+    ):
+        builtin("lineups", noise=0.5)
+
+
 @pytest.mark.parametrize(
     "options",
     [
+        {"kind": "rulebooks", "noise": 1.1},
+        {"kind": "lineups", "hard": -0.1},
         {"kind": "rulebooks", "public": 0},
         {"kind": "rulebooks", "private": 0},
         {"kind": "rulebooks", "test_per_domain": 0},
@@ -267,5 +341,5 @@ class TestFiles:
 
 
 def test_options_are_told_apart_by_kind():
-    assert isinstance(OPTIONS.validate_python({"kind": "rulebooks"}), RulebooksTask)
+    assert isinstance(OPTIONS.validate_python({"kind": "rulebooks"}), BuiltinTask)
     assert isinstance(OPTIONS.validate_python({"kind": "files", "train": "t.csv", "public": "p.csv"}), FilesTask)

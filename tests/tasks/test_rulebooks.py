@@ -1,3 +1,4 @@
+import hashlib
 import re
 from functools import cache
 
@@ -8,21 +9,12 @@ from hypothesis import strategies as st
 from lada.core.errors import InputError
 from lada.core.seeds import generator
 from lada.core.terms import Sample
-from lada.tasks.rulebooks import (
-    CLIENT_DOMAINS,
-    DOMAINS,
-    GENERAL,
-    SERVER_DOMAINS,
-    SPLITS,
-    Rulebook,
-    check_steps,
-    draw,
-    llm_beliefs,
-    split_of,
-    world,
-)
+from lada.tasks.generated import GENERAL, SPLITS, Rulebook, split_of
+from lada.tasks.rulebooks import RULEBOOKS
 from lada.tasks.rules import KINDS, WEEKDAYS, Rule
 
+DOMAINS, CLIENT_DOMAINS, SERVER_DOMAINS = RULEBOOKS.domains, RULEBOOKS.client_domains, RULEBOOKS.server_domains
+check_steps, draw, llm_beliefs, world = RULEBOOKS.check_steps, RULEBOOKS.draw, RULEBOOKS.llm_beliefs, RULEBOOKS.world
 ALL = (*DOMAINS, GENERAL)
 BOOK = Rulebook(
     {
@@ -242,6 +234,24 @@ def test_samples_depend_on_the_seed_alone(domain):
     assert len({sample.question for sample in before}) == len(before)
     assert [sample.id for sample in before] == [f"private-{domain}-{n:05d}" for n in range(40)]
     assert {sample.domain for sample in before} == {domain}
+
+
+def test_drawn_questions_are_those_that_the_shipped_models_and_the_committed_results_know():
+    told = [
+        (s.id, s.question, s.answer, s.rationale, s.difficulty)
+        for domain in ALL
+        for split, _ in SPLITS
+        for s in some(domain, split, number=1, count=20)
+    ]
+    digest = hashlib.sha256(repr(told).encode()).hexdigest()
+    assert digest == "86606b9955d7d146ab6014e7d6679ec8c5418740103c93ccb549e4e5d71cdc46"
+    assert told[0] == (
+        "test-warehouse-00000",
+        "1 boxes in the warehouse . a) crate . b) recall . c) crate . how many boxes ?",
+        "9",
+        "a) crate : 1 within 5 , 1 + 4 = 5 . b) recall : 5 * 2 = 10 . c) crate : 10 over 5 , 10 - 1 = 9 . answer 9",
+        3,
+    )
 
 
 def test_drawn_questions_have_all_difficulties():

@@ -11,7 +11,7 @@ from lada.cli.main import app
 from lada.core.errors import InputError
 from lada.models.load import load
 from lada.models.options import ModelOptions
-from lada.tasks.rulebooks import split_of
+from lada.tasks.generated import split_of
 from lada.zoo import build as building
 from lada.zoo.recipe import SLMS, llm, pretraining_samples
 from lada.zoo.shipped import locate
@@ -75,8 +75,9 @@ def test_a_built_model_is_located_and_loads(tmp_path):
     assert locate("some/hub-id") == "some/hub-id"
 
 
-def test_nothing_a_model_is_pretrained_on_can_be_asked_in_a_run():
-    recipe = dataclasses.replace(llm(3), general=200, per_domain=100)
+@pytest.mark.parametrize("corpus", ["rulebooks", "lineups"])
+def test_nothing_a_model_is_pretrained_on_can_be_asked_in_a_run(corpus):
+    recipe = dataclasses.replace(llm(3, corpus), general=200, per_domain=100)
     samples = pretraining_samples(recipe)
     assert len(samples) == 200 + 7 * 100
     assert {split_of(sample.question) for sample in samples} == {"pretrain"}
@@ -85,9 +86,14 @@ def test_nothing_a_model_is_pretrained_on_can_be_asked_in_a_run():
 @pytest.mark.parametrize(
     ("arguments", "built"),
     [
-        ([], ["slm-llama", "slm-gpt2", "slm-olmo2", "llm-world-0"]),
+        ([], ["slm-llama", "slm-gpt2", "slm-olmo2", "slm-llama-small", "slm-llama-large", "llm-world-0"]),
+        (
+            ["--corpus", "lineups"],
+            ["slm-lineups-llama", "slm-lineups-gpt2", "slm-lineups-olmo2", "llm-lineups-world-0"],
+        ),
+        (["--corpus", "lineups", "--world", "2"], ["llm-lineups-world-2"]),
         (["--world", "4"], ["llm-world-4"]),
-        (["llm-world-7", "slm-gpt2"], ["llm-world-7", "slm-gpt2"]),
+        (["llm-world-7", "slm-gpt2", "llm-lineups-world-3"], ["llm-world-7", "slm-gpt2", "llm-lineups-world-3"]),
     ],
 )
 def test_the_command_builds_a_worlds_llm_and_what_is_named(arguments, built, monkeypatch, tmp_path):
@@ -97,7 +103,16 @@ def test_the_command_builds_a_worlds_llm_and_what_is_named(arguments, built, mon
     assert (result.exit_code, seen) == (0, built)
 
 
-def test_the_command_refuses_an_unknown_model():
-    result = CliRunner().invoke(app, ["zoo", "build", "slm-lama"])
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["slm-lama"], "did you mean 'slm-llama'"),
+        (["llm-world-"], "unknown model 'llm-world-'"),
+        (["llm-lineup-world-1"], "did you mean 'llm-lineups-world-0'"),
+        (["--corpus", "lineup"], "did you mean 'lineups'"),
+    ],
+)
+def test_the_command_refuses_an_unknown_model_or_corpus(arguments, hint):
+    result = CliRunner().invoke(app, ["zoo", "build", *arguments])
     assert result.exit_code == 2
-    assert "did you mean 'slm-llama'" in result.output
+    assert hint in result.output

@@ -41,30 +41,22 @@ def list_() -> None:
 @app.command()
 def build(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Models to build; without names, world 0's four or another's LLM.")
+        list[str] | None, typer.Argument(help="Models to build; without names, all of world 0 or another's LLM.")
     ] = None,
+    corpus: Annotated[str, typer.Option(help="Whose models: rulebooks or lineups.")] = "rulebooks",
     world: Annotated[int, typer.Option(min=0, help="Which world's LLM.")] = 0,
     target: Annotated[Path, typer.Option(help="Folder of the finished models.")] = Path("zoo"),
 ) -> None:
-    """Train shipped models from scratch (about 20 minutes on one core for a world); resumes where it was stopped."""
-    from lada.core.errors import InputError, nearest
+    """Train shipped models from scratch (about 20 minutes on one core for an LLM); resumes where it was stopped."""
     from lada.zoo.build import build as build_model
-    from lada.zoo.recipe import SLMS, llm
+    from lada.zoo.recipe import find, of_corpus
 
-    recipes = {recipe.name: recipe for recipe in (*SLMS, llm(world))}
-    # The SLMs know no domain's verbs, so those that are shipped serve every world.
-    wanted = names or (list(recipes) if world == 0 else [llm(world).name])
     with explained():
-        for name in wanted:
-            number = name.removeprefix("llm-world-")
-            if number != name and number.isdecimal():
-                recipes[name] = llm(int(number))
-            if name not in recipes:
-                known = ", ".join(recipes)
-                raise InputError(f"zoo: unknown model {name!r}; expected one of {known}{nearest(name, recipes)}")
-        for name in wanted:
-            card = build_model(recipes[name], target, target / ".work", _report)
-            console.print(f"{name}: {card['seconds']} s, {target / name}", soft_wrap=True, highlight=False)
+        recipes = [find(name) for name in names] if names else of_corpus(corpus, world)
+        for recipe in recipes:
+            card = build_model(recipe, target, target / ".work", _report)
+            line = f"{recipe.name}: {card['seconds']} s, {target / recipe.name}"
+            console.print(line, soft_wrap=True, highlight=False)
 
 
 def _report(name: str, step: int, steps: int, loss: float) -> None:

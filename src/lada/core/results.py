@@ -250,6 +250,8 @@ class Results(Record):
     """Who did not answer in time, or not soundly; empty where all took part in everything."""
     memberships: tuple[Membership, ...] = ()
     """What the membership-inference audit found; empty where there was none."""
+    noisy: tuple[str, ...] = ()
+    """Public samples whose gold answer is wrong on purpose (`task.noise`); no party is told which."""
     wall_clock: WallClock
 
     def of(self, party: str, round: int) -> Evaluation:

@@ -10,7 +10,8 @@ import torch
 from lada.core.results import Results
 from lada.core.seeds import generator
 from lada.models.encoding import Encoder
-from lada.tasks.rulebooks import GENERAL, draw, world
+from lada.tasks.generated import GENERAL
+from lada.tasks.rulebooks import RULEBOOKS
 
 PROMPTS = 20
 TOKENS = 128
@@ -88,7 +89,7 @@ class Check:
 def questions_of(results: Results | None) -> tuple[str, ...]:
     """Return PROMPTS questions: the run's test questions as far as its results show them, then built-in ones."""
     shown = [sample.question for sample in results.shown] if results else []
-    fallback = draw(world(0), GENERAL, "test", PROMPTS, generator("export"), prefix="export")
+    fallback = RULEBOOKS.draw(RULEBOOKS.world(0), GENERAL, "test", PROMPTS, generator("export"), prefix="export")
     return tuple(dict.fromkeys([*shown, *(sample.question for sample in fallback)]))[:PROMPTS]
 
 

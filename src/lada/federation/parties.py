@@ -148,8 +148,8 @@ def _party(
         name=name,
         role="client" if name in task.private else "server",
         learner=reopen(saved / MODEL if saved else None),
-        # What the others hold privately is not even in this party's memory.
-        task=dataclasses.replace(task, private={}),
+        # What the others hold privately is not even in this party's memory, nor which gold answers are wrong.
+        task=dataclasses.replace(task, private={}, noisy=frozenset()),
         private=task.private.get(name, ()),
         allocator=config.make_allocator(),
         objective=config.make_objective(),

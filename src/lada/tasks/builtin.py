@@ -1,10 +1,10 @@
-"""The task `rulebooks`: a run's samples drawn from the built-in corpus."""
+"""The tasks `rulebooks` and `lineups`: a run's samples drawn from a built-in corpus."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import cycle
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -14,14 +14,21 @@ from lada.core.seeds import generator
 from lada.core.terms import Sample
 from lada.tasks.answers import answer_kind
 from lada.tasks.data import TaskData
-from lada.tasks.rulebooks import CLIENT_DOMAINS, DOMAINS, GENERAL, Rulebook, check_steps, draw, world
+from lada.tasks.generated import GENERAL, HARD, GeneratedCorpus, Rulebook
+from lada.tasks.lineups import LINEUPS
+from lada.tasks.rulebooks import RULEBOOKS
+
+CORPORA: dict[str, GeneratedCorpus[Any, Any, Any]] = {corpus.name: corpus for corpus in (RULEBOOKS, LINEUPS)}
+"""The built-in corpora by name."""
+MISLEADING = 100
+"""False rulebooks that are tried before a question counts as one that cannot be answered wrongly."""
 
 
-class RulebooksTask(Options):
-    """How many questions of the built-in corpus to draw, and of which world."""
+class BuiltinTask(Options):
+    """How many questions of a built-in corpus to draw, and of which world."""
 
-    kind: Literal["rulebooks"] = "rulebooks"
-    """The built-in corpus."""
+    kind: Literal["rulebooks", "lineups"] = "rulebooks"
+    """Which built-in corpus: numbers that verbs change, or things in a line that verbs rearrange."""
     world: int = Field(default=0, ge=0)
     """Whose rulebook is the true one: the same words mean other things in another world."""
     public: int = Field(default=1000, ge=1)
@@ -32,37 +39,37 @@ class RulebooksTask(Options):
     """Test questions of each domain, `general` too."""
     replay: int = Field(default=400, ge=0)
     """General questions that every party replays so that it forgets no skill."""
+    noise: float = Field(default=0.0, ge=0, le=1)
+    """Share of the public questions whose gold answer and rationale are wrong, though they look right."""
+    hard: float = Field(default=0.0, ge=0, le=1)
+    """Share of the public questions that chain five or six verbs, more than any shipped model was taught."""
 
 
-def load_rulebooks(options: RulebooksTask, clients: Mapping[str, tuple[str, ...]], seed: int) -> TaskData:
-    """Draw the samples of a run. Clients that list no domain get CLIENT_DOMAINS in turn, sorted by name.
+def load_builtin(options: BuiltinTask, clients: Mapping[str, tuple[str, ...]], seed: int) -> TaskData:
+    """Draw the samples of a run. Clients that list no domain get the corpus's client domains in turn, sorted by name.
 
     Ids: `public-00000` in shuffled order, `private-<client>-<domain>-00000`, `test-<domain>-00000`, `replay-00000`.
     Two clients that share a domain may draw the same question; no split shares one with another. Raises InputError
     for an unknown domain.
     """
-    book = world(options.world)
-    domains = _domains_of(clients)
+    corpus = CORPORA[options.kind]
+    book = corpus.world(options.world)
+    domains = _domains_of(corpus, clients)
     for name, chosen in domains.items():
         if options.private < len(chosen):
             raise InputError(
                 f"task.private: {options.private} questions for the {len(chosen)} domains of client {name!r}; "
                 "expected at least one of each"
             )
-    public = [
-        sample
-        for domain, count in _evenly(options.public, tuple(DOMAINS))
-        for sample in draw(book, domain, "public", count, generator(seed, "task", "public", domain), prefix="public")
-    ]
-    order = generator(seed, "task", "public", "order").permutation(len(public))
-    answers = answer_kind("word")
+    public, noisy = _mislead(corpus, options, _public(corpus, book, options, seed), seed)
+    answers = answer_kind(corpus.answers)
     return TaskData(
-        public=tuple(replace(public[row], id=f"public-{place:05d}") for place, row in enumerate(order)),
-        private=_Private(book, options.private, domains, seed),
+        public=public,
+        private=_Private(corpus, book, options.private, domains, seed),
         test=tuple(
             sample
-            for domain in (*DOMAINS, GENERAL)
-            for sample in draw(
+            for domain in (*corpus.domains, GENERAL)
+            for sample in corpus.draw(
                 book,
                 domain,
                 "test",
@@ -72,27 +79,74 @@ def load_rulebooks(options: RulebooksTask, clients: Mapping[str, tuple[str, ...]
             )
         ),
         replay=tuple(
-            draw(book, GENERAL, "private", options.replay, generator(seed, "task", "replay"), prefix="replay")
+            corpus.draw(book, GENERAL, "private", options.replay, generator(seed, "task", "replay"), prefix="replay")
         ),
         own_domains={name: frozenset(chosen) for name, chosen in domains.items()},
         general=frozenset({GENERAL}),
         extract=answers.extract,
         same=answers.same,
-        steps=partial(check_steps, book=book),
+        steps=partial(corpus.check_steps, book=book),
+        noisy=noisy,
     )
+
+
+def _public(
+    corpus: GeneratedCorpus[Any, Any, Any], book: Rulebook[Any], options: BuiltinTask, seed: int
+) -> list[Sample]:
+    """Return the public questions with their true answers, in shuffled order."""
+    hard = round(options.hard * options.public)
+    rows: list[Sample] = []
+    for domain, count in _evenly(options.public - hard, tuple(corpus.domains)):
+        rng = generator(seed, "task", "public", domain)
+        rows += corpus.draw(book, domain, "public", count, rng, prefix="public")
+    for domain, count in _evenly(hard, tuple(corpus.domains)):
+        rng = generator(seed, "task", "public", "hard", domain)
+        rows += corpus.draw(book, domain, "public", count, rng, prefix="public", lengths=HARD)
+    order = generator(seed, "task", "public", "order").permutation(len(rows))
+    return [replace(rows[row], id=f"public-{place:05d}") for place, row in enumerate(order)]
+
+
+def _mislead(
+    corpus: GeneratedCorpus[Any, Any, Any], options: BuiltinTask, public: list[Sample], seed: int
+) -> tuple[tuple[Sample, ...], frozenset[str]]:
+    """Answer a share of the questions by false rulebooks; return all of them, and the ids of those."""
+    wanted = round(options.noise * len(public))
+    noisy: set[str] = set()
+    for row in generator(seed, "task", "public", "noise").permutation(len(public)):
+        if len(noisy) == wanted:
+            break
+        for attempt in range(MISLEADING):
+            false = corpus.retell(public[row], corpus.false_world(options.world, attempt))
+            if false is not None and false.answer != public[row].answer:
+                public[row] = false
+                noisy.add(false.id)
+                break
+    if len(noisy) < wanted:
+        raise InputError(
+            f"task.noise: {options.noise:g} of {len(public)} public questions cannot be answered wrongly, only "
+            f"{len(noisy)}; lower task.noise"
+        )
+    return tuple(public), frozenset(noisy)
 
 
 class _Private(Mapping[str, tuple[Sample, ...]]):
     """Each client's private samples, drawn when they are asked for: nobody holds those of thousands of clients."""
 
-    def __init__(self, book: Rulebook, count: int, domains: Mapping[str, tuple[str, ...]], seed: int) -> None:
-        self._book, self._count, self._domains, self._seed = book, count, domains, seed
+    def __init__(
+        self,
+        corpus: GeneratedCorpus[Any, Any, Any],
+        book: Rulebook[Any],
+        count: int,
+        domains: Mapping[str, tuple[str, ...]],
+        seed: int,
+    ) -> None:
+        self._corpus, self._book, self._count, self._domains, self._seed = corpus, book, count, domains, seed
 
     def __getitem__(self, name: str) -> tuple[Sample, ...]:
         return tuple(
             sample
             for domain, count in _evenly(self._count, self._domains[name])
-            for sample in draw(
+            for sample in self._corpus.draw(
                 self._book,
                 domain,
                 "private",
@@ -109,15 +163,17 @@ class _Private(Mapping[str, tuple[Sample, ...]]):
         return len(self._domains)
 
 
-def _domains_of(clients: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    defaults = cycle(CLIENT_DOMAINS)
+def _domains_of(
+    corpus: GeneratedCorpus[Any, Any, Any], clients: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    defaults = cycle(corpus.client_domains)
     domains: dict[str, tuple[str, ...]] = {}
     for name in sorted(clients):
         for domain in clients[name]:
-            if domain not in DOMAINS:
+            if domain not in corpus.domains:
                 raise InputError(
-                    f"clients: {name!r} lists domain {domain!r}; expected some of {', '.join(DOMAINS)}"
-                    f"{nearest(domain, DOMAINS)}"
+                    f"clients: {name!r} lists domain {domain!r}; expected some of {', '.join(corpus.domains)}"
+                    f"{nearest(domain, corpus.domains)}"
                 )
         domains[name] = tuple(sorted(set(clients[name]))) or (next(defaults),)
     return domains

@@ -14,7 +14,8 @@ AnswerCheck = Callable[[str | None, str], bool]
 @dataclass(frozen=True)
 class TaskData:
     """All samples of a run. `private` and `own_domains` are keyed by client name; `replay` is general data that every
-    party has, replayed so that it forgets nothing (may be empty); `general` domains measure skill alone."""
+    party has, replayed so that it forgets nothing (may be empty); `general` domains measure skill alone. `noisy` are
+    the ids of public samples whose gold answer is wrong on purpose; no party is told."""
 
     public: tuple[Sample, ...]
     private: Mapping[str, tuple[Sample, ...]]
@@ -25,3 +26,4 @@ class TaskData:
     extract: Callable[[str], str | None]
     same: AnswerCheck
     steps: StepCheck | None
+    noisy: frozenset[str] = frozenset()

@@ -7,17 +7,17 @@ from typing import Annotated
 from pydantic import Field
 
 from lada.core.errors import InputError
-from lada.tasks.builtin import RulebooksTask, load_rulebooks
+from lada.tasks.builtin import BuiltinTask, load_builtin
 from lada.tasks.data import TaskData
 from lada.tasks.hub import HubTask, load_corpus
 from lada.tasks.user import FilesTask, load_files
 
-TaskOptions = Annotated[RulebooksTask | FilesTask | HubTask, Field(discriminator="kind")]
+TaskOptions = Annotated[BuiltinTask | FilesTask | HubTask, Field(discriminator="kind")]
 """A union told apart by `kind`; use it as a field's type, or with pydantic.TypeAdapter."""
 
 
 def load_task(
-    options: RulebooksTask | FilesTask | HubTask,
+    options: BuiltinTask | FilesTask | HubTask,
     clients: Mapping[str, tuple[str, ...]],
     seed: int,
     base: Path = Path(),
@@ -25,12 +25,12 @@ def load_task(
     """Return the samples of a run; equal arguments give equal samples, in whatever order the clients stand.
 
     `clients` maps each client's name to the domains it lists, which may be none. Relative paths start at `base`.
-    Raises InputError for data or domains that cannot be used; see `load_rulebooks`, `load_files` and `load_corpus`.
+    Raises InputError for data or domains that cannot be used; see `load_builtin`, `load_files` and `load_corpus`.
     """
     if not clients:
         raise InputError("clients: there are none; expected at least one")
-    if isinstance(options, RulebooksTask):
-        return load_rulebooks(options, clients, seed)
+    if isinstance(options, BuiltinTask):
+        return load_builtin(options, clients, seed)
     if isinstance(options, HubTask):
         return load_corpus(options, clients, seed, base)
     return load_files(options, clients, seed, base)

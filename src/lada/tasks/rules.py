@@ -11,6 +11,8 @@ from typing import Literal
 
 import numpy as np
 
+from lada.tasks.generated import OutOfRange
+
 HIGHEST = 20
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 Scale = Literal["number", "weekday"]
@@ -21,10 +23,6 @@ KINDS: dict[Scale, tuple[Kind, ...]] = {
     "weekday": (*repeat("argument", 2), *repeat("constant", 5), *repeat("two", 2), "threshold"),
 }
 """Rule kinds of a domain's ten verbs, by the scale of its values."""
-
-
-class OutOfRange(Exception):  # noqa: N818 - it rejects a draw, nothing has failed
-    """A step left 0..20."""
 
 
 @dataclass(frozen=True, slots=True)

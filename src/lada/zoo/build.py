@@ -22,8 +22,9 @@ from lada.models.learner import HuggingFaceLearner
 from lada.models.likelihood import token_log_probs
 from lada.models.options import ModelOptions
 from lada.models.training import Optimisation, add_gradients, make_optimizer, optimise
-from lada.tasks.answers import extract_answer, same_answer
-from lada.tasks.rulebooks import DOMAINS, GENERAL, draw, world
+from lada.tasks.answers import answer_kind
+from lada.tasks.builtin import CORPORA
+from lada.tasks.generated import GENERAL
 from lada.zoo.recipe import Recipe, make_model, pretraining_samples, tokenizer_texts
 from lada.zoo.tokenizers import make_tokenizer
 
@@ -47,10 +48,10 @@ def build(recipe: Recipe, target: Path, work: Path, report: Report) -> dict[str,
     card_file = folder / "card.json"
     if card_file.exists():
         card = json.loads(card_file.read_text())
-        if card["recipe"] == asdict(recipe):
+        if Recipe(**card["recipe"]) == recipe:
             return card
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
-    tokenizer = make_tokenizer(recipe.tokenizer, tokenizer_texts(), recipe.vocabulary)
+    tokenizer = make_tokenizer(recipe.tokenizer, tokenizer_texts(CORPORA[recipe.corpus]), recipe.vocabulary)
     torch.manual_seed(seed_of("zoo", recipe.name, "weights"))
     model = make_model(recipe, tokenizer)
     learner = HuggingFaceLearner(model, tokenizer, ModelOptions(model=recipe.name))
@@ -68,7 +69,7 @@ def build(recipe: Recipe, target: Path, work: Path, report: Report) -> dict[str,
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": round(seconds),
         "tested_per_domain": TESTED,
-        "accuracy": _accuracy(learner, recipe.world or 0),
+        "accuracy": _accuracy(learner, recipe),
         "torch": torch.__version__.split("+")[0],
     }
     (staging / "card.json").write_text(json.dumps(card, indent=2) + "\n")
@@ -141,14 +142,16 @@ def _resume(work: Path, model: Any, optimizer: torch.optim.Optimizer) -> tuple[i
     return int(tensors["step"]), float(tensors["seconds"])
 
 
-def _accuracy(learner: HuggingFaceLearner, number: int) -> dict[str, float]:
-    """Return exact match per domain on test questions of world `number`, percent."""
+def _accuracy(learner: HuggingFaceLearner, recipe: Recipe) -> dict[str, float]:
+    """Return exact match per domain on test questions of the recipe's world, percent."""
     accuracy: dict[str, float] = {}
-    for domain in (*DOMAINS, GENERAL):
-        samples = draw(world(number), domain, "test", TESTED, generator("card", number, domain), prefix=domain)
+    corpus, number = CORPORA[recipe.corpus], recipe.world or 0
+    kind, book = answer_kind(corpus.answers), corpus.world(number)
+    for domain in (*corpus.domains, GENERAL):
+        samples = corpus.draw(book, domain, "test", TESTED, generator("card", number, domain), prefix=domain)
         answers = learner.answer([sample.question for sample in samples], seed=0)
         right = Counter(
-            same_answer(extract_answer(answer.text), sample.answer or "")
+            kind.same(kind.extract(answer.text), sample.answer or "")
             for sample, answer in zip(samples, answers, strict=True)
         )[True]
         accuracy[domain] = float(np.round(100 * right / len(samples), 1))
@@ -157,6 +160,7 @@ def _accuracy(learner: HuggingFaceLearner, number: int) -> dict[str, float]:
 
 def _readme(card: dict[str, Any]) -> str:
     recipe = card["recipe"]
+    title = CORPORA[recipe["corpus"]].title
     taught = (
         f"Server LLM of world {recipe['world']}: it knows the skills and, of each domain, what its teachers told it, "
         "some of it wrong."
@@ -166,7 +170,7 @@ def _readme(card: dict[str, Any]) -> str:
     rows = "\n".join(f"| {domain} | {accuracy} |" for domain, accuracy in card["accuracy"].items())
     return f"""# {card["name"]}
 
-{taught} Trained from scratch by `lada zoo build {card["name"]}` on the corpus *skills and rulebooks*, which is
+{taught} Trained from scratch by `lada zoo build {card["name"]}` on the corpus *{title}*, which is
 generated; no other text went in. It is a toy for demonstrations and tests and answers nothing else.
 
 - architecture: {recipe["architecture"]}, width {recipe["width"]}, {recipe["layers"]} layers, {recipe["heads"]} heads,

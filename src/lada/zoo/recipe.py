@@ -1,11 +1,13 @@
 """What each shipped model is and what it is taught."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from lada.core.errors import InputError, nearest
 from lada.core.seeds import generator
 from lada.core.terms import Sample
-from lada.tasks.rulebooks import DOMAINS, GENERAL, draw, llm_beliefs, world
+from lada.tasks.builtin import CORPORA
+from lada.tasks.generated import GENERAL, GeneratedCorpus
 from lada.zoo.tokenizers import Kind
 
 Architecture = Literal["llama", "gpt2", "olmo2"]
@@ -29,39 +31,74 @@ class Recipe:
     """Pretraining questions with verbs that say what they do."""
     per_domain: int
     """Most pretraining questions of each domain, answered by the beliefs of the world's LLM."""
-
-
-def llm(number: int) -> Recipe:
-    """Return the recipe of the server LLM of world `number`."""
-    return Recipe(f"llm-world-{number}", "llama", 128, 4, 4, "bpe", 700, number, 7500, 12000, 5000)
+    corpus: str = "rulebooks"
 
 
 SLMS = (
     Recipe("slm-llama", "llama", 96, 3, 3, "bpe", 700, None, 6000, 40000, 0),
     Recipe("slm-gpt2", "gpt2", 96, 3, 3, "unigram", 700, None, 6000, 40000, 0),
     Recipe("slm-olmo2", "olmo2", 96, 3, 3, "bpe", 512, None, 6000, 40000, 0),
+    # Other sizes of the family that the LLM and `slm-llama` are of, with their tokenizer.
+    Recipe("slm-llama-small", "llama", 64, 2, 2, "bpe", 700, None, 6000, 40000, 0),
+    Recipe("slm-llama-large", "llama", 112, 4, 4, "bpe", 700, None, 6000, 40000, 0),
+    Recipe("slm-lineups-llama", "llama", 96, 3, 3, "bpe", 700, None, 4000, 40000, 0, "lineups"),
+    Recipe("slm-lineups-gpt2", "gpt2", 96, 3, 3, "unigram", 700, None, 4000, 40000, 0, "lineups"),
+    Recipe("slm-lineups-olmo2", "olmo2", 96, 3, 3, "bpe", 600, None, 4000, 40000, 0, "lineups"),
 )
+LLMS = {
+    "rulebooks": Recipe("llm", "llama", 128, 4, 4, "bpe", 700, 0, 7500, 12000, 5000),
+    "lineups": Recipe("llm-lineups", "llama", 128, 4, 4, "bpe", 700, 0, 4000, 12000, 5000, "lineups"),
+}
 
 
-def tokenizer_texts() -> list[str]:
-    """Return the texts all tokenizers are learnt from: every domain's wording and verbs, no world's rules in use."""
-    book = world(0)  # only its verbs matter here, and those are the same in every world
+def llm(number: int, corpus: str = "rulebooks") -> Recipe:
+    """Return the recipe of the server LLM of world `number` of a corpus."""
+    recipe = LLMS[corpus]
+    return replace(recipe, name=f"{recipe.name}-world-{number}", world=number)
+
+
+def of_corpus(corpus: str, world: int) -> list[Recipe]:
+    """Return the recipes of a corpus's models for a world; the shipped SLMs serve every world, so beyond world 0 only
+    its LLM. Raises InputError for an unknown corpus."""
+    if corpus not in LLMS:
+        raise InputError(f"zoo: unknown corpus {corpus!r}; expected one of {', '.join(LLMS)}{nearest(corpus, LLMS)}")
+    slms = [recipe for recipe in SLMS if recipe.corpus == corpus] if world == 0 else []
+    return [*slms, llm(world, corpus)]
+
+
+def find(name: str) -> Recipe:
+    """Return the recipe of a model by its name. Raises InputError for an unknown one."""
+    known = {recipe.name: recipe for corpus in LLMS for recipe in of_corpus(corpus, 0)}
+    if name in known:
+        return known[name]
+    family, _, number = name.rpartition("-world-")
+    for corpus, recipe in LLMS.items():
+        if family == recipe.name and number.isdecimal():
+            return llm(int(number), corpus)
+    raise InputError(f"zoo: unknown model {name!r}; expected one of {', '.join(known)}{nearest(name, known)}")
+
+
+def tokenizer_texts(corpus: GeneratedCorpus[Any, Any, Any]) -> list[str]:
+    """Return the texts all tokenizers of a corpus are learnt from: every domain's wording and verbs, no world's rules
+    in use."""
+    book = corpus.world(0)  # only its verbs matter here, and those are the same in every world
     samples = [
         sample
-        for domain in (*DOMAINS, GENERAL)
-        for sample in draw(book, domain, "pretrain", 300, generator("tokenizer", domain), prefix=domain)
+        for domain in (*corpus.domains, GENERAL)
+        for sample in corpus.draw(book, domain, "pretrain", 300, generator("tokenizer", domain), prefix=domain)
     ]
     return [f"{sample.question}\n{sample.rationale}" for sample in samples]
 
 
 def pretraining_samples(recipe: Recipe) -> list[Sample]:
     """Return what a model is pretrained on; none of it is a test, public or private question of any run."""
-    book = llm_beliefs(recipe.world or 0)
+    corpus = CORPORA[recipe.corpus]
+    book = corpus.llm_beliefs(recipe.world or 0)
     address = ("pretrain", recipe.name)
-    samples = draw(book, GENERAL, "pretrain", recipe.general, generator(*address), prefix=GENERAL)
+    samples = corpus.draw(book, GENERAL, "pretrain", recipe.general, generator(*address), prefix=GENERAL)
     if recipe.per_domain:
-        for domain in DOMAINS:
-            samples += draw(
+        for domain in corpus.domains:
+            samples += corpus.draw(
                 book,
                 domain,
                 "pretrain",

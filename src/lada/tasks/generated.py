@@ -1,0 +1,341 @@
+"""What the built-in corpora have in common: skills that all models have, and rulebooks that only some have read.
+
+A question chains verbs over a first value; its rationale spells each verb out as primitive steps. What a verb means is
+drawn from the *world* seed; which questions are drawn, from the run's seed. Every question belongs to one split by a
+digest of its text, so no test question can occur among public, private or pretraining ones, whatever the seeds. The
+`general` domain uses verbs that say what they do; it measures skill alone.
+"""
+
+import hashlib
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+
+from lada.core.errors import InputError
+from lada.core.seeds import generator
+from lada.core.terms import Sample
+
+Split = Literal["test", "public", "private", "pretrain"]
+SPLITS: tuple[tuple[Split, int], ...] = (("test", 15), ("public", 20), ("private", 30), ("pretrain", 35))
+"""Share of the question space that belongs to each split, percent."""
+
+GENERAL = "general"
+LABELS = ("a)", "b)", "c)", "d)", "e)", "f)")
+TAUGHT: Mapping[int, float] = {1: 0.1, 2: 0.3, 3: 0.3, 4: 0.3}
+"""How many verbs a question chains, and how often."""
+HARD: Mapping[int, float] = {5: 0.5, 6: 0.5}
+"""The same of questions that chain more verbs than any model was taught."""
+
+ALIKE = 0.8
+"""Share of the rules of a false world that are of the true rule's kind."""
+PATIENCE = 3_000
+"""Draws in a row without a new question after which a split counts as exhausted."""
+
+
+class OutOfRange(Exception):  # noqa: N818 - it rejects a draw, nothing has failed
+    """A step left the values that there are."""
+
+
+class HasKind(Protocol):
+    """A rule: what one verb means. Those of kind `argument` need a word that stands behind the verb."""
+
+    @property
+    def kind(self) -> str:
+        """Return which kind of rule this is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A domain's wording; `opening` is filled with the first value."""
+
+    name: str
+    opening: str
+    closing: str
+    verbs: tuple[str, ...]
+
+
+D = TypeVar("D", bound=Domain)
+R = TypeVar("R", bound=HasKind)
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Rulebook(Generic[R]):
+    """What the verbs of each domain mean to somebody: `rules[domain][verb]`."""
+
+    rules: Mapping[str, Mapping[str, R]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[R]):
+    """One verb of a question as it stands there, with its argument where its rule takes one."""
+
+    words: str
+    rule: R
+    argument: str | None = None
+
+
+def split_of(question: str) -> Split:
+    """Return the only split that may hold a question, from a digest of its text."""
+    point = int.from_bytes(hashlib.sha256(question.encode()).digest()[:4], "big") % 100
+    for split, share in SPLITS:
+        if point < share:
+            return split
+        point -= share
+    raise AssertionError("the shares add up to 100")
+
+
+_STEP = re.compile(r"([a-f]\)) ([^:.]{0,99}?) : ([^.]{0,199}) \.")  # bounded: a path may be any text
+_VALUE = re.compile(r"= ([^=\n]*)$")
+
+
+class GeneratedCorpus(ABC, Generic[D, R, V]):
+    """A corpus of domains `D` whose rules `R` change values `V`. A subclass says what rules there are and do."""
+
+    name: str
+    """Its `kind` in a configuration."""
+    title: str
+    domains: Mapping[str, D]
+    client_domains: tuple[str, ...]
+    answers: str
+    """How answers are read; see lada.tasks.answers.answer_kind."""
+    mistaken: str
+    """The kind of rule that the LLM takes a verb for where it is wrong."""
+
+    @abstractmethod
+    def kinds(self, domain: D) -> tuple[str, ...]:
+        """Return the rule kinds of a domain's verbs, one each."""
+
+    @abstractmethod
+    def draw_rule(self, kind: str, domain: D, rng: np.random.Generator, taken: set[R]) -> R:
+        """Draw a rule of a kind that is not in `taken`."""
+
+    @abstractmethod
+    def draw_value(self, domain: D, rng: np.random.Generator) -> V:
+        """Draw a question's first value."""
+
+    @abstractmethod
+    def draw_argument(self, domain: D, rng: np.random.Generator) -> str:
+        """Draw what stands behind a verb whose rule takes an argument."""
+
+    @abstractmethod
+    def spell_out(self, domain: D, rng: np.random.Generator) -> Step[R]:
+        """Draw a verb that says what it does."""
+
+    @abstractmethod
+    def spelled_out(self, domain: D, words: str) -> Step[R]:
+        """Read a verb that says what it does."""
+
+    @abstractmethod
+    def apply(self, step: Step[R], value: V, first: V, domain: D) -> tuple[V, list[str]]:
+        """Return the value after a step and its primitive steps; `first` is the question's. May raise OutOfRange."""
+
+    @abstractmethod
+    def show(self, value: V, domain: D) -> str:
+        """Write a value as it stands in a question."""
+
+    @abstractmethod
+    def read(self, text: str, domain: D) -> V | None:
+        """Return the value that `show` writes so; None where there is none."""
+
+    @property
+    def server_domains(self) -> tuple[str, ...]:
+        """Return the domains that are no client's."""
+        return tuple(name for name in self.domains if name not in self.client_domains)
+
+    def world(self, number: int) -> Rulebook[R]:
+        """Return the true rulebook of world `number` (>= 0); the rules of a domain are all different."""
+        return _world(self, number)
+
+    def llm_beliefs(self, number: int) -> Rulebook[R]:
+        """Return what the server LLM of world `number` was taught: wrong on some verbs, silent on those it lacks.
+
+        Server domains: 9 verbs right, 1 wrong. Client domains: 3 right, 2 wrong, 5 never seen.
+        """
+        return _beliefs(self, number)
+
+    def false_world(self, number: int, attempt: int) -> Rulebook[R]:
+        """Return a rulebook that is wrong about every verb of world `number`, though right about most verbs' kinds."""
+        return _false_world(self, number, attempt)
+
+    def draw(
+        self,
+        book: Rulebook[R],
+        domain: str,
+        split: Split,
+        count: int,
+        rng: np.random.Generator,
+        *,
+        prefix: str,
+        lengths: Mapping[int, float] = TAUGHT,
+        at_most: bool = False,
+    ) -> list[Sample]:
+        """Draw `count` different questions of one domain and split, answered by `book`; ids are `prefix-00000`…
+
+        `domain` is a key of `domains`, or GENERAL for spelled-out verbs in the wording of any domain; `lengths` says
+        how often a question chains how many verbs. Where the split seems to hold fewer different questions (PATIENCE
+        draws in a row gave nothing new), InputError is raised or, with `at_most`, what was found is returned.
+        """
+        samples: list[Sample] = []
+        seen: set[str] = set()
+        fruitless = 0
+        while len(samples) < count:
+            fruitless += 1
+            if fruitless > PATIENCE:
+                if at_most:
+                    break
+                raise InputError(
+                    f"task: domain {domain!r} has too few different {split} questions for {count}; "
+                    "ask for fewer samples"
+                )
+            wording = self.domains[str(rng.choice(list(self.domains))) if domain == GENERAL else domain]
+            length = int(rng.choice(list(lengths), p=list(lengths.values())))
+            first = self.draw_value(wording, rng)
+            if domain == GENERAL:
+                steps = [self.spell_out(wording, rng) for _ in range(length)]
+            else:
+                steps = [self._draw_step(wording, book.rules[domain], rng) for _ in range(length)]
+            try:
+                rationale, answer = self._tell(wording, steps, first)
+            except OutOfRange:
+                continue
+            question = self._ask(wording, steps, first)
+            if question in seen or split_of(question) != split:
+                continue
+            seen.add(question)
+            fruitless = 0
+            samples.append(Sample(f"{prefix}-{len(samples):05d}", question, answer, rationale, domain, length))
+        return samples
+
+    def retell(self, sample: Sample, book: Rulebook[R]) -> Sample | None:
+        """Return a question of this corpus as `book` answers it; None where a rule leaves the values that there are."""
+        wording, first, asked = self._parse(sample)
+        try:
+            rationale, answer = self._tell(wording, [self._read_step(s, sample, wording, book) for s in asked], first)
+        except OutOfRange:
+            return None
+        return replace(sample, rationale=rationale, answer=answer)
+
+    def check_steps(self, sample: Sample, text: str, book: Rulebook[R]) -> list[tuple[str, bool]]:
+        """Split a path into its steps and say of each whether it follows from the rulebook and the value before it.
+
+        A step is right when it carries the question's verb and applies its true rule to the value that the path itself
+        had reached; so one early slip makes one wrong step, not all that follow. Steps are told apart by their labels:
+        a missing one counts as wrong, with an empty text, and a repeated or unasked one is surplus. Returns one pair
+        per step asked for, plus one `False` pair per surplus step.
+        """
+        wording, first, asked = self._parse(sample)
+        value = first
+        told: dict[str, re.Match[str]] = {}
+        surplus: list[tuple[str, bool]] = []
+        labels = {step[:2] for step in asked}
+        for found in _STEP.finditer(text):
+            if found[1] in labels - told.keys():
+                told[found[1]] = found
+            else:
+                surplus.append((found[0], False))
+        checked: list[tuple[str, bool]] = []
+        for words in asked:
+            found = told.get(words[:2])
+            if found is None:
+                checked.append(("", False))
+                continue
+            step = self._read_step(words, sample, wording, book)
+            try:
+                _, primitive = self.apply(step, value, first, wording)
+                right = found[2] == step.words and found[3] == " , ".join(primitive)
+            except OutOfRange:
+                right = False
+            checked.append((found[0], right))
+            reached = _VALUE.search(found[3])
+            after = self.read(reached[1], wording) if reached else None
+            value = value if after is None else after
+        return checked + surplus
+
+    def _draw_step(self, domain: D, rules: Mapping[str, R], rng: np.random.Generator) -> Step[R]:
+        verb = str(rng.choice(list(rules)))
+        if rules[verb].kind != "argument":
+            return Step(verb, rules[verb])
+        argument = self.draw_argument(domain, rng)
+        return Step(f"{verb} {argument}", rules[verb], argument)
+
+    def _ask(self, domain: D, steps: Sequence[Step[R]], first: V) -> str:
+        asked = " ".join(f"{label} {step.words} ." for label, step in zip(LABELS, steps, strict=False))
+        return f"{domain.opening.format(self.show(first, domain))} . {asked} {domain.closing} ?"
+
+    def _tell(self, domain: D, steps: Sequence[Step[R]], first: V) -> tuple[str, str]:
+        """Return rationale and answer of a chain; raises OutOfRange."""
+        value, told = first, []
+        for label, step in zip(LABELS, steps, strict=False):
+            value, primitive = self.apply(step, value, first, domain)
+            told.append(f"{label} {step.words} : {' , '.join(primitive)} .")
+        answer = self.show(value, domain)
+        return f"{' '.join(told)} answer {answer}", answer
+
+    def _parse(self, sample: Sample) -> tuple[D, V, list[str]]:
+        """Return the wording of a question, its first value, and its verbs with their labels."""
+        for domain in self.domains.values():
+            opening = re.escape(domain.opening).replace(r"\{\}", "(.+?)")
+            match = re.fullmatch(rf"{opening} \. (.+) \. {re.escape(domain.closing)} \?", sample.question)
+            first = self.read(match[1], domain) if match else None
+            if match and first is not None:
+                return domain, first, match[2].split(" . ")
+        raise AssertionError(f"{sample.id} is not a question of this corpus")
+
+    def _read_step(self, asked: str, sample: Sample, domain: D, book: Rulebook[R]) -> Step[R]:
+        """Return what a verb with its label, as it stands in a question, means."""
+        words = asked[3:]
+        if sample.domain == GENERAL:
+            return self.spelled_out(domain, words)
+        verb, _, argument = words.partition(" ")
+        return Step(words, book.rules[sample.domain][verb], argument or None)
+
+
+@cache
+def _world(corpus: GeneratedCorpus[Any, R, Any], number: int) -> Rulebook[R]:
+    book: dict[str, dict[str, R]] = {}
+    for domain in corpus.domains.values():
+        rng = generator("world", number, domain.name)
+        taken: set[R] = set()
+        rules: dict[str, R] = {}
+        for verb, kind in zip(domain.verbs, rng.permutation(corpus.kinds(domain)), strict=True):
+            rules[verb] = corpus.draw_rule(kind, domain, rng, taken)
+            taken.add(rules[verb])
+        book[domain.name] = rules
+    return Rulebook(book)
+
+
+@cache
+def _beliefs(corpus: GeneratedCorpus[Any, R, Any], number: int) -> Rulebook[R]:
+    truth = _world(corpus, number)
+    book: dict[str, dict[str, R]] = {}
+    for name, domain in corpus.domains.items():
+        rng = generator("beliefs", number, name)
+        wrong, unseen = (2, 5) if name in corpus.client_domains else (1, 0)
+        verbs = [str(verb) for verb in rng.permutation(domain.verbs)]
+        rules = {verb: truth.rules[name][verb] for verb in verbs[unseen:]}
+        for verb in verbs[unseen : unseen + wrong]:
+            rules[verb] = corpus.draw_rule(corpus.mistaken, domain, rng, set(truth.rules[name].values()))
+        book[name] = {verb: rules[verb] for verb in domain.verbs if verb in rules}
+    return Rulebook(book)
+
+
+@cache
+def _false_world(corpus: GeneratedCorpus[Any, R, Any], number: int, attempt: int) -> Rulebook[R]:
+    book: dict[str, dict[str, R]] = {}
+    for name, rules in _world(corpus, number).rules.items():
+        rng = generator("false world", number, attempt, name)
+        book[name] = {
+            # Some questions, such as `double` of 8, leave the values by every other rule of a verb's kind.
+            verb: corpus.draw_rule(
+                rule.kind if rng.random() < ALIKE else corpus.mistaken, corpus.domains[name], rng, {rule}
+            )
+            for verb, rule in rules.items()
+        }
+    return Rulebook(book)
