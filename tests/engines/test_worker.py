@@ -11,6 +11,7 @@ import time
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import psutil
 import pytest
@@ -130,8 +131,9 @@ def test_a_run_through_relays_and_workers_gives_the_bits_of_a_local_one_although
 
 @pytest.mark.slow
 def test_clients_of_a_kind_of_which_some_are_drawn_give_the_bits_of_a_local_run(tmp_path):
-    one, *others = small()["clients"]
-    file = write(tmp_path, rounds=2, participants=2, clients=[one | {"count": 2}, *others])
+    clients: Any = small()["clients"]
+    clients[0]["count"] = 2
+    file = write(tmp_path, rounds=2, participants=2, clients=clients)
     names = init(file, tmp_path / "fed")
     assert len(names) == 3
     crew = Workers(tmp_path / "fed")

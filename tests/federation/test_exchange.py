@@ -2,7 +2,7 @@ import itertools
 import json
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flwr.app import Error, Message
@@ -274,7 +274,7 @@ def test_a_worker_that_died_or_failed_is_an_error_code(tmp_path, ledger, error, 
 class Rewriting(LocalGrid):
     """Puts `rewrite(reply)` in the place of each reply."""
 
-    rewrite = staticmethod(lambda reply: reply)
+    rewrite: Any = staticmethod(lambda reply: reply)
 
     def pull_messages(self, message_ids):
         return [self.rewrite(reply) for reply in super().pull_messages(message_ids)]
