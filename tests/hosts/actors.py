@@ -63,6 +63,8 @@ class ScriptedLearner:
 
     answers: dict[str, str]
     """By question."""
+    others: dict[str, list[str]] = field(default_factory=dict)
+    """What it samples, by question."""
     sure: dict[str, float] = field(default_factory=dict)
     """Of its own paths, by question: the sum as well as the least, nats."""
     judgements: dict[str, float] = field(default_factory=dict)
@@ -97,7 +99,11 @@ class ScriptedLearner:
         temperature: float,
         progress: Progress = silent,
     ) -> list[list[Answer]]:
-        return [[answer] * paths for answer in self.answer(questions, seed=seed, progress=progress)]
+        first = self.answer(questions, seed=seed, progress=progress)
+        texts = [
+            self.others.get(question, [answer.text] * paths) for question, answer in zip(questions, first, strict=True)
+        ]
+        return [[Answer(text, self._likelihood(self.judgements.get(text, -2.0), text)) for text in t] for t in texts]
 
     def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
         self.judged = list(pairs)

@@ -64,6 +64,28 @@ def test_paths_are_verified_where_the_gold_answer_is_known(party: Party):
     assert knowledge.paths[0].likelihood.size == len("so answer GOLD")
 
 
+def test_what_is_known_to_be_wrong_is_tried_again_and_the_likeliest_right_path_is_told(party: Party):
+    script = learner(party)
+    script.answers |= {"new 1": "answer 1", "new 2": "answer 9", "new 3": "answer 9", "new 4": "answer 9"}
+    script.others |= {
+        "new 2": ["a answer 2", "answer 8", "b answer 2"],
+        "new 3": ["answer 7", "answer 8", "answer 9"],
+        "new 4": ["answer 4"] * 3,
+        "new 1": ["better answer 1"] * 3,
+    }
+    script.judgements |= {"a answer 2": -3.0, "b answer 2": -1.0, "answer 8": -0.1}
+    samples = [Sample(f"n{i}", f"new {i}", None if i == 4 else str(i)) for i in (1, 2, 3, 4)]
+    told = write_paths(party, samples, 4, "answer", tries=4)
+    assert [(path.text, path.right) for path in told.paths] == [
+        ("answer 1", True),  # right at once
+        ("b answer 2", True),
+        ("answer 9", False),  # the first stays where none is right
+        ("answer 9", None),  # nobody knows that it is wrong
+    ]
+    assert [time.phase for time in party.report.phases] == ["answer", "answer-again"]
+    assert write_paths(party, samples, 5, "answer").paths[1].text == "answer 9"
+
+
 def test_a_study_is_recorded(party: Party):
     lessons = [Lesson("x", "x?", "y", "n"), Lesson("z", "z?", "y")]
     study(party, lessons, sft(), PRIVATE, round=2, phase="distil", replayed=1)

@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -143,6 +144,14 @@ class TestPublicPool:
             assert len(steps) == after.difficulty  # it looks right
             assert not all(right for _, right in steps)
         assert (noisy.test, noisy.replay, noisy.private["a"]) == (clean.test, clean.replay, clean.private["a"])
+
+    def test_what_is_known_of_public_questions_is_cut_down_and_nothing_else_changes(self, kind):
+        full, answers, nothing = builtin(kind), builtin(kind, gold="answers"), builtin(kind, gold="none")
+        for before, after, bare in zip(full.public, answers.public, nothing.public, strict=True):
+            assert after == replace(before, rationale=None)
+            assert bare == replace(before, rationale=None, answer=None)
+        assert answers.private["a"] == full.private["a"]
+        assert (nothing.test, nothing.replay) == (full.test, full.replay)
 
     def test_all_of_it_may_be_noise(self, kind):
         assert builtin(kind, noise=1.0).noisy == {f"public-{n:05d}" for n in range(30)}

@@ -52,6 +52,9 @@ class FedmktOptions(Options):
     """`paths`: each party's own reasoning paths, what plug-ins choose among. `labels`: the gold texts of the public
     samples, as in the paper: all are studied, and those that the allocation chooses with the teacher's soft targets.
     Under `plugin: none` the default is `labels`."""
+    tries: int = Field(1, ge=1)
+    """How many paths a party writes at most for a public question, until its answer is right; it tells of one. Of no
+    use where the gold answer is unknown."""
     average_adapters: bool = False
     """Clients with one model average their LoRA adapters after each round: the paper's homogeneous setting."""
     aggregation: Rule = "mean"
@@ -142,14 +145,14 @@ class Fedmkt:
             evaluate_everybody(party, exchange, round)
             return
         pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
-        mine = know(party, round, "answer", self._kind)
+        mine = know(party, round, "answer", self._kind, tries=self.options.tries)
         vectors = embed_public(party, round) if self._mutual else None
         replies = pending.wait()
         collect(party, replies)
         if vectors is not None:
             offers = {client: hear(party, reply, client, round, self._kind) for client, reply in replies.items()}
             self._learn_from_clients(party, round, mine, offers, vectors)
-            mine = know(party, round, "answer-anew", self._kind)
+            mine = know(party, round, "answer-anew", self._kind, tries=self.options.tries)
         pending = exchange.ask("learn", round, dict.fromkeys(replies, tell(party, mine, self._kind)))
         evaluate_party(party, round)
         replies = pending.wait()
@@ -193,7 +196,7 @@ class Fedmkt:
         if self._studies_private(round):
             lessons = gold_lessons(party, party.private)
             study(party, lessons, sft(), party.studies.private, round=round, phase="private")
-        mine = know(party, round, "answer", self._kind)
+        mine = know(party, round, "answer", self._kind, tries=self.options.tries)
         keep_own(party, encode(mine, self._kind))  # as it is, whatever is taken out of what it tells
         told = tell(party, mine, self._kind, soft=self._mutual)
         return {**told, **report_payload(party)} if self._mutual else report_payload(party)

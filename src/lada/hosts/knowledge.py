@@ -34,10 +34,10 @@ class Offer:
     vocabulary: Vocabulary | None = None
 
 
-def know(party: Party, round: int, purpose: str, kind: Kind) -> Knowledge:
-    """Let a party write or judge a path for every public sample; timed as `purpose`."""
+def know(party: Party, round: int, purpose: str, kind: Kind, *, tries: int = 1) -> Knowledge:
+    """Let a party write (in `tries`, see `write_paths`) or judge a path for every public sample; timed as `purpose`."""
     if kind == "paths":
-        return finite(party, write_paths(party, party.task.public, round, purpose))
+        return finite(party, write_paths(party, party.task.public, round, purpose, tries=tries))
     texts = _labels(party)
     with party.phase(round, purpose) as progress:
         judged = party.learner.judge([texts[id] for id in texts], progress=progress)

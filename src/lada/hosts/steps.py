@@ -1,7 +1,7 @@
 """What hosts are made of: a party writes paths, studies lessons, is evaluated. Every step is timed and recorded."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple
 from pathlib import Path as FilePath
 
@@ -47,34 +47,58 @@ def gold_lessons(party: Party, samples: Sequence[Sample]) -> list[Lesson]:
     return lessons
 
 
-def write_paths(party: Party, samples: Sequence[Sample], round: int, purpose: str) -> Knowledge:
-    """Let a party answer `samples` greedily; its paths are verified where the gold answer is known."""
-    answers = _answers(party, samples, round, purpose)
-    paths = []
-    for sample, answer in zip(samples, answers, strict=True):
+def write_paths(party: Party, samples: Sequence[Sample], round: int, purpose: str, *, tries: int = 1) -> Knowledge:
+    """Let a party answer `samples` greedily; its paths are verified where the gold answer is known.
+
+    Where an answer is known to be wrong, the party has `tries` in all: the others are sampled at temperature 1, and
+    the right one that it finds likeliest per token takes the place of the wrong one (rejection sampling, as in STaR,
+    arXiv 2203.14465, and RFT, arXiv 2308.01825).
+    """
+
+    def verified(sample: Sample, answer: Answer) -> Path:
         said = party.task.extract(answer.text)
         right = None if sample.answer is None else party.task.same(said, sample.answer)
-        paths.append(Path(sample.id, party.name, answer.text, said, right, answer.likelihood))
-    return Knowledge(party.name, round, tuple(paths))
+        return Path(sample.id, party.name, answer.text, said, right, answer.likelihood)
+
+    def first(progress: Progress) -> list[list[Answer]]:
+        questions = [sample.question for sample in samples]
+        seed = seed_of(party.seed, round, purpose, party.name)
+        return [[answer] for answer in party.learner.answer(questions, seed=seed, progress=progress)]
+
+    answers = _answers(party, round, purpose, first)
+    paths = {sample.id: verified(sample, answer) for sample, (answer,) in zip(samples, answers, strict=True)}
+    wrong = [sample for sample in samples if paths[sample.id].right is False]
+    if tries > 1 and wrong:
+        again = f"{purpose}-again"
+
+        def others(progress: Progress) -> list[list[Answer]]:
+            return party.learner.sample(
+                [sample.question for sample in wrong],
+                paths=tries - 1,
+                seed=seed_of(party.seed, round, again, party.name),
+                temperature=1.0,
+                progress=progress,
+            )
+
+        for sample, tried in zip(wrong, _answers(party, round, again, others), strict=True):
+            found = [path for answer in tried if (path := verified(sample, answer)).right]
+            if found:
+                paths[sample.id] = max(found, key=lambda path: path.likelihood.mean)
+    return Knowledge(party.name, round, tuple(paths.values()))
 
 
-def _answers(party: Party, samples: Sequence[Sample], round: int, purpose: str) -> list[Answer]:
-    """Let a party answer. JSON keeps floats to the bit."""
+def _answers(
+    party: Party, round: int, purpose: str, do: Callable[[Progress], list[list[Answer]]]
+) -> list[list[Answer]]:
+    """Let a party answer, some times per question. JSON keeps floats to the bit."""
 
-    def do(progress: Progress) -> list[Answer]:
-        return party.learner.answer(
-            [sample.question for sample in samples],
-            seed=seed_of(party.seed, round, purpose, party.name),
-            progress=progress,
-        )
-
-    def write(folder: FilePath, answers: list[Answer]) -> None:
-        rows = [(answer.text, astuple(answer.likelihood)) for answer in answers]
+    def write(folder: FilePath, answers: list[list[Answer]]) -> None:
+        rows = [[(answer.text, astuple(answer.likelihood)) for answer in each] for each in answers]
         (folder / ANSWERS).write_text(json.dumps(rows), encoding="utf-8")
 
-    def read(folder: FilePath) -> list[Answer]:
+    def read(folder: FilePath) -> list[list[Answer]]:
         rows = json.loads((folder / ANSWERS).read_bytes())
-        return [Answer(text, Likelihood(*likelihood)) for text, likelihood in rows]
+        return [[Answer(text, Likelihood(*likelihood)) for text, likelihood in each] for each in rows]
 
     return once(party, round, purpose, do, write=write, read=read)
 

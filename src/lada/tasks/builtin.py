@@ -41,6 +41,8 @@ class BuiltinTask(Options):
     """General questions that every party replays so that it forgets no skill."""
     noise: float = Field(default=0.0, ge=0, le=1)
     """Share of the public questions whose gold answer and rationale are wrong, though they look right."""
+    gold: Literal["rationales", "answers", "none"] = "rationales"
+    """What is known of the public questions: rationales with their answers, answers alone, or nothing but the text."""
     hard: float = Field(default=0.0, ge=0, le=1)
     """Share of the public questions that chain five or six verbs, more than any shipped model was taught."""
 
@@ -64,7 +66,7 @@ def load_builtin(options: BuiltinTask, clients: Mapping[str, tuple[str, ...]], s
     public, noisy = _mislead(corpus, options, _public(corpus, book, options, seed), seed)
     answers = answer_kind(corpus.answers)
     return TaskData(
-        public=public,
+        public=tuple(_known(sample, options.gold) for sample in public),
         private=_Private(corpus, book, options.private, domains, seed),
         test=tuple(
             sample
@@ -104,6 +106,16 @@ def _public(
         rows += corpus.draw(book, domain, "public", count, rng, prefix="public", lengths=HARD)
     order = generator(seed, "task", "public", "order").permutation(len(rows))
     return [replace(rows[row], id=f"public-{place:05d}") for place, row in enumerate(order)]
+
+
+def _known(sample: Sample, gold: Literal["rationales", "answers", "none"]) -> Sample:
+    match gold:
+        case "rationales":
+            return sample
+        case "answers":
+            return replace(sample, rationale=None)
+        case "none":
+            return replace(sample, rationale=None, answer=None)
 
 
 def _mislead(
