@@ -79,6 +79,10 @@ def test_made_blocks_hold_what_the_code_has(site: dict[str, str]) -> None:
         "| `betas` | 2 × number | `[0.9, 0.98]` |",
     ):
         assert row in site["configuration.md"]
+    assert (
+        "| `llm-world-0` | llama, width 128, 4 layers | 935,424 | 7500 | 707 | 99.5 | 76.9 | 15.2 |"
+        in site["corpus.md"]
+    )  # 76.9 and 15.2 are the means of 70.5, 81, 72.5, 83.5 and of 18, 8.5, 19
     told = re.search(r"^\| LaDa's filter \| `lada` \| ([\d.]+)&nbsp;±", site["results.md"], re.MULTILINE)
     cells = json.loads((make_site.ROOT / "results/allocators/cells.json").read_text(encoding="utf-8"))["lada"]
     assert told

@@ -5,12 +5,13 @@ In a page, what stands between `<!-- made: NAME -->` and `<!-- /made -->` gives 
 
 from collections.abc import Callable
 
-from blocks import commands, configuration, methods, results
+from blocks import commands, configuration, methods, models, results
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands.commands,
     "configuration": configuration.configuration,
     "methods": methods.methods,
+    "models": models.models,
     "headline": results.headline,
 }
 """Each returns Markdown; links in it start at the top of the site."""

@@ -21,7 +21,7 @@ BOOK = Rulebook(
         "harbour": {
             "moor": Rule("swap", ("swap 1 3",)),
             "tow": Rule("argument", ("lead",)),
-            "reef": Rule("order", ("left", "reverse"), ("tug", "barge")),
+            "reef": Rule("first", ("left", "reverse"), "yacht"),
             "launch": Rule("two", ("swap 2 4", "right")),
             "anchor": Rule("opener", ("trail",)),
         }
@@ -47,19 +47,19 @@ DRAWN = [
 ]
 SPELLED_OUT = [
     (
-        "theatre line ghost clown queen king . a) trail queen . b) lead opener . c) swap 1 3 . d) trail clown . "
-        "what order ?",
-        "a) trail queen : trail queen = ghost clown king queen . "
-        "b) lead opener : lead ghost = ghost clown king queen . c) swap 1 3 : swap 1 3 = king clown ghost queen . "
-        "d) trail clown : trail clown = king ghost queen clown . answer king ghost queen clown",
-        "king ghost queen clown",
-        4,
+        "harbour line tug barge ferry yacht . a) trail yacht . b) lead opener . what order ?",
+        "a) trail yacht : trail yacht = tug barge ferry yacht . b) lead opener : lead tug = tug barge ferry yacht . "
+        "answer tug barge ferry yacht",
+        "tug barge ferry yacht",
+        2,
     ),
     (
-        "garden line fern rose lily tulip . a) swap 1 3 . what order ?",
-        "a) swap 1 3 : swap 1 3 = lily rose fern tulip . answer lily rose fern tulip",
-        "lily rose fern tulip",
-        1,
+        "stable line mule foal pony mare . a) swap 3 4 reverse . b) trail pony . c) reverse . what order ?",
+        "a) swap 3 4 reverse : swap 3 4 = mule foal mare pony , reverse = pony mare foal mule . "
+        "b) trail pony : trail pony = mare foal mule pony . c) reverse : reverse = pony mule foal mare . "
+        "answer pony mule foal mare",
+        "pony mule foal mare",
+        3,
     ),
 ]
 
@@ -77,7 +77,7 @@ def harbour(asked: str) -> Sample:
 ALL_RULES = harbour("a) moor . b) reef . c) tow barge . d) launch . e) anchor")
 ALL_STEPS = (
     "a) moor : swap 1 3 = yacht tug ferry barge .",
-    "b) reef : tug before barge , left = tug ferry barge yacht .",
+    "b) reef : yacht first , left = tug ferry barge yacht .",
     "c) tow barge : lead barge = barge tug ferry yacht .",
     "d) launch : swap 2 4 = barge yacht ferry tug , right = tug barge yacht ferry .",
     "e) anchor : trail ferry = tug barge yacht ferry .",
@@ -107,9 +107,8 @@ def test_drawn_questions():
 def slowly(rule: Rule, line: list[str], first: list[str], argument: str | None) -> list[str]:
     """Say what a rule does, in another way than the library: every move sorts the places anew."""
     moves = [*rule.moves]
-    if rule.kind == "order":
-        ahead = line.index(rule.pair[0]) - line.index(rule.pair[1]) < 0
-        moves = moves[:1] if ahead else moves[1:]
+    if rule.kind == "first":
+        moves = [moves[line.index(rule.thing) > 0]]
     for words in moves:
         verb, *rest = words.split()
         chosen = argument if rule.kind == "argument" else first[0]

@@ -42,8 +42,8 @@ def test_what_is_no_move_is_refused(words):
         (Rule("argument", ("lead",)), "d", ["lead d = d a b c"]),
         (Rule("argument", ("trail",)), "a", ["trail a = b c d a"]),
         (Rule("opener", ("trail",)), None, ["trail c = a b d c"]),
-        (Rule("order", ("left", "right"), ("a", "c")), None, ["a before c", "left = b c d a"]),
-        (Rule("order", ("left", "right"), ("c", "a")), None, ["c behind a", "right = d a b c"]),
+        (Rule("first", ("left", "right"), "a"), None, ["a first", "left = b c d a"]),
+        (Rule("first", ("left", "right"), "c"), None, ["c behind", "right = d a b c"]),
     ],
 )
 def test_rules(rule, argument, steps):
@@ -60,8 +60,8 @@ def test_drawn_rules_are_of_their_kind_and_new():
         for _ in range(30):
             rule = draw_rule(kind, LINE, rng, set())
             assert rule.kind == kind
-            assert len(rule.moves) == (2 if kind in ("two", "order") else 1)
-            if kind == "order":
+            assert len(rule.moves) == (2 if kind in ("two", "first") else 1)
+            if kind == "first":
                 assert rule.moves[0] != rule.moves[1]
                 assert set(rule.moves) <= {*SWAPS, *TURNS}
-            assert len(set(rule.pair)) == (2 if kind == "order" else 0)
+            assert rule.thing in (LINE if kind == "first" else ("",))

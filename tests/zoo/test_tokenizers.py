@@ -13,7 +13,7 @@ from lada.tasks.rulebooks import RULEBOOKS
 from lada.zoo.recipe import Recipe, find
 from lada.zoo.shipped import SHIPPED, cards
 
-MOVES = ("swap", "left", "right", "reverse", "lead", "trail", "before", "behind", "=", "1", "4")
+MOVES = ("swap", "left", "right", "reverse", "lead", "trail", "first", "behind", "=", "1", "4")
 NAMES = [card["name"] for card in cards()]
 TOKENIZERS = {name: load_tokenizer(str(SHIPPED / name)) for name in NAMES}
 

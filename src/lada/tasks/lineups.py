@@ -74,8 +74,8 @@ class Lineups(GeneratedCorpus[LineDomain, Rule, Line]):
                 return Step(f"{moves[0]} {argument}", rule, argument)
             case "opener":
                 words = f"{moves[0]} opener"
-            case "order":
-                words = f"if {rule.pair[0]} before {rule.pair[1]} {moves[0]} else {moves[1]}"
+            case "first":
+                words = f"if {rule.thing} first {moves[0]} else {moves[1]}"
             case _:
                 words = " ".join(moves)
         return Step(words, rule)
@@ -83,9 +83,9 @@ class Lineups(GeneratedCorpus[LineDomain, Rule, Line]):
     def spelled_out(self, domain: LineDomain, words: str) -> Step[Rule]:
         """See GeneratedCorpus."""
         match words.split():
-            case ["if", one, "before", other, *_]:
-                first, second = words.split(" ", 4)[4].split(" else ")
-                return Step(words, Rule("order", (first, second), (one, other)))
+            case ["if", thing, "first", *_]:
+                one, other = words.split(" ", 3)[3].split(" else ")
+                return Step(words, Rule("first", (one, other), thing))
             case ["lead" | "trail" as end, "opener"]:
                 return Step(words, Rule("opener", (end,)))
             case ["lead" | "trail" as end, thing]:

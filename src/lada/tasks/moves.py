@@ -13,8 +13,8 @@ import numpy as np
 
 Line = tuple[str, ...]
 PLACES = 4
-Kind = Literal["argument", "swap", "turn", "two", "order", "opener"]
-KINDS: tuple[Kind, ...] = (*repeat("argument", 2), *repeat("swap", 3), *repeat("turn", 2), "two", "order", "opener")
+Kind = Literal["argument", "swap", "turn", "two", "first", "opener"]
+KINDS: tuple[Kind, ...] = (*repeat("argument", 2), *repeat("swap", 3), *repeat("turn", 2), "two", "first", "opener")
 """Rule kinds of a domain's ten verbs."""
 SWAPS = tuple(f"swap {one} {other}" for one, other in combinations(range(1, PLACES + 1), 2))
 TURNS = ("left", "right", "reverse")
@@ -26,13 +26,13 @@ class Rule:
     """One verb's meaning; how `moves` are made depends on `kind`.
 
     swap and turn: the one move; two: both, one after the other; argument: the thing named in the question leads or
-    trails; opener: the thing that stood first in the question does; order: moves[0] if the first thing of `pair`
-    stands before the second, else moves[1].
+    trails; opener: the thing that stood first in the question does; first: moves[0] if `thing` stands first, else
+    moves[1].
     """
 
     kind: Kind
     moves: tuple[str, ...]
-    pair: tuple[str, ...] = ()
+    thing: str = ""
 
 
 def move(line: Line, words: str) -> Line:
@@ -66,11 +66,10 @@ def apply(rule: Rule, line: Line, first: Line, argument: str | None) -> tuple[Li
         moves = (f"{moves[0]} {argument}",)
     elif rule.kind == "opener":
         moves = (f"{moves[0]} {first[0]}",)
-    elif rule.kind == "order":
-        one, other = rule.pair
-        before = line.index(one) < line.index(other)
-        steps.append(f"{one} {'before' if before else 'behind'} {other}")
-        moves = (moves[0] if before else moves[1],)
+    elif rule.kind == "first":
+        leads = line[0] == rule.thing
+        steps.append(f"{rule.thing} {'first' if leads else 'behind'}")
+        moves = (moves[0] if leads else moves[1],)
     for words in moves:
         line = move(line, words)
         steps.append(f"{words} = {' '.join(line)}")
@@ -83,16 +82,15 @@ def draw_rule(kind: Kind, things: Line, rng: np.random.Generator, taken: set[Rul
     def one_of(*words: str) -> str:
         return str(rng.choice(words))
 
-    def order() -> Rule:
-        pair = tuple(map(str, rng.choice(things, 2, replace=False)))
-        return Rule(kind, tuple(map(str, rng.choice(SWAPS + TURNS, 2, replace=False))), pair)
+    def first() -> Rule:
+        return Rule(kind, tuple(map(str, rng.choice(SWAPS + TURNS, 2, replace=False))), one_of(*things))
 
     draws: dict[Kind, Callable[[], Rule]] = {
         "argument": lambda: Rule(kind, (one_of(*ENDS),)),
         "swap": lambda: Rule(kind, (one_of(*SWAPS),)),
         "turn": lambda: Rule(kind, (one_of(*TURNS),)),
         "two": lambda: Rule(kind, (one_of(*SWAPS), one_of(*TURNS))),
-        "order": order,
+        "first": first,
         "opener": lambda: Rule(kind, (one_of(*ENDS),)),
     }
     while True:

@@ -40,14 +40,14 @@ SLMS = (
     Recipe("slm-olmo2", "olmo2", 96, 3, 3, "bpe", 512, None, 6000, 40000, 0),
     # Other sizes of the family that the LLM and `slm-llama` are of, with their tokenizer.
     Recipe("slm-llama-small", "llama", 64, 2, 2, "bpe", 700, None, 6000, 40000, 0),
-    Recipe("slm-llama-large", "llama", 112, 4, 4, "bpe", 700, None, 6000, 40000, 0),
-    Recipe("slm-lineups-llama", "llama", 96, 3, 3, "bpe", 700, None, 4000, 40000, 0, "lineups"),
-    Recipe("slm-lineups-gpt2", "gpt2", 96, 3, 3, "unigram", 700, None, 4000, 40000, 0, "lineups"),
-    Recipe("slm-lineups-olmo2", "olmo2", 96, 3, 3, "bpe", 600, None, 4000, 40000, 0, "lineups"),
+    Recipe("slm-llama-large", "llama", 112, 4, 4, "bpe", 700, None, 5000, 40000, 0),
+    Recipe("slm-lineups-llama", "llama", 96, 3, 3, "bpe", 700, None, 3000, 40000, 0, "lineups"),
+    Recipe("slm-lineups-gpt2", "gpt2", 96, 3, 3, "unigram", 700, None, 3000, 40000, 0, "lineups"),
+    Recipe("slm-lineups-olmo2", "olmo2", 96, 3, 3, "bpe", 600, None, 3000, 40000, 0, "lineups"),
 )
 LLMS = {
     "rulebooks": Recipe("llm", "llama", 128, 4, 4, "bpe", 700, 0, 7500, 12000, 5000),
-    "lineups": Recipe("llm-lineups", "llama", 128, 4, 4, "bpe", 700, 0, 4000, 12000, 5000, "lineups"),
+    "lineups": Recipe("llm-lineups", "llama", 128, 4, 4, "bpe", 700, 0, 3500, 12000, 5000, "lineups"),
 }
 
 
