@@ -3,6 +3,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("lada", deadline=None)  # a machine that does other things beside is no fault
+settings.load_profile("lada")
 
 
 @pytest.fixture

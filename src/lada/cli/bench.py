@@ -73,7 +73,8 @@ def bench(
             ):
                 failed = run_cells(cells, store, runs / chosen.name, parallel=parallel, tell=view.tell)
         except KeyboardInterrupt as stop:
-            errors.print(f"stopped. {store.file} has every finished cell; the same command goes on with the others.")
+            told = f"stopped. {store.file} has every finished cell; the same command goes on with the others."
+            errors.print(told, soft_wrap=True)
             raise typer.Exit(exit_code(stop)) from None
         outcomes = [found for cell in chosen.cells() if (found := store.get(cell)) is not None]
         for page in write_pages(chosen, outcomes, target, runs / chosen.name):
