@@ -275,6 +275,7 @@ def test_standings_by_hand(tmp_path):
     assert lada_a.figures["traffic, MB"] == 2.0
     assert lada_a.figures["worst client"] == 62.5
     assert everywhere.standings[0].clients.mean.value == (62.5 + 100) / 2
+    assert everywhere.standings[0].clients.difference is not None
     assert everywhere.standings[0].clients.difference.value == 37.5 / 2
     assert everywhere.standings[0].seeds == 1
     readme, page = write_pages(suite, outcomes, tmp_path)

@@ -63,8 +63,6 @@ class ScriptedLearner:
 
     answers: dict[str, str]
     """By question."""
-    others: dict[str, list[str]] = field(default_factory=dict)
-    """What it samples, by question."""
     sure: dict[str, float] = field(default_factory=dict)
     """Of its own paths, by question: the sum as well as the least, nats."""
     judgements: dict[str, float] = field(default_factory=dict)
@@ -83,6 +81,8 @@ class ScriptedLearner:
     """Texts whose tokens it cannot lead back to bytes."""
     weights: np.ndarray = field(default_factory=lambda: np.zeros(2, np.float32))
     """Its adapter."""
+    others: dict[str, list[str]] = field(default_factory=dict)
+    """What it samples, by question."""
 
     def answer(
         self, questions: Sequence[str], *, seed: int, temperature: float = 0.0, progress: Progress = silent
