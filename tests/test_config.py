@@ -71,7 +71,7 @@ def client(**changes: Any) -> dict[str, Any]:
         ),
         (
             {"task": {"kind": "rulebooks", "publik": 3}},
-            "task.publik: unknown key (its value is 3); expected one of hard, kind, noise, private, public, "
+            "task.publik: unknown key (its value is 3); expected one of gold, hard, kind, noise, private, public, "
             "replay, test_per_domain, world; did you mean 'public'?",
         ),
         (
