@@ -10,8 +10,8 @@ from test_resume import config as small
 
 import lada
 from lada.federation import held
+from lada.hosts.averaging import HOLD
 from lada.hosts.base import Payload
-from lada.hosts.fedcollm import HOLD
 from lada.hosts.party import SHARED_SLM, Party
 from lada.hosts.reports import collect
 
@@ -36,7 +36,7 @@ def crash_after_both_have_studied(party: Party, replies: Mapping[str, Payload]) 
     collect(party, replies)
 
 
-@pytest.mark.parametrize("host", ROUNDS)
+@pytest.mark.parametrize("host", [pytest.param("fedcot", marks=pytest.mark.slow), "fedmd", "fedcollm"])
 def test_a_run_does_what_was_planned_and_resumes_to_the_same_bits(host: str, tmp_path: Path, monkeypatch: Any) -> None:
     plan = lada.plan(config(host))
     with monkeypatch.context() as patch:

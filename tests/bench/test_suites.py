@@ -20,6 +20,7 @@ from lada.bench.standings import EVERYWHERE, sections
 from lada.bench.suite import merged, read_suite, shipped
 from lada.cli.main import app
 from lada.core.errors import InputError
+from lada.core.plugins import add_plugins, load_plugins
 
 WORK = {
     "rounds": 1,
@@ -127,25 +128,28 @@ def test_a_method_from_a_file_is_listed_and_runs_in_a_suite_and_one_that_fails_s
     assert "| mine | 1 |" in (tmp_path / "results/tiny/README.md").read_text()
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [("raise RuntimeError('boom')", "boom"), ("def broken(", "SyntaxError"), (None, "no Python file")],
-)
-def test_a_plugin_that_cannot_be_used_is_told_by_name(tmp_path, text, told):
+def test_a_plugin_that_is_not_there_is_told_by_name():
+    done = lada("methods", "--plugin", "mine.py")
+    assert done.exit_code == 2
+    assert re.search(r"mine\.py' is no Python file", done.stderr)
+
+
+@pytest.mark.parametrize(("text", "told"), [("raise RuntimeError('boom')", "boom"), ("def broken(", "SyntaxError")])
+def test_a_plugin_that_cannot_be_imported_is_told_by_name_and_fault(tmp_path, text, told, monkeypatch):
     plugin = tmp_path / "mine.py"
-    if text is not None:
-        plugin.write_text(text)
-    command = [sys.executable, "-m", "lada", "methods", "--plugin", str(plugin)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert told in done.stderr
-    assert "mine.py" in done.stderr
-    assert "Traceback" not in done.stderr
+    plugin.write_text(text)
+    monkeypatch.setenv("LADA_PLUGINS", "")
+    add_plugins([plugin])
+    load_plugins.cache_clear()  # an earlier test may have loaded those that there were
+    with pytest.raises(InputError, match=rf"mine\.py' cannot be imported: .*{told}.*; mend the file"):
+        load_plugins()
 
 
 def test_a_suite_that_is_stopped_goes_on_where_it_was(tmp_path):
+    row = {"standalone": SUITE["rows"]["standalone"]}
+    table = {"title": "Methods", "rows": ["standalone"], "against": "standalone"}
     slower = {"private": {"steps": 40}, "distil": {"steps": 40}}
-    file = suite_file(tmp_path, each_client=slower)
+    file = suite_file(tmp_path, each_client=slower, rows=row, tables=[table])
     command = [sys.executable, "-m", "lada", "bench", "--suite", file, "--parallel", "1"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     events = tmp_path / "runs" / "bench" / "tiny"
@@ -157,8 +161,10 @@ def test_a_suite_that_is_stopped_goes_on_where_it_was(tmp_path):
     assert process.returncode == 130
     assert "goes on" in told
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
-    (first,) = events.glob("alone-lada-0-*/")
-    assert [run.name for run in first.iterdir() if run.is_dir()] == ["alone-lada-0"]  # gone on with, not begun anew
+    (first,) = events.glob("alone-standalone-0-*/")
+    assert [run.name for run in first.iterdir() if run.is_dir()] == [
+        "alone-standalone-0"
+    ]  # gone on with, not begun anew
 
 
 def test_layers_merge_and_another_method_replaces_the_one_before():

@@ -14,7 +14,10 @@ ort = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma", "gpt2", "opt", "bloom"])
+@pytest.mark.parametrize(
+    "kind",
+    ["llama", "gpt2", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("qwen2", "gemma", "opt", "bloom"))],
+)
 def test_the_graph_computes_what_pytorch_does(kind: str, tmp_path: Path) -> None:
     tokenizer = tiny_runs.byte_level()
     model = tiny_runs.model(kind, len(tokenizer), layers=1)

@@ -122,7 +122,7 @@ def test_where_no_checkpoint_is_whole_the_error_says_what_to_delete(node):
 def test_a_message_that_fails_is_forgotten_and_the_next_one_answered(node, monkeypatch):
     before = node.handle("evaluate", 0, {})
     with monkeypatch.context() as patch:
-        patch.setattr("lada.hosts.standalone.study", lambda *_, **__: 1 / 0)
+        patch.setattr("lada.hosts.standalone.study_both", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             node.handle("study", 1, {})
     assert node._place.journal("c").names() == ["0-evaluate"]

@@ -245,7 +245,13 @@ def test_where_all_study_gold_texts_it_is_refused(tmp_path: FilePath):
         both.host.check(make(ALLOCATORS, "all"), {})
 
 
-@pytest.mark.parametrize("tune", [{"tune": "full"}, {"tune": "lora", "lora": {"rank": 2}}], ids=["full", "lora"])
+@pytest.mark.parametrize(
+    "tune",
+    [
+        pytest.param({"tune": "full"}, id="full", marks=pytest.mark.slow),
+        pytest.param({"tune": "lora", "lora": {"rank": 2}}, id="lora"),
+    ],
+)
 def test_a_run_that_breaks_after_the_probes_goes_on_to_the_same_bits(tmp_path: FilePath, tune, monkeypatch):
     probed: list[str] = []
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lada.bench.suite import Cell
+from lada.bench.suite import Cell, label
 from lada.codecs.paths import decode
 from lada.core.results import Environment, Evaluation, Record, Results
 from lada.core.terms import Path as ReasoningPath
@@ -12,6 +12,7 @@ from lada.evaluation.diversity import distinct_n
 from lada.federation.parties import read_task
 from lada.federation.run_folder import read
 from lada.report.reading import read_results
+from lada.report.view import mean
 
 AREAS = ("overall", "own", "other", "general")
 DIGITS = 4
@@ -78,6 +79,9 @@ class Outcome(Record):
     environment: Environment
     wall_clock: Cost
 
+    def __str__(self) -> str:
+        return label(self.scenario, self.row, self.seed)
+
     def same(self, other: "Outcome") -> bool:
         """Return whether two outcomes are equal in all that does not depend on the machine."""
         left, right = (each.model_dump(exclude={"environment", "wall_clock"}) for each in (self, other))
@@ -86,6 +90,10 @@ class Outcome(Record):
     def clients(self) -> list[Member]:
         """Return the clients, sorted by name."""
         return [member for _, member in sorted(self.members.items()) if member.role == "client"]
+
+    def mean(self, area: str) -> float | None:
+        """Return the clients' mean accuracy in an area after the last round, percent; None where none is known."""
+        return mean(client.after[area] for client in self.clients())
 
     def server(self) -> Member:
         """Return the server."""

@@ -104,11 +104,10 @@ def _cell_table(outcomes: Sequence[Outcome], folder: Path, runs: Path | None) ->
     rows = []
     for each in sorted(outcomes, key=lambda o: (o.scenario, o.row, o.seed)):
         found = sorted(runs.glob(f"*-{each.digest}/*/report.html")) if runs else []
-        name = f"{each.scenario}, {each.row}, seed {each.seed}"
+        name = str(each)
         link = Markup('<a href="{}">{}</a>').format(os.path.relpath(found[-1], folder), name) if found else name
-        clients = [client.after["overall"] for client in each.clients()]
-        mean = sum(value or 0.0 for value in clients) / len(clients)
-        rows.append((link, f"{mean:.1f}", number(each.server().after["overall"]), f"{each.wall_clock.seconds:.0f}"))
+        llm = each.server().after["overall"]
+        rows.append((link, number(each.mean("overall")), number(llm), f"{each.wall_clock.seconds:.0f}"))
     caption = "Each cell; its run's own report is linked where it is on this machine."
     return PageTable(("cell", "clients, %", "LLM, %", "seconds"), rows, caption)
 

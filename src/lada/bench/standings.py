@@ -10,6 +10,7 @@ import numpy as np
 from lada.bench.outcome import Member, Outcome
 from lada.bench.suite import Suite, Table
 from lada.evaluation.comparison import Effect, effect, holm
+from lada.report.view import mean
 
 EVERYWHERE = "all scenarios"
 Side = Callable[[Outcome], list[Member]]
@@ -51,17 +52,12 @@ class Section:
     standings: tuple[Standing, ...]
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
 def _clients(key: str) -> Callable[[Outcome], float | None]:
-    return lambda cell: _mean(getattr(client, key) for client in cell.clients())
+    return lambda cell: mean(getattr(client, key) for client in cell.clients())
 
 
 def _area(area: str) -> Callable[[Outcome], float | None]:
-    return lambda cell: _mean(client.after[area] for client in cell.clients())
+    return lambda cell: cell.mean(area)
 
 
 def _gain(area: str) -> Callable[[Outcome], float | None]:
@@ -127,7 +123,7 @@ def _standings(table: Table, outcomes: dict[str, Cells], scenarios: Sequence[str
     standings = []
     for row, cells in rows.items():
         every = [cell for by_seed in cells.values() for cell in by_seed.values()]
-        figures = {name: _mean(map(figure, every)) for name, figure in (FIGURES | COSTS).items()}
+        figures = {name: mean(map(figure, every)) for name, figure in (FIGURES | COSTS).items()}
         seeds = min(map(len, cells.values()))
         standings.append(Standing(row, seeds, places["clients"][row], places["LLM"][row], figures))
     return tuple(standings)

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ class Suite(Options):
             raise InputError(f"suite {self.name!r}, row {row!r}, scenario {scenario!r}: {error}") from None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cell:
     """One run of a suite."""
 
@@ -124,18 +125,23 @@ class Cell:
     config: RunConfig
 
     def __str__(self) -> str:
-        return f"{self.scenario}, {self.row}, seed {self.seed}"
+        return label(self.scenario, self.row, self.seed)
 
     @property
     def name(self) -> str:
         """Return the name of its run."""
         return self.config.name
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Return what tells whether figures are of this configuration: a digest of all that changes them."""
         told = {key: value for key, value in self.config.model_dump(mode="json").items() if key not in UNTOLD}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def label(scenario: str, row: str, seed: int) -> str:
+    """Return what a cell is called where people read it."""
+    return f"{scenario}, {row}, seed {seed}"
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,6 +185,7 @@ def read_suite(which: str) -> Suite:
     return validate(Suite, data, "suite")
 
 
+@cache
 def _example(name: str) -> dict[str, Any]:
     file = files("lada.examples") / f"{name}.yaml"
     if not file.is_file():

@@ -48,7 +48,8 @@ def bench(
                 raise InputError(
                     f"--only: no row {row!r}; expected some of {', '.join(chosen.rows)}{nearest(row, chosen.rows)}"
                 )
-        cells = [cell for cell in chosen.cells() if not only or cell.row in only]
+        every = list(chosen.cells())
+        cells = [cell for cell in every if not only or cell.row in only]
         target = results / chosen.name
         store = Store(target)
         if check:
@@ -76,7 +77,7 @@ def bench(
             told = f"stopped. {store.file} has every finished cell; the same command goes on with the others."
             errors.print(told, soft_wrap=True)
             raise typer.Exit(exit_code(stop)) from None
-        outcomes = [found for cell in chosen.cells() if (found := store.get(cell)) is not None]
+        outcomes = [found for cell in every if (found := store.get(cell)) is not None]
         for page in write_pages(chosen, outcomes, target, runs / chosen.name):
             console.print(str(page), soft_wrap=True, highlight=False)
     for one in failed:

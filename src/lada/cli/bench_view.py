@@ -11,6 +11,8 @@ from rich.table import Column, Table
 from lada.bench.outcome import Outcome
 from lada.bench.running import Status, Store
 from lada.bench.suite import Cell, Suite
+from lada.report.view import mean
+from lada.report.words import number
 
 
 class BenchView:
@@ -36,7 +38,7 @@ class BenchView:
                 told = "failed"
             else:
                 self._took.append(took)
-                told = f"clients {_clients(outcome):.1f} %, {took:.0f} s"
+                told = f"clients {number(outcome.mean('overall'))} %, {took:.0f} s"
             if not self._console.is_terminal:
                 line = f"{cell}: {told}; {self._left()}"
                 self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -60,16 +62,12 @@ class BenchView:
         if not cells:
             return ""
         done = [found for cell in cells if (found := self._store.get(cell)) is not None]
-        mean = f"  {fmean(map(_clients, done)):.1f} %" if done else ""
+        reached = f"  {number(mean(cell.mean('overall') for cell in done))} %" if done else ""
         failed = sum(cell.name in self._failed for cell in cells)
-        return f"{len(done)}/{len(cells)}{mean}{f'  {failed} failed' if failed else ''}"
+        return f"{len(done)}/{len(cells)}{reached}{f'  {failed} failed' if failed else ''}"
 
     def _left(self) -> str:
         left = sum(self._store.get(cell) is None for cell in self._cells) - len(self._failed)
         if not self._took:
             return f"{left} cells to go"
         return f"{left} cells to go, about {left * fmean(self._took) / self._parallel / 60:.0f} minutes"
-
-
-def _clients(outcome: Outcome) -> float:
-    return fmean(client.after["overall"] or 0.0 for client in outcome.clients())

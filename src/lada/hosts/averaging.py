@@ -6,7 +6,7 @@ what FedMKT does.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ from lada.hosts.party import Party
 from lada.models.options import ModelOptions
 
 ADAPTER = "adapter"
+HOLD = "hold the newest adapter"
+"""In the server's memory: the clients that went on with the newest adapter."""
 SHAPE = "adapter shape"
 """In the server's memory: names and shapes of what it averages."""
 MOST_SAMPLES = 10**9 - 1
@@ -138,6 +140,18 @@ def average_adapters(
     """
     pooled = pool(party, replies, round, mean_of(rule, malicious))
     return pooled.encode(pooled.weights), list(pooled.told)
+
+
+def catch_up(party: Party, clients: Iterable[str]) -> dict[str, Payload]:
+    """Return what each client is sent before it studies: the newest adapter there is, unless it went on with that."""
+    newest = {ADAPTER: party.memory[ADAPTER]} if ADAPTER in party.memory else {}
+    hold = json.loads(party.memory.get(HOLD, b"[]"))
+    return {client: {} if client in hold else newest for client in clients}
+
+
+def handed_out(party: Party, newest: bytes, clients: Iterable[str]) -> None:
+    """Keep the newest adapter, and which clients went on with it."""
+    party.memory |= {ADAPTER: newest, HOLD: json.dumps(list(clients)).encode()}
 
 
 def take_adapter(party: Party, data: bytes) -> None:

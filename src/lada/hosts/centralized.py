@@ -16,7 +16,8 @@ from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase, Step
 from lada.hosts.party import Party
 from lada.hosts.pooling import SAMPLES, hear_samples
 from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
+from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, studying_both
+from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, study_both
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
@@ -46,24 +47,20 @@ class Centralized:
 
     def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
         """See Host.plan."""
-        evaluations = tuple(Step(side, "evaluate", Verb.ANSWER, "test") for side in ("client", "server"))
         if round == 0:
-            return evaluations
+            return EVALUATIONS
         return (
             *((Step("client", "pool", None, "private", sends=(SAMPLES,)),) if round == 1 else ()),
             Step("server", "pool", None, "private", sends=(SAMPLES,)),
-            Step("client", "pooled", Verb.STUDY, "private", study="private"),
-            Step("client", "pooled-more", Verb.STUDY, "private", study="distil"),
+            *studying_both("pooled"),
             Step("server", "pooled", Verb.STUDY, "private", study="distil"),
-            *evaluations,
+            *EVALUATIONS,
         )
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
         """See Host.serve. A client that was not heard yet is asked for its samples before anybody studies."""
         if round == 0:
-            pending = exchange.ask("evaluate", round, {client: {} for client in exchange.clients})
-            evaluate_party(party, round)
-            collect(party, pending.wait())
+            evaluate_everybody(party, exchange, round)
             return
         if unheard := [client for client in exchange.clients if _of(client) not in party.memory]:
             for client, reply in exchange.ask("pool", round, {client: {} for client in unheard}).wait().items():
@@ -81,9 +78,7 @@ class Centralized:
         if phase == "pool":
             return {SAMPLES: samples.encode(party.name, round, party.private)}
         if phase == "study":
-            lessons = gold_lessons(party, hear_samples(party, payload))
-            for part, options in (("pooled", party.studies.private), ("pooled-more", party.studies.distil)):
-                study(party, lessons, sft(), options, round=round, phase=part)
+            study_both(party, gold_lessons(party, hear_samples(party, payload)), round=round, phase="pooled")
         evaluate_party(party, round)
         return report_payload(party)
 

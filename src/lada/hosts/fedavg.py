@@ -18,7 +18,6 @@ All adapters start from the same A, since the average of factors that start apar
 steps or tokens as one that collaborates does in all. The LLM takes no part.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Literal
 
@@ -30,17 +29,15 @@ from lada.core.errors import FederationError
 from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.hosts.aggregating import Rule, Weights, check_rule
-from lada.hosts.averaging import ADAPTER, Merge, Pooled, check_alike, mean_of, pool, shapes
+from lada.hosts.averaging import ADAPTER, Merge, Pooled, catch_up, check_alike, handed_out, mean_of, pool, shapes
 from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase, Step
 from lada.hosts.factors import average_padded, average_products, common_start, fit, outline, pairs, scaled
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
+from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, studying_both
+from lada.hosts.steps import evaluate_party, gold_lessons, study_both
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
-
-HOLD = "hold the newest adapter"
-"""In the server's memory: the clients that went on with the newest adapter, which others are sent before they study."""
 
 
 class FedavgOptions(Options):
@@ -99,10 +96,9 @@ class Fedavg:
     def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
         """See Host.plan."""
         if round == 0:
-            return tuple(Step(side, "evaluate", Verb.ANSWER, "test") for side in ("client", "server"))
+            return EVALUATIONS
         return (
-            Step("client", "private", Verb.STUDY, "private", study="private"),
-            Step("client", "private-more", Verb.STUDY, "private", study="distil"),
+            *studying_both("private"),
             *(Step(side, "average", None, "private", sends=(ADAPTER,)) for side in ("client", "server")),
             Step("client", "evaluate", Verb.ANSWER, "test"),
         )
@@ -110,18 +106,14 @@ class Fedavg:
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
         """See Host.serve. Raises FederationError where the clients' adapters are not of the same layers."""
         if round == 0:
-            pending = exchange.ask("evaluate", round, {client: {} for client in exchange.clients})
-            evaluate_party(party, round)
-            collect(party, pending.wait())
+            evaluate_everybody(party, exchange, round)
             return
-        newest = {ADAPTER: party.memory[ADAPTER]} if ADAPTER in party.memory else {}
-        hold = json.loads(party.memory.get(HOLD, b"[]"))
-        replies = exchange.ask("study", round, {c: {} if c in hold else newest for c in exchange.clients}).wait()
+        replies = exchange.ask("study", round, catch_up(party, exchange.clients)).wait()
         collect(party, replies)
         pooled = pool(party, replies, round, self._merge, shapes if self._plain else outline)
         replies = exchange.ask("average", round, self._shared(pooled)).wait()
         collect(party, replies)
-        party.memory |= {ADAPTER: pooled.encode(pooled.weights), HOLD: json.dumps(list(replies)).encode()}
+        handed_out(party, pooled.encode(pooled.weights), replies)
 
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
         """See Host.reply."""
@@ -130,9 +122,7 @@ class Fedavg:
         elif phase == "study" and round == 1 and pairs(own := party.learner.adapter()):
             party.learner.load_adapter(common_start(own, party.seed))
         if phase == "study":
-            lessons = gold_lessons(party, party.private)
-            for part, options in (("private", party.studies.private), ("private-more", party.studies.distil)):
-                study(party, lessons, sft(), options, round=round, phase=part)
+            study_both(party, gold_lessons(party, party.private), round=round, phase="private")
             return {ADAPTER: self._told(party), **report_payload(party)}
         evaluate_party(party, round)
         return report_payload(party)

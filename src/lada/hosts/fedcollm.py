@@ -15,7 +15,6 @@ Both divergences are of the student from the target, `form: reverse_kl`, and flo
 text and distributions stay at the server: adapters are all that crosses.
 """
 
-import json
 from collections.abc import Mapping
 
 from pydantic import Field
@@ -27,7 +26,15 @@ from lada.core.registry import Options
 from lada.core.terms import Knowledge, Verb
 from lada.hosts.aggregating import Rule, check_rule
 from lada.hosts.allocating import allocate, check_takes_labels, embed_public
-from lada.hosts.averaging import ADAPTER, average_adapters, check_alike, take_adapter, tell_adapter
+from lada.hosts.averaging import (
+    ADAPTER,
+    average_adapters,
+    catch_up,
+    check_alike,
+    handed_out,
+    take_adapter,
+    tell_adapter,
+)
 from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase, Step
 from lada.hosts.distilling import CLIENT_REPLAY, SERVER_REPLAY, Replay, and_labels, distil, lessons_of
 from lada.hosts.knowledge import Offer, know, score
@@ -38,9 +45,6 @@ from lada.hosts.soft import check_wants_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
-
-HOLD = "hold the newest adapter"
-"""In the server's memory: the clients that went on with the newest adapter. Others are sent it before they study."""
 
 
 class FedcollmOptions(Options):
@@ -115,10 +119,8 @@ class Fedcollm:
             evaluate_everybody(party, exchange, round)
             return
         slm = party.open_slm()
-        newest = party.memory.setdefault(ADAPTER, adapters.encode(slm.learner.adapter(), 0))
-        hold = json.loads(party.memory.get(HOLD, b"[]"))
-        asked = {client: {} if client in hold else {ADAPTER: newest} for client in exchange.clients}
-        pending = exchange.ask("study", round, asked)
+        party.memory.setdefault(ADAPTER, adapters.encode(slm.learner.adapter(), 0))
+        pending = exchange.ask("study", round, catch_up(party, exchange.clients))
         mine = know(party, round, "answer", "labels")
         scores = score(party, mine)
         replies = pending.wait()
@@ -132,7 +134,7 @@ class Fedcollm:
         evaluate_party(party, round)
         replies = pending.wait()
         collect(party, replies)
-        party.memory |= {ADAPTER: newest, HOLD: json.dumps(list(replies)).encode()}
+        handed_out(party, newest, replies)
 
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
         """See Host.reply."""

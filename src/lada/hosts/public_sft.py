@@ -13,6 +13,7 @@ from lada.core.terms import Lesson, Verb
 from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Phase, Step
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
+from lada.hosts.rounds import EVALUATIONS
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
@@ -49,13 +50,12 @@ class PublicSft:
 
     def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
         """See Host.plan."""
-        evaluations = tuple(Step(side, "evaluate", Verb.ANSWER, "test") for side in ("client", "server"))
         if round == 0:
-            return evaluations
+            return EVALUATIONS
         return (
             Step("client", "private", Verb.STUDY, "private", study="private"),
             *(Step(side, "public", Verb.STUDY, "public", study="distil") for side in ("client", "server")),
-            *evaluations,
+            *EVALUATIONS,
         )
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:

@@ -15,6 +15,14 @@ EVALUATIONS = tuple(Step(side, "evaluate", Verb.ANSWER, "test") for side in ("cl
 """Everybody is evaluated."""
 
 
+def studying_both(phase: str) -> tuple[Step, ...]:
+    """Return the steps of lada.hosts.steps.study_both at a client."""
+    return (
+        Step("client", phase, Verb.STUDY, "private", study="private"),
+        Step("client", f"{phase}-more", Verb.STUDY, "private", study="distil"),
+    )
+
+
 def evaluate_everybody(party: Party, exchange: Exchange, round: int) -> None:
     """Let all clients be evaluated in the phase `evaluate`, and the server meanwhile."""
     pending = exchange.ask("evaluate", round, {client: {} for client in exchange.clients})

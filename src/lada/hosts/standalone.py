@@ -11,7 +11,8 @@ from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Phase, Step
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
+from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, studying_both
+from lada.hosts.steps import evaluate_party, gold_lessons, study_both
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
@@ -36,26 +37,22 @@ class Standalone:
     def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
         """See Host.plan."""
         if round == 0:
-            return tuple(Step(side, "evaluate", Verb.ANSWER, "test") for side in ("client", "server"))
+            return EVALUATIONS
         return (
-            Step("client", "private", Verb.STUDY, "private", study="private"),
-            Step("client", "private-more", Verb.STUDY, "private", study="distil"),
+            *studying_both("private"),
             Step("client", "evaluate", Verb.ANSWER, "test"),
         )
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
         """See Host.serve."""
-        phase = "study" if round else "evaluate"
-        pending = exchange.ask(phase, round, {client: {} for client in exchange.clients})
         if round == 0:
-            evaluate_party(party, round)
-        collect(party, pending.wait())
+            evaluate_everybody(party, exchange, round)
+        else:
+            collect(party, exchange.ask("study", round, {client: {} for client in exchange.clients}).wait())
 
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
         """See Host.reply."""
         if phase == "study":
-            lessons = gold_lessons(party, party.private)
-            for part, options in (("private", party.studies.private), ("private-more", party.studies.distil)):
-                study(party, lessons, sft(), options, round=round, phase=part)
+            study_both(party, gold_lessons(party, party.private), round=round, phase="private")
         evaluate_party(party, round)
         return report_payload(party)
