@@ -141,8 +141,8 @@ def test_an_unknown_key_is_named_with_its_value_and_the_nearest(changes: dict[st
             "for no limit",
         ),
         (
-            {"host": {"name": "fedmkt", "options": {"directions": "slm_to_llm"}}},
-            "host.options.directions: 'slm_to_llm' is not valid; expected 'both' or 'llm_to_slm'; "
+            {"host": {"name": "fedmkt", "options": {"directions": "llm_to_slms"}}},
+            "host.options.directions: 'llm_to_slms' is not valid; expected 'both', 'llm_to_slm' or 'slm_to_llm'; "
             "did you mean 'llm_to_slm'?",
         ),
         (

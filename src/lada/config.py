@@ -271,7 +271,7 @@ class RunConfig(Options):
 
     def _roles(self, method: Method[Any]) -> Iterator[tuple[str, ModelOptions | ApiModel, frozenset[Verb]]]:
         """Yield each party, its model and what the roles that it has need: teacher, student or both."""
-        both = self.host.options.get("directions", "both") == "both"
+        both = self.host.options.get("directions", "both") != "llm_to_slm"  # clients study own data whoever teaches
         judges = {Verb.JUDGE} if self.host.options.get("knowledge") == "labels" else set()
         teacher = method.teacher_needs | judges
         everything = teacher | method.student_needs

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from lada.allocators.base import ALLOCATORS
 from lada.codecs.paths import decode
-from lada.core.errors import FederationError
+from lada.core.errors import FederationError, InputError
 from lada.core.results import AllocationRecord
 from lada.core.terms import Knowledge, Sample
 from lada.hosts.allocating import round_percent
@@ -178,6 +178,28 @@ def test_one_way_the_llm_teaches_and_learns_nothing(tmp_path: FilePath):
         "answer",
         "evaluate",
     ]
+
+
+def test_one_way_the_llm_learns_and_clients_study_their_own_data_for_both_budgets(tmp_path: FilePath):
+    both = federation(tmp_path, "fedmkt", KNOWS, {"directions": "slm_to_llm"})
+    both.run(0, 1)
+    assert {(r.teacher, r.student) for r in both.server.report.allocations} == {("a", "llm"), ("b", "llm")}
+    assert public_of(both.studies("llm")[0].texts()).keys() == {"p0", "p1", "p2", "p3"}
+    private, more = both.studies("a")
+    assert (private.options, more.options) == (PRIVATE, DISTIL)
+    assert private.texts() == more.texts()
+    assert set(private.texts()) == {f"a-{i}" for i in range(4)}
+    # Nobody needs the LLM's paths: they stay where they are, and are not written anew.
+    assert not any("paths" in message.payload for message in both.exchange.sent if message.sender == "llm")
+    phases = [phase.phase for phase in both.server.report.phases if phase.party == "llm"]
+    assert phases == ["evaluate", "answer", "embed", "judge", "judge", "distil", "evaluate"]
+    assert {(e.party, e.round) for e in both.server.report.evaluations} == {(p, r) for p in KNOWS for r in (0, 1)}
+
+
+def test_adapters_are_not_averaged_where_clients_hear_nothing(tmp_path: FilePath):
+    both = federation(tmp_path, "fedmkt", KNOWS, {"directions": "slm_to_llm", "average_adapters": True})
+    with pytest.raises(InputError, match=r"host\.options\.average_adapters: .* expected directions 'both'"):
+        both.host.check(make(ALLOCATORS, "all"), {})
 
 
 def test_where_nothing_is_chosen_nobody_studies_and_a_notice_says_so(tmp_path: FilePath):

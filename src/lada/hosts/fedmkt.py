@@ -36,8 +36,8 @@ from lada.hosts.gain import limit_by_gain, validation
 from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, know, own, tell
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, telling
-from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
+from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, studying_both, telling
+from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, study_both
 from lada.hosts.trust import limit_by_trust
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
@@ -46,8 +46,9 @@ from lada.models.options import ModelOptions
 class FedmktOptions(Options):
     """Options of the mutual round."""
 
-    directions: Literal["both", "llm_to_slm"] = "both"
-    """Both ways, or from the LLM to the SLMs alone, as with an LLM behind an API."""
+    directions: Literal["both", "llm_to_slm", "slm_to_llm"] = "both"
+    """Both ways; from the LLM to the SLMs alone, as with an LLM behind an API; or from the SLMs to the LLM alone, where
+    clients study private data for their other budget too."""
     knowledge: Kind = "paths"
     """`paths`: each party's own reasoning paths, what plug-ins choose among. `labels`: the gold texts of the public
     samples, as in the paper: all are studied, and those that the allocation chooses with the teacher's soft targets.
@@ -101,6 +102,11 @@ class Fedmkt:
                 "host.options.trust: 'gain' measures what a client's own paths teach, and with knowledge 'labels' all "
                 "study the gold texts; expected knowledge 'paths', or another trust"
             )
+        if self.options.average_adapters and not self._teaches:
+            raise InputError(
+                "host.options.average_adapters: adapters are averaged after clients learnt from the LLM, and with "
+                "directions 'slm_to_llm' they do not; expected directions 'both' or 'llm_to_slm', or false"
+            )
         if self.options.average_adapters and clients:  # of clients that bring their own models nothing is known
             check_alike(clients, "host.options.average_adapters")
             check_rule(self.options.aggregation, self.options.malicious, len(clients))
@@ -109,27 +115,28 @@ class Fedmkt:
         """See Host.phases."""
         told, adapter = kinds_heard(party, self._kind), Kinds(frozenset({ADAPTER}))
         averages = self.options.average_adapters
-        phases = {
+        return {
             "evaluate": Phase(replies=REPORT),
             "contribute": Phase(replies=told | REPORT if self._mutual else REPORT),
-            "learn": Phase(told, adapter | REPORT if averages else REPORT),
+            **({"learn": Phase(told, adapter | REPORT if averages else REPORT)} if self._teaches else {}),
+            **({"average": Phase(adapter, REPORT)} if averages else {}),
         }
-        return {**phases, "average": Phase(adapter, REPORT)} if averages else phases
 
     def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
         """See Host.plan."""
         if round == 0:
             return EVALUATIONS
-        private = Step("client", "private", Verb.STUDY, "private", study="private")
+        first, more = studying_both("private")
+        private = (first,) if self._teaches else (first, more)
         probe = (Step("server", "trust", Verb.STUDY, "lessons"),) if self._probes else ()
         learn_up = learning("server", self._kind, probe) if self._mutual else ()
         return (
-            *((private,) if self._studies_private(round) else ()),
+            *(private if self._studies_private(round) else ()),
             *telling("client", "answer", self._kind, round, objective, sends=self._mutual),
             *telling("server", "answer", self._kind, round, objective, sends=not self._mutual),
             *learn_up,
-            *(telling("server", "answer-anew", self._kind, round, objective, sends=True) if self._mutual else ()),
-            *learning("client", self._kind),
+            *(telling("server", "answer-anew", self._kind, round, objective, sends=True) if self._answers_anew else ()),
+            *(learning("client", self._kind) if self._teaches else ()),
             *(self._averaging() if self.options.average_adapters else ()),
             *EVALUATIONS,
         )
@@ -152,6 +159,10 @@ class Fedmkt:
         if vectors is not None:
             offers = {client: hear(party, reply, client, round, self._kind) for client, reply in replies.items()}
             self._learn_from_clients(party, round, mine, offers, vectors)
+        if not self._teaches:
+            evaluate_everybody(party, exchange, round)
+            return
+        if self._mutual:
             mine = know(party, round, "answer-anew", self._kind, tries=self.options.tries)
         pending = exchange.ask("learn", round, dict.fromkeys(replies, tell(party, mine, self._kind)))
         evaluate_party(party, round)
@@ -179,7 +190,15 @@ class Fedmkt:
 
     @property
     def _mutual(self) -> bool:
-        return self.options.directions == "both"
+        return self.options.directions != "llm_to_slm"
+
+    @property
+    def _teaches(self) -> bool:
+        return self.options.directions != "slm_to_llm"
+
+    @property
+    def _answers_anew(self) -> bool:
+        return self._mutual and self._teaches
 
     @property
     def _probes(self) -> bool:
@@ -195,7 +214,10 @@ class Fedmkt:
     def _contribute(self, party: Party, round: int) -> Payload:
         if self._studies_private(round):
             lessons = gold_lessons(party, party.private)
-            study(party, lessons, sft(), party.studies.private, round=round, phase="private")
+            if self._teaches:
+                study(party, lessons, sft(), party.studies.private, round=round, phase="private")
+            else:
+                study_both(party, lessons, round=round, phase="private")
         mine = know(party, round, "answer", self._kind, tries=self.options.tries)
         keep_own(party, encode(mine, self._kind))  # as it is, whatever is taken out of what it tells
         told = tell(party, mine, self._kind, soft=self._mutual)
