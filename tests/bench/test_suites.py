@@ -286,6 +286,7 @@ def test_standings_by_hand(tmp_path):
     assert everywhere.standings[0].seeds == 1
     readme, page = write_pages(suite, outcomes, tmp_path)
     assert "| lada | 2 | 62.5 [" in readme.read_text()
+    assert "| lada | 81.2 / 81.2 | 62.5 / 62.5 | 100.0 / 100.0 |" in readme.read_text()  # the overview
     assert "standalone" in page.read_text()
 
 

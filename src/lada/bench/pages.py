@@ -51,11 +51,28 @@ def _markdown(suite: Suite, told: Sequence[tuple[Table, list[Section]]], outcome
     for table, found in told:
         yield f"## {table.title}\n"
         yield f"{table.about.strip()}\n" if table.about else ""
+        if len(found) > 1:
+            yield f"### {table.title}: overview\n"
+            yield from _overview(found)
+            yield ""
         for section in found:
             yield f"### {table.title}: {section.scenario}\n"
             for columns in (_accuracy(table.against), _further(FIGURES), _costs()):
                 yield from _rows(section, columns)
                 yield ""
+
+
+def _overview(found: Sequence[Section]) -> Iterator[str]:
+    """Yield one table of all sections: the clients' accuracy and, behind the stroke, the LLM's, percent."""
+    yield f"| clients / LLM, % | {' | '.join(section.scenario for section in found)} |"
+    yield "|---" * (1 + len(found)) + "|"
+    told = [{standing.row: standing for standing in section.standings} for section in found]
+    for row in dict.fromkeys(row for section in told for row in section):
+        yield f"| {row} | {' | '.join(_both(section.get(row)) for section in told)} |"
+
+
+def _both(standing: Standing | None) -> str:
+    return NONE if standing is None else f"{standing.clients.mean.value:.1f} / {standing.llm.mean.value:.1f}"
 
 
 def _rows(section: Section, columns: Sequence[Column]) -> Iterator[str]:
