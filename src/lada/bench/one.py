@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import lada
+from lada.core.signals import ended_by_signal
 
 if __name__ == "__main__":
     # Plain data and no file: relative paths in a suite start at the working directory, as those of the cell do.
-    lada.run(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), runs=Path(sys.argv[2]), resume=True)
+    with ended_by_signal():
+        lada.run(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), runs=Path(sys.argv[2]), resume=True)

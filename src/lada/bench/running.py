@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -199,4 +198,4 @@ class _Processes:
         with self._lock:
             self.ended = True
             for process in self._running:
-                process.send_signal(signal.SIGINT)
+                process.terminate()  # SIGTERM: a shell's background jobs, and what they start, ignore Ctrl-C
