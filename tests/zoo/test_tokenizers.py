@@ -22,10 +22,11 @@ def ids(name: str, text: str) -> list[int]:
     return TOKENIZERS[name](text, add_special_tokens=False)["input_ids"]
 
 
-def test_rulebooks_have_an_llm_and_slms_of_three_architectures_and_tokenizers():
-    recipes = [find(name) for name in NAMES if find(name).corpus == "rulebooks"]
+@pytest.mark.parametrize(("corpus", "models"), [("rulebooks", 6), ("lineups", 4)])
+def test_each_corpus_has_an_llm_and_slms_of_three_architectures_and_tokenizers(corpus, models):
+    recipes = [find(name) for name in NAMES if find(name).corpus == corpus]
     slms = [recipe for recipe in recipes if recipe.world is None]
-    assert (len(recipes), len(slms)) == (4, 3)
+    assert (len(recipes), len(slms)) == (models, models - 1)
     assert len({slm.architecture for slm in slms}) == 3
     assert len({(slm.tokenizer, slm.vocabulary) for slm in slms}) == 3
 
