@@ -1,11 +1,10 @@
-"""Compare allocators, and FedMKT, over worlds: `python benchmarks/allocators.py` (or `make bench`).
+"""Compare allocators, and FedMKT, over worlds: `python benchmarks/allocators.py` (or `make bench-allocators`).
 
 Every row is the demo's federation: the same clients, private data, public pool, steps per study and, where it filters,
 budget. World N runs with seed N and its own LLM; LLMs of worlds that are not shipped are trained first (`lada zoo build
 --world N`). Cells run in parallel, one process each, and those already in `runs/benchmark/` are not run again; rows
 that are not named keep their committed figures. Writes `results/allocators/`: `cells.json` (every cell's figures) and
-`README.md` (the tables: mean over worlds with a 95 % t-interval, and each row's paired difference to one row), which
-also go into the project's README.md.
+`README.md` (the tables: mean over worlds with a 95 % t-interval, and each row's paired difference to one row).
 """
 
 import argparse
@@ -30,7 +29,6 @@ BUDGET = 400
 RUNS = Path("runs/benchmark")
 TARGET = Path("results/allocators")
 TOKENS = "tokens studied, millions"
-README, OPENS, CLOSES = Path("README.md"), "<!-- results -->", "<!-- /results -->"
 
 
 def _filtered(name: str) -> dict[str, Any]:
@@ -154,9 +152,6 @@ def _write(worlds: int, rows: list[str]) -> None:
     filters, fedmkt = (_table(cells, table, against, worlds) for against, table in TABLES.items())
     told = _TOLD.format(worlds=worlds, budget=BUDGET, filters=filters, fedmkt=fedmkt)
     (TARGET / "README.md").write_text(f"# Allocators and FedMKT on the built-in corpus\n\n{told}")
-    before, _, rest = README.read_text().partition(OPENS)
-    _, _, after = rest.partition(CLOSES)
-    README.write_text(f"{before}{OPENS}\n{told}{CLOSES}{after}")
 
 
 def _table(cells: dict[str, dict[int, dict[str, float]]], rows: tuple[str, ...], against: str, worlds: int) -> str:
@@ -184,7 +179,7 @@ def _interval(values: list[float], sign: bool = False) -> str:
 
 _TOLD = """Accuracy in percent after two rounds: mean over {worlds} worlds, each with its own seed and LLM, and the
 half-width of its 95 % t-interval (few worlds make it wide). Three clients with different SLMs; the same number of steps
-everywhere. A client's *other* domains are those it has no data of. `make bench` regenerates the tables.
+everywhere. A client's *other* domains are those it has no data of. `make bench-allocators` regenerates the tables.
 
 **Filters on the parties' own paths.** Nobody reads a gold rationale of the public samples; *lada* and *verified* read
 the gold answers, the others none. A budget of {budget} samples per direction and round where a row filters. *lada* is
