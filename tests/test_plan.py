@@ -157,7 +157,14 @@ class TestExamples:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
         monkeypatch.chdir(tmp_path)
 
-    @pytest.mark.parametrize("name", sorted(set(shipped()) - {"demo"}))
+    @pytest.mark.parametrize("name", sorted(name for name, text in shipped().items() if "zoo:" in text))
+    def test_each_with_shipped_models_can_be_planned(self, name: str, tmp_path: Path) -> None:
+        (tmp_path / "my.yaml").write_text(shipped()[name], encoding="utf-8")
+        plan = lada.plan(tmp_path / "my.yaml")
+        assert (plan.name, plan.faults) == (name, ())
+        assert {party.shape for party in plan.parties} == {"from its config.json"}
+
+    @pytest.mark.parametrize("name", sorted(name for name, text in shipped().items() if "zoo:" not in text))
     def test_each_can_be_planned_offline(self, name: str, tmp_path: Path) -> None:
         (tmp_path / "my.yaml").write_text(shipped()[name], encoding="utf-8")
         plan = lada.plan(tmp_path / "my.yaml")
