@@ -25,7 +25,7 @@ from lada.core.results import Results
 from lada.evaluation.statistics import mean_interval
 
 BUDGET = 400
-"""What `plugin: lada` allows of the demo's 1,000 public samples."""
+"""How many of the demo's 1,000 public samples a filter may choose, per direction and round."""
 RUNS = Path("runs/benchmark")
 TARGET = Path("results/allocators")
 TOKENS = "tokens studied, millions"
@@ -36,8 +36,9 @@ def _filtered(name: str) -> dict[str, Any]:
     return {"allocator": {"name": name, "options": {"budget": BUDGET}}, "objective": "sft"}
 
 
+LADA: dict[str, Any] = {"allocator": {"name": "lada", "options": {"budget": BUDGET}}}
 ROWS: dict[str, dict[str, Any]] = {
-    "lada": {"plugin": "lada"},
+    "lada": LADA,
     "standalone": {"host": "standalone", "plugin": "none"},
     "fedmkt": {"plugin": "none"},
     "labels alone": {"plugin": "none", "allocator": "all", "objective": "sft"},
@@ -46,11 +47,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "random": _filtered("random"),
     "confident": _filtered("confident"),
     "all": {"allocator": "all", "objective": "sft"},
-    "lada, contrast 0.1": {"objective": "contrastive"},
-    "lada, soft targets": {
-        "objective": {"name": "soft_targets", "options": {"form": "forward_kl", "label_weight": 0.5}}
-    },
-    "lada, alm": {"objective": "alm"},
+    "lada, contrast 0.1": LADA | {"objective": "contrastive"},
+    "lada, soft targets": LADA
+    | {"objective": {"name": "soft_targets", "options": {"form": "forward_kl", "label_weight": 0.5}}},
+    "lada, alm": LADA | {"objective": "alm"},
 }
 TABLES: dict[str, tuple[str, ...]] = {
     "lada": tuple(row for row in ROWS if row not in ("fedmkt", "labels alone")),
@@ -183,7 +183,7 @@ everywhere. A client's *other* domains are those it has no data of. `make bench-
 
 **Filters on the parties' own paths.** Nobody reads a gold rationale of the public samples; *lada* and *verified* read
 the gold answers, the others none. A budget of {budget} samples per direction and round where a row filters. *lada* is
-`plugin: lada`; *contrast 0.1* adds the odds ratio to its objective and sees more tokens at the same steps, since a pair
+LaDa's filter; *contrast 0.1* adds the odds ratio to its objective and sees more tokens at the same steps, since a pair
 has two paths; *soft targets* is forward KL at half weight beside the NLL of the same paths, *alm* the likelihood of
 chunks, likewise.
 

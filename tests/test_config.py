@@ -329,10 +329,10 @@ def test_what_a_host_cannot_work_with_is_refused(changes: dict[str, Any], told: 
     assert told in refusal(plain(**changes))
 
 
-def test_plugin_lada_allows_two_fifths_of_the_samples():
+def test_plugin_lada_keeps_what_both_parties_get_right():
     assert (
         make_config(plain()).allocator
-        == make_config(plain(allocator={"name": "lada", "options": {"budget": 0.4}})).allocator
+        == make_config(plain(allocator={"name": "lada", "options": {"threshold": 0.4}})).allocator
     )
 
 

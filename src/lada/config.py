@@ -49,8 +49,9 @@ class Choice(Options):
         return {"name": value} if isinstance(value, str) else value
 
 
-LADA_ALLOCATOR = Choice(name="lada", options={"budget": 0.4})
-"""LaDa's filter under `plugin: lada`: at most two fifths of the public samples per direction and round."""
+LADA_ALLOCATOR = Choice(name="lada", options={"threshold": 0.4})
+"""LaDa's filter under `plugin: lada`. A question that both parties get right has a score of 0.5 by the prior; the
+threshold lies below, so that a learner keeps what it can do; see results/search."""
 LADA_OBJECTIVE = Choice(name="contrastive", options={"weight": 0.0})
 """LaDa's objective under `plugin: lada`: the path whose answer is verified, by its likelihood alone. Weight 0.1 brings
 the clients about a point, takes longer and made the LLM forget in one of three worlds; see results/allocators."""
