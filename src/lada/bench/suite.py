@@ -92,13 +92,18 @@ class Suite(Options):
         where = self.rows[row].scenarios
         return where is None or scenario in where
 
-    def cells(self) -> "Iterator[Cell]":
-        """Yield every cell, all rows of a scenario and seed one after another. Raises InputError for a faulty one."""
+    def places(self) -> Iterator[tuple[str, str, int]]:
+        """Yield scenario, row and seed of every cell, all rows of a scenario and seed one after another."""
         for seed in self.seeds:
             for scenario in self.scenarios:
                 for row in self.rows:
                     if self.runs(row, scenario):
-                        yield self.cell(scenario, row, seed)
+                        yield scenario, row, seed
+
+    def cells(self) -> "Iterator[Cell]":
+        """Yield every cell. Raises InputError for a faulty one."""
+        for place in self.places():
+            yield self.cell(*place)
 
     def cell(self, scenario: str, row: str, seed: int) -> "Cell":
         """Return one cell. Raises InputError, naming it, for a configuration that cannot be run."""

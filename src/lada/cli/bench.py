@@ -91,5 +91,5 @@ def _suites() -> Table:
     table = Table(Column("suite", no_wrap=True), "cells", "what it is")
     for name in shipped():
         suite = read_suite(name)
-        table.add_row(name, str(len(list(suite.cells()))), suite.about.strip())
+        table.add_row(name, str(len(list(suite.places()))), suite.about.strip())
     return table
