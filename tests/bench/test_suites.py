@@ -145,6 +145,7 @@ def test_a_plugin_that_cannot_be_imported_is_told_by_name_and_fault(tmp_path, te
         load_plugins()
 
 
+@pytest.mark.slow
 def test_a_suite_that_is_stopped_goes_on_where_it_was(tmp_path):
     row = {"standalone": SUITE["rows"]["standalone"]}
     table = {"title": "Methods", "rows": ["standalone"], "against": "standalone"}

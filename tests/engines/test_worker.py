@@ -93,6 +93,7 @@ def hello(tmp_path, **changes):
     return run_id(place), terms_of(config, read_task(config, tmp_path), place)
 
 
+@pytest.mark.slow
 def test_a_run_through_relays_and_workers_gives_the_bits_of_a_local_one_although_workers_are_killed(tmp_path, workers):
     local = lada.run(tmp_path / "run.yaml", runs=tmp_path / "local")
     held.forget()

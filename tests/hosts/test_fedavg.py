@@ -223,7 +223,7 @@ def test_robust_rules_are_for_factors_alone():
 
 @pytest.mark.parametrize(
     ("form", "model"),
-    [("average", {"tune": "full"}), ("hetlora", {"tune": "lora"})],
+    [pytest.param("average", {"tune": "full"}, marks=pytest.mark.slow), ("hetlora", {"tune": "lora"})],
 )
 def test_a_whole_run_ends_with_one_model(tmp_path: FilePath, form: str, model: dict[str, Any]):
     whole = config(form, **model)
