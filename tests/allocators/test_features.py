@@ -58,17 +58,19 @@ def test_the_rule_with_gold_answers(teacher: bool, student: bool, reward: float,
     assert solved(table, gold=True).tolist() == [now]
 
 
+# The reward is by the mean loss per byte (10 bytes, 4 tokens), what is solved now by the least sure token.
 BLIND = [
-    (Row("1", "2", teacher_least=-1, student_least=-2), 1.0, False),
-    (Row("1", "2", teacher_least=-2, student_least=-1), 0.0, True),
+    (Row("1", "2", teacher_mean=-0.25, teacher_least=-1, student_least=-2), 1.0, False),
+    (Row("1", "2", student_mean=-0.25, teacher_least=-2, student_least=-1), 0.0, True),
     (Row("1", "2", teacher_least=-1, student_least=-1), 0.0, True),
-    (Row("1", "1", teacher_least=-1, student_least=-2), 0.5, True),
-    (Row("1", "1", teacher_least=-2, student_least=-1), 0.5, True),
-    (Row("1", None, teacher_least=-9, student_least=-1), 1.0, False),
-    (Row(None, "2", teacher_least=-1, student_least=-9), 0.0, True),
+    (Row("1", "2", bytes=(20, 10)), 1.0, True),
+    (Row("1", "1", teacher_mean=-0.25, teacher_least=-1, student_least=-2), 1.0, True),
+    (Row("1", "1", student_mean=-0.25, teacher_least=-2, student_least=-1), 0.0, True),
+    (Row("1", None, teacher_mean=-9, teacher_least=-9, student_least=-1), 1.0, False),
+    (Row(None, "2", student_mean=-9, teacher_least=-1, student_least=-9), 0.0, True),
     (Row(None, None), 0.0, False),
-    (Row("1", "2", teacher_least=math.nan, student_least=-9), 0.0, True),
-    (Row("1", "2", teacher_least=-9, student_least=math.nan), 1.0, False),
+    (Row("1", "2", teacher_mean=math.nan, teacher_least=math.nan, student_least=-9), 0.0, True),
+    (Row("1", "2", student_mean=math.nan, teacher_least=-9, student_least=math.nan), 1.0, False),
 ]
 
 

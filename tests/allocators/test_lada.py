@@ -64,7 +64,7 @@ def test_the_first_round_by_rule_prefers_what_only_the_teacher_gets_right():
 
 def test_what_scores_above_the_threshold_is_chosen_best_first_within_a_cluster():
     filter = make("lada", gold=False)
-    table = [Row("1", "2", teacher_least=-0.1 * i, student_least=-1.0) for i in range(20)]
+    table = [Row("1", "2", teacher_mean=-0.1 * i, student_mean=-1.0) for i in range(20)]
     _, allocation, _ = filter.apply(filter.init(SEED), candidates(table, embeddings=two_kinds(20)))
     scores = [allocation.scores[f"q{i}"] for i in range(20)]
     above = {i for i, score in enumerate(scores) if score > 0.5}

@@ -38,7 +38,8 @@ class LadaOptions(Budgeted):
     """Read the gold answers of public samples: never choose a path known to be wrong, reward what is truly solved.
     Without, or where there is none, the answer of the surer party stands in for the gold one."""
     prior: bool = True
-    """Start from a rule (right, or surer, where the student is not) instead of from nothing."""
+    """Start from a rule instead of from nothing: the teacher is right where the student is not; without gold answers,
+    its loss is the lower."""
     threshold: float = 0.5
     """Samples with a score above it may be taken."""
     explore_weight: float = 0.1
