@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -149,3 +150,9 @@ def test_the_papers_form_is_spelled_out(root: Path, blocks: Blocks) -> None:
     assert config.objective is not None
     assert (config.allocator.options["reward"], config.allocator.options["gold"]) == ("paper", False)
     assert (config.objective.options["form"], config.objective.options["prefer"]) == ("dpo", "role")
+
+
+def test_the_readme_has_the_table_of_the_committed_results(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    overview = runpy.run_path("benchmarks/readme.py")["overview"]()
+    assert f"<!-- results -->\n{overview}<!-- /results -->" in (root / "README.md").read_text(encoding="utf-8")
