@@ -73,6 +73,7 @@ def test_a_suite_leaves_cells_tables_and_reports(ran):
     readme = (ran / "results/tiny/README.md").read_text()
     assert "| lada | 1 |" in readme
     assert "Two rows." in readme
+    assert "regenerates it: 2 of 2 cells" in readme
     page = (ran / "results/tiny/leaderboard.html").read_text()
     links = re.findall(r'href="([^"#]+report\.html)"', page)
     assert len(links) == 2

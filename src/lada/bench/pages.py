@@ -42,7 +42,8 @@ def _markdown(suite: Suite, told: Sequence[tuple[Table, list[Section]]], outcome
     yield f"# Suite {suite.name}\n"
     yield f"{suite.about.strip()}\n" if suite.about else ""
     yield f"{_EXPLAINED}\n"
-    yield f"`lada bench --suite {suite.name}` regenerates it: {len(outcomes)} cells, {_environment(outcomes)}.\n"
+    count = f"{len(outcomes)} of {len(list(suite.places()))} cells"
+    yield f"`lada bench --suite {suite.name}` regenerates it: {count}, {_environment(outcomes)}.\n"
     for title, parts in (("Scenarios", suite.scenarios), ("Rows", suite.rows)):
         if any(part.about for part in parts.values()):
             yield f"## {title}\n"
