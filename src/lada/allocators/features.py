@@ -3,7 +3,7 @@
 import numpy as np
 
 from lada.allocators.base import Candidates
-from lada.allocators.selection import same_answers, sureness
+from lada.allocators.selection import losses, same_answers, sureness
 from lada.core.terms import Path
 
 
@@ -50,18 +50,11 @@ def prior_reward(candidates: Candidates, *, gold: bool) -> np.ndarray:
     With gold answers: 1 where the teacher alone is right, 0.5 where both are, 0 where the teacher is wrong.
     Without: FedMKT's rule, 1 where the teacher's loss per byte on its own path is below the student's on its own.
     """
-    believed = (_losses(candidates.teacher_paths) < _losses(candidates.student_paths)).astype(np.float64)
+    believed = (losses(candidates.teacher_paths) < losses(candidates.student_paths)).astype(np.float64)
     if not gold:
         return believed
     teacher, student = _right(candidates.teacher_paths), _right(candidates.student_paths)
     return np.where(_known(candidates), teacher * (1 - 0.5 * student), believed)
-
-
-def _losses(paths: tuple[Path, ...]) -> np.ndarray:
-    """Return each path's loss under its own writer [n], nats per byte; inf without an answer or where it is unknown."""
-    losses = np.array([path.likelihood.per_byte for path in paths], dtype=np.float64)
-    answered = np.array([path.answer is not None for path in paths], dtype=bool)
-    return np.where(answered & ~np.isnan(losses), losses, np.inf)
 
 
 def _right(paths: tuple[Path, ...]) -> np.ndarray:

@@ -65,6 +65,19 @@ def sureness(paths: Sequence[Path]) -> np.ndarray:
     It is -inf where the path ends in no answer, or where the writer's log-probs are not known: no such path is surer
     than another.
     """
-    least = np.array([path.likelihood.minimum for path in paths], dtype=np.float64)
+    return _of_answered(paths, [path.likelihood.minimum for path in paths], -np.inf)
+
+
+def losses(paths: Sequence[Path]) -> np.ndarray:
+    """Return the loss of each path under its own writer [n], nats per byte.
+
+    It is inf where the path ends in no answer, or where the writer's log-probs are not known.
+    """
+    return _of_answered(paths, [path.likelihood.per_byte for path in paths], np.inf)
+
+
+def _of_answered(paths: Sequence[Path], values: Sequence[float], otherwise: float) -> np.ndarray:
+    """Return the `values` of paths that end in an answer, float64 [n], and `otherwise` for others and for NaN."""
     answered = np.array([path.answer is not None for path in paths], dtype=bool)
-    return np.where(answered & ~np.isnan(least), least, -np.inf)
+    known = np.array(values, dtype=np.float64)
+    return np.where(answered & ~np.isnan(known), known, otherwise)

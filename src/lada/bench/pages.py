@@ -87,7 +87,7 @@ def _accuracy(against: str) -> list[Column]:
     def side(name: str, of: Callable[[Standing], Place]) -> list[Column]:
         return [
             (f"{name}, %", lambda s: _interval(of(s).mean)),
-            (f"{name}, against {against}", lambda s: _difference(of(s))),
+            (f"{name}, against {against}", lambda s: _interval(of(s).difference, "+")),
             ("p (Holm)", lambda s: NONE if (p := of(s).adjusted) is None else f"{p:.3f}"),
         ]
 
@@ -145,14 +145,10 @@ def _commit(git: str | None) -> str:
     return "no checkout" if git is None else git[:10] + ("+" if git.endswith("+") else "")
 
 
-def _interval(mean: Effect) -> str:
-    return f"{mean.value:.1f} [{mean.low:.1f}, {mean.high:.1f}]"
-
-
-def _difference(place: Place) -> str:
-    if place.difference is None:
+def _interval(effect: Effect | None, sign: str = "") -> str:
+    if effect is None:
         return NONE
-    return f"{place.difference.value:+.1f} [{place.difference.low:+.1f}, {place.difference.high:+.1f}]"
+    return f"{effect.value:{sign}.1f} [{effect.low:{sign}.1f}, {effect.high:{sign}.1f}]"
 
 
 DIGITS = {"ECE": 3, "distinct-2": 3, "traffic, MB": 2, "seconds": 0, "peak memory, MiB": 0}

@@ -65,7 +65,7 @@ def bench(
             return
         if fresh:
             store.forget(cells)
-        parallel = parallel or at_once(chosen)
+        parallel = parallel or (at_once(chosen) if missing else 1)  # planning takes seconds
         view = BenchView(chosen, cells, store, console, parallel)
         try:
             with (
