@@ -136,6 +136,14 @@ def test_a_budget_of_tokens_is_planned_in_steps() -> None:
     assert study.steps == pytest.approx(3200 / (4 * one.mean), abs=1)
 
 
+def test_epochs_are_planned_in_the_most_steps_that_they_can_be() -> None:
+    config = small()
+    config["server"]["distil"] = config["clients"][0]["private"] = {"epochs": 1.5, "batch_size": 16}
+    llm, client, _ = lada.plan(config).parties
+    steps = {study.phase: study.steps for study in (*llm.studies, *client.studies[:1])}
+    assert steps == {"distil": 6, "private": 3}  # of 60 public and 24 private samples, rounded up
+
+
 def test_a_long_run_repeats_its_rounds(tmp_path: Path) -> None:
     private = {"name": "fedmkt", "options": {"private_rounds": 2}}
     plan = lada.plan(small(rounds=9, host=private))

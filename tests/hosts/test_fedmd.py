@@ -215,6 +215,7 @@ def test_a_part_of_a_study():
     assert part_of(Study(steps=1), 0.0, 0.5).steps == 1
     assert part_of(whole, 0.0, 1.0) == whole
     assert [part_of(Study(tokens=n), 0.5, 1.0).tokens for n in (101, 1)] == [51, 1]
+    assert part_of(Study(epochs=2.0), 0.25, 1.0).epochs == 1.5
 
 
 MODELS = {

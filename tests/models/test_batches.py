@@ -13,7 +13,7 @@ from test_study import Spy, contrast, lessons
 from lada.core.errors import InputError
 from lada.core.terms import Lesson, SparseLogProbs
 from lada.models.base import Study, StudyReport
-from lada.models.batches import WINDOW, shuffled_batches, steps_within
+from lada.models.batches import WINDOW, shuffled_batches, steps_of, steps_within
 from lada.models.learner import HuggingFaceLearner
 from lada.models.private import Privacy
 
@@ -96,11 +96,29 @@ def test_the_learning_rate_falls_over_the_steps_that_were_found(tiny: Any, monke
     assert asked == [(step, steps) for step in range(steps)]
 
 
+def test_epochs_by_hand():
+    # 6 lessons in batches of 4: once through them takes a step and a half.
+    found = {epochs: steps_of(Study(epochs=epochs, batch_size=4), [10] * 6, 0) for epochs in (0.1, 0.5, 1, 2, 3.5)}
+    assert found == {0.1: 1, 0.5: 1, 1: 2, 2: 3, 3.5: 6}
+    assert steps_of(Study(steps=7, batch_size=4), [10] * 6, 0) == 7
+
+
+def test_a_study_of_epochs_takes_longer_with_more_lessons(tiny: Any):
+    rows = lessons(tiny)
+    assert told(tiny, None, epochs=2.0).steps == len(rows)  # batches of two
+    assert told(tiny, None, epochs=2.0, rows=rows * 3).steps == 3 * len(rows)
+
+
 def test_what_cannot_be_a_budget_is_refused():
     with pytest.raises(ValidationError, match="tokens is 0; expected at least 1"):
         Study(tokens=0)
-    with pytest.raises(ValidationError, match="tokens is 9 beside dp"):
-        Study(tokens=9, dp=Privacy(noise_multiplier=1.0))
+    with pytest.raises(ValidationError, match=r"epochs is 0\.0; expected more than 0"):
+        Study(epochs=0.0)
+    with pytest.raises(ValidationError, match=r"tokens is 9 beside epochs, 1\.0; expected one of the two"):
+        Study(tokens=9, epochs=1.0)
+    for budget in ({"tokens": 9}, {"epochs": 9.0}):
+        with pytest.raises(ValidationError, match=f"{next(iter(budget))} is 9.* beside dp"):
+            Study(**budget, dp=Privacy(noise_multiplier=1.0))
 
 
 def test_the_configuration_refuses_it_by_name():

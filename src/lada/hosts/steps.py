@@ -120,9 +120,13 @@ def finite(party: Party, knowledge: Knowledge) -> Knowledge:
 
 
 def part_of(study: Study, start: float, end: float) -> Study:
-    """Return a study's options for what lies between `start` and `end` (0..1) of its steps or tokens, one at least."""
+    """Return a study's options for what lies between `start` and `end` (0..1) of it: one step or token at least."""
     whole = {"steps": study.steps, "tokens": study.tokens}
-    part = {key: max(1, round(end * of) - round(start * of)) for key, of in whole.items() if of is not None}
+    part: dict[str, float] = {
+        key: max(1, round(end * of) - round(start * of)) for key, of in whole.items() if of is not None
+    }
+    if study.epochs is not None:
+        part["epochs"] = study.epochs * (end - start)
     return study.model_copy(update=part)
 
 

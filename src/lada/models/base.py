@@ -42,6 +42,8 @@ class Study(Options):
     tokens: int | None = None
     """A budget in the place of `steps`: as many steps as train nearest to so many tokens, those of rejected paths too,
     so that methods with texts of different lengths are compared at equal work. A study takes one step at least."""
+    epochs: float | None = None
+    """Times through the lessons in the place of `steps`: then who finds more lessons studies longer."""
     batch_size: int = 16
     """Lessons per update."""
     micro_batch_size: int | None = None
@@ -57,11 +59,17 @@ class Study(Options):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; expected at least 1")
-        if self.tokens is not None and self.dp is not None:
-            raise ValueError(
-                f"tokens is {self.tokens} beside dp, whose batches are drawn at random and whose tokens are not told; "
-                "expected steps"
-            )
+        if self.epochs is not None and self.epochs <= 0:
+            raise ValueError(f"epochs is {self.epochs}; expected more than 0")
+        if self.tokens is not None and self.epochs is not None:
+            raise ValueError(f"tokens is {self.tokens} beside epochs, {self.epochs}; expected one of the two")
+        for name in ("tokens", "epochs"):
+            value = getattr(self, name)
+            if value is not None and self.dp is not None:
+                raise ValueError(
+                    f"{name} is {value} beside dp, whose batches are drawn at random and whose tokens are not told; "
+                    "expected steps"
+                )
         return self
 
 

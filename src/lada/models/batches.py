@@ -1,10 +1,13 @@
-"""Which lessons share a step of a study, and how many steps a budget of tokens is."""
+"""Which lessons share a step of a study, and how many steps a budget is."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import numpy as np
+
+from lada.models.base import Study
 
 WINDOW = 8
 """Batches whose lessons are sorted by length together: less padding, while each lesson is seen equally often."""
@@ -29,6 +32,18 @@ def shuffled_batches(
         for k in generator.permutation(count).tolist():
             yield ordered[k * size : (k + 1) * size]
         steps -= count
+
+
+def steps_of(study: Study, counts: Sequence[int], seed: int) -> int:
+    """Return the steps of a study, at least 1, whose lessons train `counts` tokens each.
+
+    Epochs are rounded up to whole steps.
+    """
+    if study.tokens is not None:
+        return steps_within(study.tokens, counts, study.batch_size, seed)
+    if study.epochs is not None:
+        return math.ceil(study.epochs * len(counts) / study.batch_size)
+    return study.steps
 
 
 def steps_within(tokens: int, counts: Sequence[int], size: int, seed: int) -> int:

@@ -13,7 +13,7 @@ from lada.alignment import byte_offsets, token_bytes
 from lada.core.errors import InputError
 from lada.core.terms import Lesson, Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.base import Answer, Progress, Study, StudyReport, adding_up, silent
-from lada.models.batches import shuffled_batches, steps_within
+from lada.models.batches import shuffled_batches, steps_of
 from lada.models.encoding import Encoded, Encoder, buckets, pad_right
 from lada.models.generation import make_streams, write
 from lada.models.halving import Halving, within_memory
@@ -197,7 +197,7 @@ class HuggingFaceLearner:
         counts = [
             len(row.completion) + (len(rejected[i].completion) if i in rejected else 0) for i, row in enumerate(chosen)
         ]
-        total = study.steps if study.tokens is None else steps_within(study.tokens, counts, study.batch_size, seed)
+        total = steps_of(study, counts, seed)
         reference = self._reference(lessons, sorted(rejected)) if objective.reference else {}
         losses: list[float] = []
         tokens = 0

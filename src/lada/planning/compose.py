@@ -16,6 +16,7 @@ from lada.hosts.steps import part_of
 from lada.models.api_client import read_key
 from lada.models.api_options import ApiModel
 from lada.models.base import Study
+from lada.models.batches import steps_of
 from lada.models.encoding import Encoder
 from lada.models.generation import pick_backend
 from lada.models.learner import context_of
@@ -183,7 +184,16 @@ class _Planner:
         for step in (step for steps in self._rounds for step in steps):
             if step.side == side and step.study is not None:
                 study = part_of(getattr(party, step.study), *step.part)
+                if study.epochs is not None:
+                    study = self._in_steps(study, party, private=step.samples == "private")
                 yield step.phase, (study, step.samples == "lessons" and self._objective.contrasts)
+
+    def _in_steps(self, study: Study, party: Party, *, private: bool) -> Study:
+        """Return a study of some epochs in steps: as many as they are at most, if an allocator chooses everything."""
+        private_samples = self._samples.private
+        own = private_samples.get(party.name, 0) if self._is_client(party) else sum(private_samples.values())
+        lessons = own if private else self._samples.public
+        return study.model_copy(update={"steps": steps_of(study, [1] * max(1, lessons), 0), "epochs": None})
 
     def _traffic(self) -> Iterator[Traffic]:
         soft = self._objective.soft
