@@ -61,7 +61,7 @@ def client(**changes: Any) -> dict[str, Any]:
         ),
         (
             client(private={"step": 9}),
-            "clients.0.private.step: unknown key (its value is 9); expected one of batch_size, dp, "
+            "clients.0.private.step: unknown key (its value is 9); expected one of batch_size, dp, epochs, "
             "micro_batch_size, optimisation, steps, tokens; did you mean 'steps'?",
         ),
         (
@@ -332,7 +332,7 @@ def test_what_a_host_cannot_work_with_is_refused(changes: dict[str, Any], told: 
 def test_plugin_lada_keeps_what_both_parties_get_right():
     assert (
         make_config(plain()).allocator
-        == make_config(plain(allocator={"name": "lada", "options": {"threshold": 0.4}})).allocator
+        == make_config(plain(allocator={"name": "lada", "options": {"threshold": 0.6}})).allocator
     )
 
 

@@ -31,31 +31,33 @@ def test_features_by_hand():
     )
     x = features(table, np.array([1, 0]), 3, gold=True)
     assert x.dtype == np.float32
-    assert x[0].tolist() == pytest.approx([0.5, 0.25, 0.75, 0.125, 0.375, 0.0625, 1, 0, 1, 0, 1, 0])
-    assert x[1].tolist() == pytest.approx([1, 1, 0, 0, math.exp(-0.5), math.exp(-1), 0, 1, 0, 0, 0, 0])
+    assert x[0].tolist() == pytest.approx([0.5, 0.25, 0.75, 0.125, 0.375, 0.0625, 1, 0, 0, 1, 0, 1, 0])
+    assert x[1].tolist() == pytest.approx([1, 1, 0, 0, math.exp(-0.5), math.exp(-1), 0, 1, 1, 0, 0, 0, 0])
     assert np.array_equal(features(table, np.array([1, 0]), 3, gold=False), x[:, :-2])
 
 
 @given(rows())
 def test_features_lie_between_0_and_1(table: list[Row]):
     x = features(candidates(table), np.zeros(len(table), int), 2, gold=True)
-    assert x.shape == (len(table), 11)
+    assert x.shape == (len(table), 12)
     assert ((x >= 0) & (x <= 1)).all()
 
 
 def test_features_of_nothing():
-    assert features(candidates([]), np.zeros(0, int), 4, gold=True).shape == (0, 13)
+    assert features(candidates([]), np.zeros(0, int), 4, gold=True).shape == (0, 14)
 
 
+# Who is right, then what the rule expects where the teacher's loss is the lower, the same, and not known.
 @pytest.mark.parametrize(
-    ("teacher", "student", "reward", "now"),
-    [(True, False, 1.0, False), (True, True, 0.5, True), (False, True, 0.0, True), (False, False, 0.0, False)],
+    ("teacher", "student", "rewards"),
+    [(True, False, [1, 0.5, 0.5]), (True, True, [0.5] * 3), (False, True, [0] * 3), (False, False, [0] * 3)],
 )
-def test_the_rule_with_gold_answers(teacher: bool, student: bool, reward: float, now: bool):
-    # The log-probs say the opposite.
-    table = candidates([Row("1", "2", teacher, student, teacher_least=-9.0 if teacher else -0.1)])
-    assert prior_reward(table, gold=True).tolist() == [reward]
-    assert solved(table, gold=True).tolist() == [now]
+def test_the_rule_with_gold_answers(teacher: bool, student: bool, rewards: list[float]):
+    # The least sure tokens say the opposite of who is right.
+    least = {"teacher_least": -9.0 if teacher else -0.1}
+    table = candidates([Row("1", "2", teacher, student, teacher_mean=m, **least) for m in (-0.25, -0.5, math.nan)])
+    assert prior_reward(table, gold=True).tolist() == rewards
+    assert solved(table, gold=True).tolist() == [student] * 3
 
 
 # The reward is by the mean loss per byte (10 bytes, 4 tokens), what is solved now by the least sure token.
@@ -83,7 +85,7 @@ def test_the_rule_without_gold_answers(row: Row, reward: float, now: bool):
 
 @pytest.mark.parametrize(("row", "reward", "now"), BLIND)
 def test_without_a_gold_answer_there_is_none_to_read(row: Row, reward: float, now: bool):
-    table = candidates([row, Row("1", "2", True, False)])
+    table = candidates([row, Row("1", "2", True, False, teacher_mean=-0.25)])
     assert prior_reward(table, gold=True).tolist() == [reward, 1.0]
     assert solved(table, gold=True).tolist() == [now, False]
 

@@ -45,7 +45,7 @@ def positions(allocation: Allocation) -> list[int]:
     return [position for position, _ in chosen(allocation)]
 
 
-MIXED = [Row(*answers, *right) for answers, right in [
+MIXED = [Row(*answers, *right, teacher_mean=-0.25) for answers, right in [
     (("1", "2"), (True, False)),
     (("1", "1"), (True, True)),
     (("1", "2"), (False, True)),
@@ -91,7 +91,7 @@ def test_explore_learns_what_exploit_missed_from_its_inner_state(explore_input: 
         (w2 @ torch.relu(w1 @ torch.tensor(row) + b1) + b2).backward()
         return torch.cat([t.grad.reshape(-1) for t in (w1, b1, w2, b2) if t.grad is not None]).numpy()
 
-    # Means of blocks: 5 of 8 hidden units; 50 of 8·11 + 8 + 8 + 1 = 105 derivatives.
+    # Means of blocks: 5 of 8 hidden units; 50 of 8·12 + 8 + 8 + 1 = 113 derivatives.
     if explore_input == "hidden":
         inner = np.array([[h[:5].mean(), h[5:].mean()] for h in hidden_state(exploit, x)])
     else:

@@ -268,6 +268,14 @@ def made(row: str, seed: int, right: str, scenario="a", tokens=100) -> Outcome:
     )
 
 
+def test_what_a_version_did_not_yet_tell_is_not_compared():
+    old, new, other = (made("lada", 0, "1110").model_copy(update={"chosen_sound": s}) for s in (None, 60.0, 61.0))
+    assert old.same(new)
+    assert new.same(new)
+    assert not new.same(other)
+    assert not new.same(new.model_copy(update={"bytes": 1}))
+
+
 def test_standings_by_hand(tmp_path):
     suite = read_suite(suite_file(tmp_path, seeds=[0, 1], scenarios={"a": {"config": WORK}, "b": {"config": WORK}}))
     outcomes = [

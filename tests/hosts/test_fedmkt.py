@@ -72,6 +72,18 @@ def test_clients_learn_what_the_llm_has_just_learnt_from_the_others(both: Federa
     assert [(r.phase, r.steps, r.lessons, r.replayed) for r in records] == [("private", 3, 4, 0), ("distil", 5, 6, 2)]
 
 
+def test_a_right_answer_with_a_wrong_step_is_not_sound(both: Federation):
+    # Each path has two steps; of the LLM's for question 1 the second does not hold, though the answer is right.
+    def steps(sample: Sample, text: str) -> list[tuple[str, bool]]:
+        return [(text, True), (text, sample.id != "p1")]
+
+    both.clients["a"].task = replace(both.clients["a"].task, steps=steps)
+    both.run(1)
+    records = {(record.teacher, record.student): record for record in both.server.report.allocations}
+    assert (records["llm", "a"].chosen, records["llm", "a"].right, records["llm", "a"].sound) == (4, 100.0, 75.0)
+    assert records["llm", "b"].sound is None  # its task cannot say
+
+
 @pytest.mark.parametrize(("sure", "winner"), [(-3.5, "a"), (-2.0, "b"), (-3.0, "a")])
 def test_of_several_offers_the_surest_is_learnt(tmp_path: FilePath, sure: float, winner: str):
     # b's path is longer by its own words, so that it can be told apart; what counts is nats per byte.

@@ -112,7 +112,7 @@ def make_results(
                 )
             allocations.append(
                 AllocationRecord(teacher=sender, student=receiver, round=round, candidates=400, chosen=220 - 20 * round,
-                                 from_teacher=150, right=81.5 + round, agreement=41.5,
+                                 from_teacher=150, right=81.5 + round, sound=70.5 + round, agreement=41.5,
                                  diagnostics={"auc": 0.71 + 0.05 * round, "explored": 0.12})
             )  # fmt: skip
         for party in parties:

@@ -8,12 +8,12 @@ from lada.core.terms import Path
 
 
 def features(candidates: Candidates, clusters: np.ndarray, count: int, *, gold: bool) -> np.ndarray:
-    """Return one row per sample, float32 [n, 7 + count (+ 2 with gold)].
+    """Return one row per sample, float32 [n, 8 + count (+ 2 with gold)].
 
     exp of the mean and the least token log-prob of the teacher's path under the teacher, of the student's path under
-    the student and of the teacher's path under the student; whether the answers agree; the sample's cluster, one-hot;
-    with `gold`, whether the teacher and the student are right. A log-prob that is not known (NaN) counts as a
-    probability of 0.
+    the student and of the teacher's path under the student; whether the answers agree; whether the teacher is believed;
+    the sample's cluster, one-hot; with `gold`, whether the teacher and the student are right. A log-prob that is not
+    known (NaN) counts as a probability of 0.
     """
     likelihoods = [
         [path.likelihood for path in candidates.teacher_paths],
@@ -25,7 +25,7 @@ def features(candidates: Candidates, clusters: np.ndarray, count: int, *, gold: 
         for row in likelihoods
         for name in ("mean", "minimum")
     ]
-    columns.append(same_answers(candidates).astype(float))
+    columns += [same_answers(candidates), believed(candidates)]
     columns.extend((clusters == number).astype(float) for number in range(count))
     if gold:
         columns += [_right(candidates.teacher_paths), _right(candidates.student_paths)]
@@ -44,17 +44,23 @@ def solved(candidates: Candidates, *, gold: bool) -> np.ndarray:
     return np.where(_known(candidates), _right(candidates.student_paths), believed) if gold else believed
 
 
+def believed(candidates: Candidates) -> np.ndarray:
+    """Return [n] bool: the teacher's loss per byte on its own path is below the student's on its own, FedMKT's rule."""
+    return losses(candidates.teacher_paths) < losses(candidates.student_paths)
+
+
 def prior_reward(candidates: Candidates, *, gold: bool) -> np.ndarray:
     """Return what a rule expects of studying the teacher's paths [n]: 1 a gain, 0.5 nothing new, 0 harm.
 
-    With gold answers: 1 where the teacher alone is right, 0.5 where both are, 0 where the teacher is wrong.
-    Without: FedMKT's rule, 1 where the teacher's loss per byte on its own path is below the student's on its own.
+    With gold answers: 1 where the teacher alone is right and believed, 0 where it is wrong, else 0.5. A right answer
+    that both give, or that its writer is less sure of than the student is of a wrong one, is often right by luck, with
+    a path that is not. Without gold answers: 1 where the teacher is believed, else 0.
     """
-    believed = (losses(candidates.teacher_paths) < losses(candidates.student_paths)).astype(np.float64)
+    trusted = believed(candidates)
     if not gold:
-        return believed
+        return trusted.astype(np.float64)
     teacher, student = _right(candidates.teacher_paths), _right(candidates.student_paths)
-    return np.where(_known(candidates), teacher * (1 - 0.5 * student), believed)
+    return np.where(_known(candidates), teacher * (0.5 + 0.5 * (trusted & ~student)), trusted)
 
 
 def _right(paths: tuple[Path, ...]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What one cell of a suite came to: the figures behind every table, and the verdict on each test question."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,8 @@ class Outcome(Record):
     """Samples chosen of a teacher's paths, all directions and rounds together."""
     chosen_right: float | None
     """Share of the chosen paths whose answer is right, percent; None where nothing was chosen or it is not known."""
+    chosen_sound: float | None = None
+    """Share of the chosen paths of which every step holds, percent; None too where the version did not yet tell it."""
     notices: int
     """How many notices the run gave."""
     environment: Environment
@@ -83,9 +86,9 @@ class Outcome(Record):
         return label(self.scenario, self.row, self.seed)
 
     def same(self, other: "Outcome") -> bool:
-        """Return whether two outcomes are equal in all that does not depend on the machine."""
-        left, right = (each.model_dump(exclude={"environment", "wall_clock"}) for each in (self, other))
-        return left == right
+        """Return whether two outcomes are equal in all that does not depend on the machine, and that both tell."""
+        left, right = (each.model_dump(exclude={"environment", "wall_clock", "chosen_sound"}) for each in (self, other))
+        return left == right and (None in (sound := (self.chosen_sound, other.chosen_sound)) or sound[0] == sound[1])
 
     def clients(self) -> list[Member]:
         """Return the clients, sorted by name."""
@@ -107,7 +110,6 @@ def outcome(cell: Cell, folder: Path) -> Outcome:
     task = read_task(config, place.base)
     counted = [sample.id for sample in task.test if sample.domain not in task.general]
     evaluated = {e.party for e in results.evaluations}
-    chosen = [(row.right, row.chosen) for row in results.allocations if row.right is not None and row.chosen]
     return Outcome(
         scenario=cell.scenario,
         row=cell.row,
@@ -121,7 +123,8 @@ def outcome(cell: Cell, folder: Path) -> Outcome:
         },
         bytes=sum(row.bytes for row in results.traffic),
         from_teacher=sum(row.from_teacher for row in results.allocations),
-        chosen_right=round(sum(r * n for r, n in chosen) / sum(n for _, n in chosen), DIGITS) if chosen else None,
+        chosen_right=_of_chosen((row.right, row.chosen) for row in results.allocations),
+        chosen_sound=_of_chosen((row.sound, row.chosen) for row in results.allocations),
         notices=len(results.notices),
         environment=results.environment,
         wall_clock=Cost(
@@ -129,6 +132,12 @@ def outcome(cell: Cell, folder: Path) -> Outcome:
             peak_memory=max((phase.peak_memory for phase in results.wall_clock.phases), default=0),
         ),
     )
+
+
+def _of_chosen(shares: Iterable[tuple[float | None, int]]) -> float | None:
+    """Return the mean of shares, weighted by how many were chosen; None of nothing known."""
+    known = [(share, count) for share, count in shares if share is not None and count]
+    return round(sum(s * n for s, n in known) / sum(n for _, n in known), DIGITS) if known else None
 
 
 def _member(results: Results, name: str, role: str, model: str, folder: Path, counted: list[str]) -> Member:

@@ -79,6 +79,7 @@ FIGURES: dict[str, Callable[[Outcome], float | None]] = {
     "spread of clients": lambda cell: pstdev(_overall(cell)),
     "general skill": _area("general"),
     "right paths chosen": lambda cell: cell.chosen_right,
+    "sound paths chosen": lambda cell: cell.chosen_sound,
     "agreement with the LLM": _clients("agreement"),
     "right steps": _clients("step_validity"),
     "ECE": _clients("calibration_error"),

@@ -112,6 +112,9 @@ class AllocationRecord(Record):
     """How many of the chosen samples are learnt by the teacher's path (the rest: by the student's own)."""
     right: float | None
     """Share of the chosen paths whose answer is right, percent; None where no gold answer is known."""
+    sound: float | None = None
+    """Share of the chosen paths of which every step holds, percent; None where the task cannot say. An answer can be
+    right by luck. It is told to people; nothing in a run reads it."""
     agreement: float
     """Share of all candidates on which teacher and student gave the same answer before the study, percent."""
     diagnostics: dict[str, float]

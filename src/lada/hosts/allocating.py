@@ -51,6 +51,9 @@ def allocate(party: Party, round: int, teacher: Knowledge, own: Knowledge, vecto
     party.states[key], allocation, diagnostics = party.allocator.apply(state, candidates)
     learnt = [(paths if choice.source == "teacher" else mine)[choice.sample_id] for choice in allocation.choices]
     verdicts = [path.right for path in learnt if path.right is not None]
+    asked = {sample.id: sample for sample in samples}
+    check = party.task.steps
+    sound = [all(good for _, good in check(asked[path.sample_id], path.text)) for path in learnt] if check else []
     party.note(
         allocations=(
             AllocationRecord(
@@ -61,6 +64,7 @@ def allocate(party: Party, round: int, teacher: Knowledge, own: Knowledge, vecto
                 chosen=len(learnt),
                 from_teacher=sum(choice.source == "teacher" for choice in allocation.choices),
                 right=round_percent(verdicts),
+                sound=round_percent(sound),
                 agreement=round_percent(agree) or 0.0,
                 diagnostics=diagnostics,
             ),

@@ -99,7 +99,7 @@ def check_report(party: Party, sender: str, round: int, payload: Payload) -> Non
     for row in report.allocations:
         _expect(row.student == sender and row.teacher == party.name, "allocations: of other parties")
         _expect(max(row.chosen, row.from_teacher) <= row.candidates, "allocations: more chosen than candidates")
-        _percent("allocations", row.right, row.agreement)
+        _percent("allocations", row.right, row.sound, row.agreement)
     _check_evaluations(party, report)
     for row in report.parties:
         _expect((row.name, row.role) == (sender, "client"), "parties: another than the sender")

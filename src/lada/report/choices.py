@@ -42,7 +42,7 @@ def overview(view: View) -> Table:
     records = sorted(view.results.allocations, key=lambda r: (directions.index((r.teacher, r.student)), r.round))
     diagnostics = sorted({name for record in records for name in record.diagnostics})
     head = ("teacher → student", "round", "candidates", "chosen", "by teacher’s path", "by own path",
-            "chosen paths right, %", *diagnostics)  # fmt: skip
+            "chosen paths right, %", "sound, %", *diagnostics)  # fmt: skip
     rows = [
         (
             f"{record.teacher} → {record.student}",
@@ -52,6 +52,7 @@ def overview(view: View) -> Table:
             f"{record.from_teacher}",
             f"{record.chosen - record.from_teacher}",
             number(record.right),
+            number(record.sound),
             *(number(record.diagnostics.get(name), 3) for name in diagnostics),
         )
         for record in records
