@@ -13,7 +13,7 @@ from lada.allocators.selection import Budgeted, top
 from lada.core.terms import Choice
 
 NAN = math.nan
-BUDGETED = ("random", "confident", "dual_min_ce", "winner", "verified")
+BUDGETED = ("random", "confident", "dual_min_ce", "winner", "verified", "teachable")
 
 
 def test_the_index_holds_every_rule():
@@ -138,6 +138,27 @@ def test_verified_draws_its_budget_from_all_that_are_right():
     assert [source for _, source in everything] == ["teacher"] * 10 + ["student"] * 10
     assert choose("verified", candidates(table), budget=5) == everything[:5]
     assert sorted(choose("verified", candidates(table, seed=8), budget=5)) != sorted(everything[:5])
+
+
+def test_teachable_is_what_the_teacher_alone_gets_right_with_the_lower_loss():
+    lower = {"teacher_mean": -0.25}
+    table = [
+        Row(teacher_right=True, student_right=False, **lower),
+        Row(teacher_right=True, student_right=True, **lower),
+        Row(teacher_right=False, student_right=False, **lower),
+        Row(teacher_right=True, student_right=False),  # as sure as the student
+        Row(teacher_right=True, student_right=False, teacher_mean=-0.75),
+        Row(**lower),  # no gold answer: the loss alone
+        Row(),
+    ]
+    assert sorted(choose("teachable", candidates(table))) == [(0, "teacher"), (5, "teacher")]
+
+
+def test_teachable_draws_its_budget():
+    table = [Row(teacher_right=True, student_right=False, teacher_mean=-0.25)] * 30
+    everything = choose("teachable", candidates(table))
+    assert choose("teachable", candidates(table), budget=5) == everything[:5]
+    assert sorted(everything[:5]) != sorted(choose("teachable", candidates(table, seed=8), budget=5))
 
 
 @given(rows(), st.sampled_from(BUDGETED), st.integers(1, 5))

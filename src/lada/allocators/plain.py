@@ -3,6 +3,7 @@
 import numpy as np
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
+from lada.allocators.features import prior_reward
 from lada.allocators.selection import Budgeted, allocate, same_answers, sureness, top
 from lada.core.registry import Options
 from lada.core.seeds import generator
@@ -143,6 +144,28 @@ class Verified(Memoryless):
         chosen = sorted(drawn, key=lambda i: sources[i] != "teacher")[: self.options.limit(len(order))]
         reasons = {i: f"the {sources[i]}'s answer is right" for i in chosen}
         return state, allocate(candidates, chosen, sources, None, reasons), {}
+
+
+@ALLOCATORS.register(
+    "teachable", options=Budgeted, status="our reading", teacher_needs=CONFIDENT, student_needs=CONFIDENT
+)
+class Teachable(Memoryless):
+    """What LaDa's filter starts from, without anything learnt: the teacher alone is right, and its loss is the lower.
+
+    Losses are as in `dual_min_ce`, which it is where no gold answers are known. Under a budget questions are drawn at
+    random.
+    """
+
+    options: Budgeted
+    compares = True
+
+    def apply(self, state: State, candidates: Candidates) -> Outcome:
+        """See Allocator.apply."""
+        scores = prior_reward(candidates, gold=True)
+        order = generator(candidates.seed, "teachable").permutation(len(scores))
+        chosen = [int(i) for i in order if scores[i] == 1][: self.options.limit(len(scores))]
+        reasons = dict.fromkeys(chosen, "new to the student, and the teacher's loss is the lower")
+        return state, allocate(candidates, chosen, _teacher(chosen), scores, reasons), {}
 
 
 def _teacher(chosen: "range | list[int]") -> dict[int, Source]:
