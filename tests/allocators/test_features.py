@@ -54,8 +54,9 @@ def test_features_of_nothing():
 )
 def test_the_rule_with_gold_answers(teacher: bool, student: bool, rewards: list[float]):
     # The least sure tokens say the opposite of who is right.
-    least = {"teacher_least": -9.0 if teacher else -0.1}
-    table = candidates([Row("1", "2", teacher, student, teacher_mean=m, **least) for m in (-0.25, -0.5, math.nan)])
+    least = -9.0 if teacher else -0.1
+    means = (-0.25, -0.5, math.nan)
+    table = candidates([Row("1", "2", teacher, student, teacher_mean=m, teacher_least=least) for m in means])
     assert prior_reward(table, gold=True).tolist() == rewards
     assert solved(table, gold=True).tolist() == [student] * 3
 

@@ -141,14 +141,13 @@ def test_verified_draws_its_budget_from_all_that_are_right():
 
 
 def test_teachable_is_what_the_teacher_alone_gets_right_with_the_lower_loss():
-    lower = {"teacher_mean": -0.25}
     table = [
-        Row(teacher_right=True, student_right=False, **lower),
-        Row(teacher_right=True, student_right=True, **lower),
-        Row(teacher_right=False, student_right=False, **lower),
+        Row(teacher_right=True, student_right=False, teacher_mean=-0.25),
+        Row(teacher_right=True, student_right=True, teacher_mean=-0.25),
+        Row(teacher_right=False, student_right=False, teacher_mean=-0.25),
         Row(teacher_right=True, student_right=False),  # as sure as the student
         Row(teacher_right=True, student_right=False, teacher_mean=-0.75),
-        Row(**lower),  # no gold answer: the loss alone
+        Row(teacher_mean=-0.25),  # no gold answer: the loss alone
         Row(),
     ]
     assert sorted(choose("teachable", candidates(table))) == [(0, "teacher"), (5, "teacher")]

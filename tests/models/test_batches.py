@@ -116,9 +116,11 @@ def test_what_cannot_be_a_budget_is_refused():
         Study(epochs=0.0)
     with pytest.raises(ValidationError, match=r"tokens is 9 beside epochs, 1\.0; expected one of the two"):
         Study(tokens=9, epochs=1.0)
-    for budget in ({"tokens": 9}, {"epochs": 9.0}):
-        with pytest.raises(ValidationError, match=f"{next(iter(budget))} is 9.* beside dp"):
-            Study(**budget, dp=Privacy(noise_multiplier=1.0))
+    dp = Privacy(noise_multiplier=1.0)
+    with pytest.raises(ValidationError, match="tokens is 9 beside dp"):
+        Study(tokens=9, dp=dp)
+    with pytest.raises(ValidationError, match=r"epochs is 9\.0 beside dp"):
+        Study(epochs=9.0, dp=dp)
 
 
 def test_the_configuration_refuses_it_by_name():
