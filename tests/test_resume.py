@@ -31,7 +31,7 @@ def config(**changes):
         party["distil"] = {"steps": 1, "batch_size": 4}
     for client in small["clients"]:
         client["private"] = {"steps": 1, "batch_size": 4}
-    small["allocator"] = {"name": "lada", "options": {"budget": 6, "epochs": 5}}
+    small["allocator"] = {"name": "lada", "options": {"budget": 6, "epochs": 5, "threshold": 0.4}}
     return small
 
 

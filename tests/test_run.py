@@ -21,7 +21,7 @@ NO_REPLAY = {"private": 0.0, "paths": 0.0, "general": 0.0}
 
 
 def builtin(**changes):
-    """A run of one round over two clients that takes a few seconds."""
+    """A run of one round over two clients that takes a few seconds. The threshold lets in what untaught ones guess."""
     config = {
         "name": "small",
         "rounds": 1,
@@ -39,7 +39,7 @@ def builtin(**changes):
             for name, model in (("warehouse", "slm-llama"), ("clinic", "slm-olmo2"))
         ],
         "plugin": "lada",
-        "allocator": {"name": "lada", "options": {"budget": 12, "epochs": 20}},
+        "allocator": {"name": "lada", "options": {"budget": 12, "epochs": 20, "threshold": 0.4}},
     }
     return config | changes
 
