@@ -40,8 +40,8 @@ def solved(candidates: Candidates, *, gold: bool) -> np.ndarray:
     """
     teacher, student = sureness(candidates.teacher_paths), sureness(candidates.student_paths)
     answered = np.array([path.answer is not None for path in candidates.student_paths], dtype=bool)
-    believed = answered & (same_answers(candidates) | (student >= teacher))
-    return np.where(_known(candidates), _right(candidates.student_paths), believed) if gold else believed
+    surer = answered & (same_answers(candidates) | (student >= teacher))
+    return np.where(_known(candidates), _right(candidates.student_paths), surer) if gold else surer
 
 
 def believed(candidates: Candidates) -> np.ndarray:

@@ -152,8 +152,8 @@ class Verified(Memoryless):
 class Teachable(Memoryless):
     """What LaDa's filter starts from, without anything learnt: the teacher alone is right, and its loss is the lower.
 
-    Losses are as in `dual_min_ce`, which it is where no gold answers are known. Under a budget questions are drawn at
-    random.
+    Where no gold answers are known the loss alone decides, as in `dual_min_ce`, but that a path without an answer is
+    never learnt. Under a budget questions are drawn at random.
     """
 
     options: Budgeted

@@ -87,8 +87,10 @@ class Outcome(Record):
 
     def same(self, other: "Outcome") -> bool:
         """Return whether two outcomes are equal in all that does not depend on the machine, and that both tell."""
-        left, right = (each.model_dump(exclude={"environment", "wall_clock", "chosen_sound"}) for each in (self, other))
-        return left == right and (None in (sound := (self.chosen_sound, other.chosen_sound)) or sound[0] == sound[1])
+        left_out = {"environment", "wall_clock"}
+        if None in (self.chosen_sound, other.chosen_sound):
+            left_out.add("chosen_sound")
+        return self.model_dump(exclude=left_out) == other.model_dump(exclude=left_out)
 
     def clients(self) -> list[Member]:
         """Return the clients, sorted by name."""
