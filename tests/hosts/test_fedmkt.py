@@ -214,21 +214,41 @@ def test_adapters_are_not_averaged_where_clients_hear_nothing(tmp_path: FilePath
         both.host.check(make(ALLOCATORS, "all"), {})
 
 
-def test_where_nothing_is_chosen_nobody_studies_and_a_notice_says_so(tmp_path: FilePath):
-    # Equal paths and equal log-probs: nobody's loss is below another's.
-    both = federation(tmp_path, "fedmkt", {name: {0} for name in KNOWS}, allocator="dual_min_ce")
+def of_one_mind(tmp_path: FilePath, options: dict[str, Any] | None = None) -> Federation:
+    """Return parties with equal paths and equal log-probs: nobody's loss is below another's."""
+    both = federation(tmp_path, "fedmkt", {name: {0} for name in KNOWS}, options, allocator="dual_min_ce")
     for party in (both.server, *both.clients.values()):
         learner: Any = party.learner
         learner.answers |= {sample.question: right(i) for i, sample in enumerate(PUBLIC)}
+    return both
+
+
+NOTHING_NEW = (
+    "round 1: llm found nothing to learn from its clients",
+    "round 1: a found nothing to learn from llm",
+    "round 1: b found nothing to learn from llm",
+)
+
+
+def test_where_nothing_is_chosen_nobody_studies_and_a_notice_says_so(tmp_path: FilePath):
+    both = of_one_mind(tmp_path)
     both.run(1)
     assert not both.studies("llm")
     assert [study.options for study in both.studies("a")] == [PRIVATE]
-    assert both.server.report.notices == (
-        "round 1: llm found nothing to learn from its clients",
-        "round 1: a found nothing to learn from llm",
-        "round 1: b found nothing to learn from llm",
-    )
+    assert both.server.report.notices == NOTHING_NEW
     assert sorted(e.party for e in both.server.report.evaluations) == ["a", "b", "llm"]
+
+
+def test_where_nothing_is_chosen_replay_alone_may_fill_the_budget(tmp_path: FilePath):
+    both = of_one_mind(tmp_path, {"server_replay": {"private": 0.0, "paths": 0.4, "general": 0.2, "alone": True}})
+    both.run(1)
+    (study,) = both.studies("llm")
+    assert study.options == DISTIL
+    assert [lesson.sample_id for lesson in study.lessons] == [sample.id for sample in (*PUBLIC, *REPLAY)]
+    record = next(record for record in both.server.report.studies if record.party == "llm")
+    assert record.lessons == record.replayed == len(PUBLIC) + len(REPLAY)
+    assert [study.options for study in both.studies("a")] == [PRIVATE]
+    assert both.server.report.notices == NOTHING_NEW
 
 
 def test_private_data_can_be_left_after_some_rounds(tmp_path: FilePath):

@@ -129,6 +129,14 @@ def test_replay_takes_what_there_is():
     assert with_replay(named("n", 2), [], np.random.default_rng(0)) == (named("n", 2), 0)
 
 
+def test_where_nothing_is_new_pools_with_a_share_may_be_replayed_alone():
+    pools = [Pool(named("a", 3), 0.5), Pool(named("b", 9), 0.0), Pool(named("c", 2), 0.1)]
+    rng = np.random.default_rng(0)
+    assert with_replay([], pools, rng, alone=True) == ([*named("a", 3), *named("c", 2)], 5)
+    assert with_replay([], pools[1:2], rng, alone=True) == ([], 0)
+    assert prefixes(with_replay(named("n", 4), pools, rng, alone=True)[0]) == "nnnnaaac"  # 0.4 of 10
+
+
 @given(st.integers(0, 30), st.integers(0, 30), st.floats(0, 0.8), st.integers(0, 9))
 def test_replay_never_repeats_itself(count: int, size: int, share: float, seed: int):
     pools = [Pool(named("a", size), share)]

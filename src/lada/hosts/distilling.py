@@ -24,6 +24,9 @@ class Replay(Options):
     """Of the party's own paths on public questions, as far as they can be trusted."""
     general: float
     """Of questions that need skill alone, where the task has some."""
+    alone: bool = False
+    """Replay alone where nothing is new, for the whole budget: for comparisons in which everybody is to study equally
+    much. Else such a study is left out, which costs nothing and keeps the model as it is."""
 
     @model_validator(mode="after")
     def _shares(self) -> "Replay":
@@ -61,14 +64,15 @@ def distil(
     """Let a party study what `teachers` have for it, with its replay; a notice where that is nothing."""
     if not lessons:
         party.note(notices=(f"round {round}: {party.name} found nothing to learn from {teachers}",))
-        return
     pools = [
         Pool(gold_lessons(party, party.private), replay.private),
         Pool(_trusted(party, own, {lesson.sample_id for lesson in lessons}), replay.paths),
         Pool(gold_lessons(party, party.task.replay), replay.general),
     ]
-    lessons, replayed = with_replay(lessons, pools, generator(party.seed, round, "replay", party.name))
-    study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
+    rng = generator(party.seed, round, "replay", party.name)
+    lessons, replayed = with_replay(lessons, pools, rng, replay.alone)
+    if lessons:
+        study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
 
 
 def _trusted(party: Party, own: Knowledge, taught: set[str]) -> list[Lesson]:

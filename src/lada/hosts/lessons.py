@@ -59,12 +59,18 @@ class Pool:
     share: float
 
 
-def with_replay(lessons: Sequence[Lesson], pools: Sequence[Pool], rng: np.random.Generator) -> tuple[list[Lesson], int]:
+def with_replay(
+    lessons: Sequence[Lesson], pools: Sequence[Pool], rng: np.random.Generator, alone: bool = False
+) -> tuple[list[Lesson], int]:
     """Return new lessons followed by replayed ones, and the number of the latter.
 
     The new lessons make up what the pools' shares leave. A pool that is too small is used whole. Without new lessons
-    nothing is replayed either: there is nothing to protect from.
+    nothing is replayed either, since there is nothing to protect from; or, with `alone`, every pool that has a share
+    is used whole.
     """
+    if alone and not lessons:
+        everything = [lesson for pool in pools if pool.share for lesson in pool.lessons]
+        return everything, len(everything)
     everything = list(lessons)
     total = len(lessons) / (1 - sum(pool.share for pool in pools))
     for pool in pools:
