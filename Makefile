@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint docs docs-serve bench bench-allocators bench-fedmkt bench-generation bench-poisoned bench-scale fuzz zoo clean
+.PHONY: help venv demo test test-slow lint docs docs-serve bench bench-fedmkt bench-generation bench-poisoned bench-scale fuzz zoo clean
 
 help: ## list the targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -42,9 +42,6 @@ docs-serve: docs ## build the documentation and show it at http://localhost:8000
 bench: $(VENV)/.lada ## run the suite of all methods and write results/full and the README's table; hours
 	@$(BIN)/lada bench --suite full $(ARGS)
 	@$(BIN)/python benchmarks/readme.py
-
-bench-allocators: $(VENV)/.lada ## compare filters and objectives in three worlds at full size; hours
-	@$(BIN)/python benchmarks/allocators.py $(ARGS)
 
 bench-fedmkt: $(VENV)/.lada ## measure what FedMKT needs: alignment, codecs, a step with soft targets
 	@$(BIN)/python benchmarks/alignment.py $(ARGS)

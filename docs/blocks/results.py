@@ -2,24 +2,34 @@
 
 from pathlib import Path
 
-ALLOCATORS = Path(__file__).parents[2] / "results/allocators/README.md"
+FULL = Path(__file__).parents[2] / "results/full/README.md"
+SCENARIO = "heterogeneous"
+"""The demo's federation, with fewer samples."""
 ROWS = {
     "standalone": "each client alone",
-    "random": "a random choice",
-    "all": "everything the teacher writes",
+    "random": "a random half of what the teacher writes",
     "winner": "the surer party, no gold answers read",
-    "lada": "LaDa's filter",
+    "fedcot": "everything the LLM writes",
+    "fedmkt_paths": "the path whose loss is the lower",
     "verified": "only answers known to be right",
+    "lada": "LaDa's filter",
 }
-COLUMNS = ("clients: all domains", "own", "other", "LLM: gain on clients' domains", "on its own")
+COLUMNS = ("own domains", "other domains", "LLM: gain on clients' domains", "LLM: gain on its own")
 
 
 def headline() -> str:
-    """Return the rows of the comparison that tell its story, in few columns."""
-    lines = [line for line in ALLOCATORS.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
-    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    places = [head.index(column) for column in COLUMNS]
-    figures = {row[0]: [row[place] for place in places] for row in reversed(rows)}  # the first table's rows win
-    told = [f"| {words} | `{name}` | {' | '.join(figures[name])} |" for name, words in ROWS.items()]
-    told = [line.replace(" ± ", "&nbsp;±&nbsp;") for line in told]
-    return "\n".join([f"| what is studied | row | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 2) + "|", *told])
+    """Return the rows of the suite `full` that tell its story, in few columns."""
+    _, _, section = FULL.read_text(encoding="utf-8").partition(f"### Methods: {SCENARIO}\n\n")
+    accuracy, more = (_table(part) for part in section.split("\n\n")[:2])
+    told = [
+        f"| {words} | `{row}` | {' | '.join([accuracy[row]['clients, %'], *(more[row][name] for name in COLUMNS)])} |"
+        for row, words in ROWS.items()
+    ]
+    columns = ("what is studied", "row", "clients, %", *COLUMNS)
+    return "\n".join([f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *told])
+
+
+def _table(text: str) -> dict[str, dict[str, str]]:
+    """Return a Markdown table's cells by their row's first cell and their column's heading."""
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    return {row[0]: dict(zip(head, row, strict=True)) for row in rows}
