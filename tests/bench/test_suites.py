@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from lada.bench.outcome import Outcome
 from lada.bench.pages import write_pages
-from lada.bench.running import Store, at_once
+from lada.bench.running import Store, _verdict, at_once
 from lada.bench.standings import EVERYWHERE, sections
 from lada.bench.suite import merged, read_suite, shipped
 from lada.cli.main import app
@@ -261,6 +261,7 @@ def made(row: str, seed: int, right: str, scenario="a", tokens=100) -> Outcome:
             "bytes": 2_000_000,
             "from_teacher": 0,
             "chosen_right": None,
+            "chosen_sound": None,
             "notices": 0,
             "environment": environment,
             "wall_clock": {"seconds": 1.0, "peak_memory": 0},
@@ -268,12 +269,21 @@ def made(row: str, seed: int, right: str, scenario="a", tokens=100) -> Outcome:
     )
 
 
-def test_what_a_version_did_not_yet_tell_is_not_compared():
-    old, new, other = (made("lada", 0, "1110").model_copy(update={"chosen_sound": s}) for s in (None, 60.0, 61.0))
-    assert old.same(new)
-    assert new.same(new)
-    assert not new.same(other)
-    assert not new.same(new.model_copy(update={"bytes": 1}))
+def test_where_two_outcomes_differ_is_named():
+    was = made("lada", 0, "1110")
+    assert was.differences(was) == {}
+    slower = was.model_copy(update={"wall_clock": was.wall_clock.model_copy(update={"seconds": 9.0})})
+    assert was.differences(slower) == {}
+    party, member = next(iter(was.members.items()))
+    changed = was.members | {party: member.model_copy(update={"after": member.after | {"overall": 12.5}})}
+    now = was.model_copy(update={"bytes": 1, "members": changed})
+    told = {f"members.{party}.after.overall": (member.after["overall"], 12.5), "bytes": (2_000_000, 1)}
+    assert was.differences(now) == told
+    assert "bytes was 2000000, is 1; the versions are the same" in _verdict(was, now)
+    away = was.model_copy(update={"members": {name: was.members[name] for name in was.members if name != party}})
+    assert f"members.{party}.role was client, is None" in _verdict(was, away)
+    assert re.search(r", \d+ more; the versions", _verdict(was, away))
+    assert _verdict(was, None) == "it failed"
 
 
 def test_standings_by_hand(tmp_path):

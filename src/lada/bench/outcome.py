@@ -1,7 +1,8 @@
 """What one cell of a suite came to: the figures behind every table, and the verdict on each test question."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,8 +76,8 @@ class Outcome(Record):
     """Samples chosen of a teacher's paths, all directions and rounds together."""
     chosen_right: float | None
     """Share of the chosen paths whose answer is right, percent; None where nothing was chosen or it is not known."""
-    chosen_sound: float | None = None
-    """Share of the chosen paths of which every step holds, percent; None too where the version did not yet tell it."""
+    chosen_sound: float | None
+    """Share of the chosen paths of which every step holds, percent; None likewise."""
     notices: int
     """How many notices the run gave."""
     environment: Environment
@@ -85,12 +86,10 @@ class Outcome(Record):
     def __str__(self) -> str:
         return label(self.scenario, self.row, self.seed)
 
-    def same(self, other: "Outcome") -> bool:
-        """Return whether two outcomes are equal in all that does not depend on the machine, and that both tell."""
-        left_out = {"environment", "wall_clock"}
-        if None in (self.chosen_sound, other.chosen_sound):
-            left_out.add("chosen_sound")
-        return self.model_dump(exclude=left_out) == other.model_dump(exclude=left_out)
+    def differences(self, other: "Outcome") -> dict[str, tuple[Any, Any]]:
+        """Return where two outcomes differ, but for what depends on the machine: both values by their dotted key."""
+        mine, others = (dict(_flat(each.model_dump(exclude={"environment", "wall_clock"}))) for each in (self, other))
+        return {key: (mine.get(key), others.get(key)) for key in mine | others if mine.get(key) != others.get(key)}
 
     def clients(self) -> list[Member]:
         """Return the clients, sorted by name."""
@@ -103,6 +102,14 @@ class Outcome(Record):
     def server(self) -> Member:
         """Return the server."""
         return next(member for member in self.members.values() if member.role == "server")
+
+
+def _flat(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
 
 
 def outcome(cell: Cell, folder: Path) -> Outcome:

@@ -28,6 +28,8 @@ from lada.planning.machine import devices
 CELLS = "cells.jsonl"
 SAME = "the same to the digit"
 """What is said of a cell whose figures came out again."""
+FEW = 4
+"""So many of the figures that did not are named."""
 PROCESS = 1 << 30
 """Bytes that a process takes beside its models: PyTorch, transformers and data."""
 Status = Literal["running", "done", "failed"]
@@ -141,10 +143,14 @@ def run_again(cells: Sequence[Cell], store: Store, folder: Path, *, count: int, 
 def _verdict(was: Outcome | None, now: Outcome | None) -> str:
     if was is None or now is None:
         return "it failed"
-    if was.same(now):
+    other = was.differences(now)
+    if not other:
         return SAME
+    told = [f"{key} was {before}, is {after}" for key, (before, after) in list(other.items())[:FEW]]
+    more = [f"{len(other) - FEW} more"] if len(other) > FEW else []
     then, today = was.environment, now.environment
-    return "other figures; " + ("the versions are the same" if then == today else f"it was {then}, it is {today}")
+    versions = "the versions are the same" if then == today else f"it was {then}, it is {today}"
+    return f"other figures: {', '.join([*told, *more])}; {versions}"
 
 
 def _run(cell: Cell, folder: Path, processes: "_Processes") -> Outcome | Failed:
