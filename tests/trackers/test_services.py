@@ -11,8 +11,9 @@ import pytest
 
 from lada.config import make_tracker
 from lada.core.errors import InputError
+from lada.core.nested import flat
 from lada.trackers.base import TRACKERS
-from lada.trackers.mlflow import BATCH, VALUE, batches, flat
+from lada.trackers.mlflow import BATCH, VALUE, batches
 
 CONFIG = {"seed": 3, "clients": [{"name": "a", "domains": []}], "allocator": None}
 

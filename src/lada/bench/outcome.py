@@ -1,6 +1,6 @@
 """What one cell of a suite came to: the figures behind every table, and the verdict on each test question."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from lada.bench.suite import Cell, label
 from lada.codecs.paths import decode
+from lada.core.nested import flat
 from lada.core.results import Environment, Evaluation, Record, Results
 from lada.core.terms import Path as ReasoningPath
 from lada.evaluation.diversity import distinct_n
@@ -88,7 +89,7 @@ class Outcome(Record):
 
     def differences(self, other: "Outcome") -> dict[str, tuple[Any, Any]]:
         """Return where two outcomes differ, but for what depends on the machine: both values by their dotted key."""
-        mine, others = (dict(_flat(each.model_dump(exclude={"environment", "wall_clock"}))) for each in (self, other))
+        mine, others = (dict(flat(each.model_dump(exclude={"environment", "wall_clock"}))) for each in (self, other))
         return {key: (mine.get(key), others.get(key)) for key in mine | others if mine.get(key) != others.get(key)}
 
     def clients(self) -> list[Member]:
@@ -102,14 +103,6 @@ class Outcome(Record):
     def server(self) -> Member:
         """Return the server."""
         return next(member for member in self.members.values() if member.role == "server")
-
-
-def _flat(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def outcome(cell: Cell, folder: Path) -> Outcome:

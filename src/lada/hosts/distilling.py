@@ -64,6 +64,8 @@ def distil(
     """Let a party study what `teachers` have for it, with its replay; a notice where that is nothing."""
     if not lessons:
         party.note(notices=(f"round {round}: {party.name} found nothing to learn from {teachers}",))
+        if not replay.alone:
+            return
     pools = [
         Pool(gold_lessons(party, party.private), replay.private),
         Pool(_trusted(party, own, {lesson.sample_id for lesson in lessons}), replay.paths),

@@ -1,13 +1,14 @@
 """MLflow."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import field_validator
 
+from lada.core.nested import flat
 from lada.core.registry import Options
 from lada.trackers.base import TRACKERS, Status, require
 from lada.trackers.figures import name as label
@@ -68,20 +69,6 @@ class Mlflow:
     def finish(self, status: Status) -> None:
         """See Tracker.finish."""
         self._client.set_terminated(self._run, STATES[status])
-
-
-def flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested data by dotted key; entries of lists are numbered from 0."""
-    if isinstance(value, Mapping):
-        entries = list(value.items())
-    elif isinstance(value, (list, tuple)):
-        entries = list(enumerate(value))
-    else:
-        entries = []
-    if not entries:
-        yield key, value
-    for part, inner in entries:
-        yield from flat(inner, f"{key}.{part}" if key else str(part))
 
 
 def batches(rows: Sequence[T]) -> list[Sequence[T]]:

@@ -1,0 +1,18 @@
+"""Nested data as one level of dotted keys."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested data by dotted key; entries of lists are numbered from 0."""
+    if isinstance(value, Mapping):
+        entries = list(value.items())
+    elif isinstance(value, (list, tuple)):
+        entries = list(enumerate(value))
+    else:
+        entries = []
+    if not entries:
+        yield key, value
+    for part, inner in entries:
+        yield from flat(inner, f"{key}.{part}" if key else str(part))
