@@ -89,7 +89,7 @@ def client(**changes: Any) -> dict[str, Any]:
         ),
         (
             {"host": {"name": "fedmkt", "options": {"client_replay": {**SHARES, "genral": 0.1}}}},
-            "host.options.client_replay.genral: unknown key (its value is 0.1); expected one of alone, general, "
+            "host.options.client_replay.genral: unknown key (its value is 0.1); expected one of alone, general, least, "
             "paths, private; did you mean 'general'?",
         ),
         (

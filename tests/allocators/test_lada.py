@@ -57,8 +57,10 @@ def test_the_first_round_by_rule_prefers_what_only_the_teacher_gets_right():
     filter = make("lada", threshold=0.6)
     state, allocation, diagnostics = filter.apply(filter.init(SEED), candidates(MIXED))
     assert sorted(chosen(allocation)) == [(0, "teacher"), (1, "teacher"), (2, "teacher")]
-    assert diagnostics == {"history": 12.0, "auc_teacher_right": 1.0}
-    assert state["history.rewards"].tolist() == [1.0] * 3 + [0.5] * 3 + [0.0] * 6
+    assert diagnostics == {"history": 0.0, "auc_teacher_right": 1.0}
+    x, rewards = features(candidates(MIXED), state["clusters"], 8, gold=True), [1.0] * 3 + [0.5] * 3 + [0.0] * 6
+    rule = fit(new_network(x.shape[1], 100, SEED, "exploit"), x, np.array(rewards), epochs=200, learning_rate=0.01)
+    assert all(np.array_equal(state[f"exploit.{name}"], rule[name]) for name in rule)
     assert {choice.reason.partition(",")[0] for choice in allocation.choices} == {"expected gain"}
 
 
@@ -106,13 +108,46 @@ def test_explore_learns_what_exploit_missed_from_its_inner_state(explore_input: 
 
 
 def test_the_networks_go_on_from_where_they_were():
-    filter = make("lada", **QUICK)
+    filter = make("lada", prior=False, **QUICK)
     table = candidates(MIXED)
-    first, _, _ = filter.apply(filter.init(SEED), table)
-    second, _, _ = filter.apply(first, replace(table, round=2))
+    rewarded, _, _ = filter.apply(filter.init(SEED), table)
+    first, _, _ = filter.apply(rewarded, replace(table, round=2))
+    second, _, _ = filter.apply(first, replace(table, round=3))
     before = {name: first[f"exploit.{name}"] for name in ("w1", "b1", "w2", "b2")}
     after = fit(before, second["history.features"], second["history.rewards"], epochs=3, learning_rate=0.01)
     assert all(np.array_equal(second[f"exploit.{name}"], after[name]) for name in after)
+
+
+def test_the_rule_is_asked_again_in_every_round():
+    # In round 1 the teacher has nothing to teach, in round 2 it has: the rule's 1 are of round 2, its 0 not kept.
+    filter = make("lada", threshold=0.6)
+    before = candidates([Row("1", "2", False, False, teacher_mean=-0.25)] * 6)
+    after = replace(candidates(MIXED[:6]), round=2)
+    first, nothing, _ = filter.apply(filter.init(SEED), before)
+    second, allocation, diagnostics = filter.apply(first, after)
+    assert not nothing.choices
+    assert sorted(chosen(allocation)) == [(0, "teacher"), (1, "teacher"), (2, "teacher")]
+    assert diagnostics["history"] == 0
+    x = features(after, first["clusters"], 8, gold=True)
+    start = {name: first[f"exploit.{name}"] for name in ("w1", "b1", "w2", "b2")}
+    rule = fit(start, x, np.array([1.0] * 3 + [0.5] * 3), epochs=200, learning_rate=0.01)
+    assert all(np.array_equal(second[f"exploit.{name}"], rule[name]) for name in rule)
+
+
+def test_rewards_are_learnt_after_what_the_rule_says():
+    filter = make("lada", threshold=0.6, **{**QUICK, "epochs": 50})
+    first, allocation, _ = filter.apply(filter.init(SEED), candidates(MIXED))
+    # Everything chosen is unlearnt.
+    again = candidates([replace(row, student_right=False) for row in MIXED], round=2)
+    second, _, diagnostics = filter.apply(first, again)
+    rewards = np.full(len(allocation.choices), 0.5)
+    assert diagnostics["history"] == len(rewards) > 0
+    assert np.array_equal(second["history.rewards"], rewards)
+    x = np.concatenate([features(again, first["clusters"], 8, gold=True), first["pending.features"]])
+    start = {name: first[f"exploit.{name}"] for name in ("w1", "b1", "w2", "b2")}
+    taught = np.concatenate([prior_reward(again, gold=True), rewards])
+    exploit = fit(start, x, taught, epochs=50, learning_rate=0.01)
+    assert all(np.array_equal(second[f"exploit.{name}"], exploit[name]) for name in exploit)
 
 
 def test_correctness_is_rewarded_one_round_later():
@@ -184,12 +219,11 @@ def test_probes_are_held_out_and_reward_their_cluster():
     assert state["history.rewards"].tolist() == pytest.approx(expected)
 
 
-def test_the_replay_keeps_the_latest_rewards_and_trains_on_no_others():
+def test_the_replay_keeps_the_latest_rewards():
     filter = make("lada", replay=5, threshold=-100.0, gold=False, **QUICK)
     table = candidates([Row("1", "2", teacher_least=-i / 10, student_least=-0.5) for i in range(8)])
     first, allocation, diagnostics = filter.apply(filter.init(SEED), table)
-    assert diagnostics["history"] == 5
-    assert first["history.rewards"].tolist() == prior_reward(table, gold=False)[-5:].tolist()
+    assert diagnostics["history"] == 0
     second, _, diagnostics = filter.apply(first, replace(table, round=2))
     assert diagnostics["history"] == 5
     assert np.array_equal(second["history.features"], first["pending.features"][-5:])

@@ -21,8 +21,8 @@ KNOWS = {"llm": {0, 1}, "a": {1, 2}, "b": {2, 3}}
 
 
 REPLAYED = {
-    "client_replay": {"private": 0.2, "paths": 0.0, "general": 0.1},
-    "server_replay": {"private": 0.0, "paths": 0.5, "general": 0.15},
+    "client_replay": {"private": 0.2, "paths": 0.0, "general": 0.1, "least": 0},
+    "server_replay": {"private": 0.0, "paths": 0.5, "general": 0.15, "least": 0},
 }
 
 
@@ -251,6 +251,20 @@ def test_where_nothing_is_chosen_replay_alone_may_fill_the_budget(tmp_path: File
     assert both.server.report.notices == NOTHING_NEW
 
 
+def test_a_budget_is_never_spent_on_a_handful_of_lessons(tmp_path: FilePath):
+    both = federation(tmp_path, "fedmkt", KNOWS, allocator=make(ALLOCATORS, "verified", budget=1))
+    both.run(1)
+    for name, own in (("llm", {"p0", "p1"}), ("a", {"p1", "p2"})):
+        distilled = both.studies(name)[-1]
+        # One path is chosen of each teacher; all there is to replay is less than what 32 lessons lack.
+        teachers = 2 if name == "llm" else 1
+        new, replayed = (
+            {x.sample_id for x in part} for part in (distilled.lessons[:teachers], distilled.lessons[teachers:])
+        )
+        private = set() if name == "llm" else {f"a-{i}" for i in range(4)}
+        assert replayed == (own - new) | private | {sample.id for sample in REPLAY}
+
+
 def test_private_data_can_be_left_after_some_rounds(tmp_path: FilePath):
     both = federation(tmp_path, "fedmkt", KNOWS, {"private_rounds": 1})
     both.run(1, 2)
@@ -269,7 +283,7 @@ def test_every_pair_and_direction_has_a_filter_of_its_own(tmp_path: FilePath):
     assert len({int(state["seed"]) for state in states}) == 3
     history = {(r.student, r.round): r.diagnostics["history"] for r in both.server.report.allocations}
     first = next(r for r in both.server.report.allocations if (r.student, r.round) == ("a", 1))
-    assert (history["a", 1], history["a", 2]) == (5, 5 + first.chosen)
+    assert (history["a", 1], history["a", 2]) == (0, first.chosen)
 
 
 def test_nothing_private_crosses(both: Federation):
@@ -325,7 +339,7 @@ def test_shares_that_leave_nothing_new_are_refused(shares: tuple[float, float, f
 
 
 def test_a_client_replays_its_own_paths_too(tmp_path: FilePath):
-    options = {"directions": "llm_to_slm", "client_replay": {"private": 0.0, "paths": 0.6, "general": 0.2}}
+    options = {"directions": "llm_to_slm", "client_replay": {"private": 0.0, "paths": 0.6, "general": 0.2, "least": 0}}
     both = federation(tmp_path, "fedmkt", KNOWS, options, allocator=make(ALLOCATORS, "verified", budget=1))
     both.run(1)
     (new, *replayed) = both.studies("b")[1].lessons

@@ -129,6 +129,18 @@ def test_replay_takes_what_there_is():
     assert with_replay(named("n", 2), [], np.random.default_rng(0)) == (named("n", 2), 0)
 
 
+def test_replay_fills_a_study_up_to_the_least_number_of_lessons():
+    pools = [Pool(named("a", 50), 0.2), Pool(named("b", 2), 0.2)]
+    rng = np.random.default_rng(0)
+    # 2 of 10 lessons are new: 8 are replayed, of each pool 4; of b there are only 2.
+    everything, replayed = with_replay(named("n", 2), pools, rng, least=10)
+    assert (prefixes(everything), replayed) == ("nnaaaabb", 6)
+    # 0.4 of 20 is what 12 new ones leave anyway.
+    assert prefixes(with_replay(named("n", 12), pools, rng, least=10)[0]) == 12 * "n" + "aaaabb"
+    assert with_replay([], pools, rng, least=10) == ([], 0)
+    assert with_replay(named("n", 2), [Pool(named("a", 9), 0.0)], rng, least=10) == (named("n", 2), 0)
+
+
 def test_where_nothing_is_new_pools_with_a_share_may_be_replayed_alone():
     pools = [Pool(named("a", 3), 0.5), Pool(named("b", 9), 0.0), Pool(named("c", 2), 0.1)]
     rng = np.random.default_rng(0)

@@ -3,7 +3,8 @@
 One filter serves one (teacher, student) pair in one direction. Round by round it
 
 1. turns last round's choice into rewards, now that the student's new answers are known;
-2. trains Exploit (features -> reward) and Explore (Exploit's inner state -> what Exploit missed) on a bounded replay;
+2. trains Exploit (features -> reward) and Explore (Exploit's inner state -> what Exploit missed) on a bounded replay
+   and on what a plain rule, the prior, says of this round's samples;
 3. scores every sample, `score = Exploit(x) + explore_weight · Explore(x)`, keeps scores above the threshold and
    spreads the choice over clusters of questions.
 
@@ -38,8 +39,8 @@ class LadaOptions(Budgeted):
     """Read the gold answers of public samples: never choose a path known to be wrong, reward what is truly solved.
     Without, or where there is none, the answer of the surer party stands in for the gold one."""
     prior: bool = True
-    """Start from a rule instead of from nothing: the teacher is right where the student is not; without gold answers,
-    its loss is the lower."""
+    """Learn from a rule beside the rewards, in every round: the teacher is right where the student is not; without gold
+    answers, its loss is the lower."""
     threshold: float = 0.5
     """Samples with a score above it may be taken."""
     explore_weight: float = 0.1
@@ -55,7 +56,7 @@ class LadaOptions(Budgeted):
     learning_rate: float = Field(0.01, gt=0)
     """Learning rate of both networks."""
     replay: int = Field(4000, ge=1)
-    """Most recent rewards that the networks are trained on."""
+    """Most recent rewards that the networks are trained on; the prior's are of this round and come on top."""
     probe_share: float = Field(0.1, gt=0, lt=1)
     """Share of the samples held out as the probes of `probe_drop`."""
 
@@ -87,22 +88,23 @@ class Lada:
         clusters = state["clusters"]
         x = features(candidates, clusters, options.clusters, gold=options.gold)
         history = self._remember(state, candidates, x)
+        taught = self._with_prior(history, candidates, x)
         score = np.full(len(x), options.threshold)
         diagnostics: dict[str, float] = {"history": float(len(history.rewards))}
         networks: State = {}
-        if len(history.rewards):
-            networks, score = self._score(state, history, x)
+        if len(taught.rewards):
+            networks, score = self._score(state, taught, x)
             diagnostics |= _diagnose(candidates, score)
         allowed = ~state["probe"]
         if options.gold:
             allowed &= np.array([path.right is not False for path in candidates.teacher_paths], dtype=bool)
         # Without any reward yet (the paper's round 1) every sample may be taken: the clusters alone decide.
-        keep = allowed & (score > options.threshold) if len(history.rewards) else allowed
+        keep = allowed & (score > options.threshold) if len(taught.rewards) else allowed
         tie = generator(candidates.seed, "ties").permutation(len(x))
         ranked = [int(i) for i in np.lexsort((tie, -score)) if keep[i]]
         chosen = spread(ranked, clusters, options.limit(len(candidates.samples)))
         sources: dict[int, Source] = dict.fromkeys(chosen, "teacher")
-        reasons = {i: self._reason(len(history.rewards), int(clusters[i])) for i in chosen}
+        reasons = {i: self._reason(len(taught.rewards), int(clusters[i])) for i in chosen}
         allocation = allocate(candidates, chosen, sources, score, reasons)
         return (
             {
@@ -132,16 +134,24 @@ class Lada:
         }
 
     def _remember(self, state: State, candidates: Candidates, x: np.ndarray) -> "History":
-        """Return the replay with the rewards of last round's choice, after the prior's in the first round."""
+        """Return the replay with the rewards of last round's choice."""
         history = History(
             state.get("history.features", np.zeros((0, x.shape[1]), np.float32)),
             state.get("history.rewards", np.zeros(0)),
         )
-        if self.options.prior and "history.rewards" not in state:
-            history = history.add(x, prior_reward(candidates, gold=self.options.gold))
         if "pending.chosen" in state and len(state["pending.chosen"]):
             history = self._reward(history, state, candidates)
         return history.last(self.options.replay)
+
+    def _with_prior(self, history: "History", candidates: Candidates, x: np.ndarray) -> "History":
+        """Return what the prior says of this round's samples, followed by the history.
+
+        Of this round's, in every round: a pair of which nothing was worth choosing at first would else never see what
+        a gain looks like, and stay blind to it.
+        """
+        if not self.options.prior:
+            return history
+        return History(x, prior_reward(candidates, gold=self.options.gold)).add(history.features, history.rewards)
 
     def _reward(self, history: "History", state: State, candidates: Candidates) -> "History":
         chosen, before = state["pending.chosen"], state["pending.features"]
@@ -166,12 +176,12 @@ class Lada:
             "pending.losses": student_losses(candidates),
         }
 
-    def _score(self, state: State, history: "History", x: np.ndarray) -> tuple[State, np.ndarray]:
-        """Train both networks on the history, from where they were, and score the samples `x` [n, d]."""
+    def _score(self, state: State, taught: "History", x: np.ndarray) -> tuple[State, np.ndarray]:
+        """Train both networks on what is `taught`, from where they were, and score the samples `x` [n, d]."""
         options, seed = self.options, int(state["seed"])
         exploit = _part(state, "exploit") or new_network(x.shape[1], options.hidden, seed, "exploit")
         exploit = fit(
-            exploit, history.features, history.rewards, epochs=options.epochs, learning_rate=options.learning_rate
+            exploit, taught.features, taught.rewards, epochs=options.epochs, learning_rate=options.learning_rate
         )
 
         def inner(rows: np.ndarray) -> np.ndarray:
@@ -179,16 +189,16 @@ class Lada:
                 return pool(hidden_state(exploit, rows), 5)
             return pool(gradients(exploit, rows), 50)
 
-        seen = inner(history.features)
+        seen = inner(taught.features)
         explore = _part(state, "explore") or new_network(seen.shape[1], options.hidden, seed, "explore")
-        missed = history.rewards - predict(exploit, history.features)
+        missed = taught.rewards - predict(exploit, taught.features)
         explore = fit(explore, seen, missed, epochs=options.epochs, learning_rate=options.learning_rate)
         score = predict(exploit, x) + options.explore_weight * predict(explore, inner(x))
         networks = {f"exploit.{k}": v for k, v in exploit.items()} | {f"explore.{k}": v for k, v in explore.items()}
         return networks, score.astype(np.float64)
 
-    def _reason(self, history: int, number: int) -> str:
-        return f"expected gain, cluster {number}" if history else f"first round, cluster {number}"
+    def _reason(self, taught: int, number: int) -> str:
+        return f"expected gain, cluster {number}" if taught else f"first round, cluster {number}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from lada.core.registry import Options
 from lada.core.seeds import generator
@@ -24,6 +24,9 @@ class Replay(Options):
     """Of the party's own paths on public questions, as far as they can be trusted."""
     general: float
     """Of questions that need skill alone, where the task has some."""
+    least: int = Field(32, ge=0)
+    """Lessons that a study of something new has at least, made up with replay as far as there is some: a budget of
+    tokens or steps that is spent on a handful of lessons destroys a model."""
     alone: bool = False
     """Replay alone where nothing is new, for the whole budget: for comparisons in which everybody is to study equally
     much. Else such a study is left out, which costs nothing and keeps the model as it is."""
@@ -72,7 +75,7 @@ def distil(
         Pool(gold_lessons(party, party.task.replay), replay.general),
     ]
     rng = generator(party.seed, round, "replay", party.name)
-    lessons, replayed = with_replay(lessons, pools, rng, replay.alone)
+    lessons, replayed = with_replay(lessons, pools, rng, least=replay.least, alone=replay.alone)
     if lessons:
         study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
 

@@ -60,19 +60,25 @@ class Pool:
 
 
 def with_replay(
-    lessons: Sequence[Lesson], pools: Sequence[Pool], rng: np.random.Generator, alone: bool = False
+    lessons: Sequence[Lesson],
+    pools: Sequence[Pool],
+    rng: np.random.Generator,
+    *,
+    least: int = 0,
+    alone: bool = False,
 ) -> tuple[list[Lesson], int]:
     """Return new lessons followed by replayed ones, and the number of the latter.
 
-    The new lessons make up what the pools' shares leave. A pool that is too small is used whole. Without new lessons
-    nothing is replayed either, since there is nothing to protect from; or, with `alone`, every pool that has a share
-    is used whole.
+    The new lessons make up what the pools' shares leave; where that is fewer than `least` lessons in all, replay makes
+    up the rest, divided as the shares are. A pool that is too small is used whole. Without new lessons nothing is
+    replayed either, since there is nothing to protect from; or, with `alone`, all pools that have a share are, whole.
     """
-    if alone and not lessons:
-        everything = [lesson for pool in pools if pool.share for lesson in pool.lessons]
+    if not lessons:
+        everything = [lesson for pool in pools if pool.share and alone for lesson in pool.lessons]
         return everything, len(everything)
     everything = list(lessons)
-    total = len(lessons) / (1 - sum(pool.share for pool in pools))
+    shares = sum(pool.share for pool in pools)
+    total = max(len(lessons) / (1 - shares), (least - len(lessons)) / shares if shares else 0)
     for pool in pools:
         wanted = min(len(pool.lessons), round(total * pool.share))
         everything += [pool.lessons[int(i)] for i in sorted(rng.permutation(len(pool.lessons))[:wanted])]
