@@ -15,13 +15,14 @@ from lada.hosts.base import Payload
 from lada.hosts.party import SHARED_SLM, Party
 from lada.hosts.reports import collect
 
-ROUNDS = {"fedcot": 2, "fedmd": 1, "fedcollm": 2}
+ROUNDS = {"fedcot": 2, "fedmd": 1, "fedcollm": 2, "feddf": 2}
+SHARED = ("fedcollm", "feddf")
 
 
 def config(host: str) -> dict[str, Any]:
     made = small(host=host, plugin="none", rounds=ROUNDS[host])
     del made["allocator"]
-    if host == "fedcollm":
+    if host in SHARED:
         for client in made["clients"]:
             client["model"] |= {"model": "zoo:slm-llama", "tune": "lora", "lora": {"rank": 2}}
     for client in made["clients"]:
@@ -29,14 +30,14 @@ def config(host: str) -> dict[str, Any]:
     return made
 
 
-def crash_after_both_have_studied(party: Party, replies: Mapping[str, Payload]) -> None:
-    """Break off in round 2 where the server's two studies are in its journal, and neither is in a checkpoint."""
+def crash_after_the_slm_has_studied(party: Party, replies: Mapping[str, Payload]) -> None:
+    """Break off in round 2 where the server's studies are in its journal, and none is in a checkpoint."""
     if SHARED_SLM in replies and HOLD in party.memory:
         raise Crash
     collect(party, replies)
 
 
-@pytest.mark.parametrize("host", [pytest.param("fedcot", marks=pytest.mark.slow), "fedmd", "fedcollm"])
+@pytest.mark.parametrize("host", [pytest.param("fedcot", marks=pytest.mark.slow), "fedmd", *SHARED])
 def test_a_run_does_what_was_planned_and_resumes_to_the_same_bits(host: str, tmp_path: Path, monkeypatch: Any) -> None:
     plan = lada.plan(config(host))
     with monkeypatch.context() as patch:
@@ -55,12 +56,12 @@ def test_a_run_does_what_was_planned_and_resumes_to_the_same_bits(host: str, tmp
     assert {(row.round, row.sender, row.receiver, row.kind) for row in plan.traffic} == {
         key for key in kinds if key[3] not in ("metrics", "times")
     }
-    if host == "fedcollm":
+    if host in SHARED:
         one, other = (party.weights for party in results.parties if party.role == "client")
         assert one == other
     with monkeypatch.context() as patch:
-        if host == "fedcollm":
-            patch.setattr("lada.hosts.fedcollm.collect", crash_after_both_have_studied)
+        if host in SHARED:
+            patch.setattr("lada.hosts.shared_slm.collect", crash_after_the_slm_has_studied)
         else:
             crash_at(2 * writes[0] // 3, patch)
         with pytest.raises(Crash):

@@ -1,69 +1,29 @@
 """FedCoLLM: adapters are averaged into the server's SLM, which the LLM and it then teach each other around."""
 
-from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
 import pytest
-from actors import CANARY, PRIVATE, Federation, ScriptedLearner, federation, make
+from actors import CANARY, PRIVATE, Federation, ScriptedLearner, make
+from sharing import GOLD, SLM, learns, sharing, told
 
 from lada.allocators.base import ALLOCATORS
-from lada.codecs import adapters
 from lada.config import make_config
 from lada.core.errors import CodecError, FederationError, InputError
-from lada.core.results import PartyReport
 from lada.hosts.base import HOSTS
 from lada.hosts.checks import Guard
-from lada.hosts.party import SHARED_SLM, NoJournal, Party, Studies, Within, no_slm
-from lada.models.base import Study
+from lada.hosts.party import SHARED_SLM, NoJournal, Within, no_slm
 from lada.objectives.base import OBJECTIVES
 
-KNOWS: dict[str, set[int]] = {"llm": set(), "a": set(), "b": set()}
 NONE = {"private": 0.0, "paths": 0.0, "general": 0.0}
 BARE = {"slm_replay": NONE, "server_replay": NONE}
-GOLD = {f"p{i}": f"answer gold{i}" for i in range(5)}
-SLM = Study(steps=7)
 
 
 def federated(folder: FilePath, **more: Any) -> tuple[Federation, ScriptedLearner]:
-    """Return a federation, and the learner of the server's SLM, which forgets its adapter between rounds."""
+    """Return a federation, and the learner of the server's SLM."""
     objective = make(OBJECTIVES, "soft_targets", k=3, form="reverse_kl", label_weight=0.5)
-    both = federation(folder, "fedcollm", KNOWS, BARE, **{"allocator": "all", "objective": objective, **more})
-    learner = ScriptedLearner({})
-
-    def open_slm() -> Party:
-        learner.weights = np.full(2, 9.0, np.float32)
-        return replace(
-            both.server,
-            name=SHARED_SLM,
-            role="client",
-            learner=learner,
-            studies=Studies(SLM, SLM),
-            folder=both.server.folder.parent / SHARED_SLM,
-            report=PartyReport(),
-        )
-
-    both.server.open_slm = open_slm
-    return both, learner
-
-
-def learns(both: Federation, name: str, weights: list[float]) -> None:
-    """Let a client's private study end with this adapter."""
-    learner: Any = both.clients[name].learner
-    usual = type(learner).study
-
-    def study(*args: Any, **options: Any) -> Any:
-        learner.weights = np.array(weights, np.float32)
-        return usual(learner, *args, **options)
-
-    learner.study = study
-
-
-def told(both: Federation, phase: str, receiver: str, round: int) -> list[float] | None:
-    """Return the adapter that the server sent."""
-    (payload,) = [m.payload for m in both.exchange.sent if (m.phase, m.receiver, m.round) == (phase, receiver, round)]
-    return adapters.decode(payload["adapter"])[0]["lora"].tolist() if "adapter" in payload else None
+    return sharing(folder, "fedcollm", BARE, **{"objective": objective, **more})
 
 
 def test_all_start_alike_and_go_on_with_what_the_average_has_become(tmp_path: FilePath):

@@ -24,7 +24,7 @@ class Replay(Options):
     """Of the party's own paths on public questions, as far as they can be trusted."""
     general: float
     """Of questions that need skill alone, where the task has some."""
-    least: int = Field(32, ge=0)
+    least: int = Field(default=32, ge=0)
     """Lessons that a study of something new has at least, made up with replay as far as there is some: a budget of
     tokens or steps that is spent on a handful of lessons destroys a model."""
     alone: bool = False

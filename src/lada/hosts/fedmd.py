@@ -17,11 +17,11 @@ from pydantic import Field
 
 from lada.allocators.base import Allocator
 from lada.core.registry import Options
-from lada.core.terms import Knowledge, Lesson, Likelihood, Path, SparseLogProbs, Spelled, TokenScores, Verb
-from lada.hosts.allocating import allocate, check_takes_labels, embed_public
+from lada.core.terms import Knowledge, SparseLogProbs, Spelled, TokenScores, Verb
+from lada.hosts.allocating import check_takes_labels
 from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Phase, Step
 from lada.hosts.consensus import Average, consensus
-from lada.hosts.distilling import CLIENT_REPLAY, SERVER_REPLAY, Replay, distil, lessons_of
+from lada.hosts.distilling import CLIENT_REPLAY, SERVER_REPLAY, Replay
 from lada.hosts.knowledge import (
     Offer,
     encode,
@@ -35,6 +35,7 @@ from lada.hosts.knowledge import (
     tell,
     tell_scores,
 )
+from lada.hosts.matching import CONSENSUS, consensus_path, match
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, telling
@@ -42,9 +43,6 @@ from lada.hosts.soft import check_wants_soft_targets, with_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, part_of, sft, study
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
-
-CONSENSUS = "consensus"
-"""What the LLM's allocations call its teacher."""
 
 
 class FedmdOptions(Options):
@@ -128,7 +126,7 @@ class Fedmd:
         pending = exchange.ask("digest", round, dict.fromkeys(replies, told))
         if mine is not None:
             teacher = Offer(Knowledge(CONSENSUS, round, merged.knowledge.paths), merged.scores, merged.vocabulary)
-            _match(party, round, teacher, mine, self.options.server_replay)
+            match(party, round, teacher, mine, self.options.server_replay)
         evaluate_party(party, round)
         collect(party, pending.wait())
 
@@ -142,7 +140,7 @@ class Fedmd:
             return {**tell(party, mine, "labels"), **report_payload(party)}
         if phase == "digest":
             offer, mine = hear(party, payload, None, round, "labels"), own(party, round, "labels")
-            _match(party, round, offer, mine, self.options.client_replay)
+            match(party, round, offer, mine, self.options.client_replay)
             self._study_private(party, round, phase="revisit", part=(before, 1.0))
         evaluate_party(party, round)
         return report_payload(party)
@@ -171,7 +169,7 @@ class Fedmd:
         for lesson, spelled in zip(told, party.learner.spell([lesson.chosen for lesson in told]), strict=True):
             assert spelled is not None  # else nobody's soft targets could be brought into these tokens
             merged[lesson.sample_id] = self._merge(party, spelled, said[lesson.sample_id], len(vocabulary.tokens))
-        paths = tuple(_path(party, lesson, merged[lesson.sample_id]) for lesson in told)
+        paths = tuple(consensus_path(party, lesson, merged[lesson.sample_id]) for lesson in told)
         return Offer(Knowledge(party.name, round, paths), merged, vocabulary)
 
     def _merge(self, party: Party, spelled: Spelled, members: list[SparseLogProbs], size: int) -> TokenScores:
@@ -188,17 +186,3 @@ class Fedmd:
             temperature=self.options.temperature,
         )
         return TokenScores(spelled.tokens[:length], spelled.offsets[:length], top)
-
-
-def _match(party: Party, round: int, offer: Offer, mine: Knowledge, replay: Replay) -> None:
-    """Let a party learn the consensus on the samples that its allocator chooses."""
-    allocation = allocate(party, round, offer.knowledge, mine, embed_public(party, round))
-    lessons = lessons_of(party, allocation, offer, mine)
-    distil(party, round, lessons, mine, replay=replay, teachers="the consensus")
-
-
-def _path(party: Party, lesson: Lesson, scores: TokenScores) -> Path:
-    """Return a gold text with how likely the consensus finds it."""
-    log_probs, size = scores.own().astype(float), len(lesson.chosen.encode())
-    likelihood = Likelihood(float(log_probs.sum()), float(log_probs.min()), len(log_probs), size)
-    return Path(lesson.sample_id, party.name, lesson.chosen, party.task.extract(lesson.chosen), True, likelihood)

@@ -1,0 +1,86 @@
+"""FedDF: clients share one SLM; the average of their weights learns what they say together (arXiv 2006.07242).
+
+In a round (see lada.hosts.shared_slm) the server takes each client's weights in turn to score the gold texts of the
+public samples. The student starts from the average of the weights and matches the average of the logits:
+
+    SLM   KL( softmax(mean over clients of their logits) ‖ SLM )
+
+The server has the clients' weights, so the distributions never cross. The LLM takes no part but as one to compare with.
+"""
+
+from collections.abc import Mapping
+
+from lada.core.terms import Knowledge, TokenScores, Verb
+from lada.hosts.aggregating import Weights
+from lada.hosts.base import HOSTS, Bare, Step
+from lada.hosts.consensus import consensus
+from lada.hosts.knowledge import Offer, know, score
+from lada.hosts.matching import CONSENSUS, consensus_path, match
+from lada.hosts.party import Party
+from lada.hosts.rounds import learning
+from lada.hosts.shared_slm import SharedSlmOptions, SharesSlm
+from lada.hosts.steps import gold_lessons
+
+
+class FeddfOptions(SharedSlmOptions):
+    """Options of FedDF. All clients have the same model, tuned by LoRA."""
+
+
+@HOSTS.register(
+    "feddf",
+    options=FeddfOptions,
+    paper="arXiv 2006.07242",
+    status="our reading",
+    teacher_needs={Verb.ANSWER},
+    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.LOG_PROBS, Verb.EMBED, Verb.STUDY},
+)
+class Feddf(SharesSlm[None]):
+    """Clients share one SLM; the average of their adapters then learns the average of what they say."""
+
+    name = "feddf"
+    llm_learns = False
+    bare = Bare("all", "soft_targets", {"form": "forward_kl", "label_weight": 0.0})
+
+    def __init__(self, options: FeddfOptions) -> None:
+        super().__init__(options)
+        self.options = options
+
+    def teaching(self) -> tuple[Step, ...]:
+        """See SharesSlm.teaching."""
+        return (
+            Step("server", "answer", Verb.JUDGE, "public"),
+            Step("server", "score", Verb.LOG_PROBS, "public"),
+            *learning("server", "labels"),
+        )
+
+    def prepare(self, party: Party, round: int) -> None:
+        """Do nothing: the LLM takes no part."""
+
+    def teach(self, party: Party, slm: Party, round: int, told: Mapping[str, Weights], prepared: None) -> None:
+        """Let the average of the clients' weights learn the average of what they say."""
+        mine = know(slm, round, "answer", "labels")
+        match(slm, round, _ensemble(slm, mine, told), mine, self.options.slm_replay)
+
+
+def _ensemble(slm: Party, texts: Knowledge, told: Mapping[str, Weights]) -> Offer:
+    """Return what the clients, whose adapters were `told`, say together of the texts."""
+    student = slm.learner.adapter()
+    said: dict[str, list[TokenScores]] = {}
+    for client in sorted(told):
+        slm.learner.load_adapter(told[client])
+        for id, scores in score(slm, texts).items():
+            said.setdefault(id, []).append(scores)
+    slm.learner.load_adapter(student)
+    lessons = [lesson for lesson in gold_lessons(slm, slm.task.public) if lesson.sample_id in said]
+    merged = {lesson.sample_id: _average(slm, said[lesson.sample_id]) for lesson in lessons}
+    paths = tuple(consensus_path(slm, lesson, merged[lesson.sample_id]) for lesson in lessons)
+    return Offer(Knowledge(CONSENSUS, texts.round, paths), merged, slm.learner.vocabulary())
+
+
+def _average(slm: Party, members: list[TokenScores]) -> TokenScores:
+    """Return the average of the members' logits on one text, which all of them have in the same tokens."""
+    assert slm.objective.soft is not None
+    tokens, size = members[0].tokens, len(slm.learner.vocabulary().tokens)
+    tops = [member.top for member in members]
+    k = min(slm.objective.soft.k, size)
+    return TokenScores(tokens, members[0].offsets, consensus(tops, tokens, vocabulary_size=size, k=k, average="logits"))

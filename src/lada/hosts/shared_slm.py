@@ -1,0 +1,139 @@
+"""What hosts have in common whose clients share one SLM, of which the server keeps a copy that it teaches.
+
+One round:
+
+    clients   go on with the newest adapter, study their private data, send what became of it           `study`
+    server    makes one adapter of them; its SLM, with that one, is taught
+    clients   go on with the adapter that the SLM has now                                              `take`
+
+Public text and distributions stay at the server: adapters are all that crosses.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+from pydantic import Field
+
+from lada.allocators.base import Allocator
+from lada.codecs import adapters
+from lada.core.errors import InputError
+from lada.core.registry import Options
+from lada.core.terms import Verb
+from lada.hosts.aggregating import Rule, Weights, check_rule
+from lada.hosts.allocating import check_takes_labels
+from lada.hosts.averaging import ADAPTER, catch_up, check_alike, handed_out, mean_of, pool, take_adapter, tell_adapter
+from lada.hosts.base import Exchange, Kinds, Payload, Phase, Step
+from lada.hosts.distilling import CLIENT_REPLAY, Replay
+from lada.hosts.party import SHARED_SLM, Party
+from lada.hosts.reports import REPORT, collect, report_payload
+from lada.hosts.rounds import EVALUATIONS, evaluate_everybody
+from lada.hosts.soft import check_wants_soft_targets
+from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
+from lada.models.objective import Objective
+from lada.models.options import ModelOptions
+
+
+class SharedSlmOptions(Options):
+    """Options of hosts whose clients share one SLM. All have the same model, tuned by LoRA."""
+
+    aggregation: Rule = "mean"
+    """How adapters become one: the mean by private samples, or a rule that a few malicious clients cannot spoil."""
+    malicious: int = Field(0, ge=0)
+    """How many clients `trimmed_mean`, `krum`, `multi_krum` and `bulyan` are to hold against."""
+    slm_replay: Replay = CLIENT_REPLAY.model_copy(update={"private": 0.0})
+    """What the shared SLM replays while it is taught. It has no private samples."""
+
+
+Prepared = TypeVar("Prepared")
+
+
+class SharesSlm(ABC, Generic[Prepared]):
+    """A host whose clients share one SLM; what that is taught at the server is each host's own."""
+
+    name: str
+    llm_learns: bool
+    pools_private = False
+
+    def __init__(self, options: SharedSlmOptions) -> None:
+        self._options = options
+
+    @abstractmethod
+    def prepare(self, party: Party, round: int) -> Prepared:
+        """Return what the LLM knows, made while the clients study."""
+
+    @abstractmethod
+    def teach(self, party: Party, slm: Party, round: int, told: Mapping[str, Weights], prepared: Prepared) -> None:
+        """Teach the SLM, which has the adapter made of those that the clients `told`."""
+
+    @abstractmethod
+    def teaching(self) -> tuple[Step, ...]:
+        """Return the steps of `prepare` and `teach`."""
+
+    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+        """See Host.check."""
+        check_takes_labels(allocator, f"host: {self.name!r} works on gold texts", "plugin none")
+        if not clients:
+            raise InputError(
+                f"clients: host {self.name!r} has a copy of their model at the server, and the configuration names "
+                "none; expected the same clients.model for all, also in a deployment"
+            )
+        check_alike(clients, f"host {self.name!r}")
+        check_rule(self._options.aggregation, self._options.malicious, len(clients))
+
+    def phases(self, party: Party) -> Mapping[str, Phase]:
+        """See Host.phases."""
+        adapter = frozenset({ADAPTER})
+        return {
+            "evaluate": Phase(replies=REPORT),
+            "study": Phase(Kinds(may=adapter), Kinds(adapter) | REPORT),
+            "take": Phase(Kinds(adapter), REPORT),
+        }
+
+    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
+        """See Host.plan. What the shared SLM does is counted as if the LLM did it, beside which it is small."""
+        check_wants_soft_targets(self.name, objective)
+        if round == 0:
+            return EVALUATIONS
+        share = Step("server", "share", None, "private", sends=(ADAPTER,))
+        return (
+            *((share,) if round == 1 else ()),
+            Step("client", "private", Verb.STUDY, "private", study="private", sends=(ADAPTER,)),
+            *self.teaching(),
+            share,
+            *(step for step in EVALUATIONS if step.side == "client" or self.llm_learns),
+        )
+
+    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
+        """See Host.serve."""
+        if round == 0:
+            evaluate_everybody(party, exchange, round)
+            return
+        slm = party.open_slm()
+        party.memory.setdefault(ADAPTER, adapters.encode(slm.learner.adapter(), 0))
+        pending = exchange.ask("study", round, catch_up(party, exchange.clients))
+        prepared = self.prepare(party, round)
+        replies = pending.wait()
+        collect(party, replies)
+        pooled = pool(party, replies, round, mean_of(self._options.aggregation, self._options.malicious))
+        slm.learner.load_adapter(pooled.weights)
+        self.teach(party, slm, round, pooled.told, prepared)
+        collect(party, {SHARED_SLM: report_payload(slm)})
+        newest = adapters.encode(slm.learner.adapter(), 0)
+        pending = exchange.ask("take", round, {client: {ADAPTER: newest} for client in pooled.told})
+        if self.llm_learns:
+            evaluate_party(party, round)
+        replies = pending.wait()
+        collect(party, replies)
+        handed_out(party, newest, replies)
+
+    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
+        """See Host.reply."""
+        if ADAPTER in payload:
+            take_adapter(party, payload[ADAPTER])
+        if phase == "study":
+            lessons = gold_lessons(party, party.private)
+            study(party, lessons, sft(), party.studies.private, round=round, phase="private")
+            return {ADAPTER: tell_adapter(party), **report_payload(party)}
+        evaluate_party(party, round)
+        return report_payload(party)
