@@ -54,7 +54,7 @@ LADA_ALLOCATOR = Choice(name="lada", options={"threshold": 0.6})
 threshold lies as far above that as the networks may err; see results/search."""
 LADA_OBJECTIVE = Choice(name="contrastive", options={"weight": 0.0})
 """LaDa's objective under `plugin: lada`: the path whose answer is verified, by its likelihood alone. Weight 0.1 costs
-the clients 19 points at equal tokens; see results/search."""
+the clients 16 points at equal tokens; see results/search."""
 
 
 def _form(value: Any) -> str:
