@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from actors import CANARY, PRIVATE, Federation, ScriptedLearner, make
+from actors import CANARY, DISTIL, PRIVATE, Federation, ScriptedLearner, make
 from sharing import GOLD, SLM, learns, sharing, told
 
 from lada.allocators.base import ALLOCATORS
@@ -48,7 +48,7 @@ def test_all_start_alike_and_go_on_with_what_the_average_has_become(tmp_path: Fi
         assert party.learner.adapter()["lora"].tolist() == [3.5, 6.0]
     both.run(2)
     assert told(both, "study", "a", 2) is None  # it has it
-    assert [study.options for study in both.studies("a")] == [PRIVATE, PRIVATE]
+    assert [study.options for study in both.studies("a")] == [PRIVATE, DISTIL] * 2
 
 
 def test_who_missed_the_newest_adapter_is_sent_it(tmp_path: FilePath):
@@ -79,8 +79,7 @@ def test_both_learn_what_the_other_knew_before(tmp_path: FilePath):
         ("llm", SHARED_SLM, 5),
     }
     assert {(r.party, r.phase) for r in report.studies} == {
-        ("a", "private"),
-        ("b", "private"),
+        *((name, phase) for name in ("a", "b") for phase in ("private", "private-more")),
         ("llm", "distil"),
         (SHARED_SLM, "distil"),
     }

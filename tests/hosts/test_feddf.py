@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from actors import CANARY, PRIVATE, Federation, ScriptedLearner, make
+from actors import CANARY, DISTIL, PRIVATE, Federation, ScriptedLearner, make
 from sharing import GOLD, SLM, learns, sharing, told
 
 from lada.config import make_config
@@ -89,7 +89,7 @@ def test_the_llm_takes_no_part_and_only_adapters_and_numbers_cross(both: Any):
     federation, _, _ = both
     federation.run(0, 1)
     assert not federation.studies("llm")
-    assert [study.options for study in federation.studies("a")] == [PRIVATE]
+    assert [study.options for study in federation.studies("a")] == [PRIVATE, DISTIL]
     report = federation.server.report
     assert sorted((e.party, e.round) for e in report.evaluations) == [
         ("a", 0),

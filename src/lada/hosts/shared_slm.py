@@ -6,7 +6,8 @@ One round:
     server    makes one adapter of them; its SLM, with that one, is taught
     clients   go on with the adapter that the SLM has now                                              `take`
 
-Public text and distributions stay at the server: adapters are all that crosses.
+Public text and distributions stay at the server: adapters are all that crosses. A client studies as many steps or
+tokens as one that collaborates by knowledge does in all; what the SLM is taught at the server comes on top.
 """
 
 from abc import ABC, abstractmethod
@@ -19,7 +20,6 @@ from lada.allocators.base import Allocator
 from lada.codecs import adapters
 from lada.core.errors import InputError
 from lada.core.registry import Options
-from lada.core.terms import Verb
 from lada.hosts.aggregating import Rule, Weights, check_rule
 from lada.hosts.allocating import check_takes_labels
 from lada.hosts.averaging import ADAPTER, catch_up, check_alike, handed_out, mean_of, pool, take_adapter, tell_adapter
@@ -27,9 +27,9 @@ from lada.hosts.base import Exchange, Kinds, Payload, Phase, Step
 from lada.hosts.distilling import CLIENT_REPLAY, Replay
 from lada.hosts.party import SHARED_SLM, Party
 from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS, evaluate_everybody
+from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, studying_both
 from lada.hosts.soft import check_wants_soft_targets
-from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
+from lada.hosts.steps import evaluate_party, gold_lessons, study_both
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
@@ -98,7 +98,8 @@ class SharesSlm(ABC, Generic[Prepared]):
         share = Step("server", "share", None, "private", sends=(ADAPTER,))
         return (
             *((share,) if round == 1 else ()),
-            Step("client", "private", Verb.STUDY, "private", study="private", sends=(ADAPTER,)),
+            *studying_both("private"),
+            Step("client", "share", None, "private", sends=(ADAPTER,)),
             *self.teaching(),
             share,
             *(step for step in EVALUATIONS if step.side == "client" or self.llm_learns),
@@ -132,8 +133,7 @@ class SharesSlm(ABC, Generic[Prepared]):
         if ADAPTER in payload:
             take_adapter(party, payload[ADAPTER])
         if phase == "study":
-            lessons = gold_lessons(party, party.private)
-            study(party, lessons, sft(), party.studies.private, round=round, phase="private")
+            study_both(party, gold_lessons(party, party.private), round=round, phase="private")
             return {ADAPTER: tell_adapter(party), **report_payload(party)}
         evaluate_party(party, round)
         return report_payload(party)
