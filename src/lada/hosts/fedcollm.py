@@ -14,11 +14,10 @@ from collections.abc import Mapping
 from lada.core.terms import Knowledge, Verb
 from lada.hosts.aggregating import Weights
 from lada.hosts.allocating import allocate, embed_public
-from lada.hosts.base import HOSTS, Bare, Step
+from lada.hosts.base import HOSTS, Bare
 from lada.hosts.distilling import SERVER_REPLAY, Replay, and_labels, distil, lessons_of
 from lada.hosts.knowledge import Offer, know, score
 from lada.hosts.party import Party
-from lada.hosts.rounds import learning
 from lada.hosts.shared_slm import SharedSlmOptions, SharesSlm
 
 
@@ -46,15 +45,7 @@ class Fedcollm(SharesSlm[Offer]):
 
     def __init__(self, options: FedcollmOptions) -> None:
         super().__init__(options)
-        self.options = options
-
-    def teaching(self) -> tuple[Step, ...]:
-        """See SharesSlm.teaching."""
-        return (
-            Step("server", "answer", Verb.JUDGE, "public"),
-            Step("server", "score", Verb.LOG_PROBS, "public"),
-            *learning("server", "labels"),
-        )
+        self._server_replay = options.server_replay
 
     def prepare(self, party: Party, round: int) -> Offer:
         """See SharesSlm.prepare."""
@@ -63,7 +54,7 @@ class Fedcollm(SharesSlm[Offer]):
     def teach(self, party: Party, slm: Party, round: int, told: Mapping[str, Weights], prepared: Offer) -> None:
         """Let both learn what the other knew before either of them studied."""
         slm_says = _says(slm, round)
-        _learn(party, round, slm_says, prepared.knowledge, self.options.server_replay)
+        _learn(party, round, slm_says, prepared.knowledge, self._server_replay)
         _learn(slm, round, prepared, slm_says.knowledge, self.options.slm_replay)
 
 

@@ -12,23 +12,18 @@ from collections.abc import Mapping
 
 from lada.core.terms import Knowledge, TokenScores, Verb
 from lada.hosts.aggregating import Weights
-from lada.hosts.base import HOSTS, Bare, Step
+from lada.hosts.base import HOSTS, Bare
 from lada.hosts.consensus import consensus
 from lada.hosts.knowledge import Offer, know, score
 from lada.hosts.matching import CONSENSUS, consensus_path, match
 from lada.hosts.party import Party
-from lada.hosts.rounds import learning
 from lada.hosts.shared_slm import SharedSlmOptions, SharesSlm
 from lada.hosts.steps import gold_lessons
 
 
-class FeddfOptions(SharedSlmOptions):
-    """Options of FedDF. All clients have the same model, tuned by LoRA."""
-
-
 @HOSTS.register(
     "feddf",
-    options=FeddfOptions,
+    options=SharedSlmOptions,
     paper="arXiv 2006.07242",
     status="our reading",
     teacher_needs={Verb.ANSWER},
@@ -40,18 +35,6 @@ class Feddf(SharesSlm[None]):
     name = "feddf"
     llm_learns = False
     bare = Bare("all", "soft_targets", {"form": "forward_kl", "label_weight": 0.0})
-
-    def __init__(self, options: FeddfOptions) -> None:
-        super().__init__(options)
-        self.options = options
-
-    def teaching(self) -> tuple[Step, ...]:
-        """See SharesSlm.teaching."""
-        return (
-            Step("server", "answer", Verb.JUDGE, "public"),
-            Step("server", "score", Verb.LOG_PROBS, "public"),
-            *learning("server", "labels"),
-        )
 
     def prepare(self, party: Party, round: int) -> None:
         """Do nothing: the LLM takes no part."""

@@ -20,6 +20,7 @@ from lada.allocators.base import Allocator
 from lada.codecs import adapters
 from lada.core.errors import InputError
 from lada.core.registry import Options
+from lada.core.terms import Verb
 from lada.hosts.aggregating import Rule, Weights, check_rule
 from lada.hosts.allocating import check_takes_labels
 from lada.hosts.averaging import ADAPTER, catch_up, check_alike, handed_out, mean_of, pool, take_adapter, tell_adapter
@@ -27,7 +28,7 @@ from lada.hosts.base import Exchange, Kinds, Payload, Phase, Step
 from lada.hosts.distilling import CLIENT_REPLAY, Replay
 from lada.hosts.party import SHARED_SLM, Party
 from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, studying_both
+from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, studying_both
 from lada.hosts.soft import check_wants_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, study_both
 from lada.models.objective import Objective
@@ -56,7 +57,7 @@ class SharesSlm(ABC, Generic[Prepared]):
     pools_private = False
 
     def __init__(self, options: SharedSlmOptions) -> None:
-        self._options = options
+        self.options = options
 
     @abstractmethod
     def prepare(self, party: Party, round: int) -> Prepared:
@@ -65,10 +66,6 @@ class SharesSlm(ABC, Generic[Prepared]):
     @abstractmethod
     def teach(self, party: Party, slm: Party, round: int, told: Mapping[str, Weights], prepared: Prepared) -> None:
         """Teach the SLM, which has the adapter made of those that the clients `told`."""
-
-    @abstractmethod
-    def teaching(self) -> tuple[Step, ...]:
-        """Return the steps of `prepare` and `teach`."""
 
     def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
         """See Host.check."""
@@ -79,7 +76,7 @@ class SharesSlm(ABC, Generic[Prepared]):
                 "none; expected the same clients.model for all, also in a deployment"
             )
         check_alike(clients, f"host {self.name!r}")
-        check_rule(self._options.aggregation, self._options.malicious, len(clients))
+        check_rule(self.options.aggregation, self.options.malicious, len(clients))
 
     def phases(self, party: Party) -> Mapping[str, Phase]:
         """See Host.phases."""
@@ -100,7 +97,9 @@ class SharesSlm(ABC, Generic[Prepared]):
             *((share,) if round == 1 else ()),
             *studying_both("private"),
             Step("client", "share", None, "private", sends=(ADAPTER,)),
-            *self.teaching(),
+            Step("server", "answer", Verb.JUDGE, "public"),
+            Step("server", "score", Verb.LOG_PROBS, "public"),
+            *learning("server", "labels"),
             share,
             *(step for step in EVALUATIONS if step.side == "client" or self.llm_learns),
         )
@@ -116,7 +115,7 @@ class SharesSlm(ABC, Generic[Prepared]):
         prepared = self.prepare(party, round)
         replies = pending.wait()
         collect(party, replies)
-        pooled = pool(party, replies, round, mean_of(self._options.aggregation, self._options.malicious))
+        pooled = pool(party, replies, round, mean_of(self.options.aggregation, self.options.malicious))
         slm.learner.load_adapter(pooled.weights)
         self.teach(party, slm, round, pooled.told, prepared)
         collect(party, {SHARED_SLM: report_payload(slm)})
