@@ -219,7 +219,7 @@ def test_probes_are_held_out_and_reward_their_cluster():
     assert state["history.rewards"].tolist() == pytest.approx(expected)
 
 
-def test_the_replay_keeps_the_latest_rewards():
+def test_the_replay_keeps_the_latest_rewards_and_trains_on_no_others():
     filter = make("lada", replay=5, threshold=-100.0, gold=False, **QUICK)
     table = candidates([Row("1", "2", teacher_least=-i / 10, student_least=-0.5) for i in range(8)])
     first, allocation, diagnostics = filter.apply(filter.init(SEED), table)
@@ -228,6 +228,12 @@ def test_the_replay_keeps_the_latest_rewards():
     assert diagnostics["history"] == 5
     assert np.array_equal(second["history.features"], first["pending.features"][-5:])
     assert len(allocation.choices) == 8
+    # Beside the rule's of this round, which are not kept.
+    x = np.concatenate([features(table, first["clusters"], 8, gold=False), second["history.features"]])
+    start = {name: first[f"exploit.{name}"] for name in ("w1", "b1", "w2", "b2")}
+    rewards = np.concatenate([prior_reward(table, gold=False), second["history.rewards"]])
+    exploit = fit(start, x, rewards, epochs=3, learning_rate=0.01)
+    assert all(np.array_equal(second[f"exploit.{name}"], exploit[name]) for name in exploit)
 
 
 def frozen(state: State) -> State:

@@ -15,6 +15,7 @@ from lada.models.base import Study
 KNOWS: dict[str, set[int]] = {"llm": set(), "a": set(), "b": set()}
 GOLD = {f"p{i}": f"answer gold{i}" for i in range(5)}
 SLM = Study(steps=7)
+NONE = {"private": 0.0, "paths": 0.0, "general": 0.0}
 
 
 def sharing(folder: FilePath, host: str, options: dict[str, Any], **more: Any) -> tuple[Federation, ScriptedLearner]:
@@ -54,3 +55,14 @@ def told(both: Federation, phase: str, receiver: str, round: int) -> list[float]
     """Return the adapter that the server sent."""
     (payload,) = [m.payload for m in both.exchange.sent if (m.phase, m.receiver, m.round) == (phase, receiver, round)]
     return adapters.decode(payload["adapter"])[0]["lora"].tolist() if "adapter" in payload else None
+
+
+def config(host: str) -> dict[str, Any]:
+    """Return the configuration of a run in which two clients have one model."""
+    model = {"model": "zoo:slm-llama", "tune": "lora"}
+    return {
+        "server": {"model": {"model": "zoo:llm-world-0"}},
+        "clients": [{"name": name, "model": model} for name in ("one", "two")],
+        "host": host,
+        "plugin": "none",
+    }

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from actors import CANARY, DISTIL, PRIVATE, Federation, ScriptedLearner, make
-from sharing import GOLD, SLM, learns, sharing, told
+from sharing import GOLD, NONE, SLM, config, learns, sharing, told
 
 from lada.allocators.base import ALLOCATORS
 from lada.config import make_config
@@ -16,7 +16,6 @@ from lada.hosts.checks import Guard
 from lada.hosts.party import SHARED_SLM, NoJournal, Within, no_slm
 from lada.objectives.base import OBJECTIVES
 
-NONE = {"private": 0.0, "paths": 0.0, "general": 0.0}
 BARE = {"slm_replay": NONE, "server_replay": NONE}
 
 
@@ -138,19 +137,8 @@ def test_hostile_messages_are_refused(tmp_path: FilePath):
         Guard(both.host, both.clients["a"]).check_ask("llm", "take", 1, {})
 
 
-def config(**changes: Any) -> dict[str, Any]:
-    model = {"model": "zoo:slm-llama", "tune": "lora"}
-    return {
-        "server": {"model": {"model": "zoo:llm-world-0"}},
-        "clients": [{"name": name, "model": model} for name in ("one", "two")],
-        "host": "fedcollm",
-        "plugin": "none",
-        **changes,
-    }
-
-
 def test_the_bare_host_weighs_labels_and_divergence_alike():
-    made = make_config(config())
+    made = make_config(config("fedcollm"))
     assert made.objective is not None
     options = made.objective.options
     assert (options["form"], options["label_weight"]) == ("reverse_kl", 0.5)
@@ -168,7 +156,7 @@ def test_the_bare_host_weighs_labels_and_divergence_alike():
 )
 def test_what_it_cannot_work_with_is_refused_beforehand(changes: dict[str, Any], told: str):
     with pytest.raises(InputError, match=told):
-        make_config(config(**changes))
+        make_config(config("fedcollm") | changes)
 
 
 def test_only_a_server_has_a_copy_of_the_clients_model(tmp_path: FilePath):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from actors import CANARY, DISTIL, PRIVATE, Federation, ScriptedLearner, make
-from sharing import GOLD, SLM, learns, sharing, told
+from sharing import GOLD, NONE, SLM, config, learns, sharing, told
 
 from lada.config import make_config
 from lada.core.errors import InputError
@@ -15,7 +15,6 @@ from lada.core.terms import SparseLogProbs, TokenScores
 from lada.hosts.party import SHARED_SLM
 from lada.objectives.base import OBJECTIVES
 
-NONE = {"private": 0.0, "paths": 0.0, "general": 0.0}
 OWN = {1.0: 0.9, 3.0: 0.5}
 """What the SLM gives each token of a text, by the first weight of its adapter; the rest goes evenly to all others."""
 
@@ -113,13 +112,6 @@ def test_the_llm_takes_no_part_and_only_adapters_and_numbers_cross(both: Any):
     ],
 )
 def test_what_it_cannot_work_with_is_refused_beforehand(changes: dict[str, Any], told: str):
-    model = {"model": "zoo:slm-llama", "tune": "lora"}
-    plain = {
-        "server": {"model": {"model": "zoo:llm-world-0"}},
-        "clients": [{"name": name, "model": model} for name in ("one", "two")],
-        "host": "feddf",
-        "plugin": "none",
-    }
-    assert make_config(plain).objective is not None
+    assert make_config(config("feddf")).objective is not None
     with pytest.raises(InputError, match=told):
-        make_config(plain | changes)
+        make_config(config("feddf") | changes)

@@ -10,15 +10,13 @@ The server has the clients' weights, so the distributions never cross. The LLM t
 
 from collections.abc import Mapping
 
-from lada.core.terms import Knowledge, TokenScores, Verb
+from lada.core.terms import Knowledge, Spelled, TokenScores, Verb
 from lada.hosts.aggregating import Weights
 from lada.hosts.base import HOSTS, Bare
-from lada.hosts.consensus import consensus
 from lada.hosts.knowledge import Offer, know, score
-from lada.hosts.matching import CONSENSUS, consensus_path, match
+from lada.hosts.matching import CONSENSUS, consensus_offer, match, merge
 from lada.hosts.party import Party
 from lada.hosts.shared_slm import SharedSlmOptions, SharesSlm
-from lada.hosts.steps import gold_lessons
 
 
 @HOSTS.register(
@@ -54,16 +52,11 @@ def _ensemble(slm: Party, texts: Knowledge, told: Mapping[str, Weights]) -> Offe
         for id, scores in score(slm, texts).items():
             said.setdefault(id, []).append(scores)
     slm.learner.load_adapter(student)
-    lessons = [lesson for lesson in gold_lessons(slm, slm.task.public) if lesson.sample_id in said]
-    merged = {lesson.sample_id: _average(slm, said[lesson.sample_id]) for lesson in lessons}
-    paths = tuple(consensus_path(slm, lesson, merged[lesson.sample_id]) for lesson in lessons)
-    return Offer(Knowledge(CONSENSUS, texts.round, paths), merged, slm.learner.vocabulary())
+    merged = {id: _average(slm, members) for id, members in said.items()}
+    return consensus_offer(slm, CONSENSUS, texts.round, merged)
 
 
 def _average(slm: Party, members: list[TokenScores]) -> TokenScores:
     """Return the average of the members' logits on one text, which all of them have in the same tokens."""
-    assert slm.objective.soft is not None
-    tokens, size = members[0].tokens, len(slm.learner.vocabulary().tokens)
-    tops = [member.top for member in members]
-    k = min(slm.objective.soft.k, size)
-    return TokenScores(tokens, members[0].offsets, consensus(tops, tokens, vocabulary_size=size, k=k, average="logits"))
+    spelled = Spelled(members[0].tokens, members[0].offsets)
+    return merge(slm, spelled, [member.top for member in members], "logits")

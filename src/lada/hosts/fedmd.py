@@ -17,10 +17,10 @@ from pydantic import Field
 
 from lada.allocators.base import Allocator
 from lada.core.registry import Options
-from lada.core.terms import Knowledge, SparseLogProbs, Spelled, TokenScores, Verb
+from lada.core.terms import Knowledge, SparseLogProbs, TokenScores, Verb
 from lada.hosts.allocating import check_takes_labels
 from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Phase, Step
-from lada.hosts.consensus import Average, consensus
+from lada.hosts.consensus import Average
 from lada.hosts.distilling import CLIENT_REPLAY, SERVER_REPLAY, Replay
 from lada.hosts.knowledge import (
     Offer,
@@ -35,7 +35,7 @@ from lada.hosts.knowledge import (
     tell,
     tell_scores,
 )
-from lada.hosts.matching import CONSENSUS, consensus_path, match
+from lada.hosts.matching import CONSENSUS, consensus_offer, match, merge
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, telling
@@ -163,26 +163,10 @@ class Fedmd:
             for lesson in with_soft_targets(party, lessons, offers[client]):
                 if lesson.soft is not None:
                     said.setdefault(lesson.sample_id, []).append(lesson.soft)
-        vocabulary = party.learner.vocabulary()
         told = [lesson for lesson in lessons if lesson.sample_id in said]
         merged: dict[str, TokenScores] = {}
         for lesson, spelled in zip(told, party.learner.spell([lesson.chosen for lesson in told]), strict=True):
             assert spelled is not None  # else nobody's soft targets could be brought into these tokens
-            merged[lesson.sample_id] = self._merge(party, spelled, said[lesson.sample_id], len(vocabulary.tokens))
-        paths = tuple(consensus_path(party, lesson, merged[lesson.sample_id]) for lesson in told)
-        return Offer(Knowledge(party.name, round, paths), merged, vocabulary)
-
-    def _merge(self, party: Party, spelled: Spelled, members: list[SparseLogProbs], size: int) -> TokenScores:
-        """Return the consensus on one text, as far as the LLM's context reaches where it is a member."""
-        assert party.objective.soft is not None
-        length = min(len(member.ids) for member in members)
-        cut = [SparseLogProbs(member.ids[:length], member.log_probs[:length]) for member in members]
-        top = consensus(
-            cut,
-            spelled.tokens[:length],
-            vocabulary_size=size,
-            k=min(party.objective.soft.k, size),
-            average=self.options.average,
-            temperature=self.options.temperature,
-        )
-        return TokenScores(spelled.tokens[:length], spelled.offsets[:length], top)
+            members = said[lesson.sample_id]
+            merged[lesson.sample_id] = merge(party, spelled, members, self.options.average, self.options.temperature)
+        return consensus_offer(party, party.name, round, merged)

@@ -74,8 +74,8 @@ def with_replay(
     replayed either, since there is nothing to protect from; or, with `alone`, all pools that have a share are, whole.
     """
     if not lessons:
-        everything = [lesson for pool in pools if pool.share and alone for lesson in pool.lessons]
-        return everything, len(everything)
+        whole = [lesson for pool in pools if pool.share for lesson in pool.lessons] if alone else []
+        return whole, len(whole)
     everything = list(lessons)
     shares = sum(pool.share for pool in pools)
     total = max(len(lessons) / (1 - shares), (least - len(lessons)) / shares if shares else 0)

@@ -1,10 +1,14 @@
 """A party learns what several say together of the gold texts: a consensus, which is nobody's own."""
 
-from lada.core.terms import Knowledge, Lesson, Likelihood, Path, TokenScores
+from collections.abc import Mapping, Sequence
+
+from lada.core.terms import Knowledge, Lesson, Likelihood, Path, SparseLogProbs, Spelled, TokenScores
 from lada.hosts.allocating import allocate, embed_public
+from lada.hosts.consensus import Average, consensus
 from lada.hosts.distilling import Replay, distil, lessons_of
 from lada.hosts.knowledge import Offer
 from lada.hosts.party import Party
+from lada.hosts.steps import gold_lessons
 
 CONSENSUS = "consensus"
 """What allocations call a teacher that is no party."""
@@ -17,7 +21,31 @@ def match(party: Party, round: int, offer: Offer, mine: Knowledge, replay: Repla
     distil(party, round, lessons, mine, replay=replay, teachers="the consensus")
 
 
-def consensus_path(party: Party, lesson: Lesson, scores: TokenScores) -> Path:
+def merge(
+    party: Party, spelled: Spelled, members: Sequence[SparseLogProbs], average: Average, temperature: float = 1.0
+) -> TokenScores:
+    """Return what the members say together of one text in the party's tokens, as far as all of their contexts reach."""
+    assert party.objective.soft is not None
+    size, length = len(party.learner.vocabulary().tokens), min(len(member.ids) for member in members)
+    top = consensus(
+        [SparseLogProbs(member.ids[:length], member.log_probs[:length]) for member in members],
+        spelled.tokens[:length],
+        vocabulary_size=size,
+        k=min(party.objective.soft.k, size),
+        average=average,
+        temperature=temperature,
+    )
+    return TokenScores(spelled.tokens[:length], spelled.offsets[:length], top)
+
+
+def consensus_offer(party: Party, teacher: str, round: int, merged: Mapping[str, TokenScores]) -> Offer:
+    """Return what was `merged` of the gold texts, by sample, as a `teacher`'s offer in the party's vocabulary."""
+    lessons = [lesson for lesson in gold_lessons(party, party.task.public) if lesson.sample_id in merged]
+    paths = tuple(_path(party, lesson, merged[lesson.sample_id]) for lesson in lessons)
+    return Offer(Knowledge(teacher, round, paths), merged, party.learner.vocabulary())
+
+
+def _path(party: Party, lesson: Lesson, scores: TokenScores) -> Path:
     """Return a gold text with how likely the consensus, `scores`, finds it."""
     log_probs, size = scores.own().astype(float), len(lesson.chosen.encode())
     likelihood = Likelihood(float(log_probs.sum()), float(log_probs.min()), len(log_probs), size)
