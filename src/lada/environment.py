@@ -5,8 +5,11 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
+
 from lada.core.results import Environment
 
+CPU_INFO = Path("/proc/cpuinfo")
 PACKAGES = ("torch", "transformers", "tokenizers", "flwr", "numpy", "scikit-learn", "peft")
 
 
@@ -18,7 +21,15 @@ def environment(device: str) -> Environment:
         python=platform.python_version(),
         packages={name: version(name) for name in PACKAGES},
         device=device,
+        processor=_processor(),
     )
+
+
+def _processor() -> str:
+    """Return the processor's name and the instructions PyTorch's kernels use on it: both can change a last digit."""
+    lines = CPU_INFO.read_text(encoding="utf-8").splitlines() if CPU_INFO.exists() else []
+    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return f"{named or platform.processor() or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _git() -> str | None:

@@ -223,6 +223,8 @@ class Environment(Record):
     python: str
     packages: dict[str, str]
     device: str
+    processor: str = ""
+    """Its name and the instructions that PyTorch's kernels use on it; empty in files of earlier versions."""
 
 
 class WallClock(Record):
