@@ -10,12 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
 from lada.bench.outcome import Outcome
 from lada.bench.pages import write_pages
-from lada.bench.running import Store, _verdict, at_once
+from lada.bench.running import AVX2, Store, _instructions, _verdict, at_once
 from lada.bench.standings import EVERYWHERE, sections
 from lada.bench.suite import merged, read_suite, shipped
 from lada.cli.main import app
@@ -68,6 +69,8 @@ def test_a_suite_leaves_cells_tables_and_reports(ran):
     cells = [Outcome.model_validate_json(line) for line in (ran / "results/tiny/cells.jsonl").read_text().splitlines()]
     assert [(cell.row, cell.seed, cell.questions) for cell in cells] == [("lada", 0, 14), ("standalone", 0, 14)]
     for cell in cells:
+        here = torch.backends.cpu.get_cpu_capability()
+        assert cell.environment.processor.endswith({"AVX512": "AVX2"}.get(here, here))
         for member in cell.members.values():
             assert 100 * member.verdicts(cell.questions).mean() == pytest.approx(member.after["overall"], abs=1e-4)
     readme = (ran / "results/tiny/README.md").read_text()
@@ -78,6 +81,12 @@ def test_a_suite_leaves_cells_tables_and_reports(ran):
     links = re.findall(r'href="([^"#]+report\.html)"', page)
     assert len(links) == 2
     assert all((ran / "results/tiny" / link).resolve().is_file() for link in links)
+
+
+@pytest.mark.parametrize(("capability", "bounded"), [("AVX512", True), ("AVX2", True), ("DEFAULT", False)])
+def test_a_cell_uses_no_instructions_newer_than_avx2_and_only_those_that_are_there(monkeypatch, capability, bounded):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert _instructions() == (AVX2 if bounded else {})
 
 
 def test_what_is_done_is_not_run_again_and_random_cells_come_out_the_same(ran):
@@ -279,10 +288,14 @@ def test_where_two_outcomes_differ_is_named():
     now = was.model_copy(update={"bytes": 1, "members": changed})
     told = {f"members.{party}.after.overall": (member.after["overall"], 12.5), "bytes": (2_000_000, 1)}
     assert was.differences(now) == told
-    assert "bytes was 2000000, is 1; the versions are the same" in _verdict(was, now)
+    assert "bytes was 2000000, is 1; versions and processor are the same" in _verdict(was, now)
     away = was.model_copy(update={"members": {name: was.members[name] for name in was.members if name != party}})
     assert f"members.{party}.role was client, is None" in _verdict(was, away)
-    assert re.search(r", \d+ more; the versions", _verdict(was, away))
+    assert re.search(r", \d+ more; versions", _verdict(was, away))
+    elsewhere = now.model_copy(
+        update={"environment": was.environment.model_copy(update={"processor": "other, AVX512"})}
+    )
+    assert _verdict(was, elsewhere).endswith(f"; processor was {was.environment.processor}, is other, AVX512")
     assert _verdict(was, None) == "it failed"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from lada.bench.suite import Cell, label
 from lada.codecs.paths import decode
-from lada.core.nested import flat
+from lada.core.nested import differences
 from lada.core.results import Environment, Evaluation, Record, Results
 from lada.core.terms import Path as ReasoningPath
 from lada.evaluation.diversity import distinct_n
@@ -60,7 +60,7 @@ class Cost(Record):
 
 
 class Outcome(Record):
-    """One cell. All but `wall_clock` and `environment` are the same to the digit wherever the versions are."""
+    """One cell. All but `wall_clock` is the same to the digit wherever `environment` is."""
 
     scenario: str
     row: str
@@ -89,8 +89,8 @@ class Outcome(Record):
 
     def differences(self, other: "Outcome") -> dict[str, tuple[Any, Any]]:
         """Return where two outcomes differ, but for what depends on the machine: both values by their dotted key."""
-        mine, others = (dict(flat(each.model_dump(exclude={"environment", "wall_clock"}))) for each in (self, other))
-        return {key: (mine.get(key), others.get(key)) for key in mine | others if mine.get(key) != others.get(key)}
+        mine, others = (each.model_dump(exclude={"environment", "wall_clock"}) for each in (self, other))
+        return differences(mine, others)
 
     def clients(self) -> list[Member]:
         """Return the clients, sorted by name."""

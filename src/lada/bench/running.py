@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from lada.bench.outcome import Outcome, outcome
 from lada.bench.suite import Cell, Suite
 from lada.core.errors import InputError
+from lada.core.nested import differences
 from lada.federation.local import cores
 from lada.federation.run_folder import newest
 from lada.federation.workers import ONE_THREAD
@@ -149,11 +150,14 @@ def _verdict(was: Outcome | None, now: Outcome | None) -> str:
     other = was.differences(now)
     if not other:
         return SAME
-    told = [f"{key} was {before}, is {after}" for key, (before, after) in list(other.items())[:FEW]]
     more = [f"{len(other) - FEW} more"] if len(other) > FEW else []
-    then, today = was.environment, now.environment
-    versions = "the versions are the same" if then == today else f"it was {then}, it is {today}"
-    return f"other figures: {', '.join([*told, *more])}; {versions}"
+    figures = ", ".join([*_told(list(other.items())[:FEW]), *more])
+    around = _told(differences(was.environment.model_dump(), now.environment.model_dump()).items())
+    return f"other figures: {figures}; {', '.join(around) or 'versions and processor are the same'}"
+
+
+def _told(changes: Iterable[tuple[str, tuple[Any, Any]]]) -> list[str]:
+    return [f"{key} was {before}, is {after}" for key, (before, after) in changes]
 
 
 def _run(cell: Cell, folder: Path, processes: "_Processes") -> Outcome | Failed:

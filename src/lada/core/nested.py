@@ -16,3 +16,9 @@ def flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, value
     for part, inner in entries:
         yield from flat(inner, f"{key}.{part}" if key else str(part))
+
+
+def differences(one: Any, other: Any) -> dict[str, tuple[Any, Any]]:
+    """Return both values of each leaf in which two differ, by dotted key; None where one of them lacks it."""
+    was, now = dict(flat(one)), dict(flat(other))
+    return {key: (was.get(key), now.get(key)) for key in was | now if was.get(key) != now.get(key)}
