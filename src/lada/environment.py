@@ -1,5 +1,6 @@
 """What a run runs on."""
 
+import os
 import platform
 import subprocess
 from importlib.metadata import version
@@ -26,10 +27,12 @@ def environment(device: str) -> Environment:
 
 
 def _processor() -> str:
-    """Return the processor's name and the instructions PyTorch's kernels use on it: both can change a last digit."""
+    """Return the processor's name and the instructions PyTorch and MKL use on it: all can change a last digit."""
     lines = CPU_INFO.read_text(encoding="utf-8").splitlines() if CPU_INFO.exists() else []
     named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return f"{named or platform.processor() or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+    mkl = os.environ.get("MKL_CBWR")
+    parts = [named or platform.processor() or platform.machine(), torch.backends.cpu.get_cpu_capability()]
+    return ", ".join([*parts, f"MKL_CBWR={mkl}"] if mkl else parts)
 
 
 def _git() -> str | None:

@@ -179,7 +179,8 @@ def _run(cell: Cell, folder: Path, processes: "_Processes") -> Outcome | Failed:
 def _instructions() -> dict[str, str]:
     """Return what bounds a cell's processes to the instructions that processors of the last ten years share.
 
-    Kernels for others add up in another order, which ends in other figures. Nothing where there is no AVX2.
+    Kernels for others add up in another order, which ends in other figures. Nothing where there is no AVX2; what the
+    user's environment says goes before.
     """
     return AVX2 if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") else {}
 
@@ -202,7 +203,7 @@ class _Processes:
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **ONE_THREAD, **_instructions()},
+                env={**_instructions(), **os.environ, **ONE_THREAD},
                 start_new_session=True,  # a terminal's Ctrl-C reaches this process alone, which ends the others
             )
             self._running.add(process)

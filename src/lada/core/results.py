@@ -224,7 +224,7 @@ class Environment(Record):
     packages: dict[str, str]
     device: str
     processor: str = ""
-    """Its name and the instructions that PyTorch's kernels use on it; empty in files of earlier versions."""
+    """Its name and the instructions that PyTorch and MKL use on it; empty in files of earlier versions."""
 
 
 class WallClock(Record):
