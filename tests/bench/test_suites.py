@@ -306,7 +306,7 @@ def test_standings_by_hand(tmp_path):
         made("lada", 1, "1100", tokens=110),
         made("standalone", 0, "0110"),
         made("standalone", 1, "0000"),
-        made("lada", 0, "1111", "b", tokens=110),
+        made("lada", 0, "1111", "b", tokens=120),
         made("standalone", 0, "1111", "b"),
     ]
     everywhere, a, b = sections(suite, suite.tables[0], outcomes)
@@ -324,6 +324,8 @@ def test_standings_by_hand(tmp_path):
     assert everywhere.standings[0].clients.mean.value == (62.5 + 100) / 2
     assert everywhere.standings[0].clients.difference is not None
     assert everywhere.standings[0].clients.difference.value == 37.5 / 2
+    assert everywhere.standings[0].figures["worst client"] == (62.5 + 100) / 2  # scenarios count alike, as above
+    assert everywhere.standings[0].clients.tokens == (220 + 240) / 2
     assert everywhere.standings[0].seeds == 1
     readme, page = write_pages(suite, outcomes, tmp_path)
     assert "| lada | 2 | 62.5 [" in readme.read_text()

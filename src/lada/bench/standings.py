@@ -33,7 +33,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One row of a table. Means are over cells; those of clients also over clients."""
+    """One row of a table. Means are over seeds, then over scenarios; those of clients first over clients."""
 
     row: str
     seeds: int
@@ -123,8 +123,10 @@ def _standings(table: Table, outcomes: dict[str, Cells], scenarios: Sequence[str
     places = {side: _places(rows, table.against, of) for side, of in SIDES.items()}
     standings = []
     for row, cells in rows.items():
-        every = [cell for by_seed in cells.values() for cell in by_seed.values()]
-        figures = {name: mean(map(figure, every)) for name, figure in (FIGURES | COSTS).items()}
+        figures = {
+            name: mean(mean(map(figure, by_seed.values())) for by_seed in cells.values())
+            for name, figure in (FIGURES | COSTS).items()
+        }
         seeds = min(map(len, cells.values()))
         standings.append(Standing(row, seeds, places["clients"][row], places["LLM"][row], figures))
     return tuple(standings)
@@ -170,4 +172,4 @@ def _effect(row: str, strata: list[list[np.ndarray]]) -> Effect:
 
 
 def _tokens(cells: Cells, of: Side) -> float:
-    return fmean(sum(m.tokens for m in of(cell)) for by_seed in cells.values() for cell in by_seed.values())
+    return fmean(fmean(sum(m.tokens for m in of(cell)) for cell in by_seed.values()) for by_seed in cells.values())
