@@ -9,15 +9,20 @@ from lada import environment
 
 
 @pytest.mark.parametrize(
-    ("info", "mkl", "told"),
+    ("info", "mkl", "processor", "instructions"),
     [
-        ("processor\t: 0\nmodel name\t: Some Core: 9\nflags\t: fpu\nmodel name\t: other\n", None, "Some Core: 9, AVX2"),
-        ("model name\t: Some Core\n", "COMPATIBLE", "Some Core, AVX2, MKL_CBWR=COMPATIBLE"),
-        ("Hardware\t: a board\n", None, "arm, AVX2"),
-        (None, None, "arm, AVX2"),
+        (
+            "processor\t: 0\nmodel name\t: Some Core: 9\nflags\t: fpu\nmodel name\t: other\n",
+            None,
+            "Some Core: 9",
+            "AVX2",
+        ),
+        ("model name\t: Some Core\n", "COMPATIBLE", "Some Core", "AVX2, MKL_CBWR=COMPATIBLE"),
+        ("Hardware\t: a board\n", None, "arm", "AVX2"),
+        (None, None, "arm", "AVX2"),
     ],
 )
-def test_the_processor_by_name_and_instructions(monkeypatch, tmp_path, info, mkl, told):
+def test_the_processor_by_name_and_instructions(monkeypatch, tmp_path, info, mkl, processor, instructions):
     file = tmp_path / "cpuinfo"
     if info is not None:
         file.write_text(info)
@@ -28,4 +33,5 @@ def test_the_processor_by_name_and_instructions(monkeypatch, tmp_path, info, mkl
     monkeypatch.delenv("MKL_CBWR", raising=False)
     if mkl is not None:
         monkeypatch.setenv("MKL_CBWR", mkl)
-    assert environment.environment("cpu").processor == told
+    found = environment.environment("cpu")
+    assert (found.processor, found.instructions) == (processor, instructions)

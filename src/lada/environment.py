@@ -23,16 +23,19 @@ def environment(device: str) -> Environment:
         packages={name: version(name) for name in PACKAGES},
         device=device,
         processor=_processor(),
+        instructions=_instructions(),
     )
 
 
 def _processor() -> str:
-    """Return the processor's name and the instructions PyTorch and MKL use on it: all can change a last digit."""
     lines = CPU_INFO.read_text(encoding="utf-8").splitlines() if CPU_INFO.exists() else []
     named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return named or platform.processor() or platform.machine()
+
+
+def _instructions() -> str:
     mkl = os.environ.get("MKL_CBWR")
-    parts = [named or platform.processor() or platform.machine(), torch.backends.cpu.get_cpu_capability()]
-    return ", ".join([*parts, f"MKL_CBWR={mkl}"] if mkl else parts)
+    return torch.backends.cpu.get_cpu_capability() + (f", MKL_CBWR={mkl}" if mkl else "")
 
 
 def _git() -> str | None:

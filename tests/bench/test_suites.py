@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from lada.bench.outcome import Outcome
 from lada.bench.pages import write_pages
-from lada.bench.running import AVX2, Store, _instructions, _verdict, at_once
+from lada.bench.running import AVX2, SAME, Store, _instructions, _verdict, at_once, comparable
 from lada.bench.standings import EVERYWHERE, sections
 from lada.bench.suite import merged, read_suite, shipped
 from lada.cli.main import app
@@ -70,7 +70,7 @@ def test_a_suite_leaves_cells_tables_and_reports(ran):
     assert [(cell.row, cell.seed, cell.questions) for cell in cells] == [("lada", 0, 14), ("standalone", 0, 14)]
     for cell in cells:
         here = torch.backends.cpu.get_cpu_capability()
-        assert cell.environment.processor.split(", ")[1] == {"AVX512": "AVX2"}.get(here, here)
+        assert cell.environment.instructions.split(", ")[0] == {"AVX512": "AVX2"}.get(here, here)
         for member in cell.members.values():
             assert 100 * member.verdicts(cell.questions).mean() == pytest.approx(member.after["overall"], abs=1e-4)
     readme = (ran / "results/tiny/README.md").read_text()
@@ -95,7 +95,27 @@ def test_what_is_done_is_not_run_again_and_random_cells_come_out_the_same(ran):
     before = (ran / "results/tiny/cells.jsonl").read_bytes()
     again = lada("bench", "--suite", ran / "suite.yaml", *where, "--check", 1)
     assert (again.exit_code, again.output.count("the same to the digit")) == (0, 1)
+    assert "2 of 2 cells are from these versions and this kind of processor\n" in again.output
     assert (ran / "results/tiny/cells.jsonl").read_bytes() == before
+
+
+def test_cells_of_this_kind_of_processor_are_run_again_before_those_of_others(ran, tmp_path, monkeypatch):
+    from lada.bench import running
+
+    suite, store, asked = read_suite(str(ran / "suite.yaml")), Store(tmp_path / "tiny"), []
+    monkeypatch.setattr(running, "run_again", lambda cells, *_, **__: asked.append(list(cells)) or {"one": SAME})
+    cells = list(suite.cells())
+    command = ["bench", "--suite", ran / "suite.yaml", "--results", tmp_path, "--check", 1]
+    for moved in range(3):
+        for place, cell in enumerate(cells):
+            found = Store(ran / "results/tiny").get(cell)
+            assert found is not None
+            away = found.environment.model_copy(update={"processor": "other"})
+            store.add(found.model_copy(update={"environment": away}) if place < moved else found)
+        assert comparable(cells, store) == cells[moved:]
+        told = f"{2 - moved} of 2 cells are from these versions and this kind of processor"
+        assert told + ("; others are run again" if moved == 2 else "\n") in lada(*command).output
+    assert asked == [cells, cells[1:], cells]
 
 
 def test_another_configuration_is_another_cell(ran, tmp_path):

@@ -134,7 +134,7 @@ def _environment(outcomes: Sequence[Outcome]) -> str:
     """Return the versions behind the cells, in words."""
     told = {
         f"LaDa {e.lada}, Python {e.python}, PyTorch {e.packages['torch']}, transformers {e.packages['transformers']}, "
-        f"{e.device} ({e.processor or 'a processor not recorded'})"
+        f"{e.device} ({f'{e.processor}, {e.instructions}' if e.processor else 'a processor not recorded'})"
         for e in (each.environment for each in outcomes)
     }
     commits = sorted({_commit(each.environment.git) for each in outcomes})

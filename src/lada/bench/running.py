@@ -21,6 +21,8 @@ from lada.bench.outcome import Outcome, outcome
 from lada.bench.suite import Cell, Suite
 from lada.core.errors import InputError
 from lada.core.nested import differences
+from lada.core.results import Environment
+from lada.environment import environment
 from lada.federation.local import cores
 from lada.federation.run_folder import newest
 from lada.federation.workers import ONE_THREAD
@@ -128,6 +130,19 @@ def run_cells(cells: Iterable[Cell], store: Store, folder: Path, *, parallel: in
         for future in futures:
             future.result()
     return failed
+
+
+def comparable(cells: Iterable[Cell], store: Store) -> list[Cell]:
+    """Return the cells that the store knows from the versions and the kind of processor that are here.
+
+    Of others the last digits of a sum may be other ones, and then the answers here and there.
+    """
+
+    def around(environment: Environment) -> dict[str, Any]:
+        return environment.model_dump(include={"python", "packages", "processor"})
+
+    here = around(environment("cpu"))
+    return [cell for cell in cells if (was := store.get(cell)) is not None and around(was.environment) == here]
 
 
 def run_again(cells: Sequence[Cell], store: Store, folder: Path, *, count: int, parallel: int) -> dict[str, str]:

@@ -30,7 +30,7 @@ def bench(
 ) -> None:
     """Run every cell of a suite that has no result yet, and write its tables and leaderboard."""
     from lada.bench.pages import write_pages
-    from lada.bench.running import SAME, Store, at_once, run_again, run_cells
+    from lada.bench.running import SAME, Store, at_once, comparable, run_again, run_cells
     from lada.bench.suite import read_suite
     from lada.cli.bench_view import BenchView
     from lada.core.errors import InputError, nearest
@@ -53,7 +53,11 @@ def bench(
         target = results / chosen.name
         store = Store(target)
         if check:
-            again = run_again(cells, store, runs / chosen.name, count=check, parallel=parallel or at_once(chosen))
+            alike = comparable(cells, store)
+            told = f"{len(alike)} of {len(cells)} cells are from these versions and this kind of processor"
+            console.print(told if alike else f"{told}; others are run again", soft_wrap=True, highlight=False)
+            drawn_of, most = alike or cells, parallel or at_once(chosen)
+            again = run_again(drawn_of, store, runs / chosen.name, count=check, parallel=most)
             for cell, verdict in again.items():
                 console.print(f"{cell}: {verdict}", markup=False, highlight=False)
             raise typer.Exit(0 if set(again.values()) == {SAME} else 1)

@@ -224,7 +224,9 @@ class Environment(Record):
     packages: dict[str, str]
     device: str
     processor: str = ""
-    """Its name and the instructions that PyTorch and MKL use on it; empty in files of earlier versions."""
+    """Its name; empty in files of earlier versions."""
+    instructions: str = ""
+    """What of its instructions PyTorch and MKL use, such as `AVX2`; empty likewise."""
 
 
 class WallClock(Record):
