@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from lada.bench.outcome import Outcome
+from lada.bench.outcome import Outcome, outcome
 from lada.bench.pages import write_pages
 from lada.bench.running import AVX2, SAME, Store, _instructions, _verdict, at_once, comparable
 from lada.bench.standings import EVERYWHERE, sections
@@ -22,6 +23,8 @@ from lada.bench.suite import merged, read_suite, shipped
 from lada.cli.main import app
 from lada.core.errors import InputError
 from lada.core.plugins import add_plugins, load_plugins
+from lada.federation import ledger
+from lada.federation.run_folder import newest
 
 WORK = {
     "rounds": 1,
@@ -116,6 +119,20 @@ def test_cells_of_this_kind_of_processor_are_run_again_before_those_of_others(ra
         told = f"{2 - moved} of 2 cells are from these versions and this kind of processor"
         assert told + ("; others are run again" if moved == 2 else "\n") in lada(*command).output
     assert asked == [cells, cells[1:], cells]
+
+
+def test_what_is_sent_again_after_an_interruption_counts_once(ran, tmp_path):
+    cell = next(iter(read_suite(str(ran / "suite.yaml")).cells()))
+    whole = newest(ran / "runs/tiny" / f"{cell.name}-{cell.digest}", cell.name)
+    assert whole is not None
+    again = tmp_path / whole.name
+    shutil.copytree(whole, again)
+    rows = ledger.read(again)
+    with ledger.Ledger(again, earlier=[*rows, *rows[:5]]):
+        pass
+    assert len(ledger.read(again)) == len(rows) + 5
+    assert outcome(cell, again) == outcome(cell, whole)
+    assert outcome(cell, whole).bytes == sum(row.bytes for row in rows)
 
 
 def test_another_configuration_is_another_cell(ran, tmp_path):

@@ -12,6 +12,7 @@ from lada.core.nested import differences
 from lada.core.results import Environment, Evaluation, Record, Results
 from lada.core.terms import Path as ReasoningPath
 from lada.evaluation.diversity import distinct_n
+from lada.federation import ledger
 from lada.federation.parties import read_task
 from lada.federation.run_folder import read
 from lada.report.reading import read_results
@@ -72,7 +73,7 @@ class Outcome(Record):
     members: dict[str, Member]
     """By party."""
     bytes: int
-    """What crossed the wire."""
+    """What crossed the wire. What a run that was interrupted sent again counts once, as if it had not been."""
     from_teacher: int
     """Samples chosen of a teacher's paths, all directions and rounds together."""
     chosen_right: float | None
@@ -123,7 +124,7 @@ def outcome(cell: Cell, folder: Path) -> Outcome:
             for party in results.parties
             if party.name in evaluated
         },
-        bytes=sum(row.bytes for row in results.traffic),
+        bytes=sum(row.bytes for row in set(ledger.read(folder))),
         from_teacher=sum(row.from_teacher for row in results.allocations),
         chosen_right=_of_chosen((row.right, row.chosen) for row in results.allocations),
         chosen_sound=_of_chosen((row.sound, row.chosen) for row in results.allocations),
