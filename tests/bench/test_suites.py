@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from lada.bench.outcome import Outcome, outcome
 from lada.bench.pages import write_pages
-from lada.bench.running import AVX2, SAME, Store, _instructions, _verdict, at_once, comparable
+from lada.bench.running import AVX2, SAME, Store, _bounds, _verdict, at_once, comparable
 from lada.bench.standings import EVERYWHERE, sections
 from lada.bench.suite import merged, read_suite, shipped
 from lada.cli.main import app
@@ -89,7 +89,7 @@ def test_a_suite_leaves_cells_tables_and_reports(ran):
 @pytest.mark.parametrize(("capability", "bounded"), [("AVX512", True), ("AVX2", True), ("DEFAULT", False)])
 def test_a_cell_uses_no_instructions_newer_than_avx2_and_only_those_that_are_there(monkeypatch, capability, bounded):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert _instructions() == (AVX2 if bounded else {})
+    assert _bounds() == (AVX2 if bounded else {})
 
 
 def test_what_is_done_is_not_run_again_and_random_cells_come_out_the_same(ran):

@@ -138,8 +138,8 @@ def comparable(cells: Iterable[Cell], store: Store) -> list[Cell]:
     Of others the last digits of a sum may be other ones, and then the answers here and there.
     """
 
-    def around(environment: Environment) -> dict[str, Any]:
-        return environment.model_dump(include={"python", "packages", "processor"})
+    def around(told: Environment) -> dict[str, Any]:
+        return told.model_dump(include={"python", "packages", "processor"})
 
     here = around(environment("cpu"))
     return [cell for cell in cells if (was := store.get(cell)) is not None and around(was.environment) == here]
@@ -191,7 +191,7 @@ def _run(cell: Cell, folder: Path, processes: "_Processes") -> Outcome | Failed:
     return result
 
 
-def _instructions() -> dict[str, str]:
+def _bounds() -> dict[str, str]:
     """Return what bounds a cell's processes to the instructions that processors of the last ten years share.
 
     Kernels for others add up in another order, which ends in other figures. Nothing where there is no AVX2; what the
@@ -218,7 +218,7 @@ class _Processes:
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
-                env={**_instructions(), **os.environ, **ONE_THREAD},
+                env={**_bounds(), **os.environ, **ONE_THREAD},
                 start_new_session=True,  # a terminal's Ctrl-C reaches this process alone, which ends the others
             )
             self._running.add(process)

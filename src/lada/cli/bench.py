@@ -56,8 +56,8 @@ def bench(
             alike = comparable(cells, store)
             told = f"{len(alike)} of {len(cells)} cells are from these versions and this kind of processor"
             console.print(told if alike else f"{told}; others are run again", soft_wrap=True, highlight=False)
-            drawn_of, most = alike or cells, parallel or at_once(chosen)
-            again = run_again(drawn_of, store, runs / chosen.name, count=check, parallel=most)
+            parallel = parallel or at_once(chosen)
+            again = run_again(alike or cells, store, runs / chosen.name, count=check, parallel=parallel)
             for cell, verdict in again.items():
                 console.print(f"{cell}: {verdict}", markup=False, highlight=False)
             raise typer.Exit(0 if set(again.values()) == {SAME} else 1)
