@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lada.core.seeds import generator, seed_of
+from lada.core.seeds import generator, one_of, seed_of
 
 ADDRESSES = st.lists(st.text(max_size=5) | st.integers(-3, 3), max_size=4).map(tuple)
 
@@ -48,3 +48,19 @@ def test_generator_owes_nothing_to_what_was_drawn_before():
     generator(1, "y").random(10)
     assert (generator(1, "x").random(3) == first).all()
     assert (generator(1, "y").random(3) != first).all()
+
+
+@given(st.lists(st.integers(), min_size=1, max_size=300), st.integers(0, 2**32))
+def test_one_of_many_is_what_choice_would_draw(options, seed):
+    """Every corpus was drawn by choice; the third draw tells that no more was taken from the generator either."""
+    ours, theirs = np.random.default_rng(seed), np.random.default_rng(seed)
+    assert [one_of(ours, options), one_of(ours, options), ours.random()] == [
+        options[theirs.choice(len(options))],
+        options[theirs.choice(len(options))],
+        theirs.random(),
+    ]
+
+
+def test_one_of_none_is_an_error():
+    with pytest.raises(ValueError, match="<= 0"):
+        one_of(generator(), ())

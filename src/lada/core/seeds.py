@@ -1,8 +1,12 @@
 """Randomness has an address: every generator is seeded from what it is for, never from what ran before it."""
 
 import hashlib
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 
 def seed_of(*address: str | int) -> int:
@@ -18,3 +22,11 @@ def seed_of(*address: str | int) -> int:
 def generator(*address: str | int) -> np.random.Generator:
     """Return a NumPy generator for an address (see `seed_of`)."""
     return np.random.default_rng(seed_of(*address))
+
+
+def one_of(rng: np.random.Generator, options: Sequence[T]) -> T:
+    """Return the option that `rng.choice(options)` would, as it is and without an array of them all.
+
+    Raises ValueError where there is none.
+    """
+    return options[int(rng.integers(len(options)))]

@@ -168,6 +168,9 @@ class _Private(Mapping[str, tuple[Sample, ...]]):
             )
         )
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._domains  # Mapping would draw the samples to tell
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._domains)
 

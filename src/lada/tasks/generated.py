@@ -17,7 +17,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import numpy as np
 
 from lada.core.errors import InputError
-from lada.core.seeds import generator
+from lada.core.seeds import generator, one_of
 from lada.core.terms import Sample
 
 Split = Literal["test", "public", "private", "pretrain"]
@@ -194,7 +194,7 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
                     f"task: domain {domain!r} has too few different {split} questions for {count}; "
                     "ask for fewer samples"
                 )
-            wording = self.domains[str(rng.choice(list(self.domains))) if domain == GENERAL else domain]
+            wording = self.domains[one_of(rng, tuple(self.domains)) if domain == GENERAL else domain]
             length = int(rng.choice(list(lengths), p=list(lengths.values())))
             first = self.draw_value(wording, rng)
             if domain == GENERAL:
@@ -259,7 +259,7 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
         return checked + surplus
 
     def _draw_step(self, domain: D, rules: Mapping[str, R], rng: np.random.Generator) -> Step[R]:
-        verb = str(rng.choice(list(rules)))
+        verb = one_of(rng, tuple(rules))
         if rules[verb].kind != "argument":
             return Step(verb, rules[verb])
         argument = self.draw_argument(domain, rng)

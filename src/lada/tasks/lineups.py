@@ -12,6 +12,7 @@ from typing import cast
 
 import numpy as np
 
+from lada.core.seeds import one_of
 from lada.tasks.generated import Domain, GeneratedCorpus, Step
 from lada.tasks.moves import KINDS, Kind, Line, Rule, apply, draw_rule
 
@@ -62,11 +63,11 @@ class Lineups(GeneratedCorpus[LineDomain, Rule, Line]):
 
     def draw_argument(self, domain: LineDomain, rng: np.random.Generator) -> str:
         """See GeneratedCorpus."""
-        return str(rng.choice(domain.things))
+        return one_of(rng, domain.things)
 
     def spell_out(self, domain: LineDomain, rng: np.random.Generator) -> Step[Rule]:
         """See GeneratedCorpus."""
-        rule = self.draw_rule(rng.choice(sorted(set(KINDS))), domain, rng, set())
+        rule = self.draw_rule(one_of(rng, sorted(set(KINDS))), domain, rng, set())
         moves = rule.moves
         match rule.kind:
             case "argument":

@@ -11,6 +11,8 @@ from typing import Literal
 
 import numpy as np
 
+from lada.core.seeds import one_of
+
 Line = tuple[str, ...]
 PLACES = 4
 Kind = Literal["argument", "swap", "turn", "two", "first", "opener"]
@@ -79,19 +81,16 @@ def apply(rule: Rule, line: Line, first: Line, argument: str | None) -> tuple[Li
 def draw_rule(kind: Kind, things: Line, rng: np.random.Generator, taken: set[Rule]) -> Rule:
     """Draw a rule of a kind that is not in `taken`; `things` are those of the domain."""
 
-    def one_of(*words: str) -> str:
-        return str(rng.choice(words))
-
     def first() -> Rule:
-        return Rule(kind, tuple(map(str, rng.choice(SWAPS + TURNS, 2, replace=False))), one_of(*things))
+        return Rule(kind, tuple(map(str, rng.choice(SWAPS + TURNS, 2, replace=False))), one_of(rng, things))
 
     draws: dict[Kind, Callable[[], Rule]] = {
-        "argument": lambda: Rule(kind, (one_of(*ENDS),)),
-        "swap": lambda: Rule(kind, (one_of(*SWAPS),)),
-        "turn": lambda: Rule(kind, (one_of(*TURNS),)),
-        "two": lambda: Rule(kind, (one_of(*SWAPS), one_of(*TURNS))),
+        "argument": lambda: Rule(kind, (one_of(rng, ENDS),)),
+        "swap": lambda: Rule(kind, (one_of(rng, SWAPS),)),
+        "turn": lambda: Rule(kind, (one_of(rng, TURNS),)),
+        "two": lambda: Rule(kind, (one_of(rng, SWAPS), one_of(rng, TURNS))),
         "first": first,
-        "opener": lambda: Rule(kind, (one_of(*ENDS),)),
+        "opener": lambda: Rule(kind, (one_of(rng, ENDS),)),
     }
     while True:
         rule = draws[kind]()

@@ -9,6 +9,7 @@ from typing import cast
 
 import numpy as np
 
+from lada.core.seeds import one_of
 from lada.tasks.generated import Domain, GeneratedCorpus, Step
 from lada.tasks.rules import HIGHEST, KINDS, WEEKDAYS, Kind, Rule, Scale, apply, draw_rule, show
 
@@ -70,7 +71,7 @@ class Rulebooks(GeneratedCorpus[ScaleDomain, Rule, int]):
     def spell_out(self, domain: ScaleDomain, rng: np.random.Generator) -> Step[Rule]:
         """See GeneratedCorpus."""
         scale = domain.scale
-        rule = draw_rule(rng.choice(sorted(set(KINDS[scale]))), scale, rng, set())
+        rule = draw_rule(one_of(rng, sorted(set(KINDS[scale]))), scale, rng, set())
         plus, minus = ("add", "take") if scale == "number" else ("later", "sooner")
 
         def say(amount: int) -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from lada.core.seeds import one_of
 from lada.tasks.generated import OutOfRange
 
 HIGHEST = 20
@@ -83,11 +84,11 @@ def draw_rule(kind: Kind, scale: Scale, rng: np.random.Generator, taken: set[Rul
     most = 9 if scale == "number" else 3
 
     def amount() -> int:
-        return int(rng.integers(1, most + 1)) * int(rng.choice((-1, 1)))
+        return int(rng.integers(1, most + 1)) * one_of(rng, (-1, 1))
 
     draws: dict[Kind, Callable[[], Rule]] = {
-        "argument": lambda: Rule(kind, (int(rng.choice((-1, 1))),)),
-        "first": lambda: Rule(kind, (int(rng.choice((-1, 1))),)),
+        "argument": lambda: Rule(kind, (one_of(rng, (-1, 1)),)),
+        "first": lambda: Rule(kind, (one_of(rng, (-1, 1)),)),
         "constant": lambda: Rule(kind, (amount(),)),
         "times": lambda: Rule(kind, (int(rng.integers(2, 4)),)),
         "two": lambda: Rule(kind, (abs(amount()), -abs(amount()))),
