@@ -121,6 +121,12 @@ def test_cells_of_this_kind_of_processor_are_run_again_before_those_of_others(ra
     assert asked == [cells, cells[1:], cells]
 
 
+def test_checking_what_was_never_run_is_an_error_that_says_what_to_do(tmp_path):
+    told = lada("bench", "--suite", suite_file(tmp_path), "--results", tmp_path, "--check", 1)
+    assert told.exit_code == 2
+    assert "has none of these cells; run the suite first" in " ".join(told.output.split())
+
+
 def test_what_is_sent_again_after_an_interruption_counts_once(ran, tmp_path):
     cell = next(iter(read_suite(str(ran / "suite.yaml")).cells()))
     whole = newest(ran / "runs/tiny" / f"{cell.name}-{cell.digest}", cell.name)

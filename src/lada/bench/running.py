@@ -146,12 +146,11 @@ def comparable(cells: Iterable[Cell], store: Store) -> list[Cell]:
 
 
 def run_again(cells: Sequence[Cell], store: Store, folder: Path, *, count: int, parallel: int) -> dict[str, str]:
-    """Run `count` random cells of those that the store knows, and say of each whether its figures are the same.
+    """Run `count` random ones of cells that the store knows, and say of each whether its figures are the same.
 
     The runs are made from nothing, in a folder that goes with them.
     """
-    known = [cell for cell in cells if store.get(cell) is not None]
-    drawn = SystemRandom().sample(known, min(count, len(known)))
+    drawn = SystemRandom().sample(cells, min(count, len(cells)))
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder) as place:
         again = Store(Path(place))

@@ -53,11 +53,14 @@ def bench(
         target = results / chosen.name
         store = Store(target)
         if check:
-            alike = comparable(cells, store)
-            told = f"{len(alike)} of {len(cells)} cells are from these versions and this kind of processor"
+            known = [cell for cell in cells if store.get(cell) is not None]
+            if not known:
+                raise InputError(f"--check: {store.file} has none of these cells; run the suite first, without --check")
+            alike = comparable(known, store)
+            told = f"{len(alike)} of {len(known)} cells are from these versions and this kind of processor"
             console.print(told if alike else f"{told}; others are run again", soft_wrap=True, highlight=False)
             parallel = parallel or at_once(chosen)
-            again = run_again(alike or cells, store, runs / chosen.name, count=check, parallel=parallel)
+            again = run_again(alike or known, store, runs / chosen.name, count=check, parallel=parallel)
             for cell, verdict in again.items():
                 console.print(f"{cell}: {verdict}", markup=False, highlight=False)
             raise typer.Exit(0 if set(again.values()) == {SAME} else 1)
