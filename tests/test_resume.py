@@ -113,7 +113,12 @@ def _crash(*_, **__):
 def test_a_finished_run_resumes_to_itself_and_can_be_made_longer(whole, tmp_path):
     shorter = lada.run(config(), runs=tmp_path, overrides=("rounds=1",))
     assert outcome(lada.run(config(), runs=tmp_path, overrides=("rounds=1",), resume=True)) == outcome(shorter)
-    assert outcome(lada.run(tmp_path / "small", overrides=("rounds=2",), resume=True)) == whole
+    place = tmp_path / "small" / "place.json"
+    began = json.loads(place.read_text())
+    place.write_text(json.dumps(began | {"started": began["started"] - 10_000}))  # as if somebody had slept on it
+    longer = lada.run(tmp_path / "small", overrides=("rounds=2",), resume=True)
+    assert outcome(longer) == whole
+    assert shorter.wall_clock.seconds < longer.wall_clock.seconds < 10_000
 
 
 def test_a_damaged_checkpoint_of_the_server_costs_a_round_and_is_told(whole, tmp_path):

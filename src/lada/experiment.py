@@ -25,7 +25,7 @@ from lada.environment import environment
 from lada.evaluation.agreement import agreement
 from lada.federation import run_folder
 from lada.federation.claim import claimed
-from lada.federation.events import EVENTS, mend
+from lada.federation.events import EVENTS, Tail, mend, paused
 from lada.federation.exchange import Rules
 from lada.federation.journal import Journal
 from lada.federation.ledger import by_phase, read, traffic
@@ -165,17 +165,23 @@ class Run:
         self._grid = grid
         self.config, self.task, self.place = config, task, place
         self._emit_on = emit
-        mend(place.folder / EVENTS)
-        self._events = (place.folder / EVENTS).open("a", encoding="utf-8")
+        events = place.folder / EVENTS
+        mend(events)
+        self._paused = paused([*Tail(events).new(), {"kind": "run", "time": self._now()}])
+        self._events = events.open("a", encoding="utf-8")
         self._lock = threading.Lock()
         self._feed = Feed(trackers, place.folder, lambda text: self._party.note(notices=(text,)))
         self._told = len(read(place.folder))
         self._party = server_party(config, place, task, self.emit)
         self._done = rounds_done(config.server.name, place)
 
+    def _now(self) -> float:
+        """Return the seconds since the run first began."""
+        return time.time() - self.place.started
+
     def emit(self, event: dict[str, Any]) -> None:
         """Write one event and hand it on; called from several threads."""
-        event = {"time": round(time.time() - self.place.started, 3), **event}
+        event = {"time": round(self._now(), 3), **event}
         with self._lock:
             self._events.write(json.dumps(event) + "\n")
             self._events.flush()
@@ -284,7 +290,7 @@ class Run:
             noisy=tuple(sorted(self.task.noisy)),
             wall_clock=WallClock(
                 started=datetime.fromtimestamp(self.place.started, UTC).isoformat(timespec="seconds"),
-                seconds=round(time.time() - self.place.started, 3),
+                seconds=round(self._now() - self._paused, 3),
                 phases=tuple(sorted(report.phases, key=lambda p: (p.start, p.party))),
                 exchanges=report.exchanges,
             ),

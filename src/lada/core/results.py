@@ -234,6 +234,7 @@ class WallClock(Record):
 
     started: str
     seconds: float
+    """From the start to the end, without the pauses before a run that had been interrupted went on."""
     phases: tuple[PhaseTime, ...]
     exchanges: tuple[ExchangeTime, ...] = ()
     """How long messages took, by round and phase."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,11 @@ def mend(file: Path) -> None:
         with file.open("r+b") as events:  # in place: whoever reads along must not find it empty for a moment
             whole = sum(len(line) for line in events if line.endswith(b"\n"))
             events.truncate(whole)
+
+
+def paused(events: Iterable[dict[str, Any]]) -> float:
+    """Return the seconds of a run in which nobody worked on it: those before each start of it but the first."""
+    return sum(event["time"] - before["time"] for before, event in pairwise(events) if event["kind"] == "run")
 
 
 class Tail:
