@@ -13,7 +13,7 @@ from lada.allocators.selection import Budgeted, top
 from lada.core.terms import Choice
 
 NAN = math.nan
-BUDGETED = ("random", "confident", "dual_min_ce", "winner", "verified", "teachable")
+BUDGETED = ("random", "confident", "dual_min_ce", "rho_loss", "winner", "verified", "teachable")
 
 
 def test_the_index_holds_every_rule():
@@ -84,6 +84,27 @@ def test_dual_min_ce_compares_nats_per_byte():
     rule = make("dual_min_ce")
     scores = rule.apply(rule.init(0), table)[1].scores
     assert [scores["q0"], scores["q2"], scores["q3"]] == pytest.approx([0.4, 0.6, 0.0])
+
+
+def test_rho_loss_is_what_the_student_can_still_gain_on_the_teachers_path():
+    # 4 tokens each. Losses in nats per byte, of the student on the teacher's path less the teacher's own; how the
+    # student finds its own path must not count.
+    table = candidates(
+        [
+            Row(judged_mean=-2.0, teacher_mean=-1.0, student_mean=-0.1),  # 8/10 - 4/10 = 0.4
+            Row(judged_mean=-1.0, teacher_mean=-2.0, student_mean=-9.0),  # 4/10 - 8/10 < 0
+            Row(judged_mean=-2.0, teacher_mean=-1.0, bytes=(5, 40)),  # 8/5 - 4/5 = 0.8
+            Row(judged_mean=-3.0, teacher_mean=-3.0),  # hard for both: 0
+            Row(judged_mean=NAN, teacher_mean=-1.0),
+            Row(judged_mean=-1.0, teacher_mean=NAN),
+            Row(judged_mean=-3.0, teacher_mean=-2.5),  # 12/10 - 10/10 = 0.2
+        ]
+    )
+    assert choose("rho_loss", table) == [(2, "teacher"), (0, "teacher"), (6, "teacher")]
+    assert choose("rho_loss", table, budget=0.1) == [(2, "teacher")]
+    rule = make("rho_loss")
+    scores = rule.apply(rule.init(0), table)[1].scores
+    assert [scores["q0"], scores["q1"], scores["q2"], scores["q3"]] == pytest.approx([0.4, -0.4, 0.8, 0.0])
 
 
 @pytest.mark.parametrize(
@@ -174,7 +195,7 @@ def test_nothing_to_choose_from(name: str):
     assert choose(name, candidates([])) == []
 
 
-@given(rows(), st.sampled_from(["all", "random", "confident", "dual_min_ce", "winner"]))
+@given(rows(), st.sampled_from(["all", "random", "confident", "dual_min_ce", "rho_loss", "winner"]))
 def test_rules_without_gold_answers_read_none(table: list[Row], name: str):
     blind = [replace(row, teacher_right=None, student_right=None) for row in table]
     assert choose(name, candidates(table)) == choose(name, candidates(blind))

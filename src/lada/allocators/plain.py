@@ -1,5 +1,7 @@
 """Rules without memory. They are the controls every filter is compared with, and good ones."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
@@ -7,7 +9,7 @@ from lada.allocators.features import prior_reward
 from lada.allocators.selection import Budgeted, allocate, same_answers, sureness, top
 from lada.core.registry import Options
 from lada.core.seeds import generator
-from lada.core.terms import Allocation, Source, Verb
+from lada.core.terms import Allocation, Likelihood, Source, Verb
 
 Outcome = tuple[State, Allocation, dict[str, float]]
 CONFIDENT = {Verb.ANSWER, Verb.CONFIDENCE}
@@ -83,14 +85,35 @@ class DualMinCE(Memoryless):
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply."""
-        gaps = np.array(
-            [
-                student.likelihood.per_byte - teacher.likelihood.per_byte
-                for teacher, student in zip(candidates.teacher_paths, candidates.student_paths, strict=True)
-            ]
-        )
+        gaps = _gaps(candidates, [path.likelihood for path in candidates.student_paths])
         chosen = top(gaps, gaps > 0, self.options.limit(len(gaps)))
         reasons = dict.fromkeys(chosen, "the teacher's loss is below the student's")
+        return state, allocate(candidates, chosen, _teacher(chosen), gaps, reasons), {}
+
+
+@ALLOCATORS.register(
+    "rho_loss",
+    options=Budgeted,
+    paper="arXiv 2206.07137",
+    status="our reading",
+    teacher_needs=CONFIDENT,
+    student_needs={Verb.JUDGE},
+)
+class RhoLoss(Memoryless):
+    """The teacher's paths that the student finds less likely than the teacher does, by far first: reducible loss.
+
+    L(path; student) − L(path; reference), where the paper's reference is a model that was trained on held-out data.
+    Here it is the teacher on what it wrote itself, and losses are in nats per byte, so that tokenizers do not matter
+    (our reading). Nearly every path has some; so give it a budget, of which the paper takes a tenth.
+    """
+
+    options: Budgeted
+
+    def apply(self, state: State, candidates: Candidates) -> Outcome:
+        """See Allocator.apply."""
+        gaps = _gaps(candidates, candidates.student_on_teacher)
+        chosen = top(gaps, gaps > 0, self.options.limit(len(gaps)))
+        reasons = dict.fromkeys(chosen, "likelier to the teacher than to the student")
         return state, allocate(candidates, chosen, _teacher(chosen), gaps, reasons), {}
 
 
@@ -166,6 +189,12 @@ class Teachable(Memoryless):
         chosen = [int(i) for i in order if scores[i] == 1][: self.options.limit(len(scores))]
         reasons = dict.fromkeys(chosen, "new to the student, and the teacher's loss is the lower")
         return state, allocate(candidates, chosen, _teacher(chosen), scores, reasons), {}
+
+
+def _gaps(candidates: Candidates, students: Sequence[Likelihood]) -> np.ndarray:
+    """Return how far losses of `students` are above those of the teacher on its own paths [n], nats per byte."""
+    paths = zip(candidates.teacher_paths, students, strict=True)
+    return np.array([student.per_byte - path.likelihood.per_byte for path, student in paths])
 
 
 def _teacher(chosen: "range | list[int]") -> dict[int, Source]:
