@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from lada.allocators.base import ALLOCATORS, Allocator, Candidates
-from lada.core.terms import Allocation, Likelihood, Path, Sample
+from lada.core.terms import Allocation, Likelihood, Path, Sample, TokenScores
 
 TOKENS = 4
 TEACHER, STUDENT = "llm", "slm"
@@ -28,6 +28,7 @@ class Row:
     judged_mean: float = -0.5
     judged_least: float = -1.0
     bytes: tuple[int, int] = (10, 10)
+    domain: str = ""
 
 
 def make(name: str, **options) -> Allocator:
@@ -36,15 +37,23 @@ def make(name: str, **options) -> Allocator:
 
 
 def candidates(
-    rows: Sequence[Row], *, round: int = 1, embeddings: np.ndarray | None = None, seed: int = 7
+    rows: Sequence[Row],
+    *,
+    round: int = 1,
+    embeddings: np.ndarray | None = None,
+    seed: int = 7,
+    looks: Sequence[TokenScores | None] | None = None,
 ) -> Candidates:
-    """Return the candidates of a table; without `embeddings` no two questions are alike."""
+    """Return the candidates of a table; without `embeddings` no two questions are alike.
+
+    `looks` is what the student makes of the tokens of the teacher's paths; without, it can trace none of them.
+    """
     ids = [f"q{i}" for i in range(len(rows))]
     return Candidates(
         round=round,
         teacher=TEACHER,
         student=STUDENT,
-        samples=tuple(Sample(id, f"question {id}") for id in ids),
+        samples=tuple(Sample(id, f"question {id}", domain=row.domain) for id, row in zip(ids, rows, strict=True)),
         teacher_paths=tuple(
             Path(
                 id,
@@ -72,6 +81,7 @@ def candidates(
         ),
         agree=tuple(row.teacher is not None and row.teacher == row.student for row in rows),
         embeddings=np.eye(max(len(rows), 1), dtype=np.float32)[: len(rows)] if embeddings is None else embeddings,
+        look=lambda k: iter(looks or [None] * len(rows)),
         seed=seed,
     )
 

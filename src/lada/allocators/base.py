@@ -1,13 +1,13 @@
 """The contract of an allocator: which samples one learner studies, for one (teacher, student) pair and direction."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from lada.core.registry import Registry
-from lada.core.terms import Allocation, Likelihood, Path, Sample
+from lada.core.terms import Allocation, Likelihood, Path, Sample, TokenScores
 
 State = Mapping[str, np.ndarray]
 """An allocator's memory between rounds: named arrays, so that it serialises as safetensors."""
@@ -29,6 +29,10 @@ class Candidates:
     """Whether both paths have an answer and the task takes the two for the same."""
     embeddings: np.ndarray
     """Questions as the student sees them, float32 [n, width]."""
+    look: Callable[[int], Iterator[TokenScores | None]]
+    """`look(k)` gives, for each of the teacher's paths, the student's k likeliest tokens at each of its positions, None
+    for a text that the student cannot trace in its tokens. It costs a forward pass; who calls it needs of the student
+    Verb.LOG_PROBS."""
     seed: int
 
 

@@ -24,9 +24,9 @@ from lada.allocators.clusters import cluster, spread
 from lada.allocators.features import features, prior_reward, solved
 from lada.allocators.networks import fit, gradients, hidden_state, new_network, pool, predict
 from lada.allocators.rewards import correctness_reward, paper_reward, probe_reward
-from lada.allocators.selection import Budgeted, allocate
+from lada.allocators.selection import Budgeted, allocate, from_teacher
 from lada.core.seeds import generator
-from lada.core.terms import Allocation, Source, Verb
+from lada.core.terms import Allocation, Verb
 from lada.evaluation.ranking import auc
 
 
@@ -103,9 +103,8 @@ class Lada:
         tie = generator(candidates.seed, "ties").permutation(len(x))
         ranked = [int(i) for i in np.lexsort((tie, -score)) if keep[i]]
         chosen = spread(ranked, clusters, options.limit(len(candidates.samples)))
-        sources: dict[int, Source] = dict.fromkeys(chosen, "teacher")
         reasons = {i: self._reason(len(taught.rewards), int(clusters[i])) for i in chosen}
-        allocation = allocate(candidates, chosen, sources, score, reasons)
+        allocation = allocate(candidates, chosen, from_teacher(chosen), score, reasons)
         return (
             {
                 "seed": state["seed"],

@@ -6,7 +6,7 @@ import numpy as np
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.features import prior_reward
-from lada.allocators.selection import Budgeted, allocate, same_answers, sureness, top
+from lada.allocators.selection import Budgeted, Drawn, allocate, from_teacher, same_answers, sureness, top
 from lada.core.registry import Options
 from lada.core.seeds import generator
 from lada.core.terms import Allocation, Likelihood, Source, Verb
@@ -35,25 +35,29 @@ class All(Memoryless):
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply."""
         chosen = range(len(candidates.samples))
-        return state, allocate(candidates, chosen, _teacher(chosen), None, dict.fromkeys(chosen, "every sample")), {}
+        return (
+            state,
+            allocate(candidates, chosen, from_teacher(chosen), None, dict.fromkeys(chosen, "every sample")),
+            {},
+        )
 
 
-class RandomOptions(Budgeted):
-    """`budget` samples, or half of all without one."""
-
-
-@ALLOCATORS.register("random", options=RandomOptions, teacher_needs={Verb.ANSWER})
+@ALLOCATORS.register("random", options=Drawn, teacher_needs={Verb.ANSWER})
 class Random(Memoryless):
     """As many samples as the budget allows, drawn at random: the control for every filter of that budget."""
 
-    options: RandomOptions
+    options: Drawn
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply."""
         count = len(candidates.samples)
-        budget = min(count, self.options.limit(count) or max(1, count // 2))
-        chosen = [int(i) for i in generator(candidates.seed, "random").permutation(count)[:budget]]
-        return state, allocate(candidates, chosen, _teacher(chosen), None, dict.fromkeys(chosen, "drawn at random")), {}
+        drawn = generator(candidates.seed, "random").permutation(count)[: self.options.draws(count)]
+        chosen = [int(i) for i in drawn]
+        return (
+            state,
+            allocate(candidates, chosen, from_teacher(chosen), None, dict.fromkeys(chosen, "drawn at random")),
+            {},
+        )
 
 
 @ALLOCATORS.register("confident", options=Budgeted, teacher_needs=CONFIDENT)
@@ -67,7 +71,7 @@ class Confident(Memoryless):
         scores = np.array([path.likelihood.mean for path in candidates.teacher_paths])
         chosen = top(scores, np.isfinite(scores), self.options.limit(len(scores)))
         reasons = dict.fromkeys(chosen, "the teacher is sure of its path")
-        return state, allocate(candidates, chosen, _teacher(chosen), scores, reasons), {}
+        return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}
 
 
 @ALLOCATORS.register(
@@ -88,7 +92,7 @@ class DualMinCE(Memoryless):
         gaps = _gaps(candidates, [path.likelihood for path in candidates.student_paths])
         chosen = top(gaps, gaps > 0, self.options.limit(len(gaps)))
         reasons = dict.fromkeys(chosen, "the teacher's loss is below the student's")
-        return state, allocate(candidates, chosen, _teacher(chosen), gaps, reasons), {}
+        return state, allocate(candidates, chosen, from_teacher(chosen), gaps, reasons), {}
 
 
 @ALLOCATORS.register(
@@ -114,7 +118,7 @@ class RhoLoss(Memoryless):
         gaps = _gaps(candidates, candidates.student_on_teacher)
         chosen = top(gaps, gaps > 0, self.options.limit(len(gaps)))
         reasons = dict.fromkeys(chosen, "likelier to the teacher than to the student")
-        return state, allocate(candidates, chosen, _teacher(chosen), gaps, reasons), {}
+        return state, allocate(candidates, chosen, from_teacher(chosen), gaps, reasons), {}
 
 
 @ALLOCATORS.register("winner", options=Budgeted, status="our reading", teacher_needs=CONFIDENT, student_needs=CONFIDENT)
@@ -188,14 +192,10 @@ class Teachable(Memoryless):
         order = generator(candidates.seed, "teachable").permutation(len(scores))
         chosen = [int(i) for i in order if scores[i] == 1][: self.options.limit(len(scores))]
         reasons = dict.fromkeys(chosen, "new to the student, and the teacher's loss is the lower")
-        return state, allocate(candidates, chosen, _teacher(chosen), scores, reasons), {}
+        return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}
 
 
 def _gaps(candidates: Candidates, students: Sequence[Likelihood]) -> np.ndarray:
     """Return how far losses of `students` are above those of the teacher on its own paths [n], nats per byte."""
     paths = zip(candidates.teacher_paths, students, strict=True)
     return np.array([student.per_byte - path.likelihood.per_byte for path, student in paths])
-
-
-def _teacher(chosen: "range | list[int]") -> dict[int, Source]:
-    return dict.fromkeys(chosen, "teacher")

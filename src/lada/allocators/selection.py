@@ -1,6 +1,6 @@
 """Shared steps of allocation: rank, cut to a budget, name the sources."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from pydantic import field_validator
@@ -30,10 +30,23 @@ class Budgeted(Options):
         return max(1, round(self.budget * count)) if isinstance(self.budget, float) else self.budget
 
 
+class Drawn(Budgeted):
+    """Options of a rule that draws `budget` samples, or half of all without one."""
+
+    def draws(self, count: int) -> int:
+        """Return how many of `count` candidates are drawn, at most all of them."""
+        return min(count, self.limit(count) or max(1, count // 2))
+
+
 def top(scores: np.ndarray, allowed: np.ndarray, budget: int | None) -> list[int]:
     """Return the positions of the highest `scores` [n] among `allowed` [n] bool, ties by position, at most `budget`."""
     order = np.argsort(-scores, kind="stable")
     return [int(i) for i in order if allowed[i]][:budget]
+
+
+def from_teacher(chosen: Iterable[int]) -> dict[int, Source]:
+    """Return the sources of an allocation that takes the teacher's path of each position."""
+    return dict.fromkeys(chosen, "teacher")
 
 
 def allocate(

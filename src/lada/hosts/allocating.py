@@ -1,6 +1,7 @@
 """A student lets its allocator choose among what one teacher offers; the choice is recorded."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -8,10 +9,13 @@ from lada.allocators.base import Allocator, Candidates
 from lada.core.errors import InputError
 from lada.core.results import AllocationRecord
 from lada.core.seeds import seed_of
-from lada.core.terms import Allocation, Knowledge, Likelihood, Path, Sample
+from lada.core.terms import Allocation, Knowledge, Likelihood, Path, Sample, TokenScores
 from lada.evaluation.agreement import agreements
 from lada.hosts.party import Party
 from lada.hosts.records import keep_rows
+
+LOOKED_AT = 256
+"""Paths whose tokens are looked at in one go: their likeliest tokens are all in memory."""
 
 
 def check_takes_labels(allocator: Allocator, where: str, instead: str) -> None:
@@ -44,6 +48,7 @@ def allocate(party: Party, round: int, teacher: Knowledge, own: Knowledge, vecto
         student_on_teacher=_judge(party, round, samples, teacher_paths, student_paths),
         agree=tuple(agree),
         embeddings=vectors[known],
+        look=partial(_look, party, round, samples, teacher_paths),
         seed=seed_of(party.seed, round, "allocate", party.name, teacher.party),
     )
     key = f"{teacher.party}>{party.name}"
@@ -86,6 +91,17 @@ def _judge(
             for i, likelihood in zip(other, party.learner.judge(pairs, progress=progress), strict=True):
                 judged[i] = likelihood
     return tuple(judged)
+
+
+def _look(
+    party: Party, round: int, samples: Sequence[Sample], theirs: Sequence[Path], k: int
+) -> Iterator[TokenScores | None]:
+    """Yield what the student makes of each token of a teacher's paths; see Candidates.look."""
+    pairs = [(sample.question, path.text) for sample, path in zip(samples, theirs, strict=True)]
+    for start in range(0, len(pairs), LOOKED_AT):
+        with party.phase(round, "score") as progress:
+            found = party.learner.log_probs(pairs[start : start + LOOKED_AT], k, progress=progress)
+        yield from found
 
 
 def round_percent(flags: Sequence[bool]) -> float | None:

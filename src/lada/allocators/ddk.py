@@ -1,0 +1,111 @@
+"""DDK's mixture of domains (arXiv 2407.16154): more from where the student is furthest behind the teacher.
+
+Per domain i, ρ[i] = perplexity of the student / perplexity of the teacher, and the mixture is
+
+    r[i] = exp(ρ[i]) / Σ exp(ρ)                        at first
+    r[i] ← α · r[i] · exp(ρ[i]) / Σ r · exp(ρ) + (1 − α) / N     in every later round
+
+Source: the paper, where the perplexities are of held-out texts, the mixture changes every so many steps, and a domain
+that is used up starts anew.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic import Field
+
+from lada.allocators.base import ALLOCATORS, Candidates, State
+from lada.allocators.selection import Drawn, allocate, from_teacher
+from lada.core.seeds import generator
+from lada.core.terms import Allocation, Verb
+
+RATIO = 20.0
+"""The largest ratio of perplexities that counts: a student that knows nothing of a domain would have all of it."""
+
+
+class DdkOptions(Drawn):
+    """Options of DDK's mixture; without `budget`, half of the candidates are drawn."""
+
+    smoothing: float = Field(0.5, ge=0, lt=1)
+    """Share of the mixture that follows the student's arrears, the paper's α; the rest is even over the domains."""
+
+
+@ALLOCATORS.register(
+    "ddk",
+    options=DdkOptions,
+    paper="arXiv 2407.16154",
+    status="our reading",
+    teacher_needs={Verb.ANSWER, Verb.CONFIDENCE},
+    student_needs={Verb.JUDGE},
+)
+class Ddk:
+    """Samples drawn at random by a mixture of their domains: most where the student is furthest behind the teacher.
+
+    Perplexities are of the teacher's paths, per token of the teacher, so that tokenizers do not matter (our reading).
+    A path is studied once: a domain that is used up drops out of the mixture.
+    """
+
+    compares = False
+
+    def __init__(self, options: DdkOptions) -> None:
+        self.options = options
+
+    def init(self, seed: int) -> State:
+        """Return the empty state; it comes to hold the share of each domain in the mixture."""
+        return {}
+
+    def apply(self, state: State, candidates: Candidates) -> tuple[State, Allocation, dict[str, float]]:
+        """See Allocator.apply."""
+        names = [sample.domain for sample in candidates.samples]
+        domains, domain = np.unique(np.array(names, dtype=str), return_inverse=True)
+        mixture = self._mixture(state, list(domains), perplexity_ratios(candidates, domain, len(domains)))
+        budget = self.options.draws(len(names))
+        chosen = draw(mixture, domain, budget, generator(candidates.seed, "ddk"))
+        reasons = {i: f"drawn for its domain, which has a share of {mixture[domain[i]]:.2f}" for i in chosen}
+        shares = {"largest_share": float(mixture.max()), "smallest_share": float(mixture.min())} if names else {}
+        return (
+            {**state, **{_key(name): np.array(share) for name, share in zip(domains, mixture, strict=True)}},
+            allocate(candidates, chosen, from_teacher(chosen), mixture[domain], reasons),
+            {"domains": float(len(domains)), **shares},
+        )
+
+    def _mixture(self, state: State, domains: Sequence[str], ratios: np.ndarray) -> np.ndarray:
+        """Return each domain's share [N]; a domain that is new in a later round counts as one with an even share."""
+        if not state:
+            return np.exp(ratios) / np.exp(ratios).sum()
+        even, smoothing = 1 / max(len(domains), 1), self.options.smoothing
+        psi = np.array([float(state.get(_key(name), even)) for name in domains]) * np.exp(ratios)
+        return smoothing * psi / psi.sum() + (1 - smoothing) * even
+
+
+def perplexity_ratios(candidates: Candidates, domain: np.ndarray, count: int) -> np.ndarray:
+    """Return perplexity of the student / perplexity of the teacher on its paths, per domain [count], at most RATIO.
+
+    `domain` [n] numbers each sample's domain. Both are exp of nats per token of the teacher. A domain of which either
+    cannot say how likely any path is has a ratio of 1.
+    """
+    teacher = np.array([path.likelihood.total for path in candidates.teacher_paths], dtype=np.float64)
+    student = np.array([likelihood.total for likelihood in candidates.student_on_teacher], dtype=np.float64)
+    tokens = np.array([path.likelihood.tokens for path in candidates.teacher_paths], dtype=np.float64)
+    judged = np.array([likelihood.known for likelihood in candidates.student_on_teacher], dtype=bool)
+    known = judged & (tokens > 0) & np.isfinite(teacher) & np.isfinite(student)
+    gaps = np.bincount(domain[known], (teacher - student)[known], minlength=count)  # nats
+    sizes = np.bincount(domain[known], tokens[known], minlength=count)
+    return np.exp(np.minimum(gaps / np.maximum(sizes, 1), np.log(RATIO)))
+
+
+def draw(mixture: np.ndarray, domain: np.ndarray, count: int, rng: np.random.Generator) -> list[int]:
+    """Draw a domain by its share and then one of its samples that are left, `count` times; return their positions.
+
+    Shares of domains that are used up go to the others, in proportion. Drawn at once: the samples of a domain arrive at
+    the times of a Poisson process with its share as the rate, and whose process is the next is then drawn by these.
+    """
+    arrival = np.empty(len(domain))
+    for number, share in enumerate(mixture):
+        members = rng.permutation(np.flatnonzero(domain == number))
+        arrival[members] = np.cumsum(rng.exponential(1 / share, len(members)))
+    return [int(i) for i in np.argsort(arrival, kind="stable")[:count]]
+
+
+def _key(domain: str) -> str:
+    return f"share of {domain}"

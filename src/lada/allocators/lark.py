@@ -1,0 +1,74 @@
+"""LARK's learnability (arXiv 2605.30651): how fast studying a path would bring down the loss on all of them.
+
+With the student's mean token loss L and mean Brier score B on each of a teacher's paths, ρ = B / L, and
+
+    g = (L / ΣL) · (2ρ − ΣρL / ΣL)
+
+as in the paper. Its authors' code has B of the 50 likeliest tokens, scaled to a sum of 1; here they keep their
+probabilities, and the path's own token is always one of them.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from lada.allocators.base import ALLOCATORS, Candidates, State
+from lada.allocators.plain import Memoryless, Outcome
+from lada.allocators.selection import Budgeted, allocate, from_teacher, top
+from lada.core.terms import TokenScores, Verb
+
+LIKELIEST = 50
+"""Tokens per position that the Brier score is made of, as in the authors' code."""
+
+
+@ALLOCATORS.register(
+    "lark",
+    options=Budgeted,
+    paper="arXiv 2605.30651",
+    status="our reading",
+    teacher_needs={Verb.ANSWER},
+    student_needs={Verb.LOG_PROBS},
+)
+class Lark(Memoryless):
+    """The teacher's paths that the student could learn fastest, by one look at the probabilities of their tokens.
+
+    The paper compares several paths of one question, and weighs those that it takes. Here a teacher offers one path per
+    question; so all of them are compared with each other, and none is weighed (our reading).
+    """
+
+    options: Budgeted
+
+    def apply(self, state: State, candidates: Candidates) -> Outcome:
+        """See Allocator.apply."""
+        losses, briers = losses_and_briers(candidates.look(LIKELIEST))
+        scores = gains(losses, briers)
+        chosen = top(scores, scores > 0, self.options.limit(len(scores)))
+        reasons = dict.fromkeys(chosen, "among what the student learns fastest")
+        return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}
+
+
+def gains(losses: np.ndarray, briers: np.ndarray) -> np.ndarray:
+    """Return g [n] for mean token losses (nats) and mean Brier scores [n]; NaN where either is, 0 without any loss."""
+    known = np.isfinite(losses) & np.isfinite(briers)
+    total = losses[known].sum()
+    if total <= 0:
+        return np.where(known, 0.0, np.nan)
+    # (L / ΣL) · 2ρ is 2B / ΣL: so a path without loss needs no case of its own.
+    return np.where(known, (2 * briers - losses * briers[known].sum() / total) / total, np.nan)
+
+
+def losses_and_briers(paths: Iterable[TokenScores | None]) -> tuple[np.ndarray, np.ndarray]:
+    """Return each path's mean token loss (nats) and mean Brier score, float64 [n]; NaN where nothing is known.
+
+    The Brier score of a token y is Σ p² − 2 p(y) + 1 over the tokens that are named, between 0 and 2.
+    """
+    found = []
+    for scores in paths:
+        if scores is None or not len(scores.tokens):
+            found.append((np.nan, np.nan))
+            continue
+        own = scores.own().astype(np.float64)
+        squares = np.exp(2 * scores.top.log_probs.astype(np.float64)).sum(1)
+        found.append((-own.mean(), (squares - 2 * np.exp(own) + 1).mean()))
+    losses, briers = np.array(found, dtype=np.float64).reshape(-1, 2).T
+    return losses, briers
