@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from tables import Row, candidates, rows
 
-from lada.allocators.features import features, hardly_luck, prior_reward, solved
+from lada.allocators.features import features, prior_reward, solved
 
 LN = math.log
 
@@ -31,20 +31,20 @@ def test_features_by_hand():
     )
     x = features(table, np.array([1, 0]), 3, gold=True)
     assert x.dtype == np.float32
-    assert x[0].tolist() == pytest.approx([0.5, 0.25, 0.75, 0.125, 0.375, 0.0625, 1, 0, 0, 1, 0, 1, 0, 0])
-    assert x[1].tolist() == pytest.approx([1, 1, 0, 0, math.exp(-0.5), math.exp(-1), 0, 1, 1, 0, 0, 0, 0, 0])
-    assert np.array_equal(features(table, np.array([1, 0]), 3, gold=False), x[:, :-3])
+    assert x[0].tolist() == pytest.approx([0.5, 0.25, 0.75, 0.125, 0.375, 0.0625, 1, 0, 0, 1, 0, 1, 0])
+    assert x[1].tolist() == pytest.approx([1, 1, 0, 0, math.exp(-0.5), math.exp(-1), 0, 1, 1, 0, 0, 0, 0])
+    assert np.array_equal(features(table, np.array([1, 0]), 3, gold=False), x[:, :-2])
 
 
 @given(rows())
 def test_features_lie_between_0_and_1(table: list[Row]):
     x = features(candidates(table), np.zeros(len(table), int), 2, gold=True)
-    assert x.shape == (len(table), 13)
+    assert x.shape == (len(table), 12)
     assert ((x >= 0) & (x <= 1)).all()
 
 
 def test_features_of_nothing():
-    assert features(candidates([]), np.zeros(0, int), 4, gold=True).shape == (0, 15)
+    assert features(candidates([]), np.zeros(0, int), 4, gold=True).shape == (0, 14)
 
 
 # Who is right, then what the rule expects where the teacher's loss is the lower, the same, and not known.
@@ -59,35 +59,6 @@ def test_the_rule_with_gold_answers(teacher: bool, student: bool, rewards: list[
     table = candidates([Row("1", "2", teacher, student, teacher_mean=m, teacher_least=least) for m in means])
     assert prior_reward(table, gold=True).tolist() == rewards
     assert solved(table, gold=True).tolist() == [student] * 3
-
-
-def wrong(mean: float) -> Row:
-    return Row("3", "2", False, False, teacher_mean=mean, student_mean=-0.1)
-
-
-def test_a_right_path_is_more_than_luck_where_one_wrong_path_in_twenty_at_most_is_as_sure():
-    # The student is always surer. Of 39 wrong paths one more may be as sure: (1 + 1) / 40 is 0.05, (1 + 2) / 40 is not.
-    paths = [wrong(-1.0), wrong(-2.0), *[wrong(-3.0 - i) for i in range(37)]]
-    means = [-0.5, -1.0, -1.5, -2.0, -9.0, math.nan]
-    right = [Row("1", "2", True, False, teacher_mean=mean, student_mean=-0.1) for mean in means]
-    table = candidates([*right, *paths])
-    assert hardly_luck(table).tolist() == [True, True, True, False, False, False, True, *[False] * 38]
-    assert prior_reward(table, gold=True).tolist() == [1, 1, 1, 0.5, 0.5, 0.5, *[0] * 39]
-    assert features(table, np.zeros(45, int), 1, gold=True)[:, -1].tolist() == hardly_luck(table).tolist()
-
-
-def test_it_says_nothing_of_what_the_student_knows_and_without_answers_it_is_not_asked():
-    known = Row("1", "1", True, True, teacher_mean=-0.1, student_mean=-0.05)
-    table = candidates([known, *[wrong(-1.0)] * 40])
-    assert hardly_luck(table).tolist() == [True, *[False] * 40]
-    assert prior_reward(table, gold=True)[0] == 0.5
-    assert prior_reward(table, gold=False).tolist() == [0.0] * 41
-
-
-@pytest.mark.parametrize(("count", "found"), [(0, False), (18, False), (19, True)])
-def test_few_wrong_paths_do_not_tell_what_luck_looks_like(count: int, found: bool):
-    table = candidates([Row("1", "2", True, False, teacher_mean=-0.01), *[wrong(-5.0)] * count])
-    assert hardly_luck(table)[0] == found
 
 
 # The reward is by the mean loss per byte (10 bytes, 4 tokens), what is solved now by the least sure token.

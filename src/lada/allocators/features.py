@@ -6,17 +6,14 @@ from lada.allocators.base import Candidates
 from lada.allocators.selection import losses, same_answers, sureness
 from lada.core.terms import Path
 
-LUCK = 0.05
-"""How unlikely it must be that a wrong path is as sure, for one that is right to be more than luck: the usual level."""
-
 
 def features(candidates: Candidates, clusters: np.ndarray, count: int, *, gold: bool) -> np.ndarray:
-    """Return one row per sample, float32 [n, 8 + count (+ 3 with gold)].
+    """Return one row per sample, float32 [n, 8 + count (+ 2 with gold)].
 
     exp of the mean and the least token log-prob of the teacher's path under the teacher, of the student's path under
     the student and of the teacher's path under the student; whether the answers agree; whether the teacher is believed;
-    the sample's cluster, one-hot; with `gold`, whether the teacher and the student are right, and whether the teacher is
-    hardly so by luck. A log-prob that is not known (NaN) counts as a probability of 0.
+    the sample's cluster, one-hot; with `gold`, whether the teacher and the student are right. A log-prob that is not
+    known (NaN) counts as a probability of 0.
     """
     likelihoods = [
         [path.likelihood for path in candidates.teacher_paths],
@@ -31,7 +28,7 @@ def features(candidates: Candidates, clusters: np.ndarray, count: int, *, gold: 
     columns += [same_answers(candidates), believed(candidates)]
     columns.extend((clusters == number).astype(float) for number in range(count))
     if gold:
-        columns += [_right(candidates.teacher_paths), _right(candidates.student_paths), hardly_luck(candidates)]
+        columns += [_right(candidates.teacher_paths), _right(candidates.student_paths)]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -52,33 +49,18 @@ def believed(candidates: Candidates) -> np.ndarray:
     return losses(candidates.teacher_paths) < losses(candidates.student_paths)
 
 
-def hardly_luck(candidates: Candidates) -> np.ndarray:
-    """Return [n] bool: the teacher is surer of its path than it is of nearly all that are known to be wrong.
-
-    A path that is right by luck has the loss of a wrong one. So its rank among these gives a p-value, (1 + wrong paths
-    with no higher loss per byte) / (1 + wrong paths), which is to be at most LUCK; fewer than 19 wrong paths say
-    nothing. It is held against the teacher's own habit alone, since parties are not sure by one measure: an LLM that
-    errs may be surer than an SLM that knows (our reading).
-    """
-    loss = losses(candidates.teacher_paths)
-    wrong = np.sort(loss[[path.right is False for path in candidates.teacher_paths]])
-    as_sure = np.searchsorted(wrong, loss, side="right")
-    return (1 + as_sure) / (1 + len(wrong)) <= LUCK
-
-
 def prior_reward(candidates: Candidates, *, gold: bool) -> np.ndarray:
     """Return what a rule expects of studying the teacher's paths [n]: 1 a gain, 0.5 nothing new, 0 harm.
 
-    With gold answers: 1 where the teacher alone is right and either believed or hardly so by luck, 0 where it is wrong,
-    else 0.5. A right answer that both give, or that its writer is no surer of than of its wrong ones, often ends a path
-    that is not right. Without gold answers: 1 where the teacher is believed, else 0.
+    With gold answers: 1 where the teacher alone is right and believed, 0 where it is wrong, else 0.5. A right answer
+    that both give, or that its writer is less sure of than the student is of a wrong one, is often right by luck, with
+    a path that is not. Without gold answers: 1 where the teacher is believed, else 0.
     """
     trusted = believed(candidates)
     if not gold:
         return trusted.astype(np.float64)
     teacher, student = _right(candidates.teacher_paths), _right(candidates.student_paths)
-    gain = (trusted | hardly_luck(candidates)) & ~student
-    return np.where(_known(candidates), teacher * (0.5 + 0.5 * gain), trusted)
+    return np.where(_known(candidates), teacher * (0.5 + 0.5 * (trusted & ~student)), trusted)
 
 
 def _right(paths: tuple[Path, ...]) -> np.ndarray:

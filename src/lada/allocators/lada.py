@@ -39,8 +39,8 @@ class LadaOptions(Budgeted):
     """Read the gold answers of public samples: never choose a path known to be wrong, reward what is truly solved.
     Without, or where there is none, the answer of the surer party stands in for the gold one."""
     prior: bool = True
-    """Learn from a rule beside the rewards, in every round: the teacher is right where the student is not, and hardly by
-    luck; without gold answers, its loss is the lower."""
+    """Learn from a rule beside the rewards, in every round: the teacher is right where the student is not; without gold
+    answers, its loss is the lower."""
     threshold: float = 0.5
     """Samples with a score above it may be taken."""
     explore_weight: float = 0.1

@@ -177,11 +177,10 @@ class Verified(Memoryless):
     "teachable", options=Budgeted, status="our reading", teacher_needs=CONFIDENT, student_needs=CONFIDENT
 )
 class Teachable(Memoryless):
-    """What LaDa's filter starts from, without anything learnt: the teacher alone is right, and hardly by luck.
+    """What LaDa's filter starts from, without anything learnt: the teacher alone is right, and its loss is the lower.
 
-    That is, its loss is below the student's, or below that of nearly all paths on which it is wrong. Where no gold
-    answers are known the former alone decides, as in `dual_min_ce`, but that a path without an answer is never learnt.
-    Under a budget questions are drawn at random.
+    Where no gold answers are known the loss alone decides, as in `dual_min_ce`, but that a path without an answer is
+    never learnt. Under a budget questions are drawn at random.
     """
 
     options: Budgeted
@@ -192,7 +191,7 @@ class Teachable(Memoryless):
         scores = prior_reward(candidates, gold=True)
         order = generator(candidates.seed, "teachable").permutation(len(scores))
         chosen = [int(i) for i in order if scores[i] == 1][: self.options.limit(len(scores))]
-        reasons = dict.fromkeys(chosen, "new to the student, and hardly right by luck")
+        reasons = dict.fromkeys(chosen, "new to the student, and the teacher's loss is the lower")
         return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}
 
 
