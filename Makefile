@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint docs docs-serve bench bench-fedmkt bench-generation bench-poisoned bench-scale fuzz zoo clean
+.PHONY: help venv demo test test-slow lint docs docs-serve bench bench-fedmkt bench-generation bench-poisoned bench-scale bench-signals fuzz zoo clean
 
 help: ## list the targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -56,6 +56,9 @@ bench-scale: $(VENV)/.lada ## measure a growing federation and a large reply
 
 bench-poisoned: $(VENV)/.lada ## measure what one poisoned client of three does to the others; hours
 	@$(BIN)/python benchmarks/poisoned.py $(ARGS)
+
+bench-signals: $(VENV)/.lada ## measure which scores tell a path worth learning; half an hour
+	@$(BIN)/python benchmarks/signals.py $(ARGS)
 
 fuzz: $(VENV)/.dev ## send a million spoilt messages through every check; an hour
 	@$(BIN)/python tests/fuzz/run.py --out results/fuzz $(ARGS)
