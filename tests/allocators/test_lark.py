@@ -1,13 +1,15 @@
 """LARK: Brier scores from the likeliest tokens, the gain by hand, and what is chosen."""
 
+from dataclasses import replace
 from math import exp, log
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tables import Row, candidates, choose, make
+from tables import Row, candidates, choose
 
+from lada.allocators.base import no_look
 from lada.allocators.lark import LIKELIEST, gains, losses_and_briers
 from lada.core.terms import SparseLogProbs, TokenScores
 
@@ -70,8 +72,12 @@ def test_who_is_torn_learns_faster_than_who_is_sure_of_something_else():
 
 def test_as_many_tokens_are_looked_at_as_the_authors_have():
     asked = []
-    table = candidates([Row()])
-    object.__setattr__(table, "look", lambda k: iter(asked.append(k) or [text((0.5, 0.5))]))
-    rule = make("lark")
-    rule.apply(rule.init(0), table)
+    table = replace(candidates([Row()]), look=lambda k: iter(asked.append(k) or [text((0.5, 0.5))]))
+    assert choose("lark", table) == [(0, "teacher")]
     assert asked == [LIKELIEST] == [50]
+
+
+def test_candidates_made_without_a_look_say_so():
+    table = replace(candidates([Row()]), look=no_look)
+    with pytest.raises(LookupError, match="came without `look`"):
+        choose("lark", table)

@@ -13,6 +13,11 @@ State = Mapping[str, np.ndarray]
 """An allocator's memory between rounds: named arrays, so that it serialises as safetensors."""
 
 
+def no_look(k: int) -> Iterator[TokenScores | None]:
+    """Raise: whoever made these candidates by hand did not say what the student makes of the tokens."""
+    raise LookupError(f"these candidates came without `look`; an allocator asks for {k} tokens a position")
+
+
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """What an allocator chooses from: position i of each tuple speaks of public sample i, in one fixed order."""
@@ -29,11 +34,11 @@ class Candidates:
     """Whether both paths have an answer and the task takes the two for the same."""
     embeddings: np.ndarray
     """Questions as the student sees them, float32 [n, width]."""
-    look: Callable[[int], Iterator[TokenScores | None]]
+    seed: int
+    look: Callable[[int], Iterator[TokenScores | None]] = no_look
     """`look(k)` gives, for each of the teacher's paths, the student's k likeliest tokens at each of its positions, None
     for a text that the student cannot trace in its tokens. It costs a forward pass; who calls it needs of the student
     Verb.LOG_PROBS."""
-    seed: int
 
 
 class Allocator(Protocol):
