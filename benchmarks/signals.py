@@ -108,10 +108,11 @@ def measure(cell: Cell, folder: Path) -> Iterator[tuple[str, str, str, float]]:
 
 def worth(teacher: Party, theirs: Knowledge, own: Knowledge) -> tuple[np.ndarray, np.ndarray]:
     """Return [n] bool twice: the teacher's path holds step by step; the student's own answer is wrong."""
-    check, asked = teacher.task.steps, {sample.id: sample for sample in teacher.task.public}
+    check = teacher.task.steps
     assert check is not None
     holds = [
-        bool(path.right) and all(good for _, good in check(asked[path.sample_id], path.text)) for path in theirs.paths
+        bool(path.right) and all(good for _, good in check(sample, path.text))
+        for sample, path in zip(teacher.task.public, theirs.paths, strict=True)
     ]
     return np.array(holds), np.array([not path.right for path in own.paths])
 

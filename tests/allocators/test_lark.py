@@ -42,7 +42,8 @@ def test_the_gain_by_hand():
 def test_the_gain_is_the_papers_formula(pairs: list[tuple[float, float]]):
     losses, briers = (np.array(column) for column in zip(*pairs, strict=True))
     rho = briers / losses
-    slow = [loss / losses.sum() * (2 * r - (rho * losses).sum() / losses.sum()) for loss, r in zip(losses, rho)]  # noqa: B905
+    mean = (rho * losses).sum() / losses.sum()
+    slow = [loss / losses.sum() * (2 * r - mean) for loss, r in zip(losses, rho, strict=True)]
     assert gains(losses, briers) == pytest.approx(slow, abs=1e-9)
 
 
