@@ -1,3 +1,4 @@
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -5,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Before PyTorch is imported: two workers of pytest with as many threads each as there are cores wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("lada", deadline=None)  # a machine that does other things beside is no fault
 settings.load_profile("lada")
 
