@@ -63,7 +63,7 @@ LABELS = {"plugin": "none", "host": {"name": "fedmkt", "options": {"average_adap
 
 
 RUNS: dict[str, dict[str, Any]] = {
-    "paths": {},
+    "paths": {"allocator": "lark"},
     "labels": LABELS,
     "standalone": {"host": "standalone"},
     "fedavg": {"host": "fedavg"},

@@ -1,6 +1,6 @@
 """From a configuration to its plan. No weights are read and no network is asked."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from lada.codecs.samples import encode
 from lada.config import ClientConfig, RunConfig, ServerConfig, open_config
 from lada.core.errors import InputError
 from lada.core.results import Traffic
+from lada.core.terms import Verb
 from lada.federation.local import cores
 from lada.federation.parties import notices_before
 from lada.hosts.base import Step
@@ -69,6 +70,8 @@ class _Planner:
         host = config.make_host()
         self._pools = host.pools_private
         self._rounds = [host.plan(round, self._objective) for round in range(config.rounds + 1)]
+        if Verb.LOG_PROBS in config.method("allocator").student_needs:
+            self._rounds = [tuple(_with_looks(steps)) for steps in self._rounds]
         self._faults = [samples.fault] if samples.fault else []
         self._devices = devices()
         self._demands: list[Demand] = []
@@ -230,6 +233,16 @@ def _study_plan(phase: str, study: Study, pairs: bool, lengths: Lengths) -> Stud
         micro_batch_size=study.micro_batch_size or study.batch_size,
         tokens=round(study.steps * step) if study.tokens is None else study.tokens,
     )
+
+
+def _with_looks(steps: Iterable[Step]) -> Iterator[Step]:
+    """Yield steps, with a look at the tokens of what was heard (Candidates.look) where a student has to choose."""
+    looked = False
+    for step in steps:
+        if step.samples == "lessons" and not looked:
+            yield Step(step.side, "score", Verb.LOG_PROBS, "public")
+        looked = step.samples == "lessons"
+        yield step
 
 
 def _schedule(rounds: Sequence[tuple[Step, ...]]) -> Iterator[RoundPlan]:
