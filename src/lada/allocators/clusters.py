@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.cluster import k_means
 from threadpoolctl import threadpool_limits
 
 
@@ -11,6 +10,8 @@ def cluster(embeddings: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Return a cluster number for each row of `embeddings` [n, d]; k-means on unit vectors, at most n clusters."""
     if not len(embeddings):
         return np.zeros(0, dtype=np.int64)
+    from sklearn.cluster import k_means  # seconds to import, which a command that only looks does not need
+
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
     unit = embeddings / np.maximum(norms, 1e-12)
     count = min(count, len(np.unique(unit, axis=0)))
