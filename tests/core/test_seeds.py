@@ -1,11 +1,13 @@
 import hashlib
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lada.core.seeds import generator, one_of, seed_of
+from lada.core.seeds import by_chance, generator, one_of, seed_of
 
 ADDRESSES = st.lists(st.text(max_size=5) | st.integers(-3, 3), max_size=4).map(tuple)
 
@@ -64,3 +66,20 @@ def test_one_of_many_is_what_choice_would_draw(options, seed):
 def test_one_of_none_is_an_error():
     with pytest.raises(ValueError, match="<= 0"):
         one_of(generator(), ())
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12).filter(any), st.integers(0, 2**32))
+def test_by_chance_is_what_choice_would_draw(weights, seed):
+    chances = {key: weight / sum(weights) for key, weight in enumerate(weights)}
+    ours, theirs = np.random.default_rng(seed), np.random.default_rng(seed)
+    assert [by_chance(ours, chances), by_chance(ours, chances), ours.random()] == [
+        theirs.choice(list(chances), p=list(chances.values())),
+        theirs.choice(list(chances), p=list(chances.values())),
+        theirs.random(),
+    ]
+
+
+@pytest.mark.parametrize(("point", "key"), [(0.0, "a"), (0.2499, "a"), (0.25, "b"), (0.999, "b")])
+def test_by_chance_takes_the_key_whose_share_holds_the_point(point: float, key: str):
+    rng: Any = SimpleNamespace(random=lambda: point)
+    assert by_chance(rng, {"a": 0.25, "never": 0.0, "b": 0.75}) == key

@@ -1,7 +1,8 @@
 """Randomness has an address: every generator is seeded from what it is for, never from what ran before it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import TypeVar
 
 import numpy as np
@@ -30,3 +31,13 @@ def one_of(rng: np.random.Generator, options: Sequence[T]) -> T:
     Raises ValueError where there is none.
     """
     return options[int(rng.integers(len(options)))]
+
+
+def by_chance(rng: np.random.Generator, chances: Mapping[T, float]) -> T:
+    """Return the key that `rng.choice(list(chances), p=list(chances.values()))` would, in a fraction of its time.
+
+    There is a chance at least; none is negative, and they add up to 1 or nearly so.
+    """
+    reached = list(accumulate(chances.values()))
+    point = rng.random()
+    return next(key for key, end in zip(chances, reached, strict=True) if point < end / reached[-1])

@@ -17,7 +17,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import numpy as np
 
 from lada.core.errors import InputError
-from lada.core.seeds import generator, one_of
+from lada.core.seeds import by_chance, generator, one_of
 from lada.core.terms import Sample
 
 Split = Literal["test", "public", "private", "pretrain"]
@@ -195,18 +195,18 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
                     "ask for fewer samples"
                 )
             wording = self.domains[one_of(rng, tuple(self.domains)) if domain == GENERAL else domain]
-            length = int(rng.choice(list(lengths), p=list(lengths.values())))
+            length = by_chance(rng, lengths)
             first = self.draw_value(wording, rng)
             if domain == GENERAL:
                 steps = [self.spell_out(wording, rng) for _ in range(length)]
             else:
                 steps = [self._draw_step(wording, book.rules[domain], rng) for _ in range(length)]
+            question = self._ask(wording, steps, first)
+            if question in seen or split_of(question) != split:
+                continue
             try:
                 rationale, answer = self._tell(wording, steps, first)
             except OutOfRange:
-                continue
-            question = self._ask(wording, steps, first)
-            if question in seen or split_of(question) != split:
                 continue
             seen.add(question)
             fruitless = 0
