@@ -13,7 +13,8 @@ from lada.cli.main import app
 from lada.core.results import Results
 from lada.federation import run_folder
 from lada.federation.messages import decode
-from lada.federation.parties import read_task, server_party, weights_digest
+from lada.federation.parties import read_task, server_party
+from lada.models.identity import weights_digest
 from lada.watching.watch import Watch
 
 CANARY = "zanzibar"

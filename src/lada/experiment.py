@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,7 @@ def run(
     emit: Emit = ignore,
     resume: bool = False,
     federation: Path | None = None,
+    common: Path | None = None,
 ) -> Results:
     """Run an experiment and return its typed results.
 
@@ -89,20 +91,25 @@ def run(
     With `resume` the newest run of that name goes on where it stopped, to the same bits as if it had not; where there
     is none, it begins. The path of a run's folder in the place of a configuration resumes that run.
 
-    `federation` is the server's folder of a deployment, for `engine: deployment`.
+    `federation` is the server's folder of a deployment, for `engine: deployment`. `common` is a folder in which runs on
+    this machine, of one version of the code, leave studies and answers for others that would do the same from the same
+    weights; the bits are those of a run without it. It is the caller's to remove.
 
     Raises InputError, before anything is trained, where configuration or data are wrong; FederationError where a
     client fails. What was computed by then stays in the run's folder.
     """
     if resume and isinstance(config, (str, Path)) and Path(config).is_dir():
         then, place = run_folder.read(Path(config))
-        return _go(make_config(then.model_dump(mode="json"), overrides), then, place, emit, federation)
+        config = make_config(then.model_dump(mode="json"), overrides)
+        return _go(config, then, replace(place, common=common), emit, federation)
     config, base = open_config(config, overrides)
     config = config.model_copy(update={"name": name}) if name else config
     if resume and (folder := run_folder.newest(runs, config.name)):
-        return _go(config, *run_folder.read(folder), emit, federation)
+        then, place = run_folder.read(folder)
+        return _go(config, then, replace(place, common=common), emit, federation)
     prepared = _prepare(config, base, federation)
-    return _start(config, prepared, run_folder.new(runs, config, base), emit, federation)
+    place = run_folder.new(runs, config, base)
+    return _start(config, prepared, replace(place, common=common), emit, federation)
 
 
 def _go(config: RunConfig, then: RunConfig, place: Place, emit: Emit, federation: Path | None) -> Results:

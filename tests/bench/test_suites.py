@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 
 from lada.bench.outcome import Outcome, outcome
 from lada.bench.pages import write_pages
-from lada.bench.running import AVX2, SAME, Store, _bounds, _verdict, at_once, comparable
+from lada.bench.pretraining import pretrain, untrained
+from lada.bench.running import AVX2, SAME, Store, _verdict, at_once, bounded, comparable
 from lada.bench.standings import EVERYWHERE, sections
 from lada.bench.suite import merged, read_suite, shipped
 from lada.cli.main import app
-from lada.core.errors import InputError
+from lada.core.errors import InputError, LadaError
 from lada.core.plugins import add_plugins, load_plugins
 from lada.federation import ledger
 from lada.federation.run_folder import newest
@@ -86,10 +87,15 @@ def test_a_suite_leaves_cells_tables_and_reports(ran):
     assert all((ran / "results/tiny" / link).resolve().is_file() for link in links)
 
 
-@pytest.mark.parametrize(("capability", "bounded"), [("AVX512", True), ("AVX2", True), ("DEFAULT", False)])
-def test_a_cell_uses_no_instructions_newer_than_avx2_and_only_those_that_are_there(monkeypatch, capability, bounded):
+@pytest.mark.parametrize(("capability", "has_it"), [("AVX512", True), ("AVX2", True), ("DEFAULT", False)])
+def test_a_cell_uses_no_instructions_newer_than_avx2_and_only_those_that_are_there(monkeypatch, capability, has_it):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert _bounds() == (AVX2 if bounded else {})
+    for name in AVX2:
+        monkeypatch.delenv(name, raising=False)
+    assert {name: value for name, value in bounded().items() if name in AVX2} == (AVX2 if has_it else {})
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    assert bounded()["MKL_CBWR"] == "COMPATIBLE"
+    assert bounded()["OMP_NUM_THREADS"] == "1"
 
 
 def test_what_is_done_is_not_run_again_and_random_cells_come_out_the_same(ran):
@@ -268,6 +274,36 @@ def test_every_shipped_suite_has_only_cells_that_can_run(name):
     of_one_seed = suite.model_copy(update={"seeds": suite.seeds[:1]})
     names = [cell.name for cell in of_one_seed.cells()]
     assert len(set(names)) == len(names) == len(list(suite.places())) / len(suite.seeds) > 0
+
+
+def test_models_that_nobody_trained_are_trained_first_bounded_as_cells_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cells = list(read_suite("search").cells())
+    assert untrained(cells) == ["llm-world-1"]
+    assert untrained(read_suite("quick").cells()) == []
+    calls = []
+
+    def run(command, env, check):
+        calls.append((command[1:], env))
+        return subprocess.CompletedProcess(command, returncode=len(calls) - 1)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    pretrain(untrained(cells))
+    assert [command for command, _ in calls] == [["-m", "lada", "zoo", "build", "llm-world-1"]]
+    assert calls[0][1] == bounded()
+    with pytest.raises(LadaError, match="llm-world-1 could not be trained"):
+        pretrain(untrained(cells))
+    (tmp_path / "zoo/llm-world-1").mkdir(parents=True)
+    (tmp_path / "zoo/llm-world-1/card.json").write_text("{}")
+    assert untrained(cells) == []
+
+
+def test_a_model_without_a_recipe_is_told_by_name(tmp_path):
+    client = {"name": "warehouse", "domains": ["warehouse"], "model": {"model": "zoo:slm-lama"}}
+    file = suite_file(tmp_path, scenarios={"alone": {"config": WORK | {"clients": [client]}}})
+    done = lada("bench", "--suite", file, "--results", tmp_path / "results", "--dry-run")
+    assert done.exit_code == 2
+    assert "did you mean 'slm-llama'" in done.output
 
 
 def test_memory_bounds_how_many_cells_run_at_once(tmp_path, monkeypatch):

@@ -15,10 +15,10 @@ from lada.core.errors import InputError
 from lada.core.terms import Allocation, Choice, Knowledge, Likelihood, Sample
 from lada.core.terms import Path as ReasoningPath
 from lada.federation.journal import Journal
-from lada.federation.parties import weights_digest
 from lada.hosts import gain
 from lada.hosts.gain import limit_by_gain, validation
 from lada.hosts.party import Party
+from lada.models.identity import weights_digest
 
 STEPS = 3
 MANY = tuple(Sample(f"p{i}", f"public {i}", f"gold{i}") for i in range(8))

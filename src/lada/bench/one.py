@@ -1,4 +1,4 @@
-"""Run one cell, in a process whose memory is its own: `python -m lada.bench.one CELL.json RUNS`."""
+"""Run one cell, in a process whose memory is its own: `python -m lada.bench.one CELL.json RUNS COMMON`."""
 
 import json
 import sys
@@ -10,4 +10,5 @@ from lada.core.signals import ended_by_signal
 if __name__ == "__main__":
     # Plain data and no file: relative paths in a suite start at the working directory, as those of the cell do.
     with ended_by_signal():
-        lada.run(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), runs=Path(sys.argv[2]), resume=True)
+        cell, runs, common = map(Path, sys.argv[1:])
+        lada.run(json.loads(cell.read_text(encoding="utf-8")), runs=runs, resume=True, common=common)

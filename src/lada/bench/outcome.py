@@ -55,7 +55,7 @@ class Cost(Record):
     """What differs from machine to machine and from run to run."""
 
     seconds: float
-    """From start to end, one process."""
+    """From start to end, one process; with those of the work that was taken from other cells."""
     peak_memory: int
     """Most bytes of any phase."""
 
@@ -131,7 +131,7 @@ def outcome(cell: Cell, folder: Path) -> Outcome:
         notices=len(results.notices),
         environment=results.environment,
         wall_clock=Cost(
-            seconds=results.wall_clock.seconds,
+            seconds=round(results.wall_clock.seconds + sum(p.seconds for p in results.wall_clock.phases if p.taken), 3),
             peak_memory=max((phase.peak_memory for phase in results.wall_clock.phases), default=0),
         ),
     )

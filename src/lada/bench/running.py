@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import torch
 from pydantic import ValidationError
 
 from lada.bench.outcome import Outcome, outcome
-from lada.bench.suite import Cell, Suite
+from lada.bench.suite import Cell, Suite, slug
 from lada.core.errors import InputError
 from lada.core.nested import differences
 from lada.core.results import Environment
@@ -107,18 +108,31 @@ def run_cells(cells: Iterable[Cell], store: Store, folder: Path, *, parallel: in
 
     `folder` holds their runs and logs. A run that was interrupted goes on; of one that is done the models are removed,
     the report stays. On KeyboardInterrupt all that run are ended, and what they did so far is kept.
+
+    What cells with one scenario and seed have in common, private studies and the answers before and after these, is
+    done by the first that comes to it.
     """
     missing = [cell for cell in cells if store.get(cell) is None]
+    left = Counter(map(_work, missing))
     failed: list[Failed] = []
     lock = threading.Lock()
-    with ThreadPoolExecutor(parallel) as pool, _Processes() as processes:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        TemporaryDirectory(dir=folder, prefix="common-") as common,
+        ThreadPoolExecutor(parallel) as pool,
+        _Processes() as processes,
+    ):
 
         def one(cell: Cell) -> None:
             if processes.ended:
                 return
             tell(cell, "running", None)
-            result = _run(cell, folder, processes)
+            shared = Path(common, _work(cell))
+            result = _run(cell, folder, shared, processes)
             with lock:
+                left[_work(cell)] -= 1
+                if not left[_work(cell)]:
+                    shutil.rmtree(shared, ignore_errors=True)
                 if isinstance(result, Outcome):
                     store.add(result)
                     tell(cell, "done", result)
@@ -174,13 +188,18 @@ def _told(changes: Iterable[tuple[str, tuple[Any, Any]]]) -> list[str]:
     return [f"{key} was {before}, is {after}" for key, (before, after) in changes]
 
 
-def _run(cell: Cell, folder: Path, processes: "_Processes") -> Outcome | Failed:
+def _work(cell: Cell) -> str:
+    """Return a name that cells share which do the same work by other methods."""
+    return slug(f"{cell.scenario}-{cell.seed}")
+
+
+def _run(cell: Cell, folder: Path, common: Path, processes: "_Processes") -> Outcome | Failed:
     """Run one cell in a folder of its own, named by its configuration too: another's run is never gone on with."""
     place = folder / f"{cell.name}-{cell.digest}"
     place.mkdir(parents=True, exist_ok=True)
     file, log = place / "cell.json", place / "log.txt"
     file.write_text(json.dumps(cell.config.model_dump(mode="json"), indent=1))
-    if processes.call([sys.executable, "-m", "lada.bench.one", str(file), str(place)], log):
+    if processes.call([sys.executable, "-m", "lada.bench.one", str(file), str(place), str(common)], log):
         return Failed(cell, log)
     run = newest(place, cell.name)
     assert run is not None
@@ -190,13 +209,14 @@ def _run(cell: Cell, folder: Path, processes: "_Processes") -> Outcome | Failed:
     return result
 
 
-def _bounds() -> dict[str, str]:
-    """Return what bounds a cell's processes to the instructions that processors of the last ten years share.
+def bounded() -> dict[str, str]:
+    """Return the environment of a process with one thread and the instructions that processors of ten years share.
 
-    Kernels for others add up in another order, which ends in other figures. Nothing where there is no AVX2; what the
-    user's environment says goes before.
+    Kernels for others add up in another order, which ends in other figures. Nothing is bounded where there is no AVX2;
+    what the user's environment says goes before.
     """
-    return AVX2 if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") else {}
+    has_it = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    return {**(AVX2 if has_it else {}), **os.environ, **ONE_THREAD}
 
 
 class _Processes:
@@ -217,7 +237,7 @@ class _Processes:
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
-                env={**_bounds(), **os.environ, **ONE_THREAD},
+                env=bounded(),
                 start_new_session=True,  # a terminal's Ctrl-C reaches this process alone, which ends the others
             )
             self._running.add(process)

@@ -113,7 +113,7 @@ class Suite(Options):
             data = merged(data, layer.config)
             everybody = merged(everybody, layer.each_client)
         data["clients"] = [merged(client, everybody) for client in data.get("clients", [])]
-        data |= {"name": _slug(f"{scenario}-{row}-{seed}"), "seed": seed, "workers": 0}
+        data |= {"name": slug(f"{scenario}-{row}-{seed}"), "seed": seed, "workers": 0}
         try:
             return Cell(scenario, row, seed, make_config(data))
         except InputError as error:
@@ -203,5 +203,6 @@ def _known(key: str, name: str, names: Mapping[str, Any]) -> None:
         raise ValueError(f"{key}: {name!r} is not there; expected one of {', '.join(names)}{nearest(name, names)}")
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """Return a text as a name of files."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)

@@ -1,7 +1,7 @@
 """`lada bench`: run a suite and set its methods side by side."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.live import Live
@@ -10,6 +10,10 @@ from rich.table import Column, Table
 from lada.cli.console import console
 from lada.cli.explained import errors, explained
 from lada.cli.plugins import Plugins
+
+if TYPE_CHECKING:
+    from lada.bench.running import Store
+    from lada.bench.suite import Cell, Suite
 
 Which = Annotated[str, typer.Option("--suite", help="A shipped suite (see --list) or the path of a YAML file.")]
 
@@ -30,7 +34,8 @@ def bench(
 ) -> None:
     """Run every cell of a suite that has no result yet, and write its tables and leaderboard."""
     from lada.bench.pages import write_pages
-    from lada.bench.running import SAME, Store, at_once, comparable, run_again, run_cells
+    from lada.bench.pretraining import pretrain, untrained
+    from lada.bench.running import Store, at_once, run_cells
     from lada.bench.suite import read_suite
     from lada.cli.bench_view import BenchView
     from lada.core.errors import InputError, nearest
@@ -53,33 +58,25 @@ def bench(
         target = results / chosen.name
         store = Store(target)
         if check:
-            known = [cell for cell in cells if store.get(cell) is not None]
-            if not known:
-                raise InputError(f"--check: {store.file} has none of these cells; run the suite first, without --check")
-            alike = comparable(known, store)
-            told = f"{len(alike)} of {len(known)} cells are from these versions and this kind of processor"
-            console.print(told if alike else f"{told}; others are run again", soft_wrap=True, highlight=False)
-            parallel = parallel or at_once(chosen)
-            again = run_again(alike or known, store, runs / chosen.name, count=check, parallel=parallel)
-            for cell, verdict in again.items():
-                console.print(f"{cell}: {verdict}", markup=False, highlight=False)
-            raise typer.Exit(0 if set(again.values()) == {SAME} else 1)
+            same = _check(chosen, cells, store, runs / chosen.name, count=check, parallel=parallel)
+            raise typer.Exit(0 if same else 1)
         missing = [cell for cell in cells if fresh or store.get(cell) is None]
         if dry_run:
+            for name in untrained(missing):
+                console.print(f"{name} would be trained first", highlight=False)
             for cell in missing:
                 console.print(str(cell), markup=False, highlight=False)
             console.print(f"{len(missing)} of {len(cells)} cells would be run", highlight=False)
             return
         if fresh:
             store.forget(cells)
-        parallel = parallel or (at_once(chosen) if missing else 1)  # planning takes seconds
-        view = BenchView(chosen, cells, store, console, parallel)
         try:
-            with (
-                ended_by_signal(),
-                Live(view, console=console, refresh_per_second=2, transient=not console.is_terminal),
-            ):
-                failed = run_cells(cells, store, runs / chosen.name, parallel=parallel, tell=view.tell)
+            with ended_by_signal():
+                pretrain(untrained(missing))
+                parallel = parallel or (at_once(chosen) if missing else 1)  # planning takes seconds
+                view = BenchView(chosen, cells, store, console, parallel)
+                with Live(view, console=console, refresh_per_second=2, transient=not console.is_terminal):
+                    failed = run_cells(cells, store, runs / chosen.name, parallel=parallel, tell=view.tell)
         except KeyboardInterrupt as stop:
             told = f"stopped. {store.file} has every finished cell; the same command goes on with the others."
             errors.print(told, soft_wrap=True)
@@ -90,6 +87,25 @@ def bench(
     for one in failed:
         errors.print(f"failed: {one.cell}; see {one.log}", markup=False, soft_wrap=True)
     raise typer.Exit(1 if failed else 0)
+
+
+def _check(chosen: "Suite", cells: "list[Cell]", store: "Store", place: Path, *, count: int, parallel: int) -> bool:
+    """Run some of the cells that the store knows again, and say whether all came out the same."""
+    from lada.bench.pretraining import pretrain, untrained
+    from lada.bench.running import SAME, at_once, comparable, run_again
+    from lada.core.errors import InputError
+
+    known = [cell for cell in cells if store.get(cell) is not None]
+    if not known:
+        raise InputError(f"--check: {store.file} has none of these cells; run the suite first, without --check")
+    alike = comparable(known, store)
+    told = f"{len(alike)} of {len(known)} cells are from these versions and this kind of processor"
+    console.print(told if alike else f"{told}; others are run again", soft_wrap=True, highlight=False)
+    pretrain(untrained(known))
+    again = run_again(alike or known, store, place, count=count, parallel=parallel or at_once(chosen))
+    for cell, verdict in again.items():
+        console.print(f"{cell}: {verdict}", markup=False, highlight=False)
+    return set(again.values()) == {SAME}
 
 
 def _suites() -> Table:

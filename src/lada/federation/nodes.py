@@ -193,7 +193,8 @@ def _task(config: str, base: Path) -> TaskData:
 def _run(text: str) -> tuple[RunConfig, Place, Callable[[], TaskData]]:
     """Return what `node_config` wrote, checked once per process, and what gives the task, read when it is needed."""
     run = json.loads(text)
-    place = Place(Path(run["folder"]), Path(run["base"]), float(run["started"]))
+    common = run["common"] and Path(run["common"])
+    place = Place(Path(run["folder"]), Path(run["base"]), float(run["started"]), common)
     config: RunConfig = validate(RunConfig, run["config"])
     return config, place, cache(lambda: read_task(config, place.base))
 
@@ -212,5 +213,6 @@ def node_config(config: RunConfig, place: Place) -> str:
             "folder": str(place.folder),
             "base": str(place.base),
             "started": place.started,
+            "common": place.common and str(place.common),
         }
     )

@@ -1,18 +1,17 @@
 """Build parties from a configuration, and keep them on disk between phases."""
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from lada.config import RunConfig
 from lada.core.results import PartyInfo, PartyReport
 from lada.core.seeds import seed_of
 from lada.federation import checkpoints
+from lada.federation.common import Common
 from lada.federation.journal import Journal
 from lada.hosts.party import SHARED_SLM, Emit, Party, Studies, Within
 from lada.models.api import ApiLearner
@@ -20,6 +19,7 @@ from lada.models.api_client import read_key
 from lada.models.api_options import ApiModel
 from lada.models.base import Learner
 from lada.models.generation import pick_backend
+from lada.models.identity import weights_digest
 from lada.models.learner import HuggingFaceLearner
 from lada.models.load import check, load
 from lada.models.options import ModelOptions
@@ -40,6 +40,8 @@ class Place:
     folder: Path
     base: Path
     started: float
+    common: Path | None = None
+    """Where runs find what others did that is theirs too; None: it does everything itself."""
 
     def checkpoint(self, party: str) -> Path:
         """Return the folder of a party's checkpoint."""
@@ -159,6 +161,7 @@ def _party(
         emit=emit,
         clock=lambda: time.time() - place.started,
         journal=place.journal(name),
+        common=Common(place.common) if place.common else None,
         reopen=reopen,
         limits=config.limits,
     )
@@ -258,12 +261,3 @@ def notices_before(config: RunConfig) -> tuple[str, ...]:
 def notices_after(party: Party) -> tuple[str, ...]:
     """Return what the user should know of the server when a run is over."""
     return (f"{party.name} took {party.learner.spent}",) if isinstance(party.learner, ApiLearner) else ()
-
-
-def weights_digest(model: torch.nn.Module) -> str:
-    """Return the SHA-256 over names, dtypes and bytes of all weights."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -1,12 +1,15 @@
-"""Work that a resumed run does not do again: its result lies in the party's journal until the next checkpoint."""
+"""Work that is done once: by a run that is resumed, and by runs that do the same."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path as FilePath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lada.core.results import PhaseTime
-from lada.hosts.party import Party
+from lada.hosts.party import Party, round_to_ms
 from lada.models.base import Progress
+from lada.models.identity import learner_digest
 
 T = TypeVar("T")
 TIME = "time.json"
@@ -20,15 +23,24 @@ def once(
     *,
     write: Callable[[FilePath, T], None],
     read: Callable[[FilePath], T],
+    given: Any = None,
 ) -> T:
     """Return the result of `do`, timed as a phase; what the journal holds of it is read and not done.
 
-    `write` puts a result into an empty folder, `read` brings it back to the bit.
+    `write` puts a result into an empty folder, `read` brings it back to the bit. `given` is all that the result depends
+    on beside the learner, as JSON has it: by both, a result is taken that another run left in `party.common`, or left
+    there for others. Without it, the result is this run's alone.
     """
     kept = party.journal.load(phase)
     if kept is not None:
-        party.note(phases=(PhaseTime.model_validate_json((kept / TIME).read_bytes()),))
+        party.note(phases=(_time(kept),))
         return read(kept)
+    common = None if given is None else party.common
+    key = _key(party, round, phase, given) if common else None
+    if common and key and (found := common.load(key)):
+        taken = {"start": round_to_ms(party.clock()), "taken": True}
+        party.note(phases=(_time(found).model_copy(update=taken),))
+        return read(found)
     with party.phase(round, phase) as progress:
         result = do(progress)
 
@@ -37,4 +49,18 @@ def once(
         (folder / TIME).write_text(party.report.phases[-1].model_dump_json(), encoding="utf-8")
 
     party.journal.save(phase, fill)
+    if common and key:
+        common.save(key, fill)
     return result
+
+
+def _time(folder: FilePath) -> PhaseTime:
+    return PhaseTime.model_validate_json((folder / TIME).read_bytes())
+
+
+def _key(party: Party, round: int, phase: str, given: Any) -> str | None:
+    """Return what is equal for the same work; None where it is not known whether two learners are the same."""
+    learner = learner_digest(party.learner)
+    if learner is None:
+        return None
+    return hashlib.sha256(json.dumps([party.name, round, phase, learner, given]).encode()).hexdigest()

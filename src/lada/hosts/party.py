@@ -121,6 +121,8 @@ class Party:
     """What was measured and not yet handed on."""
     journal: Journal = field(default_factory=NoJournal)
     """What was done since the last checkpoint."""
+    common: Journal | None = None
+    """What other runs did, by what it is the work of; None: nobody else's work is taken."""
     redaction: Redaction | None = None
     """What is taken out of the texts it sends."""
     blur: Blur | None = None

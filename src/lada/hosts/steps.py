@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple
 from pathlib import Path as FilePath
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from lada.models.base import Answer, Progress, Study, StudyReport
 from lada.models.objective import Objective
 from lada.models.private import Privacy, Release, epsilon, release
 from lada.objectives.base import OBJECTIVES
+from lada.objectives.sft import Sft
 
 ANSWERS, MODEL, REPORT = "answers.json", "model", "report.json"
 """Files of a journal's entries."""
@@ -60,12 +62,13 @@ def write_paths(party: Party, samples: Sequence[Sample], round: int, purpose: st
         right = None if sample.answer is None else party.task.same(said, sample.answer)
         return Path(sample.id, party.name, answer.text, said, right, answer.likelihood)
 
+    questions = [sample.question for sample in samples]
+    seed = seed_of(party.seed, round, purpose, party.name)
+
     def first(progress: Progress) -> list[list[Answer]]:
-        questions = [sample.question for sample in samples]
-        seed = seed_of(party.seed, round, purpose, party.name)
         return [[answer] for answer in party.learner.answer(questions, seed=seed, progress=progress)]
 
-    answers = _answers(party, round, purpose, first)
+    answers = _answers(party, round, purpose, first, given=[questions, seed])
     paths = {sample.id: verified(sample, answer) for sample, (answer,) in zip(samples, answers, strict=True)}
     wrong = [sample for sample in samples if paths[sample.id].right is False]
     if tries > 1 and wrong:
@@ -80,7 +83,8 @@ def write_paths(party: Party, samples: Sequence[Sample], round: int, purpose: st
                 progress=progress,
             )
 
-        for sample, tried in zip(wrong, _answers(party, round, again, others), strict=True):
+        given = [[sample.question for sample in wrong], tries, seed]
+        for sample, tried in zip(wrong, _answers(party, round, again, others, given=given), strict=True):
             found = [path for answer in tried if (path := verified(sample, answer)).right]
             if found:
                 paths[sample.id] = max(found, key=lambda path: path.likelihood.mean)
@@ -88,9 +92,9 @@ def write_paths(party: Party, samples: Sequence[Sample], round: int, purpose: st
 
 
 def _answers(
-    party: Party, round: int, purpose: str, do: Callable[[Progress], list[list[Answer]]]
+    party: Party, round: int, purpose: str, do: Callable[[Progress], list[list[Answer]]], *, given: Any
 ) -> list[list[Answer]]:
-    """Let a party answer, some times per question. JSON keeps floats to the bit."""
+    """Let a party answer, some times per question. JSON keeps floats to the bit. For `given` see `once`."""
 
     def write(folder: FilePath, answers: list[list[Answer]]) -> None:
         rows = [[(answer.text, astuple(answer.likelihood)) for answer in each] for each in answers]
@@ -100,7 +104,7 @@ def _answers(
         rows = json.loads((folder / ANSWERS).read_bytes())
         return [[Answer(text, Likelihood(*likelihood)) for text, likelihood in each] for each in rows]
 
-    return once(party, round, purpose, do, write=write, read=read)
+    return once(party, round, purpose, do, write=write, read=read, given=given)
 
 
 def finite(party: Party, knowledge: Knowledge) -> Knowledge:
@@ -141,11 +145,10 @@ def study(
     replayed: int = 0,
 ) -> None:
     """Let a party study `lessons`, of which the last `replayed` are its own; recorded in its report."""
+    seed = seed_of(party.seed, round, phase, party.name)
 
     def do(progress: Progress) -> StudyReport:
-        return party.learner.study(
-            lessons, objective, options, seed=seed_of(party.seed, round, phase, party.name), progress=progress
-        )
+        return party.learner.study(lessons, objective, options, seed=seed, progress=progress)
 
     def write(folder: FilePath, report: StudyReport) -> None:
         party.learner.save(folder / MODEL)
@@ -155,7 +158,10 @@ def study(
         party.learner = party.reopen(folder / MODEL)
         return StudyReport(**json.loads((folder / REPORT).read_bytes()))
 
-    report = once(party, round, phase, do, write=write, read=read)
+    # Plain fine-tuning on gold lessons is what methods have in common; others' objectives cannot be told apart here.
+    plain = [[lesson.question, lesson.chosen, lesson.weight] for lesson in lessons] if type(objective) is Sft else None
+    given = plain and [plain, options.model_dump(mode="json"), seed]
+    report = once(party, round, phase, do, write=write, read=read, given=given)
     record = StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **asdict(report))
     if options.dp:
         spent = _spend(party, options, options.dp, len(lessons))

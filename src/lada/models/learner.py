@@ -48,6 +48,11 @@ class HuggingFaceLearner:
         model.eval()
 
     @property
+    def options(self) -> ModelOptions:
+        """Return what it was loaded with."""
+        return self._options
+
+    @property
     def encoder(self) -> Encoder:
         """Return what turns questions into this learner's token ids."""
         return self._encoder

@@ -1,0 +1,36 @@
+"""What several runs have in common, done by one of them: entries by what they are the work of."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import mkdtemp
+
+from lada.federation import checkpoints
+from lada.federation.journal import Journal
+
+
+class Common:
+    """Entries by key in a folder that processes share, each whole or not at all; see lada.hosts.party.Journal.
+
+    An entry is never replaced, since another process may read it: under one key all write the same.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def load(self, key: str) -> Path | None:
+        """Return the folder of an entry; None where there is none."""
+        return Journal(self._folder).load(key)
+
+    def save(self, key: str, fill: Callable[[Path], None]) -> None:
+        """Write an entry, unless there is one."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        staging = Path(mkdtemp(dir=self._folder, prefix=".staging-"))
+        try:
+            checkpoints.save(staging / key, fill)
+            if not (self._folder / key).exists():
+                (staging / key).rename(self._folder / key)
+        except OSError:  # another process was faster, or there is no room: it is done again where it is needed
+            pass
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
