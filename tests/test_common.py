@@ -1,5 +1,6 @@
 """Runs that do the same work: one of them does it, and all have the bits of a run that did everything itself."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,7 @@ import pytest
 from test_resume import config, outcome
 
 import lada
-from lada.core.results import PhaseTime, Results
-from lada.federation import checkpoints
+from lada.federation import checkpoints, held
 from lada.federation.common import Common
 from lada.models.identity import learner_digest
 from lada.models.load import load
@@ -23,19 +23,27 @@ FIRST = BEGINNING | {(name, 1, phase) for name in CLIENTS for phase in ("private
 OTHER = {"allocator": {"name": "all"}, "objective": {"name": "sft"}}
 
 
-def where(phase: PhaseTime) -> tuple[str, int, str]:
-    return phase.party, phase.round, phase.phase
-
-
-def taken(results: Results) -> set[tuple[str, int, str]]:
-    return {where(phase) for phase in results.wall_clock.phases if phase.taken}
+def run(where: Path, config: dict, common: Path | None = None) -> tuple[dict, dict[tuple[str, int, str], float]]:
+    """Return what a run came to, traffic included, and the seconds of what it took by party, round and phase."""
+    results = lada.run(config, runs=where, common=common)
+    events = [json.loads(line) for line in (where / "small/events.jsonl").read_text().splitlines()]
+    found = [event for event in events if event["kind"] == "taken"]
+    assert all(event.keys() == {"time", "kind", "party", "round", "phase", "seconds"} for event in found)
+    taken = {(e["party"], e["round"], e["phase"]): e["seconds"] for e in found}
+    worked = {(e["party"], e["round"], e["phase"]) for e in events if e["kind"] == "phase"}
+    timed = {(phase.party, phase.round, phase.phase) for phase in results.wall_clock.phases}
+    assert worked | taken.keys() == timed
+    assert not worked & taken.keys()
+    return outcome(results) | {"traffic": results.model_dump(mode="json")["traffic"]}, taken
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory) -> tuple[Results, Path]:
-    """A run of LaDa, and the folder in which it left its work for others."""
+def first(tmp_path_factory) -> tuple[dict, Path]:
+    """What a run of LaDa came to, and the folder in which it left its work for others."""
     folder = tmp_path_factory.mktemp("first")
-    return lada.run(config(), runs=folder, common=folder / "common"), folder / "common"
+    done, taken = run(folder, config(), folder / "common")
+    assert taken == {}
+    return done, folder / "common"
 
 
 @pytest.fixture
@@ -44,24 +52,22 @@ def common(first, tmp_path) -> Path:
     return shutil.copytree(first[1], tmp_path / "common")
 
 
-def test_the_first_run_does_everything_itself_as_if_there_were_no_others(first, tmp_path):
-    assert taken(first[0]) == set()
-    assert outcome(first[0]) == outcome(lada.run(config(), runs=tmp_path))
+def test_the_first_run_ends_as_if_there_were_no_others(first, tmp_path):
+    assert run(tmp_path, config())[0] == first[0]
 
 
 def test_the_same_run_again_takes_all_but_what_depends_on_a_method(first, common, tmp_path):
-    again = lada.run(config(), runs=tmp_path, common=common)
-    assert outcome(again) == outcome(first[0])
-    own = {where(phase) for phase in again.wall_clock.phases} - taken(again)
-    assert {phase for _, _, phase in own} == {"embed", "judge", "distil"}
-    seconds = {where(phase): phase.seconds for phase in first[0].wall_clock.phases}
-    assert all(phase.seconds == seconds[where(phase)] for phase in again.wall_clock.phases if phase.taken)
+    again, taken = run(tmp_path, config(), common)
+    assert again == first[0]
+    assert {phase for _, _, phase in taken} == {"evaluate", "private", "answer", "answer-anew"}
+    assert len(taken) == 9 + 4 + 6 + 2  # three rounds of three parties; two of two clients; two of all; two of the LLM
+    assert min(taken.values()) > 0
 
 
 def test_another_method_takes_what_comes_before_it_and_ends_as_it_does_alone(common, tmp_path):
-    shared = lada.run(config() | OTHER, runs=tmp_path / "shared", common=common)
-    assert taken(shared) == FIRST
-    assert outcome(shared) == outcome(lada.run(config() | OTHER, runs=tmp_path / "alone"))
+    shared, taken = run(tmp_path / "shared", config() | OTHER, common)
+    assert taken.keys() == FIRST
+    assert run(tmp_path / "alone", config() | OTHER) == (shared, {})
 
 
 @pytest.mark.parametrize(
@@ -75,12 +81,28 @@ def test_what_another_learner_or_another_study_did_is_not_taken(common, tmp_path
     other: dict[str, Any] = config() | OTHER
     clinic = next(client for client in other["clients"] if client["name"] == "clinic")
     clinic[part] |= change
-    told = taken(lada.run(other, runs=tmp_path, common=common))
-    assert told == FIRST - {("clinic", *each) for each in redone}
+    _, taken = run(tmp_path, other, common)
+    assert taken.keys() == FIRST - {("clinic", *each) for each in redone}
 
 
 def test_nothing_is_taken_with_another_seed_whose_questions_are_others(common, tmp_path):
-    assert taken(lada.run(config(seed=1) | OTHER, runs=tmp_path, common=common)) == set()
+    assert run(tmp_path, config(seed=1) | OTHER, common)[1] == {}
+
+
+def test_what_was_taken_is_in_the_journal_of_a_run_that_is_stopped(common, tmp_path, monkeypatch):
+    alone = run(tmp_path / "alone", config() | OTHER)[0]
+    with monkeypatch.context() as patch:
+        patch.setattr("lada.hosts.fedmkt.distil", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            lada.run(config() | OTHER, runs=tmp_path, common=common)
+    shutil.rmtree(common)
+    held.forget()
+    results = lada.run(config() | OTHER, runs=tmp_path, resume=True)
+    assert outcome(results) == {key: value for key, value in alone.items() if key != "traffic"}
+
+
+def _stop(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_learners_are_told_apart_by_weights_and_options():

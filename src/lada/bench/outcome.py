@@ -13,6 +13,7 @@ from lada.core.results import Environment, Evaluation, Record, Results
 from lada.core.terms import Path as ReasoningPath
 from lada.evaluation.diversity import distinct_n
 from lada.federation import ledger
+from lada.federation.events import EVENTS, Tail
 from lada.federation.parties import read_task
 from lada.federation.run_folder import read
 from lada.report.reading import read_results
@@ -131,10 +132,16 @@ def outcome(cell: Cell, folder: Path) -> Outcome:
         notices=len(results.notices),
         environment=results.environment,
         wall_clock=Cost(
-            seconds=round(results.wall_clock.seconds + sum(p.seconds for p in results.wall_clock.phases if p.taken), 3),
+            seconds=round(results.wall_clock.seconds + sum(_taken(folder).values()), 3),
             peak_memory=max((phase.peak_memory for phase in results.wall_clock.phases), default=0),
         ),
     )
+
+
+def _taken(folder: Path) -> dict[tuple[str, int, str], float]:
+    """Return the seconds of what a run took from others, by party, round and phase; see lada.hosts.once."""
+    events = (event for event in Tail(folder / EVENTS).new() if event["kind"] == "taken")
+    return {(event["party"], event["round"], event["phase"]): event["seconds"] for event in events}
 
 
 def _of_chosen(shares: Iterable[tuple[float | None, int]]) -> float | None:

@@ -166,8 +166,6 @@ class PhaseTime(Record):
     seconds: float
     peak_memory: int = 0
     """Bytes, measured as lada.models.peak says; 0 where the platform does not tell."""
-    taken: bool = False
-    """Whether another run had done the same, and its result was taken: `seconds` and memory are that run's."""
 
 
 class ClientTime(Record):

@@ -29,7 +29,7 @@ def once(
 
     `write` puts a result into an empty folder, `read` brings it back to the bit. `given` is all that the result depends
     on beside the learner, as JSON has it: by both, a result is taken that another run left in `party.common`, or left
-    there for others. Without it, the result is this run's alone.
+    there for others; an event `taken` tells of it. Without it, the result is this run's alone.
     """
     kept = party.journal.load(phase)
     if kept is not None:
@@ -37,19 +37,23 @@ def once(
         return read(kept)
     common = None if given is None else party.common
     key = _key(party, round, phase, given) if common else None
-    if common and key and (found := common.load(key)):
-        taken = {"start": round_to_ms(party.clock()), "taken": True}
-        party.note(phases=(_time(found).model_copy(update=taken),))
-        return read(found)
-    with party.phase(round, phase) as progress:
-        result = do(progress)
+    found = common.load(key) if common and key else None
+    if found is None:
+        with party.phase(round, phase) as progress:
+            result = do(progress)
+    else:
+        party.note(phases=(_time(found).model_copy(update={"start": round_to_ms(party.clock())}),))
+        result = read(found)
 
     def fill(folder: FilePath) -> None:
         write(folder, result)
         (folder / TIME).write_text(party.report.phases[-1].model_dump_json(), encoding="utf-8")
 
     party.journal.save(phase, fill)
-    if common and key:
+    if found is not None:
+        seconds = party.report.phases[-1].seconds
+        party.emit({"kind": "taken", "party": party.name, "round": round, "phase": phase, "seconds": seconds})
+    elif common and key:
         common.save(key, fill)
     return result
 
