@@ -91,9 +91,9 @@ def run(
     With `resume` the newest run of that name goes on where it stopped, to the same bits as if it had not; where there
     is none, it begins. The path of a run's folder in the place of a configuration resumes that run.
 
-    `federation` is the server's folder of a deployment, for `engine: deployment`. `common` is a folder in which runs on
-    this machine, of one version of the code, leave studies and answers for others that would do the same from the same
-    weights; the bits are those of a run without it. It is the caller's to remove.
+    `federation` is the server's folder of a deployment, for `engine: deployment`. `common` is a folder in which runs of
+    `engine: local`, by one version of the code, leave studies and answers for others that would do the same with the
+    same weights; the bits are those of a run without it. It is the caller's to remove.
 
     Raises InputError, before anything is trained, where configuration or data are wrong; FederationError where a
     client fails. What was computed by then stays in the run's folder.
