@@ -1,4 +1,4 @@
-"""Put the overview of the suite `full` into the project's README.md, from results/full: `make bench` does it last."""
+"""Put the overall tables of the suite `full` into the project's README.md, from results/full: `make bench` does it last."""
 
 from pathlib import Path
 
@@ -7,14 +7,21 @@ OPENS, CLOSES = "<!-- results -->", "<!-- /results -->"
 
 
 def overview() -> str:
-    """Return the overview's heading and table, and how they were made. Raises ValueError where there is none."""
+    """Return the differences over all settings, the overview, and how both were made.
+
+    Raises ValueError where the suite's page lacks one of them.
+    """
     text = SOURCE.read_text(encoding="utf-8")
     made = next(line for line in text.splitlines() if "regenerates it" in line)
-    _, found, rest = text.partition(": overview\n\n")
+    return "\n\n".join([_table(text, "all scenarios"), _table(text, "overview"), made]) + "\n"
+
+
+def _table(text: str, heading: str) -> str:
+    """Return the first table below a heading."""
+    _, found, rest = text.partition(f": {heading}\n\n")
     if not found:
-        raise ValueError(f"{SOURCE} has no overview; run `lada bench --suite full` first")
-    table, _, _ = rest.partition("\n\n")
-    return f"{table}\n\n{made}\n"
+        raise ValueError(f"{SOURCE} has no table {heading!r}; run `lada bench --suite full` first")
+    return rest.partition("\n\n")[0]
 
 
 def main() -> None:
