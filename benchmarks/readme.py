@@ -1,4 +1,4 @@
-"""Put the overall tables of the suite `full` into the project's README.md, from results/full: `make bench` does it last."""
+"""Put the main tables of the suite `full` into the project's README.md, from results/full: `make bench` does it last."""
 
 from pathlib import Path
 
