@@ -1,4 +1,4 @@
-"""Put the main tables of the suite `full` into the project's README.md, from results/full: `make bench` does it last."""
+"""Put the main tables of the suite `full` into README.md, from results/full: `make bench` does it last."""
 
 from pathlib import Path
 
