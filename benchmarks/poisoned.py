@@ -35,10 +35,10 @@ SABOTEUR = "kitchen"
 WITHOUT, POISONED = "without it", "poisoned"
 RUNS, TARGET = Path("runs/poisoned"), Path("results/poisoned")
 
-BLIND = {"allocator": {"name": "lada", "options": {"budget": 0.4, "gold": False}}, "objective": "sft"}
+BLIND = {"allocator": {"name": "lada", "options": {"threshold": 0.6, "gold": False}}, "objective": "sft"}
 """LaDa's filter and plain fine-tuning, without a look at the gold answers of the public samples."""
 SETTINGS: dict[str, dict[str, Any]] = {
-    "lada": {"allocator": {"name": "lada", "options": {"budget": 0.4}}},
+    "lada": {},
     "no gold": BLIND,
     "no gold, trust": {**BLIND, "host": {"name": "fedmkt", "options": {"trust": "agreement"}}},
     "no gold, gain": {**BLIND, "host": {"name": "fedmkt", "options": {"trust": "gain"}}},
@@ -174,9 +174,8 @@ rounds, mean over the two honest clients and over worlds, each with its own seed
 world, with the half-width of their 95 % t-interval. *LLM* is the difference of the LLM's own accuracy.
 `make bench-poisoned` regenerates the table.
 
-*lada* is LaDa's filter with a budget of 0.4, which verifies answers; *no gold* is that filter without
-gold answers, on plain fine-tuning;
-*trust* adds `host.options.trust: agreement`, *gain* `host.options.trust: gain`, for which the server knows the gold
+*lada* is the demo as it is, whose filter verifies answers; *no gold* is that filter without gold answers, on plain
+fine-tuning; *trust* adds `host.options.trust: agreement`, *gain* `host.options.trust: gain`, for which the server knows the gold
 answers of 64 public questions; nobody's paths for these are learnt.
 
 {table}
