@@ -145,12 +145,12 @@ def _write() -> None:
     for setting in SETTINGS:
         worlds = [w for w in range(10) if all(_name(setting, k, w) in cells for k in (WITHOUT, POISONED))]
         if worlds:
-            lines.append(_row(setting, [(cells[_name(setting, k, w)] for k in (WITHOUT, POISONED)) for w in worlds]))
+            before, after = ([cells[_name(setting, k, w)] for w in worlds] for k in (WITHOUT, POISONED))
+            lines.append(_row(setting, before, after))
     (TARGET / "README.md").write_text(_TOLD.format(table="\n".join(lines)))
 
 
-def _row(setting: str, pairs: list[Iterator[dict[str, float]]]) -> str:
-    before, after = zip(*(tuple(pair) for pair in pairs), strict=True)
+def _row(setting: str, before: list[dict[str, float]], after: list[dict[str, float]]) -> str:
     changes = [b["overall"] - a["overall"] for a, b in zip(before, after, strict=True)]
     llm = [b["LLM"] - a["LLM"] for a, b in zip(before, after, strict=True)]
     means = [f"{np.mean([cell['overall'] for cell in cells]):.2f}" for cells in (before, after)]
@@ -175,8 +175,8 @@ world, with the half-width of their 95 % t-interval. *LLM* is the difference of 
 `make bench-poisoned` regenerates the table.
 
 *lada* is the demo as it is, whose filter verifies answers; *no gold* is that filter without gold answers, on plain
-fine-tuning; *trust* adds `host.options.trust: agreement`, *gain* `host.options.trust: gain`, for which the server knows the gold
-answers of 64 public questions; nobody's paths for these are learnt.
+fine-tuning; *trust* adds `host.options.trust: agreement`, *gain* `host.options.trust: gain`, for which the server knows
+the gold answers of 64 public questions; nobody's paths for these are learnt.
 
 {table}
 """
