@@ -134,7 +134,7 @@ def _write() -> None:
     """Write what is there: the committed cells, and over them those that were run here."""
     file = TARGET / "cells.json"
     cells: dict[str, dict[str, float]] = json.loads(file.read_text()) if file.exists() else {}
-    names = {_name(s, k, w): (s, k, w) for s in SETTINGS for k in (WITHOUT, POISONED) for w in range(10)}
+    names = [_name(s, k, w) for s in SETTINGS for k in (WITHOUT, POISONED) for w in range(10)]
     cells |= {name: _figures(name) for name in names if (RUNS / name / "report.html").exists()}
     TARGET.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({name: cells[name] for name in names if name in cells}, indent=1) + "\n")
