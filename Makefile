@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint docs docs-serve bench bench-fedmkt bench-generation bench-poisoned bench-scale bench-signals fuzz zoo clean
+.PHONY: help venv demo test test-slow attack lint docs docs-serve bench bench-fedmkt bench-generation bench-poisoned bench-scale bench-signals fuzz zoo clean
 
 help: ## list the targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -22,10 +22,13 @@ demo: $(VENV)/.lada ## run LaDa end to end on the built-in corpus; ends with a t
 	@$(BIN)/lada demo $(ARGS)
 
 test: $(VENV)/.dev ## run all tests but the slow ones
-	@$(BIN)/python -m pytest -m "not slow" -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not attack" -n 2 $(ARGS)
 
 test-slow: $(VENV)/.dev ## run the tests that train for minutes
 	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+attack: $(VENV)/.dev ## attack the system in every way that tests/attacks knows; 15 minutes
+	@$(BIN)/python tests/attacks/run_attacks.py $(ARGS)
 
 lint: $(VENV)/.dev ## check style, format, floors and types
 	$(BIN)/ruff check .

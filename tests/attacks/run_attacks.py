@@ -1,0 +1,82 @@
+"""Run the attack scripts one after another and write results/attacks. Behind `make attack`.
+
+python tests/attacks/run_attacks.py [NAME ...] [--out results/attacks]
+"""
+
+import argparse
+import ast
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+NO_ATTACK = {"harness", "run_attacks", "test_attacks"}
+LIMIT = 600
+"""Seconds for one script."""
+
+
+def scripts() -> list[Path]:
+    """Return the attack scripts, sorted by name."""
+    return sorted(file for file in HERE.glob("*.py") if file.stem not in NO_ATTACK)
+
+
+def title(script: Path) -> str:
+    """Return the first line of a script's docstring."""
+    return (ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "").splitlines()[0]
+
+
+def run(script: Path) -> dict[str, Any]:
+    """Run one script and return its row: name, title, counts, outcome, seconds, and whether the attack failed."""
+    began = time.monotonic()
+    try:
+        done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=LIMIT, check=False)
+        code, printed, errors = done.returncode, done.stdout.strip().splitlines(), done.stderr
+    except subprocess.TimeoutExpired:
+        code, printed, errors = -1, [], f"no end after {LIMIT} s"
+    try:
+        count = json.loads(printed[-1])
+    except (IndexError, ValueError):
+        count = {"tried": 0, "succeeded": 0, "outcome": "the script broke"}
+    if code:
+        print(errors[-4000:], file=sys.stderr)
+    seconds = round(time.monotonic() - began)
+    return {"name": script.stem, "title": title(script), **count, "repelled": code == 0, "seconds": seconds}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as a Markdown table."""
+    lines = ["| attack | attempts | succeeded | what happens instead |", "|---|---|---|---|"]
+    lines += [f"| {row['title']} | {row['tried']} | {row['succeeded']} | {row['outcome']} |" for row in rows]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the named scripts, or all, and exit with 1 where an attack succeeded."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "attacks")
+    options = parser.parse_args()
+    os.chdir(ROOT)
+    rows = []
+    for script in scripts():
+        if options.names and script.stem not in options.names:
+            continue
+        rows.append(run(script))
+        print(f"{'repelled ' if rows[-1]['repelled'] else 'SUCCEEDED'} {script.stem}: {rows[-1]}", flush=True)
+    if not options.names:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "attacks.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        (options.out / "README.md").write_text(
+            f"# Attacks\n\nEach row is a script in tests/attacks. `make attack` regenerates this page.\n\n{table(rows)}\n",
+            encoding="utf-8",
+        )
+    sys.exit(0 if rows and all(row["repelled"] for row in rows) else 1)
+
+
+if __name__ == "__main__":
+    main()
