@@ -71,10 +71,8 @@ def main() -> None:
     if not options.names:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "attacks.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        (options.out / "README.md").write_text(
-            f"# Attacks\n\nEach row is a script in tests/attacks. `make attack` regenerates this page.\n\n{table(rows)}\n",
-            encoding="utf-8",
-        )
+        about = "Each row is a script in tests/attacks. `make attack` regenerates this page."
+        (options.out / "README.md").write_text(f"# Attacks\n\n{about}\n\n{table(rows)}\n", encoding="utf-8")
     sys.exit(0 if rows and all(row["repelled"] for row in rows) else 1)
 
 
