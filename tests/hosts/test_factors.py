@@ -36,13 +36,13 @@ def test_the_average_of_factors_by_hand():
 
 def test_the_average_of_products_by_hand():
     # The average is diag(1, 1.5); the nearest of rank 1 keeps the larger singular value alone.
-    merged = average_products({"a": ONE, "b": TWO}, SAMPLES)
+    merged = average_products({"a": ONE, "b": TWO}, SAMPLES).weights
     assert (merged[A].shape, merged[B].shape) == ((1, 2), (2, 1))
     assert product(merged) == pytest.approx(np.diag([0.0, 1.5]))
     assert np.abs(merged[A]) == pytest.approx(np.array([[0.0, 1.5**0.5]]))
     # With a place for both it is the average itself, the larger first.
     wide = adapter([[0, 1], [0, 0]], [[0, 0], [2, 0]])
-    merged = average_products({"a": ONE, "b": wide}, SAMPLES)
+    merged = average_products({"a": ONE, "b": wide}, SAMPLES).weights
     assert product(merged) == pytest.approx(np.diag([1.0, 1.5]))
     assert np.linalg.norm(merged[A], axis=1) == pytest.approx([1.5**0.5, 1.0])
     assert product(fit(merged, ONE)) == pytest.approx(np.diag([0.0, 1.5]))
@@ -63,7 +63,7 @@ def test_adapters_that_change_nothing_count_alike():
     zero = [adapter([[a, 0]], [[0], [0]]) for a in (1, 3)]
     assert average_padded(dict(zip("ab", zero, strict=True)))[A].tolist() == [[2, 0]]
     assert np.array_equal(
-        product(average_products(dict(zip("ab", zero, strict=True)), {"a": 0, "b": 0})), np.zeros((2, 2))
+        product(average_products(dict(zip("ab", zero, strict=True)), {"a": 0, "b": 0}).weights), np.zeros((2, 2))
     )
 
 
@@ -83,7 +83,7 @@ def test_no_other_adapter_of_its_rank_is_nearer_to_the_average_of_products(
     told = {f"c{i}": draw(rng, rank, width, height) for i, rank in enumerate(ranks)}
     samples = {client: int(rng.integers(1, 9)) for client in told}
     dense = sum(samples[c] * product(told[c]) for c in told) / sum(samples.values())
-    merged = average_products(told, samples)
+    merged = average_products(told, samples).weights
     assert merged[A].shape == (max(ranks), width)
     singular = np.linalg.svd(dense, compute_uv=False)
     for own in told.values():
@@ -100,7 +100,7 @@ def test_no_other_adapter_of_its_rank_is_nearer_to_the_average_of_products(
 def test_all_agree_where_all_clients_send_the_same(rank: int, seed: int, width: int, height: int):
     mine = draw(np.random.default_rng(seed), rank, width, height)
     told, samples = dict.fromkeys("abc", mine), {"a": 1, "b": 2, "c": 5}
-    for merged in (aggregate(told, samples, "mean", 0), average_products(told, samples), average_padded(told)):
+    for merged in (aggregate(told, samples, "mean", 0), average_products(told, samples).weights, average_padded(told)):
         assert product(merged) == pytest.approx(product(mine), abs=1e-5)
 
 

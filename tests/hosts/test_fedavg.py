@@ -138,17 +138,19 @@ def test_who_has_other_layers_is_left_out_and_on_record(tmp_path: FilePath, odd:
     party = make_party("llm", set(), tmp_path)
     wide = told(1, A=[[1, 0], [0, 1]], B=[[1, 0], [1, 0]])
     host: Any = make(HOSTS, "fedavg", form="flexlora")
-    pooled = pool(party, {"a": SOUND, "b": odd, "c": wide}, 4, host._merge, outline)
+    pooled = pool(party, {"a": SOUND, "b": odd, "c": wide}, 4, host.options, host._merge, outline)
     assert list(pooled.told) == ["a", "c"]
     assert [(gone.party, gone.round) for gone in party.report.missing] == [("b", 4)]
-    assert list(pool(party, {"a": SOUND, "b": odd}, 5, host._merge, outline).told) == ["a"]  # as the first time
+    assert list(pool(party, {"a": SOUND, "b": odd}, 5, host.options, host._merge, outline).told) == [
+        "a"
+    ]  # as the first time
 
 
 def test_of_two_that_differ_the_first_time_nobody_can_say_which_is_right(tmp_path: FilePath):
     party, host = make_party("llm", set(), tmp_path), cast(Any, make(HOSTS, "fedavg", form="flexlora"))
     odd = told(9, A=[[1, 0, 0]], B=[[1], [1]])
     with pytest.raises(FederationError, match="those of 'b' have other names or shapes"):
-        pool(party, {"a": SOUND, "b": odd}, 1, host._merge, outline)
+        pool(party, {"a": SOUND, "b": odd}, 1, host.options, host._merge, outline)
 
 
 def test_weights_that_are_no_adapter_cannot_be_multiplied(tmp_path: FilePath):
@@ -156,9 +158,9 @@ def test_weights_that_are_no_adapter_cannot_be_multiplied(tmp_path: FilePath):
     made: Any = host.make(host.options.model_validate({"form": "hetlora"}))
     full = {"a": told(1, C=[1.0]), "b": told(1, C=[3.0])}
     with pytest.raises(FederationError, match="no pairs of LoRA's factors"):
-        pool(party, full, 1, made._merge, outline)
+        pool(party, full, 1, made.options, made._merge, outline)
     plain: Any = make(HOSTS, "fedavg")
-    assert pool(party, full, 1, plain._merge, shapes).weights["C"].tolist() == [2.0]
+    assert pool(party, full, 1, plain.options, plain._merge, shapes).weights["C"].tolist() == [2.0]
 
 
 def test_a_client_refuses_an_adapter_of_other_layers(tmp_path: FilePath):

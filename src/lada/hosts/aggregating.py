@@ -20,9 +20,7 @@ Weights = Mapping[str, np.ndarray]
 def least_clients(rule: Rule, malicious: int) -> int:
     """Return how many adapters a rule needs to hold against so many malicious ones."""
     match rule:
-        case "mean":
-            return 1
-        case "median" | "trimmed_mean":
+        case "mean" | "median" | "trimmed_mean":
             return 2 * malicious + 1
         case "krum" | "multi_krum":
             return 2 * malicious + 3
@@ -31,12 +29,16 @@ def least_clients(rule: Rule, malicious: int) -> int:
 
 
 def check_rule(rule: Rule, malicious: int, clients: int) -> None:
-    """Raise InputError where a rule cannot hold against `malicious` of so many clients."""
+    """Raise InputError where a rule cannot hold against `malicious` of so many clients.
+
+    The mean of two clients can be held against nobody, and is not refused.
+    """
     least = least_clients(rule, malicious)
-    if clients < least:
+    if clients < least and not (rule == "mean" and clients < 3):
+        other = ", or 'median'" if clients >= least_clients("median", malicious) else ""
         raise InputError(
             f"host.options.aggregation: {rule!r} needs {least} clients against {malicious} malicious ones, there are "
-            f"{clients}; expected more clients, a smaller host.options.malicious, or 'median'"
+            f"{clients}; expected more clients or a smaller host.options.malicious{other}"
         )
 
 
@@ -49,8 +51,9 @@ def shares(samples: Mapping[str, int]) -> dict[str, float]:
 def aggregate(weights: Mapping[str, Weights], samples: Mapping[str, int], rule: Rule, malicious: int) -> Weights:
     """Return one adapter, float64, of those by client, which have the same names and shapes.
 
-    `samples` weigh the `mean` (see `shares`); `malicious` is how many may lie. With fewer adapters than
-    `least_clients` every rule but the mean gives way to the median, the best that is left.
+    `samples` weigh the `mean` (see `shares`), which nothing holds here (see lada.hosts.bounding); `malicious` is how
+    many may lie. With fewer adapters than `least_clients` every rule but the mean gives way to the median, the best
+    that is left.
     """
     clients = sorted(weights)
     stacks = {

@@ -1,7 +1,7 @@
 """Clients with one model make one adapter of theirs: as FedMKT does in its homogeneous setting, and FedIT always.
 
 The factors A and B are averaged apart, weighed by private samples. That is not the average of the products BA; it is
-what FedMKT does.
+what FedMKT does. How far a few hostile clients can move the average is bounded: see lada.hosts.bounding.
 """
 
 import json
@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from lada.codecs import adapters
-from lada.core.errors import FederationError, InputError
+from lada.core.errors import CodecError, FederationError, InputError
+from lada.core.registry import Options
 from lada.core.results import Missing
 from lada.hosts.aggregating import Rule, Weights, aggregate
 from lada.hosts.base import Payload
+from lada.hosts.bounding import Bounds, Merged, bound, cap
 from lada.hosts.party import Party
 from lada.models.options import ModelOptions
 
@@ -25,12 +28,35 @@ HOLD = "hold the newest adapter"
 """In the server's memory: the clients that went on with the newest adapter."""
 SHAPE = "adapter shape"
 """In the server's memory: names and shapes of what it averages."""
+CLAIMED = "samples claimed first"
+"""In the server's memory: how many samples each client claimed the first time."""
 MOST_SAMPLES = 10**9 - 1
 """What the codec can say of the samples behind an adapter; clients may claim more between them."""
-Merge = Callable[[Mapping[str, Weights], Mapping[str, int]], Weights]
-"""Makes one adapter of those by client, given the private samples behind each."""
+Merge = Callable[[Mapping[str, Weights], Mapping[str, int], Mapping[str, Weights]], Merged]
+"""Makes one adapter of those by client, given the private samples behind each and what clients started from."""
+Start = Callable[[Weights], Weights | None]
+"""Says what a client started from that sends this adapter; None where the server does not know."""
 Outline = Callable[[Weights], Hashable]
 """Says of an adapter what those that go together have in common; None for one that goes with no other."""
+
+
+class AveragingOptions(Options):
+    """How adapters become one."""
+
+    aggregation: Rule = "mean"
+    """The mean by private samples as in the paper, within bounds, or a rule of robust averaging."""
+    malicious: int = Field(1, ge=0)
+    """How many clients may be hostile. Of three clients or more the mean stays, coordinate by coordinate, within the
+    range that is left without so many smallest and largest values; of three that is the median. 0 with `clip: null`:
+    the mean of the papers."""
+    clip: float | None = Field(3.0, ge=1, allow_inf_nan=False)
+    """With the mean: a client's update is clipped to so many times the round's median norm, and its claimed samples to
+    so many times the median claim and to what it claimed first. None: neither."""
+
+    @property
+    def bounds(self) -> Bounds:
+        """What bounds the mean."""
+        return Bounds(self.malicious, self.clip)
 
 
 def check_alike(clients: Mapping[str, ModelOptions], key: str, *, full: bool = False, ranks: bool = False) -> None:
@@ -74,14 +100,25 @@ def shapes(weights: Weights) -> Hashable:
     return tuple((name, array.shape) for name, array in weights.items())
 
 
-def mean_of(rule: Rule, malicious: int) -> Merge:
-    """Return what makes one adapter of several by a rule; see lada.hosts.aggregating."""
-    return lambda weights, samples: aggregate(weights, samples, rule, malicious)
+def average_of(options: AveragingOptions) -> Merge:
+    """Return what makes one adapter of several, coordinate by coordinate; see lada.hosts.aggregating.
+
+    The bounds are the mean's: each other rule has its own way to hold against malicious clients.
+    """
+    rule, malicious = options.aggregation, options.malicious
+    if rule != "mean":
+        return lambda weights, samples, _: Merged(aggregate(weights, samples, rule, malicious), weights)
+    return lambda weights, samples, starts: bound(
+        weights, starts, options.bounds, lambda clipped: aggregate(clipped, samples, "mean", 0)
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """One adapter made of several, float32; what the clients told that go on with it; the samples behind all."""
+    """One adapter made of several, float32; those of the clients that go on with it; the samples behind all.
+
+    What was `told` is clipped where all have the same coordinates, and as it was sent elsewhere.
+    """
 
     weights: Weights
     told: Mapping[str, Weights]
@@ -92,12 +129,21 @@ class Pooled:
         return adapters.encode(weights, self.samples)
 
 
-def pool(party: Party, replies: Mapping[str, Payload], round: int, merge: Merge, outline: Outline = shapes) -> Pooled:
-    """Return what `merge` makes of the adapters in `replies`.
+def pool(
+    party: Party,
+    replies: Mapping[str, Payload],
+    round: int,
+    options: AveragingOptions,
+    merge: Merge | None = None,
+    outline: Outline = shapes,
+    start: Start | None = None,
+) -> Pooled:
+    """Return what `merge` makes of the adapters in `replies`, by default `average_of`.
 
     A client whose adapter has another outline than those of the first time or, the first time, than most others' is
-    left out and put on record as missing. Raises CodecError for what is no adapter, FederationError where nobody's
-    fits or no outline is that of most.
+    left out and put on record as missing. What was clipped, capped or held stands in notices. By default clients
+    started from the newest adapter. Raises CodecError for what is no adapter, FederationError where nobody's fits, no
+    outline is that of most, or what they become is not finite.
     """
     told = {c: adapters.decode(replies[c][ADAPTER], limit=party.limits.adapter_bytes) for c in sorted(replies)}
     outlines = {client: outline(weights) for client, (weights, _) in told.items()}
@@ -114,9 +160,53 @@ def pool(party: Party, replies: Mapping[str, Payload], round: int, merge: Merge,
     why = "malformed message (adapter: other names or shapes than those of the other clients)"
     party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in odd))
     weights = {client: told[client][0] for client in told if client not in odd}
-    samples = {client: told[client][1] for client in weights}
-    result = {name: np.asarray(array, np.float32) for name, array in merge(weights, samples).items()}
-    return Pooled(result, weights, min(sum(samples.values()), MOST_SAMPLES))
+    samples, capped = _samples(party, {client: told[client][1] for client in weights}, options)
+    start = start or newest_of(party)
+    starts = {c: began for c, own in weights.items() if (began := start(own)) is not None}
+    merged = (merge or average_of(options))(weights, samples, starts)
+    notices = (*capped, *merged.notices, *_too_few(options, len(weights)))
+    party.note(notices=tuple(f"round {round}: adapters: {notice}" for notice in notices))
+    return Pooled(_finite(merged.weights), merged.told, min(sum(samples.values()), MOST_SAMPLES))
+
+
+def newest_of(party: Party) -> Start:
+    """Return what says that clients started from the newest adapter, where there is one of the same outline."""
+    if ADAPTER not in party.memory:
+        return lambda _: None
+    newest, _ = adapters.decode(party.memory[ADAPTER], limit=party.limits.adapter_bytes)
+    return lambda own: newest if shapes(newest) == shapes(own) else None
+
+
+def _samples(
+    party: Party, claims: Mapping[str, int], options: AveragingOptions
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return how many samples each client counts for, and what to say of it."""
+    if options.clip is None:
+        return dict(claims), ()
+    first = {**claims, **json.loads(party.memory.get(CLAIMED, b"{}"))}
+    party.memory[CLAIMED] = json.dumps(first, sort_keys=True).encode()
+    return cap(claims, first, options.clip)
+
+
+def _too_few(options: AveragingOptions, clients: int) -> tuple[str, ...]:
+    """Return what to say where so few clients answered that the mean is held against fewer than was asked for."""
+    holds = options.bounds.holds(clients)
+    if options.aggregation != "mean" or holds == options.malicious or clients < 2:
+        return ()
+    if not holds:
+        return ("of two clients nobody can say which is right, so their average is not held against a hostile one",)
+    return (f"{clients} clients answered, whose average is held against {holds} hostile ones, not {options.malicious}",)
+
+
+def _finite(weights: Weights) -> dict[str, np.ndarray]:
+    """Return weights as float32. Raises FederationError where one is not finite."""
+    with np.errstate(over="ignore"):
+        result = {name: np.asarray(array, np.float32) for name, array in weights.items()}
+    if not all(np.isfinite(array).all() for array in result.values()):
+        raise FederationError(
+            "adapters: what they become is not finite, so nobody goes on with it; look which client sends such numbers"
+        )
+    return result
 
 
 def _of_most(outlines: Mapping[str, bytes]) -> bytes:
@@ -132,19 +222,26 @@ def _of_most(outlines: Mapping[str, bytes]) -> bytes:
 
 
 def average_adapters(
-    party: Party, replies: Mapping[str, Payload], round: int, rule: Rule = "mean", malicious: int = 0
+    party: Party, replies: Mapping[str, Payload], round: int, options: AveragingOptions
 ) -> tuple[bytes, list[str]]:
-    """Return one adapter of those in `replies` (see lada.hosts.aggregating), and the clients that go on with it.
-
-    Raises as `pool` does.
-    """
-    pooled = pool(party, replies, round, mean_of(rule, malicious))
+    """Return one adapter of those in `replies`, and the clients that go on with it. Raises as `pool` does."""
+    pooled = pool(party, replies, round, options)
     return pooled.encode(pooled.weights), list(pooled.told)
 
 
 def catch_up(party: Party, clients: Iterable[str]) -> dict[str, Payload]:
-    """Return what each client is sent before it studies: the newest adapter there is, unless it went on with that."""
+    """Return what each client is sent before it studies: the newest adapter there is, unless it went on with that.
+
+    Raises FederationError where the newest, from a checkpoint of an earlier version, is spoilt.
+    """
     newest = {ADAPTER: party.memory[ADAPTER]} if ADAPTER in party.memory else {}
+    if newest:
+        try:
+            check_adapter(party, party.name, 0, newest)
+        except CodecError as error:
+            raise FederationError(
+                f"{error}; the newest average is spoilt, nobody gets it: begin the run anew"
+            ) from error
     hold = json.loads(party.memory.get(HOLD, b"[]"))
     return {client: {} if client in hold else newest for client in clients}
 

@@ -2,17 +2,25 @@
 
 An adapted layer computes W + s·B·A with A [rank, in], B [out, rank] and s = alpha / rank. Where ranks differ, s does
 too; so clients send s·B for B (`scaled`), and what is averaged here are the true changes of W.
+
+Both averages go within the bounds of lada.hosts.bounding. Padded factors are held coordinate by coordinate. Of products
+the coordinates are those of B·A, in which clients of any rank agree: their average is held, and then cut to the rank.
+The cut moves single coordinates; it never makes the norm larger.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from lada.core.seeds import generator
 from lada.hosts.aggregating import Weights, shares
+from lada.hosts.bounding import UNBOUNDED, Bounds, Merged, Outside, bound, moved, scales
 
 A_NAME = re.compile(r"(\.lora_(?:embedding_)?)A\.")
+BLOCK = 1 << 22
+"""About how many coordinates of all clients' products are held at a time."""
 
 
 def pairs(weights: Weights) -> dict[str, str]:
@@ -39,33 +47,82 @@ def scaled(weights: Weights, factor: float) -> dict[str, np.ndarray]:
     return {name: (array * factor).astype(array.dtype) if name in every_b else array for name, array in weights.items()}
 
 
-def average_products(weights: Mapping[str, Weights], samples: Mapping[str, int]) -> dict[str, np.ndarray]:
+def average_products(
+    weights: Mapping[str, Weights],
+    samples: Mapping[str, int],
+    starts: Mapping[str, Weights] | None = None,
+    bounds: Bounds = UNBOUNDED,
+) -> Merged:
     """Return the adapter whose products come nearest to Σ p·B·A, float64, of the largest rank (FlexLoRA).
 
     p is a client's share of all `samples`. By Eckart-Young that is the truncated singular value decomposition U·S·Vᵀ:
     of B = U·√S and A = √S·Vᵀ the first r columns and rows are the nearest of rank r too. No matrix as large as a layer
     is ever built.
+
+    An update is the difference of products from those that the client started from (`starts`). Where the average is
+    held, it is no longer of low rank, and the nearest is looked for within what the factors of all clients span.
     """
-    clients, share = sorted(weights), shares(samples)
+    clients, share, starts = sorted(weights), shares(samples), starts or {}
+    by, notices = scales({c: _change(weights[c], starts.get(c)) for c in clients}, bounds.clip)
+    holds, outside = bounds.holds(len(clients)), Outside(tuple(clients))
     result = {}
     for a, b in pairs(weights[clients[0]]).items():
-        left = np.concatenate([share[c] * weights[c][b].astype(np.float64) for c in clients], axis=1)
-        right = np.concatenate([weights[c][a].astype(np.float64) for c in clients], axis=0)
+        terms = [(share[c] * by[c], weights[c]) for c in clients]
+        terms += [(share[c] * (1 - by[c]), starts[c]) for c in clients if by[c] < 1 and c in starts]
+        left = np.concatenate([part * each[b].astype(np.float64) for part, each in terms], axis=1)
+        right = np.concatenate([each[a].astype(np.float64) for _, each in terms], axis=0)
         rank = max(len(weights[c][a]) for c in clients)
-        result[b], result[a] = _nearest(left, right, rank)
-    return result
+        (q_left, r_left), (q_right, r_right) = np.linalg.qr(left), np.linalg.qr(right.T)
+        core = r_left @ r_right.T
+        if holds:
+            core = np.zeros_like(core)
+            for rows in _blocks(len(left), len(clients) * right.shape[1]):
+                told = [weights[c][b][rows].astype(np.float64) @ weights[c][a].astype(np.float64) for c in clients]
+                held = outside.hold(left[rows] @ right, np.stack(told), holds)
+                core += q_left[rows].T @ (held @ q_right)
+        result[b], result[a] = _cut(q_left, core, q_right, rank)
+    return Merged(result, weights, (*notices, *outside.notices(holds)))
 
 
-def _nearest(left: np.ndarray, right: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return B [out, rank] and A [rank, in] with B·A nearest to left [out, n] · right [n, in]."""
-    (q_left, r_left), (q_right, r_right) = np.linalg.qr(left), np.linalg.qr(right.T)
-    u, s, v = np.linalg.svd(r_left @ r_right.T, full_matrices=False)
+def _blocks(rows: int, width: int) -> Iterator[slice]:
+    step = max(1, BLOCK // width)
+    return (slice(start, start + step) for start in range(0, rows, step))
+
+
+def _cut(q_left: np.ndarray, core: np.ndarray, q_right: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return B [out, rank] and A [rank, in] with B·A nearest to q_left [out, m] · core [m, n] · q_rightᵀ [n, in]."""
+    u, s, v = np.linalg.svd(core, full_matrices=False)
     kept = min(rank, len(s))
     root = np.sqrt(s[:kept])
-    b, a = np.zeros((len(left), rank)), np.zeros((rank, right.shape[1]))
+    b, a = np.zeros((len(q_left), rank)), np.zeros((rank, len(q_right)))
     b[:, :kept] = (q_left @ u[:, :kept]) * root
     a[:kept] = root[:, None] * (v[:kept] @ q_right.T)
     return b, a
+
+
+def _change(own: Weights, start: Weights | None) -> float:
+    """Return the Frobenius norm of an update's products, over all layers; 0 for what is rounding."""
+    if start is None:
+        return _product_norm([(1.0, own)])
+    return moved(_product_norm([(1.0, own), (-1.0, start)]), _product_norm([(1.0, start)]))
+
+
+def _product_norm(terms: list[tuple[float, Weights]]) -> float:
+    """Return the Frobenius norm of Σ part·B·A, over all layers at once."""
+    total = 0.0
+    for a, b in pairs(terms[0][1]).items():
+        left = np.concatenate([part * each[b].astype(np.float64) for part, each in terms], axis=1)
+        right = np.concatenate([each[a].astype(np.float64) for _, each in terms], axis=0)
+        (_, r_left), (_, r_right) = np.linalg.qr(left), np.linalg.qr(right.T)
+        total += float(np.square(r_left @ r_right.T).sum())
+    return total**0.5
+
+
+def bounded_padded(weights: Mapping[str, Weights], starts: Mapping[str, Weights], bounds: Bounds) -> Merged:
+    """Return `average_padded` within the bounds; adapters and what they started from count with their padding."""
+    sizes = _largest(weights)
+    told, began = ({client: _padded(own, sizes) for client, own in each.items()} for each in (weights, starts))
+    return replace(bound(told, began, bounds, average_padded), told=weights)
 
 
 def average_padded(weights: Mapping[str, Weights]) -> dict[str, np.ndarray]:
@@ -77,14 +134,28 @@ def average_padded(weights: Mapping[str, Weights]) -> dict[str, np.ndarray]:
     norms = np.array([norm(weights[client]) for client in clients])
     share = norms / norms.sum() if norms.sum() else np.full(len(norms), 1 / len(norms))
     result = {}
-    for name in weights[clients[0]]:
-        largest = tuple(max(sizes) for sizes in zip(*(weights[client][name].shape for client in clients), strict=True))
+    for name, largest in _largest(weights).items():
         total = np.zeros(largest)
         for part, client in zip(share, clients, strict=True):
             array = weights[client][name]
             total[tuple(slice(size) for size in array.shape)] += part * array.astype(np.float64)
         result[name] = total
     return result
+
+
+def _largest(weights: Mapping[str, Weights]) -> dict[str, tuple[int, ...]]:
+    """Return by name the shape into which all clients' arrays fit."""
+    return {
+        name: tuple(max(sizes) for sizes in zip(*(own[name].shape for own in weights.values()), strict=True))
+        for name in next(iter(weights.values()))
+    }
+
+
+def _padded(weights: Weights, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    return {
+        name: np.pad(array, [(0, size - have) for size, have in zip(sizes[name], array.shape, strict=True)])
+        for name, array in weights.items()
+    }
 
 
 def norm(weights: Weights) -> float:

@@ -21,17 +21,29 @@ steps or tokens as one that collaborates does in all. The LLM takes no part.
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from lada.allocators.base import Allocator
 from lada.codecs import adapters
 from lada.core.errors import FederationError
-from lada.core.registry import Options
 from lada.core.terms import Verb
-from lada.hosts.aggregating import Rule, Weights, check_rule
-from lada.hosts.averaging import ADAPTER, Merge, Pooled, catch_up, check_alike, handed_out, mean_of, pool, shapes
+from lada.hosts.aggregating import Weights, check_rule
+from lada.hosts.averaging import (
+    ADAPTER,
+    AveragingOptions,
+    Merge,
+    Pooled,
+    Start,
+    average_of,
+    catch_up,
+    check_alike,
+    handed_out,
+    newest_of,
+    pool,
+    shapes,
+)
 from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase, Step
-from lada.hosts.factors import average_padded, average_products, common_start, fit, outline, pairs, scaled
+from lada.hosts.factors import average_products, bounded_padded, common_start, fit, outline, pairs, scaled
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, studying_both
@@ -40,16 +52,12 @@ from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 
-class FedavgOptions(Options):
+class FedavgOptions(AveragingOptions):
     """Options of federated averaging. Clients have one model; the server's LLM is evaluated once and takes no part."""
 
     form: Literal["average", "flexlora", "hetlora"] = "average"
     """How adapters become one: factor by factor (`average`, also for `tune: full`), as products (`flexlora`), or padded
     (`hetlora`); with the last two, ranks and alphas may differ."""
-    aggregation: Rule = "mean"
-    """With `form: average`: the mean by private samples, or a rule that a few malicious clients cannot spoil."""
-    malicious: int = Field(0, ge=0)
-    """How many clients `trimmed_mean`, `krum`, `multi_krum` and `bulyan` are to hold against."""
 
     @model_validator(mode="after")
     def _robust(self) -> "FedavgOptions":
@@ -110,7 +118,8 @@ class Fedavg:
             return
         replies = exchange.ask("study", round, catch_up(party, exchange.clients)).wait()
         collect(party, replies)
-        pooled = pool(party, replies, round, self._merge, shapes if self._plain else outline)
+        outlines = shapes if self._plain else outline
+        pooled = pool(party, replies, round, self.options, self._merge, outlines, self._start(party))
         replies = exchange.ask("average", round, self._shared(pooled)).wait()
         collect(party, replies)
         handed_out(party, pooled.encode(pooled.weights), replies)
@@ -135,11 +144,20 @@ class Fedavg:
     def _merge(self) -> Merge:
         match self.options.form:
             case "average":
-                return mean_of(self.options.aggregation, self.options.malicious)
+                return average_of(self.options)
             case "flexlora":
-                return average_products
+                return lambda weights, samples, starts: average_products(weights, samples, starts, self.options.bounds)
             case "hetlora":
-                return lambda weights, _: average_padded(weights)
+                return lambda weights, _, starts: bounded_padded(weights, starts, self.options.bounds)
+
+    def _start(self, party: Party) -> Start:
+        """Return what says what clients started from: the newest adapter, cut to their rank, or the common start."""
+        if ADAPTER not in party.memory:
+            return lambda own: common_start(own, party.seed) if pairs(own) else None
+        if self._plain:
+            return newest_of(party)
+        newest, _ = adapters.decode(party.memory[ADAPTER], limit=party.limits.adapter_bytes)
+        return lambda own: fit(newest, own)
 
     def _shared(self, pooled: Pooled) -> dict[str, Payload]:
         """Return what each client is sent: the adapter, cut to the rank of its own."""

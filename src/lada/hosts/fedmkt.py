@@ -24,12 +24,19 @@ from pydantic import Field
 
 from lada.allocators.base import Allocator
 from lada.core.errors import InputError
-from lada.core.registry import Options
 from lada.core.terms import Allocation, Knowledge, Lesson, Path, Verb
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
-from lada.hosts.aggregating import Rule, check_rule
+from lada.hosts.aggregating import check_rule
 from lada.hosts.allocating import allocate, check_takes_labels, embed_public
-from lada.hosts.averaging import ADAPTER, average_adapters, check_alike, take_adapter, tell_adapter
+from lada.hosts.averaging import (
+    ADAPTER,
+    AveragingOptions,
+    average_adapters,
+    check_alike,
+    handed_out,
+    take_adapter,
+    tell_adapter,
+)
 from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase, Step
 from lada.hosts.distilling import CLIENT_REPLAY, SERVER_REPLAY, Replay, and_labels, distil, lessons_of
 from lada.hosts.gain import limit_by_gain, validation
@@ -43,7 +50,7 @@ from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 
-class FedmktOptions(Options):
+class FedmktOptions(AveragingOptions):
     """Options of the mutual round."""
 
     directions: Literal["both", "llm_to_slm", "slm_to_llm"] = "both"
@@ -58,10 +65,6 @@ class FedmktOptions(Options):
     use where the gold answer is unknown."""
     average_adapters: bool = False
     """Clients with one model average their LoRA adapters after each round: the paper's homogeneous setting."""
-    aggregation: Rule = "mean"
-    """How adapters become one: the mean as in the paper, or a rule that a few malicious clients cannot spoil."""
-    malicious: int = Field(0, ge=0)
-    """How many clients `trimmed_mean`, `krum`, `multi_krum` and `bulyan` are to hold against."""
     trust: Literal["off", "agreement", "gain"] = "off"
     """What limits how many of a client's paths the LLM learns. `agreement`: how often the client agreed with the LLM so
     far; see lada.hosts.trust. `gain`: how much a few steps on them improve the LLM on samples of its own; see
@@ -169,9 +172,10 @@ class Fedmkt:
         replies = pending.wait()
         collect(party, replies)
         if self.options.average_adapters:
-            options = self.options
-            average, kept = average_adapters(party, replies, round, options.aggregation, options.malicious)
-            collect(party, exchange.ask("average", round, {client: {ADAPTER: average} for client in kept}).wait())
+            average, kept = average_adapters(party, replies, round, self.options)
+            replies = exchange.ask("average", round, {client: {ADAPTER: average} for client in kept}).wait()
+            collect(party, replies)
+            handed_out(party, average, replies)
 
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
         """See Host.reply."""

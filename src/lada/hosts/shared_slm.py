@@ -14,16 +14,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
-from pydantic import Field
-
 from lada.allocators.base import Allocator
 from lada.codecs import adapters
 from lada.core.errors import InputError
-from lada.core.registry import Options
 from lada.core.terms import Verb
-from lada.hosts.aggregating import Rule, Weights, check_rule
+from lada.hosts.aggregating import Weights, check_rule
 from lada.hosts.allocating import check_takes_labels
-from lada.hosts.averaging import ADAPTER, catch_up, check_alike, handed_out, mean_of, pool, take_adapter, tell_adapter
+from lada.hosts.averaging import (
+    ADAPTER,
+    AveragingOptions,
+    catch_up,
+    check_alike,
+    handed_out,
+    pool,
+    take_adapter,
+    tell_adapter,
+)
 from lada.hosts.base import Exchange, Kinds, Payload, Phase, Step
 from lada.hosts.distilling import CLIENT_REPLAY, Replay
 from lada.hosts.party import SHARED_SLM, Party
@@ -35,13 +41,9 @@ from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 
-class SharedSlmOptions(Options):
+class SharedSlmOptions(AveragingOptions):
     """Options of hosts whose clients share one SLM. All have the same model, tuned by LoRA."""
 
-    aggregation: Rule = "mean"
-    """How adapters become one: the mean by private samples, or a rule that a few malicious clients cannot spoil."""
-    malicious: int = Field(0, ge=0)
-    """How many clients `trimmed_mean`, `krum`, `multi_krum` and `bulyan` are to hold against."""
     slm_replay: Replay = CLIENT_REPLAY.model_copy(update={"private": 0.0})
     """What the shared SLM replays while it is taught. It has no private samples."""
 
@@ -115,7 +117,7 @@ class SharesSlm(ABC, Generic[Prepared]):
         prepared = self.prepare(party, round)
         replies = pending.wait()
         collect(party, replies)
-        pooled = pool(party, replies, round, mean_of(self.options.aggregation, self.options.malicious))
+        pooled = pool(party, replies, round, self.options)
         slm.learner.load_adapter(pooled.weights)
         self.teach(party, slm, round, pooled.told, prepared)
         collect(party, {SHARED_SLM: report_payload(slm)})
