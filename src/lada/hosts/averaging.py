@@ -149,16 +149,7 @@ def pool(
     outlines = {client: outline(weights) for client, (weights, _) in told.items()}
     if set(outlines.values()) == {None}:
         raise FederationError("adapters: those of all clients are no pairs of LoRA's factors")
-    known = {client: json.dumps(each).encode() for client, each in outlines.items() if each is not None}
-    common = party.memory[SHAPE] = party.memory.get(SHAPE) or _of_most(known)
-    odd = [client for client in told if known.get(client) != common]
-    if len(odd) == len(told):
-        raise FederationError(
-            f"adapters: those of {', '.join(map(repr, odd))} have other names or shapes than those of earlier rounds; "
-            "let these clients go on with the model and model.lora that they began with"
-        )
-    why = "malformed message (adapter: other names or shapes than those of the other clients)"
-    party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in odd))
+    odd = odd_ones(party, round, outlines)
     weights = {client: told[client][0] for client in told if client not in odd}
     samples, capped = _samples(party, {client: told[client][1] for client in weights}, options)
     start = start or newest_of(party)
@@ -167,6 +158,24 @@ def pool(
     notices = (*capped, *merged.notices, *_too_few(options, len(weights)))
     party.note(notices=tuple(f"round {round}: adapters: {notice}" for notice in notices))
     return Pooled(_finite(merged.weights), merged.told, min(sum(samples.values()), MOST_SAMPLES))
+
+
+def odd_ones(party: Party, round: int, outlines: Mapping[str, Hashable]) -> list[str]:
+    """Return the clients whose adapters have another outline than those of the first time or, then, than most others'.
+
+    They are put on record as missing. Raises FederationError where nobody's fits or no outline is that of most.
+    """
+    known = {client: json.dumps(each).encode() for client, each in outlines.items() if each is not None}
+    common = party.memory[SHAPE] = party.memory.get(SHAPE) or _of_most(known)
+    odd = [client for client in outlines if known.get(client) != common]
+    if len(odd) == len(outlines):
+        raise FederationError(
+            f"adapters: those of {', '.join(map(repr, odd))} have other names or shapes than those of earlier rounds; "
+            "let these clients go on with the model and model.lora that they began with"
+        )
+    why = "malformed message (adapter: other names or shapes than those of the other clients)"
+    party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in odd))
+    return odd
 
 
 def newest_of(party: Party) -> Start:

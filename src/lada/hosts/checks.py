@@ -13,6 +13,7 @@ from lada.hosts.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY, check_kno
 from lada.hosts.party import Party
 from lada.hosts.pooling import SAMPLES, check_samples
 from lada.hosts.reports import METRICS, REPORT, TIMES, check_report
+from lada.hosts.secure import KEYS, MASKED, OPENED, SHARES, SURVIVORS, check_part
 
 Check = Callable[[Party, str, int, Payload], None]
 """`check(party, sender, round, payload)` raises CodecError or FederationError and changes nothing."""
@@ -22,6 +23,7 @@ CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({METRICS, TIMES}), check_report),
     (frozenset({ADAPTER}), check_adapter),
     (frozenset({SAMPLES}), check_samples),
+    (frozenset({KEYS, SHARES, MASKED, SURVIVORS, OPENED}), check_part),
 )
 FINISH = "finish"
 """The last phase of every run: each client says what it has become."""

@@ -30,7 +30,6 @@ from lada.core.terms import Verb
 from lada.hosts.aggregating import Weights, check_rule
 from lada.hosts.averaging import (
     ADAPTER,
-    AveragingOptions,
     Merge,
     Pooled,
     Start,
@@ -47,12 +46,15 @@ from lada.hosts.factors import average_products, bounded_padded, common_start, f
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, studying_both
+from lada.hosts.secure import KEYS, MASKED, PHASES, SecureOptions, check_enough
+from lada.hosts.secure_client import advertise, masked_reply, started_from
+from lada.hosts.secure_server import average_masked
 from lada.hosts.steps import evaluate_party, gold_lessons, study_both
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 
-class FedavgOptions(AveragingOptions):
+class FedavgOptions(SecureOptions):
     """Options of federated averaging. Clients have one model; the server's LLM is evaluated once and takes no part."""
 
     form: Literal["average", "flexlora", "hetlora"] = "average"
@@ -65,6 +67,10 @@ class FedavgOptions(AveragingOptions):
             raise ValueError(
                 f"aggregation is {self.aggregation!r} with form {self.form!r}, whose adapters have no coordinates in "
                 "common; expected aggregation: mean, or form: average"
+            )
+        if self.form != "average" and self.secure_aggregation:
+            raise ValueError(
+                f"secure_aggregation is true with form {self.form!r}, whose adapters are no sum; expected form: average"
             )
         return self
 
@@ -91,13 +97,16 @@ class Fedavg:
         if clients:  # of clients that bring their own models nothing is known
             check_alike(clients, f"host.options.form {self.options.form!r}", full=self._plain, ranks=not self._plain)
             check_rule(self.options.aggregation, self.options.malicious, len(clients))
+            if self.options.secure_aggregation:
+                check_enough(len(clients))
 
     def phases(self, party: Party) -> Mapping[str, Phase]:
         """See Host.phases."""
-        adapter = frozenset({ADAPTER})
+        adapter, secure = frozenset({ADAPTER}), self.options.secure_aggregation
         return {
             "evaluate": Phase(replies=REPORT),
-            "study": Phase(Kinds(may=adapter), Kinds(adapter) | REPORT),
+            "study": Phase(Kinds(may=adapter), Kinds(frozenset({KEYS}) if secure else adapter) | REPORT),
+            **(PHASES if secure else {}),
             "average": Phase(Kinds(adapter), REPORT),
         }
 
@@ -107,32 +116,46 @@ class Fedavg:
             return EVALUATIONS
         return (
             *studying_both("private"),
-            *(Step(side, "average", None, "private", sends=(ADAPTER,)) for side in ("client", "server")),
+            Step("client", "average", None, "private", sends=(MASKED if self.options.secure_aggregation else ADAPTER,)),
+            Step("server", "average", None, "private", sends=(ADAPTER,)),
             Step("client", "evaluate", Verb.ANSWER, "test"),
         )
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
         """See Host.serve. Raises FederationError where the clients' adapters are not of the same layers."""
+        if self.options.secure_aggregation:
+            check_enough(len(exchange.clients))
         if round == 0:
             evaluate_everybody(party, exchange, round)
             return
         replies = exchange.ask("study", round, catch_up(party, exchange.clients)).wait()
         collect(party, replies)
-        outlines = shapes if self._plain else outline
-        pooled = pool(party, replies, round, self.options, self._merge, outlines, self._start(party))
-        replies = exchange.ask("average", round, self._shared(pooled)).wait()
+        if self.options.secure_aggregation:
+            newest, clients = average_masked(party, exchange, round, replies)
+            shared = {client: {ADAPTER: newest} for client in clients}
+        else:
+            outlines = shapes if self._plain else outline
+            pooled = pool(party, replies, round, self.options, self._merge, outlines, self._start(party))
+            newest, shared = pooled.encode(pooled.weights), self._shared(pooled)
+        replies = exchange.ask("average", round, shared).wait()
         collect(party, replies)
-        handed_out(party, pooled.encode(pooled.weights), replies)
+        handed_out(party, newest, replies)
 
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
         """See Host.reply."""
+        secure = self.options.secure_aggregation
+        if phase in PHASES:
+            return masked_reply(phase, party, round, payload, self.options.update_norm)
         if ADAPTER in payload:
             self._take(party, payload[ADAPTER])
         elif phase == "study" and round == 1 and pairs(own := party.learner.adapter()):
             party.learner.load_adapter(common_start(own, party.seed))
+        if secure and (ADAPTER in payload or round == 1):
+            started_from(party)
         if phase == "study":
             study_both(party, gold_lessons(party, party.private), round=round, phase="private")
-            return {ADAPTER: self._told(party), **report_payload(party)}
+            told = advertise(party) if secure else {ADAPTER: self._told(party)}
+            return {**told, **report_payload(party)}
         evaluate_party(party, round)
         return report_payload(party)
 

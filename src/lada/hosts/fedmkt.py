@@ -30,7 +30,6 @@ from lada.hosts.aggregating import check_rule
 from lada.hosts.allocating import allocate, check_takes_labels, embed_public
 from lada.hosts.averaging import (
     ADAPTER,
-    AveragingOptions,
     average_adapters,
     check_alike,
     handed_out,
@@ -44,13 +43,16 @@ from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_hear
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, studying_both, telling
+from lada.hosts.secure import KEYS, MASKED, PHASES, SecureOptions, check_enough
+from lada.hosts.secure_client import advertise, masked_reply, started_from
+from lada.hosts.secure_server import average_masked
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, study_both
 from lada.hosts.trust import limit_by_trust
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 
-class FedmktOptions(AveragingOptions):
+class FedmktOptions(SecureOptions):
     """Options of the mutual round."""
 
     directions: Literal["both", "llm_to_slm", "slm_to_llm"] = "both"
@@ -105,6 +107,11 @@ class Fedmkt:
                 "host.options.trust: 'gain' measures what a client's own paths teach, and with knowledge 'labels' all "
                 "study the gold texts; expected knowledge 'paths', or another trust"
             )
+        if self.options.secure_aggregation and not self.options.average_adapters:
+            raise InputError(
+                "host.options.secure_aggregation: there is nothing to add up without average_adapters; expected "
+                "average_adapters: true, or secure_aggregation: false"
+            )
         if self.options.average_adapters and not self._teaches:
             raise InputError(
                 "host.options.average_adapters: adapters are averaged after clients learnt from the LLM, and with "
@@ -113,15 +120,19 @@ class Fedmkt:
         if self.options.average_adapters and clients:  # of clients that bring their own models nothing is known
             check_alike(clients, "host.options.average_adapters")
             check_rule(self.options.aggregation, self.options.malicious, len(clients))
+            if self.options.secure_aggregation:
+                check_enough(len(clients))
 
     def phases(self, party: Party) -> Mapping[str, Phase]:
         """See Host.phases."""
         told, adapter = kinds_heard(party, self._kind), Kinds(frozenset({ADAPTER}))
-        averages = self.options.average_adapters
+        averages, secure = self.options.average_adapters, self.options.secure_aggregation
+        more = (Kinds(frozenset({KEYS})) if secure else adapter) if averages else Kinds()
         return {
             "evaluate": Phase(replies=REPORT),
             "contribute": Phase(replies=told | REPORT if self._mutual else REPORT),
-            **({"learn": Phase(told, adapter | REPORT if averages else REPORT)} if self._teaches else {}),
+            **({"learn": Phase(told, more | REPORT)} if self._teaches else {}),
+            **(PHASES if secure else {}),
             **({"average": Phase(adapter, REPORT)} if averages else {}),
         }
 
@@ -145,10 +156,16 @@ class Fedmkt:
         )
 
     def _averaging(self) -> tuple[Step, ...]:
-        return tuple(Step(side, "average", None, "private", sends=(ADAPTER,)) for side in ("client", "server"))
+        told = MASKED if self.options.secure_aggregation else ADAPTER
+        return (
+            Step("client", "average", None, "private", sends=(told,)),
+            Step("server", "average", None, "private", sends=(ADAPTER,)),
+        )
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
         """See Host.serve. What the server can do meanwhile, it does while the clients work."""
+        if self.options.secure_aggregation:
+            check_enough(len(exchange.clients))
         if round == 0:
             if self._probes:
                 validation(party)  # before anything is trained
@@ -172,13 +189,18 @@ class Fedmkt:
         replies = pending.wait()
         collect(party, replies)
         if self.options.average_adapters:
-            average, kept = average_adapters(party, replies, round, self.options)
+            if self.options.secure_aggregation:
+                average, kept = average_masked(party, exchange, round, replies)
+            else:
+                average, kept = average_adapters(party, replies, round, self.options)
             replies = exchange.ask("average", round, {client: {ADAPTER: average} for client in kept}).wait()
             collect(party, replies)
             handed_out(party, average, replies)
 
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
         """See Host.reply."""
+        if phase in PHASES:
+            return masked_reply(phase, party, round, payload, self.options.update_norm)
         if phase == "contribute":
             return self._contribute(party, round)
         if phase == "learn":
@@ -186,9 +208,12 @@ class Fedmkt:
             mine = own(party, round, self._kind)
             self._learn_from_server(party, round, offer, mine)
             if self.options.average_adapters:
-                return {ADAPTER: tell_adapter(party), **report_payload(party)}
+                secure = self.options.secure_aggregation
+                return {**(advertise(party) if secure else {ADAPTER: tell_adapter(party)}), **report_payload(party)}
         if phase == "average":
             take_adapter(party, payload[ADAPTER])
+            if self.options.secure_aggregation:
+                started_from(party)
         evaluate_party(party, round)
         return report_payload(party)
 

@@ -1,6 +1,6 @@
 """How many bytes of knowledge a run will send: kinds and counts from the host, sizes from the codecs.
 
-Messages of numbers (`metrics`, `times`), a few kilobytes each, are left out.
+Messages of numbers (`metrics`, `times`) and of keys, a few kilobytes each, are left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from lada.hosts.averaging import ADAPTER
 from lada.hosts.base import Step
 from lada.hosts.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY
 from lada.hosts.pooling import SAMPLES
+from lada.hosts.secure import MASKED
 
 PATH_BYTES = 1.7
 """Of a path, per token: results/alignment, on the built-in corpus."""
@@ -23,6 +24,8 @@ TOKEN_BYTES = 4
 """Of a token of a vocabulary, compressed."""
 ADAPTER_BYTES = 4
 """Of a number of an adapter, which is a float32."""
+MASKED_BYTES = 8
+"""Of a number of a masked adapter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ def expect(
             told = {
                 **sizes(sender, texts, k),
                 ADAPTER: ADAPTER_BYTES * client.adapter,  # the average is as large
+                MASKED: MASKED_BYTES * client.adapter,
                 SAMPLES: sender.samples,
             }
             rows += [
