@@ -8,6 +8,7 @@ held; there it succeeds where its norm is above that of the greatest absolute va
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import harness
@@ -26,7 +27,8 @@ from lada.objectives.base import OBJECTIVES
 
 Weights = dict[str, np.ndarray]
 A, B = "m.q.lora_A.default.weight", "m.q.lora_B.default.weight"
-UNUSED = Path("unused")
+FOLDER = TemporaryDirectory()
+UNUSED = Path(FOLDER.name)
 LARGEST = float(np.finfo(np.float32).max)
 LIES: dict[str, tuple[Callable[[np.ndarray, np.random.Generator], Any], int]] = {
     "3e38": (lambda own, _: np.full_like(own, 3e38), 10),

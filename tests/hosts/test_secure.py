@@ -7,14 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from actors import Direct, Federation, federation
+from actors import Direct, Federation, federation, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from test_run import builtin
 
+import lada
 from lada.codecs import adapters, masked, named
 from lada.core.errors import CodecError, FederationError, InputError
-from lada.hosts import masks
+from lada.core.results import Results
+from lada.federation import held
+from lada.federation.exchange import GridExchange
+from lada.hosts import masks, secure_client
 from lada.hosts.averaging import ADAPTER
 from lada.hosts.base import HOSTS, Payload
 from lada.hosts.checks import Guard
@@ -290,3 +295,62 @@ def test_codecs_refuse_what_they_would_not_write():
         named.decode(named.encode({"a": b"123"}), KEYS, 64)
     with pytest.raises(CodecError, match="not in the form"):
         named.decode(b" " + named.encode({"a": bytes(64)}), KEYS, 64)
+
+
+class Crash(BaseException):
+    """Ends a run like a power cut."""
+
+
+def whole(folder: FilePath, *, resume: bool = False, **more: Any) -> Results:
+    """Run three clients with one model, two rounds."""
+    config = builtin(host={"name": "fedavg", "options": SECURE}, plugin="none", allocator=None) | {"rounds": 2, **more}
+    config["task"] = dict(config["task"])
+    config["clients"].append({**config["clients"][0], "name": "kitchen", "domains": ["kitchen"]})
+    for client in config["clients"]:
+        client["model"] = {"model": "zoo:slm-llama", "tune": "lora", "lora": {"rank": 2}}
+    held.forget()
+    return lada.run(small(config), runs=folder, resume=resume)
+
+
+@pytest.mark.slow
+def test_a_run_that_broke_anywhere_in_the_protocol_goes_on_to_the_same_bits(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+):
+    def outcome(results: Results) -> dict[str, Any]:
+        return results.model_dump(mode="json", exclude={"wall_clock", "traffic"})
+
+    unbroken = outcome(whole(tmp_path / "unbroken"))
+    weights = {party["weights"] for party in unbroken["parties"] if party["role"] == "client"}
+    assert len(weights) == 1
+    ask, answer = GridExchange.ask, secure_client.masked_reply
+    for number, phase in enumerate(("share", "mask", "unmask", "average")):
+
+        def server_breaks(self: Any, name: str, round: int, payloads: Any, at: str = phase) -> Any:
+            if (name, round) == (at, 2):
+                raise Crash
+            return ask(self, name, round, payloads)
+
+        def client_breaks(name: str, party: Any, round: int, *how: Any, at: str = phase) -> Payload:
+            told = answer(name, party, round, *how)
+            if (name, party.name, round) == (at, "clinic", 2):
+                raise Crash
+            return told
+
+        folder = tmp_path / str(number)
+        monkeypatch.setattr(GridExchange, "ask", server_breaks)
+        with pytest.raises(Crash):
+            whole(folder)
+        monkeypatch.setattr(GridExchange, "ask", ask)
+        monkeypatch.setattr("lada.hosts.fedavg.masked_reply", client_breaks)
+        if phase != "average":
+            with pytest.raises(Crash):
+                whole(folder, resume=True)
+        monkeypatch.setattr("lada.hosts.fedavg.masked_reply", answer)
+        assert outcome(whole(folder, resume=True)) == unbroken
+
+
+@pytest.mark.slow
+def test_it_runs_in_a_simulation_as_it_does_here(tmp_path: FilePath):
+    pytest.importorskip("ray")
+    one, other = whole(tmp_path / "here"), whole(tmp_path / "simulated", engine="simulation")
+    assert [party.weights for party in one.parties] == [party.weights for party in other.parties]
