@@ -48,6 +48,10 @@ def test_every_kind_has_a_sound_message_that_is_accepted(sound: list[Seed]):
         frozenset({"metrics", "times"}): "accepted",
         frozenset({"likelihoods", "soft_targets", "vocabulary", "metrics", "times"}): "accepted",
         frozenset({"adapter", "metrics", "times"}): "accepted",
+        frozenset({"keys", "metrics", "times"}): "accepted",
+        frozenset({"key_shares"}): "accepted",
+        frozenset({"masked_adapter"}): "accepted",
+        frozenset({"opened_shares"}): "accepted",
         frozenset({"sizes"}): "announced",
     }
 

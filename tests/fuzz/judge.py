@@ -6,13 +6,14 @@ The second look is slow, obvious and shares no code with the checks that it look
 import json
 import math
 import struct
+from functools import partial
 from typing import Any
 
 import numpy as np
 from actors import PUBLIC, TEST
 from seeds import CLIENT, LIMITS, K, Seed
 
-from lada.codecs import adapters, likelihoods, paths, soft_targets, vocabulary
+from lada.codecs import adapters, likelihoods, masked, named, paths, soft_targets, vocabulary
 from lada.core.errors import FederationError
 from lada.federation.admission import admit, read_reply
 from lada.federation.failures import Failure
@@ -67,6 +68,10 @@ def _sound(seed: Seed, payload: dict[str, bytes]) -> None:
         "soft_targets": _soft_targets,
         "vocabulary": _vocabulary,
         "adapter": _adapter,
+        "keys": partial(_named, "keys", 64),
+        "key_shares": partial(_named, "key_shares", 132),
+        "opened_shares": partial(_named, "opened_shares", 52),
+        "masked_adapter": _masked,
         "metrics": _metrics,
         "times": _times,
     }
@@ -132,6 +137,20 @@ def _adapter(data: bytes) -> None:
     for name, weight in weights.items():
         _expect(weight.dtype == np.float32 and bool(np.isfinite(weight).all()), "adapter")
         _expect(np.array_equal(again[name], weight), "adapter differs")
+
+
+def _named(kind: str, size: int, data: bytes) -> None:
+    values = named.decode(data, kind, size)
+    _expect(named.encode(values) == data and all(len(value) == size for value in values.values()), kind)
+    _expect(kind != "keys" or set(values) == {CLIENT}, "keys of another client")
+
+
+def _masked(data: bytes) -> None:
+    numbers, shapes = masked.decode(data)
+    again, told = masked.decode(masked.encode(numbers, shapes))
+    _expect(told == shapes and np.array_equal(again, numbers), "masked adapter differs")
+    count = sum(int(np.prod(shape)) for _, shape in shapes)
+    _expect(numbers.dtype == np.uint64 and numbers.shape == (count + 1,), "masked adapter")
 
 
 def _times(data: bytes) -> None:

@@ -61,13 +61,20 @@ def _federation(folder: Path, kind: Kind, averages: bool) -> Federation:
     return both
 
 
+def _secure(folder: Path) -> Federation:
+    options = {"secure_aggregation": True, "malicious": 0, "clip": None}
+    both = federation(folder, "fedavg", {"llm": set(), "a": {1}, "b": {2}, "c": {3}}, options)
+    for party in (both.server, *both.clients.values()):
+        party.limits = LIMITS
+    return both
+
+
 def seeds(folder: Path) -> list[Seed]:
     """Return sound replies that have every kind between them; `folder` takes what the parties write."""
     LocalGrid([CLIENT], lambda name, data: None)  # type: ignore[arg-type, return-value] # an identity for this process
     found: list[Seed] = []
     kinds: tuple[tuple[Kind, bool], ...] = (("paths", False), ("labels", False), ("paths", True))
-    for kind, averages in kinds:
-        both = _federation(folder, kind, averages)
+    for both in (*(_federation(folder, kind, averages) for kind, averages in kinds), _secure(folder)):
         guard = Guard(both.host, both.server)
         both.run(0, 1)
         found += [
