@@ -1,6 +1,7 @@
 """Whatever a family has started ends with it, also what has left its parent."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -91,7 +92,7 @@ def test_flowers_server_ends_when_whoever_started_it_is_killed(tmp_path):
         parent.stdout.close()
     psutil.wait_procs([child], timeout=60)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
-    os.rmdir(folder)  # whoever is killed cannot tidy up; the folder is empty
+    shutil.rmtree(folder)  # whoever is killed cannot tidy up
 
 
 def test_flowers_command_lines_name_the_launcher():

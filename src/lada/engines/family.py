@@ -19,6 +19,7 @@ import psutil
 
 from lada.core.errors import FederationError, InputError
 from lada.core.signals import uninterrupted
+from lada.engines import operator_secret
 from lada.federation.workers import ONE_THREAD
 
 PACKAGE = Path(__file__).parents[2]
@@ -62,6 +63,7 @@ class Family:
             "PATH": os.pathsep.join([str(self.folder / "bin"), scripts, os.environ.get("PATH", os.defpath)]),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")])),
             MARK: ":".join(marks),
+            operator_secret.VARIABLE: str(operator_secret.make_secret(self.folder / "operator")),
             **(environment or {}),
         }
 

@@ -17,8 +17,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from lada.core import logs
-from lada.engines.fence import FLEET, Fence
+from lada.engines.fence import FLEET, Fence, Sender
 from lada.engines.handshake import told_of
+from lada.engines.nodes import sender_of
+from lada.engines.operator_secret import Introduction, own_secret
 
 JSON = {"()": logs.JsonLines}
 """A formatter, as logging's configuration has it."""
@@ -28,8 +30,6 @@ PATIENCE = 5.0
 
 def superlink() -> None:
     """Run flower-superlink; operators' requests are for this machine's user, and failed TLS handshakes are logged."""
-    import uvicorn
-    from flwr.supercore import log
     from flwr.superlink import main as served
     from flwr.superlink.cli import flower_superlink
 
@@ -37,14 +37,7 @@ def superlink() -> None:
         link: Any = import_module("flwr.superlink.cli.flower_superlink")
         usual = link.get_uvicorn_log_config
         link.get_uvicorn_log_config = lambda *args: usual(*args) | {"formatters": {"http": JSON}}
-    _fence(served, open=FLEET)
-    run = uvicorn.run
-
-    def told(**options: Any) -> None:
-        factory = told_of(log) if options.get("ssl_certfile") else None
-        run(**options, ssl_context_factory=factory)
-
-    uvicorn.run = told
+    _fence(served, open=FLEET, sender=lambda app: sender_of(app.state.linkstate_factory.state))
     flower_superlink()
 
 
@@ -55,6 +48,20 @@ def supernode() -> None:
 
     _fence(served, open=None)
     flower_supernode()
+
+
+def superexec() -> None:
+    """Run flower-superexec, which starts the processes of apps."""
+    from flwr.supercore.cli import flower_superexec
+
+    flower_superexec()
+
+
+def flwr() -> None:
+    """Run Flower's command for operators."""
+    from flwr.cli.app import app
+
+    app()
 
 
 def clientapp() -> None:
@@ -106,38 +113,72 @@ def _replace(module: str, name: str, other: Any) -> None:
     setattr(flower, name, other)
 
 
-def _fence(module: Any, open: str | None) -> None:
+def _fence(module: Any, open: str | None, sender: Callable[[Any], Sender] = lambda _: lambda _: None) -> None:
+    """Put the fence in front of the app that a module makes, and the door in front of every server of uvicorn's."""
+    import uvicorn
     from flwr.supercore import log
 
-    create = module.create_app
-    module.create_app = lambda *args, **options: Fence(create(*args, **options), log, open=open)
+    from lada.engines.door import Door
+
+    settings: Any = uvicorn.Config
+    secret, create, configure = own_secret(), module.create_app, settings.__init__
+
+    def fenced(*args: Any, **options: Any) -> Fence:
+        app = create(*args, **options)
+        return Fence(app, log, secret=secret, open=open, sender=sender(app))
+
+    def guarded(config: Any, *args: Any, **options: Any) -> None:
+        told = {"ssl_context_factory": told_of(log)} if options.get("ssl_certfile") else {}
+        configure(config, *args, **{**options, **Door(log).options(), **told})
+
+    module.create_app = fenced
+    settings.__init__ = guarded
 
 
-def write_commands(folder: Path, names: Sequence[str] = ("clientapp", "serverapp")) -> None:
+def introduce() -> None:
+    """Let the requests that this process makes of Flower's servers show the operator's secret."""
+    introduction = Introduction(own_secret())
+    client = import_module("flwr.supercore.protobuf.client").ProtobufClient
+    init = client.__init__
+
+    def introduced(self: Any, *args: Any, interceptors: Sequence[Any] = (), **options: Any) -> None:
+        init(self, *args, interceptors=(*interceptors, introduction), **options)
+
+    client.__init__ = introduced
+
+
+def write_commands(folder: Path) -> None:
     """Write the commands by which Flower's processes start others, so that they start these."""
     folder.mkdir(mode=0o700)
-    for name in names:
-        file = folder / f"flwr-{name}"
+    for name in ("superexec", "clientapp", "serverapp", "simulation"):
+        file = folder / _command(name)
         file.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m lada.engines.flower {name} "$@"\n', encoding="utf-8")
         file.chmod(0o700)
+
+
+def _command(name: str) -> str:
+    """Return what Flower calls one of its commands."""
+    return f"flower-{name}" if name.startswith("super") else f"flwr-{name}"
 
 
 def main() -> None:
     """Run the process named by the first argument with the others."""
     what, *arguments = sys.argv[1:]
-    processes: dict[str, Callable[[], None]] = {
-        "superlink": superlink,
-        "supernode": supernode,
+    servers: dict[str, Callable[[], None]] = {"superlink": superlink, "supernode": supernode}
+    askers: dict[str, Callable[[], None]] = {
+        "superexec": superexec,
         "clientapp": clientapp,
         "serverapp": serverapp,
         "simulation": simulation,
+        "flwr": flwr,
     }
-    prefix = "flower" if what.startswith("super") else "flwr"
-    sys.argv = [f"{prefix}-{what}", *arguments]
-    if what.startswith("super"):
+    sys.argv = [what if what == "flwr" else _command(what), *arguments]
+    if what in servers:
         threading.Thread(target=_end_with_parent, daemon=True).start()
+    else:
+        introduce()
     _log_as_json()
-    processes[what]()
+    (servers | askers)[what]()
 
 
 def _log_as_json() -> None:

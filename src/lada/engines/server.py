@@ -46,7 +46,7 @@ def run_server(file: Path, say: Callable[[str], None]) -> None:
         link = family.start(flower("superlink", *_arguments(server, base)), log)
         wait_for_port(server.port, link, log)
         for key in sorted((base / server.keys).glob("*.pub")):
-            done = family.call(["flwr", "supernode", "register", str(key), NAME])
+            done = family.call(flower("flwr", "supernode", "register", str(key), NAME))
             if done.returncode:
                 raise FederationError(f"keys: {key.name} cannot be registered: {(done.stderr or done.stdout).strip()}")
             say(f"registered {key.name}")
@@ -69,7 +69,7 @@ def _arguments(server: ServerFile, base: Path) -> list[str]:
 
 def online(family: Family) -> int:
     """Return how many clients are connected, given a family whose FLWR_HOME has the connection."""
-    listed = family.call(["flwr", "supernode", "ls", NAME, "--format", "json"])
+    listed = family.call(flower("flwr", "supernode", "ls", NAME, "--format", "json"))
     try:
         nodes = json.loads(listed.stdout)["nodes"]
     except (ValueError, KeyError):

@@ -22,7 +22,7 @@ from lada.core import errors
 from lada.core.errors import FederationError, InputError, LadaError
 from lada.core.results import Results
 from lada.core.signals import uninterrupted
-from lada.engines.family import GRACE, Family, last_words
+from lada.engines.family import GRACE, Family, flower, last_words
 from lada.federation import run_folder
 from lada.federation.claim import claimed
 from lada.federation.events import EVENTS, Tail, mend, to_file
@@ -67,7 +67,7 @@ def submit(
     wish.write_text(f"{KEY} = {json.dumps(str(file))}\n", encoding="utf-8")
     log = place.folder / LOG
     begin = log.stat().st_size if log.exists() else 0
-    command = ["flwr", "run", str(app), superlink, "--stream", "--run-config", str(wish), *options]
+    command = flower("flwr", "run", str(app), superlink, "--stream", "--run-config", str(wish), *options)
     file_of_events = place.folder / EVENTS
     events = Tail(file_of_events, file_of_events.stat().st_size if file_of_events.exists() else 0)
     try:
@@ -153,7 +153,7 @@ def _stop(family: Family, superlink: str, log: Path, begin: int, file: Path) -> 
         text.seek(begin)
         started = re.search(rb"Successfully started run (\d+)", text.read())
     if started and not _outcome(file).exists():
-        family.call(["flwr", "stop", started[1].decode(), superlink])
+        family.call(flower("flwr", "stop", started[1].decode(), superlink))
         if psutil.pid_exists(at_work := _at_work(file)):
             with suppress(OSError):  # a service of another user's; Flower ends it within half a minute
                 os.kill(at_work, signal.SIGTERM)
