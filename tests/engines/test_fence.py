@@ -177,7 +177,8 @@ def test_a_sender_is_known_by_a_fresh_signature_of_a_registered_key():
     key = public_key_to_bytes(public)
     sender = sender_of(lambda: SimpleNamespace(get_node_id_by_public_key={key: 7}.get))
 
-    def sent(key=key, private=private, time=now().isoformat(), signed=None, **changes):
+    def sent(key=key, private=private, time=None, signed=None, **changes):
+        time = time or now().isoformat()
         signature = b64encode(sign_message(private, (signed or time).encode()))
         headers = {"flwr-public-key": b64encode(key), "flwr-timestamp": time.encode(), "flwr-signature": signature}
         wire = {**headers, **changes}

@@ -31,7 +31,7 @@ HEAD_BYTES = 64 << 10
 BODY = 30.0
 """Seconds for a stranger's body, and how often that of a known sender is looked at."""
 LEAST = 256 << 10
-"""Bytes that a known sender must send in `BODY` seconds: 9 kB/s. Flower takes a body within 305 s of its signature, so a
+"""Bytes that a known sender must send in `BODY` seconds: 9 kB/s. Flower takes a body within 305 s of its signature: a
 message of 8 MiB needs three times that anyway."""
 STRANGERS = 128
 """Most connections of strangers at a time. A client is one until its first request, for less than a second."""
