@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +24,8 @@ from lada.engines.operator_secret import Introduction, own_secret
 
 JSON = {"()": logs.JsonLines}
 """A formatter, as logging's configuration has it."""
+CONNECTING, ANSWERING = 60.0, 120.0
+"""Seconds in which Flower's command for operators has to get a connection to the server, and then an answer."""
 PATIENCE = 5.0
 """Seconds that a process has to end in good order when it is left alone: an open connection would hold it up."""
 
@@ -58,9 +60,19 @@ def superexec() -> None:
 
 
 def flwr() -> None:
-    """Run Flower's command for operators."""
+    """Run Flower's command for operators. It waits for a server that is slow to take connections or to answer."""
+    import httpx
     from flwr.cli.app import app
+    from flwr.supercore.retry import RetryInvoker, exponential
 
+    patience = RetryInvoker(
+        lambda: exponential(max_delay=5),
+        (httpx.ConnectError, httpx.ConnectTimeout),  # not what may have reached the server, which would do it twice
+        max_tries=None,
+        max_time=CONNECTING,
+        should_giveup=lambda error: "certificate" in str(error).lower(),
+    )
+    _change_clients(lambda options: {**options, "timeout": ANSWERING, "retry_invoker": patience})
     app()
 
 
@@ -138,13 +150,18 @@ def _fence(module: Any, open: str | None, sender: Callable[[Any], Sender] = lamb
 def introduce() -> None:
     """Let the requests that this process makes of Flower's servers show the operator's secret."""
     introduction = Introduction(own_secret())
+    _change_clients(lambda options: {**options, "interceptors": (*options.get("interceptors", ()), introduction)})
+
+
+def _change_clients(change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Change the options of each client of Flower's servers that this process makes."""
     client = import_module("flwr.supercore.protobuf.client").ProtobufClient
     init = client.__init__
 
-    def introduced(self: Any, *args: Any, interceptors: Sequence[Any] = (), **options: Any) -> None:
-        init(self, *args, interceptors=(*interceptors, introduction), **options)
+    def changed(self: Any, base_url: str, **options: Any) -> None:
+        init(self, base_url, **change(options))
 
-    client.__init__ = introduced
+    client.__init__ = changed
 
 
 def write_commands(folder: Path) -> None:

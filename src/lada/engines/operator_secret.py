@@ -7,7 +7,7 @@ that asks sends it along. So neither an address nor a port makes anybody the ope
 import hmac
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from lada.core.errors import FederationError
 VARIABLE = "LADA_OPERATOR"
 """The environment variable with the file's path."""
 HEADER = "lada-operator"
-FILE = "secret"
+FOLDER, FILE = "operator", "secret"
 
 
-def make_secret(folder: Path) -> Path:
-    """Write a new secret into a folder that this user alone may enter, and return its file."""
+def make_secret(base: Path) -> Path:
+    """Write a new secret into a folder within `base` that this user alone may enter, and return its file."""
+    folder = base / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
     folder.chmod(0o700)
     staged = folder / f"{FILE}.next"
@@ -45,11 +46,16 @@ def read_secret(file: Path) -> str:
     return secret
 
 
-def own_secret() -> str:
-    """Return the secret that the environment names. Raises FederationError where there is none."""
-    if VARIABLE not in os.environ:
+def secret_file(base: Path) -> Path:
+    """Return where `make_secret` wrote its secret."""
+    return base / FOLDER / FILE
+
+
+def own_secret(environment: Mapping[str, str] = os.environ) -> str:
+    """Return the secret that an environment names. Raises FederationError where there is none."""
+    if VARIABLE not in environment:
         raise FederationError(f"{VARIABLE} names no file; let `lada` start Flower's processes")
-    return read_secret(Path(os.environ[VARIABLE]))
+    return read_secret(Path(environment[VARIABLE]))
 
 
 def is_secret(secret: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
