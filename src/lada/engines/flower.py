@@ -40,7 +40,27 @@ def superlink() -> None:
         usual = link.get_uvicorn_log_config
         link.get_uvicorn_log_config = lambda *args: usual(*args) | {"formatters": {"http": JSON}}
     _fence(served, open=FLEET, sender=lambda app: sender_of(app.state.linkstate_factory.state))
+    forget_lost_messages()
     flower_superlink()
+
+
+def forget_lost_messages() -> None:
+    """Let the server hear of a message that a SuperNode took and did not answer, once that node is there again.
+
+    It is a new process then, which knows nothing of it, and Flower would wait for its reply for ever.
+    """
+    state = import_module("flwr.server.superlink.linkstate.in_memory_linkstate").InMemoryLinkState
+    activate = state.activate_node
+
+    def activated(self: Any, node_id: int, heartbeat_interval: float) -> bool:
+        with self.lock:
+            done = activate(self, node_id, heartbeat_interval)
+            sent = {key: one.metadata for key, one in self.message_ins_store.items()} if done else {}
+            taken = {key for key, one in sent.items() if one.dst_node_id == node_id and one.delivered_at}
+            self.delete_messages(taken - self.message_ins_id_to_message_res_id.keys())
+            return done
+
+    state.activate_node = activated
 
 
 def supernode() -> None:
