@@ -20,7 +20,10 @@ OPERATORS = [(HEADER.encode(), SECRET.encode())]
 CONTROL = "/v1/control/start-run"
 
 
-def ask(path, client, *, open: str | None = FLEET, status=200, headers=OPERATORS):
+SERVER = ("192.0.2.9", 9092)
+
+
+def ask(path, client, server=SERVER, *, open: str | None = FLEET, status=200, headers=OPERATORS):
     """Send one request through a fence; return what came back and what was logged."""
     sent, logged = [], []
 
@@ -33,7 +36,7 @@ def ask(path, client, *, open: str | None = FLEET, status=200, headers=OPERATORS
     async def send(message):
         sent.append(message)
 
-    connection = SimpleNamespace(client=client, know=lambda most: None)
+    connection = SimpleNamespace(client=client, server=server, know=lambda most: None)
     scope = {"type": "http", "path": path, "headers": headers, "extensions": {KEY: connection}}
     asyncio.run(Fence(app, lambda level, text: logged.append(text), secret=SECRET, open=open)(scope, receive, send))
     return sent[0]["status"], logged
@@ -41,12 +44,14 @@ def ask(path, client, *, open: str | None = FLEET, status=200, headers=OPERATORS
 
 @pytest.fixture
 def mine():
-    """An end of a connection that this process has."""
+    """Both ends of a connection that this process has, the one that called first."""
     with socket.socket() as listener, socket.socket() as one:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         one.connect(listener.getsockname())
-        yield one.getsockname()
+        there, _ = listener.accept()
+        with there:
+            yield one.getsockname(), one.getpeername()
 
 
 @pytest.mark.parametrize("path", [CONTROL, "/v1/runtime/acquire-task", "/docs", "/v1/fleet"])
@@ -58,11 +63,11 @@ def test_a_stranger_gets_at_the_fleet_alone(path):
 
 
 def test_this_user_gets_at_everything_and_another_user_of_this_machine_does_not(mine, monkeypatch):
-    assert ask(CONTROL, mine) == (200, [])
-    assert ask("/anything", mine, open=None) == (200, [])
+    assert ask(CONTROL, *mine) == (200, [])
+    assert ask("/anything", *mine, open=None) == (200, [])
     monkeypatch.setattr(os, "getuid", lambda: 54321)
     if fence.TABLES[socket.AF_INET].exists():
-        assert ask(CONTROL, mine)[0] == 403
+        assert ask(CONTROL, *mine)[0] == 403
 
 
 @pytest.mark.parametrize(
@@ -78,8 +83,8 @@ def test_this_user_gets_at_everything_and_another_user_of_this_machine_does_not(
     ],
 )
 def test_this_user_without_the_secret_is_a_stranger(mine, headers):
-    assert ask(CONTROL, mine, headers=headers)[0] == 403
-    assert ask("/anything", mine, open=None, headers=headers)[0] == 403
+    assert ask(CONTROL, *mine, headers=headers)[0] == 403
+    assert ask("/anything", *mine, open=None, headers=headers)[0] == 403
 
 
 @pytest.mark.parametrize("client", [None, ("testclient", 1)])
@@ -93,7 +98,7 @@ def test_where_no_door_tells_who_is_there_nobody_is_the_operator(mine):
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "path": CONTROL, "headers": OPERATORS, "client": mine}
+    scope = {"type": "http", "path": CONTROL, "headers": OPERATORS, "client": mine[0], "server": mine[1]}
     asyncio.run(Fence(lambda *_: asyncio.sleep(0), print, secret=SECRET)(scope, lambda: asyncio.sleep(0), send))
     assert sent[0]["status"] == 403
 
@@ -128,7 +133,7 @@ FORWARDING = [
 def test_no_header_makes_a_stranger_the_operator(monkeypatch):
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
     operators = ("127.0.0.1", 4242)  # as if that were a socket of this user's, and no other
-    monkeypatch.setattr(fence, "owners", lambda host, port: {os.getuid()} if (str(host), port) == operators else {1})
+    monkeypatch.setattr(fence, "owners", lambda one, _: {os.getuid()} if (str(one[0]), one[1]) == operators else {1})
     values = ["127.0.0.1:4242", "for=127.0.0.1:4242;host=127.0.0.1:4242", 'for="127.0.0.1:4242"', "[::1]:4242"]
     with served(proxy_headers=True, forwarded_allow_ips="*") as server:
         for name in FORWARDING:
@@ -151,9 +156,25 @@ def test_a_client_that_flower_refuses_is_told_of_with_what_to_do(code, said):
 
 
 @pytest.mark.skipif(not fence.TABLES[socket.AF_INET].exists(), reason="Linux lists sockets with their owners")
-def test_the_owner_of_a_socket_is_found(mine):
-    assert owners(ipaddress.ip_address("127.0.0.1"), mine[1]) == {os.getuid()}
-    assert owners(ipaddress.ip_address("192.0.2.1"), mine[1]) == set()
+def test_the_owner_of_a_connection_is_found_by_both_its_ends(mine):
+    (host, port), (_, there) = mine
+    here, elsewhere = ipaddress.ip_address(host), ipaddress.ip_address("192.0.2.1")
+    assert owners((here, port), (here, there)) == {os.getuid()}
+    assert owners((here, port), (here, there + 1)) == set()
+    assert owners((elsewhere, port), (here, there)) == set()
+
+
+@pytest.mark.skipif(not fence.TABLES[socket.AF_INET].exists(), reason="Linux lists sockets with their owners")
+def test_a_connection_that_is_over_is_nobodys_though_the_kernel_lists_it_as_roots(monkeypatch):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        with socket.create_connection(listener.getsockname()) as one:
+            ends = one.getsockname(), one.getpeername()
+            there, _ = listener.accept()
+        there.close()  # after the caller, whose end is left waiting for a while
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    assert ask(CONTROL, *ends)[0] == 403
 
 
 def test_the_lifespan_passes():

@@ -24,6 +24,8 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+End = tuple[str, int]
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Sender = Callable[[Scope], bytes | None]
 """Returns the registered key whose owner sent a request, None for anybody else; by the head alone. It may be slow."""
@@ -39,6 +41,8 @@ ADVICE = {
     "server.yaml and start `lada server` again, if it is to take part",
 }
 """What to do about a client that Flower refused, by HTTP status."""
+ESTABLISHED = "01"
+"""The kernel's number for the state of a connection that is open at both ends."""
 TABLES = {socket.AF_INET: Path("/proc/net/tcp"), socket.AF_INET6: Path("/proc/net/tcp6")}
 
 
@@ -97,7 +101,7 @@ class Fence:
             scope["type"] == "http"
             and connection is not None
             and is_secret(self._secret, scope["headers"])
-            and _is_mine(connection.client)
+            and _is_mine(connection.client, connection.server)
         )
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -168,29 +172,33 @@ def _who(scope: Scope) -> str:
     return str(((connection and connection.client) or ("an unknown address",))[0])
 
 
-def _is_mine(client: tuple[str, int] | None) -> bool:
+def _is_mine(client: End | None, server: End | None) -> bool:
     """Return whether the other end of a connection is a process of this user on this machine.
 
     The kernel lists the sockets of this machine with their owners; where it does not (macOS), loopback has to do.
     """
-    if client is None:
+    if client is None or server is None:
         return False
     try:
-        host = ipaddress.ip_address(client[0])
+        host, here = _address(client), _address(server)
     except ValueError:
         return False
-    host = getattr(host, "ipv4_mapped", None) or host  # as a server at :: sees a client of IPv4
     if not any(table.exists() for table in TABLES.values()):
         return host.is_loopback
-    return os.getuid() in owners(host, client[1])
+    return owners((host, client[1]), (here, server[1])) == {os.getuid()}
 
 
-def owners(host: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> set[int]:
-    """Return the user ids that own a TCP socket of this machine with that local end."""
-    forms = {_kernel_form(host)}
-    if isinstance(host, ipaddress.IPv4Address):
-        forms.add(_kernel_form(ipaddress.IPv6Address(f"::ffff:{host}")))
-    found = set()
+def _address(end: End) -> Address:
+    host = ipaddress.ip_address(end[0])
+    return getattr(host, "ipv4_mapped", None) or host  # as a server at :: sees a client of IPv4
+
+
+def owners(local: tuple[Address, int], remote: tuple[Address, int]) -> set[int]:
+    """Return the user ids that own a TCP connection of this machine with these ends, if it is established.
+
+    One that is over is listed as root's, whoever had it. So both ends and the state have to fit.
+    """
+    here, there, found = _kernel_forms(local), _kernel_forms(remote), set()
     for table in TABLES.values():
         try:
             rows = table.read_text().splitlines()[1:]
@@ -198,12 +206,19 @@ def owners(host: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> se
             continue
         for row in rows:
             cells = row.split()
-            if cells[1] in {f"{form}:{port:04X}" for form in forms}:
+            if cells[1] in here and cells[2] in there and cells[3] == ESTABLISHED:
                 found.add(int(cells[7]))
     return found
 
 
-def _kernel_form(host: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+def _kernel_forms(end: tuple[Address, int]) -> set[str]:
+    """Return an end as /proc/net may have it."""
+    host, port = end
+    hosts = [host, ipaddress.IPv6Address(f"::ffff:{host}")] if isinstance(host, ipaddress.IPv4Address) else [host]
+    return {f"{_kernel_form(one)}:{port:04X}" for one in hosts}
+
+
+def _kernel_form(host: Address) -> str:
     """Return an address as /proc/net has it: 32-bit words in the machine's byte order, hexadecimal."""
     words = struct.unpack(f"!{len(host.packed) // 4}I", host.packed)
     return "".join(struct.pack("=I", word).hex().upper() for word in words)
