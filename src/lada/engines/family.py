@@ -33,7 +33,7 @@ GRACE = 8.0
 """Seconds between asking processes to end and killing them; Flower's own take up to five."""
 START = 180.0
 """Seconds that Flower's server may take to listen; on an idle machine five are enough."""
-FREE = 30.0
+FREE = 15.0
 """Seconds to wait for a port that somebody else listens at: whoever is ending lets go of it by then."""
 LOCK = ".lock"
 LONGEST = 24
