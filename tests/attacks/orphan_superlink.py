@@ -9,19 +9,25 @@ import time
 from pathlib import Path
 
 import harness
-from federations import write
 
 from lada.engines.family import free_port
 from lada.engines.setup import init
 
 SECONDS = 200
+RUN = """
+name: small
+task: {kind: rulebooks}
+server: {model: {model: "zoo:llm-llama"}}
+clients: [{name: clinic, domains: [clinic], model: {model: "zoo:slm-llama"}}]
+"""
 
 
 def attack() -> harness.Count:
     """Kill a server and start it again at once; kill that too, and let somebody else listen at the port."""
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
-        init(write(folder), folder / "fed", port=port)
+        (folder / "run.yaml").write_text(RUN, encoding="utf-8")
+        init(folder / "run.yaml", folder / "fed", port=port)
         for _ in range(2):
             server, said = start(folder)
             if "ready:" not in said:

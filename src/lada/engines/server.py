@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ SOON = 30
 """Days before which a certificate that expires is told of."""
 TAKEN, UNREACHED = "already in use", "SuperLink is unavailable"
 """What Flower says of a key that it has, and of a server that it cannot reach."""
+BOX = re.compile("[\u2500-\u257f]")
+"""What it draws around that."""
 READY = "ready"
 """How the line begins that says that clients can connect."""
 
@@ -75,7 +78,7 @@ def _register(family: Family, key: Path) -> None:
     done = family.call(flower("flwr", "supernode", "register", str(key), NAME))
     if not done.returncode:
         return
-    said = " ".join((done.stderr or done.stdout).split())
+    said = " ".join(BOX.sub(" ", done.stderr or done.stdout).split())
     if TAKEN in said:
         why = f"another file in {key.parent.name}/ holds the same key; take one of them out"
     elif UNREACHED in said:
