@@ -43,9 +43,12 @@ FLOWER = {
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
+    "FLWR_INTERNAL_GRPC_CONTROL_API": "0",
+    "FLWR_INTERNAL_GRPC_FLEET_API": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-"""What Flower's processes read: report nothing, install nothing, look for work ten times a second."""
+"""What Flower's processes read: report nothing, install nothing, look for work ten times a second, open no other port,
+which nothing would fence."""
 
 
 class Family:
