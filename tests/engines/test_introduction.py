@@ -44,9 +44,8 @@ def test_every_server_is_fenced_and_believes_no_header(secret, monkeypatch):
 
 def test_a_request_shows_the_secret_and_keeps_what_flower_adds(secret):
     flower.introduce()
-    with ProtobufClient(
-        "http://127.0.0.1:1", interceptors=[SimpleNamespace(intercept=lambda one, go: go(one))]
-    ) as client:
+    flowers = SimpleNamespace(intercept=lambda one, go: go(one))
+    with ProtobufClient("http://127.0.0.1:1", interceptors=[flowers]) as client:
         request = httpx.Request("POST", "http://127.0.0.1:1")
         sent = SimpleNamespace(request=request)
         answer = object()
