@@ -174,12 +174,14 @@ def _stop(family: Family, superlink: str, log: Path, begin: int, file: Path) -> 
         started = re.search(rb"Successfully started run (\d+)", text.read())
     if started and not _outcome(file).exists():
         family.call(flower("flwr", "stop", started[1].decode(), superlink))
-        if _is_alive(at_work := _at_work(file)):
-            with suppress(OSError):  # a service of another user's; Flower ends it within half a minute
-                os.kill(at_work, signal.SIGTERM)
-            deadline = time.monotonic() + GRACE
-            while _is_alive(at_work) and time.monotonic() < deadline:
-                time.sleep(0.05)
+        at_work = _at_work(file)
+        for number in (signal.SIGTERM, signal.SIGKILL):  # the second where the machine is too busy for an orderly end
+            if _is_alive(at_work):
+                with suppress(OSError):  # a service of another user's; Flower ends it within half a minute
+                    os.kill(at_work, number)
+                deadline = time.monotonic() + GRACE
+                while _is_alive(at_work) and time.monotonic() < deadline:
+                    time.sleep(0.05)
 
 
 def _close(place: Place, status: Status) -> None:
