@@ -46,12 +46,10 @@ def run_server(file: Path, say: Callable[[str], None]) -> None:
         say(
             f"{server.certificate} expires in {days} days; call `lada federation renew`, then start `lada server` again"
         )
-    with ended_by_signal(), alone(base, "lada server"), Family(place=base) as family, _secret(base) as secret:
+    with ended_by_signal(), alone(base, "lada server"), Family(place=base) as family, _secret(base):
         wait_until_free(server.host, server.port)
         write_commands(family.folder / "bin")
-        family.environment[operator_secret.VARIABLE] = str(secret)
-        family.environment["FLWR_HOME"] = str(family.folder / "flower")
-        write_connection(family.folder / "flower", server, base)
+        reach(family, server, base)
         log = base / LOG
         link = family.start(flower("superlink", *_arguments(server, base)), log)
         wait_for_port(server.port, link, log)
@@ -65,10 +63,11 @@ def run_server(file: Path, say: Callable[[str], None]) -> None:
 
 
 @contextmanager
-def _secret(base: Path) -> Iterator[Path]:
+def _secret(base: Path) -> Iterator[None]:
     """Hold a secret by which this user's processes can be operators, for as long as the server is there."""
+    operator_secret.make_secret(base)
     try:
-        yield operator_secret.make_secret(base)
+        yield
     finally:
         shutil.rmtree(base / operator_secret.FOLDER, ignore_errors=True)
 
@@ -101,8 +100,18 @@ def _arguments(server: ServerFile, base: Path) -> list[str]:
     ]
 
 
+def reach(family: Family, server: ServerFile, base: Path) -> None:
+    """Let the processes of a family be operators of the server that runs in the folder `base`."""
+    home = family.folder / "flower"
+    family.environment |= {
+        "FLWR_HOME": str(home),
+        operator_secret.VARIABLE: str(operator_secret.secret_file(base.resolve())),
+    }
+    write_connection(home, server, base)
+
+
 def online(family: Family) -> int:
-    """Return how many clients are connected, given a family whose FLWR_HOME has the connection."""
+    """Return how many clients are connected, given a family that can `reach` the server."""
     listed = family.call(flower("flwr", "supernode", "ls", NAME, "--format", "json"))
     try:
         nodes = json.loads(listed.stdout)["nodes"]
@@ -129,9 +138,7 @@ def deploy(config: RunConfig, place: Place, emit: Emit, federation: Path) -> Res
     """Hand a run to the server that runs on this machine and follow it to its end. Raises as a local run does."""
     server = read_server(federation / FILE)
     with Family() as family:
-        family.environment["FLWR_HOME"] = str(family.folder / "flower")
         family.environment["PATH"] = os.pathsep.join(family.environment["PATH"].split(os.pathsep)[1:])
-        family.environment[operator_secret.VARIABLE] = str(operator_secret.secret_file(federation))
+        reach(family, server, federation)
         operator_secret.own_secret(family.environment)
-        write_connection(family.folder / "flower", server, federation)
         return submit(family, config, place, emit, superlink=NAME)
