@@ -1,5 +1,6 @@
 """Who keeps the server waiting, or sends it too much before anybody vouched for it, is cut off: on a real uvicorn."""
 
+import gc
 import time
 from contextlib import ExitStack, suppress
 
@@ -193,3 +194,17 @@ def test_what_is_cut_off_again_and_again_is_summed_up(monkeypatch):
             f"refused: dropped a connection of 127.0.0.1: {why}",
             f"refused: dropped 2 more connections: {why}",
         ]
+
+
+def test_a_connection_that_is_over_is_let_go_of(ours):
+    gc.collect()
+    gc.disable()
+    try:
+        with served(certificate=ours, sender=lambda scope: b"key") as server:
+            for _ in range(5):
+                with server.connect(trusting(ours)) as node:
+                    node.sendall(head(content_length=3) + b"abc")
+                    assert status(node) == 200
+        assert not [one for one in gc.get_objects() if isinstance(one, door.Connection)]
+    finally:
+        gc.enable()

@@ -131,6 +131,8 @@ class Connection(HttpToolsProtocol):
         """Forget the connection."""
         self._stop()
         self._door.leave(self)
+        if self.scope is not None:  # it would keep this connection and its buffers until Python looks for cycles
+            cast(dict[str, Any], self.scope).pop("extensions", None)
         if self.transport is not None:
             super().connection_lost(exc)
 
@@ -158,10 +160,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin to answer, and wait for the end of the body."""
         assert self.parser is not None
-        if self.parser.should_upgrade():
-            raise ValueError(
-                "another protocol than HTTP/1 is not served"
-            )  # which the parser takes for a broken request
+        if self.parser.should_upgrade():  # the parser takes what is raised here for a broken request
+            raise ValueError("no other protocol than HTTP/1 is served")
         self._in_head, self._in_body = False, True
         self._bytes = 0
         cast(dict[str, Any], self.scope)["extensions"] = {KEY: self}

@@ -106,10 +106,11 @@ class Fence:
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read a client's body as far as there is room for it, and hand it on."""
+        connection = scope["extensions"][KEY]
         key = await asyncio.to_thread(self._sender, scope)
         room, owner = (STRANGER, b"") if key is None else (NODE, key)
         if key is not None:
-            scope["extensions"][KEY].know(room.each)
+            connection.know(room.each)
         declared = int(dict(scope["headers"]).get(b"content-length", 0))
         parts: list[bytes] = []
         size, more, status = 0, True, self._fault(room, owner, declared, declared)
