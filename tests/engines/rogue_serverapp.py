@@ -88,6 +88,7 @@ def main() -> None:
         honest(grid=tricks, context=context)
 
     lada.apps.server_app = tricky  # type: ignore[assignment]
+    flower.introduce()
     flower.serverapp()
 
 

@@ -1,6 +1,8 @@
 """Whatever a family has started ends with it, also what has left its parent."""
 
 import os
+import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -9,8 +11,9 @@ import time
 import psutil
 import pytest
 
-from lada.core.errors import FederationError
-from lada.engines.family import Family, flower, free_port, wait_for_port
+from lada.core.errors import FederationError, InputError
+from lada.engines import operator_secret
+from lada.engines.family import Family, alone, flower, free_port, wait_for_port, wait_until_free
 
 DETACHES = """
 import subprocess, sys, time
@@ -91,8 +94,61 @@ def test_flowers_server_ends_when_whoever_started_it_is_killed(tmp_path):
         parent.stdout.close()
     psutil.wait_procs([child], timeout=60)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
-    os.rmdir(folder)  # whoever is killed cannot tidy up; the folder is empty
+    shutil.rmtree(folder)  # whoever is killed cannot tidy up
 
 
 def test_flowers_command_lines_name_the_launcher():
     assert flower("superlink", "--insecure")[1:] == ["-P", "-m", "lada.engines.flower", "superlink", "--insecure"]
+
+
+def test_what_an_earlier_family_of_the_place_left_behind_is_ended_and_nothing_else(tmp_path):
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+    killed, elsewhere = Family(place=tmp_path / "a", grace=0.5), Family(place=tmp_path / "b", grace=0.5)
+    orphan, other = killed.start(sleeper, tmp_path / "log"), elsewhere.start(sleeper, tmp_path / "log")
+    with elsewhere, Family(place=tmp_path / "a", grace=0.5) as again:
+        assert orphan.poll() is not None
+        assert other.poll() is None
+        mine = again.start(sleeper, tmp_path / "log")
+        assert again.left_behind() == []
+        assert [process.pid for process in killed.left_behind()] == [mine.pid]
+    shutil.rmtree(killed.folder)
+
+
+def test_one_command_holds_a_folder_and_leaves_no_lock(tmp_path):
+    second = alone(tmp_path, "lada server")
+    with alone(tmp_path, "lada server"), pytest.raises(InputError, match="another `lada server` is at work in"):
+        second.__enter__()
+    with alone(tmp_path, "lada server"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whoever_has_the_port_is_named_and_not_taken_for_the_server(tmp_path):
+    with socket.socket() as other, Family(grace=0.5) as family:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(FederationError, match=f"{port} is taken by process {os.getpid()} .*; end that process"):
+            wait_until_free("0.0.0.0", port, seconds=0)
+        process = family.start([sys.executable, "-c", "import time; time.sleep(600)"], tmp_path / "log")
+        with pytest.raises(FederationError, match="this machine is too slow or too busy"):
+            wait_for_port(port, process, tmp_path / "log", seconds=0.3)
+    wait_until_free("127.0.0.1", port, seconds=0)
+
+
+def test_only_this_user_may_read_the_secret(tmp_path):
+    file = operator_secret.make_secret(tmp_path)
+    assert file == operator_secret.secret_file(tmp_path)
+    assert (stat.S_IMODE(file.stat().st_mode), stat.S_IMODE(file.parent.stat().st_mode)) == (0o600, 0o700)
+    first = operator_secret.own_secret({operator_secret.VARIABLE: str(file)})
+    assert len(first) == 64
+    operator_secret.make_secret(tmp_path)
+    assert operator_secret.read_secret(file) != first  # each start has its own
+    file.chmod(0o640)
+    with pytest.raises(FederationError, match="open to others"):
+        operator_secret.read_secret(file)
+    file.unlink()
+    with pytest.raises(FederationError, match="is `lada server` running"):
+        operator_secret.read_secret(file)
+    with pytest.raises(FederationError, match="names no file"):
+        operator_secret.own_secret({})

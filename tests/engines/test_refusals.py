@@ -12,8 +12,8 @@ import lada
 from lada.core.results import Results
 from lada.engines.certificates import write_authority, write_node_key, write_server_certificate
 from lada.engines.family import Family, flower, free_port, python, wait_for_port
-from lada.engines.server import online
-from lada.engines.server_file import read_server, write_connection
+from lada.engines.server import online, reach
+from lada.engines.server_file import read_server
 from lada.engines.setup import init
 from lada.federation import held
 
@@ -35,7 +35,6 @@ def folder(tmp_path_factory):
 def family():
     """What the tests start ends with them."""
     with Family(grace=30) as family:
-        family.environment["FLWR_HOME"] = str(family.folder / "flower")
         yield family
 
 
@@ -46,7 +45,7 @@ def fed(folder, family):
     init(write(folder), fed, port=free_port())
     change(fed / "clients" / "clinic" / "client.yaml", limits={"max_message_bytes": 10**6})
     server = fed / "server"
-    write_connection(family.folder / "flower", read_server(server / "server.yaml"), server)
+    reach(family, read_server(server / "server.yaml"), server)
     family.start([*python("lada")[:1], ROGUE, str(server / "server.yaml")], server / "server.log")
     wait(server / "server.log", "ready:")
     for name in ("clinic", "warehouse"):

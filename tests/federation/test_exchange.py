@@ -213,14 +213,63 @@ def test_a_client_that_dies_is_asked_again_and_no_more_than_thrice(tmp_path, led
         exchange.ask("echo", 2, {"a": {"x": b"1"}}).wait()
 
 
-@pytest.mark.parametrize(("code", "asked"), [(0, 3), (5, 3), (8, 3), (2, 1)])
-def test_who_is_lost_is_asked_again_and_who_fails_is_not(tmp_path, ledger, code, asked):
+@pytest.mark.parametrize(("code", "asked"), [(0, 3), (8, 3), (2, 1)])
+def test_who_dies_is_asked_again_and_who_fails_is_not(tmp_path, ledger, code, asked):
     grid = Rewriting(["a"], Clients(tmp_path, ["a"]).submit)
     exchange = exchange_with(None, ["a"], ledger, grid=grid)
     grid.rewrite = lambda reply: error_from_flower(reply, code)
     with pytest.raises(FederationError, match="died" if asked == 3 else "engine error"):
         exchange.ask("echo", 1, {"a": {"x": b"1"}}).wait()
     assert [row.sender for row in ledger.rows] == [SERVER] * asked
+
+
+class Rewriting(LocalGrid):
+    """Puts `rewrite(reply)` in the place of each reply."""
+
+    rewrite: Any = staticmethod(lambda reply: reply)
+
+    def pull_messages(self, message_ids):
+        return [self.rewrite(reply) for reply in super().pull_messages(message_ids)]
+
+
+class Leaving(Rewriting):
+    """Says of the messages to the one client that it is away, which it then is for some looks."""
+
+    away = 0
+
+    def get_node_ids(self):
+        self.away -= 1
+        return [] if self.away >= 0 else super().get_node_ids()
+
+
+@pytest.mark.parametrize("code", [3, 5])
+def test_who_is_lost_is_asked_again_once_it_is_back_and_no_more_often(tmp_path, ledger, monkeypatch, code):
+    monkeypatch.setattr("lada.federation.asking.LOOK", 0.01)
+    grid = Leaving(["a"], Clients(tmp_path, ["a"]).submit)
+    exchange = exchange_with(None, ["a"], ledger, grid=grid, timeout=60)
+    losses = [1, 2, 3, 4]  # more often than one that dies would be asked
+
+    def lose(reply):
+        if not losses:
+            return reply
+        grid.away = losses.pop()
+        return error_from_flower(reply, code)
+
+    grid.rewrite = lose
+    assert exchange.ask("echo", 1, {"a": {"x": b"1"}}).wait() == {"a": {"x": b"1"}}
+    assert [row.sender for row in ledger.rows] == [SERVER] * 5 + ["a"]
+    assert grid.away < 0  # all looks were taken
+
+
+def test_who_is_lost_for_good_is_missing_at_its_deadline(tmp_path, ledger, monkeypatch):
+    monkeypatch.setattr("lada.federation.asking.LOOK", 0.01)
+    grid = Leaving(["a"], Clients(tmp_path, ["a"]).submit)
+    exchange = exchange_with(None, ["a"], ledger, grid=grid, timeout=0.2)
+    grid.away, grid.rewrite = 10**9, lambda reply: error_from_flower(reply, 5)
+    told = r"client 'a': lost \(its node lost contact, and no reply came within 0.2 s\)"
+    with pytest.raises(FederationError, match=told):
+        exchange.ask("echo", 1, {"a": {"x": b"1"}}).wait()
+    assert [row.sender for row in ledger.rows] == [SERVER]
 
 
 def test_what_was_heard_before_a_crash_is_not_asked_again(tmp_path, ledger):
@@ -269,15 +318,6 @@ def test_a_worker_that_died_or_failed_is_an_error_code(tmp_path, ledger, error, 
     exchange = exchange_with(clients, ["a"], ledger)
     with pytest.raises(FederationError, match=f"client 'a': {told}"):
         exchange.ask("echo", 1, {"a": {}}).wait()
-
-
-class Rewriting(LocalGrid):
-    """Puts `rewrite(reply)` in the place of each reply."""
-
-    rewrite: Any = staticmethod(lambda reply: reply)
-
-    def pull_messages(self, message_ids):
-        return [self.rewrite(reply) for reply in super().pull_messages(message_ids)]
 
 
 def in_answer_to(reply: Message, envelope: Envelope) -> Message:

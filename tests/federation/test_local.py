@@ -58,7 +58,7 @@ def test_a_client_whose_worker_is_killed_is_named_and_the_others_replies_are_kep
         exchange.ask("echo", 1, {name: {"x": b"1"} for name in exchange.clients}).wait()
         with pytest.raises(FederationError) as caught:
             exchange.ask("die", 2, {"b": {}}).wait()
-        assert str(caught.value) == "round 2, phase die: client 'b': died (its process ended or lost contact)"
+        assert str(caught.value) == "round 2, phase die: client 'b': died (its process ended over the message)"
         assert exchange.ask("echo", 3, {"b": {"x": b"2"}}).wait() == {"b": {"x": b"2"}}
         raise caught.value
 

@@ -6,13 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
 
-from filelock import FileLock, Timeout
-
-from lada.core.errors import InputError
 from lada.core.signals import ended_by_signal
 from lada.engines import link
 from lada.engines.client_file import ClientFile, read_client
-from lada.engines.family import Family, flower, free_port, last_words, need_unix, python
+from lada.engines.family import Family, alone, flower, free_port, last_words, need_unix, python
 from lada.engines.flower import write_commands
 from lada.engines.relay import VARIABLE, RelayFile
 
@@ -66,17 +63,8 @@ def run_client(file: Path, say: Say) -> None:
     client, base = read_client(file), file.parent
     state = base / client.state
     state.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(state / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"state: another `lada client` is at work in {str(state)!r}; end it first") from None
-    try:
-        with ended_by_signal(), Family() as family:
-            _look_after(family, client, file, state, say)
-    finally:
-        lock.release()
-        (state / ".lock").unlink(missing_ok=True)
+    with ended_by_signal(), alone(state, "lada client"), Family(place=state) as family:
+        _look_after(family, client, file, state, say)
 
 
 def _look_after(family: Family, client: ClientFile, file: Path, state: Path, say: Say) -> None:

@@ -1,5 +1,7 @@
 """Processes that end together, and the short-lived folder they share: nothing of them is left behind."""
 
+import errno
+import hashlib
 import json
 import os
 import secrets
@@ -10,15 +12,17 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 import psutil
+from filelock import FileLock, Timeout
 
 from lada.core.errors import FederationError, InputError
 from lada.core.signals import uninterrupted
+from lada.engines import operator_secret
 from lada.federation.workers import ONE_THREAD
 
 PACKAGE = Path(__file__).parents[2]
@@ -27,6 +31,11 @@ MARK = "LADA_FAMILY"
 """The environment variable by which a process knows, and is known by, the families that it belongs to."""
 GRACE = 8.0
 """Seconds between asking processes to end and killing them; Flower's own take up to five."""
+START = 180.0
+"""Seconds that Flower's server may take to listen; on an idle machine five are enough."""
+FREE = 15.0
+"""Seconds to wait for a port that somebody else listens at: whoever is ending lets go of it by then."""
+LOCK = ".lock"
 LONGEST = 24
 """Characters: the path of a Unix socket has 107 at most, of which Ray's names take about 70."""
 FLOWER = {
@@ -34,9 +43,12 @@ FLOWER = {
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
+    "FLWR_INTERNAL_GRPC_CONTROL_API": "0",
+    "FLWR_INTERNAL_GRPC_FLEET_API": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-"""What Flower's processes read: report nothing, install nothing, look for work ten times a second."""
+"""What Flower's processes read: report nothing, install nothing, look for work ten times a second, open no other port,
+which nothing would fence."""
 
 
 class Family:
@@ -46,13 +58,20 @@ class Family:
     environment, since Flower detaches some of its own from their parents.
     """
 
-    def __init__(self, environment: Mapping[str, str] | None = None, *, grace: float = GRACE) -> None:
-        """`grace` is how many seconds the processes have to end what they themselves have started."""
+    def __init__(
+        self, environment: Mapping[str, str] | None = None, *, place: Path | None = None, grace: float = GRACE
+    ) -> None:
+        """`grace` is how many seconds the processes have to end what they themselves have started.
+
+        What an earlier family of the same `place` has left behind, since whoever started it was killed, is ended
+        first. Whoever gives a place holds it alone (`alone`).
+        """
         self._grace = grace
+        self._place = hashlib.sha256(str(place.resolve()).encode()).hexdigest()[:16] if place else ""
         self.folder = Path(tempfile.mkdtemp(prefix="lada-", dir=_short()))
         self._mark = secrets.token_hex(8)
         self._children: list[subprocess.Popen[bytes]] = []
-        marks = [mark for mark in (os.environ.get(MARK, ""), self._mark) if mark]
+        marks = [mark for mark in (os.environ.get(MARK, ""), self._place, self._mark) if mark]
         scripts = sysconfig.get_path("scripts")
         self.environment = {
             **os.environ,
@@ -62,6 +81,7 @@ class Family:
             "PATH": os.pathsep.join([str(self.folder / "bin"), scripts, os.environ.get("PATH", os.defpath)]),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")])),
             MARK: ":".join(marks),
+            operator_secret.VARIABLE: str(operator_secret.make_secret(self.folder)),
             **(environment or {}),
         }
 
@@ -95,16 +115,20 @@ class Family:
 
     def members(self) -> list[psutil.Process]:
         """Return the processes that are alive."""
-        return [process for process in psutil.process_iter() if self._has(process)]
+        return [process for process in psutil.process_iter() if self._mark in _marks(process)]
 
-    def _has(self, process: psutil.Process) -> bool:
-        if process.pid == os.getpid():
-            return False
-        with suppress(psutil.Error, OSError):
-            return self._mark in process.environ().get(MARK, "").split(":") and process.status() != "zombie"
-        return False
+    def left_behind(self) -> list[psutil.Process]:
+        """Return the processes of earlier families of this place that are alive."""
+        if not self._place:
+            return []
+        return [
+            process
+            for process in psutil.process_iter()
+            if self._place in (marks := _marks(process)) and self._mark not in marks
+        ]
 
     def __enter__(self) -> "Family":
+        _end(self.left_behind, max(self._grace, GRACE))
         return self
 
     def __exit__(
@@ -115,14 +139,25 @@ class Family:
             for child in self._children:
                 child.terminate()  # first those that look after others, and have the time to do so
             _wait(lambda: any(child.poll() is None for child in self._children), self._grace)
-            for ask in (psutil.Process.terminate, psutil.Process.kill):
-                for process in self.members():
-                    with suppress(psutil.Error):
-                        ask(process)
-                _wait(self.members, GRACE)
+            _end(self.members, GRACE)
             for child in self._children:
                 child.communicate()  # closes its stdin and lets go of it
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def alone(folder: Path, command: str) -> Iterator[None]:
+    """Hold a folder; InputError where the same command holds it already. A process that is killed lets go of it."""
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"another `{command}` is at work in {str(folder)!r}; end it first") from None
+    try:
+        yield
+    finally:
+        lock.release()
+        (folder / LOCK).unlink(missing_ok=True)
 
 
 def flower(what: str, *arguments: str) -> list[str]:
@@ -142,14 +177,59 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_for_port(port: int, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 60.0) -> None:
-    """Wait until a process listens at a port of this machine. Raises FederationError where it does not come to that."""
+def wait_for_port(port: int, process: "subprocess.Popen[bytes]", log: Path, seconds: float = START) -> None:
+    """Wait until a process listens at a port of this machine, that one and no other.
+
+    Raises FederationError where it ends before, or does not come to that in time.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        if _listens(psutil.Process(process.pid), port):
             return
         time.sleep(0.1)
-    raise FederationError(f"Flower's server does not listen at port {port}; {last_words(log)}")
+    if process.poll() is None:
+        raise FederationError(
+            f"Flower's server does not listen at port {port} after {seconds:g} s, so this machine is too slow or too "
+            f"busy; {last_words(log)}"
+        )
+    raise FederationError(f"Flower's server ended (code {process.returncode}); {last_words(log)}")
+
+
+def wait_until_free(host: str, port: int, seconds: float = FREE) -> None:
+    """Wait until nobody listens at a port of this machine. Raises FederationError that names who does."""
+    deadline = time.monotonic() + seconds
+    while _is_taken(host, port):
+        if time.monotonic() >= deadline:
+            raise FederationError(
+                f"port: {port} is taken by {_holder(port)}; end that process, or give another port in server.yaml"
+            )
+        time.sleep(0.2)
+
+
+def _is_taken(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE  # of anything else Flower's server tells
+    return False
+
+
+def _holder(port: int) -> str:
+    with suppress(psutil.Error, OSError):
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if _listens(process, port):
+                    return f"process {process.pid} ({process.name()})"
+    return "a process of another user"
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    with suppress(psutil.Error):
+        ends = process.net_connections(kind="tcp")
+        return any(end.status == psutil.CONN_LISTEN and end.laddr and end.laddr.port == port for end in ends)
+    return False
 
 
 def last_words(log: Path) -> str:
@@ -174,6 +254,25 @@ def _short() -> str:
     """Return the folder for temporary files, or /tmp where its path is too long for the sockets below it."""
     usual = tempfile.gettempdir()
     return usual if len(usual) <= LONGEST or os.name != "posix" else "/tmp"
+
+
+def _marks(process: psutil.Process) -> list[str]:
+    """Return the marks of the families that a process belongs to; none of this one or of one that is dead."""
+    if process.pid == os.getpid():
+        return []
+    with suppress(psutil.Error, OSError):
+        marks = process.environ().get(MARK, "").split(":")
+        return marks if process.status() != psutil.STATUS_ZOMBIE else []
+    return []
+
+
+def _end(processes: Callable[[], list[psutil.Process]], seconds: float) -> None:
+    """Ask processes to end, and kill those that do not within so many seconds."""
+    for ask in (psutil.Process.terminate, psutil.Process.kill):
+        for process in processes():
+            with suppress(psutil.Error):
+                ask(process)
+        _wait(processes, seconds)
 
 
 def _wait(busy: Callable[[], object], seconds: float) -> None:

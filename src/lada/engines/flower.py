@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -17,19 +17,21 @@ from types import SimpleNamespace
 from typing import Any
 
 from lada.core import logs
-from lada.engines.fence import FLEET, Fence
+from lada.engines.fence import FLEET, Fence, Sender
 from lada.engines.handshake import told_of
+from lada.engines.nodes import sender_of
+from lada.engines.operator_secret import Introduction, own_secret
 
 JSON = {"()": logs.JsonLines}
 """A formatter, as logging's configuration has it."""
+CONNECTING, ANSWERING = 60.0, 120.0
+"""Seconds in which Flower's command for operators has to get a connection to the server, and then an answer."""
 PATIENCE = 5.0
 """Seconds that a process has to end in good order when it is left alone: an open connection would hold it up."""
 
 
 def superlink() -> None:
     """Run flower-superlink; operators' requests are for this machine's user, and failed TLS handshakes are logged."""
-    import uvicorn
-    from flwr.supercore import log
     from flwr.superlink import main as served
     from flwr.superlink.cli import flower_superlink
 
@@ -37,15 +39,28 @@ def superlink() -> None:
         link: Any = import_module("flwr.superlink.cli.flower_superlink")
         usual = link.get_uvicorn_log_config
         link.get_uvicorn_log_config = lambda *args: usual(*args) | {"formatters": {"http": JSON}}
-    _fence(served, open=FLEET)
-    run = uvicorn.run
-
-    def told(**options: Any) -> None:
-        factory = told_of(log) if options.get("ssl_certfile") else None
-        run(**options, ssl_context_factory=factory)
-
-    uvicorn.run = told
+    _fence(served, open=FLEET, sender=lambda app: sender_of(app.state.linkstate_factory.state))
+    forget_lost_messages()
     flower_superlink()
+
+
+def forget_lost_messages() -> None:
+    """Let the server hear of a message that a SuperNode took and did not answer, once that node is there again.
+
+    It is a new process then, which knows nothing of it, and Flower would wait for its reply for ever.
+    """
+    state = import_module("flwr.server.superlink.linkstate.in_memory_linkstate").InMemoryLinkState
+    activate = state.activate_node
+
+    def activated(self: Any, node_id: int, heartbeat_interval: float) -> bool:
+        with self.lock:
+            done = activate(self, node_id, heartbeat_interval)
+            sent = {key: one.metadata for key, one in self.message_ins_store.items()} if done else {}
+            taken = {key for key, one in sent.items() if one.dst_node_id == node_id and one.delivered_at}
+            self.delete_messages(taken - self.message_ins_id_to_message_res_id.keys())
+            return done
+
+    state.activate_node = activated
 
 
 def supernode() -> None:
@@ -55,6 +70,30 @@ def supernode() -> None:
 
     _fence(served, open=None)
     flower_supernode()
+
+
+def superexec() -> None:
+    """Run flower-superexec, which starts the processes of apps."""
+    from flwr.supercore.cli import flower_superexec
+
+    flower_superexec()
+
+
+def flwr() -> None:
+    """Run Flower's command for operators. It waits for a server that is slow to take connections or to answer."""
+    import httpx
+    from flwr.cli.app import app
+    from flwr.supercore.retry import RetryInvoker, exponential
+
+    patience = RetryInvoker(
+        lambda: exponential(max_delay=5),
+        (httpx.ConnectError, httpx.ConnectTimeout),  # not what may have reached the server, which would do it twice
+        max_tries=None,
+        max_time=CONNECTING,
+        should_giveup=lambda error: "certificate" in str(error).lower(),
+    )
+    _change_clients(lambda options: {**options, "timeout": ANSWERING, "retry_invoker": patience})
+    app()
 
 
 def clientapp() -> None:
@@ -106,38 +145,77 @@ def _replace(module: str, name: str, other: Any) -> None:
     setattr(flower, name, other)
 
 
-def _fence(module: Any, open: str | None) -> None:
+def _fence(module: Any, open: str | None, sender: Callable[[Any], Sender] = lambda _: lambda _: None) -> None:
+    """Put the fence in front of the app that a module makes, and the door in front of every server of uvicorn's."""
+    import uvicorn
     from flwr.supercore import log
 
-    create = module.create_app
-    module.create_app = lambda *args, **options: Fence(create(*args, **options), log, open=open)
+    from lada.engines.door import Door
+
+    settings: Any = uvicorn.Config
+    secret, create, configure = own_secret(), module.create_app, settings.__init__
+
+    def fenced(*args: Any, **options: Any) -> Fence:
+        app = create(*args, **options)
+        return Fence(app, log, secret=secret, open=open, sender=sender(app))
+
+    def guarded(config: Any, *args: Any, **options: Any) -> None:
+        told = {"ssl_context_factory": told_of(log)} if options.get("ssl_certfile") else {}
+        configure(config, *args, **{**options, **Door(log).options(), **told})
+
+    module.create_app = fenced
+    settings.__init__ = guarded
 
 
-def write_commands(folder: Path, names: Sequence[str] = ("clientapp", "serverapp")) -> None:
+def introduce() -> None:
+    """Let the requests that this process makes of Flower's servers show the operator's secret."""
+    introduction = Introduction(own_secret())
+    _change_clients(lambda options: {**options, "interceptors": (*options.get("interceptors", ()), introduction)})
+
+
+def _change_clients(change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Change the options of each client of Flower's servers that this process makes."""
+    client = import_module("flwr.supercore.protobuf.client").ProtobufClient
+    init = client.__init__
+
+    def changed(self: Any, base_url: str, **options: Any) -> None:
+        init(self, base_url, **change(options))
+
+    client.__init__ = changed
+
+
+def write_commands(folder: Path) -> None:
     """Write the commands by which Flower's processes start others, so that they start these."""
     folder.mkdir(mode=0o700)
-    for name in names:
-        file = folder / f"flwr-{name}"
+    for name in ("superexec", "clientapp", "serverapp", "simulation"):
+        file = folder / _command(name)
         file.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m lada.engines.flower {name} "$@"\n', encoding="utf-8")
         file.chmod(0o700)
+
+
+def _command(name: str) -> str:
+    """Return what Flower calls one of its commands."""
+    return f"flower-{name}" if name.startswith("super") else f"flwr-{name}"
 
 
 def main() -> None:
     """Run the process named by the first argument with the others."""
     what, *arguments = sys.argv[1:]
-    processes: dict[str, Callable[[], None]] = {
-        "superlink": superlink,
-        "supernode": supernode,
+    servers: dict[str, Callable[[], None]] = {"superlink": superlink, "supernode": supernode}
+    askers: dict[str, Callable[[], None]] = {
+        "superexec": superexec,
         "clientapp": clientapp,
         "serverapp": serverapp,
         "simulation": simulation,
+        "flwr": flwr,
     }
-    prefix = "flower" if what.startswith("super") else "flwr"
-    sys.argv = [f"{prefix}-{what}", *arguments]
-    if what.startswith("super"):
+    sys.argv = [what if what == "flwr" else _command(what), *arguments]
+    if what in servers:
         threading.Thread(target=_end_with_parent, daemon=True).start()
+    else:
+        introduce()
     _log_as_json()
-    processes[what]()
+    (servers | askers)[what]()
 
 
 def _log_as_json() -> None:

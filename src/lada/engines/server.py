@@ -2,16 +2,20 @@
 
 import json
 import os
+import re
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lada.config import RunConfig
 from lada.core.errors import FederationError, InputError
 from lada.core.results import Results
 from lada.core.signals import ended_by_signal
+from lada.engines import operator_secret
 from lada.engines.certificates import check_server_certificate
-from lada.engines.family import Family, flower, last_words, wait_for_port
+from lada.engines.family import Family, alone, flower, last_words, wait_for_port, wait_until_free
 from lada.engines.flower import write_commands
 from lada.engines.server_file import FILE, NAME, ServerFile, read_server, write_connection
 from lada.engines.submission import submit
@@ -21,6 +25,10 @@ from lada.hosts.party import Emit
 LOG = "superlink.log"
 SOON = 30
 """Days before which a certificate that expires is told of."""
+TAKEN, UNREACHED = "already in use", "SuperLink is unavailable"
+"""What Flower says of a key that it has, and of a server that it cannot reach."""
+BOX = re.compile("[\u2500-\u257f]")
+"""What it draws around that."""
 READY = "ready"
 """How the line begins that says that clients can connect."""
 
@@ -38,22 +46,47 @@ def run_server(file: Path, say: Callable[[str], None]) -> None:
         say(
             f"{server.certificate} expires in {days} days; call `lada federation renew`, then start `lada server` again"
         )
-    with ended_by_signal(), Family() as family:
+    with ended_by_signal(), alone(base, "lada server"), Family(place=base) as family, _secret(base):
+        wait_until_free(server.host, server.port)
         write_commands(family.folder / "bin")
-        family.environment["FLWR_HOME"] = str(family.folder / "flower")
-        write_connection(family.folder / "flower", server, base)
+        reach(family, server, base)
         log = base / LOG
         link = family.start(flower("superlink", *_arguments(server, base)), log)
         wait_for_port(server.port, link, log)
         for key in sorted((base / server.keys).glob("*.pub")):
-            done = family.call(["flwr", "supernode", "register", str(key), NAME])
-            if done.returncode:
-                raise FederationError(f"keys: {key.name} cannot be registered: {(done.stderr or done.stdout).strip()}")
+            _register(family, key)
             say(f"registered {key.name}")
         say(f"{READY}: clients can connect to port {server.port}; log: {log}")
         while link.poll() is None:
             time.sleep(0.5)
         raise FederationError(f"Flower's server ended (code {link.returncode}); {last_words(log)}")
+
+
+@contextmanager
+def _secret(base: Path) -> Iterator[None]:
+    """Hold a secret by which this user's processes can be operators, for as long as the server is there."""
+    operator_secret.make_secret(base)
+    try:
+        yield
+    finally:
+        shutil.rmtree(base / operator_secret.FOLDER, ignore_errors=True)
+
+
+def _register(family: Family, key: Path) -> None:
+    """Let in whoever has a key. Raises FederationError that says whose fault it is where that does not work."""
+    done = family.call(flower("flwr", "supernode", "register", str(key), NAME))
+    if not done.returncode:
+        return
+    said = " ".join(BOX.sub(" ", done.stderr or done.stdout).split())
+    if TAKEN in said:
+        why = f"another file in {key.parent.name}/ holds the same key; take one of them out"
+    elif UNREACHED in said:
+        why = (
+            "Flower's server did not answer in time, so this machine is too slow or too busy; start `lada server` again"
+        )
+    else:
+        why = said
+    raise FederationError(f"keys: {key.name} cannot be registered: {why}")
 
 
 def _arguments(server: ServerFile, base: Path) -> list[str]:
@@ -67,9 +100,19 @@ def _arguments(server: ServerFile, base: Path) -> list[str]:
     ]
 
 
+def reach(family: Family, server: ServerFile, base: Path) -> None:
+    """Let the processes of a family be operators of the server that runs in the folder `base`."""
+    home = family.folder / "flower"
+    family.environment |= {
+        "FLWR_HOME": str(home),
+        operator_secret.VARIABLE: str(operator_secret.secret_file(base.resolve())),
+    }
+    write_connection(home, server, base)
+
+
 def online(family: Family) -> int:
-    """Return how many clients are connected, given a family whose FLWR_HOME has the connection."""
-    listed = family.call(["flwr", "supernode", "ls", NAME, "--format", "json"])
+    """Return how many clients are connected, given a family that can `reach` the server."""
+    listed = family.call(flower("flwr", "supernode", "ls", NAME, "--format", "json"))
     try:
         nodes = json.loads(listed.stdout)["nodes"]
     except (ValueError, KeyError):
@@ -95,7 +138,7 @@ def deploy(config: RunConfig, place: Place, emit: Emit, federation: Path) -> Res
     """Hand a run to the server that runs on this machine and follow it to its end. Raises as a local run does."""
     server = read_server(federation / FILE)
     with Family() as family:
-        family.environment["FLWR_HOME"] = str(family.folder / "flower")
         family.environment["PATH"] = os.pathsep.join(family.environment["PATH"].split(os.pathsep)[1:])
-        write_connection(family.folder / "flower", server, federation)
+        reach(family, server, federation)
+        operator_secret.own_secret(family.environment)
         return submit(family, config, place, emit, superlink=NAME)

@@ -36,7 +36,7 @@ def simulate(config: RunConfig, place: Place, emit: Emit) -> Results:
             "FLWR_HOME": str(family.folder / "flower"),
             "RAY_TMPDIR": str(family.folder),
         }
-        write_commands(family.folder / "bin", ["simulation"])
+        write_commands(family.folder / "bin")
         (family.folder / "flower").mkdir()
         port = free_port()
         (family.folder / "flower" / "config.toml").write_text(CONNECTION.format(port=port), encoding="utf-8")

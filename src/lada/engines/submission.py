@@ -22,7 +22,7 @@ from lada.core import errors
 from lada.core.errors import FederationError, InputError, LadaError
 from lada.core.results import Results
 from lada.core.signals import uninterrupted
-from lada.engines.family import GRACE, Family, last_words
+from lada.engines.family import GRACE, Family, flower, last_words
 from lada.federation import run_folder
 from lada.federation.claim import claimed
 from lada.federation.events import EVENTS, Tail, mend, to_file
@@ -67,15 +67,17 @@ def submit(
     wish.write_text(f"{KEY} = {json.dumps(str(file))}\n", encoding="utf-8")
     log = place.folder / LOG
     begin = log.stat().st_size if log.exists() else 0
-    command = ["flwr", "run", str(app), superlink, "--stream", "--run-config", str(wish), *options]
+    command = flower("flwr", "run", str(app), superlink, "--stream", "--run-config", str(wish), *options)
     file_of_events = place.folder / EVENTS
     events = Tail(file_of_events, file_of_events.stat().st_size if file_of_events.exists() else 0)
     try:
         stream = family.start(command, log)
-        while stream.poll() is None or (not _outcome(file).exists() and psutil.pid_exists(_at_work(file))):
+        while stream.poll() is None or (not _outcome(file).exists() and _is_alive(_at_work(file))):
             _tell(events, emit)
+            _raise_where_it_was_killed(file, place)
             time.sleep(0.1)
         _tell(events, emit)
+        _raise_where_it_was_killed(file, place)
         _raise_what_was_told(file, log)
     except BaseException as error:
         with uninterrupted():
@@ -139,6 +141,24 @@ def _at_work(file: Path) -> int:
         return -1
 
 
+def _is_alive(pid: int) -> bool:
+    """Return whether a process is there and not merely unburied: SuperExec buries none of those that it starts."""
+    try:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except (psutil.Error, ValueError):
+        return False
+
+
+def _raise_where_it_was_killed(file: Path, place: Place) -> None:
+    """Raise FederationError where the ServerApp's process is gone and could not say how it ended."""
+    at_work = _at_work(file)
+    if at_work > 0 and not _is_alive(at_work) and not _outcome(file).exists():  # in this order: it tells, then ends
+        raise FederationError(
+            f"the run's ServerApp (process {at_work}) was killed, perhaps since memory ran out; what was computed is "
+            f"kept: go on with --resume (its folder is {str(place.folder)!r})"
+        )
+
+
 def _raise_what_was_told(file: Path, log: Path) -> None:
     if not _outcome(file).exists():
         raise FederationError(f"the server's process ended without a word; {last_words(log)}")
@@ -153,13 +173,15 @@ def _stop(family: Family, superlink: str, log: Path, begin: int, file: Path) -> 
         text.seek(begin)
         started = re.search(rb"Successfully started run (\d+)", text.read())
     if started and not _outcome(file).exists():
-        family.call(["flwr", "stop", started[1].decode(), superlink])
-        if psutil.pid_exists(at_work := _at_work(file)):
-            with suppress(OSError):  # a service of another user's; Flower ends it within half a minute
-                os.kill(at_work, signal.SIGTERM)
-            deadline = time.monotonic() + GRACE
-            while psutil.pid_exists(at_work) and time.monotonic() < deadline:
-                time.sleep(0.05)
+        family.call(flower("flwr", "stop", started[1].decode(), superlink))
+        at_work = _at_work(file)
+        for number in (signal.SIGTERM, signal.SIGKILL):  # the second where the machine is too busy for an orderly end
+            if _is_alive(at_work):
+                with suppress(OSError):  # a service of another user's; Flower ends it within half a minute
+                    os.kill(at_work, number)
+                deadline = time.monotonic() + GRACE
+                while _is_alive(at_work) and time.monotonic() < deadline:
+                    time.sleep(0.05)
 
 
 def _close(place: Place, status: Status) -> None:

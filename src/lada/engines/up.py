@@ -7,9 +7,9 @@ from subprocess import Popen
 
 from lada.core.errors import FederationError, InputError
 from lada.core.signals import ended_by_signal
-from lada.engines.family import Family, last_words, python
-from lada.engines.server import READY, online
-from lada.engines.server_file import FILE, read_server, write_connection
+from lada.engines.family import Family, alone, last_words, python
+from lada.engines.server import READY, online, reach
+from lada.engines.server_file import FILE, read_server
 
 SECONDS = 300.0
 """How long all may take to start."""
@@ -27,9 +27,8 @@ def up(folder: Path, say: Callable[[str], None]) -> None:
     files = sorted((folder / "clients").glob("*/client.yaml"))
     if not files:
         raise InputError(f"{str(folder)!r} holds no clients; give the folder that `lada federation init` wrote")
-    with ended_by_signal(), Family(grace=GRACE) as family:
-        family.environment["FLWR_HOME"] = str(family.folder / "flower")
-        write_connection(family.folder / "flower", server, folder / "server")
+    with ended_by_signal(), alone(folder, "lada federation up"), Family(place=folder, grace=GRACE) as family:
+        reach(family, server, folder / "server")
         log = folder / "server" / "server.log"
         began = log.stat().st_size if log.exists() else 0
         started = {"server": (_start(family, "server", folder / "server" / FILE, log), log)}

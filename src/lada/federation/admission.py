@@ -15,9 +15,9 @@ from lada.hosts.checks import Guard, check_kinds
 if TYPE_CHECKING:
     from lada.hosts.base import Payload
 
-# Flower's codes for "heartbeat lost", "the client's process crashed" and, in a simulation, "the actor died": there 0 is
-# for whatever is no exception of the client's app.
-LOST = (0, 5, 8)
+# Flower's codes for "the client's process crashed" and, in a simulation, "the actor died": there 0 is for whatever is
+# no exception of the client's app. Then those for "the message is not there any more" and "heartbeat lost".
+CODES = {8: Code.DIED, 0: Code.DIED, 3: Code.LOST, 5: Code.LOST}
 
 
 def read_reply(message: Message, expected: Envelope, limit: int | None = None) -> Reply | Failure:
@@ -26,7 +26,7 @@ def read_reply(message: Message, expected: Envelope, limit: int | None = None) -
     One of more than `limit` bytes is not decoded.
     """
     if message.has_error():  # its reason is not ours and may hold anything: it is not repeated
-        return Failure(Code.DIED if message.error.code in LOST else Code.ENGINE)
+        return Failure(CODES.get(message.error.code, Code.ENGINE))
     try:
         envelope, payload = decode(message.content, limit)
     except FederationError as error:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 K = TypeVar("K", str, int)
 ATTEMPTS = 3
 """How often a message is sent to a client that dies over it. It may: a client answers each message once."""
+LOOK = 2.0
+"""Seconds between two looks whether a client that lost contact is back."""
 WINDOW = 64
 """Most messages of one ask that are under way at a time."""
 
@@ -27,7 +29,7 @@ WINDOW = 64
 def post(grid: Grid, node: int, envelope: Envelope, payload: Mapping[str, bytes]) -> str | None:
     """Send one message; return its id, or None where Flower did not take it."""
     message = Message(encode(envelope, payload), node, MESSAGE_TYPE, group_id=str(envelope.round))
-    return next(iter(grid.push_messages([message])), None)
+    return next(iter(grid.push_messages([message])), None) or None
 
 
 class Asking(Generic[K]):
@@ -48,15 +50,18 @@ class Asking(Generic[K]):
         window: int = WINDOW,
         limit: int | None = None,
         clock: Clock | None = None,
+        is_back: Callable[[K], bool] | None = None,
     ) -> None:
         """Send the first messages. `send` returns a message's id, None where nobody took it.
 
         `seconds` is how long a client has, counted from when its message was sent or, if that is later, from when
         `wait` was called. A reply of more than `limit` bytes is not looked at. The `clock` stands still while one
-        is looked at: no other client is late for that.
+        is looked at: no other client is late for that. A client that lost contact is sent its message again as soon as
+        it `is_back`, until its deadline; without that it counts as one that died.
         """
         self._grid, self._expected, self._send, self._seconds, self._window = grid, expected, send, seconds, window
-        self._limit, self._clock = limit, clock or Clock()
+        self._limit, self._clock, self._is_back = limit, clock or Clock(), is_back
+        self._lost: dict[K, float] = {}
         self._queue = deque(keys)
         self._under_way: dict[str, K] = {}
         self._since: dict[K, float] = {}
@@ -68,7 +73,7 @@ class Asking(Generic[K]):
         """Hand each reply to `hear`, which may refuse it, and return the failures, sorted."""
         self._since = dict.fromkeys(self._since, self._clock.now())
         pause = 0.001
-        while self._under_way:
+        while self._under_way or self._lost:
             messages = list(self._grid.pull_messages(list(self._under_way)))
             with self._clock.halted():
                 for message in messages:
@@ -76,17 +81,21 @@ class Asking(Generic[K]):
                     if key is not None:
                         self._take(key, message, hear)
             self._drop_late()
+            self._find_again()
             self._fill()
-            if self._under_way:
+            if waited_for := [*self._under_way.values(), *self._lost]:
                 time.sleep(pause)
-                pause = min(2 * pause, 0.2, *(max(self._left(key), 0.0) for key in self._under_way.values()))
+                pause = min(2 * pause, 0.2, *(max(self._left(key), 0.0) for key in waited_for))
         return {key: self._failures[key] for key in sorted(self._failures)}
 
     def _take(self, key: K, message: Message, hear: Callable[[K, Reply], Failure | None]) -> None:
         outcome = read_reply(message, self._expected, self._limit)
         if not isinstance(outcome, Failure):
             outcome = hear(key, outcome)
-        elif outcome.code is Code.DIED and self._attempts[key] < ATTEMPTS:
+        elif outcome.code is Code.LOST and self._is_back:
+            self._lost[key] = self._clock.now() + LOOK
+            return
+        elif outcome.code in (Code.DIED, Code.LOST) and self._attempts[key] < ATTEMPTS:
             self._queue.appendleft(key)
             return
         if outcome is not None:
@@ -97,6 +106,18 @@ class Asking(Generic[K]):
             if self._left(key) <= 0:
                 del self._under_way[message_id]
                 self._failures[key] = Failure(Code.SILENT, f"{self._seconds(key):g}")
+        for key in [key for key in self._lost if self._left(key) <= 0]:
+            del self._lost[key]
+            self._failures[key] = Failure(Code.LOST, f"{self._seconds(key):g}")
+
+    def _find_again(self) -> None:
+        now = self._clock.now()
+        for key in [key for key, due in self._lost.items() if due <= now]:
+            if self._is_back and self._is_back(key):
+                del self._lost[key]
+                self._queue.append(key)
+            else:
+                self._lost[key] = now + LOOK
 
     def _left(self, key: K) -> float:
         return self._since[key] + self._seconds(key) - self._clock.now()

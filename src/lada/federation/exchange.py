@@ -135,6 +135,7 @@ class GridExchange:
             window=window,
             limit=self.rules.message_bytes,
             clock=timing.clock,
+            is_back=self._is_back,
         )
 
     def fetch(self, name: str, asked: Envelope, what: What, deadline: float) -> bytes:
@@ -161,6 +162,7 @@ class GridExchange:
             send=lambda name: post(self._grid, self._roster.nodes[name], envelope, what.encode()),
             seconds=lambda _: left,
             limit=self.rules.message_bytes,
+            is_back=self._is_back,
         )
         for failure in asking.wait(hear).values():
             raise FetchError(failure if failure.code is not Code.SILENT else self.silent(name))
@@ -169,6 +171,10 @@ class GridExchange:
     def silent(self, name: str) -> Failure:
         """Return that a client did not answer in its time."""
         return Failure(Code.SILENT, f"{self.rules.seconds(name):g}")
+
+    def _is_back(self, name: str) -> bool:
+        """Return whether a client's node is connected."""
+        return self._roster.nodes[name] in self._grid.get_node_ids()
 
     def is_there(self, name: str) -> bool:
         """Return whether a client's node is known."""

@@ -23,8 +23,12 @@ class Failure:
             Code.FAILED: f"failed (reference {self.detail} in errors.log in its own folder)",
             Code.MALFORMED: f"malformed message ({self.detail})",
             Code.SILENT: f"silent (no reply within {self.detail} s)",
-            Code.DIED: "died (its process ended or lost contact)",
+            Code.DIED: "died (its process ended over the message)",
+            Code.LOST: f"lost (its node lost contact{self._in_vain()})",
             Code.ABSENT: "absent (no node of that name is connected)",
             Code.ENGINE: "engine error (Flower could not deliver the message or its reply)",
         }
         return texts[self.code]
+
+    def _in_vain(self) -> str:
+        return f", and no reply came within {self.detail} s" if self.detail else ""

@@ -31,7 +31,8 @@ class Code(StrEnum):
     FAILED = "failed"  # the client's half raised an exception
     MALFORMED = "malformed"  # a message could not be read
     SILENT = "silent"  # no reply before the deadline
-    DIED = "died"  # the client's process ended or lost contact
+    DIED = "died"  # the client's process ended over the message
+    LOST = "lost"  # the client's node lost contact, or came back without knowing of the message
     ABSENT = "absent"  # no node of the client's name is connected
     ENGINE = "engine"  # Flower could not deliver the message or the reply
 
