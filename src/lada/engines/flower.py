@@ -18,6 +18,7 @@ from typing import Any
 
 from lada.core import logs
 from lada.engines.fence import FLEET, Fence
+from lada.engines.fleet import own_replies_alone
 from lada.engines.handshake import told_of
 
 JSON = {"()": logs.JsonLines}
@@ -27,7 +28,8 @@ PATIENCE = 5.0
 
 
 def superlink() -> None:
-    """Run flower-superlink; operators' requests are for this machine's user, and failed TLS handshakes are logged."""
+    """Run flower-superlink; operators' requests are for this machine's user, a node pushes its own replies alone, and
+    failed TLS handshakes are logged."""
     import uvicorn
     from flwr.supercore import log
     from flwr.superlink import main as served
@@ -38,6 +40,8 @@ def superlink() -> None:
         usual = link.get_uvicorn_log_config
         link.get_uvicorn_log_config = lambda *args: usual(*args) | {"formatters": {"http": JSON}}
     _fence(served, open=FLEET)
+    nodes = "flwr.superlink.routers.fleet.node_auth"
+    _replace(nodes, "authenticate_node", own_replies_alone(import_module(nodes).authenticate_node, log))
     run = uvicorn.run
 
     def told(**options: Any) -> None:

@@ -10,9 +10,11 @@ from lada.config import RunConfig
 from lada.core.errors import FederationError, InputError
 from lada.core.results import Results
 from lada.core.signals import ended_by_signal
+from lada.engines.binding import NODES, read_binding, read_keys, write_binding
 from lada.engines.certificates import check_server_certificate
 from lada.engines.family import Family, flower, last_words, wait_for_port
 from lada.engines.flower import write_commands
+from lada.engines.identity import fingerprint, read_private
 from lada.engines.server_file import FILE, NAME, ServerFile, read_server, write_connection
 from lada.engines.submission import submit
 from lada.federation.parties import Place
@@ -34,6 +36,9 @@ def run_server(file: Path, say: Callable[[str], None]) -> None:
     file = file.resolve()
     server, base = read_server(file), file.parent
     days = check_server_certificate(base / server.certificate, base / server.authority)
+    read_private(base / server.identity, "identity")
+    keys = read_keys(base / server.keys)
+    (base / NODES).unlink(missing_ok=True)
     if days < SOON:
         say(
             f"{server.certificate} expires in {days} days; call `lada federation renew`, then start `lada server` again"
@@ -45,15 +50,24 @@ def run_server(file: Path, say: Callable[[str], None]) -> None:
         log = base / LOG
         link = family.start(flower("superlink", *_arguments(server, base)), log)
         wait_for_port(server.port, link, log)
-        for key in sorted((base / server.keys).glob("*.pub")):
-            done = family.call(["flwr", "supernode", "register", str(key), NAME])
-            if done.returncode:
-                raise FederationError(f"keys: {key.name} cannot be registered: {(done.stderr or done.stdout).strip()}")
-            say(f"registered {key.name}")
+        nodes = {name: _register(family, base / server.keys / f"{name}.pub") for name in keys}
+        write_binding(base, keys, nodes)
+        for name, key in keys.items():
+            say(f"registered {name}: {fingerprint(key)}")
         say(f"{READY}: clients can connect to port {server.port}; log: {log}")
         while link.poll() is None:
             time.sleep(0.5)
         raise FederationError(f"Flower's server ended (code {link.returncode}); {last_words(log)}")
+
+
+def _register(family: Family, key: Path) -> int:
+    """Let the owner of a public key connect; return the node that Flower made of it."""
+    done = family.call(["flwr", "supernode", "register", str(key), NAME, "--format", "json"])
+    try:
+        return json.loads(done.stdout)["node-id"]
+    except (ValueError, KeyError):
+        said = (done.stderr or done.stdout).strip()
+        raise FederationError(f"keys: {key.name} cannot be registered: {said}") from None
 
 
 def _arguments(server: ServerFile, base: Path) -> list[str]:
@@ -89,6 +103,7 @@ def check_deployment(config: RunConfig, federation: Path | None) -> None:
             f"clients.{bringing[0]}.model: with engine: deployment each client brings its own model; take it out of "
             "this file, as `lada federation init` does"
         )
+    read_binding(federation, [client.name for client in config.clients])
 
 
 def deploy(config: RunConfig, place: Place, emit: Emit, federation: Path) -> Results:
@@ -98,4 +113,4 @@ def deploy(config: RunConfig, place: Place, emit: Emit, federation: Path) -> Res
         family.environment["FLWR_HOME"] = str(family.folder / "flower")
         family.environment["PATH"] = os.pathsep.join(family.environment["PATH"].split(os.pathsep)[1:])
         write_connection(family.folder / "flower", server, federation)
-        return submit(family, config, place, emit, superlink=NAME)
+        return submit(family, config, place, emit, superlink=NAME, federation=federation)

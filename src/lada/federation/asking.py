@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from flwr.app import Message
@@ -48,15 +49,17 @@ class Asking(Generic[K]):
         window: int = WINDOW,
         limit: int | None = None,
         clock: Clock | None = None,
+        authenticate: Callable[[K, Reply], Failure | None] = lambda *_: None,
     ) -> None:
         """Send the first messages. `send` returns a message's id, None where nobody took it.
 
         `seconds` is how long a client has, counted from when its message was sent or, if that is later, from when
         `wait` was called. A reply of more than `limit` bytes is not looked at. The `clock` stands still while one
-        is looked at: no other client is late for that.
+        is looked at: no other client is late for that. `authenticate` says why a reply is not the client's own.
         """
         self._grid, self._expected, self._send, self._seconds, self._window = grid, expected, send, seconds, window
         self._limit, self._clock = limit, clock or Clock()
+        self._authenticate = authenticate
         self._queue = deque(keys)
         self._under_way: dict[str, K] = {}
         self._since: dict[K, float] = {}
@@ -83,7 +86,7 @@ class Asking(Generic[K]):
         return {key: self._failures[key] for key in sorted(self._failures)}
 
     def _take(self, key: K, message: Message, hear: Callable[[K, Reply], Failure | None]) -> None:
-        outcome = read_reply(message, self._expected, self._limit)
+        outcome = read_reply(message, self._expected, self._limit, partial(self._authenticate, key))
         if not isinstance(outcome, Failure):
             outcome = hear(key, outcome)
         elif outcome.code is Code.DIED and self._attempts[key] < ATTEMPTS:

@@ -26,5 +26,6 @@ class Failure:
             Code.DIED: "died (its process ended or lost contact)",
             Code.ABSENT: "absent (no node of that name is connected)",
             Code.ENGINE: "engine error (Flower could not deliver the message or its reply)",
+            Code.FORGED: f"dropped ({self.detail})",
         }
         return texts[self.code]
