@@ -81,11 +81,8 @@ def test_the_vector():
     answer = seal.answering(Envelope("r-1", "learn", 2, "clinic", seconds=1.5), {"report": b"x"}, expected)
     up = (b"up", b"r-1", b"learn", b"2", b"clinic", b"server", expected.encode(), b"", b"", b"0x1.8000000000000p+0")
     told = spelled(b"lada message 1", *up, b"report", hashlib.sha256(b"x").digest())
-    assert (
-        answer.mac
-        == hmac.new(seal.key, told, hashlib.sha256).hexdigest()
-        == "58e015cae7ccd07905a4075876d027a8986c03c092c43ecd0b6e180c261aefb6"
-    )
+    assert answer.mac == "58e015cae7ccd07905a4075876d027a8986c03c092c43ecd0b6e180c261aefb6"
+    assert answer.mac == hmac.new(seal.key, told, hashlib.sha256).hexdigest()
     refused = seal.answering(Envelope("r-1", "learn", 2, "clinic", Code.FAILED, "0123abcd"), {}, expected)
     down = (b"up", b"r-1", b"learn", b"2", b"clinic", b"server", expected.encode(), b"failed", b"0123abcd", b"")
     told = spelled(b"lada message 1", *down)

@@ -40,8 +40,8 @@ class Binding:
     def notices(self) -> list[str]:
         """Return a text for each client of which a reply was dropped."""
         return [
-            f"{number} {'reply' if number == 1 else 'replies'} from the node of {name} dropped: not sealed by {name} "
-            "in answer to what it was asked, or under another name; see missing"
+            f"{number} {'reply' if number == 1 else 'replies'} of the node of {name} dropped: under another name, or "
+            f"not sealed by {name} in answer to the question"
             for name, number in sorted(self.dropped.items())
         ]
 
