@@ -14,7 +14,7 @@ import harness
 from flwr.app import Message
 from sealed import Sealed
 
-from lada.federation.messages import HELLO, SERVER, Code, Envelope, decode
+from lada.federation.messages import HELLO, SERVER, Code, Envelope, decode, encode
 from lada.federation.pieces import FETCH, PIECE
 
 OLD = {"seed": b"of the old message"}
@@ -47,10 +47,18 @@ def at_the_client(folder: Path) -> list[bool]:
 
 
 def at_the_server(folder: Path) -> list[bool]:
-    """Return whether the server took an old reply, of another round or client, or an old piece, for a new one."""
+    """Return whether the server took an old reply, of another round or client, or another piece, for what it asked.
+
+    Whoever is in between gives the old reply the head of the new one, and leaves its seal and content.
+    """
     reached = []
     for number, (phase, victim, old) in enumerate(
-        [("echo", "clinic", "clinic"), ("echo", "clinic", "kitchen"), ("large", "clinic", "clinic")]
+        [
+            ("echo", "clinic", "clinic"),
+            ("echo", "clinic", "kitchen"),
+            ("large", "clinic", "clinic"),
+            ("large", "clinic", ""),
+        ]
     ):
         with Sealed(folder / str(number)) as fed:
             exchange, kept = fed.exchange(timeout=60), []
@@ -61,14 +69,19 @@ def at_the_server(folder: Path) -> list[bool]:
                 return kept[-1]
 
             def again(name: str, message: Message, fed: Sealed = fed, kept: list[Message] = kept) -> Message:
-                envelope, _ = decode(message.content)
-                if envelope.phase == "large":
+                asked, _ = decode(message.content)
+                if asked.phase == "large":
                     return fed.honest(name, message)
-                same = [one for one in kept if decode(one.content)[0].phase == envelope.phase]
-                return Message(same[0].content, reply_to=message)
+                for one in kept:
+                    told, payload = decode(one.content)
+                    if told.phase == asked.phase:
+                        head = replace(told, round=asked.round, sender=name)
+                        return Message(encode(head, payload), reply_to=message)
+                return keep(name, message)  # the first piece, which then comes in the place of the second
 
-            fed.lies[old] = keep
-            exchange.ask(phase, 1, dict.fromkeys({old, "ward"}, asked)).wait()
+            if old:
+                fed.lies[old] = keep
+                exchange.ask(phase, 1, {old: asked}).wait()
             fed.lies[victim] = again
             replies = exchange.ask(phase, 2, dict.fromkeys((victim, "ward"), asked)).wait()
             reached.append(list(replies) != ["ward"])

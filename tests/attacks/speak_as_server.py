@@ -53,9 +53,7 @@ def attack() -> harness.Count:
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
         reached = [*at_the_superlink(), *at_the_client(Path(folder))]
-    outcome = (
-        "The SuperLink answers with 403 or 401, and a client does nothing for a message without the server's seal."
-    )
+    outcome = "The SuperLink answers 403 or 401, and a client does nothing for a message that lacks the server's seal."
     return harness.Count(len(reached), sum(reached), outcome)
 
 

@@ -104,7 +104,7 @@ def claiming(other, seal, payload=None, code=None):
         envelope, got = decode(message.content)
         reply = Envelope(envelope.run, envelope.phase, envelope.round, other, code, code and "0" * 8)
         told = {} if code else (got if payload is None else payload)
-        sealed = seal.answering(reply, told, envelope.mac) if seal else reply
+        sealed = seal.answering(reply, told, envelope.mac or "") if seal else reply
         return Message(encode(sealed, told), reply_to=message)
 
     return lie
