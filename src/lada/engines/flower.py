@@ -18,7 +18,6 @@ from typing import Any
 
 from lada.core import logs
 from lada.engines.fence import FLEET, Fence
-from lada.engines.fleet import own_replies_alone
 from lada.engines.handshake import told_of
 
 JSON = {"()": logs.JsonLines}
@@ -34,6 +33,8 @@ def superlink() -> None:
     from flwr.supercore import log
     from flwr.superlink import main as served
     from flwr.superlink.cli import flower_superlink
+
+    from lada.engines.fleet import own_replies_alone
 
     if logs.as_json():
         link: Any = import_module("flwr.superlink.cli.flower_superlink")

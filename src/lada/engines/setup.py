@@ -89,17 +89,20 @@ def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = POR
     return names
 
 
-def renew(folder: Path, *, hosts: Sequence[str] = (), days: int = 365) -> None:
+def renew(folder: Path, *, hosts: Sequence[str] = (), days: int = 365) -> bool:
     """Write a new certificate and key for the server of a federation. Raises InputError without its authority.
 
-    A federation of an earlier version, whose server has no identity yet, gets one, and each client its public half.
+    A federation of an earlier version, whose server has no identity yet, gets one, and each client its public half;
+    return whether that was so.
     """
     server = folder / "server"
     write_server_certificate(folder / "ca", server, hosts, days)
-    if not (server / IDENTITY).exists():
-        write_node_key(server / IDENTITY, server / IDENTITY_PUB)
-        for client in sorted((folder / "clients").glob("*/")):
-            shutil.copy(server / IDENTITY_PUB, client)
+    if (server / IDENTITY).exists():
+        return False
+    write_node_key(server / IDENTITY, server / IDENTITY_PUB)
+    for client in sorted((folder / "clients").glob("*/")):
+        shutil.copy(server / IDENTITY_PUB, client)
+    return True
 
 
 class Writer:
