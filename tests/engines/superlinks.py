@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 from base64 import b64encode
+from typing import Any
 
 import flwr.superlink.cli
 import flwr.superlink.main as served
@@ -29,7 +30,7 @@ class SuperLink:
     def __init__(self):
         flwr.superlink.cli.flower_superlink = lambda: None  # what the launcher starts once all is set up
         flower.superlink()
-        self._app = served.create_app()
+        self._app: Any = served.create_app()  # within the fence
         self.state = self._app._app.state.linkstate_factory.state()
         self.run = self.state.create_run("", "", "", {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, "flwr-serverapp")
         task = self.state.get_run_info(run_ids=[self.run])[0].primary_task_id

@@ -26,6 +26,7 @@ from lada.engines import server
 from lada.engines.binding import NODES, read_binding, read_keys, write_binding
 from lada.engines.certificates import write_node_key
 from lada.engines.client_file import read_client
+from lada.engines.family import Family
 from lada.engines.identity import fingerprint, seal_of
 from lada.engines.server_file import read_server
 from lada.engines.setup import init, renew
@@ -166,24 +167,19 @@ def test_doctor_tells_of_messages_that_were_refused(fed):
     assert "3 messages were refused, since the server had not sealed them for this client" in result.output
 
 
-class Flower:
-    """Stands for a family that calls Flower's commands."""
-
-    def __init__(self, said, code=0):
-        self.said, self.code, self.called = said, code, []
-
-    def call(self, command):
-        self.called.append(command)
-        return CompletedProcess(command, self.code, stdout=self.said, stderr="")
-
-
 def test_the_node_is_what_flower_says_it_made_of_the_key(tmp_path):
-    flower = Flower('{"success": true, "node-id": 18446744073709551613}')
-    assert server._register(flower, tmp_path / "clinic.pub") == 18446744073709551613
-    assert flower.called == [
-        ["flwr", "supernode", "register", str(tmp_path / "clinic.pub"), "federation", "--format", "json"]
-    ]
-    with pytest.raises(FederationError, match=r"keys: clinic\.pub cannot be registered: Public key in use"):
-        server._register(Flower("Public key in use", 1), tmp_path / "clinic.pub")
-    with pytest.raises(FederationError, match="cannot be registered"):
-        server._register(Flower('{"success": false}', 1), tmp_path / "clinic.pub")
+    said, called = ['{"success": true, "node-id": 18446744073709551613}'], []
+
+    def call(command):
+        called.append(command)
+        return CompletedProcess(command, 1, stdout=said[-1], stderr="")
+
+    key = tmp_path / "clinic.pub"
+    with Family() as family:
+        family.call = call
+        assert server._register(family, key) == 18446744073709551613
+        assert called == [["flwr", "supernode", "register", str(key), "federation", "--format", "json"]]
+        for answer in ("Public key in use", '{"success": false}'):
+            said.append(answer)
+            with pytest.raises(FederationError, match=rf"keys: clinic\.pub cannot be registered: {answer}"):
+                server._register(family, key)
