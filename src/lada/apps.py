@@ -15,4 +15,4 @@ def main(grid: Grid, context: Context) -> None:
     """Run what was submitted, over Flower's grid."""
     file = str(context.run_config[submission.KEY])
     with submission.told(file), ended_by_signal():
-        conduct(*submission.read(file), grid)
+        conduct(*submission.read(file), grid, submission.binding(file))

@@ -25,6 +25,7 @@ from lada.engines.terms import run_id, terms_of
 from lada.environment import environment
 from lada.evaluation.agreement import agreement
 from lada.federation import run_folder
+from lada.federation.bound import Binding
 from lada.federation.claim import claimed
 from lada.federation.events import EVENTS, Tail, mend, paused
 from lada.federation.exchange import Rules
@@ -129,11 +130,11 @@ def _start(config: RunConfig, prepared: Prepared, place: Place, emit: Emit, fede
         return Run(config, place, emit, *prepared).go()
 
 
-def conduct(config: RunConfig, place: Place, grid: "Grid") -> None:
+def conduct(config: RunConfig, place: Place, grid: "Grid", binding: Binding | None = None) -> None:
     """Run the server's half over Flower's grid, in a process of Flower's."""
     prepared = _load(config, place.base)
     with claimed(place.folder):
-        Run(config, place, ignore, *prepared, grid).go()
+        Run(config, place, ignore, *prepared, grid, binding).go()
 
 
 def _prepare(config: RunConfig, base: Path, federation: Path | None = None) -> Prepared:
@@ -167,9 +168,11 @@ class Run:
         task: TaskData,
         trackers: Mapping[str, Tracker],
         grid: "Grid | None" = None,
+        binding: Binding | None = None,
     ) -> None:
-        """`grid` reaches the clients; without one they work on this machine."""
-        self._grid = grid
+        """`grid` reaches the clients; without one they work on this machine. `binding` says which node is whose, where
+        that is bound."""
+        self._grid, self._binding = grid, binding
         self.config, self.task, self.place = config, task, place
         self._emit_on = emit
         events = place.folder / EVENTS
@@ -244,10 +247,12 @@ class Run:
             far = config.engine == "deployment"
             terms = terms_of(config, self.task, place) if far else None
             run = run_id(place) if far else place.folder.name
-            serve_on(self._grid, names, self._serve, run=run, terms=terms, **common)
+            serve_on(self._grid, names, self._serve, run=run, terms=terms, binding=self._binding, **common)
 
     def _end(self, status: Status) -> Results:
         """Write the results, also before the trackers get to send what they have left, which may take its time."""
+        if self._binding:
+            self._party.note(notices=tuple(self._binding.notices()))
         self._tell_traffic()
         self._write(self._results())
         self._feed.finish(status)

@@ -14,7 +14,7 @@ from typing import Any
 from flwr.app import Message
 
 import lada.apps
-from lada.engines import flower
+from lada.engines import flower, submission
 from lada.federation.messages import MESSAGE_TYPE, Envelope, decode, encode
 
 VICTIM = "clinic"
@@ -24,8 +24,8 @@ TOO_MUCH = b"x" * (10**6 + 1)
 class Tricks:
     """A grid around Flower's."""
 
-    def __init__(self, grid, folder):
-        self._grid, self._folder = grid, folder
+    def __init__(self, grid, folder, seal):
+        self._grid, self._folder, self._seal = grid, folder, seal
         self._sent = {}
         self._asked = {}
         self._replies = {}
@@ -57,11 +57,15 @@ class Tricks:
     def _play(self, node):
         """Send the client what it answered before, and what it must not answer."""
         learn, payload = self._asked["learn"]
+        forged, other = {**payload, "paths": b"forged"}, replace(learn, run="other-1")
         tricks = {
             "the same again": (learn, payload),
             "an old one": self._asked["evaluate"],
-            "other content": (learn, {**payload, "paths": b"forged"}),
-            "of another run": (replace(learn, run="other-1"), payload),
+            "other content": (self._seal.asking(learn, forged), forged),
+            "of another run": (self._seal.asking(other, payload), payload),
+            "not sealed": (replace(learn, mac=None), payload),
+            "other content, the old seal": (learn, forged),
+            "another run, the old seal": (other, payload),
             "too large": (replace(learn, round=2), {"paths": TOO_MUCH}),
         }
         _, first = decode(self._replies["learn"])
@@ -84,7 +88,10 @@ def main() -> None:
     honest = lada.apps.server_app
 
     def tricky(grid, context):
-        tricks: Any = Tricks(grid, Path(str(context.run_config["submission"])).parent)
+        file = str(context.run_config["submission"])
+        binding = submission.binding(file)
+        assert binding is not None
+        tricks: Any = Tricks(grid, Path(file).parent, binding.seal(VICTIM))
         honest(grid=tricks, context=context)
 
     lada.apps.server_app = tricky  # type: ignore[assignment]

@@ -7,11 +7,21 @@ import time
 
 import pytest
 from federations import change, comparable, write
+from flwr.common.constant import SUPERLINK_NODE_ID
+from flwr.proto.fleet_pb2 import PullMessagesRequest, PushMessagesRequest
+from flwr.proto.message_pb2 import Message as Proto
+from flwr.proto.message_pb2 import Metadata
+from flwr.proto.node_pb2 import Node
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+from httpx import HTTPStatusError
 
 import lada
 from lada.core.results import Results
+from lada.engines.binding import NODES
 from lada.engines.certificates import write_authority, write_node_key, write_server_certificate
 from lada.engines.family import Family, flower, free_port, python, wait_for_port
+from lada.engines.identity import read_private
 from lada.engines.server import online, reach
 from lada.engines.server_file import read_server
 from lada.engines.setup import init
@@ -142,6 +152,31 @@ def test_an_expired_certificate(folder, family, fed):
     assert not (mine / "state" / "logs" / "supernode.log").exists()
 
 
+def test_a_client_that_speaks_as_the_server_or_for_another(folder, family, fed):
+    """With the real processes of Flower's, over TLS: a client that has its key and pushes what it likes."""
+    listed = json.loads((fed / "server" / NODES).read_text())
+    key = read_private(fed / "clients" / "warehouse" / "client.key", "key")
+    port = read_server(fed / "server" / "server.yaml").port
+    interceptors = [NodeAuthHttpInterceptor(key, key.public_key())]
+    certificate = str(fed / "clients" / "warehouse" / "ca.crt")
+    me, other = listed["warehouse"]["node"], listed["clinic"]["node"]
+    with FleetHttpClient.from_server_address(
+        f"127.0.0.1:{port}", False, certificate, interceptors=interceptors
+    ) as client:
+        for source, target in ((SUPERLINK_NODE_ID, other), (other, SUPERLINK_NODE_ID)):
+            metadata = Metadata(run_id=1, message_id="0" * 64, src_node_id=source, dst_node_id=target, ttl=60.0)
+            request = PushMessagesRequest(node=Node(node_id=me), messages_list=[Proto(metadata=metadata)])
+            with pytest.raises(HTTPStatusError) as caught:
+                client.PushMessages(request)
+            assert caught.value.response.status_code == 403
+        with pytest.raises(HTTPStatusError) as caught:
+            client.PullMessages(PullMessagesRequest(node=Node(node_id=other)))
+        assert caught.value.response.status_code == 401
+    wait(
+        fed / "server" / "superlink.log", f"refused: node {me} pushed a message from node 1 to node {other}", "2 so far"
+    )
+
+
 def test_replayed_forged_and_oversized_messages_change_nothing(folder, family, fed):
     local = lada.run(folder / "run.yaml", runs=folder / "local")
     held.forget()
@@ -153,6 +188,9 @@ def test_replayed_forged_and_oversized_messages_change_nothing(folder, family, f
         "an old one": ("failed", False),
         "other content": ("failed", False),
         "of another run": ("failed", False),
+        "not sealed": ("malformed", False),
+        "other content, the old seal": ("malformed", False),
+        "another run, the old seal": ("malformed", False),
         "too large": ("malformed", False),
     }
     assert comparable(results(folder, "replays")) | {"name": "small"} == comparable(local)
@@ -164,6 +202,9 @@ def test_replayed_forged_and_oversized_messages_change_nothing(folder, family, f
         "an old one": "it is a replay. Nothing was changed; ask the server's operator",
         "other content": "two servers run under one name. Nothing was changed; ask the server's operator",
         "of another run": "a message of a run that this client has no part in is refused",
+        "not sealed": "the server did not seal it for this client",
+        "other content, the old seal": "the server did not seal it for this client",
+        "another run, the old seal": "the server did not seal it for this client",
         "too large": "let the sender tell less, or raise limits.max_message_bytes",
     }.items():
         _, reference, _ = told[name]
@@ -175,7 +216,8 @@ def test_a_replayed_reply_and_one_that_is_too_large(folder, family, fed):
     assert code == 0, printed
     (gone,) = results(folder, "forged").missing
     assert (gone.party, gone.round, gone.phase) == ("clinic", 1, "learn")
-    assert "as a replay would; if that goes on, give the client a new key" in gone.why
+    assert "it is not sealed in answer to this message, as of a replay or of somebody else's" in gone.why
+    assert "1 reply of the node of clinic dropped" in " ".join(results(folder, "forged").notices)
     assert gone.why in (folder / "runs" / "forged" / "report.html").read_text()
     code, printed = run(family, folder, fed, "narrow", "--set", "limits.max_message_bytes=100")
     assert code == 1

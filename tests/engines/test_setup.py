@@ -19,9 +19,9 @@ from lada.federation.parties import read_task
 
 SERVER = {
     *("ca.crt", "compose.yaml", "flower", "keys", "lada-server.service", "run.yaml", "server.crt", "server.key"),
-    "server.yaml",
+    *("identity.key", "identity.pub", "server.yaml"),
 }
-CLIENT = {"ca.crt", "client.key", "client.yaml", "compose.yaml", "lada-client.service"}
+CLIENT = {"ca.crt", "client.key", "client.yaml", "compose.yaml", "identity.pub", "lada-client.service"}
 
 
 def test_the_files_are_there_private_and_sound(tmp_path):

@@ -23,6 +23,7 @@ from flwr.proto.message_pb2 import Message as Proto
 import lada
 from lada.config import read_config
 from lada.core.errors import FederationError
+from lada.engines.binding import read_binding, read_keys, write_binding
 from lada.engines.relay import VARIABLE, Relay, RelayFile, client_app
 from lada.engines.setup import init
 from lada.engines.terms import TERMS, run_id, terms_of
@@ -35,6 +36,18 @@ from lada.federation.parties import Place, read_task
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs Unix sockets")
 
 
+def keys(home):
+    """Return the paths of a client's own key and of the server's public one."""
+    return str(home / "client.key"), str(home / "identity.pub")
+
+
+def bound(fed):
+    """Return the binding of a federation whose nodes are those of a LocalGrid."""
+    found = read_keys(fed / "server" / "keys")
+    write_binding(fed / "server", found, {name: node for node, name in enumerate(found, start=2)})
+    return read_binding(fed / "server", found)
+
+
 class Workers:
     """Workers, by client, each started again when it dies, as `lada client` would."""
 
@@ -43,8 +56,8 @@ class Workers:
         self.files = {path.name: path / "client.yaml" for path in (fed / "clients").iterdir()}
         self.processes = {}
         self.relays = {
-            name: RelayFile(name, str(file.parent / "state"), str(self.folder / name), 10**6, patience=60)
-            for name, file in self.files.items()
+            name: RelayFile(name, str(home / "state"), str(self.folder / name), 10**6, *keys(home), patience=60)
+            for name, home in ((name, file.parent) for name, file in self.files.items())
         }
         for name, relay in self.relays.items():
             relay.write(self.folder / f"{name}.json")
@@ -121,7 +134,8 @@ def test_a_run_through_relays_and_workers_gives_the_bits_of_a_local_one_although
         return future
 
     grid = LocalGrid([client.name for client in config.clients], submit)
-    far = Run(config, place, ignore, read_task(config, place.base), {}, grid).go()
+    far = Run(config, place, ignore, read_task(config, place.base), {}, grid, bound(tmp_path / "fed")).go()
+    assert far.notices == local.notices
     assert comparable(far) == comparable(local)
     assert all(evaluation.agreement is None for evaluation in far.evaluations)
     assert {path.name for path in (place.folder / "clients").iterdir()} == {"llm"}
@@ -143,7 +157,8 @@ def test_clients_of_a_kind_of_which_some_are_drawn_give_the_bits_of_a_local_run(
         held.forget()
         config = read_config(tmp_path / "fed" / "server" / "run.yaml")
         place = run_folder.new(tmp_path / "runs", config, tmp_path / "fed" / "server")
-        far = Run(config, place, ignore, read_task(config, place.base), {}, LocalGrid(names, crew.submit)).go()
+        grid = LocalGrid(names, crew.submit)
+        far = Run(config, place, ignore, read_task(config, place.base), {}, grid, bound(tmp_path / "fed")).go()
     finally:
         crew.end()
     assert comparable(far) == comparable(local)
@@ -225,7 +240,7 @@ def test_work_that_takes_too_long_is_given_up_and_the_next_message_answered(tmp_
 
 
 def test_a_worker_that_never_starts_is_told_of(tmp_path):
-    relay = Relay(RelayFile("c", str(tmp_path), str(tmp_path / "none"), 10, patience=0.1), "r")
+    relay = Relay(RelayFile("c", str(tmp_path), str(tmp_path / "none"), 10, *keys(tmp_path), patience=0.1), "r")
     with pytest.raises(FederationError, match=r"did not start within 0\.1 s"):
         relay.handle(HELLO, 0, {})
 
@@ -246,7 +261,9 @@ def test_a_worker_that_dies_again_and_again_is_told_of(tmp_path):
         thread = Thread(target=drop)
         thread.start()
         with pytest.raises(FederationError, match="died 3 times over phase 'learn' of round 2"):
-            Relay(RelayFile("c", str(tmp_path), str(folder / "s"), 10), "r").handle("learn", 2, {"paths": b"x"})
+            Relay(RelayFile("c", str(tmp_path), str(folder / "s"), 10, *keys(tmp_path)), "r").handle(
+                "learn", 2, {"paths": b"x"}
+            )
         thread.join()
     assert len(accepted) == 3
     (folder / "s").unlink()

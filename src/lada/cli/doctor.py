@@ -77,8 +77,13 @@ def _is_client(file: Path) -> bool:
 def _reaches(file: Path) -> bool:
     from lada.engines import link
     from lada.engines.client_file import read_client
+    from lada.federation.client_app import ERROR_LOG, unsealed
 
     client = read_client(file)
+    state = file.parent / client.state
+    if count := unsealed(state):
+        refused = f"{count} messages were refused, since the server had not sealed them for this client"
+        console.print(f"{refused}; see {state / ERROR_LOG}", markup=False, highlight=False, soft_wrap=True)
     fault = link.fault(client.superlink, file.parent / client.certificate)
     told = fault or f"{client.superlink} answers over TLS, with a certificate of the federation's authority"
     console.print(told, markup=False, highlight=False, soft_wrap=True)

@@ -37,12 +37,14 @@ def init(
 
 @app.command()
 def renew(folder: Folder, host: Host = [], days: Days = 365) -> None:  # noqa: B006
-    """Write a new certificate for the server; then start `lada server` again."""
+    """Write a new certificate for the server, and its identity where it has none; then start `lada server` again."""
     from lada.engines.setup import renew as write
 
     with explained():
-        write(folder, hosts=host, days=days)
+        identified = write(folder, hosts=host, days=days)
     _say(f"wrote {folder / 'server' / 'server.crt'}, valid for {days} days")
+    if identified:
+        _say(f"wrote {folder / 'server' / 'identity.key'} and identity.pub; give each client its new identity.pub")
 
 
 @app.command()

@@ -89,7 +89,7 @@ def check_server_certificate(certificate: Path, authority: Path) -> int:
 
 
 def write_node_key(private: Path, public: Path) -> None:
-    """Write a client's key pair."""
+    """Write a key pair of a client, or the server's identity."""
     key = ec.generate_private_key(ec.SECP384R1())
     form = serialization.PrivateFormat.OpenSSH
     write_private(private, key.private_bytes(PEM, form, serialization.NoEncryption()))

@@ -68,7 +68,9 @@ def run_client(file: Path, say: Say) -> None:
 
 
 def _look_after(family: Family, client: ClientFile, file: Path, state: Path, say: Say) -> None:
-    relay = RelayFile(client.name, str(state), str(family.folder / "worker"), client.limits.max_message_bytes)
+    key, identity = (str(file.parent / name) for name in (client.key, client.identity))
+    worker_socket, largest = str(family.folder / "worker"), client.limits.max_message_bytes
+    relay = RelayFile(client.name, str(state), worker_socket, largest, key, identity)
     relay.write(family.folder / "relay.json")
     write_commands(family.folder / "bin")
     threads = str(client.threads)

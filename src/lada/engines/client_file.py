@@ -11,6 +11,7 @@ from lada.config import NAME, ClientConfig, RunConfig, ServerConfig
 from lada.core.errors import FederationError, InputError
 from lada.core.limits import Limits
 from lada.core.registry import Options
+from lada.engines.identity import seal_of
 from lada.engines.terms import Terms
 from lada.hosts.discretion import Blur, Redaction
 from lada.models.base import Study
@@ -47,6 +48,8 @@ class ClientFile(Options):
     """The certificate of the authority that signed the server's."""
     key: str = "client.key"
     """The client's private key; the server has the public one."""
+    identity: str = "identity.pub"
+    """The server's public key, by which the client knows its messages."""
     model: ModelOptions
     private: Study = Study()
     distil: Study = Study()
@@ -74,9 +77,15 @@ def read_client(file: Path) -> ClientFile:
         path = file.parent / getattr(client, key)
         if not path.is_file():
             raise InputError(f"{key}: there is no file {str(path)!r}; `lada federation init` writes one")
+    if not (file.parent / client.identity).is_file():
+        raise InputError(
+            f"identity: there is no file {str(file.parent / client.identity)!r}; get it from the server's operator, "
+            "who makes it with `lada federation init`, or with `lada federation renew` for files that are older"
+        )
     private = file.parent / client.key
     if private.stat().st_mode & 0o077:
         raise InputError(f"key: others may read {str(private)!r}; run: chmod 600 {private}")
+    seal_of(private, file.parent / client.identity, client.name)
     return client
 
 

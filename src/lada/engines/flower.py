@@ -31,15 +31,23 @@ PATIENCE = 5.0
 
 
 def superlink() -> None:
-    """Run flower-superlink; operators' requests are for this machine's user, and failed TLS handshakes are logged."""
+    """Run flower-superlink: operators' requests are for this machine's user, and a node pushes its own replies alone.
+
+    Failed TLS handshakes are logged.
+    """
+    from flwr.supercore import log
     from flwr.superlink import main as served
     from flwr.superlink.cli import flower_superlink
+
+    from lada.engines.fleet import own_replies_alone
 
     if logs.as_json():
         link: Any = import_module("flwr.superlink.cli.flower_superlink")
         usual = link.get_uvicorn_log_config
         link.get_uvicorn_log_config = lambda *args: usual(*args) | {"formatters": {"http": JSON}}
     _fence(served, open=FLEET, sender=lambda app: sender_of(app.state.linkstate_factory.state))
+    nodes = "flwr.superlink.routers.fleet.node_auth"
+    _replace(nodes, "authenticate_node", own_replies_alone(import_module(nodes).authenticate_node, log))
     forget_lost_messages()
     flower_superlink()
 

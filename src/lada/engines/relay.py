@@ -17,8 +17,10 @@ from flwr.app import Context
 
 from lada.core.errors import FederationError
 from lada.engines.frames import FAILURE, TASK, opened, receive, send
+from lada.engines.identity import seal_of
 from lada.federation.client_app import make_client_app
 from lada.federation.pieces import BYTES, FETCH, What
+from lada.federation.seal import Seal
 
 VARIABLE = "LADA_RELAY"
 """The environment variable with the path of the relay's file."""
@@ -28,12 +30,15 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class RelayFile:
-    """Whom to relay to: the client's name, its folder for errors.log, the worker's socket, the largest message."""
+    """Whom to relay to: the client's name, its folder for errors.log, the worker's socket, the largest message; and the
+    files with the client's key and the server's public one."""
 
     name: str
     folder: str
     socket: str
     max_message_bytes: int
+    key: str
+    identity: str
     patience: float = 180.0
     """Seconds that a worker has to start."""
 
@@ -106,4 +111,12 @@ def identify(_context: Context) -> tuple[str, Path]:
     return file.name, Path(file.folder)
 
 
-client_app = make_client_app(open_relay, identify=identify, limit=lambda: RelayFile.read().max_message_bytes)
+def open_seal() -> Seal:
+    """Return what the client and the server share."""
+    file = RelayFile.read()
+    return seal_of(Path(file.key), Path(file.identity), file.name)
+
+
+client_app = make_client_app(
+    open_relay, identify=identify, limit=lambda: RelayFile.read().max_message_bytes, open_seal=open_seal
+)

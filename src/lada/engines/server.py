@@ -14,9 +14,11 @@ from lada.core.errors import FederationError, InputError
 from lada.core.results import Results
 from lada.core.signals import ended_by_signal
 from lada.engines import operator_secret
+from lada.engines.binding import NODES, read_binding, read_keys, write_binding
 from lada.engines.certificates import check_server_certificate
 from lada.engines.family import Family, alone, flower, last_words, wait_for_port, wait_until_free
 from lada.engines.flower import write_commands
+from lada.engines.identity import fingerprint, read_private
 from lada.engines.server_file import FILE, NAME, ServerFile, read_server, write_connection
 from lada.engines.submission import submit
 from lada.federation.parties import Place
@@ -42,20 +44,24 @@ def run_server(file: Path, say: Callable[[str], None]) -> None:
     file = file.resolve()
     server, base = read_server(file), file.parent
     days = check_server_certificate(base / server.certificate, base / server.authority)
+    read_private(base / server.identity, "identity")
+    keys = read_keys(base / server.keys)
     if days < SOON:
         say(
             f"{server.certificate} expires in {days} days; call `lada federation renew`, then start `lada server` again"
         )
     with ended_by_signal(), alone(base, "lada server"), Family(place=base) as family, _secret(base):
+        (base / NODES).unlink(missing_ok=True)
         wait_until_free(server.host, server.port)
         write_commands(family.folder / "bin")
         reach(family, server, base)
         log = base / LOG
         link = family.start(flower("superlink", *_arguments(server, base)), log)
         wait_for_port(server.port, link, log)
-        for key in sorted((base / server.keys).glob("*.pub")):
-            _register(family, key)
-            say(f"registered {key.name}")
+        nodes = {name: _register(family, base / server.keys / f"{name}.pub") for name in keys}
+        write_binding(base, keys, nodes)
+        for name, key in keys.items():
+            say(f"registered {name}: {fingerprint(key)}")
         say(f"{READY}: clients can connect to port {server.port}; log: {log}")
         while link.poll() is None:
             time.sleep(0.5)
@@ -72,12 +78,16 @@ def _secret(base: Path) -> Iterator[None]:
         shutil.rmtree(base / operator_secret.FOLDER, ignore_errors=True)
 
 
-def _register(family: Family, key: Path) -> None:
-    """Let in whoever has a key. Raises FederationError that says whose fault it is where that does not work."""
-    done = family.call(flower("flwr", "supernode", "register", str(key), NAME))
-    if not done.returncode:
-        return
-    said = " ".join(BOX.sub(" ", done.stderr or done.stdout).split())
+def _register(family: Family, key: Path) -> int:
+    """Let the owner of a public key connect; return the node that Flower made of it.
+
+    Raises FederationError that says whose fault it is where that does not work.
+    """
+    done = family.call(flower("flwr", "supernode", "register", str(key), NAME, "--format", "json"))
+    try:
+        return json.loads(done.stdout)["node-id"]
+    except (ValueError, KeyError):
+        said = " ".join(BOX.sub(" ", done.stderr or done.stdout).split())
     if TAKEN in said:
         why = f"another file in {key.parent.name}/ holds the same key; take one of them out"
     elif UNREACHED in said:
@@ -132,6 +142,7 @@ def check_deployment(config: RunConfig, federation: Path | None) -> None:
             f"clients.{bringing[0]}.model: with engine: deployment each client brings its own model; take it out of "
             "this file, as `lada federation init` does"
         )
+    read_binding(federation, [client.name for client in config.clients])
 
 
 def deploy(config: RunConfig, place: Place, emit: Emit, federation: Path) -> Results:
@@ -141,4 +152,4 @@ def deploy(config: RunConfig, place: Place, emit: Emit, federation: Path) -> Res
         family.environment["PATH"] = os.pathsep.join(family.environment["PATH"].split(os.pathsep)[1:])
         reach(family, server, federation)
         operator_secret.own_secret(family.environment)
-        return submit(family, config, place, emit, superlink=NAME)
+        return submit(family, config, place, emit, superlink=NAME, federation=federation)

@@ -24,6 +24,8 @@ class ServerFile(Options):
     authority: str = "ca.crt"
     certificate: str = "server.crt"
     key: str = "server.key"
+    identity: str = "identity.key"
+    """The key by which clients know the server's messages; each client has the public half, `identity.pub`."""
     keys: str = "keys"
     """The folder with the public keys of the clients that may connect, `<client>.pub`."""
 
@@ -41,9 +43,15 @@ def read_server(file: Path) -> ServerFile:
         path = file.parent / getattr(server, key)
         if not path.is_file():
             raise InputError(f"{key}: there is no file {str(path)!r}; `lada federation init` writes one")
-    private = file.parent / server.key
-    if private.stat().st_mode & 0o077:
-        raise InputError(f"key: others may read {str(private)!r}; run: chmod 600 {private}")
+    if not (file.parent / server.identity).is_file():
+        raise InputError(
+            f"identity: there is no file {str(file.parent / server.identity)!r}; call `lada federation renew` where "
+            "`lada federation init` was called, and give server and clients the new identity files"
+        )
+    for key in ("key", "identity"):
+        private = file.parent / getattr(server, key)
+        if private.stat().st_mode & 0o077:
+            raise InputError(f"{key}: others may read {str(private)!r}; run: chmod 600 {private}")
     return server
 
 

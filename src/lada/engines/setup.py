@@ -18,6 +18,8 @@ from lada.engines.own_data import deal_out
 from lada.engines.server_file import ServerFile, write_connection
 from lada.tasks.user import FilesTask
 
+IDENTITY, IDENTITY_PUB = "identity.key", "identity.pub"
+"""The server's own key pair: by it clients know the server's messages."""
 PORT = 9092
 AUTHORITY_DAYS = 3650
 
@@ -43,6 +45,7 @@ def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = POR
     write_authority(authority, max(days, AUTHORITY_DAYS))
     server = _folder(folder / "server", private=True)
     write_server_certificate(authority, server, hosts, days)
+    write_node_key(server / IDENTITY, server / IDENTITY_PUB)
     tasks = deal_out(config, file.resolve().parent, folder)
     shutil.copy(authority / "ca.crt", server)
     shown = ServerFile(host="0.0.0.0" if hosts else "127.0.0.1", port=port)
@@ -61,6 +64,7 @@ def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = POR
         mine = _folder(folder / "clients" / client.name, private=True)
         write_node_key(mine / "client.key", keys / f"{client.name}.pub")
         shutil.copy(authority / "ca.crt", mine)
+        shutil.copy(server / IDENTITY_PUB, mine)
         part = {
             "name": client.name,
             "superlink": address,
@@ -85,9 +89,20 @@ def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = POR
     return names
 
 
-def renew(folder: Path, *, hosts: Sequence[str] = (), days: int = 365) -> None:
-    """Write a new certificate and key for the server of a federation. Raises InputError without its authority."""
-    write_server_certificate(folder / "ca", folder / "server", hosts, days)
+def renew(folder: Path, *, hosts: Sequence[str] = (), days: int = 365) -> bool:
+    """Write a new certificate and key for the server of a federation. Raises InputError without its authority.
+
+    A federation of an earlier version, whose server has no identity yet, gets one, and each client its public half;
+    return whether that was so.
+    """
+    server = folder / "server"
+    write_server_certificate(folder / "ca", server, hosts, days)
+    if (server / IDENTITY).exists():
+        return False
+    write_node_key(server / IDENTITY, server / IDENTITY_PUB)
+    for client in sorted((folder / "clients").glob("*/")):
+        shutil.copy(server / IDENTITY_PUB, client)
+    return True
 
 
 class Writer:

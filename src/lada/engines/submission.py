@@ -22,8 +22,10 @@ from lada.core import errors
 from lada.core.errors import FederationError, InputError, LadaError
 from lada.core.results import Results
 from lada.core.signals import uninterrupted
+from lada.engines.binding import read_binding
 from lada.engines.family import GRACE, Family, flower, last_words
 from lada.federation import run_folder
+from lada.federation.bound import Binding
 from lada.federation.claim import claimed
 from lada.federation.events import EVENTS, Tail, mend, to_file
 from lada.federation.parties import Place
@@ -50,15 +52,26 @@ submission = ""
 
 
 def submit(
-    family: Family, config: RunConfig, place: Place, emit: Emit, *, superlink: str, options: Sequence[str] = ()
+    family: Family,
+    config: RunConfig,
+    place: Place,
+    emit: Emit,
+    *,
+    superlink: str,
+    options: Sequence[str] = (),
+    federation: Path | None = None,
 ) -> Results:
     """Submit a run to a SuperLink that Flower's configuration names, follow it to its end, and return its results.
+
+    `federation` is the folder of a deployment's server, which says whose node is whose.
 
     Raises what the ServerApp raised, in the same words; FederationError where it ended without any. A
     KeyboardInterrupt stops it.
     """
     file = place.folder / f"submission-{secrets.token_hex(4)}.json"
     wanted = {"config": config.model_dump(mode="json"), "directory": str(Path.cwd())}
+    if federation:
+        wanted["federation"] = str(federation.resolve())
     file.write_text(json.dumps(wanted), encoding="utf-8")
     app = family.folder / "app"
     app.mkdir()
@@ -96,6 +109,13 @@ def read(submission: str) -> tuple[RunConfig, Place]:
     file = Path(submission)
     _, place = run_folder.read(file.parent)
     return make_config(json.loads(file.read_bytes())["config"]), place
+
+
+def binding(submission: str) -> Binding | None:
+    """Return which node is which client; None outside a deployment. Raises InputError as `read_binding` does."""
+    wanted = json.loads(Path(submission).read_bytes())
+    names = [client["name"] for client in wanted["config"]["clients"]]
+    return read_binding(Path(wanted["federation"]), names) if "federation" in wanted else None
 
 
 @contextmanager

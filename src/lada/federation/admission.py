@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flwr.app import Message
@@ -20,10 +21,15 @@ if TYPE_CHECKING:
 CODES = {8: Code.DIED, 0: Code.DIED, 3: Code.LOST, 5: Code.LOST}
 
 
-def read_reply(message: Message, expected: Envelope, limit: int | None = None) -> Reply | Failure:
+def read_reply(
+    message: Message,
+    expected: Envelope,
+    limit: int | None = None,
+    authenticate: Callable[[Reply], Failure | None] = lambda _: None,
+) -> Reply | Failure:
     """Return envelope and payload of a reply to a message of ours with the envelope `expected`, or what it is else.
 
-    One of more than `limit` bytes is not decoded.
+    One of more than `limit` bytes is not decoded; of one that `authenticate` has a failure for nothing is believed.
     """
     if message.has_error():  # its reason is not ours and may hold anything: it is not repeated
         return Failure(CODES.get(message.error.code, Code.ENGINE))
@@ -31,10 +37,11 @@ def read_reply(message: Message, expected: Envelope, limit: int | None = None) -
         envelope, payload = decode(message.content, limit)
     except FederationError as error:
         return Failure(Code.MALFORMED, str(error))
-    if envelope.code is Code.MALFORMED:
-        return Failure(Code.MALFORMED, f"it could not read ours; reference {envelope.reference}", envelope.sender)
+    if forged := authenticate((envelope, payload)):
+        return forged
     if envelope.code is not None:
-        return Failure(envelope.code, envelope.reference or "", envelope.sender)
+        unread = "it could not read ours; reference " if envelope.code is Code.MALFORMED else ""
+        return Failure(envelope.code, f"{unread}{envelope.reference}", envelope.sender)
     if (envelope.run, envelope.phase, envelope.round) != (expected.run, expected.phase, expected.round):
         why = (
             "it answers for another run, phase or round, as a replay would; if that goes on, give the client a new key"

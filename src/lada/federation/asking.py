@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from flwr.app import Message
@@ -51,16 +52,19 @@ class Asking(Generic[K]):
         limit: int | None = None,
         clock: Clock | None = None,
         is_back: Callable[[K], bool] | None = None,
+        authenticate: Callable[[K, Reply], Failure | None] = lambda *_: None,
     ) -> None:
         """Send the first messages. `send` returns a message's id, None where nobody took it.
 
         `seconds` is how long a client has, counted from when its message was sent or, if that is later, from when
         `wait` was called. A reply of more than `limit` bytes is not looked at. The `clock` stands still while one
         is looked at: no other client is late for that. A client that lost contact is sent its message again as soon as
-        it `is_back`, until its deadline; without that it counts as one that died.
+        it `is_back`, until its deadline; without that it counts as one that died. `authenticate` says why a reply is
+        not the client's own.
         """
         self._grid, self._expected, self._send, self._seconds, self._window = grid, expected, send, seconds, window
         self._limit, self._clock, self._is_back = limit, clock or Clock(), is_back
+        self._authenticate = authenticate
         self._lost: dict[K, float] = {}
         self._queue = deque(keys)
         self._under_way: dict[str, K] = {}
@@ -89,7 +93,7 @@ class Asking(Generic[K]):
         return {key: self._failures[key] for key in sorted(self._failures)}
 
     def _take(self, key: K, message: Message, hear: Callable[[K, Reply], Failure | None]) -> None:
-        outcome = read_reply(message, self._expected, self._limit)
+        outcome = read_reply(message, self._expected, self._limit, partial(self._authenticate, key))
         if not isinstance(outcome, Failure):
             outcome = hear(key, outcome)
         elif outcome.code is Code.LOST and self._is_back:

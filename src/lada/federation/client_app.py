@@ -15,14 +15,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from lada.core.errors import InputError
+from lada.core.errors import FederationError, InputError
 from lada.federation.messages import ACTION, HELLO, Code, Envelope, decode, encode
 from lada.federation.pieces import BYTES, FETCH, What, announce, decode_what
+from lada.federation.seal import Seal
 
 if TYPE_CHECKING:  # the contracts import torch, which a worker that has no model need not pay for
     from lada.hosts.party import Emit
 
 ERROR_LOG = "errors.log"
+UNSEALED = (
+    "message: the server did not seal it for this client, so somebody else speaks in its name; or identity.pub here is "
+    "not the server's, or the server knows this client's key under another name. Nothing was looked at or changed"
+)
+"""Why a message was refused unread, in the log."""
 
 
 class ClientNode(Protocol):
@@ -52,42 +58,56 @@ def make_client_app(
     *,
     identify: Callable[[Context], tuple[str, Path]] = by_node_config,
     limit: Callable[[], int | None] = lambda: None,
+    open_seal: Callable[[], Seal | None] = lambda: None,
 ) -> ClientApp:
     """Return the ClientApp. For each message it opens the node anew, given the name of the run that the message is of.
 
     Keeping models loaded is up to `open_node`. `identify` returns the client's name and the folder where it keeps what
-    is its own; `limit` the most bytes that it takes in one message. An exception is written to `errors.log` in that
-    folder under a reference number; the reply carries that number and a code, nothing else.
+    is its own; `limit` the most bytes that it takes in one message. With a seal from `open_seal` nothing is looked at
+    that the server has not sealed for this client, and every reply is sealed. An exception is written to `errors.log`
+    in that folder under a reference number; the reply carries that number and a code, nothing else.
     """
     app = ClientApp()
 
     @app.query(ACTION)
-    def answer(message: Message, context: Context) -> Message:
+    def respond(message: Message, context: Context) -> Message:
         began = time.monotonic()
         name, folder = identify(context)
-        asked = Envelope("unknown", "unknown", 0, name)
-        code = Code.MALFORMED
+        asked, mac = Envelope("unknown", "unknown", 0, name), ""
+        code, seal = Code.MALFORMED, None
+
+        def reply(envelope: Envelope, payload: Mapping[str, bytes]) -> Message:
+            sealed = seal.answering(envelope, payload, mac) if seal else envelope
+            return Message(encode(sealed, payload), reply_to=message)
+
         try:
+            seal = open_seal()
             envelope, payload = decode(message.content, limit())
-            asked = Envelope(envelope.run, envelope.phase, envelope.round, name)
+            asked, mac = Envelope(envelope.run, envelope.phase, envelope.round, name), envelope.mac or ""
+            if seal and not seal.is_asking(envelope, payload):
+                raise FederationError(UNSEALED)
             code = Code.FAILED
-            reply = {}
+            answer = {}
             if asked.phase != HELLO or payload:  # a hello without terms asks for the name alone
                 node = open_node(context, asked.run, emit)
                 if asked.phase == FETCH:
-                    reply = {BYTES: node.fetch(asked.round, decode_what(payload))}
+                    answer = {BYTES: node.fetch(asked.round, decode_what(payload))}
                 else:
-                    reply = announce(node.handle(asked.phase, asked.round, payload))
-            answered = replace(asked, seconds=time.monotonic() - began)
-            return Message(encode(answered, reply), reply_to=message)
+                    answer = announce(node.handle(asked.phase, asked.round, payload))
+            return reply(replace(asked, seconds=time.monotonic() - began), answer)
         except Exception:
             reference = secrets.token_hex(4)
             with suppress(OSError):  # a full disk must not turn the cause into a text that Flower would send
                 _log(folder, asked, reference, traceback.format_exc())
-            failed = Envelope(asked.run, asked.phase, asked.round, name, code, reference)
-            return Message(encode(failed, {}), reply_to=message)
+            return reply(Envelope(asked.run, asked.phase, asked.round, name, code, reference), {})
 
     return app
+
+
+def unsealed(folder: Path) -> int:
+    """Return how many messages were refused, by the log in a client's folder, since the server had not sealed them."""
+    log = folder / ERROR_LOG
+    return log.read_bytes().count(UNSEALED.encode()) if log.exists() else 0
 
 
 def _text(context: Context, key: str) -> str:

@@ -16,6 +16,7 @@ from lada.core.limits import Limits
 from lada.core.results import ExchangeTime, Missing
 from lada.federation.admission import admit, fault
 from lada.federation.asking import WINDOW, Asking, post
+from lada.federation.bound import Binding, Sealed
 from lada.federation.failures import Failure, Reply
 from lada.federation.heard import Heard
 from lada.federation.messages import SERVER, Code, Envelope
@@ -79,6 +80,7 @@ class GridExchange:
         terms: Mapping[str, bytes] | None = None,
         guard: Guard | None = None,
         emit: Emit | None = None,
+        binding: Binding | None = None,
     ) -> None:
         """`journal` gives the server's journal of a round; `on_missing` is told of each client that was missing,
         `on_timed` of how long the messages of each phase took.
@@ -86,13 +88,14 @@ class GridExchange:
         `emit` gets an event for each message that crossed.
 
         `terms` are what a client has to know and to accept before it takes part, where it does not know them already.
-        A reply that the `guard` refuses (None: none is) counts as missing.
+        A reply that the `guard` refuses (None: none is) counts as missing, as does one that is not its client's own by
+        the `binding` (None: nothing binds a name, and nodes are believed).
         """
         self.clients = tuple(sorted(clients))
         self._all = frozenset(clients)
         self._grid = grid
-        self._roster = Roster(grid, clients, run=run, terms=terms or {})
-        self._run = run
+        self._roster = Roster(grid, clients, run=run, terms=terms or {}, binding=binding)
+        self._run, self._binding = run, binding
         self.rules = rules
         self.ledger = ledger
         self._journal = journal
@@ -115,6 +118,7 @@ class GridExchange:
 
     def asking(self, envelope: Envelope, payloads: Mapping[str, Mapping[str, bytes]], timing: Timing) -> Asking[str]:
         """Send one message each to the clients named in `payloads`, by the rules."""
+        sealed = Sealed(self._binding)
 
         def send(name: str) -> str | None:
             node = self._roster.nodes.get(name)
@@ -122,7 +126,7 @@ class GridExchange:
                 return None
             self.record(envelope, name, "down", payloads[name])
             timing.send(name)
-            return post(self._grid, node, envelope, payloads[name])
+            return post(self._grid, node, sealed.ask(name, envelope, payloads[name]), payloads[name])
 
         largest = max((sum(map(len, payload.values())) for payload in payloads.values()), default=0)
         window = max(4, min(WINDOW, IN_FLIGHT // max(largest, 1)))
@@ -136,6 +140,7 @@ class GridExchange:
             limit=self.rules.message_bytes,
             clock=timing.clock,
             is_back=self._is_back,
+            authenticate=sealed.fault,
         )
 
     def fetch(self, name: str, asked: Envelope, what: What, deadline: float) -> bytes:
@@ -145,24 +150,26 @@ class GridExchange:
         """
         envelope, left = Envelope(asked.run, FETCH, asked.round, SERVER), deadline - time.monotonic()
         pieces: list[bytes] = []
+        sealed, payload = Sealed(self._binding), what.encode()
         if left <= 0:
             raise FetchError(self.silent(name))
 
         def hear(name: str, reply: Reply) -> Failure | None:
-            payload = reply[1]
-            if reply[0].sender != name or set(payload) != {BYTES} or len(payload[BYTES]) != what.length:
+            piece = reply[1]
+            if reply[0].sender != name or set(piece) != {BYTES} or len(piece[BYTES]) != what.length:
                 return Failure(Code.MALFORMED, "a piece of its reply is not what was asked for")
-            pieces.append(payload[BYTES])
+            pieces.append(piece[BYTES])
             return None
 
         asking = Asking(
             self._grid,
             [name],
             envelope,
-            send=lambda name: post(self._grid, self._roster.nodes[name], envelope, what.encode()),
+            send=lambda name: post(self._grid, self._roster.nodes[name], sealed.ask(name, envelope, payload), payload),
             seconds=lambda _: left,
             limit=self.rules.message_bytes,
             is_back=self._is_back,
+            authenticate=sealed.fault,
         )
         for failure in asking.wait(hear).values():
             raise FetchError(failure if failure.code is not Code.SILENT else self.silent(name))

@@ -27,6 +27,7 @@ class Failure:
             Code.LOST: f"lost (its node lost contact{self._in_vain()})",
             Code.ABSENT: "absent (no node of that name is connected)",
             Code.ENGINE: "engine error (Flower could not deliver the message or its reply)",
+            Code.FORGED: f"dropped ({self.detail})",
         }
         return texts[self.code]
 

@@ -23,6 +23,7 @@ NAME_LENGTH = 200
 """Longest name of a run, phase, party or kind, characters."""
 PHASE = re.compile(r"[a-z][a-z0-9-]*")
 """A phase names a folder at the client."""
+MAC = re.compile(r"[0-9a-f]{64}")
 
 
 class Code(StrEnum):
@@ -35,6 +36,7 @@ class Code(StrEnum):
     LOST = "lost"  # the client's node lost contact, or came back without knowing of the message
     ABSENT = "absent"  # no node of the client's name is connected
     ENGINE = "engine"  # Flower could not deliver the message or the reply
+    FORGED = "forged"  # what came from the client's node is not the client's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Envelope:
 
     `code` is set where the sender failed; `reference` then is the number under which the cause stands in the
     sender's own log (8 hexadecimal digits). No error text has a place here. `seconds` is how long a client worked on
-    its reply, by its own word.
+    its reply, by its own word. `mac` is there in a deployment (lada.federation.seal).
     """
 
     run: str
@@ -53,6 +55,7 @@ class Envelope:
     code: Code | None = None
     reference: str | None = None
     seconds: float | None = None
+    mac: str | None = None
 
 
 def encode(envelope: Envelope, payload: Mapping[str, bytes]) -> RecordDict:
@@ -67,6 +70,8 @@ def encode(envelope: Envelope, payload: Mapping[str, bytes]) -> RecordDict:
         fields |= {"code": str(envelope.code), "reference": envelope.reference or ""}
     if envelope.seconds is not None:
         fields["seconds"] = envelope.seconds
+    if envelope.mac is not None:
+        fields["mac"] = envelope.mac
     for kind, data in payload.items():
         if not isinstance(data, bytes):
             raise FederationError(f"message: {kind!r} is of type {type(data).__name__}; expected bytes")
@@ -105,6 +110,7 @@ def decode(records: RecordDict, limit: int | None = None) -> tuple[Envelope, dic
 
 def _envelope(fields: dict[str, object]) -> Envelope:
     names = {"run", "phase", "round", "sender"}
+    mac = fields.pop("mac", None)
     if set(fields) not in (names, names | {"seconds"}, names | {"code", "reference"}):
         raise FederationError("message: the envelope has an unknown field or lacks one")
     round, code, reference = fields["round"], fields.get("code"), fields.get("reference")
@@ -123,10 +129,12 @@ def _envelope(fields: dict[str, object]) -> Envelope:
         raise FederationError("message: reference: expected 8 hexadecimal digits")
     if seconds is not None and not (isinstance(seconds, float) and math.isfinite(seconds) and seconds >= 0):
         raise FederationError("message: seconds: expected a finite number of at least 0")
+    if mac is not None and not (isinstance(mac, str) and MAC.fullmatch(mac)):
+        raise FederationError("message: mac: expected 64 hexadecimal digits")
     run, phase, sender = (_check_name(name, fields[name]) for name in ("run", "phase", "sender"))
     if not PHASE.fullmatch(phase):
         raise FederationError("message: phase: expected lower-case letters, digits and hyphens, such as 'learn'")
-    return Envelope(run, phase, round, sender, known, reference, seconds)
+    return Envelope(run, phase, round, sender, known, reference, seconds, mac)
 
 
 def _check_name(field: str, value: object) -> str:

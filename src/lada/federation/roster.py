@@ -1,4 +1,4 @@
-"""Which node is which client. Node ids say nothing, so each node is asked for its name."""
+"""Which node is which client. In a deployment that is bound; elsewhere each node is asked for its name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lada.core.errors import FederationError
 from lada.federation.asking import Asking, post
+from lada.federation.bound import Binding, Sealed
 from lada.federation.failures import Failure, Reply
 from lada.federation.messages import HELLO, SERVER, Code, Envelope
 
@@ -21,13 +22,26 @@ PATIENCE = 30.0
 class Roster:
     """The nodes of the clients that a run expects; others that are connected play no part."""
 
-    def __init__(self, grid: Grid, clients: Collection[str], *, run: str, terms: Mapping[str, bytes]) -> None:
-        """`terms` go along with the question; a client that does not accept them does not take part."""
+    def __init__(
+        self,
+        grid: Grid,
+        clients: Collection[str],
+        *,
+        run: str,
+        terms: Mapping[str, bytes],
+        binding: Binding | None = None,
+    ) -> None:
+        """`terms` go along with the question; a client that does not accept them does not take part.
+
+        With a `binding` a node is the client that it binds the node to, whatever the node says; a node of no client
+        that is expected is not asked, and one that gives another name than its own does not take part.
+        """
         self.nodes: dict[str, int] = {}
         self._grid = grid
         self._clients = set(clients)
         self._envelope = Envelope(run, HELLO, 0, SERVER)
         self._terms = terms
+        self._binding = binding
         self._asked: set[int] = set()
         self._others: list[str] = []
         self._refused: dict[str, Failure] = {}
@@ -56,22 +70,34 @@ class Roster:
         if self.nodes.keys() == self._clients:
             return
         new = sorted(set(self._grid.get_node_ids()) - self._asked)
+        bound = self._binding.names if self._binding else {}
+        if self._binding:
+            self._others += [bound[node] for node in new if node in bound and bound[node] not in self._clients]
+            self._asked.update(node for node in new if bound.get(node) not in self._clients)
+            new = [node for node in new if node not in self._asked]
         replies: dict[int, Envelope] = {}
+        sealed = Sealed(self._binding)
 
         def hear(node: int, reply: Reply) -> None:
             replies[node] = reply[0]
+
+        def send(node: int) -> str | None:
+            envelope = sealed.ask(bound.get(node, ""), self._envelope, self._terms)
+            return post(self._grid, node, envelope, self._terms)
 
         asking = Asking(
             self._grid,
             new,
             self._envelope,
-            send=lambda node: post(self._grid, node, self._envelope, self._terms),
+            send=send,
             seconds=lambda _: timeout,
+            authenticate=lambda node, reply: sealed.fault(bound.get(node, ""), reply),
         )
         for node, failure in asking.wait(hear).items():  # one that did not answer is asked again next time
-            if failure.code in (Code.FAILED, Code.MALFORMED) and failure.sender in self._clients:
+            name = bound.get(node, failure.sender)
+            if failure.code in (Code.FAILED, Code.MALFORMED, Code.FORGED) and name in self._clients:
                 self._asked.add(node)
-                self._refused[failure.sender] = failure
+                self._refused[name] = failure
         for node in sorted(replies):
             name = replies[node].sender
             self._asked.add(node)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lada.core.errors import InputError
+from lada.federation.bound import Binding
 from lada.federation.exchange import GridExchange, Rules
 from lada.federation.ledger import Describe, Ledger, Row
 from lada.federation.messages import NAME_LENGTH, SERVER
@@ -36,6 +37,7 @@ def serve_on(
     terms: Mapping[str, bytes] | None = None,
     guard: Guard | None = None,
     emit: Emit | None = None,
+    binding: Binding | None = None,
 ) -> tuple[Row, ...]:
     """Find the clients by name, let `serve` work with them, and return the ledger's rows.
 
@@ -55,6 +57,7 @@ def serve_on(
             terms=terms,
             guard=guard,
             emit=emit,
+            binding=binding,
         )
         exchange.connect()
         serve(exchange)

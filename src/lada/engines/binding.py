@@ -1,0 +1,83 @@
+"""Which key, and so which of Flower's nodes, a client's name is bound to.
+
+`lada server` takes the names from the folder of keys, registers these, and writes down the node that Flower made of
+each. A run reads that: no node has a say in whose it is.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from pydantic import Field, TypeAdapter, ValidationError
+
+from lada.config import NAME
+from lada.core.errors import InputError
+from lada.core.registry import Options
+from lada.engines.certificates import write_private
+from lada.engines.identity import fingerprint, read_private, read_public
+from lada.engines.server_file import FILE, read_server
+from lada.federation.bound import Binding, Bound
+from lada.federation.seal import of_server
+
+NODES = "nodes.json"
+"""Beside server.yaml, written anew at each start of `lada server`, and readable by its user alone."""
+
+
+class Enrolled(Options):
+    """A client that may connect."""
+
+    fingerprint: str
+    node: int = Field(ge=1)
+
+
+_ENROLLED = TypeAdapter(dict[str, Enrolled])
+
+
+def read_keys(folder: Path) -> dict[str, EllipticCurvePublicKey]:
+    """Return the clients' public keys by name, sorted. Raises InputError for a file that binds no name to a key."""
+    found: dict[str, EllipticCurvePublicKey] = {}
+    owners: dict[str, Path] = {}
+    for file in sorted(folder.glob("*.pub")):
+        if not re.fullmatch(NAME, file.stem):
+            raise InputError(f"keys: {str(file)!r} is not called after a client; expected NAME.pub, as in run.yaml")
+        found[file.stem] = read_public(file, "keys")
+        other = owners.setdefault(fingerprint(found[file.stem]), file)
+        if other != file:
+            raise InputError(
+                f"keys: {other.name} and {file.name} in {str(folder)!r} hold one key, and a key is one client's; let "
+                "each client make its own, and delete the other file"
+            )
+    return found
+
+
+def write_binding(base: Path, keys: Mapping[str, EllipticCurvePublicKey], nodes: Mapping[str, int]) -> None:
+    """Write down the node of each client."""
+    enrolled = {name: {"fingerprint": fingerprint(keys[name]), "node": nodes[name]} for name in sorted(nodes)}
+    write_private(base / NODES, json.dumps(enrolled, indent=1).encode())
+
+
+def read_binding(federation: Path, clients: Iterable[str]) -> Binding:
+    """Return whom a server may ask by which name, given its folder.
+
+    Raises InputError where one of `clients` has no key, or where the keys are not those that the server registered.
+    """
+    server = read_server(federation / FILE)
+    try:
+        enrolled = _ENROLLED.validate_json((federation / NODES).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise InputError(
+            f"federation: {str(federation / NODES)!r} is not there or not sound, so no server runs with this folder; "
+            f"start `lada server` ({type(error).__name__})"
+        ) from None
+    keys = read_keys(federation / server.keys)
+    for name in sorted(clients):
+        if name not in enrolled or name not in keys or fingerprint(keys[name]) != enrolled[name].fingerprint:
+            raise InputError(
+                f"clients: {name!r} has no key that `lada server` registered; put its public key into "
+                f"{str(federation / server.keys / f'{name}.pub')!r} and start `lada server` again"
+            )
+    identity = read_private(federation / server.identity, "identity")
+    names = enrolled.keys() & keys.keys()
+    return Binding({n: Bound(enrolled[n].node, of_server(identity, keys[n], n)) for n in sorted(names)})

@@ -1,0 +1,80 @@
+"""Whom the server of a deployment asks by a name, and whether what comes back is that client's own.
+
+Without a binding, as on the engines of one machine, anything that comes back counts as the client's.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lada.federation.failures import Failure, Reply
+from lada.federation.messages import Code, Envelope
+from lada.federation.seal import Seal
+
+LOG = logging.getLogger("lada.federation")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a client's name is bound to."""
+
+    node: int
+    """Flower's id of the node that has the client's key."""
+    seal: Seal
+
+
+class Binding:
+    """The clients of a deployment by name, and how many replies of each were dropped, since they were not its own."""
+
+    def __init__(self, bound: Mapping[str, Bound]) -> None:
+        self._bound = bound
+        self.names = {one.node: name for name, one in bound.items()}
+        """The client that a node is."""
+        self.dropped: Counter[str] = Counter()
+
+    def seal(self, name: str) -> Seal:
+        """Return what the server shares with a client."""
+        return self._bound[name].seal
+
+    def notices(self) -> list[str]:
+        """Return a text for each client of which a reply was dropped."""
+        return [
+            f"{number} {'reply' if number == 1 else 'replies'} of the node of {name} dropped: under another name, or "
+            f"not sealed by {name} in answer to the question"
+            for name, number in sorted(self.dropped.items())
+        ]
+
+
+class Sealed:
+    """The messages of one ask, sealed where clients are bound."""
+
+    def __init__(self, binding: Binding | None) -> None:
+        self._binding = binding
+        self._asked: dict[str, str] = {}
+
+    def ask(self, name: str, envelope: Envelope, payload: Mapping[str, bytes]) -> Envelope:
+        """Return the envelope of a message to a client."""
+        if self._binding is None:
+            return envelope
+        sealed = self._binding.seal(name).asking(envelope, payload)
+        self._asked[name] = sealed.mac or ""
+        return sealed
+
+    def fault(self, name: str, reply: Reply) -> Failure | None:
+        """Return why a reply is none of the client that was asked, and count it; None where it is that client's."""
+        if self._binding is None:
+            return None
+        envelope, payload = reply
+        if envelope.sender != name:
+            why = "it gives another name than its own"
+        elif not self._binding.seal(name).is_answering(envelope, payload, self._asked.get(name, "")):
+            why = (
+                "it is not sealed in answer to this message, as of a replay or of somebody else's; check that its "
+                "identity.pub is this federation's, that its name is that of its key, and who has client.key"
+            )
+        else:
+            return None
+        self._binding.dropped[name] += 1
+        LOG.warning("dropped a reply from the node of client %r: %s", name, why)
+        return Failure(Code.FORGED, why)
