@@ -27,8 +27,8 @@ def encode(weights: Mapping[str, np.ndarray], samples: int) -> bytes:
             raise CodecError(f"{KIND}: {name!r} is of type {array.dtype}; expected float32 or less")
     arrays = {name: array.astype(np.float32, order="C") for name, array in weights.items()}
     for name, array in arrays.items():
-        if fault := _fault(array):
-            raise CodecError(f"{KIND}: {name!r} holds {fault}")
+        if why := fault(array):
+            raise CodecError(f"{KIND}: {name!r} holds {why}")
     header = {"kind": KIND, "samples": str(samples)}
     header_number(KIND, header, "samples")
     return save(arrays, metadata=header)
@@ -55,8 +55,8 @@ def decode(data: bytes, *, limit: int = LIMIT) -> tuple[dict[str, np.ndarray], i
     samples = header_number(KIND, header, "samples")
     if other := [array.dtype for array in arrays.values() if array.dtype != np.float32]:
         raise CodecError(f"{KIND}: a weight of type {other[0]}; expected float32")
-    if fault := next(filter(None, map(_fault, arrays.values())), None):
-        raise CodecError(f"{KIND}: a weight holds {fault}")
+    if why := next(filter(None, map(fault, arrays.values())), None):
+        raise CodecError(f"{KIND}: a weight holds {why}")
     return {name: arrays[name].copy() for name in sorted(arrays)}, samples
 
 
@@ -66,7 +66,7 @@ def count(data: bytes) -> int:
     return header_number(KIND, json.loads(data[8 : 8 + length])["__metadata__"], "samples")
 
 
-def _fault(array: np.ndarray) -> str | None:
+def fault(array: np.ndarray) -> str | None:
     """Return what is wrong with the numbers of a weight; None where they are in range."""
     if not np.isfinite(array).all():
         return "a number that is not finite"

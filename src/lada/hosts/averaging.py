@@ -17,6 +17,7 @@ from lada.core.errors import FederationError, InputError
 from lada.core.results import Missing
 from lada.hosts.aggregating import Rule, Weights, aggregate
 from lada.hosts.base import Payload
+from lada.hosts.merging import merge_in_range
 from lada.hosts.party import Party
 from lada.models.options import ModelOptions
 
@@ -74,6 +75,11 @@ def shapes(weights: Weights) -> Hashable:
     return tuple((name, array.shape) for name, array in weights.items())
 
 
+def fix_outline(party: Party, own: Weights) -> None:
+    """Let adapters have names and shapes as a server's `own` has them, whatever most clients send."""
+    party.memory[SHAPE] = json.dumps(shapes(own)).encode()
+
+
 def mean_of(rule: Rule, malicious: int) -> Merge:
     """Return what makes one adapter of several by a rule; see lada.hosts.aggregating."""
     return lambda weights, samples: aggregate(weights, samples, rule, malicious)
@@ -115,7 +121,11 @@ def pool(party: Party, replies: Mapping[str, Payload], round: int, merge: Merge,
     party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in odd))
     weights = {client: told[client][0] for client in told if client not in odd}
     samples = {client: told[client][1] for client in weights}
-    result = {name: np.asarray(array, np.float32) for name, array in merge(weights, samples).items()}
+    result, extreme = merge_in_range(merge, weights, samples)
+    why = "malformed message (adapter: numbers so large that none made of it can be told)"
+    party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in extreme))
+    for client in extreme:
+        del weights[client], samples[client]
     return Pooled(result, weights, min(sum(samples.values()), MOST_SAMPLES))
 
 

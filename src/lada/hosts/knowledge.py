@@ -244,6 +244,13 @@ def sound_scores(
 
 def samples_in(kind: str, data: bytes) -> int | None:
     """Return how many samples a message part speaks of, for the ledger; None where that is not to be said."""
+    try:
+        return _samples_in(kind, data)
+    except CodecError:  # larger than is read without a word of the configuration's
+        return None
+
+
+def _samples_in(kind: str, data: bytes) -> int | None:
     match kind:
         case "paths":
             return len(paths.decode(data, known_ids=None).paths)

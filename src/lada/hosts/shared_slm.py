@@ -23,7 +23,7 @@ from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.hosts.aggregating import Rule, Weights, check_rule
 from lada.hosts.allocating import check_takes_labels
-from lada.hosts.averaging import ADAPTER, catch_up, check_alike, handed_out, mean_of, pool, take_adapter, tell_adapter
+from lada.hosts.averaging import ADAPTER, catch_up, check_alike, fix_outline, handed_out, mean_of, pool, take_adapter, tell_adapter
 from lada.hosts.base import Exchange, Kinds, Payload, Phase, Step
 from lada.hosts.distilling import CLIENT_REPLAY, Replay
 from lada.hosts.party import SHARED_SLM, Party
@@ -111,6 +111,7 @@ class SharesSlm(ABC, Generic[Prepared]):
             return
         slm = party.open_slm()
         party.memory.setdefault(ADAPTER, adapters.encode(slm.learner.adapter(), 0))
+        fix_outline(party, adapters.decode(party.memory[ADAPTER], limit=party.limits.adapter_bytes)[0])
         pending = exchange.ask("study", round, catch_up(party, exchange.clients))
         prepared = self.prepare(party, round)
         replies = pending.wait()

@@ -1,0 +1,35 @@
+"""One adapter of several whose numbers an adapter may hold: those with which that cannot be are left out."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from lada.codecs import adapters
+from lada.core.errors import FederationError
+from lada.hosts.aggregating import Weights
+
+
+def merge_in_range(
+    merge: Callable[[Mapping[str, Weights], Mapping[str, int]], Weights],
+    weights: Mapping[str, Weights],
+    samples: Mapping[str, int],
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return what `merge` makes of adapters by client, float32, and who was left out.
+
+    Where it fails or gives numbers out of range, as a product of large factors does, the adapter with the greatest
+    number is left out, and so on. Raises FederationError where that is so for a single one.
+    """
+    left, out = dict(weights), []
+    while left:
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                told = {client: samples[client] for client in left}
+                result = {name: np.asarray(array, np.float32) for name, array in merge(left, told).items()}
+            if not any(map(adapters.fault, result.values())):
+                return result, out
+        except (ArithmeticError, MemoryError, np.linalg.LinAlgError):
+            pass
+        worst = max(sorted(left), key=lambda client: max(abs(array).max(initial=0.0) for array in left[client].values()))
+        del left[worst]
+        out.append(worst)
+    raise FederationError("adapters: no average of them, nor any one alone, has numbers in range")
