@@ -16,7 +16,6 @@ from lada.core.errors import CodecError
 from lada.core.terms import Knowledge, Likelihood, Path
 
 
-
 @st.composite
 def likelihoods_of_texts(draw: st.DrawFn) -> Likelihood:
     """A sum and the least of some log-probs in range, or the word of one who cannot say."""

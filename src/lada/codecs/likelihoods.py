@@ -59,17 +59,16 @@ def fault(likelihood: Likelihood) -> str | None:
     total, minimum, tokens = likelihood.total, likelihood.minimum, likelihood.tokens
     if not (math.isfinite(total) and math.isfinite(minimum)):
         return "a log-prob that is not finite"
-    if max(total, minimum) > 0:
-        return "a log-prob above zero"
-    if minimum < LEAST:
-        return f"a log-prob below {LEAST:g} nats"
-    if tokens > MOST_TOKENS:
-        return f"more than {MOST_TOKENS} tokens"
-    if tokens == 0:
-        return "log-probs of no tokens" if total or minimum else None
-    if total - minimum > _slack(minimum) or minimum - likelihood.mean > _slack(likelihood.mean):
-        return "a sum of log-probs that does not go with the least of them"
-    return None
+    mean = likelihood.mean
+    faults = {
+        "a log-prob above zero": max(total, minimum) > 0,
+        f"a log-prob below {LEAST:g} nats": minimum < LEAST,
+        f"more than {MOST_TOKENS} tokens": tokens > MOST_TOKENS,
+        "log-probs of no tokens": tokens == 0 and min(total, minimum) < 0,
+        "a sum of log-probs that does not go with the least of them": total - minimum > _slack(minimum)
+        or minimum - mean > _slack(mean),
+    }
+    return next((why for why, wrong in faults.items() if wrong), None)
 
 
 def _slack(log_prob: float) -> float:

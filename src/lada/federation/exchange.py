@@ -124,7 +124,7 @@ class GridExchange:
         for name, failure in failures.items():
             self.miss(Missing(party=name, round=round, phase=phase, why=str(failure)))
         left, least = self._answered[phase, round]
-        left -= failures.keys()
+        left.difference_update(failures)
         if len(left) < least:
             refuse(Envelope(self._run, phase, round, SERVER), failures)
 

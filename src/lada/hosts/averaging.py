@@ -10,8 +10,6 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from lada.codecs import adapters
 from lada.core.errors import FederationError, InputError
 from lada.core.results import Missing

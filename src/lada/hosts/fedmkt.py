@@ -246,14 +246,11 @@ class Fedmkt:
         vectors: np.ndarray,
     ) -> list[str]:
         """SLM→LLM: the server allocates per client, fuses and studies. Returns the clients of which it could."""
-        allocations = each(
-            party,
-            exchange,
-            "contribute",
-            round,
-            offers,
-            lambda client, offer: allocate(party, round, offer.knowledge, mine, vectors),
-        )
+
+        def choose(_client: str, offer: Offer) -> Allocation:
+            return allocate(party, round, offer.knowledge, mine, vectors)
+
+        allocations = each(party, exchange, "contribute", round, offers, choose)
         told = {client: offers[client].knowledge for client in allocations}
         if self.options.trust == "agreement":
             allocations = limit_by_trust(party, allocations, told, mine)

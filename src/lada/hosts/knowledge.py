@@ -23,7 +23,7 @@ from lada.hosts.steps import gold_lessons, in_range, write_paths
 
 Kind = Literal["paths", "labels"]
 TOKENS_PER_BYTE = 16
-"""Most tokens of a text per byte and one: a normaliser (NFKC) makes eleven bytes of one, and a token has one at least."""
+"""Most tokens of a text per byte, and beside these: a normaliser (NFKC) makes eleven bytes of one."""
 PATHS, LIKELIHOODS, SOFT, VOCABULARY = "paths", "likelihoods", "soft_targets", "vocabulary"
 
 
@@ -235,8 +235,8 @@ def sound_scores(
     if faults:
         party.note(
             notices=(
-                f"round {texts.round}: {len(faults)} of {len(scores)} soft targets of {texts.party} are left out; the first: "
-                f"{faults[0]}",
+                f"round {texts.round}: {len(faults)} of {len(scores)} soft targets of {texts.party} are left out; "
+                f"the first: {faults[0]}",
             )
         )
     return sound
@@ -307,9 +307,9 @@ def _decode(party: Party, payload: Payload, kind: Kind, *, seconds: float = math
 def _verified(party: Party, told: Sequence[Path], seconds: float) -> Iterator[Path]:
     """Yield paths with the answer and the verdict that the texts have, whatever their writer says.
 
-    Raises FederationError for a text longer than the limit or of another size, and where all that takes more than `seconds`, as answers
-    made to keep a comparison busy do. Where no gold answer is known each is compared all the same: it will be with
-    other parties' answers.
+    Raises FederationError for a text longer than the limit or of another size, and where all that takes more than
+    `seconds`, as answers made to keep a comparison busy do. Where no gold answer is known each is compared all the
+    same: it will be with other parties' answers.
     """
     gold = {sample.id: sample.answer for sample in party.task.public}
     longest, began = party.limits.path_chars, time.monotonic()

@@ -29,7 +29,8 @@ def merge_in_range(
                 return result, out
         except (ArithmeticError, MemoryError, np.linalg.LinAlgError):
             pass
-        worst = max(sorted(left), key=lambda client: max(abs(array).max(initial=0.0) for array in left[client].values()))
+        greatest = {client: max(abs(array).max(initial=0.0) for array in left[client].values()) for client in left}
+        worst = max(sorted(greatest), key=greatest.__getitem__)
         del left[worst]
         out.append(worst)
     raise FederationError("adapters: no average of them, nor any one alone, has numbers in range")

@@ -9,7 +9,8 @@ from lada.core.errors import LadaError
 from lada.hosts.base import Exchange
 from lada.hosts.party import Party
 
-S, T = TypeVar("S"), TypeVar("T")
+S = TypeVar("S")
+T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 
 

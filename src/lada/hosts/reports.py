@@ -87,7 +87,8 @@ def collect(party: Party, replies: Mapping[str, Payload]) -> None:
 
 def _key(row: Any) -> tuple[Any, ...]:
     """Return what tells a row of ONCE from the others of its sort."""
-    return tuple(getattr(row, name, None) for name in ("party", "name", "teacher", "student", "round", "phase", "attack"))
+    names = ("party", "name", "teacher", "student", "round", "phase", "attack")
+    return tuple(getattr(row, name, None) for name in names)
 
 
 def _read(party: Party, payload: Payload) -> PartyReport:

@@ -23,7 +23,17 @@ from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.hosts.aggregating import Rule, Weights, check_rule
 from lada.hosts.allocating import check_takes_labels
-from lada.hosts.averaging import ADAPTER, catch_up, check_alike, fix_outline, handed_out, mean_of, pool, take_adapter, tell_adapter
+from lada.hosts.averaging import (
+    ADAPTER,
+    catch_up,
+    check_alike,
+    fix_outline,
+    handed_out,
+    mean_of,
+    pool,
+    take_adapter,
+    tell_adapter,
+)
 from lada.hosts.base import Exchange, Kinds, Payload, Phase, Step
 from lada.hosts.distilling import CLIENT_REPLAY, Replay
 from lada.hosts.party import SHARED_SLM, Party
