@@ -63,8 +63,9 @@ bench-poisoned: $(VENV)/.lada ## measure what one poisoned client of three does 
 bench-signals: $(VENV)/.lada ## measure which scores tell a path worth learning; half an hour
 	@$(BIN)/python benchmarks/signals.py $(ARGS)
 
-fuzz: $(VENV)/.dev ## send a million spoilt messages through every check; an hour
+fuzz: $(VENV)/.dev ## send a million spoilt messages through every check, and absurd ones to the report; two hours
 	@$(BIN)/python tests/fuzz/run.py --out results/fuzz $(ARGS)
+	@$(BIN)/python tests/fuzz/run_values.py --out results/fuzz-values
 
 zoo: $(VENV)/.lada ## train the shipped tiny models anew, into zoo/
 	@$(BIN)/lada zoo build $(ARGS)

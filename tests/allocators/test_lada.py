@@ -360,3 +360,18 @@ def test_ties_are_broken_by_the_rounds_seed():
 def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any]):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         LadaOptions(**wrong)
+
+
+@pytest.mark.parametrize("options", [{}, PAPER, {"reward": "probe_drop", "prior": False, "probe_share": 0.5}])
+def test_a_sample_of_which_nothing_is_said_for_a_round_costs_what_is_known_of_places(options: dict[str, Any]):
+    rule = make("lada", **QUICK, **options)
+    state, _, _ = rule.apply(rule.init(SEED), candidates(MIXED))
+    history = len(rule.apply(state, candidates(MIXED, round=2))[0]["history.rewards"])
+    fewer = candidates(MIXED[:-1], round=2)
+    state, allocation, _ = rule.apply(state, fewer)
+    assert len(state["clusters"]) == len(MIXED) - 1
+    assert len(allocation.scores) == len(MIXED) - 1
+    assert len(state["history.rewards"]) <= history  # those of the choice before cannot be told
+    others = replace(fewer, samples=tuple(replace(sample, id=f"{sample.id}x") for sample in fewer.samples))
+    state, _, _ = rule.apply(state, others)  # as many, and others
+    assert len(state["clusters"]) == len(MIXED) - 1

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "src"), *(str(ROOT / "tests" / room) for room in ("engines", "federation", "hosts"))]
+ROOMS = ("", "engines", "federation", "fuzz", "hosts")
+sys.path[:0] = [str(ROOT / "src"), *(str(ROOT / "tests" / room) for room in ROOMS)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,18 @@ from lada.codecs.table import pack
 from lada.core.errors import CodecError
 from lada.core.terms import Knowledge, Likelihood, Path
 
-log_prob = st.floats(max_value=0.0, allow_nan=False, allow_infinity=False)
-count = st.integers(0, 2**32 - 1)
-likelihood = st.builds(Likelihood, log_prob, log_prob, count, count)
+
+@st.composite
+def likelihoods_of_texts(draw: st.DrawFn) -> Likelihood:
+    """A sum and the least of some log-probs in range, or the word of one who cannot say."""
+    tokens, size = draw(st.integers(0, 2**24)), draw(st.integers(0, 2**32 - 1))
+    if not tokens:
+        return Likelihood(draw(st.sampled_from([0.0, -0.0])), 0.0, 0, size)
+    least = draw(st.floats(-1e4, 0.0))
+    return Likelihood(least * (1 + (tokens - 1) * draw(st.floats(0, 1))), least, tokens, size)
+
+
+likelihood = likelihoods_of_texts()
 
 
 @st.composite
@@ -120,6 +129,12 @@ def test_truncated_bytes(end: int):
         (sample(likelihood=Likelihood(float("nan"), -1.0, 1, 1)), "total holds a number that is not finite"),
         (sample(likelihood=Likelihood(-1.0, float("-inf"), 1, 1)), "minimum holds a number that is not finite"),
         (sample(likelihood=Likelihood(1e-9, -1.0, 1, 1)), "log-prob above zero"),
+        (sample(likelihood=Likelihood(-1e308, -1e308, 1, 1)), "log-prob below -10000 nats"),
+        (sample(likelihood=Likelihood(-10001.0, -10001.0, 1, 1)), "log-prob below -10000 nats"),
+        (sample(likelihood=Likelihood(-2.0, -1.0, 1, 1)), "does not go with the least"),  # its mean is below its least
+        (sample(likelihood=Likelihood(-1.0, -2.0, 9, 1)), "does not go with the least"),  # the sum is above the least
+        (sample(likelihood=Likelihood(-1.0, -1.0, 2**24 + 1, 1)), "more than 16777216 tokens"),
+        (sample(likelihood=Likelihood(-1.0, -1.0, 0, 1)), "log-probs of no tokens"),
         (sample(likelihood=Likelihood(-1.0, -1.0, -1, 1)), "does not fit its column"),
         (sample(likelihood=Likelihood(-1.0, -1.0, 1, 2**32)), "does not fit its column"),
         (sample(text="\ud800"), "does not fit its column"),

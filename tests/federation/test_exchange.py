@@ -510,3 +510,14 @@ def test_no_more_than_a_window_of_messages_is_under_way(tmp_path, ledger, monkey
     ).wait()
     assert list(replies) == names
     assert max(most) == 5
+
+
+def test_a_reply_that_turns_out_to_be_of_no_use_counts_as_missing(tmp_path, ledger):
+    clients, missing = Clients(tmp_path, ["a", "b", "c"]), []
+    exchange = exchange_with(clients, ["a", "b", "c"], ledger, quorum=0.5, timeout=5, on_missing=missing.append)
+    exchange.ask("echo", 1, {name: {} for name in "abc"}).wait()
+    exchange.drop("echo", 1, {"b": "it is odd"})
+    assert [(m.party, m.round, m.phase, m.why) for m in missing] == [("b", 1, "echo", "malformed message (it is odd)")]
+    with pytest.raises(FederationError, match=r"round 1, phase echo: client 'c': malformed message \(it is odd too\)"):
+        exchange.drop("echo", 1, {"c": "it is odd too"})  # one of three is no half
+    assert [m.party for m in missing] == ["b", "c"]

@@ -12,6 +12,7 @@ from lada.allocators.base import ALLOCATORS
 from lada.core.registry import Registry
 from lada.core.terms import Lesson, Likelihood, Sample, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.hosts.base import HOSTS, Host, Payload
+from lada.hosts.checks import Guard
 from lada.hosts.party import Party, Studies
 from lada.models.base import Answer, Progress, Study, StudyReport, silent
 from lada.models.objective import Objective
@@ -201,11 +202,13 @@ class Sent:
 class Direct:
     """An exchange in one process. What is asked happens when the server waits, so it must not count on more."""
 
-    def __init__(self, host: Host, clients: Sequence[Party]) -> None:
+    def __init__(self, host: Host, server: Party, clients: Sequence[Party]) -> None:
         self._host = host
+        self._guard = Guard(host, server)
         self._parties = {party.name: party for party in clients}
         self.clients = tuple(sorted(self._parties))
         self.sent: list[Sent] = []
+        self.dropped: list[tuple[str, int, str, str]] = []
 
     def ask(self, phase: str, round: int, payloads: Mapping[str, Payload]) -> "Asked":
         self.sent += [Sent(phase, round, "llm", name, dict(payload)) for name, payload in payloads.items()]
@@ -214,7 +217,12 @@ class Direct:
     def answer(self, phase: str, round: int, payloads: Mapping[str, Payload]) -> dict[str, Payload]:
         replies = {n: self._host.reply(phase, self._parties[n], round, payloads[n]) for n in sorted(payloads)}
         self.sent += [Sent(phase, round, name, "llm", dict(reply)) for name, reply in replies.items()]
+        for name, reply in replies.items():
+            self._guard.check_reply(name, phase, round, reply)  # what is honest is never refused
         return replies
+
+    def drop(self, phase: str, round: int, faults: Mapping[str, str]) -> None:
+        self.dropped += [(phase, round, name, why) for name, why in faults.items()]
 
 
 @dataclass
@@ -308,7 +316,7 @@ def federation(
     sure = more.pop("sure", {})
     parties = {name: make_party(name, known, folder, sure=sure.get(name), **more) for name, known in knows.items()}
     server = parties.pop("llm")
-    return Federation(made, server, parties, Direct(made, list(parties.values())))
+    return Federation(made, server, parties, Direct(made, server, list(parties.values())))
 
 
 def small(config: dict[str, Any]) -> dict[str, Any]:

@@ -113,10 +113,22 @@ def test_a_token_that_no_vocabulary_has_is_named(tmp_path: FilePath):
     learner: Any = a.learner
     scores = dict(zip(GOLD, learner.log_probs([("?", text) for text in GOLD.values()], 3), strict=True))
     scores["p2"].top.ids[1, 2] = 999
-    assert set(sound_scores(llm, "a", 4, scores, 257)) == {"p0", "p1", "p3", "p4"}
+    texts = replace(know(a, 1, "answer", "labels"), round=4)
+    assert set(sound_scores(llm, texts, scores, 257)) == {"p0", "p1", "p3", "p4"}
     (notice,) = llm.report.notices
     assert notice.startswith("round 4: 1 of 5 soft targets of a are left out; the first: sample 'p2', position 1: ")
     assert "999" in notice
+
+
+def test_offsets_beyond_the_text_are_named(tmp_path: FilePath):
+    llm, a = make_party("llm", set(), tmp_path), soft("a", tmp_path)
+    learner: Any = a.learner
+    scores = dict(zip(GOLD, learner.log_probs([("?", text) for text in GOLD.values()], 3), strict=True))
+    size = len(GOLD["p2"].encode())
+    assert scores["p2"].offsets[-1].tolist() == [size, size + 1]  # end-of-sequence
+    scores["p2"].offsets[-1, 1] += 1
+    assert set(sound_scores(llm, know(a, 4, "answer", "labels"), scores, 257)) == {"p0", "p1", "p3", "p4"}
+    assert llm.report.notices[0].endswith(f"sample 'p2', offsets beyond the end of the text, byte {size + 1}")
 
 
 def test_texts_that_a_tokenizer_cannot_trace_go_without(tmp_path: FilePath):

@@ -161,6 +161,7 @@ def test_reports_are_gathered_client_by_client(tmp_path: FilePath):
 
 def test_times_and_memory_arrive_as_they_were_and_no_message_grows_with_them(party: Party, tmp_path: FilePath):
     server, sizes = make_party("llm", set(), tmp_path), set()
+    server.clock = lambda: 20_000.0
     for seconds in (1.0, 12345.678):
         clock = iter([0.0, seconds])
         party.clock = lambda clock=clock: next(clock)
@@ -185,6 +186,7 @@ def test_times_that_do_not_fit_are_refused(party: Party, tmp_path: FilePath, num
 def test_the_server_announces_what_it_measured_and_what_it_heard(tmp_path: FilePath):
     server, client = make_party("llm", set(), tmp_path), make_party("a", set(), tmp_path)
     said, whispered = [], []
+    server.clock = lambda: 10.0
     server.emit, client.emit = said.append, whispered.append
     client.note(
         notices=("mind the gap",),

@@ -23,9 +23,12 @@ def test_a_wrong_path_is_never_chosen_whatever_its_writer_claims(tmp_path: FileP
         knowledge = honest(party, samples, round, purpose, tries=tries)
         if party.name != "b" or purpose != "answer":
             return knowledge
-        surest = Likelihood(0.0, 0.0, 9, 10**6)
+
+        def surest(text: str) -> Likelihood:
+            return Likelihood(0.0, 0.0, 9, len(text.encode()))
+
         paths = tuple(
-            ReasoningPath(p.sample_id, "b", wrong(i, "b"), f"gold{i}", True, surest)
+            ReasoningPath(p.sample_id, "b", wrong(i, "b"), f"gold{i}", True, surest(wrong(i, "b")))
             for i, p in enumerate(knowledge.paths)
         )
         return Knowledge("b", round, paths)

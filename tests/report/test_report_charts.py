@@ -31,6 +31,7 @@ values = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 3)
         (0.04, 0.96, 4, [0, 0.25, 0.5, 0.75, 1]),
         (-3, 7, 5, [-5, -2.5, 0, 2.5, 5, 7.5]),
         (0, 0, 5, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0, 5e-324, 5, [0, 0.2, 0.4, 0.6, 0.8, 1]),
     ],
 )
 def test_ticks_by_hand(low: float, high: float, most: int, expected: list[float]) -> None:

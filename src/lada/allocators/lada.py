@@ -13,6 +13,7 @@ and 2506.17252. Features, prior and the rewards `correctness` and `probe_drop` a
 `reward: paper, prior: false, gold: false`.
 """
 
+import zlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,8 +84,10 @@ class Lada:
     def apply(self, state: State, candidates: Candidates) -> tuple[State, Allocation, dict[str, float]]:
         """See Allocator.apply."""
         options, seed = self.options, int(state["seed"])
-        if "clusters" not in state:
-            state = {**state, **self._begin(candidates, seed)}
+        samples = _digests(candidates)
+        if "clusters" not in state or not np.array_equal(state.get("samples", samples), samples):
+            # The state speaks of samples by their places, and a party may say nothing of one for a round.
+            state = {**_learnt(state), **self._begin(candidates, seed)}
         clusters = state["clusters"]
         x = features(candidates, clusters, options.clusters, gold=options.gold)
         history = self._remember(state, candidates, x)
@@ -110,6 +113,7 @@ class Lada:
                 "seed": state["seed"],
                 "clusters": clusters,
                 "probe": state["probe"],
+                "samples": samples,
                 "history.features": history.features,
                 "history.rewards": history.rewards,
                 **networks,
@@ -219,6 +223,16 @@ class History:
 def student_losses(candidates: Candidates) -> np.ndarray:
     """Return the student's mean token loss on each teacher's path [n], nats."""
     return np.array([-likelihood.mean for likelihood in candidates.student_on_teacher])
+
+
+def _digests(candidates: Candidates) -> np.ndarray:
+    """Return a number for each sample's id [n], by which to tell whether the samples are the same as before."""
+    return np.array([zlib.crc32(sample.id.encode()) for sample in candidates.samples], dtype=np.int64)
+
+
+def _learnt(state: State) -> State:
+    """Return of a state what does not speak of samples by their places."""
+    return {key: value for key, value in state.items() if not key.startswith(("pending.", "previous."))}
 
 
 def _part(state: State, prefix: str) -> State:

@@ -12,6 +12,8 @@ from lada.core.errors import CodecError
 KIND = "adapters"
 HEADER = 8 << 20
 """Most bytes of the header, which names the weights."""
+GREATEST = 1e4
+"""No weight lies further from 0; those of models that work stay below 100."""
 
 
 def encode(weights: Mapping[str, np.ndarray], samples: int) -> bytes:
@@ -24,8 +26,9 @@ def encode(weights: Mapping[str, np.ndarray], samples: int) -> bytes:
         if not np.can_cast(array.dtype, np.float32):
             raise CodecError(f"{KIND}: {name!r} is of type {array.dtype}; expected float32 or less")
     arrays = {name: array.astype(np.float32, order="C") for name, array in weights.items()}
-    if (name := _not_finite(arrays)) is not None:
-        raise CodecError(f"{KIND}: {name!r} holds a number that is not finite")
+    for name, array in arrays.items():
+        if why := fault(array):
+            raise CodecError(f"{KIND}: {name!r} holds {why}")
     header = {"kind": KIND, "samples": str(samples)}
     header_number(KIND, header, "samples")
     return save(arrays, metadata=header)
@@ -35,7 +38,7 @@ def decode(data: bytes, *, limit: int = LIMIT) -> tuple[dict[str, np.ndarray], i
     """Return the weights, float32, sorted by name, and the number of samples behind them.
 
     `limit` is the most bytes of `data`. Raises CodecError, and nothing else, for anything that `encode` would not
-    write: another type or kind, a number that is not finite.
+    write: another type or kind, a number that is not finite or beyond GREATEST.
     """
     if len(data) > limit:
         raise CodecError(f"{KIND}: {len(data)} bytes; expected at most {limit}")
@@ -52,11 +55,19 @@ def decode(data: bytes, *, limit: int = LIMIT) -> tuple[dict[str, np.ndarray], i
     samples = header_number(KIND, header, "samples")
     if other := [array.dtype for array in arrays.values() if array.dtype != np.float32]:
         raise CodecError(f"{KIND}: a weight of type {other[0]}; expected float32")
-    if _not_finite(arrays) is not None:
-        raise CodecError(f"{KIND}: a weight holds a number that is not finite")
+    if why := next(filter(None, map(fault, arrays.values())), None):
+        raise CodecError(f"{KIND}: a weight holds {why}")
     return {name: arrays[name].copy() for name in sorted(arrays)}, samples
 
 
-def _not_finite(arrays: Mapping[str, np.ndarray]) -> str | None:
-    """Return the name of the first weight with a number that is not finite."""
-    return next((name for name, array in arrays.items() if not np.isfinite(array).all()), None)
+def count(data: bytes) -> int:
+    """Return the number of samples behind weights that `decode` takes, without reading these."""
+    length = int.from_bytes(data[:8], "little")
+    return header_number(KIND, json.loads(data[8 : 8 + length])["__metadata__"], "samples")
+
+
+def fault(array: np.ndarray) -> str | None:
+    """Return what is wrong with the numbers of a weight; None where they are in range."""
+    if not np.isfinite(array).all():
+        return "a number that is not finite"
+    return f"a number beyond {GREATEST:g}" if (np.abs(array) > GREATEST).any() else None

@@ -1,5 +1,6 @@
 """What one party thinks of texts that everybody has: a likelihood per sample id, as bytes."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,25 +20,59 @@ FIELDS = (
     pa.field("size", pa.uint32(), nullable=False),
 )
 """The columns of a likelihood; a type that has no sign keeps counts from being negative."""
+LEAST = -1e4
+"""The least log-prob of a token, nats. That of a token drawn blindly from 262 144 is -12.5; an API's word for one that
+it does not name is -9999."""
+MOST_TOKENS = 2**24
+"""Most tokens of a text."""
+CLOSE = 1e-6
+"""By how much, relatively, a sum of log-probs may be off."""
 
 
 def to_columns(likelihoods: Sequence[Likelihood]) -> dict[str, list[Any]]:
-    """Return FIELDS as columns. Raises CodecError for a log-prob above zero."""
+    """Return FIELDS as columns. Raises CodecError for what no learner says (see `fault`)."""
     _check(likelihoods)
     return {field.name: [getattr(likelihood, field.name) for likelihood in likelihoods] for field in FIELDS}
 
 
 def from_columns(columns: Mapping[str, Sequence[Any]]) -> list[Likelihood]:
-    """Return the likelihoods of FIELDS as columns. Raises CodecError for a log-prob above zero."""
+    """Return the likelihoods of FIELDS as columns. Raises CodecError for what no learner says (see `fault`)."""
     likelihoods = [Likelihood(*row) for row in zip(*(columns[field.name] for field in FIELDS), strict=True)]
     _check(likelihoods)
     return likelihoods
 
 
 def _check(likelihoods: Sequence[Likelihood]) -> None:
-    """Refuse a log-prob above zero: no model has one, and it would win every comparison."""
-    if any(max(likelihood.total, likelihood.minimum) > 0 for likelihood in likelihoods):
-        raise CodecError("likelihoods: a log-prob above zero")
+    """Refuse what no learner says: it would win, or spoil, every comparison."""
+    for likelihood in likelihoods:
+        # What is not finite, and counts that are negative, the table refuses by the name of their columns.
+        if math.isfinite(likelihood.total) and math.isfinite(likelihood.minimum) and (why := fault(likelihood)):
+            raise CodecError(f"likelihoods: {why}")
+
+
+def fault(likelihood: Likelihood) -> str | None:
+    """Return why no learner can say this of a text; None where one can.
+
+    Log-probs are finite, at most 0 and at least LEAST per token; the sum is at most the least of them, which is at most
+    their mean; those of no tokens are 0.
+    """
+    total, minimum, tokens = likelihood.total, likelihood.minimum, likelihood.tokens
+    if not (math.isfinite(total) and math.isfinite(minimum)):
+        return "a log-prob that is not finite"
+    mean = likelihood.mean
+    faults = {
+        "a log-prob above zero": max(total, minimum) > 0,
+        f"a log-prob below {LEAST:g} nats": minimum < LEAST,
+        f"more than {MOST_TOKENS} tokens": tokens > MOST_TOKENS,
+        "log-probs of no tokens": tokens == 0 and min(total, minimum) < 0,
+        "a sum of log-probs that does not go with the least of them": total - minimum > _slack(minimum)
+        or minimum - mean > _slack(mean),
+    }
+    return next((why for why, wrong in faults.items() if wrong), None)
+
+
+def _slack(log_prob: float) -> float:
+    return CLOSE * (1 - log_prob)
 
 
 @dataclass(frozen=True, slots=True)

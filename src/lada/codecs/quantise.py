@@ -21,6 +21,8 @@ LEAST = -4095.0
 """The least log-prob that can be written, nats: 2^16 steps below 0."""
 MOST_BITS = 16
 """Most bits that a number of steps may have."""
+LOWEST = LEAST - 8
+"""The least log-prob that is read, nats: what LEAST becomes by rounding, and no more."""
 ROOM = 1e-9
 """What a writer leaves to a mass of 1, since exp may differ in its last bit from one machine to another."""
 
@@ -42,10 +44,13 @@ def quantise(log_probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def restore(greatest: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Return the log-probs, float32 [n, k], nats, of what `quantise` returned.
 
-    Raises CodecError where one is positive or not finite, or the probabilities of a row sum to more than 1.
+    Raises CodecError where one is positive, below LOWEST or not finite, or the probabilities of a row sum to more
+    than 1.
     """
     if not (np.isfinite(greatest) & (greatest <= 0)).all():
         raise CodecError("a log-prob above zero or not finite")
+    if (_values(greatest, steps) < LOWEST).any():
+        raise CodecError(f"a log-prob below {LOWEST:g} nats")
     if (_mass(greatest, steps) > 1).any():
         raise CodecError("the probabilities of a row sum to more than 1")
     return _values(greatest, steps)

@@ -13,6 +13,7 @@ from lada.codecs import token_scores
 from lada.codecs.quantise import MOST_BITS
 from lada.codecs.table import LIMIT, header_number, pack, signature, signed, unpack
 from lada.codecs.token_scores import MOST_K, Shape
+from lada.codecs.vocabulary import MOST
 from lada.core.errors import CodecError
 from lada.core.terms import TokenScores
 
@@ -123,7 +124,7 @@ class SoftTargets(Mapping[str, TokenScores]):
 
 
 def _check_sizes(samples: int, vocabulary_size: int, k: int) -> None:
-    if not (min(samples, 1) <= k <= min(vocabulary_size, MOST_K) and vocabulary_size < 10**9):
+    if not (min(samples, 1) <= k <= min(vocabulary_size, MOST_K) and vocabulary_size <= MOST):
         raise CodecError(f"{KIND}: {k} tokens per row of a vocabulary of {vocabulary_size}; expected 1..{MOST_K} of it")
 
 

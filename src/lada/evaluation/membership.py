@@ -8,6 +8,10 @@ from lada.evaluation.ranking import auc
 CHUNK = 1 << 20
 """Counts that are in memory at once."""
 FALSE_POSITIVES = 0.01
+ATTACKS = ("loss", "gain")
+"""By a model's loss, and by how much lower it is than before it studied."""
+MOST = 2000
+"""Most samples of either side that are judged."""
 
 
 def membership(

@@ -102,6 +102,7 @@ class GridExchange:
         self._on_missing, self._on_timed = on_missing, on_timed
         self.guard = guard
         self._emit = emit
+        self._answered: dict[tuple[str, int], tuple[set[str], int]] = {}
 
     def connect(self) -> None:
         """Wait for the clients. Raises FederationError where no quorum of them comes within the rules' timeout."""
@@ -115,6 +116,20 @@ class GridExchange:
         envelope = Envelope(self._run, phase, round, SERVER)
         ordered = {name: payloads[name] for name in sorted(payloads)}
         return GridPending(self, envelope, ordered, Heard(self._journal(round), phase))
+
+    def answered(self, envelope: Envelope, names: Collection[str], least: int) -> None:
+        """Keep who answered a phase, of whom so many at least must be of use."""
+        self._answered[envelope.phase, envelope.round] = set(names), least
+
+    def drop(self, phase: str, round: int, faults: Mapping[str, str]) -> None:
+        """See Exchange.drop."""
+        failures = {name: Failure(Code.MALFORMED, faults[name]) for name in sorted(faults)}
+        for name, failure in failures.items():
+            self.miss(Missing(party=name, round=round, phase=phase, why=str(failure)))
+        left, least = self._answered[phase, round]
+        left.difference_update(failures)
+        if len(left) < least:
+            refuse(Envelope(self._run, phase, round, SERVER), failures)
 
     def asking(self, envelope: Envelope, payloads: Mapping[str, Mapping[str, bytes]], timing: Timing) -> Asking[str]:
         """Send one message each to the clients named in `payloads`, by the rules."""
@@ -247,6 +262,7 @@ class GridPending:
             self._exchange.timed(self._timing.told(self._envelope.round, self._envelope.phase, self._known))
         for name, why in missing.items():
             self._exchange.miss(Missing(party=name, round=self._envelope.round, phase=self._envelope.phase, why=why))
+        self._exchange.answered(self._envelope, self._known, self._least)
         return {name: self._known[name] for name in sorted(self._known)}
 
     def _hear(self, name: str, reply: Reply) -> Failure | None:

@@ -68,6 +68,8 @@ def server_party(config: RunConfig, place: Place, task: TaskData, emit: Emit) ->
     studies = Studies(server.distil, server.distil)
     party = _party(config, place, task, emit, name=server.name, model=server.model, studies=studies)
     party.open_slm = lambda: _shared_slm(config, place, party)
+    if config.engine != "deployment":  # there each client brings its own
+        party.samples_of = lambda client: len(task.private[client]) if client in task.private else None
     return party
 
 

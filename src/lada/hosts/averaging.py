@@ -10,7 +10,6 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 
 from lada.codecs import adapters
@@ -20,6 +19,7 @@ from lada.core.results import Missing
 from lada.hosts.aggregating import Rule, Weights, aggregate
 from lada.hosts.base import Payload
 from lada.hosts.bounding import Bounds, Merged, bound, cap
+from lada.hosts.merging import Merge, merge_in_range
 from lada.hosts.party import Party
 from lada.models.options import ModelOptions
 
@@ -32,8 +32,6 @@ CLAIMED = "samples claimed first"
 """In the server's memory: how many samples each client claimed the first time."""
 MOST_SAMPLES = 10**9 - 1
 """What the codec can say of the samples behind an adapter; clients may claim more between them."""
-Merge = Callable[[Mapping[str, Weights], Mapping[str, int], Mapping[str, Weights]], Merged]
-"""Makes one adapter of those by client, given the private samples behind each and what clients started from."""
 Start = Callable[[Weights], Weights | None]
 """Says what a client started from that sends this adapter; None where the server does not know."""
 Outline = Callable[[Weights], Hashable]
@@ -100,6 +98,11 @@ def shapes(weights: Weights) -> Hashable:
     return tuple((name, array.shape) for name, array in weights.items())
 
 
+def fix_outline(party: Party, own: Weights) -> None:
+    """Let adapters have names and shapes as a server's `own` has them, whatever most clients send."""
+    party.memory[SHAPE] = json.dumps(shapes(own)).encode()
+
+
 def average_of(options: AveragingOptions) -> Merge:
     """Return what makes one adapter of several, coordinate by coordinate; see lada.hosts.aggregating.
 
@@ -143,7 +146,7 @@ def pool(
     A client whose adapter has another outline than those of the first time or, the first time, than most others' is
     left out and put on record as missing. What was clipped, capped or held stands in notices. By default clients
     started from the newest adapter. Raises CodecError for what is no adapter, FederationError where nobody's fits, no
-    outline is that of most, or what they become is not finite.
+    outline is that of most, or no average of them has numbers in range.
     """
     told = {c: adapters.decode(replies[c][ADAPTER], limit=party.limits.adapter_bytes) for c in sorted(replies)}
     outlines = {client: outline(weights) for client, (weights, _) in told.items()}
@@ -154,10 +157,12 @@ def pool(
     samples, capped = _samples(party, {client: told[client][1] for client in weights}, options)
     start = start or newest_of(party)
     starts = {c: began for c, own in weights.items() if (began := start(own)) is not None}
-    merged = (merge or average_of(options))(weights, samples, starts)
-    notices = (*capped, *merged.notices, *_too_few(options, len(weights)))
+    merged, extreme = merge_in_range(merge or average_of(options), weights, samples, starts)
+    why = "malformed message (adapter: numbers so large that none made of it can be told)"
+    party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in extreme))
+    notices = (*capped, *merged.notices, *_too_few(options, len(merged.told)))
     party.note(notices=tuple(f"round {round}: adapters: {notice}" for notice in notices))
-    return Pooled(_finite(merged.weights), merged.told, min(sum(samples.values()), MOST_SAMPLES))
+    return Pooled(merged.weights, merged.told, min(sum(samples[client] for client in merged.told), MOST_SAMPLES))
 
 
 def odd_ones(party: Party, round: int, outlines: Mapping[str, Hashable]) -> list[str]:
@@ -205,17 +210,6 @@ def _too_few(options: AveragingOptions, clients: int) -> tuple[str, ...]:
     if not holds:
         return ("of two clients nobody can say which is right, so their average is not held against a hostile one",)
     return (f"{clients} clients answered, whose average is held against {holds} hostile ones, not {options.malicious}",)
-
-
-def _finite(weights: Weights) -> dict[str, np.ndarray]:
-    """Return weights as float32. Raises FederationError where one is not finite."""
-    with np.errstate(over="ignore"):
-        result = {name: np.asarray(array, np.float32) for name, array in weights.items()}
-    if not all(np.isfinite(array).all() for array in result.values()):
-        raise FederationError(
-            "adapters: what they become is not finite, so nobody goes on with it; look which client sends such numbers"
-        )
-    return result
 
 
 def _of_most(outlines: Mapping[str, bytes]) -> bytes:

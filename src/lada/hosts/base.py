@@ -57,6 +57,13 @@ class Exchange(Protocol):
         """Send one message to each client named in `payloads`; it runs the host's client half for `phase`."""
         ...
 
+    def drop(self, phase: str, round: int, faults: Mapping[str, str]) -> None:
+        """Put clients on record as missing that answered a phase with what cannot be used; `faults` say why, by name.
+
+        Raises FederationError where those that are left of the phase are fewer than the quorum.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Bare:

@@ -7,14 +7,16 @@ many as it would study of what it gets from clients.
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 from lada.allocators.base import Allocator
 from lada.codecs import samples
 from lada.core.registry import Options
-from lada.core.terms import Sample, Verb
+from lada.core.terms import Lesson, Sample, Verb
 from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase, Step
 from lada.hosts.party import Party
 from lada.hosts.pooling import SAMPLES, hear_samples
+from lada.hosts.replies import each
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, studying_both
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, study_both
@@ -63,8 +65,9 @@ class Centralized:
             evaluate_everybody(party, exchange, round)
             return
         if unheard := [client for client in exchange.clients if _of(client) not in party.memory]:
-            for client, reply in exchange.ask("pool", round, {client: {} for client in unheard}).wait().items():
-                party.memory[_of(client)] = reply[SAMPLES]
+            replies = exchange.ask("pool", round, {client: {} for client in unheard}).wait()
+            for client in each(party, exchange, "pool", round, replies, partial(_lessons, party)):
+                party.memory[_of(client)] = replies[client][SAMPLES]
         everything = _everything(party)
         told = {SAMPLES: samples.encode(party.name, round, everything)}
         there = [client for client in exchange.clients if _of(client) in party.memory]
@@ -81,6 +84,11 @@ class Centralized:
             study_both(party, gold_lessons(party, hear_samples(party, payload)), round=round, phase="pooled")
         evaluate_party(party, round)
         return report_payload(party)
+
+
+def _lessons(party: Party, _client: str, reply: Payload) -> list[Lesson]:
+    """Return what a client's samples teach, made to see whether they can be used."""
+    return gold_lessons(party, hear_samples(party, reply))
 
 
 def _of(client: str) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from lada.core.errors import FederationError
+from lada.hosts import claims
 from lada.hosts.averaging import ADAPTER, check_adapter
 from lada.hosts.base import Host, Kinds, Payload, Phase
 from lada.hosts.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY, check_knowledge
 from lada.hosts.party import Party
 from lada.hosts.pooling import SAMPLES, check_samples
-from lada.hosts.reports import METRICS, REPORT, TIMES, check_report
+from lada.hosts.reports import METRICS, REPORT, TIMES, check_report, check_rows
 from lada.hosts.secure import KEYS, MASKED, OPENED, SHARES, SURVIVORS, check_part
 
 Check = Callable[[Party, str, int, Payload], None]
@@ -24,6 +25,7 @@ CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({ADAPTER}), check_adapter),
     (frozenset({SAMPLES}), check_samples),
     (frozenset({KEYS, SHARES, MASKED, SURVIVORS, OPENED}), check_part),
+    (frozenset({ADAPTER, METRICS, SAMPLES}), claims.check_claim),
 )
 FINISH = "finish"
 """The last phase of every run: each client says what it has become."""
@@ -46,6 +48,11 @@ class Guard:
     def check_reply(self, client: str, phase: str, round: int, payload: Payload) -> None:
         """Raise FederationError or CodecError unless `payload` is a sound reply of `client`."""
         self._check(client, self.phase(phase).replies, round, payload)
+        if METRICS in payload:
+            plan = () if phase == FINISH else self.host.plan(round, self.party.objective)
+            steps = tuple(step for step in plan if step.side == "client")
+            check_rows(payload, self.party, None if phase == FINISH else steps)
+        claims.remember(self.party, client, payload)
 
     def check_ask(self, server: str, phase: str, round: int, payload: Payload) -> None:
         """Raise FederationError or CodecError unless `payload` is what the server may send."""

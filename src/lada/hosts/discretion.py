@@ -10,6 +10,7 @@ import numpy as np
 import regex
 from pydantic import Field, field_validator, model_validator
 
+from lada.codecs.likelihoods import LEAST
 from lada.core.registry import Options
 from lada.core.results import PartyReport
 from lada.core.seeds import generator
@@ -81,10 +82,10 @@ class Blur(Options):
         return self
 
     def means(self, log_probs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return mean log-probs per token, nats, blurred and still at most 0."""
+        """Return mean log-probs per token, nats, blurred and still in LEAST..0."""
         draw = rng.laplace if self.law == "laplace" else rng.normal
         blurred = log_probs + draw(0.0, self.noise, log_probs.shape) if self.noise else log_probs
-        return np.minimum(np.round(blurred / self.round_to) * self.round_to if self.round_to else blurred, 0.0)
+        return np.clip(np.round(blurred / self.round_to) * self.round_to if self.round_to else blurred, LEAST, 0.0)
 
     def generator(self, *address: str | int) -> np.random.Generator:
         """Return what noise is drawn from: nobody can tell it unless it is `seeded`."""
@@ -134,7 +135,10 @@ def redact(redaction: Redaction, paths: Sequence[Path], judge: Judge, verify: Ve
 
 
 def blur(options: Blur, paths: Sequence[Path], rng: np.random.Generator) -> tuple[Path, ...]:
-    """Return paths with blurred likelihoods: mean per token and least log-prob each get noise of their own."""
+    """Return paths with blurred likelihoods: mean per token and least log-prob each get noise of their own.
+
+    The least is then brought back between the sum and the mean, where that of any text lies.
+    """
     known = [path.likelihood for path in paths if path.likelihood.known]
     means = iter(options.means(np.array([each.mean for each in known]), rng).tolist())
     least = iter(options.means(np.array([each.minimum for each in known]), rng).tolist())
@@ -142,7 +146,9 @@ def blur(options: Blur, paths: Sequence[Path], rng: np.random.Generator) -> tupl
     def blurred(likelihood: Likelihood) -> Likelihood:
         if not likelihood.known:
             return likelihood
-        return replace(likelihood, total=next(means) * likelihood.tokens, minimum=next(least))
+        mean = next(means)
+        total = mean * likelihood.tokens
+        return replace(likelihood, total=total, minimum=min(max(next(least), total), mean))
 
     return tuple(replace(path, likelihood=blurred(path.likelihood)) for path in paths)
 

@@ -11,13 +11,13 @@ One round:
 With `average: probabilities` and a temperature of 0.1 it is DS-FL (arXiv 2008.06180), in our reading.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
 from lada.allocators.base import Allocator
 from lada.core.registry import Options
-from lada.core.terms import Knowledge, SparseLogProbs, TokenScores, Verb
+from lada.core.terms import Knowledge, Lesson, SparseLogProbs, TokenScores, Verb
 from lada.hosts.allocating import check_takes_labels
 from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Phase, Step
 from lada.hosts.consensus import Average
@@ -37,6 +37,7 @@ from lada.hosts.knowledge import (
 )
 from lada.hosts.matching import CONSENSUS, consensus_offer, match, merge
 from lada.hosts.party import Party
+from lada.hosts.replies import each
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, telling
 from lada.hosts.soft import check_wants_soft_targets, with_soft_targets
@@ -120,10 +121,15 @@ class Fedmd:
         scores = {} if mine is None else score(party, mine)
         replies = pending.wait()
         collect(party, replies)
-        offers = {client: hear(party, reply, client, round, "labels") for client, reply in replies.items()}
-        merged = self._consensus(party, round, offers, scores)
-        told = {**encode(merged.knowledge, "labels"), **tell_scores(party, round, merged.scores)}
-        pending = exchange.ask("digest", round, dict.fromkeys(replies, told))
+        lessons = gold_lessons(party, party.task.public)
+
+        def soft(client: str, reply: Payload) -> list[Lesson]:
+            return with_soft_targets(party, lessons, hear(party, reply, client, round, "labels"))
+
+        told = each(party, exchange, "contribute", round, replies, soft)
+        merged = self._consensus(party, round, lessons, told, scores)
+        consensus = {**encode(merged.knowledge, "labels"), **tell_scores(party, round, merged.scores)}
+        pending = exchange.ask("digest", round, dict.fromkeys(told, consensus))
         if mine is not None:
             teacher = Offer(Knowledge(CONSENSUS, round, merged.knowledge.paths), merged.scores, merged.vocabulary)
             match(party, round, teacher, mine, self.options.server_replay)
@@ -154,13 +160,20 @@ class Fedmd:
         study(party, gold_lessons(party, party.private), sft(), options, round=round, phase=phase)
 
     def _consensus(
-        self, party: Party, round: int, offers: Mapping[str, Offer], scores: Mapping[str, TokenScores]
+        self,
+        party: Party,
+        round: int,
+        lessons: Sequence[Lesson],
+        clients: Mapping[str, Sequence[Lesson]],
+        scores: Mapping[str, TokenScores],
     ) -> Offer:
-        """Return what the members say together of each gold text, in the server's tokens; `scores` are its own."""
-        lessons = gold_lessons(party, party.task.public)
-        said: dict[str, list[SparseLogProbs]] = {id: [each.top] for id, each in scores.items()}
-        for client in sorted(offers):
-            for lesson in with_soft_targets(party, lessons, offers[client]):
+        """Return what the members say together of the gold texts, the `lessons`, in the server's tokens.
+
+        `clients` have them with soft targets; `scores` are the server's own.
+        """
+        said: dict[str, list[SparseLogProbs]] = {id: [own.top] for id, own in scores.items()}
+        for client in sorted(clients):
+            for lesson in clients[client]:
                 if lesson.soft is not None:
                     said.setdefault(lesson.sample_id, []).append(lesson.soft)
         told = [lesson for lesson in lessons if lesson.sample_id in said]

@@ -17,6 +17,7 @@ and, for the server, its own paths.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -41,6 +42,7 @@ from lada.hosts.distilling import CLIENT_REPLAY, SERVER_REPLAY, Replay, and_labe
 from lada.hosts.gain import limit_by_gain, validation
 from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, know, own, tell
 from lada.hosts.party import Party
+from lada.hosts.replies import each
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, studying_both, telling
 from lada.hosts.secure import KEYS, MASKED, PHASES, SecureOptions, check_enough
@@ -177,8 +179,9 @@ class Fedmkt:
         replies = pending.wait()
         collect(party, replies)
         if vectors is not None:
-            offers = {client: hear(party, reply, client, round, self._kind) for client, reply in replies.items()}
-            self._learn_from_clients(party, round, mine, offers, vectors)
+            offers = each(party, exchange, "contribute", round, replies, partial(self._hear, party, round))
+            used = self._learn_from_clients(party, exchange, round, mine, offers, vectors)
+            replies = {client: replies[client] for client in used}
         if not self._teaches:
             evaluate_everybody(party, exchange, round)
             return
@@ -259,14 +262,25 @@ class Fedmkt:
         teacher = offer.knowledge.party
         distil(party, round, lessons, mine, replay=self.options.client_replay, teachers=teacher)
 
+    def _hear(self, party: Party, round: int, client: str, reply: Payload) -> Offer:
+        return hear(party, reply, client, round, self._kind)
+
     def _learn_from_clients(
-        self, party: Party, round: int, mine: Knowledge, offers: dict[str, Offer], vectors: np.ndarray
-    ) -> None:
-        """SLM→LLM: the server allocates per client, fuses and studies."""
-        allocations = {
-            client: allocate(party, round, offer.knowledge, mine, vectors) for client, offer in sorted(offers.items())
-        }
-        told = {client: offer.knowledge for client, offer in offers.items()}
+        self,
+        party: Party,
+        exchange: Exchange,
+        round: int,
+        mine: Knowledge,
+        offers: Mapping[str, Offer],
+        vectors: np.ndarray,
+    ) -> list[str]:
+        """SLM→LLM: the server allocates per client, fuses and studies. Returns the clients of which it could."""
+
+        def choose(_client: str, offer: Offer) -> Allocation:
+            return allocate(party, round, offer.knowledge, mine, vectors)
+
+        allocations = each(party, exchange, "contribute", round, offers, choose)
+        told = {client: offers[client].knowledge for client in allocations}
         if self.options.trust == "agreement":
             allocations = limit_by_trust(party, allocations, told, mine)
         elif self.options.trust == "gain":
@@ -280,12 +294,15 @@ class Fedmkt:
         # Which offers beat the LLM's own path was the allocator's to say; here they are only held against each other.
         fuser = LeastLoss(LeastLossOptions(below_own=False))
         winners = {sample_id: fuser.fuse(offered) for sample_id, offered in proposals.items()}
-        lessons: list[Lesson] = []
-        for client, allocation in allocations.items():
+
+        def lessons_won(client: str, allocation: Allocation) -> list[Lesson]:
             won = tuple(choice for choice in allocation.choices if winners.get(choice.sample_id) == client)
-            lessons += lessons_of(party, Allocation(client, party.name, round, won), offers[client], mine)
-        lessons = self._and_labels(party, lessons)
+            return lessons_of(party, Allocation(client, party.name, round, won), offers[client], mine)
+
+        by_client = each(party, exchange, "contribute", round, allocations, lessons_won)
+        lessons = self._and_labels(party, [lesson for lessons in by_client.values() for lesson in lessons])
         distil(party, round, lessons, mine, replay=self.options.server_replay, teachers="its clients")
+        return list(by_client)
 
     def _and_labels(self, party: Party, lessons: list[Lesson]) -> list[Lesson]:
         return lessons if self._kind == "paths" else and_labels(party, lessons)

@@ -19,9 +19,11 @@ from lada.core.terms import Knowledge, Likelihood, Path, TokenScores, Vocabulary
 from lada.hosts.base import Kinds, Payload
 from lada.hosts.discretion import blur, redact
 from lada.hosts.party import Party
-from lada.hosts.steps import finite, gold_lessons, write_paths
+from lada.hosts.steps import gold_lessons, in_range, write_paths
 
 Kind = Literal["paths", "labels"]
+TOKENS_PER_BYTE = 16
+"""Most tokens of a text per byte, and beside these: a normaliser (NFKC) makes eleven bytes of one."""
 PATHS, LIKELIHOODS, SOFT, VOCABULARY = "paths", "likelihoods", "soft_targets", "vocabulary"
 
 
@@ -37,11 +39,11 @@ class Offer:
 def know(party: Party, round: int, purpose: str, kind: Kind, *, tries: int = 1) -> Knowledge:
     """Let a party write (in `tries`, see `write_paths`) or judge a path for every public sample; timed as `purpose`."""
     if kind == "paths":
-        return finite(party, write_paths(party, party.task.public, round, purpose, tries=tries))
+        return in_range(party, write_paths(party, party.task.public, round, purpose, tries=tries))
     texts = _labels(party)
     with party.phase(round, purpose) as progress:
         judged = party.learner.judge([texts[id] for id in texts], progress=progress)
-    return finite(party, _labelled(party, texts, Judgement(party.name, round, dict(zip(texts, judged, strict=True)))))
+    return in_range(party, _labelled(party, texts, Judgement(party.name, round, dict(zip(texts, judged, strict=True)))))
 
 
 def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -> Payload:
@@ -72,7 +74,7 @@ def score(party: Party, knowledge: Knowledge) -> dict[str, TokenScores]:
         pairs = [(questions[path.sample_id], path.text) for path in paths]
         found = party.learner.log_probs(pairs, min(party.objective.soft.k, size), progress=progress)
     by_id = {path.sample_id: scores for path, scores in zip(paths, found, strict=True)}
-    return sound_scores(party, party.name, knowledge.round, by_id, size)
+    return sound_scores(party, knowledge, by_id, size)
 
 
 def tell_scores(party: Party, round: int, scores: Mapping[str, TokenScores]) -> Payload:
@@ -126,7 +128,7 @@ def _discreet(party: Party, knowledge: Knowledge, kind: Kind) -> tuple[Knowledge
                     f"{redacted.answers} of them in their answers, and held back {redacted.withheld} for time",
                 )
             )
-        knowledge = finite(party, replace(knowledge, paths=redacted.paths))
+        knowledge = in_range(party, replace(knowledge, paths=redacted.paths))
     if party.blur:
         rng = party.blur.generator(party.seed, round, "blur", party.name)
         knowledge = replace(knowledge, paths=blur(party.blur, knowledge.paths, rng))
@@ -184,7 +186,7 @@ def hear(party: Party, payload: Payload, teacher: str | None, round: int, kind: 
             f"soft targets: of {told.party!r} in round {told.round} over {told.vocabulary_size} tokens; expected "
             f"those of {knowledge.party!r} in round {round} over {len(words.tokens)}"
         )
-    return Offer(knowledge, sound_scores(party, knowledge.party, round, told, len(words.tokens)), words)
+    return Offer(knowledge, sound_scores(party, knowledge, told, len(words.tokens)), words)
 
 
 def check_knowledge(party: Party, sender: str, round: int, payload: Payload) -> None:
@@ -210,9 +212,13 @@ def check_knowledge(party: Party, sender: str, round: int, payload: Payload) -> 
 
 
 def sound_scores(
-    party: Party, teacher: str, round: int, scores: Mapping[str, TokenScores | None], size: int
+    party: Party, texts: Knowledge, scores: Mapping[str, TokenScores | None], size: int
 ) -> dict[str, TokenScores]:
-    """Return the scores that can be learnt from. The others are counted in a notice, the first with its fault."""
+    """Return the scores of `texts` that can be learnt from, over `size` tokens.
+
+    The others are counted in a notice, the first with its fault.
+    """
+    ends = {path.sample_id: len(path.text.encode()) + 1 for path in texts.paths}  # end-of-sequence has one byte more
     sound: dict[str, TokenScores] = {}
     faults: list[str] = []
     for sample_id in scores:
@@ -221,14 +227,16 @@ def sound_scores(
             if each is None:
                 raise InputError("its tokens do not lead back to the bytes of the text")
             check_scores(each, size)
+            if each.offsets.max(initial=0) > ends[sample_id]:
+                raise InputError(f"offsets beyond the end of the text, byte {ends[sample_id]}")
             sound[sample_id] = each
         except (InputError, CodecError) as error:
             faults.append(f"sample {sample_id!r}, {error}")
     if faults:
         party.note(
             notices=(
-                f"round {round}: {len(faults)} of {len(scores)} soft targets of {teacher} are left out; the first: "
-                f"{faults[0]}",
+                f"round {texts.round}: {len(faults)} of {len(scores)} soft targets of {texts.party} are left out; "
+                f"the first: {faults[0]}",
             )
         )
     return sound
@@ -236,6 +244,13 @@ def sound_scores(
 
 def samples_in(kind: str, data: bytes) -> int | None:
     """Return how many samples a message part speaks of, for the ledger; None where that is not to be said."""
+    try:
+        return _samples_in(kind, data)
+    except CodecError:  # larger than is read without a word of the configuration's
+        return None
+
+
+def _samples_in(kind: str, data: bytes) -> int | None:
     match kind:
         case "paths":
             return len(paths.decode(data, known_ids=None).paths)
@@ -283,31 +298,43 @@ def _decode(party: Party, payload: Payload, kind: Kind, *, seconds: float = math
         told = paths.decode(payload[PATHS], known_ids={sample.id for sample in party.task.public}, limit=limit)
         return replace(told, paths=tuple(_verified(party, told.paths, seconds)))
     texts = _labels(party)
-    return _labelled(party, texts, likelihoods.decode(payload[LIKELIHOODS], known_ids=texts.keys(), limit=limit))
+    told = likelihoods.decode(payload[LIKELIHOODS], known_ids=texts.keys(), limit=limit)
+    for id, likelihood in told.likelihoods.items():
+        _check_size(party, likelihood, texts[id][1])
+    return _labelled(party, texts, told)
 
 
 def _verified(party: Party, told: Sequence[Path], seconds: float) -> Iterator[Path]:
-    """Yield paths with the answer, the verdict and the size in bytes that the texts have, whatever their writer says.
+    """Yield paths with the answer and the verdict that the texts have, whatever their writer says.
 
-    Raises FederationError for a text longer than the limit, and where all that takes more than `seconds`, as answers
-    made to keep a comparison busy do. Where no gold answer is known each is compared all the same: it will be with
-    other parties' answers.
+    Raises FederationError for a text longer than the limit or of another size, and where all that takes more than
+    `seconds`, as answers made to keep a comparison busy do. Where no gold answer is known each is compared all the
+    same: it will be with other parties' answers.
     """
     gold = {sample.id: sample.answer for sample in party.task.public}
     longest, began = party.limits.path_chars, time.monotonic()
     for path in told:
         if len(path.text) > longest:
             raise FederationError(f"paths: a text of more than limits.path_chars, {longest} characters")
+        _check_size(party, path.likelihood, path.text)
         answer, known = party.task.extract(path.text), gold[path.sample_id]
         right = party.task.same(answer, "0" if known is None else known)
         if time.monotonic() - began > seconds:
             raise FederationError(f"paths: their answers took longer to check than limits.check_seconds, {seconds:g}")
-        yield replace(
-            path,
-            answer=answer,
-            right=None if known is None else right,
-            likelihood=replace(path.likelihood, size=len(path.text.encode())),
-        )
+        yield replace(path, answer=answer, right=None if known is None else right)
+
+
+def _check_size(party: Party, likelihood: Likelihood, text: str) -> None:
+    """Raise FederationError where a likelihood cannot be of a text, which everybody has: by its bytes or its tokens.
+
+    A client's model is its own and has TOKENS_PER_BYTE at most. The server's may be behind an API, which counts what it
+    thought and does not show.
+    """
+    size = len(text.encode())
+    if likelihood.size != size:
+        raise FederationError("likelihoods: of a text of another size")
+    if party.role == "server" and likelihood.tokens > TOKENS_PER_BYTE * (size + 1):
+        raise FederationError(f"likelihoods: more than {TOKENS_PER_BYTE} tokens per byte of a text")
 
 
 def _soft(party: Party, payload: Payload, knowledge: Knowledge) -> soft_targets.SoftTargets:

@@ -8,13 +8,10 @@ import numpy as np
 from lada.core.results import Membership
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Sample
-from lada.evaluation.membership import record
+from lada.evaluation.membership import MOST, record
 from lada.hosts.party import Party
 from lada.hosts.steps import gold_lessons
 from lada.models.base import Learner
-
-MOST = 2000
-"""Most samples of either side that are judged."""
 
 
 def memberships(party: Party, before: Learner, round: int) -> tuple[Membership, ...]:

@@ -81,6 +81,10 @@ SHARED_SLM = "shared SLM"
 """The server's copy of a model that all clients share. No party of a configuration can be named so."""
 
 
+def not_known(client: str) -> int | None:
+    """Return that nobody but a client itself knows how many private samples it has."""
+
+
 def no_slm() -> "Party":
     """Raise: only a server has the configuration of its clients."""
     raise LookupError(SHARED_SLM)
@@ -132,6 +136,8 @@ class Party:
     open_slm: "Callable[[], Party]" = no_slm
     """At the server: returns a party with the clients' common model as it was before the run. It shares the server's
     states and memory, keeps its journal within the server's, and hands its report to nobody by itself."""
+    samples_of: Callable[[str], int | None] = not_known
+    """At the server: how many private samples a client has, where that is known before it says so."""
     limits: Limits = field(default_factory=Limits)
     """What others may send it at most."""
 

@@ -7,6 +7,8 @@ from lada.hosts.base import Payload
 from lada.hosts.party import Party
 
 SAMPLES = samples.KIND
+HARDEST = 10_000
+"""Most steps of a sample."""
 
 
 def hear_samples(party: Party, payload: Payload) -> tuple[Sample, ...]:
@@ -15,6 +17,17 @@ def hear_samples(party: Party, payload: Payload) -> tuple[Sample, ...]:
 
 
 def check_samples(party: Party, sender: str, round: int, payload: Payload) -> None:
-    """Raise CodecError or FederationError unless `payload` holds samples that `sender` tells in this round."""
-    if samples.decode(payload[SAMPLES], limit=party.limits.table_bytes)[:2] != (sender, round):
+    """Raise CodecError or FederationError unless `payload` holds samples that `sender` tells in this round.
+
+    No text is longer than a path may be, and a difficulty is a count of steps.
+    """
+    told, of, found = samples.decode(payload[SAMPLES], limit=party.limits.table_bytes)
+    if (told, of) != (sender, round):
         raise FederationError("samples: of another party or round than the message")
+    longest = party.limits.path_chars
+    for sample in found:
+        texts = (sample.id, sample.question, sample.answer, sample.rationale, sample.domain)
+        if any(text is not None and len(text) > longest for text in texts):
+            raise FederationError(f"samples: a text of more than limits.path_chars, {longest} characters")
+        if not 0 <= (sample.difficulty or 0) <= HARDEST:
+            raise FederationError(f"samples: a difficulty that is not in 0..{HARDEST}")

@@ -1,26 +1,38 @@
 """Clients tell the server numbers about themselves; the server gathers them with its own."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lada.codecs.metrics import decode_records, encode_records
 from lada.core.errors import CodecError, FederationError
-from lada.core.results import PartyReport
-from lada.hosts.base import Kinds, Payload
+from lada.core.results import PartyReport, StudyRecord
+from lada.core.terms import Verb
+from lada.evaluation.membership import ATTACKS, MOST
+from lada.hosts.allocating import LOOKED_AT
+from lada.hosts.base import Kinds, Payload, Step
 from lada.hosts.discretion import blur_report
 from lada.hosts.party import Party
+from lada.hosts.ranges import LOSS, MEMORY, SECONDS, out_of_range
 
 METRICS, TIMES = "metrics", "times"
 REPORT = Kinds(frozenset({METRICS, TIMES}))
 """What `report_payload` writes."""
-RECORDS = 10_000
-"""Most records of one sort, and most entries of one record."""
 LONGEST = 500
 """Most characters of any text in a report."""
-GREATEST = 2**53
-"""Counts stay below: beyond it not every program reads an integer of JSON exactly."""
+CLOCKS = 86_400.0
+"""Seconds by which the clocks of two machines may differ; what a report tells of is moved into the run's time."""
+SPARE, DIAGNOSTICS, DOMAINS = 8, 64, 1000
+"""Phases beside those of the plan, and most entries of an allocation's diagnostics and of a party's domains."""
+ASIDE = frozenset({"judge", "judge-redacted", "score", "embed"})
+"""What a client is timed at besides, whatever its host."""
+REPORTED = ("evaluations", "studies", "allocations", "phases", "parties", "memberships")
+"""What a client tells of itself."""
+ONCE = tuple(name for name in REPORTED if name != "phases")
+"""What is told once: of a phase there may be several times."""
 MEASURED = ("start", "seconds", "peak_memory")
 """What of a phase differs from run to run."""
 
@@ -34,11 +46,19 @@ def report_payload(party: Party) -> Payload:
     report = party.take_report()
     if party.blur:
         report = blur_report(party.blur, report, party.blur.generator(party.seed, *_moment(report), "blur", party.name))
+    report = report.model_copy(update={"studies": tuple(map(_tellable, report.studies))})
     times = np.array([[getattr(phase, name) for name in MEASURED] for phase in report.phases], dtype="<f8")
     notices = tuple(map(_plain, report.notices[: party.limits.notices]))
     timeless = tuple(phase.model_copy(update=dict.fromkeys(MEASURED, 0)) for phase in report.phases)
     told = report.model_copy(update={"phases": timeless, "notices": notices})
     return {METRICS: encode_records([told]), TIMES: times.tobytes()}
+
+
+def _tellable(study: StudyRecord) -> StudyRecord:
+    """Return a study as it is told: a loss beyond LOSS, as of a model that breaks, is infinite."""
+    losses = {name: getattr(study, name) for name in ("first_loss", "last_loss")}
+    beyond = {name: math.copysign(math.inf, loss) for name, loss in losses.items() if abs(loss) > LOSS}
+    return study.model_copy(update=beyond) if beyond else study
 
 
 def _moment(report: PartyReport) -> tuple[int | str, ...]:
@@ -49,28 +69,50 @@ def _moment(report: PartyReport) -> tuple[int | str, ...]:
 def collect(party: Party, replies: Mapping[str, Payload]) -> None:
     """Add the reports in `replies` to the server's own, client by client, equal notices once.
 
-    Raises CodecError for a report that is amiss.
+    What a client told before is left out, and counted: a run has one evaluation per party and round. Raises CodecError
+    for a report that is amiss.
     """
+    known = {name: {_key(row) for row in getattr(party.report, name)} for name in ONCE}
     for client in sorted(replies):
-        report = _read(replies[client], party.limits.report_bytes)
+        report = _read(party, replies[client])
         # A client forgets between messages what it has said, as when the same batch does not fit again.
         notices = tuple(notice for notice in report.notices if notice not in party.report.notices)
-        rows = {name: getattr(report, name) for name in PartyReport.model_fields}
-        party.note(**{**rows, "notices": notices})
+        rows: dict[str, tuple[Any, ...]] = {name: getattr(report, name) for name in PartyReport.model_fields}
+        new = {name: tuple(row for row in rows[name] if _key(row) not in known[name]) for name in ONCE}
+        if again := {name: len(rows[name]) - len(new[name]) for name in ONCE if len(new[name]) < len(rows[name])}:
+            told = ", ".join(f"{count} of its {name}" for name, count in again.items())
+            notices = (*notices, f"{client} told twice of the same: {told} are left out")
+        party.note(**{**rows, **new, "notices": notices})
 
 
-def _read(payload: Payload, limit: int) -> PartyReport:
-    reports = decode_records(payload[METRICS], PartyReport, limit=limit)
+def _key(row: Any) -> tuple[Any, ...]:
+    """Return what tells a row of ONCE from the others of its sort."""
+    names = ("party", "name", "teacher", "student", "round", "phase", "attack")
+    return tuple(getattr(row, name, None) for name in names)
+
+
+def _read(party: Party, payload: Payload) -> PartyReport:
+    reports = decode_records(payload[METRICS], PartyReport, limit=party.limits.report_bytes)
     if len(reports) != 1:
         raise CodecError(f"metrics: {len(reports)} reports; expected one")
     (report,) = reports
     if len(payload[TIMES]) != 24 * len(report.phases):
         raise CodecError(f"times: {len(payload[TIMES])} bytes for {len(report.phases)} phases; expected 24 each")
     times = np.frombuffer(payload[TIMES], dtype="<f8").reshape(-1, 3)
-    if not (np.isfinite(times) & (times >= 0)).all():
-        raise CodecError("times: a number that is negative or not finite")
+    age = party.clock() + 1.0  # times are rounded
+    # Another machine's clock may be off, and be set while it works; a study that another run did may have taken longer.
+    longest = age if party.common is None else SECONDS.high
+    for name, column, most in zip(MEASURED, times.T, (age + CLOCKS, longest + CLOCKS, MEMORY.high), strict=True):
+        if not (np.isfinite(column) & (column >= (0 if name == "peak_memory" else -CLOCKS)) & (column <= most)).all():
+            raise CodecError(f"times: {name}: a number that is not finite or out of range")
     phases = tuple(
-        phase.model_copy(update={"start": start, "seconds": seconds, "peak_memory": int(memory)})
+        phase.model_copy(
+            update={
+                "start": min(max(start, 0.0), age),
+                "seconds": min(max(seconds, 0.0), longest),
+                "peak_memory": int(memory),
+            }
+        )
         for phase, (start, seconds, memory) in zip(report.phases, times.tolist(), strict=True)
     )
     return report.model_copy(update={"phases": phases})
@@ -79,70 +121,92 @@ def _read(payload: Payload, limit: int) -> PartyReport:
 def check_report(party: Party, sender: str, round: int, payload: Payload) -> None:
     """Raise CodecError or FederationError unless a client's report is about itself and its numbers can be.
 
-    It speaks of rounds up to this one and of domains that the task has; percentages lie in 0..100, times and counts
-    are not negative, texts are short and printable. A loss, and what an allocator says about itself, may be NaN.
+    Its rows speak of this round; every number is in its range (lada.hosts.ranges), times are within the run's age but
+    for CLOCKS. How many rows there may be is the host's to say: `check_rows`.
     """
-    report = _read(payload, party.limits.report_bytes)
+    report = _read(party, payload)
     _expect(not report.missing, "missing: a client cannot say who is missing")
     _expect(not report.exchanges, "exchanges: a client cannot say how long messages took")
     _expect(len(report.notices) <= party.limits.notices, f"notices: more than limits.notices, {party.limits.notices}")
-    for where, value in _leaves("report", report.model_dump()):
-        match value:
-            case str():
-                _expect(len(value) <= LONGEST and value.isprintable(), f"{where}: a text too long or not printable")
-            case int():
-                _expect(0 <= value < GREATEST, f"{where}: a number out of range")
-    for row in (*report.evaluations, *report.studies, *report.phases):
-        _expect(row.party == sender, "party: another than the sender")
-    for row in (*report.evaluations, *report.studies, *report.phases, *report.allocations):
-        _expect(row.round <= round, "round: it is not there yet")
+    for where, value in _texts("report", report.model_dump()):
+        _expect(len(value) <= LONGEST and value.isprintable(), f"{where}: a text too long or not printable")
+    for name in REPORTED:
+        for row in getattr(report, name):
+            faults = next(out_of_range(row), None)
+            _expect(faults is None, f"{name}: {faults}: a number out of range")
+            _expect(getattr(row, "party", sender) == sender, f"{name}: party: another than the sender")
+            _expect(getattr(row, "round", round) == round, f"{name}: round: another than the message's")
+    for name in ONCE:
+        rows = getattr(report, name)
+        _expect(len({_key(row) for row in rows}) == len(rows), f"{name}: the same twice")
     for row in report.allocations:
         _expect(row.student == sender and row.teacher == party.name, "allocations: of other parties")
         _expect(max(row.chosen, row.from_teacher) <= row.candidates, "allocations: more chosen than candidates")
-        _percent("allocations", row.right, row.sound, row.agreement)
+        _expect(row.candidates <= len(party.task.public), "allocations: more candidates than public samples")
+        _expect(len(row.diagnostics) <= DIAGNOSTICS, f"allocations: diagnostics: more than {DIAGNOSTICS}")
     _check_evaluations(party, report)
     for row in report.parties:
         _expect((row.name, row.role) == (sender, "client"), "parties: another than the sender")
         _expect(row.weights == "" or _is_digest(row.weights), "parties: weights: not a SHA-256")
+        _expect(len(row.domains) <= DOMAINS, f"parties: domains: more than {DOMAINS}")
+    for row in report.memberships:
+        _expect(row.attack in ATTACKS, f"memberships: attack: expected one of {', '.join(ATTACKS)}")
+        _expect(max(row.members, row.others) <= MOST, f"memberships: more than {MOST} samples")
+
+
+def check_rows(payload: Payload, party: Party, steps: Sequence[Step] | None) -> None:
+    """Raise CodecError or FederationError for a report with more rows than its phase can give.
+
+    `steps` are what a client does in the round; None: its last word, when it only says what it has become. What has a
+    name of its own, such as a study, counts once per step; the phases that are timed are at most twice as many.
+    """
+    report = _read(party, payload)
+    last, steps = steps is None, steps or ()
+    looks = -(-len(party.task.public) // LOOKED_AT)
+    most = {
+        "evaluations": sum(step.phase == "evaluate" for step in steps),
+        "studies": sum(step.verb is Verb.STUDY for step in steps),
+        "allocations": sum(step.samples == "lessons" for step in steps),
+        "phases": SPARE + 2 * len(steps) + looks,
+        "parties": int(last),
+        "memberships": len(ATTACKS) * last,
+    }
+    for name, count in most.items():
+        told = len(getattr(report, name))
+        _expect(told <= count, f"{name}: {told} rows; a reply of this phase has at most {count}")
+    named = {f"{step.phase}{suffix}" for step in steps for suffix in ("", "-again")} | ASIDE
+    for row in (*report.studies, *report.phases):
+        _expect(row.phase in named, "phase: one that the host does not have")
 
 
 def _check_evaluations(party: Party, report: PartyReport) -> None:
-    domains = {sample.domain for sample in party.task.test}
-    levels = {str(sample.difficulty) for sample in party.task.test}
+    domains = Counter(sample.domain for sample in party.task.test)
+    levels = Counter(str(sample.difficulty) for sample in party.task.test)
     for row in report.evaluations:
-        _expect(row.domains.keys() <= domains, "evaluations: domains that the task does not have")
-        _expect(row.difficulty.keys() <= levels, "evaluations: difficulties that the task does not have")
-        groups = (row.overall, row.own, row.other, row.general, *row.domains.values(), *row.difficulty.values())
-        for each in groups:
-            if each is not None:
-                _percent("evaluations", each.value, each.low, each.high)
-                _expect(each.count <= len(party.task.test), "evaluations: more questions than there are")
-        _percent("evaluations", row.step_validity, row.agreement)
-        _percent("evaluations", None if row.calibration_error is None else 100 * row.calibration_error)
+        _expect(row.agreement is None, "evaluations: agreement: it is the server's to say")
+        for told, known, what in ((row.domains, domains, "domains"), (row.difficulty, levels, "difficulties")):
+            _expect(told.keys() <= known.keys(), f"evaluations: {what} that the task does not have")
+            _expect(all(told[key].count <= known[key] for key in told), "evaluations: more questions than there are")
+        for each in (row.overall, row.own, row.other, row.general):
+            _expect(each is None or each.count <= len(party.task.test), "evaluations: more questions than there are")
 
 
 def _plain(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text[:LONGEST])
 
 
-def _leaves(where: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the texts and numbers in a record, and the keys of its tables, with the name of the field."""
+def _texts(where: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the texts in a record, and the keys of its tables, with the name of the field."""
     if isinstance(value, Mapping):
-        _expect(len(value) <= RECORDS, f"{where}: more than {RECORDS} entries")
         for key, inner in value.items():
             known = key in PartyReport.model_fields  # a key further down may be the sender's own word
             yield where, key
-            yield from _leaves(key if known else where, inner)
+            yield from _texts(key if known else where, inner)
     elif isinstance(value, (list, tuple)):
-        _expect(len(value) <= RECORDS, f"{where}: more than {RECORDS} entries")
         for inner in value:
-            yield from _leaves(where, inner)
-    else:
+            yield from _texts(where, inner)
+    elif isinstance(value, str):
         yield where, value
-
-
-def _percent(where: str, *values: float | None) -> None:
-    _expect(all(value is None or 0 <= value <= 100 for value in values), f"{where}: a percentage out of range")
 
 
 def _is_digest(text: str) -> bool:

@@ -25,6 +25,7 @@ from lada.hosts.averaging import (
     AveragingOptions,
     catch_up,
     check_alike,
+    fix_outline,
     handed_out,
     pool,
     take_adapter,
@@ -113,6 +114,7 @@ class SharesSlm(ABC, Generic[Prepared]):
             return
         slm = party.open_slm()
         party.memory.setdefault(ADAPTER, adapters.encode(slm.learner.adapter(), 0))
+        fix_outline(party, adapters.decode(party.memory[ADAPTER], limit=party.limits.adapter_bytes)[0])
         pending = exchange.ask("study", round, catch_up(party, exchange.clients))
         prepared = self.prepare(party, round)
         replies = pending.wait()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lada.codecs.likelihoods import fault
 from lada.codecs.paths import encode
 from lada.core.results import StudyRecord
 from lada.core.seeds import seed_of
@@ -107,19 +108,20 @@ def _answers(
     return once(party, round, purpose, do, write=write, read=read, given=given)
 
 
-def finite(party: Party, knowledge: Knowledge) -> Knowledge:
-    """Return the knowledge without paths whose likelihood is not finite, as a model with NaN weights gives; counted."""
-    kept = tuple(
-        path for path in knowledge.paths if np.isfinite([path.likelihood.total, path.likelihood.minimum]).all()
-    )
-    if faults := len(knowledge.paths) - len(kept):
-        first = next(path for path in knowledge.paths if path not in kept)
-        party.note(
-            notices=(
-                f"round {knowledge.round}: {faults} of {len(knowledge.paths)} paths of {knowledge.party} are left out, "
-                f"since their log-probs are not finite; the first: sample {first.sample_id!r}",
-            )
+def in_range(party: Party, knowledge: Knowledge) -> Knowledge:
+    """Return the knowledge without paths whose log-probs nobody would take, as of a model with NaN weights; counted."""
+    faults = {path.sample_id: why for path in knowledge.paths if (why := fault(path.likelihood))}
+    if not faults:
+        return knowledge
+    finite = all(np.isfinite([p.likelihood.total, p.likelihood.minimum]).all() for p in knowledge.paths)
+    party.note(
+        notices=(
+            f"round {knowledge.round}: {len(faults)} of {len(knowledge.paths)} paths of {knowledge.party} are left "
+            f"out, since their log-probs are {'out of range' if finite else 'not finite'}; the first: sample "
+            f"{next(iter(faults))!r}",
         )
+    )
+    kept = tuple(path for path in knowledge.paths if path.sample_id not in faults)
     return Knowledge(knowledge.party, knowledge.round, kept)
 
 
@@ -209,4 +211,4 @@ def evaluate_party(party: Party, round: int) -> None:
     )
     party.note(evaluations=(evaluation,))
     party.folder.mkdir(parents=True, exist_ok=True)
-    (party.folder / f"test-paths-{round}.arrow").write_bytes(encode(finite(party, knowledge)))
+    (party.folder / f"test-paths-{round}.arrow").write_bytes(encode(in_range(party, knowledge)))

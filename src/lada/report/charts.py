@@ -120,7 +120,7 @@ def clip(text: str, length: int) -> str:
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Return at most `most` + 1 round numbers that enclose [low, high]; the first and last end the axis."""
-    if high <= low:
+    if high - low < 1e-300:  # of a subnormal number there is no tenth
         high = low + 1
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
