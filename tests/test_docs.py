@@ -133,7 +133,7 @@ def test_a_configuration_with_an_api_is_accepted(root: Path, blocks: Blocks) -> 
 
 def test_the_privacy_pages_options_are_accepted(root: Path, blocks: Blocks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lada.hosts.privacy.check_installed", lambda: None)
-    keep, redact, dp = (yaml.safe_load(block) for block in blocks(root / "docs/privacy.md", "yaml"))
+    keep, redact, dp, secure = (yaml.safe_load(block) for block in blocks(root / "docs/privacy.md", "yaml"))
     assert make_config(MODELS | keep).keep_messages
     (client,) = make_config(MODELS | redact).clients
     assert client.redact is not None
@@ -141,6 +141,9 @@ def test_the_privacy_pages_options_are_accepted(root: Path, blocks: Blocks, monk
     assert client.blur is not None
     (client,) = make_config(MODELS | dp).clients
     assert client.private.dp is not None
+    model = {"model": "zoo:slm-llama", "tune": "lora"}
+    three = {"clients": [{"name": name, "model": model} for name in ("one", "two", "three")], "plugin": "none"}
+    assert make_config(MODELS | three | secure).host.options["secure_aggregation"]
 
 
 def test_the_papers_form_is_spelled_out(root: Path, blocks: Blocks) -> None:

@@ -52,15 +52,18 @@ class Factors:
         return self.learner.scaling * (self.weights[B] @ self.weights[A])
 
 
-def two(folder: FilePath, form: str, other: tuple[Any, Any, float]) -> tuple[Federation, Factors, Factors]:
-    both = federation(folder, "fedavg", {"llm": {0}, "a": {1}, "b": {2}}, {"form": form})
+def two(
+    folder: FilePath, form: str, other: tuple[Any, Any, float], **options: Any
+) -> tuple[Federation, Factors, Factors]:
+    both = federation(folder, "fedavg", {"llm": {0}, "a": {1}, "b": {2}}, {"form": form, **options})
     both.clients["b"].private = both.clients["b"].private * 3  # 12 samples against a's 4
     a = Factors(both.clients["a"].learner, [[1, 0]], [[4], [0]], 1.0)
     return both, a, Factors(both.clients["b"].learner, *other)
 
 
-def test_factors_are_averaged_by_samples_and_everybody_goes_on_with_them(tmp_path: FilePath):
-    both, a, b = two(tmp_path, "average", ([[0, 1]], [[0], [2]], 1.0))
+@pytest.mark.parametrize("options", [{}, {"malicious": 0, "clip": None}])
+def test_factors_are_averaged_by_samples_and_everybody_goes_on_with_them(tmp_path: FilePath, options: dict[str, Any]):
+    both, a, b = two(tmp_path, "average", ([[0, 1]], [[0], [2]], 1.0), **options)
     both.run(0, 1, 2)
     for client in (a, b):
         assert client.weights[A].tolist() == [[0.25, 0.75]]

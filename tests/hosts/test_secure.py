@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from actors import Direct, Federation, federation, small
+from actors import Direct, Federation, federation, make, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -23,8 +23,11 @@ from lada.hosts import masks, secure_client
 from lada.hosts.averaging import ADAPTER
 from lada.hosts.base import HOSTS, Payload
 from lada.hosts.checks import Guard
+from lada.hosts.party import Party
 from lada.hosts.secure import KEYS, OPENED, PHASES, SHARES, SURVIVORS
 from lada.hosts.secure_client import HEARD, OWN, PRIVATE, ROSTER, SEED
+from lada.objectives.base import OBJECTIVES
+from lada.planning.traffic import Sender, expect
 
 SECURE = {"secure_aggregation": True, "malicious": 0, "clip": None}
 NAMES = "abcdefghij"
@@ -33,10 +36,11 @@ NAMES = "abcdefghij"
 class Leaving(Direct):
     """An exchange whose clients fall silent: in the phase of `gone`, by name, and for the rest of the round.
 
-    As in a federation, each message is checked before it is used; `late` are the replies that came too late.
+    As in a federation, each message is checked before it is used.
     """
 
     gone: Mapping[str, str]
+    server: Party
 
     def answer(self, phase: str, round: int, payloads: Mapping[str, Payload]) -> dict[str, Payload]:
         for name in payloads:
@@ -123,6 +127,19 @@ def test_what_crosses_and_what_is_kept(tmp_path: FilePath):
     assert [crossed[phase, "llm"] for phase in PHASES] == [["keys"], ["key_shares"], ["survivors"]]
     for party in both.clients.values():
         assert not party.memory.keys() & {PRIVATE, SEED, ROSTER, OWN, HEARD}
+
+
+@pytest.mark.parametrize("host", ["fedavg", "fedmkt"])
+def test_what_crosses_is_planned(tmp_path: FilePath, host: str):
+    made: Any = secure(tmp_path, 3, host).host
+    sends = {(step.side, kind) for step in made.plan(1, make(OBJECTIVES, "sft")) for kind in step.sends}
+    assert sends - {(side, "paths") for side in ("client", "server")} == {
+        ("client", "masked_adapter"),
+        ("server", "adapter"),
+    }
+    traffic = expect(1, made.plan(1, make(OBJECTIVES, "sft")), Sender("llm", 1, 1, 0), [Sender("a", 1, 1, 100)], 1, 0)
+    large = {row.kind: row.bytes for row in traffic if row.kind != "paths"}
+    assert large == {"masked_adapter": 800, "adapter": 400}
 
 
 def test_a_client_clips_its_own_update(tmp_path: FilePath):

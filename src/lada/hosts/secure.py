@@ -49,7 +49,7 @@ class SecureOptions(AveragingOptions):
     secure_aggregation: bool = False
     """The server learns the clients' average and no single adapter; see lada.hosts.secure. Needs three clients,
     `aggregation: mean`, and `malicious: 0` with `clip: null`, since it cannot look at what it does not see."""
-    update_norm: float = Field(100.0, gt=0, allow_inf_nan=False)
+    update_norm: float = Field(default=100.0, gt=0, allow_inf_nan=False)
     """With secure aggregation: the norm to which each client clips its own update, in place of `clip`."""
 
     @model_validator(mode="after")
