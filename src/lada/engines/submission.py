@@ -87,10 +87,10 @@ def submit(
         stream = family.start(command, log)
         while stream.poll() is None or (not _outcome(file).exists() and _is_alive(_at_work(file))):
             _tell(events, emit)
-            _raise_where_it_was_killed(file, place)
+            _raise_where_it_was_killed(file, log)
             time.sleep(0.1)
         _tell(events, emit)
-        _raise_where_it_was_killed(file, place)
+        _raise_where_it_was_killed(file, log)
         _raise_what_was_told(file, log)
     except BaseException as error:
         with uninterrupted():
@@ -169,13 +169,13 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-def _raise_where_it_was_killed(file: Path, place: Place) -> None:
+def _raise_where_it_was_killed(file: Path, log: Path) -> None:
     """Raise FederationError where the ServerApp's process is gone and could not say how it ended."""
     at_work = _at_work(file)
     if at_work > 0 and not _is_alive(at_work) and not _outcome(file).exists():  # in this order: it tells, then ends
         raise FederationError(
-            f"the run's ServerApp (process {at_work}) was killed, perhaps since memory ran out; what was computed is "
-            f"kept: go on with --resume (its folder is {str(place.folder)!r})"
+            f"the run's ServerApp (process {at_work}) was killed, or Flower failed around it; {last_words(log)}. What "
+            "was computed is kept: go on with --resume"
         )
 
 
