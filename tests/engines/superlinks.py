@@ -95,7 +95,7 @@ class Node:
 
     def push(self, content, *, source=None, target=SUPERLINK_NODE_ID, answers="", node=None):
         """Push a message; return the status. `source` is the node that it says it is from, `node` who says to push."""
-        message = Message(content, target, MESSAGE_TYPE, group_id="1")
+        message = Message(content, target, MESSAGE_TYPE, ttl=60.0, group_id="1")
         message.metadata.__dict__ |= {"_src_node_id": source or self.id, "_reply_to_message_id": answers}
         message.metadata.__dict__["_message_id"] = message.object_id
         request = PushMessagesRequest(

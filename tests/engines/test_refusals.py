@@ -216,7 +216,7 @@ def test_a_replayed_reply_and_one_that_is_too_large(folder, family, fed):
     assert code == 0, printed
     (gone,) = results(folder, "forged").missing
     assert (gone.party, gone.round, gone.phase) == ("clinic", 1, "learn")
-    assert "it is not sealed in answer to this message, as of a replay or of somebody else's" in gone.why
+    assert "it is not sealed in answer to this message, so it is a replay or from somebody else" in gone.why
     assert "1 reply of the node of clinic dropped" in " ".join(results(folder, "forged").notices)
     assert gone.why in (folder / "runs" / "forged" / "report.html").read_text()
     code, printed = run(family, folder, fed, "narrow", "--set", "limits.max_message_bytes=100")

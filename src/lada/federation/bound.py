@@ -70,8 +70,8 @@ class Sealed:
             why = "it gives another name than its own"
         elif not self._binding.seal(name).is_answering(envelope, payload, self._asked.get(name, "")):
             why = (
-                "it is not sealed in answer to this message, as of a replay or of somebody else's; check that its "
-                "identity.pub is this federation's, that its name is that of its key, and who has client.key"
+                "it is not sealed in answer to this message, so it is a replay or from somebody else; check that it "
+                "has the identity.pub of this federation, that its name is that of its key, and who has client.key"
             )
         else:
             return None
