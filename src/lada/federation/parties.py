@@ -23,6 +23,7 @@ from lada.models.identity import weights_digest
 from lada.models.learner import HuggingFaceLearner
 from lada.models.load import check, load
 from lada.models.options import ModelOptions
+from lada.tasks.builtin import BuiltinTask
 from lada.tasks.data import TaskData
 from lada.tasks.load import load_task
 from lada.zoo.shipped import locate
@@ -69,8 +70,16 @@ def server_party(config: RunConfig, place: Place, task: TaskData, emit: Emit) ->
     party = _party(config, place, task, emit, name=server.name, model=server.model, studies=studies)
     party.open_slm = lambda: _shared_slm(config, place, party)
     if config.engine != "deployment":  # there each client brings its own
-        party.samples_of = lambda client: len(task.private[client]) if client in task.private else None
+        party.samples_of = lambda client: _samples_of(config, task, client)
     return party
+
+
+def _samples_of(config: RunConfig, task: TaskData, client: str) -> int | None:
+    """Return how many private samples a client has; None for one that the task does not know."""
+    if client not in task.private:
+        return None
+    # Of a built-in corpus they are drawn when they are asked for, which is not worth it for their number.
+    return config.task.private if isinstance(config.task, BuiltinTask) else len(task.private[client])
 
 
 def _shared_slm(config: RunConfig, place: Place, server: Party) -> Party:
