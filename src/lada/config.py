@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from lada.allocators.base import ALLOCATORS, Allocator
 from lada.core.errors import InputError
 from lada.core.limits import Limits
+from lada.core.names import Name, fault, same_folder
 from lada.core.registry import Method, Options, Registry
 from lada.core.seeds import generator
 from lada.core.terms import Verb
@@ -30,7 +31,6 @@ from lada.tasks.user import FilesTask
 from lada.trackers.base import TRACKERS, Tracker
 from lada.validation import validate
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 LEDGER_NAME = "server"
 """What the ledger calls the server, whatever its name."""
 
@@ -72,7 +72,7 @@ ServerModel = Annotated[
 class ServerConfig(Options):
     """The server: its LLM and how long it studies what it gets from clients."""
 
-    name: str = Field("llm", pattern=NAME)
+    name: Name = "llm"
     """What results and report call the server."""
     model: ServerModel
     """Its LLM."""
@@ -83,7 +83,7 @@ class ServerConfig(Options):
 class ClientConfig(Options):
     """One client: its SLM and how long it studies its own data and what it gets from the server."""
 
-    name: str = Field(pattern=NAME)
+    name: Name
     """What results, report and `--set` call the client."""
     model: ModelOptions | None = None
     """Its SLM; None only with `engine: deployment`, where each client brings its own."""
@@ -126,7 +126,7 @@ class ClientConfig(Options):
 class RunConfig(Options):
     """A whole run."""
 
-    name: str = Field("run", pattern=NAME)
+    name: Name = "run"
     """Name of the run's folder."""
     seed: int = 0
     """The run's seed: the same seed gives the same results."""
@@ -188,16 +188,22 @@ class RunConfig(Options):
             raise ValueError("there is no client; expected at least one")
         clients = tuple(each for client in clients for each in client.each())
         names = [client.name for client in clients]
+        if told := next(filter(None, map(fault, names)), None):
+            raise ValueError(told)  # a name that `count` made
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two share the name {twice[0]!r}; give each its own")
-        if LEDGER_NAME in names:
+        if pair := same_folder(names):
+            raise ValueError(
+                f"{pair[0]!r} and {pair[1]!r} differ in case alone, and some disks do not tell; rename one"
+            )
+        if any(name.lower() == LEDGER_NAME for name in names):
             raise ValueError(f"one is named {LEDGER_NAME!r}, as the ledger calls the server; choose another name")
         return clients
 
     @model_validator(mode="after")
     def _server_is_no_client(self) -> "RunConfig":
-        if self.server.name in {client.name for client in self.clients}:
+        if self.server.name.lower() in {client.name.lower() for client in self.clients}:
             raise ValueError(f"server.name: {self.server.name!r} is a client's name too; give each party its own")
         return self
 

@@ -15,6 +15,7 @@ import torch
 
 from lada.codecs.paths import decode
 from lada.config import RunConfig, make_config, open_config
+from lada.core.names import check_name
 from lada.core.results import Evaluation, PartyReport, Results, Shown, Traffic, WallClock
 from lada.core.seeds import generator
 from lada.core.terms import Path as ReasoningPath
@@ -103,7 +104,7 @@ def run(
         config = make_config(then.model_dump(mode="json"), overrides)
         return _go(config, then, replace(place, common=common), emit, federation)
     config, base = open_config(config, overrides)
-    config = config.model_copy(update={"name": name}) if name else config
+    config = config if name is None else config.model_copy(update={"name": check_name("--name", name)})
     if resume and (folder := run_folder.newest(runs, config.name)):
         then, place = run_folder.read(folder)
         return _go(config, then, replace(place, common=common), emit, federation)

@@ -1,6 +1,7 @@
 """A run's folder: made anew or found again."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,18 @@ def new(runs: Path, config: RunConfig, base: Path) -> Place:
 def newest(runs: Path, name: str) -> Path | None:
     """Return the run folder of that name with the highest number; None where there is none."""
     found, number = None, 1
-    while (folder := _numbered(runs, name, number)).exists():
+    while os.path.lexists(folder := _numbered(runs, name, number)):
         found, number = folder, number + 1
     return found
 
 
 def read(folder: Path) -> tuple[RunConfig, Place]:
-    """Return the configuration and place of a run. Raises InputError for a folder that is none."""
+    """Return the configuration and place of a run. Raises InputError for a folder that is none, or a link to one."""
+    if folder.is_symlink():
+        raise InputError(
+            f"{str(folder)!r} is a symbolic link, and what a run writes stays in its own folder; give the folder that "
+            f"it leads to, {str(folder.resolve())!r}, if it is yours"
+        )
     try:
         data: Any = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
         place = json.loads((folder / PLACE).read_bytes())
