@@ -195,7 +195,7 @@ class RunConfig(Options):
             raise ValueError(f"two share the name {twice[0]!r}; give each its own")
         if pair := same_folder(names):
             raise ValueError(
-                f"{pair[0]!r} and {pair[1]!r} differ in case alone, and some disks do not tell; rename one"
+                f"{pair[0]!r} and {pair[1]!r} differ in case alone, which some disks do not tell; rename one"
             )
         if any(name.lower() == LEDGER_NAME for name in names):
             raise ValueError(f"one is named {LEDGER_NAME!r}, as the ledger calls the server; choose another name")

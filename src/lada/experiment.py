@@ -16,6 +16,7 @@ import torch
 from lada.codecs.paths import decode
 from lada.config import RunConfig, make_config, open_config
 from lada.core.names import check_name
+from lada.core.owner import for_owner
 from lada.core.results import Evaluation, PartyReport, Results, Shown, Traffic, WallClock
 from lada.core.seeds import generator
 from lada.core.terms import Path as ReasoningPath
@@ -72,6 +73,7 @@ def ignore(event: dict[str, Any]) -> None:
     """Do nothing with an event."""
 
 
+@for_owner()
 def run(
     config: "RunConfig | Mapping[str, Any] | str | Path",
     *,
@@ -130,6 +132,7 @@ def _start(config: RunConfig, prepared: Prepared, place: Place, emit: Emit, fede
         return Run(config, place, emit, *prepared).go()
 
 
+@for_owner()
 def conduct(config: RunConfig, place: Place, grid: "Grid") -> None:
     """Run the server's half over Flower's grid, in a process of Flower's."""
     prepared = _load(config, place.base)

@@ -83,7 +83,7 @@ def test_a_resumed_run_keeps_the_rows_it_is_given(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a\\b", "c:", "x\x00", "x\n", "n" * 201])
 def test_a_name_that_cannot_be_a_folder_is_refused(tmp_path, name):
-    with pytest.raises(InputError, match="^clients: .*cannot be the name of a folder"):
+    with pytest.raises(InputError, match=r"(?s)^clients: .*cannot be the name of a folder"):
         run(tmp_path / "run", lambda exchange: None, config={name: "{}"})
     assert not (tmp_path / "run").exists()
 

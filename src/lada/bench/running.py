@@ -22,6 +22,7 @@ from lada.bench.outcome import Outcome, outcome
 from lada.bench.suite import Cell, Suite, slug
 from lada.core.errors import InputError
 from lada.core.nested import differences
+from lada.core.owner import FILE, FOLDER
 from lada.core.results import Environment
 from lada.environment import environment
 from lada.federation.local import cores
@@ -196,8 +197,10 @@ def _work(cell: Cell) -> str:
 def _run(cell: Cell, folder: Path, common: Path, processes: "_Processes") -> Outcome | Failed:
     """Run one cell in a folder of its own, named by its configuration too: another's run is never gone on with."""
     place = folder / f"{cell.name}-{cell.digest}"
-    place.mkdir(parents=True, exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True, mode=FOLDER)
     file, log = place / "cell.json", place / "log.txt"
+    for each in (file, log):
+        each.touch(FILE)
     file.write_text(json.dumps(cell.config.model_dump(mode="json"), indent=1))
     if processes.call([sys.executable, "-m", "lada.bench.one", str(file), str(place), str(common)], log):
         return Failed(cell, log)

@@ -78,7 +78,9 @@ def _say(text: str) -> None:
 def _logged(name: str) -> Iterator[Callable[[str], None]]:
     """Give what says something in the log; being stopped is how these commands end."""
     from lada.core import logs
+    from lada.core.owner import owner_only
 
+    owner_only()
     with explained():
         logs.set_up(sys.stdout)
         log = logging.getLogger(f"lada.{name}")

@@ -9,6 +9,7 @@ from subprocess import Popen
 from filelock import FileLock, Timeout
 
 from lada.core.errors import InputError
+from lada.core.owner import FOLDER
 from lada.core.signals import ended_by_signal
 from lada.engines import link
 from lada.engines.client_file import ClientFile, read_client
@@ -66,6 +67,7 @@ def run_client(file: Path, say: Say) -> None:
     client, base = read_client(file), file.parent
     state = base / client.state
     state.mkdir(parents=True, exist_ok=True)
+    state.chmod(FOLDER)  # also where an earlier version made it
     lock = FileLock(state / ".lock")
     try:
         lock.acquire(timeout=0)

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from lada.core import logs
+from lada.core.owner import owner_only
 from lada.engines.fence import FLEET, Fence
 from lada.engines.handshake import told_of
 
@@ -124,6 +125,7 @@ def write_commands(folder: Path, names: Sequence[str] = ("clientapp", "serverapp
 
 def main() -> None:
     """Run the process named by the first argument with the others."""
+    owner_only()
     what, *arguments = sys.argv[1:]
     processes: dict[str, Callable[[], None]] = {
         "superlink": superlink,

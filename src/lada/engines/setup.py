@@ -13,6 +13,7 @@ import yaml
 
 from lada.config import RunConfig, make_config
 from lada.core.errors import InputError
+from lada.core.owner import for_owner
 from lada.engines.certificates import write_authority, write_node_key, write_server_certificate
 from lada.engines.own_data import deal_out
 from lada.engines.server_file import ServerFile, write_connection
@@ -22,6 +23,7 @@ PORT = 9092
 AUTHORITY_DAYS = 3650
 
 
+@for_owner()
 def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = PORT, days: int = 365) -> list[str]:
     """Write the files of a federation into an empty or new folder; return its clients' names.
 
@@ -85,6 +87,7 @@ def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = POR
     return names
 
 
+@for_owner()
 def renew(folder: Path, *, hosts: Sequence[str] = (), days: int = 365) -> None:
     """Write a new certificate and key for the server of a federation. Raises InputError without its authority."""
     write_server_certificate(folder / "ca", folder / "server", hosts, days)

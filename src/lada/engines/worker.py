@@ -18,6 +18,7 @@ from typing import IO
 from lada.core import logs
 from lada.core.errors import FederationError
 from lada.core.names import fault
+from lada.core.owner import owner_only
 from lada.engines.client_file import ClientFile, merge, read_client
 from lada.engines.frames import REPLY, fail, opened, receive, send
 from lada.engines.terms import TERMS, Terms, digest
@@ -174,6 +175,7 @@ def listen(path: str) -> socket.socket:
 
 def main() -> None:
     """Serve until stdin ends, which whoever started this process holds open."""
+    owner_only()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logs.set_up(sys.stdout)
     file, path = Path(sys.argv[1]).resolve(), sys.argv[2]

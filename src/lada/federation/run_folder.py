@@ -10,6 +10,7 @@ import yaml
 
 from lada.config import RunConfig, make_config
 from lada.core.errors import InputError
+from lada.core.owner import FOLDER
 from lada.federation.events import PLACE
 from lada.federation.parties import Place
 
@@ -35,7 +36,7 @@ def new(runs: Path, config: RunConfig, base: Path) -> Place:
     while True:
         folder = _numbered(runs, config.name, number)
         try:
-            folder.mkdir()
+            folder.mkdir(mode=FOLDER)
         except FileExistsError:
             number += 1
             continue

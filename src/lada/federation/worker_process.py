@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import IO, Any
 
 from lada.core.errors import InputError
+from lada.core.owner import owner_only
 
 START, NAME, TASK, EVENT, REPLY, FAILURE = b"S", b"N", b"T", b"E", b"R", b"F"
 HEADER = struct.Struct(">cQ")
@@ -49,6 +50,7 @@ def load(path: str) -> Callable[..., Any]:
 
 def main() -> None:
     """Serve until stdin ends. Whatever the task prints goes to stderr, so that stdout carries frames alone."""
+    owner_only()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends this one
     inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

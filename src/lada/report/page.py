@@ -13,6 +13,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from lada.core.owner import for_owner
 from lada.report import choices, costs, progress, story
 from lada.report.reading import read_candidates, read_results
 from lada.report.view import View
@@ -54,6 +55,7 @@ def write(template: str, target: Path, **context: object) -> Path:
     return target
 
 
+@for_owner()
 def render(run_folder: Path) -> Path:
     """Write `report.html` into a run folder from its results.json and allocations.parquet; return the page's path.
 
