@@ -28,10 +28,14 @@ def init(
     days: Days = 365,
 ) -> None:
     """Write the files of one server and its clients: configurations, certificates, keys, services."""
+    from lada.core.signals import ended_by_signal, exit_code
     from lada.engines.setup import init as write
 
-    with explained():
-        clients = write(config, folder, hosts=host, port=port, days=days)
+    try:
+        with explained(), ended_by_signal():
+            clients = write(config, folder, hosts=host, port=port, days=days)
+    except KeyboardInterrupt as stop:
+        raise typer.Exit(exit_code(stop)) from None
     _say(f"wrote {folder}: the server and {', '.join(clients)}; {folder / 'README.md'} has the steps")
 
 
@@ -43,6 +47,16 @@ def renew(folder: Folder, host: Host = [], days: Days = 365) -> None:  # noqa: B
     with explained():
         write(folder, hosts=host, days=days)
     _say(f"wrote {folder / 'server' / 'server.crt'}, valid for {days} days")
+
+
+@app.command()
+def lock(folder: Folder = Path("fed")) -> None:
+    """Write the digests of the wheels in FOLDER/wheels into requirements.lock, for the Dockerfile beside it."""
+    from lada.engines.lock import lock as write
+
+    with explained():
+        wheels = write(folder)
+    _say(f"wrote {folder / 'requirements.lock'} with the digests of {wheels} wheels")
 
 
 @app.command()
