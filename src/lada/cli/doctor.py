@@ -81,7 +81,7 @@ def _reaches(file: Path) -> bool:
     client = read_client(file)
     fault = link.fault(client.superlink, file.parent / client.certificate)
     told = fault or f"{client.superlink} answers over TLS, with a certificate of the federation's authority"
-    console.print(told, markup=False, highlight=False, soft_wrap=True)
+    console.print(told, highlight=False, soft_wrap=True)
     return fault is None
 
 

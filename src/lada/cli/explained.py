@@ -4,11 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
-from rich.console import Console
 
+from lada.cli.console import errors
 from lada.core.errors import LadaError
-
-errors = Console(stderr=True)
 
 
 @contextmanager
@@ -17,5 +15,5 @@ def explained() -> Iterator[None]:
     try:
         yield
     except LadaError as error:
-        errors.print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"error: {error}", style="bold red", highlight=False, soft_wrap=True)
         raise typer.Exit(error.exit_code) from None

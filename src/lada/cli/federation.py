@@ -12,6 +12,7 @@ import typer
 
 from lada.cli.explained import explained
 from lada.core.errors import LadaError
+from lada.core.shown import in_one_line
 
 app = typer.Typer(no_args_is_help=True, help="Runs over several machines.")
 Host = Annotated[list[str], typer.Option("--host", help="A name or address by which clients reach the server.")]
@@ -85,7 +86,7 @@ def client(file: Annotated[Path, typer.Argument(help="client.yaml")] = Path("cli
 
 
 def _say(text: str) -> None:
-    typer.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
+    typer.echo(in_one_line(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}"))
 
 
 @contextmanager

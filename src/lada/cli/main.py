@@ -13,12 +13,13 @@ from rich.table import Table
 from lada.cli import examples, federation, zoo
 from lada.cli.bench import bench
 from lada.cli.chat import chat
-from lada.cli.console import console
+from lada.cli.console import console, errors
 from lada.cli.doctor import doctor
-from lada.cli.explained import errors, explained
+from lada.cli.explained import explained
 from lada.cli.export import export
 from lada.cli.plugins import Plugins
 from lada.cli.watch import watch
+from lada.core.shown import in_one_line, shown_json
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -107,7 +108,7 @@ def _plan(config: Path, overrides: list[str], as_json: bool) -> None:
     with explained():
         planned = plan(config, overrides=tuple(overrides))
         if as_json:
-            sys.stdout.write(planned.model_dump_json(indent=2) + "\n")
+            sys.stdout.write(shown_json(planned.model_dump_json(indent=2)) + "\n")
         else:
             for part in plan_tables(planned):
                 console.print(part, soft_wrap=not isinstance(part, Table))
@@ -143,14 +144,14 @@ def _run(
         except KeyboardInterrupt as stop:
             again = f"lada run {view.folder} --resume" + (f" --federation {federation}" if federation else "")
             told = f"stopped; go on with: {again}" if view.folder else "stopped"
-            errors.print(told, style="bold", markup=False, highlight=False, soft_wrap=True)
+            errors.print(told, style="bold", highlight=False, soft_wrap=True)
             raise typer.Exit(exit_code(stop)) from None
     console.print(summary(results))
     for gone in results.missing:
         told = f"missing: {gone.party} in round {gone.round}, phase {gone.phase}: {gone.why}"
-        console.print(told, markup=False, highlight=False)
+        console.print(told, highlight=False)
     for notice in results.notices:
-        console.print(f"note: {notice}", markup=False, highlight=False)
+        console.print(in_one_line(f"note: {notice}"), highlight=False)
     console.print(f"report: {view.folder}/report.html", soft_wrap=True, highlight=False)
 
 
@@ -198,7 +199,7 @@ def audit(
     with explained():
         outcome = do(folder, canaries=canary, private=private, memberships=mia)
     if json_:
-        sys.stdout.write(outcome.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(shown_json(outcome.model_dump_json(indent=2)) + "\n")
     else:
         for part in told(outcome):
             console.print(part, soft_wrap=True)

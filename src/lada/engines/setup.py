@@ -39,8 +39,8 @@ def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = POR
         raise InputError(f"--folder: {str(folder)!r} {what}, and nothing is overwritten; give another folder")
     data, config = _read(file)
     target = folder.resolve()
-    with staged(target) as folder:
-        _fill(data, config, file.resolve().parent, folder, target, hosts=hosts, port=port, days=days)
+    with staged(target) as new:
+        _fill(data, config, file.resolve().parent, new, target, hosts=hosts, port=port, days=days)
     return [client.name for client in config.clients]
 
 

@@ -10,12 +10,14 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from lada.core.errors import InputError
+from lada.core.shown import in_one_line, shown
 from lada.federation.messages import ACTION, HELLO, Code, Envelope, decode, encode
 from lada.federation.pieces import BYTES, FETCH, What, announce, decode_what
 
@@ -101,4 +103,5 @@ def _log(folder: Path, asked: Envelope, reference: str, trace: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ERROR_LOG).open("a", encoding="utf-8") as log:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        log.write(f"{now} reference {reference}, run {asked.run}, round {asked.round}, phase {asked.phase}\n{trace}\n")
+        head = f"{now} reference {reference}, run {asked.run}, round {asked.round}, phase {asked.phase}"
+        log.write(f"{in_one_line(head)}\n{indent(shown(trace), '  ')}\n")

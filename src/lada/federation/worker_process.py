@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from lada.core.errors import InputError
 from lada.core.owner import owner_only
+from lada.core.shown import shown
 
 START, NAME, TASK, EVENT, REPLY, FAILURE = b"S", b"N", b"T", b"E", b"R", b"F"
 HEADER = struct.Struct(">cQ")
@@ -75,7 +76,7 @@ def main() -> None:
         try:
             tag, reply = REPLY, handle(name, data)
         except Exception:
-            traceback.print_exc()
+            sys.stderr.write(shown(traceback.format_exc()))
             tag, reply = FAILURE, b""
         send(tag, reply)
 

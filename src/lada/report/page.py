@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lada.core.owner import for_owner
+from lada.core.shown import shown
 from lada.report import choices, costs, progress, story
 from lada.report.reading import read_candidates, read_results
 from lada.report.view import View
@@ -24,7 +25,12 @@ from lada.report.words import duration
 def _environment() -> Environment:
     loader = PackageLoader("lada.report")
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        finalize=_finalized,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     style, script = (loader.get_source(environment, name)[0] for name in ("report.css", "report.js"))
     environment.globals |= {
@@ -41,6 +47,11 @@ def _environment() -> Environment:
         ),
     }
     return environment
+
+
+def _finalized(value: object) -> object:
+    """Return what a template puts in a page, texts with what acts in them spelled out."""
+    return shown(value) if isinstance(value, str) else value
 
 
 def _digest(text: str) -> str:
