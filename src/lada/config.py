@@ -156,9 +156,10 @@ class RunConfig(Options):
     timeout: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
     """Seconds a client may take for one phase. The reply of one that took longer is not looked at; it is asked again
     in the next round."""
-    quorum: float = Field(default=0.5, gt=0, le=1)
+    quorum: float | None = Field(default=None, gt=0, le=1)
     """Share of the clients asked that must answer a phase; with fewer the run stops, with them it goes on without the
-    others, who are named in the results. 1: all."""
+    others, who are named in the results. None: all (1.0) on one machine, where a client that fails is a fault to mend,
+    and half (0.5) with `engine: deployment`, where machines come and go."""
     participants: int | None = Field(default=None, ge=1)
     """Clients that take part in a round, drawn anew for each; None: all. Who is never drawn is not evaluated."""
     limits: Limits = Limits()
@@ -233,6 +234,7 @@ class RunConfig(Options):
         )
         resolved = self.model_copy(
             update={
+                "quorum": self.least_share,
                 "host": host,
                 "allocator": _with_defaults("allocator", ALLOCATORS, allocator),
                 "objective": _with_defaults("objective", OBJECTIVES, objective),
@@ -246,6 +248,13 @@ class RunConfig(Options):
         made.check(resolved.make_allocator(), clients)
         made.plan(1, resolved.make_objective())  # which refuses an objective that it cannot work with
         return resolved
+
+    @property
+    def least_share(self) -> float:
+        """The share of the clients that must answer: `quorum`, or what the engine has for it."""
+        if self.quorum is not None:
+            return self.quorum
+        return 0.5 if self.engine == "deployment" else 1.0
 
     @property
     def server_only_teaches(self) -> bool:

@@ -27,6 +27,7 @@ from lada.engines.terms import run_id, terms_of
 from lada.environment import environment
 from lada.evaluation.agreement import agreement
 from lada.federation import run_folder
+from lada.federation.cause import find
 from lada.federation.claim import claimed
 from lada.federation.events import EVENTS, Tail, mend, paused
 from lada.federation.exchange import Rules
@@ -154,9 +155,10 @@ def _load(config: RunConfig, base: Path) -> Prepared:
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     task = read_task(config, base)
     trackers = config.make_trackers()
-    for model in (config.server.model, *(client.model for client in config.clients)):
+    models = {"server": config.server.model, **{f"clients.{c.name}": c.model for c in config.clients}}
+    for owner, model in models.items():
         if model is not None:
-            check_model(model)
+            check_model(model, owner)
     return task, trackers
 
 
@@ -224,7 +226,7 @@ class Run:
         rules = Rules(
             config.timeout,
             {client.name: client.timeout for client in config.clients if client.timeout is not None},
-            config.quorum,
+            config.least_share,
             starting=STARTING if self._grid else 0.0,
             message_bytes=config.limits.max_message_bytes,
             reply_bytes=config.limits.reply_bytes,
@@ -240,6 +242,8 @@ class Run:
             "guard": Guard(config.make_host(), self._party),
             "emit": self.emit,
         }
+        if config.engine != "deployment":
+            common["cause"] = lambda client, reference: find(place.party(client), reference)
         if self._grid is None:
             nodes = dict.fromkeys(names, node_config(config, place))
             open_node = "lada.federation.nodes:open_node"

@@ -22,6 +22,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+class StudyError(LadaError):
+    """A study from which a model learnt nothing that it should have: too many steps skipped, or nothing to read."""
+
+
 class FederationError(LadaError):
     """A client failed or stayed silent; what was computed before is kept in the run folder."""
 

@@ -48,15 +48,16 @@ class Asking(Generic[K]):
         window: int = WINDOW,
         limit: int | None = None,
         clock: Clock | None = None,
+        explain: Callable[[K, Failure], Failure] = lambda _, failure: failure,
     ) -> None:
         """Send the first messages. `send` returns a message's id, None where nobody took it.
 
         `seconds` is how long a client has, counted from when its message was sent or, if that is later, from when
         `wait` was called. A reply of more than `limit` bytes is not looked at. The `clock` stands still while one
-        is looked at: no other client is late for that.
+        is looked at: no other client is late for that. `explain` is given each failure as it comes, and may raise.
         """
         self._grid, self._expected, self._send, self._seconds, self._window = grid, expected, send, seconds, window
-        self._limit, self._clock = limit, clock or Clock()
+        self._limit, self._clock, self._explain = limit, clock or Clock(), explain
         self._queue = deque(keys)
         self._under_way: dict[str, K] = {}
         self._since: dict[K, float] = {}
@@ -90,7 +91,7 @@ class Asking(Generic[K]):
             self._queue.appendleft(key)
             return
         if outcome is not None:
-            self._failures[key] = outcome
+            self._failures[key] = self._explain(key, outcome)
 
     def _drop_late(self) -> None:
         for message_id, key in list(self._under_way.items()):

@@ -18,6 +18,7 @@ from flwr.clientapp import ClientApp
 
 from lada.core.errors import InputError
 from lada.core.shown import in_one_line, shown
+from lada.federation import cause
 from lada.federation.messages import ACTION, HELLO, Code, Envelope, decode, encode
 from lada.federation.pieces import BYTES, FETCH, What, announce, decode_what
 
@@ -59,7 +60,8 @@ def make_client_app(
 
     Keeping models loaded is up to `open_node`. `identify` returns the client's name and the folder where it keeps what
     is its own; `limit` the most bytes that it takes in one message. An exception is written to `errors.log` in that
-    folder under a reference number; the reply carries that number and a code, nothing else.
+    folder under a reference number; the reply carries that number and a code, nothing else. One that can be mended lies
+    beside it, see lada.federation.cause.
     """
     app = ClientApp()
 
@@ -82,10 +84,11 @@ def make_client_app(
                     reply = announce(node.handle(asked.phase, asked.round, payload))
             answered = replace(asked, seconds=time.monotonic() - began)
             return Message(encode(answered, reply), reply_to=message)
-        except Exception:
+        except Exception as error:
             reference = secrets.token_hex(4)
             with suppress(OSError):  # a full disk must not turn the cause into a text that Flower would send
                 _log(folder, asked, reference, traceback.format_exc())
+                cause.leave(folder, reference, error)
             failed = Envelope(asked.run, asked.phase, asked.round, name, code, reference)
             return Message(encode(failed, {}), reply_to=message)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from lada.core.errors import FederationError
+from lada.core.errors import FederationError, InputError, LadaError
 from lada.core.limits import Limits
 from lada.core.results import ExchangeTime, Missing
 from lada.federation.admission import admit, fault
@@ -79,6 +79,7 @@ class GridExchange:
         terms: Mapping[str, bytes] | None = None,
         guard: Guard | None = None,
         emit: Emit | None = None,
+        cause: Callable[[str, str], LadaError | None] | None = None,
     ) -> None:
         """`journal` gives the server's journal of a round; `on_missing` is told of each client that was missing,
         `on_timed` of how long the messages of each phase took.
@@ -86,7 +87,8 @@ class GridExchange:
         `emit` gets an event for each message that crossed.
 
         `terms` are what a client has to know and to accept before it takes part, where it does not know them already.
-        A reply that the `guard` refuses (None: none is) counts as missing.
+        A reply that the `guard` refuses (None: none is) counts as missing. `cause` finds the error behind a client's
+        reference number, where all parties are one user's: an InputError then ends the run at once.
         """
         self.clients = tuple(sorted(clients))
         self._all = frozenset(clients)
@@ -99,6 +101,7 @@ class GridExchange:
         self._on_missing, self._on_timed = on_missing, on_timed
         self.guard = guard
         self._emit = emit
+        self._cause = cause
 
     def connect(self) -> None:
         """Wait for the clients. Raises FederationError where no quorum of them comes within the rules' timeout."""
@@ -135,7 +138,15 @@ class GridExchange:
             window=window,
             limit=self.rules.message_bytes,
             clock=timing.clock,
+            explain=self._explain,
         )
+
+    def _explain(self, name: str, failure: Failure) -> Failure:
+        """Return a failure with its cause, where that may be known. Raises InputError where the user's input is it."""
+        error = self._cause(name, failure.detail) if self._cause and failure.code is Code.FAILED else None
+        if isinstance(error, InputError):
+            raise InputError(f"client {name!r}: {error}")
+        return failure if error is None else replace(failure, cause=str(error))
 
     def fetch(self, name: str, asked: Envelope, what: What, deadline: float) -> bytes:
         """Return a piece of a client's last reply.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lada.core.errors import InputError
+from lada.core.errors import InputError, LadaError
 from lada.core.names import check_name
 from lada.federation.exchange import GridExchange, Rules
 from lada.federation.ledger import Describe, Ledger, Row
@@ -37,6 +37,7 @@ def serve_on(
     terms: Mapping[str, bytes] | None = None,
     guard: Guard | None = None,
     emit: Emit | None = None,
+    cause: Callable[[str, str], LadaError | None] | None = None,
 ) -> tuple[Row, ...]:
     """Find the clients by name, let `serve` work with them, and return the ledger's rows.
 
@@ -56,6 +57,7 @@ def serve_on(
             terms=terms,
             guard=guard,
             emit=emit,
+            cause=cause,
         )
         exchange.connect()
         serve(exchange)
