@@ -173,7 +173,8 @@ def test_replayed_forged_and_oversized_messages_change_nothing(folder, family, f
 
 def test_a_replayed_reply_and_one_that_is_too_large(folder, family, fed):
     code, printed = run(family, folder, fed, "forged", "--set", "quorum=0.5")
-    assert code == 0, printed
+    assert code == 3, printed
+    assert "lost on the way: clinic in round 1 (learn): " in " ".join(printed.split())
     (gone,) = results(folder, "forged").missing
     assert (gone.party, gone.round, gone.phase) == ("clinic", 1, "learn")
     assert "as a replay would; if that goes on, give the client a new key" in gone.why

@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+LOST = 3
+"""What a command ends with whose run came to its end without somebody who should have been there."""
+
 
 class LadaError(Exception):
     """Anything LaDa refuses or fails at in a way a user can act on. The command line exits with `exit_code`."""
