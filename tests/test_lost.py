@@ -1,6 +1,7 @@
 """Who was lost on the way is told, and the exit code says so; a study that taught nothing is an error."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -14,8 +15,9 @@ from lada.bench.suite import Suite
 from lada.cli.main import app
 from lada.cli.summary import summary
 from lada.codecs.metrics import decode_records, encode_records
-from lada.core.errors import LOST, FederationError, InputError, StudyError
+from lada.core.errors import LOST, FederationError, InputError, LadaError, StudyError
 from lada.core.results import Missing, PartyReport, Results, StudyRecord
+from lada.core.signals import Terminated, exit_code
 from lada.engines import submission
 from lada.federation import cause, held, run_folder
 from lada.hosts.steps import check_study
@@ -195,3 +197,13 @@ def test_a_cell_that_lost_a_client_does_not_count_and_is_run_anew(tmp_path, monk
     assert told == ["running", "failed"]
     assert store.get(cell) is None
     assert not (tmp_path / "runs" / f"{cell.name}-{cell.digest}" / cell.name).exists()
+
+
+def test_the_table_of_exit_codes_is_complete(root):
+    page = (root / "docs" / "commands.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([0-9, ]+) \|", page, re.MULTILINE)
+    told = {int(code) for row in rows for code in row.split(",")}
+    stopped = {exit_code(stop) for stop in (KeyboardInterrupt(), Terminated())}
+    assert told == {0, LadaError.exit_code, InputError.exit_code, LOST, *stopped}
+    for error in (FederationError, StudyError):
+        assert error.exit_code == LadaError.exit_code == 1

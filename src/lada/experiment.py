@@ -99,8 +99,11 @@ def run(
     `engine: local`, by one version of the code, leave studies and answers for others that would do the same with the
     same weights; the bits are those of a run without it. It is the caller's to remove.
 
-    Raises InputError, before anything is trained, where configuration or data are wrong; FederationError where a
-    client fails. What was computed by then stays in the run's folder.
+    `results.missing` has who was lost on the way, and is empty where everybody took part in everything.
+
+    Raises InputError where configuration, data or models are wrong, before anything is trained wherever that can be
+    told; FederationError where fewer clients than the quorum answer; StudyError where the server's own study came to
+    nothing. What was computed by then stays in the run's folder.
     """
     if resume and isinstance(config, (str, Path)) and Path(config).is_dir():
         then, place = run_folder.read(Path(config))

@@ -147,7 +147,8 @@ class Missing(Record):
     round: int
     phase: str
     why: str
-    """Silent, failed, died, or a message that was refused; never a text of the client's."""
+    """Silent, failed, died, or a message that was refused. No text of the client's, but for a StudyError's, which has
+    numbers alone, in a run on one machine."""
 
 
 class PartyReport(Record):
