@@ -141,7 +141,7 @@ def test_a_sound_study_is_told_in_the_bytes_that_it_always_had():
 
 
 def test_the_table_and_the_page_say_what_was_skipped(tmp_path):
-    from synthetic_run import make_results, write_run
+    from synthetic_run import make_results, write_run  # pyright: ignore[reportMissingImports] - a path of pytest
 
     from lada.report.page import render
 

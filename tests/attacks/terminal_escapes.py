@@ -98,7 +98,7 @@ def run_folder(folder: Path, text: str) -> Path:
 def report(folder: Path, text: str) -> str:
     """Make the page of a run whose notices and shown answers are hostile."""
     sys.path.append(str(harness.ROOT / "tests" / "report"))
-    from synthetic_run import make_results, write_run
+    from synthetic_run import make_results, write_run  # pyright: ignore[reportMissingImports] - a path of pytest
 
     results = make_results()
     seen = tuple(one.model_copy(update={"question": text, "answer": text}) for one in results.shown)
