@@ -122,10 +122,11 @@ def test_a_study_that_came_to_nothing_is_an_error(changes, said):
 def test_a_percent_of_the_steps_may_be_skipped_and_is_told():
     check_study("clinic", 2, "private", report(skipped=2, empty=3, cut=3))
     row = StudyRecord(party="clinic", round=2, phase="private", steps=200, lessons=4, pairs=0, replayed=0, tokens=9,
-                      first_loss=2.0, last_loss=1.0, skipped=2, empty=1)  # fmt: skip
-    told = "2 of 200 steps skipped, since loss or gradient was not finite; 1 of 4 lessons without a text"
+                      first_loss=2.0, last_loss=1.0, skipped=2, cut=1)  # fmt: skip
+    told = "2 of 200 steps skipped, since loss or gradient was not finite; "
+    told += "1 of 4 lessons cut at the end of the model's context"
     assert row.faults() == told
-    results = Results.model_construct(studies=(row, row.model_copy(update={"skipped": 0, "empty": 0})))
+    results = Results.model_construct(studies=(row, row.model_copy(update={"skipped": 0, "cut": 0})))
     assert results.faulty_studies() == [f"clinic, private, round 2: {told}"]
     (back,) = decode_records(encode_records([PartyReport(studies=(row,))]), PartyReport)
     assert back.studies == (row,)

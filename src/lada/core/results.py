@@ -82,9 +82,8 @@ class StudyRecord(Record):
     skipped: int = Field(default=0, exclude_if=_none)
     """Steps that changed nothing, since their loss or gradient was not finite; not told under differential privacy."""
     cut: int = Field(default=0, exclude_if=_none)
-    """Lessons whose text the model's context does not hold to its end."""
-    empty: int = Field(default=0, exclude_if=_none)
-    """Lessons without a text. These three are left out of JSON where they are 0, as in every sound study."""
+    """Lessons whose text the model's context does not hold to its end. Both are left out of JSON where they are 0, as
+    in every sound study."""
     first_loss: float
     """Mean loss over the first tenth of the steps; NaN where it is not told."""
     last_loss: float
@@ -97,7 +96,6 @@ class StudyRecord(Record):
         told = {
             f"{self.skipped} of {self.steps} steps skipped, since loss or gradient was not finite": self.skipped,
             f"{self.cut} of {self.lessons} lessons cut at the end of the model's context": self.cut,
-            f"{self.empty} of {self.lessons} lessons without a text": self.empty,
         }
         return "; ".join(text for text, count in told.items() if count)
 
@@ -290,7 +288,7 @@ class Results(Record):
         return [f"lost on the way: {party} in {', '.join(each)}: {why}" for (party, why), each in when.items()]
 
     def faulty_studies(self) -> list[str]:
-        """Return a sentence for each study in which steps were skipped or lessons were cut or empty."""
+        """Return a sentence for each study in which steps were skipped or lessons were cut."""
         return [
             f"{study.party}, {study.phase}, round {study.round}: {study.faults()}"
             for study in self.studies

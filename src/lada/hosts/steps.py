@@ -166,7 +166,9 @@ def study(
     given = plain and [plain, options.model_dump(mode="json"), seed]
     report = once(party, round, phase, do, write=write, read=read, given=given)
     check_study(party.name, round, phase, report)
-    record = StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **asdict(report))
+    told = asdict(report)
+    del told["empty"]  # a path may be empty; a study of nothing else was refused just now
+    record = StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **told)
     if options.dp:
         spent = _spend(party, options, options.dp, len(lessons))
         record = record.model_copy(update={"epsilon": spent, "delta": options.dp.delta})
