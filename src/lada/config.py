@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from lada.allocators.base import ALLOCATORS, Allocator
 from lada.core.errors import InputError
 from lada.core.limits import Limits
+from lada.core.names import Name, fault, same_folder
 from lada.core.registry import Method, Options, Registry
 from lada.core.seeds import generator
 from lada.core.terms import Verb
@@ -30,7 +31,6 @@ from lada.tasks.user import FilesTask
 from lada.trackers.base import TRACKERS, Tracker
 from lada.validation import validate
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 LEDGER_NAME = "server"
 """What the ledger calls the server, whatever its name."""
 
@@ -72,7 +72,7 @@ ServerModel = Annotated[
 class ServerConfig(Options):
     """The server: its LLM and how long it studies what it gets from clients."""
 
-    name: str = Field("llm", pattern=NAME)
+    name: Name = "llm"
     """What results and report call the server."""
     model: ServerModel
     """Its LLM."""
@@ -83,7 +83,7 @@ class ServerConfig(Options):
 class ClientConfig(Options):
     """One client: its SLM and how long it studies its own data and what it gets from the server."""
 
-    name: str = Field(pattern=NAME)
+    name: Name
     """What results, report and `--set` call the client."""
     model: ModelOptions | None = None
     """Its SLM; None only with `engine: deployment`, where each client brings its own."""
@@ -126,7 +126,7 @@ class ClientConfig(Options):
 class RunConfig(Options):
     """A whole run."""
 
-    name: str = Field("run", pattern=NAME)
+    name: Name = "run"
     """Name of the run's folder."""
     seed: int = 0
     """The run's seed: the same seed gives the same results."""
@@ -156,9 +156,10 @@ class RunConfig(Options):
     timeout: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
     """Seconds a client may take for one phase. The reply of one that took longer is not looked at; it is asked again
     in the next round."""
-    quorum: float = Field(default=0.5, gt=0, le=1)
+    quorum: float | None = Field(default=None, gt=0, le=1)
     """Share of the clients asked that must answer a phase; with fewer the run stops, with them it goes on without the
-    others, who are named in the results. 1: all."""
+    others, who are named in the results. None: all (1.0) on one machine, where a client that fails is a fault to mend,
+    and half (0.5) with `engine: deployment`, where machines come and go."""
     participants: int | None = Field(default=None, ge=1)
     """Clients that take part in a round, drawn anew for each; None: all. Who is never drawn is not evaluated."""
     limits: Limits = Limits()
@@ -188,16 +189,22 @@ class RunConfig(Options):
             raise ValueError("there is no client; expected at least one")
         clients = tuple(each for client in clients for each in client.each())
         names = [client.name for client in clients]
+        if told := next(filter(None, map(fault, names)), None):
+            raise ValueError(told)  # a name that `count` made
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two share the name {twice[0]!r}; give each its own")
-        if LEDGER_NAME in names:
+        if pair := same_folder(names):
+            raise ValueError(
+                f"{pair[0]!r} and {pair[1]!r} differ in case alone, which some disks do not tell; rename one"
+            )
+        if any(name.lower() == LEDGER_NAME for name in names):
             raise ValueError(f"one is named {LEDGER_NAME!r}, as the ledger calls the server; choose another name")
         return clients
 
     @model_validator(mode="after")
     def _server_is_no_client(self) -> "RunConfig":
-        if self.server.name in {client.name for client in self.clients}:
+        if self.server.name.lower() in {client.name.lower() for client in self.clients}:
             raise ValueError(f"server.name: {self.server.name!r} is a client's name too; give each party its own")
         return self
 
@@ -227,6 +234,7 @@ class RunConfig(Options):
         )
         resolved = self.model_copy(
             update={
+                "quorum": self.least_share,
                 "host": host,
                 "allocator": _with_defaults("allocator", ALLOCATORS, allocator),
                 "objective": _with_defaults("objective", OBJECTIVES, objective),
@@ -240,6 +248,13 @@ class RunConfig(Options):
         made.check(resolved.make_allocator(), clients)
         made.plan(1, resolved.make_objective())  # which refuses an objective that it cannot work with
         return resolved
+
+    @property
+    def least_share(self) -> float:
+        """The share of the clients that must answer: `quorum`, or what the engine has for it."""
+        if self.quorum is not None:
+            return self.quorum
+        return 0.5 if self.engine == "deployment" else 1.0
 
     @property
     def server_only_teaches(self) -> bool:

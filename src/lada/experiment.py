@@ -15,6 +15,8 @@ import torch
 
 from lada.codecs.paths import decode
 from lada.config import RunConfig, make_config, open_config
+from lada.core.names import check_name
+from lada.core.owner import for_owner
 from lada.core.results import Evaluation, PartyReport, Results, Shown, Traffic, WallClock
 from lada.core.seeds import generator
 from lada.core.terms import Path as ReasoningPath
@@ -26,6 +28,7 @@ from lada.environment import environment
 from lada.evaluation.agreement import agreement
 from lada.federation import run_folder
 from lada.federation.bound import Binding
+from lada.federation.cause import find
 from lada.federation.claim import claimed
 from lada.federation.events import EVENTS, Tail, mend, paused
 from lada.federation.exchange import Rules
@@ -72,6 +75,7 @@ def ignore(event: dict[str, Any]) -> None:
     """Do nothing with an event."""
 
 
+@for_owner()
 def run(
     config: "RunConfig | Mapping[str, Any] | str | Path",
     *,
@@ -96,15 +100,18 @@ def run(
     `engine: local`, by one version of the code, leave studies and answers for others that would do the same with the
     same weights; the bits are those of a run without it. It is the caller's to remove.
 
-    Raises InputError, before anything is trained, where configuration or data are wrong; FederationError where a
-    client fails. What was computed by then stays in the run's folder.
+    `results.missing` has who was lost on the way, and is empty where everybody took part in everything.
+
+    Raises InputError where configuration, data or models are wrong, before anything is trained wherever that can be
+    told; FederationError where fewer clients than the quorum answer; StudyError where the server's own study came to
+    nothing. What was computed by then stays in the run's folder.
     """
     if resume and isinstance(config, (str, Path)) and Path(config).is_dir():
         then, place = run_folder.read(Path(config))
         config = make_config(then.model_dump(mode="json"), overrides)
         return _go(config, then, replace(place, common=common), emit, federation)
     config, base = open_config(config, overrides)
-    config = config.model_copy(update={"name": name}) if name else config
+    config = config if name is None else config.model_copy(update={"name": check_name("--name", name)})
     if resume and (folder := run_folder.newest(runs, config.name)):
         then, place = run_folder.read(folder)
         return _go(config, then, replace(place, common=common), emit, federation)
@@ -130,6 +137,7 @@ def _start(config: RunConfig, prepared: Prepared, place: Place, emit: Emit, fede
         return Run(config, place, emit, *prepared).go()
 
 
+@for_owner()
 def conduct(config: RunConfig, place: Place, grid: "Grid", binding: Binding | None = None) -> None:
     """Run the server's half over Flower's grid, in a process of Flower's."""
     prepared = _load(config, place.base)
@@ -151,9 +159,10 @@ def _load(config: RunConfig, base: Path) -> Prepared:
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     task = read_task(config, base)
     trackers = config.make_trackers()
-    for model in (config.server.model, *(client.model for client in config.clients)):
+    models = {"server": config.server.model, **{f"clients.{c.name}": c.model for c in config.clients}}
+    for owner, model in models.items():
         if model is not None:
-            check_model(model)
+            check_model(model, owner)
     return task, trackers
 
 
@@ -223,7 +232,7 @@ class Run:
         rules = Rules(
             config.timeout,
             {client.name: client.timeout for client in config.clients if client.timeout is not None},
-            config.quorum,
+            config.least_share,
             starting=STARTING if self._grid else 0.0,
             message_bytes=config.limits.max_message_bytes,
             reply_bytes=config.limits.reply_bytes,
@@ -239,6 +248,8 @@ class Run:
             "guard": Guard(config.make_host(), self._party),
             "emit": self.emit,
         }
+        if config.engine != "deployment":
+            common["cause"] = lambda client, reference: find(place.party(client), reference)
         if self._grid is None:
             nodes = dict.fromkeys(names, node_config(config, place))
             open_node = "lada.federation.nodes:open_node"

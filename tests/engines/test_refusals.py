@@ -213,7 +213,8 @@ def test_replayed_forged_and_oversized_messages_change_nothing(folder, family, f
 
 def test_a_replayed_reply_and_one_that_is_too_large(folder, family, fed):
     code, printed = run(family, folder, fed, "forged", "--set", "quorum=0.5")
-    assert code == 0, printed
+    assert code == 3, printed
+    assert "lost on the way: clinic in round 1 (learn): " in " ".join(printed.split())
     (gone,) = results(folder, "forged").missing
     assert (gone.party, gone.round, gone.phase) == ("clinic", 1, "learn")
     assert "it is not sealed in answer to this message, so it is a replay or from somebody else" in gone.why

@@ -1,6 +1,9 @@
 """One configuration becomes files for a server and for each client, and everybody gets what is its own."""
 
+import hashlib
+import re
 import stat
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from lada.cli.main import app
 from lada.config import make_config
 from lada.core.errors import InputError
 from lada.engines.client_file import read_client
+from lada.engines.lock import lock
 from lada.engines.server_file import read_server
 from lada.engines.setup import init, renew
 from lada.federation.parties import read_task
@@ -133,3 +137,89 @@ def test_what_a_client_takes_out_of_its_texts_goes_into_its_own_file_alone(tmp_p
     assert read["clinic"].blur is not None
     assert read["clinic"].blur.round_to == 0.25
     assert "DOCTOR" not in (tmp_path / "fed" / "server" / "run.yaml").read_text()
+
+
+def left_in(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("fault", [OSError("disk full"), KeyboardInterrupt(), InputError("not so")])
+@pytest.mark.parametrize("step", ["deal_out", "write_node_key", "write_connection", "constraints"])
+@pytest.mark.parametrize("before", [[], ["fed"], ["far", "far/down"]])
+def test_an_init_that_fails_anywhere_leaves_nothing_behind(tmp_path, monkeypatch, fault, step, before):
+    def fail(*_, **__):
+        raise fault
+
+    file = write(tmp_path / "mine")
+    for name in before:
+        (tmp_path / name).mkdir()
+    there = left_in(tmp_path)
+    monkeypatch.setattr(f"lada.engines.setup.{step}", fail)
+    with pytest.raises(type(fault)):
+        init(file, tmp_path / ("far/down/fed" if "far" in before else "fed"))
+    assert left_in(tmp_path) == there
+
+
+def test_a_name_that_no_certificate_can_have_leaves_nothing_behind(tmp_path):
+    file = write(tmp_path / "mine")
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever cryptography says of it
+        init(file, tmp_path / "new" / "fed", hosts=["ä" * 300])
+    assert left_in(tmp_path) == ["mine", "mine/run.yaml"]
+
+
+def test_an_empty_folder_and_folders_that_are_not_there_are_filled(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "a" / "b" / "fed"):
+        init(write(tmp_path / "mine"), folder)
+        assert (folder / "server" / "run.yaml").is_file()
+        assert not [path for path in folder.parent.iterdir() if path.name.startswith(".")]
+        for path in folder.rglob("*"):
+            if path.is_file() and path.name != "run.yaml":
+                text = path.read_text(errors="replace")
+                assert f"{folder.parent}/.{folder.name}" not in text, path
+
+
+def test_a_file_in_the_place_of_the_folder_stays(tmp_path):
+    (tmp_path / "fed").write_text("mine")
+    with pytest.raises(InputError, match="is no folder, and nothing is overwritten"):
+        init(write(tmp_path / "mine"), tmp_path / "fed")
+    assert (tmp_path / "fed").read_text() == "mine"
+
+
+def test_the_image_rests_on_a_digest_and_on_hashes(tmp_path):
+    init(write(tmp_path / "mine"), tmp_path / "fed")
+    lines = (tmp_path / "fed" / "Dockerfile").read_text().splitlines()
+    does = [line for line in lines if line and not line.startswith("#")]
+    assert does[0] == "ARG PYTHON_DIGEST"  # without a default: nobody here knows a digest
+    (base,) = [line for line in does if line.startswith("FROM")]
+    assert base.split()[1:] == [base.removeprefix("FROM ")]  # Docker takes what stands behind a space for another word
+    assert re.fullmatch(r"FROM python@sha256:\$\{PYTHON_DIGEST:-is-missing,[^ }]+\}", base)
+    (install,) = [line for line in does if "pip" in line]
+    assert {"--require-hashes", "--no-index", "--find-links"} <= set(install.split())
+    assert does[-1] == "USER lada"
+    assert (tmp_path / "fed" / ".dockerignore").read_text().splitlines()[1:] == ["*", "!wheels", "!requirements.lock"]
+    pinned = dict(line.split("==") for line in (tmp_path / "fed" / "constraints.txt").read_text().splitlines())
+    assert {"lada", "torch", "flwr", "pydantic-core", "certifi"} <= pinned.keys()
+    assert pinned["pydantic"] == version("pydantic")
+    assert not any("+" in number for number in pinned.values())
+
+
+def test_a_lock_has_the_digest_of_every_wheel_and_of_nothing_else(tmp_path):
+    (tmp_path / "wheels").mkdir()
+    with pytest.raises(InputError, match="has no wheel of lada"):
+        lock(tmp_path)
+    for name in ("lada-0.1.0-py3-none-any", "torch-2.8.0+cpu-cp312-cp312-linux_x86_64", "b_c-1-py3-none-any"):
+        (tmp_path / "wheels" / f"{name}.whl").write_bytes(name.encode())
+    result = CliRunner().invoke(app, ["federation", "lock", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "3 wheels" in result.output
+    sha = [hashlib.sha256(name.encode()).hexdigest() for name in (
+        "b_c-1-py3-none-any", "lada-0.1.0-py3-none-any", "torch-2.8.0+cpu-cp312-cp312-linux_x86_64")]  # fmt: skip
+    assert (tmp_path / "requirements.lock").read_text().splitlines() == [
+        f"b-c==1 --hash=sha256:{sha[0]}",
+        f"lada==0.1.0 --hash=sha256:{sha[1]}",
+        f"torch==2.8.0+cpu --hash=sha256:{sha[2]}",
+    ]
+    (tmp_path / "wheels" / "lada-0.1.0.tar.gz").touch()
+    with pytest.raises(InputError, match=r"'lada-0\.1\.0\.tar\.gz' is no wheel"):
+        lock(tmp_path)

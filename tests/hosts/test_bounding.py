@@ -14,8 +14,8 @@ from lada.codecs import adapters
 from lada.core.errors import FederationError
 from lada.hosts.aggregating import aggregate
 from lada.hosts.averaging import ADAPTER, AveragingOptions, catch_up, handed_out, pool
-from lada.hosts.bounding import Bounds, Merged, bound, cap, scales
-from lada.hosts.factors import average_padded, average_products, bounded_padded
+from lada.hosts.bounding import Bounds, bound, cap, scales
+from lada.hosts.factors import average_padded, average_products, bounded_padded, outline
 from lada.hosts.party import Party
 
 A, B = "m.q_proj.lora_A.default.weight", "m.q_proj.lora_B.default.weight"

@@ -220,6 +220,15 @@ def test_a_loss_that_is_not_finite_changes_nothing(tiny: Any):
     report = study(learner, lessons(tiny), Spy(loss=lambda scored: nll(scored) * math.nan))
     assert same(before, tiny.weights(learner))
     assert math.isnan(report.last_loss)
+    assert (report.skipped, report.cut, report.empty) == (report.steps, 0, 0)
+
+
+def test_lessons_without_a_text_or_an_end_are_counted(tiny: Any):
+    learner = tiny.learner()
+    long = " ".join(["word"] * learner.encoder.context)
+    told = [Lesson("a", "question", text) for text in ("", " ", long, "answer 1")]
+    report = study(learner, told)
+    assert (report.skipped, report.cut, report.empty) == (0, 1, 2)
 
 
 def test_dropout_is_on_while_studying_and_off_after_even_after_a_failure(tiny: Any):

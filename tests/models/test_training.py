@@ -45,7 +45,7 @@ def run(*losses: list[float], clip: float = 100.0) -> tuple[list[float], list[fl
     def gradients(slopes: list[float]) -> float:
         return add_gradients(optimizer, [lambda slope=slope: model.weight.sum() * slope for slope in slopes])
 
-    optimise(
+    skipped = optimise(
         model,
         optimizer,
         ((number, partial(gradients, slopes)) for number, slopes in enumerate(losses)),
@@ -53,6 +53,7 @@ def run(*losses: list[float], clip: float = 100.0) -> tuple[list[float], list[fl
         options=Optimisation(learning_rate=1.0, warm_up=0.0, clip=clip),
         on_step=on_step,
     )
+    assert skipped == sum(not math.isfinite(loss) for loss in said)
     return seen, said
 
 
@@ -101,3 +102,15 @@ def test_rows_of_similar_length_share_a_batch():
 )
 def test_first_divergence(chosen: tuple[int, ...], rejected: tuple[int, ...], position: int):
     assert first_divergence(chosen, rejected) == position
+
+
+def test_a_gradient_that_is_not_finite_is_counted_though_the_loss_is():
+    model = torch.nn.Linear(1, 1, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+
+    def gradients(gradient: float) -> float:
+        model.weight.grad = torch.full_like(model.weight, gradient)
+        return 1.0
+
+    steps = ((number, partial(gradients, gradient)) for number, gradient in enumerate([1.0, math.inf, 1.0, math.nan]))
+    assert optimise(model, optimizer, steps, 4, options=Optimisation(), on_step=lambda *_: None) == 2

@@ -20,8 +20,9 @@ from pydantic import ValidationError
 
 from lada.bench.outcome import Outcome, outcome
 from lada.bench.suite import Cell, Suite, slug
-from lada.core.errors import InputError
+from lada.core.errors import LOST, InputError
 from lada.core.nested import differences
+from lada.core.owner import FILE, FOLDER
 from lada.core.results import Environment
 from lada.environment import environment
 from lada.federation.local import cores
@@ -85,7 +86,7 @@ class Store:
 
 @dataclass(frozen=True)
 class Failed:
-    """A cell that did not come to its end."""
+    """A cell that did not come to its end, or lost a client on the way."""
 
     cell: Cell
     log: Path
@@ -196,12 +197,17 @@ def _work(cell: Cell) -> str:
 def _run(cell: Cell, folder: Path, common: Path, processes: "_Processes") -> Outcome | Failed:
     """Run one cell in a folder of its own, named by its configuration too: another's run is never gone on with."""
     place = folder / f"{cell.name}-{cell.digest}"
-    place.mkdir(parents=True, exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True, mode=FOLDER)
     file, log = place / "cell.json", place / "log.txt"
+    for each in (file, log):
+        each.touch(FILE)
     file.write_text(json.dumps(cell.config.model_dump(mode="json"), indent=1))
-    if processes.call([sys.executable, "-m", "lada.bench.one", str(file), str(place), str(common)], log):
-        return Failed(cell, log)
+    code = processes.call([sys.executable, "-m", "lada.bench.one", str(file), str(place), str(common)], log)
     run = newest(place, cell.name)
+    if code:
+        if code == LOST and run is not None:
+            shutil.rmtree(run)  # it is at its end, and its figures are of fewer clients: the cell is run anew
+        return Failed(cell, log)
     assert run is not None
     result = outcome(cell, run)
     for part in ("checkpoints", "journal"):

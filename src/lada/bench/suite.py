@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 from pydantic import Field, model_validator
 
-from lada.config import NAME, RunConfig, make_config
+from lada.config import RunConfig, make_config
 from lada.core.errors import InputError, nearest
+from lada.core.names import Name
 from lada.core.registry import Options
 from lada.validation import validate
 
@@ -56,7 +57,7 @@ class Table(Options):
 class Suite(Options):
     """A whole suite. A cell is one row in one scenario with one seed."""
 
-    name: str = Field("suite", pattern=NAME)
+    name: Name = "suite"
     """Name of the folder of its results."""
     about: str = ""
     """A few sentences for the page."""

@@ -7,8 +7,8 @@ import typer
 from rich.live import Live
 from rich.table import Column, Table
 
-from lada.cli.console import console
-from lada.cli.explained import errors, explained
+from lada.cli.console import console, errors
+from lada.cli.explained import explained
 from lada.cli.plugins import Plugins
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def bench(
             for name in untrained(missing):
                 console.print(f"{name} would be trained first", highlight=False)
             for cell in missing:
-                console.print(str(cell), markup=False, highlight=False)
+                console.print(str(cell), highlight=False)
             console.print(f"{len(missing)} of {len(cells)} cells would be run", highlight=False)
             return
         if fresh:
@@ -85,7 +85,7 @@ def bench(
         for page in write_pages(chosen, outcomes, target, runs / chosen.name):
             console.print(str(page), soft_wrap=True, highlight=False)
     for one in failed:
-        errors.print(f"failed: {one.cell}; see {one.log}", markup=False, soft_wrap=True)
+        errors.print(f"failed: {one.cell}; see {one.log}", soft_wrap=True)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -104,7 +104,7 @@ def _check(chosen: "Suite", cells: "list[Cell]", store: "Store", place: Path, *,
     pretrain(untrained(known))
     again = run_again(alike or known, store, place, count=count, parallel=parallel or at_once(chosen))
     for cell, verdict in again.items():
-        console.print(f"{cell}: {verdict}", markup=False, highlight=False)
+        console.print(f"{cell}: {verdict}", highlight=False)
     return set(again.values()) == {SAME}
 
 

@@ -41,7 +41,7 @@ class BenchView:
                 told = f"clients {number(outcome.mean('overall'))} %, {took:.0f} s"
             if not self._console.is_terminal:
                 line = f"{cell}: {told}; {self._left()}"
-                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+                self._console.print(line, highlight=False, soft_wrap=True)
 
     def __rich__(self) -> RenderableType:
         """Return the table as it stands now."""

@@ -28,7 +28,7 @@ def chat(
             start = time.monotonic()
             seed = seed_of(trained.config.seed, "chat", number)
             answer = learner.answer([question], seed=seed, temperature=temperature)[0]
-            console.print(answer.text, markup=False, highlight=False, soft_wrap=True)
+            console.print(answer.text, highlight=False, soft_wrap=True)
             console.print(f"{time.monotonic() - start:.1f} s", style="dim", highlight=False)
 
 

@@ -86,7 +86,7 @@ def _reaches(file: Path) -> bool:
         console.print(f"{refused}; see {state / ERROR_LOG}", markup=False, highlight=False, soft_wrap=True)
     fault = link.fault(client.superlink, file.parent / client.certificate)
     told = fault or f"{client.superlink} answers over TLS, with a certificate of the federation's authority"
-    console.print(told, markup=False, highlight=False, soft_wrap=True)
+    console.print(told, highlight=False, soft_wrap=True)
     return fault is None
 
 

@@ -32,9 +32,9 @@ def export(
     with explained():
         exported = write(run, party, to, output=output, dtype=dtype)
     for line in exported.check.lines():
-        console.print(f"check: {line}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"check: {line}", highlight=False, soft_wrap=True)
     for note in exported.notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"export: {exported.folder}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
+    console.print(f"export: {exported.folder}", highlight=False, soft_wrap=True)
     if not exported.check.passed:
         raise typer.Exit(1)

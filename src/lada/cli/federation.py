@@ -12,6 +12,7 @@ import typer
 
 from lada.cli.explained import explained
 from lada.core.errors import LadaError
+from lada.core.shown import in_one_line
 
 app = typer.Typer(no_args_is_help=True, help="Runs over several machines.")
 Host = Annotated[list[str], typer.Option("--host", help="A name or address by which clients reach the server.")]
@@ -28,10 +29,14 @@ def init(
     days: Days = 365,
 ) -> None:
     """Write the files of one server and its clients: configurations, certificates, keys, services."""
+    from lada.core.signals import ended_by_signal, exit_code
     from lada.engines.setup import init as write
 
-    with explained():
-        clients = write(config, folder, hosts=host, port=port, days=days)
+    try:
+        with explained(), ended_by_signal():
+            clients = write(config, folder, hosts=host, port=port, days=days)
+    except KeyboardInterrupt as stop:
+        raise typer.Exit(exit_code(stop)) from None
     _say(f"wrote {folder}: the server and {', '.join(clients)}; {folder / 'README.md'} has the steps")
 
 
@@ -45,6 +50,16 @@ def renew(folder: Folder, host: Host = [], days: Days = 365) -> None:  # noqa: B
     _say(f"wrote {folder / 'server' / 'server.crt'}, valid for {days} days")
     if identified:
         _say(f"wrote {folder / 'server' / 'identity.key'} and identity.pub; give each client its new identity.pub")
+
+
+@app.command()
+def lock(folder: Folder = Path("fed")) -> None:
+    """Write the digests of the wheels in FOLDER/wheels into requirements.lock, for the Dockerfile beside it."""
+    from lada.engines.lock import lock as write
+
+    with explained():
+        wheels = write(folder)
+    _say(f"wrote {folder / 'requirements.lock'} with the digests of {wheels} wheels")
 
 
 @app.command()
@@ -73,14 +88,16 @@ def client(file: Annotated[Path, typer.Argument(help="client.yaml")] = Path("cli
 
 
 def _say(text: str) -> None:
-    typer.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
+    typer.echo(in_one_line(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}"))
 
 
 @contextmanager
 def _logged(name: str) -> Iterator[Callable[[str], None]]:
     """Give what says something in the log; being stopped is how these commands end."""
     from lada.core import logs
+    from lada.core.owner import owner_only
 
+    owner_only()
     with explained():
         logs.set_up(sys.stdout)
         log = logging.getLogger(f"lada.{name}")

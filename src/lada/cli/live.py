@@ -6,6 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from lada.core.shown import in_one_line
+
 
 class LiveView:
     """Takes a run's events. One bar per party that is at work, gone when its phase ends."""
@@ -16,8 +18,8 @@ class LiveView:
         self._lock = threading.Lock()
         self._bars: dict[str, TaskID] = {}
         self._progress = Progress(
-            TextColumn("{task.fields[party]:>12}"),
-            TextColumn("{task.description}"),
+            TextColumn("{task.fields[party]:>12}", markup=False),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]:>8} tokens/s"),
@@ -41,7 +43,7 @@ class LiveView:
                 show(event)
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(in_one_line(text), highlight=False, soft_wrap=True)
 
     def _on_run(self, event: dict[str, Any]) -> None:
         self.folder = event["folder"]

@@ -13,12 +13,13 @@ from rich.table import Table
 from lada.cli import examples, federation, zoo
 from lada.cli.bench import bench
 from lada.cli.chat import chat
-from lada.cli.console import console
+from lada.cli.console import console, errors
 from lada.cli.doctor import doctor
-from lada.cli.explained import errors, explained
+from lada.cli.explained import explained
 from lada.cli.export import export
 from lada.cli.plugins import Plugins
 from lada.cli.watch import watch
+from lada.core.shown import in_one_line, shown_json
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,6 +51,9 @@ Config = Annotated[Path, typer.Argument(help="The configuration, a YAML file, or
 Runs = Annotated[Path, typer.Option(help="Where runs are kept.")]
 Engine = Annotated[str | None, typer.Option(help="local, simulation or deployment; short for --set engine=.")]
 Federation = Annotated[Path | None, typer.Option(help="The server's folder of a deployment.")]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="End with 0, not 3, where a phase went on without a client.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the newest run of this name, if there is one.")]
 
 
@@ -60,12 +64,13 @@ def demo(
     runs: Runs = Path("runs"),
     resume: Resume = False,
     engine: Engine = None,
+    allow_missing: AllowMissing = False,
     plugin: Plugins = [],  # noqa: B006
 ) -> None:
     """Run LaDa end to end on the built-in corpus with the shipped tiny models; a few minutes on a laptop."""
     _add(plugin)
     with as_file(files("lada.examples") / "demo.yaml") as config:
-        _run(config, _with(engine, set_), name, runs, resume)
+        _run(config, _with(engine, set_), name, runs, resume, allow_missing)
 
 
 @app.command("run")
@@ -77,6 +82,7 @@ def run_(
     resume: Resume = False,
     engine: Engine = None,
     federation: Federation = None,
+    allow_missing: AllowMissing = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: the plan as JSON.")] = False,
     plugin: Plugins = [],  # noqa: B006
@@ -90,7 +96,7 @@ def run_(
             "it is for --dry-run; the results of a run are in its results.json", param_hint="--json"
         )
     else:
-        _run(config, _with(engine, set_), name, runs, resume, federation)
+        _run(config, _with(engine, set_), name, runs, resume, allow_missing, federation)
 
 
 def _add(plugins: list[Path]) -> None:
@@ -107,7 +113,7 @@ def _plan(config: Path, overrides: list[str], as_json: bool) -> None:
     with explained():
         planned = plan(config, overrides=tuple(overrides))
         if as_json:
-            sys.stdout.write(planned.model_dump_json(indent=2) + "\n")
+            sys.stdout.write(shown_json(planned.model_dump_json(indent=2)) + "\n")
         else:
             for part in plan_tables(planned):
                 console.print(part, soft_wrap=not isinstance(part, Table))
@@ -120,15 +126,28 @@ def _with(engine: str | None, overrides: list[str]) -> list[str]:
 
 
 def _run(
-    config: Path, overrides: list[str], name: str | None, runs: Path, resume: bool, federation: Path | None = None
+    config: Path,
+    overrides: list[str],
+    name: str | None,
+    runs: Path,
+    resume: bool,
+    allow_missing: bool,
+    federation: Path | None = None,
 ) -> None:
     from lada.cli.live import LiveView
     from lada.cli.summary import summary
+    from lada.core.errors import LOST
     from lada.core.signals import ended_by_signal, exit_code
     from lada.experiment import run
 
     view = LiveView(console)
-    with explained():
+
+    def again() -> str:
+        """Return how the run goes on, where it has begun."""
+        more = f" --federation {federation}" if federation else ""
+        return f"; go on with: lada run {view.folder} --resume{more}" if view.folder else ""
+
+    with explained(lambda: f"what was computed is kept{again()}" if again() else ""):
         try:
             with ended_by_signal(), view:
                 results = run(
@@ -141,17 +160,16 @@ def _run(
                     federation=federation,
                 )
         except KeyboardInterrupt as stop:
-            again = f"lada run {view.folder} --resume" + (f" --federation {federation}" if federation else "")
-            told = f"stopped; go on with: {again}" if view.folder else "stopped"
-            errors.print(told, style="bold", markup=False, highlight=False, soft_wrap=True)
+            errors.print(f"stopped{again()}", style="bold", highlight=False, soft_wrap=True)
             raise typer.Exit(exit_code(stop)) from None
     console.print(summary(results))
-    for gone in results.missing:
-        told = f"missing: {gone.party} in round {gone.round}, phase {gone.phase}: {gone.why}"
-        console.print(told, markup=False, highlight=False)
     for notice in results.notices:
-        console.print(f"note: {notice}", markup=False, highlight=False)
+        console.print(in_one_line(f"note: {notice}"), highlight=False)
     console.print(f"report: {view.folder}/report.html", soft_wrap=True, highlight=False)
+    for line in results.lost():
+        errors.print(in_one_line(line), style="bold red", highlight=False, soft_wrap=True)
+    if results.missing and not allow_missing:
+        raise typer.Exit(LOST)
 
 
 @app.command()
@@ -198,7 +216,7 @@ def audit(
     with explained():
         outcome = do(folder, canaries=canary, private=private, memberships=mia)
     if json_:
-        sys.stdout.write(outcome.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(shown_json(outcome.model_dump_json(indent=2)) + "\n")
     else:
         for part in told(outcome):
             console.print(part, soft_wrap=True)

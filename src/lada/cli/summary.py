@@ -21,7 +21,7 @@ def summary(results: Results) -> Table:
             f"{sent / 1000:,.1f} kB",
             f"{seconds:.0f}",
         )
-    table.caption = f"{results.wall_clock.seconds:.0f} s in all"
+    table.caption = "\n".join([f"{results.wall_clock.seconds:.0f} s in all", *results.faulty_studies()])
     return table
 
 

@@ -10,6 +10,7 @@ import typer
 
 from lada.cli.console import console
 from lada.cli.explained import explained
+from lada.core.shown import shown_json
 
 if TYPE_CHECKING:
     from lada.watching.watch import Watch
@@ -43,7 +44,7 @@ def watch(
             console.print(f"metrics: http://{_bracketed(host)}:{port}/metrics", highlight=False, soft_wrap=True)
         try:
             if json_:
-                sys.stdout.write(watched.look().model_dump_json(indent=2) + "\n")
+                sys.stdout.write(shown_json(watched.look().model_dump_json(indent=2)) + "\n")
             elif once or not (console.is_terminal or metrics is not None):
                 console.print(shown(watched.look(), time.time()))
             elif console.is_terminal:

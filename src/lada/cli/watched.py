@@ -4,6 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from lada.core.shown import in_one_line
 from lada.report.words import difference, duration, number, percent, size
 from lada.watching.watch import PartySnapshot, Snapshot
 
@@ -17,7 +18,9 @@ FIRST = ("missing", "working", "asked", "answered", "nothing")
 def shown(now: Snapshot, clock: float, height: int | None = None) -> RenderableType:
     """Return how a run is doing. `clock` is the Unix time; with `height`, so much as fits into so many lines."""
     parties, left_out = now.parties, ""
-    notices = [Text(f"note: {notice}", overflow="ellipsis", no_wrap=height is not None) for notice in now.notices]
+    notices = [
+        Text(in_one_line(f"note: {notice}"), overflow="ellipsis", no_wrap=height is not None) for notice in now.notices
+    ]
     if height is not None and len(parties) > (rows := max(height - AROUND - len(notices), 1)):
         ranked = sorted(parties[1:], key=lambda party: FIRST.index(party.doing))
         kept = {parties[0].name, *(party.name for party in ranked[: rows - 1])}
@@ -63,7 +66,7 @@ def _row(party: PartySnapshot, clock: float) -> list[Text]:
 def _doing(party: PartySnapshot) -> Text:
     if party.doing == "missing" and party.last_missed:
         gone = party.last_missed
-        return Text(f"missing in round {gone.round}, {gone.phase}: {gone.why}", style="red")
+        return Text(in_one_line(f"missing in round {gone.round}, {gone.phase}: {gone.why}"), style="red")
     times = f" (missing {party.missed}×)" if party.missed else ""
     if party.doing == "asked":
         return Text(f"asked: {party.phase}{times}")

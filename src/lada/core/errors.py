@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+LOST = 3
+"""What a command ends with whose run came to its end without somebody who should have been there."""
+
 
 class LadaError(Exception):
     """Anything LaDa refuses or fails at in a way a user can act on. The command line exits with `exit_code`."""
@@ -20,6 +23,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the known name closest to `name`, or `""` where none is close."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+class StudyError(LadaError):
+    """A study from which a model learnt nothing that it should have: too many steps skipped, or nothing to read."""
 
 
 class FederationError(LadaError):

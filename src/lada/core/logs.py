@@ -6,10 +6,12 @@ import os
 import sys
 import time
 import traceback
+from textwrap import indent
 from types import TracebackType
 from typing import IO, Any
 
 from lada.core.errors import InputError
+from lada.core.shown import in_one_line, shown, shown_json
 
 VARIABLE = "LADA_LOG_FORMAT"
 """The environment variable, which children inherit: `text`, the default, or `json`."""
@@ -32,7 +34,7 @@ def set_up(stream: IO[str]) -> None:
     """
     json_ = as_json()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonLines() if json_ else logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    handler.setFormatter(JsonLines() if json_ else Lines("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     ours = logging.getLogger("lada")
     ours.setLevel(logging.INFO)
     ours.handlers, ours.propagate = [handler], False
@@ -40,6 +42,18 @@ def set_up(stream: IO[str]) -> None:
         logging.getLogger().handlers = [handler]
         logging.captureWarnings(True)
         sys.excepthook = _ended
+
+
+class Lines(logging.Formatter):
+    """A line for each message, whatever is in it, so that nobody's text can pass for another line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Return the line, without its end."""
+        return in_one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Return an exception's lines, set in from those of messages."""
+        return indent(shown(super().formatException(ei)), "  ")
 
 
 class JsonLines(logging.Formatter):
@@ -61,7 +75,7 @@ class JsonLines(logging.Formatter):
             line["error"] = record.exc_info[0].__name__
             for frame in traceback.extract_tb(record.exc_info[2])[-1:]:
                 line["at"] = f"{frame.filename}:{frame.lineno}"
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return shown_json(json.dumps(line, ensure_ascii=False, default=str))
 
 
 def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

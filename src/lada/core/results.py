@@ -3,7 +3,7 @@
 Times, and the memory that was used, differ from run to run: they stand under `wall_clock` keys and nowhere else.
 """
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
 
@@ -12,6 +12,10 @@ class Record(BaseModel):
     """Base of all records: immutable, no unknown key. A loss that is NaN or infinite survives JSON, as "NaN"."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+
+def _none(count: int) -> bool:
+    return count == 0
 
 
 class Interval(Record):
@@ -75,12 +79,25 @@ class StudyRecord(Record):
     """Lessons with soft targets or chunks."""
     replayed: int
     tokens: int
+    skipped: int = Field(default=0, exclude_if=_none)
+    """Steps that changed nothing, since their loss or gradient was not finite; not told under differential privacy."""
+    cut: int = Field(default=0, exclude_if=_none)
+    """Lessons whose text the model's context does not hold to its end. Both are left out of JSON where they are 0, as
+    in every sound study."""
     first_loss: float
     """Mean loss over the first tenth of the steps; NaN where it is not told."""
     last_loss: float
     epsilon: float | None = None
     """Under differential privacy: what all such studies of this party have spent by now, at `delta`."""
     delta: float | None = None
+
+    def faults(self) -> str:
+        """Return in words what of a study came to nothing; empty where nothing did."""
+        told = {
+            f"{self.skipped} of {self.steps} steps skipped, since loss or gradient was not finite": self.skipped,
+            f"{self.cut} of {self.lessons} lessons cut at the end of the model's context": self.cut,
+        }
+        return "; ".join(text for text, count in told.items() if count)
 
 
 class Membership(Record):
@@ -128,7 +145,8 @@ class Missing(Record):
     round: int
     phase: str
     why: str
-    """Silent, failed, died, or a message that was refused; never a text of the client's."""
+    """Silent, failed, died, or a message that was refused. No text of the client's, but for a StudyError's, which has
+    numbers alone, in a run on one machine."""
 
 
 class PartyReport(Record):
@@ -261,6 +279,21 @@ class Results(Record):
     noisy: tuple[str, ...] = ()
     """Public samples whose gold answer is wrong on purpose (`task.noise`); no party is told which."""
     wall_clock: WallClock
+
+    def lost(self) -> list[str]:
+        """Return a sentence for each client that was missing and each reason: in which rounds and phases, and why."""
+        when: dict[tuple[str, str], list[str]] = {}
+        for gone in self.missing:
+            when.setdefault((gone.party, gone.why), []).append(f"round {gone.round} ({gone.phase})")
+        return [f"lost on the way: {party} in {', '.join(each)}: {why}" for (party, why), each in when.items()]
+
+    def faulty_studies(self) -> list[str]:
+        """Return a sentence for each study in which steps were skipped or lessons were cut."""
+        return [
+            f"{study.party}, {study.phase}, round {study.round}: {study.faults()}"
+            for study in self.studies
+            if study.faults()
+        ]
 
     def of(self, party: str, round: int) -> Evaluation:
         """Return how a party stood after a round: its last evaluation by then, since one that has not changed is not

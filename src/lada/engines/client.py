@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
 
+from lada.core.owner import FOLDER
 from lada.core.signals import ended_by_signal
 from lada.engines import link
 from lada.engines.client_file import ClientFile, read_client
@@ -63,6 +64,7 @@ def run_client(file: Path, say: Say) -> None:
     client, base = read_client(file), file.parent
     state = base / client.state
     state.mkdir(parents=True, exist_ok=True)
+    state.chmod(FOLDER)  # also where an earlier version made it
     with ended_by_signal(), alone(state, "lada client"), Family(place=state) as family:
         _look_after(family, client, file, state, say)
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field
 
-from lada.config import NAME, ClientConfig, RunConfig, ServerConfig
+from lada.config import ClientConfig, RunConfig, ServerConfig
 from lada.core.errors import FederationError, InputError
 from lada.core.limits import Limits
+from lada.core.names import Name
 from lada.core.registry import Options
 from lada.engines.identity import seal_of
 from lada.engines.terms import Terms
@@ -41,7 +42,7 @@ class ClientLimits(Limits):
 class ClientFile(Options):
     """A client. Relative paths start at the file's folder."""
 
-    name: str = Field(pattern=NAME)
+    name: Name
     superlink: str
     """Where the server is, as `host:port`."""
     certificate: str = "ca.crt"

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from lada.core import logs
+from lada.core.owner import owner_only
 from lada.engines.fence import FLEET, Fence, Sender
 from lada.engines.handshake import told_of
 from lada.engines.nodes import sender_of
@@ -208,6 +209,7 @@ def _command(name: str) -> str:
 
 def main() -> None:
     """Run the process named by the first argument with the others."""
+    owner_only()
     what, *arguments = sys.argv[1:]
     servers: dict[str, Callable[[], None]] = {"superlink": superlink, "supernode": supernode}
     askers: dict[str, Callable[[], None]] = {

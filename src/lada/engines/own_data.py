@@ -39,7 +39,7 @@ def deal_out(config: RunConfig, base: Path, folder: Path) -> dict[str, dict[str,
     for party in ("server", *(f"clients/{name}" for name in names)):
         (folder / party).mkdir(parents=True, exist_ok=True, mode=0o700)
         for key, path in shared.items():
-            shutil.copy(base / path, folder / party / own[key])
+            shutil.copyfile(base / path, folder / party / own[key])
     for name, samples in private.items():
         _write(folder / "clients" / name / PRIVATE, samples, config.task.columns)
     return {"server": own, **dict.fromkeys(names, own | {"train": PRIVATE})}

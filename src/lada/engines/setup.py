@@ -13,9 +13,12 @@ import yaml
 
 from lada.config import RunConfig, make_config
 from lada.core.errors import InputError
+from lada.core.owner import for_owner
 from lada.engines.certificates import write_authority, write_node_key, write_server_certificate
+from lada.engines.lock import CONSTRAINTS, WHEELS, constraints
 from lada.engines.own_data import deal_out
 from lada.engines.server_file import ServerFile, write_connection
+from lada.engines.staging import staged
 from lada.tasks.user import FilesTask
 
 IDENTITY, IDENTITY_PUB = "identity.key", "identity.pub"
@@ -24,29 +27,53 @@ PORT = 9092
 AUTHORITY_DAYS = 3650
 
 
+@for_owner()
 def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = PORT, days: int = 365) -> list[str]:
     """Write the files of a federation into an empty or new folder; return its clients' names.
 
     `hosts` are the names and addresses by which clients reach the server, the first of which goes into their files;
     without any it is this machine alone. The server's certificate is valid for `days`. Data that a `files` task names
     and that is here is dealt out: to each client its own. Raises InputError where the folder holds anything, or for a
-    configuration that cannot be split.
+    configuration that cannot be split. Whatever is raised, the folder is as before.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"--folder: {str(folder)!r} is not empty, and nothing is overwritten; give another folder")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = "is not empty" if folder.is_dir() else "is no folder"
+        raise InputError(f"--folder: {str(folder)!r} {what}, and nothing is overwritten; give another folder")
     data, config = _read(file)
-    folder.mkdir(parents=True, exist_ok=True)
-    folder = folder.resolve()
+    target = folder.resolve()
+    with staged(target) as new:
+        _fill(data, config, file.resolve().parent, new, target, hosts=hosts, port=port, days=days)
+    return [client.name for client in config.clients]
+
+
+def _fill(
+    data: Mapping[str, Any],
+    config: RunConfig,
+    base: Path,
+    folder: Path,
+    target: Path,
+    *,
+    hosts: Sequence[str],
+    port: int,
+    days: int,
+) -> None:
+    """Write all files into `folder`, which will be `target`; relative paths of the configuration start at `base`."""
     names = [client.name for client in config.clients]
     write = Writer(
-        name=config.name, clients=names, hosts=hosts or ["this machine"], port=port, days=days, folder=folder
+        folder,
+        target,
+        name=config.name,
+        clients=names,
+        hosts=hosts or ["this machine"],
+        port=port,
+        days=days,
     )
     authority = _folder(folder / "ca", private=True)
     write_authority(authority, max(days, AUTHORITY_DAYS))
     server = _folder(folder / "server", private=True)
     write_server_certificate(authority, server, hosts, days)
     write_node_key(server / IDENTITY, server / IDENTITY_PUB)
-    tasks = deal_out(config, file.resolve().parent, folder)
+    tasks = deal_out(config, base, folder)
     shutil.copy(authority / "ca.crt", server)
     shown = ServerFile(host="0.0.0.0" if hosts else "127.0.0.1", port=port)
     _yaml(server / "server.yaml", shown.model_dump(mode="json"), "Where the server listens, and its files.")
@@ -55,7 +82,7 @@ def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = POR
         _servers_part(data, config, tasks["server"]),
         "The run; clients bring models and data of their own.",
     )
-    write_connection(server / "flower", shown, server)
+    write_connection(server / "flower", shown, target / "server")
     keys = _folder(server / "keys")
     write(server, "lada-server.service", "lada-server.service.j2")
     write(server, "compose.yaml", "server-compose.yaml.j2")
@@ -85,10 +112,13 @@ def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = POR
         write(mine, "lada-client.service", "lada-client.service.j2", name=client.name)
         write(mine, "compose.yaml", "client-compose.yaml.j2", name=client.name)
     write(folder, "Dockerfile", "Dockerfile.j2")
+    write(folder, ".dockerignore", "dockerignore.j2")
     write(folder, "README.md", "README.md.j2")
-    return names
+    (folder / CONSTRAINTS).write_text(constraints(), encoding="utf-8")
+    _folder(folder / WHEELS)
 
 
+@for_owner()
 def renew(folder: Path, *, hosts: Sequence[str] = (), days: int = 365) -> bool:
     """Write a new certificate and key for the server of a federation. Raises InputError without its authority.
 
@@ -108,7 +138,9 @@ def renew(folder: Path, *, hosts: Sequence[str] = (), days: int = 365) -> bool:
 class Writer:
     """Fills in templates."""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, folder: Path, target: Path, **values: Any) -> None:
+        """What is written below `folder` says of itself that it is below `target`, where it will be."""
+        self._folder, self._target = folder, target
         loader = jinja2.PackageLoader("lada.engines")
         self._templates = jinja2.Environment(
             loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
@@ -122,7 +154,8 @@ class Writer:
 
     def __call__(self, folder: Path, file: str, template: str, **values: Any) -> None:
         """Write one file into a folder."""
-        text = self._templates.get_template(template).render({**self._values, "folder": folder, **values})
+        place = self._target / folder.relative_to(self._folder)
+        text = self._templates.get_template(template).render({**self._values, "folder": place, **values})
         (folder / file).write_text(text, encoding="utf-8")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from flwr.app import Context
 
 from lada.config import RunConfig
+from lada.core.owner import owner_only
 from lada.engines import submission
 from lada.federation.client_app import make_client_app
 from lada.federation.events import to_file
@@ -18,6 +19,7 @@ from lada.hosts.party import Emit
 
 
 def _who(context: Context) -> tuple[RunConfig, Place, str]:
+    owner_only()  # an actor is a process of Ray's
     config, place = submission.read(str(context.run_config[submission.KEY]))
     names = sorted(client.name for client in config.clients)
     return config, place, names[int(context.node_config["partition-id"])]

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from pydantic import Field
 
-from lada.config import NAME, Choice, RunConfig
+from lada.config import Choice, RunConfig
+from lada.core.names import LONGEST, Name
 from lada.core.registry import Options
 from lada.core.terms import Sample
 from lada.federation.parties import Place
@@ -19,21 +20,21 @@ TERMS = "terms"
 class Member(Options):
     """A client that is expected, with the domains that the server's configuration lists for it."""
 
-    name: str = Field(pattern=NAME)
+    name: Name
     domains: tuple[str, ...]
 
 
 class Terms(Options):
     """The run as every party must see it. The digests are those of the samples that all are to have."""
 
-    run: str = Field(pattern=NAME)
+    run: Name
     started: float = Field(allow_inf_nan=False)
     seed: int
     rounds: int = Field(ge=0)
     host: Choice
     allocator: Choice
     objective: Choice
-    server: str = Field(pattern=NAME)
+    server: Name
     clients: tuple[Member, ...]
     public: str = Field(pattern=r"^[0-9a-f]{64}$")
     test: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -45,7 +46,7 @@ def run_id(place: Place) -> str:
     A client's state lies under this name. The folder's alone would be that of another run too, as soon as somebody
     moved or deleted the folder.
     """
-    return f"{place.folder.name}-{round(place.started * 1000)}"
+    return f"{place.folder.name[: LONGEST - 20]}-{round(place.started * 1000)}"  # this whole is a name too
 
 
 def terms_of(config: RunConfig, task: TaskData, place: Place) -> dict[str, bytes]:

@@ -5,7 +5,6 @@ python -m lada.engines.worker client.yaml /run/of/this/user/socket
 
 import logging
 import os
-import re
 import signal
 import socket
 import sys
@@ -16,9 +15,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from lada.config import NAME
 from lada.core import logs
 from lada.core.errors import FederationError
+from lada.core.names import fault
+from lada.core.owner import owner_only
 from lada.engines.client_file import ClientFile, merge, read_client
 from lada.engines.frames import REPLY, fail, opened, receive, send
 from lada.engines.terms import TERMS, Terms, digest
@@ -30,6 +30,8 @@ from lada.federation.pieces import BYTES, FETCH, announce, decode_what
 
 LOG = logging.getLogger("lada.worker")
 TERMS_FILE = "terms.json"
+LOGS = "logs"
+"""The folder beside those of runs."""
 LARGEST = 2**20
 """Bytes that terms may have."""
 
@@ -39,8 +41,10 @@ class Member:
 
     def __init__(self, client: ClientFile, base: Path, run: str) -> None:
         """Raises FederationError for a run whose name cannot be a folder's."""
-        if not re.fullmatch(NAME, run):
-            raise FederationError("run: its name is none; expected letters, digits, - and _")
+        if told := fault(run):
+            raise FederationError(f"run: {told}")
+        if run.lower() == LOGS:
+            raise FederationError(f"run: {run!r} is where this client's logs lie; let the server give it another name")
         self._client, self._base = client, base
         self._run = run
         self._folder = base / client.state / run
@@ -171,6 +175,7 @@ def listen(path: str) -> socket.socket:
 
 def main() -> None:
     """Serve until stdin ends, which whoever started this process holds open."""
+    owner_only()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logs.set_up(sys.stdout)
     file, path = Path(sys.argv[1]).resolve(), sys.argv[2]

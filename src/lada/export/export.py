@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from lada.core.errors import InputError, nearest
+from lada.core.owner import for_owner
 from lada.export.card import card
 from lada.export.check import TOKENS, Check, Trial, questions_of, torch_start, write_all
 from lada.export.gguf import GGUF
@@ -32,6 +33,7 @@ class Exported:
     notes: tuple[str, ...]
 
 
+@for_owner()
 def export(run: Path, party: str, to: str, *, output: Path | None = None, dtype: str | None = None) -> Exported:
     """Write a party's model for another runtime and check that it answers there as it does here.
 

@@ -53,6 +53,7 @@ class Asking(Generic[K]):
         clock: Clock | None = None,
         is_back: Callable[[K], bool] | None = None,
         authenticate: Callable[[K, Reply], Failure | None] = lambda *_: None,
+        explain: Callable[[K, Failure], Failure] = lambda _, failure: failure,
     ) -> None:
         """Send the first messages. `send` returns a message's id, None where nobody took it.
 
@@ -60,11 +61,11 @@ class Asking(Generic[K]):
         `wait` was called. A reply of more than `limit` bytes is not looked at. The `clock` stands still while one
         is looked at: no other client is late for that. A client that lost contact is sent its message again as soon as
         it `is_back`, until its deadline; without that it counts as one that died. `authenticate` says why a reply is
-        not the client's own.
+        not the client's own. `explain` is given each failure as it comes, and may raise.
         """
         self._grid, self._expected, self._send, self._seconds, self._window = grid, expected, send, seconds, window
         self._limit, self._clock, self._is_back = limit, clock or Clock(), is_back
-        self._authenticate = authenticate
+        self._authenticate, self._explain = authenticate, explain
         self._lost: dict[K, float] = {}
         self._queue = deque(keys)
         self._under_way: dict[str, K] = {}
@@ -103,7 +104,7 @@ class Asking(Generic[K]):
             self._queue.appendleft(key)
             return
         if outcome is not None:
-            self._failures[key] = outcome
+            self._failures[key] = self._explain(key, outcome)
 
     def _drop_late(self) -> None:
         for message_id, key in list(self._under_way.items()):

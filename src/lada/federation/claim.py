@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lada.core.errors import InputError
+from lada.core.owner import FOLDER
 
 LOCK = ".lock"
 PATIENCE = 0.5
@@ -16,7 +17,10 @@ PATIENCE = 0.5
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Hold a run's folder; InputError where another process does. A process that dies lets go of it."""
+    """Hold a run's folder; InputError where another process does. A process that dies lets go of it.
+
+    The folder is for its owner alone from here on, also one that an earlier version made.
+    """
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=PATIENCE)
@@ -25,6 +29,7 @@ def claimed(folder: Path) -> Iterator[None]:
             f"{str(folder)!r} is under way in another process; wait for its end, or end it before you resume"
         ) from None
     try:
+        folder.chmod(FOLDER)
         yield
     finally:
         lock.release()

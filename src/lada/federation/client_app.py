@@ -10,12 +10,15 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from lada.core.errors import FederationError, InputError
+from lada.core.shown import in_one_line, shown
+from lada.federation import cause
 from lada.federation.messages import ACTION, HELLO, Code, Envelope, decode, encode
 from lada.federation.pieces import BYTES, FETCH, What, announce, decode_what
 from lada.federation.seal import Seal
@@ -65,7 +68,8 @@ def make_client_app(
     Keeping models loaded is up to `open_node`. `identify` returns the client's name and the folder where it keeps what
     is its own; `limit` the most bytes that it takes in one message. With a seal from `open_seal` nothing is looked at
     that the server has not sealed for this client, and every reply is sealed. An exception is written to `errors.log`
-    in that folder under a reference number; the reply carries that number and a code, nothing else.
+    in that folder under a reference number; the reply carries that number and a code, nothing else. One that can be
+    mended lies beside it, see lada.federation.cause.
     """
     app = ClientApp()
 
@@ -95,10 +99,11 @@ def make_client_app(
                 else:
                     answer = announce(node.handle(asked.phase, asked.round, payload))
             return reply(replace(asked, seconds=time.monotonic() - began), answer)
-        except Exception:
+        except Exception as error:
             reference = secrets.token_hex(4)
             with suppress(OSError):  # a full disk must not turn the cause into a text that Flower would send
                 _log(folder, asked, reference, traceback.format_exc())
+                cause.leave(folder, reference, error)
             return reply(Envelope(asked.run, asked.phase, asked.round, name, code, reference), {})
 
     return app
@@ -121,4 +126,5 @@ def _log(folder: Path, asked: Envelope, reference: str, trace: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ERROR_LOG).open("a", encoding="utf-8") as log:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        log.write(f"{now} reference {reference}, run {asked.run}, round {asked.round}, phase {asked.phase}\n{trace}\n")
+        head = f"{now} reference {reference}, run {asked.run}, round {asked.round}, phase {asked.phase}"
+        log.write(f"{in_one_line(head)}\n{indent(shown(trace), '  ')}\n")

@@ -22,7 +22,7 @@ def to_file(place: Place) -> Emit:
 
     def emit(event: dict[str, Any]) -> None:
         line = json.dumps({"time": round(time.time() - place.started, 3), **event}) + "\n"
-        handle = os.open(place.folder / EVENTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        handle = os.open(place.folder / EVENTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             os.write(handle, line.encode())
         finally:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from lada.core.errors import FederationError
+from lada.core.errors import FederationError, InputError, LadaError
 from lada.core.limits import Limits
 from lada.core.results import ExchangeTime, Missing
 from lada.federation.admission import admit, fault
@@ -81,6 +81,7 @@ class GridExchange:
         guard: Guard | None = None,
         emit: Emit | None = None,
         binding: Binding | None = None,
+        cause: Callable[[str, str], LadaError | None] | None = None,
     ) -> None:
         """`journal` gives the server's journal of a round; `on_missing` is told of each client that was missing,
         `on_timed` of how long the messages of each phase took.
@@ -89,7 +90,8 @@ class GridExchange:
 
         `terms` are what a client has to know and to accept before it takes part, where it does not know them already.
         A reply that the `guard` refuses (None: none is) counts as missing, as does one that is not its client's own by
-        the `binding` (None: nothing binds a name, and nodes are believed).
+        the `binding` (None: nothing binds a name, and nodes are believed). `cause` finds the error behind a client's
+        reference number, where all parties are one user's: an InputError then ends the run at once.
         """
         self.clients = tuple(sorted(clients))
         self._all = frozenset(clients)
@@ -103,6 +105,7 @@ class GridExchange:
         self.guard = guard
         self._emit = emit
         self._answered: dict[tuple[str, int], tuple[set[str], int]] = {}
+        self._cause = cause
 
     def connect(self) -> None:
         """Wait for the clients. Raises FederationError where no quorum of them comes within the rules' timeout."""
@@ -156,7 +159,15 @@ class GridExchange:
             clock=timing.clock,
             is_back=self._is_back,
             authenticate=sealed.fault,
+            explain=self._explain,
         )
+
+    def _explain(self, name: str, failure: Failure) -> Failure:
+        """Return a failure with its cause, where that may be known. Raises InputError where the user's input is it."""
+        error = self._cause(name, failure.detail) if self._cause and failure.code is Code.FAILED else None
+        if isinstance(error, InputError):
+            raise InputError(f"client {name!r}: {error}")
+        return failure if error is None else replace(failure, cause=str(error))
 
     def fetch(self, name: str, asked: Envelope, what: What, deadline: float) -> bytes:
         """Return a piece of a client's last reply.

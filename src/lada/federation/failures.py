@@ -11,16 +11,19 @@ Reply = tuple[Envelope, dict[str, bytes]]
 class Failure:
     """Why there is no usable reply; `detail` is the server's own text or the client's reference number.
 
-    `sender` is who says so, where it is the client itself.
+    `sender` is who says so, where it is the client itself. `cause` is the client's own text, where all parties are one
+    user's.
     """
 
     code: Code
     detail: str = ""
     sender: str = ""
+    cause: str = ""
 
     def __str__(self) -> str:
         texts = {
-            Code.FAILED: f"failed (reference {self.detail} in errors.log in its own folder)",
+            Code.FAILED: f"failed{self.cause and f': {self.cause}'} (reference {self.detail} in errors.log in its own "
+            "folder)",
             Code.MALFORMED: f"malformed message ({self.detail})",
             Code.SILENT: f"silent (no reply within {self.detail} s)",
             Code.DIED: "died (its process ended over the message)",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from flwr.app import Context, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
+from lada.core.errors import LadaError
 from lada.federation.exchange import GridExchange, Rules
 from lada.federation.grid import RUN_ID, SERVER_NODE, LocalGrid, open_clients
 from lada.federation.journal import Journal
@@ -43,6 +44,7 @@ def run_local(
     on_missing: Callable[[Missing], None] | None = None,
     on_timed: Callable[[ExchangeTime], None] | None = None,
     guard: Guard | None = None,
+    cause: Callable[[str, str], LadaError | None] | None = None,
 ) -> tuple[Row, ...]:
     """Run `serve` with one client per entry of `node_config` and return the ledger's rows.
 
@@ -54,8 +56,8 @@ def run_local(
     the messages, from the calling thread.
 
     `ledger.parquet` and, with workers, `workers.log` are written to `folder`, also when the run fails; `describe` and
-    `earlier` are the Ledger's, `journal` (by default `<folder>/journal/server`), `on_missing`, `on_timed`
-    and `guard` the exchange's. Raises InputError for a name that cannot be
+    `earlier` are the Ledger's, `journal` (by default `<folder>/journal/server`), `on_missing`, `on_timed`,
+    `guard` and `cause` the exchange's. Raises InputError for a name that cannot be
     a folder or a function that is not there, FederationError when no quorum of clients answers, and whatever `serve`
     raises.
     """
@@ -87,6 +89,7 @@ def run_local(
                 on_timed=on_timed,
                 guard=guard,
                 emit=emit,
+                cause=cause,
             )
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lada.config import RunConfig
+from lada.core.errors import InputError
 from lada.core.results import PartyInfo, PartyReport
 from lada.core.seeds import seed_of
 from lada.federation import checkpoints
@@ -21,7 +22,7 @@ from lada.models.base import Learner
 from lada.models.generation import pick_backend
 from lada.models.identity import weights_digest
 from lada.models.learner import HuggingFaceLearner
-from lada.models.load import check, load
+from lada.models.load import check, check_weights, load
 from lada.models.options import ModelOptions
 from lada.tasks.builtin import BuiltinTask
 from lada.tasks.data import TaskData
@@ -126,13 +127,22 @@ def _init_seed(config: RunConfig, name: str) -> int:
     return seed_of(config.seed, name, "lora")
 
 
-def check_model(model: ModelOptions | ApiModel) -> None:
-    """Raise InputError for what can be told at once to be missing: a model's files or package, the key of its API."""
-    if isinstance(model, ApiModel):
-        read_key(model.api)
-    else:
-        check(locate(model.model), model)
-        pick_backend(model.generation)
+def check_model(model: ModelOptions | ApiModel, owner: str) -> None:
+    """Raise InputError for what can be told at once to be missing: a model's files or package, the key of its API.
+
+    `owner` is the key of the party, such as `clients.clinic`, with which the message begins.
+    """
+    try:
+        if isinstance(model, ApiModel):
+            read_key(model.api)
+        else:
+            source = locate(model.model)
+            check(source, model)
+            check_weights(source)
+            pick_backend(model.generation)
+    except InputError as error:
+        key = "." if str(error).startswith("model") else ": "  # most begin with the key of what is wrong
+        raise InputError(f"{owner}{key}{error}") from error
 
 
 def _learner(model: ModelOptions | ApiModel, place: Place, *, init_seed: int, saved: Path | None) -> Learner:

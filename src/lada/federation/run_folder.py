@@ -1,6 +1,7 @@
 """A run's folder: made anew or found again."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import yaml
 
 from lada.config import RunConfig, make_config
 from lada.core.errors import InputError
+from lada.core.owner import FOLDER
 from lada.federation.events import PLACE
 from lada.federation.parties import Place
 
@@ -34,7 +36,7 @@ def new(runs: Path, config: RunConfig, base: Path) -> Place:
     while True:
         folder = _numbered(runs, config.name, number)
         try:
-            folder.mkdir()
+            folder.mkdir(mode=FOLDER)
         except FileExistsError:
             number += 1
             continue
@@ -48,13 +50,18 @@ def new(runs: Path, config: RunConfig, base: Path) -> Place:
 def newest(runs: Path, name: str) -> Path | None:
     """Return the run folder of that name with the highest number; None where there is none."""
     found, number = None, 1
-    while (folder := _numbered(runs, name, number)).exists():
+    while os.path.lexists(folder := _numbered(runs, name, number)):
         found, number = folder, number + 1
     return found
 
 
 def read(folder: Path) -> tuple[RunConfig, Place]:
-    """Return the configuration and place of a run. Raises InputError for a folder that is none."""
+    """Return the configuration and place of a run. Raises InputError for a folder that is none, or a link to one."""
+    if folder.is_symlink():
+        raise InputError(
+            f"{str(folder)!r} is a symbolic link, and what a run writes stays in its own folder; give the folder that "
+            f"it leads to, {str(folder.resolve())!r}, if it is yours"
+        )
     try:
         data: Any = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
         place = json.loads((folder / PLACE).read_bytes())

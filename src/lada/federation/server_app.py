@@ -6,11 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lada.core.errors import InputError
+from lada.core.errors import InputError, LadaError
+from lada.core.names import check_name
 from lada.federation.bound import Binding
 from lada.federation.exchange import GridExchange, Rules
 from lada.federation.ledger import Describe, Ledger, Row
-from lada.federation.messages import NAME_LENGTH, SERVER
+from lada.federation.messages import SERVER
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
@@ -38,6 +39,7 @@ def serve_on(
     guard: Guard | None = None,
     emit: Emit | None = None,
     binding: Binding | None = None,
+    cause: Callable[[str, str], LadaError | None] | None = None,
 ) -> tuple[Row, ...]:
     """Find the clients by name, let `serve` work with them, and return the ledger's rows.
 
@@ -58,6 +60,7 @@ def serve_on(
             guard=guard,
             emit=emit,
             binding=binding,
+            cause=cause,
         )
         exchange.connect()
         serve(exchange)
@@ -67,10 +70,6 @@ def serve_on(
 def check_names(names: Iterable[str]) -> None:
     """Raise InputError for a client's name that cannot be a folder, or that is the server's."""
     for name in names:
-        if not 0 < len(name) <= NAME_LENGTH or not name.isprintable() or set(name) & set("/\\:") or name[0] == ".":
-            raise InputError(
-                f"clients: {name!r} cannot be a client's name, since it names a folder; expected 1 to {NAME_LENGTH} "
-                "printable characters without / \\ : and no leading dot"
-            )
+        check_name("clients", name)
         if name == SERVER:
             raise InputError(f"clients: the name {name!r} is the server's; choose another")

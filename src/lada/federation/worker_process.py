@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import IO, Any
 
 from lada.core.errors import InputError
+from lada.core.owner import owner_only
+from lada.core.shown import shown
 
 START, NAME, TASK, EVENT, REPLY, FAILURE = b"S", b"N", b"T", b"E", b"R", b"F"
 HEADER = struct.Struct(">cQ")
@@ -49,6 +51,7 @@ def load(path: str) -> Callable[..., Any]:
 
 def main() -> None:
     """Serve until stdin ends. Whatever the task prints goes to stderr, so that stdout carries frames alone."""
+    owner_only()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends this one
     inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -73,7 +76,7 @@ def main() -> None:
         try:
             tag, reply = REPLY, handle(name, data)
         except Exception:
-            traceback.print_exc()
+            sys.stderr.write(shown(traceback.format_exc()))
             tag, reply = FAILURE, b""
         send(tag, reply)
 

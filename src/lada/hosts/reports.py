@@ -139,6 +139,9 @@ def check_report(party: Party, sender: str, round: int, payload: Payload) -> Non
     for name in ONCE:
         rows = getattr(report, name)
         _expect(len({_key(row) for row in rows}) == len(rows), f"{name}: the same twice")
+    for row in report.studies:
+        _expect(row.skipped <= row.steps, "studies: more steps skipped than there were")
+        _expect(row.cut <= row.lessons, "studies: more lessons cut than there were")
     for row in report.allocations:
         _expect(row.student == sender and row.teacher == party.name, "allocations: of other parties")
         _expect(max(row.chosen, row.from_teacher) <= row.candidates, "allocations: more chosen than candidates")

@@ -10,6 +10,7 @@ import numpy as np
 
 from lada.codecs.likelihoods import fault
 from lada.codecs.paths import encode
+from lada.core.errors import StudyError
 from lada.core.results import StudyRecord
 from lada.core.seeds import seed_of
 from lada.core.terms import Knowledge, Lesson, Likelihood, Path, Sample
@@ -24,6 +25,8 @@ from lada.objectives.sft import Sft
 
 ANSWERS, MODEL, REPORT = "answers.json", "model", "report.json"
 """Files of a journal's entries."""
+MOST_SKIPPED = 0.01
+"""The share of a study's steps that may be skipped."""
 RELEASES = "releases"
 """In a party's memory: what each of its studies under differential privacy let out."""
 
@@ -164,11 +167,31 @@ def study(
     plain = [[lesson.question, lesson.chosen, lesson.weight] for lesson in lessons] if type(objective) is Sft else None
     given = plain and [plain, options.model_dump(mode="json"), seed]
     report = once(party, round, phase, do, write=write, read=read, given=given)
-    record = StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **asdict(report))
+    check_study(party.name, round, phase, report)
+    told = asdict(report)
+    del told["empty"]  # a path may be empty; a study of nothing else was refused just now
+    record = StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **told)
     if options.dp:
         spent = _spend(party, options, options.dp, len(lessons))
         record = record.model_copy(update={"epsilon": spent, "delta": options.dp.delta})
     party.note(studies=(record,))
+
+
+def check_study(party: str, round: int, phase: str, report: StudyReport) -> None:
+    """Raise StudyError for a study that cannot have taught what it should: too many steps skipped, no lesson whole."""
+    where = f"{party}, study {phase!r} of round {round}"
+    if report.skipped > MOST_SKIPPED * report.steps:
+        raise StudyError(
+            f"{where}: {report.skipped} of {report.steps} steps were skipped, since their loss or gradient was not "
+            f"finite, and at most {MOST_SKIPPED:.0%} may be; set a lower optimisation.learning_rate, or dtype: "
+            "bfloat16 or float32 in the place of float16, or look whether the model's weights are sound"
+        )
+    for count, what, fix in (
+        (report.empty, "have no text", "look at the data with `lada tasks show`"),
+        (report.cut, "are cut at the end of the model's context", "use shorter texts or a model with a longer one"),
+    ):
+        if report.lessons and count == report.lessons:
+            raise StudyError(f"{where}: all {count} lessons {what}, so that nothing whole can be learnt; {fix}")
 
 
 def study_both(party: Party, lessons: Sequence[Lesson], *, round: int, phase: str) -> None:

@@ -96,6 +96,12 @@ class StudyReport:
     tokens: int
     first_loss: float
     last_loss: float
+    skipped: int = 0
+    """Steps that changed nothing, since their loss or gradient was not finite; 0 under differential privacy."""
+    cut: int = 0
+    """Lessons that do not end within the model's context."""
+    empty: int = 0
+    """Lessons without a text."""
 
 
 class Learner(Protocol):

@@ -239,7 +239,7 @@ class HuggingFaceLearner:
         lengths = [max(len(row), len(rejected.get(i, row))) for i, row in enumerate(chosen)]
         order = shuffled_batches(lengths, study.batch_size, total, generator)
         optimizer = make_optimizer(self.model, study.optimisation)
-        train: Callable[..., None] = optimise
+        train: Callable[..., int] = optimise
         steps: Iterable[Any] = (partial(gradients, batch) for batch in order)
         if study.dp is not None:
             order, train = private_training(study.dp, len(lessons), study.batch_size, total, seed)
@@ -248,7 +248,7 @@ class HuggingFaceLearner:
         try:
             with torch.random.fork_rng(), within_memory("model: training it"):
                 torch.manual_seed(seed)  # dropout
-                train(
+                skipped = train(
                     self.model,
                     optimizer,
                     enumerate(steps),
@@ -267,6 +267,9 @@ class HuggingFaceLearner:
             0 if study.dp else tokens,
             float(np.mean(losses[:tenth])),
             float(np.mean(losses[-tenth:])),
+            skipped,
+            sum(row.completion[-1:] != (self._encoder.eos,) for row in chosen),
+            sum(not lesson.chosen.strip() for lesson in lessons),
         )
 
     def _score(

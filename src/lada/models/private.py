@@ -135,11 +135,12 @@ def optimise_privately(
     expected: float,
     seed: int,
     on_step: Callable[[int, float], None],
-) -> None:
+) -> int:
     """Run optimiser steps as `lada.models.training.optimise` does, but for the gradient; a closure is one lesson.
 
     The gradient is (Σ clipped + N(0, (noise·clip)²)) / `expected`. A lesson whose gradient is not finite adds nothing.
     `on_step` is told no loss (NaN): it would say something of the lessons. A step has no clipping of its own.
+    None is skipped, and 0 returned: how many lessons add nothing would say something of them too.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
     generator = torch.Generator().manual_seed(seed)
@@ -162,6 +163,7 @@ def optimise_privately(
             parameter.grad = (held + drawn.to(held.device, held.dtype)) / expected
         optimizer.step()
         on_step(number, math.nan)
+    return 0
 
 
 def one_by_one(micro_batches: Callable[[list[int]], Iterator[T]]) -> Callable[[list[int]], Iterator[T]]:
@@ -171,7 +173,7 @@ def one_by_one(micro_batches: Callable[[list[int]], Iterator[T]]) -> Callable[[l
 
 def private_training(
     privacy: Privacy, lessons: int, batch_size: int, steps: int, seed: int
-) -> tuple[Iterator[list[int]], Callable[..., None]]:
+) -> tuple[Iterator[list[int]], Callable[..., int]]:
     """Return the batches of a study and what trains on them, in the place of lada.models.training.optimise.
 
     Lessons and noise are drawn from what nobody can tell, unless they are `seeded`.

@@ -69,12 +69,13 @@ def optimise(
     *,
     options: Optimisation,
     on_step: Callable[[int, float], None],
-) -> None:
+) -> int:
     """Run optimiser steps. Each is its number and what leaves its gradients in the weights and returns its loss.
 
-    `on_step(number, loss)` follows each. A step whose loss is not finite changes nothing, so that one bad batch cannot
-    destroy a model.
+    `on_step(number, loss)` follows each. A step whose loss or gradient is not finite changes nothing, so that one bad
+    batch cannot destroy a model; how many these were is returned.
     """
+    skipped = 0
     for number, gradients in steps:
         rate = learning_rate_at(number, total, options)
         for group in optimizer.param_groups:
@@ -83,5 +84,8 @@ def optimise(
         norm = torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], options.clip)
         if math.isfinite(loss) and bool(torch.isfinite(norm)):
             optimizer.step()
+        else:
+            skipped += 1
         on_step(number, loss)
     optimizer.zero_grad(set_to_none=True)  # gradients are as large as what is trained, and answering follows
+    return skipped

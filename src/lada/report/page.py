@@ -13,6 +13,8 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from lada.core.owner import for_owner
+from lada.core.shown import shown
 from lada.report import choices, costs, progress, story
 from lada.report.reading import read_candidates, read_results
 from lada.report.view import View
@@ -23,7 +25,12 @@ from lada.report.words import duration
 def _environment() -> Environment:
     loader = PackageLoader("lada.report")
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        finalize=_finalized,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     style, script = (loader.get_source(environment, name)[0] for name in ("report.css", "report.js"))
     environment.globals |= {
@@ -42,6 +49,11 @@ def _environment() -> Environment:
     return environment
 
 
+def _finalized(value: object) -> object:
+    """Return what a template puts in a page, texts with what acts in them spelled out."""
+    return shown(value) if isinstance(value, str) else value
+
+
 def _digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
@@ -54,6 +66,7 @@ def write(template: str, target: Path, **context: object) -> Path:
     return target
 
 
+@for_owner()
 def render(run_folder: Path) -> Path:
     """Write `report.html` into a run folder from its results.json and allocations.parquet; return the page's path.
 

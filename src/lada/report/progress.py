@@ -191,6 +191,8 @@ def studies(view: View) -> Table:
         "Every study: optimiser steps, lessons, contrastive pairs among them, replayed samples, tokens, and the mean "
         "loss over the first and last tenth of the steps."
     )
+    if faulty := view.results.faulty_studies():
+        caption += f" Not as it should be: {'; '.join(faulty)}."
     if all(s.epsilon is None for s in view.results.studies):
         return Table(head, [row[:-1] for row in rows], caption, 2)
     caption += (

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lada.core.shown import shown
 from lada.trackers.base import Status, Tracker
 from lada.trackers.figures import Figures
 
@@ -56,4 +57,4 @@ class Feed:
 
     def _log(self, name: str) -> None:
         with suppress(OSError), (self._folder / LOG).open("a", encoding="utf-8") as log:  # the disk may be full
-            log.write(f"{name}\n{traceback.format_exc()}\n")
+            log.write(f"{name}\n{shown(traceback.format_exc())}\n")

@@ -8,12 +8,14 @@ from typing import Any
 import yaml
 
 from lada.core.errors import InputError, LadaError
+from lada.core.owner import for_owner
 from lada.trackers.base import Status, Tracker
 from lada.trackers.feed import Feed
 
 FIX = "name the folder of a run"
 
 
+@for_owner()
 def replay(folder: Path, name: str, tracker: Tracker) -> None:
     """Feed the events of the run in `folder` to `tracker`, which is called `name`.
 

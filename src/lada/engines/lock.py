@@ -1,0 +1,64 @@
+"""What goes into an image: constraints from what is installed here, and a lock with the digest of every wheel."""
+
+import hashlib
+import re
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import Version
+
+from lada.core.errors import InputError
+
+WHEELS, LOCK, CONSTRAINTS = "wheels", "requirements.lock", "constraints.txt"
+
+
+def constraints() -> str:
+    """Return the versions of LaDa and of all that it needs, as they are installed here, one `name==version` a line.
+
+    A version's local part, such as `+cpu`, names a build and is left out: another machine may have another.
+    """
+    found: dict[str, str] = {}
+    left = ["lada"]
+    while left:
+        name = canonicalize_name(left.pop())
+        if name in found:
+            continue
+        try:
+            installed = distribution(name)
+        except PackageNotFoundError:  # for another system, or an extra that is not here
+            continue
+        found[name] = Version(installed.version).public
+        needs = map(Requirement, installed.requires or ())
+        left += [need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+    return "".join(f"{name}=={found[name]}\n" for name in sorted(found))
+
+
+def lock(folder: Path) -> int:
+    """Write `requirements.lock` for the wheels in a federation's folder and return how many they are.
+
+    Each line has a wheel's name, version and SHA-256, so that `pip install --require-hashes` takes these files and no
+    others. Raises InputError where there is none, or a file that is no wheel.
+    """
+    wheels = folder / WHEELS
+    digests: dict[str, set[str]] = {}
+    for file in sorted(wheels.glob("*")):
+        try:
+            name, version, *_ = parse_wheel_filename(file.name)
+        except InvalidWheelFilename:
+            raise InputError(
+                f"{WHEELS}: {file.name!r} is no wheel, and only wheels are installed without running their code; take "
+                "it out, or build one of it with: pip wheel --no-deps"
+            ) from None
+        with file.open("rb") as data:
+            digest = hashlib.file_digest(data, "sha256").hexdigest()
+        digests.setdefault(f"{name}=={version}", set()).add(digest)
+    names = [re.split("==", line)[0] for line in digests]
+    if "lada" not in names:
+        raise InputError(
+            f"{WHEELS}: {str(wheels)!r} has no wheel of lada; the Dockerfile beside it says how to fill that folder"
+        )
+    lines = (f"{line} {' '.join(f'--hash=sha256:{one}' for one in sorted(digests[line]))}" for line in sorted(digests))
+    (folder / LOCK).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return sum(map(len, digests.values()))

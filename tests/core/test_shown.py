@@ -1,0 +1,119 @@
+"""Nothing that a model, a sample or another party wrote steers a terminal, breaks a line or turns one around."""
+
+import io
+import json
+import logging
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markupsafe import Markup
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from lada.cli.console import PlainConsole, console, errors
+from lada.cli.live import LiveView
+from lada.core import logs
+from lada.core.shown import in_one_line, shown, shown_json
+from lada.federation.client_app import ERROR_LOG, _log
+from lada.federation.messages import Envelope
+from lada.report.page import _environment
+
+HOSTILE = "\x1b[2J\x1b]0;title\x07\x9b31m\x00\x08\x7f\r\u202eevil\u2066\u2028\U000e0041\ud800[bold red]x[/] :smile:"
+ACTING = [c for c in HOSTILE if ord(c) < 32 or unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl")]
+
+
+def acts(text: str) -> list[str]:
+    return [c for c in ACTING if c in text]
+
+
+def test_what_acts_is_spelled_out_and_all_else_stays():
+    assert shown("\x1b[2J\x9b\u202e\U000e0041\ud800 a\tb\n") == "\\x1b[2J\\x9b\\u202e\\U000e0041\\ud800 a\tb\n"
+    assert in_one_line("a\nb\tc\r\n") == "a\\nb\\tc\\r\\n"
+    assert shown("naïve 日本 עברית \u200f‍👩‍🚀 [b] <i>") == "naïve 日本 עברית \u200f‍👩‍🚀 [b] <i>"
+    page = shown(Markup("<b>\u202e</b>"))
+    assert (page, type(page)) == ("<b>\\u202e</b>", Markup)
+
+
+@given(st.text() | st.text(alphabet=HOSTILE))
+def test_nothing_acts_afterwards_and_a_second_time_changes_nothing(text):
+    for make in (shown, in_one_line):
+        told = make(text)
+        assert not any(unicodedata.category(c) in ("Cs", "Zl", "Zp") for c in told)
+        assert not any(unicodedata.category(c) == "Cc" for c in told if c not in "\n\t" or make is in_one_line)
+        assert make(told) == told
+        told.encode()
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_json_says_the_same(text):
+    told = shown_json(json.dumps({text: [text]}, ensure_ascii=False))
+    assert json.loads(told) == {text: [text]}
+    assert not acts(told)
+
+
+def printed(*what, terminal=False) -> str:
+    out = io.StringIO()
+    plain = PlainConsole(file=out, force_terminal=terminal, width=200, color_system="truecolor" if terminal else None)
+    for each in what:
+        plain.print(each)
+    return out.getvalue()
+
+
+def test_a_console_shows_it_in_every_place():
+    table = Table("head", title=HOSTILE, caption=HOSTILE)
+    table.add_row(HOSTILE)
+    table.add_row(Text(HOSTILE))
+    told = printed(HOSTILE, Text(HOSTILE), table)
+    assert not acts(told)
+    assert told.count("\\x1b[2J") == 6
+    assert told.count("[bold red]x[/] :smile:") == 6
+    assert isinstance(console, PlainConsole)
+    assert isinstance(errors, PlainConsole)
+
+
+def test_a_terminal_gets_rich_s_own_codes_and_no_others():
+    told = printed(Text("styled", style="bold"), terminal=True)
+    assert told == "\x1b[1mstyled\x1b[0m\n"
+    out = io.StringIO()
+    with Live(Text(HOSTILE), console=PlainConsole(file=out, force_terminal=True, width=200), auto_refresh=False):
+        pass
+    assert "\\x1b[2J" in out.getvalue()
+    assert "\x1b[2J" not in out.getvalue()
+    assert "\u202e" not in out.getvalue()
+
+
+def test_the_live_view_keeps_an_event_in_its_line():
+    out = io.StringIO()
+    view = LiveView(PlainConsole(file=out, force_terminal=False))
+    view.emit({"kind": "phase", "time": 0.0, "party": f"a\nerror: {HOSTILE}", "phase": "x"})
+    assert len(out.getvalue().splitlines()) == 1
+    assert not acts(out.getvalue())
+
+
+@pytest.mark.parametrize("form", [logs.Lines("%(asctime)s %(message)s"), logs.JsonLines()])
+def test_a_log_line_stays_one(form):
+    text = f"refused: x\n2026-01-01 00:00:00 all is well {HOSTILE}"
+    told = form.format(logging.LogRecord("lada.worker", logging.ERROR, "", 0, "%s", (text,), None))
+    assert len(told.splitlines()) == 1
+    assert "all is well" in told
+    assert not acts(told)
+
+
+def test_an_error_s_text_cannot_pass_for_another_entry_of_the_log(tmp_path):
+    text = f"ValueError: x\n2026-01-01T00:00:00+00:00 reference 00000000, run r, round 1, phase p\n{HOSTILE}"
+    _log(tmp_path, Envelope("run", "learn", 1, "clinic"), "abcd1234", text)
+    lines = (tmp_path / ERROR_LOG).read_text().splitlines()
+    assert [line for line in lines if line and not line.startswith(" ")] == [lines[0]]
+    assert not acts("\n".join(lines))
+
+
+def test_a_page_spells_it_out():
+    page = _environment().from_string("{{ text }} {% for t in [text] %}{{ t }}{% endfor %} {{ markup }}")
+    told = page.render(text=f"<i>{HOSTILE}", markup=Markup("<b>{}</b>").format(HOSTILE))
+    assert not acts(told)
+    assert told.count("\\x1b[2J") == 3
+    assert "&lt;i&gt;" in told
+    assert "<b>" in told
