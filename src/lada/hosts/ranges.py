@@ -53,6 +53,8 @@ RANGES: Mapping[type[Record], Mapping[str, Range]] = {
         "pairs": SAMPLES,
         "soft": SAMPLES,
         "replayed": SAMPLES,
+        "skipped": COUNT,
+        "cut": SAMPLES,
         "tokens": Range(0, 2**53 - 1),
         "first_loss": LOSSES,
         "last_loss": LOSSES,
