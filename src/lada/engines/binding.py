@@ -5,15 +5,14 @@ each. A run reads that: no node has a say in whose it is.
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from pydantic import Field, TypeAdapter, ValidationError
 
-from lada.config import NAME
 from lada.core.errors import InputError
+from lada.core.names import fault
 from lada.core.registry import Options
 from lada.engines.certificates import write_private
 from lada.engines.identity import fingerprint, read_private, read_public
@@ -40,7 +39,7 @@ def read_keys(folder: Path) -> dict[str, EllipticCurvePublicKey]:
     found: dict[str, EllipticCurvePublicKey] = {}
     owners: dict[str, Path] = {}
     for file in sorted(folder.glob("*.pub")):
-        if not re.fullmatch(NAME, file.stem):
+        if fault(file.stem):
             raise InputError(f"keys: {str(file)!r} is not called after a client; expected NAME.pub, as in run.yaml")
         found[file.stem] = read_public(file, "keys")
         other = owners.setdefault(fingerprint(found[file.stem]), file)
