@@ -11,6 +11,7 @@ from lada.core.results import PartyReport
 from lada.hosts.base import Kinds, Payload
 from lada.hosts.discretion import blur_report
 from lada.hosts.party import Party
+from lada.hosts.withholding import keep_back_texts
 
 METRICS, TIMES = "metrics", "times"
 REPORT = Kinds(frozenset({METRICS, TIMES}))
@@ -31,7 +32,7 @@ def report_payload(party: Party) -> Payload:
     Times and memory travel apart, as fixed-size numbers: else how long a phase took would show in the bytes of the
     metrics, and equal runs would not send equal messages.
     """
-    report = party.take_report()
+    report = keep_back_texts(party, party.take_report())
     if party.blur:
         report = blur_report(party.blur, report, party.blur.generator(party.seed, *_moment(report), "blur", party.name))
     times = np.array([[getattr(phase, name) for name in MEASURED] for phase in report.phases], dtype="<f8")
@@ -92,15 +93,17 @@ def check_report(party: Party, sender: str, round: int, payload: Payload) -> Non
                 _expect(len(value) <= LONGEST and value.isprintable(), f"{where}: a text too long or not printable")
             case int():
                 _expect(0 <= value < GREATEST, f"{where}: a number out of range")
-    for row in (*report.evaluations, *report.studies, *report.phases):
+    for row in (*report.evaluations, *report.studies, *report.phases, *report.withheld):
         _expect(row.party == sender, "party: another than the sender")
-    for row in (*report.evaluations, *report.studies, *report.phases, *report.allocations):
+    for row in (*report.evaluations, *report.studies, *report.phases, *report.allocations, *report.withheld):
         _expect(row.round <= round, "round: it is not there yet")
     for row in report.allocations:
         _expect(row.student == sender and row.teacher == party.name, "allocations: of other parties")
         _expect(max(row.chosen, row.from_teacher) <= row.candidates, "allocations: more chosen than candidates")
         _percent("allocations", row.right, row.sound, row.agreement)
     _check_evaluations(party, report)
+    for row in report.withheld:
+        _expect(max(row.sampled_again + row.withheld, row.scores) <= row.paths, "withheld: more than there were")
     for row in report.parties:
         _expect((row.name, row.role) == (sender, "client"), "parties: another than the sender")
         _expect(row.weights == "" or _is_digest(row.weights), "parties: weights: not a SHA-256")
