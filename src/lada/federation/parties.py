@@ -107,16 +107,17 @@ def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, na
 
 
 def distinctive_of(config: RunConfig, task: TaskData, client: ClientConfig) -> Distinctive | None:
-    """Return which passages of a client's private samples must not leave it; None where it keeps none back.
-
-    Known to others are all public, test and replay texts and what the model is prompted with.
-    """
+    """Return which passages of a client's private samples must not leave it; None where it keeps none back."""
     options = client.guard
     if options is None or config.make_host().pools_private:
         return None
+    return Distinctive(task.private.get(client.name, ()), known_texts(task, client), options)
+
+
+def known_texts(task: TaskData, client: ClientConfig) -> list[str]:
+    """Return the texts that are nobody's secret: public, test and replay samples, and what a client's model is told."""
     shared = [text for sample in (*task.public, *task.test, *task.replay) for text in texts_of(sample)]
-    prompts = [client.model.prompt, client.model.system or ""] if client.model else []
-    return Distinctive(task.private.get(client.name, ()), [*shared, *prompts], options)
+    return [*shared, client.model.prompt, client.model.system or ""] if client.model else shared
 
 
 def untrained(config: RunConfig, place: Place, name: str) -> Learner:

@@ -64,8 +64,8 @@ class Passage:
 Places = tuple[np.ndarray, np.ndarray]
 """Passages by their hashes, uint64 [n], ascending, and the places of the samples that they are of, int64 [n]."""
 Find = Callable[[int, int, int], Places]
-"""`find(length, least, most)` returns the passages of so many words that stand in no known text and in `least` to `most`
-private samples."""
+"""`find(length, least, most)` returns the passages of so many words that stand in no known text, and in `least` to
+`most` private samples."""
 
 
 class Distinctive:
@@ -97,6 +97,9 @@ class Distinctive:
             word: owner for word, owner in having if self._is_rare(word, self._most) and len(word) >= JOINED
         }
         self._longest = max(map(len, self._joined), default=0)
+
+    def __len__(self) -> int:
+        return sum(len(np.unique(hashes)) for _, _, (hashes, _) in self._tables)
 
     def found_in(self, text: str, *, alone: bool = True) -> list[Passage]:
         """Return the distinctive passages in a text, at most one of each kind and length.
@@ -229,6 +232,8 @@ def _code(word: str) -> int:
 
 def _first(table: np.ndarray, searched: np.ndarray) -> int | None:
     """Return the place in a sorted table of the first hash searched for that is there."""
+    if not len(table):
+        return None
     places = np.searchsorted(table, searched)
-    hits = np.flatnonzero(table.take(places, mode="clip") == searched) if len(table) else ()
+    hits = np.flatnonzero(table.take(places, mode="clip") == searched)
     return int(places[hits[0]]) if len(hits) else None

@@ -58,7 +58,9 @@ def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -
         return payload
     told = replace(knowledge, paths=tuple(path for path in knowledge.paths if path.sample_id not in changed))
     if not may_tell(party, party.learner.vocabulary()):
-        notice = f"round {knowledge.round}: {party.name} tells no token scores, since its vocabulary repeats private text"
+        notice = (
+            f"round {knowledge.round}: {party.name} tells no token scores, since its vocabulary repeats private text"
+        )
         party.note(notices=(notice,))
         return payload
     scores = keep_back_scores(party, knowledge.round, score(party, told))

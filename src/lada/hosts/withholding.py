@@ -2,8 +2,8 @@
 
 A path with such a passage is sampled again, at temperature 1, up to `tries` times; where every one has a passage, none
 leaves, and the sample is absent as one that was not answered. Token scores leave with the text that they are of, and
-not where the likeliest tokens spell a passage. What a party keeps for itself stays as it is. What was done is counted in
-the party's report and in a notice. Where nothing is caught, nothing is drawn and nothing changes.
+not where the likeliest tokens spell a passage. What a party keeps for itself stays as it is. What was done is counted
+in the party's report and in a notice. Where nothing is caught, nothing is drawn and nothing changes.
 """
 
 from collections.abc import Callable, Mapping

@@ -52,9 +52,9 @@ def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed:
 
     A sample without a domain belongs to the domain `all`. Where no test file is given, a question that is held back
     is held back everywhere, and public and replay questions never are; else a test question that is also a training,
-    public or replay question is refused: it is the user who knows which of the two rows is the mistake. So is a training
-    question that is also a public or replay question, which is not private then. Questions that differ in case, spaces
-    and forms of characters alone are one.
+    public or replay question is refused: it is the user who knows which of the two rows is the mistake. So is a
+    training question that is also a public or replay question, which is not private then. Questions that differ in
+    case, spaces and forms of characters alone are one.
 
     Without training files nobody has private samples, and own domains are those that the clients list.
 
