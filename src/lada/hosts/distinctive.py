@@ -91,7 +91,7 @@ class Distinctive:
         self.options = options
         self._most = options.samples
         self.lengths: dict[Kind, int] = self._find_lengths(options.words)
-        """How many words in a row are a passage; of `whole` texts the least."""
+        """How many words in a row are a passage; whole texts may be shorter than `plain` ones."""
         self._tables = sorted(self._make_tables(), key=lambda table: table[1])
         self._joined = {
             word: owner for word, owner in having if self._is_rare(word, self._most) and len(word) >= JOINED
@@ -111,17 +111,16 @@ class Distinctive:
         for kind, length, (hashes, owners) in self._tables:
             if (alone or length > 1) and (hit := _first(hashes, searched[length])) is not None:
                 found.append(Passage(kind, length, self._ids[owners[hit]]))
-        if alone and self.lengths["rare"] == 1 and (word := self._in_pieces(words)):
+        pieces = alone and self.lengths["rare"] == 1 and not any(passage.kind == "rare" for passage in found)
+        if pieces and (word := self._in_pieces(words)):
             found.append(Passage("rare", 1, self._ids[self._joined[word]]))
         return found
 
     def _find_lengths(self, words: int) -> dict[Kind, int]:
-        plain = self._least([round(words * each) for each in PLAIN], self._passages)
         return {
             "rare": self._least(RARE, partial(self._with_rare, True)),
             "near": self._least(NEAR, partial(self._with_rare, False)),
-            "plain": plain,
-            "whole": self._least(range(1, plain), self._whole),
+            "plain": self._least([round(words * each) for each in PLAIN], self._passages),
         }
 
     def _make_tables(self) -> Iterator[tuple[Kind, int, Places]]:
@@ -133,17 +132,16 @@ class Distinctive:
         for kind, find in finds.items():
             yield kind, self.lengths[kind], find(self.lengths[kind], 1, self._most)
         for length in np.unique(self._private.sizes).tolist():
-            if self.lengths["whole"] <= length < self.lengths["plain"]:
+            if 0 < length < self.lengths["plain"] and self._is_seldom(length, self._whole):
                 yield "whole", length, self._whole(length, 1, self._most)
 
     def _least(self, lengths: Sequence[int], find: Find) -> int:
-        """Return the least length at which next to no sample has what, but for itself, would be one of another."""
-        allowed = max(FEW, SHARE * len(self._ids))
-        for length in lengths:
-            _, owners = find(length, 2, self._most + 1)
-            if len(np.unique(owners)) <= allowed:
-                return length
-        return lengths[-1]
+        return next((length for length in lengths if self._is_seldom(length, find)), lengths[-1])
+
+    def _is_seldom(self, length: int, find: Find) -> bool:
+        """Return whether next to no sample has what would, without that sample, be a passage of another."""
+        _, owners = find(length, 2, self._most + 1)
+        return len(np.unique(owners)) <= max(FEW, SHARE * len(self._ids))
 
     def _passages(self, length: int, least: int, most: int, among: np.ndarray | None = None) -> Places:
         """See Find; `among` bool [words of all texts] says at which words a passage may begin."""

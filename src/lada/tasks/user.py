@@ -51,7 +51,7 @@ def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed:
     """Read and spread the user's samples; the public ones come in an order shuffled from the seed.
 
     A sample without a domain belongs to the domain `all`. Where no test file is given, a question that is held back
-    is held back everywhere, and public and replay questions never are; else a test question that is also a training,
+    is held back everywhere; else a test question that is also a training,
     public or replay question is refused: it is the user who knows which of the two rows is the mistake. So is a
     training question that is also a public or replay question, which is not private then. Questions that differ in
     case, spaces and forms of characters alone are one.
@@ -91,7 +91,7 @@ def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed:
         for name, others in (("train", samples), ("public", public), ("replay", replay)):
             _refuse_shared(test, others, "test", "test", name)
     else:
-        private, test = _hold_back(private, _questions((*public, *replay)), options.test_share, seed)
+        private, test = _hold_back(private, options.test_share, seed)
     order = generator(seed, "task", "public", "order").permutation(len(public))
     return TaskData(
         public=tuple(public[row] for row in order[: options.public_limit]),
@@ -164,7 +164,7 @@ def _refuse_shared(samples: Sequence[Sample], others: Sequence[Sample], key: str
 
 
 def _hold_back(
-    private: Mapping[str, tuple[Sample, ...]], kept: set[str], share: float, seed: int
+    private: Mapping[str, tuple[Sample, ...]], share: float, seed: int
 ) -> tuple[dict[str, tuple[Sample, ...]], tuple[Sample, ...]]:
     """Take `share` of each client's different questions for the test, at least one; a question is tested once.
 
@@ -175,11 +175,11 @@ def _hold_back(
         own: dict[str, str] = {}  # ranked by the least of its spellings, so that the order of the rows changes nothing
         for question in sorted(sample.question for sample in samples):
             own.setdefault(same_question(question), question)
-        free = sorted(own.keys() - kept, key=lambda question: seed_of(seed, "task", "test", own[question]))
+        free = sorted(own, key=lambda question: seed_of(seed, "task", "test", own[question]))
         if len(free) < 2:
             raise InputError(
-                f"task.test: client {name!r} has {len(free)} questions that are not public too, too few to hold one "
-                "back for the test; give it more data, or give a test file"
+                f"task.test: client {name!r} has {len(free)} questions, too few to hold one back for the test; give it "
+                "more data, or give a test file"
             )
         chosen |= set(free[: min(max(1, round(share * len(free))), len(free) - 1)])
     test: dict[str, Sample] = {}
