@@ -68,7 +68,7 @@ def test_words_that_many_samples_share_by_pattern_ask_for_longer_passages():
     private = [Sample(f"s{i}", PATTERN.format(NAMES[i // 2]), ("yes", "no")[i % 2]) for i in range(40)]
     found = Distinctive(private, [], Withholding())
     assert found.lengths == {"rare": 2, "near": 6, "plain": 16}
-    assert found.found_in("aname") == found.found_in(private[0].question) == []
+    assert found.found_in("aname") == []
     few = Distinctive(private[:10], [], Withholding())
     assert few.lengths == {"rare": 1, "near": 2, "plain": 8}
     assert few.found_in("aname") != []

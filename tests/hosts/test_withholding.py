@@ -77,16 +77,10 @@ def test_what_is_withheld_has_no_scores_and_scores_that_spell_a_passage_stay_too
     def dreaming(pairs: Any, k: int, **more: Any) -> Any:
         """Spell the secret at one text by the likeliest tokens."""
         found = log_probs(pairs, k, **more)
-        secret = np.frombuffer(b"room 92 ", np.uint8).astype(np.int32)
-        ids = np.stack(
-            [
-                np.sort([own, other])
-                for own, other in zip(found[0].tokens, np.resize(secret, len(found[0].tokens)), strict=True)
-            ]
-        )
-        top = np.where(ids == np.resize(secret, len(ids))[:, None], -0.1, -3.0).astype(np.float32)
-        distinct = ids[:, 0] != ids[:, 1]
-        ids[~distinct, 1] = ids[~distinct, 0] + 1
+        own = found[0].tokens
+        secret = np.resize(np.frombuffer(b"room 92 ", np.uint8), len(own)).astype(np.int32)
+        ids = np.sort(np.stack([secret, np.where(own == secret, 256, own)], axis=1), axis=1)
+        top = np.where(ids == secret[:, None], -0.1, -3.0).astype(np.float32)
         found[0] = replace(found[0], top=replace(found[0].top, ids=ids, log_probs=top))
         return found
 
@@ -130,6 +124,7 @@ HOSTED = [
     ("fedmkt", {}),
     ("fedmkt", {"trust": "agreement"}),
     ("fedmkt", {"trust": "gain"}),
+    ("fedmkt, lada", {}),
     ("fedcot", {}),
 ]
 
@@ -137,7 +132,9 @@ HOSTED = [
 @pytest.mark.parametrize(("host", "options"), HOSTED)
 @pytest.mark.parametrize("everything", [False, True])
 def test_hosts_go_on_without_what_is_withheld(host: str, options: dict[str, Any], everything: bool, tmp_path: FilePath):
-    fed = federation(tmp_path, host, {"llm": {0, 1}, "a": {0, 2}, "b": {1, 3}}, options)
+    host, _, allocator = host.partition(", ")
+    knows = {"llm": {0, 1}, "a": {0, 2}, "b": {1, 3}}
+    fed = federation(tmp_path, host, knows, options, allocator=allocator or "verified")
     for name, party in fed.clients.items():
         guarded(party)
         learner: Any = party.learner
