@@ -47,7 +47,14 @@ def config(name: str, models: dict[str, str], steps: int, **more: object) -> dic
         "rounds": 1,
         "workers": 0,
         "keep_messages": True,
-        "task": {"public": 45, "private": 10, "test_per_domain": 1, "replay": 4, "gold": "answers"},
+        "task": {
+            "kind": "rulebooks",
+            "public": 45,
+            "private": 10,
+            "test_per_domain": 1,
+            "replay": 4,
+            "gold": "answers",
+        },
         "server": {"model": {"model": "zoo:slm-llama", "max_new_tokens": 48}, "distil": {"batch_size": 4, "steps": 1}},
         "clients": [
             {

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from slow_passages import distinctive, holds
 
 from lada.core.terms import Sample
-from lada.hosts.distinctive import Distinctive, Passage, Withholding
+from lada.hosts.distinctive import Distinctive, Passage, Withholding, texts_of
+from lada.tasks.builtin import BuiltinTask
+from lada.tasks.load import load_task
 
 NAMES = tuple(f"{letter}name" for letter in "abcdefghijklmnopqrst")
 PATTERN = "the nurse gave {} some drops and wrote it down at noon"
@@ -109,3 +111,27 @@ def test_what_holds_a_passage_never_passes_and_what_is_known_always_does(
     for passage in distinctive(private, [known]):
         text = " ".join([data.draw(WORDS), *passage, data.draw(WORDS)])
         assert index.found_in(data.draw(st.sampled_from([text, text.upper(), text.replace(" ", " ,\n")])))
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "plain", "caught"),
+    [
+        ("rulebooks", 400, {"clinic": 20}, 1),
+        ("lineups", 400, {"garden": 28}, 3),
+        ("rulebooks", 10, {"clinic": 8}, 2),
+    ],
+)
+def test_right_rationales_that_no_party_knows_pass_next_to_all(kind, size, plain, caught):
+    """Of 500 public questions, whose answers alone are known, so many are caught; its own samples all are."""
+    task = load_task(
+        BuiltinTask(kind=kind, public=500, private=size, test_per_domain=30, replay=300), {c: (c,) for c in plain}, 11
+    )
+    known = [text for sample in task.public for text in (sample.question, sample.answer or "")]
+    known += [text for sample in (*task.test, *task.replay) for text in texts_of(sample)]
+    found = 0
+    for client, words in plain.items():
+        index = Distinctive(task.private[client], known, Withholding())
+        assert index.lengths == {"rare": 1, "near": 2, "plain": words}
+        assert all(index.found_in(sample.rationale or "") for sample in task.private[client])
+        found += sum(bool(index.found_in(sample.rationale or "")) for sample in task.public)
+    assert found == caught

@@ -279,7 +279,7 @@ def _previous(state: State) -> State:
 
 def _diagnose(candidates: Candidates, score: np.ndarray) -> dict[str, float]:
     """Return how well the score separates right from wrong teachers' paths, where gold answers are known."""
-    known = np.array([path.right is not None for path in candidates.teacher_paths])
-    right = np.array([bool(path.right) for path in candidates.teacher_paths])
+    known = np.array([path.right is not None for path in candidates.teacher_paths], dtype=bool)
+    right = np.array([bool(path.right) for path in candidates.teacher_paths], dtype=bool)
     area = auc(score[known], right[known])
     return {} if area is None else {"auc_teacher_right": round(area, 4)}
