@@ -36,6 +36,8 @@ HOSTS = {
     "feddf": ({"host": "feddf", "plugin": "none"}, LORA),
     "public_sft": ({"host": "public_sft", "plugin": "none"}, {}),
 }
+ALIKE = {"fedavg", "fedcollm", "feddf"}
+"""Clients of these have one model: that of the first."""
 WITHHOLD: dict[str, object] = {}
 """Put `{"withhold": None}` here to see what left without the filter."""
 
@@ -80,7 +82,8 @@ def attack() -> Count:
         )
         models = {client: str(runs / "learn" / "checkpoints" / client / "model") for client in CLIENTS}
         for name, (keys, tune) in HOSTS.items():
-            made = config(name, models, 1, **keys)
+            one = dict.fromkeys(CLIENTS, models["ann"])
+            made = config(name, one if name in ALIKE else models, 1, **keys)
             for client in made["clients"]:  # pyright: ignore[reportGeneralTypeIssues]
                 client["model"] |= tune
             results = lada.run(made, runs=runs)
