@@ -24,7 +24,7 @@ from lada.federation.run_folder import read as read_run
 sys.path.append(str(Path(__file__).parents[1] / "hosts"))
 from slow_passages import distinctive, holds
 
-CLIENTS = ("ann", "bob")
+CLIENTS: tuple[str, ...] = ("ann", "bob")
 LORA = {"tune": "lora", "lora": {"rank": 4}}
 HOSTS = {
     "fedmkt": ({"host": "fedmkt", "plugin": "lada"}, {}),
