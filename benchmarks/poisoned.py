@@ -100,6 +100,7 @@ def _run(setting: str, kind: str, world: int) -> bool:
     name = _name(setting, kind, world)
     config = yaml.safe_load((files("lada.examples") / "demo.yaml").read_text())
     config |= {"name": name, "seed": world, "workers": 0, **SETTINGS[setting]}
+    config["clients"] = [client | {"withhold": None} for client in config["clients"]]
     config["task"]["world"] = world
     config["server"]["model"]["model"] = f"zoo:llm-world-{world}"
     if kind == WITHOUT:

@@ -38,6 +38,7 @@ def config(clients: int) -> dict:
                 "model": {"model": "zoo:slm-gpt2", "tune": "lora", "max_new_tokens": 40},
                 "private": study,
                 "distil": study,
+                "withhold": None,
             }
         ],
     }

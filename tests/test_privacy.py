@@ -120,15 +120,16 @@ def test_the_audit_counts_what_the_ledger_has_and_covers_every_byte(kept):
     assert clinic.searched is not None
     assert clinic.searched.bytes == sum({row.digest: row.bytes for row in rows}.values())
     assert (clinic.verdict, clinic.searched.uncovered, clinic.searched.beside) == ("clean", 0, 0)
+    assert clinic.searched.passages is not None
     assert clinic.searched.passages > 100
 
 
-def leak(folder: Path, text: str) -> None:
+def leak(folder: Path, text: str, client: str = "clinic") -> None:
     """Put a path with a text among what a client keeps, as if it had sent it."""
     from lada.federation import sent
 
-    path = ReasoningPath("p1", "clinic", text, None, None, Likelihood(-1.0, -1.0, 2, len(text.encode())))
-    sent.keep(folder / "clients" / "clinic", {"paths": paths.encode(Knowledge("clinic", 1, (path,)))})
+    path = ReasoningPath("p1", client, text, None, None, Likelihood(-1.0, -1.0, 2, len(text.encode())))
+    sent.keep(folder / "clients" / client, {"paths": paths.encode(Knowledge(client, 1, (path,)))})
 
 
 def test_what_did_leave_is_found_and_told_without_repeating_it(kept, tmp_path):
@@ -147,8 +148,7 @@ def test_what_did_leave_is_found_and_told_without_repeating_it(kept, tmp_path):
     assert (clinic["verdict"], warehouse["verdict"], told["passed"]) == ("found", "clean", False)
     found = {(one["what"], one["form"], one["layer"]) for one in clinic["searched"]["found"]}
     assert ("canary 1", "but for case and spaces", "as sent, unpacked") in found
-    words = clinic["searched"]["words"]
-    assert (f"private sample {sample.id!r}", f"{words} words in a row", "as sent, unpacked") in found
+    assert (f"private sample {sample.id!r}", "8 words in a row, plain", "a path") in found
     assert {one["kind"] for one in clinic["searched"]["found"]} == {None}  # the ledger has no row of it
     told = CliRunner().invoke(app, ["audit", str(folder), "--canary", "canary text"])
     assert (told.exit_code, "clinic: found" in told.output, "beside the ledger" in told.output) == (1, True, True)
@@ -162,20 +162,53 @@ def test_errors_and_a_file_of_private_texts_are_searched_for_too(kept, tmp_path)
     leak(folder, f"{trace} by Ada Lovelace")
     (clinic, warehouse) = audit(folder, private=tmp_path / "names.txt").clients
     assert clinic.searched is not None
-    assert {one.what for one in clinic.searched.found} == {"errors.log", "names.txt line 2"}
+    assert {one.what for one in clinic.searched.found} == {"private sample 'errors.log'", "names.txt line 2"}
     assert warehouse.verdict == "clean"
 
 
-def test_a_copy_that_is_missing_or_altered_leaves_the_audit_incomplete(kept, tmp_path):
+def test_with_a_copy_that_is_missing_or_altered_not_all_was_searched(kept, tmp_path):
     folder = altered(kept, tmp_path)
     one, other, *_ = sorted((folder / "clients" / "clinic" / "sent").iterdir())
     one.unlink()
     other.write_bytes(other.read_bytes() + b"x")
     clinic = audit(folder).clients[0]
     assert clinic.searched is not None
-    assert (clinic.verdict, clinic.searched.uncovered) == ("incomplete", 2)
+    assert (clinic.verdict, clinic.searched.uncovered) == ("not searched", 2)
     result = CliRunner().invoke(app, ["audit", str(folder)])
-    assert (result.exit_code, "2 rows of the ledger have no kept copy" in result.output) == (1, True)
+    assert (result.exit_code, "2 rows of the ledger have no kept copy" in result.output) == (4, True)
+
+
+def test_a_part_that_cannot_be_read_was_not_searched(kept, tmp_path):
+    from lada.codecs import soft_targets
+    from lada.federation import sent
+
+    folder = altered(kept, tmp_path)
+    scores = soft_targets.encode({}, vocabulary_size=8, party="clinic", round=1)  # no vocabulary was ever told
+    sent.keep(folder / "clients" / "clinic", {"soft_targets": scores})
+    clinic = audit(folder).clients[0]
+    assert clinic.searched is not None
+    assert (clinic.verdict, clinic.searched.unread) == ("not searched", 1)
+    assert CliRunner().invoke(app, ["audit", str(folder)]).exit_code == 4
+
+
+def test_a_whole_answer_or_a_name_that_left_is_found_without_a_canary(tmp_path):
+    config = small(keep_messages=True, rounds=0)
+    files_of = own_files(tmp_path)
+    rows = (tmp_path / files_of["task"]["train"]).read_text(encoding="utf-8").splitlines()
+    row = json.loads(rows[0]) | {"rationale": "as Mr Aldous Brackwater said"}
+    (tmp_path / files_of["task"]["train"]).write_text("\n".join([json.dumps(row), *rows[1:]]) + "\n", encoding="utf-8")
+    config["task"] = files_of["task"]
+    for client in config["clients"]:
+        client["domains"] = []
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    lada.run(tmp_path / "run.yaml", runs=tmp_path / "runs")
+    folder = tmp_path / "runs" / "small"
+    assert CliRunner().invoke(app, ["audit", str(folder)]).exit_code == 0
+    for client in ("clinic", "warehouse"):
+        shutil.copytree(folder, tmp_path / client)
+        leak(tmp_path / client, "so says BRACKWATER", client)
+    verdicts = [{one.name: one.verdict for one in audit(tmp_path / c).clients}[c] for c in ("clinic", "warehouse")]
+    assert sorted(verdicts) == ["clean", "found"]  # of the one who has the sample
 
 
 def test_without_copies_the_audit_says_what_it_cannot_say(kept, tmp_path):
@@ -183,10 +216,10 @@ def test_without_copies_the_audit_says_what_it_cannot_say(kept, tmp_path):
     for client in ("clinic", "warehouse"):
         shutil.rmtree(folder / "clients" / client / "sent")
     result = CliRunner().invoke(app, ["audit", str(folder)])
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 4, result.output
     assert "clinic: not searched" in result.output
     assert "set keep_messages: true" in result.output
-    assert CliRunner().invoke(app, ["audit", str(folder), "--canary", "some text"]).exit_code == 1
+    assert CliRunner().invoke(app, ["audit", str(folder), "--canary", "some text"]).exit_code == 4
 
 
 @pytest.mark.parametrize(

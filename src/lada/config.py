@@ -17,6 +17,7 @@ from lada.core.seeds import generator
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
 from lada.hosts.discretion import Blur, Redaction
+from lada.hosts.distinctive import Withholding
 from lada.hosts.party import Studies
 from lada.hosts.privacy import check_blur, check_dp, check_pooling
 from lada.models.api_options import ApiModel
@@ -99,8 +100,16 @@ class ClientConfig(Options):
     """What is taken out of the paths it sends: personal data by kind, and what the user's own patterns match."""
     blur: Blur | None = None
     """How the losses it sends are rounded and noised."""
+    withhold: Withholding | None = Withholding()
+    """Which passages of its private samples stand in nothing that its model writes and that leaves it; None: all may.
+    Of no effect where `private` has `dp`, whose account would not cover what is withheld."""
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Seconds this client may take for one phase; None: the run's `timeout`."""
+
+    @property
+    def guard(self) -> Withholding | None:
+        """`withhold`, where it is in effect."""
+        return None if self.private.dp else self.withhold
 
     def held_back(self) -> tuple[str, ...]:
         """Return the keys of what it holds back of what it sends."""

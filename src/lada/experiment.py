@@ -310,6 +310,7 @@ class Run:
             notices=report.notices,
             missing=report.missing,
             memberships=tuple(sorted(report.memberships, key=lambda m: (m.party, m.attack))),
+            withheld=tuple(sorted(report.withheld, key=lambda w: (w.round, w.party))),
             noisy=tuple(sorted(self.task.noisy)),
             wall_clock=WallClock(
                 started=datetime.fromtimestamp(self.place.started, UTC).isoformat(timespec="seconds"),

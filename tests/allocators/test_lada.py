@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from tables import Row, candidates, chosen, make, rows
 
-from lada.allocators.base import State
+from lada.allocators.base import Candidates, State
 from lada.allocators.features import features, prior_reward
 from lada.allocators.lada import LadaOptions
 from lada.allocators.networks import fit, hidden_state, new_network, predict
@@ -362,16 +362,32 @@ def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any]):
         LadaOptions(**wrong)
 
 
-@pytest.mark.parametrize("options", [{}, PAPER, {"reward": "probe_drop", "prior": False, "probe_share": 0.5}])
-def test_a_sample_of_which_nothing_is_said_for_a_round_costs_what_is_known_of_places(options: dict[str, Any]):
-    rule = make("lada", **QUICK, **options)
-    state, _, _ = rule.apply(rule.init(SEED), candidates(MIXED))
-    history = len(rule.apply(state, candidates(MIXED, round=2))[0]["history.rewards"])
-    fewer = candidates(MIXED[:-1], round=2)
-    state, allocation, _ = rule.apply(state, fewer)
-    assert len(state["clusters"]) == len(MIXED) - 1
-    assert len(allocation.scores) == len(MIXED) - 1
-    assert len(state["history.rewards"]) <= history  # those of the choice before cannot be told
-    others = replace(fewer, samples=tuple(replace(sample, id=f"{sample.id}x") for sample in fewer.samples))
-    state, _, _ = rule.apply(state, others)  # as many, and others
-    assert len(state["clusters"]) == len(MIXED) - 1
+def only(table: Candidates, *places: int) -> Candidates:
+    """Return some of a table's candidates, in this order."""
+    per_sample = ("samples", "teacher_paths", "student_paths", "student_on_teacher", "agree")
+    rows = {name: tuple(getattr(table, name)[place] for place in places) for name in per_sample}
+    return replace(table, **rows, embeddings=table.embeddings[list(places)])
+
+
+@pytest.mark.parametrize("options", [{}, {"reward": "probe_drop", "prior": False}, PAPER])
+def test_samples_may_be_missing_in_any_round(options):
+    filter = make("lada", **{"threshold": 0.3, "clusters": 2, **options, **QUICK})
+    table, state = candidates(MIXED), filter.init(SEED)
+    for round, places in enumerate([(0, 1, 2, 3, 4, 5, 6, 7), (9, 7, 1, 2), (), (1, 0, 9), (4,)], 1):
+        part = replace(only(table, *places), round=round)
+        state, allocation, _ = filter.apply(state, part)
+        assert {choice.sample_id for choice in allocation.choices} <= {f"q{place}" for place in places}
+        assert len(state["clusters"]) == len(state["probe"]) == len(places)
+
+
+def test_what_was_chosen_is_rewarded_by_sample_and_not_by_place():
+    """Of the samples 0 to 5 all are chosen; 1 and 4 are then missing, and of the others 2 alone is solved anew."""
+    filter = make("lada", prior=False, **QUICK)
+    before = candidates([Row("1", "2", True, False)] * 6)
+    first, allocation, _ = filter.apply(filter.init(SEED), before)
+    assert len(allocation.choices) == 6
+    after = candidates([Row("1", "1", True, place == 2) for place in range(6)], round=2)
+    second, _, _ = filter.apply(first, only(after, 5, 3, 2, 0))
+    order = [place for place in first["pending.chosen"].tolist() if place not in (1, 4)]
+    assert second["history.rewards"].tolist() == [1.0 if place == 2 else 0.5 for place in order]
+    assert second["clusters"].tolist() == first["clusters"][[5, 3, 2, 0]].tolist()

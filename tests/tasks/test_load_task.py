@@ -275,19 +275,23 @@ class TestFiles:
         for part in task.private.values():
             assert not set(questions) & {s.question for s in part}
 
-    def test_public_and_server_questions_are_never_held_back(self, folder):
-        jsonl(folder / "public.jsonl", *sums(0, 18))
-        jsonl(folder / "replay.jsonl", *sums(20, 8))
-        task = files(folder, replay="replay.jsonl", test_share=0.9)
-        assert len(task.test) == 2
-        assert {s.question for s in task.test} < {f"{n} + {n}?" for n in (18, 19, 28, 29)}
-        jsonl(folder / "public.jsonl", *sums(0, 19))
-        with pytest.raises(InputError, match=r"client 'a' has 1 questions that are not public too"):
+    @pytest.mark.parametrize("name", ["public", "replay"])
+    def test_private_questions_are_nobody_elses(self, folder, name):
+        """However they are spelled: the second of each is in capitals and in wide characters."""
+        shared = [*sums(60, 4), {"question": "18  +  18?"}, {"question": "１９ + １９?"}]
+        jsonl(folder / f"{name}.jsonl", *shared)
+        with pytest.raises(InputError) as caught:
             files(folder, replay="replay.jsonl")
+        assert str(caught.value) == (
+            f"task.train: 2 training questions are also {name} questions (the first is 'train-00019'); remove them "
+            f"from one of task.train and task.{name}"
+        )
+        jsonl(folder / f"{name}.jsonl", *sums(60, 4), {"question": "18 - 18?"})
+        files(folder, replay="replay.jsonl")
 
     @pytest.mark.parametrize("name", ["train", "public", "replay"])
     def test_test_questions_stay_among_themselves(self, folder, name):
-        jsonl(folder / f"{name}.jsonl", *sums(0, 10, domain="x"), *sums(103, 4, domain="y"))
+        jsonl(folder / f"{name}.jsonl", *sums(70, 10, domain="x"), *sums(103, 4, domain="y"))
         with pytest.raises(
             InputError, match=rf"2 test questions are also {name} questions \(the first is 'test-00004'"
         ):

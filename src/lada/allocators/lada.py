@@ -13,7 +13,6 @@ and 2506.17252. Features, prior and the rewards `correctness` and `probe_drop` a
 `reward: paper, prior: false, gold: false`.
 """
 
-import zlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,9 +25,14 @@ from lada.allocators.features import features, prior_reward, solved
 from lada.allocators.networks import fit, gradients, hidden_state, new_network, pool, predict
 from lada.allocators.rewards import correctness_reward, paper_reward, probe_reward
 from lada.allocators.selection import Budgeted, allocate, from_teacher
-from lada.core.seeds import generator
+from lada.core.seeds import generator, seed_of
 from lada.core.terms import Allocation, Verb
 from lada.evaluation.ranking import auc
+
+POSITIONAL = frozenset(
+    {"samples", "clusters", "probe", "pending.chosen", "pending.features", "pending.solved", "pending.losses"}
+)
+"""What of the state speaks of samples by their places."""
 
 
 class LadaOptions(Budgeted):
@@ -84,10 +88,9 @@ class Lada:
     def apply(self, state: State, candidates: Candidates) -> tuple[State, Allocation, dict[str, float]]:
         """See Allocator.apply."""
         options, seed = self.options, int(state["seed"])
-        samples = _digests(candidates)
-        if "clusters" not in state or not np.array_equal(state.get("samples", samples), samples):
-            # The state speaks of samples by their places, and a party may say nothing of one for a round.
-            state = {**_learnt(state), **self._begin(candidates, seed)}
+        state = _aligned(state, candidates)
+        if "clusters" not in state:
+            state = {**state, **self._begin(candidates, seed)}
         clusters = state["clusters"]
         x = features(candidates, clusters, options.clusters, gold=options.gold)
         history = self._remember(state, candidates, x)
@@ -111,9 +114,9 @@ class Lada:
         return (
             {
                 "seed": state["seed"],
+                "samples": _keys(candidates),
                 "clusters": clusters,
                 "probe": state["probe"],
-                "samples": samples,
                 "history.features": history.features,
                 "history.rewards": history.rewards,
                 **networks,
@@ -225,14 +228,38 @@ def student_losses(candidates: Candidates) -> np.ndarray:
     return np.array([-likelihood.mean for likelihood in candidates.student_on_teacher])
 
 
-def _digests(candidates: Candidates) -> np.ndarray:
-    """Return a number for each sample's id [n], by which to tell whether the samples are the same as before."""
-    return np.array([zlib.crc32(sample.id.encode()) for sample in candidates.samples], dtype=np.int64)
+def _keys(candidates: Candidates) -> np.ndarray:
+    """Return a number for the id of each sample, int64 [n]."""
+    return np.array([seed_of(sample.id) for sample in candidates.samples], np.int64)
 
 
-def _learnt(state: State) -> State:
-    """Return of a state what does not speak of samples by their places."""
-    return {key: value for key, value in state.items() if not key.startswith(("pending.", "previous."))}
+def _aligned(state: State, candidates: Candidates) -> State:
+    """Return the state about the samples at hand, of which others may have been there last round.
+
+    Who answers a question in one round may not do so in another. A sample that is new belongs to the cluster of the one
+    that is most like it; without any of last round's, clustering begins anew.
+    """
+    keys, before = _keys(candidates), state.get("samples", np.zeros(0, np.int64))
+    if np.array_equal(keys, before):
+        return state
+    place = {key: row for row, key in enumerate(before.tolist())}
+    rows = np.array([place.get(key, -1) for key in keys.tolist()], np.int64)
+    known = rows >= 0
+    if not known.any():
+        return {key: value for key, value in state.items() if key not in POSITIONAL}
+    unit = candidates.embeddings / np.maximum(np.linalg.norm(candidates.embeddings, axis=1, keepdims=True), 1e-12)
+    rows[~known] = rows[known][(unit[~known] @ unit[known].T).argmax(1)]
+    aligned = {**state, "clusters": state["clusters"][rows], "probe": state["probe"][rows] & known}
+    if "pending.chosen" in state:
+        now = {int(rows[i]): i for i in np.flatnonzero(known).tolist()}
+        kept = np.array([row in now for row in state["pending.chosen"].tolist()], bool)
+        aligned |= {
+            "pending.chosen": np.array([now[row] for row in state["pending.chosen"][kept].tolist()], np.int64),
+            "pending.features": state["pending.features"][kept],
+            "pending.solved": state["pending.solved"][rows],
+            "pending.losses": state["pending.losses"][rows],
+        }
+    return aligned
 
 
 def _part(state: State, prefix: str) -> State:
@@ -252,7 +279,7 @@ def _previous(state: State) -> State:
 
 def _diagnose(candidates: Candidates, score: np.ndarray) -> dict[str, float]:
     """Return how well the score separates right from wrong teachers' paths, where gold answers are known."""
-    known = np.array([path.right is not None for path in candidates.teacher_paths])
-    right = np.array([bool(path.right) for path in candidates.teacher_paths])
+    known = np.array([path.right is not None for path in candidates.teacher_paths], dtype=bool)
+    right = np.array([bool(path.right) for path in candidates.teacher_paths], dtype=bool)
     area = auc(score[known], right[known])
     return {} if area is None else {"auc_teacher_right": round(area, 4)}

@@ -1,20 +1,20 @@
 """Audit a run on the machine that has its folder: what left each client, and whether any of it was private."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lada.audit.canaries import Canary, make_canary
-from lada.audit.passages import Watched, watch
 from lada.audit.search import search
 from lada.audit.verdict import Audit, ClientAudit, Crossing
-from lada.config import RunConfig
+from lada.config import ClientConfig, RunConfig
 from lada.core.errors import InputError
 from lada.core.terms import Sample
 from lada.federation import run_folder, sent
 from lada.federation.client_app import ERROR_LOG
 from lada.federation.ledger import Row, read
 from lada.federation.membership import audit_memberships
-from lada.federation.parties import Place, read_task
+from lada.federation.parties import Place, known_texts, read_task
+from lada.hosts.distinctive import Distinctive, Withholding
 from lada.hosts.pooling import SAMPLES
 from lada.tasks.data import TaskData
 
@@ -38,8 +38,8 @@ def audit(run: Path, *, canaries: Sequence[str] = (), private: Path | None = Non
         run=config.name,
         canaries=len(wanted),
         clients=tuple(
-            _client(config, place, name, rows, wanted, task, fault, memberships=memberships)
-            for name in sorted(client.name for client in config.clients)
+            _client(config, place, client, rows, wanted, task, fault, memberships=memberships)
+            for client in sorted(config.clients, key=lambda client: client.name)
         ),
     )
 
@@ -47,7 +47,7 @@ def audit(run: Path, *, canaries: Sequence[str] = (), private: Path | None = Non
 def _client(
     config: RunConfig,
     place: Place,
-    name: str,
+    client: ClientConfig,
     rows: Sequence[Row],
     canaries: Sequence[Canary],
     task: TaskData | None,
@@ -55,10 +55,11 @@ def _client(
     *,
     memberships: bool,
 ) -> ClientAudit:
+    name = client.name
     folder = place.party(name)
     left = [row for row in rows if row.sender == name]
     kept = sent.is_kept(folder)
-    watched = _watched(folder, name, task) if kept and task else ()
+    private = _private(folder, client, task) if kept and task else None
     notes = [fault] if fault else []
     if not kept:
         notes.append(
@@ -69,7 +70,7 @@ def _client(
         name=name,
         sent=_crossings(left),
         received=_crossings([row for row in rows if row.receiver == name]),
-        searched=search(folder, left, canaries, watched) if kept else None,
+        searched=search(folder, left, canaries, private) if kept else None,
         pooled=sum(row.samples or 0 for row in left if row.kind == SAMPLES),
         notes=tuple(notes),
         memberships=audit_memberships(config, place, name) if memberships else (),
@@ -99,18 +100,13 @@ def _lines(file: Path) -> list[Canary]:
     return wanted
 
 
-def _watched(folder: Path, name: str, task: TaskData) -> tuple[Watched, ...]:
-    """Return what to look for of a client's private samples and of its log of errors."""
-    private = [(f"private sample {sample.id!r}", text) for sample in task.private[name] for text in _texts(sample)]
+def _private(folder: Path, client: ClientConfig, task: TaskData) -> Distinctive:
+    """Return what to look for of a client's private samples and of its log of errors, whatever it withheld itself."""
+    private = list(task.private[client.name])
     log = folder / ERROR_LOG
     if log.exists():
-        private.append((ERROR_LOG, log.read_text(encoding="utf-8", errors="replace")))
-    others = [(sample.id, text) for sample in task.test for text in _texts(sample)]
-    return watch(private, others, [text for sample in (*task.public, *task.replay) for text in _texts(sample)])
-
-
-def _texts(sample: Sample) -> Iterator[str]:
-    yield from (text for text in (sample.question, sample.rationale, sample.answer) if text)
+        private.append(Sample(ERROR_LOG, log.read_text(encoding="utf-8", errors="replace")))
+    return Distinctive(private, known_texts(task, client), client.withhold or Withholding())
 
 
 def _crossings(rows: Sequence[Row]) -> tuple[Crossing, ...]:

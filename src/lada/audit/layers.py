@@ -26,15 +26,18 @@ def layers(data: bytes, vocabulary: Sequence[bytes] | None = None) -> Iterator[L
     """
     yield from _layers(data, "as sent", DEPTH)
     if vocabulary is not None:
-        for text in _spelled(data, vocabulary):
-            yield from _windows(text, "tokens")
+        try:
+            for text in spelled(data, vocabulary):
+                yield from _windows(text, "tokens")
+        except CodecError:
+            return
 
 
 def _layers(data: bytes, name: str, depth: int) -> Iterator[Layer]:
     yield from _windows(data, name)
-    strings = "\n".join(_strings(data))
-    if strings:
-        yield from _windows(strings.encode("utf-8", "surrogatepass"), f"{name}, JSON")
+    found = "\n".join(strings(data))
+    if found:
+        yield from _windows(found.encode("utf-8", "surrogatepass"), f"{name}, JSON")
     if depth:
         for part in unpack(data, WINDOW, OVERLAP):
             yield from _layers(part, f"{name}, unpacked", depth - 1)
@@ -45,7 +48,7 @@ def _windows(data: bytes, name: str) -> Iterator[Layer]:
         yield name, data[start : start + WINDOW]
 
 
-def _strings(data: bytes) -> Iterator[str]:
+def strings(data: bytes) -> Iterator[str]:
     """Yield the strings of a JSON document, keys too; nothing where it is none."""
     if data[:1] not in (b"[", b"{"):
         return
@@ -63,15 +66,15 @@ def _strings(data: bytes) -> Iterator[str]:
             left += value
 
 
-def _spelled(data: bytes, vocabulary: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield of each sample with token scores its own text and the one that takes the likeliest token everywhere."""
-    try:
-        found = SoftTargets(data, known_ids=None)
-        if found.vocabulary_size != len(vocabulary):
-            return
-        for scores in found.values():
-            likeliest = scores.top.log_probs.argmax(1)
-            for tokens in (scores.tokens, scores.top.ids[np.arange(len(likeliest)), likeliest]):
-                yield b"".join(vocabulary[token] for token in tokens.tolist())
-    except CodecError:
-        return
+def spelled(data: bytes, vocabulary: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield of each sample with token scores its own text and the one that takes the likeliest token everywhere.
+
+    Raises CodecError for what are no token scores over this vocabulary.
+    """
+    found = SoftTargets(data, known_ids=None)
+    if found.vocabulary_size != len(vocabulary):
+        raise CodecError(f"token scores over {found.vocabulary_size} tokens; expected {len(vocabulary)}")
+    for scores in found.values():
+        likeliest = scores.top.log_probs.argmax(1)
+        for tokens in (scores.tokens, scores.top.ids[np.arange(len(likeliest)), likeliest]):
+            yield b"".join(vocabulary[token] for token in tokens.tolist())

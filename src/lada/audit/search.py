@@ -1,86 +1,80 @@
-"""Search all that one client sent for canaries and for telling passages of its private texts."""
+"""Search all that one client sent for canaries and for distinctive passages of its private texts."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lada.audit.canaries import Canary, folded
 from lada.audit.layers import Layer, layers
-from lada.audit.passages import Watched
+from lada.audit.texts import Text, texts
 from lada.audit.verdict import Found, Searched
 from lada.codecs import vocabulary
 from lada.core.errors import CodecError
 from lada.federation import sent
 from lada.federation.ledger import Row
+from lada.hosts.distinctive import Distinctive
 from lada.hosts.knowledge import VOCABULARY
 
 
-def search(folder: Path, rows: Sequence[Row], canaries: Sequence[Canary], watched: Sequence[Watched]) -> Searched:
+def search(folder: Path, rows: Sequence[Row], canaries: Sequence[Canary], private: Distinctive | None) -> Searched:
     """Search what a client kept in `folder` of all it sent; `rows` are the ledger's of its messages.
 
     A row is covered where a part with its digest was kept: so what was searched is what arrived. Parts that are in no
     row, such as a reply that came too late, are searched too, and so are the names in the rows, which travel beside.
-
-    Of `watched`, by length of passages, the one counts at which a find is telling; see lada.audit.passages.
     """
     of = {row.digest: row for row in rows}
     words = _vocabulary(folder, rows)
-    finds = Finds(canaries, watched)
-    finds.look([("names", _names(rows))], None, "")
+    finds = Finds(canaries, private)
+    names = _names(rows)
+    finds.look([("names", "\n".join(names).encode("utf-8", "surrogatepass"))], None, "")
+    finds.read((("names", name, False) for name in names), None, "")
     digests: set[str] = set()
-    size = 0
+    size = unread = 0
     for digest, data in sent.read(folder):
         digests.add(digest)
         size += len(data)
-        finds.look(layers(data, words), of.get(digest), digest)
-    chosen = finds.telling()
+        row = of.get(digest)
+        finds.look(layers(data, words), row, digest)
+        try:
+            found = texts(row and row.kind, data, words)
+        except CodecError:
+            unread += 1
+            found = ((layer, part.decode("utf-8", "replace"), False) for layer, part in layers(data))
+        finds.read(found, row, digest)
     return Searched(
         parts=len(digests),
         bytes=size,
         uncovered=sum(row.digest not in digests for row in rows),
         beside=len(digests - of.keys()),
-        words=watched[chosen].words if watched else None,
-        passages=len(watched[chosen].private) if watched else 0,
-        short=watched[chosen].private.short if watched else 0,
-        chance=finds.others[chosen] if watched else 0,
-        found=tuple([*finds.canaries.values(), *(finds.private[chosen].values() if watched else ())]),
+        unread=unread,
+        passages=None if private is None else len(private),
+        found=tuple(finds.found.values()),
     )
 
 
 class Finds:
     """What has been found so far, each thing once per message part."""
 
-    def __init__(self, canaries: Sequence[Canary], watched: Sequence[Watched]) -> None:
-        self._canaries, self._watched = canaries, watched
-        self.canaries: dict[tuple[str, str, str], Found] = {}
-        self.private: list[dict[tuple[str, str], Found]] = [{} for _ in watched]
-        """By length of passages."""
-        self._others: list[set[str]] = [set() for _ in watched]
-
-    @property
-    def others(self) -> list[int]:
-        """How many texts were found, by length, that the client never studied."""
-        return [len(names) for names in self._others]
-
-    def telling(self) -> int:
-        """Return the place of the length at which a find is telling; the last where none is."""
-        last = len(self._watched) - 1
-        first = next((i for i, count in enumerate(self.others) if not count), last)
-        return min(first + 1, last) if first else 0
+    def __init__(self, canaries: Sequence[Canary], private: Distinctive | None) -> None:
+        self._canaries, self._private = canaries, private
+        self.found: dict[tuple[str, str, str], Found] = {}
 
     def look(self, read: Iterable[Layer], row: Row | None, digest: str) -> None:
-        """Look for everything in the layers of one message part."""
-        for layer, data in read:
-            text = data.decode("utf-8", "replace")
-            flat = folded(text)
+        """Look for canaries in the layers of one message part."""
+        for layer, data in read if self._canaries else ():
+            flat = folded(data.decode("utf-8", "replace"))
             for canary in self._canaries:
                 for form in canary.forms_in(data, flat):
-                    entry = _entry(canary.name, form, layer, row, digest)
-                    self.canaries.setdefault((canary.name, form, digest), entry)
-            for i, watched in enumerate(self._watched):
-                for name in watched.private.found_in(text):
-                    entry = _entry(name, f"{watched.words} words in a row", layer, row, digest)
-                    self.private[i].setdefault((name, digest), entry)
-                self._others[i].update(watched.others.found_in(text))
+                    self._add(canary.name, form, layer, row, digest)
+
+    def read(self, found: Iterable[Text], row: Row | None, digest: str) -> None:
+        """Look for passages of private samples in the texts of one message part."""
+        for layer, text, alone in found if self._private else ():
+            for passage in self._private.found_in(text, alone=alone) if self._private else ():
+                form = f"{passage.words} words in a row, {passage.kind}"
+                self._add(f"private sample {passage.sample_id!r}", form, layer, row, digest)
+
+    def _add(self, what: str, form: str, layer: str, row: Row | None, digest: str) -> None:
+        self.found.setdefault((what, form, digest), _entry(what, form, layer, row, digest))
 
 
 def _entry(what: str, form: str, layer: str, row: Row | None, digest: str) -> Found:
@@ -95,10 +89,9 @@ def _entry(what: str, form: str, layer: str, row: Row | None, digest: str) -> Fo
     )
 
 
-def _names(rows: Sequence[Row]) -> bytes:
+def _names(rows: Sequence[Row]) -> list[str]:
     """Return the names that travel beside what the parts hold."""
-    names = {name for row in rows for name in (row.phase, row.sender, row.kind)}
-    return "\n".join(sorted(names)).encode("utf-8", "surrogatepass")
+    return sorted({name for row in rows for name in (row.phase, row.sender, row.kind)})
 
 
 def _vocabulary(folder: Path, rows: Sequence[Row]) -> list[bytes] | None:

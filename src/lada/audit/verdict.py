@@ -6,7 +6,7 @@ from pydantic import computed_field
 
 from lada.core.results import Membership, Record
 
-Verdict = Literal["clean", "found", "incomplete", "not searched"]
+Verdict = Literal["clean", "found", "not searched"]
 
 
 class Crossing(Record):
@@ -42,14 +42,10 @@ class Searched(Record):
     """Rows of the ledger without a kept part of their digest: the search says nothing of these."""
     beside: int
     """Kept parts without a row, such as those of a reply that came too late; searched as well."""
-    words: int | None
-    """Words in a row that make a passage; None where no private text was searched for."""
-    passages: int
-    """Telling passages of private texts that were searched for."""
-    short: int
-    """Private texts without any, of which the search says nothing."""
-    chance: int
-    """Test samples' texts, never studied, that were found at the longest passages too; above 0 finds say little."""
+    unread: int
+    """Parts in a form that cannot be read, such as token scores without a vocabulary: searched as they are alone."""
+    passages: int | None
+    """Distinctive passages of private texts that were searched for; None where these are not on this machine."""
     found: tuple[Found, ...]
 
 
@@ -69,17 +65,17 @@ class ClientAudit(Record):
     @computed_field
     @property
     def verdict(self) -> Verdict:
-        """`clean` says that every byte in the ledger was searched and nothing was found.
+        """`clean` says that every byte in the ledger was searched for private passages and nothing was found.
 
-        Private samples in the ledger are found, whether their bytes were kept to be searched or not.
+        Private samples in the ledger are found, whether their bytes were kept to be searched or not. `not searched` is
+        whoever kept no whole copy, or sent what cannot be read.
         """
-        if self.pooled:
+        searched = self.searched
+        if self.pooled or (searched and searched.found):
             return "found"
-        if self.searched is None:
+        if searched is None or searched.uncovered or searched.unread or searched.passages is None:
             return "not searched"
-        if self.searched.found:
-            return "found"
-        return "incomplete" if self.searched.uncovered else "clean"
+        return "clean"
 
 
 class Audit(Record):
@@ -92,6 +88,11 @@ class Audit(Record):
     @computed_field
     @property
     def passed(self) -> bool:
-        """Whether nothing was found and, where a canary was asked for, every byte was searched for it."""
+        """Whether every byte was searched and nothing was found."""
+        return self.exit_code == 0
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with: 1 where something was found, 4 where something was not searched, else 0."""
         verdicts = {client.verdict for client in self.clients}
-        return not verdicts & {"found", "incomplete"} and not (self.canaries and "not searched" in verdicts)
+        return 1 if "found" in verdicts else 4 if "not searched" in verdicts else 0

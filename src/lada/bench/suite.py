@@ -22,6 +22,9 @@ METHODS = ("host", "allocator", "objective")
 UNTOLD = ("name", "workers", "trackers", "keep_messages", "timeout", "engine")
 """Keys of a run that change nothing of its figures."""
 
+LATER = frozenset({"withhold"})
+"""Keys of a client that came later; without a value they change nothing of the figures that were there before."""
+
 
 class Layer(Options):
     """Keys of a run's configuration that lie over those before: mappings are merged, all else is replaced."""
@@ -142,6 +145,10 @@ class Cell:
     def digest(self) -> str:
         """Return what tells whether figures are of this configuration: a digest of all that changes them."""
         told = {key: value for key, value in self.config.model_dump(mode="json").items() if key not in UNTOLD}
+        for client in told["clients"]:
+            for key in LATER & client.keys():
+                if client[key] is None:
+                    del client[key]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -16,7 +16,7 @@ def told(audit: Audit) -> Iterator[RenderableType]:
     """Yield what to print of an audit."""
     for client in audit.clients:
         yield _crossings(client)
-        failed = client.verdict in ("found", "incomplete")
+        failed = client.verdict != "clean"
         if client.pooled:
             yield Text(f"{client.name}: found; {client.pooled:,} private samples left it as they are", style="bold red")
         yield Text(_search(client, audit.canaries), style="bold red" if failed else "")
@@ -53,8 +53,8 @@ def _search(client: ClientAudit, canaries: int) -> str:
     if searched is None:
         return f"{client.name}: not searched"
     what = f"{searched.bytes:,} bytes in {searched.parts} parts for {canaries} canaries"
-    if searched.words:
-        what += f" and {searched.passages:,} private passages of {searched.words} words"
+    if searched.passages is not None:
+        what += f" and {searched.passages:,} distinctive passages of its private samples"
     return f"{client.name}: {client.verdict}; searched {what}{_gaps(searched)}"
 
 
@@ -64,8 +64,8 @@ def _gaps(searched: Searched) -> str:
         gaps.append(f"{searched.uncovered} rows of the ledger have no kept copy and were not searched")
     if searched.beside:
         gaps.append(f"{searched.beside} parts are in no row of the ledger and were searched too")
-    if searched.short:
-        gaps.append(f"{searched.short} private texts have no passage of their own to search for")
-    if searched.chance:
-        gaps.append(f"texts never studied are found too ({searched.chance}), so the texts' patterns may explain it")
+    if searched.unread:
+        gaps.append(f"{searched.unread} parts are in a form that cannot be read")
+    if searched.passages is None:
+        gaps.append("for passages of its private samples nothing was searched, since these are not here")
     return "".join(f"; {gap}" for gap in gaps)

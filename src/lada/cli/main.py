@@ -209,7 +209,10 @@ def audit(
     mia: Annotated[bool, typer.Option("--mia", help="Attack the clients' models: membership inference.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Show what left each client, and search it for private texts; exit code 1 where one is found."""
+    """Show what left each client, and search it for private texts.
+
+    Exit code 1 where one is found, 4 where something could not be searched.
+    """
     from lada.audit.audit import audit as do
     from lada.cli.audit import told
 
@@ -220,7 +223,7 @@ def audit(
     else:
         for part in told(outcome):
             console.print(part, soft_wrap=True)
-    raise typer.Exit(0 if outcome.passed else 1)
+    raise typer.Exit(outcome.exit_code)
 
 
 @app.command()

@@ -161,6 +161,7 @@ class PartyReport(Record):
     notices: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
     memberships: tuple[Membership, ...] = ()
+    withheld: tuple["Withheld", ...] = ()
 
 
 class Traffic(Record):
@@ -258,6 +259,21 @@ class WallClock(Record):
     """How long messages took, by round and phase."""
 
 
+class Withheld(Record):
+    """What one party kept back in a round, since it would have repeated a distinctive passage of a private sample."""
+
+    party: str
+    round: int
+    paths: int
+    """Paths, or texts with token scores, that it would have told of."""
+    sampled_again: int = 0
+    """Paths in whose place another one left, which was sampled anew."""
+    withheld: int = 0
+    """Paths for which none left."""
+    scores: int = 0
+    """Token scores that did not leave, since the likeliest tokens spell such a passage."""
+
+
 class Results(Record):
     """A whole run."""
 
@@ -276,6 +292,8 @@ class Results(Record):
     """Who did not answer in time, or not soundly; empty where all took part in everything."""
     memberships: tuple[Membership, ...] = ()
     """What the membership-inference audit found; empty where there was none."""
+    withheld: tuple[Withheld, ...] = ()
+    """What parties kept back of what they wrote; empty where nobody did."""
     noisy: tuple[str, ...] = ()
     """Public samples whose gold answer is wrong on purpose (`task.noise`); no party is told which."""
     wall_clock: WallClock

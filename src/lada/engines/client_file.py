@@ -15,6 +15,7 @@ from lada.core.registry import Options
 from lada.engines.identity import seal_of
 from lada.engines.terms import Terms
 from lada.hosts.discretion import Blur, Redaction
+from lada.hosts.distinctive import Withholding
 from lada.models.base import Study
 from lada.models.options import ModelOptions
 from lada.tasks.load import TaskOptions
@@ -60,6 +61,8 @@ class ClientFile(Options):
     """What is taken out of the client's paths before they leave it."""
     blur: Blur | None = None
     """How the losses that leave it are blurred."""
+    withhold: Withholding | None = Withholding()
+    """Which passages of its private samples leave in nothing that its model writes; None: all may."""
     state: str = "state"
     """The folder for checkpoints, journals and logs."""
     threads: int = Field(1, ge=1)
@@ -121,6 +124,7 @@ def merge(client: ClientFile, terms: Terms) -> RunConfig:
         distil=client.distil,
         redact=client.redact,
         blur=client.blur,
+        withhold=client.withhold,
     )
     if isinstance(client.task, FilesTask):
         clients = (own,)

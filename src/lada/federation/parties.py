@@ -3,17 +3,19 @@
 import dataclasses
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from lada.config import RunConfig
+from lada.config import ClientConfig, RunConfig
 from lada.core.errors import InputError
 from lada.core.results import PartyInfo, PartyReport
 from lada.core.seeds import seed_of
 from lada.federation import checkpoints
 from lada.federation.common import Common
 from lada.federation.journal import Journal
+from lada.hosts.distinctive import Distinctive, texts_of
 from lada.hosts.party import SHARED_SLM, Emit, Party, Studies, Within
 from lada.models.api import ApiLearner
 from lada.models.api_client import read_key
@@ -112,7 +114,22 @@ def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, na
     studies = Studies(client.private, client.distil)
     party = _party(config, place, task, emit, name=name, model=client.model, studies=studies)
     party.redaction, party.blur = client.redact, client.blur
+    party.distinctive = cache(lambda: distinctive_of(config, task, client))
     return party
+
+
+def distinctive_of(config: RunConfig, task: TaskData, client: ClientConfig) -> Distinctive | None:
+    """Return which passages of a client's private samples must not leave it; None where it keeps none back."""
+    options = client.guard
+    if options is None or config.make_host().pools_private:
+        return None
+    return Distinctive(task.private.get(client.name, ()), known_texts(task, client), options)
+
+
+def known_texts(task: TaskData, client: ClientConfig) -> list[str]:
+    """Return the texts that are nobody's secret: public, test and replay samples, and what a client's model is told."""
+    shared = [text for sample in (*task.public, *task.test, *task.replay) for text in texts_of(sample)]
+    return [*shared, client.model.prompt, client.model.system or ""] if client.model else shared
 
 
 def untrained(config: RunConfig, place: Place, name: str) -> Learner:

@@ -252,8 +252,8 @@ class Fedmkt:
                 study_both(party, lessons, round=round, phase="private")
         mine = know(party, round, "answer", self._kind, tries=self.options.tries)
         keep_own(party, encode(mine, self._kind))  # as it is, whatever is taken out of what it tells
-        told = tell(party, mine, self._kind, soft=self._mutual)
-        return {**told, **report_payload(party)} if self._mutual else report_payload(party)
+        told = tell(party, mine, self._kind) if self._mutual else {}
+        return {**told, **report_payload(party)}
 
     def _learn_from_server(self, party: Party, round: int, offer: Offer, mine: Knowledge) -> None:
         """LLM→SLM: a client allocates and studies."""

@@ -20,6 +20,7 @@ from lada.hosts.base import Kinds, Payload
 from lada.hosts.discretion import blur, redact
 from lada.hosts.party import Party
 from lada.hosts.steps import gold_lessons, in_range, write_paths
+from lada.hosts.withholding import keep_back, keep_back_scores, may_tell
 
 Kind = Literal["paths", "labels"]
 TOKENS_PER_BYTE = 16
@@ -50,7 +51,7 @@ def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -
     """Return a party's knowledge as message parts, with soft targets where its objective wants some and `soft`.
 
     The vocabulary goes along in the first round. A sample whose scores are not finite is left out and counted. What
-    the party takes out of its texts and losses is taken out here; a changed text gets no soft targets, since these
+    the party keeps back of its texts and losses is kept back here; a changed text gets no soft targets, since these
     spell out the likeliest tokens of it.
     """
     knowledge, changed = _discreet(party, knowledge, kind)
@@ -58,7 +59,14 @@ def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -
     if party.objective.soft is None or not soft:
         return payload
     told = replace(knowledge, paths=tuple(path for path in knowledge.paths if path.sample_id not in changed))
-    return {**payload, **tell_scores(party, knowledge.round, score(party, told))}
+    if not may_tell(party, party.learner.vocabulary()):
+        notice = (
+            f"round {knowledge.round}: {party.name} tells no token scores, since its vocabulary repeats private text"
+        )
+        party.note(notices=(notice,))
+        return payload
+    scores = keep_back_scores(party, knowledge.round, score(party, told))
+    return {**payload, **tell_scores(party, knowledge.round, scores)}
 
 
 def score(party: Party, knowledge: Knowledge) -> dict[str, TokenScores]:
@@ -106,33 +114,45 @@ def _discreet(party: Party, knowledge: Knowledge, kind: Kind) -> tuple[Knowledge
 
     Gold texts of public samples, which everybody has, stay as they are.
     """
-    changed: frozenset[str] = frozenset()
-    round = knowledge.round
-    if party.redaction and kind == "paths":
-        samples = {sample.id: sample for sample in party.task.public}
+    changed: set[str] = set()
 
-        def judge(texts: Sequence[tuple[str, str]]) -> list[Likelihood]:
-            with party.phase(round, "judge-redacted") as progress:
-                return party.learner.judge([(samples[id].question, text) for id, text in texts], progress=progress)
+    def redacted(paths: Knowledge) -> Knowledge:
+        paths, ids = _redacted(party, paths)
+        changed.difference_update(path.sample_id for path in paths.paths)
+        changed.update(ids)
+        return paths
 
-        def verify(id: str, text: str) -> tuple[str | None, bool | None]:
-            said, gold = party.task.extract(text), samples[id].answer
-            return said, None if gold is None else party.task.same(said, gold)
-
-        redacted = redact(party.redaction, knowledge.paths, judge, verify)
-        changed = redacted.changed
-        if changed or redacted.withheld:
-            party.note(
-                notices=(
-                    f"round {round}: {party.name} redacted {len(changed)} of {len(knowledge.paths)} paths, "
-                    f"{redacted.answers} of them in their answers, and held back {redacted.withheld} for time",
-                )
-            )
-        knowledge = in_range(party, replace(knowledge, paths=redacted.paths))
+    if kind == "paths":
+        knowledge = keep_back(party, redacted(knowledge), redacted)
     if party.blur:
-        rng = party.blur.generator(party.seed, round, "blur", party.name)
+        rng = party.blur.generator(party.seed, knowledge.round, "blur", party.name)
         knowledge = replace(knowledge, paths=blur(party.blur, knowledge.paths, rng))
-    return knowledge, changed
+    return knowledge, frozenset(changed)
+
+
+def _redacted(party: Party, knowledge: Knowledge) -> tuple[Knowledge, frozenset[str]]:
+    """Return knowledge without what the party's redaction takes out, and the ids of the samples that it changed."""
+    if party.redaction is None:
+        return knowledge, frozenset()
+    round, samples = knowledge.round, {sample.id: sample for sample in party.task.public}
+
+    def judge(texts: Sequence[tuple[str, str]]) -> list[Likelihood]:
+        with party.phase(round, "judge-redacted") as progress:
+            return party.learner.judge([(samples[id].question, text) for id, text in texts], progress=progress)
+
+    def verify(id: str, text: str) -> tuple[str | None, bool | None]:
+        said, gold = party.task.extract(text), samples[id].answer
+        return said, None if gold is None else party.task.same(said, gold)
+
+    redacted = redact(party.redaction, knowledge.paths, judge, verify)
+    if redacted.changed or redacted.withheld:
+        party.note(
+            notices=(
+                f"round {round}: {party.name} redacted {len(redacted.changed)} of {len(knowledge.paths)} paths, "
+                f"{redacted.answers} of them in their answers, and held back {redacted.withheld} for time",
+            )
+        )
+    return in_range(party, replace(knowledge, paths=redacted.paths)), redacted.changed
 
 
 def keep_own(party: Party, payload: Payload) -> None:

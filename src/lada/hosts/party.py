@@ -12,6 +12,7 @@ from lada.core.limits import Limits
 from lada.core.results import PartyReport, PhaseTime
 from lada.core.terms import Sample
 from lada.hosts.discretion import Blur, Redaction
+from lada.hosts.distinctive import Distinctive
 from lada.models.base import Learner, Progress, Study
 from lada.models.objective import Objective
 from lada.models.peak import begin_peak, peak_memory
@@ -30,6 +31,7 @@ EVENTS = {
     "notices": "notice",
     "missing": "missing",
     "memberships": "membership",
+    "withheld": "withheld",
 }
 """What kind of event a record becomes, by its field of PartyReport."""
 
@@ -90,6 +92,10 @@ def no_slm() -> "Party":
     raise LookupError(SHARED_SLM)
 
 
+def nothing_distinctive() -> None:
+    """Return None: a party without private samples has nothing to keep back."""
+
+
 @dataclass(frozen=True)
 class Studies:
     """How long a party studies: its own data, and what it gets from others."""
@@ -127,6 +133,8 @@ class Party:
     """What was done since the last checkpoint."""
     common: Journal | None = None
     """What other runs did, by what it is the work of; None: nobody else's work is taken."""
+    distinctive: Callable[[], Distinctive | None] = nothing_distinctive
+    """Returns which passages of its private samples must not leave it; None: whatever its model writes may."""
     redaction: Redaction | None = None
     """What is taken out of the texts it sends."""
     blur: Blur | None = None

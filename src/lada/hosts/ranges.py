@@ -17,6 +17,7 @@ from lada.core.results import (
     PhaseTime,
     Record,
     StudyRecord,
+    Withheld,
 )
 
 
@@ -81,6 +82,13 @@ RANGES: Mapping[type[Record], Mapping[str, Range]] = {
         "tpr": SHARE,
         "members": SAMPLES,
         "others": SAMPLES,
+    },
+    Withheld: {
+        "round": ROUND,
+        "paths": SAMPLES,
+        "sampled_again": SAMPLES,
+        "withheld": SAMPLES,
+        "scores": SAMPLES,
     },
 }
 

@@ -17,6 +17,7 @@ from lada.hosts.base import Kinds, Payload, Step
 from lada.hosts.discretion import blur_report
 from lada.hosts.party import Party
 from lada.hosts.ranges import LOSS, MEMORY, SECONDS, out_of_range
+from lada.hosts.withholding import keep_back_texts
 
 METRICS, TIMES = "metrics", "times"
 REPORT = Kinds(frozenset({METRICS, TIMES}))
@@ -29,10 +30,10 @@ SPARE, DIAGNOSTICS, DOMAINS = 8, 64, 1000
 """Phases beside those of the plan, and most entries of an allocation's diagnostics and of a party's domains."""
 ASIDE = frozenset({"judge", "judge-redacted", "score", "embed"})
 """What a client is timed at besides, whatever its host."""
-REPORTED = ("evaluations", "studies", "allocations", "phases", "parties", "memberships")
+REPORTED = ("evaluations", "studies", "allocations", "phases", "parties", "memberships", "withheld")
 """What a client tells of itself."""
-ONCE = tuple(name for name in REPORTED if name != "phases")
-"""What is told once: of a phase there may be several times."""
+ONCE = tuple(name for name in REPORTED if name not in {"phases", "withheld"})
+"""What is told once: a phase may have several times, and paths and token scores are withheld apart."""
 MEASURED = ("start", "seconds", "peak_memory")
 """What of a phase differs from run to run."""
 
@@ -43,7 +44,7 @@ def report_payload(party: Party) -> Payload:
     Times and memory travel apart, as fixed-size numbers: else how long a phase took would show in the bytes of the
     metrics, and equal runs would not send equal messages.
     """
-    report = party.take_report()
+    report = keep_back_texts(party, party.take_report())
     if party.blur:
         report = blur_report(party.blur, report, party.blur.generator(party.seed, *_moment(report), "blur", party.name))
     report = report.model_copy(update={"studies": tuple(map(_tellable, report.studies))})
@@ -148,6 +149,8 @@ def check_report(party: Party, sender: str, round: int, payload: Payload) -> Non
         _expect(row.candidates <= len(party.task.public), "allocations: more candidates than public samples")
         _expect(len(row.diagnostics) <= DIAGNOSTICS, f"allocations: diagnostics: more than {DIAGNOSTICS}")
     _check_evaluations(party, report)
+    for row in report.withheld:
+        _expect(max(row.sampled_again + row.withheld, row.scores) <= row.paths, "withheld: more than there were")
     for row in report.parties:
         _expect((row.name, row.role) == (sender, "client"), "parties: another than the sender")
         _expect(row.weights == "" or _is_digest(row.weights), "parties: weights: not a SHA-256")
@@ -171,6 +174,7 @@ def check_rows(payload: Payload, party: Party, steps: Sequence[Step] | None) -> 
         "studies": sum(step.verb is Verb.STUDY for step in steps),
         "allocations": sum(step.samples == "lessons" for step in steps),
         "phases": SPARE + 2 * len(steps) + looks,
+        "withheld": 2 * len(steps),
         "parties": int(last),
         "memberships": len(ATTACKS) * last,
     }

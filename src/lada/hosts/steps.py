@@ -60,20 +60,14 @@ def write_paths(party: Party, samples: Sequence[Sample], round: int, purpose: st
     the right one that it finds likeliest per token takes the place of the wrong one (rejection sampling, as in STaR,
     arXiv 2203.14465, and RFT, arXiv 2308.01825).
     """
-
-    def verified(sample: Sample, answer: Answer) -> Path:
-        said = party.task.extract(answer.text)
-        right = None if sample.answer is None else party.task.same(said, sample.answer)
-        return Path(sample.id, party.name, answer.text, said, right, answer.likelihood)
-
     questions = [sample.question for sample in samples]
     seed = seed_of(party.seed, round, purpose, party.name)
 
     def first(progress: Progress) -> list[list[Answer]]:
         return [[answer] for answer in party.learner.answer(questions, seed=seed, progress=progress)]
 
-    answers = _answers(party, round, purpose, first, given=[questions, seed])
-    paths = {sample.id: verified(sample, answer) for sample, (answer,) in zip(samples, answers, strict=True)}
+    answers = answer_once(party, round, purpose, first, given=[questions, seed])
+    paths = {sample.id: verified(party, sample, answer) for sample, (answer,) in zip(samples, answers, strict=True)}
     wrong = [sample for sample in samples if paths[sample.id].right is False]
     if tries > 1 and wrong:
         again = f"{purpose}-again"
@@ -88,14 +82,21 @@ def write_paths(party: Party, samples: Sequence[Sample], round: int, purpose: st
             )
 
         given = [[sample.question for sample in wrong], tries, seed]
-        for sample, tried in zip(wrong, _answers(party, round, again, others, given=given), strict=True):
-            found = [path for answer in tried if (path := verified(sample, answer)).right]
+        for sample, tried in zip(wrong, answer_once(party, round, again, others, given=given), strict=True):
+            found = [path for answer in tried if (path := verified(party, sample, answer)).right]
             if found:
                 paths[sample.id] = max(found, key=lambda path: path.likelihood.mean)
     return Knowledge(party.name, round, tuple(paths.values()))
 
 
-def _answers(
+def verified(party: Party, sample: Sample, answer: Answer) -> Path:
+    """Return an answer of a party as its path, verified where the gold answer is known."""
+    said = party.task.extract(answer.text)
+    right = None if sample.answer is None else party.task.same(said, sample.answer)
+    return Path(sample.id, party.name, answer.text, said, right, answer.likelihood)
+
+
+def answer_once(
     party: Party, round: int, purpose: str, do: Callable[[Progress], list[list[Answer]]], *, given: Any
 ) -> list[list[Answer]]:
     """Let a party answer, some times per question. JSON keeps floats to the bit. For `given` see `once`."""

@@ -12,6 +12,7 @@ from lada.core.hub import ask_hub, reason
 from lada.core.registry import Options
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Sample
+from lada.core.words import same_question
 from lada.tasks.answers import answer_kind
 from lada.tasks.corpus import Corpus, read_corpus, sample_of
 from lada.tasks.data import TaskData
@@ -58,8 +59,8 @@ def load_corpus(options: HubTask, clients: Mapping[str, tuple[str, ...]], seed: 
     train = _samples(corpus, splits, corpus.splits.train, options, seed)
     if corpus.splits.test is not None and corpus.splits.test in splits:
         test = _samples(corpus, splits, corpus.splits.test, options, seed)[: options.test]
-        tested = {sample.question for sample in test}
-        train = [sample for sample in train if sample.question not in tested]
+        tested = {same_question(sample.question) for sample in test}
+        train = [sample for sample in train if same_question(sample.question) not in tested]
     else:
         test, train = train[: options.test], train[options.test :]
     public, rest = train[: options.public], train[options.public :]
@@ -99,7 +100,7 @@ def _samples(corpus: Corpus, splits: Mapping[str, Any], split: str, options: Hub
         where = f"data: {options.source or corpus.hub}, row {place + 1} of split {split!r}"
         sample = sample_of(corpus, row, where, f"{split}-{place + 1:06d}")
         if sample is not None:
-            samples.setdefault(sample.question, sample)
+            samples.setdefault(same_question(sample.question), sample)
     if not samples:
         raise InputError(f"task.corpus: no row of split {split!r} is kept; check `keep`, or raise task.rows")
     return sorted(samples.values(), key=lambda sample: seed_of(seed, "task", "corpus", split, sample.question))

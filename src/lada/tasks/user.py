@@ -11,6 +11,7 @@ from lada.core.errors import InputError, nearest
 from lada.core.registry import Options
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Sample
+from lada.core.words import same_question
 from lada.tasks.answers import AnswerKind, answer_kind
 from lada.tasks.corpus import ALL
 from lada.tasks.data import TaskData
@@ -50,8 +51,10 @@ def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed:
     """Read and spread the user's samples; the public ones come in an order shuffled from the seed.
 
     A sample without a domain belongs to the domain `all`. Where no test file is given, a question that is held back
-    is held back everywhere, and public and replay questions never are; else a test question that is also a training,
-    public or replay question is refused: it is the user who knows which of the two rows is the mistake.
+    is held back everywhere; else a test question that is also a training,
+    public or replay question is refused: it is the user who knows which of the two rows is the mistake. So is a
+    training question that is also a public or replay question, which is not private then. Questions that differ in
+    case, spaces and forms of characters alone are one.
 
     Without training files nobody has private samples, and own domains are those that the clients list.
 
@@ -81,12 +84,14 @@ def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed:
     samples = [sample for table in train.values() for sample in table.samples]
     owners = [owner for table in train.values() for owner in table.clients]
     private = partition(samples, owners, clients, options.partition, seed) if train else {}
+    for name, others in (("public", public), ("replay", replay)):
+        _refuse_shared(samples, others, "train", "training", name)
     if tested:
         test = tested["test"].samples
         for name, others in (("train", samples), ("public", public), ("replay", replay)):
-            _refuse_shared(test, others, name)
+            _refuse_shared(test, others, "test", "test", name)
     else:
-        private, test = _hold_back(private, _questions((*public, *replay)), options.test_share, seed)
+        private, test = _hold_back(private, options.test_share, seed)
     order = generator(seed, "task", "public", "order").permutation(len(public))
     return TaskData(
         public=tuple(public[row] for row in order[: options.public_limit]),
@@ -145,21 +150,21 @@ def _refuse_unreadable(samples: Iterable[Sample], kind: AnswerKind, path: str) -
 
 
 def _questions(samples: Iterable[Sample]) -> set[str]:
-    return {sample.question for sample in samples}
+    return {same_question(sample.question) for sample in samples}
 
 
-def _refuse_shared(test: Sequence[Sample], samples: Sequence[Sample], name: str) -> None:
-    questions = _questions(samples)
-    shared = [sample.id for sample in test if sample.question in questions]
+def _refuse_shared(samples: Sequence[Sample], others: Sequence[Sample], key: str, kind: str, name: str) -> None:
+    questions = _questions(others)
+    shared = [sample.id for sample in samples if same_question(sample.question) in questions]
     if shared:
         raise InputError(
-            f"task.test: {len(shared)} test questions are also {name} questions (the first is {shared[0]!r}); "
-            "remove them from one of the two files"
+            f"task.{key}: {len(shared)} {kind} questions are also {name} questions (the first is {shared[0]!r}); "
+            f"remove them from one of task.{key} and task.{name}"
         )
 
 
 def _hold_back(
-    private: Mapping[str, tuple[Sample, ...]], kept: set[str], share: float, seed: int
+    private: Mapping[str, tuple[Sample, ...]], share: float, seed: int
 ) -> tuple[dict[str, tuple[Sample, ...]], tuple[Sample, ...]]:
     """Take `share` of each client's different questions for the test, at least one; a question is tested once.
 
@@ -167,19 +172,25 @@ def _hold_back(
     """
     chosen: set[str] = set()
     for name, samples in private.items():
-        free = sorted(_questions(samples) - kept, key=lambda question: seed_of(seed, "task", "test", question))
+        own: dict[str, str] = {}  # ranked by the least of its spellings, so that the order of the rows changes nothing
+        for question in sorted(sample.question for sample in samples):
+            own.setdefault(same_question(question), question)
+        free = sorted(own, key=lambda question: seed_of(seed, "task", "test", own[question]))
         if len(free) < 2:
             raise InputError(
-                f"task.test: client {name!r} has {len(free)} questions that are not public too, too few to hold one "
-                "back for the test; give it more data, or give a test file"
+                f"task.test: client {name!r} has {len(free)} questions, too few to hold one back for the test; give it "
+                "more data, or give a test file"
             )
         chosen |= set(free[: min(max(1, round(share * len(free))), len(free) - 1)])
     test: dict[str, Sample] = {}
     for samples in private.values():
         for sample in samples:
-            if sample.question in chosen:
-                test.setdefault(sample.question, sample)
-    rest = {name: tuple(s for s in samples if s.question not in chosen) for name, samples in private.items()}
+            if (question := same_question(sample.question)) in chosen:
+                test.setdefault(question, sample)
+    rest = {
+        name: tuple(sample for sample in samples if same_question(sample.question) not in chosen)
+        for name, samples in private.items()
+    }
     for name, samples in rest.items():
         if not samples:
             raise InputError(

@@ -1,0 +1,48 @@
+"""Texts as what readers take them for: without case, spacing, punctuation and the many forms of one character."""
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import regex
+
+UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+"""Scripts that put no spaces between words."""
+TOKEN = regex.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
+WORD = regex.compile(rf"[{UNSPACED}]|[^\W\d_{UNSPACED}]+|\d+")
+BASE = np.uint64(0x9E3779B97F4A7C15)
+"""Of a polynomial hash modulo 2^64; odd, so that no place is lost."""
+
+
+def plain(text: str) -> str:
+    """Return a text without case, compatibility forms, marks on letters and invisible characters."""
+    if text.isascii():
+        return text.lower()
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
+    return "".join(each for each in decomposed if unicodedata.category(each) not in ("Mn", "Cf"))
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text: letters in a row, and digits in a row; a character of a script without spaces."""
+    return WORD.findall(plain(text))
+
+
+def tokens_of(text: str) -> list[str]:
+    """Return what stands between spaces and signs: letters and digits in a row make one."""
+    return TOKEN.findall(plain(text))
+
+
+def same_question(text: str) -> str:
+    """Return what questions share that differ in case, spaces and compatibility forms alone; signs and marks count."""
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def windows(codes: np.ndarray, sizes: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield for each of the ascending `sizes` (>= 1) a hash of each so many codes (uint64 [n]) in a row, uint64."""
+    values = codes ^ (codes >> np.uint64(29))
+    total, done = np.zeros(len(values), np.uint64), 0
+    for size in sizes:
+        for place in range(done, size):
+            total = total[: max(len(values) - place, 0)] * BASE + values[place:]
+        done = size
+        yield size, total ^ (total >> np.uint64(31))

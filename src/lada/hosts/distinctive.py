@@ -1,0 +1,237 @@
+"""Which passages of private samples are distinctive: few of the samples have them, and no text that others know.
+
+Texts are compared by their words (`lada.core.words`), so that case, spacing, punctuation and forms of characters do not
+count. A passage stands in at most `samples` private samples and in no known text, and it is
+
+    rare    one or more words in a row that are all rare, such as a name, a number, an identifier
+    near    words in a row with a rare one among them
+    plain   words in a row, whatever they are
+    whole   a whole question, rationale or answer with fewer words than that
+
+A word is rare that stands in at most `samples` private samples and in no known text. How many words in a row are a
+passage is found out, kind by kind, by holding each private sample against the others: the least number at which no more
+than one sample in a hundred (or FEW) has what would be a passage of another. So texts that follow a pattern are not
+taken for each other's secrets. An honest path is no nearer to a private sample than these are to each other, and is
+caught as seldom.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from hashlib import blake2b
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from lada.core.registry import Options
+from lada.core.terms import Sample
+from lada.core.words import tokens_of, windows, words_of
+
+Kind = Literal["rare", "near", "plain", "whole"]
+SHARE, FEW = 0.01, 10
+"""So large a share of the private samples, or so many, may have a passage of another by chance."""
+RARE, NEAR = (1, 2, 3), (2, 3, 4, 6)
+"""Words in a row that may be a passage of these kinds, the least first."""
+PLAIN = (1, 1.5, 2, 2.5, 3, 3.5, 4)
+"""The same of plain passages, in multiples of `words`."""
+JOINED = 4
+"""Characters from which on a rare word is found in pieces too."""
+
+
+class Withholding(Options):
+    """What a client keeps back of what its model writes: distinctive passages of its private samples."""
+
+    words: int = Field(default=8, ge=2)
+    """Words in a row that are a passage, whatever they are; where private samples share as much by their pattern, up to
+    four times as many. Fewer are one where words are rare: see docs/privacy.md."""
+    samples: int = Field(default=2, ge=1)
+    """Private samples that may share a passage before it counts as a common phrase."""
+    tries: int = Field(default=4, ge=0)
+    """Paths that are sampled in the place of one with such a passage; where all have one, none leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A passage that was found: its kind, its words, and the id of a private sample that has it."""
+
+    kind: Kind
+    words: int
+    sample_id: str
+
+
+Places = tuple[np.ndarray, np.ndarray]
+"""Passages by their hashes, uint64 [n], ascending, and the places of the samples that they are of, int64 [n]."""
+Find = Callable[[int, int, int], Places]
+"""`find(length, least, most)` returns the passages of so many words that stand in no known text, and in `least` to
+`most` private samples."""
+
+
+class Distinctive:
+    """The distinctive passages of private samples.
+
+    They are held as 64-bit hashes: that one is found by chance is about as likely as their number times that of the
+    words searched, over 10^19.
+    """
+
+    def __init__(self, private: Sequence[Sample], known: Iterable[str], options: Withholding) -> None:
+        """`known` are the texts that others know. Samples with the same words count as one."""
+        different = {tuple(" ".join(words_of(text)) for text in texts_of(sample)): sample for sample in private}
+        self._ids = [sample.id for sample in different.values()]
+        texts = [(owner, text) for owner, sample in enumerate(different.values()) for text in texts_of(sample)]
+        heard = sorted({text for text in known if text})
+        heard_words = {word for text in heard for word in _all_words(text)}
+        having = sorted({(word, owner) for owner, text in texts for word in _all_words(text)})
+        self._spread = Counter(word for word, _ in having if word not in heard_words)
+        """In how many samples a word is that no known text has."""
+        self._private = _Texts([words_of(text) for _, text in texts])
+        self._owners = np.array([owner for owner, _ in texts], np.int64)
+        self._known = _Texts([words_of(text) for text in heard])
+        self.options = options
+        self._most = options.samples
+        self.lengths: dict[Kind, int] = self._find_lengths(options.words)
+        """How many words in a row are a passage; whole texts may be shorter than `plain` ones."""
+        self._tables = sorted(self._make_tables(), key=lambda table: table[1])
+        self._joined = {
+            word: owner for word, owner in having if self._is_rare(word, self._most) and len(word) >= JOINED
+        }
+        self._longest = max(map(len, self._joined), default=0)
+
+    def __len__(self) -> int:
+        return sum(len(np.unique(hashes)) for _, _, (hashes, _) in self._tables)
+
+    def found_in(self, text: str, *, alone: bool = True) -> list[Passage]:
+        """Return the distinctive passages in a text, at most one of each kind and length.
+
+        Without `alone` a single word is none: for texts that no model wrote, whose words are the program's.
+        """
+        words, found = words_of(text), list[Passage]()
+        searched = dict(windows(_coded(words), sorted({length for _, length, _ in self._tables})))
+        for kind, length, (hashes, owners) in self._tables:
+            if (alone or length > 1) and (hit := _first(hashes, searched[length])) is not None:
+                found.append(Passage(kind, length, self._ids[owners[hit]]))
+        pieces = alone and self.lengths["rare"] == 1 and not any(passage.kind == "rare" for passage in found)
+        if pieces and (word := self._in_pieces(words)):
+            found.append(Passage("rare", 1, self._ids[self._joined[word]]))
+        return found
+
+    def _find_lengths(self, words: int) -> dict[Kind, int]:
+        return {
+            "rare": self._least(RARE, partial(self._with_rare, True)),
+            "near": self._least(NEAR, partial(self._with_rare, False)),
+            "plain": self._least([round(words * each) for each in PLAIN], self._passages),
+        }
+
+    def _make_tables(self) -> Iterator[tuple[Kind, int, Places]]:
+        finds: dict[Kind, Find] = {
+            "rare": partial(self._with_rare, True),
+            "near": partial(self._with_rare, False),
+            "plain": self._passages,
+        }
+        for kind, find in finds.items():
+            yield kind, self.lengths[kind], find(self.lengths[kind], 1, self._most)
+        for length in np.unique(self._private.sizes).tolist():
+            if 0 < length < self.lengths["plain"] and self._is_seldom(length, self._whole):
+                yield "whole", length, self._whole(length, 1, self._most)
+
+    def _least(self, lengths: Sequence[int], find: Find) -> int:
+        return next((length for length in lengths if self._is_seldom(length, find)), lengths[-1])
+
+    def _is_seldom(self, length: int, find: Find) -> bool:
+        """Return whether next to no sample has what would, without that sample, be a passage of another."""
+        _, owners = find(length, 2, self._most + 1)
+        return len(np.unique(owners)) <= max(FEW, SHARE * len(self._ids))
+
+    def _passages(self, length: int, least: int, most: int, among: np.ndarray | None = None) -> Places:
+        """See Find; `among` bool [words of all texts] says at which words a passage may begin."""
+        hashes, starts = self._private.passages(length)
+        if among is not None:
+            hashes, starts = hashes[among[starts]], starts[among[starts]]
+        owners = self._owners[self._private.text[starts]]
+        order = np.lexsort((owners, hashes))
+        hashes, owners = hashes[order], owners[order]
+        new = np.append(True, (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1]))[: len(hashes)]
+        hashes, owners = hashes[new], owners[new]
+        _, which, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+        samples = counts[which]
+        kept = (samples >= least) & (samples <= most)
+        hashes, owners = hashes[kept], owners[kept]
+        unknown = ~np.isin(hashes, self._known.passages(length)[0])
+        return hashes[unknown], owners[unknown]
+
+    def _with_rare(self, alone: bool, length: int, least: int, most: int) -> Places:
+        """See Find: of passages with rare words `alone`, or with one at least."""
+        rare = np.cumsum([0, *(self._is_rare(word, most) for word in self._private.words)])
+        ends = np.minimum(np.arange(len(rare) - 1) + length, len(rare) - 1)
+        return self._passages(length, least, most, rare[ends] - rare[:-1] >= (length if alone else 1))
+
+    def _whole(self, length: int, least: int, most: int) -> Places:
+        """See Find: of passages that are a whole text."""
+        hashes, starts = self._private.passages(length)
+        wholes = hashes[self._private.sizes[self._private.text[starts]] == length]
+        found, owners = self._passages(length, least, most)
+        chosen = np.isin(found, wholes)
+        return found[chosen], owners[chosen]
+
+    def _is_rare(self, word: str, most: int) -> bool:
+        return 0 < self._spread[word] <= most
+
+    def _in_pieces(self, words: Sequence[str]) -> str | None:
+        """Return a rare word that words in a row make up, as where a line breaks within it or a sign stands in it."""
+        for start in range(len(words)):
+            joined = ""
+            for word in words[start:]:
+                joined += word
+                if len(joined) > self._longest:
+                    break
+                if joined in self._joined:
+                    return joined
+        return None
+
+
+class _Texts:
+    """The words of some texts behind one another."""
+
+    def __init__(self, texts: Sequence[Sequence[str]]) -> None:
+        self.words = [word for text in texts for word in text]
+        self.sizes = np.array([len(text) for text in texts], np.int64)
+        """The words of each text."""
+        self.text = np.repeat(np.arange(len(texts)), self.sizes)
+        """To which text each word belongs."""
+        self._codes = _coded(self.words)
+
+    def passages(self, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the hash of each passage of `length` words that lies within a text, and the word that begins it."""
+        ((_, hashes),) = windows(self._codes, [length])
+        within = self.text[: len(hashes)] == self.text[length - 1 :] if len(hashes) else np.zeros(0, bool)
+        return hashes[within], np.flatnonzero(within)
+
+
+def texts_of(sample: Sample) -> list[str]:
+    """Return the texts of a sample that are not empty: question, rationale, answer."""
+    return [text for text in (sample.question, sample.rationale, sample.answer) if text]
+
+
+def _all_words(text: str) -> set[str]:
+    """Return the words of a text, and what letters and digits beside each other make."""
+    return {*words_of(text), *tokens_of(text)}
+
+
+def _coded(words: Sequence[str]) -> np.ndarray:
+    return np.array([_code(word) for word in words], np.uint64)
+
+
+@lru_cache(maxsize=1 << 18)
+def _code(word: str) -> int:
+    """Return a 64-bit number for a word, the same everywhere."""
+    return int.from_bytes(blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+
+
+def _first(table: np.ndarray, searched: np.ndarray) -> int | None:
+    """Return the place in a sorted table of the first hash searched for that is there."""
+    if not len(table):
+        return None
+    places = np.searchsorted(table, searched)
+    hits = np.flatnonzero(table.take(places, mode="clip") == searched)
+    return int(places[hits[0]]) if len(hits) else None

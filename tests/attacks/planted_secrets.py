@@ -1,0 +1,96 @@
+"""A client's model repeats a secret of one private sample in one form or another, so that the server reads it."""
+
+import sys
+import unicodedata
+from pathlib import Path
+
+from harness import Count, main
+
+from lada.codecs import paths
+from lada.core.terms import Knowledge, Likelihood, Sample
+from lada.core.terms import Path as Written
+from lada.hosts.distinctive import Distinctive, Withholding, texts_of
+from lada.tasks.builtin import BuiltinTask
+from lada.tasks.load import load_task
+
+sys.path.append(str(Path(__file__).parents[1] / "hosts"))
+from actors import make_party
+
+from lada.hosts.knowledge import PATHS, tell
+
+SECRETS = (
+    "PIN 4711",
+    "4711",
+    "zanzibar",
+    "Mr Aldous Brackwater",
+    "Żółć",
+    "room 9b",
+    "born 1987-03-14",
+    "GB82 WEST 1234 5698 7654 32",
+    "ada.lovelace@example.org",
+    "sk-9f3Kq7Zt",
+    "+44 20 7946 0958",
+    "two drops of laudanum",
+    "the patient in room nine was given forty drops of the brown syrup",
+    "患者は九号室にいる",
+)
+FORMS = {
+    "as it is": lambda text: text,
+    "upper case": str.upper,
+    "lower case": str.lower,
+    "spaced": lambda text: "   ".join(text.split(" ")),
+    "a word a line": lambda text: "\n".join(text.split(" ")),
+    "broken within a word": lambda text: text[: len(text) // 2] + "-\n" + text[len(text) // 2 :],
+    "zero-width": lambda text: "\u200b".join(text),
+    "soft hyphens": lambda text: text[:2] + "\u00ad" + text[2:],
+    "wide": lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
+    "decomposed": lambda text: unicodedata.normalize("NFD", text),
+    "without marks": lambda text: "".join(
+        c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c)
+    ),
+    "punctuated": lambda text: " , ".join(text.split(" ")) + " !",
+}
+PLACES = ("{secret}", "{secret} . answer 7", "a) ship : 4 + 6 = 10 . {secret} . answer 10", "answer {secret}")
+
+
+def attack() -> Count:
+    tried = out = 0
+    folder = Path("unused")
+    for kind in ("rulebooks", "lineups"):
+        task = load_task(BuiltinTask(kind=kind, public=200, private=400, gold="answers"), {"a": ()}, 0)
+        known = [text for sample in (*task.public, *task.test, *task.replay) for text in texts_of(sample)]
+        for secret in SECRETS:
+            private = list(task.private["a"])
+            private[7] = Sample("planted", private[7].question, private[7].answer, f"{private[7].rationale} {secret} .")
+            party = make_party("a", {0}, folder)
+            party.private = tuple(private)
+            index = Distinctive(private, known, Withholding(tries=1))
+            party.distinctive = lambda index=index: index
+            for form in FORMS.values():
+                for place in PLACES:
+                    tried += 1
+                    out += in_it(secret, left(party, place.format(secret=form(secret))))
+    return Count(tried, out, "the path is sampled again or withheld")
+
+
+def left(party, text: str) -> str:
+    """Return what leaves a client whose model writes `text` again and again."""
+    question = party.task.public[0]
+    party.learner.others[question.question] = [text]
+    path = Written(question.id, "a", text, None, None, Likelihood(-1.0, -1.0, 2, len(text.encode())))
+    payload = tell(party, Knowledge("a", 1, (path,)), "paths")
+    return " ".join(path.text for path in paths.decode(payload[PATHS], known_ids=None).paths)
+
+
+def in_it(secret: str, text: str) -> bool:
+    """Return whether a text has a secret, but for case, marks and all that is no letter or digit."""
+
+    def bare(text: str) -> str:
+        text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
+        return "".join(c for c in text if c.isalnum())
+
+    return bare(secret) in bare(text)
+
+
+if __name__ == "__main__":
+    main(attack)
