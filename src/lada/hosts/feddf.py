@@ -9,19 +9,27 @@ The server has the clients' weights, so the distributions never cross. The LLM t
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
-from lada.core.terms import Knowledge, Spelled, TokenScores, Verb
+from lada.core.terms import Knowledge, SparseLogProbs, Spelled, Verb
 from lada.hosts.aggregating import Weights
 from lada.hosts.base import HOSTS, Bare
 from lada.hosts.knowledge import Offer, know, score
-from lada.hosts.matching import CONSENSUS, consensus_offer, match, merge
+from lada.hosts.matching import CONSENSUS, consensus_offer, match, merge_heard
 from lada.hosts.party import Party
 from lada.hosts.shared_slm import SharedSlmOptions, SharesSlm
 
 
+class FeddfOptions(SharedSlmOptions):
+    """Options of FedDF. All clients have the same model, tuned by LoRA."""
+
+    trust: Literal["auto", "off"] = "auto"
+    """`auto`: a client whose distributions contradict the gold texts has no say; see lada.hosts.trust."""
+
+
 @HOSTS.register(
     "feddf",
-    options=SharedSlmOptions,
+    options=FeddfOptions,
     paper="arXiv 2006.07242",
     status="our reading",
     teacher_needs={Verb.ANSWER},
@@ -34,29 +42,29 @@ class Feddf(SharesSlm[None]):
     llm_learns = False
     bare = Bare("all", "soft_targets", {"form": "forward_kl", "label_weight": 0.0})
 
+    def __init__(self, options: FeddfOptions) -> None:
+        super().__init__(options)
+        self._trust: Literal["auto", "off"] = options.trust
+
     def prepare(self, party: Party, round: int) -> None:
         """Do nothing: the LLM takes no part."""
 
     def teach(self, party: Party, slm: Party, round: int, told: Mapping[str, Weights], prepared: None) -> None:
         """Let the average of the clients' weights learn the average of what they say."""
         mine = know(slm, round, "answer", "labels")
-        match(slm, round, _ensemble(slm, mine, told), mine, self.options.slm_replay)
+        match(slm, round, _ensemble(slm, mine, told, self._trust), mine, self.options.slm_replay)
 
 
-def _ensemble(slm: Party, texts: Knowledge, told: Mapping[str, Weights]) -> Offer:
+def _ensemble(slm: Party, texts: Knowledge, told: Mapping[str, Weights], trust: Literal["auto", "off"]) -> Offer:
     """Return what the clients, whose adapters were `told`, say together of the texts."""
     student = slm.learner.adapter()
-    said: dict[str, list[TokenScores]] = {}
+    said: dict[str, dict[str, SparseLogProbs]] = {}
+    spelled: dict[str, Spelled] = {}  # the same for all, who have the same tokens
     for client in sorted(told):
         slm.learner.load_adapter(told[client])
-        for id, scores in score(slm, texts).items():
-            said.setdefault(id, []).append(scores)
+        scores = score(slm, texts)
+        said[client] = {id: each.top for id, each in scores.items()}
+        spelled |= {id: Spelled(each.tokens, each.offsets) for id, each in scores.items()}
     slm.learner.load_adapter(student)
-    merged = {id: _average(slm, members) for id, members in said.items()}
+    merged = merge_heard(slm, texts.round, spelled, said, "logits", trust=trust)
     return consensus_offer(slm, CONSENSUS, texts.round, merged)
-
-
-def _average(slm: Party, members: list[TokenScores]) -> TokenScores:
-    """Return the average of the members' logits on one text, which all of them have in the same tokens."""
-    spelled = Spelled(members[0].tokens, members[0].offsets)
-    return merge(slm, spelled, [member.top for member in members], "logits")

@@ -12,12 +12,13 @@ With `average: probabilities` and a temperature of 0.1 it is DS-FL (arXiv 2008.0
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import Field
 
 from lada.allocators.base import Allocator
 from lada.core.registry import Options
-from lada.core.terms import Knowledge, SparseLogProbs, TokenScores, Verb
+from lada.core.terms import Knowledge, TokenScores, Verb
 from lada.hosts.allocating import check_takes_labels
 from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Phase, Step
 from lada.hosts.consensus import Average
@@ -35,7 +36,7 @@ from lada.hosts.knowledge import (
     tell,
     tell_scores,
 )
-from lada.hosts.matching import CONSENSUS, consensus_offer, match, merge
+from lada.hosts.matching import CONSENSUS, consensus_offer, match, merge_heard
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, telling
@@ -54,6 +55,8 @@ class FedmdOptions(Options):
     """The consensus is taken to the power of its inverse; below 1 it is sharper. DS-FL's entropy reduction: 0.1."""
     llm_member: bool = True
     """The LLM has a say in the consensus and learns it; else the server only averages, in the LLM's tokens."""
+    trust: Literal["auto", "off"] = "auto"
+    """`auto`: a client whose distributions contradict the gold texts has no say; see lada.hosts.trust."""
     revisit: float = Field(0.5, gt=0, lt=1)
     """Share of a round's private steps that follow the consensus; the rest come before it. So own data is revisited
     between any two digests, and a round has as many private steps as with any other host."""
@@ -158,15 +161,16 @@ class Fedmd:
     ) -> Offer:
         """Return what the members say together of each gold text, in the server's tokens; `scores` are its own."""
         lessons = gold_lessons(party, party.task.public)
-        said: dict[str, list[SparseLogProbs]] = {id: [each.top] for id, each in scores.items()}
+        said = {party.name: {id: each.top for id, each in scores.items()}}
         for client in sorted(offers):
-            for lesson in with_soft_targets(party, lessons, offers[client]):
-                if lesson.soft is not None:
-                    said.setdefault(lesson.sample_id, []).append(lesson.soft)
-        told = [lesson for lesson in lessons if lesson.sample_id in said]
-        merged: dict[str, TokenScores] = {}
-        for lesson, spelled in zip(told, party.learner.spell([lesson.chosen for lesson in told]), strict=True):
-            assert spelled is not None  # else nobody's soft targets could be brought into these tokens
-            members = said[lesson.sample_id]
-            merged[lesson.sample_id] = merge(party, spelled, members, self.options.average, self.options.temperature)
+            told = with_soft_targets(party, lessons, offers[client])
+            said[client] = {lesson.sample_id: lesson.soft for lesson in told if lesson.soft is not None}
+        told = [lesson for lesson in lessons if any(lesson.sample_id in each for each in said.values())]
+        texts = zip(told, party.learner.spell([lesson.chosen for lesson in told]), strict=True)
+        # Whose soft targets could be brought into these tokens, or were scored in them, can be spelled in them.
+        spelled = {lesson.sample_id: text for lesson, text in texts if text is not None}
+        options = self.options
+        merged = merge_heard(
+            party, round, spelled, said, options.average, temperature=options.temperature, trust=options.trust
+        )
         return consensus_offer(party, party.name, round, merged)

@@ -17,6 +17,7 @@ and, for the server, its own paths.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ from lada.core.registry import Options
 from lada.core.terms import Allocation, Knowledge, Lesson, Path, Verb
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.hosts.aggregating import Rule, check_rule
-from lada.hosts.allocating import allocate, check_takes_labels, embed_public
+from lada.hosts.allocating import allocate, check_takes_labels, embed_public, judge
 from lada.hosts.averaging import ADAPTER, average_adapters, check_alike, take_adapter, tell_adapter
 from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase, Step
 from lada.hosts.distilling import CLIENT_REPLAY, SERVER_REPLAY, Replay, and_labels, distil, lessons_of
@@ -38,7 +39,7 @@ from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, studying_both, telling
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, study_both
-from lada.hosts.trust import limit_by_trust
+from lada.hosts.trust import doubted, keep_first, limit_by_gold_texts, limit_by_record
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
@@ -62,10 +63,12 @@ class FedmktOptions(Options):
     """How adapters become one: the mean as in the paper, or a rule that a few malicious clients cannot spoil."""
     malicious: int = Field(0, ge=0)
     """How many clients `trimmed_mean`, `krum`, `multi_krum` and `bulyan` are to hold against."""
-    trust: Literal["off", "agreement", "gain"] = "off"
-    """What limits how many of a client's paths the LLM learns. `agreement`: how often the client agreed with the LLM so
-    far; see lada.hosts.trust. `gain`: how much a few steps on them improve the LLM on samples of its own; see
-    lada.hosts.gain."""
+    trust: Literal["auto", "off", "agreement", "gain"] = "auto"
+    """What a client's word is worth to the LLM. `agreement`: who answers far worse than the other clients teaches it
+    nothing; see lada.hosts.trust. `auto`: that, and the LLM's own judgement in the place of what clients claim, for
+    questions without a gold answer; where all have one, `off`. With labels, whose distributions contradict the gold
+    texts teaches nothing. `gain`: how much a few steps on a client's paths improve the LLM on samples of its own; see
+    lada.hosts.gain. `off`: clients are believed."""
     trust_steps: int = Field(16, ge=1)
     """Steps on each client's paths by which `gain` is measured."""
     client_replay: Replay = CLIENT_REPLAY
@@ -153,6 +156,8 @@ class Fedmkt:
             return
         pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
         mine = know(party, round, "answer", self._kind, tries=self.options.tries)
+        if self._records(party):
+            keep_first(party, mine)
         vectors = embed_public(party, round) if self._mutual else None
         replies = pending.wait()
         collect(party, replies)
@@ -204,6 +209,12 @@ class Fedmkt:
     def _probes(self) -> bool:
         return self._mutual and self.options.trust == "gain"
 
+    def _records(self, party: Party) -> bool:
+        """Whether clients' answers are held against those of others."""
+        blind = any(sample.answer is None for sample in party.task.public)
+        wanted = self.options.trust == "agreement" or (self.options.trust == "auto" and blind)
+        return wanted and self._mutual and self._kind == "paths"
+
     @property
     def _kind(self) -> Kind:
         return self.options.knowledge
@@ -234,12 +245,20 @@ class Fedmkt:
         self, party: Party, round: int, mine: Knowledge, offers: dict[str, Offer], vectors: np.ndarray
     ) -> None:
         """SLM→LLM: the server allocates per client, fuses and studies."""
-        allocations = {
-            client: allocate(party, round, offer.knowledge, mine, vectors) for client, offer in sorted(offers.items())
-        }
+        judged = {client: judge(party, round, offer.knowledge, mine) for client, offer in sorted(offers.items())}
+        if self.options.trust == "auto":
+            offers = {
+                client: replace(offer, knowledge=doubted(offer.knowledge, judged[client], mine))
+                for client, offer in offers.items()
+            }
         told = {client: offer.knowledge for client, offer in offers.items()}
-        if self.options.trust == "agreement":
-            allocations = limit_by_trust(party, allocations, told, mine)
+        allocations = {
+            client: allocate(party, round, told[client], mine, vectors, judged[client]) for client in sorted(told)
+        }
+        if self._records(party):
+            allocations = limit_by_record(party, allocations, told, round)
+        elif self.options.trust == "auto" and self._kind == "labels":
+            allocations = limit_by_gold_texts(party, allocations, offers, mine, round)
         elif self.options.trust == "gain":
             allocations = limit_by_gain(party, allocations, told, round, self.options.trust_steps)
         proposals: dict[str, dict[str, Path]] = {}
