@@ -9,7 +9,6 @@ The server has the clients' weights, so the distributions never cross. The LLM t
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 from lada.core.terms import Knowledge, SparseLogProbs, Spelled, Verb
 from lada.hosts.aggregating import Weights
@@ -20,16 +19,9 @@ from lada.hosts.party import Party
 from lada.hosts.shared_slm import SharedSlmOptions, SharesSlm
 
 
-class FeddfOptions(SharedSlmOptions):
-    """Options of FedDF. All clients have the same model, tuned by LoRA."""
-
-    trust: Literal["auto", "off"] = "auto"
-    """`auto`: a client whose distributions contradict the gold texts has no say; see lada.hosts.trust."""
-
-
 @HOSTS.register(
     "feddf",
-    options=FeddfOptions,
+    options=SharedSlmOptions,
     paper="arXiv 2006.07242",
     status="our reading",
     teacher_needs={Verb.ANSWER},
@@ -42,20 +34,16 @@ class Feddf(SharesSlm[None]):
     llm_learns = False
     bare = Bare("all", "soft_targets", {"form": "forward_kl", "label_weight": 0.0})
 
-    def __init__(self, options: FeddfOptions) -> None:
-        super().__init__(options)
-        self._trust: Literal["auto", "off"] = options.trust
-
     def prepare(self, party: Party, round: int) -> None:
         """Do nothing: the LLM takes no part."""
 
     def teach(self, party: Party, slm: Party, round: int, told: Mapping[str, Weights], prepared: None) -> None:
         """Let the average of the clients' weights learn the average of what they say."""
         mine = know(slm, round, "answer", "labels")
-        match(slm, round, _ensemble(slm, mine, told, self._trust), mine, self.options.slm_replay)
+        match(slm, round, _ensemble(slm, mine, told), mine, self.options.slm_replay)
 
 
-def _ensemble(slm: Party, texts: Knowledge, told: Mapping[str, Weights], trust: Literal["auto", "off"]) -> Offer:
+def _ensemble(slm: Party, texts: Knowledge, told: Mapping[str, Weights]) -> Offer:
     """Return what the clients, whose adapters were `told`, say together of the texts."""
     student = slm.learner.adapter()
     said: dict[str, dict[str, SparseLogProbs]] = {}
@@ -66,5 +54,5 @@ def _ensemble(slm: Party, texts: Knowledge, told: Mapping[str, Weights], trust: 
         said[client] = {id: each.top for id, each in scores.items()}
         spelled |= {id: Spelled(each.tokens, each.offsets) for id, each in scores.items()}
     slm.learner.load_adapter(student)
-    merged = merge_heard(slm, texts.round, spelled, said, "logits", trust=trust)
+    merged = merge_heard(slm, texts.round, spelled, said, "logits")
     return consensus_offer(slm, CONSENSUS, texts.round, merged)

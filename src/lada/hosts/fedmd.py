@@ -12,7 +12,6 @@ With `average: probabilities` and a temperature of 0.1 it is DS-FL (arXiv 2008.0
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 from pydantic import Field
 
@@ -55,8 +54,6 @@ class FedmdOptions(Options):
     """The consensus is taken to the power of its inverse; below 1 it is sharper. DS-FL's entropy reduction: 0.1."""
     llm_member: bool = True
     """The LLM has a say in the consensus and learns it; else the server only averages, in the LLM's tokens."""
-    trust: Literal["auto", "off"] = "auto"
-    """`auto`: a client whose distributions contradict the gold texts has no say; see lada.hosts.trust."""
     revisit: float = Field(0.5, gt=0, lt=1)
     """Share of a round's private steps that follow the consensus; the rest come before it. So own data is revisited
     between any two digests, and a round has as many private steps as with any other host."""
@@ -169,8 +166,5 @@ class Fedmd:
         texts = zip(told, party.learner.spell([lesson.chosen for lesson in told]), strict=True)
         # Whose soft targets could be brought into these tokens, or were scored in them, can be spelled in them.
         spelled = {lesson.sample_id: text for lesson, text in texts if text is not None}
-        options = self.options
-        merged = merge_heard(
-            party, round, spelled, said, options.average, temperature=options.temperature, trust=options.trust
-        )
+        merged = merge_heard(party, round, spelled, said, self.options.average, self.options.temperature)
         return consensus_offer(party, party.name, round, merged)

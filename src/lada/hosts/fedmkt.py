@@ -18,7 +18,7 @@ and, for the server, its own paths.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -39,7 +39,7 @@ from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, studying_both, telling
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, study_both
-from lada.hosts.trust import doubted, keep_first, limit_by_gold_texts, limit_by_record
+from lada.hosts.trust import ReadOff, doubted, keep_first, limit_by_gold_texts, limit_by_record
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
@@ -63,7 +63,7 @@ class FedmktOptions(Options):
     """How adapters become one: the mean as in the paper, or a rule that a few malicious clients cannot spoil."""
     malicious: int = Field(0, ge=0)
     """How many clients `trimmed_mean`, `krum`, `multi_krum` and `bulyan` are to hold against."""
-    trust: Literal["auto", "off", "agreement", "gain"] = "auto"
+    trust: Annotated[Literal["auto", "off", "agreement", "gain"], ReadOff] = "auto"
     """What a client's word is worth to the LLM. `agreement`: who answers far worse than the other clients teaches it
     nothing; see lada.hosts.trust. `auto`: that, and the LLM's own judgement in the place of what clients claim, for
     questions without a gold answer; where all have one, `off`. With labels, whose distributions contradict the gold

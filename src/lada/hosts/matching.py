@@ -1,7 +1,6 @@
 """A party learns what several say together of the gold texts: a consensus, which is nobody's own."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from lada.core.terms import Knowledge, Lesson, Likelihood, Path, SparseLogProbs, Spelled, TokenScores
 from lada.hosts.allocating import allocate, embed_public
@@ -29,20 +28,17 @@ def merge_heard(
     spelled: Mapping[str, Spelled],
     said: Mapping[str, Mapping[str, SparseLogProbs]],
     average: Average,
-    *,
     temperature: float = 1.0,
-    trust: Literal["auto", "off"],
 ) -> dict[str, TokenScores]:
     """Return what members say together of the texts that are `spelled` in the party's tokens, by sample.
 
-    `said` is by member and sample. With trust `auto` clients that contradict the gold texts have no say
-    (lada.hosts.trust); a notice names them. Texts of which nobody else says anything are left out.
+    `said` is by member and sample. Members that contradict the gold texts have no say (lada.hosts.trust); a notice
+    names them. Texts of which nobody else says anything are left out.
     """
-    if trust == "auto":
-        losses = {member: text_losses(party, texts, spelled) for member, texts in said.items()}
-        against = contradicting(losses, judge=party.name)
-        note_contradicting(party, round, against)
-        said = {member: texts for member, texts in said.items() if member not in against}
+    losses = {member: text_losses(party, texts, spelled) for member, texts in said.items()}
+    against = contradicting(losses, judge=party.name)
+    note_contradicting(party, round, against)
+    said = {member: texts for member, texts in said.items() if member not in against}
     merged = {}
     for id, each in spelled.items():
         members = [texts[id] for texts in said.values() if id in texts]

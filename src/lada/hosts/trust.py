@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from pydantic import BeforeValidator
 from scipy.stats import binom
 
 from lada.codecs import paths
@@ -37,6 +38,8 @@ from lada.hosts.party import Party
 from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import gold_lessons
 
+ReadOff = BeforeValidator(lambda value: "off" if value is False else value)
+"""YAML reads a bare `off` as false."""
 ALPHA = 0.001
 """How improbable a record has to be before it counts against a client."""
 MOSTLY = 0.5
