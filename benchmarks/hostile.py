@@ -77,7 +77,7 @@ def config(setting: str, kind: str, seed: int) -> dict[str, Any]:
     """Return the configuration of a cell."""
     changes = dict(SETTINGS[setting][0])
     made: dict[str, Any] = yaml.safe_load((files("lada.examples") / "demo.yaml").read_text())
-    task = {"public": 84, "private": 64, "test_per_domain": 12, "replay": 48, "gold": "answers"}
+    task = {"public": 84, "private": 64, "test_per_domain": 12, "replay": 48, "gold": "rationales"}
     made["task"] |= task | changes.pop("task", {})
     for study in (made["server"]["distil"], *(client[part] for client in made["clients"] for part in STUDIES)):
         study |= {"steps": 30, "batch_size": 8}

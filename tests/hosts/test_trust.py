@@ -179,8 +179,8 @@ def binomial(k: int, n: int, p: float) -> float:
 
 def test_half_of_the_others_excess_is_where_the_line_is():
     others = {"a": Record(40, 100, 0.1), "c": Record(20, 100, 0.1)}  # excesses 0.3 and 0.1, the median 0.2
-    line = next(k for k in range(100) if binomial(k, 100, 0.2) >= 0.001)
-    assert line == 9
+    line = next(k for k in range(100) if binomial(k, 100, 0.2) >= 0.01)
+    assert line == 11
     assert untrusted({**others, "b": Record(line, 100, 0.1)}) == {}
     assert untrusted({**others, "b": Record(line - 1, 100, 0.1)}) == {"b": pytest.approx(0.2)}
 
@@ -200,7 +200,8 @@ def test_who_has_nobody_to_be_compared_with_is_held_against_chance():
 
 
 def test_liars_that_are_most_do_not_cut_the_honest_one():
-    assert untrusted({"a": Record(50, 100, 0.1), "b": Record(10, 100, 0.1), "c": Record(10, 100, 0.1)}) == {}
+    records = {"a": Record(50, 100, 0.1), "b": Record(10, 100, 0.1), "c": Record(10, 100, 0.1)}
+    assert "a" not in untrusted(records)
 
 
 def test_an_llm_that_learnt_from_the_liar_does_not_cut_the_honest_one(tmp_path: FilePath):
@@ -243,12 +244,12 @@ def test_contradictions_by_hand():
     texts = [f"p{i}" for i in range(20)]
     honest = {"llm": dict.fromkeys(texts, 0.5), "a": dict.fromkeys(texts, 1.0), "c": dict.fromkeys(texts, 1.9)}
     assert contradicting(honest, judge="llm") == {}  # 1.9 is less than twice 1.0
-    liar = {id: 2.1 if i < 17 else 1.0 for i, id in enumerate(texts)}
+    liar = {id: 2.1 if i < 15 else 1.0 for i, id in enumerate(texts)}
     told = {"llm": honest["llm"], "a": honest["a"], "b": liar}
-    # 17 heads of 20: 0.0013; 18: 0.0002.
+    # 15 heads of 20 or more: 0.0207; 16: 0.0059.
     assert contradicting(told, judge="llm") == {}
-    liar["p17"] = 2.1
-    assert contradicting(told, judge="llm") == {"b": (18, 20)}
+    liar["p15"] = 2.1
+    assert contradicting(told, judge="llm") == {"b": (16, 20)}
     assert contradicting({"a": honest["a"], "b": liar}, judge="llm") == {}  # one against one
     told["llm"] = dict.fromkeys(texts, 9.0)
     assert contradicting(told, judge="llm") == {}  # who is no worse than somebody else

@@ -40,7 +40,7 @@ from lada.hosts.steps import gold_lessons
 
 ReadOff = BeforeValidator(lambda value: "off" if value is False else value)
 """YAML reads a bare `off` as false."""
-ALPHA = 0.001
+ALPHA = 0.01
 """How improbable a record has to be before it counts against a client."""
 MOSTLY = 0.5
 """Share of the gold texts above which contradictions count against a client."""
