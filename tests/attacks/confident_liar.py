@@ -4,8 +4,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import harness
-
 from actors import federation, make, task
+
 from lada.core.terms import Knowledge, Likelihood, Sample
 from lada.core.terms import Path as ReasoningPath
 from lada.fusers.base import FUSERS

@@ -1,4 +1,4 @@
-"""One client of three lies in its paths or distributions, under each host that has these, to change what others learn."""
+"""One client of three lies in its paths or distributions under each host that has them, to change the others."""
 
 import sys
 from pathlib import Path
@@ -9,10 +9,10 @@ import harness
 
 sys.path.insert(0, str(harness.ROOT / "benchmarks"))
 
-import hostile  # noqa: E402
+import hostile
 
-import lada  # noqa: E402
-from lada.core.errors import InputError  # noqa: E402
+import lada
+from lada.core.errors import InputError
 
 SETTINGS = ("fedmkt with LaDa", "fedmkt with LaDa, no gold", "fedmkt", "fedmkt, no gold", "fedmd", "fedmd, no gold")
 
