@@ -9,7 +9,7 @@ import harness
 
 sys.path.insert(0, str(harness.ROOT / "benchmarks"))
 
-import hostile
+import hostile  # pyright: ignore[reportMissingImports]
 
 import lada
 from lada.core.errors import InputError

@@ -12,6 +12,7 @@ from actors import PUBLIC, Federation, federation, make, make_party, task, wrong
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lada.allocators.base import ALLOCATORS, Candidates
 from lada.core.terms import Allocation, Choice, Knowledge, Likelihood, Sample, Source, SparseLogProbs, Spelled
 from lada.core.terms import Path as ReasoningPath
 from lada.fusers.base import FUSERS
@@ -103,6 +104,27 @@ def test_padding_a_text_lowers_no_loss():
     judged = {"p0": Likelihood(-9.0, -5.0, 300, len(text))}
     (path,) = doubted(claimed(0.0, text=text), judged, OWN).paths
     assert path.likelihood.per_byte == pytest.approx(9 / 11)  # and not 0.01, which is below the receiver's own 0.1
+
+
+def test_who_has_no_answer_cannot_judge_another():
+    blank = replace(OWN, paths=(replace(OWN.paths[0], text="so", answer=None),))
+    (path,) = doubted(claimed(0.0), JUDGED, blank).paths
+    assert path.likelihood.per_byte == math.inf
+    for name in ("dual_min_ce", "winner", "teachable", "confident"):
+        candidates = Candidates(
+            round=1,
+            teacher="b",
+            student="llm",
+            samples=(Sample("p0", "public 0"),),
+            teacher_paths=(path,),
+            student_paths=blank.paths,
+            student_on_teacher=(JUDGED["p0"],),
+            agree=(False,),
+            embeddings=np.zeros((1, 2), np.float32),
+            seed=0,
+        )
+        _, allocation, _ = make(ALLOCATORS, name).apply({}, candidates)
+        assert allocation.choices == ()
 
 
 @given(st.lists(st.floats(-1e6, 0), min_size=2, max_size=5))

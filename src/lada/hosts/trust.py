@@ -53,11 +53,12 @@ FIRST = "first answers"
 def doubted(knowledge: Knowledge, judged: Mapping[str, Likelihood], own: Knowledge) -> Knowledge:
     """Return a client's knowledge with the receiver's judgement in the place of what its writer claims.
 
-    `judged` and `own` are the receiver's, by sample. Paths that a gold answer can check are as they were.
+    `judged` and `own` are the receiver's, by sample. A question that the receiver itself has no answer to leaves it
+    without a yardstick, so that its judgement is minus infinity. Paths that a gold answer can check are as they were.
     """
-    sizes = {path.sample_id: path.likelihood.size for path in own.paths}
+    mine = own.by_id()
     told = tuple(
-        replace(path, likelihood=_no_longer(judged[path.sample_id], sizes[path.sample_id]))
+        replace(path, likelihood=_judgement(judged[path.sample_id], mine[path.sample_id]))
         if path.right is None and path.sample_id in judged
         else path
         for path in knowledge.paths
@@ -65,8 +66,15 @@ def doubted(knowledge: Knowledge, judged: Mapping[str, Likelihood], own: Knowled
     return replace(knowledge, paths=told)
 
 
-def _no_longer(likelihood: Likelihood, size: int) -> Likelihood:
-    return replace(likelihood, size=min(likelihood.size, size))
+def _judgement(judged: Likelihood, own: Path) -> Likelihood:
+    if own.answer is None:
+        return replace(judged, total=-np.inf, minimum=-np.inf)
+    return replace(judged, size=min(judged.size, own.likelihood.size))
+
+
+def keep_first(party: Party, mine: Knowledge) -> None:
+    """Let a server remember what it answers in its first round."""
+    party.memory.setdefault(FIRST, paths.encode(mine))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +89,6 @@ class Record:
     def excess(self) -> float:
         """By how much the share that agreed is above chance."""
         return self.agreed / max(self.told, 1) - self.chance
-
-
-def keep_first(party: Party, mine: Knowledge) -> None:
-    """Let a server remember what it answers in its first round."""
-    party.memory.setdefault(FIRST, paths.encode(mine))
 
 
 def limit_by_record(
