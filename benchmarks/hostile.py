@@ -7,7 +7,6 @@ with an honest third one, and with a third one that lies in one of several ways;
 
 import argparse
 import json
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -296,7 +295,6 @@ def main() -> None:
                 print(rows[-1], flush=True)
     lies = "\n".join(f"- *{kind}*: {what}" for kind, what in LIES.items())
     (options.out / "README.md").write_text(_TOLD.format(table=table(rows), lies=lies, within=WITHIN))
-    sys.exit(0)
 
 
 _TOLD = """# A hostile client of three
@@ -307,6 +305,8 @@ in percent, mean over the honest parties (the LLM counts where it is evaluated) 
 by seed, with the half-width of their 95 % t-interval. What is wanted: no more than {within:g} points below *alone*, or
 a run that stops with a reason. All options are the defaults, but where a row says otherwise. `make bench-hostile`
 regenerates the table.
+
+Under `fedcot`, `public_sft` and `standalone` a client tells nothing that another one learns.
 
 What the third client sends:
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import BeforeValidator
-from scipy.stats import binom
+from scipy.special import bdtr, bdtrc
 
 from lada.codecs import paths
 from lada.core.seeds import generator
@@ -121,7 +121,7 @@ def untrusted(records: Mapping[str, Record]) -> dict[str, float]:
     for client, its in records.items():
         others = [other.excess for name, other in records.items() if name != client]
         least = its.chance + max(float(np.median(others)) if others else 0.0, 0.0) / 2
-        if binom.cdf(its.agreed, its.told, min(least, 1.0)) < ALPHA:
+        if bdtr(its.agreed, its.told, min(least, 1.0)) < ALPHA:
             against[client] = least
     return against
 
@@ -175,7 +175,7 @@ def contradicting(losses: Mapping[str, Mapping[str, float]], judge: str) -> dict
             if len(others) >= 2:
                 texts += 1
                 count += its > 2 * max(others)
-        if texts and binom.sf(count - 1, texts, MOSTLY) < ALPHA:
+        if texts and bdtrc(count - 1, texts, MOSTLY) < ALPHA:
             against[member] = (count, texts)
     return dict(sorted(against.items()))
 
