@@ -1,14 +1,34 @@
-"""Verified answers and records of agreement: what a client that is wrong on everything can teach."""
+"""What a client that lies can teach: verified answers, claims that nobody believes, records that speak against it."""
 
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path as FilePath
+from typing import Any
 
 import numpy as np
 import pytest
-from actors import Federation, federation, make_party, right, wrong
+from actors import PUBLIC, Federation, federation, make, make_party, task, wrong
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lada.core.terms import Allocation, Choice, Knowledge, Likelihood, Source
+from lada.allocators.base import ALLOCATORS, Candidates
+from lada.core.terms import Allocation, Choice, Knowledge, Likelihood, Sample, Source, SparseLogProbs, Spelled
 from lada.core.terms import Path as ReasoningPath
-from lada.hosts.trust import limit_by_trust
+from lada.fusers.base import FUSERS
+from lada.hosts.base import HOSTS
+from lada.hosts.trust import (
+    Record,
+    contradicting,
+    doubted,
+    keep_first,
+    limit_by_record,
+    text_losses,
+    untrusted,
+)
+from lada.objectives.base import OBJECTIVES
+
+BLIND = tuple(replace(sample, answer=None) for sample in PUBLIC)
 
 
 def taught(both: Federation) -> dict[str, str]:
@@ -48,7 +68,7 @@ def test_a_wrong_path_is_never_chosen_whatever_its_writer_claims(tmp_path: FileP
         assert [s.texts() for s in both.studies(party)] == [s.texts() for s in alone.studies(party)]
 
 
-def knowledge(party: str, answers: list[str | None]) -> Knowledge:
+def knowledge(party: str, answers: Sequence[str | None]) -> Knowledge:
     likelihood = Likelihood(-1.0, -1.0, 1, 1)
     return Knowledge(
         party, 1, tuple(ReasoningPath(f"p{i}", party, a or "", a, None, likelihood) for i, a in enumerate(answers))
@@ -60,63 +80,275 @@ def allocation(client: str, teacher: int, student: int = 0) -> Allocation:
     return Allocation(client, "llm", 1, tuple(Choice(f"p{i}", s, 1.0, "") for i, s in enumerate(sources)))
 
 
-def test_by_hand(tmp_path: FilePath):
-    llm = make_party("llm", set(), tmp_path)
-    mine = knowledge("llm", ["x", "y", "z", "w"])
-    offers = {
-        "a": knowledge("a", ["x", "y", "q", None]),  # 2 of 4
-        "b": knowledge("b", ["x", "q", "q", "q"]),  # 1 of 4
-        "c": knowledge("c", ["q", "q", None, "q"]),  # 0 of 4
-    }
-    chosen = {"a": allocation("a", 4), "b": allocation("b", 4), "c": allocation("c", 3, student=1)}
-    limited = limit_by_trust(llm, chosen, offers, mine)
-    assert limited["a"] == chosen["a"]
-    assert limited["b"] == chosen["b"]  # the median record
-    assert [choice.source for choice in limited["c"].choices] == ["student"]
-    assert {client: state.tolist() for client, state in llm.states["trust"].items()} == {
-        "a": [2, 4],
-        "b": [1, 4],
-        "c": [0, 4],
-    }
-    assert llm.report.notices == (
-        "round 1: 3 of 3 chosen paths of c are left out, since it agreed with llm on 0.0 % of the samples so far",
-    )
-    # Next round c is right twice: 2 of 8, against 4 of 8 and 2 of 8; and a new d is compared by this round alone.
-    offers["c"], offers["d"] = offers["a"], knowledge("d", ["x", "y", "z", "w"])
-    limited = limit_by_trust(llm, chosen | {"d": allocation("d", 2)}, offers, mine)
-    # Records .5, .25, .25, 1; median .375; b and c keep 2/3: round(2.67) = 3 of 4, and 2 of 3.
-    assert {client: len([c for c in each.choices if c.source == "teacher"]) for client, each in limited.items()} == {
-        "a": 4,
-        "b": 3,
-        "c": 2,
-        "d": 2,
-    }
+def claimed(total: float, *, text: str = "answer x", verdict: bool | None = None) -> Knowledge:
+    """Return a client's one path with what it claims of it."""
+    likelihood = Likelihood(total, total, 3, len(text))
+    return Knowledge("b", 1, (ReasoningPath("p0", "b", text, "x", verdict, likelihood),))
 
 
-def test_where_nobody_agrees_nobody_is_limited(tmp_path: FilePath):
-    llm = make_party("llm", set(), tmp_path)
-    offers = {"a": knowledge("a", ["q"]), "b": knowledge("b", [None])}
-    chosen = {"a": allocation("a", 1), "b": allocation("b", 1)}
-    assert limit_by_trust(llm, chosen, offers, knowledge("llm", ["x"])) == chosen
-    assert limit_by_trust(llm, {}, {}, knowledge("llm", ["x"])) == {}
+OWN = Knowledge("llm", 1, (ReasoningPath("p0", "llm", "so answer y", "y", None, Likelihood(-1.1, -1.0, 4, 11)),))
+JUDGED = {"p0": Likelihood(-8.0, -5.0, 4, 8)}
 
 
-def test_a_record_survives_the_checkpoint(tmp_path: FilePath):
-    from lada.federation import checkpoints
-
-    both = federation(tmp_path, "fedmkt", {"llm": {0, 1}, "a": {1}, "b": {0, 2}}, {"trust": "agreement"})
-    both.run(1)
-    state = both.server.states["trust"]
-    assert {client: record.tolist() for client, record in state.items()} == {"a": [1, 5], "b": [1, 5]}
-    again = checkpoints.bytes_to_arrays(checkpoints.arrays_to_bytes(state))
-    assert all(np.array_equal(again[client], state[client]) for client in state)
+def test_a_claim_gives_way_to_the_receivers_judgement():
+    (path,) = doubted(claimed(0.0), JUDGED, OWN).paths
+    assert path.likelihood == Likelihood(-8.0, -5.0, 4, 8)
+    assert path.likelihood.per_byte == 1.0
+    assert path.text == "answer x"
 
 
-def test_without_gold_the_liars_paths_stay_out(tmp_path: FilePath):
+def test_a_text_that_a_gold_answer_can_check_is_as_it_was():
+    for verdict in (True, False):
+        assert doubted(claimed(0.0, verdict=verdict), JUDGED, OWN) == claimed(0.0, verdict=verdict)
+
+
+def test_padding_a_text_lowers_no_loss():
+    text = "answer x " * 100
+    judged = {"p0": Likelihood(-9.0, -5.0, 300, len(text))}
+    (path,) = doubted(claimed(0.0, text=text), judged, OWN).paths
+    assert path.likelihood.per_byte == pytest.approx(9 / 11)  # and not 0.01, which is below the receiver's own 0.1
+
+
+def test_who_has_no_answer_cannot_judge_another():
+    blank = replace(OWN, paths=(replace(OWN.paths[0], text="so", answer=None),))
+    (path,) = doubted(claimed(0.0), JUDGED, blank).paths
+    assert path.likelihood.per_byte == math.inf
+    for name in ("dual_min_ce", "winner", "teachable", "confident"):
+        candidates = Candidates(
+            round=1,
+            teacher="b",
+            student="llm",
+            samples=(Sample("p0", "public 0"),),
+            teacher_paths=(path,),
+            student_paths=blank.paths,
+            student_on_teacher=(JUDGED["p0"],),
+            agree=(False,),
+            embeddings=np.zeros((1, 2), np.float32),
+            seed=0,
+        )
+        _, allocation, _ = make(ALLOCATORS, name).apply({}, candidates)
+        assert allocation.choices == ()
+
+
+@given(st.lists(st.floats(-1e6, 0), min_size=2, max_size=5))
+def test_what_a_client_claims_changes_nothing(totals: list[float]):
+    assert len({doubted(claimed(total), JUDGED, OWN) for total in totals}) == 1
+
+
+@given(st.floats(-50, 0), st.floats(-50, 0), st.floats(-50, 0), st.floats(0, 50))
+def test_raising_a_claim_wins_no_fusion(total: float, mine: float, judged: float, raised: float):
+    fuser = make(FUSERS, "least_loss")
+    own = Knowledge("llm", 1, (replace(OWN.paths[0], likelihood=Likelihood(mine, mine, 4, 11)),))
+    other = replace(OWN.paths[0], writer="a")
+
+    def won(claim: float) -> bool:
+        (path,) = doubted(claimed(claim), {"p0": Likelihood(judged, judged, 4, 8)}, own).paths
+        return fuser.fuse({"a": other, "b": path}, own.paths[0]) == "b"
+
+    assert won(min(total + raised, 0.0)) <= won(total)
+
+
+def lessons(folder: FilePath, allocator: Any, claims: Mapping[int, float], trust: str = "auto") -> list[dict[str, str]]:
+    """Return what the LLM studied of a client that is wrong on all and claims so much, where nobody knows answers."""
     knows = {"llm": {0, 1}, "a": {0, 1, 2}, "b": set[int]()}
-    outcomes = {}
-    for trust in ("off", "agreement"):
-        both = federation(tmp_path / trust, "fedmkt", knows, {"trust": trust}, allocator="all", sure={"b": {2: -0.5}})
-        both.run(1)
-        outcomes[trust] = taught(both)["p2"]
-    assert outcomes == {"off": wrong(2, "b"), "agreement": right(2)}
+    both = federation(
+        folder, "fedmkt", knows, {"trust": trust}, allocator=allocator, data=task(BLIND), sure={"b": claims}
+    )
+    both.run(0, 1)
+    return [
+        {lesson.sample_id: lesson.chosen for lesson in each.lessons if lesson.sample_id.startswith("p")}
+        for each in both.studies("llm")
+    ]
+
+
+@pytest.mark.parametrize("allocator", ["dual_min_ce", "winner", "teachable", "lada", "confident", "rho_loss"])
+def test_without_gold_certainty_teaches_no_lie(tmp_path: FilePath, allocator: str):
+    certain = dict.fromkeys(range(5), -1e-9)
+    bold = lessons(tmp_path / "bold", allocator, certain)
+    assert bold == lessons(tmp_path / "timid", allocator, dict.fromkeys(range(5), -1.5))
+    if allocator != "confident":  # it takes whatever there is, the likeliest first
+        assert bold == []
+    believed = lessons(tmp_path / "believed", allocator, certain, "off")
+    assert wrong(2, "b") in believed[0].values()
+
+
+def test_a_record_by_hand(tmp_path: FilePath):
+    samples = (*(Sample(f"p{i}", f"public {i}") for i in range(99)), Sample("p99", "public 99", "gold"))
+    llm = make_party("llm", set(), tmp_path, data=task(samples))
+    mine = knowledge("llm", ["x", "y"] * 49 + ["x", "z"])
+    keep_first(llm, mine)
+    keep_first(llm, knowledge("llm", ["q"] * 100))  # what it says later, taught by others, is not what counts
+    offers = {
+        "a": knowledge("a", ["x", "y"] * 40 + [None] * 19 + ["gold"]),  # agrees on 81
+        "b": knowledge("b", ["y", "x"] * 50),  # on nothing
+        "c": knowledge("c", ["x", "q"] * 50),  # on 50
+    }
+    chosen = {"a": allocation("a", 4), "b": allocation("b", 3, student=1), "c": allocation("c", 4)}
+    limited = limit_by_record(llm, chosen, offers, 1)
+    # Of the 100 reference answers 50 are x, 49 y, 1 gold. By chance: a (40 x 50 + 40 x 49 + 1) / 100^2 = 0.3961, b
+    # (50 x 50 + 50 x 49) / 100^2 = 0.495, c 50 x 50 / 100^2 = 0.25. Excesses 0.4139, -0.495 and 0.25, so that b would
+    # need 0.495 + (0.4139 + 0.25) / 4 = 0.660975.
+    assert limited["a"] == chosen["a"]
+    assert limited["c"] == chosen["c"]
+    assert [choice.source for choice in limited["b"].choices] == ["student"]
+    assert llm.report.notices == (
+        "round 1: llm learns none of the 3 chosen paths of b: 0 of its 100 answers are the gold ones, or those of llm "
+        "before anybody taught it; one half as good as the other clients has 66.1",
+    )
+    assert limit_by_record(llm, {}, {}, 2) == {}
+
+
+def binomial(k: int, n: int, p: float) -> float:
+    return sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k + 1))
+
+
+def test_half_of_the_others_excess_is_where_the_line_is():
+    others = {"a": Record(40, 100, 0.1), "c": Record(20, 100, 0.1)}  # excesses 0.3 and 0.1, the median 0.2
+    line = next(k for k in range(100) if binomial(k, 100, 0.2) >= 0.01)
+    assert line == 11
+    assert untrusted({**others, "b": Record(line, 100, 0.1)}) == {}
+    assert untrusted({**others, "b": Record(line - 1, 100, 0.1)}) == {"b": pytest.approx(0.2)}
+
+
+def test_a_weak_honest_client_keeps_all():
+    # As in a first round of the demo: an honest client hardly above chance, others twice as good, 300 questions.
+    assert untrusted({"a": Record(16, 300, 0.04), "b": Record(32, 300, 0.04), "c": Record(25, 300, 0.045)}) == {}
+    assert untrusted({"a": Record(0, 300, 0.0), "b": Record(32, 300, 0.04), "c": Record(25, 300, 0.045)}).keys() == {
+        "a"
+    }
+
+
+def test_who_has_nobody_to_be_compared_with_is_held_against_chance():
+    assert untrusted({"a": Record(10, 100, 0.1)}) == {}
+    assert untrusted({"a": Record(0, 100, 0.1)}) == {"a": 0.1}
+    assert untrusted({"a": Record(0, 0, 0.0)}) == {}
+
+
+def test_liars_that_are_most_do_not_cut_the_honest_one():
+    records = {"a": Record(50, 100, 0.1), "b": Record(10, 100, 0.1), "c": Record(10, 100, 0.1)}
+    assert "a" not in untrusted(records)
+
+
+def test_an_llm_that_learnt_from_the_liar_does_not_cut_the_honest_one(tmp_path: FilePath):
+    samples = tuple(Sample(f"p{i}", f"public {i}") for i in range(100))
+    llm = make_party("llm", set(), tmp_path, data=task(samples))
+    truth, lies = [f"t{i % 7}" for i in range(100)], [f"l{i % 7}" for i in range(100)]
+    offers = {"a": knowledge("a", truth), "b": knowledge("b", lies), "c": knowledge("c", truth)}
+    chosen = {client: allocation(client, 3) for client in offers}
+    for round, answers in ((1, truth), (2, lies)):
+        keep_first(llm, knowledge("llm", answers))
+        limited = limit_by_record(llm, chosen, offers, round)
+        assert {client: len(each.choices) for client, each in limited.items()} == {"a": 3, "b": 0, "c": 3}
+
+
+def test_the_first_answers_survive_in_the_memory_of_a_run(tmp_path: FilePath):
+    knows = {"llm": {0, 1}, "a": {1}, "b": {0, 2}}
+    both = federation(tmp_path, "fedmkt", knows, {"trust": "agreement"}, allocator="all")
+    both.run(1)
+    first = both.server.memory["first answers"]
+    both.run(2)
+    assert both.server.memory["first answers"] == first
+    seen = federation(tmp_path / "seen", "fedmkt", knows, allocator="all")
+    seen.run(1)
+    assert "first answers" not in seen.server.memory  # where all questions have a gold answer nobody is held against it
+
+
+def test_where_gold_answers_exist_nothing_changes(tmp_path: FilePath):
+    knows = {"llm": {0, 1}, "a": {0, 1, 2}, "b": set[int]()}
+    for allocator in ("dual_min_ce", "lada", "all"):
+        outcomes = []
+        for trust in ("auto", "off"):
+            folder = tmp_path / allocator / trust
+            both = federation(folder, "fedmkt", knows, {"trust": trust}, allocator=allocator, sure={"b": {2: -0.5}})
+            both.run(0, 1, 2)
+            outcomes.append([each.texts() for each in both.studies("llm")])
+        assert outcomes[0] == outcomes[1]
+
+
+def test_contradictions_by_hand():
+    texts = [f"p{i}" for i in range(20)]
+    honest = {"llm": dict.fromkeys(texts, 0.5), "a": dict.fromkeys(texts, 1.0), "c": dict.fromkeys(texts, 1.9)}
+    assert contradicting(honest, judge="llm") == {}  # 1.9 is less than twice 1.0
+    liar = {id: 2.1 if i < 15 else 1.0 for i, id in enumerate(texts)}
+    told = {"llm": honest["llm"], "a": honest["a"], "b": liar}
+    # 15 heads of 20 or more: 0.0207; 16: 0.0059.
+    assert contradicting(told, judge="llm") == {}
+    liar["p15"] = 2.1
+    assert contradicting(told, judge="llm") == {"b": (16, 20)}
+    assert contradicting({"a": honest["a"], "b": liar}, judge="llm") == {}  # one against one
+    told["llm"] = dict.fromkeys(texts, 9.0)
+    assert contradicting(told, judge="llm") == {}  # who is no worse than somebody else
+    assert contradicting({**told, "c": honest["c"]}, judge="llm") == {}  # and the judge is not judged
+
+
+def test_losses_are_of_the_receivers_own_tokens(tmp_path: FilePath):
+    llm = make_party("llm", set(), tmp_path)
+    size = len(llm.learner.vocabulary().tokens)
+    spelled = {"p0": Spelled(np.array([7, 8], np.int32), np.array([[0, 1], [1, 2]], np.int32))}
+    said = SparseLogProbs(
+        np.array([[7, 9], [9, 0]], np.int32), np.array([[np.log(0.5), np.log(0.25)], [0.0, -np.inf]], np.float32)
+    )
+    # Of the second token it says only that another one is certain: what is left for each of the rest is 1e-7 / 256.
+    expected = (math.log(2) + math.log((size - 1) / 1e-7)) / 2
+    assert text_losses(llm, {"p0": said}, spelled)["p0"] == pytest.approx(expected, rel=1e-6)
+    silent = SparseLogProbs(np.zeros((2, 1), np.int32), np.full((2, 1), -np.inf, np.float32))
+    assert text_losses(llm, {"p0": silent}, spelled) == {}
+
+
+MANY = tuple(Sample(f"p{i}", f"public {i}", f"gold{i}", domain="farm") for i in range(16))
+
+
+def says(party: Any, own: float) -> None:
+    """Let a party give each token of a text this probability."""
+    learner = party.learner
+
+    def log_probs(pairs: list[tuple[str, str]], k: int, **_: Any) -> Any:
+        scores = type(learner).log_probs(learner, pairs, k)
+        for each in scores:
+            mine = each.top.ids == each.tokens[:, None]
+            each.top.log_probs[:] = np.log(np.where(mine, own, (0.99 - own) / (k - 1)))
+        return scores
+
+    learner.log_probs = log_probs
+
+
+@pytest.mark.parametrize(("host", "trust"), [("fedmd", "auto"), ("fedmkt", "auto"), ("fedmkt", "off")])
+def test_distributions_that_contradict_the_gold_texts_have_no_say(tmp_path: FilePath, host: str, trust: str):
+    options = {"trust": trust, "knowledge": "labels"} if host == "fedmkt" else {}
+    objective = make(OBJECTIVES, "soft_targets", k=3, form="forward_kl", label_weight=0.5)
+    knows = {name: set[int]() for name in ("llm", "a", "b")}
+    both = federation(tmp_path, host, knows, options, allocator="all", objective=objective, data=task(MANY))
+    says(both.server, 0.5)
+    says(both.clients["a"], 0.5)
+    says(both.clients["b"], 1e-4)
+    liar: Any = both.clients["b"].learner
+    liar.judgements = {f"answer gold{i}": -0.01 for i in range(16)}
+    both.run(1)
+    told = [notice for notice in both.server.report.notices if "distributions of b" in notice]
+    assert told == (
+        [
+            "round 1: the distributions of b are left out: it finds 16 of 16 gold texts less than half as likely as "
+            "anybody else does"
+        ]
+        if trust == "auto"
+        else []
+    )
+    own = [
+        float(np.exp(lesson.soft.log_probs[0][lesson.soft.ids[0] == lesson.chosen.encode()[0]][0]))
+        for each in both.studies("llm")
+        for lesson in each.lessons
+        if lesson.soft is not None
+    ]
+    assert len(own) == 16
+    if trust == "auto":
+        assert own == pytest.approx([0.5] * 16, rel=0.05)
+    else:
+        assert min(own) < 0.25
+
+
+def test_hosts_whose_clients_tell_nothing_have_nothing_to_lie_about(tmp_path: FilePath):
+    party = make_party("llm", set(), tmp_path)
+    for name in ("fedcot", "public_sft", "standalone"):
+        method = HOSTS.get(name)
+        told = [phase.replies for phase in method.make(method.options()).phases(party).values()]
+        assert {kind for kinds in told for kind in kinds.must | kinds.may} == {"metrics", "times"}

@@ -1,6 +1,6 @@
 """A student lets its allocator choose among what one teacher offers; the choice is recorded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -27,13 +27,22 @@ def check_takes_labels(allocator: Allocator, where: str, instead: str) -> None:
         )
 
 
-def allocate(party: Party, round: int, teacher: Knowledge, own: Knowledge, vectors: np.ndarray) -> Allocation:
+def allocate(
+    party: Party,
+    round: int,
+    teacher: Knowledge,
+    own: Knowledge,
+    vectors: np.ndarray,
+    judged: Mapping[str, Likelihood] | None = None,
+) -> Allocation:
     """Let a student's allocator for one teacher choose, keep its state, and record the choice.
 
-    `vectors` [n, width] are of all public questions. Candidates are the samples that both know something of.
+    `vectors` [n, width] are of all public questions. Candidates are the samples that both know something of. `judged`
+    is what `judge` returned of the same two, where somebody asked before.
     """
     paths, mine = teacher.by_id(), own.by_id()
-    known = [i for i, sample in enumerate(party.task.public) if sample.id in paths and sample.id in mine]
+    judged = judge(party, round, teacher, own) if judged is None else judged
+    known = [i for i, sample in enumerate(party.task.public) if sample.id in judged]
     samples = tuple(party.task.public[i] for i in known)
     teacher_paths = tuple(paths[sample.id] for sample in samples)
     student_paths = tuple(mine[sample.id] for sample in samples)
@@ -45,7 +54,7 @@ def allocate(party: Party, round: int, teacher: Knowledge, own: Knowledge, vecto
         samples=samples,
         teacher_paths=teacher_paths,
         student_paths=student_paths,
-        student_on_teacher=_judge(party, round, samples, teacher_paths, student_paths),
+        student_on_teacher=tuple(judged[sample.id] for sample in samples),
         agree=tuple(agree),
         embeddings=vectors[known],
         look=partial(_look, party, round, samples, teacher_paths),
@@ -79,18 +88,21 @@ def allocate(party: Party, round: int, teacher: Knowledge, own: Knowledge, vecto
     return allocation
 
 
-def _judge(
-    party: Party, round: int, samples: Sequence[Sample], theirs: Sequence[Path], own: Sequence[Path]
-) -> tuple[Likelihood, ...]:
-    """Return the student's likelihoods of a teacher's paths; of a text that is its own too it has one already."""
-    judged = [path.likelihood for path in own]
-    other = [i for i, (a, b) in enumerate(zip(theirs, own, strict=True)) if a.text != b.text]
+def judge(party: Party, round: int, teacher: Knowledge, own: Knowledge) -> dict[str, Likelihood]:
+    """Return a student's likelihoods of a teacher's paths by sample, of those that both know something of.
+
+    Of a text that is its own too it has one already.
+    """
+    theirs, mine = teacher.by_id(), own.by_id()
+    samples = [sample for sample in party.task.public if sample.id in theirs and sample.id in mine]
+    judged = {sample.id: mine[sample.id].likelihood for sample in samples}
+    other = [sample for sample in samples if theirs[sample.id].text != mine[sample.id].text]
     if other:
         with party.phase(round, "judge") as progress:
-            pairs = [(samples[i].question, theirs[i].text) for i in other]
-            for i, likelihood in zip(other, party.learner.judge(pairs, progress=progress), strict=True):
-                judged[i] = likelihood
-    return tuple(judged)
+            pairs = [(sample.question, theirs[sample.id].text) for sample in other]
+            for sample, likelihood in zip(other, party.learner.judge(pairs, progress=progress), strict=True):
+                judged[sample.id] = likelihood
+    return judged
 
 
 def _look(

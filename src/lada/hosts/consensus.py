@@ -60,6 +60,13 @@ def consensus(
     return SparseLogProbs(np.take_along_axis(ids, kept, 1).astype(np.int32), chosen.astype(np.float32))
 
 
+def loss(member: SparseLogProbs, own: np.ndarray, vocabulary_size: int) -> float:
+    """Return how unlikely a member finds the tokens `own` int [n] of a text, nats per token; NaN if it says nothing."""
+    said = _completed(member, own[:, None].astype(np.int64), vocabulary_size)[:, 0]
+    known = said[~np.isnan(said)]
+    return -float(known.mean()) if len(known) else float("nan")
+
+
 def _named(members: Sequence[SparseLogProbs], own: np.ndarray, size: int, k: int) -> np.ndarray:
     """Return per position, ascending, all ids that a member names, the own one and the first k; then `size` [n, u]."""
     first = np.broadcast_to(np.arange(k), (len(own), k))  # so that there are k of them, whoever names how many

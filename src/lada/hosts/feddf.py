@@ -10,11 +10,11 @@ The server has the clients' weights, so the distributions never cross. The LLM t
 
 from collections.abc import Mapping
 
-from lada.core.terms import Knowledge, Spelled, TokenScores, Verb
+from lada.core.terms import Knowledge, SparseLogProbs, Spelled, Verb
 from lada.hosts.aggregating import Weights
 from lada.hosts.base import HOSTS, Bare
 from lada.hosts.knowledge import Offer, know, score
-from lada.hosts.matching import CONSENSUS, consensus_offer, match, merge
+from lada.hosts.matching import CONSENSUS, consensus_offer, match, merge_heard
 from lada.hosts.party import Party
 from lada.hosts.shared_slm import SharedSlmOptions, SharesSlm
 
@@ -46,17 +46,13 @@ class Feddf(SharesSlm[None]):
 def _ensemble(slm: Party, texts: Knowledge, told: Mapping[str, Weights]) -> Offer:
     """Return what the clients, whose adapters were `told`, say together of the texts."""
     student = slm.learner.adapter()
-    said: dict[str, list[TokenScores]] = {}
+    said: dict[str, dict[str, SparseLogProbs]] = {}
+    spelled: dict[str, Spelled] = {}  # the same for all, who have the same tokens
     for client in sorted(told):
         slm.learner.load_adapter(told[client])
-        for id, scores in score(slm, texts).items():
-            said.setdefault(id, []).append(scores)
+        scores = score(slm, texts)
+        said[client] = {id: each.top for id, each in scores.items()}
+        spelled |= {id: Spelled(each.tokens, each.offsets) for id, each in scores.items()}
     slm.learner.load_adapter(student)
-    merged = {id: _average(slm, members) for id, members in said.items()}
+    merged = merge_heard(slm, texts.round, spelled, said, "logits")
     return consensus_offer(slm, CONSENSUS, texts.round, merged)
-
-
-def _average(slm: Party, members: list[TokenScores]) -> TokenScores:
-    """Return the average of the members' logits on one text, which all of them have in the same tokens."""
-    spelled = Spelled(members[0].tokens, members[0].offsets)
-    return merge(slm, spelled, [member.top for member in members], "logits")

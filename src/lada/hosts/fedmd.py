@@ -17,7 +17,7 @@ from pydantic import Field
 
 from lada.allocators.base import Allocator
 from lada.core.registry import Options
-from lada.core.terms import Knowledge, Lesson, SparseLogProbs, TokenScores, Verb
+from lada.core.terms import Knowledge, Lesson, TokenScores, Verb
 from lada.hosts.allocating import check_takes_labels
 from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Phase, Step
 from lada.hosts.consensus import Average
@@ -35,7 +35,7 @@ from lada.hosts.knowledge import (
     tell,
     tell_scores,
 )
-from lada.hosts.matching import CONSENSUS, consensus_offer, match, merge
+from lada.hosts.matching import CONSENSUS, consensus_offer, match, merge_heard
 from lada.hosts.party import Party
 from lada.hosts.replies import each
 from lada.hosts.reports import REPORT, collect, report_payload
@@ -171,15 +171,12 @@ class Fedmd:
 
         `clients` have them with soft targets; `scores` are the server's own.
         """
-        said: dict[str, list[SparseLogProbs]] = {id: [own.top] for id, own in scores.items()}
+        said = {party.name: {id: own.top for id, own in scores.items()}}
         for client in sorted(clients):
-            for lesson in clients[client]:
-                if lesson.soft is not None:
-                    said.setdefault(lesson.sample_id, []).append(lesson.soft)
-        told = [lesson for lesson in lessons if lesson.sample_id in said]
-        merged: dict[str, TokenScores] = {}
-        for lesson, spelled in zip(told, party.learner.spell([lesson.chosen for lesson in told]), strict=True):
-            assert spelled is not None  # else nobody's soft targets could be brought into these tokens
-            members = said[lesson.sample_id]
-            merged[lesson.sample_id] = merge(party, spelled, members, self.options.average, self.options.temperature)
+            said[client] = {lesson.sample_id: lesson.soft for lesson in clients[client] if lesson.soft is not None}
+        told = [lesson for lesson in lessons if any(lesson.sample_id in member for member in said.values())]
+        texts = zip(told, party.learner.spell([lesson.chosen for lesson in told]), strict=True)
+        # Whose soft targets could be brought into these tokens, or were scored in them, can be spelled in them.
+        spelled = {lesson.sample_id: text for lesson, text in texts if text is not None}
+        merged = merge_heard(party, round, spelled, said, self.options.average, self.options.temperature)
         return consensus_offer(party, party.name, round, merged)

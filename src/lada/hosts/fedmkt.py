@@ -17,8 +17,9 @@ and, for the server, its own paths.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -28,7 +29,7 @@ from lada.core.errors import InputError
 from lada.core.terms import Allocation, Knowledge, Lesson, Path, Verb
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.hosts.aggregating import check_rule
-from lada.hosts.allocating import allocate, check_takes_labels, embed_public
+from lada.hosts.allocating import allocate, check_takes_labels, embed_public, judge
 from lada.hosts.averaging import (
     ADAPTER,
     average_adapters,
@@ -49,7 +50,7 @@ from lada.hosts.secure import KEYS, MASKED, PHASES, SecureOptions, check_enough
 from lada.hosts.secure_client import advertise, masked_reply, started_from
 from lada.hosts.secure_server import average_masked
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, study_both
-from lada.hosts.trust import limit_by_trust
+from lada.hosts.trust import ReadOff, doubted, keep_first, limit_by_gold_texts, limit_by_record
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
@@ -69,10 +70,12 @@ class FedmktOptions(SecureOptions):
     use where the gold answer is unknown."""
     average_adapters: bool = False
     """Clients with one model average their LoRA adapters after each round: the paper's homogeneous setting."""
-    trust: Literal["off", "agreement", "gain"] = "off"
-    """What limits how many of a client's paths the LLM learns. `agreement`: how often the client agreed with the LLM so
-    far; see lada.hosts.trust. `gain`: how much a few steps on them improve the LLM on samples of its own; see
-    lada.hosts.gain."""
+    trust: Annotated[Literal["auto", "off", "agreement", "gain"], ReadOff] = "auto"
+    """What a client's word is worth to the LLM. `agreement`: who answers far worse than the other clients teaches it
+    nothing; see lada.hosts.trust. `auto`: that, and the LLM's own judgement in the place of what clients claim, for
+    questions without a gold answer; where all have one, `off`. With labels, whose distributions contradict the gold
+    texts teaches nothing. `gain`: how much a few steps on a client's paths improve the LLM on samples of its own; see
+    lada.hosts.gain. `off`: clients are believed."""
     trust_steps: int = Field(16, ge=1)
     """Steps on each client's paths by which `gain` is measured."""
     client_replay: Replay = CLIENT_REPLAY
@@ -175,6 +178,8 @@ class Fedmkt:
             return
         pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
         mine = know(party, round, "answer", self._kind, tries=self.options.tries)
+        if self._records(party):
+            keep_first(party, mine)
         vectors = embed_public(party, round) if self._mutual else None
         replies = pending.wait()
         collect(party, replies)
@@ -236,6 +241,12 @@ class Fedmkt:
     def _probes(self) -> bool:
         return self._mutual and self.options.trust == "gain"
 
+    def _records(self, party: Party) -> bool:
+        """Whether clients' answers are held against those of others."""
+        blind = any(sample.answer is None for sample in party.task.public)
+        wanted = self.options.trust == "agreement" or (self.options.trust == "auto" and blind)
+        return wanted and self._mutual and self._kind == "paths"
+
     @property
     def _kind(self) -> Kind:
         return self.options.knowledge
@@ -276,13 +287,20 @@ class Fedmkt:
     ) -> list[str]:
         """SLM→LLM: the server allocates per client, fuses and studies. Returns the clients of which it could."""
 
-        def choose(_client: str, offer: Offer) -> Allocation:
-            return allocate(party, round, offer.knowledge, mine, vectors)
+        def choose(_client: str, offer: Offer) -> tuple[Offer, Allocation]:
+            judged = judge(party, round, offer.knowledge, mine)
+            if self.options.trust == "auto":
+                offer = replace(offer, knowledge=doubted(offer.knowledge, judged, mine))
+            return offer, allocate(party, round, offer.knowledge, mine, vectors, judged)
 
-        allocations = each(party, exchange, "contribute", round, offers, choose)
-        told = {client: offers[client].knowledge for client in allocations}
-        if self.options.trust == "agreement":
-            allocations = limit_by_trust(party, allocations, told, mine)
+        chosen = each(party, exchange, "contribute", round, offers, choose)
+        offers = {client: offer for client, (offer, _) in chosen.items()}
+        allocations = {client: allocation for client, (_, allocation) in chosen.items()}
+        told = {client: offer.knowledge for client, offer in offers.items()}
+        if self._records(party):
+            allocations = limit_by_record(party, allocations, told, round)
+        elif self.options.trust == "auto" and self._kind == "labels":
+            allocations = limit_by_gold_texts(party, allocations, offers, mine, round)
         elif self.options.trust == "gain":
             allocations = limit_by_gain(party, allocations, told, round, self.options.trust_steps)
         proposals: dict[str, dict[str, Path]] = {}

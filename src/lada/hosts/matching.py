@@ -9,6 +9,7 @@ from lada.hosts.distilling import Replay, distil, lessons_of
 from lada.hosts.knowledge import Offer
 from lada.hosts.party import Party
 from lada.hosts.steps import gold_lessons
+from lada.hosts.trust import contradicting, note_contradicting, text_losses
 
 CONSENSUS = "consensus"
 """What allocations call a teacher that is no party."""
@@ -19,6 +20,31 @@ def match(party: Party, round: int, offer: Offer, mine: Knowledge, replay: Repla
     allocation = allocate(party, round, offer.knowledge, mine, embed_public(party, round))
     lessons = lessons_of(party, allocation, offer, mine)
     distil(party, round, lessons, mine, replay=replay, teachers="the consensus")
+
+
+def merge_heard(
+    party: Party,
+    round: int,
+    spelled: Mapping[str, Spelled],
+    said: Mapping[str, Mapping[str, SparseLogProbs]],
+    average: Average,
+    temperature: float = 1.0,
+) -> dict[str, TokenScores]:
+    """Return what members say together of the texts that are `spelled` in the party's tokens, by sample.
+
+    `said` is by member and sample. Members that contradict the gold texts have no say (lada.hosts.trust); a notice
+    names them. Texts of which nobody else says anything are left out.
+    """
+    losses = {member: text_losses(party, texts, spelled) for member, texts in said.items()}
+    against = contradicting(losses, judge=party.name)
+    note_contradicting(party, round, against)
+    said = {member: texts for member, texts in said.items() if member not in against}
+    merged = {}
+    for id, each in spelled.items():
+        members = [texts[id] for texts in said.values() if id in texts]
+        if members:
+            merged[id] = merge(party, each, members, average, temperature)
+    return merged
 
 
 def merge(

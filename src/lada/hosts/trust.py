@@ -1,44 +1,202 @@
-"""How much of a client's paths the server learns where no gold answer says which are right: by the client's record.
+"""What a client's word is worth to the others where no gold answer says who is right: its record, and not its claims.
 
-A client's record is how often its answers were the server's own (0..1), over all public samples and rounds so far. Of
-the paths that an allocator chose, a client keeps the share min(1, record / median record of the clients of the round),
-the best of its allocator's choices first. So clients that are about as good as each other are not limited, and one
-that is wrong on everything teaches next to nothing, as long as it is not among most.
+Three rules, all ours.
 
-Our reading of "trust from validation" where there is nothing to validate with: the server's own answers stand in for a
-validation set. It cannot see a client that lies only where the server does not know better. `lada.hosts.gain` measures
-the gain itself, at the price of a study per client.
+**Claims.** How likely a client says that it finds its own path is worth nothing, for a liar says that it is certain.
+The receiver's own judgement takes its place (`doubted`), which an allocator asks for anyway. A path that is longer than
+the receiver's own counts as no longer, so that a loss per byte cannot be brought down by padding. A receiver finds few
+paths likelier than its own; so it learns little that nobody but their writer knows. That is the price.
+
+**Records of paths.** A client answers k of n questions as the reference does: the gold answer, or where there is none
+the server's answer of the first round, which nobody has taught it. By chance, its answers dealt out among its questions
+at random, there would be a share c of these; k / n - c is its excess. It teaches nothing in a round in which
+
+    P( Binomial(n, c + max(m, 0) / 2) <= k ) < ALPHA,    m the median of the other clients' excesses
+
+so who is half as good as the others, or cannot be told from that, keeps all.
+
+**Records of distributions.** Of gold texts that all score, a client contradicts one if it finds it less than half as
+likely as all others do, per token and in nats: its loss is more than twice the largest of theirs. It has no say where
+it contradicts more texts than a fair coin would with the chance ALPHA. With fewer than two others nobody can tell.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from pydantic import BeforeValidator
+from scipy.special import bdtr, bdtrc
 
-from lada.core.terms import Allocation, Knowledge
+from lada.codecs import paths
+from lada.core.seeds import generator
+from lada.core.terms import Allocation, Knowledge, Likelihood, Path, SparseLogProbs, Spelled
 from lada.evaluation.agreement import agreements
+from lada.hosts.consensus import loss
+from lada.hosts.knowledge import Offer
 from lada.hosts.party import Party
+from lada.hosts.soft import with_soft_targets
+from lada.hosts.steps import gold_lessons
 
-STATE = "trust"
-"""Key of the party's states: per client an array [agreed, compared]."""
+ReadOff = BeforeValidator(lambda value: "off" if value is False else value)
+"""YAML reads a bare `off` as false."""
+ALPHA = 0.01
+"""How improbable a record has to be before it counts against a client."""
+MOSTLY = 0.5
+"""Share of the gold texts above which contradictions count against a client."""
+CHECKED = 64
+"""Gold texts that soft targets are held against."""
+FIRST = "first answers"
+"""In the server's memory: what it answered before anybody taught it."""
 
 
-def limit_by_trust(
-    party: Party, allocations: Mapping[str, Allocation], offers: Mapping[str, Knowledge], mine: Knowledge
+def doubted(knowledge: Knowledge, judged: Mapping[str, Likelihood], own: Knowledge) -> Knowledge:
+    """Return a client's knowledge with the receiver's judgement in the place of what its writer claims.
+
+    `judged` and `own` are the receiver's, by sample. A question that the receiver itself has no answer to leaves it
+    without a yardstick, so that its judgement is minus infinity. Paths that a gold answer can check are as they were.
+    """
+    mine = own.by_id()
+    told = tuple(
+        replace(path, likelihood=_judgement(judged[path.sample_id], mine[path.sample_id]))
+        if path.right is None and path.sample_id in judged
+        else path
+        for path in knowledge.paths
+    )
+    return replace(knowledge, paths=told)
+
+
+def _judgement(judged: Likelihood, own: Path) -> Likelihood:
+    if own.answer is None:
+        return replace(judged, total=-np.inf, minimum=-np.inf)
+    return replace(judged, size=min(judged.size, own.likelihood.size))
+
+
+def keep_first(party: Party, mine: Knowledge) -> None:
+    """Let a server remember what it answers in its first round."""
+    party.memory.setdefault(FIRST, paths.encode(mine))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """How many of a client's `told` answers are the reference's, and which share would be by chance (0..1)."""
+
+    agreed: int
+    told: int
+    chance: float
+
+    @property
+    def excess(self) -> float:
+        """By how much the share that agreed is above chance."""
+        return self.agreed / max(self.told, 1) - self.chance
+
+
+def limit_by_record(
+    party: Party, allocations: Mapping[str, Allocation], offers: Mapping[str, Knowledge], round: int
 ) -> dict[str, Allocation]:
-    """Return the allocations by client, each cut to what the client's record allows; the record is kept."""
-    state = dict(party.states.get(STATE, {}))
-    for client in sorted(offers):
-        state[client] = state.get(client, np.zeros(2)) + _compared(party, offers[client], mine)
-    party.states[STATE] = state
-    records = {client: state[client][0] / max(state[client][1], 1) for client in sorted(offers)}
-    reasons = {
-        client: f"it agreed with {party.name} on {100 * record:.1f} % of the samples so far"
-        for client, record in records.items()
-    }
-    middle = float(np.median(list(records.values()))) if records else 0.0
-    shares = {client: min(1.0, record / middle) if middle else 1.0 for client, record in records.items()}
-    return limit(party, mine.round, allocations, shares, reasons)
+    """Return the allocations by client, without paths of those whose records speak against them; notices say of whom.
+
+    The student's own paths are not limited. `keep_first` has to come before.
+    """
+    first = paths.decode(party.memory[FIRST], known_ids=None).by_id()
+    gold = {sample.id: sample.answer for sample in party.task.public if sample.answer is not None}
+    known = {id: replace(path, answer=gold.get(id, path.answer)) for id, path in first.items()}
+    records = {client: _record(party, offers[client], known) for client in sorted(offers)}
+    for client, least in untrusted(records).items():
+        its = records[client]
+        party.note(
+            notices=(
+                f"round {round}: {party.name} learns none of the {taught(allocations[client])} chosen paths of "
+                f"{client}: {its.agreed} of its {its.told} answers are the gold ones, or those of {party.name} before "
+                f"anybody taught it; one half as good as the other clients has {least * its.told:.1f}",
+            )
+        )
+        allocations = {**allocations, client: _limit(allocations[client], 0.0)}
+    return dict(allocations)
+
+
+def untrusted(records: Mapping[str, Record]) -> dict[str, float]:
+    """Return the clients whose records speak against them, each with the share that would be half as good as others."""
+    against: dict[str, float] = {}
+    for client, its in records.items():
+        others = [other.excess for name, other in records.items() if name != client]
+        least = its.chance + max(float(np.median(others)) if others else 0.0, 0.0) / 2
+        if bdtr(its.agreed, its.told, min(least, 1.0)) < ALPHA:
+            against[client] = least
+    return against
+
+
+def limit_by_gold_texts(
+    party: Party, allocations: Mapping[str, Allocation], offers: Mapping[str, Offer], mine: Knowledge, round: int
+) -> dict[str, Allocation]:
+    """Return the allocations by client, without the soft targets of those that contradict the gold texts.
+
+    All are held against CHECKED gold texts, the party's own losses beside them; notices say who is left out.
+    """
+    lessons = gold_lessons(party, party.task.public)
+    drawn = generator(party.seed, round, "trust", party.name).permutation(len(lessons))[:CHECKED]
+    lessons = [lessons[i] for i in sorted(drawn.tolist())]
+    texts = party.learner.spell([lesson.chosen for lesson in lessons])
+    spelled = {x.sample_id: text for x, text in zip(lessons, texts, strict=True) if text is not None}
+    own = mine.by_id()
+    losses = {party.name: {id: -own[id].likelihood.mean for id in spelled if id in own}}
+    for client, offer in sorted(offers.items()):
+        told = {x.sample_id: x.soft for x in with_soft_targets(party, lessons, offer) if x.soft is not None}
+        losses[client] = text_losses(party, told, spelled)
+    against = contradicting(losses, judge=party.name)
+    note_contradicting(party, round, against)
+    return {client: _limit(each, float(client not in against)) for client, each in allocations.items()}
+
+
+def text_losses(party: Party, said: Mapping[str, SparseLogProbs], spelled: Mapping[str, Spelled]) -> dict[str, float]:
+    """Return how unlikely somebody finds texts by what it `said` in the party's own tokens: nats per token, by sample.
+
+    Of these tokens, and not of those that a sender names as the text's.
+    """
+    size, losses = len(party.learner.vocabulary().tokens), {}
+    for id, each in said.items():
+        length = min(len(each.ids), len(spelled[id].tokens))
+        rows = SparseLogProbs(each.ids[:length], each.log_probs[:length])
+        losses[id] = loss(rows, spelled[id].tokens[:length], size)
+    return {id: each for id, each in losses.items() if not np.isnan(each)}
+
+
+def contradicting(losses: Mapping[str, Mapping[str, float]], judge: str) -> dict[str, tuple[int, int]]:
+    """Return the members that contradict gold texts, but for the one that judges, with how many of how many texts.
+
+    `losses` are of each member by sample: nats per token (>= 0). Texts that fewer than three members score count for
+    nobody.
+    """
+    against: dict[str, tuple[int, int]] = {}
+    for member in losses.keys() - {judge}:
+        count, texts = 0, 0
+        for id, its in losses[member].items():
+            others = [other[id] for name, other in losses.items() if name != member and id in other]
+            if len(others) >= 2:
+                texts += 1
+                count += its > 2 * max(others)
+        if texts and bdtrc(count - 1, texts, MOSTLY) < ALPHA:
+            against[member] = (count, texts)
+    return dict(sorted(against.items()))
+
+
+def note_contradicting(party: Party, round: int, against: Mapping[str, tuple[int, int]]) -> None:
+    """Note who has no say, and why."""
+    party.note(
+        notices=tuple(
+            f"round {round}: the distributions of {client} are left out: it finds {count} of {texts} gold texts less "
+            "than half as likely as anybody else does"
+            for client, (count, texts) in against.items()
+        )
+    )
+
+
+def _record(party: Party, theirs: Knowledge, reference: Mapping[str, Path]) -> Record:
+    told = [path for path in theirs.paths if path.sample_id in reference]
+    known = [reference[path.sample_id] for path in told]
+    agreed = sum(agreements(told, known, party.task.same))
+    a, b = (Counter(path.answer for path in each if path.answer is not None) for each in (told, known))
+    return Record(agreed, len(told), sum(a[answer] * b[answer] for answer in a) / max(len(told), 1) ** 2)
 
 
 def limit(
@@ -63,14 +221,6 @@ def limit(
                 )
             )
     return limited
-
-
-def _compared(party: Party, theirs: Knowledge, mine: Knowledge) -> np.ndarray:
-    """Return on how many samples two parties agree, and how many both know."""
-    a, b = theirs.by_id(), mine.by_id()
-    both = [id for id in a if id in b]
-    agreed = agreements([a[id] for id in both], [b[id] for id in both], party.task.same)
-    return np.array([sum(agreed), len(agreed)], np.float64)
 
 
 def _limit(allocation: Allocation, share: float) -> Allocation:
