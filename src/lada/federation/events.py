@@ -31,17 +31,27 @@ def to_file(place: Place) -> Emit:
     return emit
 
 
-def mend(file: Path) -> None:
-    """Take away a last line that was cut short when a run was killed; the file need not be there."""
-    if file.exists():
-        with file.open("r+b") as events:  # in place: whoever reads along must not find it empty for a moment
-            whole = sum(len(line) for line in events if line.endswith(b"\n"))
-            events.truncate(whole)
+def mend(file: Path) -> bool:
+    """Take away a last line that was cut short when a run was killed, and return whether there was one.
+
+    The file need not be there.
+    """
+    if not file.exists():
+        return False
+    with file.open("r+b") as events:  # in place: whoever reads along must not find it empty for a moment
+        whole = sum(len(line) for line in events if line.endswith(b"\n"))
+        torn = events.tell() > whole
+        events.truncate(whole)
+    return torn
 
 
 def paused(events: Iterable[dict[str, Any]]) -> float:
-    """Return the seconds of a run in which nobody worked on it: those before each start of it but the first."""
-    return sum(event["time"] - before["time"] for before, event in pairwise(events) if event["kind"] == "run")
+    """Return the seconds of a run in which nobody worked on it: those before each start of it but the first.
+
+    An event without a time is passed over, and a clock that went back counts as none.
+    """
+    timed = [event for event in events if isinstance(event.get("time"), int | float)]
+    return sum(max(e["time"] - before["time"], 0.0) for before, e in pairwise(timed) if e.get("kind") == "run")
 
 
 class Tail:

@@ -10,6 +10,8 @@ import numpy as np
 
 from lada.codecs.paths import encode
 from lada.core.results import StudyRecord
+from lada.core.sealed import seal
+from lada.core.sealed import seal
 from lada.core.seeds import seed_of
 from lada.core.terms import Knowledge, Lesson, Likelihood, Path, Sample
 from lada.evaluation.evaluate import evaluate
@@ -208,5 +210,4 @@ def evaluate_party(party: Party, round: int) -> None:
         seed=seed_of(party.seed, "bootstrap"),
     )
     party.note(evaluations=(evaluation,))
-    party.folder.mkdir(parents=True, exist_ok=True)
-    (party.folder / f"test-paths-{round}.arrow").write_bytes(encode(finite(party, knowledge)))
+    seal(party.folder / f"test-paths-{round}.arrow", encode(finite(party, knowledge)))
