@@ -17,6 +17,7 @@ from test_run import builtin
 import lada
 from lada.core.errors import InputError
 from lada.core.results import Results
+from lada.core.sealed import seal
 from lada.federation import held
 from lada.federation.claim import claimed
 from lada.hosts.base import HOSTS
@@ -115,7 +116,7 @@ def test_a_finished_run_resumes_to_itself_and_can_be_made_longer(whole, tmp_path
     assert outcome(lada.run(config(), runs=tmp_path, overrides=("rounds=1",), resume=True)) == outcome(shorter)
     place = tmp_path / "small" / "place.json"
     began = json.loads(place.read_text())
-    place.write_text(json.dumps(began | {"started": began["started"] - 10_000}))  # as if somebody had slept on it
+    seal(place, json.dumps(began | {"started": began["started"] - 10_000}).encode())  # as if somebody had slept on it
     longer = lada.run(tmp_path / "small", overrides=("rounds=2",), resume=True)
     assert outcome(longer) == whole
     assert shorter.wall_clock.seconds < longer.wall_clock.seconds < 10_000

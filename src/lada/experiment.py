@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ import torch
 
 from lada.codecs.paths import decode
 from lada.config import RunConfig, make_config, open_config
+from lada.core.clock import since
 from lada.core.errors import FederationError, InputError, LadaError
 from lada.core.results import Evaluation, PartyReport, Results, Shown, Traffic, WallClock
 from lada.core.sealed import is_sealed, seal, unseal
@@ -191,6 +191,7 @@ class Run:
         self._grid = grid
         self.config, self.task, self.place = config, task, place
         self._emit_on = emit
+        self._now = since(place.started)
         events = place.folder / EVENTS
         torn = mend(events)
         self._paused = paused([*Tail(events).new(), {"kind": "run", "time": self._now()}])
@@ -219,10 +220,6 @@ class Run:
                 f"the ledger lost rows ({damage or 'they are gone'}): {lost} of the {before} that it had by the end of "
                 f"round {self._done}; what the journal still has of them was entered again, and the traffic lacks the rest"
             )
-
-    def _now(self) -> float:
-        """Return the seconds since the run first began."""
-        return time.time() - self.place.started
 
     def emit(self, event: dict[str, Any]) -> None:
         """Write one event and hand it on; called from several threads."""
@@ -336,7 +333,7 @@ class Run:
             noisy=tuple(sorted(self.task.noisy)),
             wall_clock=WallClock(
                 started=datetime.fromtimestamp(self.place.started, UTC).isoformat(timespec="seconds"),
-                seconds=round(self._now() - self._paused, 3),
+                seconds=round(max(self._now() - self._paused, 0.0), 3),
                 phases=tuple(sorted(report.phases, key=lambda p: (p.start, p.party))),
                 exchanges=report.exchanges,
             ),

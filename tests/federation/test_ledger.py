@@ -18,7 +18,7 @@ def test_rows_are_written_as_they_come_and_as_a_table_at_the_end(tmp_path):
     with Ledger(tmp_path, lambda kind, data: 3 if kind == "paths" else None) as ledger:
         ledger.record(1, "answer", "server", "Zoë", {"paths": b"abc", "ids": b""})
         assert read(tmp_path) == tuple(ledger.rows) == expected
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ledger.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digests.json", "ledger.parquet"]
     assert read(tmp_path) == expected
     columns = pq.read_table(tmp_path / "ledger.parquet").column_names
     assert columns == ["round", "phase", "sender", "receiver", "kind", "samples", "bytes", "digest"]

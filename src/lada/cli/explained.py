@@ -1,5 +1,6 @@
 """How commands tell of what went wrong."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,13 +10,36 @@ from rich.console import Console
 from lada.core.errors import LadaError
 
 errors = Console(stderr=True)
+FIXES = {
+    errno.ENOSPC: "make room on that disk, then try again",
+    errno.EDQUOT: "make room within your quota, then try again",
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f), then try again",
+    errno.EROFS: "use a folder that can be written to (--runs), then try again",
+    errno.EACCES: "give yourself the right to it (chmod), then try again",
+    errno.EPERM: "give yourself the right to it (chmod), then try again",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), then try again",
+    errno.ENFILE: "close other programs' files, then try again",
+}
+"""What to do, by the system's number of the error."""
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn LaDa's errors into one message and their exit code, without a traceback."""
+    """Turn LaDa's errors, and what the system says of files, into one message and an exit code, without a traceback."""
     try:
         yield
     except LadaError as error:
         errors.print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # whoever read the output has gone, which is no error
+            raise
+        errors.print(f"error: {told(error)}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+def told(error: OSError) -> str:
+    """Return which file the system refused, why, and what to do about it, in one line."""
+    place = f"{error.filename}: " if error.filename else ""
+    fix = FIXES.get(error.errno or 0, "mend that, then try again")
+    return f"{place}{error.strerror or error}; {fix}. A run goes on with --resume"

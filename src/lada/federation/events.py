@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lada.core.clock import since
 
 if TYPE_CHECKING:  # with them comes torch, which nobody needs to follow a run
     from lada.federation.parties import Place
@@ -20,8 +21,10 @@ EVENTS, PLACE = "events.jsonl", "place.json"
 def to_file(place: Place) -> Emit:
     """Return an Emit that writes behind what a run's file holds, each event at once, so that several processes may."""
 
+    now = since(place.started)
+
     def emit(event: dict[str, Any]) -> None:
-        line = json.dumps({"time": round(time.time() - place.started, 3), **event}) + "\n"
+        line = json.dumps({"time": round(now(), 3), **event}) + "\n"
         handle = os.open(place.folder / EVENTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(handle, line.encode())

@@ -1,13 +1,13 @@
 """Build parties from a configuration, and keep them on disk between phases."""
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from lada.config import RunConfig
+from lada.core.clock import since
 from lada.core.errors import LadaError
 from lada.core.results import PartyInfo, PartyReport
 from lada.core.seeds import seed_of
@@ -162,7 +162,7 @@ def _party(
         seed=config.seed,
         folder=place.party(name),
         emit=emit,
-        clock=lambda: time.time() - place.started,
+        clock=since(place.started),
         journal=place.journal(name),
         common=Common(place.common) if place.common else None,
         reopen=reopen,
