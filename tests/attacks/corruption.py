@@ -21,18 +21,29 @@ from typing import Any
 import harness
 import kills_local
 
-ROUND = re.compile(r"\d+")
+NUMBER, CLIENT = re.compile(r"\d+"), re.compile("clinic|warehouse")
 TOLD = ("left out", "unusable", "the ledger lost rows", "cut short")
 """What a notice says of damage that a run goes on with."""
 
 
 def kinds(folder: Path) -> dict[str, Path]:
-    """Return one file of each kind in a run's folder: kinds differ in more than a number or the client's name."""
+    """Return one file of each kind in a run's folder."""
     found: dict[str, Path] = {}
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = ROUND.sub("N", file.relative_to(folder).as_posix()).replace("law", "C").replace("clinic", "C")
-        found.setdefault(name, file.relative_to(folder))
+        found.setdefault(kind(file.relative_to(folder)), file.relative_to(folder))
     return found
+
+
+def kind(file: Path) -> str:
+    """Return what a file has in common with others: kinds differ in more than a number, a client or a phase."""
+    name = CLIENT.sub("C", NUMBER.sub("N", file.as_posix()))
+    room, *rest = name.split("/")
+    if room == "checkpoints":
+        return f"{room}/{rest[0]}/{'any' if 'before' in rest[0] else rest[1]}"
+    if room == "journal":
+        what = rest[2] if rest[2] in ("request", "replies", "missing") else "work"
+        return f"{room}/{rest[0]}/{rest[-1] if rest[-1] == 'manifest.json' else what}"
+    return name
 
 
 def cut(file: Path, rng: random.Random) -> None:
@@ -129,28 +140,24 @@ def resumed(runs: Path, expected: dict[str, Any]) -> str | None:
 
 
 def killed(runs: Path) -> None:
-    """Run until the first client's reply to the last round's learning is kept, and stop there as a kill would."""
-    from lada.federation import checkpoints, held, journal, parties
+    """Run in a fork until the first client's reply to the last round's learning is kept, and end it there and then."""
+    from lada.federation import checkpoints
 
-    class Crash(BaseException):
-        """As good as SIGKILL: no handler of ours is for it."""
+    child = os.fork()
+    if child == 0:
+        save = checkpoints.save
 
-    save = checkpoints.save
+        def crashing(folder: Path, fill: checkpoints.Fill) -> None:
+            save(folder, fill)
+            if folder.parts[-4:-1] == ("2", "replies", "learn"):
+                os._exit(0)
 
-    def crashing(folder: Path, fill: checkpoints.Fill) -> None:
-        save(folder, fill)
-        if folder.parts[-4:-1] == ("2", "replies", "learn"):
-            raise Crash
-
-    for module in (checkpoints, journal.checkpoints, parties.checkpoints):
-        module.save = crashing
-    try:
-        with contextlib.suppress(Crash), contextlib.redirect_stderr(io.StringIO()):
+        checkpoints.save = crashing
+        with contextlib.redirect_stderr(io.StringIO()):
             kills_local.run(runs)
-    finally:
-        for module in (checkpoints, journal.checkpoints, parties.checkpoints):
-            module.save = save
-        held.forget()
+        os._exit(1)
+    if os.waitpid(child, 0)[1]:
+        raise RuntimeError("the run was over before it could be killed")
 
 
 def attack(share: float = 1.0, seed: int = 0) -> harness.Count:
@@ -167,20 +174,21 @@ def attack(share: float = 1.0, seed: int = 0) -> harness.Count:
         killed(half)
         copy = Path(temporary) / "copy"
         for name, source in (("finished", whole), ("killed", half)):
-            for kind, file in kinds(source / "small").items():
-                for damage in DAMAGES:
+            for what, file in kinds(source / "small").items():
+                inner = what.startswith(("checkpoints", "journal"))  # a manifest stands for all their files
+                for damage in rng.sample(DAMAGES, 1 if inner else len(DAMAGES)):
                     if rng.random() >= share:
                         continue
                     shutil.copytree(source, copy)
                     damage(copy / "small" / file, rng)
-                    faults = list(looks(copy / "small"))
+                    faults = [] if inner else list(looks(copy / "small"))
                     if fault := resumed(copy, expected):
                         faults.append(f"--resume: {fault}")
                     shutil.rmtree(copy)
                     tried += 1
                     if faults:
                         wrong += 1
-                        print(json.dumps([name, kind, damage.__name__, faults]), file=sys.stderr, flush=True)
+                        print(json.dumps([name, what, damage.__name__, faults]), file=sys.stderr, flush=True)
     return harness.Count(tried, wrong, "The run ends with the same results, or a line names the file and the way out.")
 
 
