@@ -197,7 +197,7 @@ class Run:
         self._paused = paused([*Tail(events).new(), {"kind": "run", "time": self._now()}])
         self._events = events.open("a", encoding="utf-8")
         self._lock = threading.Lock()
-        self._feed = Feed(trackers, place.folder, lambda text: self._note(text))
+        self._feed = Feed(trackers, place.folder, self._note)
         self._earlier, damage = recover(place.folder)
         self._told = len(self._earlier)
         self._party = server_party(config, place, task, self.emit)
@@ -218,7 +218,7 @@ class Run:
             lost = max(before - len(self._earlier), 0)
             self._note(
                 f"the ledger lost rows ({damage or 'they are gone'}): {lost} of the {before} that it had by the end of "
-                f"round {self._done}; what the journal still has of them was entered again, and the traffic lacks the rest"
+                f"round {self._done}; what the journal has of them was entered again, and the traffic lacks the rest"
             )
 
     def emit(self, event: dict[str, Any]) -> None:

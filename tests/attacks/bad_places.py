@@ -1,4 +1,4 @@
-"""Give a run a full disk, a folder that cannot be written to, too few files, or a clock that goes back, so that it breaks.
+"""Give a run a full disk, a read-only folder, too few open files or a clock that goes back, so that it breaks.
 
 Each attempt is a run in a process of its own, by the command line. It has to end with one line that says what is wrong,
 and then go on with `--resume` to the bits of a run that had no such trouble; a clock that goes back changes nothing.

@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,12 @@ def state(runs: Path) -> dict[str, Any]:
         weights[party] = {name: digest for name, digest in files.items() if name.startswith("model/")}
     # A client's report has its times, so that the bytes of those parts differ from run to run.
     crossed = {(row.round, row.phase, row.sender, row.receiver, row.kind, row.samples) for row in read(folder)}
-    return {"folders": [path.name for path in runs.iterdir()], "results": results, "weights": weights, "ledger": crossed}
+    return {
+        "folders": [path.name for path in runs.iterdir()],
+        "results": results,
+        "weights": weights,
+        "ledger": crossed,
+    }
 
 
 def attempt(runs: Path, seconds: float | None) -> bool:
@@ -86,10 +92,8 @@ def attempt(runs: Path, seconds: float | None) -> bool:
             time.sleep(0.001)
         else:
             os.kill(child, signal.SIGKILL)
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code not in (0, -signal.SIGKILL):
         raise RuntimeError(f"a run that was resumed failed: {(runs.parent / 'out.log').read_text()[-2000:]}")

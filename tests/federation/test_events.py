@@ -4,7 +4,13 @@ from lada.federation.events import mend, paused
 
 
 def test_an_event_without_a_time_and_a_clock_that_went_back_count_as_no_pause():
-    events = [{"kind": "run", "time": 5.0}, {"kind": "round"}, {"time": "x"}, {"time": 9.0}, {"kind": "run", "time": 2.0}]
+    events = [
+        {"kind": "run", "time": 5.0},
+        {"kind": "round"},
+        {"time": "x"},
+        {"time": 9.0},
+        {"kind": "run", "time": 2.0},
+    ]
     assert paused(events) == 0.0
 
 

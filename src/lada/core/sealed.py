@@ -1,8 +1,8 @@
 """Files that their folder vouches for: each is written as a whole, and read only as it was written.
 
-`digests.json` in the folder holds the SHA-256 of each sealed file. Of a file that is written anew it holds the old digest
-too until the next time, so a crash at any moment leaves a file that is vouched for. What is not listed is taken as it
-is: files by hand, and those of runs by versions that sealed nothing.
+`digests.json` in the folder holds the SHA-256 of each sealed file. Of a file that is written anew it holds the old
+digest too until the next time, so a crash at any moment leaves a file that is vouched for. What is not listed is taken
+as it is, such as a file by hand.
 """
 
 import hashlib

@@ -120,8 +120,8 @@ class Member:
             return Terms.model_validate_json(unseal(file))
         except (LadaError, ValueError) as error:
             raise FederationError(
-                f"{TERMS_FILE} of run {self._run} is damaged; restore it from a copy, or delete it to take the server's "
-                "terms anew"
+                f"{TERMS_FILE} of run {self._run} is damaged; restore it from a copy, or delete it to take the "
+                "server's terms anew"
             ) from error
 
     def _place(self, terms: Terms) -> Place:

@@ -31,7 +31,7 @@ def samples(task: TaskData, clients: Iterable[str]) -> dict[str, str]:
 
 
 def models(config: RunConfig) -> dict[str, str]:
-    """Return digests of the models that lie in folders, by whose they are: of names, sizes and blocks of their files."""
+    """Return digests of the models that lie in folders, by whose they are: names, sizes and blocks of their files."""
     options = {party.name: party.model for party in (config.server, *config.clients)}
     folders = {name: Path(locate(each.model)) for name, each in options.items() if isinstance(each, ModelOptions)}
     known = {folder: _of_folder(folder) for folder in set(folders.values()) if folder.is_dir()}

@@ -48,7 +48,7 @@ def save(folder: Path, fill: Fill) -> None:
     try:
         fill(new)
     except SafetensorError as error:  # what the system said stands in its text alone
-        raise LadaError(f"{str(new)!r} cannot be written ({error}); make room there, then go on with --resume") from error
+        raise LadaError(f"{str(new)!r} cannot be written ({error}); make room, then go on with --resume") from error
     written = sorted(path for path in new.rglob("*") if path.is_file())
     digests = {path.relative_to(new).as_posix(): _digest(path) for path in written}
     (new / MANIFEST).write_text(json.dumps(digests, indent=1), encoding="utf-8")

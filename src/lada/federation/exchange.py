@@ -183,11 +183,11 @@ class GridExchange:
             self._emit({"kind": "message", **where, "direction": direction, "bytes": size})
 
     def catch_up(self, envelope: Envelope, client: str, asked: Payload, reply: Payload) -> None:
-        """Enter what crossed by the journal and is not in the ledger: a crash came between the two, or lines are lost."""
-        for direction, payload in (("down", asked), ("up", reply)):
-            sender, receiver = (client, SERVER) if direction == "up" else (SERVER, client)
-            if not self.ledger.has(envelope.round, envelope.phase, sender, receiver):
-                self.record(envelope, client, direction, payload)
+        """Enter what the journal has and the ledger lacks: a crash came between the two, or lines are lost."""
+        if not self.ledger.has(envelope.round, envelope.phase, SERVER, client):
+            self.record(envelope, client, "down", asked)
+        if not self.ledger.has(envelope.round, envelope.phase, client, SERVER):
+            self.record(envelope, client, "up", reply)
 
     def miss(self, missing: Missing) -> None:
         """Put on record who was missing."""
@@ -311,4 +311,5 @@ def refuse(expected: Envelope, failures: Mapping[str, Failure], lost: Collection
 
 def _told(name: str, failure: Failure, lost: Collection[str]) -> str:
     """Return why there is no reply; of `lost` clients the reply was there once."""
-    return f"its reply in the server's journal is damaged or gone, and asked again: {failure}" if name in lost else str(failure)
+    before = "its reply in the server's journal is damaged or gone, and asked again: " if name in lost else ""
+    return f"{before}{failure}"

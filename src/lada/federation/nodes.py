@@ -108,7 +108,7 @@ class Node:
         if (self._place.folder / begun.BEGUN).exists():
             found = begun.samples(task, [self._name])
             if changed := begun.changed(self._place.folder, found):
-                raise FederationError(f"{', '.join(changed)}: they are not those that the run was begun with; put them back")
+                raise FederationError(f"{', '.join(changed)}: not as when the run was begun; put that back")
         return client_party(self._config, self._place, task, self._emit, self._name)
 
 

@@ -220,7 +220,7 @@ def _number(server: str, place: Place, name: str, default: int) -> int:
     try:
         return int(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise LadaError(f"{str(file)!r} holds no number; restore the checkpoint from a copy, or begin a new run") from error
+        raise LadaError(f"{str(file)!r} holds no number; restore it from a copy, or begin a new run") from error
 
 
 def describe(party: Party) -> PartyInfo:

@@ -74,7 +74,8 @@ def read(folder: Path) -> tuple[RunConfig, Place]:
     except (LadaError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise InputError(
             f"{str(folder)!r} is not the folder of a run that can be resumed: it lacks a sound {CONFIG} or {PLACE} "
-            f"({' '.join(str(error).split())}); expected a folder such as runs/demo, or leave --resume away to begin anew"
+            f"({' '.join(str(error).split())}); expected a folder such as runs/demo, or leave --resume away to begin "
+            "anew"
         ) from error
 
 
@@ -90,4 +91,3 @@ def check_same(now: RunConfig, then: RunConfig, folder: Path) -> None:
 
 def _numbered(runs: Path, name: str, number: int) -> Path:
     return runs / (name if number == 1 else f"{name}-{number}")
-

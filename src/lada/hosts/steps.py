@@ -11,7 +11,6 @@ import numpy as np
 from lada.codecs.paths import encode
 from lada.core.results import StudyRecord
 from lada.core.sealed import seal
-from lada.core.sealed import seal
 from lada.core.seeds import seed_of
 from lada.core.terms import Knowledge, Lesson, Likelihood, Path, Sample
 from lada.evaluation.evaluate import evaluate
