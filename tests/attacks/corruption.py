@@ -95,7 +95,15 @@ def command(*words: str) -> tuple[int, str]:
 
 
 def looks(folder: Path) -> Iterator[str]:
-    """Let every command that reads a run read it, and yield what went wrong."""
+    """Let every command that reads a run read it, and yield what went wrong. `export` and `chat` begin alike."""
+    from lada.core.errors import LadaError
+    from lada.export.party import open_party
+
+    try:
+        with contextlib.suppress(LadaError):
+            open_party(folder, "llm")
+    except Exception as error:
+        yield f"open_party: {type(error).__name__}: {error}"
     for words in (
         ("report", str(folder)),
         ("watch", str(folder), "--json"),

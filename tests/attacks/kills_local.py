@@ -27,12 +27,10 @@ LEAST, MOST, PER_RUN = 0.02, 0.4, 10
 
 
 def config() -> dict[str, Any]:
-    """Return two clients and two rounds, a second of work."""
+    """Return two clients and two rounds, seconds of work."""
     from test_resume import config as small
 
     config = small(workers=0)
-    for party in (config["server"], *config["clients"]):
-        party["model"]["max_new_tokens"] = 8
     config["task"] |= {"public": 6, "private": 4, "replay": 2}
     return config
 
