@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +18,11 @@ from test_run import builtin
 import lada
 from lada.core.errors import InputError
 from lada.core.results import Results
+from lada.core.sealed import seal
 from lada.federation import held
 from lada.federation.claim import claimed
 from lada.hosts.base import HOSTS
+from lada.zoo.shipped import locate
 
 
 def config(**changes):
@@ -115,7 +118,7 @@ def test_a_finished_run_resumes_to_itself_and_can_be_made_longer(whole, tmp_path
     assert outcome(lada.run(config(), runs=tmp_path, overrides=("rounds=1",), resume=True)) == outcome(shorter)
     place = tmp_path / "small" / "place.json"
     began = json.loads(place.read_text())
-    place.write_text(json.dumps(began | {"started": began["started"] - 10_000}))  # as if somebody had slept on it
+    seal(place, json.dumps(began | {"started": began["started"] - 10_000}).encode())  # as if somebody had slept on it
     longer = lada.run(tmp_path / "small", overrides=("rounds=2",), resume=True)
     assert outcome(longer) == whole
     assert shorter.wall_clock.seconds < longer.wall_clock.seconds < 10_000
@@ -140,6 +143,62 @@ def test_resuming_with_another_configuration_is_refused_by_key(tmp_path):
     lada.run(config(), runs=tmp_path, overrides=("rounds=0",))
     with pytest.raises(InputError, match="--resume: seed, task of the configuration differ"):
         lada.run(config(seed=1), runs=tmp_path, overrides=("task.public=14",), resume=True)
+
+
+def test_limits_stay_what_they_were_when_replies_were_admitted(tmp_path):
+    lada.run(config(), runs=tmp_path, overrides=("rounds=0",))
+    with pytest.raises(InputError, match="--resume: limits of the configuration differ"):
+        lada.run(tmp_path / "small", overrides=("limits.path_chars=10",), resume=True)
+
+
+def test_other_data_than_a_run_was_begun_with_is_refused_by_name(tmp_path):
+    rows = {"train": [f"a{i}" for i in range(6)], "public": ["b1", "b2"], "test": ["c1"], "replay": ["d1"]}
+    for name, questions in rows.items():
+        lines = [json.dumps({"question": question, "answer": "12", "client": "law"}) for question in questions]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    shutil.copytree(locate("zoo:slm-llama"), tmp_path / "model")
+    small = config(rounds=0)
+    small["task"] = {"kind": "files", **{name: f"{name}.jsonl" for name in rows}, "partition": {"by": "given"}}
+    small["clients"] = [{**small["clients"][0], "name": "law", "domains": []}]
+    small["clients"][0]["model"]["model"] = str(tmp_path / "model")
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(small))
+    lada.run(tmp_path / "run.yaml", runs=tmp_path)
+    for name in rows:
+        file = tmp_path / f"{name}.jsonl"
+        before = file.read_text()
+        file.write_text(before.replace('"12"', '"13"'))
+        what = {"train": "private samples of law", "replay": "replayed samples"}.get(name, f"{name} samples")
+        with pytest.raises(InputError, match=f"--resume: {what}: they are not those that .* was begun with; put them"):
+            lada.run(tmp_path / "run.yaml", runs=tmp_path, resume=True)
+        file.write_text(before)
+    (tmp_path / "model" / "more").write_text("")
+    with pytest.raises(InputError, match="--resume: model of law: they are not those"):
+        lada.run(tmp_path / "run.yaml", runs=tmp_path, resume=True)
+
+
+def test_files_beside_a_run_that_are_damaged_are_left_out_or_refused_in_a_line(tmp_path):
+    whole = lada.run(config(), runs=tmp_path, overrides=("rounds=0",))
+    folder = tmp_path / "small"
+    paths = folder / "clients" / "clinic" / "test-paths-0.arrow"
+    paths.write_bytes(paths.read_bytes()[:-1])
+    (folder / "ledger.parquet").write_bytes(b"")
+    (folder / "results.json").write_bytes(b"")
+    results = lada.run(folder, resume=True)
+    lost, left_out = results.notices[len(whole.notices) :]
+    assert lost.startswith("the ledger lost rows (ledger.parquet cannot be read (")
+    assert left_out.startswith("clients/clinic/test-paths-0.arrow is left out (")
+    assert [e.overall for e in results.evaluations] == [e.overall for e in whole.evaluations]
+    config_file = folder / "config.yaml"
+    config_file.write_text(config_file.read_text().replace("seed: 0", "seed: 1"))
+    with pytest.raises(InputError, match=r"config\.yaml' is not as it was written; restore it from a copy"):
+        lada.run(folder, resume=True)
+
+
+def test_a_run_that_was_killed_as_it_was_made_begins_in_its_folder(tmp_path):
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "config.yaml.next").write_text("na")
+    lada.run(config(), runs=tmp_path, overrides=("rounds=0",), resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

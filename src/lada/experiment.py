@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,9 +14,12 @@ import torch
 
 from lada.codecs.paths import decode
 from lada.config import RunConfig, make_config, open_config
+from lada.core.clock import since
+from lada.core.errors import FederationError, InputError, LadaError
 from lada.core.names import check_name
 from lada.core.owner import for_owner
 from lada.core.results import Evaluation, PartyReport, Results, Shown, Traffic, WallClock
+from lada.core.sealed import is_sealed, seal, unseal
 from lada.core.seeds import generator
 from lada.core.terms import Path as ReasoningPath
 from lada.core.terms import Sample
@@ -26,21 +28,23 @@ from lada.engines.simulation import check_simulation, simulate
 from lada.engines.terms import run_id, terms_of
 from lada.environment import environment
 from lada.evaluation.agreement import agreement
-from lada.federation import run_folder
+from lada.federation import begun, run_folder
 from lada.federation.bound import Binding
 from lada.federation.cause import find
 from lada.federation.claim import claimed
 from lada.federation.events import EVENTS, Tail, mend, paused
 from lada.federation.exchange import Rules
 from lada.federation.journal import Journal
-from lada.federation.ledger import by_phase, read, traffic
+from lada.federation.ledger import by_phase, read, recover, traffic
 from lada.federation.local import run_local
 from lada.federation.messages import SERVER
 from lada.federation.nodes import node_config
 from lada.federation.parties import (
+    CROSSED,
     ROUNDS_DONE,
     Place,
     check_model,
+    crossed,
     describe,
     keep,
     notices_after,
@@ -112,18 +116,31 @@ def run(
         return _go(config, then, replace(place, common=common), emit, federation)
     config, base = open_config(config, overrides)
     config = config if name is None else config.model_copy(update={"name": check_name("--name", name)})
-    if resume and (folder := run_folder.newest(runs, config.name)):
+    folder = run_folder.newest(runs, config.name) if resume else None
+    if folder and run_folder.is_begun(folder):
         then, place = run_folder.read(folder)
         return _go(config, then, replace(place, common=common), emit, federation)
     prepared = _prepare(config, base, federation)
-    place = run_folder.new(runs, config, base)
+    place = run_folder.begin(folder, config, base) if folder else run_folder.new(runs, config, base)
+    begun.write(place.folder, _given(config, prepared[0]))
     return _start(config, prepared, replace(place, common=common), emit, federation)
 
 
 def _go(config: RunConfig, then: RunConfig, place: Place, emit: Emit, federation: Path | None) -> Results:
-    """Go on with a run."""
+    """Go on with a run. Raises InputError where configuration, data or models are not those that it was begun with."""
     run_folder.check_same(config, then, place.folder)
-    return _start(config, _prepare(config, place.base, federation), place, emit, federation)
+    prepared = _prepare(config, place.base, federation)
+    if changed := begun.changed(place.folder, _given(config, prepared[0])):
+        raise InputError(
+            f"--resume: {', '.join(changed)}: they are not those that {str(place.folder)!r} was begun with; put them "
+            "back, or begin a new run without --resume"
+        )
+    return _start(config, prepared, place, emit, federation)
+
+
+def _given(config: RunConfig, task: TaskData) -> dict[str, str]:
+    """Return digests of all that a run is given beside its configuration."""
+    return {**begun.samples(task, [client.name for client in config.clients]), **begun.models(config)}
 
 
 def _start(config: RunConfig, prepared: Prepared, place: Place, emit: Emit, federation: Path | None) -> Results:
@@ -141,6 +158,8 @@ def _start(config: RunConfig, prepared: Prepared, place: Place, emit: Emit, fede
 def conduct(config: RunConfig, place: Place, grid: "Grid", binding: Binding | None = None) -> None:
     """Run the server's half over Flower's grid, in a process of Flower's."""
     prepared = _load(config, place.base)
+    if changed := begun.changed(place.folder, _given(config, prepared[0])):
+        raise FederationError(f"{', '.join(changed)}: changed since the run was handed to Flower; put them back")
     with claimed(place.folder):
         Run(config, place, ignore, *prepared, grid, binding).go()
 
@@ -184,19 +203,35 @@ class Run:
         self._grid, self._binding = grid, binding
         self.config, self.task, self.place = config, task, place
         self._emit_on = emit
+        self._now = since(place.started)
         events = place.folder / EVENTS
-        mend(events)
+        torn = mend(events)
         self._paused = paused([*Tail(events).new(), {"kind": "run", "time": self._now()}])
         self._events = events.open("a", encoding="utf-8")
         self._lock = threading.Lock()
-        self._feed = Feed(trackers, place.folder, lambda text: self._party.note(notices=(text,)))
-        self._told = len(read(place.folder))
+        self._feed = Feed(trackers, place.folder, self._note)
+        self._earlier, damage = recover(place.folder)
+        self._told = len(self._earlier)
         self._party = server_party(config, place, task, self.emit)
         self._done = rounds_done(config.server.name, place)
+        if torn:
+            self.emit({"kind": "notice", "text": f"the last line of {EVENTS} was cut short and is left out"})
+        self._tell_lost(damage)
 
-    def _now(self) -> float:
-        """Return the seconds since the run first began."""
-        return time.time() - self.place.started
+    def _note(self, text: str) -> None:
+        """Tell the user, once, also in results.json."""
+        if text not in self._party.report.notices:
+            self._party.note(notices=(text,))
+
+    def _tell_lost(self, damage: str) -> None:
+        """Say what of the ledger is lost: `damage`, and rows that it had when the last round was over."""
+        before = crossed(self.config.server.name, self.place)
+        if damage or len(self._earlier) < before:
+            lost = max(before - len(self._earlier), 0)
+            self._note(
+                f"the ledger lost rows ({damage or 'they are gone'}): {lost} of the {before} that it had by the end of "
+                f"round {self._done}; what the journal has of them was entered again, and the traffic lacks the rest"
+            )
 
     def emit(self, event: dict[str, Any]) -> None:
         """Write one event and hand it on; called from several threads."""
@@ -241,7 +276,7 @@ class Run:
             "rules": rules,
             "folder": place.folder,
             "describe": samples_in,
-            "earlier": read(place.folder),
+            "earlier": self._earlier,
             "journal": self._journal,
             "on_missing": lambda missing: self._party.note(missing=(missing,)),
             "on_timed": lambda times: self._party.note(exchanges=(times,)),
@@ -282,7 +317,8 @@ class Run:
             party.journal = self._journal(round)
             exchange.clients = self.config.drawn(round)
             host.serve(party, exchange, round)
-            keep(party, place, {ROUNDS_DONE: str(round).encode()})
+            rows = len(read(place.folder))
+            keep(party, place, {ROUNDS_DONE: str(round).encode(), CROSSED: str(rows).encode()})
             place.journal(party.name).prune({str(round)})  # the checkpoint before this one needs it to come here again
             results = self._results()
             self._write(results)  # a run that breaks later keeps what it had
@@ -314,20 +350,28 @@ class Run:
             noisy=tuple(sorted(self.task.noisy)),
             wall_clock=WallClock(
                 started=datetime.fromtimestamp(self.place.started, UTC).isoformat(timespec="seconds"),
-                seconds=round(self._now() - self._paused, 3),
+                seconds=round(max(self._now() - self._paused, 0.0), 3),
                 phases=tuple(sorted(report.phases, key=lambda p: (p.start, p.party))),
                 exchanges=report.exchanges,
             ),
         )
 
     def _write(self, results: Results) -> None:
-        """Write results.json and allocations.parquet atomically."""
+        """Write results.json and allocations.parquet, each as a whole."""
         folder = self.place.folder
-        staged = folder / "results.json.next"
-        staged.write_text(results.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        staged.replace(folder / "results.json")
-        tables = [pq.read_table(file) for file in sorted(folder.glob("clients/*/allocation-*.parquet"))]
-        pq.write_table(pa.concat_tables(tables) if tables else SCHEMA.empty_table(), folder / "allocations.parquet")
+        tables = []
+        for file in sorted(folder.glob("clients/*/allocation-*.parquet")):
+            try:
+                tables.append(pq.read_table(pa.BufferReader(unseal(file)), schema=SCHEMA))
+            except (LadaError, pa.ArrowException) as error:
+                self._leave_out(file, error)
+        rows = pa.BufferOutputStream()
+        pq.write_table(pa.concat_tables(tables) if tables else SCHEMA.empty_table(), rows)
+        seal(folder / "allocations.parquet", rows.getvalue().to_pybytes())
+        seal(folder / "results.json", results.model_dump_json(indent=1).encode() + b"\n")
+
+    def _leave_out(self, file: Path, error: Exception) -> None:
+        self._note(f"{file.relative_to(self.place.folder)} is left out ({error})")
 
     def _traffic(self) -> tuple[Traffic, ...]:
         """Return what crossed the wire, with the server under its own name."""
@@ -358,7 +402,13 @@ class Run:
 
     def _test_paths(self, party: str, round: int) -> dict[str, ReasoningPath]:
         file = self.place.party(party) / f"test-paths-{round}.arrow"
-        return decode(file.read_bytes(), known_ids=None).by_id() if file.exists() else {}
+        try:
+            if not file.exists() and not is_sealed(file):  # not written yet, or at a client that is elsewhere
+                return {}
+            return decode(unseal(file), known_ids=None).by_id()
+        except LadaError as error:
+            self._leave_out(file, error)
+            return {}
 
     def _with_agreement(self, report: PartyReport) -> list[Evaluation]:
         """Add to each client's evaluation how often its answer is the server's of the same round."""

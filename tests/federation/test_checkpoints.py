@@ -147,3 +147,18 @@ def test_arrays_that_are_views_keep_their_order():
 def test_bytes_that_hold_no_arrays_are_refused(data):
     with pytest.raises(LadaError, match="not in the safetensors format"):
         bytes_to_arrays(data)
+
+
+def test_a_manifest_has_to_list_what_is_there_and_what_is_needed(tmp_path):
+    save(tmp_path / "c", FILES)
+    verify(tmp_path / "c", ["state.json"])
+    with pytest.raises(LadaError, match=r"report\.json is not in manifest\.json"):
+        verify(tmp_path / "c", ["state.json", "report.json"])
+    (tmp_path / "c" / "adapter" / "more").write_bytes(b"")
+    with pytest.raises(LadaError, match=r"adapter/more is not in manifest\.json"):
+        find(tmp_path / "c")
+    save(tmp_path / "d", {"x": b""})
+    (tmp_path / "d" / "x").unlink()
+    (tmp_path / "d" / "manifest.json").write_bytes(b"{}")
+    with pytest.raises(LadaError, match=r"manifest\.json is missing or cannot be read"):
+        verify(tmp_path / "d")

@@ -1,5 +1,6 @@
 import itertools
 import json
+import shutil
 import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ import pytest
 from flwr.app import Error, Message
 from toy_nodes import CANARY
 
-from lada.core.errors import FederationError
+from lada.core.errors import FederationError, LadaError
 from lada.federation.client_app import ERROR_LOG
 from lada.federation.exchange import GridExchange, Rules
 from lada.federation.grid import LocalGrid, open_clients
@@ -292,6 +293,59 @@ def test_what_was_heard_before_a_crash_is_not_asked_again(tmp_path, ledger):
     before = len(third.wire)
     assert exchange.ask("echo", 1, {name: {"kind / one": name.encode()} for name in names}).wait() == replies
     assert len(third.wire) == before
+
+
+@pytest.mark.parametrize("damage", ["flip", "remove"])
+def test_a_reply_that_a_closed_phase_lost_is_asked_again_or_missing_with_the_reason(tmp_path, ledger, damage):
+    def journal(round):
+        return Journal(tmp_path / "journal" / str(round))
+
+    names, messages = ["a", "b"], {name: {"x": name.encode()} for name in ("a", "b")}
+    exchange = exchange_with(Clients(tmp_path, names), names, ledger, journal=journal)
+    replies = exchange.ask("echo", 1, messages).wait()
+    entry = tmp_path / "journal" / "1" / "replies" / "echo" / "a"
+
+    def spoil():
+        if damage == "remove":
+            return shutil.rmtree(entry)
+        return (entry / "payload" / "0").write_bytes(b"z")
+
+    spoil()
+    if damage == "flip":
+        with pytest.raises(LadaError, match=r"payload/0' is not as it was written; go on with --resume"):
+            replies["a"]["x"]
+    again = Clients(tmp_path, names)
+    exchange = exchange_with(again, names, ledger, journal=journal)
+    before = len(again.wire)
+    assert exchange.ask("echo", 1, messages).wait() == messages
+    assert len(again.wire) - before == 2  # b is not asked
+
+    spoil()
+    missing = []
+    exchange = exchange_with(
+        Clients(tmp_path, names, silent("a")), names, ledger, journal=journal, quorum=0.5, on_missing=missing.append
+    )
+    assert exchange.ask("echo", 1, messages).wait() == {"b": messages["b"]}
+    (gone,) = missing
+    assert gone.why == (
+        "its reply in the server's journal is damaged or gone, and asked again: silent (no reply within 0.02 s)"
+    )
+    exchange = exchange_with(Clients(tmp_path, names), names, ledger, journal=journal, on_missing=missing.append)
+    assert exchange.ask("echo", 1, messages).wait() == {"b": messages["b"]}
+    assert missing == [gone, gone]
+
+
+def test_a_reply_that_was_heard_and_not_yet_entered_into_the_ledger_is_entered(tmp_path, ledger):
+    names = ["a"]
+    exchange = exchange_with(
+        Clients(tmp_path, names), names, ledger, journal=lambda round: Journal(tmp_path / "journal" / str(round))
+    )
+    exchange.ask("echo", 1, {"a": {"x": b"1"}}).wait()
+    with Ledger(tmp_path / "resumed", ledger._describe, earlier=ledger.rows[:1]) as fewer:
+        exchange.ledger = fewer
+        for _ in range(2):
+            exchange.ask("echo", 1, {"a": {"x": b"1"}}).wait()
+        assert fewer.rows == ledger.rows
 
 
 def test_who_was_missing_stays_missing_when_a_phase_is_gone_through_again(tmp_path, ledger):

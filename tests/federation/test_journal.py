@@ -21,7 +21,7 @@ def test_pruning_keeps_what_is_named(tmp_path):
     journal = Journal(tmp_path / "j")
     journal.prune({"1"})
     for round in ("1", "2", "3"):
-        journal.at(round).save("entry", files({}))
+        journal.at(round).save("entry", files({"x": b""}))
     journal.prune({"3", "7"})
     assert journal.names() == ["3"]
     assert journal.at("3").load("entry")

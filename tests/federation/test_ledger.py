@@ -4,8 +4,9 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
+from lada.core.errors import LadaError
 from lada.core.results import Traffic
-from lada.federation.ledger import Ledger, Row, by_phase, read, traffic
+from lada.federation.ledger import Ledger, Row, by_phase, read, recover, traffic
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # SHA-256 of "abc" (FIPS 180-2, B.1)
 
@@ -18,7 +19,7 @@ def test_rows_are_written_as_they_come_and_as_a_table_at_the_end(tmp_path):
     with Ledger(tmp_path, lambda kind, data: 3 if kind == "paths" else None) as ledger:
         ledger.record(1, "answer", "server", "Zoë", {"paths": b"abc", "ids": b""})
         assert read(tmp_path) == tuple(ledger.rows) == expected
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ledger.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digests.json", "ledger.parquet"]
     assert read(tmp_path) == expected
     columns = pq.read_table(tmp_path / "ledger.parquet").column_names
     assert columns == ["round", "phase", "sender", "receiver", "kind", "samples", "bytes", "digest"]
@@ -53,6 +54,25 @@ def test_a_killed_run_leaves_its_whole_lines_and_a_resumed_one_goes_on_from_thos
         pass
     assert read(tmp_path) == ()
     assert read(tmp_path / "nowhere") == ()
+
+
+def test_a_damaged_line_or_table_is_told_and_the_rest_can_be_recovered(tmp_path):
+    ledger = Ledger(tmp_path)
+    for round in (1, 2, 3):
+        ledger.record(round, "answer", "a", "server", {"x": b"abc"})
+    lines = (tmp_path / "ledger.jsonl").read_text()
+    (tmp_path / "ledger.jsonl").write_text(lines.replace('"round": 2', '"round": 4'))
+    with pytest.raises(LadaError, match=r"1 of 3 lines of ledger\.jsonl are not as they were written; restore"):
+        read(tmp_path)
+    rows, told = recover(tmp_path)
+    assert [row.round for row in rows] == [1, 3]
+    assert told == "1 of 3 lines of ledger.jsonl are not as they were written"
+    (tmp_path / "ledger.jsonl").write_text(lines)
+    ledger.close()
+    assert len(read(tmp_path)) == 3
+    (tmp_path / "ledger.parquet").unlink()
+    with pytest.raises(LadaError, match=r"ledger\.parquet cannot be read .*No such file"):
+        read(tmp_path)
 
 
 def test_messages_are_summed_by_phase_to_the_server_and_from_it():

@@ -38,7 +38,9 @@ def test_the_same_bits_in_this_process_and_in_one_or_two_workers(tmp_path):
             assert replies == {n: {"state": expected(n)[i], "name": n.encode()} for n in CONFIG}
         assert rows == read(folder)
         files = {path.name for path in folder.iterdir()}
-        assert files == {"clients", "journal", "ledger.parquet"} | ({"workers.log"} if workers else set())
+        assert files == {"clients", "digests.json", "journal", "ledger.parquet"} | (
+            {"workers.log"} if workers else set()
+        )
         order = sorted(events, key=lambda event: (event["round"], event["party"], event.get("direction", "")))
         outcomes.append((rows, order, (folder / "ledger.parquet").read_bytes()))
     assert outcomes[0] == outcomes[1] == outcomes[2]

@@ -10,6 +10,7 @@ from lada.bench.suite import Cell, label
 from lada.codecs.paths import decode
 from lada.core.nested import differences
 from lada.core.results import Environment, Evaluation, Record, Results
+from lada.core.sealed import unseal
 from lada.core.terms import Path as ReasoningPath
 from lada.evaluation.diversity import distinct_n
 from lada.federation import ledger
@@ -177,4 +178,4 @@ def _accuracy(evaluation: Evaluation) -> dict[str, float | None]:
 
 def _paths(folder: Path, party: str, round: int) -> dict[str, ReasoningPath]:
     file = folder / "clients" / party / f"test-paths-{round}.arrow"
-    return decode(file.read_bytes(), known_ids=None).by_id()
+    return decode(unseal(file), known_ids=None).by_id()

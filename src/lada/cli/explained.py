@@ -1,5 +1,6 @@
 """How commands tell of what went wrong."""
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -8,10 +9,25 @@ import typer
 from lada.cli.console import errors
 from lada.core.errors import LadaError
 
+FIXES = {
+    errno.ENOSPC: "make room on that disk, then try again",
+    errno.EDQUOT: "make room within your quota, then try again",
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f), then try again",
+    errno.EROFS: "use a folder that can be written to (--runs), then try again",
+    errno.EACCES: "give yourself the right to it (chmod), then try again",
+    errno.EPERM: "give yourself the right to it (chmod), then try again",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), then try again",
+    errno.ENFILE: "close other programs' files, then try again",
+}
+"""What to do, by the system's number of the error."""
+
 
 @contextmanager
 def explained(then: Callable[[], str] = str) -> Iterator[None]:
-    """Turn LaDa's errors into one message, with what `then` has to say behind it, and their exit code; no traceback."""
+    """Turn LaDa's errors, and what the system says of files, into one message and an exit code, without a traceback.
+
+    What `then` has to say stands behind the message.
+    """
     try:
         yield
     except LadaError as error:
@@ -19,3 +35,15 @@ def explained(then: Callable[[], str] = str) -> Iterator[None]:
         if more := then():
             errors.print(more, style="bold", highlight=False, soft_wrap=True)
         raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # whoever read the output has gone, which is no error
+            raise
+        errors.print(f"error: {told(error)}", style="bold red", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+def told(error: OSError) -> str:
+    """Return which file the system refused, why, and what to do about it, in one line."""
+    place = f"{error.filename}: " if error.filename else ""
+    fix = FIXES.get(error.errno or 0, "mend that, then try again")
+    return f"{place}{error.strerror or error}; {fix}. A run goes on with --resume"

@@ -3,6 +3,7 @@
 python -m lada.engines.worker client.yaml /run/of/this/user/socket
 """
 
+import hashlib
 import logging
 import os
 import signal
@@ -15,13 +16,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from lada.config import RunConfig
 from lada.core import logs
-from lada.core.errors import FederationError
+from lada.core.errors import FederationError, LadaError
 from lada.core.names import fault
 from lada.core.owner import owner_only
+from lada.core.sealed import seal, unseal
 from lada.engines.client_file import ClientFile, merge, read_client
 from lada.engines.frames import REPLY, fail, opened, receive, send
 from lada.engines.terms import TERMS, Terms, digest
+from lada.federation import begun
 from lada.federation.events import to_file
 from lada.federation.messages import HELLO
 from lada.federation.nodes import Node, task_of
@@ -98,14 +102,32 @@ class Member:
                     f"terms: the {kind} samples here are not those of the server; compare task.{kind} of client.yaml "
                     "and of the server's run.yaml, and the files that they name"
                 )
-        self._folder.mkdir(parents=True, exist_ok=True)
-        staged = self._folder / f"{TERMS_FILE}.next"
-        staged.write_text(terms.model_dump_json(), encoding="utf-8")
-        staged.replace(self._folder / TERMS_FILE)
+        self._hold_to_data(config, begun.samples(task, [self._client.name]) | begun.models(config), before is None)
+        seal(self._folder / TERMS_FILE, terms.model_dump_json().encode())
+
+    def _hold_to_data(self, config: RunConfig, found: dict[str, str], fresh: bool) -> None:
+        """Write down what this client begins a run with, or raise FederationError where it is not that any more."""
+        found["client.yaml"] = hashlib.sha256(config.model_dump_json(exclude={"rounds"}).encode()).hexdigest()
+        if fresh and not (self._folder / begun.BEGUN).exists():
+            begun.write(self._folder, found)
+        elif changed := begun.changed(self._folder, found):
+            raise FederationError(
+                f"{', '.join(changed)}: not as this client began the run {self._run} with; put that back, or let the "
+                "server begin a new run"
+            )
 
     def _terms(self) -> Terms | None:
+        """Return the terms taken, or None. Raises FederationError for a file that is not as it was written."""
         file = self._folder / TERMS_FILE
-        return Terms.model_validate_json(file.read_bytes()) if file.exists() else None
+        if not file.exists():
+            return None
+        try:
+            return Terms.model_validate_json(unseal(file))
+        except (LadaError, ValueError) as error:
+            raise FederationError(
+                f"{TERMS_FILE} of run {self._run} is damaged; restore it from a copy, or delete it to take the "
+                "server's terms anew"
+            ) from error
 
     def _place(self, terms: Terms) -> Place:
         return Place(self._folder, self._base, terms.started)

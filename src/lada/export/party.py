@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from lada.config import RunConfig, read_config
 from lada.core.errors import InputError, nearest
 from lada.core.results import PartyInfo, Results
+from lada.core.sealed import unseal
 from lada.federation import checkpoints
 from lada.models.api_options import ApiModel
 from lada.models.learner import HuggingFaceLearner
@@ -50,6 +51,7 @@ def open_party(run: Path, name: str) -> Trained:
     """
     if not (run / "config.yaml").is_file():
         raise InputError(f"run: {str(run)!r} holds no config.yaml; give the folder of a run, such as runs/demo")
+    unseal(run / "config.yaml")
     config = read_config(run / "config.yaml")
     models: dict[str, ModelOptions | ApiModel | None] = {config.server.name: config.server.model}
     models |= {client.name: client.model for client in config.clients}
@@ -79,7 +81,7 @@ def open_party(run: Path, name: str) -> Trained:
 def _results(run: Path) -> Results | None:
     file = run / "results.json"
     try:
-        return Results.model_validate_json(file.read_bytes()) if file.exists() else None
+        return Results.model_validate_json(unseal(file)) if file.exists() else None
     except ValidationError as error:
         raise InputError(
             f"run: {str(file)!r} is not what this version of lada writes ({error.error_count()} faults); export with "

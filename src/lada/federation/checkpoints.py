@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -18,7 +18,6 @@ from lada.core.errors import LadaError
 
 MANIFEST = "manifest.json"
 """SHA-256 of each file, by name."""
-MISSING = "a file is missing or the manifest cannot be read"
 
 Fill = Callable[[Path], None]
 """Writes files into the empty folder that it is given."""
@@ -46,7 +45,10 @@ def save(folder: Path, fill: Fill) -> None:
     new, before = _sibling(folder, "new"), _sibling(folder, "before")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    fill(new)
+    try:
+        fill(new)
+    except SafetensorError as error:  # what the system said stands in its text alone
+        raise LadaError(f"{str(new)!r} cannot be written ({error}); make room, then go on with --resume") from error
     written = sorted(path for path in new.rglob("*") if path.is_file())
     digests = {path.relative_to(new).as_posix(): _digest(path) for path in written}
     (new / MANIFEST).write_text(json.dumps(digests, indent=1), encoding="utf-8")
@@ -64,16 +66,16 @@ def exists(folder: Path) -> bool:
     return folder.exists() or _sibling(folder, "before").exists()
 
 
-def find(folder: Path) -> tuple[Path, str | None]:
+def find(folder: Path, needed: Collection[str] = ()) -> tuple[Path, str | None]:
     """Return where the newest state that verifies lies and, where that is the one before, what the newest lacks.
 
-    Raises LadaError where neither verifies.
+    Raises LadaError where neither verifies; `needed` are files that it must have.
     """
     fault: str | None = None
     for place in (folder, _sibling(folder, "before")):
         if place.exists():
             try:
-                verify(place)
+                verify(place, needed)
             except LadaError as error:
                 fault = fault or str(error)
             else:
@@ -84,14 +86,11 @@ def find(folder: Path) -> tuple[Path, str | None]:
     )
 
 
-def verify(folder: Path) -> None:
-    """Raise LadaError where a file is missing or its bytes are not those written."""
-    try:
-        digests = json.loads((folder / MANIFEST).read_bytes())
-        if not isinstance(digests, dict) or not all(map(_is_inside, digests)):
-            raise ValueError
-    except (OSError, ValueError) as error:
-        raise LadaError(f"{MANIFEST} is missing or cannot be read") from error
+def verify(folder: Path, needed: Collection[str] = ()) -> None:
+    """Raise LadaError unless the files are those of the manifest, `needed` among them, with the bytes written."""
+    digests = manifest(folder)
+    for name in sorted(set(needed) - digests.keys()):
+        raise LadaError(f"{name} is not in {MANIFEST}")
     for name, digest in digests.items():
         try:
             found = _digest(folder / name)
@@ -99,6 +98,20 @@ def verify(folder: Path) -> None:
             raise LadaError(f"{name} is missing or cannot be read") from error
         if found != digest:
             raise LadaError(f"{name} is not as it was written")
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    for name in sorted(there - digests.keys() - {MANIFEST}):
+        raise LadaError(f"{name} is not in {MANIFEST}")
+
+
+def manifest(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file, by name; LadaError where that cannot be read or lists nothing."""
+    try:
+        digests = json.loads((folder / MANIFEST).read_bytes())
+        if not isinstance(digests, dict) or not digests or not all(map(_is_inside, digests)):
+            raise ValueError
+    except (OSError, ValueError) as error:
+        raise LadaError(f"{MANIFEST} is missing or cannot be read") from error
+    return digests
 
 
 def remove(folder: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lada.core.clock import since
 
 if TYPE_CHECKING:  # with them comes torch, which nobody needs to follow a run
     from lada.federation.parties import Place
@@ -20,8 +21,10 @@ EVENTS, PLACE = "events.jsonl", "place.json"
 def to_file(place: Place) -> Emit:
     """Return an Emit that writes behind what a run's file holds, each event at once, so that several processes may."""
 
+    now = since(place.started)
+
     def emit(event: dict[str, Any]) -> None:
-        line = json.dumps({"time": round(time.time() - place.started, 3), **event}) + "\n"
+        line = json.dumps({"time": round(now(), 3), **event}) + "\n"
         handle = os.open(place.folder / EVENTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             os.write(handle, line.encode())
@@ -31,17 +34,27 @@ def to_file(place: Place) -> Emit:
     return emit
 
 
-def mend(file: Path) -> None:
-    """Take away a last line that was cut short when a run was killed; the file need not be there."""
-    if file.exists():
-        with file.open("r+b") as events:  # in place: whoever reads along must not find it empty for a moment
-            whole = sum(len(line) for line in events if line.endswith(b"\n"))
-            events.truncate(whole)
+def mend(file: Path) -> bool:
+    """Take away a last line that was cut short when a run was killed, and return whether there was one.
+
+    The file need not be there.
+    """
+    if not file.exists():
+        return False
+    with file.open("r+b") as events:  # in place: whoever reads along must not find it empty for a moment
+        whole = sum(len(line) for line in events if line.endswith(b"\n"))
+        torn = events.tell() > whole
+        events.truncate(whole)
+    return torn
 
 
 def paused(events: Iterable[dict[str, Any]]) -> float:
-    """Return the seconds of a run in which nobody worked on it: those before each start of it but the first."""
-    return sum(event["time"] - before["time"] for before, event in pairwise(events) if event["kind"] == "run")
+    """Return the seconds of a run in which nobody worked on it: those before each start of it but the first.
+
+    An event without a time is passed over, and a clock that went back counts as none.
+    """
+    timed = [event for event in events if isinstance(event.get("time"), int | float)]
+    return sum(max(e["time"] - before["time"], 0.0) for before, e in pairwise(timed) if e.get("kind") == "run")
 
 
 class Tail:

@@ -221,6 +221,13 @@ class GridExchange:
             where = {"party": client, "round": envelope.round, "phase": envelope.phase}
             self._emit({"kind": "message", **where, "direction": direction, "bytes": size})
 
+    def catch_up(self, envelope: Envelope, client: str, asked: Payload, reply: Payload) -> None:
+        """Enter what the journal has and the ledger lacks: a crash came between the two, or lines are lost."""
+        if not self.ledger.has(envelope.round, envelope.phase, SERVER, client):
+            self.record(envelope, client, "down", asked)
+        if not self.ledger.has(envelope.round, envelope.phase, client, SERVER):
+            self.record(envelope, client, "up", reply)
+
     def miss(self, missing: Missing) -> None:
         """Put on record who was missing."""
         if self._on_missing:
@@ -238,19 +245,26 @@ class GridPending:
     def __init__(
         self, exchange: GridExchange, envelope: Envelope, payloads: Mapping[str, Mapping[str, bytes]], heard: Heard
     ) -> None:
-        """Send what has no reply yet."""
+        """Send what has no reply yet. Of a phase that is over, that is a reply which is lost."""
         self._exchange, self._envelope, self._heard = exchange, envelope, heard
+        missing = heard.missing(payloads)
+        self._missing = missing or {}
         self._known = {
             name: reply
             for name in payloads
-            if (reply := heard.reply(name)) is not None and self._fault(name, reply) is None
+            if name not in self._missing
+            and (reply := heard.reply(name)) is not None
+            and self._fault(name, reply) is None
         }
-        self._missing = heard.missing()
+        for name, reply in self._known.items():
+            exchange.catch_up(envelope, name, payloads[name], reply)
         self._least = exchange.rules.least(len(payloads))
         self._large: dict[str, dict[str, int]] = {}
-        rest = {} if self._missing is not None else {n: payloads[n] for n in payloads if n not in self._known}
+        rest = {name: payloads[name] for name in payloads.keys() - self._known.keys() - self._missing.keys()}
+        self._lost = frozenset() if missing is None else frozenset(rest)
+        self._over = missing is not None and not rest
         self._timing = Timing()
-        self._asking = exchange.asking(envelope, rest, self._timing)
+        self._asking = exchange.asking(envelope, {name: rest[name] for name in sorted(rest)}, self._timing)
 
     def wait(self) -> dict[str, Mapping[str, bytes]]:
         """Return the replies by client name, sorted; to be called once.
@@ -258,8 +272,7 @@ class GridPending:
         Every client gets until its deadline, also where another has failed. Raises FederationError, naming all that
         failed or stayed silent, where fewer than a quorum answered.
         """
-        missing = self._missing
-        if missing is None:
+        if not self._over:
             self._timing.wait()
             failures = self._asking.wait(self._hear)
             for name in sorted(self._large):
@@ -267,11 +280,12 @@ class GridPending:
                     failures[name] = failure
             failures |= {name: Failure(Code.ABSENT) for name in failures if not self._exchange.is_there(name)}
             if len(self._known) < self._least:
-                refuse(self._envelope, failures)
-            missing = {name: str(failures[name]) for name in sorted(failures)}
-            self._heard.close(missing)
+                refuse(self._envelope, failures, self._lost)
+            new = {name: _told(name, failures[name], self._lost) for name in failures}
+            self._missing = dict(sorted({**self._missing, **new}.items()))
+            self._heard.close(self._missing)
             self._exchange.timed(self._timing.told(self._envelope.round, self._envelope.phase, self._known))
-        for name, why in missing.items():
+        for name, why in self._missing.items():
             self._exchange.miss(Missing(party=name, round=self._envelope.round, phase=self._envelope.phase, why=why))
         self._exchange.answered(self._envelope, self._known, self._least)
         return {name: self._known[name] for name in sorted(self._known)}
@@ -328,8 +342,14 @@ class FetchError(Exception):
         self.failure = failure
 
 
-def refuse(expected: Envelope, failures: Mapping[str, Failure]) -> None:
+def refuse(expected: Envelope, failures: Mapping[str, Failure], lost: Collection[str] = ()) -> None:
     """Raise FederationError naming every failure; return where there is none."""
     if failures:
-        told = "; ".join(f"client {key!r}: {failure}" for key, failure in failures.items())
+        told = "; ".join(f"client {key!r}: {_told(key, failure, lost)}" for key, failure in failures.items())
         raise FederationError(f"round {expected.round}, phase {expected.phase}: {told}")
+
+
+def _told(name: str, failure: Failure, lost: Collection[str]) -> str:
+    """Return why there is no reply; of `lost` clients the reply was there once."""
+    before = "its reply in the server's journal is damaged or gone, and asked again: " if name in lost else ""
+    return f"{before}{failure}"

@@ -6,7 +6,7 @@ Replies lie on disk and are read when they are needed; the server's memory does 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,10 +42,11 @@ class Heard:
 
         self._journal.save(f"replies/{self._phase}/{name}", fill)
 
-    def missing(self) -> dict[str, str] | None:
-        """Return who was missing and why; None while the phase is not over."""
+    def missing(self, asked: Collection[str]) -> dict[str, str] | None:
+        """Return who of those asked was missing and why; None while the phase is not over."""
         entry = self._journal.load(f"missing/{self._phase}")
-        return json.loads((entry / MISSING).read_bytes()) if entry else None
+        missing = json.loads((entry / MISSING).read_bytes()) if entry else None
+        return missing if missing is not None and missing.keys() <= set(asked) else None
 
     def close(self, missing: Mapping[str, str]) -> None:
         """Write down that the phase is over."""

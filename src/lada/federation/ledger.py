@@ -1,8 +1,9 @@
 """The ledger: one row for each kind in each message that crossed the wire."""
 
 import hashlib
+import io
 import json
-import os
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -11,9 +12,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lada.core.errors import LadaError
 from lada.core.results import Traffic
+from lada.core.sealed import is_sealed, seal, unseal, unsealed, write
 from lada.federation.messages import SERVER
 
+LINES, TABLE = "ledger.jsonl", "ledger.parquet"
 Describe = Callable[[str, bytes], int | None]
 """Given a kind and its bytes, returns how many samples they speak of; None where that cannot be said."""
 
@@ -57,15 +61,19 @@ class Ledger:
         self._folder = folder
         self._describe = describe
         folder.mkdir(parents=True, exist_ok=True)
-        lines, part = folder / "ledger.jsonl", folder / "ledger.jsonl.part"
-        part.write_text("".join(map(_line, self.rows)), encoding="utf-8")
-        part.replace(lines)
-        (folder / "ledger.parquet").unlink(missing_ok=True)
-        self._lines = lines.open("a", encoding="utf-8")
+        self._crossed = {(row.round, row.phase, row.sender, row.receiver) for row in self.rows}
+        write(folder / LINES, "".join(map(_line, self.rows)).encode())
+        unsealed(folder / TABLE)
+        self._lines = (folder / LINES).open("a", encoding="utf-8")
+
+    def has(self, round: int, phase: str, sender: str, receiver: str) -> bool:
+        """Return whether a message of a phase crossed from one party to the other."""
+        return (round, phase, sender, receiver) in self._crossed
 
     def record(self, round: int, phase: str, sender: str, receiver: str, payload: Mapping[str, bytes]) -> int:
         """Add one row per kind of one message; return its bytes."""
         total = 0
+        self._crossed.add((round, phase, sender, receiver))
         for kind, data in sorted(payload.items()):
             digest = hashlib.sha256(data).hexdigest()
             samples = self._describe(kind, data) if self._describe else None
@@ -84,13 +92,10 @@ class Ledger:
         self._lines.close()
         phases = {phase: number for number, phase in enumerate(dict.fromkeys(row.phase for row in self.rows))}
         self.rows.sort(key=lambda row: (row.round, phases[row.phase], row.sender != SERVER, row.sender, row.receiver))
-        whole, part = self._folder / "ledger.parquet", self._folder / "ledger.parquet.part"
-        with part.open("wb") as file:
-            pq.write_table(pa.Table.from_pylist([asdict(row) for row in self.rows], schema=SCHEMA), file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(whole)
-        (self._folder / "ledger.jsonl").unlink()
+        table = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist([asdict(row) for row in self.rows], schema=SCHEMA), table)
+        seal(self._folder / TABLE, table.getvalue())
+        (self._folder / LINES).unlink()
 
     def __enter__(self) -> "Ledger":
         return self
@@ -100,21 +105,52 @@ class Ledger:
 
 
 def _line(row: Row) -> str:
-    return json.dumps(asdict(row), ensure_ascii=False) + "\n"
+    """Return a row as a line of JSON with a checksum, `crc`, of the same line without it."""
+    text = json.dumps(asdict(row), ensure_ascii=False)
+    return f'{text[:-1]}, "crc": {zlib.crc32(text.encode())}}}\n'
+
+
+def _row(line: str) -> Row | None:
+    """Return what `_line` wrote; None for anything else. A line of a version without checksums has none."""
+    try:
+        fields = json.loads(line)
+        crc = fields.pop("crc", None)
+        row = Row(**fields)
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return row if crc is None or _line(row) == line + "\n" else None
 
 
 def read(folder: Path) -> tuple[Row, ...]:
     """Return the rows of a run folder, in the order in which they were written; none where there is no ledger.
 
-    A last line that was cut short when the run was killed is left out.
+    A last line that was cut short when the run was killed is left out. Raises LadaError, naming the file, for one that
+    is not as it was written.
     """
-    lines = folder / "ledger.jsonl"
-    if lines.exists():
-        *whole, _ = lines.read_text(encoding="utf-8", errors="replace").split("\n")
-        return tuple(Row(**json.loads(line)) for line in whole)
-    if (folder / "ledger.parquet").exists():
-        return tuple(Row(**row) for row in pq.read_table(folder / "ledger.parquet").to_pylist())
-    return ()
+    rows, damaged = recover(folder)
+    if damaged:
+        raise LadaError(
+            f"{str(folder)!r}: {damaged}; restore the file from a copy, or let `lada run {folder} --resume` go on "
+            "without what is lost"
+        )
+    return rows
+
+
+def recover(folder: Path) -> tuple[tuple[Row, ...], str]:
+    """Return the rows of a run folder that are as they were written, and in words what is wrong with the others."""
+    if (folder / LINES).exists():
+        *whole, _ = (folder / LINES).read_text(encoding="utf-8", errors="replace").split("\n")
+        rows = [_row(line) for line in whole]
+        lost = rows.count(None)
+        told = f"{lost} of {len(rows)} lines of {LINES} are not as they were written" if lost else ""
+        return tuple(row for row in rows if row is not None), told
+    try:
+        if not (folder / TABLE).exists() and not is_sealed(folder / TABLE):
+            return (), ""
+        table = pq.read_table(io.BytesIO(unseal(folder / TABLE)), schema=SCHEMA)
+        return tuple(Row(**row) for row in table.to_pylist()), ""
+    except (LadaError, pa.ArrowException, OSError, KeyError) as error:
+        return (), f"{TABLE} cannot be read ({error})"
 
 
 def by_phase(rows: Iterable[Row]) -> list[dict[str, int | str]]:

@@ -15,9 +15,9 @@ from flwr.app import Context
 
 from lada.config import RunConfig
 from lada.core.errors import FederationError
-from lada.federation import checkpoints, held, sent
+from lada.federation import begun, checkpoints, held, sent
 from lada.federation.journal import Journal
-from lada.federation.parties import Place, client_party, describe, keep, read_task, untrained
+from lada.federation.parties import NEEDED, Place, client_party, describe, keep, read_task, untrained
 from lada.federation.parts import Parts, to_files
 from lada.federation.pieces import What
 from lada.hosts.base import Payload
@@ -76,7 +76,7 @@ class Node:
 
     def _kept(self) -> "Kept":
         folder = self._place.checkpoint(self._name)
-        return Kept.read(checkpoints.find(folder)[0]) if checkpoints.exists(folder) else Kept()
+        return Kept.read(checkpoints.find(folder, NEEDED)[0]) if checkpoints.exists(folder) else Kept()
 
     def _answer(self, asked: "Asked", kept: "Kept", journal: Journal) -> Payload:
         here = journal.at(asked.key)
@@ -104,7 +104,12 @@ class Node:
         return host.reply(asked.phase, party, asked.round, asked.payload)
 
     def _open(self) -> Party:
-        return client_party(self._config, self._place, self._task(), self._emit, self._name)
+        task = self._task()
+        if (self._place.folder / begun.BEGUN).exists():
+            found = begun.samples(task, [self._name])
+            if changed := begun.changed(self._place.folder, found):
+                raise FederationError(f"{', '.join(changed)}: not as when the run was begun; put that back")
+        return client_party(self._config, self._place, task, self._emit, self._name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Build parties from a configuration, and keep them on disk between phases."""
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -9,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from lada.config import ClientConfig, RunConfig
-from lada.core.errors import InputError
+from lada.core.clock import since
+from lada.core.errors import InputError, LadaError
 from lada.core.results import PartyInfo, PartyReport
 from lada.core.seeds import seed_of
 from lada.federation import checkpoints
@@ -33,8 +33,10 @@ from lada.zoo.shipped import locate
 
 MODEL, STATE, REPORT = "model", "state.safetensors", "report.json"
 """What a checkpoint holds: the learner, in Hugging Face format; the plug-ins' state; what was not yet reported."""
-ROUNDS_DONE = "rounds-done"
-"""In the server's checkpoint: the last round that is over."""
+NEEDED = (STATE, REPORT)
+"""What no checkpoint can be without."""
+ROUNDS_DONE, CROSSED = "rounds-done", "crossed"
+"""In the server's checkpoint: the last round that is over, and how many rows the ledger had by then."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -179,7 +181,7 @@ def _party(
     studies: Studies,
 ) -> Party:
     kept = place.checkpoint(name)
-    saved, fault = checkpoints.find(kept) if checkpoints.exists(kept) else (None, None)
+    saved, fault = checkpoints.find(kept, NEEDED) if checkpoints.exists(kept) else (None, None)
 
     def reopen(folder: Path | None) -> Learner:
         return _learner(model, place, init_seed=_init_seed(config, name), saved=folder)
@@ -197,7 +199,7 @@ def _party(
         seed=config.seed,
         folder=place.party(name),
         emit=emit,
-        clock=lambda: time.time() - place.started,
+        clock=since(place.started),
         journal=place.journal(name),
         common=Common(place.common) if place.common else None,
         reopen=reopen,
@@ -239,9 +241,23 @@ def keep(party: Party, place: Place, more: Mapping[str, bytes]) -> None:
 
 def rounds_done(server: str, place: Place) -> int:
     """Return the last round that the server's checkpoint has behind it; -1 where not even round 0 is over."""
+    return _number(server, place, ROUNDS_DONE, -1)
+
+
+def crossed(server: str, place: Place) -> int:
+    """Return how many rows the ledger had when that round was over."""
+    return _number(server, place, CROSSED, 0)
+
+
+def _number(server: str, place: Place, name: str, default: int) -> int:
+    """Return a number in the server's checkpoint; `default` where there is no checkpoint."""
     if not checkpoints.exists(place.checkpoint(server)):
-        return -1
-    return int((checkpoints.find(place.checkpoint(server))[0] / ROUNDS_DONE).read_text())
+        return default
+    file = checkpoints.find(place.checkpoint(server), NEEDED)[0] / name
+    try:
+        return int(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LadaError(f"{str(file)!r} holds no number; restore it from a copy, or begin a new run") from error
 
 
 def describe(party: Party) -> PartyInfo:

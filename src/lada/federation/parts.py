@@ -1,8 +1,12 @@
 """What a message carries, as files: a number for each kind, since a kind may have any name, and the kinds' names."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+
+from lada.core.errors import LadaError
+from lada.federation.checkpoints import manifest
 
 KINDS = "kinds.json"
 
@@ -26,17 +30,23 @@ def write_pieces(folder: Path, kinds: Mapping[str, Iterable[bytes]]) -> None:
 
 
 class Parts(Mapping[str, bytes]):
-    """A message's payload that lies in files; each kind is read when it is asked for."""
+    """A message's payload that lies in the files of a checkpoint or an entry of a journal.
+
+    Each kind is read when it is asked for, and only as it was written: LadaError names a file that is not.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """`folder` holds what `to_files` or `write_pieces` wrote."""
+        """`folder` holds what `to_files` or `write_pieces` wrote; the manifest lies beside it."""
         self._folder = folder
+        self._digests = manifest(folder.parent)
         self._numbers: dict[str, int] = {
             kind: number for number, kind in enumerate(json.loads((folder / KINDS).read_bytes()))
         }
 
     def __getitem__(self, kind: str) -> bytes:
-        return self._file(kind).read_bytes()
+        data = self._file(kind).read_bytes()
+        self._check(kind, hashlib.sha256(data).hexdigest())
+        return data
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._numbers)
@@ -49,10 +59,17 @@ class Parts(Mapping[str, bytes]):
         return self._file(kind).stat().st_size
 
     def piece(self, kind: str, start: int, length: int) -> bytes:
-        """Return a part of a kind's bytes."""
+        """Return a part of a kind's bytes. The last part is given only where the whole is as it was written."""
         with self._file(kind).open("rb") as file:
+            if start + length >= self.size(kind):
+                self._check(kind, hashlib.file_digest(file, "sha256").hexdigest())
             file.seek(start)
             return file.read(length)
+
+    def _check(self, kind: str, digest: str) -> None:
+        file = self._file(kind)
+        if self._digests.get(file.relative_to(self._folder.parent).as_posix()) != digest:
+            raise LadaError(f"{str(file)!r} is not as it was written; go on with --resume, which asks for it again")
 
     def _file(self, kind: str) -> Path:
         return self._folder / str(self._numbers[kind])

@@ -9,8 +9,10 @@ from typing import Any
 import yaml
 
 from lada.config import RunConfig, make_config
-from lada.core.errors import InputError
+from lada.core.errors import InputError, LadaError
 from lada.core.owner import FOLDER
+from lada.core.sealed import DIGESTS, seal, unseal
+from lada.federation.begun import BEGUN
 from lada.federation.events import PLACE
 from lada.federation.parties import Place
 
@@ -21,12 +23,11 @@ MAY_DIFFER = (
     "timeout",
     "quorum",
     "rounds",
-    "limits",
     "trackers",
     "keep_messages",
     "membership_audit",
 )
-"""Keys that a resumed run may have otherwise: they do not change what was computed so far."""
+"""Keys that a resumed run may have otherwise: they do not change what was computed, or admitted, so far."""
 
 
 def new(runs: Path, config: RunConfig, base: Path) -> Place:
@@ -41,10 +42,21 @@ def new(runs: Path, config: RunConfig, base: Path) -> Place:
             number += 1
             continue
         break
+    return begin(folder, config, base)
+
+
+def begin(folder: Path, config: RunConfig, base: Path) -> Place:
+    """Write down in its folder what a run is of."""
     place = Place(folder.resolve(), base, time.time())
-    _write(place.folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-    _write(place.folder / PLACE, json.dumps({"base": str(base), "started": place.started}))
+    seal(place.folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
+    seal(place.folder / PLACE, json.dumps({"base": str(base), "started": place.started}).encode())
     return place
+
+
+def is_begun(folder: Path) -> bool:
+    """Return whether more happened in a run's folder than that it was made; a run that was killed then begins there."""
+    first = {CONFIG, PLACE, BEGUN, DIGESTS}
+    return any(entry.name not in first and entry.suffix != ".next" for entry in folder.iterdir())
 
 
 def newest(runs: Path, name: str) -> Path | None:
@@ -63,13 +75,14 @@ def read(folder: Path) -> tuple[RunConfig, Place]:
             f"it leads to, {str(folder.resolve())!r}, if it is yours"
         )
     try:
-        data: Any = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-        place = json.loads((folder / PLACE).read_bytes())
+        data: Any = yaml.safe_load(unseal(folder / CONFIG).decode())
+        place = json.loads(unseal(folder / PLACE))
         return make_config(data), Place(folder.resolve(), Path(place["base"]), float(place["started"]))
-    except (OSError, ValueError, KeyError, yaml.YAMLError) as error:
+    except (LadaError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise InputError(
-            f"{str(folder)!r} is not the folder of a run that can be resumed: it lacks a sound {CONFIG} or {PLACE}; "
-            "expected a folder such as runs/demo, or leave --resume away to begin anew"
+            f"{str(folder)!r} is not the folder of a run that can be resumed: it lacks a sound {CONFIG} or {PLACE} "
+            f"({' '.join(str(error).split())}); expected a folder such as runs/demo, or leave --resume away to begin "
+            "anew"
         ) from error
 
 
@@ -85,9 +98,3 @@ def check_same(now: RunConfig, then: RunConfig, folder: Path) -> None:
 
 def _numbered(runs: Path, name: str, number: int) -> Path:
     return runs / (name if number == 1 else f"{name}-{number}")
-
-
-def _write(file: Path, text: str) -> None:
-    staged = file.with_name(f"{file.name}.next")
-    staged.write_text(text, encoding="utf-8")
-    staged.replace(file)

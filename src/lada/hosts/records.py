@@ -4,6 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lada.allocators.base import Candidates
+from lada.core.sealed import seal
 from lada.core.terms import Allocation
 from lada.hosts.party import Party
 
@@ -49,6 +50,7 @@ def keep_rows(party: Party, candidates: Candidates, allocation: Allocation) -> N
                 "reason": choice and choice.reason,
             }
         )
-    party.folder.mkdir(parents=True, exist_ok=True)
     name = f"allocation-{candidates.round}-{candidates.teacher}-{candidates.student}.parquet"
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), party.folder / name)
+    table = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), table)
+    seal(party.folder / name, table.getvalue().to_pybytes())

@@ -12,6 +12,7 @@ from lada.codecs.likelihoods import fault
 from lada.codecs.paths import encode
 from lada.core.errors import StudyError
 from lada.core.results import StudyRecord
+from lada.core.sealed import seal
 from lada.core.seeds import seed_of
 from lada.core.terms import Knowledge, Lesson, Likelihood, Path, Sample
 from lada.evaluation.evaluate import evaluate
@@ -234,5 +235,4 @@ def evaluate_party(party: Party, round: int) -> None:
         seed=seed_of(party.seed, "bootstrap"),
     )
     party.note(evaluations=(evaluation,))
-    party.folder.mkdir(parents=True, exist_ok=True)
-    (party.folder / f"test-paths-{round}.arrow").write_bytes(encode(in_range(party, knowledge)))
+    seal(party.folder / f"test-paths-{round}.arrow", encode(in_range(party, knowledge)))

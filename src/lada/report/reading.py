@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from lada.core.errors import InputError
+from lada.core.errors import InputError, LadaError
 from lada.core.results import SCHEMA_VERSION, Results
+from lada.core.sealed import is_sealed, unseal
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,11 @@ class Candidate:
 def read_results(run_folder: Path) -> Results:
     """Return the results of a run. Raises InputError where results.json is missing, malformed or of another schema."""
     file = run_folder / "results.json"
-    fix = "name the folder of a finished run, or run it again"
+    fix = f"name the folder of a finished run, or have it written anew: lada run {run_folder} --resume"
     try:
-        raw = from_json(file.read_bytes())
-    except OSError as error:
-        raise InputError(f"{run_folder}: cannot read results.json ({error.strerror}); {fix}") from error
+        raw = from_json(unseal(file))
+    except LadaError as error:
+        raise InputError(f"{run_folder}: cannot read results.json ({error}); {fix}") from error
     except ValueError as error:
         raise InputError(f"{run_folder}: results.json is not JSON ({error}); {fix}") from error
     version = raw.get("schema_version", SCHEMA_VERSION) if isinstance(raw, dict) else SCHEMA_VERSION
@@ -64,12 +65,12 @@ def read_candidates(run_folder: Path) -> list[Candidate]:
     A score that is not a finite number is read as None. Raises InputError where the file is malformed.
     """
     file = run_folder / "allocations.parquet"
-    if not file.exists():
+    if not file.exists() and not is_sealed(file):
         return []
     columns = list(Candidate.__slots__)
     try:
-        rows = pq.read_table(file).select(columns).to_pylist()
-    except (pa.ArrowException, OSError, KeyError) as error:
+        rows = pq.read_table(pa.BufferReader(unseal(file))).select(columns).to_pylist()
+    except (pa.ArrowException, LadaError, OSError, KeyError) as error:
         raise InputError(
             f"{run_folder}: allocations.parquet cannot be read ({error}); expected the columns {', '.join(columns)}. "
             "Run it again, or delete the file to get a report without it"

@@ -1,0 +1,86 @@
+"""Files that their folder vouches for: each is written as a whole, and read only as it was written.
+
+`digests.json` in the folder holds the SHA-256 of each sealed file. Of a file that is written anew it holds the old
+digest too until the next time, so a crash at any moment leaves a file that is vouched for. What is not listed is taken
+as it is, such as a file by hand.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from lada.core.errors import LadaError
+
+DIGESTS = "digests.json"
+
+
+def write(file: Path, data: bytes) -> None:
+    """Write a file that is there as a whole or not at all, also after a power cut; its folder is made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    staged = file.with_name(f"{file.name}.next")
+    with staged.open("wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    staged.replace(file)
+
+
+def seal(file: Path, data: bytes) -> None:
+    """Write a file so that its folder vouches for it. One process at a time may do so in a folder."""
+    try:
+        known = _known(file.parent)
+    except LadaError:
+        known = {}  # what it listed counts as not listed from here on
+    now = [_digest(file.read_bytes())] if file.exists() else []
+    before = [digest for digest in now if digest in known.get(file.name, now)]
+    write(file.parent / DIGESTS, json.dumps({**known, file.name: [_digest(data), *before]}, indent=1).encode())
+    write(file, data)
+
+
+def unseal(file: Path) -> bytes:
+    """Return a file's bytes. Raises LadaError, naming the file, where it is missing or not as it was written."""
+    known = _known(file.parent)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise LadaError(f"{str(file)!r} cannot be read ({error.strerror}); restore it from a copy") from error
+    if _digest(data) not in known.get(file.name, [_digest(data)]):
+        raise LadaError(
+            f"{str(file)!r} is not as it was written; restore it from a copy, or take it out of {DIGESTS} if you "
+            "changed it yourself"
+        )
+    return data
+
+
+def unsealed(file: Path) -> None:
+    """Let a folder no longer vouch for a file, and remove it."""
+    known = _known(file.parent)
+    if known.pop(file.name, None) is not None:
+        write(file.parent / DIGESTS, json.dumps(known, indent=1).encode())
+    file.unlink(missing_ok=True)
+
+
+def is_sealed(file: Path) -> bool:
+    """Return whether a folder vouches for a file, which need not be there. Raises LadaError as `unseal` does."""
+    return file.name in _known(file.parent)
+
+
+def _known(folder: Path) -> dict[str, list[str]]:
+    file = folder / DIGESTS
+    try:
+        known = json.loads(file.read_bytes())
+        if not known or any(not isinstance(digests, list) for digests in known.values()):
+            raise ValueError
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError) as error:
+        raise LadaError(
+            f"{str(file)!r} cannot be read; restore it from a copy, or delete it to have the files beside it believed "
+            "as they are"
+        ) from error
+    return known
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,72 @@
+"""What a run was begun with beside its configuration, by digest: samples, and models that lie in folders.
+
+A run that is resumed goes on with the same or not at all. The digests stand in `begun.json` in the run's folder, at a
+client of a deployment in its state for the run.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple
+from pathlib import Path
+
+from lada.config import RunConfig
+from lada.core.errors import LadaError
+from lada.core.sealed import seal, unseal
+from lada.core.terms import Sample
+from lada.models.options import ModelOptions
+from lada.tasks.data import TaskData
+from lada.zoo.shipped import locate
+
+BEGUN = "begun.json"
+BLOCK, BLOCKS = 1 << 16, 64
+"""Bytes of a block, and how many blocks of a large file are looked at: whole weights would take minutes to read."""
+
+
+def samples(task: TaskData, clients: Iterable[str]) -> dict[str, str]:
+    """Return digests of the samples that all have and of those of `clients`, by what they are."""
+    parts = {"public samples": task.public, "test samples": task.test, "replayed samples": task.replay}
+    parts |= {f"private samples of {name}": task.private.get(name, ()) for name in clients}
+    return {what: _of_samples(part) for what, part in parts.items()}
+
+
+def models(config: RunConfig) -> dict[str, str]:
+    """Return digests of the models that lie in folders, by whose they are: names, sizes and blocks of their files."""
+    options = {party.name: party.model for party in (config.server, *config.clients)}
+    folders = {name: Path(locate(each.model)) for name, each in options.items() if isinstance(each, ModelOptions)}
+    known = {folder: _of_folder(folder) for folder in set(folders.values()) if folder.is_dir()}
+    return {f"model of {name}": known[folder] for name, folder in folders.items() if folder in known}
+
+
+def write(folder: Path, found: Mapping[str, str]) -> None:
+    """Write down what a run is begun with."""
+    seal(folder / BEGUN, json.dumps(found, indent=1).encode())
+
+
+def changed(folder: Path, found: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what is not as when the run was begun. Raises LadaError where nobody wrote that down."""
+    try:
+        then = json.loads(unseal(folder / BEGUN))
+    except ValueError as error:
+        raise LadaError(f"{str(folder / BEGUN)!r} is not JSON; restore it from a copy, or begin a new run") from error
+    return tuple(what for what in found if then.get(what) != found[what])
+
+
+def _of_samples(part: Iterable[Sample]) -> str:
+    digest = hashlib.sha256()
+    for sample in part:
+        digest.update(json.dumps(astuple(sample)).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _of_folder(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        size = file.stat().st_size
+        digest.update(f"{file.relative_to(folder).as_posix()} {size}\n".encode())
+        starts = range(0, size, BLOCK)
+        with file.open("rb") as data:
+            for start in starts[:: max(1, len(starts) // BLOCKS)]:
+                data.seek(start)
+                digest.update(data.read(BLOCK))
+    return digest.hexdigest()
