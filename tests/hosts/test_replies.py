@@ -98,6 +98,8 @@ def test_an_average_stays_within_what_an_adapter_holds(tmp_path: FilePath):
     server = make_party("llm", set(), tmp_path)
     weights = {"w": np.array([9999.0], np.float32)}
     replies = {name: {averaging.ADAPTER: adapters.encode(weights, 4)} for name in ("a", "b")}
-    pooled = averaging.pool(server, replies, 1, lambda told, _: {"w": sum(each["w"] for each in told.values())})
+    pooled = averaging.pool(
+        server, replies, 1, lambda told, _: {"w": np.sum([each["w"] for each in told.values()], axis=0)}
+    )
     assert list(pooled.told) == ["b"]
     assert [(m.party, m.phase) for m in server.report.missing] == [("a", "average")]
