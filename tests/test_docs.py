@@ -17,6 +17,7 @@ from lada.cli.tables import REGISTRIES
 from lada.config import make_config
 from lada.core.terms import Sample
 from lada.federation.parties import read_task
+from lada.hosts.distinctive import Withholding
 from lada.models.options import ModelOptions
 from lada.tasks.corpus import corpus_names, read_corpus, sample_of
 
@@ -133,8 +134,10 @@ def test_a_configuration_with_an_api_is_accepted(root: Path, blocks: Blocks) -> 
 
 def test_the_privacy_pages_options_are_accepted(root: Path, blocks: Blocks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lada.hosts.privacy.check_installed", lambda: None)
-    keep, redact, dp, secure = (yaml.safe_load(block) for block in blocks(root / "docs/privacy.md", "yaml"))
+    keep, withhold, redact, dp, secure = (yaml.safe_load(block) for block in blocks(root / "docs/privacy.md", "yaml"))
     assert make_config(MODELS | keep).keep_messages
+    (client,) = make_config(MODELS | withhold).clients
+    assert client.withhold == Withholding()
     (client,) = make_config(MODELS | redact).clients
     assert client.redact is not None
     assert client.redact.apply("Dr. Novak, x@y.org") == "[DOCTOR], [EMAIL]"

@@ -44,7 +44,7 @@ def federated(folder: Path, clients: int, gone: Mapping[str, str]) -> tuple[Fede
     knows: dict[str, set[int]] = {"llm": set(), **{name: set() for name in NAMES[:clients]}}
     options = {"secure_aggregation": True, "malicious": 0, "clip": None, "update_norm": 1e6}
     both = federation(folder, "fedavg", knows, options)
-    exchange: Any = Curious(both.host, list(both.clients.values()))
+    exchange: Any = Curious(both.host, both.server, list(both.clients.values()))
     exchange.gone = gone
     both.exchange = exchange
     rng = np.random.default_rng(clients)

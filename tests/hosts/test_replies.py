@@ -101,7 +101,7 @@ def test_an_average_stays_within_what_an_adapter_holds(tmp_path: FilePath):
     replies = {name: {averaging.ADAPTER: adapters.encode(weights, 4)} for name in ("a", "b")}
 
     def added(told: Any, *_: Any) -> Merged:
-        return Merged({"w": sum(each["w"] for each in told.values())}, told)
+        return Merged({"w": np.sum([each["w"] for each in told.values()], axis=0)}, told)
 
     pooled = averaging.pool(server, replies, 1, averaging.AveragingOptions(), added)
     assert list(pooled.told) == ["b"]

@@ -56,7 +56,7 @@ def secure(folder: FilePath, clients: int, host: str = "fedavg", gone: Mapping[s
     knows: dict[str, set[int]] = {"llm": set(), **{name: set() for name in NAMES[:clients]}}
     options = {**SECURE, **({"average_adapters": True} if host == "fedmkt" else {}), **more}
     both = federation(folder, host, knows, options)
-    exchange: Any = Leaving(both.host, list(both.clients.values()))
+    exchange: Any = Leaving(both.host, both.server, list(both.clients.values()))
     exchange.gone, exchange.server = gone or {}, both.server
     both.exchange = exchange
     rng = np.random.default_rng(0)
