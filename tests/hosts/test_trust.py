@@ -352,3 +352,7 @@ def test_hosts_whose_clients_tell_nothing_have_nothing_to_lie_about(tmp_path: Fi
         method = HOSTS.get(name)
         told = [phase.replies for phase in method.make(method.options()).phases(party).values()]
         assert {kind for kinds in told for kind in kinds.must | kinds.may} == {"metrics", "times"}
+
+
+def test_a_bare_off_in_yaml_is_off():
+    assert HOSTS.get("fedmkt").options.model_validate({"trust": False}) == HOSTS.get("fedmkt").options(trust="off")
