@@ -182,4 +182,4 @@ def attack(each: int = EACH, victims: tuple[str, ...] = VICTIMS, seed: int = 0) 
 
 
 if __name__ == "__main__":
-    harness.main(lambda: attack(*map(int, sys.argv[1:2])))
+    harness.main(attack)
