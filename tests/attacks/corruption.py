@@ -144,7 +144,8 @@ def resumed(runs: Path, expected: dict[str, Any]) -> str | None:
     told = told or bool(found["results"]["missing"])
     if not told and figures(found["results"]) != figures(expected["results"]):
         return "other results, and not a word of it"
-    return None if told or found["weights"] == expected["weights"] else "other weights"
+    differs = [] if told else [key for key in ("weights", "ledger") if found[key] != expected[key]]
+    return f"other {differs}, and not a word of it" if differs else None
 
 
 def killed(runs: Path) -> None:
