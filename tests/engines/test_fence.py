@@ -7,6 +7,7 @@ import socket
 from base64 import b64encode
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from served import SECRET, head, served, status
@@ -99,7 +100,11 @@ def test_where_no_door_tells_who_is_there_nobody_is_the_operator(mine):
         sent.append(message)
 
     scope = {"type": "http", "path": CONTROL, "headers": OPERATORS, "client": mine[0], "server": mine[1]}
-    asyncio.run(Fence(lambda *_: asyncio.sleep(0), print, secret=SECRET)(scope, lambda: asyncio.sleep(0), send))
+
+    async def receive():
+        return {}
+
+    asyncio.run(Fence(lambda *_: asyncio.sleep(0), print, secret=SECRET)(scope, receive, send))
     assert sent[0]["status"] == 403
 
 
@@ -198,7 +203,7 @@ def test_a_sender_is_known_by_a_fresh_signature_of_a_registered_key():
     key = public_key_to_bytes(public)
     sender = sender_of(lambda: SimpleNamespace(get_node_id_by_public_key={key: 7}.get))
 
-    def sent(key=key, private=private, time=None, signed=None, **changes):
+    def sent(key: Any = key, private: Any = private, time: Any = None, signed: Any = None, **changes: Any):
         time = time or now().isoformat()
         signature = b64encode(sign_message(private, (signed or time).encode()))
         headers = {"flwr-public-key": b64encode(key), "flwr-timestamp": time.encode(), "flwr-signature": signature}

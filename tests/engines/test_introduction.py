@@ -1,6 +1,7 @@
 """What LaDa puts into Flower's processes: each server behind fence and door, each client with the secret."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -44,11 +45,11 @@ def test_every_server_is_fenced_and_believes_no_header(secret, monkeypatch):
 
 def test_a_request_shows_the_secret_and_keeps_what_flower_adds(secret):
     flower.introduce()
-    flowers = SimpleNamespace(intercept=lambda one, go: go(one))
+    flowers: Any = SimpleNamespace(intercept=lambda one, go: go(one))
     with ProtobufClient("http://127.0.0.1:1", interceptors=[flowers]) as client:
         request = httpx.Request("POST", "http://127.0.0.1:1")
-        sent = SimpleNamespace(request=request)
-        answer = object()
+        sent: Any = SimpleNamespace(request=request)
+        answer: Any = object()
         first, last = client._interceptors
         assert first is flowers
         assert last.intercept(sent, lambda given: answer if given is sent else None) is answer
