@@ -21,7 +21,7 @@ LIES = {"x": b"lies of the attacker"}
 
 def at_the_superlink() -> list[bool]:
     """Return whether the attacker's replies to a message for clinic came through, by whom it says that they are."""
-    link = SuperLink()
+    link = SuperLink(Path(tempfile.mkdtemp()))
     clinic, attacker = (Node(link, ec.generate_private_key(ec.SECP384R1())) for _ in range(2))
     reply = encode(Envelope("r", "echo", 1, "clinic"), LIES)
     reached = []

@@ -22,7 +22,7 @@ PAYLOADS = {HELLO: {}, "grow": {"seed": b"lies"}}
 
 def at_the_superlink() -> list[bool]:
     """Return whether a message for clinic was taken."""
-    link = SuperLink()
+    link = SuperLink(Path(tempfile.mkdtemp()))
     clinic, attacker = (Node(link, ec.generate_private_key(ec.SECP384R1())) for _ in range(2))
     reached = []
     for source, node, answers in product(

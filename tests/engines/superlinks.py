@@ -2,7 +2,10 @@
 
 import asyncio
 import datetime
+import os
 from base64 import b64encode
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import flwr.superlink.cli
@@ -21,17 +24,29 @@ from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 from flwr.supercore.task_identity import TaskIdentity
 
 from lada.engines import flower
+from lada.engines.fence import KEY
+from lada.engines.operator_secret import VARIABLE, make_secret
 from lada.federation.messages import MESSAGE_TYPE, encode
 
 
 class SuperLink:
     """A SuperLink with one run under way."""
 
-    def __init__(self):
+    def __init__(self, folder: Path):
+        """Keep the operator's secret in a folder."""
+        os.environ[VARIABLE] = str(make_secret(folder))
         flwr.superlink.cli.flower_superlink = lambda: None  # what the launcher starts once all is set up
         flower.superlink()
-        self._app: Any = served.create_app()  # within the fence
-        self.state = self._app._app.state.linkstate_factory.state()
+        fenced: Any = served.create_app()
+        door: Any = SimpleNamespace(
+            know=lambda _: None, client=("127.0.0.1", 1)
+        )  # stands for the connection that uvicorn would have
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await fenced({**scope, "extensions": {KEY: door}}, receive, send)
+
+        self._app = app
+        self.state = fenced._app.state.linkstate_factory.state()
         self.run = self.state.create_run("", "", "", {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, "flwr-serverapp")
         task = self.state.get_run_info(run_ids=[self.run])[0].primary_task_id
         assert self.state.claim_task(task)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.common.constant import SUPERLINK_NODE_ID
 from superlinks import Node, SuperLink
 
+from lada.engines.operator_secret import VARIABLE
 from lada.federation.messages import SERVER, Envelope, encode
 
 AUTH = import_module("flwr.superlink.routers.fleet.node_auth")
@@ -21,17 +22,18 @@ def reply(name):
 
 
 @pytest.fixture(scope="module")
-def link():
+def link(tmp_path_factory):
     """A SuperLink; what it replaced in Flower is put back in the end."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name in (
             (flwr.superlink.cli, "flower_superlink"),
             (served, "create_app"),
-            (uvicorn, "run"),
+            (uvicorn.Config, "__init__"),
             (AUTH, "authenticate_node"),
         ):
             patch.setattr(module, name, getattr(module, name))
-        yield SuperLink()
+        patch.setenv(VARIABLE, "")  # put back in the end as well
+        yield SuperLink(tmp_path_factory.mktemp("operator"))
 
 
 @pytest.fixture(scope="module")

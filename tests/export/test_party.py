@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from lada.cli.main import app
 from lada.core.errors import InputError, LadaError
+from lada.core.shown import shown
 from lada.export import export as exporting
 from lada.export.check import Check, questions_of
 from lada.export.party import open_party
@@ -134,7 +135,7 @@ def test_chat_answers_each_line(run: Path) -> None:
     told = output.replace("\r", "")
     assert told.count(" s\n") == 2
     for text in expected:
-        assert text in told
+        assert shown(text) in told
 
 
 def test_chat_with_nobody_is_told(run: Path) -> None:

@@ -31,8 +31,8 @@ def test_soft_targets_are_about_what_their_codec_writes() -> None:
 
 def test_likelihoods_are_about_what_their_codec_writes() -> None:
     rng = np.random.default_rng(0)
-    least = -rng.exponential(3.0, (500, 2)).astype(np.float32).astype(float)
-    told = {f"public-{i:05d}": Likelihood(a.sum(), a[0], 40, 160) for i, a in enumerate(least)}
+    drawn = -rng.exponential(3.0, (500, 40)).astype(np.float32).astype(float)
+    told = {f"public-{i:05d}": Likelihood(a.sum(), a.min(), 40, 160) for i, a in enumerate(drawn)}
     written = len(likelihoods.encode(Judgement("a", 1, told)))
     assert 0.67 < sizes(Sender("a", 40.0, 100, 0), 500, 0)["likelihoods"] / written < 1.5
 

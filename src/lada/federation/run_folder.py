@@ -46,7 +46,8 @@ def new(runs: Path, config: RunConfig, base: Path) -> Place:
 
 
 def begin(folder: Path, config: RunConfig, base: Path) -> Place:
-    """Write down in its folder what a run is of."""
+    """Write down in its folder what a run is of. Raises InputError for a link to a folder."""
+    _check_no_link(folder)
     place = Place(folder.resolve(), base, time.time())
     seal(place.folder / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
     seal(place.folder / PLACE, json.dumps({"base": str(base), "started": place.started}).encode())
@@ -69,11 +70,7 @@ def newest(runs: Path, name: str) -> Path | None:
 
 def read(folder: Path) -> tuple[RunConfig, Place]:
     """Return the configuration and place of a run. Raises InputError for a folder that is none, or a link to one."""
-    if folder.is_symlink():
-        raise InputError(
-            f"{str(folder)!r} is a symbolic link, and what a run writes stays in its own folder; give the folder that "
-            f"it leads to, {str(folder.resolve())!r}, if it is yours"
-        )
+    _check_no_link(folder)
     try:
         data: Any = yaml.safe_load(unseal(folder / CONFIG).decode())
         place = json.loads(unseal(folder / PLACE))
@@ -84,6 +81,14 @@ def read(folder: Path) -> tuple[RunConfig, Place]:
             f"({' '.join(str(error).split())}); expected a folder such as runs/demo, or leave --resume away to begin "
             "anew"
         ) from error
+
+
+def _check_no_link(folder: Path) -> None:
+    if folder.is_symlink():
+        raise InputError(
+            f"{str(folder)!r} is a symbolic link, and what a run writes stays in its own folder; give the folder that "
+            f"it leads to, {str(folder.resolve())!r}, if it is yours"
+        )
 
 
 def check_same(now: RunConfig, then: RunConfig, folder: Path) -> None:

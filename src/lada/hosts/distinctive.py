@@ -36,6 +36,8 @@ RARE, NEAR = (1, 2, 3), (2, 3, 4, 6)
 """Words in a row that may be a passage of these kinds, the least first."""
 PLAIN = (1, 1.5, 2, 2.5, 3, 3.5, 4)
 """The same of plain passages, in multiples of `words`."""
+MOST_TRIES = 16
+"""Most paths that are sampled in the place of one."""
 JOINED = 4
 """Characters from which on a rare word is found in pieces too."""
 
@@ -48,7 +50,7 @@ class Withholding(Options):
     four times as many. Fewer are one where words are rare: see docs/privacy.md."""
     samples: int = Field(default=2, ge=1)
     """Private samples that may share a passage before it counts as a common phrase."""
-    tries: int = Field(default=4, ge=0)
+    tries: int = Field(default=4, ge=0, le=MOST_TRIES)
     """Paths that are sampled in the place of one with such a passage; where all have one, none leaves."""
 
 

@@ -49,8 +49,9 @@ from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, studyin
 from lada.hosts.secure import KEYS, MASKED, PHASES, SecureOptions, check_enough
 from lada.hosts.secure_client import advertise, masked_reply, started_from
 from lada.hosts.secure_server import average_masked
+from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, study_both
-from lada.hosts.trust import ReadOff, doubted, keep_first, limit_by_gold_texts, limit_by_record
+from lada.hosts.trust import ReadOff, checked_lessons, doubted, keep_first, limit_by_gold_texts, limit_by_record
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
@@ -300,7 +301,12 @@ class Fedmkt:
         if self._records(party):
             allocations = limit_by_record(party, allocations, told, round)
         elif self.options.trust == "auto" and self._kind == "labels":
-            allocations = limit_by_gold_texts(party, allocations, offers, mine, round)
+            checked = checked_lessons(party, round)
+            soft = each(
+                party, exchange, "contribute", round, offers, lambda _, offer: with_soft_targets(party, checked, offer)
+            )
+            allocations = {client: allocations[client] for client in soft}
+            allocations = limit_by_gold_texts(party, allocations, checked, soft, mine, round)
         elif self.options.trust == "gain":
             allocations = limit_by_gain(party, allocations, told, round, self.options.trust_steps)
         proposals: dict[str, dict[str, Path]] = {}

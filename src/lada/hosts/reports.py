@@ -15,9 +15,10 @@ from lada.evaluation.membership import ATTACKS, MOST
 from lada.hosts.allocating import LOOKED_AT
 from lada.hosts.base import Kinds, Payload, Step
 from lada.hosts.discretion import blur_report
+from lada.hosts.distinctive import MOST_TRIES
 from lada.hosts.party import Party
 from lada.hosts.ranges import LOSS, MEMORY, SECONDS, out_of_range
-from lada.hosts.withholding import keep_back_texts
+from lada.hosts.withholding import INSTEAD, keep_back_texts
 
 METRICS, TIMES = "metrics", "times"
 REPORT = Kinds(frozenset({METRICS, TIMES}))
@@ -173,7 +174,7 @@ def check_rows(payload: Payload, party: Party, steps: Sequence[Step] | None) -> 
         "evaluations": sum(step.phase == "evaluate" for step in steps),
         "studies": sum(step.verb is Verb.STUDY for step in steps),
         "allocations": sum(step.samples == "lessons" for step in steps),
-        "phases": SPARE + 2 * len(steps) + looks,
+        "phases": SPARE + 2 * len(steps) + looks + 2 * MOST_TRIES,
         "withheld": 2 * len(steps),
         "parties": int(last),
         "memberships": len(ATTACKS) * last,
@@ -182,6 +183,7 @@ def check_rows(payload: Payload, party: Party, steps: Sequence[Step] | None) -> 
         told = len(getattr(report, name))
         _expect(told <= count, f"{name}: {told} rows; a reply of this phase has at most {count}")
     named = {f"{step.phase}{suffix}" for step in steps for suffix in ("", "-again")} | ASIDE
+    named |= {INSTEAD.format(attempt) for attempt in range(1, MOST_TRIES + 1)}
     for row in (*report.studies, *report.phases):
         _expect(row.phase in named, "phase: one that the host does not have")
 

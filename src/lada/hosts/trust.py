@@ -21,7 +21,7 @@ it contradicts more texts than a fair coin would with the chance ALPHA. With few
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,12 +30,10 @@ from scipy.special import bdtr, bdtrc
 
 from lada.codecs import paths
 from lada.core.seeds import generator
-from lada.core.terms import Allocation, Knowledge, Likelihood, Path, SparseLogProbs, Spelled
+from lada.core.terms import Allocation, Knowledge, Lesson, Likelihood, Path, SparseLogProbs, Spelled
 from lada.evaluation.agreement import agreements
 from lada.hosts.consensus import loss
-from lada.hosts.knowledge import Offer
 from lada.hosts.party import Party
-from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import gold_lessons
 
 ReadOff = BeforeValidator(lambda value: "off" if value is False else value)
@@ -126,22 +124,32 @@ def untrusted(records: Mapping[str, Record]) -> dict[str, float]:
     return against
 
 
+def checked_lessons(party: Party, round: int) -> list[Lesson]:
+    """Return CHECKED gold texts, drawn anew for each round."""
+    lessons = gold_lessons(party, party.task.public)
+    drawn = generator(party.seed, round, "trust", party.name).permutation(len(lessons))[:CHECKED]
+    return [lessons[i] for i in sorted(drawn.tolist())]
+
+
 def limit_by_gold_texts(
-    party: Party, allocations: Mapping[str, Allocation], offers: Mapping[str, Offer], mine: Knowledge, round: int
+    party: Party,
+    allocations: Mapping[str, Allocation],
+    lessons: Sequence[Lesson],
+    clients: Mapping[str, Sequence[Lesson]],
+    mine: Knowledge,
+    round: int,
 ) -> dict[str, Allocation]:
     """Return the allocations by client, without the soft targets of those that contradict the gold texts.
 
-    All are held against CHECKED gold texts, the party's own losses beside them; notices say who is left out.
+    The gold texts are the `lessons`, which the `clients` have with soft targets. The party's own losses count beside
+    those of the clients; notices say who is left out.
     """
-    lessons = gold_lessons(party, party.task.public)
-    drawn = generator(party.seed, round, "trust", party.name).permutation(len(lessons))[:CHECKED]
-    lessons = [lessons[i] for i in sorted(drawn.tolist())]
     texts = party.learner.spell([lesson.chosen for lesson in lessons])
     spelled = {x.sample_id: text for x, text in zip(lessons, texts, strict=True) if text is not None}
     own = mine.by_id()
     losses = {party.name: {id: -own[id].likelihood.mean for id in spelled if id in own}}
-    for client, offer in sorted(offers.items()):
-        told = {x.sample_id: x.soft for x in with_soft_targets(party, lessons, offer) if x.soft is not None}
+    for client in sorted(clients):
+        told = {x.sample_id: x.soft for x in clients[client] if x.soft is not None}
         losses[client] = text_losses(party, told, spelled)
     against = contradicting(losses, judge=party.name)
     note_contradicting(party, round, against)

@@ -19,6 +19,8 @@ from lada.hosts.party import Party
 from lada.hosts.steps import answer_once, in_range, verified
 from lada.models.base import Answer, Progress
 
+INSTEAD = "answer-instead-{}"
+"""What sampling again is timed as, by the number of the attempt."""
 TEMPERATURE = 1.0
 Prepare = Callable[[Knowledge], Knowledge]
 """What becomes of paths before they leave, such as redaction."""
@@ -96,7 +98,7 @@ def _sample(party: Party, round: int, ids: list[str], attempt: int) -> Knowledge
     """Return another path for each of some public samples."""
     asked = [sample for sample in party.task.public if sample.id in set(ids)]
     questions = [sample.question for sample in asked]
-    purpose = f"answer-instead-{attempt}"
+    purpose = INSTEAD.format(attempt)
     seed = seed_of(party.seed, round, purpose, party.name)
 
     def do(progress: Progress) -> list[list[Answer]]:
