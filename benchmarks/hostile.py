@@ -37,6 +37,8 @@ from lada.tasks.builtin import BuiltinTask, load_builtin
 LIAR = "kitchen"
 ALONE, HONEST = "alone", "honest"
 TARGET = Path("results/hostile")
+STEPS = 150
+"""Of each study."""
 WITHIN = 2.0
 """Points that the honest parties may lose."""
 CERTAIN = -1e-3
@@ -51,12 +53,12 @@ SETTINGS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"task": {"gold": "none"}, "host": {"name": "fedmkt", "options": {"trust": "off"}}},
         ("certain",),
     ),
-    "fedmkt": ({"plugin": "none"}, SOFT_LIES),
+    "fedmkt": ({"plugin": "none", "task": {"gold": "rationales"}}, SOFT_LIES),
     "fedmkt, no gold": ({"plugin": "none", "task": {"gold": "none"}}, SOFT_LIES),
-    "fedmd": ({"plugin": "none", "host": "fedmd"}, SOFT_LIES),
+    "fedmd": ({"plugin": "none", "host": "fedmd", "task": {"gold": "rationales"}}, SOFT_LIES),
     "fedmd, no gold": ({"plugin": "none", "host": "fedmd", "task": {"gold": "none"}}, SOFT_LIES),
-    "feddf": ({"plugin": "none", "host": "feddf", "shared": True}, ADAPTER_LIES),
-    "fedcollm": ({"plugin": "none", "host": "fedcollm", "shared": True}, ADAPTER_LIES),
+    "feddf": ({"plugin": "none", "host": "feddf", "task": {"gold": "rationales"}, "shared": True}, ADAPTER_LIES),
+    "fedcollm": ({"plugin": "none", "host": "fedcollm", "task": {"gold": "rationales"}, "shared": True}, ADAPTER_LIES),
     "fedavg": ({"plugin": "none", "host": "fedavg", "shared": True}, ADAPTER_LIES),
     "centralized": ({"plugin": "none", "host": "centralized"}, ("labels",)),
 }
@@ -76,10 +78,10 @@ def config(setting: str, kind: str, seed: int) -> dict[str, Any]:
     """Return the configuration of a cell."""
     changes = dict(SETTINGS[setting][0])
     made: dict[str, Any] = yaml.safe_load((files("lada.examples") / "demo.yaml").read_text())
-    task = {"public": 84, "private": 64, "test_per_domain": 12, "replay": 48, "gold": "rationales"}
+    task = {"public": 300, "private": 400, "test_per_domain": 20, "replay": 200, "gold": "answers"}
     made["task"] |= task | changes.pop("task", {})
     for study in (made["server"]["distil"], *(client[part] for client in made["clients"] for part in STUDIES)):
-        study |= {"steps": 30, "batch_size": 8}
+        study |= {"steps": STEPS}
     if changes.pop("shared", False):
         for client in made["clients"]:
             client["model"] = SHARED

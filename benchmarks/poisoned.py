@@ -40,7 +40,6 @@ BLIND = {"allocator": {"name": "lada", "options": {"threshold": 0.6, "gold": Fal
 SETTINGS: dict[str, dict[str, Any]] = {
     "lada": {},
     "no gold": BLIND,
-    "no gold, trust": {**BLIND, "host": {"name": "fedmkt", "options": {"trust": "agreement"}}},
     "no gold, gain": {**BLIND, "host": {"name": "fedmkt", "options": {"trust": "gain"}}},
 }
 FIGURES = ("overall", "own", "other")
@@ -176,8 +175,8 @@ world, with the half-width of their 95 % t-interval. *LLM* is the difference of 
 `make bench-poisoned` regenerates the table.
 
 *lada* is the demo as it is, whose filter verifies answers; *no gold* is that filter without gold answers, on plain
-fine-tuning; *trust* adds `host.options.trust: agreement`, *gain* `host.options.trust: gain`, for which the server knows
-the gold answers of 64 public questions; nobody's paths for these are learnt.
+fine-tuning; *gain* adds `host.options.trust: gain`, for which the server knows the gold answers of 64 public questions;
+nobody's paths for these are learnt. Nothing is withheld.
 
 {table}
 """
