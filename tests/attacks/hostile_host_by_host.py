@@ -14,6 +14,8 @@ import hostile  # pyright: ignore[reportMissingImports]
 import lada
 from lada.core.errors import InputError
 
+BELIEVED = "fedmkt with LaDa, no gold, trust off"
+"""The control: where claims are believed, the same lies have to change the others, or the work is too small to tell."""
 SETTINGS = ("fedmkt with LaDa", "fedmkt with LaDa, no gold", "fedmkt", "fedmkt, no gold", "fedmd", "fedmd, no gold")
 
 
@@ -44,6 +46,8 @@ def weights(setting: str, kind: str) -> dict[str, str] | None:
 def attack() -> harness.Count:
     """Hold each run with a liar against the one without: the weights of the others have to be the same to the bit."""
     tried = succeeded = 0
+    if weights(BELIEVED, "certain") == weights(BELIEVED, hostile.ALONE):
+        return harness.Count(0, 0, "The work is too small for any lie to change it.")
     for setting in SETTINGS:
         expected = weights(setting, hostile.ALONE)
         for kind in hostile.SETTINGS[setting][1]:

@@ -73,3 +73,11 @@ def test_the_clock_of_a_run_never_goes_back(monkeypatch):
     system[0], steady[0] = 0.0, 52.5
     assert now() == 12.5
     assert since(990.0)() == 0.0  # the system's clock is before the start by now
+
+
+def test_a_folder_that_vouches_for_nothing_any_more_is_sound(tmp_path):
+    seal(tmp_path / "a.json", b"1")
+    unsealed(tmp_path / "a.json")
+    assert list(tmp_path.iterdir()) == []
+    seal(tmp_path / "a.json", b"2")
+    assert unseal(tmp_path / "a.json") == b"2"

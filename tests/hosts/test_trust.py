@@ -187,13 +187,13 @@ def test_a_record_by_hand(tmp_path: FilePath):
     limited = limit_by_record(llm, chosen, offers, 1)
     # Of the 100 reference answers 50 are x, 49 y, 1 gold. By chance: a (40 x 50 + 40 x 49 + 1) / 100^2 = 0.3961, b
     # (50 x 50 + 50 x 49) / 100^2 = 0.495, c 50 x 50 / 100^2 = 0.25. Excesses 0.4139, -0.495 and 0.25, so that b would
-    # need 0.495 + (0.4139 + 0.25) / 4 = 0.660975.
+    # need 0.495 + 0.25 / 2 = 0.62.
     assert limited["a"] == chosen["a"]
     assert limited["c"] == chosen["c"]
     assert [choice.source for choice in limited["b"].choices] == ["student"]
     assert llm.report.notices == (
         "round 1: llm learns none of the 3 chosen paths of b: 0 of its 100 answers are the gold ones, or those of llm "
-        "before anybody taught it; one half as good as the other clients has 66.1",
+        "before anybody taught it; one half as good as the other clients has 62.0",
     )
     assert limit_by_record(llm, {}, {}, 2) == {}
 
@@ -203,11 +203,11 @@ def binomial(k: int, n: int, p: float) -> float:
 
 
 def test_half_of_the_others_excess_is_where_the_line_is():
-    others = {"a": Record(40, 100, 0.1), "c": Record(20, 100, 0.1)}  # excesses 0.3 and 0.1, the median 0.2
-    line = next(k for k in range(100) if binomial(k, 100, 0.2) >= 0.01)
-    assert line == 11
+    others = {"a": Record(40, 100, 0.1), "c": Record(20, 100, 0.1)}  # excesses 0.3 and 0.1, the lower one 0.1
+    line = next(k for k in range(100) if binomial(k, 100, 0.15) >= 0.01)
+    assert line == 7
     assert untrusted({**others, "b": Record(line, 100, 0.1)}) == {}
-    assert untrusted({**others, "b": Record(line - 1, 100, 0.1)}) == {"b": pytest.approx(0.2)}
+    assert untrusted({**others, "b": Record(line - 1, 100, 0.1)}) == {"b": pytest.approx(0.15)}
 
 
 def test_a_weak_honest_client_keeps_all():
@@ -222,6 +222,12 @@ def test_who_has_nobody_to_be_compared_with_is_held_against_chance():
     assert untrusted({"a": Record(10, 100, 0.1)}) == {}
     assert untrusted({"a": Record(0, 100, 0.1)}) == {"a": 0.1}
     assert untrusted({"a": Record(0, 0, 0.0)}) == {}
+
+
+def test_one_that_knows_all_answers_does_not_cut_the_honest_ones():
+    knowing, honest = Record(98, 100, 0.1), Record(30, 100, 0.1)
+    assert untrusted({"a": honest, "b": knowing}) == {}
+    assert untrusted({"a": honest, "b": knowing, "c": honest}) == {}
 
 
 def test_liars_that_are_most_do_not_cut_the_honest_one():
@@ -248,9 +254,16 @@ def test_the_first_answers_survive_in_the_memory_of_a_run(tmp_path: FilePath):
     first = both.server.memory["first answers"]
     both.run(2)
     assert both.server.memory["first answers"] == first
-    seen = federation(tmp_path / "seen", "fedmkt", knows, allocator="all")
-    seen.run(1)
-    assert "first answers" not in seen.server.memory  # where all questions have a gold answer nobody is held against it
+
+
+def test_a_certain_liar_teaches_nothing_where_gold_answers_are_known_and_the_allocator_reads_none(tmp_path: FilePath):
+    data = task(tuple(Sample(f"p{i}", f"public {i}", answer=f"t{i % 7}") for i in range(60)))
+    llm = make_party("llm", set(), tmp_path, data=data)
+    truth, lies = [f"t{i % 7}" for i in range(60)], [f"l{i % 7}" for i in range(60)]
+    offers = {"a": knowledge("a", truth), "b": knowledge("b", lies), "c": knowledge("c", truth)}
+    keep_first(llm, knowledge("llm", lies))
+    limited = limit_by_record(llm, {client: allocation(client, 3) for client in offers}, offers, 1)
+    assert {client: len(each.choices) for client, each in limited.items()} == {"a": 3, "b": 0, "c": 3}
 
 
 def test_where_gold_answers_exist_nothing_changes(tmp_path: FilePath):

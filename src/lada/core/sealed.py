@@ -24,6 +24,12 @@ def write(file: Path, data: bytes) -> None:
         out.flush()
         os.fsync(out.fileno())
     staged.replace(file)
+    if hasattr(os, "O_DIRECTORY"):  # the new name survives a power cut only with its folder
+        folder = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def seal(file: Path, data: bytes) -> None:
@@ -57,7 +63,10 @@ def unsealed(file: Path) -> None:
     """Let a folder no longer vouch for a file, and remove it."""
     known = _known(file.parent)
     if known.pop(file.name, None) is not None:
-        write(file.parent / DIGESTS, json.dumps(known, indent=1).encode())
+        if known:
+            write(file.parent / DIGESTS, json.dumps(known, indent=1).encode())
+        else:
+            (file.parent / DIGESTS).unlink()
     file.unlink(missing_ok=True)
 
 

@@ -156,8 +156,8 @@ def alone(folder: Path, command: str) -> Iterator[None]:
     try:
         yield
     finally:
+        (folder / LOCK).unlink(missing_ok=True)  # while it is held: later another process may hold the file
         lock.release()
-        (folder / LOCK).unlink(missing_ok=True)
 
 
 def flower(what: str, *arguments: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -70,7 +70,7 @@ class Asking(Generic[K]):
         self._queue = deque(keys)
         self._under_way: dict[str, K] = {}
         self._since: dict[K, float] = {}
-        self._attempts: dict[K, int] = {}
+        self._deaths: Counter[K] = Counter()
         self._failures: dict[K, Failure] = {}
         self._fill()
 
@@ -100,9 +100,11 @@ class Asking(Generic[K]):
         elif outcome.code is Code.LOST and self._is_back:
             self._lost[key] = self._clock.now() + LOOK
             return
-        elif outcome.code in (Code.DIED, Code.LOST) and self._attempts[key] < ATTEMPTS:
-            self._queue.appendleft(key)
-            return
+        elif outcome.code in (Code.DIED, Code.LOST):
+            self._deaths[key] += 1
+            if self._deaths[key] < ATTEMPTS:
+                self._queue.appendleft(key)
+                return
         if outcome is not None:
             self._failures[key] = self._explain(key, outcome)
 
@@ -131,7 +133,6 @@ class Asking(Generic[K]):
         while self._queue and len(self._under_way) < self._window:
             key = self._queue.popleft()
             message_id = self._send(key)
-            self._attempts[key] = self._attempts.get(key, 0) + 1
             self._since.setdefault(key, self._clock.now())
             if message_id is None:
                 self._failures[key] = Failure(Code.ENGINE)

@@ -25,6 +25,6 @@ def find(folder: Path, reference: str) -> LadaError | None:
     """Return the error behind a reference number; None where it is none that can be mended, or was not written."""
     try:
         told = json.loads((folder / FILE).read_bytes())
-    except (OSError, ValueError):
+        return TOLD[told["kind"]](told["text"]) if told["reference"] == reference else None
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or not as it was written
         return None
-    return TOLD[told["kind"]](told["text"]) if told["reference"] == reference else None

@@ -32,8 +32,8 @@ def claimed(folder: Path) -> Iterator[None]:
         folder.chmod(FOLDER)
         yield
     finally:
+        (folder / LOCK).unlink(missing_ok=True)  # while it is held: later another process may hold the file
         lock.release()
-        (folder / LOCK).unlink(missing_ok=True)
 
 
 def is_claimed(folder: Path) -> bool:

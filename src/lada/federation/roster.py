@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0
 """Seconds that a node which joins a run under way has to say its name."""
+RESPITE = 600.0
+"""Seconds for which a node that said nothing is not asked again."""
 
 
 class Roster:
@@ -45,6 +47,7 @@ class Roster:
         self._asked: set[int] = set()
         self._others: list[str] = []
         self._refused: dict[str, Failure] = {}
+        self._silent: dict[int, float] = {}
 
     def wait(self, least: int, timeout: float) -> None:
         """Wait `timeout` seconds for all clients. Raises FederationError where fewer than `least` came.
@@ -69,7 +72,9 @@ class Roster:
         """Ask nodes that are new for their names. Raises FederationError where two nodes give one name."""
         if self.nodes.keys() == self._clients:
             return
-        new = sorted(set(self._grid.get_node_ids()) - self._asked)
+        now = time.monotonic()
+        silent = {node for node, until in self._silent.items() if now < until}
+        new = sorted(set(self._grid.get_node_ids()) - self._asked - silent)
         bound = self._binding.names if self._binding else {}
         if self._binding:
             self._others += [bound[node] for node in new if node in bound and bound[node] not in self._clients]
@@ -93,8 +98,10 @@ class Roster:
             seconds=lambda _: timeout,
             authenticate=lambda node, reply: sealed.fault(bound.get(node, ""), reply),
         )
-        for node, failure in asking.wait(hear).items():  # one that did not answer is asked again next time
+        for node, failure in asking.wait(hear).items():  # one that did not answer is asked again some time later
             name = bound.get(node, failure.sender)
+            if failure.code is Code.SILENT:  # else it would hold up every message to the others
+                self._silent[node] = time.monotonic() + RESPITE
             if failure.code in (Code.FAILED, Code.MALFORMED, Code.FORGED) and name in self._clients:
                 self._asked.add(node)
                 self._refused[name] = failure

@@ -73,8 +73,8 @@ class FedmktOptions(SecureOptions):
     """Clients with one model average their LoRA adapters after each round: the paper's homogeneous setting."""
     trust: Annotated[Literal["auto", "off", "agreement", "gain"], ReadOff] = "auto"
     """What a client's word is worth to the LLM. `agreement`: who answers far worse than the other clients teaches it
-    nothing; see lada.hosts.trust. `auto`: that, and the LLM's own judgement in the place of what clients claim, for
-    questions without a gold answer; where all have one, `off`. With labels, whose distributions contradict the gold
+    nothing; see lada.hosts.trust. `auto`: that, and for questions without a gold answer the LLM's own judgement in the
+    place of what clients claim. With labels, whose distributions contradict the gold
     texts teaches nothing. `gain`: how much a few steps on a client's paths improve the LLM on samples of its own; see
     lada.hosts.gain. `off`: clients are believed."""
     trust_steps: int = Field(16, ge=1)
@@ -243,10 +243,8 @@ class Fedmkt:
         return self._mutual and self.options.trust == "gain"
 
     def _records(self, party: Party) -> bool:
-        """Whether clients' answers are held against those of others."""
-        blind = any(sample.answer is None for sample in party.task.public)
-        wanted = self.options.trust == "agreement" or (self.options.trust == "auto" and blind)
-        return wanted and self._mutual and self._kind == "paths"
+        """Whether clients' answers are held against gold ones and, where there are none, the LLM's first ones."""
+        return self.options.trust in ("auto", "agreement") and self._mutual and self._kind == "paths"
 
     @property
     def _kind(self) -> Kind:

@@ -11,13 +11,12 @@ paths likelier than its own; so it learns little that nobody but their writer kn
 the server's answer of the first round, which nobody has taught it. By chance, its answers dealt out among its questions
 at random, there would be a share c of these; k / n - c is its excess. It teaches nothing in a round in which
 
-    P( Binomial(n, c + max(m, 0) / 2) <= k ) < ALPHA,    m the median of the other clients' excesses
+    P( Binomial(n, c + max(m, 0) / 2) <= k ) < ALPHA,    m the lower median of the other clients' excesses
 
-so who is half as good as the others, or cannot be told from that, keeps all.
+so who is half as good as the others, or cannot be told from that, keeps all. With one other client m is 0.
 
-**Records of distributions.** Of gold texts that all score, a client contradicts one if it finds it less than half as
-likely as all others do, per token and in nats: its loss is more than twice the largest of theirs. It has no say where
-it contradicts more texts than a fair coin would with the chance ALPHA. With fewer than two others nobody can tell.
+**Records of distributions.** Of gold texts that all score, a client contradicts one if its loss per token, in nats, is
+more than twice the largest of the others'. It has no say where it contradicts more texts than a fair coin would with the chance ALPHA. With fewer than two others nobody can tell.
 """
 
 from collections import Counter
@@ -114,11 +113,16 @@ def limit_by_record(
 
 
 def untrusted(records: Mapping[str, Record]) -> dict[str, float]:
-    """Return the clients whose records speak against them, each with the share that would be half as good as others."""
+    """Return the clients whose records speak against them, each with the share that would be half as good as others.
+
+    What others have above chance is their lower median, so that one hostile client of three, which may know all answers,
+    cannot raise the measure; of a single other one nobody knows whether it is honest, and chance alone counts.
+    """
     against: dict[str, float] = {}
     for client, its in records.items():
-        others = [other.excess for name, other in records.items() if name != client]
-        least = its.chance + max(float(np.median(others)) if others else 0.0, 0.0) / 2
+        others = sorted(other.excess for name, other in records.items() if name != client)
+        usual = others[(len(others) - 1) // 2] if len(others) > 1 else 0.0
+        least = its.chance + max(usual, 0.0) / 2
         if bdtr(its.agreed, its.told, min(least, 1.0)) < ALPHA:
             against[client] = least
     return against
