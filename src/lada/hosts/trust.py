@@ -16,7 +16,8 @@ at random, there would be a share c of these; k / n - c is its excess. It teache
 so who is half as good as the others, or cannot be told from that, keeps all. With one other client m is 0.
 
 **Records of distributions.** Of gold texts that all score, a client contradicts one if its loss per token, in nats, is
-more than twice the largest of the others'. It has no say where it contradicts more texts than a fair coin would with the chance ALPHA. With fewer than two others nobody can tell.
+more than twice the largest of the others'. It has no say where it contradicts more texts than a fair coin would with
+the chance ALPHA. With fewer than two others nobody can tell.
 """
 
 from collections import Counter
@@ -115,8 +116,8 @@ def limit_by_record(
 def untrusted(records: Mapping[str, Record]) -> dict[str, float]:
     """Return the clients whose records speak against them, each with the share that would be half as good as others.
 
-    What others have above chance is their lower median, so that one hostile client of three, which may know all answers,
-    cannot raise the measure; of a single other one nobody knows whether it is honest, and chance alone counts.
+    What others have above chance is their lower median, so that one hostile client of three, which may know all
+    answers, cannot raise the measure. Of a single other one nobody knows whether it is honest: chance alone counts.
     """
     against: dict[str, float] = {}
     for client, its in records.items():
