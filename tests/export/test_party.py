@@ -15,6 +15,7 @@ from lada.core.shown import shown
 from lada.export import export as exporting
 from lada.export.check import Check, questions_of
 from lada.export.party import open_party
+from lada.federation import checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,16 @@ def test_an_altered_checkpoint_is_refused(run: Path, tmp_path: Path) -> None:
         open_party(copy, "slm")
     file.unlink()
     with pytest.raises(LadaError, match="is missing or cannot be read"):
+        open_party(copy, "slm")
+
+
+def test_a_checkpoint_in_another_partys_folder_is_refused(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    kept = copy / "checkpoints" / "slm"
+    names = [path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()]
+    held = {name: (kept / name).read_bytes() for name in names if name != checkpoints.MANIFEST}
+    checkpoints.save(kept, checkpoints.files({**held, "party": b"llm"}))
+    with pytest.raises(LadaError, match=r"it is that of 'llm', not of 'slm'; put each back into its own folder"):
         open_party(copy, "slm")
 
 

@@ -293,6 +293,11 @@ def test_what_was_heard_before_a_crash_is_not_asked_again(tmp_path, ledger):
     before = len(third.wire)
     assert exchange.ask("echo", 1, {name: {"kind / one": name.encode()} for name in names}).wait() == replies
     assert len(third.wire) == before
+    exchange.void()  # what was in them ended the run
+    exchange = exchange_with(third, names, ledger, journal=journal)
+    before = len(third.wire)
+    assert exchange.ask("echo", 1, {name: {"kind / one": name.encode()} for name in names}).wait() == replies
+    assert len(third.wire) - before == 6
 
 
 @pytest.mark.parametrize("damage", ["flip", "remove"])

@@ -25,3 +25,13 @@ def test_pruning_keeps_what_is_named(tmp_path):
     journal.prune({"3", "7"})
     assert journal.names() == ["3"]
     assert journal.at("3").load("entry")
+
+
+def test_what_is_removed_is_gone_with_all_below_it(tmp_path):
+    journal = Journal(tmp_path)
+    for key in ("replies/learn/a", "replies/learn/b", "replies/contribute/a"):
+        journal.save(key, files({"x": b"1"}))
+    journal.remove("replies/learn")
+    journal.remove("missing/learn")
+    assert journal.load("replies/learn/a") is None
+    assert journal.load("replies/contribute/a")

@@ -64,7 +64,8 @@ def _client(
     if not kept:
         notes.append(
             "it kept no copy of what it sent, so the ledger shows kinds, counts, bytes and digests and nothing of the "
-            "content; set keep_messages: true to have the next run searched"
+            "content; set keep_messages: true to have the next run searched, unless it is a deployment, whose clients "
+            "keep no copies"
         )
     return ClientAudit(
         name=name,

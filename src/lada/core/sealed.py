@@ -83,7 +83,7 @@ def _known(folder: Path) -> dict[str, list[str]]:
             raise ValueError
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise LadaError(
             f"{str(file)!r} cannot be read; restore it from a copy, or delete it to have the files beside it believed "
             "as they are"

@@ -14,12 +14,26 @@ BASE = np.uint64(0x9E3779B97F4A7C15)
 """Of a polynomial hash modulo 2^64; odd, so that no place is lost."""
 
 
+HIDDEN = str.maketrans("", "", "\u115f\u1160\u3164\uffa0")
+"""Fillers: letters by their category, which nothing shows."""
+STROKES = str.maketrans("ıłøđħŧ", "ilodht")
+"""Letters whose strokes, or missing dot, Unicode does not take apart."""
+
+
 def plain(text: str) -> str:
-    """Return a text without case, compatibility forms, marks on letters and invisible characters."""
+    """Return a text without case, compatibility forms, marks on letters and invisible characters.
+
+    Digits of all scripts are those of ASCII.
+    """
     if text.isascii():
         return text.lower()
-    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
-    return "".join(each for each in decomposed if unicodedata.category(each) not in ("Mn", "Cf"))
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text.translate(HIDDEN)).casefold())
+    kept = (each for each in decomposed if unicodedata.category(each) not in ("Mn", "Me", "Cf"))
+    return "".join(map(_digit, kept)).translate(STROKES)
+
+
+def _digit(character: str) -> str:
+    return str(unicodedata.decimal(character, character))
 
 
 def words_of(text: str) -> list[str]:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from pydantic import Field, TypeAdapter, ValidationError
 
 from lada.core.errors import InputError
-from lada.core.names import fault
+from lada.core.names import fault, same_folder
 from lada.core.registry import Options
 from lada.engines.certificates import write_private
 from lada.engines.identity import fingerprint, read_private, read_public
@@ -41,6 +41,8 @@ def read_keys(folder: Path) -> dict[str, EllipticCurvePublicKey]:
     for file in sorted(folder.glob("*.pub")):
         if fault(file.stem):
             raise InputError(f"keys: {str(file)!r} is not called after a client; expected NAME.pub, as in run.yaml")
+        if not file.is_file():
+            raise InputError(f"keys: {str(file)!r} is no file; expected a public key")
         found[file.stem] = read_public(file, "keys")
         other = owners.setdefault(fingerprint(found[file.stem]), file)
         if other != file:
@@ -48,6 +50,10 @@ def read_keys(folder: Path) -> dict[str, EllipticCurvePublicKey]:
                 f"keys: {other.name} and {file.name} in {str(folder)!r} hold one key, and a key is one client's; let "
                 "each client make its own, and delete the other file"
             )
+    if same := same_folder(found):
+        raise InputError(
+            f"keys: {same[0]}.pub and {same[1]}.pub differ in case alone; expected one file for each client"
+        )
     return found
 
 

@@ -11,6 +11,7 @@ from lada.core.errors import InputError, nearest
 from lada.core.results import PartyInfo, Results
 from lada.core.sealed import unseal
 from lada.federation import checkpoints
+from lada.federation.parties import check_owner
 from lada.models.api_options import ApiModel
 from lada.models.learner import HuggingFaceLearner
 from lada.models.load import load
@@ -75,7 +76,9 @@ def open_party(run: Path, name: str) -> Trained:
             f"party: {name!r} has no checkpoint in {str(run)!r}; a party is kept when its first round is over, so let "
             "the run go on or run it again"
         )
-    return Trained(name, config, options, checkpoints.find(kept)[0] / "model", _results(run))
+    saved = checkpoints.find(kept)[0]
+    check_owner(saved, name)
+    return Trained(name, config, options, saved / "model", _results(run))
 
 
 def _results(run: Path) -> Results | None:

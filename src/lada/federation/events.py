@@ -84,7 +84,7 @@ class Tail:
                 self._offset += len(line)
                 try:
                     event = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     event = None
                 if isinstance(event, dict):
                     yield event

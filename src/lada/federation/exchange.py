@@ -104,6 +104,7 @@ class GridExchange:
         self._on_missing, self._on_timed = on_missing, on_timed
         self.guard = guard
         self._emit = emit
+        self._latest: Heard | None = None
         self._answered: dict[tuple[str, int], tuple[set[str], int]] = {}
         self._cause = cause
 
@@ -118,7 +119,16 @@ class GridExchange:
         self._roster.look()
         envelope = Envelope(self._run, phase, round, SERVER)
         ordered = {name: payloads[name] for name in sorted(payloads)}
-        return GridPending(self, envelope, ordered, Heard(self._journal(round), phase))
+        self._latest = Heard(self._journal(round), phase)
+        return GridPending(self, envelope, ordered, self._latest)
+
+    def void(self) -> None:
+        """Forget the replies of the latest phase, so that a resumed run asks for them again.
+
+        It is for a run that ended over what was in them. Earlier phases are over for the clients.
+        """
+        if self._latest:
+            self._latest.void()
 
     def answered(self, envelope: Envelope, names: Collection[str], least: int) -> None:
         """Keep who answered a phase, of whom so many at least must be of use."""
@@ -334,6 +344,10 @@ class GridPending:
         self._known[name] = reply
 
 
+class UnansweredError(FederationError):
+    """Fewer clients than the quorum answered."""
+
+
 class FetchError(Exception):
     """A piece did not come."""
 
@@ -346,7 +360,7 @@ def refuse(expected: Envelope, failures: Mapping[str, Failure], lost: Collection
     """Raise FederationError naming every failure; return where there is none."""
     if failures:
         told = "; ".join(f"client {key!r}: {_told(key, failure, lost)}" for key, failure in failures.items())
-        raise FederationError(f"round {expected.round}, phase {expected.phase}: {told}")
+        raise UnansweredError(f"round {expected.round}, phase {expected.phase}: {told}")
 
 
 def _told(name: str, failure: Failure, lost: Collection[str]) -> str:

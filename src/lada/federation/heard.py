@@ -48,6 +48,11 @@ class Heard:
         missing = json.loads((entry / MISSING).read_bytes()) if entry else None
         return missing if missing is not None and missing.keys() <= set(asked) else None
 
+    def void(self) -> None:
+        """Forget all replies, and that the phase is over."""
+        self._journal.remove(f"replies/{self._phase}")
+        self._journal.remove(f"missing/{self._phase}")
+
     def close(self, missing: Mapping[str, str]) -> None:
         """Write down that the phase is over."""
         self._journal.save(f"missing/{self._phase}", files({MISSING: json.dumps(missing).encode()}))

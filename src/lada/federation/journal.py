@@ -36,6 +36,10 @@ class Journal:
         shutil.rmtree(self._folder / key, ignore_errors=True)
         checkpoints.save(self._folder / key, fill)
 
+    def remove(self, key: str) -> None:
+        """Remove an entry, or all whose keys begin with this one and `/`."""
+        shutil.rmtree(self._folder / key, ignore_errors=True)
+
     def names(self) -> list[str]:
         """Return the rounds or messages that have a journal, sorted."""
         return sorted(entry.name for entry in self._folder.iterdir()) if self._folder.exists() else []

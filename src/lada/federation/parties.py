@@ -31,8 +31,9 @@ from lada.tasks.data import TaskData
 from lada.tasks.load import load_task
 from lada.zoo.shipped import locate
 
-MODEL, STATE, REPORT = "model", "state.safetensors", "report.json"
-"""What a checkpoint holds: the learner, in Hugging Face format; the plug-ins' state; what was not yet reported."""
+MODEL, STATE, REPORT, OWNER = "model", "state.safetensors", "report.json", "party"
+"""What a checkpoint holds: the learner, in Hugging Face format; the plug-ins' state; what was not yet reported; the
+party's name."""
 NEEDED = (STATE, REPORT)
 """What no checkpoint can be without."""
 ROUNDS_DONE, CROSSED = "rounds-done", "crossed"
@@ -212,8 +213,19 @@ def _party(
     return party
 
 
+def check_owner(saved: Path, name: str) -> None:
+    """Raise LadaError where a checkpoint is another party's, as after a restore into the wrong folder."""
+    file = saved / OWNER
+    if file.exists() and (owner := file.read_bytes()) != name.encode():
+        raise LadaError(
+            f"checkpoint {str(saved)!r}: it is that of {owner.decode(errors='replace')!r}, not of {name!r}; put each "
+            "back into its own folder"
+        )
+
+
 def _restore(party: Party, saved: Path) -> None:
-    """Give a party back what `keep` wrote beside its learner."""
+    """Give a party back what `keep` wrote beside its learner. Raises LadaError for another's checkpoint."""
+    check_owner(saved, party.name)
     for key, array in checkpoints.bytes_to_arrays((saved / STATE).read_bytes()).items():
         pair, _, part = key.partition("|")
         if pair == "memory":
@@ -231,6 +243,7 @@ def keep(party: Party, place: Place, more: Mapping[str, bytes]) -> None:
     arrays = {f"{pair}|{part}": array for pair, state in party.states.items() for part, array in state.items()}
     arrays |= {f"memory|{key}": np.frombuffer(data, np.uint8) for key, data in party.memory.items()}
     small = {STATE: checkpoints.arrays_to_bytes(arrays), REPORT: party.report.model_dump_json().encode(), **more}
+    small[OWNER] = party.name.encode()
 
     def fill(folder: Path) -> None:
         party.learner.save(folder / MODEL)

@@ -75,7 +75,7 @@ def read(folder: Path) -> tuple[RunConfig, Place]:
         data: Any = yaml.safe_load(unseal(folder / CONFIG).decode())
         place = json.loads(unseal(folder / PLACE))
         return make_config(data), Place(folder.resolve(), Path(place["base"]), float(place["started"]))
-    except (LadaError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (LadaError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise InputError(
             f"{str(folder)!r} is not the folder of a run that can be resumed: it lacks a sound {CONFIG} or {PLACE} "
             f"({' '.join(str(error).split())}); expected a folder such as runs/demo, or leave --resume away to begin "

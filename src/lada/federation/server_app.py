@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lada.core.errors import InputError, LadaError
+from lada.core.errors import FederationError, InputError, LadaError
 from lada.core.names import check_name
 from lada.federation.bound import Binding
-from lada.federation.exchange import GridExchange, Rules
+from lada.federation.exchange import GridExchange, Rules, UnansweredError
 from lada.federation.ledger import Describe, Ledger, Row
 from lada.federation.messages import SERVER
 
@@ -63,7 +63,13 @@ def serve_on(
             cause=cause,
         )
         exchange.connect()
-        serve(exchange)
+        try:
+            serve(exchange)
+        except UnansweredError:
+            raise
+        except FederationError:  # what was in the replies ended the run, and would end it again
+            exchange.void()
+            raise
     return tuple(ledger.rows)
 
 

@@ -51,7 +51,7 @@ from lada.hosts.secure_client import advertise, masked_reply, started_from
 from lada.hosts.secure_server import average_masked
 from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, study_both
-from lada.hosts.trust import ReadOff, checked_lessons, doubted, keep_first, limit_by_gold_texts, limit_by_record
+from lada.hosts.trust import ReadOff, doubted, keep_first, limit_by_gold_texts, limit_by_record
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
@@ -299,7 +299,7 @@ class Fedmkt:
         if self._records(party):
             allocations = limit_by_record(party, allocations, told, round)
         elif self.options.trust == "auto" and self._kind == "labels":
-            checked = checked_lessons(party, round)
+            checked = gold_lessons(party, party.task.public)
             soft = each(
                 party, exchange, "contribute", round, offers, lambda _, offer: with_soft_targets(party, checked, offer)
             )

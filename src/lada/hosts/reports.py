@@ -130,8 +130,10 @@ def check_report(party: Party, sender: str, round: int, payload: Payload) -> Non
     _expect(not report.missing, "missing: a client cannot say who is missing")
     _expect(not report.exchanges, "exchanges: a client cannot say how long messages took")
     _expect(len(report.notices) <= party.limits.notices, f"notices: more than limits.notices, {party.limits.notices}")
+    known = {sample.domain for sample in party.task.test}  # the server's own data may name them as they like
     for where, value in _texts("report", report.model_dump()):
-        _expect(len(value) <= LONGEST and value.isprintable(), f"{where}: a text too long or not printable")
+        plain = len(value) <= LONGEST and value.isprintable()
+        _expect(plain or value in known, f"{where}: a text too long or not printable")
     for name in REPORTED:
         for row in getattr(report, name):
             faults = next(out_of_range(row), None)

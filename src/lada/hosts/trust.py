@@ -29,12 +29,10 @@ from pydantic import BeforeValidator
 from scipy.special import bdtr, bdtrc
 
 from lada.codecs import paths
-from lada.core.seeds import generator
 from lada.core.terms import Allocation, Knowledge, Lesson, Likelihood, Path, SparseLogProbs, Spelled
 from lada.evaluation.agreement import agreements
 from lada.hosts.consensus import loss
 from lada.hosts.party import Party
-from lada.hosts.steps import gold_lessons
 
 ReadOff = BeforeValidator(lambda value: "off" if value is False else value)
 """YAML reads a bare `off` as false."""
@@ -42,8 +40,6 @@ ALPHA = 0.01
 """How improbable a record has to be before it counts against a client."""
 MOSTLY = 0.5
 """Share of the gold texts above which contradictions count against a client."""
-CHECKED = 64
-"""Gold texts that soft targets are held against."""
 FIRST = "first answers"
 """In the server's memory: what it answered before anybody taught it."""
 
@@ -129,13 +125,6 @@ def untrusted(records: Mapping[str, Record]) -> dict[str, float]:
     return against
 
 
-def checked_lessons(party: Party, round: int) -> list[Lesson]:
-    """Return CHECKED gold texts, drawn anew for each round."""
-    lessons = gold_lessons(party, party.task.public)
-    drawn = generator(party.seed, round, "trust", party.name).permutation(len(lessons))[:CHECKED]
-    return [lessons[i] for i in sorted(drawn.tolist())]
-
-
 def limit_by_gold_texts(
     party: Party,
     allocations: Mapping[str, Allocation],
@@ -146,7 +135,8 @@ def limit_by_gold_texts(
 ) -> dict[str, Allocation]:
     """Return the allocations by client, without the soft targets of those that contradict the gold texts.
 
-    The gold texts are the `lessons`, which the `clients` have with soft targets. The party's own losses count beside
+    The gold texts are the `lessons`, all there are, so that no liar can tell which count; the `clients` have them with
+    soft targets. The party's own losses count beside
     those of the clients; notices say who is left out.
     """
     texts = party.learner.spell([lesson.chosen for lesson in lessons])

@@ -58,7 +58,7 @@ def read_events(folder: Path) -> Iterator[tuple[int, Any]]:
                 return
             try:
                 yield number, json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise InputError(f"{folder}: events.jsonl, line {number} is not JSON; {FIX}") from None
 
 
@@ -67,7 +67,7 @@ def _config(folder: Path) -> dict[str, Any]:
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{folder}: cannot read config.yaml ({error.strerror}); {FIX}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise InputError(f"{folder}: config.yaml is not YAML; {FIX}") from None
     if not isinstance(config, dict):
         raise InputError(f"{folder}: config.yaml holds no mapping of keys to values; {FIX}")

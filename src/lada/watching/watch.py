@@ -165,7 +165,7 @@ def _started(folder: Path) -> float:
     """Return when a run began, Unix time."""
     try:
         return float(json.loads((folder / PLACE).read_bytes())["started"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{str(folder)!r} is not the folder of a run: it lacks a sound {PLACE}; expected a folder such as "
             "runs/demo, which `lada run` makes when it begins"
