@@ -2,9 +2,10 @@
 
 It sends huge, tiny and flipped numbers, what is no number, and zeros behind 999,999,999 samples, on every host that
 averages and with every rule. Part of the numbers are beyond ±10,000, which no adapter may hold, and are refused; the
-others lie just within, and meet the bounds of the average. It succeeds where a round ends early, or where what the server hands out is not finite or
-lies, in any coordinate, outside the honest clients' values. An average of products is cut to a low rank after it was
-held; there it succeeds where its norm is above that of the greatest absolute values that honest clients sent.
+others lie just within, and meet the bounds of the average. It succeeds where a round ends early, or where what the
+server hands out is not finite or lies, in any coordinate, outside the honest clients' values. An average of products is
+cut to a low rank after it was held; there it succeeds where its norm is above that of the greatest absolute values that
+honest clients sent.
 """
 
 from collections.abc import Callable, Iterator, Mapping
