@@ -1,9 +1,11 @@
 """One hostile client of several tries to lead the average of their adapters out of the range of the honest ones.
 
 It sends huge, tiny and flipped numbers, what is no number, and zeros behind 999,999,999 samples, on every host that
-averages and with every rule. It succeeds where a round ends early, or where what the server hands out is not finite or
-lies, in any coordinate, outside the honest clients' values. An average of products is cut to a low rank after it was
-held; there it succeeds where its norm is above that of the greatest absolute values that honest clients sent.
+averages and with every rule. Part of the numbers are beyond ±10,000, which no adapter may hold, and are refused; the
+others lie just within, and meet the bounds of the average. It succeeds where a round ends early, or where what the
+server hands out is not finite or lies, in any coordinate, outside the honest clients' values. An average of products is
+cut to a low rank after it was held; there it succeeds where its norm is above that of the greatest absolute values that
+honest clients sent.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +31,7 @@ Weights = dict[str, np.ndarray]
 A, B = "m.q.lora_A.default.weight", "m.q.lora_B.default.weight"
 FOLDER = TemporaryDirectory()
 UNUSED = Path(FOLDER.name)
+WITHIN = adapters.GREATEST - 1
 LARGEST = float(np.finfo(np.float32).max)
 LIES: dict[str, tuple[Callable[[np.ndarray, np.random.Generator], Any], int]] = {
     "3e38": (lambda own, _: np.full_like(own, 3e38), 10),
@@ -41,6 +44,13 @@ LIES: dict[str, tuple[Callable[[np.ndarray, np.random.Generator], Any], int]] = 
     "one coordinate": (lambda own, _: np.where(np.arange(own.size).reshape(own.shape) == 0, 3e38, own), 10),
     "NaN": (lambda own, _: np.full_like(own, np.nan), 10),
     "infinite": (lambda own, _: np.full_like(own, np.inf), 10),
+    "9999": (lambda own, _: np.full_like(own, WITHIN), 10),
+    "-9999, all samples": (lambda own, _: np.full_like(own, -WITHIN), 999_999_999),
+    "9999, signs mixed": (lambda own, rng: WITHIN * rng.choice([-1.0, 1.0], own.shape), 10),
+    "9999 in one coordinate": (lambda own, _: np.where(np.arange(own.size).reshape(own.shape) == 0, WITHIN, own), 10),
+    "zero, a large claim": (lambda own, _: np.zeros_like(own), 1_000_000),
+    "scaled up to 9999": (lambda own, _: WITHIN / np.abs(own).max() * own, 10),
+    "flipped and scaled up to 9999": (lambda own, _: -WITHIN / np.abs(own).max() * own, 1_000_000),
 }
 """What the hostile client makes of an honest adapter, and how many samples it claims."""
 
@@ -181,7 +191,10 @@ def attack() -> harness.Count:
                         print(f"{both.host.options}, {lie!r}, round {round}")  # type: ignore[attr-defined]
                 refused += script.refused
     return harness.Count(
-        tried, succeeded, f"the average stays within the honest range; {refused} adapters with NaN or inf are refused"
+        tried,
+        succeeded,
+        f"the average stays within the honest range; {refused} adapters are refused, out of range: a number beyond "
+        f"±{adapters.GREATEST:,.0f}, NaN or infinite",
     )
 
 

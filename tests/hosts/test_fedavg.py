@@ -149,6 +149,13 @@ def test_who_has_other_layers_is_left_out_and_on_record(tmp_path: FilePath, odd:
     ]  # as the first time
 
 
+@pytest.mark.parametrize("odd", [{A: [1.0, 2.0], B: [[1.0]]}, {A: [[1.0, 2.0]]}])
+def test_weights_that_only_look_like_factors_have_no_common_start(tmp_path: FilePath, odd: dict[str, Any]):
+    both = federation(tmp_path, "fedavg", {"llm": set(), "a": set()}, {}, allocator="all")
+    start = cast(Any, both.host)._start(both.server)
+    assert start({name: np.array(values, np.float32) for name, values in odd.items()}) is None
+
+
 def test_of_two_that_differ_the_first_time_nobody_can_say_which_is_right(tmp_path: FilePath):
     party, host = make_party("llm", set(), tmp_path), cast(Any, make(HOSTS, "fedavg", form="flexlora"))
     odd = told(9, A=[[1, 0, 0]], B=[[1], [1]])

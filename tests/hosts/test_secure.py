@@ -1,6 +1,6 @@
 """Secure aggregation: the exact average, drop-outs in every phase, and what it refuses."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path as FilePath
 from typing import Any
@@ -24,7 +24,7 @@ from lada.hosts.averaging import ADAPTER
 from lada.hosts.base import HOSTS, Payload
 from lada.hosts.checks import Guard
 from lada.hosts.party import Party
-from lada.hosts.secure import KEYS, OPENED, PHASES, SHARES, SURVIVORS
+from lada.hosts.secure import KEYS, OPENED, PHASES, SHARES, SURVIVORS, check_part
 from lada.hosts.secure_client import HEARD, OWN, PRIVATE, ROSTER, SEED
 from lada.objectives.base import OBJECTIVES
 from lada.planning.traffic import Sender, expect
@@ -154,28 +154,90 @@ def test_a_client_clips_its_own_update(tmp_path: FilePath):
     assert np.linalg.norm(second - first) <= 0.5
 
 
-def test_too_few_for_a_sum_end_the_round(tmp_path: FilePath):
+def test_too_few_for_a_sum_give_the_average_up(tmp_path: FilePath):
     both = secure(tmp_path, 3, gone={"a": "share", "b": "mask"})
-    with pytest.raises(FederationError, match="1 clients are left in this round, and 2 are needed"):
-        both.run(1)
-    assert not handed(both)
+    both.run(1)
+    assert all(ADAPTER not in message.payload for message in both.exchange.sent)
+    told = "round 1: secure aggregation: 1 clients are left, and 2 are needed for a sum that hides each of them; "
+    assert told + "nobody gets a new adapter in this round" in both.server.report.notices
+    assert {e.party for e in both.server.report.evaluations if e.round == 1} >= {"c"}  # it is evaluated as it is
 
 
-def test_masks_that_do_not_cancel_end_the_round(tmp_path: FilePath):
+def rewritten(both: Federation, name: str, phase: str, kind: str, size: int, make: Callable[[bytes], bytes]) -> None:
+    """Let a client send something else than the protocol's in a phase."""
+    usual = both.host.reply
+
+    def reply(at: str, party: Any, round: int, payload: Payload) -> Payload:
+        told = usual(at, party, round, payload)
+        if (at, party.name) != (phase, name):
+            return told
+        values = named.decode(told[kind], kind, size)
+        return {**told, kind: named.encode({of: make(value) for of, value in values.items()})}
+
+    both.host.reply = reply  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("host", ["fedavg", "fedmkt"])
+@pytest.mark.parametrize(
+    ("phase", "kind", "size", "why"),
+    [("share", SHARES, masks.SEALED, "too few shares"), ("unmask", OPENED, masks.SHARE, "masks do not cancel")],
+)
+def test_masks_that_do_not_cancel_give_the_average_up_and_the_run_goes_on(
+    tmp_path: FilePath, host: str, phase: str, kind: str, size: int, why: str
+):
+    both = secure(tmp_path, 3, host)
+    both.run(1)
+    first = handed(both)["a"]
+    usual = both.host.reply
+    rewritten(both, "a", phase, kind, size, lambda value: value[:20] + bytes(size - 20))
+    both.run(2)
+    both.host.reply = usual  # type: ignore[method-assign]
+    (notice,) = [each for each in both.server.report.notices if "nobody gets a new adapter" in each]
+    assert notice.startswith("round 2: secure aggregation: ")
+    assert why in notice
+    assert [each.tolist() for each in handed(both, 2).values()] == 3 * [first.tolist()]  # they go back to the newest
+    both.run(3)
+    assert np.array_equal(handed(both, 3)["a"], first)  # all train to the same again
+
+
+def test_a_share_under_another_number_is_not_used(tmp_path: FilePath):
     both = secure(tmp_path, 3)
-    seal, _ = masks.new_key()
+    rewritten(both, "a", "unmask", OPENED, masks.SHARE, lambda value: bytes([9]) + value[1:])
+    both.run(1)
+    assert np.abs(handed(both)["b"] - expected(both, "a", "b", "c")).max() <= 1e-6  # the two others are enough
+
+
+@pytest.mark.parametrize("low", ["seal", "mask"])
+def test_a_key_of_low_order_costs_its_sender_alone(tmp_path: FilePath, low: str):
+    both = secure(tmp_path, 3)
+    _, good = masks.new_key()
+    for point in (bytes(32), b"\1" + bytes(31)):
+        keys = {KEYS: named.encode({"b": point + good if low == "seal" else good + point})}
+        with pytest.raises(FederationError, match="keys: one is no public key"):
+            check_part(both.server, "b", 1, keys)
+    check_part(both.server, "b", 1, {KEYS: named.encode({"b": good + good})})
+
+
+def test_keys_that_two_clients_send_are_nobodys(tmp_path: FilePath):
+    both = secure(tmp_path, 5)
+    pair = masks.new_key()[1] * 2
     usual = both.host.reply
 
     def reply(phase: str, party: Any, round: int, payload: Payload) -> Payload:
         told = usual(phase, party, round, payload)
-        if phase != "unmask" or party.name != "c":
-            return told
-        shares = named.decode(told[OPENED], OPENED, masks.SHARE)
-        return {OPENED: named.encode({name: share[:20] + seal for name, share in shares.items()})}
+        return {**told, KEYS: named.encode({party.name: pair})} if phase == "study" and party.name in "bd" else told
 
     both.host.reply = reply  # type: ignore[method-assign]
-    both.exchange.gone = {"a": "unmask"}  # type: ignore[attr-defined]
-    with pytest.raises(FederationError, match="a client broke the protocol"):
+    both.run(1)
+    assert sorted(handed(both)) == ["a", "c", "e"]
+    assert [(gone.party, gone.phase) for gone in both.server.report.missing] == [("b", "share"), ("d", "share")]
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_weight_that_is_no_number_is_not_masked(tmp_path: FilePath, wrong: float):
+    both = secure(tmp_path, 3)
+    both.clients["b"].learner.trained[0, 0] = wrong  # type: ignore[attr-defined]
+    with pytest.raises(FederationError, match="a weight that is NaN or infinite"):
         both.run(1)
 
 

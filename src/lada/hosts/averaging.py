@@ -28,8 +28,6 @@ HOLD = "hold the newest adapter"
 """In the server's memory: the clients that went on with the newest adapter."""
 SHAPE = "adapter shape"
 """In the server's memory: names and shapes of what it averages."""
-CLAIMED = "samples claimed first"
-"""In the server's memory: how many samples each client claimed the first time."""
 MOST_SAMPLES = 10**9 - 1
 """What the codec can say of the samples behind an adapter; clients may claim more between them."""
 Start = Callable[[Weights], Weights | None]
@@ -49,7 +47,7 @@ class AveragingOptions(Options):
     the mean of the papers."""
     clip: float | None = Field(default=3.0, ge=1, allow_inf_nan=False)
     """With the mean: a client's update is clipped to so many times the round's median norm, and its claimed samples to
-    so many times the median claim and to what it claimed first. None: neither."""
+    so many times the median claim. None: neither."""
 
     @property
     def bounds(self) -> Bounds:
@@ -154,7 +152,7 @@ def pool(
         raise FederationError("adapters: those of all clients are no pairs of LoRA's factors")
     odd = odd_ones(party, round, outlines)
     weights = {client: told[client][0] for client in told if client not in odd}
-    samples, capped = _samples(party, {client: told[client][1] for client in weights}, options)
+    samples, capped = cap({client: told[client][1] for client in weights}, options.clip)
     start = start or newest_of(party)
     starts = {c: began for c, own in weights.items() if (began := start(own)) is not None}
     merged, extreme = merge_in_range(merge or average_of(options), weights, samples, starts)
@@ -189,17 +187,6 @@ def newest_of(party: Party) -> Start:
         return lambda _: None
     newest, _ = adapters.decode(party.memory[ADAPTER], limit=party.limits.adapter_bytes)
     return lambda own: newest if shapes(newest) == shapes(own) else None
-
-
-def _samples(
-    party: Party, claims: Mapping[str, int], options: AveragingOptions
-) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Return how many samples each client counts for, and what to say of it."""
-    if options.clip is None:
-        return dict(claims), ()
-    first = {**claims, **json.loads(party.memory.get(CLAIMED, b"{}"))}
-    party.memory[CLAIMED] = json.dumps(first, sort_keys=True).encode()
-    return cap(claims, first, options.clip)
 
 
 def _too_few(options: AveragingOptions, clients: int) -> tuple[str, ...]:

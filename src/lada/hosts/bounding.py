@@ -4,7 +4,8 @@ Three bounds go with the mean, our reading of what is known of robust averaging:
 
     clip    an *update* is what a client sends minus what it started from. One that is longer than `clip` times the
             round's median norm is scaled down to that length (norm clipping as in Sun et al. 2019, arXiv 1911.07963).
-    cap     no client counts more samples than it claimed the first time, or than `clip` times the round's median claim.
+    cap     no client counts more samples than `clip` times the round's median claim. What it claims first it claims
+            for the whole run: see lada.hosts.claims.
     hold    each coordinate of the average is brought into the range that is left of the clients' own values without
             the f smallest and the f largest of them, where f are `malicious`.
 
@@ -110,22 +111,16 @@ def scales(norms: Mapping[str, float], clip: float | None) -> tuple[dict[str, fl
     return {client: most / norm if norm > most else 1.0 for client, norm in norms.items()}, notices
 
 
-def cap(
-    claims: Mapping[str, int], first: Mapping[str, int], clip: float | None
-) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Return how many samples each client counts for, and what to say of it; `first` are the claims of the first time.
-
-    With `clip` None all claims are believed.
-    """
+def cap(claims: Mapping[str, int], clip: float | None) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return how many samples each client counts for, and what to say of it; with `clip` None as many as it claims."""
     if clip is None:
         return dict(claims), ()
-    least = {client: min(claim, first.get(client, claim)) for client, claim in claims.items()}
-    above = sorted(claim for claim in least.values() if claim)
+    above = sorted(claim for claim in claims.values() if claim)
     most = int(clip * above[(len(above) - 1) // 2]) if above else 0
-    capped = {client: min(claim, most) for client, claim in least.items()}
+    capped = {client: min(claim, most) for client, claim in claims.items()}
     notices = tuple(
-        f"client {client!r} claims {claims[client]} samples and counts for {count}: no client counts for more than it "
-        f"claimed first, or than {clip:g} times the median"
+        f"client {client!r} claims {claims[client]} samples and counts for {count}: no client counts for more than "
+        f"{clip:g} times the median"
         for client, count in sorted(capped.items())
         if count < claims[client]
     )

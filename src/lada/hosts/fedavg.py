@@ -107,7 +107,7 @@ class Fedavg:
             "evaluate": Phase(replies=REPORT),
             "study": Phase(Kinds(may=adapter), Kinds(frozenset({KEYS}) if secure else adapter) | REPORT),
             **(PHASES if secure else {}),
-            "average": Phase(Kinds(adapter), REPORT),
+            "average": Phase(Kinds(may=adapter) if secure else Kinds(adapter), REPORT),
         }
 
     def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
@@ -132,14 +132,15 @@ class Fedavg:
         collect(party, replies)
         if self.options.secure_aggregation:
             newest, clients = average_masked(party, exchange, round, replies)
-            shared = {client: {ADAPTER: newest} for client in clients}
+            shared = {client: {} if newest is None else {ADAPTER: newest} for client in clients}
         else:
             outlines = shapes if self._plain else outline
             pooled = pool(party, replies, round, self.options, self._merge, outlines, self._start(party))
             newest, shared = pooled.encode(pooled.weights), self._shared(pooled)
         replies = exchange.ask("average", round, shared).wait()
         collect(party, replies)
-        handed_out(party, newest, replies)
+        if newest is not None:
+            handed_out(party, newest, replies)
 
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
         """See Host.reply."""
@@ -150,7 +151,7 @@ class Fedavg:
             self._take(party, payload[ADAPTER])
         elif phase == "study" and round == 1 and pairs(own := party.learner.adapter()):
             party.learner.load_adapter(common_start(own, party.seed))
-        if secure and (ADAPTER in payload or round == 1):
+        if secure and (ADAPTER in payload or (phase == "study" and round == 1)):
             started_from(party)
         if phase == "study":
             study_both(party, gold_lessons(party, party.private), round=round, phase="private")
@@ -176,7 +177,7 @@ class Fedavg:
     def _start(self, party: Party) -> Start:
         """Return what says what clients started from: the newest adapter, cut to their rank, or the common start."""
         if ADAPTER not in party.memory:
-            return lambda own: common_start(own, party.seed) if pairs(own) else None
+            return lambda own: common_start(own, party.seed) if outline(own) else None
         if self._plain:
             return newest_of(party)
         newest, _ = adapters.decode(party.memory[ADAPTER], limit=party.limits.adapter_bytes)

@@ -139,7 +139,7 @@ class Fedmkt:
             "contribute": Phase(replies=told | REPORT if self._mutual else REPORT),
             **({"learn": Phase(told, more | REPORT)} if self._teaches else {}),
             **(PHASES if secure else {}),
-            **({"average": Phase(adapter, REPORT)} if averages else {}),
+            **({"average": Phase(Kinds(may=adapter.must) if secure else adapter, REPORT)} if averages else {}),
         }
 
     def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
@@ -202,9 +202,11 @@ class Fedmkt:
                 average, kept = average_masked(party, exchange, round, replies)
             else:
                 average, kept = average_adapters(party, replies, round, self.options)
-            replies = exchange.ask("average", round, {client: {ADAPTER: average} for client in kept}).wait()
+            newest = {} if average is None else {ADAPTER: average}
+            replies = exchange.ask("average", round, dict.fromkeys(kept, newest)).wait()
             collect(party, replies)
-            handed_out(party, average, replies)
+            if average is not None:
+                handed_out(party, average, replies)
 
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
         """See Host.reply."""
@@ -219,7 +221,7 @@ class Fedmkt:
             if self.options.average_adapters:
                 secure = self.options.secure_aggregation
                 return {**(advertise(party) if secure else {ADAPTER: tell_adapter(party)}), **report_payload(party)}
-        if phase == "average":
+        if ADAPTER in payload:
             take_adapter(party, payload[ADAPTER])
             if self.options.secure_aggregation:
                 started_from(party)

@@ -97,6 +97,11 @@ def seal_key(private: bytes, public: bytes, round: int) -> bytes:
     return _agree(private, public, f"seal {round}")
 
 
+def check_key(public: bytes) -> None:
+    """Raise ValueError for a public key that is none: a point of low order, on which every key agrees alike."""
+    _agree(bytes(SECRET), public, "check")
+
+
 def _agree(private: bytes, public: bytes, purpose: str) -> bytes:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
     from cryptography.hazmat.primitives.hashes import SHA256
@@ -135,6 +140,11 @@ def split(secret: bytes, clients: int) -> list[bytes]:
     from flwr.common.secure_aggregation.crypto.shamir import create_shares
 
     return create_shares(secret, threshold(clients), clients)
+
+
+def number_of(share: bytes) -> int:
+    """Return which of the shares of a secret this is, 1 for the first that `split` returns."""
+    return int.from_bytes(share[:4], "little")
 
 
 def join(shares: Sequence[bytes]) -> bytes:

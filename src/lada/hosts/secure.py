@@ -15,14 +15,16 @@ The protocol of Bonawitz et al. 2017 for a server that keeps to it and is curiou
 Common masks cancel in the sum. A client that falls silent after `share` leaves its masks in the others' numbers; its
 private key, put together from shares, takes them out. Should its own adapter come late, the mask of its b is still on
 it, and of b nobody gives a share, since each gives one of the two only. More than half of the clients have to answer
-`unmask`, and two adapters have to be there.
+`unmask`, and two adapters have to be there. Where that is not so, or the masks do not cancel, the round has no average:
+a notice says why, and the run goes on with the newest one that there is.
 
 Keys, seeds and the nonces of seals come from the machine's randomness. The average is the same to the bit whatever they
 are, since masks cancel exactly. What a client keeps between the phases is in its own checkpoint; it forgets its secrets
 when it gives its shares.
 
 The server cannot clip, hold or weigh what it does not see. So each client clips its own update, to `update_norm`, and
-counts its own samples; one that lies about either, or in the protocol, spoils the average or ends the round.
+counts its own samples; one that lies about either spoils the average. One that sends a key that is none, or shares that
+are not for all others, counts as missing. A wrong share shows in the end only, and takes the round's average away.
 """
 
 from collections.abc import Mapping
@@ -91,8 +93,18 @@ def check_part(party: Party, sender: str, _round: int, payload: Payload) -> None
             raise FederationError(f"{kind}: of more clients than {masks.MOST_CLIENTS}")
         if kind == KEYS and party.role == "server" and set(values) != {sender}:
             raise FederationError(f"{kind}: of another client than the sender")
+        if kind == KEYS and party.role == "server":
+            _check_keys(values[sender])
     if MASKED in payload:
         masked.decode(payload[MASKED], limit=2 * party.limits.adapter_bytes)
+
+
+def _check_keys(both: bytes) -> None:
+    try:
+        for public in (both[: masks.SECRET], both[masks.SECRET :]):
+            masks.check_key(public)
+    except ValueError:
+        raise FederationError(f"{KEYS}: one is no public key") from None
 
 
 def decode(party: Party, kind: str, data: bytes) -> dict[str, bytes]:

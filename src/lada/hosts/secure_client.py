@@ -90,8 +90,12 @@ def _unmask(party: Party, round: int, survivors: bytes) -> bytes:
 
 
 def _clip(party: Party, round: int, most: float) -> Weights:
-    """Return the client's adapter with its update clipped to a norm."""
+    """Return the client's adapter with its update clipped to a norm. Raises FederationError for NaN or inf in it."""
     weights = party.learner.adapter()
+    if not all(np.isfinite(array).all() for array in weights.values()):
+        raise FederationError(
+            "adapter: a weight that is NaN or infinite, which cannot be added up; lower the learning rate"
+        )
     kept = party.memory.get(STARTED)
     start = None if kept is None else adapters.decode(kept, limit=party.limits.adapter_bytes)[0]
     norm = norm_of(weights, start)
