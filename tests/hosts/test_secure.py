@@ -433,3 +433,29 @@ def test_it_runs_in_a_simulation_as_it_does_here(tmp_path: FilePath):
     pytest.importorskip("ray")
     one, other = whole(tmp_path / "here"), whole(tmp_path / "simulated", engine="simulation")
     assert [party.weights for party in one.parties] == [party.weights for party in other.parties]
+
+
+@pytest.mark.slow
+def test_a_hostile_client_costs_a_place_or_a_round_and_not_the_run(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch):
+    advertise, answer = secure_client.advertise, secure_client.masked_reply
+    studied: list[str] = []
+
+    def low_order(party: Party) -> Payload:
+        studied.append(party.name)
+        hostile = party.name == "clinic" and studied.count("clinic") == 2
+        return {KEYS: named.encode({party.name: bytes(64)})} if hostile else advertise(party)
+
+    def wrong(phase: str, party: Party, round: int, *how: Any) -> Payload:
+        told = answer(phase, party, round, *how)
+        if (phase, party.name, round) != ("unmask", "clinic", 1):
+            return told
+        shares = named.decode(told[OPENED], OPENED, masks.SHARE)
+        return {OPENED: named.encode({of: share[:4] + bytes(48) for of, share in shares.items()})}
+
+    monkeypatch.setattr("lada.hosts.fedavg.advertise", low_order)
+    monkeypatch.setattr("lada.hosts.fedavg.masked_reply", wrong)
+    results = whole(tmp_path, quorum=0.5)
+    assert [(gone.party, gone.round, gone.phase) for gone in results.missing] == [("clinic", 2, "study")]
+    assert [n for n in results.notices if n.startswith("round 1") and "nobody gets a new adapter" in n]
+    others = {party.weights for party in results.parties if party.role == "client" and party.name != "clinic"}
+    assert len(others) == 1
