@@ -64,9 +64,9 @@ class Roster:
             connected = sorted([*self.nodes, *self._others])
             refused = "".join(f" Client {name!r} refused: {why}." for name, why in sorted(self._refused.items()))
             raise FederationError(
-                f"clients: expected {', '.join(sorted(self._clients))}; connected are {', '.join(connected) or 'none'} "
-                f"after {timeout:g} s.{refused} Raise timeout where they need longer to start; in a deployment start "
-                "`lada client` for each."
+                f"clients: expected {', '.join(sorted(self._clients))}; connected are {', '.join(connected) or 'none'}."
+                f"{refused} They had {timeout:g} s: raise timeout where they need longer to start; in a deployment "
+                "start `lada client` for each."
             )
 
     def look(self, timeout: float = PATIENCE) -> None:
