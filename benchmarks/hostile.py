@@ -295,8 +295,9 @@ def main() -> None:
                 with file.open("a") as out:
                     out.write(json.dumps(rows[-1]) + "\n")
                 print(rows[-1], flush=True)
-    lies = "\n".join(f"- *{kind}*: {what}" for kind, what in LIES.items())
-    (options.out / "README.md").write_text(_TOLD.format(table=table(rows), lies=lies, within=WITHIN))
+    kinds = {row["kind"] for row in rows}
+    lies = "\n".join(f"- *{kind}*: {what}" for kind, what in LIES.items() if kind in kinds)
+    (options.out / "README.md").write_text(_TOLD.format(table=table(rows), lies=lies, within=WITHIN, steps=STEPS))
 
 
 _TOLD = """# A hostile client of three
@@ -308,7 +309,9 @@ by seed, with the half-width of their 95 % t-interval. What is wanted: no more t
 a run that stops with a reason. All options are the defaults, but where a row says otherwise. `make bench-hostile`
 regenerates the table.
 
-Under `fedcot`, `public_sft` and `standalone` a client tells nothing that another one learns.
+Studies have {steps} steps. With few seeds a difference of some points is noise; where an honest third client changes
+little, a small difference says that a lie was stopped and nothing of what honest help is worth. Under `fedcot`,
+`public_sft` and `standalone` no client learns from what another sends. Settings without a row were not run.
 
 What the third client sends:
 
