@@ -22,7 +22,7 @@ import psutil
 
 sys.path.append(str(harness.ROOT / "tests"))
 VICTIMS = ("serverapp", "superlink", "worker", "supernode", "submitter")
-EACH = 1
+EACH = 2
 BOUND = 300.0
 """Most seconds for a run to end, and for anything to start; on an idle machine each takes a tenth of that."""
 MOMENTS = ('"kind": "run"', '"phase": "private"', '"phase": "contribute"', '"phase": "learn"')
