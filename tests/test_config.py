@@ -427,6 +427,9 @@ def test_a_file_is_read_as_yaml_or_json(tmp_path: Path):
     [
         (b"clients: [", "is not valid YAML: "),
         (b"a: \xff", "is not valid YAML: "),
+        (b"a: 2001-99-99", "is not valid YAML: "),
+        (b"&a {x: *a}", "expected plain YAML or JSON values"),
+        (b"2001-01-01: 1", "expected plain YAML or JSON values"),
         (b"", "configuration: it is None; expected a mapping"),
         (b"- a", "configuration: it is ['a']; expected a mapping"),
     ],

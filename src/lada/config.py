@@ -370,7 +370,6 @@ def read_config(file: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
         raise InputError(f"configuration: file {str(file)!r} does not exist; give the path of a YAML file")
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
-        json.dumps(data, default=str)  # an alias may make a circle
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"configuration: {str(file)!r} is not valid YAML: {error}") from None
     return make_config(data, overrides)

@@ -12,7 +12,7 @@ def plain(data: Any) -> Any:
     """Return a copy as JSON would hold it; what it has no form for, such as a date, becomes a string."""
     try:
         return json.loads(json.dumps(data, default=str))
-    except TypeError as error:
+    except (TypeError, ValueError, RecursionError) as error:  # an alias of YAML may make a circle
         raise InputError(f"configuration: {error}; expected plain YAML or JSON values") from None
 
 
