@@ -19,17 +19,20 @@ def write(file: Path, data: bytes) -> None:
     """Write a file that is there as a whole or not at all, also after a power cut; its folder is made."""
     file.parent.mkdir(parents=True, exist_ok=True)
     staged = file.with_name(f"{file.name}.next")
-    with staged.open("wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
+    staged.write_bytes(data)
+    sync(staged)
     staged.replace(file)
-    if hasattr(os, "O_DIRECTORY"):  # the new name survives a power cut only with its folder
-        folder = os.open(file.parent, os.O_RDONLY)
+    sync(file.parent)
+
+
+def sync(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut, where the system can."""
+    if path.is_file() or hasattr(os, "O_DIRECTORY"):
+        handle = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            os.fsync(handle)
         finally:
-            os.close(folder)
+            os.close(handle)
 
 
 def seal(file: Path, data: bytes) -> None:

@@ -5,7 +5,6 @@ The one before is kept beside the newest, so that one that does not verify costs
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from lada.core.errors import LadaError
+from lada.core.sealed import sync
 
 MANIFEST = "manifest.json"
 """SHA-256 of each file, by name."""
@@ -53,12 +53,12 @@ def save(folder: Path, fill: Fill) -> None:
     digests = {path.relative_to(new).as_posix(): _digest(path) for path in written}
     (new / MANIFEST).write_text(json.dumps(digests, indent=1), encoding="utf-8")
     for path in (*written, new / MANIFEST, *(path for path in new.rglob("*") if path.is_dir()), new):
-        _sync(path)
+        sync(path)
     if folder.exists():  # where it does not, `before` may be all there is: a crash came between the two renames
         shutil.rmtree(before, ignore_errors=True)
         folder.rename(before)
     new.rename(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
 
 
 def exists(folder: Path) -> bool:
@@ -148,13 +148,3 @@ def _is_inside(name: object) -> bool:
 def _digest(file: Path) -> str:
     with file.open("rb") as data:
         return hashlib.file_digest(data, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Make a file, or the names in a folder, survive a power cut, where the system can."""
-    if path.is_file() or hasattr(os, "O_DIRECTORY"):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
