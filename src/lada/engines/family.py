@@ -18,11 +18,11 @@ from pathlib import Path
 from types import TracebackType
 
 import psutil
-from filelock import FileLock, Timeout
 
 from lada.core.errors import FederationError, InputError
 from lada.core.signals import uninterrupted
 from lada.engines import operator_secret
+from lada.federation import claim
 from lada.federation.workers import ONE_THREAD
 
 PACKAGE = Path(__file__).parents[2]
@@ -35,7 +35,6 @@ START = 180.0
 """Seconds that Flower's server may take to listen; on an idle machine five are enough."""
 FREE = 15.0
 """Seconds to wait for a port that somebody else listens at: whoever is ending lets go of it by then."""
-LOCK = ".lock"
 LONGEST = 24
 """Characters: the path of a Unix socket has 107 at most, of which Ray's names take about 70."""
 FLOWER = {
@@ -148,16 +147,8 @@ class Family:
 @contextmanager
 def alone(folder: Path, command: str) -> Iterator[None]:
     """Hold a folder; InputError where the same command holds it already. A process that is killed lets go of it."""
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"another `{command}` is at work in {str(folder)!r}; end it first") from None
-    try:
+    with claim.alone(folder, f"another `{command}` is at work in {str(folder)!r}; end it first"):
         yield
-    finally:
-        (folder / LOCK).unlink(missing_ok=True)  # while it is held: later another process may hold the file
-        lock.release()
 
 
 def flower(what: str, *arguments: str) -> list[str]:

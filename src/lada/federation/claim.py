@@ -21,15 +21,21 @@ def claimed(folder: Path) -> Iterator[None]:
 
     The folder is for its owner alone from here on, also one that an earlier version made.
     """
+    busy = f"{str(folder)!r} is under way in another process; wait for its end, or end it before you resume"
+    with alone(folder, busy, PATIENCE):
+        folder.chmod(FOLDER)
+        yield
+
+
+@contextmanager
+def alone(folder: Path, busy: str, patience: float = 0.0) -> Iterator[None]:
+    """Hold a folder; InputError saying that it is `busy` where another process still does after `patience` seconds."""
     lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=PATIENCE)
+        lock.acquire(timeout=patience)
     except Timeout:
-        raise InputError(
-            f"{str(folder)!r} is under way in another process; wait for its end, or end it before you resume"
-        ) from None
+        raise InputError(busy) from None
     try:
-        folder.chmod(FOLDER)
         yield
     finally:
         (folder / LOCK).unlink(missing_ok=True)  # while it is held: later another process may hold the file
