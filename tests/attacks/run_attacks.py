@@ -1,4 +1,6 @@
-"""Run the attack scripts one after another and write results/attacks. Behind `make attack`.
+"""Run the attack scripts one after another and write results/attacks and its table in docs/security.md.
+
+Behind `make attack`:
 
 python tests/attacks/run_attacks.py [NAME ...] [--out results/attacks]
 """
@@ -15,6 +17,9 @@ from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+PAGE = ROOT / "docs" / "security.md"
+BEGIN, END = "<!-- attacks -->", "<!-- /attacks -->"
+"""What the table stands between in PAGE."""
 NO_ATTACK = {"harness", "run_attacks", "test_attacks"}
 LIMIT = 1800
 """Seconds for one script, on a busy machine too."""
@@ -55,6 +60,12 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def with_table(page: str, rows: list[dict[str, Any]]) -> str:
+    """Return the text of PAGE with the table of these rows."""
+    before, _, rest = page.partition(BEGIN)
+    return f"{before}{BEGIN}\n{table(rows)}\n{END}{rest.partition(END)[2]}"
+
+
 def main() -> None:
     """Run the named scripts, or all, and exit with 1 where an attack succeeded."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -73,6 +84,7 @@ def main() -> None:
         (options.out / "attacks.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
         about = "Each row is a script in tests/attacks. `make attack` regenerates this page."
         (options.out / "README.md").write_text(f"# Attacks\n\n{about}\n\n{table(rows)}\n", encoding="utf-8")
+        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
     sys.exit(0 if rows and all(row["repelled"] for row in rows) else 1)
 
 
