@@ -33,7 +33,7 @@ from lada.federation.bound import Binding
 from lada.federation.cause import find
 from lada.federation.claim import claimed
 from lada.federation.events import EVENTS, Tail, mend, paused
-from lada.federation.exchange import Rules
+from lada.federation.exchange import GridExchange, Rules
 from lada.federation.journal import Journal
 from lada.federation.ledger import by_phase, read, recover, traffic
 from lada.federation.local import run_local
@@ -54,7 +54,6 @@ from lada.federation.parties import (
     server_party,
 )
 from lada.federation.server_app import serve_on
-from lada.hosts.base import Exchange
 from lada.hosts.checks import FINISH, Guard
 from lada.hosts.knowledge import samples_in
 from lada.hosts.party import Emit
@@ -308,7 +307,7 @@ class Run:
         self._events.close()
         return results
 
-    def _serve(self, exchange: Exchange) -> None:
+    def _serve(self, exchange: GridExchange) -> None:
         host, party, place = self.config.make_host(), self._party, self.place
         if self._done < 0:
             party.note(notices=notices_before(self.config))
@@ -317,7 +316,7 @@ class Run:
             party.journal = self._journal(round)
             exchange.clients = self.config.drawn(round)
             host.serve(party, exchange, round)
-            rows = len(read(place.folder))
+            rows = len(exchange.ledger.rows)
             keep(party, place, {ROUNDS_DONE: str(round).encode(), CROSSED: str(rows).encode()})
             place.journal(party.name).prune({str(round)})  # the checkpoint before this one needs it to come here again
             results = self._results()

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple
+from functools import lru_cache
 from pathlib import Path
 
 from lada.config import RunConfig
@@ -15,6 +16,7 @@ from lada.core.errors import LadaError
 from lada.core.sealed import seal, unseal
 from lada.core.terms import Sample
 from lada.models.options import ModelOptions
+from lada.tasks.builtin import Drawn
 from lada.tasks.data import TaskData
 from lada.zoo.shipped import locate
 
@@ -24,10 +26,15 @@ BLOCK, BLOCKS = 1 << 16, 64
 
 
 def samples(task: TaskData, clients: Iterable[str]) -> dict[str, str]:
-    """Return digests of the samples that all have and of those of `clients`, by what they are."""
+    """Return digests of the samples that all have and of those of `clients`, by what they are.
+
+    Private samples of a built-in corpus are not among them: they follow from the configuration, and drawing those of
+    thousands of clients takes minutes.
+    """
     parts = {"public samples": task.public, "test samples": task.test, "replayed samples": task.replay}
-    parts |= {f"private samples of {name}": task.private.get(name, ()) for name in clients}
-    return {what: _of_samples(part) for what, part in parts.items()}
+    if not isinstance(task.private, Drawn):
+        parts |= {f"private samples of {name}": task.private.get(name, ()) for name in clients}
+    return {what: _of_samples(tuple(part)) for what, part in parts.items()}
 
 
 def models(config: RunConfig) -> dict[str, str]:
@@ -52,7 +59,8 @@ def changed(folder: Path, found: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(what for what in found if then.get(what) != found[what])
 
 
-def _of_samples(part: Iterable[Sample]) -> str:
+@lru_cache(maxsize=16)  # a client's process asks with each message, and mostly of the same samples
+def _of_samples(part: tuple[Sample, ...]) -> str:
     digest = hashlib.sha256()
     for sample in part:
         digest.update(json.dumps(astuple(sample)).encode() + b"\n")

@@ -1,7 +1,7 @@
 """Build parties from a configuration, and keep them on disk between phases."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from lada.core.clock import since
 from lada.core.errors import InputError, LadaError
 from lada.core.results import PartyInfo, PartyReport
 from lada.core.seeds import seed_of
+from lada.core.terms import Sample
 from lada.federation import checkpoints
 from lada.federation.common import Common
 from lada.federation.journal import Journal
@@ -117,16 +118,18 @@ def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, na
     studies = Studies(client.private, client.distil)
     party = _party(config, place, task, emit, name=name, model=client.model, studies=studies)
     party.redaction, party.blur = client.redact, client.blur
-    party.distinctive = cache(lambda: distinctive_of(config, task, client))
+    party.distinctive = cache(lambda: distinctive_of(config, task, client, party.private))
     return party
 
 
-def distinctive_of(config: RunConfig, task: TaskData, client: ClientConfig) -> Distinctive | None:
-    """Return which passages of a client's private samples must not leave it; None where it keeps none back."""
+def distinctive_of(
+    config: RunConfig, task: TaskData, client: ClientConfig, private: Sequence[Sample]
+) -> Distinctive | None:
+    """Return which passages of a client's `private` samples must not leave it; None where it keeps none back."""
     options = client.guard
     if options is None or config.make_host().pools_private:
         return None
-    return Distinctive(task.private.get(client.name, ()), known_texts(task, client), options)
+    return Distinctive(private, known_texts(task, client), options)
 
 
 def known_texts(task: TaskData, client: ClientConfig) -> list[str]:

@@ -67,7 +67,7 @@ def load_builtin(options: BuiltinTask, clients: Mapping[str, tuple[str, ...]], s
     answers = answer_kind(corpus.answers)
     return TaskData(
         public=tuple(_known(sample, options.gold) for sample in public),
-        private=_Private(corpus, book, options.private, domains, seed),
+        private=Drawn(corpus, book, options.private, domains, seed),
         test=tuple(
             sample
             for domain in (*corpus.domains, GENERAL)
@@ -141,7 +141,7 @@ def _mislead(
     return tuple(public), frozenset(noisy)
 
 
-class _Private(Mapping[str, tuple[Sample, ...]]):
+class Drawn(Mapping[str, tuple[Sample, ...]]):
     """Each client's private samples, drawn when they are asked for: nobody holds those of thousands of clients."""
 
     def __init__(
