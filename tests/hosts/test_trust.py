@@ -17,6 +17,7 @@ from lada.core.terms import Allocation, Choice, Knowledge, Likelihood, Sample, S
 from lada.core.terms import Path as ReasoningPath
 from lada.fusers.base import FUSERS
 from lada.hosts.base import HOSTS
+from lada.hosts.soft import with_soft_targets
 from lada.hosts.trust import (
     Record,
     contradicting,
@@ -357,6 +358,35 @@ def test_distributions_that_contradict_the_gold_texts_have_no_say(tmp_path: File
         assert own == pytest.approx([0.5] * 16, rel=0.05)
     else:
         assert min(own) < 0.25
+
+
+def test_soft_targets_that_were_checked_are_learnt_and_not_made_again(tmp_path: FilePath, monkeypatch):
+    objective = make(OBJECTIVES, "soft_targets", k=3, form="forward_kl", label_weight=0.5)
+    knows = {name: set[int]() for name in ("llm", "a", "b")}
+    made: list[int] = []
+
+    def counting(party, lessons, offer):
+        made.append(len(lessons) if party.role == "server" else 0)
+        return with_soft_targets(party, lessons, offer)
+
+    for module in ("fedmkt", "distilling"):
+        monkeypatch.setattr(f"lada.hosts.{module}.with_soft_targets", counting)
+    learnt = []
+    for trust in ("auto", "off"):
+        options = {"trust": trust, "knowledge": "labels"}
+        both = federation(tmp_path / trust, "fedmkt", knows, options, allocator="all", objective=objective)
+        made.clear()
+        both.run(1)
+        learnt.append(
+            [
+                (lesson.sample_id, lesson.soft.ids.tolist(), lesson.soft.log_probs.tolist())
+                for each in both.studies("llm")
+                for lesson in each.lessons
+                if lesson.soft is not None
+            ]
+        )
+        assert sum(made) == 2 * len(PUBLIC) if trust == "auto" else sum(made) <= 2 * len(PUBLIC)
+    assert learnt[0] == learnt[1] != []
 
 
 def test_hosts_whose_clients_tell_nothing_have_nothing_to_lie_about(tmp_path: FilePath):

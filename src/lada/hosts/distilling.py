@@ -1,6 +1,7 @@
 """A party studies what others have for it, with a share of replay, so that it does not forget what it knows."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -44,11 +45,25 @@ SERVER_REPLAY = Replay(private=0.0, paths=0.5, general=0.3)
 """What hosts replay by default, alike so that they can be compared."""
 
 
-def lessons_of(party: Party, allocation: Allocation, offer: Offer, mine: Knowledge) -> list[Lesson]:
-    """Return the lessons of what a party chose of an offer, with soft targets where its objective wants some."""
+def lessons_of(
+    party: Party, allocation: Allocation, offer: Offer, mine: Knowledge, known: Sequence[Lesson] = ()
+) -> list[Lesson]:
+    """Return the lessons of what a party chose of an offer, with soft targets where its objective wants some.
+
+    `known` are lessons on texts of the offer that have their soft targets already, which are not made again.
+    """
     samples = {sample.id: sample for sample in party.task.public}
     lessons = make_lessons(allocation, samples, offer.knowledge.by_id(), mine.by_id(), party.objective)
-    return with_soft_targets(party, lessons, offer)
+    made = {(each.sample_id, each.chosen): each for each in known}
+    rest = iter(
+        with_soft_targets(party, [each for each in lessons if (each.sample_id, each.chosen) not in made], offer)
+    )
+    return [
+        replace(each, soft=found.soft, chunks=found.chunks)
+        if (found := made.get((each.sample_id, each.chosen)))
+        else next(rest)
+        for each in lessons
+    ]
 
 
 def and_labels(party: Party, lessons: list[Lesson]) -> list[Lesson]:

@@ -16,7 +16,7 @@ A learner that studies another's paths forgets what these do not cover; so a sha
 and, for the server, its own paths.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal
@@ -298,6 +298,7 @@ class Fedmkt:
         offers = {client: offer for client, (offer, _) in chosen.items()}
         allocations = {client: allocation for client, (_, allocation) in chosen.items()}
         told = {client: offer.knowledge for client, offer in offers.items()}
+        soft: Mapping[str, Sequence[Lesson]] = {}
         if self._records(party):
             allocations = limit_by_record(party, allocations, told, round)
         elif self.options.trust == "auto" and self._kind == "labels":
@@ -321,7 +322,9 @@ class Fedmkt:
 
         def lessons_won(client: str, allocation: Allocation) -> list[Lesson]:
             won = tuple(choice for choice in allocation.choices if winners.get(choice.sample_id) == client)
-            return lessons_of(party, Allocation(client, party.name, round, won), offers[client], mine)
+            return lessons_of(
+                party, Allocation(client, party.name, round, won), offers[client], mine, soft.get(client, ())
+            )
 
         by_client = each(party, exchange, "contribute", round, allocations, lessons_won)
         lessons = self._and_labels(party, [lesson for lessons in by_client.values() for lesson in lessons])
