@@ -5,8 +5,6 @@ exception ends the run and names its seed (`--seed N --count 1` repeats it). Pri
 memory as JSON, and writes it to the folder `--out`, with a page of it.
 """
 
-import argparse
-import json
 import random
 import resource
 import sys
@@ -17,6 +15,7 @@ from pathlib import Path
 
 sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "hosts")]
 
+from command import main
 from judge import send
 from mutate import mutate
 from seeds import seeds
@@ -57,38 +56,14 @@ def _megabytes() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
-def _page(figures: dict[str, float]) -> str:
-    rows = [f"| {name} | {figures[name]:,} |" for name in figures if name not in ("first seed", "seconds")]
-    return "\n".join(
-        [
-            "# Spoilt messages\n",
-            "Sound messages of every kind with bits flipped, parts cut, doubled and exchanged, lengths made up, tables",
-            "rewritten and frames that grow, each sent from Flower's bytes through every check. *Accepted* ones passed",
-            "the checks and a second, slow look that shares nothing with them; *announced* ones say that a large reply",
-            "is to be fetched. A crash or a wrong acceptance ends the run. `make fuzz` regenerates it.\n",
-            "| | |",
-            "|---|---|",
-            *rows,
-            "",
-        ]
-    )
-
-
-def main() -> None:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=1_000_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    figures = fuzz(options.seed, options.count)
-    text = json.dumps(figures, indent=1)
-    print(text)
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "figures.json").write_text(text + "\n", encoding="utf-8")
-        (options.out / "README.md").write_text(_page(figures), encoding="utf-8")
+TOLD = [
+    "Sound messages of every kind with bits flipped, parts cut, doubled and exchanged, lengths made up, tables",
+    "rewritten and frames that grow, each sent from Flower's bytes through every check. *Accepted* ones passed",
+    "the checks and a second, slow look that shares nothing with them; *announced* ones say that a large reply",
+    "is to be fetched. A crash or a wrong acceptance ends the run. `make fuzz` regenerates it.",
+]
+"""What the page says of its figures."""
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, 1_000_000, fuzz, "Spoilt messages", TOLD)

@@ -6,8 +6,6 @@ the run and names its seed (`--seed N --count 1` repeats it). Prints what came o
 folder `--out`, with a page of it.
 """
 
-import argparse
-import json
 import random
 import sys
 import tempfile
@@ -17,6 +15,7 @@ from pathlib import Path
 
 sys.path += [str(Path(__file__).parent), *(str(Path(__file__).parents[1] / room) for room in ("hosts", "federation"))]
 
+from command import main
 from drive import clean, drive
 from values import mutate
 from worlds import Gate, worlds
@@ -45,39 +44,15 @@ def fuzz(first: int, count: int) -> dict[str, float]:
     }
 
 
-def _page(figures: dict[str, float]) -> str:
-    rows = [f"| {name} | {figures[name]:,} |" for name in figures if name not in ("first seed", "seconds")]
-    return "\n".join(
-        [
-            "# Absurd messages\n",
-            "Sound replies of every host and phase in which a number, a name or a list became an extreme: 0, ±1,",
-            "1e308, a subnormal number, NaN, 2^31, 2^63 - 1, another party's name, rows 9,000 times. *Accepted* ones",
-            "went on through the server's half, the results, the report, the trackers and a checkpoint without an",
-            "exception; *dropped* ones cost their sender the round there; *ended* are runs of two clients with",
-            "adapters of two shapes, of which nobody can say which are right. `make fuzz` regenerates it.\n",
-            "| | |",
-            "|---|---|",
-            *rows,
-            "",
-        ]
-    )
-
-
-def main() -> None:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    figures = fuzz(options.seed, options.count)
-    text = json.dumps(figures, indent=1)
-    print(text)
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "figures.json").write_text(text + "\n", encoding="utf-8")
-        (options.out / "README.md").write_text(_page(figures), encoding="utf-8")
+TOLD = [
+    "Sound replies of every host and phase in which a number, a name or a list became an extreme: 0, ±1,",
+    "1e308, a subnormal number, NaN, 2^31, 2^63 - 1, another party's name, rows 9,000 times. *Accepted* ones",
+    "went on through the server's half, the results, the report, the trackers and a checkpoint without an",
+    "exception; *dropped* ones cost their sender the round there; *ended* are runs of two clients with",
+    "adapters of two shapes, of which nobody can say which are right. `make fuzz` regenerates it.",
+]
+"""What the page says of its figures."""
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, 100_000, fuzz, "Absurd messages", TOLD)

@@ -4,14 +4,13 @@ import json
 from collections.abc import Mapping
 
 import numpy as np
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from lada.codecs.table import LIMIT, header_number
+from lada.codecs.tensors import read
 from lada.core.errors import CodecError
 
 KIND = "adapters"
-HEADER = 8 << 20
-"""Most bytes of the header, which names the weights."""
 GREATEST = 1e4
 """No weight lies further from 0; those of models that work stay below 100."""
 
@@ -40,16 +39,7 @@ def decode(data: bytes, *, limit: int = LIMIT) -> tuple[dict[str, np.ndarray], i
     `limit` is the most bytes of `data`. Raises CodecError, and nothing else, for anything that `encode` would not
     write: another type or kind, a number that is not finite or beyond GREATEST.
     """
-    if len(data) > limit:
-        raise CodecError(f"{KIND}: {len(data)} bytes; expected at most {limit}")
-    length = int.from_bytes(data[:8], "little")
-    if length > HEADER:
-        raise CodecError(f"{KIND}: a header of {length} bytes; expected at most {HEADER}")
-    try:
-        arrays = load(data)
-        header = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-    except Exception as error:  # there is no telling what a reader raises on bytes made to break it
-        raise CodecError(f"{KIND}: not readable: {type(error).__name__}") from error
+    arrays, header = read(data, KIND, limit)
     if header.get("kind") != KIND:
         raise CodecError(f"{KIND}: of another kind; expected {KIND!r}")
     samples = header_number(KIND, header, "samples")

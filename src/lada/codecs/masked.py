@@ -5,10 +5,10 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
-from lada.codecs.adapters import HEADER
 from lada.codecs.table import LIMIT
+from lada.codecs.tensors import read
 from lada.core.errors import CodecError
 
 KIND = "masked_adapter"
@@ -26,14 +26,8 @@ def decode(data: bytes, *, limit: int = LIMIT) -> tuple[np.ndarray, Shapes]:
 
     Raises CodecError, and nothing else, for anything that `encode` would not write and for more than `limit` bytes.
     """
-    if len(data) > limit:
-        raise CodecError(f"{KIND}: {len(data)} bytes; expected at most {limit}")
-    length = int.from_bytes(data[:8], "little")
-    if length > HEADER:
-        raise CodecError(f"{KIND}: a header of {length} bytes; expected at most {HEADER}")
+    arrays, header = read(data, KIND, limit)
     try:
-        arrays = load(data)
-        header = json.loads(data[8 : 8 + length])["__metadata__"]
         told = [(name, tuple(shape)) for name, shape in json.loads(header["shapes"])]
     except Exception as error:  # there is no telling what a reader raises on bytes made to break it
         raise CodecError(f"{KIND}: not readable: {type(error).__name__}") from error

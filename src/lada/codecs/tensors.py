@@ -1,0 +1,28 @@
+"""Reading a safetensors file that a stranger made."""
+
+import json
+
+import numpy as np
+from safetensors.numpy import load
+
+from lada.core.errors import CodecError
+
+HEADER = 8 << 20
+"""Most bytes of the header, which names the arrays."""
+
+
+def read(data: bytes, kind: str, limit: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the arrays by name, and the metadata of the header.
+
+    Raises CodecError, and nothing else, for bytes that are none, for more than `limit` of them, and for a header of
+    more than HEADER bytes.
+    """
+    if len(data) > limit:
+        raise CodecError(f"{kind}: {len(data)} bytes; expected at most {limit}")
+    length = int.from_bytes(data[:8], "little")
+    if length > HEADER:
+        raise CodecError(f"{kind}: a header of {length} bytes; expected at most {HEADER}")
+    try:
+        return load(data), json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+    except Exception as error:  # there is no telling what a reader raises on bytes made to break it
+        raise CodecError(f"{kind}: not readable: {type(error).__name__}") from error
