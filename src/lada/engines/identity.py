@@ -17,6 +17,7 @@ from lada.core.errors import InputError
 from lada.federation.seal import Seal, of_client
 
 CURVE = ec.SECP384R1
+EXPECTED = 'is no key on P-384 without a passphrase; make one with ssh-keygen -t ecdsa -b 384 -N "" -f NAME'
 
 
 def read_private(file: Path, key: str) -> ec.EllipticCurvePrivateKey:
@@ -24,9 +25,9 @@ def read_private(file: Path, key: str) -> ec.EllipticCurvePrivateKey:
     try:
         private = load_ssh_private_key(file.read_bytes(), None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise InputError(f"{key}: {str(file)!r} {_expected('-f NAME')} ({error})") from None
+        raise InputError(f"{key}: {str(file)!r} {EXPECTED} ({error})") from None
     if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, CURVE):
-        raise InputError(f"{key}: {str(file)!r} {_expected('-f NAME')}")
+        raise InputError(f"{key}: {str(file)!r} {EXPECTED}")
     return private
 
 
@@ -35,14 +36,10 @@ def read_public(file: Path, key: str) -> ec.EllipticCurvePublicKey:
     try:
         public = load_ssh_public_key(file.read_bytes())
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise InputError(f"{key}: {str(file)!r} {_expected('-f NAME')} ({error})") from None
+        raise InputError(f"{key}: {str(file)!r} {EXPECTED} ({error})") from None
     if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, CURVE):
-        raise InputError(f"{key}: {str(file)!r} {_expected('-f NAME')}")
+        raise InputError(f"{key}: {str(file)!r} {EXPECTED}")
     return public
-
-
-def _expected(where: str) -> str:
-    return f'is no key on P-384 without a passphrase; make one with ssh-keygen -t ecdsa -b 384 -N "" {where}'
 
 
 def fingerprint(public: ec.EllipticCurvePublicKey) -> str:

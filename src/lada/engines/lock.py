@@ -1,7 +1,6 @@
 """What goes into an image: constraints from what is installed here, and a lock with the digest of every wheel."""
 
 import hashlib
-import re
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -54,8 +53,7 @@ def lock(folder: Path) -> int:
         with file.open("rb") as data:
             digest = hashlib.file_digest(data, "sha256").hexdigest()
         digests.setdefault(f"{name}=={version}", set()).add(digest)
-    names = [re.split("==", line)[0] for line in digests]
-    if "lada" not in names:
+    if not any(line.startswith("lada==") for line in digests):
         raise InputError(
             f"{WHEELS}: {str(wheels)!r} has no wheel of lada; the Dockerfile beside it says how to fill that folder"
         )
