@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from lada.core.errors import InputError, LadaError, StudyError
+from lada.core.sealed import write
 
 FILE = "last-error.json"
 TOLD: dict[str, type[LadaError]] = {kind.__name__: kind for kind in (InputError, StudyError)}
@@ -18,7 +19,7 @@ def leave(folder: Path, reference: str, error: Exception) -> None:
     """Write down an error that can be mended, under the reference number that the server is given."""
     if type(error).__name__ in TOLD:
         told = {"reference": reference, "kind": type(error).__name__, "text": str(error)}
-        (folder / FILE).write_text(json.dumps(told), encoding="utf-8")
+        write(folder / FILE, json.dumps(told).encode())
 
 
 def find(folder: Path, reference: str) -> LadaError | None:
