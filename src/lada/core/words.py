@@ -18,18 +18,21 @@ HIDDEN = str.maketrans("", "", "\u115f\u1160\u3164\uffa0")
 """Fillers: letters by their category, which nothing shows."""
 STROKES = str.maketrans("ıłøđħŧ", "ilodht")
 """Letters whose strokes, or missing dot, Unicode does not take apart."""
+LOOK_ALIKES = str.maketrans("аеорсухкмтнвіјѕһԁԛԝαβεζηικμνορτυχ", "aeopcyxkmthbijshdqwabezhikmnoptyx")
+"""Small letters of Cyrillic and Greek, and Latin ones that look like them or like their capitals."""
+FORMS = STROKES | LOOK_ALIKES
 
 
 def plain(text: str) -> str:
     """Return a text without case, compatibility forms, marks on letters and invisible characters.
 
-    Digits of all scripts are those of ASCII.
+    Digits of all scripts are those of ASCII, and letters that look like Latin ones are these.
     """
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text.translate(HIDDEN)).casefold())
     kept = (each for each in decomposed if unicodedata.category(each) not in ("Mn", "Me", "Cf"))
-    return "".join(map(_digit, kept)).translate(STROKES)
+    return "".join(map(_digit, kept)).translate(FORMS)
 
 
 def _digit(character: str) -> str:

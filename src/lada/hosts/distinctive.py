@@ -9,10 +9,11 @@ count. A passage stands in at most `samples` private samples and in no known tex
     whole   a whole question, rationale or answer with fewer words than that
 
 A word is rare that stands in at most `samples` private samples and in no known text. How many words in a row are a
-passage is found out, kind by kind, by holding each private sample against the others: the least number at which no more
-than one sample in a hundred (or FEW) has what would be a passage of another. So texts that follow a pattern are not
-taken for each other's secrets. An honest path is no nearer to a private sample than these are to each other, and is
-caught as seldom.
+passage is found out, kind by kind: the least number at which next to no private sample, no more than one in a hundred
+or FEW, has what would be a passage of another. So texts that follow a pattern are not taken for each other's secrets.
+Private samples also share what is secret, such as the name of a person whom two of them are about. So a number of rare
+words is enough as well where next to no known text would have a passage if it were not known: what nobody but private
+samples shares is no pattern.
 """
 
 from collections import Counter
@@ -31,15 +32,17 @@ from lada.core.words import tokens_of, windows, words_of
 
 Kind = Literal["rare", "near", "plain", "whole"]
 SHARE, FEW = 0.01, 10
-"""So large a share of the private samples, or so many, may have a passage of another by chance."""
+"""So large a share of the private samples, or of the known texts, or so many, may have a passage by chance."""
 RARE, NEAR = (1, 2, 3), (2, 3, 4, 6)
 """Words in a row that may be a passage of these kinds, the least first."""
 PLAIN = (1, 1.5, 2, 2.5, 3, 3.5, 4)
 """The same of plain passages, in multiples of `words`."""
 MOST_TRIES = 16
 """Most paths that are sampled in the place of one."""
-JOINED = 4
-"""Characters from which on a rare word is found in pieces too."""
+JOINED, WITHIN = 4, 6
+"""Characters from which on a rare word is found in pieces too, and within a longer word."""
+LONGEST = 64
+"""Most characters of a rare word that is found so. A longer one is told by so many at its start."""
 
 
 class Withholding(Options):
@@ -65,9 +68,9 @@ class Passage:
 
 Places = tuple[np.ndarray, np.ndarray]
 """Passages by their hashes, uint64 [n], ascending, and the places of the samples that they are of, int64 [n]."""
-Find = Callable[[int, int, int], Places]
-"""`find(length, least, most)` returns the passages of so many words that stand in no known text, and in `least` to
-`most` private samples."""
+Find = Callable[[int, int, int, int], Places]
+"""`find(length, least, most, heard)` returns the passages of so many words that stand in at most `heard` known texts (0
+or 1), and in `least` to `most` private samples."""
 
 
 class Distinctive:
@@ -78,15 +81,16 @@ class Distinctive:
     """
 
     def __init__(self, private: Sequence[Sample], known: Iterable[str], options: Withholding) -> None:
-        """`known` are the texts that others know. Samples with the same words count as one."""
+        """`known` are the texts that others know. Samples with the same words count as one, and so do known texts."""
         different = {tuple(" ".join(words_of(text)) for text in texts_of(sample)): sample for sample in private}
         self._ids = [sample.id for sample in different.values()]
         texts = [(owner, text) for owner, sample in enumerate(different.values()) for text in texts_of(sample)]
-        heard = sorted({text for text in known if text})
-        heard_words = {word for text in heard for word in _all_words(text)}
+        heard = list({tuple(words_of(text)): text for text in sorted(set(known))}.values())
         having = sorted({(word, owner) for owner, text in texts for word in _all_words(text)})
-        self._spread = Counter(word for word, _ in having if word not in heard_words)
-        """In how many samples a word is that no known text has."""
+        self._spread = Counter(word for word, _ in having)
+        """In how many private samples a word is."""
+        self._heard = Counter(word for text in heard for word in _all_words(text))
+        """In how many known texts a word is."""
         self._private = _Texts([words_of(text) for _, text in texts])
         self._owners = np.array([owner for owner, _ in texts], np.int64)
         self._known = _Texts([words_of(text) for text in heard])
@@ -96,9 +100,10 @@ class Distinctive:
         """How many words in a row are a passage; whole texts may be shorter than `plain` ones."""
         self._tables = sorted(self._make_tables(), key=lambda table: table[1])
         self._joined = {
-            word: owner for word, owner in having if self._is_rare(word, self._most) and len(word) >= JOINED
+            word[:LONGEST]: owner for word, owner in having if len(word) >= JOINED and self._is_rare(word, self._most)
         }
-        self._longest = max(map(len, self._joined), default=0)
+        """The rare words that are also found in another form, and a sample that has each."""
+        self._within = sorted({len(word) for word in self._joined if len(word) >= WITHIN})
 
     def __len__(self) -> int:
         return sum(len(np.unique(hashes)) for _, _, (hashes, _) in self._tables)
@@ -113,16 +118,17 @@ class Distinctive:
         for kind, length, (hashes, owners) in self._tables:
             if (alone or length > 1) and (hit := _first(hashes, searched[length])) is not None:
                 found.append(Passage(kind, length, self._ids[owners[hit]]))
-        pieces = alone and self.lengths["rare"] == 1 and not any(passage.kind == "rare" for passage in found)
-        if pieces and (word := self._in_pieces(words)):
+        hidden = alone and self.lengths["rare"] == 1 and not any(passage.kind == "rare" for passage in found)
+        if hidden and (word := self._in_pieces(words) or self._within_others(words)):
             found.append(Passage("rare", 1, self._ids[self._joined[word]]))
         return found
 
     def _find_lengths(self, words: int) -> dict[Kind, int]:
+        seldom = (self._is_seldom_private, self._is_seldom_known)
         return {
-            "rare": self._least(RARE, partial(self._with_rare, True)),
-            "near": self._least(NEAR, partial(self._with_rare, False)),
-            "plain": self._least([round(words * each) for each in PLAIN], self._passages),
+            "rare": _least(RARE, partial(self._with_rare, True), *seldom),
+            "near": _least(NEAR, partial(self._with_rare, False), *seldom),
+            "plain": _least([round(words * each) for each in PLAIN], self._passages, self._is_seldom_private),
         }
 
     def _make_tables(self) -> Iterator[tuple[Kind, int, Places]]:
@@ -132,63 +138,73 @@ class Distinctive:
             "plain": self._passages,
         }
         for kind, find in finds.items():
-            yield kind, self.lengths[kind], find(self.lengths[kind], 1, self._most)
+            yield kind, self.lengths[kind], find(self.lengths[kind], 1, self._most, 0)
         for length in np.unique(self._private.sizes).tolist():
-            if 0 < length < self.lengths["plain"] and self._is_seldom(length, self._whole):
-                yield "whole", length, self._whole(length, 1, self._most)
+            if 0 < length < self.lengths["plain"] and self._is_seldom_private(length, self._whole):
+                yield "whole", length, self._whole(length, 1, self._most, 0)
 
-    def _least(self, lengths: Sequence[int], find: Find) -> int:
-        return next((length for length in lengths if self._is_seldom(length, find)), lengths[-1])
+    def _is_seldom_private(self, length: int, find: Find) -> bool:
+        """Return whether next to no private sample has what would, without that sample, be a passage of another."""
+        _, owners = find(length, 2, self._most + 1, 0)
+        return _next_to_none(owners, of=len(self._ids))
 
-    def _is_seldom(self, length: int, find: Find) -> bool:
-        """Return whether next to no sample has what would, without that sample, be a passage of another."""
-        _, owners = find(length, 2, self._most + 1)
-        return len(np.unique(owners)) <= max(FEW, SHARE * len(self._ids))
+    def _is_seldom_known(self, length: int, find: Find) -> bool:
+        """Return whether next to no known text has what would, if the text were not known, be a passage."""
+        hashes, starts = self._known.passages(length)
+        texts = self._known.text[starts]
+        passages, _ = find(length, 1, self._most, 1)
+        return _next_to_none(texts[np.isin(hashes, passages)], of=len(np.unique(texts)))
 
-    def _passages(self, length: int, least: int, most: int, among: np.ndarray | None = None) -> Places:
+    def _passages(self, length: int, least: int, most: int, heard: int, among: np.ndarray | None = None) -> Places:
         """See Find; `among` bool [words of all texts] says at which words a passage may begin."""
         hashes, starts = self._private.passages(length)
         if among is not None:
             hashes, starts = hashes[among[starts]], starts[among[starts]]
         owners = self._owners[self._private.text[starts]]
-        order = np.lexsort((owners, hashes))
-        hashes, owners = hashes[order], owners[order]
-        new = np.append(True, (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1]))[: len(hashes)]
-        hashes, owners = hashes[new], owners[new]
+        hashes, owners = _once_each(hashes, owners)
         _, which, counts = np.unique(hashes, return_inverse=True, return_counts=True)
         samples = counts[which]
         kept = (samples >= least) & (samples <= most)
         hashes, owners = hashes[kept], owners[kept]
-        unknown = ~np.isin(hashes, self._known.passages(length)[0])
+        unknown = ~np.isin(hashes, self._known.passages_of_more(length, heard))
         return hashes[unknown], owners[unknown]
 
-    def _with_rare(self, alone: bool, length: int, least: int, most: int) -> Places:
+    def _with_rare(self, alone: bool, length: int, least: int, most: int, heard: int) -> Places:
         """See Find: of passages with rare words `alone`, or with one at least."""
-        rare = np.cumsum([0, *(self._is_rare(word, most) for word in self._private.words)])
+        rare = np.cumsum([0, *(self._is_rare(word, most, heard) for word in self._private.words)])
         ends = np.minimum(np.arange(len(rare) - 1) + length, len(rare) - 1)
-        return self._passages(length, least, most, rare[ends] - rare[:-1] >= (length if alone else 1))
+        return self._passages(length, least, most, heard, rare[ends] - rare[:-1] >= (length if alone else 1))
 
-    def _whole(self, length: int, least: int, most: int) -> Places:
+    def _whole(self, length: int, least: int, most: int, heard: int) -> Places:
         """See Find: of passages that are a whole text."""
         hashes, starts = self._private.passages(length)
         wholes = hashes[self._private.sizes[self._private.text[starts]] == length]
-        found, owners = self._passages(length, least, most)
+        found, owners = self._passages(length, least, most, heard)
         chosen = np.isin(found, wholes)
         return found[chosen], owners[chosen]
 
-    def _is_rare(self, word: str, most: int) -> bool:
-        return 0 < self._spread[word] <= most
+    def _is_rare(self, word: str, most: int, heard: int = 0) -> bool:
+        return 0 < self._spread[word] <= most and self._heard[word] <= heard
 
     def _in_pieces(self, words: Sequence[str]) -> str | None:
         """Return a rare word that words in a row make up, as where a line breaks within it or a sign stands in it."""
         for start in range(len(words)):
             joined = ""
             for word in words[start:]:
-                joined += word
-                if len(joined) > self._longest:
+                joined += word[: LONGEST + 1 - len(joined)]
+                if joined[:LONGEST] in self._joined:
+                    return joined[:LONGEST]
+                if len(joined) >= LONGEST:
                     break
-                if joined in self._joined:
-                    return joined
+        return None
+
+    def _within_others(self, words: Sequence[str]) -> str | None:
+        """Return a rare word within a longer word that no known text has, as where spaces are left out."""
+        for word in {word for word in words if len(word) > WITHIN and not self._heard[word]}:
+            for length in self._within:
+                for start in range(len(word) - length + 1):
+                    if word[start : start + length] in self._joined:
+                        return word[start : start + length]
         return None
 
 
@@ -208,6 +224,32 @@ class _Texts:
         ((_, hashes),) = windows(self._codes, [length])
         within = self.text[: len(hashes)] == self.text[length - 1 :] if len(hashes) else np.zeros(0, bool)
         return hashes[within], np.flatnonzero(within)
+
+    def passages_of_more(self, length: int, texts: int) -> np.ndarray:
+        """Return the hashes of the passages of `length` words that stand in more than so many `texts`."""
+        hashes, starts = self.passages(length)
+        if not texts:
+            return hashes
+        hashes, counts = np.unique(_once_each(hashes, self.text[starts])[0], return_counts=True)
+        return hashes[counts > texts]
+
+
+def _once_each(hashes: np.ndarray, owners: np.ndarray) -> Places:
+    """Return each pair of a hash and its owner once, by hashes and then owners, ascending."""
+    order = np.lexsort((owners, hashes))
+    hashes, owners = hashes[order], owners[order]
+    new = np.append(True, (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1]))[: len(hashes)]
+    return hashes[new], owners[new]
+
+
+def _least(lengths: Sequence[int], find: Find, *seldom: Callable[[int, Find], bool]) -> int:
+    """Return the least length at which passages are found by chance `seldom` by one of the tests, else the last."""
+    return next((length for length in lengths if any(test(length, find) for test in seldom)), lengths[-1])
+
+
+def _next_to_none(places: np.ndarray, *, of: int) -> bool:
+    """Return whether so few different places are there, `of` all, as may be by chance."""
+    return len(np.unique(places)) <= max(FEW, SHARE * of)
 
 
 def texts_of(sample: Sample) -> list[str]:
