@@ -52,9 +52,8 @@ FORMS = {
     ),
     "punctuated": lambda text: " , ".join(text.split(" ")) + " !",
     "Cyrillic letters": lambda text: text.translate(CYRILLIC),
+    "run together": lambda text: "".join(c for c in text if c.isalnum()),
 }
-RUN_TOGETHER = ("zanzibar", "Mr Aldous Brackwater", "two drops of laudanum", "ada.lovelace@example.org")
-"""Secrets with a rare word that is long enough to be found where spaces are left out."""
 PERSONS = ("Quillfeather", "Osterhagen", "Pemberwick", "Zolotarev", "Vandermolen", "Hollingbery", "Jorgaszewski")
 """Each is in two notes, so that many notes share a word with one other."""
 PLACES = ("{secret}", "{secret} . answer 7", "a) ship : 4 + 6 = 10 . {secret} . answer 10", "answer {secret}")
@@ -76,11 +75,10 @@ def attack() -> Count:
             party.private = tuple(private)
             index = Distinctive(private, known, Withholding(tries=1))
             party.distinctive = lambda index=index: index
-            together = [secret.replace(" ", "")] if secret in RUN_TOGETHER else []
-            for text in [*(form(secret) for form in FORMS.values()), *together]:
+            for form in FORMS.values():
                 for place in PLACES:
                     tried += 1
-                    out += in_it(secret, left(party, place.format(secret=text)))
+                    out += in_it(secret, left(party, place.format(secret=form(secret))))
             for person in PERSONS:
                 tried += 1
                 out += in_it(person, left(party, person))

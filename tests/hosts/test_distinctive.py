@@ -53,6 +53,36 @@ def test_what_is_found_in_whatever_form(text: str, kinds: set[str]):
     assert {passage.kind for passage in guard().found_in(text)} == kinds
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("GB82WEST12345698765432", True),
+        ("345698765432", True),
+        ("345698", False),  # six digits are few enough to come up by chance
+        ("+442079460958", True),
+        ("paid 48250", True),
+        ("paid 48 250", True),
+        ("paid 48 or 250", False),
+        ("paid 9 48250", True),
+        ("thepatientpaid", True),
+        ("wholetheft", False),  # which is known, but for spaces
+        ("hepaid", False),
+        ("thepaidbill", False),
+        ("thepatient saw him", False),
+        ("1000000", False),
+    ],
+)
+def test_words_with_other_spaces_are_found(text: str, found: bool):
+    """Each word that the private sample shares with a known text is common."""
+    bill = "the patient paid GB82 WEST 1234 5698 7654 32 , +44 20 7946 0958 : 48,250"
+    private = [Sample("s0", "who paid ?", None, bill), Sample("s1", "what ?", "1,000,000", "a whole theft")]
+    private += [Sample("s2", "so ?", "2", "1.000.000"), *(Sample(f"t{i}", f"{i} and 1'000'000") for i in range(3))]
+    known = "who paid the bill ? the patient saw him . he paid a whole theft what so and 2"
+    numbers = "gb 82 west 44 20 1234 a 5698 a 7654 a 32 7946 0958 48 a 250 and 1 and 000"
+    index = Distinctive(private, [known, numbers], Withholding())
+    assert bool(index.found_in(text)) is found
+
+
 def test_who_is_repeated_is_told():
     assert guard().found_in("brackwater") == [Passage("rare", 1, "s1")]
     assert guard().found_in("brackwater", alone=False) == []

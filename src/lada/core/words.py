@@ -10,6 +10,8 @@ UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 """Scripts that put no spaces between words."""
 TOKEN = regex.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
 WORD = regex.compile(rf"[{UNSPACED}]|[^\W\d_{UNSPACED}]+|\d+")
+GROUPED = regex.compile(r"(?<![\d,.])\d{1,3}(?:[,.' ]\d{3})+(?!\d)")
+"""Numbers whose digits stand in groups of three, such as 48,250."""
 BASE = np.uint64(0x9E3779B97F4A7C15)
 """Of a polynomial hash modulo 2^64; odd, so that no place is lost."""
 
@@ -47,6 +49,11 @@ def words_of(text: str) -> list[str]:
 def tokens_of(text: str) -> list[str]:
     """Return what stands between spaces and signs: letters and digits in a row make one."""
     return TOKEN.findall(plain(text))
+
+
+def grouped_numbers_of(text: str) -> list[str]:
+    """Return the numbers of a text whose digits stand in groups of three, without what separates these."""
+    return ["".join(filter(str.isdigit, number)) for number in GROUPED.findall(plain(text))]
 
 
 def same_question(text: str) -> str:

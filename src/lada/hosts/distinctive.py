@@ -19,8 +19,7 @@ samples shares is no pattern.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from hashlib import blake2b
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -28,7 +27,8 @@ from pydantic import Field
 
 from lada.core.registry import Options
 from lada.core.terms import Sample
-from lada.core.words import tokens_of, windows, words_of
+from lada.core.words import grouped_numbers_of, tokens_of, windows, words_of
+from lada.hosts.word_index import Places, Texts, coded, once_each
 
 Kind = Literal["rare", "near", "plain", "whole"]
 SHARE, FEW = 0.01, 10
@@ -39,8 +39,9 @@ PLAIN = (1, 1.5, 2, 2.5, 3, 3.5, 4)
 """The same of plain passages, in multiples of `words`."""
 MOST_TRIES = 16
 """Most paths that are sampled in the place of one."""
-JOINED, WITHIN = 4, 6
-"""Characters from which on a rare word is found in pieces too, and within a longer word."""
+JOINED, WITHIN, TOGETHER = 4, 6, 7
+"""Characters from which on a rare word is found in pieces too, a rare word within a longer one, and words that are run
+together."""
 LONGEST = 64
 """Most characters of a rare word that is found so. A longer one is told by so many at its start."""
 
@@ -66,8 +67,6 @@ class Passage:
     sample_id: str
 
 
-Places = tuple[np.ndarray, np.ndarray]
-"""Passages by their hashes, uint64 [n], ascending, and the places of the samples that they are of, int64 [n]."""
 Find = Callable[[int, int, int, int], Places]
 """`find(length, least, most, heard)` returns the passages of so many words that stand in at most `heard` known texts (0
 or 1), and in `least` to `most` private samples."""
@@ -91,9 +90,9 @@ class Distinctive:
         """In how many private samples a word is."""
         self._heard = Counter(word for text in heard for word in _all_words(text))
         """In how many known texts a word is."""
-        self._private = _Texts([words_of(text) for _, text in texts])
+        self._private = Texts([words_of(text) for _, text in texts])
         self._owners = np.array([owner for owner, _ in texts], np.int64)
-        self._known = _Texts([words_of(text) for text in heard])
+        self._known = Texts([words_of(text) for text in heard])
         self.options = options
         self._most = options.samples
         self.lengths: dict[Kind, int] = self._find_lengths(options.words)
@@ -104,6 +103,7 @@ class Distinctive:
         }
         """The rare words that are also found in another form, and a sample that has each."""
         self._within = sorted({len(word) for word in self._joined if len(word) >= WITHIN})
+        self._unspaced, self._known_unspaced = self._private.unspaced(), self._known.unspaced()
 
     def __len__(self) -> int:
         return sum(len(np.unique(hashes)) for _, _, (hashes, _) in self._tables)
@@ -114,13 +114,14 @@ class Distinctive:
         Without `alone` a single word is none: for texts that no model wrote, whose words are the program's.
         """
         words, found = words_of(text), list[Passage]()
-        searched = dict(windows(_coded(words), sorted({length for _, length, _ in self._tables})))
+        searched = dict(windows(coded(words), sorted({length for _, length, _ in self._tables})))
         for kind, length, (hashes, owners) in self._tables:
             if (alone or length > 1) and (hit := _first(hashes, searched[length])) is not None:
                 found.append(Passage(kind, length, self._ids[owners[hit]]))
         hidden = alone and self.lengths["rare"] == 1 and not any(passage.kind == "rare" for passage in found)
-        if hidden and (word := self._in_pieces(words) or self._within_others(words)):
-            found.append(Passage("rare", 1, self._ids[self._joined[word]]))
+        owner = self._in_other_form(words) if hidden else None
+        if owner is not None:
+            found.append(Passage("rare", 1, self._ids[owner]))
         return found
 
     def _find_lengths(self, words: int) -> dict[Kind, int]:
@@ -161,7 +162,7 @@ class Distinctive:
         if among is not None:
             hashes, starts = hashes[among[starts]], starts[among[starts]]
         owners = self._owners[self._private.text[starts]]
-        hashes, owners = _once_each(hashes, owners)
+        hashes, owners = once_each(hashes, owners)
         _, which, counts = np.unique(hashes, return_inverse=True, return_counts=True)
         samples = counts[which]
         kept = (samples >= least) & (samples <= most)
@@ -186,6 +187,11 @@ class Distinctive:
     def _is_rare(self, word: str, most: int, heard: int = 0) -> bool:
         return 0 < self._spread[word] <= most and self._heard[word] <= heard
 
+    def _in_other_form(self, words: Sequence[str]) -> int | None:
+        """Return the place of a sample of which a text has a rare word, or several words, with other spaces."""
+        word = self._in_pieces(words) or self._within_another(words)
+        return self._run_together(words) if word is None else self._joined[word]
+
     def _in_pieces(self, words: Sequence[str]) -> str | None:
         """Return a rare word that words in a row make up, as where a line breaks within it or a sign stands in it."""
         for start in range(len(words)):
@@ -198,48 +204,26 @@ class Distinctive:
                     break
         return None
 
-    def _within_others(self, words: Sequence[str]) -> str | None:
+    def _within_another(self, words: Sequence[str]) -> str | None:
         """Return a rare word within a longer word that no known text has, as where spaces are left out."""
-        for word in {word for word in words if len(word) > WITHIN and not self._heard[word]}:
+        for word in self._new(words, WITHIN + 1):
             for length in self._within:
                 for start in range(len(word) - length + 1):
                     if word[start : start + length] in self._joined:
                         return word[start : start + length]
         return None
 
+    def _run_together(self, words: Sequence[str]) -> int | None:
+        """Return the place of a sample that has a word but for spaces, where few samples and no known text have it."""
+        for word in self._new(words, TOGETHER):
+            owners = {int(self._owners[text]) for text in self._unspaced.texts_with(word)}
+            if 0 < len(owners) <= self._most and not self._known_unspaced.texts_with(word):
+                return min(owners)
+        return None
 
-class _Texts:
-    """The words of some texts behind one another."""
-
-    def __init__(self, texts: Sequence[Sequence[str]]) -> None:
-        self.words = [word for text in texts for word in text]
-        self.sizes = np.array([len(text) for text in texts], np.int64)
-        """The words of each text."""
-        self.text = np.repeat(np.arange(len(texts)), self.sizes)
-        """To which text each word belongs."""
-        self._codes = _coded(self.words)
-
-    def passages(self, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the hash of each passage of `length` words that lies within a text, and the word that begins it."""
-        ((_, hashes),) = windows(self._codes, [length])
-        within = self.text[: len(hashes)] == self.text[length - 1 :] if len(hashes) else np.zeros(0, bool)
-        return hashes[within], np.flatnonzero(within)
-
-    def passages_of_more(self, length: int, texts: int) -> np.ndarray:
-        """Return the hashes of the passages of `length` words that stand in more than so many `texts`."""
-        hashes, starts = self.passages(length)
-        if not texts:
-            return hashes
-        hashes, counts = np.unique(_once_each(hashes, self.text[starts])[0], return_counts=True)
-        return hashes[counts > texts]
-
-
-def _once_each(hashes: np.ndarray, owners: np.ndarray) -> Places:
-    """Return each pair of a hash and its owner once, by hashes and then owners, ascending."""
-    order = np.lexsort((owners, hashes))
-    hashes, owners = hashes[order], owners[order]
-    new = np.append(True, (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1]))[: len(hashes)]
-    return hashes[new], owners[new]
+    def _new(self, words: Sequence[str], least: int) -> list[str]:
+        """Return the words of `least` characters or more that no known text has."""
+        return sorted({word for word in words if len(word) >= least and not self._heard[word]})
 
 
 def _least(lengths: Sequence[int], find: Find, *seldom: Callable[[int, Find], bool]) -> int:
@@ -258,18 +242,8 @@ def texts_of(sample: Sample) -> list[str]:
 
 
 def _all_words(text: str) -> set[str]:
-    """Return the words of a text, and what letters and digits beside each other make."""
-    return {*words_of(text), *tokens_of(text)}
-
-
-def _coded(words: Sequence[str]) -> np.ndarray:
-    return np.array([_code(word) for word in words], np.uint64)
-
-
-@lru_cache(maxsize=1 << 18)
-def _code(word: str) -> int:
-    """Return a 64-bit number for a word, the same everywhere."""
-    return int.from_bytes(blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+    """Return the words of a text, what letters and digits beside each other make, and numbers without separators."""
+    return {*words_of(text), *tokens_of(text), *grouped_numbers_of(text)}
 
 
 def _first(table: np.ndarray, searched: np.ndarray) -> int | None:
