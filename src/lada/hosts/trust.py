@@ -187,8 +187,8 @@ def note_contradicting(party: Party, round: int, against: Mapping[str, tuple[int
     """Note who has no say, and why."""
     party.note(
         notices=tuple(
-            f"round {round}: the distributions of {client} are left out: it finds {count} of {texts} gold texts less "
-            "than half as likely as anybody else does"
+            f"round {round}: the distributions of {client} are left out: on {count} of {texts} gold texts its loss per "
+            "token is more than twice the largest of the others'"
             for client, (count, texts) in against.items()
         )
     )
