@@ -1,6 +1,7 @@
 """`lada doctor`: what this machine has, what a run needs of it, what a finished one took, whom a client reaches."""
 
 import re
+from contextlib import chdir
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ def doctor(
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")] = [],  # noqa: B006
 ) -> None:
     """Look at this machine; with a configuration, say whether its run fits; with a run, what it took; with a client's
-    file, whether its server can be reached and trusted.
+    file, whether its server can be reached and trusted, and whether its model is sound.
 
     Exit code 1: something does not fit or is missing. 2: the configuration is wrong.
     """
@@ -78,6 +79,7 @@ def _reaches(file: Path) -> bool:
     from lada.engines import link
     from lada.engines.client_file import read_client
     from lada.federation.client_app import ERROR_LOG, unsealed
+    from lada.federation.parties import check_model
 
     client = read_client(file)
     state = file.parent / client.state
@@ -87,6 +89,8 @@ def _reaches(file: Path) -> bool:
     fault = link.fault(client.superlink, file.parent / client.certificate)
     told = fault or f"{client.superlink} answers over TLS, with a certificate of the federation's authority"
     console.print(told, highlight=False, soft_wrap=True)
+    with chdir(file.parent):  # where the client's worker will be
+        check_model(client.model, client.name)
     return fault is None
 
 

@@ -137,7 +137,7 @@ def _alternative(name: str) -> x509.GeneralName:
     if not HOST.fullmatch(name):
         raise InputError(
             f"--host: {name!r} is neither a host name nor an IP address; expected one such as fed.example.org, "
-            "192.0.2.7 or 2001:db8::7, without port, brackets or wildcard; a name with other letters than a to z has a form "
+            "192.0.2.7 or 2001:db8::7, without port, brackets or wildcard; of one with letters beyond a to z, the form "
             "with xn--"
         )
     return x509.DNSName(name)

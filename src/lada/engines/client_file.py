@@ -8,6 +8,7 @@ import yaml
 from pydantic import Field
 
 from lada.config import ClientConfig, RunConfig, ServerConfig
+from lada.core.bounds import Seconds
 from lada.core.errors import FederationError, InputError
 from lada.core.limits import Limits
 from lada.core.names import Name
@@ -36,7 +37,7 @@ class ClientLimits(Limits):
     methods: Names | None = None
     """The allocators and objectives that it works with."""
     rounds: int | None = Field(default=None, ge=0)
-    seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    seconds: Seconds | None = None
     """How long one message may be worked on; then the work is given up."""
 
 
@@ -65,7 +66,7 @@ class ClientFile(Options):
     """Which passages of its private samples leave in nothing that its model writes; None: all may."""
     state: str = "state"
     """The folder for checkpoints, journals and logs."""
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, le=65_536)
     """Threads that a CPU computes with. With 1 the numbers are, to the bit, those of a local run."""
     limits: ClientLimits = ClientLimits()
 
