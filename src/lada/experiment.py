@@ -29,7 +29,7 @@ from lada.engines.terms import run_id, terms_of
 from lada.environment import environment
 from lada.evaluation.agreement import agreement
 from lada.federation import begun, run_folder
-from lada.federation.bound import Binding
+from lada.federation.bound import DROPPED, Binding
 from lada.federation.cause import find
 from lada.federation.claim import claimed
 from lada.federation.events import EVENTS, Tail, mend, paused
@@ -213,6 +213,11 @@ class Run:
         self._told = len(self._earlier)
         self._party = server_party(config, place, task, self.emit)
         self._done = rounds_done(config.server.name, place)
+        if binding:
+            try:
+                binding.keep_in(place.folder)
+            except LadaError as error:
+                self._leave_out(place.folder / DROPPED, error)
         if torn:
             self.emit({"kind": "notice", "text": f"the last line of {EVENTS} was cut short and is left out"})
         self._tell_lost(damage)
