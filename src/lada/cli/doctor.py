@@ -10,6 +10,7 @@ from rich.table import Column, Table
 
 from lada.cli.console import console
 from lada.cli.explained import explained
+from lada.core.plural import counted, plural
 
 
 def doctor(
@@ -84,7 +85,8 @@ def _reaches(file: Path) -> bool:
     client = read_client(file)
     state = file.parent / client.state
     if count := unsealed(state):
-        refused = f"{count} messages were refused, since the server had not sealed them for this client"
+        was = plural(count, "was", "were")
+        refused = f"{counted(count, 'message')} {was} refused, since the server had not sealed them for this client"
         console.print(f"{refused}; see {state / ERROR_LOG}", markup=False, highlight=False, soft_wrap=True)
     fault = link.fault(client.superlink, file.parent / client.certificate)
     told = fault or f"{client.superlink} answers over TLS, with a certificate of the federation's authority"

@@ -12,6 +12,7 @@ import typer
 
 from lada.cli.explained import explained
 from lada.core.errors import LadaError
+from lada.core.plural import counted
 from lada.core.shown import in_one_line
 
 app = typer.Typer(no_args_is_help=True, help="Runs over several machines.")
@@ -47,7 +48,7 @@ def renew(folder: Folder, host: Host = [], days: Days = 365) -> None:  # noqa: B
 
     with explained():
         identified = write(folder, hosts=host, days=days)
-    _say(f"wrote {folder / 'server' / 'server.crt'}, valid for {days} days")
+    _say(f"wrote {folder / 'server' / 'server.crt'}, valid for {counted(days, 'day')}")
     if identified:
         _say(f"wrote {folder / 'server' / 'identity.key'} and identity.pub; give each client its new identity.pub")
 
@@ -59,7 +60,7 @@ def lock(folder: Folder = Path("fed")) -> None:
 
     with explained():
         wheels = write(folder)
-    _say(f"wrote {folder / 'requirements.lock'} with the digests of {wheels} wheels")
+    _say(f"wrote {folder / 'requirements.lock'} with the digests of {counted(wheels, 'wheel')}")
 
 
 @app.command()

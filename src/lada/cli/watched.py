@@ -4,6 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from lada.core.plural import counted
 from lada.core.shown import in_one_line
 from lada.report.words import difference, duration, number, percent, size
 from lada.watching.watch import PartySnapshot, Snapshot
@@ -30,7 +31,7 @@ def shown(now: Snapshot, clock: float, height: int | None = None) -> RenderableT
         ranked = sorted(parties[1:], key=lambda party: FIRST.index(party.doing))
         kept = {parties[0].name, *(party.name for party in ranked[: rows - 1])}
         parties = tuple(party for party in parties if party.name in kept)
-        left_out = f"and {len(now.parties) - len(parties)} parties more; --once shows all"
+        left_out = f"and {counted(len(now.parties) - len(parties), 'party', 'parties')} more; --once shows all"
     table = Table(
         Column("party", overflow="fold"),
         Column("doing", ratio=2),
@@ -52,7 +53,7 @@ def shown(now: Snapshot, clock: float, height: int | None = None) -> RenderableT
 
 def _head(now: Snapshot) -> Text:
     where = "" if now.round is None else f", round {now.round} of {now.rounds}"
-    lost = f", {now.unreadable} lines of events.jsonl could not be read" if now.unreadable else ""
+    lost = f", {counted(now.unreadable, 'line')} of events.jsonl could not be read" if now.unreadable else ""
     head = Text(f"{now.run}: ")
     return head.append(now.state, STYLES[now.state]).append(f"{where}, {duration(now.elapsed)}{lost}")
 

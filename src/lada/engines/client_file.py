@@ -12,6 +12,7 @@ from lada.core.bounds import Seconds
 from lada.core.errors import FederationError, InputError
 from lada.core.limits import Limits
 from lada.core.names import Name
+from lada.core.plural import counted
 from lada.core.registry import Options
 from lada.engines.identity import seal_of
 from lada.engines.terms import Terms
@@ -171,6 +172,7 @@ def _check(client: ClientFile, terms: Terms) -> None:
             )
     if limits.rounds is not None and terms.rounds > limits.rounds:
         raise FederationError(
-            f"terms: the server asks for {terms.rounds} rounds, and limits.rounds is {limits.rounds}; raise it if you "
+            f"terms: the server asks for {counted(terms.rounds, 'round')}, and limits.rounds is {limits.rounds}; "
+            f"raise it if you "
             "agree"
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lada.core.errors import LadaError
+from lada.core.plural import counted
 from lada.core.sealed import is_sealed, seal, unseal
 from lada.federation.failures import Failure, Reply
 from lada.federation.messages import Code, Envelope
@@ -65,7 +66,7 @@ class Binding:
     def notices(self) -> list[str]:
         """Return a text for each client of which a reply was dropped."""
         return [
-            f"{number} {'reply' if number == 1 else 'replies'} of the node of {name} dropped: under another name, or "
+            f"{counted(number, 'reply', 'replies')} of the node of {name} dropped: under another name, or "
             f"not sealed by {name} in answer to the question"
             for name, number in sorted(self.dropped.items())
         ]
