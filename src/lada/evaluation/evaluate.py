@@ -50,7 +50,7 @@ def evaluate(
     counted = ~_among(domains, general)
     if not counted.any():
         raise InputError(
-            f"task: {counted(len(samples), 'test question')}, none of them outside the general domains "
+            f"task: {len(samples)} test questions, none of them outside the general domains "
             f"({', '.join(sorted(general)) or 'none'}); expected at least 1; add test questions of a domain"
         )
 
