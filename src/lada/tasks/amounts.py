@@ -35,11 +35,12 @@ _BOUND = re.compile(
     re.IGNORECASE,
 )
 """What makes a bound of the number behind it."""
+_BOUNDS = re.compile(r"[ ]?(?:[<>](?!/|[a-z]{1,6}>)|[≤≥≠]|\\[lg]e?q?\b|\\[lg]t\b)")
 _OPERATOR = re.compile(r"[^\w=≈,;(]{0,9}(?:[a-z]{1,2}\b)?[^\w=≈,;(]{0,9}(?:[-+*/×·÷^–−x]|times|cdot|div)[^\w=≈]{0,12}")
 _EQUALS = re.compile(r"[^=≈]{0,25}(?:=|≈|\\approx|\bequals\b|\bmakes\b)[^=≈]{0,20}")
 _OR = re.compile(
     r"(?: ?[^\W\d]{1,12}){0,2}[$*\\) ]{0,3}(?:(?:,? ?\b(?:or|and|to)\b|/|;)[$*\\( ]{0,3}"
-    r"(?:(?:about|maybe|perhaps|possibly|[a-z] =) )?|\$?, ?\$?)",
+    r"(?:(?:about|maybe|perhaps|possibly|[a-z] =) )?)|\$?, ?\$?",
     re.IGNORECASE,
 )
 """What stands between two numbers of which neither is the answer."""
@@ -49,6 +50,12 @@ _ASIDE = re.compile(
     r"(?:(?:the|his|her|their|those|these|next|first|last) ){0,2}[$*(]{0,3}$",
     re.IGNORECASE,
 )
+_RELATIVE = re.compile(
+    r" (?:\w{1,12} )?(?:more|less|fewer|older|younger|longer|shorter|taller|larger|smaller|faster|slower|heavier"
+    r"|lighter|earlier|later) than\b|% of\b| times (?:as|more)\b",
+    re.IGNORECASE,
+)
+"""What stands behind such a number."""
 _TOTAL = re.compile(
     r"\b(?:total|sum|product|average|mean|profit|price|cost|rate|speed|age|number|amount|out|result) (?:of|for|by|in) "
     r"[$*(]{0,3}$",
@@ -61,8 +68,12 @@ _LEAD = re.compile(
 )
 """What may stand between a marker and its number; anything else is prose."""
 _CHECK = re.compile(r"[\s(*_#]*(?:check|verif|to verify|proof|note\b|double-check|ps\b|p\.s\.)", re.IGNORECASE)
+_CHATTER = re.compile(r"\W*(?:I hope|let me know|feel free|if you|thank|please|good luck)\b|.*\?\W*$", re.IGNORECASE)
+_MAYBE = re.compile(r"\b(?:maybe|perhaps|might|possibly)\b", re.IGNORECASE)
 _GOES_ON = re.compile(r"\b(?:so|therefore|thus|hence|but|still|however|then|must)\b|=", re.IGNORECASE)
-_ITEM = re.compile(r"\s*[*_]{0,2}")
+_ITEM = re.compile(r"[\s#*_]*")
+_WRONG = re.compile(r"\**\s(?:(?:is|was|are) (?:not|wrong|incorrect|too|impossible)|isn['’]t|wasn['’]t)\b")
+_ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
 
 
 def read_number(text: str) -> Number | None:
@@ -117,12 +128,12 @@ def _concluded(text: str) -> Number | None:
         if refused(part) and not re.search(r"\bbut\b", part):
             return None
         found = _meant(part)
-        if not found or (_CHECK.match(part) and any(map(_meant, earlier))):
+        if not found or _CHATTER.match(part) or (_CHECK.match(part) and any(map(_meant, earlier))):
             continue
         if any(map(refused, earlier)) and not _GOES_ON.search(part):
             return None
         chosen = _main(part, found)
-        return chosen.number if _is_sole(part, chosen) else None
+        return chosen.number if _is_sole(part, chosen) and len(_MAYBE.findall(part)) < 2 else None
     return None
 
 
@@ -134,24 +145,29 @@ def _main(part: str, found: list[Numeral]) -> Numeral:
             return bold[-1]
     for numeral in reversed(found):
         before = part[max(0, numeral.start - _CLOSE_BY) : numeral.start]
-        if not _ASIDE.search(before) or _TOTAL.search(before):
+        bracketed = part.count("(", 0, numeral.start) > part.count(")", 0, numeral.start) and numeral is not found[0]
+        if _RELATIVE.match(part, numeral.end):
+            continue
+        if not bracketed and (not _ASIDE.search(before) or _TOTAL.search(before)):
             return numeral
     return found[-1]
 
 
 def _meant(text: str) -> list[Numeral]:
-    """Return the numbers of a tidy text but those that are denied, and the one that counts an item of a list."""
-    return [
+    """Return the numbers of a tidy text but those that are denied, and ordinals where there is more."""
+    found = [
         numeral
         for numeral in numerals(text)
         if not _NEGATED.search(text[max(0, numeral.start - _CLOSE_BY) : numeral.start])
+        and not _WRONG.match(text, numeral.end)
         and not (_ITEM.fullmatch(text[: numeral.start]) and re.match(r"[.)]\**[ ]+\S", text[numeral.end :]))
     ]
+    return [numeral for numeral in found if not _ORDINAL.match(text, numeral.end)] or found
 
 
 def _is_sole(text: str, chosen: Numeral) -> bool:
     """Return whether a number is no bound and stands with no other that is offered as well."""
-    if _BOUND.search(text[max(0, chosen.start - _CLOSE_BY) : chosen.start]):
+    if _BOUND.search(text[max(0, chosen.start - _CLOSE_BY) : chosen.start]) or _BOUNDS.match(text, chosen.end):
         return False
     for other in numerals(text):
         gap = text[chosen.end : other.start] if other.start >= chosen.end else text[other.end : chosen.start]

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from lada.tasks.markers import pointed_at, sentences
+from lada.tasks.wrappers import unwrap
 
 LETTERS = "ABCDEFGHIJ"
 """What choices are called."""
@@ -16,13 +17,13 @@ _NO_ARTICLE = (
     "because|since|as|for|is|was|would|will|must|should|has|and|or|due|given|by|which|that|based|in|on|at|from|if|when"
     "|not|but|so|with|while|whereas|fits?|works?|seems|looks|matches|holds|describes|says|follows|gives|best|correct"
     "|correctly|only|alone|can|cannot|could|does|rather|instead|too|here|makes|states|satisfies|represents|applies"
-    "|remains|stands|wins"
+    "|remains|stands|wins|it"
 )
 """What follows the letter A but hardly the article."""
 _CAPITAL = rf"(?:[B-HJ]|A(?! (?!(?:{_NO_ARTICLE})\b)[a-zé])|I(?! [a-z]))"
 _NOT_WITHIN = r"(?!['’]?\w|-\w|\.[a-zA-Z]|\. (?:coli|elegans|melanogaster|subtilis)\b)"
 """What a letter is not the start of: `A's`, `B-cell`, `E.g.`, `E. coli`."""
-_OPEN, _CLOSE = r"[\s*_\"“'‘`$(\[{]", r"[\s)\]}*_\"”'’`$]"
+_OPEN, _CLOSE = r"[\s*_\"“'‘`$(\[{<]", r"[\s)\]}*_\"”'’`$>]"
 _WRAP = rf"(?:\\(?:text(?:bf|it|rm|sf)?|math(?:rm|bf|it|sf)|mbox|boxed|fbox)\{{|{_OPEN}|\\[(\[ ])*"
 
 _LETTER = re.compile(
@@ -36,7 +37,7 @@ _LEADING = re.compile(
 )
 """The letter that pointed-at text starts with."""
 _ALONE = re.compile(rf"{_WRAP}([A-Ja-j])[\W_]*")
-_LABEL = re.compile(rf"{_WRAP}([A-J])[*_]*(?:[.):\]}}]|\\\))[\s*_}}\\]*(?=\S)(?!['’])")
+_LABEL = re.compile(rf"{_WRAP}([A-J])[*_]*(?:[.):\]}}]|\\\)|\s(?=\())[\s*_}}\\]*(?=\S)(?!['’])")
 """The letter of a line such as `(B) Paris`."""
 
 _PICKED = re.compile(
@@ -64,7 +65,10 @@ _DENIED = re.compile(
     r"(?:(?!so\b|but\b|thus\b|hence\b|therefore\b|it\b|then\b|pick\b)\w+\s){0,4}?"
     r"|(?:neither|nor|eliminat\w*|rul\w+ out|exclud\w*|discard\w*|reject\w*|unlike|except|instead of|rather than|than"
     r"|wrong|incorrect|whether|between|if|confused with|tempting|over|against|without|cross\w* out|why|dismiss\w*"
-    r"|avoid\w*)[\s:]{1,2}(?:(?:be|is|it['’]s|the|an?|option|choice|answer|both|either|out)\s){0,3}))"
+    r"|avoid\w*|look(?:ing)? at|consider(?:ing)?|examin\w+|check(?:ing)?|evaluat\w+|analy[sz]\w+|try(?:ing)?"
+    r"|(?:anything|everything|all) but|(?:many|most|some|people|others|students?|they|he|she)\s"
+    r"(?:(?:would|might|may|could) )?(?:choose|chose|pick|picked|select|say|guess))[\s:]{1,2}"
+    r"(?:(?:be|is|it['’]s|the|an?|option|choice|answer|both|either|out)\s){0,3}))"
     rf"{_OPEN}{{0,3}}$",
     re.IGNORECASE,
 )
@@ -76,7 +80,7 @@ _FAULTY = re.compile(
     re.IGNORECASE,
 )
 _NAMED = re.compile(
-    r"(?:[0-9°]\s?|\b(?:vitamin|hepatitis|plan|grade|type|points?|person|people|figures?|angles?|sides?|class|groups?"
+    r"(?:\b(?:vitamin|hepatitis|plan|grade|type|points?|person|people|figures?|angles?|sides?|class|groups?"
     r"|teams?|city|cities|towns?|lines?|section|part|column|row|trains?|machines?|pipes?|cars?|sets?|events?|box|bag|jar"
     r"|workers?|tanks?|students?|company|companies|solutions?|vessels?|area|state|countr(?:y|ies)|shop|store|runners?"
     r"|bus|boats?|particles?|blocks?|blood|note|key|appendix|exhibit|chapter|item|man|boy|girl|cells?|gene|allele"
@@ -85,6 +89,9 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 """What makes a letter a name of something else."""
+_MEASURED = re.compile(r"[0-9°]\s?$")
+"""What makes a letter a unit."""
+_ASKED = re.compile(r"(?<!right)\?\W*$")
 _HEDGED = re.compile(rf"\b(?:maybe|perhaps|possibly|could be|might be|may be) {_OPEN}{{0,3}}$", re.IGNORECASE)
 _MORE = re.compile(
     rf"{_CLOSE}*(?:(?:and|&|,)\s*(?:also\s*)?(?:option\s|choice\s)?{_OPEN}*([A-J])(?![\w'’])(?!\)?\s+[a-z])"
@@ -104,19 +111,21 @@ def read_choice(text: str) -> str | None:
     lines = text.splitlines()
     if not lines:
         return None
-    if alone := _ALONE.fullmatch(lines[-1]):
-        return alone[1].upper()
+    alone = [match[1].upper() for line in lines if (match := _ALONE.fullmatch(line))]
+    if len(set(alone)) > 1:
+        return None
     labels = [match[1] for line in lines if (match := _LABEL.match(line))]
-    if len(lines) > 1 and len(labels) <= 1 and (alone := _ALONE.fullmatch(lines[0])):
-        return alone[1].upper()
+    if alone and (_ALONE.fullmatch(lines[-1]) or (len(labels) <= 1 and _ALONE.fullmatch(lines[0]))):
+        return alone[0]
     for sentence in reversed(sentences(text)):
-        if picks := list(_picks(sentence)):
+        if not _ASKED.search(sentence) and (picks := list(_picks(sentence))):
             return picks[-1] or None
-    return labels[0] if len(labels) == 1 and _LABEL.match(text) else None
+    return labels[0] if len(labels) == 1 and (_LABEL.match(lines[0]) or _LABEL.match(lines[-1])) else None
 
 
 def _said(content: str) -> Iterator[str]:
     """Yield the letter that pointed-at text says, "" where it says none or two; nothing where it is silent."""
+    content = unwrap(content)
     if leading := _LEADING.match(content):
         letter = (leading[1] or leading[2]).upper()
         yield "" if _offers_more(content, leading.end(), letter) else letter
@@ -131,7 +140,12 @@ def _picks(sentence: str, *, bracketed: bool = False) -> Iterator[str]:
     letters = list(_LETTER.finditer(sentence))
     for match in letters:
         before, behind = sentence[max(0, match.start() - 60) : match.start()], sentence[match.end() :][:80]
-        if _DENIED.search(before) or _NAMED.search(before) or _FAULTY.match(behind):
+        if (
+            _DENIED.search(before)
+            or _NAMED.search(before)
+            or (match["bare"] and _MEASURED.search(before))
+            or _FAULTY.match(behind)
+        ):
             continue
         picked = _PICKED.search(before) or (_SO.search(before) and (match["bare"] is None or _SAID.match(behind)))
         letter = match[match.lastgroup or 0]

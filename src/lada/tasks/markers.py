@@ -58,7 +58,9 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 """How a heading starts."""
-_SENTENCE_END = re.compile(r"(?<!\b[A-Z])(?<!\b(?:St|Dr|Mr|Ms|Mt|Ft))(?<!\bMrs)[.!?][*_\"”)]{0,3}\s+(?=[A-Z(*])")
+_SENTENCE_END = re.compile(r"(?:(?<!\b[A-Z])(?<!\b(?:St|Dr|Mr|Ms|Mt|Ft))(?<!\bMrs)\.|[!?])[*_\"”)]{0,3}\s+(?=[A-Z(*])")
+_ITEM = re.compile(r"[\s#*_]*[0-9]{1,2}")
+"""What starts an item of a list; its full stop ends no sentence."""
 _BETWEEN = re.compile(r"(?:[\s$,;.]|\\[()]|\\(?:text|quad)\b|[{}])*(?:or|and|,)(?:[\s$]|\\[()]|[{}])*", re.IGNORECASE)
 _TURN = re.compile(
     r"\n\s{0,4}(?:#+ ?|\*\*)?(?:(?:Question|Problem|Exercise|User|Human|Instruction)\s{0,4}\d{0,4}|Q)\**\s{0,4}:",
@@ -70,16 +72,15 @@ _CORRECTION = re.compile(
     r"|my mistake\b|on second thoughts?\b|I (?:made|see) (?:a|an|my) (?:\w+ )?(?:mistake|error)\b|I (?:was|am) wrong\b"
     r"|I (?:forgot|misread|miscounted|overlooked)\b"
     r"|(?:no, )?that(?:'s|’s| is| was) (?:wrong|incorrect|not right|a mistake)\b|let me (?:re|correct|fix)\w*\b"
-    r"|actually,? (?:no|wait|the|it|that|I)\b)",
+    r"|actually,? (?:no|wait|the|it|that|I)\b|(?:or rather|make that|I mean)\b)|(?<=[;–—] )no, ",
     re.IGNORECASE,
 )
+_STRUCK = re.compile(r"~~[^~\n]{1,200}~~")
 _TAKEN_BACK = re.compile(
     r"\b(?:wrong|incorrect|mistaken?|error|(?:not|isn['’]t) (?:right|correct)|forgot|misread|miscounted|overlooked)\b",
     re.IGNORECASE,
 )
-_CONFIRMED = re.compile(
-    r"\b(?:yes|correct|right|confirmed|confirms|checks? out|holds|matches|consistent)\b", re.IGNORECASE
-)
+_CONFIRMED = re.compile(r"\b(?:correct|right|confirmed|confirms|checks? out|holds|matches|consistent)\b", re.IGNORECASE)
 _REFUSED = re.compile(
     r"\b(?:can(?:not|['’]t| not)|could(?: not|n['’]t)|unable to|impossible to|no way to|not possible to|hard to) "
     r"(?:\w+ )?(?:be (?:determined|answered|solved|known|said|computed|calculated|found|decided|concluded|inferred)"
@@ -95,7 +96,7 @@ _REFUSED = re.compile(
 
 def endings(text: str) -> Iterator[str]:
     """Yield the parts of a text to look for the answer in, the best first: what follows a correction, the whole."""
-    text = text[-SCANNED:].strip()
+    text = _STRUCK.sub("", text[-SCANNED:]).strip()
     for turn in islice(_TURN.finditer(text), MOST):
         if next(pointed_at(text[: turn.start()]), None) is not None:
             text = text[: turn.start()].rstrip()
@@ -129,7 +130,8 @@ def pointed_at(text: str) -> Iterator[str]:
         elif marker["heading"]:
             content = rest.lstrip().partition("\n\n")[0]
         else:
-            content = _SENTENCE_END.split(line, maxsplit=1)[0]
+            end = _SENTENCE_END.search(line)
+            content = line[: end.start() + 1] if end else line
             meant = not (_UNMEANT.search(text[max(0, marker.start() - 60) : marker.start()]) or _IDLE.match(line))
             passed = marker["bare"] and "\n" in rest.rstrip()
             if not meant or passed or content.rstrip(" *_").endswith("?") or "\\boxed" in content:
@@ -146,7 +148,15 @@ def refused(text: str) -> bool:
 
 def sentences(text: str) -> list[str]:
     """Return the sentences and lines of a text that are not blank."""
-    return [part for line in text.splitlines() for part in _SENTENCE_END.split(line) if part.strip()]
+    parts: list[str] = []
+    for line in text.splitlines():
+        start = 0
+        for end in _SENTENCE_END.finditer(line):
+            if not _ITEM.fullmatch(line[start : end.start()][:LONGEST]):
+                parts.append(line[start : end.end()])
+                start = end.end()
+        parts.append(line[start:])
+    return [part for part in parts if part.strip()]
 
 
 def is_cut(text: str) -> bool:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from lada.tasks.wrappers import unwrap
+
 LONGEST = 100
 """Digits, and size of the exponent, beyond which a numeral is not read: nobody's answer, but a trap for `int`."""
 
@@ -29,7 +31,7 @@ _NUMERAL = rf"""
     (?P<sign>(?<![0-9A-Za-z_)\]}}%]){_SIGN})?(?:(?:US|CA|AU)?[$€£¥₹][ ]?)?
     (?:
         (?:(?<![0-9A-Za-z_])(?P<whole>[0-9]++)(?:[ ]and)?[ ]?)?\\[dtc]?frac(?P<top>{_ARGUMENT})(?P<bottom>{_ARGUMENT})
-      | (?<![0-9A-Za-z_])(?:(?P<units>[0-9]++)[ ](?:and[ ])?(?=[0-9]++[ ]?/[ ]?[0-9]))?(?P<number>{_PLAIN})
+      | (?<![0-9A-Za-z_])(?:(?P<units>[0-9]++)(?:[ ](?:and[ ])?|-)(?=[0-9]++[ ]?/[ ]?[0-9]))?(?P<number>{_PLAIN})
         (?:{_TIMES}10(?P<scale>{_POWER})|(?P<power>{_POWER})|[ ]?/[ ]?(?P<under>{_PLAIN}))?
     )
     (?:(?P<percent>[ ]?(?:%|percent\b|per[ ]cent\b))|[ ]?(?P<size>hundred|thousand|[mb]illion|trillion)\b|(?P<k>k)\b)?
@@ -55,10 +57,12 @@ _SPELT = str.maketrans(
     | {"\u2044": "/", "\u2215": "/"}
 )
 """Full-width figures, and fractions in one character."""
-_WRAPPED = re.compile(r"\\(?:text(?:bf|it|rm|sf|normal)?|math(?:rm|bf|it|sf)|mbox|operatorname)[ ]?\{([^{}]*)\}")
 _LAYOUT = re.compile(r"\\(?:left|right|displaystyle|[()\[\]])|(?<=[0-9])\{(?=,\})|(?<=[0-9]\{,)\}")
 _SPACED = re.compile(r"(?<=[0-9])(?:\\[,;:! ]|~)(?=[0-9]{3})")
-_GROUPED = re.compile(r"(?<![\w.,])[0-9]{1,3}([ \u00a0\u2007\u2009\u202f'’_])[0-9]{3}(?:\1[0-9]{3})*(?![0-9]|[ ]?/)")
+_GROUPED = re.compile(
+    r"(?<![\w.,])[0-9]{1,3}(?:([ \u00a0\u2007\u2009\u202f'’_])[0-9]{3}(?:\1[0-9]{3})*|(?:\.[0-9]{3}){2,})"
+    r"(?![0-9]|[ ]?/)"
+)
 _SIGN_WORD = re.compile(r"\bnegative (?=[$0-9\\])|(?:(?<=\bis )|(?<=\bbe )|(?<=: )|(?<=\A))minus (?=[$0-9\\])", re.I)
 
 
@@ -120,9 +124,9 @@ def tidy(text: str) -> str:
     """Rewrite a text so that equal numbers are written in fewer ways: no LaTeX layout, no marks that group digits."""
     text = text.translate(_SPELT).replace("\\%", "%").replace("\\$", "$")
     text = re.sub(rf"[{_SUPERSCRIPT}]++", lambda run: f"^{{{unicodedata.normalize('NFKC', run[0])}}}", text)
-    text = _SPACED.sub("", _LAYOUT.sub("", _WRAPPED.sub(r"\1", text)))
+    text = _SPACED.sub("", _LAYOUT.sub("", unwrap(text)))
     text = re.sub(r"\\[,;:! ]|~", " ", text)
-    text = _GROUPED.sub(lambda group: group[0].replace(group[1], ""), text)
+    text = _GROUPED.sub(lambda group: group[0].replace(group[1] or ".", ""), text)
     return _SIGN_WORD.sub("-", text)
 
 

@@ -5,13 +5,13 @@ import unicodedata
 from collections.abc import Iterator
 
 from lada.tasks.markers import LONGEST, is_cut, pointed_at
+from lada.tasks.wrappers import unwrap
 
 _EDGES = "\"'“”‘’`([{<>}])*_!?,;:"
 _INNER = re.compile(r"(?<!\d)[^\w\s](?!\d)")
 _SPAN = re.compile(
     r"\$\$(?P<block>[^$]+)\$\$|\$(?P<line>[^$]+)\$|\\\((?P<round>.+?)\\\)|\\\[(?P<square>.+?)\\\]", re.DOTALL
 )
-_WRAPPER = re.compile(r"\\(?:text(?:bf|it|rm|sf|normal)?|math(?:rm|bf|it|sf)|mbox|boxed|fbox)[ ]?\{([^{}]*)\}")
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _REASON = re.compile(
     r",? (?:because|since|given that|due to)\b|, (?:as|which|who|so|not|and not|for|but|where)\b|[;(—–]| - "
@@ -52,7 +52,7 @@ def differ_in_frame(answer: str, gold: str) -> bool:
 
 def is_words(text: str) -> bool:
     """Return whether a text is made of words alone."""
-    text = re.sub(r"\\(?:text|mathrm|mbox)\w*\{([^{}]*)\}", r"\1", text)
+    text = unwrap(text)
     return re.search(r"[^\W\d_]{3}", text) is not None and not _OPERATOR.search(text)
 
 
@@ -79,8 +79,8 @@ def _bare(text: str) -> str:
         elif text.startswith("\\[") or text.startswith("\\(") or text.startswith("$$"):
             text = text[2:].removesuffix("\\]").removesuffix("\\)").removesuffix("$$")
         text = text.strip("$") if text.count("$") != 1 or not re.match(r"-?\$-?[0-9.]", text) else text
-        if (wrapper := _WRAPPER.fullmatch(text)) is not None:
-            text = wrapper[1]
+        if re.fullmatch(r"\\[a-z]+[ ]?\{[^{}]*\}", text):
+            text = unwrap(text)
     return text
 
 
@@ -99,7 +99,7 @@ def _forms(answer: str) -> Iterator[str]:
 
 def _normal(text: str) -> str:
     """Drop case, articles and punctuation, but none that touches a digit: `-5` is not `5`, nor `1.5` `15`."""
-    text = _WRAPPER.sub(r"\1", text)
+    text = unwrap(text)
     words = unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-").split()
     words = [_INNER.sub("", word.strip(_EDGES).rstrip(_EDGES + ".")) for word in words]
     return " ".join(word for word in words if word and word not in ("a", "an", "the")) or " ".join(text.split())

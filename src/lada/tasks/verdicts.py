@@ -9,22 +9,25 @@ _OPENING = re.compile(
     r"|almost certainly) not|not (?:really|at all|true|correct|so|likely|exactly)|nope|nah|false|incorrect|untrue|wrong"
     r"|no)\b)|(?:yes|yeah|yep|yup|true|correct|of course|absolutely|definitely|certainly|indeed|affirmative|right)\b)"
     r"(?=[*_\"”'’)\]}.,:;!$—–<\\-]|\s*$|\s*\n|\s(?:because|since|as|it|they|he|she|this|that|the|there|in|for|but|an?"
-    r"|and|so|not|you|we|people|[A-Z(—–-]))",
+    r"|and|so|not|you|we|people|(?-i:[A-Z(—–-])))",
     re.IGNORECASE,
 )
 _STATED = re.compile(
     r"(?P<not>(?:n['’]t|\b(?:not|cannot|can['’]t|never|neither|hardly|nor))\s"
     r"(?:(?:be|been|necessarily|quite|really|actually|entirely|the)\s){0,2})?"
-    r"\b(?:(?P<flat>yes|no)|(?P<right>true|correct)|(?P<wrong>false|untrue|incorrect|wrong))\b"
+    r"\b(?:(?P<flat>yes|no)|(?P<right>true|correct|right|case)|(?P<wrong>false|untrue|incorrect|wrong))\b"
     r"(?P<noun> (?!(?:that|because|since|as|for|in|and|but|when|if|so|by|based|according|it|they|to|the|or|here|given)"
     r"\b)[a-z]+)?",
     re.IGNORECASE,
 )
 _HEDGED = re.compile(
-    r"\b(?:(?:yes|true)(?: and |/| or | ?& ?)(?:no|false)|(?:no|false)(?: and |/| or )(?:yes|true))\b", re.I
+    r"\b(?:(?:yes|true)(?: and |/| or )(?:no|false)|(?:no|false)(?: and |/| or )(?:yes|true)"
+    r"|neither (?:yes|no|true|false))\b",
+    re.IGNORECASE,
 )
 _SUPPOSED = re.compile(
-    r"\b(?:if|whether|suppose|assume|assuming|claims that|claimed|thinks?|believes?|believed|said|says|myth|were)\b",
+    r"\b(?:if|whether|suppose|assume|assuming|claims that|claimed|thinks?|believes?|believed|said|says"
+    r"|(?:people|some|they|many) say|were|(?:could|may|might|can) be)\b",
     re.IGNORECASE,
 )
 _CONCLUDES = re.compile(
@@ -34,7 +37,7 @@ _CONCLUDES = re.compile(
 )
 _COPULA = re.compile(
     r"(?:\b(?:is|be|was|are|were|say|it['’]s|that['’]s|seems|sounds)|n['’]t)\s+"
-    r"(?:[a-z]+ly\s|not\s|also\s|in fact\s){0,2}[*_\"“(]{0,3}$",
+    r"(?:[a-z]+ly\s|not\s|also\s|the\s|in fact\s){0,2}[*_\"“(]{0,3}$",
     re.IGNORECASE,
 )
 
