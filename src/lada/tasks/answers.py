@@ -4,6 +4,7 @@ How to read an answer is a *kind*, chosen by name; see `answer_kind`. Thinking i
 lada.core.thinking) is passed over; where the rest says its answer is told in lada.tasks.markers.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -91,6 +92,8 @@ def _same_auto(answer: str, gold: str) -> bool:
     """Compare as numbers, choices or verdicts where the gold answer is one, else as text."""
     gold = _last(read_final, gold) or ""
     number = whole_number(gold)
+    if number is None and whole_number(answer) is not None and _SIZE.fullmatch(gold):
+        number = read_amount(gold)  # an answer may leave the unit out
     if number is not None:
         said = whole_number(answer) or read_amount(answer)
         return said is not None and same_number(said, number)
@@ -123,6 +126,7 @@ def _kind(name: str, read: Reader, same: Callable[[str, str], bool]) -> AnswerKi
     )
 
 
+_SIZE = re.compile(r"[$€£¥]?[0-9][0-9.,]* [^\W\d_]{2,15}(?: [^\W\d_]{2,15}){0,2}")
 _CLOSED = {*"abcdefghij", "yes", "no", "true", "false"}
 
 _KINDS: dict[str, AnswerKind] = {

@@ -8,7 +8,7 @@ from lada.tasks.markers import LONGEST, is_cut, pointed_at
 from lada.tasks.wrappers import unwrap
 
 _EDGES = "\"'“”‘’`([{<>}])*_!?,;:"
-_INNER = re.compile(r"(?<!\d)[^\w\s](?!\d)")
+_INNER = re.compile(r"(?<!\d)[^\w\s+#](?!\d)")
 _SPAN = re.compile(
     r"\$\$(?P<block>[^$]+)\$\$|\$(?P<line>[^$]+)\$|\\\((?P<round>.+?)\\\)|\\\[(?P<square>.+?)\\\]", re.DOTALL
 )
@@ -16,6 +16,8 @@ _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _REASON = re.compile(
     r",? (?:because|since|given that|due to)\b|, (?:as|which|who|so|not|and not|for|but|where)\b|[;(—–]| - "
 )
+_AFTER = re.compile(r"[^0-9\\=$]*|,? (?:because|since|as)\b.*", re.DOTALL)
+"""What may stand behind a formula that is the whole answer."""
 _LABEL = re.compile(r"\s*(?:[(\[]([A-J])[)\]]|([A-J])[.):])[\s:]+(?=\S)")
 _SO = re.compile(
     r"\W*(?:so|therefore|thus|hence|in conclusion|consequently)\b.*?\b(?:is|are|was|were|be)[: ]+", re.IGNORECASE
@@ -23,6 +25,7 @@ _SO = re.compile(
 
 _OPERATOR = re.compile(r"[0-9+*/^=_<>(\[{]|\\(?!text|math|mbox)[a-zA-Z]+")
 _BASE = re.compile(r"[0-9]_\{?([0-9]+)\}?$")
+_WORDING = re.compile(r"\\(?:text|mathrm|mbox)[ ]?\{[ ]*([^{}]*?)[ ]*\}")
 _BRACKETED = re.compile(r"(?:\\left)?([(\[]).*,.*?(?:\\right)?([)\]])", re.DOTALL)
 
 
@@ -30,7 +33,7 @@ def read_final(text: str) -> str | None:
     """Return what the answer marker points at, else the last line; math delimiters and bold marks are dropped."""
     pointed = next(pointed_at(text), None)
     if pointed is not None:
-        return _bare(pointed.partition("\n")[0]) or None
+        return _bare(next(line for line in pointed.splitlines() if any(map(str.isalnum, line)))) or None
     if not text or is_cut(text):
         return None
     last = text.splitlines()[-1]
@@ -45,9 +48,9 @@ def same_text(answer: str, gold: str) -> bool:
 
 
 def differ_in_frame(answer: str, gold: str) -> bool:
-    """Return whether two intervals or pairs differ in their brackets, or two numerals in their base."""
-    a, b = _frame(answer), _frame(gold)
-    return a is not None and b is not None and a != b
+    """Return whether two intervals or pairs differ in their brackets, two numerals in their base, two sizes in units."""
+    pairs = ((_frame(answer), _frame(gold)), (_WORDING.findall(answer), _WORDING.findall(gold)))
+    return any(a and b and a != b for a, b in pairs)
 
 
 def is_words(text: str) -> bool:
@@ -72,7 +75,7 @@ def _bare(text: str) -> str:
         before = text
         text = text.strip().strip("*").strip().removesuffix(".").strip()
         spans = list(_SPAN.finditer(text))
-        if len(spans) == 1 and not spans[0].start() and not re.search(r"[0-9\\=]", text[spans[0].end() :]):
+        if spans and not spans[0].start() and _AFTER.fullmatch(text[spans[0].end() :]):
             inner = next(group for group in spans[0].groups() if group is not None)
             rest = text[spans[0].end() :]
             text = inner + (rest if re.match(r" ?(?:%|\w+$)", rest) and inner.strip() else "")
