@@ -120,7 +120,7 @@ def pointed_at(text: str) -> Iterator[str]:
     for place in reversed(range(len(markers))):
         marker = markers[place]
         rest = text[marker.end() : marker.end() + LONGEST]
-        line = rest.lstrip(" \t\n$*").partition("\n")[0]
+        line = next((line.lstrip(" *") for line in rest.splitlines() if _says(line)), "")
         if marker["box"]:
             content = _boxes(text, markers[max(0, place - MOST) : place + 1])
         elif marker["tag"]:
@@ -137,8 +137,12 @@ def pointed_at(text: str) -> Iterator[str]:
             if not meant or passed or content.rstrip(" *_").endswith("?") or "\\boxed" in content:
                 content = None
         content = content and re.sub(r"</?\w{0,20}answer>", "", content)
-        if content and any(character.isalnum() for character in content):
+        if content and _says(content):
             yield content.strip()
+
+
+def _says(text: str) -> bool:
+    return any(map(str.isalnum, text))
 
 
 def refused(text: str) -> bool:
@@ -203,9 +207,10 @@ def _boxes(text: str, markers: list[re.Match[str]]) -> str | None:
 
 def _is_heading(text: str, hashes: re.Match[str]) -> bool:
     """Return whether `####` starts a Markdown heading rather than an answer as GSM8K writes it."""
-    line = text[hashes.end() : hashes.end() + LONGEST].partition("\n")[0].strip()
+    line = text[hashes.end() : hashes.end() + LONGEST].partition("\n")[0]
     start = text.rfind("\n", 0, hashes.start()) + 1
     follows = text[hashes.end() + len(line) :].strip()
+    line = line.strip()
     if text[start : hashes.start()].strip() or not follows:
         return False
     if re.match(r"[-+$€£(*\\]{0,4}[0-9.]", line):

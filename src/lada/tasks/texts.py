@@ -48,7 +48,7 @@ def same_text(answer: str, gold: str) -> bool:
 
 
 def differ_in_frame(answer: str, gold: str) -> bool:
-    """Return whether two intervals or pairs differ in their brackets, two numerals in their base, two sizes in units."""
+    """Return whether two intervals or pairs differ in their brackets, numerals in their base, sizes in units."""
     pairs = ((_frame(answer), _frame(gold)), (_WORDING.findall(answer), _WORDING.findall(gold)))
     return any(a and b and a != b for a, b in pairs)
 
