@@ -223,7 +223,27 @@ def test_canonical_answers_are_read_as_themselves(text):
 
 
 @pytest.mark.parametrize(
-    "unit", ["####", "answer is ", "answer ", "\\boxed{", "1,11", "\\frac{1", "1/", "9", "e1", "(a)", "\n", "A. ", "*"]
+    "unit",
+    [
+        *("####", "answer is ", "answer ", "\\boxed{", "1,11", "\\frac{1", "1/", "9", "e1", "(a)", "\n", "A. ", "*"),
+        *(
+            "}",
+            "{",
+            "\\",
+            "\\text{",
+            "\\(",
+            "<answer>",
+            "wait, ",
+            "\nQ:",
+            "= ",
+            "5 or ",
+            "so B ",
+            "½",
+            "^{2}",
+            "not 5 ",
+        ),
+        *("is true ", "I don't know ", "[1,", "\\boxed{1} or ", " "),
+    ],
 )
 def test_huge_hostile_text(unit):
     text = unit * 100_000

@@ -42,8 +42,9 @@ _LABEL = re.compile(rf"{_WRAP}([A-J])[*_]*(?:[.):\]}}]|\\\)|\s(?=\())[\s*_}}\\]*
 
 _PICKED = re.compile(
     r"(?:\b(?:answer|options?|choices?|choose|chose|choosing|select(?:ed|ing)?|pick(?:ed|ing)?|go(?:ing)? with"
-    r"|went with|leaves|leaving|left with|corresponds? to|corresponding to|matches|namely|points? to|pointing to|be"
-    r"|it['’]s|that['’]s|would say|guess)\b|→|=>|⇒)[\s,:]{0,3}(?:(?:us |me )?(?:with |only |just )?(?:the )?"
+    r"|went with|leaves|leaving|left with|corresponds? to|corresponding to|closest to|matches|namely|points? to"
+    r"|pointing to|be|it['’]s|that['’]s|would say|guess)\b|→|=>|⇒)[\s,:]{0,3}"
+    r"(?:(?:us |me )?(?:with |only |just )?(?:the )?"
     rf"(?:correct |right |best |final )?(?:option|choice|letter|answer)?(?: is)?[\s:]{{0,2}})?{_OPEN}{{0,4}}$",
     re.IGNORECASE,
 )
@@ -55,7 +56,8 @@ _RIGHT = re.compile(
     rf"{_CLOSE}{{0,4}}[.:]?(?:\s*\([^()]{{0,40}}\))?,?\s+(?:(?:is|must be|would be|has to be|should be|seems|looks"
     r"|remains)\s(?:(?:therefore|thus|clearly|definitely|indeed|the|only|most|best|one|that is|to be|our|my)\s){0,4}"
     r"(?:correct|right|true|answer|best|better|appropriate|likely|closest|accurate|winner|choice|option|valid|one"
-    r"|remaining|left)\b|(?:works|fits|holds|wins|matches|remains|it is|describes)\b|(?:is|does)[.!]?$)",
+    r"|remaining|left)\b|(?:works|fits|holds|wins|matches|remains|it is|describes)\b"
+    r"|(?:as )?the (?:\w{1,12} ){0,2}?(?:answer|choice|option)\b|(?:is|does)[.!]?$)",
     re.IGNORECASE,
 )
 """What is said of a letter that is picked."""

@@ -30,6 +30,7 @@ _SUPPOSED = re.compile(
     r"|(?:people|some|they|many) say|were|(?:could|may|might|can) be)\b",
     re.IGNORECASE,
 )
+_TO_SAY = re.compile(r"\b(?:true|correct|right|false|wrong|incorrect) to say $", re.IGNORECASE)
 _CONCLUDES = re.compile(
     r"\b(?:so|therefore|thus|hence|consequently|overall|in (?:conclusion|short|sum|summary)|finally|conclusion|verdict"
     r"|final)\b",
@@ -84,6 +85,8 @@ def _states(text: str, *, pointed: bool = False) -> str | None:
     said = None
     for match in _STATED.finditer(text):
         before = text[max(0, match.start() - 60) : match.start()]
+        if _TO_SAY.search(before):
+            continue
         predicate = match["flat"] is not None or match["not"] is not None or _COPULA.search(before) is not None
         if not pointed and (match["noun"] or not predicate or _SUPPOSED.search(before[-40:])):
             continue
