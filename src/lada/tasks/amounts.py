@@ -46,16 +46,23 @@ _OR = re.compile(
 """What stands between two numbers of which neither is the answer."""
 _ASIDE = re.compile(
     r"\b(?:after|in|every|per|for|of|each|than|from|within|by|with|during|at|steps?|part|equation|question|problem|line"
-    r"|day|over|on|onto|into|across|through|until|since|before|among|between|if|when|all) "
+    r"|day|over|on|onto|into|across|through|until|since|before|among|between|if|when|all|the|an?|this|that|its) "
     r"(?:(?:the|his|her|their|those|these|next|first|last) ){0,2}[$*(]{0,3}$",
     re.IGNORECASE,
 )
 _RELATIVE = re.compile(
     r" (?:\w{1,12} )?(?:more|less|fewer|older|younger|longer|shorter|taller|larger|smaller|faster|slower|heavier"
-    r"|lighter|earlier|later) than\b|% of\b| times (?:as|more)\b",
+    r"|lighter|earlier|later) than\b|-[a-z]{3}|(?<=%) of\b| times (?:as|more)\b",
     re.IGNORECASE,
 )
 """What stands behind such a number."""
+_SUBORDINATE = re.compile(
+    r"\b(?:after|before|when|while|because|since|if|than|until|who|whose|where|(?:by|for|from|without|of|in) \w+ing"
+    r"|to (?!get|make|give|obtain|find|reach|be\b|have|a\b|the\b)[a-z]{2,}"
+    r"|which (?!is|are|makes?|gives?|leaves?|equals?|means|comes?|totals?|costs?))\b",
+    re.IGNORECASE,
+)
+"""What stands between the number that a sentence is about and such a number."""
 _TOTAL = re.compile(
     r"\b(?:total|sum|product|average|mean|profit|price|cost|rate|speed|age|number|amount|out|result) (?:of|for|by|in) "
     r"[$*(]{0,3}$",
@@ -125,7 +132,7 @@ def _concluded(text: str) -> Number | None:
     parts = [tidy(part[-LONGEST:]) for part in sentences(text)]
     for place in reversed(range(len(parts))):
         part, earlier = parts[place], parts[:place]
-        if refused(part) and not re.search(r"\bbut\b", part):
+        if refused(part):
             return None
         found = _meant(part)
         if not found or _CHATTER.match(part) or (_CHECK.match(part) and any(map(_meant, earlier))):
@@ -143,12 +150,14 @@ def _main(part: str, found: list[Numeral]) -> Numeral:
         bold = [numeral for numeral in found if part[: numeral.start].rstrip("$").endswith("**")]
         if bold:
             return bold[-1]
-    for numeral in reversed(found):
+    for place in reversed(range(len(found))):
+        numeral = found[place]
         before = part[max(0, numeral.start - _CLOSE_BY) : numeral.start]
-        bracketed = part.count("(", 0, numeral.start) > part.count(")", 0, numeral.start) and numeral is not found[0]
-        if _RELATIVE.match(part, numeral.end):
+        between = part[found[place - 1].end : numeral.start] if place else ""
+        bracketed = place > 0 and part.count("(", 0, numeral.start) > part.count(")", 0, numeral.start)
+        if bracketed or _SUBORDINATE.search(between) or _RELATIVE.match(part, numeral.end):
             continue
-        if not bracketed and (not _ASIDE.search(before) or _TOTAL.search(before)):
+        if not _ASIDE.search(before) or _TOTAL.search(before):
             return numeral
     return found[-1]
 

@@ -20,7 +20,7 @@ _NO_ARTICLE = (
     "|remains|stands|wins|it"
 )
 """What follows the letter A but hardly the article."""
-_CAPITAL = rf"(?:[B-HJ]|A(?! (?!(?:{_NO_ARTICLE})\b)[a-zé])|I(?! [a-z]))"
+_CAPITAL = rf"(?:[B-HJ]|A(?! (?!(?:{_NO_ARTICLE})\b)[a-zé])|I(?! (?!is\b)[a-z]))"
 _NOT_WITHIN = r"(?!['’]?\w|-\w|\.[a-zA-Z]|\. (?:coli|elegans|melanogaster|subtilis)\b)"
 """What a letter is not the start of: `A's`, `B-cell`, `E.g.`, `E. coli`."""
 _OPEN, _CLOSE = r"[\s*_\"“'‘`$(\[{<]", r"[\s)\]}*_\"”'’`$>]"
@@ -49,7 +49,7 @@ _PICKED = re.compile(
     re.IGNORECASE,
 )
 """What stands before a letter that is picked."""
-_SO = re.compile(rf"(?:\b(?:is|therefore|thus|hence|so|means|say)\b|=)[\s,:]{{0,3}}{_OPEN}{{0,4}}$", re.IGNORECASE)
+_SO = re.compile(rf"(?:\b(?:is|therefore|thus|hence|so|but|means|say)\b|=)[\s,:]{{0,3}}{_OPEN}{{0,4}}$", re.IGNORECASE)
 """What stands before a letter that is picked if nothing is said of it: `so C.`, but not `so C alone needs`."""
 _SAID = re.compile(rf"{_CLOSE}*(?:$|[.,;:!–—]|(?:because|since|as|given|for|and not|not|but)\b)")
 _RIGHT = re.compile(
@@ -61,7 +61,7 @@ _RIGHT = re.compile(
     re.IGNORECASE,
 )
 """What is said of a letter that is picked."""
-_END = re.compile(rf"{_CLOSE}*[.!]?{_CLOSE}*$")
+_END = re.compile(rf"(?:{_CLOSE}|[.!])*$")
 _DENIED = re.compile(
     r"(?:\b(?:(?:not|isn['’]t|aren['’]t|can['’]?t|cannot|wouldn['’]t|don['’]t|never)\s"
     r"(?:(?!so\b|but\b|thus\b|hence\b|therefore\b|it\b|then\b|pick\b)\w+\s){0,4}?"
@@ -133,7 +133,7 @@ def _said(content: str) -> Iterator[str]:
         yield "" if _offers_more(content, leading.end(), letter) else letter
     elif re.match(r"\W*(?:neither|none|both)\b", content, re.IGNORECASE):
         yield ""
-    else:
+    elif not re.match(r"\W*not\b(?!.*\bbut\b)", content, re.IGNORECASE | re.DOTALL):
         yield from list(_picks(content, bracketed=True))[-1:]
 
 

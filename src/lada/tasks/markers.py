@@ -88,7 +88,7 @@ _REFUSED = re.compile(
     r"|\b(?:not enough|insufficient|too little|lacks?|missing) (?:information|data|context|details?)\b"
     r"|\b(?:I|we)(?:['’]m| am| are)? (?:do not|don['’]t|did not|didn['’]t|not|have no|no) (?:really |quite |actually )?"
     r"(?:know|sure|certain|idea|have enough)\b|\bno idea\b|\bno (?:valid |correct )?answer\b|\bdepends on\b"
-    r"|\bnone of (?:the above|these|them)\b"
+    r"|\bas an? (?:AI|(?:large )?language model)\b|\bnone of (?:the above|these|them)\b"
     r"|(?:\b(?:is|are|remains?) |^\W*)(?:undetermined|unknown|indeterminate|unclear)\b",
     re.IGNORECASE,
 )
@@ -122,7 +122,10 @@ def pointed_at(text: str) -> Iterator[str]:
         rest = text[marker.end() : marker.end() + LONGEST]
         line = next((line.lstrip(" *") for line in rest.splitlines() if _says(line)), "")
         if marker["box"]:
-            content = _boxes(text, markers[max(0, place - MOST) : place + 1])
+            denied = re.search(
+                r"\b(?:not|instead of|rather than)[\s$*(]{0,4}$", text[max(0, marker.start() - 20) : marker.start()]
+            )
+            content = None if denied else _boxes(text, markers[max(0, place - MOST) : place + 1])
         elif marker["tag"]:
             content = re.split(r"</", rest, maxsplit=1)[0]
         elif marker["hashes"]:
@@ -146,8 +149,9 @@ def _says(text: str) -> bool:
 
 
 def refused(text: str) -> bool:
-    """Return whether a text says that it has no answer."""
-    return _REFUSED.search(text) is not None
+    """Return whether a text says that it has no answer, and no `but` follows."""
+    refusal = _REFUSED.search(text)
+    return refusal is not None and re.search(r"\bbut\b", text[refusal.end() :]) is None
 
 
 def sentences(text: str) -> list[str]:
