@@ -59,7 +59,8 @@ _RELATIVE = re.compile(
 _SUBORDINATE = re.compile(
     r"\b(?:after|before|when|while|because|since|if|than|until|who|whose|where|(?:by|for|from|without|of|in) \w+ing"
     r"|to (?!get|make|give|obtain|find|reach|be\b|have|a\b|the\b)[a-z]{2,}"
-    r"|which (?!is|are|makes?|gives?|leaves?|equals?|means|comes?|totals?|costs?))\b",
+    r"|but (?:my|his|her|their|some|others?|another|an?|many)"
+    r"|which (?!(?:is|are|makes?|gives?|leaves?|equals?|means|comes?|totals?|costs?)\b))\b",
     re.IGNORECASE,
 )
 """What stands between the number that a sentence is about and such a number."""
@@ -139,7 +140,10 @@ def _concluded(text: str) -> Number | None:
             continue
         if any(map(refused, earlier)) and not _GOES_ON.search(part):
             return None
-        chosen = _main(part, found)
+        free = [numeral for numeral in found if not _is_bound(part, numeral)]
+        if not free and any(map(_meant, earlier)):
+            continue  # `That is more than 50!`
+        chosen = _main(part, free or found)
         return chosen.number if _is_sole(part, chosen) and len(_MAYBE.findall(part)) < 2 else None
     return None
 
@@ -176,13 +180,18 @@ def _meant(text: str) -> list[Numeral]:
 
 def _is_sole(text: str, chosen: Numeral) -> bool:
     """Return whether a number is no bound and stands with no other that is offered as well."""
-    if _BOUND.search(text[max(0, chosen.start - _CLOSE_BY) : chosen.start]) or _BOUNDS.match(text, chosen.end):
+    if _is_bound(text, chosen):
         return False
     for other in numerals(text):
         gap = text[chosen.end : other.start] if other.start >= chosen.end else text[other.end : chosen.start]
         if other.start != chosen.start and _OR.fullmatch(gap) and not same_number(other.number, chosen.number):
             return False
     return True
+
+
+def _is_bound(text: str, numeral: Numeral) -> bool:
+    before = text[max(0, numeral.start - _CLOSE_BY) : numeral.start]
+    return (_BOUND.search(before) or _BOUNDS.match(text, numeral.end)) is not None
 
 
 def _in_words(text: str) -> int | None:

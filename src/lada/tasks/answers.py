@@ -15,7 +15,7 @@ from lada.tasks.choices import read_choice
 from lada.tasks.latex import missing, same_latex
 from lada.tasks.markers import SCANNED, endings
 from lada.tasks.numerals import same_number, whole_number
-from lada.tasks.texts import differ_in_frame, is_words, read_final, same_text
+from lada.tasks.texts import differ_in_frame, is_words, read_final, read_formula, same_text
 from lada.tasks.verdicts import read_verdict
 
 Reader = Callable[[str], str | None]
@@ -105,7 +105,7 @@ def _same_auto(answer: str, gold: str) -> bool:
 
 def _same_formula(answer: str, gold: str) -> bool:
     """Compare as `auto`, then by math-verify what is not words (a product of letters to it) nor a plain number."""
-    gold = _last(read_final, gold) or ""
+    gold = _last(read_formula, gold) or ""
     if _same_auto(answer, gold):
         return True
     if whole_number(gold) is not None and whole_number(answer) is not None:
@@ -137,7 +137,7 @@ _KINDS: dict[str, AnswerKind] = {
         _kind("choice", read_choice, _canonical(read_choice)),
         _kind("yesno", read_verdict, _canonical(read_verdict)),
         _kind("text", read_final, _same_as_text),
-        _kind("latex", read_final, _same_formula),
+        _kind("latex", read_formula, _same_formula),
         _kind("auto", read_final, _same_auto),
     )
 }

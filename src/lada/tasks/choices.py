@@ -41,7 +41,7 @@ _LABEL = re.compile(rf"{_WRAP}([A-J])[*_]*(?:[.):\]}}]|\\\)|\s(?=\())[\s*_}}\\]*
 """The letter of a line such as `(B) Paris`."""
 
 _PICKED = re.compile(
-    r"(?:\b(?:answer|options?|choices?|choose|chose|choosing|select(?:ed|ing)?|pick(?:ed|ing)?|go(?:ing)? with"
+    r"(?:\b(?:answer|choose|chose|choosing|select(?:ed|ing)?|pick(?:ed|ing)?|go(?:ing)? with"
     r"|went with|leaves|leaving|left with|corresponds? to|corresponding to|closest to|matches|namely|points? to"
     r"|pointing to|be|it['’]s|that['’]s|would say|guess)\b|→|=>|⇒)[\s,:]{0,3}"
     r"(?:(?:us |me )?(?:with |only |just )?(?:the )?"
@@ -51,16 +51,19 @@ _PICKED = re.compile(
 """What stands before a letter that is picked."""
 _SO = re.compile(rf"(?:\b(?:is|therefore|thus|hence|so|but|means|say)\b|=)[\s,:]{{0,3}}{_OPEN}{{0,4}}$", re.IGNORECASE)
 """What stands before a letter that is picked if nothing is said of it: `so C.`, but not `so C alone needs`."""
+_OPTION = re.compile(rf"\b(?:options?|choices?)[\s:]{{1,3}}{_OPEN}{{0,4}}$", re.IGNORECASE)
+"""What stands before a letter that is picked if no more is said of it: `option C.`, but not `option C gives 3`."""
 _SAID = re.compile(rf"{_CLOSE}*(?:$|[.,;:!–—]|(?:because|since|as|given|for|and not|not|but)\b)")
 _RIGHT = re.compile(
     rf"{_CLOSE}{{0,4}}[.:]?(?:\s*\([^()]{{0,40}}\))?,?\s+(?:(?:is|must be|would be|has to be|should be|seems|looks"
     r"|remains)\s(?:(?:therefore|thus|clearly|definitely|indeed|the|only|most|best|one|that is|to be|our|my)\s){0,4}"
-    r"(?:correct|right|true|answer|best|better|appropriate|likely|closest|accurate|winner|choice|option|valid|one"
+    r"(?:correct|right|true|answer|best|better|appropriate|likely|closest|accurate|fitting|suitable|plausible|winner|choice|option|valid|one"
     r"|remaining|left)\b|(?:works|fits|holds|wins|matches|remains|it is|describes)\b"
     r"|(?:as )?the (?:\w{1,12} ){0,2}?(?:answer|choice|option)\b|(?:is|does)[.!]?$)",
     re.IGNORECASE,
 )
 """What is said of a letter that is picked."""
+_MORE_SAID = re.compile(rf"{_CLOSE}*\s[a-z]")
 _END = re.compile(rf"(?:{_CLOSE}|[.!])*$")
 _DENIED = re.compile(
     r"(?:\b(?:(?:not|isn['’]t|aren['’]t|can['’]?t|cannot|wouldn['’]t|don['’]t|never)\s"
@@ -81,6 +84,8 @@ _FAULTY = re.compile(
     r"|cannot|can not|does(?:n['’]t| not)|don['’]t|do not|contradicts?)\b",
     re.IGNORECASE,
 )
+_LIST = re.compile(r"^(?:\)?\s*(?:,|and\b|or\b|&)\s*(?:(?:and|or)\s)?\(?[A-J]\b)+")
+"""Further letters that the same is said of."""
 _NAMED = re.compile(
     r"(?:\b(?:vitamin|hepatitis|plan|grade|type|points?|person|people|figures?|angles?|sides?|class|groups?"
     r"|teams?|city|cities|towns?|lines?|section|part|column|row|trains?|machines?|pipes?|cars?|sets?|events?|box|bag|jar"
@@ -111,18 +116,23 @@ def read_choice(text: str) -> str | None:
         if (said := next(_said(pointed), None)) is not None:
             return said or None
     lines = text.splitlines()
-    if not lines:
-        return None
     alone = [match[1].upper() for line in lines if (match := _ALONE.fullmatch(line))]
     if len(set(alone)) > 1:
         return None
     labels = [match[1] for line in lines if (match := _LABEL.match(line))]
     if alone and (_ALONE.fullmatch(lines[-1]) or (len(labels) <= 1 and _ALONE.fullmatch(lines[0]))):
         return alone[0]
-    for sentence in reversed(sentences(text)):
+    only = labels[0] if len(labels) == 1 and (_LABEL.match(lines[0]) or _LABEL.match(lines[-1])) else None
+    return _told(sentences(text)) or only
+
+
+def _told(parts: list[str]) -> str | None:
+    """Return the letter that prose picks, or the only one in brackets if that is in the last sentence."""
+    for sentence in reversed(parts):
         if not _ASKED.search(sentence) and (picks := list(_picks(sentence))):
             return picks[-1] or None
-    return labels[0] if len(labels) == 1 and (_LABEL.match(lines[0]) or _LABEL.match(lines[-1])) else None
+    bracketed = {match["bracketed"] for part in parts for match in _LETTER.finditer(part)} - {None}
+    return next((pick for pick in _picks(parts[-1], bracketed=True) if pick), None) if len(bracketed) == 1 else None
 
 
 def _said(content: str) -> Iterator[str]:
@@ -142,14 +152,16 @@ def _picks(sentence: str, *, bracketed: bool = False) -> Iterator[str]:
     letters = list(_LETTER.finditer(sentence))
     for match in letters:
         before, behind = sentence[max(0, match.start() - 60) : match.start()], sentence[match.end() :][:80]
-        if (
-            _DENIED.search(before)
-            or _NAMED.search(before)
-            or (match["bare"] and _MEASURED.search(before))
-            or _FAULTY.match(behind)
-        ):
+        if _DENIED.search(before) or _NAMED.search(before) or (match["bare"] and _MEASURED.search(before)):
             continue
-        picked = _PICKED.search(before) or (_SO.search(before) and (match["bare"] is None or _SAID.match(behind)))
+        if _FAULTY.match(_LIST.sub("", behind, count=1)):
+            continue
+        ends = _SAID.match(behind)
+        picked = (
+            _PICKED.search(before)
+            or (_SO.search(before) and (match["bare"] is None or ends))
+            or (_OPTION.search(before) and (ends or not _MORE_SAID.match(behind)))
+        )
         letter = match[match.lastgroup or 0]
         if letter.islower() and not (picked or bracketed):
             continue

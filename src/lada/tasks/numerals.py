@@ -26,6 +26,7 @@ _PLAIN = (
 _ARGUMENT = rf"[ ]?(?:\{{[ ]?{_SIGN}?{_PLAIN}[ ]?\}}|[0-9])"
 _POWER = rf"(?:[ ]?\^[ ]?|\*\*)(?:\{{[ ]?{_SIGN}?[0-9]++[ ]?\}}|{_SIGN}?[0-9]++)"
 _TIMES = r"[ ]?(?:[xX×✕·⋅∙*]|\\times|\\cdot)[ ]?"
+_PARTS = {"half": " 1/2", "quarter": " 1/4"}
 _SIZES = {"hundred": 2, "thousand": 3, "k": 3, "million": 6, "billion": 9, "trillion": 12}
 _NUMERAL = rf"""
     (?P<sign>(?<![0-9A-Za-z_)\]}}%]){_SIGN})?(?:(?:US|CA|AU)?[$€£¥₹][ ]?)?
@@ -126,6 +127,7 @@ def tidy(text: str) -> str:
     text = re.sub(rf"[{_SUPERSCRIPT}]++", lambda run: f"^{{{unicodedata.normalize('NFKC', run[0])}}}", text)
     text = _SPACED.sub("", _LAYOUT.sub("", unwrap(text)))
     text = re.sub(r"\\[,;:! ]|~", " ", text)
+    text = re.sub(r"(?<=[0-9]) and (?:a|one)[- ](half|quarter)\b", lambda part: _PARTS[part[1]], text)
     text = _GROUPED.sub(lambda group: group[0].replace(group[1] or ".", ""), text)
     return _SIGN_WORD.sub("-", text)
 

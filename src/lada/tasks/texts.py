@@ -41,6 +41,16 @@ def read_final(text: str) -> str | None:
     return _bare(bold[0] if len(bold) == 1 else last) or None
 
 
+def read_formula(text: str) -> str | None:
+    """Return what `read_final` does, or the only formula of the last line where nothing is pointed at."""
+    final = read_final(text)
+    if final is not None and next(pointed_at(text), None) is None:
+        spans = [next(filter(None, span.groups())) for span in _SPAN.finditer(text.splitlines()[-1])]
+        if len(spans) == 1 and spans[0].strip() == spans[0]:
+            return _bare(spans[0]) or None
+    return final
+
+
 def same_text(answer: str, gold: str) -> bool:
     """Compare without case, articles and punctuation, a choice's label, and a reason that is given behind."""
     golden = _normal(gold)

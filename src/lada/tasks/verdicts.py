@@ -6,8 +6,9 @@ from lada.tasks.markers import pointed_at, refused, sentences
 
 _OPENING = re.compile(
     r"\W*(?:(?P<no>(?:(?:absolutely|definitely|certainly|of course|probably|surely|clearly|most likely|likely"
-    r"|almost certainly) not|not (?:really|at all|true|correct|so|likely|exactly)|nope|nah|false|incorrect|untrue|wrong"
-    r"|no)\b)|(?:yes|yeah|yep|yup|true|correct|of course|absolutely|definitely|certainly|indeed|affirmative|right)\b)"
+    r"|almost certainly) not|not (?:really|at all|true|correct|so|likely|exactly)|nope|nah|in no way|no way|by no means"
+    r"|false|incorrect|untrue|wrong|no)\b)"
+    r"|(?:yes|yeah|yep|yup|true|correct|of course|absolutely|definitely|certainly|indeed|affirmative|right)\b)"
     r"(?=[*_\"”'’)\]}.,:;!$—–<\\-]|\s*$|\s*\n|\s(?:because|since|as|it|they|he|she|this|that|the|there|in|for|but|an?"
     r"|and|so|not|you|we|people|(?-i:[A-Z(—–-])))",
     re.IGNORECASE,
@@ -36,8 +37,9 @@ _CONCLUDES = re.compile(
     r"|final)\b",
     re.IGNORECASE,
 )
+_REASON = re.compile(r"\b(?:because|since|as|although|though|even|while)\b", re.IGNORECASE)
 _COPULA = re.compile(
-    r"(?:\b(?:is|be|was|are|were|say|it['’]s|that['’]s|seems|sounds)|n['’]t)\s+"
+    r"(?:\b(?:is|be|was|are|were|say|it['’]s|that['’]s|seems|sounds)|n['’]t|[:—–])\s+"
     r"(?:[a-z]+ly\s|not\s|also\s|the\s|in fact\s){0,2}[*_\"“(]{0,3}$",
     re.IGNORECASE,
 )
@@ -82,8 +84,10 @@ def _states(text: str, *, pointed: bool = False) -> str | None:
 
     Unless it is pointed at, words that need not be a verdict are passed over: `no snow`, `true love`, `if it is true`.
     """
-    said = None
+    said, end = None, 0
     for match in _STATED.finditer(text):
+        if said is not None and _REASON.search(text[end : match.start()]):
+            break
         before = text[max(0, match.start() - 60) : match.start()]
         if _TO_SAY.search(before):
             continue
@@ -91,5 +95,5 @@ def _states(text: str, *, pointed: bool = False) -> str | None:
         if not pointed and (match["noun"] or not predicate or _SUPPOSED.search(before[-40:])):
             continue
         positive = match["right"] is not None or (match["flat"] or "").lower() == "yes"
-        said = "yes" if positive != (match["not"] is not None) else "no"
+        said, end = "yes" if positive != (match["not"] is not None) else "no", match.end()
     return said
