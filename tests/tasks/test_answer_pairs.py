@@ -13,7 +13,10 @@ MISREAD = {
         "The fastest is Evelyn",
         "A)10 is too small. B)12 is too small. C)15 is too large. D)13 it is.",
     },
-    "answer_pairs_later.jsonl": set(),
+    "answer_pairs_later.jsonl": {
+        "She is left with 75 cents, or $0.75.",
+        "I have 7 animals: a goat, 2 rabbits and 4 cats.",
+    },
 }
 """Right answers that are not found."""
 

@@ -52,7 +52,7 @@ _ASIDE = re.compile(
 )
 _RELATIVE = re.compile(
     r" (?:\w{1,12} )?(?:more|less|fewer|older|younger|longer|shorter|taller|larger|smaller|faster|slower|heavier"
-    r"|lighter|earlier|later) than\b|-[a-z]{3}|(?<=%) of\b| times (?:as|more)\b",
+    r"|lighter|earlier|later) than\b|-[a-z]{3}|(?<=%) of\b| times (?:as|more)\b| more \w{1,15} would\b",
     re.IGNORECASE,
 )
 """What stands behind such a number."""

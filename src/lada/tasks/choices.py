@@ -59,12 +59,17 @@ _RIGHT = re.compile(
     r"|remains)\s(?:(?:therefore|thus|clearly|definitely|indeed|the|only|most|best|one|that is|to be|our|my)\s){0,4}"
     r"(?:correct|right|true|answer|best|better|appropriate|likely|closest|accurate|fitting|suitable|plausible|winner|choice|option|valid|one"
     r"|remaining|left)\b|(?:works|fits|holds|wins|matches|remains|it is|describes)\b"
-    r"|(?:as )?the (?:\w{1,12} ){0,2}?(?:answer|choice|option)\b|(?:is|does)[.!]?$)",
+    r"|(?:(?:emerges|counts|qualifies|(?:stands|comes) out) )?(?:as )?the (?:\w{1,12} ){0,2}?(?:answer|choice|option)\b"
+    r"|(?:is|does)[.!]?$)",
     re.IGNORECASE,
 )
 """What is said of a letter that is picked."""
 _MORE_SAID = re.compile(rf"{_CLOSE}*\s[a-z]")
 _END = re.compile(rf"(?:{_CLOSE}|[.!])*$")
+_BREAK = re.compile(
+    rf"(?:^|[.,;:!?–—]|\s-|\b(?:last|finally|definitely|certainly|clearly|or|and))\s*{_OPEN}*$", re.IGNORECASE
+)
+"""What stands before a letter that is picked if nothing follows it."""
 _DENIED = re.compile(
     r"(?:\b(?:(?:not|isn['’]t|aren['’]t|can['’]?t|cannot|wouldn['’]t|don['’]t|never)\s"
     r"(?:(?!so\b|but\b|thus\b|hence\b|therefore\b|it\b|then\b|pick\b)\w+\s){0,4}?"
@@ -96,8 +101,8 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 """What makes a letter a name of something else."""
-_MEASURED = re.compile(r"[0-9°]\s?$")
-"""What makes a letter a unit."""
+_MEASURED = re.compile(r"(?:[0-9°]|(?<!\w)[a-z]\s?=)\s?$")
+"""What makes a letter a unit or an unknown."""
 _ASKED = re.compile(r"(?<!right)\?\W*$")
 _HEDGED = re.compile(rf"\b(?:maybe|perhaps|possibly|could be|might be|may be) {_OPEN}{{0,3}}$", re.IGNORECASE)
 _MORE = re.compile(
@@ -166,7 +171,8 @@ def _picks(sentence: str, *, bracketed: bool = False) -> Iterator[str]:
         if letter.islower() and not (picked or bracketed):
             continue
         letter, right = letter.upper(), _RIGHT.match(behind)
-        if picked or right or _END.match(behind) or (bracketed and match["bracketed"]):
+        closes = _END.match(behind) and (match["bare"] is None or _BREAK.search(before))
+        if picked or right or closes or (bracketed and match["bracketed"]):
             former = _BEFORE.search(before)
             beside = former and former[1] != letter and not (right and former["join"].strip() == ",")
             hedged = _HEDGED.search(before) and any(other[other.lastgroup or 0].upper() != letter for other in letters)

@@ -15,7 +15,7 @@ _OPENING = re.compile(
 )
 _STATED = re.compile(
     r"(?P<not>(?:n['’]t|\b(?:not|cannot|can['’]t|never|neither|hardly|nor))\s"
-    r"(?:(?:be|been|necessarily|quite|really|actually|entirely|the)\s){0,2})?"
+    r"(?:(?:likely to be|likely|be|been|necessarily|quite|really|actually|entirely|the)\s){0,2})?"
     r"\b(?:(?P<flat>yes|no)|(?P<right>true|correct|right|case)|(?P<wrong>false|untrue|incorrect|wrong))\b"
     r"(?P<noun> (?!(?:that|because|since|as|for|in|and|but|when|if|so|by|based|according|it|they|to|the|or|here|given)"
     r"\b)[a-z]+)?",
@@ -39,7 +39,7 @@ _CONCLUDES = re.compile(
 )
 _REASON = re.compile(r"\b(?:because|since|as|although|though|even|while)\b", re.IGNORECASE)
 _COPULA = re.compile(
-    r"(?:\b(?:is|be|was|are|were|say|it['’]s|that['’]s|seems|sounds)|n['’]t|[:—–])\s+"
+    r"(?:\b(?:is|be|was|are|were|say|evaluates to|returns|it['’]s|that['’]s|seems|sounds)|n['’]t|[:—–])\s+"
     r"(?:[a-z]+ly\s|not\s|also\s|the\s|in fact\s){0,2}[*_\"“(]{0,3}$",
     re.IGNORECASE,
 )
