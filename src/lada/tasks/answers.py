@@ -43,10 +43,10 @@ class AnswerKind:
 def answer_kind(name: str) -> AnswerKind:
     """Return an answer kind.
 
-    word: the word after the last `answer` (the built-in corpus); number: the last number, in `\\boxed{}` or after
-    `####` where there is one, compared exactly; choice: a letter A to J; yesno: yes or no, true or false; text: what
-    follows the answer marker, else the last line, compared without case, punctuation and articles; latex: the same,
-    compared by math-verify; auto: like text, but compared as numbers where both are.
+    word: the word after the last `answer` (the built-in corpus); number: the number that a text marks as its answer
+    or ends in, compared exactly; choice: a letter A to J; yesno: yes or no, true or false; text: what follows the
+    answer marker, else the last line, compared without case, punctuation and articles; auto: the same, but compared
+    as a number, letter or yes and no where the gold answer is one; latex: like auto, and by math-verify.
 
     Raises InputError for an unknown name, and for `latex` where math-verify is not installed.
     """
@@ -85,12 +85,12 @@ def _canonical(read: Reader) -> Callable[[str, str], bool]:
 
 
 def _same_as_text(answer: str, gold: str) -> bool:
-    return same_text(answer, _last(read_final, gold) or "")
+    return same_text(answer, _last(read_final, gold) or gold)
 
 
 def _same_auto(answer: str, gold: str) -> bool:
     """Compare as numbers, choices or verdicts where the gold answer is one, else as text."""
-    gold = _last(read_final, gold) or ""
+    gold = _last(read_final, gold) or gold
     number = whole_number(gold)
     if number is None and whole_number(answer) is not None and _SIZE.fullmatch(gold):
         number = read_amount(gold)  # an answer may leave the unit out
@@ -105,7 +105,7 @@ def _same_auto(answer: str, gold: str) -> bool:
 
 def _same_formula(answer: str, gold: str) -> bool:
     """Compare as `auto`, then by math-verify what is not words (a product of letters to it) nor a plain number."""
-    gold = _last(read_formula, gold) or ""
+    gold = _last(read_formula, gold) or gold
     if _same_auto(answer, gold):
         return True
     if whole_number(gold) is not None and whole_number(answer) is not None:

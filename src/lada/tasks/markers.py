@@ -35,7 +35,8 @@ _MARKER = re.compile(
     r"|(?P<heading>^[#*_>\s]{0,12}(?:the[ ])?(?:(?:final|correct)[ ])?(?:answer|result|conclusion)[*_: \t]*\n)"
     rf"|(?P<said>\b{_NOUN}{_PADDING}{_ABOUT}{_IS}{_PADDING})"
     r"|(?P<short>\bans\b\.[ ]?)"
-    r"|(?P<bare>\banswer\b[*_ ]{1,4})",
+    r"|(?P<bare>\banswer\b[*_ ]{1,4}"
+    r"(?!(?:from|to|for|of|in|with|by|on|at|and|or|but|based|using|because|this|that)\b))",
     re.IGNORECASE | re.MULTILINE,
 )
 _UNMEANT = re.compile(
@@ -174,7 +175,8 @@ def is_cut(text: str) -> bool:
         return True
     return (
         re.search(
-            r"(?:[=+×·−(:/]|\\times|\\frac|\b(?:is|are|equals|the|of|and|than|to|has|have|get))[\s$*\\({]*$", text[-40:]
+            r"(?:[=+×·−(:/]|\\times|\\frac|(?<=\s)(?:is|are|equals|the|of|and|than|to|has|have|get))[\s$*\\({]*$",
+            text[-40:],
         )
         is not None
     )
