@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow attack lint docs docs-serve bench bench-fedmkt bench-generation bench-hostile bench-poisoned bench-scale bench-signals fuzz zoo clean
+.PHONY: help venv demo test test-slow attack lint docs docs-serve bench bench-answers bench-fedmkt bench-generation bench-hostile bench-poisoned bench-scale bench-signals fuzz zoo clean
 
 help: ## list the targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ docs-serve: docs ## build the documentation and show it at http://localhost:8000
 bench: $(VENV)/.lada ## run the suite of all methods and write results/full and the README's table; hours
 	@$(BIN)/lada bench --suite full $(ARGS)
 	@$(BIN)/python benchmarks/readme.py
+
+bench-answers: $(VENV)/.dev ## measure how often a verdict on an answer is right
+	@$(BIN)/python benchmarks/answers.py $(ARGS)
 
 bench-fedmkt: $(VENV)/.lada ## measure what FedMKT needs: alignment, codecs, a step with soft targets
 	@$(BIN)/python benchmarks/alignment.py $(ARGS)

@@ -1,22 +1,24 @@
 """Find the answer in a reasoning path and say whether it is the gold one.
 
 How to read an answer is a *kind*, chosen by name; see `answer_kind`. Thinking in tags (see
-lada.core.thinking) is passed over. Of what follows it, only the last SCANNED characters are read: an answer stands at
-the end, and a runaway path costs no more than a long one.
+lada.core.thinking) is passed over; where the rest says its answer is told in lada.tasks.markers.
 """
 
 import re
-import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lada.core.errors import InputError, nearest
 from lada.core.thinking import conclusion
+from lada.tasks.amounts import read_amount, read_number
+from lada.tasks.choices import read_choice
 from lada.tasks.latex import missing, same_latex
-from lada.tasks.numerals import Number, numbers, same_number, whole_number
+from lada.tasks.markers import SCANNED, endings
+from lada.tasks.numerals import same_number, whole_number
+from lada.tasks.texts import differ_in_frame, is_words, read_final, read_formula, same_text
+from lada.tasks.verdicts import read_verdict
 
-SCANNED = 10_000
-"""Characters of a text that are read, from its end."""
+Reader = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,10 @@ class AnswerKind:
 def answer_kind(name: str) -> AnswerKind:
     """Return an answer kind.
 
-    word: the word after the last `answer` (the built-in corpus); number: the last number, in `\\boxed{}` or after
-    `####` where there is one, compared exactly; choice: a letter A to E; yesno: yes or no, true or false; text: what
-    follows the answer marker, else the last line, compared without case, punctuation and articles; latex: the same,
-    compared by math-verify; auto: like text, but compared as numbers where both are.
+    word: the word after the last `answer` (the built-in corpus); number: the number that a text marks as its answer
+    or ends in, compared exactly; choice: a letter A to J; yesno: yes or no, true or false; text: what follows the
+    answer marker, else the last line, compared without case, punctuation and articles; auto: the same, but compared
+    as a number, letter or yes and no where the gold answer is one; latex: like auto, and by math-verify.
 
     Raises InputError for an unknown name, and for `latex` where math-verify is not installed.
     """
@@ -67,158 +69,76 @@ def _same_word(answer: str | None, gold: str) -> bool:
     return answer == gold
 
 
-_MARKER = re.compile(
-    r"(?P<box>\\(?:boxed|fbox) ?\{)|(?P<hashes>####)"
-    r"|\banswer\b[*_ ]{0,4}(?:(?:is|was)\b|[:=→])[*_: ]{0,4}|(?P<bare>\banswer\b[*_ ]{1,4})",
-    re.IGNORECASE,
-)
-_SENTENCE_END = re.compile(r"(?<!\b[A-Z])(?<!\b(?:St|Dr|Mr|Ms|Mt|Ft))(?<!\bMrs)[.!?]\s+(?=[A-Z])")
-_LONGEST = 500
-"""Characters behind a marker that are looked at."""
+def _read_number(text: str) -> str | None:
+    number = read_number(text)
+    return None if number is None else str(number)
 
 
-def _pointed_at(text: str, *, formal: bool) -> Iterator[str]:
-    """Yield what the answer markers of a text point at, from the last one back.
-
-    Formal markers are boxes and `####`; the others are `answer is`, `answer:` and, in the last line, a bare `answer`.
-    """
-    for marker in reversed(list(_MARKER.finditer(text))):
-        rest = text[marker.end() : marker.end() + _LONGEST]
-        line = rest.partition("\n")[0]
-        if marker["box"]:
-            yield _inside(rest)
-        elif marker["hashes"]:
-            yield line
-        elif not formal and not (marker["bare"] and "\n" in rest.rstrip()):
-            yield _SENTENCE_END.split(line, maxsplit=1)[0]
-
-
-def _inside(text: str) -> str:
-    """Return what stands before the brace that closes a box; braces inside may nest."""
-    depth = 1
-    for end, character in enumerate(text):
-        depth += {"{": 1, "}": -1}.get(character, 0)
-        if depth == 0:
-            return text[:end]
-    return text
-
-
-def _marked(text: str) -> str | None:
-    """Return what the last answer marker that is followed by anything points at."""
-    for content in _pointed_at(text, formal=False):
-        if any(character.isalnum() for character in content):
-            return content.strip().strip("*").strip()
-    return None
-
-
-def _final(text: str) -> str | None:
-    """Return what the answer marker points at, else the last line; dollar signs around it are dropped."""
-    text = text[-SCANNED:].strip()
-    content = _marked(text)
-    if content is None:
-        content = text.splitlines()[-1] if text else ""
-    return content.strip().removesuffix(".").strip().strip("$").strip() or content or None
-
-
-def _number(text: str) -> Number | None:
-    text = text[-SCANNED:]
-    for content in (*_pointed_at(text, formal=True), text):
-        found = list(numbers(content))
-        if found:
-            return found[-1]
-    return None
-
-
-def _extract_number(text: str) -> str | None:
-    found = _number(text)
-    return None if found is None else str(found)
-
-
-def _same_number(answer: str | None, gold: str) -> bool:
-    a, b = _number(answer or ""), _number(gold)
+def _same_number(answer: str, gold: str) -> bool:
+    a, b = whole_number(answer), next((found for part in endings(gold) if (found := read_number(part))), None)
     return a is not None and b is not None and same_number(a, b)
 
 
-_LETTER = re.compile(r"(?<![\w'’])(?:\(([A-Ea-e])\)|\[([A-Ea-e])\]|([B-E]|A(?! [a-z])))(?![\w'’])")
-_LEADING = re.compile(r"[^\w]{0,10}(?:([A-E])(?![\w'’])|([a-e])(?![\w'’]| \w))")
-_ALONE = re.compile(r"[^\w]{0,10}([A-Ea-e])[^\w]{0,10}")
+def _canonical(read: Reader) -> Callable[[str, str], bool]:
+    """Compare with a gold answer that is read as paths are."""
+    return lambda answer, gold: answer == _last(read, gold)
 
 
-def _extract_choice(text: str) -> str | None:
-    text = text[-SCANNED:].strip()
-    marked = _marked(text)
-    if marked is not None and (match := _LEADING.match(marked)):
-        return (match[1] or match[2]).upper()
-    if marked is None and text and (match := _ALONE.fullmatch(text.splitlines()[-1])):
-        return match[1].upper()
-    letters = [match[match.lastindex or 0].upper() for match in _LETTER.finditer(text if marked is None else marked)]
-    return (letters[-1] if marked is None else letters[0]) if letters else None
+def _same_as_text(answer: str, gold: str) -> bool:
+    return same_text(answer, _last(read_final, gold) or gold)
 
 
-_YES_NO = re.compile(r"\b(yes|true|no|false)\b", re.IGNORECASE)
+def _same_auto(answer: str, gold: str) -> bool:
+    """Compare as numbers, choices or verdicts where the gold answer is one, else as text."""
+    gold = _last(read_final, gold) or gold
+    number = whole_number(gold)
+    if number is None and whole_number(answer) is not None and _SIZE.fullmatch(gold):
+        number = read_amount(gold)  # an answer may leave the unit out
+    if number is not None:
+        said = whole_number(answer) or read_amount(answer)
+        return said is not None and same_number(said, number)
+    for read in (read_choice, read_verdict):
+        if gold.strip("()").lower() in _CLOSED and (wanted := read(gold)) is not None:
+            return read(answer) == wanted
+    return same_text(answer, gold)
 
 
-def _extract_yes_no(text: str) -> str | None:
-    text = text[-SCANNED:].strip()
-    marked = _marked(text)
-    found = list(_YES_NO.finditer(text if marked is None else marked))
-    if not found:
-        return None
-    # `Yes, because there is no …`: a word that opens the text, or follows the marker, is the verdict.
-    verdict = found[0] if marked is not None or found[0].start() == 0 else found[-1]
-    return "yes" if verdict[1].lower() in ("yes", "true") else "no"
-
-
-def _same_canonical(extract: Callable[[str], str | None]) -> Callable[[str | None, str], bool]:
-    def same(answer: str | None, gold: str) -> bool:
-        return answer is not None and answer == extract(gold)
-
-    return same
-
-
-_EDGES = "\"'“”‘’`([{<>}])*_!?,;:"
-_INNER = re.compile(r"(?<!\d)[^\w\s](?!\d)")
-
-
-def _normal(text: str) -> str:
-    """Drop case, articles and punctuation, but none that touches a digit: `-5` is not `5`, nor `1.5` `15`."""
-    words = unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-").split()
-    words = [_INNER.sub("", word.strip(_EDGES).rstrip(_EDGES + ".")) for word in words]
-    return " ".join(word for word in words if word and word not in ("a", "an", "the")) or " ".join(text.split())
-
-
-def _same_text(answer: str | None, gold: str) -> bool:
-    return answer is not None and _normal(answer) == _normal(_final(gold) or "")
-
-
-def _same_auto(answer: str | None, gold: str) -> bool:
-    if answer is None:
+def _same_formula(answer: str, gold: str) -> bool:
+    """Compare as `auto`, then by math-verify what is not words (a product of letters to it) nor a plain number."""
+    gold = _last(read_formula, gold) or gold
+    if _same_auto(answer, gold):
+        return True
+    if whole_number(gold) is not None and whole_number(answer) is not None:
         return False
-    a, b = whole_number(answer), whole_number(_final(gold) or "")
-    return same_number(a, b) if a is not None and b is not None else _same_text(answer, gold)
+    if (":" in answer) != (":" in gold):
+        return False  # a ratio is a quotient to math-verify
+    return not (is_words(answer) or is_words(gold) or differ_in_frame(answer, gold)) and same_latex(answer, gold)
 
 
-def _same_latex(answer: str | None, gold: str) -> bool:
-    if answer is None:
-        return False
-    gold = _final(gold) or ""
-    return answer == gold or same_latex(answer, gold)
+def _last(read: Reader, text: str) -> str | None:
+    """Read what a text says in the end, before what it corrects."""
+    return next((answer for part in endings(conclusion(text)) if (answer := read(part)) is not None), None)
 
 
-def _kind(name: str, read: Callable[[str], str | None], same: Callable[[str | None, str], bool]) -> AnswerKind:
-    return AnswerKind(name, lambda text: read(conclusion(text)), same)
+def _kind(name: str, read: Reader, same: Callable[[str, str], bool]) -> AnswerKind:
+    return AnswerKind(
+        name, lambda text: _last(read, text), lambda answer, gold: answer is not None and same(answer, gold)
+    )
 
+
+_SIZE = re.compile(r"[$€£¥]?[0-9][0-9.,]* [^\W\d_]{2,15}(?: [^\W\d_]{2,15}){0,2}")
+_CLOSED = {*"abcdefghij", "yes", "no", "true", "false"}
 
 _KINDS: dict[str, AnswerKind] = {
     kind.name: kind
     for kind in (
-        _kind("word", _after_word, _same_word),
-        _kind("number", _extract_number, _same_number),
-        _kind("choice", _extract_choice, _same_canonical(_extract_choice)),
-        _kind("yesno", _extract_yes_no, _same_canonical(_extract_yes_no)),
-        _kind("text", _final, _same_text),
-        _kind("latex", _final, _same_latex),
-        _kind("auto", _final, _same_auto),
+        AnswerKind("word", lambda text: _after_word(conclusion(text)), _same_word),
+        _kind("number", _read_number, _same_number),
+        _kind("choice", read_choice, _canonical(read_choice)),
+        _kind("yesno", read_verdict, _canonical(read_verdict)),
+        _kind("text", read_final, _same_as_text),
+        _kind("latex", read_formula, _same_formula),
+        _kind("auto", read_final, _same_auto),
     )
 }
 

@@ -16,9 +16,8 @@ from lada.core.errors import InputError, nearest
 from lada.core.registry import Options
 from lada.core.terms import Sample
 from lada.tasks.answers import answer_kind
+from lada.tasks.choices import LETTERS
 
-LETTERS = "ABCDE"
-"""What choices are called, whatever the corpus calls them; the answer kind `choice` reads these."""
 ALL = "all"
 """The domain of samples that name none."""
 
@@ -161,7 +160,7 @@ def _told(fault: Any) -> str:
 def sample_of(corpus: Corpus, row: Mapping[str, Any], where: str, name: str) -> Sample | None:
     """Return the sample of one row under the id `name`, or None where `keep` leaves the row out.
 
-    Choices are called A to E in their order, whatever their labels. Texts are stripped; a blank rationale is none.
+    Choices are called A to J in their order, whatever their labels. Texts are stripped; a blank rationale is none.
     Raises InputError, starting with `where` and naming the column, for a row that does not fit.
     """
     for column, pattern in corpus.keep.items():

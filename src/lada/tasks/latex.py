@@ -23,6 +23,9 @@ SECONDS = 5.0
 MEMORY = 4 << 30
 """Bytes of address space that the process may take."""
 
+PLACES = 12
+"""Decimal places in which numbers have to agree: `0.333333` is not a third."""
+
 _lock = threading.Lock()
 _worker: subprocess.Popen[str] | None = None
 
@@ -74,7 +77,11 @@ def _serve(seconds: float) -> None:
     for line in sys.stdin:
         signal.setitimer(signal.ITIMER_PROF, seconds)
         answer, gold = (math.parse(f"${text}$", parsing_timeout=None) for text in json.loads(line))
-        same = bool(answer and gold and math.verify(gold, answer, timeout_seconds=None))
+        same = bool(
+            answer
+            and gold
+            and math.verify(gold, answer, float_rounding=PLACES, allow_set_relation_comp=True, timeout_seconds=None)
+        )
         signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps(same), flush=True)
 
