@@ -107,7 +107,7 @@ def test_an_llm_that_only_answers_is_taught_nothing_unless_that_is_asked_for():
     ("changes", "told"),
     [
         ({"allocator": "lada"}, "allocator 'lada' needs a learner that can confidence, but that of 'llm' cannot "),
-        ({"allocator": "lada"}, "(model.api; with log_probs: true it has confidence)"),
+        ({"allocator": "lada"}, "(model.api; with log_probs: true it has confidence; with scores it has"),
         ({"objective": "soft_targets"}, "objective 'soft_targets' needs a learner that can log_probs"),
         ({"plugin": "none", "objective": "sft"}, "host 'fedmkt' needs a learner that can judge"),
         ({"host": "standalone"}, "host 'standalone' needs a learner that can study"),

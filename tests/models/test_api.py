@@ -5,7 +5,6 @@ import logging
 import math
 import threading
 import time
-from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from lada.core.errors import InputError, LadaError
 from lada.core.terms import Likelihood, Verb
 from lada.models import api_client
 from lada.models.api import ApiLearner
-from lada.models.api_client import back_off, retry_after
+from lada.models.api_client import back_off
 from lada.models.api_meter import ApiError, Meter, Pacer, Tokens
 from lada.models.api_options import ApiOptions, Budget, Prices
 
@@ -195,7 +194,6 @@ def test_a_server_that_is_not_there(tmp_path):
 @pytest.mark.parametrize(
     ("status", "told"),
     [
-        (400, "check that server and model take these options"),
         (401, "check the key in the environment variable OPENAI_API_KEY"),
         (404, "check base_url"),
         (307, "status 307"),
@@ -221,15 +219,6 @@ def test_the_wait_before_asking_again(monkeypatch):
         assert 0.9 * most < max(waits) <= most
     assert back_off(3, None, "a") == back_off(3, None, "a")
     assert back_off(3, 90.0, "a") == 90.0
-
-
-def test_retry_after_in_both_forms():
-    now = 1_700_000_000.0
-    assert retry_after("7", now) == 7.0
-    assert retry_after(formatdate(now + 30, usegmt=True), now) == 30.0
-    assert retry_after(formatdate(now - 30, usegmt=True), now) == 0.0
-    assert retry_after(None, now) is None
-    assert retry_after("soon", now) is None
 
 
 def test_the_server_s_wait_is_kept(tmp_path, monkeypatch):
@@ -261,7 +250,7 @@ def test_requests_are_spread_over_a_minute():
 
 def test_nothing_is_asked_twice_after_a_crash(tmp_path):
     def crash_at_c(request, number):
-        return Say("no", 400) if asked(request) == "c" else echo(request, number)
+        return Say("no", 401) if asked(request) == "c" else echo(request, number)
 
     with serving(crash_at_c) as api:
         with pytest.raises(InputError):
