@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from lada.core.shown import in_one_line
 
@@ -100,10 +101,18 @@ def _check(status: int, headers: Mapping[str, str], variable: str | None) -> str
         case 404 | 405:
             return "base_url (it often ends in /v1), the model's name and style"
         case _ if 300 <= status < 400:
-            place = re.match(r"[^?#@]*", headers.get("location", ""))
-            return f"base_url: the server sends whoever asks to {in_one_line((place or [''])[0])!r}"
+            return f"base_url: the server sends whoever asks to {_place(headers.get('location', ''))!r}"
         case _:
             return OPTIONS
+
+
+def _place(location: str) -> str:
+    """Return an address without user, password and query, which may be secrets."""
+    try:
+        url = urlsplit(location)
+        return in_one_line(f"{url.scheme}://{url.hostname}{url.path}" if url.hostname else url.path)
+    except ValueError:
+        return ""
 
 
 OPTIONS = (
