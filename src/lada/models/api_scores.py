@@ -51,11 +51,9 @@ class Scored(Usage):
 
         As where one token is of both, or where the server says nothing of a token.
         """
-        size, places = len(before.encode()), starts(self.texts, (before + text).encode())
-        if places is None or size not in places:
-            return None
-        inside = [row[0] if row else None for row in self.log_probs[places.index(size) : len(places)]]
-        return None if None in inside else [value for value in inside if value is not None]
+        first = first_of(self.texts, before.encode(), text.encode())
+        inside = [] if first is None else [row[0] if row else None for row in self.log_probs[first:]]
+        return None if not inside or None in inside else [value for value in inside if value is not None]
 
     def of_tokens(self, prompt: Sequence[int], completion: Sequence[int]) -> list[Mapping[int, float]] | None:
         """Return for each token of `completion` behind `prompt` the log-probs of it and of others, by id.
@@ -88,36 +86,39 @@ def likeliest(rows: Sequence[Mapping[int, float]], tokens: np.ndarray, k: int, s
     return SparseLogProbs(ids, log_probs)
 
 
-def starts(texts: Sequence[str], whole: bytes) -> list[int] | None:
-    """Return at which byte of `whole` each token begins; None where the tokens do not spell it.
+def first_of(texts: Sequence[str], before: bytes, text: bytes) -> int | None:
+    """Return with which of the tokens of `before + text` the text begins; None where that cannot be told for sure.
 
-    A token that ends within a character says its bytes up to there alone: it and those behind it, up to the next one
-    that says some, share what is between, none of it ASCII, and begin where it does. Ahead of everything there may be
-    special tokens, of which nothing is in `whole`, and a space that a tokenizer put there. Tokens behind the end of
-    `whole`, which a server wrote, have no place.
+    It is told from the end, since in front there may be special tokens and spaces that are not in `before`. A token
+    that ends or begins within a character says its other bytes alone: what is between such tokens and the next one that
+    says some is theirs, and none of it is ASCII.
     """
-    found: list[int] = []
-    at, partial = 0, False
-    for text in texts:
-        if at == len(whole):
-            break
-        head, ends_within = _bytes(text)
-        beyond = sum(1 for _ in takewhile(lambda byte: byte >= 0x80, whole[at:])) if partial else 0
-        place = whole.find(head, at, at + beyond + len(head)) if head else at
-        if place < 0:
-            if at:
+    whole, size = before + text, len(before)
+    at, unread = len(whole), False
+    for index in reversed(range(len(texts))):
+        pieces = _pieces(texts[index])
+        for place in reversed(range(len(pieces))):
+            piece = pieces[place]
+            if piece is None:
+                unread = True
+                continue
+            least = at - sum(1 for _ in takewhile(lambda byte: byte >= 0x80, reversed(whole[:at]))) if unread else at
+            ends = [end for end in range(least, at + 1) if whole.endswith(piece, 0, end)]
+            if len(ends) != 1:
                 return None
-            head, place = (head[1:] if head[:1] == b" " and whole.startswith(head[1:]) else b""), 0
-        found.append(place if head or not partial else found[-1])
-        partial = ends_within or (partial and not head)
-        at = place + len(head)
-    rest = whole[at:]
-    return found if not rest or (partial and min(rest) >= 0x80) else None
+            if unread and ends[0] == size:
+                return index + 1 if place == len(pieces) - 1 else None
+            at, unread = ends[0] - len(piece), False
+            if at <= size:
+                return index if at == size and place == 0 else None
+    return None
 
 
-def _bytes(text: str) -> tuple[bytes, bool]:
-    """Return the bytes that a token's text says, and whether it has more that it does not."""
+def _pieces(text: str) -> list[bytes | None]:
+    """Return the bytes of a token's text in pieces, None for each that it does not say."""
     if match := BYTES.fullmatch(text):
-        return bytes.fromhex(match[1].replace("\\x", "")), False
-    head, unreadable, _ = text.partition(UNREADABLE)
-    return head.encode("utf-8", "replace"), bool(unreadable) or not text
+        return [bytes.fromhex(match[1].replace("\\x", ""))]
+    pieces = re.split(f"({UNREADABLE}+)", text)
+    return [None if piece[:1] == UNREADABLE else piece.encode("utf-8", "replace") for piece in pieces if piece] or [
+        None
+    ]
