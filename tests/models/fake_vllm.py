@@ -20,6 +20,8 @@ def scoring(learner: HuggingFaceLearner, partial: str = "\ufffd") -> Callable[[d
     def say(request: dict[str, Any], number: int) -> Say:
         prompt = request["prompt"]
         ids = tokenizer(prompt)["input_ids"] if isinstance(prompt, str) else prompt
+        if not {"prompt_logprobs", "echo"} & request.keys():
+            return write(ids, request["max_tokens"], request["temperature"])
         logits = learner.model(input_ids=torch.tensor([ids])).logits[0].float().log_softmax(-1)
         own = [float(logits[i - 1, ids[i]]) for i in range(1, len(ids))]
         if "prompt_logprobs" in request:
@@ -37,5 +39,20 @@ def scoring(learner: HuggingFaceLearner, partial: str = "\ufffd") -> Callable[[d
             choice = {"text": "", "logprobs": {"tokens": tokens, "token_logprobs": [None, *own, -1.0]}}
         usage = {"prompt_tokens": len(ids), "completion_tokens": request["max_tokens"]}
         return Say({"choices": [choice], "usage": usage})
+
+    def write(ids: list[int], most: int, heat: float) -> Say:
+        generator = torch.Generator().manual_seed(0)
+        values: list[float] = []
+        written: list[int] = []
+        while len(written) < most:
+            row = learner.model(input_ids=torch.tensor([[*ids, *written]])).logits[0, -1].float().log_softmax(-1)
+            token = int(torch.multinomial((row / heat).softmax(-1), 1, generator=generator) if heat else row.argmax())
+            if token in (learner.vocabulary().eos, *tokenizer.all_special_ids):
+                break
+            written.append(token)
+            values.append(float(row[token]))
+        text = b"".join(table[token] for token in written).decode("utf-8", "replace")
+        usage = {"prompt_tokens": len(ids), "completion_tokens": len(written)}
+        return Say({"choices": [{"text": text, "logprobs": {"token_logprobs": values}}], "usage": usage})
 
     return say

@@ -332,6 +332,70 @@ def test_a_missing_key_is_told_by_its_variable(tmp_path, monkeypatch):
     assert KEY not in str(error.value)
 
 
+def test_more_of_a_request_and_secrets_in_other_headers(tmp_path, monkeypatch):
+    monkeypatch.setenv("AZURE_KEY", "azure/secret+1234567890")
+
+    def say(request, number):
+        # JSON may write a slash with a backslash.
+        return Say(json.dumps(chat("azure/secret+1234567890 is my key").body).replace("/", "\\/"))
+
+    more = {"top_p": 0.5, "chat_template_kwargs": {"enable_thinking": False}}
+    headers = {"extra_headers": {"X-Title": "LaDa"}, "secret_headers": {"api-key": "AZURE_KEY"}, "key_variable": None}
+    with serving(say) as api:
+        one = learner(api, tmp_path, reasoning_effort="low", extra_body=more, **headers)
+        assert texts(one, "a") == ["*** is my key"]
+        assert {**api.requests[0], "reasoning_effort": "low", **more} == api.requests[0]
+        assert (api.headers[0]["api-key"], api.headers[0]["X-Title"]) == ("azure/secret+1234567890", "LaDa")
+        assert api.keys == [None]
+        assert not any(b"azure/secret" in file.read_bytes() for file in tmp_path.rglob("*.json"))
+        # Headers that are known may change an answer; a secret does not.
+        monkeypatch.setenv("AZURE_KEY", "azure/another+1234567890")
+        again = learner(api, tmp_path, reasoning_effort="low", extra_body=more, **headers)
+        assert texts(again, "a") == ["*** is my key"]
+        assert len(api.requests) == 1
+        headers["extra_headers"] = {"X-Title": "other"}
+        texts(learner(api, tmp_path, reasoning_effort="low", extra_body=more, **headers), "a")
+        assert len(api.requests) == 2
+
+
+def test_what_is_wrong_with_answers_is_told_once(tmp_path):
+    def say(request, number):
+        match asked(request):
+            case "cut":
+                return chat("half", [-0.5], finish_reason="length")
+            case "unsaid":
+                return chat("one two", [-0.5, -9999.0])
+            case "other":
+                return chat("yes", [-0.5], model="small")
+        return chat("yes", [-0.5], model="org/Big-2025", finish_reason="stop")
+
+    with serving(say) as api:
+        one = learner(api, tmp_path, log_probs=True)
+        cut, unsaid, other, whole = one.answer(["cut", "unsaid", "other", "whole"], seed=0)
+        assert (cut.text, cut.cut, cut.refused) == ("half", True, False)
+        assert math.isnan(unsaid.likelihood.total)
+        assert not unsaid.likelihood.known
+        assert whole.likelihood == other.likelihood == Likelihood(-0.5, -0.5, 1, 3)
+        assert not (whole.cut or other.cut or whole.refused)
+        assert one.take_notices() == (
+            "1 answers are not whole; the first: cut at max_new_tokens",
+            "1 answers come without a log-prob of every token, so nobody knows how sure they are",
+            "1 answers come from another model than 'big'; the first: 'small'",
+        )
+        assert one.take_notices() == ()
+
+
+def test_an_answer_that_cannot_be_kept_stops_the_run(tmp_path, monkeypatch):
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lada.models.api_cache.os.replace", full)
+    with serving(echo) as api:
+        with pytest.raises(ApiError, match=r"model.api.cache: .* cannot be written to .*: No space left on device"):
+            texts(learner(api, tmp_path, concurrency=1), "a", "b", "c")
+        assert len(api.requests) == 1
+
+
 def test_a_word_in_the_place_of_a_key_may_stand_in_an_answer(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "answer")
     with serving(echo) as api:

@@ -222,9 +222,13 @@ class ApiLearner:
         What this learner's requests took is told once, at the end (see `spent`).
         """
         notices, self._notices = self._notices, {}
-        return tuple(
+        told = [
             f"{count:,} {what}" + (f"; the first: {case}" if case else "") for what, (count, case) in notices.items()
-        )
+        ]
+        if self._judge is not None:
+            told += self._judge.notices
+            self._judge.notices = ()
+        return tuple(told)
 
     def adapter(self) -> dict[str, np.ndarray]:
         """Raise InputError."""

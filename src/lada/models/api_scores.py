@@ -41,8 +41,7 @@ class Scored(Usage):
         else:
             echoed = choice.get("logprobs") or {}
             own = echoed.get("token_logprobs") or ()
-            written = usage["output_tokens"] or 0
-            texts = [str(token) for token in echoed.get("tokens") or ()][: len(own) - written]
+            texts = [str(token) for token in echoed.get("tokens") or ()][: len(own)]
             ids, log_probs = (), tuple((log_prob(value),) for value in own[: len(texts)])
         return cls(texts=tuple(clear(text) for text in texts), ids=ids, log_probs=log_probs, **usage)
 
@@ -51,9 +50,14 @@ class Scored(Usage):
 
         As where one token is of both, or where the server says nothing of a token.
         """
-        first = first_of(self.texts, before.encode(), text.encode())
-        inside = [] if first is None else [row[0] if row else None for row in self.log_probs[first:]]
-        return None if not inside or None in inside else [value for value in inside if value is not None]
+        # Some servers list the tokens that they wrote behind the prompt's, some do not.
+        ends = {len(self.texts), len(self.texts) - (0 if self.ids else self.output_tokens or 0)}
+        firsts = {end: first_of(self.texts[:end], before.encode(), text.encode()) for end in ends if end >= 0}
+        found = [slice(first, end) for end, first in firsts.items() if first is not None]
+        if len(found) != 1:
+            return None
+        inside = [row[0] if row else None for row in self.log_probs[found[0]]]
+        return None if None in inside else [value for value in inside if value is not None]
 
     def of_tokens(self, prompt: Sequence[int], completion: Sequence[int]) -> list[Mapping[int, float]] | None:
         """Return for each token of `completion` behind `prompt` the log-probs of it and of others, by id.
