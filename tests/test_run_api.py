@@ -129,24 +129,23 @@ def test_an_llm_behind_an_api_that_scores_teaches_its_distributions(tmp_path, mo
     folder = locate("zoo:slm-llama-large")
     score = scoring(load(folder, ModelOptions(model=folder, device="cpu")))
 
-    def say(request: dict[str, Any], number: int) -> Say:
-        return (
-            score(request, number)
-            if "max_tokens" in request and request["max_tokens"] <= 16
-            else Say({"choices": [{"text": "so it is 4 . answer 4", "finish_reason": "stop"}]})
-        )
+    written = {"text": "so it is 4 . answer 4", "finish_reason": "stop", "logprobs": {"token_logprobs": [-0.5, -0.25]}}
 
-    api_options = {"style": "completions", "prompt": "{question}\n", "scores": "prompt_logprobs"}
+    def say(request: dict[str, Any], number: int) -> Say:
+        return score(request, number) if request["max_tokens"] <= 16 else Say({"choices": [written]})
+
+    api_options = {"style": "completions", "prompt": "{question}\n", "scores": "prompt_logprobs", "log_probs": True}
     api_options |= {"tokenizer": "zoo:slm-llama-large", "key_variable": None}
     with serving(say) as api:
         run = config(api.url, api_options, rounds=1, plugin="none", objective="soft_targets")
         del run["allocator"]
         results = lada.run(run, runs=tmp_path / "runs")
     studies = [study for study in results.studies if study.phase == "distil"]
-    assert studies
-    assert all(study.soft for study in studies)
+    assert len(studies) == 2
+    assert sum(study.soft for study in studies) > 0  # of what the allocator chose of the teacher's
     assert not any("not scored" in text for text in results.notices)
-    assert {name for request in api.requests for name in ("prompt_logprobs",) if name in request}
+    scored = [str(request) for request in api.requests if "prompt_logprobs" in request]
+    assert len(scored) == len(set(scored)) >= 24  # the losses and the distributions of 12 texts
 
 
 def test_a_missing_key_is_found_before_a_run_has_a_folder(tmp_path, monkeypatch):

@@ -376,7 +376,7 @@ def test_what_is_wrong_with_answers_is_told_once(tmp_path):
         assert math.isnan(unsaid.likelihood.total)
         assert not unsaid.likelihood.known
         assert whole.likelihood == other.likelihood == Likelihood(-0.5, -0.5, 1, 3)
-        assert not (whole.cut or other.cut or whole.refused)
+        assert [answer.cut or answer.refused for answer in (unsaid, other, whole)] == [False] * 3
         assert one.take_notices() == (
             "1 answers are not whole; the first: cut at max_new_tokens",
             "1 answers come without a log-prob of every token, so nobody knows how sure they are",
