@@ -385,6 +385,22 @@ def test_what_is_wrong_with_answers_is_told_once(tmp_path):
         assert one.take_notices() == ()
 
 
+@pytest.mark.parametrize("words", [False, True])
+def test_a_model_that_only_thinks_is_not_paid_for_ever(words, tmp_path):
+    def say(request, number):
+        return echo(request, number) if words and number == 0 else chat("", finish_reason="length")
+
+    questions = [f"q{i}" for i in range(50)]
+    with serving(say) as api:
+        one = learner(api, tmp_path, concurrency=1)
+        if words:
+            assert sum(answer.refused for answer in one.answer(questions, seed=0)) == 49
+        else:
+            with pytest.raises(InputError, match="max_new_tokens: 512 are spent on reasoning in all of the first 32"):
+                one.answer(questions, seed=0)
+            assert len(api.requests) < 50
+
+
 def test_an_answer_that_cannot_be_kept_stops_the_run(tmp_path, monkeypatch):
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")

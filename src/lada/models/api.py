@@ -20,6 +20,8 @@ from lada.models.base import Answer, Progress, Study, StudyReport, silent
 from lada.models.encoding import Encoder
 from lada.models.objective import Objective
 
+MUTE = 32
+"""Answers that may end before a word is written, no other having come, until that is not put down to the questions."""
 UNTRACED = "texts are not scored, since the server says no log-prob of every token, or other tokens than theirs"
 
 
@@ -50,6 +52,8 @@ class ApiLearner:
         self._client = ApiClient(options, folder)
         self._judge = None if options.scores is None else ApiJudge(options, self._client)
         self._scored = False
+        self._mute: int | None = 0
+        """Answers that ended before a word was written; None as soon as there is one with words."""
         self._notices: dict[str, tuple[int, str]] = {}
         """What is wrong with answers, each with how often and with its first case."""
 
@@ -84,8 +88,10 @@ class ApiLearner:
         on_reply = self._told("answer", len(bodies), progress)
 
         def check(done: int, reply: Reply | Lost) -> None:
-            if isinstance(reply, Reply) and not reply.refused:
-                self._check_log_probs(reply)
+            if isinstance(reply, Reply):
+                self._check_words(reply)
+                if not reply.refused:
+                    self._check_log_probs(reply)
             on_reply(done, reply)
 
         found = self._client.ask(Reply, self._options.style, bodies, check)
@@ -127,6 +133,18 @@ class ApiLearner:
         if options.reasoning_effort is not None:
             body["reasoning_effort"] = options.reasoning_effort
         return {**body, **options.extra_body}
+
+    def _check_words(self, reply: Reply) -> None:
+        """Raise InputError where the first answers all end before a word is written, which each is paid for."""
+        if not reply.refused:
+            self._mute = None
+        elif reply.cut and self._mute is not None:
+            self._mute += 1
+            if self._mute == MUTE:
+                raise InputError(
+                    f"model.api.max_new_tokens: {self._options.max_new_tokens} are spent on reasoning in all of the "
+                    f"first {MUTE} answers of model {self._options.model!r}; set more, or a lower reasoning_effort"
+                )
 
     def _check_log_probs(self, reply: Reply) -> None:
         """Raise InputError where log-probs are wanted and the first answer, and so all, come without."""
