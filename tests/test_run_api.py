@@ -4,11 +4,15 @@ from typing import Any
 
 import pytest
 from fake_api import Say, chat, serving
+from fake_vllm import scoring
 
 import lada
 from lada.config import full_schema, make_config
 from lada.core.errors import InputError
 from lada.models.api_meter import ApiError
+from lada.models.load import load
+from lada.models.options import ModelOptions
+from lada.zoo.shipped import locate
 
 KEY = "sk-very-secret-1234567890"
 
@@ -88,6 +92,62 @@ def test_a_budget_that_is_spent_keeps_what_was_answered(tmp_path, monkeypatch):
     assert len(list((tmp_path / "answers").rglob("*.json"))) == 5
 
 
+def test_questions_that_are_refused_are_taught_by_nobody(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refuse = Say({"error": {"message": "filtered", "code": "content_filter"}}, 400)
+    seen: list[str] = []
+
+    def say(request: dict[str, Any], number: int) -> Say:
+        question = request["messages"][-1]["content"]
+        if question not in seen:
+            seen.append(question)
+        place = seen.index(question)
+        return (
+            refuse
+            if place % 4 == 1
+            else chat(None, message={"refusal": "no"})
+            if place % 4 == 2
+            else answer(request, 0)
+        )
+
+    with serving(say) as api:
+        results = lada.run(config(api.url, {"concurrency": 1}), runs=tmp_path / "runs")
+        assert len(api.requests) == len(seen)
+    lost = [text for text in results.notices if "questions are left out, since llm gave no answer" in text]
+    counts = [int(text.split(": ", 1)[1].split(" of 12 ")[0]) for text in lost]
+    assert [text.split(":")[0] for text in lost] == ["round 1", "round 2"]
+    assert 0 < counts[0] == counts[1] < 12
+    assert {(a.student, a.round, a.candidates) for a in results.allocations} == {
+        (client, round, 12 - counts[0]) for client in ("warehouse", "clinic") for round in (1, 2)
+    }
+    assert any("requests to answer failed; the first: status 400: filtered" in text for text in results.notices)
+    assert any("answers are none; the first: finish_reason 'refusal'" in text for text in results.notices)
+
+
+def test_an_llm_behind_an_api_that_scores_teaches_its_distributions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = locate("zoo:slm-llama-large")
+    score = scoring(load(folder, ModelOptions(model=folder, device="cpu")))
+
+    written = {"text": "so it is 4 . answer 4", "finish_reason": "stop", "logprobs": {"token_logprobs": [-0.5, -0.25]}}
+
+    def say(request: dict[str, Any], number: int) -> Say:
+        return score(request, number) if request["max_tokens"] <= 16 else Say({"choices": [written]})
+
+    api_options = {"style": "completions", "prompt": "{question}\n", "scores": "prompt_logprobs", "log_probs": True}
+    api_options |= {"tokenizer": "zoo:slm-llama-large", "key_variable": None}
+    with serving(say) as api:
+        run = config(api.url, api_options, rounds=1, plugin="none", objective="soft_targets")
+        del run["allocator"]
+        results = lada.run(run, runs=tmp_path / "runs")
+    studies = [study for study in results.studies if study.phase == "distil"]
+    assert len(studies) == 2
+    assert sum(study.soft for study in studies) > 0  # of what the allocator chose of the teacher's
+    assert not any("not scored" in text for text in results.notices)
+    scored = [str(request) for request in api.requests if "prompt_logprobs" in request]
+    assert len(scored) == len(set(scored)) >= 24  # the losses and the distributions of 12 texts
+
+
 def test_a_missing_key_is_found_before_a_run_has_a_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(InputError, match="OPENAI_API_KEY is not set"):
@@ -107,7 +167,7 @@ def test_an_llm_that_only_answers_is_taught_nothing_unless_that_is_asked_for():
     ("changes", "told"),
     [
         ({"allocator": "lada"}, "allocator 'lada' needs a learner that can confidence, but that of 'llm' cannot "),
-        ({"allocator": "lada"}, "(model.api; with log_probs: true it has confidence)"),
+        ({"allocator": "lada"}, "(model.api; with log_probs: true it has confidence; with scores it has"),
         ({"objective": "soft_targets"}, "objective 'soft_targets' needs a learner that can log_probs"),
         ({"plugin": "none", "objective": "sft"}, "host 'fedmkt' needs a learner that can judge"),
         ({"host": "standalone"}, "host 'standalone' needs a learner that can study"),
@@ -134,6 +194,17 @@ def test_log_probs_are_enough_for_lada():
         ({"prompt": "Hello"}, "server.model.api.prompt: 'Hello' holds no '{question}'"),
         ({"style": "completions", "system": "x"}, "server.model.api: system is for style 'chat'"),
         ({"budget": {"cost": 1.0}}, "server.model.api: budget.cost needs prices"),
+        ({"extra_headers": {"X-Api-Key": KEY}}, "server.model.api.extra_headers: 'X-Api-Key' looks like a secret"),
+        (
+            {"extra_headers": {"X": f"{KEY}\n"}},
+            "server.model.api.extra_headers: 'X' has a value that no header can have",
+        ),
+        ({"extra_headers": {"Host": "x"}}, "server.model.api.extra_headers: 'Host' cannot be set"),
+        ({"secret_headers": {"api-key": KEY}}, "server.model.api.secret_headers: expected the name of an environment"),
+        ({"extra_body": {"user": {"api_key": KEY}}}, "server.model.api.extra_body: 'api_key' looks like a secret"),
+        ({"extra_body": {"n": 2}}, "server.model.api.extra_body: 'n' is not for this option"),
+        ({"extra_body": {"top_p": float("nan")}}, "server.model.api.extra_body: it holds what JSON cannot"),
+        ({"scores": "echo"}, "server.model.api: scores: 'echo' is for style 'completions'"),
         ({"style": "chats"}, "server.model.api.style: 'chats' is not valid; expected 'chat' or 'completions'"),
         ({"modle": "x"}, "server.model.api.modle: unknown key (its value is 'x'); expected one of base_url, budget"),
         ({"budget": {"request": 1}}, "did you mean 'requests'?"),

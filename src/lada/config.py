@@ -351,7 +351,9 @@ def _limited_by(model: ModelOptions | ApiModel) -> str:
     """Return the keys that say what a learner can do."""
     if isinstance(model, ModelOptions):
         return "model.verbs"
-    return "model.api" if model.api.log_probs else "model.api; with log_probs: true it has confidence"
+    more = {Verb.CONFIDENCE: "log_probs: true", Verb.JUDGE: "scores", Verb.LOG_PROBS: "scores and a tokenizer"}
+    hints = [f"with {option} it has {verb}" for verb, option in more.items() if verb not in model.api.verbs]
+    return "; ".join(["model.api", *hints])
 
 
 def _make(registry: Registry[Any], choice: Choice) -> Any:

@@ -5,7 +5,6 @@ import logging
 import math
 import threading
 import time
-from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from lada.core.errors import InputError, LadaError
 from lada.core.terms import Likelihood, Verb
 from lada.models import api_client
 from lada.models.api import ApiLearner
-from lada.models.api_client import back_off, retry_after
+from lada.models.api_client import back_off
 from lada.models.api_meter import ApiError, Meter, Pacer, Tokens
 from lada.models.api_options import ApiOptions, Budget, Prices
 
@@ -195,7 +194,6 @@ def test_a_server_that_is_not_there(tmp_path):
 @pytest.mark.parametrize(
     ("status", "told"),
     [
-        (400, "check that server and model take these options"),
         (401, "check the key in the environment variable OPENAI_API_KEY"),
         (404, "check base_url"),
         (307, "status 307"),
@@ -221,15 +219,6 @@ def test_the_wait_before_asking_again(monkeypatch):
         assert 0.9 * most < max(waits) <= most
     assert back_off(3, None, "a") == back_off(3, None, "a")
     assert back_off(3, 90.0, "a") == 90.0
-
-
-def test_retry_after_in_both_forms():
-    now = 1_700_000_000.0
-    assert retry_after("7", now) == 7.0
-    assert retry_after(formatdate(now + 30, usegmt=True), now) == 30.0
-    assert retry_after(formatdate(now - 30, usegmt=True), now) == 0.0
-    assert retry_after(None, now) is None
-    assert retry_after("soon", now) is None
 
 
 def test_the_server_s_wait_is_kept(tmp_path, monkeypatch):
@@ -261,7 +250,7 @@ def test_requests_are_spread_over_a_minute():
 
 def test_nothing_is_asked_twice_after_a_crash(tmp_path):
     def crash_at_c(request, number):
-        return Say("no", 400) if asked(request) == "c" else echo(request, number)
+        return Say("no", 401) if asked(request) == "c" else echo(request, number)
 
     with serving(crash_at_c) as api:
         with pytest.raises(InputError):
@@ -341,6 +330,86 @@ def test_a_missing_key_is_told_by_its_variable(tmp_path, monkeypatch):
     with pytest.raises(InputError) as error:
         learner(nobody, tmp_path)
     assert KEY not in str(error.value)
+
+
+def test_more_of_a_request_and_secrets_in_other_headers(tmp_path, monkeypatch):
+    monkeypatch.setenv("AZURE_KEY", "azure/secret+1234567890")
+
+    def say(request, number):
+        # JSON may write a slash with a backslash.
+        return Say(json.dumps(chat("azure/secret+1234567890 is my key").body).replace("/", "\\/"))
+
+    more = {"top_p": 0.5, "chat_template_kwargs": {"enable_thinking": False}}
+    headers = {"extra_headers": {"X-Title": "LaDa"}, "secret_headers": {"api-key": "AZURE_KEY"}, "key_variable": None}
+    with serving(say) as api:
+        one = learner(api, tmp_path, reasoning_effort="low", extra_body=more, **headers)
+        assert texts(one, "a") == ["*** is my key"]
+        assert {**api.requests[0], "reasoning_effort": "low", **more} == api.requests[0]
+        assert (api.headers[0]["api-key"], api.headers[0]["X-Title"]) == ("azure/secret+1234567890", "LaDa")
+        assert api.keys == [None]
+        assert not any(b"azure/secret" in file.read_bytes() for file in tmp_path.rglob("*.json"))
+        # Headers that are known may change an answer; a secret does not.
+        monkeypatch.setenv("AZURE_KEY", "azure/another+1234567890")
+        again = learner(api, tmp_path, reasoning_effort="low", extra_body=more, **headers)
+        assert texts(again, "a") == ["*** is my key"]
+        assert len(api.requests) == 1
+        headers["extra_headers"] = {"X-Title": "other"}
+        texts(learner(api, tmp_path, reasoning_effort="low", extra_body=more, **headers), "a")
+        assert len(api.requests) == 2
+
+
+def test_what_is_wrong_with_answers_is_told_once(tmp_path):
+    def say(request, number):
+        match asked(request):
+            case "cut":
+                return chat("half", [-0.5], finish_reason="length")
+            case "unsaid":
+                return chat("one two", [-0.5, -9999.0])
+            case "other":
+                return chat("yes", [-0.5], model="small")
+        return chat("yes", [-0.5], model="org/Big-2025", finish_reason="stop")
+
+    with serving(say) as api:
+        one = learner(api, tmp_path, log_probs=True)
+        cut, unsaid, other, whole = one.answer(["cut", "unsaid", "other", "whole"], seed=0)
+        assert (cut.text, cut.cut, cut.refused) == ("half", True, False)
+        assert math.isnan(unsaid.likelihood.total)
+        assert not unsaid.likelihood.known
+        assert whole.likelihood == other.likelihood == Likelihood(-0.5, -0.5, 1, 3)
+        assert [answer.cut or answer.refused for answer in (unsaid, other, whole)] == [False] * 3
+        assert one.take_notices() == (
+            "1 answers are not whole; the first: cut at max_new_tokens",
+            "1 answers come without a log-prob of every token, so nobody knows how sure they are",
+            "1 answers come from another model than 'big'; the first: 'small'",
+        )
+        assert one.take_notices() == ()
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_a_model_that_only_thinks_is_not_paid_for_ever(words, tmp_path):
+    def say(request, number):
+        return echo(request, number) if words and number == 0 else chat("", finish_reason="length")
+
+    questions = [f"q{i}" for i in range(50)]
+    with serving(say) as api:
+        one = learner(api, tmp_path, concurrency=1)
+        if words:
+            assert sum(answer.refused for answer in one.answer(questions, seed=0)) == 49
+        else:
+            with pytest.raises(InputError, match="max_new_tokens: 512 are spent on reasoning in all of the first 32"):
+                one.answer(questions, seed=0)
+            assert len(api.requests) < 50
+
+
+def test_an_answer_that_cannot_be_kept_stops_the_run(tmp_path, monkeypatch):
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lada.models.api_cache.os.replace", full)
+    with serving(echo) as api:
+        with pytest.raises(ApiError, match=r"model.api.cache: .* cannot be written to .*: No space left on device"):
+            texts(learner(api, tmp_path, concurrency=1), "a", "b", "c")
+        assert len(api.requests) == 1
 
 
 def test_a_word_in_the_place_of_a_key_may_stand_in_an_answer(tmp_path, monkeypatch):

@@ -18,9 +18,8 @@ from lada.federation.common import Common
 from lada.federation.journal import Journal
 from lada.hosts.distinctive import Distinctive, texts_of
 from lada.hosts.party import SHARED_SLM, Emit, Party, Studies, Within
-from lada.models.api import ApiLearner
-from lada.models.api_client import read_key
-from lada.models.api_options import ApiModel
+from lada.models.api import ApiLearner, check_api
+from lada.models.api_options import ApiModel, ApiOptions
 from lada.models.base import Learner
 from lada.models.files import check_files
 from lada.models.generation import pick_backend
@@ -158,7 +157,7 @@ def check_model(model: ModelOptions | ApiModel, owner: str) -> None:
     """
     with of_party(owner):
         if isinstance(model, ApiModel):
-            read_key(model.api)
+            check_api(located(model.api))
         else:
             source = locate(model.model)
             check_files(source)
@@ -166,9 +165,14 @@ def check_model(model: ModelOptions | ApiModel, owner: str) -> None:
             pick_backend(model.generation)
 
 
+def located(api: ApiOptions) -> ApiOptions:
+    """Return options of an API with the folder of a tokenizer that is shipped."""
+    return api if api.tokenizer is None else api.model_copy(update={"tokenizer": locate(api.tokenizer)})
+
+
 def _learner(model: ModelOptions | ApiModel, place: Place, *, init_seed: int, saved: Path | None) -> Learner:
     if isinstance(model, ApiModel):
-        return ApiLearner(model.api, place.base)
+        return ApiLearner(located(model.api), place.base)
     return load(locate(model.model), model, init_seed=init_seed, saved=saved)
 
 

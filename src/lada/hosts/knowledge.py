@@ -41,7 +41,7 @@ class Offer:
 def know(party: Party, round: int, purpose: str, kind: Kind, *, tries: int = 1) -> Knowledge:
     """Let a party write (in `tries`, see `write_paths`) or judge a path for every public sample; timed as `purpose`."""
     if kind == "paths":
-        return in_range(party, write_paths(party, party.task.public, round, purpose, tries=tries))
+        return in_range(party, write_paths(party, party.task.public, round, purpose, tries=tries, answered=True))
     texts = _labels(party)
     with party.phase(round, purpose) as progress:
         judged = party.learner.judge([texts[id] for id in texts], progress=progress)

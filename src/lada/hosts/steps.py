@@ -55,8 +55,12 @@ def gold_lessons(party: Party, samples: Sequence[Sample]) -> list[Lesson]:
     return lessons
 
 
-def write_paths(party: Party, samples: Sequence[Sample], round: int, purpose: str, *, tries: int = 1) -> Knowledge:
+def write_paths(
+    party: Party, samples: Sequence[Sample], round: int, purpose: str, *, tries: int = 1, answered: bool = False
+) -> Knowledge:
     """Let a party answer `samples` greedily; its paths are verified where the gold answer is known.
+
+    With `answered`, as where paths are to be taught, questions that were refused are left out and counted.
 
     Where an answer is known to be wrong, the party has `tries` in all: the others are sampled at temperature 1, and
     the right one that it finds likeliest per token takes the place of the wrong one (rejection sampling, as in STaR,
@@ -70,6 +74,7 @@ def write_paths(party: Party, samples: Sequence[Sample], round: int, purpose: st
 
     answers = answer_once(party, round, purpose, first, given=[questions, seed])
     paths = {sample.id: verified(party, sample, answer) for sample, (answer,) in zip(samples, answers, strict=True)}
+    refused = {sample.id for sample, (answer,) in zip(samples, answers, strict=True) if answer.refused}
     wrong = [sample for sample in samples if paths[sample.id].right is False]
     if tries > 1 and wrong:
         again = f"{purpose}-again"
@@ -87,7 +92,16 @@ def write_paths(party: Party, samples: Sequence[Sample], round: int, purpose: st
         for sample, tried in zip(wrong, answer_once(party, round, again, others, given=given), strict=True):
             found = [path for answer in tried if (path := verified(party, sample, answer)).right]
             if found:
-                paths[sample.id] = max(found, key=lambda path: path.likelihood.mean)
+                paths[sample.id] = max(found, key=lambda path: np.nan_to_num(path.likelihood.mean, nan=-np.inf))
+                refused.discard(sample.id)
+    if answered and refused:
+        party.note(
+            notices=(
+                f"round {round}: {len(refused)} of {len(samples)} questions are left out, since {party.name} gave no "
+                "answer",
+            )
+        )
+        paths = {id: path for id, path in paths.items() if id not in refused}
     return Knowledge(party.name, round, tuple(paths.values()))
 
 
@@ -104,12 +118,12 @@ def answer_once(
     """Let a party answer, some times per question. JSON keeps floats to the bit. For `given` see `once`."""
 
     def write(folder: FilePath, answers: list[list[Answer]]) -> None:
-        rows = [[(answer.text, astuple(answer.likelihood)) for answer in each] for each in answers]
+        rows = [[astuple(answer) for answer in each] for each in answers]
         (folder / ANSWERS).write_text(json.dumps(rows), encoding="utf-8")
 
     def read(folder: FilePath) -> list[list[Answer]]:
         rows = json.loads((folder / ANSWERS).read_bytes())
-        return [[Answer(text, Likelihood(*likelihood)) for text, likelihood in each] for each in rows]
+        return [[Answer(text, Likelihood(*likelihood), *how) for text, likelihood, *how in each] for each in rows]
 
     return once(party, round, purpose, do, write=write, read=read, given=given)
 

@@ -1,4 +1,4 @@
-"""A learner behind an OpenAI-compatible API. It answers; it cannot judge another's text, embed, or study."""
+"""A learner behind an OpenAI-compatible API. It answers and, where the server scores texts, judges; it cannot learn."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,29 @@ import numpy as np
 
 from lada.alignment.cache import cache_folder
 from lada.core.errors import InputError
-from lada.core.terms import Lesson, Likelihood, Spelled, TokenScores, Vocabulary
-from lada.models.api_cache import Reply
+from lada.core.terms import Lesson, Likelihood, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.api_client import ApiClient
+from lada.models.api_faults import Lost
+from lada.models.api_judge import ApiJudge, make_encoder
 from lada.models.api_options import ApiOptions
+from lada.models.api_reply import Reply, Usage, alike, log_prob
+from lada.models.api_transport import read_secrets
 from lada.models.base import Answer, Progress, Study, StudyReport, silent
+from lada.models.encoding import Encoder
 from lada.models.objective import Objective
+
+MUTE = 32
+"""Answers that may end before a word is written, no other having come, until that is not put down to the questions."""
+UNTRACED = "texts are not scored, since the server says no log-prob of every token, or other tokens than theirs"
+
+
+def check_api(options: ApiOptions) -> Encoder | None:
+    """Return the encoder of the tokenizer that the options name; None where they name none.
+
+    Raises InputError where a secret is missing, or the tokenizer.
+    """
+    read_secrets(options)
+    return None if options.tokenizer is None else make_encoder(options, options.tokenizer)
 
 
 class ApiLearner:
@@ -24,12 +41,21 @@ class ApiLearner:
     scaling = 1.0
 
     def __init__(self, options: ApiOptions, base: FilePath) -> None:
-        """A relative `options.cache` starts at `base`. Raises InputError where the key is missing."""
+        """A relative `options.cache` starts at `base`.
+
+        Raises InputError where a key is missing, or a tokenizer that the options name.
+        """
         self.verbs = options.verbs
         self.name = options.model
         self._options = options
         folder = cache_folder() / "answers" if options.cache is None else base / options.cache
         self._client = ApiClient(options, folder)
+        self._judge = None if options.scores is None else ApiJudge(options, self._client)
+        self._scored = False
+        self._mute: int | None = 0
+        """Answers that ended before a word was written; None as soon as there is one with words."""
+        self._notices: dict[str, tuple[int, str]] = {}
+        """What is wrong with answers, each with how often and with its first case."""
 
     @property
     def spent(self) -> str:
@@ -43,7 +69,7 @@ class ApiLearner:
 
         Greedy answers do not depend on `seed`, so a question that was answered in an earlier round is not asked again.
         Likelihoods are of the tokens that the server reports, which end-of-sequence is not among; without log-probs
-        they are unknown (see Likelihood.unknown).
+        they are unknown (see Likelihood.unknown). A question that gets no answer has a refused one, and a notice.
         """
         found = self.sample(questions, paths=1, seed=seed, temperature=temperature, progress=progress)
         return [answer for (answer,) in found]
@@ -58,16 +84,33 @@ class ApiLearner:
         progress: Progress = silent,
     ) -> list[list[Answer]]:
         """See Learner.sample, and answer. Each path is a request with a seed of its own."""
+        bodies = [self._body(question, seed + path, temperature) for question in questions for path in range(paths)]
+        on_reply = self._told("answer", len(bodies), progress)
+
+        def check(done: int, reply: Reply | Lost) -> None:
+            if isinstance(reply, Reply):
+                self._check_words(reply)
+                if not reply.refused:
+                    self._check_log_probs(reply)
+            on_reply(done, reply)
+
+        found = self._client.ask(Reply, self._options.style, bodies, check)
+        answers = [self._answer(reply) for reply in found]
+        return [answers[start : start + paths] for start in range(0, len(answers), paths)]
+
+    def _told(self, verb: str, total: int, progress: Progress) -> Any:
+        """Return what takes each reply as it arrives and reports how many there are."""
         tokens = 0
 
-        def on_reply(done: int, reply: Reply) -> None:
+        def on_reply(done: int, reply: Usage | Lost) -> None:
             nonlocal tokens
-            tokens += reply.output_tokens or 0
-            progress("answer", done, len(bodies), tokens)
+            if isinstance(reply, Usage):
+                tokens += (reply.output_tokens if verb == "answer" else reply.input_tokens) or 0
+            else:
+                self._count(f"requests to {verb} failed", reply.why)
+            progress(verb, done, total, tokens)
 
-        bodies = [self._body(question, seed + path, temperature) for question in questions for path in range(paths)]
-        answers = [Answer(reply.text, self._likelihood(reply)) for reply in self._client.ask(bodies, on_reply)]
-        return [answers[start : start + paths] for start in range(0, len(answers), paths)]
+        return on_reply
 
     def _body(self, question: str, seed: int, temperature: float) -> dict[str, Any]:
         """Return a request's JSON."""
@@ -87,33 +130,93 @@ class ApiLearner:
             body["stop"] = list(options.stop)
         if options.log_probs:
             body["logprobs"] = True if options.style == "chat" else 1
-        return body
+        if options.reasoning_effort is not None:
+            body["reasoning_effort"] = options.reasoning_effort
+        return {**body, **options.extra_body}
+
+    def _check_words(self, reply: Reply) -> None:
+        """Raise InputError where the first answers all end before a word is written, which each is paid for."""
+        if not reply.refused:
+            self._mute = None
+        elif reply.cut and self._mute is not None:
+            self._mute += 1
+            if self._mute == MUTE:
+                raise InputError(
+                    f"model.api.max_new_tokens: {self._options.max_new_tokens} are spent on reasoning in all of the "
+                    f"first {MUTE} answers of model {self._options.model!r}; set more, or a lower reasoning_effort"
+                )
+
+    def _check_log_probs(self, reply: Reply) -> None:
+        """Raise InputError where log-probs are wanted and the first answer, and so all, come without."""
+        if self._options.log_probs and not self._scored and reply.log_probs is None:
+            raise InputError(
+                f"model.api.log_probs: {self._options.base_url} returns no log-probs for model "
+                f"{self._options.model!r}; set log_probs: false and choose methods that need no confidence of a "
+                "teacher, such as allocator: verified"
+            )
+        self._scored = True
+
+    def _answer(self, reply: Reply | Lost) -> Answer:
+        """Return a reply as an answer; what is wrong with it is counted."""
+        if isinstance(reply, Lost):
+            return Answer("", self._unsure(""), refused=True)
+        if reply.model and not alike(self._options.model, reply.model):
+            self._count(f"answers come from another model than {self._options.model!r}", repr(reply.model))
+        if reply.refused:
+            self._count("answers are none", reply.why)
+            return Answer("", self._unsure(""), cut=reply.cut, refused=True)
+        if reply.cut:
+            self._count("answers are not whole", reply.why)
+        return Answer(reply.text, self._likelihood(reply), cut=reply.cut)
 
     def _likelihood(self, reply: Reply) -> Likelihood:
-        size = len(reply.text.encode())
-        if not self._options.log_probs:
-            return Likelihood.unknown(size)
-        if reply.log_probs is None:  # an empty answer, of which nobody is sure
-            return Likelihood(math.nan, math.nan, 0, size)
-        return Likelihood(sum(reply.log_probs), min(reply.log_probs), len(reply.log_probs), size)
+        values = [value for each in reply.log_probs or () if (value := log_prob(each)) is not None]
+        if self._options.log_probs and len(values) == len(reply.log_probs or " "):
+            return Likelihood(sum(values), min(values), len(values), len(reply.text.encode()))
+        if self._options.log_probs:
+            self._count("answers come without a log-prob of every token, so nobody knows how sure they are")
+        return self._unsure(reply.text)
+
+    def _unsure(self, text: str) -> Likelihood:
+        """Return the likelihood of a text of which nothing is known: no number where one was to be had."""
+        size = len(text.encode())
+        return Likelihood(math.nan, math.nan, 0, size) if self._options.log_probs else Likelihood.unknown(size)
+
+    def _count(self, what: str, first: str = "") -> None:
+        count, case = self._notices.get(what, (0, first))
+        self._notices[what] = (count + 1, case)
 
     def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
-        """Raise InputError."""
-        self._refuse("judge texts")
+        """See Learner.judge and ApiJudge.judge. Raises InputError where the server does not score texts."""
+        found = self._scorer("judge texts").judge(pairs, self._told("judge", len(pairs), progress))
+        for likelihood in found:
+            if not likelihood.known:
+                self._count(UNTRACED)
+        return found
 
     def log_probs(
         self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent
     ) -> list[TokenScores | None]:
-        """Raise InputError."""
-        self._refuse("score the tokens of texts")
+        """See Learner.log_probs and ApiJudge.log_probs. Raises InputError where the server does not score tokens."""
+        scorer = self._scorer("score the tokens of texts", Verb.LOG_PROBS)
+        found = scorer.log_probs(pairs, k, self._told("log_probs", len(pairs), progress))
+        for scores in found:
+            if scores is None:
+                self._count(UNTRACED)
+        return found
 
     def vocabulary(self) -> Vocabulary:
-        """Raise InputError."""
-        self._refuse("tell its vocabulary")
+        """See Learner.vocabulary. Raises InputError without a tokenizer."""
+        return self._scorer("tell its vocabulary", Verb.LOG_PROBS).vocabulary()
 
     def spell(self, texts: Sequence[str]) -> list[Spelled | None]:
-        """Raise InputError."""
-        self._refuse("tell its tokens")
+        """See Learner.spell. Raises InputError without a tokenizer."""
+        return self._scorer("tell its tokens", Verb.LOG_PROBS).spell(texts)
+
+    def _scorer(self, what: str, verb: Verb = Verb.JUDGE) -> ApiJudge:
+        if self._judge is None or verb not in self.verbs:
+            self._refuse(what)
+        return self._judge
 
     def embed(self, questions: Sequence[str], *, progress: Progress = silent) -> np.ndarray:
         """Raise InputError."""
@@ -132,8 +235,18 @@ class ApiLearner:
         self._refuse("study")
 
     def take_notices(self) -> tuple[str, ...]:
-        """Return nothing; what this learner's requests took is told once, at the end (see `spent`)."""
-        return ()
+        """Return what is wrong with answers and scores since this was last called, counted.
+
+        What this learner's requests took is told once, at the end (see `spent`).
+        """
+        notices, self._notices = self._notices, {}
+        told = [
+            f"{count:,} {what}" + (f"; the first: {case}" if case else "") for what, (count, case) in notices.items()
+        ]
+        if self._judge is not None:
+            told += self._judge.notices
+            self._judge.notices = ()
+        return tuple(told)
 
     def adapter(self) -> dict[str, np.ndarray]:
         """Raise InputError."""

@@ -4,27 +4,24 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from lada.core.sealed import sync
 
-class Reply(BaseModel):
-    """What a server answered to one request. The counts of tokens are None where the server does not give them."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    text: str
-    log_probs: tuple[float, ...] | None
-    """Of the text's tokens, nats (<= 0); None where they were not asked for or the text is empty."""
-    input_tokens: int | None
-    output_tokens: int | None
+R = TypeVar("R", bound=BaseModel)
 
 
-def digest_of(base_url: str, style: str, body: dict[str, Any]) -> str:
-    """Return the SHA-256 over all that determines an answer: where it comes from and what was asked, not the key."""
-    return hashlib.sha256(json.dumps([base_url, style, body], sort_keys=True).encode()).hexdigest()
+def digest_of(base_url: str, style: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> str:
+    """Return the SHA-256 over all that determines an answer: where it comes from and what was asked, not the key.
+
+    `headers` are those beside the usual ones.
+    """
+    asked = [base_url, style, body, *([headers] if headers else [])]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 class AnswerCache:
@@ -33,18 +30,21 @@ class AnswerCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def get(self, digest: str) -> Reply | None:
-        """Return the reply to a request; None where there is none or its file is damaged."""
+    def get(self, digest: str, kind: type[R]) -> R | None:
+        """Return the reply to a request, one of `kind`; None where there is none or its file is damaged."""
         try:
             checksum, _, content = self._file(digest).read_bytes().partition(b"\n")
             if checksum.decode() == hashlib.sha256(content).hexdigest():
-                return Reply.model_validate_json(content)
+                return kind.model_validate_json(content)
         except (OSError, UnicodeDecodeError, ValidationError):
             pass
         return None
 
-    def put(self, digest: str, reply: Reply) -> None:
-        """Keep a reply: its file appears whole or not at all. Raises OSError for a folder that cannot be written to."""
+    def put(self, digest: str, reply: BaseModel) -> None:
+        """Keep a reply: its file appears whole or not at all, also after a power cut.
+
+        Raises OSError for a folder that cannot be written to.
+        """
         content = reply.model_dump_json().encode()
         file = self._file(digest)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,9 @@ class AnswerCache:
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+            sync(Path(name))
             os.replace(name, file)
+            sync(file.parent)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise

@@ -1,66 +1,33 @@
-"""Asks an OpenAI-compatible server: several requests at once, again where a failure may pass, no answer twice.
-
-The key is read from the environment when a client is made and goes into a request's header and nowhere else. What a
-server says is cleared of it before anybody reads it.
-"""
+"""Asks an OpenAI-compatible server: several requests at once, again where a failure may pass, no answer twice."""
 
 import json
-import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
-
-import httpx
+from typing import Any, TypeVar
 
 from lada.core.errors import InputError
 from lada.core.seeds import generator
-from lada.models.api_cache import AnswerCache, Reply, digest_of
+from lada.models.api_cache import AnswerCache, digest_of
+from lada.models.api_faults import OPTIONS, Fault, Lost, Stop, is_page, read_failure, words
 from lada.models.api_meter import ApiError, Meter, Pacer, Tokens
-from lada.models.api_options import ApiOptions
+from lada.models.api_options import ApiOptions, Style
+from lada.models.api_reply import Usage
+from lada.models.api_transport import Response, Send, Transport
 
-PATHS = {"chat": "/chat/completions", "completions": "/completions"}
+R = TypeVar("R", bound=Usage)
+PATHS: dict[Style, str] = {"chat": "/chat/completions", "completions": "/completions"}
 FIRST_WAIT = 1.0
 """Seconds before a request is repeated for the first time, before jitter; they double with each further time."""
 LONGEST_WAIT = 60.0
 """The most that doubling leads to. A server that names its own wait with Retry-After is given it in full …"""
 PATIENCE = 600.0
 """… unless it is longer than this, seconds: then the run ends, and may be started anew when the server is ready."""
-SECRET = 12
-"""Characters that a key has at least. What is shorter is a word such as EMPTY for servers that want none, and may well
-stand in an answer."""
-PASSING = frozenset({408, 409, 425, 429})
-"""Beside all of 5xx: status codes of failures that may pass."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A failure that may pass. `wait` is what the server asks for, seconds; `paid`: it may have answered even so."""
-
-    what: str
-    wait: float | None = None
-    paid: bool = False
-
-
-def read_key(options: ApiOptions) -> str | None:
-    """Return the key from the environment. Raises InputError, without it, where there is none or it cannot be one."""
-    if options.key_variable is None:
-        return None
-    key = os.environ.get(options.key_variable, "").strip()
-    if not key:
-        raise InputError(
-            f"model.api.key_variable: the environment variable {options.key_variable} is not set; put the key for "
-            f"{options.base_url} into it, or set key_variable: null for a server that wants none"
-        )
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        raise InputError(
-            f"model.api.key_variable: what {options.key_variable} holds is no key; expected printable ASCII characters"
-        )
-    return key
+REFUSED = 64
+"""Requests that may be refused, none having been answered, before that is no longer put down to the questions."""
 
 
 def back_off(attempt: int, asked: float | None, *address: str | int) -> float:
@@ -74,23 +41,11 @@ def back_off(attempt: int, asked: float | None, *address: str | int) -> float:
     return most * float(generator("back-off", attempt, *address).uniform(0.5, 1))
 
 
-def retry_after(value: str | None, now: float) -> float | None:
-    """Return a Retry-After header as seconds from `now` (Unix time), at least 0; None where it says nothing."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
-    except ValueError:
-        return None
-
-
 class ApiClient:
     """Requests to one model of one server. `meter` knows what they took."""
 
     def __init__(self, options: ApiOptions, folder: Path) -> None:
-        """`folder` keeps the answers. Raises InputError where the key is missing or the folder cannot be made."""
+        """`folder` keeps the answers. Raises InputError where a key is missing or the folder cannot be made."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -98,29 +53,34 @@ class ApiClient:
                 f"model.api.cache: {str(folder)!r} cannot be made: {error.strerror}; name another"
             ) from None
         self._options = options
-        self._key = read_key(options)
+        self._transport = Transport(options)
         self._cache = AnswerCache(folder)
         self._pacer = Pacer(options.requests_per_minute)
         self._stopped = threading.Event()
+        self._refused: dict[str, Lost] = {}
+        """What the server refused, by digest: it is not asked again before the next run."""
+        self._replies: Counter[type[Usage]] = Counter()
+        """Replies so far of each kind, by which a question's own failure is told from that of all."""
         self.meter = Meter(options.budget, options.prices)
 
-    def ask(self, bodies: Sequence[dict[str, Any]], on_reply: Callable[[int, Reply], None]) -> list[Reply]:
+    def ask(
+        self, kind: type[R], style: Style, bodies: Sequence[dict[str, Any]], on_reply: Callable[[int, R | Lost], None]
+    ) -> list[R | Lost]:
         """Return one reply per request, in their order; `on_reply(done, reply)` follows each as it arrives.
 
-        Equal requests are sent once. Raises InputError for failures that will not pass, ApiError for those that did
-        not and for a budget that is spent; whatever arrived by then is in the cache.
+        Equal requests are sent once. A request that the server refuses, or that fails while others do not, is Lost.
+        Raises InputError for failures of all requests that will not pass; ApiError for those that did not pass, for an
+        account that is empty and for a budget that is spent. Whatever arrived by then is in the cache.
         """
-        digests = [digest_of(self._options.base_url, self._options.style, body) for body in bodies]
+        options = self._options
+        digests = [digest_of(options.base_url, style, body, options.extra_headers) for body in bodies]
+        unique = dict(zip(digests, bodies, strict=True))
         self._stopped.clear()
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        limits = httpx.Limits(max_connections=self._options.concurrency)
-        replies: dict[str, Reply] = {}
-        with (
-            httpx.Client(headers=headers, timeout=self._options.timeout, limits=limits) as http,
-            ThreadPoolExecutor(self._options.concurrency) as pool,
-        ):
-            unique = dict(zip(digests, bodies, strict=True))
-            futures = {pool.submit(self._work, http, digest, body): digest for digest, body in unique.items()}
+        replies: dict[str, R | Lost] = {}
+        with self._transport.connected() as send, ThreadPoolExecutor(options.concurrency) as pool:
+            futures = {
+                pool.submit(self._work, send, kind, style, digest, body): digest for digest, body in unique.items()
+            }
             try:
                 for future in as_completed(futures):
                     try:
@@ -129,48 +89,108 @@ class ApiClient:
                         continue
                     replies[futures[future]] = reply
                     on_reply(len(replies), reply)
+                    self._check_refusals(kind, replies, len(unique))
             except BaseException:
                 self._stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [replies[digest] for digest in digests]
 
-    def _work(self, http: httpx.Client, digest: str, body: dict[str, Any]) -> Reply:
+    def _check_refusals(self, kind: type[Usage], replies: Mapping[str, Usage | Lost], total: int) -> None:
+        """Raise InputError where the server refuses whatever it is asked, which is no question's fault."""
+        lost = [reply for reply in replies.values() if isinstance(reply, Lost)]
+        if self._replies[kind] or len(lost) < len(replies):
+            return
+        unsure = [reply for reply in lost if not reply.sure]
+        if len(unsure) >= REFUSED or (len(lost) == total and (total > 1 or unsure)):
+            first = (unsure or lost)[0]
+            raise InputError(
+                f"model.api: {self._options.base_url} refuses all {len(lost)} requests to model "
+                f"{self._options.model!r}, the first with {first.why}; check that the questions fit the model, and "
+                f"{OPTIONS}"
+            )
+
+    def _work(self, send: Send, kind: type[R], style: Style, digest: str, body: dict[str, Any]) -> R | Lost:
         """Ask; where that fails for good, stop the others before they send anything more."""
         try:
-            return self._ask(http, digest, body)
+            if reply := self._cache.get(digest, kind) or self._refused.get(digest):
+                return reply
+            return self._ask(send, kind, style, digest, body)
         except BaseException:
             self._stopped.set()
             raise
 
-    def _ask(self, http: httpx.Client, digest: str, body: dict[str, Any]) -> Reply:
-        if reply := self._cache.get(digest):
-            return reply
+    def _ask(self, send: Send, kind: type[R], style: Style, digest: str, body: dict[str, Any]) -> R | Lost:
         # No tokenizer makes more tokens of a text than it has bytes; a server's own template adds a few.
-        most = Tokens(len(json.dumps(body, ensure_ascii=False).encode()), self._options.max_new_tokens)
+        size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
+        most = Tokens(size, self._options.max_new_tokens)
+        content, before = json.dumps(body).encode(), self._replies.total()
         attempt = 0
         while True:
             self._sleep(self._pacer.delay())
             self._reserve(most)
             spent = Tokens()
             try:
-                outcome = self._post(http, body)
-                if isinstance(outcome, Reply):
+                outcome = self._outcome(send(PATHS[style], content, digest), kind)
+                if isinstance(outcome, Usage):
                     spent = _spent(outcome, most)
-                    self._cache.put(digest, outcome)
+                    self._keep(digest, outcome)
                     return outcome
-                spent = most if outcome.paid else Tokens()
+                spent = most if isinstance(outcome, Fault) and outcome.paid else Tokens()
             finally:
                 self.meter.settle(most, spent)
+            if isinstance(outcome, Lost):
+                self._refused[digest] = outcome
+                return outcome
             wait = back_off(attempt, outcome.wait, digest)
             attempt += 1
             if attempt > self._options.retries or wait > PATIENCE:
                 asks = f" (it asks to wait {wait:.0f} s)" if outcome.wait else ""
+                tried = f"attempts: {attempt}, the last: {outcome.what}{asks}"
+                if self._replies.total() > before and not outcome.busy:
+                    return Lost(f"no answer; {tried}")
                 raise ApiError(
-                    f"model.api: {self._options.base_url} does not answer for model {self._options.model!r}; attempts: "
-                    f"{attempt}, the last: {outcome.what}{asks}. {self._kept()}"
+                    f"model.api: {self._options.base_url} does not answer for model {self._options.model!r}; {tried}. "
+                    f"{self._kept()}"
                 )
             self._sleep(wait)
+
+    def _outcome(self, response: Response | Fault, kind: type[R]) -> R | Lost | Fault:
+        """Return what a response comes to. Raises InputError or ApiError for a failure that will not pass."""
+        if isinstance(response, Fault):
+            return response
+        status, text = response.status, response.text
+        data = _parsed(text)
+        if 200 <= status < 300 and isinstance(data, dict) and data.get("error") and not data.get("choices"):
+            code = data["error"].get("code") if isinstance(data["error"], dict) else None
+            status = code if type(code) is int and 400 <= code < 600 else 500
+        if 200 <= status < 300 and not is_page(text):
+            try:
+                reply = kind.read(data, self._transport.clear)
+            except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+                return Fault(f"an answer that is cut off or not of the expected form: {words(text)}", paid=True)
+            self._replies[kind] += 1
+            return reply
+        failure = read_failure(status, response.headers, text, now=time.time(), variable=self._options.key_variable)
+        if isinstance(failure, Stop):
+            raise self._stop(failure)
+        return failure
+
+    def _stop(self, failure: Stop) -> InputError | ApiError:
+        options = self._options
+        refused = f"model.api: {options.base_url} refuses model {options.model!r} with {failure.what}; "
+        if failure.spent:
+            return ApiError(f"{refused}the account or its quota has nothing left; top it up. {self._kept()}")
+        return InputError(f"{refused}check {failure.check}" + (f". {self._kept()}" if self._replies else ""))
+
+    def _keep(self, digest: str, reply: Usage) -> None:
+        try:
+            self._cache.put(digest, reply)
+        except OSError as error:
+            raise ApiError(
+                f"model.api.cache: an answer that was paid for cannot be written to {str(self._cache.folder)!r}: "
+                f"{error.strerror}; make room there, or name another folder"
+            ) from None
 
     def _reserve(self, most: Tokens) -> None:
         try:
@@ -188,77 +208,16 @@ class ApiClient:
         if self._stopped.wait(seconds) if seconds > 0 else self._stopped.is_set():
             raise CancelledError
 
-    def _post(self, http: httpx.Client, body: dict[str, Any]) -> Reply | Fault:
-        """Send a request once. Raises InputError for a failure that will not pass."""
-        try:
-            response = http.post(self._options.base_url + PATHS[self._options.style], json=body)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            return Fault(f"no connection: {error}")
-        except httpx.RequestError as error:  # silence, or a connection that broke: what was asked may be charged
-            return Fault(f"{type(error).__name__} (timeout: {self._options.timeout} s)", paid=True)
-        secret = self._key is not None and len(self._key) >= SECRET
-        text = response.text.replace(str(self._key), "***") if secret else response.text
-        status = response.status_code
-        if status in PASSING or status >= 500:
-            return Fault(
-                f"status {status}: {text[:300]}", retry_after(response.headers.get("retry-after"), time.time())
-            )
-        if not response.is_success:
-            raise InputError(self._refused(status, text))
-        try:
-            reply = read_reply(text, log_probs=self._options.log_probs)
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            return Fault(f"an answer that is cut off or not of the expected form: {text[:300]}", paid=True)
-        if self._options.log_probs and reply.text and not reply.log_probs:
-            raise InputError(
-                f"model.api.log_probs: {self._options.base_url} returns no log-probs for model "
-                f"{self._options.model!r}; set log_probs: false and choose methods that need no confidence of a "
-                "teacher, such as allocator: verified"
-            )
-        return reply
 
-    def _refused(self, status: int, text: str) -> str:
-        """Say what to check where a server refuses a request."""
-        if status in (401, 403):
-            variable = self._options.key_variable
-            check = (
-                f"the key in the environment variable {variable}"
-                if variable
-                else "key_variable: the server wants a key"
-            )
-        elif status == 404:
-            check = "base_url (it often ends in /v1), the model's name and style"
-        else:
-            check = (
-                "that server and model take these options: style, temperature, limit_name, log_probs, max_new_tokens"
-            )
-        return (
-            f"model.api: {self._options.base_url} refuses model {self._options.model!r} with status {status}: "
-            f"{text[:300]}; check {check}"
-        )
+def _parsed(text: str) -> Any:
+    """Return the value that JSON stands for; None for what is no JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
-def read_reply(text: str, *, log_probs: bool) -> Reply:
-    """Return what a server's JSON says, in either style. Raises ValueError, KeyError, … where it is no whole answer."""
-    data = json.loads(text)
-    choice = data["choices"][0]
-    written = choice["message"]["content"] if "message" in choice else choice["text"]
-    usage = data.get("usage") or {}
-    return Reply(
-        text=(written or "").encode("utf-8", "replace").decode(),  # JSON may hold halves of characters
-        log_probs=_log_probs(choice.get("logprobs") or {}) if log_probs else None,
-        input_tokens=usage.get("prompt_tokens"),
-        output_tokens=usage.get("completion_tokens"),
-    )
-
-
-def _log_probs(told: dict[str, Any]) -> tuple[float, ...] | None:
-    """Return log-probs from `content` or, in the older form, `token_logprobs`; rounding may put one a hair above 0."""
-    found = [token["logprob"] for token in told.get("content") or ()] or told.get("token_logprobs") or ()
-    return tuple(min(0.0, float(value)) for value in found) or None
-
-
-def _spent(reply: Reply, most: Tokens) -> Tokens:
+def _spent(reply: Usage, most: Tokens) -> Tokens:
     """Return what a reply took; where the server does not say, what it may have taken."""
     return Tokens(
         most.input if reply.input_tokens is None else reply.input_tokens,

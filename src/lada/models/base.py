@@ -74,6 +74,10 @@ class Answer:
 
     text: str
     likelihood: Likelihood
+    cut: bool = False
+    """Whether it breaks off, at the most tokens that it may have, before the writer has ended it."""
+    refused: bool = False
+    """Whether there is none, as where a server refused the question; the text is empty."""
 
 
 @dataclass(frozen=True, slots=True)

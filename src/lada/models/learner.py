@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lada.alignment import byte_offsets, token_bytes
+from lada.alignment import token_bytes
 from lada.core.errors import InputError
 from lada.core.terms import Lesson, Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.base import Answer, Progress, Study, StudyReport, adding_up, silent
@@ -22,6 +22,7 @@ from lada.models.objective import Objective, Pairs, Scored, first_divergence
 from lada.models.options import ModelOptions
 from lada.models.private import one_by_one, private_training
 from lada.models.soft import chunk_sums, soft_places
+from lada.models.spelling import spell
 from lada.models.training import add_gradients, make_optimizer, optimise
 
 
@@ -149,16 +150,7 @@ class HuggingFaceLearner:
 
     def spell(self, texts: Sequence[str]) -> list[Spelled | None]:
         """See Learner.spell."""
-        return [self._spelled(text) for text in texts]
-
-    def _spelled(self, text: str) -> Spelled | None:
-        *ids, eos = self._encoder.completion(text)
-        size = len(text.encode())
-        try:
-            offsets = byte_offsets(self.tokenizer, self.vocabulary().tokens, text, ids)
-        except InputError:
-            return None
-        return Spelled(np.array([*ids, eos], np.int32), np.vstack([offsets, [[size, size + 1]]]))
+        return [spell(self._encoder, self.vocabulary(), text) for text in texts]
 
     @torch.inference_mode()
     def embed(self, questions: Sequence[str], *, progress: Progress = silent) -> np.ndarray:

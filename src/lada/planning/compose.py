@@ -11,10 +11,10 @@ from lada.core.errors import InputError, of_party
 from lada.core.results import Traffic
 from lada.core.terms import Verb
 from lada.federation.local import cores
-from lada.federation.parties import notices_before
+from lada.federation.parties import located, notices_before
 from lada.hosts.base import Step
 from lada.hosts.steps import part_of
-from lada.models.api_client import read_key
+from lada.models.api import check_api
 from lada.models.api_options import ApiModel
 from lada.models.base import Study
 from lada.models.batches import steps_of
@@ -161,9 +161,16 @@ class _Planner:
         return wish.replace("cuda", "cuda:0")
 
     def _remote(self, party: Party, model: ApiModel) -> PartyPlan:
-        self._try(party, lambda: read_key(model.api))
-        lengths = measure(self._samples.seen_by(party.name), None, model.api.max_new_tokens)
-        self._senders[party.name] = Sender(party.name, lengths.mean, 0, 0)
+        api, encoder = located(model.api), None
+        if api.tokenizer is not None and not Path(api.tokenizer).is_dir():
+            api = api.model_copy(update={"tokenizer": None})  # on the hub, which is not asked here
+        try:
+            with of_party(self._key(party)):
+                encoder = check_api(api)
+        except InputError as error:
+            self._faults.append(str(error))
+        lengths = measure(self._samples.seen_by(party.name), encoder, model.api.max_new_tokens)
+        self._senders[party.name] = Sender(party.name, lengths.mean, len(encoder.tokenizer) if encoder else 0, 0)
         return PartyPlan(
             name=party.name,
             role="server",

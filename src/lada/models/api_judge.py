@@ -1,0 +1,181 @@
+"""Judges given texts behind an API that scores prompts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lada.alignment import token_bytes
+from lada.core.errors import InputError
+from lada.core.terms import Likelihood, Spelled, TokenScores, Vocabulary
+from lada.models.api_client import ApiClient
+from lada.models.api_faults import Lost
+from lada.models.api_options import ApiOptions
+from lada.models.api_reply import Reply, Usage
+from lada.models.api_scores import Scored, likeliest
+from lada.models.encoding import Encoded, Encoder
+from lada.models.load import load_tokenizer
+from lada.models.spelling import spell
+
+OnScored = Callable[[int, Scored | Lost], None]
+TRIED = 16
+"""Tokens of an answer by which it is tried out whether a server scores right."""
+TOLERANCE = 0.15
+"""Nats per token by which its scores may differ from what it said when it wrote them: other kernels, other batches.
+Scores of a neighbouring token, as of llama-cpp-python 0.3.36, are off by more where a sampled answer has surprises."""
+ENDLESS = 2**31
+"""Tokens of the context, as far as is known here: the server refuses what is too long for it."""
+
+
+class ApiJudge:
+    """Scores texts of a model whose tokenizer is at hand, or else as far as the server's own tokens can be traced."""
+
+    def __init__(self, options: ApiOptions, client: ApiClient) -> None:
+        """Raise InputError for a tokenizer that cannot be loaded or has no chat template where one is needed."""
+        self._options, self._client = options, client
+        self._encoder = None if options.tokenizer is None else make_encoder(options, options.tokenizer)
+        self._vocabulary: Vocabulary | None = None
+        self._tried = False
+        self.notices: tuple[str, ...] = ()
+
+    def judge(self, pairs: Sequence[tuple[str, str]], on_reply: OnScored) -> list[Likelihood]:
+        """Return likelihoods of (question, path) pairs; NaN and no tokens where the server cannot say.
+
+        With a tokenizer, end-of-sequence counts as part of the path. Raises InputError for a server that does not
+        score prompts, or scores them wrongly.
+        """
+        return [
+            _likelihood(log_probs, len(text.encode()))
+            for log_probs, (_, text) in zip(self._own(pairs, on_reply), pairs, strict=True)
+        ]
+
+    def _own(self, pairs: Sequence[tuple[str, str]], on_reply: OnScored) -> list[list[float] | None]:
+        self._try_out(pairs)
+        if self._encoder is None:
+            before = [self._options.prompt.replace("{question}", question) for question, _ in pairs]
+            asked = [prompt + text for prompt, (_, text) in zip(before, pairs, strict=True)]
+            replies = self._ask(asked, 1, on_reply)
+            return [
+                None if isinstance(reply, Lost) else reply.of_text(prompt, text)
+                for reply, prompt, (_, text) in zip(replies, before, pairs, strict=True)
+            ]
+        return [
+            None if scores is None else [each[own] for each, own in zip(scores, row.completion, strict=True)]
+            for scores, row in self._by_token(self._encoder, pairs, 1, on_reply)
+        ]
+
+    def _by_token(
+        self, encoder: Encoder, pairs: Sequence[tuple[str, str]], k: int, on_reply: OnScored
+    ) -> list[tuple[list[Mapping[int, float]] | None, Encoded]]:
+        """Return for each pair the log-probs at each token of the path, and the pair in tokens."""
+        rows = [encoder.pair(question, text) for question, text in pairs]
+        replies = self._ask([[*row.prompt, *row.completion] for row in rows], k, on_reply)
+        return [
+            (None if isinstance(reply, Lost) else reply.of_tokens(row.prompt, row.completion), row)
+            for reply, row in zip(replies, rows, strict=True)
+        ]
+
+    def log_probs(self, pairs: Sequence[tuple[str, str]], k: int, on_reply: OnScored) -> list[TokenScores | None]:
+        """Return the scores of (question, path) pairs, with `top_log_probs` tokens per position at most.
+
+        None for what the server cannot say. Raises InputError as `judge` does.
+        """
+        assert self._encoder is not None
+        k, size = min(k, self._options.top_log_probs), len(self.vocabulary().tokens)
+        self._try_out(pairs)
+        spelled = self.spell([text for _, text in pairs])
+        result: list[TokenScores | None] = []
+        for (found, _), text in zip(self._by_token(self._encoder, pairs, k, on_reply), spelled, strict=True):
+            top = None if found is None or text is None else likeliest(found, text.tokens, k, size)
+            result.append(None if top is None or text is None else TokenScores(text.tokens, text.offsets, top))
+        return result
+
+    def _try_out(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Raise InputError where the server scores an answer of its own otherwise than it did when it wrote it.
+
+        Where that cannot be compared, as where it says no log-probs of what it writes, a notice says so.
+        """
+        if self._tried or not pairs:
+            return
+        self._tried = True
+        options = self._options
+        prompt = options.prompt.replace("{question}", pairs[0][0])
+        how = {"max_tokens": TRIED, "temperature": 1.0, "seed": 0, "logprobs": 1}
+        body = {**options.extra_body, "model": options.model, "prompt": prompt, **how}
+        (reply,) = self._client.ask(Reply, "completions", [body], _nobody)
+        written = () if isinstance(reply, Lost) else reply.log_probs or ()
+        found = None
+        if isinstance(reply, Reply) and reply.text and written and None not in written:
+            (scored,) = self._ask([prompt + reply.text], 1, _nobody)
+            found = None if isinstance(scored, Lost) else scored.of_text(prompt, reply.text)
+        if found is None or len(found) != len(written):
+            self.notices += (
+                "it could not be tried out whether the server scores texts right; its scores are believed",
+            )
+            return
+        gap = float(np.abs(np.array(found) - np.array(written)).mean())
+        if gap > TOLERANCE:
+            raise InputError(
+                f"model.api.scores: {options.base_url} scores an answer of model {options.model!r} {gap:.1f} nats a "
+                "token off what it said when it wrote it, so its scores are wrong; expected another server or another "
+                f"way than {options.scores!r}, or null with methods that need no judging teacher"
+            )
+
+    def vocabulary(self) -> Vocabulary:
+        """See Learner.vocabulary."""
+        assert self._encoder is not None
+        if self._vocabulary is None:
+            self._vocabulary = Vocabulary(tuple(token_bytes(self._encoder.tokenizer)), self._encoder.eos)
+        return self._vocabulary
+
+    def spell(self, texts: Sequence[str]) -> list[Spelled | None]:
+        """See Learner.spell."""
+        assert self._encoder is not None
+        return [spell(self._encoder, self.vocabulary(), text) for text in texts]
+
+    def _ask(self, prompts: Sequence[str | list[int]], k: int, on_reply: OnScored) -> list[Scored | Lost]:
+        options = self._options
+        how: dict[str, Any] = (
+            {"prompt_logprobs": k} if options.scores == "prompt_logprobs" else {"echo": True, "logprobs": k}
+        )
+
+        def check(done: int, reply: Scored | Lost) -> None:
+            if isinstance(reply, Scored) and not reply.log_probs:
+                raise InputError(
+                    f"model.api.scores: {options.base_url} does not score prompts by {options.scores} for model "
+                    f"{options.model!r}; expected the other way, or null with methods that need no judging teacher"
+                )
+            on_reply(done, reply)
+
+        # One token is what servers write at least, though nobody wants it.
+        bodies: list[dict[str, Any]] = [
+            {**options.extra_body, "model": options.model, "prompt": prompt, "max_tokens": 1, "temperature": 0.0, **how}
+            for prompt in prompts
+        ]
+        return self._client.ask(Scored, "completions", bodies, check)
+
+
+def make_encoder(options: ApiOptions, tokenizer: str) -> Encoder:
+    """Return what turns questions and paths into the tokens of the model behind an API.
+
+    Raises InputError for a tokenizer that cannot be loaded, or has no chat template for style `chat`.
+    """
+    loaded = load_tokenizer(tokenizer)
+    if options.style == "completions":
+        loaded.chat_template = None  # questions are asked as plain texts, and so they are scored
+    elif not loaded.chat_template:
+        raise InputError(
+            f"model.api.tokenizer: {tokenizer!r} has no chat template, by which style 'chat' is scored; expected one "
+            "that has, or style: completions"
+        )
+    return Encoder(loaded, prompt=options.prompt, context=ENDLESS, system=options.system)
+
+
+def _nobody(done: int, reply: Usage | Lost) -> None:
+    """Tell nobody of a reply."""
+
+
+def _likelihood(log_probs: Sequence[float] | None, size: int) -> Likelihood:
+    if log_probs is None:
+        return Likelihood(np.nan, np.nan, 0, size)
+    return Likelihood(sum(log_probs), min(log_probs), len(log_probs), size)

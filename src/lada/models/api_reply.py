@@ -1,0 +1,135 @@
+"""What a server answers to one request, in the chat or the completions style."""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from lada.core.shown import in_one_line
+
+NOT_SAID = -9999.0
+"""What OpenAI's servers write for the log-prob of a token that is not among the likeliest."""
+CUT = frozenset({"length", "max_tokens", "model_length", "max_output_tokens"})
+"""Finish reasons of answers that would go on."""
+WHOLE = frozenset({"", "stop", "stop_sequence", "eos", "eos_token", "end_turn", "complete", "completed", "finished"})
+"""Finish reasons of answers that ended by themselves; the empty one is that of servers that say none."""
+FAILED = frozenset({"error", "abort", "network_error", "insufficient_system_resource"})
+"""Finish reasons of answers that a fault of the server ended."""
+
+
+class Usage(BaseModel):
+    """How many tokens a request took; None where the server does not say."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    @classmethod
+    def read(cls, data: Any, clear: Callable[[str], str]) -> Self:
+        """Return what a server's JSON says, texts without what `clear` takes out (a key that was written in escapes).
+
+        Raises ValueError, KeyError, IndexError, TypeError or AttributeError where that is no whole reply.
+        """
+        raise NotImplementedError
+
+
+class Reply(Usage):
+    """One answer."""
+
+    text: str
+    log_probs: tuple[float | None, ...] | None
+    """Of the text's tokens, nats (<= 0), None for a token of which the server does not say it; None where it says none
+    at all."""
+    finish: str = ""
+    """The server's word for how the answer ended, in lower case; `refusal` where the model said that it refuses."""
+    model: str = ""
+    """Which model the server says has answered."""
+
+    @property
+    def cut(self) -> bool:
+        """Return whether it would go on."""
+        return self.finish in CUT
+
+    @property
+    def refused(self) -> bool:
+        """Return whether it is no answer: empty, or ended by a filter, a refusal or a call of a tool."""
+        return not self.text.strip() or self.finish not in CUT | WHOLE
+
+    @property
+    def why(self) -> str:
+        """Return how it ended, in words."""
+        if self.cut:
+            return "cut at max_new_tokens" + ("" if self.text.strip() else ", all of them spent on reasoning")
+        return "empty" if self.finish in WHOLE else f"finish_reason {self.finish!r}"
+
+    @classmethod
+    def read(cls, data: Any, clear: Callable[[str], str]) -> Self:
+        """See Usage.read."""
+        choice = data["choices"][0]
+        message = choice.get("message")
+        text, refused = _text(choice["text"] if message is None else message["content"])
+        finish = str(choice.get("finish_reason") or "").lower()
+        if finish in FAILED or choice.get("error"):
+            raise ValueError(f"finish_reason {finish!r}")
+        if refused or (message and message.get("refusal")):
+            finish = "refusal"
+        return cls(
+            text=clear(text).encode("utf-8", "replace").decode(),  # JSON may hold halves of characters
+            log_probs=_log_probs(choice.get("logprobs") or {}),
+            finish=_name(clear(finish)),
+            model=_name(clear(str(data.get("model") or ""))),
+            **used(data),
+        )
+
+
+def used(data: Mapping[str, Any]) -> dict[str, int | None]:
+    """Return the fields of Usage in a server's JSON; what is no count is not said."""
+    usage = data.get("usage")
+    told = usage if isinstance(usage, dict) else {}
+
+    def count(name: str) -> int | None:
+        value = told.get(name)
+        return value if type(value) is int and value >= 0 else None
+
+    return {"input_tokens": count("prompt_tokens"), "output_tokens": count("completion_tokens")}
+
+
+def log_prob(value: Any) -> float | None:
+    """Return a log-prob, at most 0 whatever rounding did; None for what is no log-prob: missing, infinite, NOT_SAID."""
+    number = math.nan if value is None else float(value)
+    return min(0.0, number) if math.isfinite(number) and number > NOT_SAID else None
+
+
+def _text(content: Any) -> tuple[str, bool]:
+    """Return the text of a message's content, which may be in parts, and whether one of them is a refusal.
+
+    Parts of other kinds, such as thoughts, are passed over.
+    """
+    if content is None or isinstance(content, str):
+        return content or "", False
+    if not isinstance(content, Sequence):
+        raise TypeError(f"content is {type(content).__name__}")
+    parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
+    texts = [part["text"] for part in parts if part.get("type") in ("text", "output_text")]
+    return "".join(texts), any(part.get("type") == "refusal" for part in parts)
+
+
+def _log_probs(told: Mapping[str, Any]) -> tuple[float | None, ...] | None:
+    """Return log-probs from `content` or, in the older form, `token_logprobs`."""
+    content = told.get("content")
+    found = [token.get("logprob") for token in content] if content else told.get("token_logprobs") or ()
+    return tuple(log_prob(value) for value in found) or None
+
+
+def _name(text: str) -> str:
+    """Return a server's name of something as it can be shown and kept."""
+    return in_one_line(text[:100])
+
+
+def alike(asked: str, answered: str) -> bool:
+    """Return whether a server's name of a model may be that of the model asked for: `big` and `org/big-2025-04-14`."""
+    a, b = (re.sub(r"[^a-z0-9]", "", name.lower().rpartition("/")[2]) for name in (asked, answered))
+    return a in b or b in a

@@ -1,0 +1,113 @@
+"""Sends one request at a time: how long it may take, how much may come back, and what no one may read in it.
+
+Secrets are read from the environment when a transport is made and go into a request's headers and nowhere else. What a
+server says is cleared of them before anybody reads it.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import anyio
+import httpx
+from anyio.from_thread import start_blocking_portal
+
+from lada.core.errors import InputError
+from lada.models.api_faults import Fault
+from lada.models.api_options import ApiOptions
+
+SECRET = 12
+"""Characters that a key has at least. What is shorter is a word such as EMPTY for servers that want none, and may well
+stand in an answer."""
+LARGEST = 2**26
+"""Bytes of a response that are read. Log-probs of 20 tokens at each of 20,000 positions have half as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a server sent, headers by name in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
+Send = Callable[[str, bytes, str], Response | Fault]
+"""Sends a body, JSON, to a path below base_url, under a name by which a server may know it if it comes again."""
+
+
+def read_secrets(options: ApiOptions) -> dict[str, str]:
+    """Return the headers with secrets, the key's among them.
+
+    Raises InputError, without the secret, where there is none or it cannot be one.
+    """
+    asked = {name: ("secret_headers", variable) for name, variable in options.secret_headers.items()}
+    if options.key_variable is not None:
+        asked["Authorization"] = ("key_variable", options.key_variable)
+    found = {name: _secret(option, variable, options.base_url) for name, (option, variable) in asked.items()}
+    if options.key_variable is not None:
+        found["Authorization"] = f"Bearer {found['Authorization']}"
+    return found
+
+
+def _secret(option: str, variable: str, server: str) -> str:
+    secret = os.environ.get(variable, "").strip()
+    if not secret:
+        raise InputError(
+            f"model.api.{option}: the environment variable {variable} is not set; put the key for {server} into it, or "
+            "set key_variable: null for a server that wants none"
+        )
+    if not (secret.isascii() and secret.isprintable() and " " not in secret):
+        raise InputError(f"model.api.{option}: what {variable} holds is no key; expected printable ASCII characters")
+    return secret
+
+
+class Transport:
+    """Connections to one server."""
+
+    def __init__(self, options: ApiOptions) -> None:
+        """Raise InputError as `read_secrets` does."""
+        self._options = options
+        self._headers = read_secrets(options)
+        values = {value.removeprefix("Bearer ") for value in self._headers.values()}
+        self._secrets = sorted((value for value in values if len(value) >= SECRET), key=len, reverse=True)
+
+    def clear(self, text: str) -> str:
+        """Return a text without the secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    @contextmanager
+    def connected(self) -> Iterator[Send]:
+        """Give what sends a request and returns the response, from any thread; redirects are not followed.
+
+        Connections are an event loop's, since there alone a whole request can be given a time.
+        """
+        headers = {**self._options.extra_headers, **self._headers, "Content-Type": "application/json"}
+        limits = httpx.Limits(max_connections=self._options.concurrency)
+        client = httpx.AsyncClient(headers=headers, timeout=self._options.timeout, limits=limits)
+        with start_blocking_portal() as portal, portal.wrap_async_context_manager(client) as http:
+            yield lambda path, body, name: portal.call(self._send, http, path, body, name)
+
+    async def _send(self, http: httpx.AsyncClient, path: str, body: bytes, name: str) -> Response | Fault:
+        options = self._options
+        try:
+            with anyio.fail_after(options.time_limit):
+                request = http.stream("POST", options.base_url + path, content=body, headers={"Idempotency-Key": name})
+                async with request as response:
+                    content = bytearray()
+                    async for piece in response.aiter_bytes():
+                        content += piece
+                        if len(content) > LARGEST:
+                            return Fault(f"a response of more than {LARGEST:,} bytes", paid=True)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            return Fault(self.clear(f"no connection: {error}"))
+        except httpx.RequestError as error:  # silence, or a connection that broke: what was asked may be charged
+            return Fault(f"{type(error).__name__} (timeout: {options.timeout} s)", paid=True)
+        except TimeoutError:
+            return Fault(f"no whole answer within time_limit: {options.time_limit} s", paid=True)
+        text = bytes(content).decode("utf-8", "replace")
+        headers = {key.lower(): self.clear(value) for key, value in response.headers.items()}
+        return Response(response.status_code, headers, self.clear(text))

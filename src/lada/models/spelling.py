@@ -1,0 +1,19 @@
+"""A text in a learner's own tokens, traced to its bytes."""
+
+import numpy as np
+
+from lada.alignment import byte_offsets
+from lada.core.errors import InputError
+from lada.core.terms import Spelled, Vocabulary
+from lada.models.encoding import Encoder
+
+
+def spell(encoder: Encoder, vocabulary: Vocabulary, text: str) -> Spelled | None:
+    """Return the tokens of a text, closed by end-of-sequence; None where they do not lead back to its bytes."""
+    *ids, eos = encoder.completion(text)
+    size = len(text.encode())
+    try:
+        offsets = byte_offsets(encoder.tokenizer, vocabulary.tokens, text, ids)
+    except InputError:
+        return None
+    return Spelled(np.array([*ids, eos], np.int32), np.vstack([offsets, [[size, size + 1]]]))
