@@ -94,7 +94,7 @@ def verified(party: Party, sample: Sample, answer: Answer) -> Path:
     """Return an answer of a party as its path, verified where the gold answer is known."""
     said = party.task.extract(answer.text)
     right = None if sample.answer is None else party.task.same(said, sample.answer)
-    return Path(sample.id, party.name, answer.text, said, right, answer.likelihood)
+    return Path(sample.id, party.name, answer.text, said, right, answer.likelihood, answer.cut)
 
 
 def answer_once(
@@ -103,12 +103,12 @@ def answer_once(
     """Let a party answer, some times per question. JSON keeps floats to the bit. For `given` see `once`."""
 
     def write(folder: FilePath, answers: list[list[Answer]]) -> None:
-        rows = [[(answer.text, astuple(answer.likelihood)) for answer in each] for each in answers]
+        rows = [[astuple(answer) for answer in each] for each in answers]
         (folder / ANSWERS).write_text(json.dumps(rows), encoding="utf-8")
 
     def read(folder: FilePath) -> list[list[Answer]]:
         rows = json.loads((folder / ANSWERS).read_bytes())
-        return [[Answer(text, Likelihood(*likelihood)) for text, likelihood in each] for each in rows]
+        return [[Answer(text, Likelihood(*likelihood), *how) for text, likelihood, *how in each] for each in rows]
 
     return once(party, round, purpose, do, write=write, read=read, given=given)
 

@@ -79,6 +79,8 @@ class Answer:
 
     text: str
     likelihood: Likelihood
+    cut: bool = False
+    """Whether it breaks off, at the most tokens that it may have, before the writer has ended it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class StudyReport:
     """Lessons that do not end within the model's context."""
     empty: int = 0
     """Lessons without a text."""
+    unfinished: int = 0
+    """Lessons on answers that were cut when they were written: they teach no end of a turn."""
 
 
 class Learner(Protocol):
@@ -178,7 +182,10 @@ class Learner(Protocol):
         ...
 
     def take_notices(self) -> tuple[str, ...]:
-        """Return what the user should know of the work since this was last called, such as batches that shrank."""
+        """Return what the user should know of the work since this was last called, such as batches that shrank.
+
+        Called again without work in between it may say the same.
+        """
         ...
 
     def adapter(self) -> dict[str, np.ndarray]:
