@@ -106,6 +106,15 @@ def words(normalizer: Any = None) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", eos_token="<eos>", pad_token="<pad>")
 
 
+def test_an_unknown_word_stays_one_that_is_not_named_as_such():
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words().backend_tokenizer, eos_token="<eos>", pad_token="<pad>"
+    )
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<unk>"]})
+    assert tokenizer.unk_token_id is None
+    assert encoder(tokenizer).completion("how much <eos>") == (2, 0, 0, 1)
+
+
 def test_a_word_that_is_a_special_token_is_an_unknown_word():
     assert encoder(words()).completion("how <eos> many") == (2, 0, 3, 1)
     assert encoder(words()).prompt("how <eos> many") == (2, 0, 3)

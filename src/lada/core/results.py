@@ -100,7 +100,6 @@ class StudyRecord(Record):
         told = {
             f"{self.skipped} of {self.steps} steps skipped, since loss or gradient was not finite": self.skipped,
             f"{self.cut} of {self.lessons} lessons cut at the end of the model's context": self.cut,
-            f"{self.unfinished} of {self.lessons} lessons on answers that were cut": self.unfinished,
         }
         return "; ".join(text for text, count in told.items() if count)
 

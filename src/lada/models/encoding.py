@@ -37,6 +37,8 @@ class Written:
     cut: bool
 
 
+UNKNOWN = "\ue000"
+"""A character that nobody uses: what it becomes is what a tokenizer makes of text that it does not know."""
 MARK = re.compile(r"[<\[◁].+[>\]▷]", re.DOTALL)
 """What a token of a chat template looks like that is not marked as special, as Qwen's `<tool_call>`."""
 
@@ -103,7 +105,7 @@ class Encoder:
         source = self.tokenizer.get_chat_template() if self._chat else ""
         turns = {*self.tokenizer(turn.scaffold, add_special_tokens=False)["input_ids"]} if self._chat else set()
         marks = {i for i, content in added.items() if MARK.fullmatch(content) and (i in turns or content in source)}
-        unknown = {getattr(self.tokenizer, "unk_token_id", None)} - set(self.ends)  # what text has no token for
+        unknown = {*self.tokenizer(UNKNOWN, add_special_tokens=False)["input_ids"]} - set(self.ends)
         return (self._special | marks | (added.keys() & self.ends)) - unknown
 
     def text_before(self, question: str) -> tuple[str, bool]:

@@ -7,7 +7,7 @@ from lada.core.errors import InputError
 from lada.core.hub import reason
 
 TEKKEN = "tekken.json"
-FIX = "call `pip install -U transformers mistral-common`, or bring tokenizer.json and chat_template.jinja there"
+FIX = "call `pip install -U transformers 'mistral-common>=1.12'`, or bring tokenizer.json and chat_template.jinja there"
 
 
 def read_tekken(folder: Path) -> Any:
