@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from lada.core.errors import InputError
+from lada.core.thinking import conclusion
 from lada.models.encoding import Encoder
 from lada.models.options import Think
 from lada.models.turns import CLOCK, clock, declared_ends
@@ -203,6 +204,19 @@ class TestHarmony:
         dropped = encoder(tokenizer, think=Think(open=self.OPEN, close=self.CLOSE, keep=False))
         assert dropped.text(written) == "answer 5"
         assert dropped.text(self.ids(tokenizer, f"{self.OPEN}7 - 2")) == ""
+
+    @pytest.mark.parametrize("close", [CLOSE, "<|end|>", "<|channel|>final<|message|>"])
+    def test_tags_may_be_told_in_part(self, close: str, tiny: Any):
+        tokenizer = tokenizer_of(tiny, "harmony")
+        written = self.ids(tokenizer, f"{self.OPEN}7 - 2{self.CLOSE}answer 5<|return|>")
+        think = Think(open=self.OPEN, close=close, keep=False)
+        assert encoder(tokenizer, think=think).text(written) == "answer 5"
+
+    def test_without_think_the_tags_are_text_and_the_answer_is_read_behind_them(self, tiny: Any):
+        tokenizer = tokenizer_of(tiny, "harmony")
+        text = encoder(tokenizer).text(self.ids(tokenizer, f"{self.OPEN}7 - 2{self.CLOSE}answer 5<|return|>"))
+        assert text == f"{self.OPEN}7 - 2{self.CLOSE}answer 5"
+        assert conclusion(text) == "answer 5"
 
     @pytest.mark.parametrize("think", [None, Think(open=OPEN, close=CLOSE)])
     def test_an_answer_alone_stands_in_the_final_channel(self, think: Think | None, tiny: Any):

@@ -7,8 +7,8 @@ from typing import Any
 from lada.core.thinking import TAGS
 from lada.models.options import Think
 
-HEADS = (("<|start|>", "<|message|>"), ("<|channel|>", "<|message|>"))
-"""What begins and ends the head of a message, as harmony writes it: the text within is no part of an answer."""
+START, CHANNEL, MESSAGE = "<|start|>", "<|channel|>", "<|message|>"
+"""What begins, parts and ends the head of a message, as harmony writes it; a role and a channel are no answer."""
 
 
 class Tags:
@@ -29,7 +29,9 @@ class Tags:
         self._kept = [ids[tag] for tag in kept if not {*ids[tag]}.isdisjoint(special)]
         self._special = frozenset(special)
         index = {tokenizer.convert_ids_to_tokens(i): i for i in special}
-        self._heads = {index[a]: index[b] for a, b in HEADS if a in index and b in index}
+        start, channel, message = (index.get(token, -1) for token in (START, CHANNEL, MESSAGE))
+        self._heads = {start: (channel, message), channel: (message,)} if message >= 0 else {}
+        self._message = message
 
     def masked(self, path: str, mask: Callable[[str], str]) -> str:
         """Return a path of which all but the tags went through `mask`."""
@@ -41,9 +43,10 @@ class Tags:
         place = 0
         while place < len(ids):
             tag = next((tag for tag in self._kept if tuple(ids[place : place + len(tag)]) == tag), ())
-            head = self._heads.get(ids[place]) if not tag else None
-            if head is not None and head in ids[place:]:
-                place = list(ids).index(head, place) + 1
+            ends = () if tag else self._heads.get(ids[place], ())
+            end = next((i for i in range(place + 1, len(ids)) if ids[i] in ends), None)
+            if end is not None:
+                place = end + (ids[end] == self._message)
                 continue
             read += tag or [index for index in ids[place : place + 1] if index not in self._special]
             place += len(tag) or 1
