@@ -33,7 +33,7 @@ likelihood = likelihoods_of_texts()
 def knowledge(draw: st.DrawFn) -> Knowledge:
     party = draw(st.text())
     ids = draw(st.lists(st.text(), unique=True, max_size=6))
-    path = st.tuples(st.text(), st.none() | st.text(), st.none() | st.booleans(), likelihood)
+    path = st.tuples(st.text(), st.none() | st.text(), st.none() | st.booleans(), likelihood, st.booleans())
     return Knowledge(party, draw(st.integers(0, 99)), tuple(Path(i, party, *draw(path)) for i in ids))
 
 
@@ -269,3 +269,19 @@ def test_any_arrow_library_reads_it():
     assert table["tokens"].to_pylist() == [9, 9]
     assert table.schema.metadata[b"party"] == b"client-1"
     assert table["total"].to_pylist() == [-1.5, -1.5]
+
+
+@pytest.mark.parametrize("told", ["", "2", "0 0", "1 0", "00", "-1", "0 1 ", "0,1", "٠", "9" * 40])
+def test_rows_that_cannot_have_been_cut_are_refused(told: str):
+    rows = batch_of(GOOD).to_pydict()
+    header = {"party": "client-1", "round": "2"}
+    assert [
+        path.cut
+        for path in paths.decode(pack(paths.KIND, paths.FIELDS, rows, header | {"cut": "0"}), known_ids=None).paths
+    ] == [True, False]
+    with pytest.raises(CodecError, match="paths: cut: expected numbers of rows, ascending"):
+        paths.decode(pack(paths.KIND, paths.FIELDS, rows, header | {"cut": told}), known_ids=None)
+
+
+def test_no_word_is_said_where_nothing_was_cut():
+    assert b"cut" not in inner(GOOD)

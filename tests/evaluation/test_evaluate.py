@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -178,3 +179,10 @@ def test_order_does_not_matter_and_everything_is_in_range(rows, random, seed):
     assert sum(row.count for row in found.domains.values()) == sum(row[0] != "" for row in rows)
     assert found.calibration_error is not None
     assert 0 <= found.calibration_error <= 1
+
+
+def test_cut_answers_are_counted_and_said_only_where_there_are_some():
+    paths = [replace(path(i, row), cut=i in (0, 3)) for i, row in enumerate(ROWS)]
+    assert run(paths=paths).cut == 2
+    assert run(paths=paths).model_dump(mode="json")["cut"] == 2
+    assert "cut" not in run().model_dump(mode="json")

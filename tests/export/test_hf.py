@@ -51,6 +51,26 @@ def test_settings_are_greedy_and_end_where_the_party_ends(merged: tuple[Path, to
     }
 
 
+def test_every_end_of_an_answer_is_kept(tmp_path: Path) -> None:
+    tokenizer = tiny_runs.byte_level()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>", "<call>"]})
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}<end_of_turn>\n{% endfor %}"
+    end, call = tokenizer.convert_tokens_to_ids(["<end_of_turn>", "<call>"])
+    model = tiny_runs.model("gpt2", len(tokenizer), layers=1)
+    model.generation_config.eos_token_id = [call, tokenizer.eos_token_id]
+    exported = export(tiny_runs.run_folder(tmp_path, model, tokenizer), "slm", "hf")
+    settings = AutoModelForCausalLM.from_pretrained(exported.folder).generation_config
+    assert settings.eos_token_id == [end, tokenizer.eos_token_id, call]
+
+
+def test_a_day_in_the_template_is_told(tmp_path: Path) -> None:
+    tokenizer = tiny_runs.byte_level()
+    tokenizer.chat_template = "{{ strftime_now('%Y-%m-%d') }}{% for m in messages %}[{{ m.content }}]{% endfor %}"
+    model = tiny_runs.model("gpt2", len(tokenizer), layers=1)
+    exported = export(tiny_runs.run_folder(tmp_path, model, tokenizer), "slm", "hf")
+    assert ["a day of its own" in note for note in exported.notes] == [True]
+
+
 def test_the_template_prompts_as_the_run_did(merged: tuple[Path, torch.Tensor]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(merged[0])
     turns = [{"role": "user", "content": "how {{many}}?"}]

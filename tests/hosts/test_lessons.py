@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lada.core.terms import Allocation, Choice, Lesson, Likelihood, Path, Sample, Source
-from lada.hosts.lessons import Pool, make_lesson, make_lessons, with_replay
+from lada.hosts.lessons import Pool, lesson_on, make_lesson, make_lessons, with_replay
 from lada.objectives.base import OBJECTIVES
 from lada.objectives.contrastive import ContrastiveOptions
 
@@ -24,6 +25,14 @@ def lesson(prefer: Any, unpaired: Any, chosen: Path, other: Path) -> Any:
         return None
     assert (made.sample_id, made.question, made.weight) == ("s", "why?", 1.0)
     return (made.chosen, made.rejected)
+
+
+def test_a_lesson_knows_which_of_its_texts_were_cut():
+    cut = replace(path("c", False), cut=True)
+    made = make_lesson(SAMPLE, cut, path("o", True), "verified", "nll")
+    assert made == Lesson("s", "why?", "o", "c", rejected_cut=True)
+    assert make_lesson(SAMPLE, cut, path("c"), "role", "nll") == Lesson("s", "why?", "c", chosen_cut=True)
+    assert lesson_on(SAMPLE, cut) == Lesson("s", "why?", "c", chosen_cut=True)
 
 
 ALONE, PAIR, TURNED = ("c", None), ("c", "o"), ("o", "c")

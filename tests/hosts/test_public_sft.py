@@ -64,4 +64,8 @@ def test_a_whole_run(tmp_path: FilePath):
         *((client, phase, count) for client in ("warehouse", "clinic") for phase, count in PLANNED),
     }
     assert {row.kind for row in results.traffic} == {"metrics", "times"}
-    assert results.notices == ("host 'public_sft' has no lessons for an allocator to choose: 'lada' plays no part",)
+    told, *others = results.notices
+    assert told == "host 'public_sft' has no lessons for an allocator to choose: 'lada' plays no part"
+    assert all(
+        ": answers cut at model.max_new_tokens, 16, " in each for each in others
+    )  # the models are hardly trained

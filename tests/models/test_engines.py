@@ -95,7 +95,7 @@ def test_how_continuous_batching_is_set(tiny: Any):
     assert paging_of(streams, warm, flash=True).page_size == 256
     settings = settings_of(warm)
     assert (settings.do_sample, settings.temperature, settings.top_p, settings.top_k) == (True, 0.7, 0.9, None)
-    assert settings.eos_token_id == encoder.eos
+    assert settings.eos_token_id == list(encoder.ends)
     greedy = settings_of(Manner(encoder, 2, 0.0, Generation(top_k=3)))
     assert (greedy.do_sample, greedy.temperature, greedy.top_k) == (False, None, None)
 

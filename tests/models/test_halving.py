@@ -145,9 +145,9 @@ def test_verbs_say_the_same_in_less_memory(tiny: Any, architecture: str):
         assert np.array_equal(found.tokens, expected.tokens)
         assert found.top.log_probs == pytest.approx(expected.top.log_probs, abs=1e-4)
     assert short.embed(questions) == pytest.approx(plain.embed(questions), abs=1e-5)
-    kinds = [notice.partition("'")[2].partition("'")[0] for notice in short.take_notices()]
-    assert kinds == ["answer", "embed", "judge", "log_probs"]
-    assert plain.take_notices() == ()
+    *notices, cut = short.take_notices()
+    assert [notice.split("'")[1] for notice in notices] == ["answer", "embed", "judge", "log_probs"]
+    assert plain.take_notices() == (cut,)  # what is random hardly ends
 
 
 class Nll:

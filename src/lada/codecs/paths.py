@@ -1,6 +1,7 @@
 """What one party can say about public samples, as bytes."""
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 
@@ -18,6 +19,9 @@ FIELDS = (
     pa.field("right", pa.bool_()),
     *LIKELIHOOD,
 )
+CUT = "cut"
+"""In the header, where there are some: the numbers of the rows whose texts were cut, ascending, as in `0 12 13`."""
+NUMBERS = re.compile(r"\d{1,9}( \d{1,9})*", re.ASCII)
 
 
 def encode(knowledge: Knowledge) -> bytes:
@@ -35,7 +39,8 @@ def encode(knowledge: Knowledge) -> bytes:
         "right": [path.right for path in paths],
         **to_columns([path.likelihood for path in paths]),
     }
-    return pack(KIND, FIELDS, columns, signed(knowledge.party, knowledge.round))
+    cut = " ".join(str(row) for row, path in enumerate(paths) if path.cut)
+    return pack(KIND, FIELDS, columns, signed(knowledge.party, knowledge.round) | ({CUT: cut} if cut else {}))
 
 
 def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int = LIMIT) -> Knowledge:
@@ -47,9 +52,24 @@ def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int = LIMIT
     """
     columns, header = unpack(data, KIND, FIELDS, known_ids=known_ids, limit=limit)
     party, round = signature(KIND, header)
+    cut = _cut(header, len(columns["id"]))
     rows = zip(columns["id"], columns["text"], columns["answer"], columns["right"], from_columns(columns), strict=True)
     return Knowledge(
         party,
         round,
-        tuple(Path(sample, party, text, answer, right, likelihood) for sample, text, answer, right, likelihood in rows),
+        tuple(
+            Path(sample, party, text, answer, right, likelihood, row in cut)
+            for row, (sample, text, answer, right, likelihood) in enumerate(rows)
+        ),
     )
+
+
+def _cut(header: Mapping[str, str], rows: int) -> frozenset[int]:
+    """Return which rows a header says were cut. Raises CodecError for one that `encode` would not write."""
+    if CUT not in header:
+        return frozenset()
+    told = header[CUT]
+    numbers = [int(number) for number in told.split(" ")] if NUMBERS.fullmatch(told) else [rows]
+    if numbers != sorted({*numbers}) or numbers[-1] >= rows or told != " ".join(map(str, numbers)):
+        raise CodecError(f"{KIND}: {CUT}: expected numbers of rows, ascending")
+    return frozenset(numbers)

@@ -50,6 +50,8 @@ class Evaluation(Record):
     agreement: float | None
     """Share of test questions on which the party's answer equals the server's of the same round, percent; None for
     the server, and where the test answers of the two are not in one place."""
+    cut: int = Field(default=0, exclude_if=_none)
+    """Answers that break off at the most tokens that an answer may have; left out of JSON where there are none."""
 
 
 class PartyInfo(Record):
@@ -86,6 +88,8 @@ class StudyRecord(Record):
     cut: int = Field(default=0, exclude_if=_none)
     """Lessons whose text the model's context does not hold to its end. Both are left out of JSON where they are 0, as
     in every sound study."""
+    unfinished: int = Field(default=0, exclude_if=_none)
+    """Lessons on answers that were cut when they were written; left out likewise."""
     first_loss: float
     """Mean loss over the first tenth of the steps; NaN where it is not told."""
     last_loss: float

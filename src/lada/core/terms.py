@@ -80,6 +80,8 @@ class Path:
     answer: str | None
     right: bool | None
     likelihood: Likelihood
+    cut: bool = False
+    """Whether the text breaks off before its writer has ended it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,8 @@ class Lesson:
     """What a learner trains on: the chosen text and, for contrast, a rejected one for the same question.
 
     `soft` is what a teacher would say at each token of the chosen text, in the learner's own vocabulary: one row per
-    token of the text and one for end-of-sequence. `chunks` is how likely it finds stretches of that text.
+    token of the text and one for end-of-sequence. `chunks` is how likely it finds stretches of that text. A text that
+    was cut when it was written is learnt as far as it goes and closed by no end.
     """
 
     sample_id: str
@@ -196,3 +199,5 @@ class Lesson:
     weight: float = 1.0
     soft: SparseLogProbs | None = None
     chunks: ChunkLogProbs | None = None
+    chosen_cut: bool = False
+    rejected_cut: bool = False

@@ -9,6 +9,7 @@ TAGS: Mapping[str, str] = {
     "[THINK]": "[/THINK]",
     "<|START_THINKING|>": "<|END_THINKING|>",
     "◁think▷": "◁/think▷",
+    "<|channel|>analysis<|message|>": "<|end|><|start|>assistant<|channel|>final<|message|>",
 }
 """Opening and closing tags that are known for thinking wherever a path is read."""
 

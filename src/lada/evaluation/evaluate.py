@@ -76,6 +76,7 @@ def evaluate(
         step_validity=_step_validity(samples, paths, counted, steps),
         calibration_error=_calibration_error(paths, right, counted),
         agreement=agreement,
+        cut=sum(path.cut for path in paths),
     )
 
 

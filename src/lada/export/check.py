@@ -96,14 +96,14 @@ def questions_of(results: Results | None) -> tuple[str, ...]:
 
 def write_all(start: Start, prompts: Sequence[Sequence[int]], limit: int, encoder: Encoder) -> tuple[Written, ...]:
     """Return a runtime's greedy answers, each of at most `limit` tokens and within the context."""
-    return tuple(_greedy(start, p, min(limit, encoder.context - len(p)), encoder.eos) for p in prompts)
+    return tuple(_greedy(start, p, min(limit, encoder.context - len(p)), encoder.ends) for p in prompts)
 
 
-def _greedy(start: Start, prompt: Sequence[int], limit: int, eos: int) -> Written:
+def _greedy(start: Start, prompt: Sequence[int], limit: int, ends: Sequence[int]) -> Written:
     step = start()
     first = logits = step(prompt)
     ids: list[int] = []
-    while len(ids) < limit and (token := int(logits.argmax())) != eos:
+    while len(ids) < limit and (token := int(logits.argmax())) not in ends:
         ids.append(token)
         if len(ids) < limit:
             logits = step([token])

@@ -17,7 +17,7 @@ from lada.export.onnx import ONNX
 from lada.export.party import open_party
 from lada.export.target import Parcel, Target
 from lada.export.template import with_template
-from lada.models.encoding import Encoder
+from lada.models.encoding import Encoder, encoder_of
 from lada.models.learner import HuggingFaceLearner
 from lada.models.options import ModelOptions
 
@@ -70,7 +70,7 @@ def export(run: Path, party: str, to: str, *, output: Path | None = None, dtype:
         dtype=getattr(torch, dtype),
         max_new_tokens=trained.options.max_new_tokens,
         context=encoder.context,
-        eos=encoder.eos,
+        ends=encoder.ends,
         pad=encoder.pad,
         output=folder,
         questions=questions,
@@ -84,9 +84,7 @@ def export(run: Path, party: str, to: str, *, output: Path | None = None, dtype:
 
 def _encode(options: ModelOptions, own: Encoder) -> Callable[[Any], Encoder]:
     """Return what makes the party's encoder over another tokenizer."""
-    return lambda tokenizer: Encoder(
-        tokenizer, prompt=options.prompt, context=own.context, system=options.system, think=options.think
-    )
+    return lambda tokenizer: encoder_of(tokenizer, options, own.context, own.ends)
 
 
 def _target(to: str, dtype: str | None) -> tuple[Target, str]:

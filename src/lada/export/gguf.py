@@ -114,7 +114,9 @@ def _tokens(writer: Any, parcel: Parcel, vocabulary: Vocabulary) -> None:
         writer.add_token_merges(list(vocabulary.merges))
     if vocabulary.charsmap is not None:
         writer.add_precompiled_charsmap(vocabulary.charsmap)
-    writer.add_eos_token_id(parcel.eos)
+    writer.add_eos_token_id(parcel.ends[0])
+    for end in parcel.ends[1:2]:  # the format has no room for more
+        writer.add_eot_token_id(end)
     writer.add_pad_token_id(parcel.pad)
     if tokenizer.bos_token_id is not None:
         writer.add_bos_token_id(tokenizer.bos_token_id)

@@ -27,7 +27,7 @@ def save_settings(parcel: Parcel) -> tuple[str, ...]:
     GenerationConfig(
         max_new_tokens=parcel.max_new_tokens,
         do_sample=False,
-        eos_token_id=parcel.eos,
+        eos_token_id=parcel.ends[0] if len(parcel.ends) == 1 else list(parcel.ends),
         pad_token_id=parcel.pad,
         bos_token_id=parcel.tokenizer.bos_token_id,
     ).save_pretrained(parcel.output)

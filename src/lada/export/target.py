@@ -29,7 +29,8 @@ class Parcel:
     """The weights are those of this type already, if rounded."""
     max_new_tokens: int
     context: int
-    eos: int
+    ends: tuple[int, ...]
+    """The tokens that end an answer, first the one that closed the paths that were learnt."""
     pad: int
     output: Path
     questions: tuple[str, ...]

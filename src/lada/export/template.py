@@ -40,7 +40,10 @@ def notes_on_prompts(encoder: Encoder, prompt: str) -> tuple[str, ...]:
     alone = [{"role": "user", "content": "?"}]
     if text == encoder.tokenizer.apply_chat_template(alone, tokenize=False, add_generation_prompt=True):
         return ()
-    return ("prompts of the run have more than a question: a system message, or a switch of the template for thinking",)
+    return (
+        "prompts of the run have more than a question: a system message, a day of its own (`date`), or a switch of the "
+        "template for thinking",
+    )
 
 
 def chat_template(prompt: str, *, bos: bool) -> str:

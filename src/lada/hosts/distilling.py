@@ -10,7 +10,7 @@ from lada.core.registry import Options
 from lada.core.seeds import generator
 from lada.core.terms import Allocation, Knowledge, Lesson
 from lada.hosts.knowledge import Offer
-from lada.hosts.lessons import Pool, make_lessons, with_replay
+from lada.hosts.lessons import Pool, lesson_on, make_lessons, with_replay
 from lada.hosts.party import Party
 from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import gold_lessons, study
@@ -97,10 +97,10 @@ def distil(
 
 def _trusted(party: Party, own: Knowledge, taught: set[str]) -> list[Lesson]:
     """Return a party's own paths, but for those `taught`, that are right; the surer half where that is unknown."""
-    questions = {sample.id: sample.question for sample in party.task.public}
+    samples = {sample.id: sample for sample in party.task.public}
     middle = float(np.median([path.likelihood.mean for path in own.paths])) if own.paths else 0.0
     return [
-        Lesson(path.sample_id, questions[path.sample_id], path.text)
+        lesson_on(samples[path.sample_id], path)
         for path in own.paths
         if path.sample_id not in taught
         and path.answer is not None

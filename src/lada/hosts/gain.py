@@ -32,6 +32,7 @@ from lada.core.errors import InputError
 from lada.core.plural import counted
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Allocation, Knowledge, Lesson
+from lada.hosts.lessons import lesson_on
 from lada.hosts.once import once
 from lada.hosts.party import Party
 from lada.hosts.steps import gold_lessons, sft
@@ -158,9 +159,9 @@ def _with_other_answers(party: Party, held: Sequence[Lesson]) -> list[str | None
 
 def _lessons(party: Party, allocation: Allocation, offer: Knowledge) -> list[Lesson]:
     """Return lessons on the teacher's paths that were chosen."""
-    questions, paths = {sample.id: sample.question for sample in party.task.public}, offer.by_id()
+    samples, paths = {sample.id: sample for sample in party.task.public}, offer.by_id()
     chosen = [choice.sample_id for choice in allocation.choices if choice.source == "teacher"]
-    return [Lesson(id, questions[id], paths[id].text) for id in chosen if paths[id].text]
+    return [lesson_on(samples[id], paths[id]) for id in chosen if paths[id].text]
 
 
 def _drawn(party: Party, lessons: list[Lesson], most: int) -> list[Lesson]:

@@ -25,8 +25,22 @@ def make_lesson(sample: Sample, chosen: Path, other: Path, prefer: Prefer, unpai
     elif None not in (chosen.right, other.right) and chosen.right != other.right:
         pair = (chosen, other) if chosen.right else (other, chosen)
     if pair and pair[1].text and pair[0].text != pair[1].text:
-        return Lesson(sample.id, sample.question, pair[0].text, pair[1].text)
-    return Lesson(sample.id, sample.question, chosen.text) if unpaired == "nll" else None
+        return lesson_on(sample, *pair)
+    return lesson_on(sample, chosen) if unpaired == "nll" else None
+
+
+def lesson_on(sample: Sample, chosen: Path, rejected: Path | None = None) -> Lesson:
+    """Return the lesson on a path, beside a rejected one where there is one."""
+    if rejected is None:
+        return Lesson(sample.id, sample.question, chosen.text, chosen_cut=chosen.cut)
+    return Lesson(
+        sample.id,
+        sample.question,
+        chosen.text,
+        rejected.text,
+        chosen_cut=chosen.cut,
+        rejected_cut=rejected.cut,
+    )
 
 
 def make_lessons(
@@ -43,7 +57,7 @@ def make_lessons(
         chosen, other = pair if choice.source == "teacher" else pair[::-1]
         sample = samples[choice.sample_id]
         if objective.prefer is None:
-            lesson = Lesson(sample.id, sample.question, chosen.text)
+            lesson = lesson_on(sample, chosen)
         else:
             lesson = make_lesson(sample, chosen, other, objective.prefer, objective.unpaired)
         if lesson is not None and lesson.chosen:

@@ -12,7 +12,8 @@ from lada.models.base import Progress
 from lada.models.identity import learner_digest
 
 T = TypeVar("T")
-TIME = "time.json"
+TIME, NOTICES = "time.json", "notices.json"
+"""Files of a journal's entries: when and for how long, and what there was to say of the work."""
 
 
 def once(
@@ -33,21 +34,27 @@ def once(
     """
     kept = party.journal.load(phase)
     if kept is not None:
-        party.note(phases=(_time(kept),))
+        party.note(notices=_notices(kept), phases=(_time(kept),))
         return read(kept)
     common = None if given is None else party.common
     key = _key(party, round, phase, given) if common else None
     found = common.load(key) if common and key else None
+    said = len(party.report.notices)
     if found is None:
         with party.phase(round, phase) as progress:
             result = do(progress)
     else:
-        party.note(phases=(_time(found).model_copy(update={"start": round_to_ms(party.clock())}),))
+        time = _time(found).model_copy(update={"start": round_to_ms(party.clock())})
+        party.note(notices=_notices(found), phases=(time,))
         result = read(found)
+
+    notices = party.report.notices[said:]
 
     def fill(folder: FilePath) -> None:
         write(folder, result)
         (folder / TIME).write_text(party.report.phases[-1].model_dump_json(), encoding="utf-8")
+        if notices:
+            (folder / NOTICES).write_text(json.dumps(notices), encoding="utf-8")
 
     party.journal.save(phase, fill)
     if found is not None:
@@ -60,6 +67,11 @@ def once(
 
 def _time(folder: FilePath) -> PhaseTime:
     return PhaseTime.model_validate_json((folder / TIME).read_bytes())
+
+
+def _notices(folder: FilePath) -> tuple[str, ...]:
+    file = folder / NOTICES
+    return tuple(json.loads(file.read_bytes())) if file.exists() else ()
 
 
 def _key(party: Party, round: int, phase: str, given: Any) -> str | None:

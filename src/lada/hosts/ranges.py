@@ -46,7 +46,13 @@ MEMORY = Range(0, 2**47)
 LOSSES = Range(-LOSS, LOSS, broken=True)
 RANGES: Mapping[type[Record], Mapping[str, Range]] = {
     Interval: {"value": PERCENT, "low": PERCENT, "high": PERCENT, "count": SAMPLES},
-    Evaluation: {"round": ROUND, "step_validity": PERCENT, "calibration_error": SHARE, "agreement": PERCENT},
+    Evaluation: {
+        "round": ROUND,
+        "step_validity": PERCENT,
+        "calibration_error": SHARE,
+        "agreement": PERCENT,
+        "cut": SAMPLES,
+    },
     StudyRecord: {
         "round": ROUND,
         "steps": COUNT,
@@ -56,6 +62,7 @@ RANGES: Mapping[type[Record], Mapping[str, Range]] = {
         "replayed": SAMPLES,
         "skipped": COUNT,
         "cut": SAMPLES,
+        "unfinished": SAMPLES,
         "tokens": Range(0, 2**53 - 1),
         "first_loss": LOSSES,
         "last_loss": LOSSES,

@@ -146,6 +146,7 @@ def check_report(party: Party, sender: str, round: int, payload: Payload) -> Non
     for row in report.studies:
         _expect(row.skipped <= row.steps, "studies: more steps skipped than there were")
         _expect(row.cut <= row.lessons, "studies: more lessons cut than there were")
+        _expect(row.unfinished <= row.lessons, "studies: more lessons on cut answers than there were")
     for row in report.allocations:
         _expect(row.student == sender and row.teacher == party.name, "allocations: of other parties")
         _expect(max(row.chosen, row.from_teacher) <= row.candidates, "allocations: more chosen than candidates")
@@ -200,6 +201,7 @@ def _check_evaluations(party: Party, report: PartyReport) -> None:
             _expect(all(told[key].count <= known[key] for key in told), "evaluations: more questions than there are")
         for each in (row.overall, row.own, row.other, row.general):
             _expect(each is None or each.count <= len(party.task.test), "evaluations: more questions than there are")
+        _expect(row.cut <= len(party.task.test), "evaluations: more answers cut than there are")
 
 
 def _plain(text: str) -> str:

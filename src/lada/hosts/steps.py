@@ -109,7 +109,7 @@ def verified(party: Party, sample: Sample, answer: Answer) -> Path:
     """Return an answer of a party as its path, verified where the gold answer is known."""
     said = party.task.extract(answer.text)
     right = None if sample.answer is None else party.task.same(said, sample.answer)
-    return Path(sample.id, party.name, answer.text, said, right, answer.likelihood)
+    return Path(sample.id, party.name, answer.text, said, right, answer.likelihood, answer.cut)
 
 
 def answer_once(

@@ -101,6 +101,8 @@ class StudyReport:
     """Lessons that do not end within the model's context."""
     empty: int = 0
     """Lessons without a text."""
+    unfinished: int = 0
+    """Lessons on answers that were cut when they were written: they teach no end of a turn."""
 
 
 class Learner(Protocol):
@@ -177,7 +179,10 @@ class Learner(Protocol):
         ...
 
     def take_notices(self) -> tuple[str, ...]:
-        """Return what the user should know of the work since this was last called, such as batches that shrank."""
+        """Return what the user should know of the work since this was last called, such as batches that shrank.
+
+        Called again without work in between it may say the same.
+        """
         ...
 
     def adapter(self) -> dict[str, np.ndarray]:

@@ -72,7 +72,7 @@ def settings_of(manner: Manner) -> GenerationConfig:
     encoder, sampled = manner.encoder, manner.temperature > 0
     chosen = {"temperature": manner.temperature, "top_k": manner.generation.top_k, "top_p": manner.generation.top_p}
     return GenerationConfig(
-        do_sample=sampled, eos_token_id=encoder.eos, pad_token_id=encoder.pad, **(chosen if sampled else {})
+        do_sample=sampled, eos_token_id=list(encoder.ends), pad_token_id=encoder.pad, **(chosen if sampled else {})
     )
 
 

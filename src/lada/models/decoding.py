@@ -127,7 +127,7 @@ def decode_keeping(model: Any, streams: Sequence[Stream], manner: Manner) -> lis
     ids, seen = pad_left([Encoded(stream.prompt) for stream in streams], manner.encoder.pad, model.device)
     over, own = _Over(streams, manner), model.generation_config
     # A model's own settings, such as a penalty of repetition, must not bend what is written.
-    model.generation_config = GenerationConfig(eos_token_id=manner.encoder.eos, pad_token_id=manner.encoder.pad)
+    model.generation_config = GenerationConfig(eos_token_id=list(manner.encoder.ends), pad_token_id=manner.encoder.pad)
     try:
         model.generate(
             input_ids=ids,

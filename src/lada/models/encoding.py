@@ -1,15 +1,21 @@
 """From texts to token ids, whatever the tokenizer: BOS, EOS, padding, chat templates, odd defaults."""
 
-from collections.abc import Iterator, Sequence
+import datetime
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lada.core.errors import InputError
-from lada.models.options import Think
+from lada.models.options import DATE, ModelOptions, Think
 from lada.models.prompts import Prompts
+from lada.models.reserved import Reserved
+from lada.models.tags import Tags
+from lada.models.turns import Template, Turn, turn_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,68 +29,175 @@ class Encoded:
         return len(self.prompt) + len(self.completion)
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What generated ids say. `cut`: they break off before anything has ended them."""
+
+    text: str
+    cut: bool
+
+
+UNKNOWN = "\ue000"
+"""A character that nobody uses: what it becomes is what a tokenizer makes of text that it does not know."""
+MARK = re.compile(r"[<\[◁].+[>\]▷]", re.DOTALL)
+"""What a token of a chat template looks like that is not marked as special, as Qwen's `<tool_call>`."""
+
+
 class Encoder:
-    """Wraps one tokenizer. It never changes the tokenizer and pads by itself, so no pad token is needed."""
+    """Wraps one tokenizer. It never changes the tokenizer and pads by itself, so no pad token is needed.
+
+    Questions, paths and the system message are text, whatever they spell: see lada.models.reserved.
+    """
 
     def __init__(
-        self, tokenizer: Any, *, prompt: str, context: int, system: str | None = None, think: Think | None = None
+        self,
+        tokenizer: Any,
+        *,
+        prompt: str,
+        context: int,
+        system: str | None = None,
+        think: Think | None = None,
+        date: datetime.date = DATE,
+        ends: Sequence[int] = (),
     ) -> None:
         """`prompt` is a template with `{question}`, used where the tokenizer has no chat template.
 
-        `context` is the model's longest sequence, tokens. For `system` and `think` see ModelOptions. Raises InputError
-        where the tokenizer has no end-of-sequence token, since a path could then never end.
+        `context` is the model's longest sequence, tokens; `ends` are the ids at which its generation settings end an
+        answer. For the others see ModelOptions. Raises InputError where nothing ends an answer: neither these nor the
+        tokenizer, nor its chat template.
         """
-        if tokenizer.eos_token_id is None:
+        self.tokenizer = tokenizer
+        self.context = context
+        self._chat = bool(getattr(tokenizer, "chat_template", None))
+        template = Template(tokenizer, think is not None, date) if self._chat else None
+        self._special = _special(tokenizer)
+        named = {*tokenizer.added_tokens_decoder, *self._special}
+        added = {index: tokenizer.convert_ids_to_tokens(index) for index in sorted(named)}
+        turn = turn_of(template, {content: index for index, content in added.items()}) if template else Turn()
+        told = (turn.end, tokenizer.eos_token_id, *ends)
+        self.ends = tuple(dict.fromkeys(int(index) for index in told if index is not None))
+        """The tokens that end an answer."""
+        if not self.ends:
             raise InputError(
                 f"model: the tokenizer of {tokenizer.name_or_path!r} has no end-of-sequence token; "
                 "set eos_token in its tokenizer_config.json"
             )
-        self.tokenizer = tokenizer
-        self.eos = int(tokenizer.eos_token_id)
+        self.eos = self.ends[0]
+        """The one that closes a path when it is judged or learnt: a chat template's own, where it has one."""
         self.pad = self.eos if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
-        self.context = context
-        self._prompts = Prompts(tokenizer, prompt, system, think)
-        added = tokenizer.added_tokens_decoder
-        tags = () if think is None else (think.open, think.close)
-        special = {*tokenizer.all_special_ids, *(index for index, token in added.items() if token.special)}
-        self._unwritten = special - {index for index, token in added.items() if token.content in tags}
+        self.stop = () if turn.stop is None else (turn.stop,)
+        """The text that ends an answer, where its template closes turns with no token."""
+        self._reserved = Reserved(tokenizer, self._not_text(turn, added))
+        self._tags = Tags(tokenizer, think, self._special)
+        self._prompts = Prompts(
+            template,
+            prompt,
+            system and self._reserved.mask(system),
+            think,
+            name=tokenizer.name_or_path,
+            header=turn.header,
+        )
+        self._empty = self._ids(self._prompts.before_answer("?"))
+        self.forget()
+
+    def _not_text(self, turn: Turn, added: Mapping[int, str]) -> set[int]:
+        """Return the ids that no text of others may become: special tokens and those that turns are made of."""
+        source = self.tokenizer.get_chat_template() if self._chat else ""
+        turns = {*self.tokenizer(turn.scaffold, add_special_tokens=False)["input_ids"]} if self._chat else set()
+        marks = {i for i, content in added.items() if MARK.fullmatch(content) and (i in turns or content in source)}
+        unknown = {*self.tokenizer(UNKNOWN, add_special_tokens=False)["input_ids"]} - set(self.ends)
+        return (self._special | marks | (added.keys() & self.ends)) - unknown
 
     def text_before(self, question: str) -> tuple[str, bool]:
         """Return the text of a prompt, and whether it is a chat template's, which has its special tokens already."""
-        return self._prompts.before_answer(question), self._prompts.chat
+        return self._reserved.unmask(self._prompts.before_answer(question)), self._chat
 
     def prompt(self, question: str) -> tuple[int, ...]:
-        """Return the ids a model sees before it answers; an overlong question keeps its end."""
-        return self._ids(self._prompts.before_answer(question))
+        """Return the ids a model sees before it answers; see `_fitting` for an overlong question."""
+        return self._fitting(self._prompts.before_answer(self._reserved.mask(question)), question)
 
-    def _ids(self, text: str) -> tuple[int, ...]:
-        # A chat template writes the special tokens that it wants by itself.
-        ids = self.tokenizer(text, add_special_tokens=not self._prompts.chat)["input_ids"]
-        if not self._prompts.chat and ids and ids[-1] == self.eos:
-            ids = ids[:-1]  # some tokenizers close every text; here the answer is still to come
-        # At least half of the context is left to the completion.
-        return tuple(ids[-max(self.context // 2, 1) :]) or (self.pad,)
-
-    def pair(self, question: str, text: str) -> Encoded:
-        """Return question and path as ids, the path closed by EOS and cut to what the context holds."""
-        prompt = self._ids(self._prompts.before_path(question, text))
-        return Encoded(prompt, self.completion(text)[: self.context - len(prompt)])
+    def pair(self, question: str, text: str, *, cut: bool = False) -> Encoded:
+        """Return question and path as ids, cut to what the context holds; a path that is not `cut` is closed."""
+        prompt = self._fitting(self._prompts.before_path(self._reserved.mask(question), text), question)
+        completion = self.completion(text)
+        completion, room = completion[:-1] if cut else completion, self.context - len(prompt)
+        if len(completion) > room:
+            self._lost["path"].add(f"{question}\0{text}")
+        return Encoded(prompt, completion[:room])
 
     def completion(self, text: str) -> tuple[int, ...]:
-        """Return a path as ids, closed by EOS."""
-        return (*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.eos)
+        """Return a path as ids, closed by the end of a turn."""
+        return (*self._reserved.tokenize(self._tags.masked(text, self._reserved.mask)), self.eos)
 
-    def text(self, ids: Sequence[int], stop: Sequence[str] = ()) -> str:
-        """Return generated ids as a path, up to the first EOS and the first of the `stop` texts.
+    def read(self, ids: Sequence[int], stop: Sequence[str] = ()) -> Written:
+        """Return what generated ids say, up to the first token that ends an answer and the first of the `stop` texts.
 
         Special tokens are left out, but for think tags.
         """
-        ids = list(ids)
-        if self.eos in ids:
-            ids = ids[: ids.index(self.eos)]
-        ids = [index for index in ids if index not in self._unwritten]
-        text = self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-        return self._prompts.path(text[: min((text.find(each) for each in stop if each in text), default=None)])
+        end = next((place for place, index in enumerate(ids) if index in self.ends), None)
+        text = self.tokenizer.decode(self._tags.readable(ids[:end]), clean_up_tokenization_spaces=False)
+        stops = [text.find(each) for each in (*stop, *self.stop) if each in text]
+        return Written(self._prompts.path(text[: min(stops, default=None)]), end is None and not stops)
+
+    def text(self, ids: Sequence[int], stop: Sequence[str] = ()) -> str:
+        """Return the text of what `read` returns."""
+        return self.read(ids, stop).text
+
+    def notices(self) -> tuple[str, ...]:
+        """Return what was left out of prompts and paths since `forget`, each text counted once."""
+        told = {
+            "question": f"questions longer than half of the model's context, {self.context} tokens, whose beginnings "
+            "are left out",
+            "head": "of these, prompts without the system message or whatever else stands in front of the question",
+            "path": f"paths that the model's context, {self.context} tokens, does not hold behind their questions; "
+            "their ends are left out",
+        }
+        return tuple(f"{what}: {len(lost)}" for key, what in told.items() if (lost := self._lost[key]))
+
+    def forget(self) -> None:
+        """Begin to count anew what is left out."""
+        self._lost = {what: set[str]() for what in ("question", "head", "path")}
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        # A chat template writes the special tokens that it wants by itself.
+        ids = self._reserved.tokenize(text, add_special_tokens=not self._chat)
+        if not self._chat and ids and ids[-1] in self.ends:
+            ids = ids[:-1]  # some tokenizers close every text; here the answer is still to come
+        return tuple(ids)
+
+    def _fitting(self, text: str, question: str) -> tuple[int, ...]:
+        """Return a prompt's ids; at least half of the context is left to the completion.
+
+        Of a longer one are kept the end and what stands in front of the question, such as a system message; where that
+        would take more than three quarters of the room, its special tokens at the start alone.
+        """
+        ids, most = self._ids(text), max(self.context // 2, 1)
+        if len(ids) <= most:
+            return ids or (self.pad,)
+        self._lost["question"].add(question)
+        head = [mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], zip(ids, self._empty, strict=False))]
+        if len(head) > 3 * most // 4:
+            self._lost["head"].add(question)
+            head = list(takewhile(self._special.__contains__, head))[: most - 1]
+        return (*head, *ids[len(ids) - most + len(head) :])
+
+
+def _special(tokenizer: Any) -> set[int]:
+    marked = (index for index, token in tokenizer.added_tokens_decoder.items() if token.special)
+    return {*tokenizer.all_special_ids, *marked}
+
+
+def encoder_of(tokenizer: Any, options: ModelOptions, context: int, ends: Sequence[int] = ()) -> Encoder:
+    """Return the encoder that a model's options ask for; see Encoder."""
+    return Encoder(
+        tokenizer,
+        prompt=options.prompt,
+        context=context,
+        system=options.system,
+        think=options.think,
+        date=options.date,
+        ends=ends,
+    )
 
 
 def buckets(lengths: Sequence[int], size: int) -> Iterator[list[int]]:

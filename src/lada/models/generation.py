@@ -12,7 +12,7 @@ from typing import Any
 import transformers
 
 from lada.core.errors import InputError
-from lada.models.encoding import Encoder
+from lada.models.encoding import Encoder, Written
 from lada.models.halving import Halving
 from lada.models.options import Generation, ModelOptions
 
@@ -43,11 +43,11 @@ class Manner:
 
     def over(self, written: Sequence[int], room: int) -> bool:
         """Return whether a stream is done, of which these ids are written, at least one."""
-        return written[-1] == self.encoder.eos or len(written) >= room or self._stopped(written)
+        return written[-1] in self.encoder.ends or len(written) >= room or self._stopped(written)
 
     def _stopped(self, written: Sequence[int]) -> bool:
         """Return whether the last ids hold a stop text; those before them were asked about as they came."""
-        if not (stop := self.generation.stop):
+        if not (stop := (*self.generation.stop, *self.encoder.stop)):
             return False
         # A token that is text stands for at least a byte of it.
         tail = list(written[-(max(len(text.encode()) for text in stop) + SLACK) :])
@@ -58,7 +58,7 @@ class Manner:
 Backend = Callable[[Any, Sequence[Stream], Manner], Iterator[dict[int, list[int]]]]
 """Called as `backend(model, streams, manner)`: yields the ids that were written, by the index of their stream.
 
-Ids may go on behind end-of-sequence or a stop text. Within inference mode.
+Ids may go on behind what ends an answer. Within inference mode.
 """
 
 
@@ -80,20 +80,20 @@ def write(
     temperature: float,
     halving: Halving,
     on_done: Callable[[int, int], None],
-) -> list[str]:
-    """Return one text per stream; `on_done(streams, tokens)` is told how many are done and what they took newly.
+) -> list[Written]:
+    """Return what was written for each stream; `on_done(streams, tokens)` is told how many are done and what they took.
 
     Greedy texts are the same with every backend but for rounding. Sampled ones repeat with the same backend, streams
     and batch size; with `batch` each is drawn from its own address alone, so that neither its neighbours nor the batch
     size change it but by rounding. Rounding repeats on one kind of CPU.
     """
     manner = Manner(encoder, options.batch_size, temperature, options.generation, halving)
-    texts: dict[int, str] = {}
+    read: dict[int, Written] = {}
     for written in pick_backend(options.generation)(model, streams, manner):
         for number, ids in written.items():
-            texts[number] = encoder.text(ids, options.generation.stop)
-        on_done(len(texts), sum(map(len, written.values())))
-    return [texts[number] for number in range(len(streams))]
+            read[number] = encoder.read(ids, options.generation.stop)
+        on_done(len(read), sum(map(len, written.values())))
+    return [read[number] for number in range(len(streams))]
 
 
 def pick_backend(generation: Generation) -> Backend:

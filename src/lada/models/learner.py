@@ -1,6 +1,7 @@
 """A learner over any Hugging Face causal LM: full or LoRA training, on CPU, CUDA or MPS."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
@@ -14,7 +15,7 @@ from lada.core.errors import InputError
 from lada.core.terms import Lesson, Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.base import Answer, Progress, Study, StudyReport, adding_up, silent
 from lada.models.batches import shuffled_batches, steps_of
-from lada.models.encoding import Encoded, Encoder, buckets, pad_right
+from lada.models.encoding import Encoded, Encoder, buckets, encoder_of, pad_right
 from lada.models.generation import make_streams, write
 from lada.models.halving import Halving, within_memory
 from lada.models.likelihood import likeliest, log_probs_of, predict, token_log_probs
@@ -24,6 +25,7 @@ from lada.models.private import one_by_one, private_training
 from lada.models.soft import chunk_sums, soft_places
 from lada.models.spelling import spell
 from lada.models.training import add_gradients, make_optimizer, optimise
+from lada.models.turns import declared_ends
 
 
 class HuggingFaceLearner:
@@ -39,13 +41,10 @@ class HuggingFaceLearner:
         self._options = options
         self._vocabulary: Vocabulary | None = None
         self._halving = Halving()
-        self._encoder = Encoder(
-            tokenizer,
-            prompt=options.prompt,
-            context=context_of(model.config),
-            system=options.system,
-            think=options.think,
-        )
+        ends = declared_ends(getattr(model, "generation_config", None), tokenizer)
+        self._encoder = encoder_of(tokenizer, options, context_of(model.config), ends)
+        self._cut = self._written = 0
+        self._told = False
         model.eval()
 
     @property
@@ -76,9 +75,10 @@ class HuggingFaceLearner:
         progress: Progress = silent,
     ) -> list[list[Answer]]:
         """See Learner.sample."""
+        self._begin()
         progress = adding_up(progress)
         streams = make_streams(self._encoder, questions, paths, seed, self._options.max_new_tokens)
-        texts = write(
+        written = write(
             self.model,
             self._encoder,
             streams,
@@ -88,15 +88,23 @@ class HuggingFaceLearner:
             lambda done, tokens: progress("answer", done, len(streams), tokens),
         )
         asked = [question for question in questions for _ in range(paths)]
-        likelihoods = self.judge(list(zip(asked, texts, strict=True)))
-        answers = [Answer(text, likelihood) for text, likelihood in zip(texts, likelihoods, strict=True)]
+        self._written += len(written)
+        self._cut += sum(each.cut for each in written)
+        likelihoods = self.judge([(question, each.text) for question, each in zip(asked, written, strict=True)])
+        answers = [Answer(each.text, given, each.cut) for each, given in zip(written, likelihoods, strict=True)]
         return [answers[start : start + paths] for start in range(0, len(answers), paths)]
 
     @torch.inference_mode()
     def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
-        """See Learner.judge. The end-of-sequence token counts as part of the path."""
-        progress = adding_up(progress)
+        """See Learner.judge. The token that ends a turn counts as part of the path, also of one that was cut."""
+        self._begin()
         rows = [self._encoder.pair(question, text) for question, text in pairs]
+        sizes = [len(text.encode()) for _, text in pairs]
+        return [replace(each, size=size) for each, size in zip(self._judged(rows, progress), sizes, strict=True)]
+
+    def _judged(self, rows: Sequence[Encoded], progress: Progress = silent) -> list[Likelihood]:
+        """Return the likelihoods of the rows' completions, as of texts of no size."""
+        progress = adding_up(progress)
         result: dict[int, Likelihood] = {}
 
         def score(batch: list[int]) -> tuple[Tensor, Tensor]:
@@ -106,7 +114,7 @@ class HuggingFaceLearner:
             totals = log_probs.double().sum(1).tolist()
             least = log_probs.min(1).values.tolist()
             for i, total, minimum, tokens in zip(batch, totals, least, mask.sum(1).tolist(), strict=True):
-                result[i] = Likelihood(total, minimum, tokens, len(pairs[i][1].encode()))
+                result[i] = Likelihood(total, minimum, tokens, 0)
             progress("judge", len(result), len(rows), sum(len(rows[i]) for i in batch))
         return [result[i] for i in range(len(rows))]
 
@@ -115,6 +123,7 @@ class HuggingFaceLearner:
         self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent
     ) -> list[TokenScores | None]:
         """See Learner.log_probs."""
+        self._begin()
         progress = adding_up(progress)
         rows = [self._encoder.pair(question, text) for question, text in pairs]
         spelled = self.spell([text for _, text in pairs])
@@ -140,7 +149,19 @@ class HuggingFaceLearner:
 
     def take_notices(self) -> tuple[str, ...]:
         """See Learner.take_notices."""
-        return self._halving.take_notices()
+        cut = (
+            f"answers cut at model.max_new_tokens, {self._options.max_new_tokens}, or the end of the context: "
+            f"{self._cut} of {self._written}; the end of a turn is not learnt from them",
+        )
+        self._told = True
+        return (*self._halving.take_notices(), *self._encoder.notices(), *(cut if self._cut else ()))
+
+    def _begin(self) -> None:
+        """Count anew what is lost where that of before was told."""
+        if self._told:
+            self._encoder.forget()
+            self._cut = self._written = 0
+            self._told = False
 
     def vocabulary(self) -> Vocabulary:
         """See Learner.vocabulary."""
@@ -155,6 +176,7 @@ class HuggingFaceLearner:
     @torch.inference_mode()
     def embed(self, questions: Sequence[str], *, progress: Progress = silent) -> np.ndarray:
         """See Learner.embed."""
+        self._begin()
         progress = adding_up(progress)
         rows = [Encoded(self._encoder.prompt(question)) for question in questions]
         vectors: dict[int, np.ndarray] = {}
@@ -182,11 +204,12 @@ class HuggingFaceLearner:
         progress: Progress = silent,
     ) -> StudyReport:
         """See Learner.study. The loss covers the answer part only."""
+        self._begin()
         if not lessons:
             raise InputError("study: there are no lessons; the filter left nothing to learn from")
-        chosen = [self._encoder.pair(lesson.question, lesson.chosen) for lesson in lessons]
+        chosen = [self._encoder.pair(each.question, each.chosen, cut=each.chosen_cut) for each in lessons]
         rejected = {
-            i: self._encoder.pair(lesson.question, lesson.rejected)
+            i: self._encoder.pair(lesson.question, lesson.rejected, cut=lesson.rejected_cut)
             for i, lesson in enumerate(lessons)
             if objective.contrasts and lesson.rejected is not None
         }
@@ -195,7 +218,7 @@ class HuggingFaceLearner:
             len(row.completion) + (len(rejected[i].completion) if i in rejected else 0) for i, row in enumerate(chosen)
         ]
         total = steps_of(study, counts, seed)
-        reference = self._reference(lessons, sorted(rejected)) if objective.reference else {}
+        reference = self._reference(chosen, rejected) if objective.reference else {}
         losses: list[float] = []
         tokens = 0
 
@@ -260,8 +283,13 @@ class HuggingFaceLearner:
             float(np.mean(losses[:tenth])),
             float(np.mean(losses[-tenth:])),
             skipped,
-            sum(row.completion[-1:] != (self._encoder.eos,) for row in chosen),
+            sum(
+                row.completion[-1:] != (self._encoder.eos,)
+                for row, lesson in zip(chosen, lessons, strict=True)
+                if not lesson.chosen_cut
+            ),
             sum(not lesson.chosen.strip() for lesson in lessons),
+            sum(lesson.chosen_cut for lesson in lessons),
         )
 
     def _score(
@@ -314,19 +342,22 @@ class HuggingFaceLearner:
             ),
         )
 
-    def _reference(self, lessons: Sequence[Lesson], paired: Sequence[int]) -> dict[int, tuple[float, float]]:
+    @torch.inference_mode()
+    def _reference(self, chosen: Sequence[Encoded], rejected: Mapping[int, Encoded]) -> dict[int, tuple[float, float]]:
         """Return the sums of log-probs of chosen and rejected paths before the study, by lesson."""
-        questions = [lessons[i].question for i in paired]
-        sides = [[lessons[i].chosen for i in paired], [lessons[i].rejected or "" for i in paired]]
-        a, b = (self.judge(list(zip(questions, side, strict=True))) for side in sides)
+        paired = sorted(rejected)
+        sides = ([chosen[i] for i in paired], [rejected[i] for i in paired])
+        a, b = (self._judged(side) for side in sides)
         return {i: (x.total, y.total) for i, x, y in zip(paired, a, b, strict=True)}
 
     def adapter(self) -> dict[str, np.ndarray]:
         """See Learner.adapter."""
+        self._begin()
         return {name: weight.float().cpu().numpy().copy() for name, weight in self._adapter().items()}
 
     def load_adapter(self, weights: Mapping[str, np.ndarray]) -> None:
         """See Learner.load_adapter."""
+        self._begin()
         mine = self._adapter()
         given = {name: weight.shape for name, weight in weights.items()}
         if given != {name: tuple(weight.shape) for name, weight in mine.items()}:

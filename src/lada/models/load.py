@@ -3,16 +3,18 @@
 from pathlib import Path as FilePath
 from typing import Any
 
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from lada.core.errors import InputError
 from lada.models.adapters import with_adapter
-from lada.models.encoding import Encoder
+from lada.models.encoding import encoder_of
 from lada.models.halving import within_memory
 from lada.models.hub import explained, find_on_hub
 from lada.models.learner import HuggingFaceLearner, context_of
 from lada.models.options import ModelOptions
 from lada.models.placement import check_placement, pick_device, placement
+from lada.models.tekken import TEKKEN, read_tekken
+from lada.models.turns import declared_ends
 
 
 def load(
@@ -54,10 +56,18 @@ def check(folder: str, options: ModelOptions) -> None:
     """Raise InputError where something is missing that can be told without the weights, before anything is trained."""
     check_placement(options)
     tokenizer = load_tokenizer(folder, options.revision)
-    Encoder(tokenizer, prompt=options.prompt, context=1, system=options.system, think=options.think)
+    encoder_of(tokenizer, options, 1, declared_ends(_generation(folder), tokenizer))
     with explained(folder, options.revision):
         config = AutoConfig.from_pretrained(folder, revision=options.revision, trust_remote_code=False)
     check_context(config, options)
+
+
+def _generation(folder: str) -> GenerationConfig | None:
+    """Return a folder's generation settings; None where it has none."""
+    try:
+        return GenerationConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError):
+        return None
 
 
 def check_context(config: Any, options: ModelOptions) -> None:
@@ -83,7 +93,7 @@ def load_tokenizer(source: str, revision: str | None = None) -> Any:
         find_on_hub(source, revision)
     elif revision is not None:
         raise InputError(f"model.revision: {revision!r}, but {source!r} is a folder; expected it for hub ids only")
-    elif not _has_tokenizer(folder):
+    elif not _has_tokenizer(folder) and not (folder / TEKKEN).exists():
         raise InputError(
             f"model: folder {source!r} has no tokenizer; expected tokenizer.json or tokenizer_config.json beside "
             "the weights; save it there with tokenizer.save_pretrained(folder)"
@@ -91,7 +101,10 @@ def load_tokenizer(source: str, revision: str | None = None) -> Any:
     # trust_remote_code False: else transformers would ask at the keyboard whether to run a model's own code.
     with explained(source, revision):
         AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
-        return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+        if folder.is_dir() and not _has_tokenizer(folder):
+            return read_tekken(folder)
+        # mistral_format False: else a tekken.json beside the tokenizer gave one without most of what is asked here.
+        return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False, mistral_format=False)
 
 
 def _load_model(source: str, revision: str | None, told: dict[str, Any]) -> Any:

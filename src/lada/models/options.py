@@ -1,5 +1,6 @@
 """Which model a party runs, and how."""
 
+import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -8,6 +9,9 @@ from lada.core.bounds import AnswerTokens, BatchSize
 from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.core.thinking import TAGS
+
+DATE = datetime.date(2026, 1, 1)
+"""The day that chat templates are told where nothing else is set."""
 
 
 class LoraOptions(Options):
@@ -89,10 +93,13 @@ class ModelOptions(Options):
     think: Think | None = None
     """For reasoning models; `{}` for `<think>` and `</think>`. None: a chat template that can switch thinking off
     (`enable_thinking`) does so, and tags are text like any other."""
+    date: datetime.date = DATE
+    """What a chat template that writes the day is told, so that a run gives the same on every day."""
     prompt: str = "{question}\n"
     """For a tokenizer without a chat template; `{question}` stands for the question."""
     max_new_tokens: AnswerTokens = 160
-    """The longest answer, tokens; less than the model's context, of which a question needs some too."""
+    """The longest answer, tokens; less than the model's context, of which a question needs some too. An answer that has
+    not ended by then counts as cut; no end is learnt from it."""
     batch_size: BatchSize = 128
     """Samples that are answered, judged or embedded at once; fewer where memory runs out."""
     generation: Generation = Generation()

@@ -73,8 +73,8 @@ def sampling_options(stream: Stream, manner: Manner) -> dict[str, Any]:
     options: dict[str, Any] = {
         "max_tokens": stream.room,
         "temperature": manner.temperature,
-        "stop": list(manner.generation.stop),
-        "stop_token_ids": [manner.encoder.eos],
+        "stop": [*manner.generation.stop, *manner.encoder.stop],
+        "stop_token_ids": list(manner.encoder.ends),
     }
     if manner.temperature > 0:
         options["seed"] = seed_of(*stream.address)

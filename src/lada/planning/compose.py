@@ -18,7 +18,7 @@ from lada.models.api import check_api
 from lada.models.api_options import ApiModel
 from lada.models.base import Study
 from lada.models.batches import steps_of
-from lada.models.encoding import Encoder
+from lada.models.encoding import Encoder, encoder_of
 from lada.models.files import check_files
 from lada.models.generation import pick_backend
 from lada.models.learner import context_of
@@ -239,9 +239,7 @@ def _encoder(model: ModelOptions, shape: Shape | None) -> Encoder | None:
         if own:
             raise
         return None
-    return Encoder(
-        tokenizer, prompt=model.prompt, context=context_of(shape.config), system=model.system, think=model.think
-    )
+    return encoder_of(tokenizer, model, context_of(shape.config))
 
 
 def _study_plan(phase: str, study: Study, pairs: bool, lengths: Lengths) -> StudyPlan:

@@ -1,0 +1,114 @@
+"""Text stays text: what people and other models wrote never becomes one of the tokens that turns are made of.
+
+A tokenizer turns every text that spells a special token into that token, wherever the text is from. So what is not
+LaDa's own is *masked*: its spellings of reserved tokens become marks that nobody can guess, which a chat template
+passes on like any word. What still spells a reserved token after that is the template's and means it; what stands
+behind a mark is tokenized as the letters that it is.
+"""
+
+import json
+import re
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from tokenizers import Tokenizer
+
+
+class Reserved:
+    """The tokens of one tokenizer that a text of others may not become. It leaves the tokenizer as it is."""
+
+    def __init__(self, tokenizer: Any, ids: Collection[int]) -> None:
+        """`ids` are of added or special tokens."""
+        self._tokenizer = tokenizer
+        self._ids = frozenset(ids)
+        self._content = {index: str(tokenizer.convert_ids_to_tokens(index)) for index in sorted(self._ids)}
+        self._index = {content: index for index, content in self._content.items()}
+        self._secret = secrets.token_hex(12)
+        self._spelt = re.compile("|".join(map(re.escape, sorted(self._index, key=len, reverse=True))) or r"(?!)")
+        self._mark = re.compile(rf"{self._secret}m(\d+)x")
+        self._name = re.compile(rf"{self._secret}n(\d+)x")
+        self._twin: Tokenizer | None = None
+
+    def mask(self, text: str) -> str:
+        """Return a text that stands for nothing but itself when it is tokenized with `tokenize`."""
+        if not self._spelt.search(text) and self._ids.isdisjoint(_plain(self._tokenizer, text)):
+            return text
+        masked = self._spelt.sub(lambda found: f"{self._secret}m{self._index[found[0]]}x", text)
+        # A normaliser may make a reserved token of other letters, such as wide ones; the mark of nothing says so.
+        return masked if masked != text else f"{self._secret}m{len(self._tokenizer)}x{text}"
+
+    def unmask(self, text: str) -> str:
+        """Return a text with its masked parts as they were."""
+        return self._mark.sub(lambda found: self._content.get(int(found[1]), ""), text)
+
+    def tokenize(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
+        """Return the ids of a text, of which masked parts are nothing but text."""
+        if self._secret not in text:
+            return list(self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"])
+        before = self._before() if add_special_tokens else []
+        named = self._spelt.sub(lambda found: f"{self._secret}n{self._index[found[0]]}x", text)
+        parts = self._name.split(self.unmask(named))  # text and id by turns
+        meant = [int(index) for index in parts[1::2]]
+        ids = self._renamed(self.unmask(named))
+        if ids is None or [index for index in ids if index in self._ids] != meant:
+            ids = [i for k, part in enumerate(parts) for i in ([int(part)] if k % 2 else self._in_pieces(part))]
+        return before + ids
+
+    def _before(self) -> list[int]:
+        """Return the special tokens that the tokenizer puts in front of every text."""
+        inner, whole = _plain(self._tokenizer, "a"), list(self._tokenizer("a")["input_ids"])
+        places = range(len(whole) - len(inner) + 1)
+        return next((whole[:i] for i in places if whole[i : i + len(inner)] == inner), [])
+
+    def _renamed(self, named: str) -> list[int] | None:
+        """Return the ids by a twin of the tokenizer whose reserved tokens have secret names; None for a slow one."""
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return None
+        if self._twin is None:
+            names = {content: f"{self._secret}n{index}x" for content, index in self._index.items()}
+            self._twin = Tokenizer.from_str(json.dumps(_renamed(json.loads(backend.to_str()), names)))
+        return self._twin.encode(named, add_special_tokens=False).ids
+
+    def _in_pieces(self, text: str) -> list[int]:
+        """Return the ids of a text that is halved until none is reserved; a character that has no other is left out."""
+        ids = _plain(self._tokenizer, text, split_special_tokens=True)
+        if self._ids.isdisjoint(ids):
+            return ids
+        if len(text) < 2:
+            return [index for index in ids if index not in self._ids]
+        half = len(text) // 2
+        return self._in_pieces(text[:half]) + self._in_pieces(text[half:])
+
+
+def _plain(tokenizer: Any, text: str, **options: Any) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False, **options)["input_ids"])
+
+
+def _renamed(description: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a `tokenizer.json` in which tokens have other names, and nothing but its name makes such a token."""
+    model = description["model"]
+    added = [
+        {**token, "content": names[token["content"]], "single_word": False, "normalized": False}
+        if token["content"] in names
+        else token
+        for token in description["added_tokens"]
+    ]
+    vocabulary = model["vocab"]
+    if isinstance(vocabulary, dict):
+        vocabulary = {names.get(token, token): index for token, index in vocabulary.items()}
+    else:
+        vocabulary = [[names.get(token, token), score] for token, score in vocabulary]
+    model = {**model, "vocab": vocabulary}
+    if model.get("unk_token") in names:
+        model["unk_token"] = names[model["unk_token"]]
+    if "merges" in model:
+        model["merges"] = [pair for pair in model["merges"] if names.keys().isdisjoint(_made(pair))]
+    return {**description, "added_tokens": added, "model": model, "post_processor": None}
+
+
+def _made(merge: str | Sequence[str]) -> tuple[str, str, str]:
+    """Return both parts of a merge, and what it makes of them."""
+    left, _, right = merge.partition(" ") if isinstance(merge, str) else (merge[0], "", merge[1])
+    return left, right, left + right

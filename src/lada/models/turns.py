@@ -1,0 +1,113 @@
+"""Turns of a conversation: what a chat template makes of it, and what ends an answer.
+
+Which token that is, a model says in up to three places that do not always agree: its tokenizer's end-of-sequence, its
+generation settings, and its chat template, which closes an answer with it.
+"""
+
+import datetime
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import TemplateError
+
+from lada.core.thinking import TAGS
+
+Message = Mapping[str, str]
+CLOCK = "strftime_now"
+"""What a template calls to know the day."""
+DIRECTIVES = (*"aAwdbBmyYHIMpSfjUWcxXeDFTRGuV", "-d", "-m", "-H", "-I", "-M", "-S", "-j", "-y", "%")
+ASKED, ANSWERED = "ladasquestionhere", "ladasanswerhere"
+"""Words that no template has."""
+CLOSING = re.compile(r"<[^\s<>]{1,40}>|\[/?[A-Z_]{2,40}\]")
+"""What is taken for the end of a turn where it is not a token: `<|im_end|>`, `</s>`, `[/INST]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A tokenizer's chat template on one day; `thinks` switches thinking on, where it has a switch."""
+
+    tokenizer: Any
+    thinks: bool
+    date: datetime.date
+
+    def render(self, *messages: Message, ask: bool = True) -> str:
+        """Return a conversation as a text, with the opening of the next answer if `ask`. Raises TemplateError."""
+        # Templates differ in what they call the switch, and pass over names they do not know.
+        return self.tokenizer.apply_chat_template(
+            [dict(message) for message in messages],
+            tokenize=False,
+            add_generation_prompt=ask,
+            enable_thinking=self.thinks,
+            thinking=self.thinks,
+            chat_template=clock(self.date) + text if CLOCK in (text := self.tokenizer.get_chat_template()) else text,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a chat template writes around an answer."""
+
+    scaffold: str = ""
+    """Short conversations as it writes them."""
+    header: str = ""
+    """Behind the opening of an answer and in front of its text, such as harmony's `<|channel|>final<|message|>`."""
+    end: int | None = None
+    """The token that closes an answer."""
+    stop: str | None = None
+    """The text that closes it, where that is no token."""
+
+
+def clock(date: datetime.date) -> str:
+    """Return what makes CLOCK, in a Jinja template that follows, tell the beginning of this day."""
+    now = datetime.datetime.combine(date, datetime.time())
+    told = "".join(f'|replace("%{name}", {json.dumps(now.strftime(f"%{name}"))})' for name in DIRECTIVES)
+    return f"{{%- macro {CLOCK}(format) -%}}{{{{ format{told} }}}}{{%- endmacro %}}\n"
+
+
+def declared_ends(generation: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Return the ids at which a model's GenerationConfig (None: there is none) ends an answer.
+
+    Where transformers made it up from the model's configuration, whose defaults fit no tokenizer in particular, only
+    ids of special or added tokens are taken.
+    """
+    declared = getattr(generation, "eos_token_id", None)
+    ids = [] if declared is None else [declared] if isinstance(declared, int) else list(declared)
+    made_up = getattr(generation, "_from_model_config", False)
+    known = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder} if made_up else range(len(tokenizer))
+    return tuple(dict.fromkeys(int(index) for index in ids if index in known))
+
+
+def turn_of(template: Template, added: Mapping[str, int]) -> Turn:
+    """Return how a chat template frames an answer; `added` are the ids of the added and special tokens, by content."""
+    asked, answered = {"role": "user", "content": ASKED}, {"role": "assistant", "content": ANSWERED}
+    whole = _rendered(template, asked, answered)
+    before, found, after = whole.rpartition(ANSWERED)
+    opening = _rendered(template, asked, ask=True)
+    if not found:
+        return Turn(opening)
+    known = [tag for pair in TAGS.items() for tag in pair]  # thinking is for `Prompts`
+    header = before.removeprefix(opening).lstrip() if before.startswith(opening) else ""
+    if any(tag in header for tag in known) or not any(content in header for content in added):
+        header = ""  # a space or a line feed makes no difference
+    # What stands in front of a conversation's first words opens turns: a template may open the next one unasked.
+    first = {"role": "system", "content": ASKED}
+    longer = _rendered(template, first, asked, answered)
+    opener = (longer if ASKED in longer else whole).partition(ASKED)[0]
+    scaffold = opening + whole + longer
+    rest = after.lstrip()
+    token = max((each for each in added if each not in known and rest.startswith(each)), key=len, default=None)
+    if token is not None:
+        return Turn(scaffold, header, None if token in opener else added[token])
+    tag = CLOSING.match(rest)
+    stop = tag[0] if tag is not None and tag[0] not in opener and tag[0] not in known else None
+    return Turn(scaffold, header, stop=stop)
+
+
+def _rendered(template: Template, *messages: Message, ask: bool = False) -> str:
+    try:
+        return template.render(*messages, ask=ask)
+    except (TemplateError, TypeError, ValueError, KeyError):  # a template that has no such conversation
+        return ""
