@@ -77,7 +77,7 @@ def client(**changes: Any) -> dict[str, Any]:
         (
             {"task": {"kind": "files", "train": "x", "public": "y", "columns": {"questoin": "q"}}},
             "task.columns.questoin: unknown key (its value is 'q'); expected one of answer, client, difficulty, "
-            "domain, id, question, rationale; did you mean 'question'?",
+            "domain, id, messages, question, rationale; did you mean 'question'?",
         ),
         (
             {"allocator": {"name": "lada", "option": {}}},

@@ -42,7 +42,7 @@ def answer_kind(name: str) -> AnswerKind:
     """Return an answer kind.
 
     word: the word after the last `answer` (the built-in corpus); number: the last number, in `\\boxed{}` or after
-    `####` where there is one, compared exactly; choice: a letter A to E; yesno: yes or no, true or false; text: what
+    `####` where there is one, compared exactly; choice: a letter A to J; yesno: yes or no, true or false; text: what
     follows the answer marker, else the last line, compared without case, punctuation and articles; latex: the same,
     compared by math-verify; auto: like text, but compared as numbers where both are.
 
@@ -139,9 +139,9 @@ def _same_number(answer: str | None, gold: str) -> bool:
     return a is not None and b is not None and same_number(a, b)
 
 
-_LETTER = re.compile(r"(?<![\w'’])(?:\(([A-Ea-e])\)|\[([A-Ea-e])\]|([B-E]|A(?! [a-z])))(?![\w'’])")
-_LEADING = re.compile(r"[^\w]{0,10}(?:([A-E])(?![\w'’])|([a-e])(?![\w'’]| \w))")
-_ALONE = re.compile(r"[^\w]{0,10}([A-Ea-e])[^\w]{0,10}")
+_LETTER = re.compile(r"(?<![\w'’])(?:\(([A-Ja-h])\)|\[([A-Ja-h])\]|([B-E]|A(?! [a-z])))(?![\w'’])")
+_LEADING = re.compile(r"[^\w]{0,10}(?:([A-HJ]|I(?! [a-z]))(?![\w'’])|([a-h])(?![\w'’]| \w))")
+_ALONE = re.compile(r"[^\w]{0,10}([A-Ja-h])[^\w]{0,10}")
 
 
 def _extract_choice(text: str) -> str | None:

@@ -15,7 +15,8 @@ AnswerCheck = Callable[[str | None, str], bool]
 class TaskData:
     """All samples of a run. `private` and `own_domains` are keyed by client name; `replay` is general data that every
     party has, replayed so that it forgets nothing (may be empty); `general` domains measure skill alone. `noisy` are
-    the ids of public samples whose gold answer is wrong on purpose; no party is told."""
+    the ids of public samples whose gold answer is wrong on purpose; no party is told. `notices` say what of the data
+    was left out."""
 
     public: tuple[Sample, ...]
     private: Mapping[str, tuple[Sample, ...]]
@@ -27,3 +28,4 @@ class TaskData:
     same: AnswerCheck
     steps: StepCheck | None
     noisy: frozenset[str] = frozenset()
+    notices: tuple[str, ...] = ()
