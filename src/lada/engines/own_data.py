@@ -12,9 +12,10 @@ from lada.federation.parties import read_task
 from lada.tasks.files import Columns
 from lada.tasks.hub import HubTask
 from lada.tasks.user import FilesTask
+from lada.verifiers.function import FunctionOptions
 
 PRIVATE = "private.jsonl"
-SHARED = ("public", "test", "replay")
+SHARED, VERIFIER = ("public", "test", "replay"), "verifier"
 
 
 def deal_out(config: RunConfig, base: Path, folder: Path) -> dict[str, dict[str, Any]]:
@@ -30,16 +31,22 @@ def deal_out(config: RunConfig, base: Path, folder: Path) -> dict[str, dict[str,
         for key in ("source", "corpus"):  # its copies and descriptions stay where they are
             if key in task and (base / task[key]).exists():
                 task[key] = str((base / task[key]).resolve())
+        if isinstance(config.task.verifier, FunctionOptions):
+            task["verifier"]["file"] = str((base / config.task.verifier.file).resolve())
     if not isinstance(config.task, FilesTask):
         return dict.fromkeys(["server", *names], task)
     private = read_task(config, base).private
     shared = {key: getattr(config.task, key) for key in SHARED if getattr(config.task, key) is not None}
     own = {key: value for key, value in task.items() if key not in ("train", "partition", *SHARED)}
-    own |= {key: f"{key}{Path(path).suffix}" for key, path in shared.items()}
+    if isinstance(config.task.verifier, FunctionOptions):
+        shared[VERIFIER] = config.task.verifier.file
+        own[VERIFIER] = task[VERIFIER] | {"file": f"{VERIFIER}.py"}
+    names_of = {key: f"{key}{Path(path).suffix}" for key, path in shared.items()}
+    own |= {key: name for key, name in names_of.items() if key != VERIFIER}
     for party in ("server", *(f"clients/{name}" for name in names)):
         (folder / party).mkdir(parents=True, exist_ok=True, mode=0o700)
         for key, path in shared.items():
-            shutil.copyfile(base / path, folder / party / own[key])
+            shutil.copyfile(base / path, folder / party / names_of[key])
     for name, samples in private.items():
         _write(folder / "clients" / name / PRIVATE, samples, config.task.columns)
     return {"server": own, **dict.fromkeys(names, own | {"train": PRIVATE})}
@@ -47,7 +54,7 @@ def deal_out(config: RunConfig, base: Path, folder: Path) -> dict[str, dict[str,
 
 def _write(file: Path, samples: Iterable[Sample], columns: Columns) -> None:
     """Write samples as rows under the columns' names."""
-    fields = ("id", "question", "answer", "rationale", "domain", "difficulty")
+    fields = ("id", "question", "answer", "rationale", "domain", "difficulty", "entry")
     rows = (
         {getattr(columns, key): value for key in fields if (value := getattr(sample, key)) not in (None, "")}
         for sample in samples

@@ -6,7 +6,6 @@ objective may ask for soft targets: the likeliest tokens at each position of the
 """
 
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -20,6 +19,7 @@ from lada.hosts.base import Kinds, Payload
 from lada.hosts.discretion import blur, redact
 from lada.hosts.party import Party
 from lada.hosts.steps import gold_lessons, in_range, write_paths
+from lada.hosts.verdicts import Verdict, verdict, verdicts
 from lada.hosts.withholding import keep_back, keep_back_scores, may_tell
 
 Kind = Literal["paths", "labels"]
@@ -140,9 +140,8 @@ def _redacted(party: Party, knowledge: Knowledge) -> tuple[Knowledge, frozenset[
         with party.phase(round, "judge-redacted") as progress:
             return party.learner.judge([(samples[id].question, text) for id, text in texts], progress=progress)
 
-    def verify(id: str, text: str) -> tuple[str | None, bool | None]:
-        said, gold = party.task.extract(text), samples[id].answer
-        return said, None if gold is None else party.task.same(said, gold)
+    def verify(id: str, text: str) -> Verdict:
+        return verdict(party, samples[id], text)
 
     redacted = redact(party.redaction, knowledge.paths, judge, verify)
     if redacted.changed or redacted.withheld:
@@ -328,20 +327,16 @@ def _verified(party: Party, told: Sequence[Path], seconds: float) -> Iterator[Pa
     """Yield paths with the answer and the verdict that the texts have, whatever their writer says.
 
     Raises FederationError for a text longer than the limit or of another size, and where all that takes more than
-    `seconds`, as answers made to keep a comparison busy do. Where no gold answer is known each is compared all the
-    same: it will be with other parties' answers.
+    `seconds`.
     """
-    gold = {sample.id: sample.answer for sample in party.task.public}
-    longest, began = party.limits.path_chars, time.monotonic()
+    samples, longest = {sample.id: sample for sample in party.task.public}, party.limits.path_chars
     for path in told:
         if len(path.text) > longest:
             raise FederationError(f"paths: a text of more than limits.path_chars, {longest} characters")
         _check_size(party, path.likelihood, path.text)
-        answer, known = party.task.extract(path.text), gold[path.sample_id]
-        right = party.task.same(answer, "0" if known is None else known)
-        if time.monotonic() - began > seconds:
-            raise FederationError(f"paths: their answers took longer to check than limits.check_seconds, {seconds:g}")
-        yield replace(path, answer=answer, right=None if known is None else right)
+    found = verdicts(party, [(samples[path.sample_id], path.text) for path in told], seconds=seconds)
+    for path, (answer, right) in zip(told, found, strict=True):
+        yield replace(path, answer=answer, right=right)
 
 
 def _check_size(party: Party, likelihood: Likelihood, text: str) -> None:

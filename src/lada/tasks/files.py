@@ -38,6 +38,8 @@ class Columns(Options):
     """The number of reasoning steps."""
     client: str = "client"
     """The client that owns the row, for `partition: {by: given}`."""
+    entry: str = "entry"
+    """What the task's verifier needs to know of the question, as text, such as tests."""
     messages: str = "messages"
     """A conversation in the place of question and answer: a list of messages, or JSON text of one."""
 
@@ -136,6 +138,7 @@ def _sample(row: Row, columns: Columns, path: Path, number: int, *, require_answ
         rationale=text(columns.rationale) or reply,
         domain=text(columns.domain) or "",
         difficulty=None if difficulty is None else int(difficulty),
+        entry=text(columns.entry),
     )
 
 

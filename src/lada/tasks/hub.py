@@ -19,6 +19,7 @@ from lada.tasks.data import TaskData
 from lada.tasks.files import check_jsonl
 from lada.tasks.partition import PartitionOptions, partition
 from lada.tasks.user import some_of
+from lada.verifiers.choose import VerifierOptions, make_verifier
 
 _LOCAL = "a folder saved by datasets' save_to_disk, a folder of parquet or jsonl files, or one file"
 UNREADABLE = 0.1
@@ -46,6 +47,8 @@ class HubTask(Options):
     """Test questions at most."""
     rows: int = Field(default=20_000, ge=1)
     """Rows of a split that are looked at, at most: nobody waits for millions."""
+    verifier: VerifierOptions | None = None
+    """What says which answers are right; None: they are compared with the gold answer."""
     partition: PartitionOptions | None = None
     """None: by domain where the corpus has domains, else evenly (iid)."""
 
@@ -88,6 +91,7 @@ def load_corpus(options: HubTask, clients: Mapping[str, tuple[str, ...]], seed: 
         same=kind.same,
         steps=None,
         notices=tuple(notices),
+        verifier=make_verifier(options.verifier, base),
     )
 
 
