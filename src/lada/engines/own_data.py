@@ -27,20 +27,21 @@ def deal_out(config: RunConfig, base: Path, folder: Path) -> dict[str, dict[str,
     """
     task = config.task.model_dump(mode="json", exclude_defaults=True) | {"kind": config.task.kind}
     names = [client.name for client in config.clients]
+    verifier = config.task.verifier if isinstance(config.task, (FilesTask, HubTask)) else None
     if isinstance(config.task, HubTask):
+        if isinstance(verifier, FunctionOptions):
+            task[VERIFIER] = _with_file(verifier, str((base / verifier.file).resolve()))
         for key in ("source", "corpus"):  # its copies and descriptions stay where they are
             if key in task and (base / task[key]).exists():
                 task[key] = str((base / task[key]).resolve())
-        if isinstance(config.task.verifier, FunctionOptions):
-            task["verifier"]["file"] = str((base / config.task.verifier.file).resolve())
     if not isinstance(config.task, FilesTask):
         return dict.fromkeys(["server", *names], task)
     private = read_task(config, base).private
     shared = {key: getattr(config.task, key) for key in SHARED if getattr(config.task, key) is not None}
     own = {key: value for key, value in task.items() if key not in ("train", "partition", *SHARED)}
-    if isinstance(config.task.verifier, FunctionOptions):
-        shared[VERIFIER] = config.task.verifier.file
-        own[VERIFIER] = task[VERIFIER] | {"file": f"{VERIFIER}.py"}
+    if isinstance(verifier, FunctionOptions):
+        shared[VERIFIER] = verifier.file
+        own[VERIFIER] = _with_file(verifier, f"{VERIFIER}.py")
     names_of = {key: f"{key}{Path(path).suffix}" for key, path in shared.items()}
     own |= {key: name for key, name in names_of.items() if key != VERIFIER}
     for party in ("server", *(f"clients/{name}" for name in names)):
@@ -50,6 +51,10 @@ def deal_out(config: RunConfig, base: Path, folder: Path) -> dict[str, dict[str,
     for name, samples in private.items():
         _write(folder / "clients" / name / PRIVATE, samples, config.task.columns)
     return {"server": own, **dict.fromkeys(names, own | {"train": PRIVATE})}
+
+
+def _with_file(verifier: FunctionOptions, file: str) -> dict[str, Any]:
+    return {**verifier.model_dump(mode="json", exclude_defaults=True), "kind": verifier.kind, "file": file}
 
 
 def _write(file: Path, samples: Iterable[Sample], columns: Columns) -> None:

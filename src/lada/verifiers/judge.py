@@ -30,7 +30,7 @@ Is the answer at the end of the text right? Give your reasons in a few sentences
 a number from 0 (wrong) to 1 (right)."""
 SCANNED = 10_000
 """Characters of a text that the judge is shown, from its end."""
-_SCORE = re.compile(r"\bscore\b\W{0,5}?([01](?:\.[0-9]{1,9})?|0?\.[0-9]{1,9})(?![\d.]*\d)", re.IGNORECASE)
+_SCORE = re.compile(r"\bscore\b[^\w\-−]{0,5}?([01](?:\.[0-9]{1,9})?|0?\.[0-9]{1,9})(?![\d.]*\d)", re.IGNORECASE)
 
 
 class JudgeOptions(Options):
