@@ -7,7 +7,6 @@ import pytest
 from fake_api import chat, serving
 
 from lada.core.terms import Sample
-from lada.models.api_options import ApiOptions
 from lada.verifiers.base import Asked, Failure
 from lada.verifiers.judge import JudgeOptions, JudgeVerifier
 
@@ -16,8 +15,8 @@ NONE = Failure("got no score from the judge")
 
 
 def judge(url: str, folder: Path, **options: Any) -> JudgeVerifier:
-    api = ApiOptions(base_url=url, model="judge", key_variable=None, cache=str(folder / "cache"), retries=0)
-    return JudgeVerifier(JudgeOptions(api=api, **options), folder)
+    api = {"base_url": url, "model": "judge", "key_variable": None, "cache": str(folder / "cache"), "retries": 0}
+    return JudgeVerifier(JudgeOptions.model_validate({"api": api, **options}), folder)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ objective may ask for soft targets: the likeliest tokens at each position of the
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -19,7 +20,7 @@ from lada.hosts.base import Kinds, Payload
 from lada.hosts.discretion import blur, redact
 from lada.hosts.party import Party
 from lada.hosts.steps import gold_lessons, in_range, write_paths
-from lada.hosts.verdicts import Verdict, verdict, verdicts
+from lada.hosts.verdicts import Verdict, judged, note_failures, verdicts
 from lada.hosts.withholding import keep_back, keep_back_scores, may_tell
 
 Kind = Literal["paths", "labels"]
@@ -140,10 +141,13 @@ def _redacted(party: Party, knowledge: Knowledge) -> tuple[Knowledge, frozenset[
         with party.phase(round, "judge-redacted") as progress:
             return party.learner.judge([(samples[id].question, text) for id, text in texts], progress=progress)
 
+    failures: Counter[str] = Counter()
+
     def verify(id: str, text: str) -> Verdict:
-        return verdict(party, samples[id], text)
+        return next(judged(party, [(samples[id], text)], failures))
 
     redacted = redact(party.redaction, knowledge.paths, judge, verify)
+    note_failures(party, f"round {round}, redact", failures, len(redacted.changed))
     if redacted.changed or redacted.withheld:
         party.note(
             notices=(
@@ -315,7 +319,7 @@ def _decode(party: Party, payload: Payload, kind: Kind, *, seconds: float = math
     limit = party.limits.table_bytes
     if kind == "paths":
         told = paths.decode(payload[PATHS], known_ids={sample.id for sample in party.task.public}, limit=limit)
-        return replace(told, paths=tuple(_verified(party, told.paths, seconds)))
+        return replace(told, paths=tuple(_verified(party, told, seconds)))
     texts = _labels(party)
     told = likelihoods.decode(payload[LIKELIHOODS], known_ids=texts.keys(), limit=limit)
     for id, likelihood in told.likelihoods.items():
@@ -323,19 +327,20 @@ def _decode(party: Party, payload: Payload, kind: Kind, *, seconds: float = math
     return _labelled(party, texts, told)
 
 
-def _verified(party: Party, told: Sequence[Path], seconds: float) -> Iterator[Path]:
+def _verified(party: Party, told: Knowledge, seconds: float) -> Iterator[Path]:
     """Yield paths with the answer and the verdict that the texts have, whatever their writer says.
 
     Raises FederationError for a text longer than the limit or of another size, and where all that takes more than
     `seconds`.
     """
     samples, longest = {sample.id: sample for sample in party.task.public}, party.limits.path_chars
-    for path in told:
+    for path in told.paths:
         if len(path.text) > longest:
             raise FederationError(f"paths: a text of more than limits.path_chars, {longest} characters")
         _check_size(party, path.likelihood, path.text)
-    found = verdicts(party, [(samples[path.sample_id], path.text) for path in told], seconds=seconds)
-    for path, (answer, right) in zip(told, found, strict=True):
+    asked = [(samples[path.sample_id], path.text) for path in told.paths]
+    found = verdicts(party, asked, f"round {told.round}, paths of {told.party}", seconds=seconds)
+    for path, (answer, right) in zip(told.paths, found, strict=True):
         yield replace(path, answer=answer, right=right)
 
 

@@ -74,7 +74,7 @@ def write_paths(party: Party, samples: Sequence[Sample], round: int, purpose: st
 
     answers = answer_once(party, round, purpose, first, given=[questions, seed])
     first_tried = [(sample, answer) for sample, (answer,) in zip(samples, answers, strict=True)]
-    paths = {path.sample_id: path for path in verified(party, first_tried)}
+    paths = {path.sample_id: path for path in verified(party, first_tried, round, purpose)}
     wrong = [sample for sample in samples if paths[sample.id].right is False]
     if tries > 1 and wrong:
         again = f"{purpose}-again"
@@ -91,16 +91,17 @@ def write_paths(party: Party, samples: Sequence[Sample], round: int, purpose: st
         given = [[sample.question for sample in wrong], tries, seed]
         tried = zip(wrong, answer_once(party, round, again, others, given=given), strict=True)
         found: dict[str, list[Path]] = {}
-        for path in verified(party, [(sample, answer) for sample, each in tried for answer in each]):
+        answered = [(sample, answer) for sample, each in tried for answer in each]
+        for path in verified(party, answered, round, again):
             if path.right:
                 found.setdefault(path.sample_id, []).append(path)
         paths |= {id: max(right, key=lambda path: path.likelihood.mean) for id, right in found.items()}
     return Knowledge(party.name, round, tuple(paths.values()))
 
 
-def verified(party: Party, answers: Sequence[tuple[Sample, Answer]]) -> list[Path]:
+def verified(party: Party, answers: Sequence[tuple[Sample, Answer]], round: int, purpose: str) -> list[Path]:
     """Return answers of a party as its paths, verified as far as that can be (see `verdicts`)."""
-    found = verdicts(party, [(sample, answer.text) for sample, answer in answers])
+    found = verdicts(party, [(sample, answer.text) for sample, answer in answers], f"round {round}, {purpose}")
     return [
         Path(sample.id, party.name, answer.text, said, right, answer.likelihood)
         for (sample, answer), (said, right) in zip(answers, found, strict=True)

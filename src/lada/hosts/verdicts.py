@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import inf
 
 from lada.core.errors import FederationError
@@ -14,48 +14,57 @@ Verdict = tuple[str | None, bool | None]
 """What a text answers, and whether that is right; None where nobody knows."""
 
 
-def verdicts(party: Party, asked: Sequence[tuple[Sample, str]], *, seconds: float = inf) -> list[Verdict]:
+def verdicts(party: Party, asked: Sequence[tuple[Sample, str]], where: str, *, seconds: float = inf) -> list[Verdict]:
     """Return the verdict on each text for its sample, a public or a test one.
 
-    A verifier that fails on an answer costs that answer: it counts as wrong, and a notice counts such answers by their
-    reasons. Raises FederationError where all that takes more than `seconds`, as answers made to keep a comparison busy
-    do; one without a gold answer is then compared all the same, for it will be with other parties' answers.
-    """
-    task, began = party.task, time.monotonic()
-    found: list[Verdict] = []
+    A verifier that fails on an answer costs that answer: it counts as wrong, and a notice that begins with `where`
+    counts such answers by their reasons.
 
-    def add(verdict: Verdict) -> None:
+    With `seconds` it is a check of what another party sent, which changes nothing and notes nothing. It raises
+    FederationError where all that takes longer, as answers made to keep a comparison busy do; one without a gold answer
+    is then compared all the same, for it will be with other parties' answers.
+    """
+    failures: Counter[str] = Counter()
+    began, found = time.monotonic(), []
+    for verdict in judged(party, asked, failures, compare_all=seconds < inf):
         if time.monotonic() - began > seconds:
             raise FederationError(f"paths: their answers took longer to check than limits.check_seconds, {seconds:g}")
         found.append(verdict)
-
-    if task.verifier is None:
-        for sample, text in asked:
-            said = task.extract(text)
-            if sample.answer is None:
-                if seconds < inf:
-                    task.same(said, "0")
-                add((said, None))
-            else:
-                add((said, task.same(said, sample.answer)))
-        return found
-    read = [Asked(sample, text, task.extract(text)) for sample, text in asked]
-    failures: Counter[str] = Counter()
-    for each, score in zip(read, task.verifier.scores(read), strict=True):
-        if isinstance(score, Failure):
-            failures[score.reason] += 1
-        add((each.answer, not isinstance(score, Failure) and score >= task.verifier.threshold))
-    if failures:
-        reasons = "; ".join(f"{count}: it {reason}" for reason, count in sorted(failures.items()))
-        party.note(
-            notices=(
-                f"{party.name}: the verifier failed on {failures.total()} of {len(read)} answers, which count as wrong "
-                f"({reasons})",
-            )
-        )
+    if seconds == inf:
+        note_failures(party, where, failures, len(found))
     return found
 
 
-def verdict(party: Party, sample: Sample, text: str) -> Verdict:
-    """Return the verdict on one text; see `verdicts`."""
-    return verdicts(party, [(sample, text)])[0]
+def judged(
+    party: Party, asked: Sequence[tuple[Sample, str]], failures: Counter[str], *, compare_all: bool = False
+) -> Iterator[Verdict]:
+    """Yield the verdict on each text; count those that a verifier fails on in `failures`, by reason."""
+    task = party.task
+    if task.verifier is None:
+        for sample, text in asked:
+            said = task.extract(text)
+            right = None
+            if sample.answer is not None:
+                right = task.same(said, sample.answer)
+            elif compare_all:
+                task.same(said, "0")
+            yield said, right
+        return
+    read = [Asked(sample, text, task.extract(text)) for sample, text in asked]
+    for each, score in zip(read, task.verifier.scores(read), strict=True):
+        if isinstance(score, Failure):
+            failures[score.reason] += 1
+        yield each.answer, not isinstance(score, Failure) and score >= task.verifier.threshold
+
+
+def note_failures(party: Party, where: str, failures: Counter[str], total: int) -> None:
+    """Note on how many of `total` answers a verifier failed, and why."""
+    if not failures:
+        return
+    reasons = "; ".join(f"{count}: it {reason}" for reason, count in sorted(failures.items()))
+    notice = (
+        f"{where}: the verifier of {party.name} failed on {failures.total()} of {total} answers, which count as wrong "
+        f"({reasons})"
+    )
+    if notice not in party.report.notices:  # a message is read more than once
+        party.note(notices=(notice,))

@@ -16,6 +16,7 @@ from lada.tasks.builtin import deal_domains, evenly
 from lada.tasks.data import TaskData
 from lada.verifiers.base import Failure
 from lada.verifiers.gym import GymVerifier, entry
+from lada.verifiers.remembered import Remembered
 
 SIZE = 10_000
 """Questions that each generator may be asked for; some make a table of that length first."""
@@ -85,7 +86,7 @@ def load_gym(options: GymTask, clients: Mapping[str, tuple[str, ...]], seed: int
         extract=kind.extract,
         same=kind.same,
         steps=None,
-        verifier=verifier,
+        verifier=Remembered(verifier),
     )
 
 

@@ -9,6 +9,7 @@ from lada.verifiers.base import Verifier
 from lada.verifiers.code import CodeOptions, CodeVerifier
 from lada.verifiers.function import FunctionOptions, FunctionVerifier
 from lada.verifiers.judge import JudgeOptions, JudgeVerifier
+from lada.verifiers.remembered import Remembered
 
 VerifierOptions = Annotated[FunctionOptions | CodeOptions | JudgeOptions, Field(discriminator="kind")]
 """A union told apart by `kind`."""
@@ -20,8 +21,8 @@ def make_verifier(options: FunctionOptions | CodeOptions | JudgeOptions | None, 
         case None:
             return None
         case FunctionOptions():
-            return FunctionVerifier(options, base)
+            return Remembered(FunctionVerifier(options, base))
         case CodeOptions():
-            return CodeVerifier(options)
+            return Remembered(CodeVerifier(options))
         case JudgeOptions():
-            return JudgeVerifier(options, base)
+            return Remembered(JudgeVerifier(options, base))
