@@ -119,7 +119,10 @@ def test_an_unknown_key_is_named_with_its_value_and_the_nearest(changes: dict[st
             client(model={**MODEL, "tune": "loar"}),
             "clients.0.model.tune: 'loar' is not valid; expected 'full' or 'lora'; did you mean 'lora'?",
         ),
-        (client(private={"steps": 0}), "clients.0.private: steps is 0; expected at least 1"),
+        (
+            client(private={"steps": 0}),
+            "clients.0.private.steps: 0 is not valid: input should be greater than or equal to 1",
+        ),
         (
             {"task": {"kind": "rulebooks", "world": -1}},
             "task.world: -1 is not valid: input should be greater than or equal to 0",

@@ -22,7 +22,7 @@ from lada.engines import submission
 from lada.federation import cause, held, run_folder
 from lada.hosts.steps import check_study
 from lada.models.base import StudyReport
-from lada.models.load import check_weights
+from lada.models.files import check_files
 from lada.zoo.shipped import locate
 
 ALONE = {"host": "standalone", "plugin": "none"}
@@ -157,19 +157,19 @@ def test_the_table_and_the_page_say_what_was_skipped(tmp_path):
 
 def test_weights_that_are_missing_or_cut_are_seen_before_the_run(tmp_path):
     source = locate("zoo:slm-gpt2")
-    check_weights(source)
-    check_weights("a/hub-id")
+    check_files(source)
+    check_files("a/hub-id")
     with pytest.raises(InputError, match="cannot load"):
-        check_weights(str(tmp_path))
+        check_files(str(tmp_path))
     whole = (tmp_path.__class__(source) / "model.safetensors").read_bytes()
     (tmp_path / "a.safetensors").write_bytes(whole)
     (tmp_path / "b.safetensors").write_bytes(whole)
     index = {"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    check_weights(str(tmp_path))
+    check_files(str(tmp_path))
     (tmp_path / "b.safetensors").write_bytes(whole[:-1])
     with pytest.raises(InputError, match="cannot load"):
-        check_weights(str(tmp_path))
+        check_files(str(tmp_path))
 
 
 def test_a_cell_that_lost_a_client_does_not_count_and_is_run_anew(tmp_path, monkeypatch):

@@ -106,7 +106,8 @@ def test_the_page_tells_every_event_there_is(tracked: tuple[Results, Path], root
         keys = event.keys() - {"time", "kind"}
         assert seen.setdefault(event["kind"], keys) == keys  # events of one kind are alike
     rare = {"missing": Missing, "membership": Membership, "withheld": Withheld}  # of which this run has none
-    taken = {"taken": {"party", "round", "phase", "seconds"}}  # of runs that share their work; see test_common
+    taken = {"failure": {"party", "round", "phase", "why"}}  # of runs that end over a party; see watching
+    taken |= {"taken": {"party", "round", "phase", "seconds"}}  # of runs that share their work; see test_common
     assert told == seen | taken | {kind: set(record.model_fields) for kind, record in rare.items()}
 
 

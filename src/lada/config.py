@@ -9,6 +9,7 @@ import yaml
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from lada.allocators.base import ALLOCATORS, Allocator
+from lada.core.bounds import Seconds
 from lada.core.errors import InputError
 from lada.core.limits import Limits
 from lada.core.names import Name, fault, same_folder
@@ -103,7 +104,7 @@ class ClientConfig(Options):
     withhold: Withholding | None = Withholding()
     """Which passages of its private samples stand in nothing that its model writes and that leaves it; None: all may.
     Of no effect where `private` has `dp`, whose account would not cover what is withheld."""
-    timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    timeout: Seconds | None = None
     """Seconds this client may take for one phase; None: the run's `timeout`."""
 
     @property
@@ -139,7 +140,7 @@ class RunConfig(Options):
     """Name of the run's folder."""
     seed: int = 0
     """The run's seed: the same seed gives the same results."""
-    rounds: int = Field(2, ge=0)
+    rounds: int = Field(2, ge=0, le=100_000)
     """Rounds of exchange; 0 evaluates the models as they are."""
     task: TaskOptions = BuiltinTask()
     """Where the questions come from."""
@@ -159,10 +160,10 @@ class RunConfig(Options):
     engine: Literal["local", "simulation", "deployment"] = "local"
     """Where the clients are: on this machine in worker processes, in Flower's simulation as Ray actors (extra
     `simulation`), or on their own machines (see docs/deployment.md). Equal numbers, whichever it is."""
-    workers: int | None = Field(default=None, ge=0)
+    workers: int | None = Field(default=None, ge=0, le=65_536)
     """Processes in which clients work in parallel; None: one per core; 0: one client after another (in a simulation:
     one actor). With `engine: deployment` it plays no part."""
-    timeout: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
+    timeout: Seconds = 3600.0
     """Seconds a client may take for one phase. The reply of one that took longer is not looked at; it is asked again
     in the next round."""
     quorum: float | None = Field(default=None, gt=0, le=1)

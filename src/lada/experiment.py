@@ -15,7 +15,7 @@ import torch
 from lada.codecs.paths import decode
 from lada.config import RunConfig, make_config, open_config
 from lada.core.clock import since
-from lada.core.errors import FederationError, InputError, LadaError
+from lada.core.errors import FederationError, InputError, LadaError, of_party
 from lada.core.names import check_name
 from lada.core.owner import for_owner
 from lada.core.results import Evaluation, PartyReport, Results, Shown, Traffic, WallClock
@@ -29,7 +29,7 @@ from lada.engines.terms import run_id, terms_of
 from lada.environment import environment
 from lada.evaluation.agreement import agreement
 from lada.federation import begun, run_folder
-from lada.federation.bound import Binding
+from lada.federation.bound import DROPPED, Binding
 from lada.federation.cause import find
 from lada.federation.claim import claimed
 from lada.federation.events import EVENTS, Tail, mend, paused
@@ -69,6 +69,8 @@ if TYPE_CHECKING:
 
 SHOWN, SHOWN_CLIENTS = 24, 16
 """Test questions per client in the report's sample browser, and the most clients."""
+START = "start"
+"""The phase in which a party's model is loaded, where the run ends over that."""
 STARTING = 120.0
 """Seconds more that clients have to connect where Flower starts them."""
 Prepared = tuple[TaskData, Mapping[str, Tracker]]
@@ -211,8 +213,23 @@ class Run:
         self._feed = Feed(trackers, place.folder, self._note)
         self._earlier, damage = recover(place.folder)
         self._told = len(self._earlier)
-        self._party = server_party(config, place, task, self.emit)
+        parties = {"server": config.server.name, "clients": [client.name for client in config.clients]}
+        self.emit({"kind": "run", "name": config.name, "folder": str(place.folder), "rounds": config.rounds, **parties})
+        try:
+            with of_party("server"):
+                self._party = server_party(config, place, task, self.emit)
+        except LadaError as error:
+            where = {"party": config.server.name, "round": 0, "phase": START}
+            self.emit({"kind": "failure", **where, "why": str(error)})
+            self.emit({"kind": "end", "status": "failed"})
+            self._events.close()
+            raise
         self._done = rounds_done(config.server.name, place)
+        if binding:
+            try:
+                binding.keep_in(place.folder)
+            except LadaError as error:
+                self._leave_out(place.folder / DROPPED, error)
         if torn:
             self.emit({"kind": "notice", "text": f"the last line of {EVENTS} was cut short and is left out"})
         self._tell_lost(damage)
@@ -245,8 +262,6 @@ class Run:
         """Run all rounds, then write results and report."""
         config, place = self.config, self.place
         status: Status = "failed"
-        parties = {"server": config.server.name, "clients": [client.name for client in config.clients]}
-        self.emit({"kind": "run", "name": config.name, "folder": str(place.folder), "rounds": config.rounds, **parties})
         try:
             self._feed.start(config.model_dump(mode="json"))
             self._reach_clients()

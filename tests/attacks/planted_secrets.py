@@ -1,5 +1,6 @@
 """A client's model repeats a secret of one private sample in one form or another, so that the server reads it."""
 
+import dataclasses
 import sys
 import unicodedata
 from pathlib import Path
@@ -34,6 +35,7 @@ SECRETS = (
     "the patient in room nine was given forty drops of the brown syrup",
     "患者は九号室にいる",
 )
+CYRILLIC = dict(zip(b"aeopcxy", "\u0430\u0435\u043e\u0440\u0441\u0445\u0443", strict=True))
 FORMS = {
     "as it is": lambda text: text,
     "upper case": str.upper,
@@ -49,7 +51,11 @@ FORMS = {
         c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c)
     ),
     "punctuated": lambda text: " , ".join(text.split(" ")) + " !",
+    "Cyrillic letters": lambda text: text.translate(CYRILLIC),
+    "run together": lambda text: "".join(c for c in text if c.isalnum()),
 }
+PERSONS = ("Quillfeather", "Osterhagen", "Pemberwick", "Zolotarev", "Vandermolen", "Hollingbery", "Jorgaszewski")
+"""Each is in two notes, so that many notes share a word with one other."""
 PLACES = ("{secret}", "{secret} . answer 7", "a) ship : 4 + 6 = 10 . {secret} . answer 10", "answer {secret}")
 
 
@@ -60,8 +66,11 @@ def attack() -> Count:
         task = load_task(BuiltinTask(kind=kind, public=200, private=400, gold="answers"), {"a": ()}, 0)
         known = [text for sample in (*task.public, *task.test, *task.replay) for text in texts_of(sample)]
         for secret in SECRETS:
-            private = list(task.private["a"])
-            private[7] = Sample("planted", private[7].question, private[7].answer, f"{private[7].rationale} {secret} .")
+            private = [
+                planted(sample, PERSONS[i // 2]) for i, sample in enumerate(task.private["a"][: 2 * len(PERSONS)])
+            ]
+            private += task.private["a"][2 * len(PERSONS) :]
+            private[7] = planted(private[7], secret)
             party = make_party("a", {0}, folder)
             party.private = tuple(private)
             index = Distinctive(private, known, Withholding(tries=1))
@@ -70,7 +79,15 @@ def attack() -> Count:
                 for place in PLACES:
                     tried += 1
                     out += in_it(secret, left(party, place.format(secret=form(secret))))
+            for person in PERSONS:
+                tried += 1
+                out += in_it(person, left(party, person))
     return Count(tried, out, "the path is sampled again or withheld")
+
+
+def planted(sample: Sample, secret: str) -> Sample:
+    """Return a sample whose rationale ends with a secret."""
+    return dataclasses.replace(sample, rationale=f"{sample.rationale} {secret} .")
 
 
 def left(party, text: str) -> str:
@@ -83,9 +100,10 @@ def left(party, text: str) -> str:
 
 
 def in_it(secret: str, text: str) -> bool:
-    """Return whether a text has a secret, but for case, marks and all that is no letter or digit."""
+    """Return whether a text has a secret, but for case, marks, Cyrillic letters and all that is no letter or digit."""
 
     def bare(text: str) -> str:
+        text = text.translate({ord(to): of for of, to in CYRILLIC.items()})
         text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
         return "".join(c for c in text if c.isalnum())
 

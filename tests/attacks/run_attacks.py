@@ -1,8 +1,10 @@
-"""Run the attack scripts one after another and write results/attacks and its table in docs/security.md.
+"""Run the attack scripts one after another and write their table into results/attacks and docs/security.md.
 
 Behind `make attack`:
 
 python tests/attacks/run_attacks.py [NAME ...] [--out results/attacks]
+
+With names nothing is written; with `--out` elsewhere, the page stays as it is.
 """
 
 import argparse
@@ -21,6 +23,8 @@ PAGE = ROOT / "docs" / "security.md"
 BEGIN, END = "<!-- attacks -->", "<!-- /attacks -->"
 """What the table stands between in PAGE."""
 NO_ATTACK = {"harness", "run_attacks", "test_attacks"}
+OUT = ROOT / "results" / "attacks"
+"""Where the results go that PAGE shows."""
 LIMIT = 1800
 """Seconds for one script, on a busy machine too."""
 
@@ -66,11 +70,21 @@ def with_table(page: str, rows: list[dict[str, Any]]) -> str:
     return f"{before}{BEGIN}\n{table(rows)}\n{END}{rest.partition(END)[2]}"
 
 
+def write(rows: list[dict[str, Any]], out: Path) -> None:
+    """Write the rows into the folder `out`, and the table into PAGE where that is OUT."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "attacks.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    about = "Each row is a script in tests/attacks. `make attack` regenerates this page."
+    (out / "README.md").write_text(f"# Attacks\n\n{about}\n\n{table(rows)}\n", encoding="utf-8")
+    if out.resolve() == OUT.resolve():
+        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
+
+
 def main() -> None:
     """Run the named scripts, or all, and exit with 1 where an attack succeeded."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "attacks")
+    parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     os.chdir(ROOT)
     rows = []
@@ -80,11 +94,7 @@ def main() -> None:
         rows.append(run(script))
         print(f"{'repelled ' if rows[-1]['repelled'] else 'SUCCEEDED'} {script.stem}: {rows[-1]}", flush=True)
     if not options.names:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "attacks.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        about = "Each row is a script in tests/attacks. `make attack` regenerates this page."
-        (options.out / "README.md").write_text(f"# Attacks\n\n{about}\n\n{table(rows)}\n", encoding="utf-8")
-        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
+        write(rows, options.out)
     sys.exit(0 if rows and all(row["repelled"] for row in rows) else 1)
 
 

@@ -32,9 +32,22 @@ def acts(text: str) -> list[str]:
 def test_what_acts_is_spelled_out_and_all_else_stays():
     assert shown("\x1b[2J\x9b\u202e\U000e0041\ud800 a\tb\n") == "\\x1b[2J\\x9b\\u202e\\U000e0041\\ud800 a\tb\n"
     assert in_one_line("a\nb\tc\r\n") == "a\\nb\\tc\\r\\n"
-    assert shown("naïve 日本 עברית \u200f‍👩‍🚀 [b] <i>") == "naïve 日本 עברית \u200f‍👩‍🚀 [b] <i>"
+    kept = "naïve 日本 עברית می\u200cخواهم क्\u200dष 👩\u200d🚀 [b] <i>"
+    assert shown(kept) == kept
     page = shown(Markup("<b>\u202e</b>"))
     assert (page, type(page)) == ("<b>\\u202e</b>", Markup)
+
+
+# Format characters that have a shape of their own or give others theirs.
+SEEN = "\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
+SEEN += "".join(map(chr, range(0x13430, 0x13440)))  # they arrange hieroglyphs
+
+
+def test_of_all_format_characters_those_alone_stay_that_are_seen():
+    formats = [c for c in map(chr, range(0x110000)) if unicodedata.category(c) == "Cf"]
+    assert [c for c in formats if shown(c) == c] == sorted(set(SEEN) & set(formats))
+    assert shown("pay \u200e\u200f\u061cme") == "pay \\u200e\\u200f\\u061cme"
+    assert in_one_line("a\xadb\u200bc\ufeff") == "a\\xadb\\u200bc\\ufeff"
 
 
 @given(st.text() | st.text(alphabet=HOSTILE))

@@ -18,6 +18,8 @@ from lada.core.words import plain, words_of
         ("I\u015eIK", "isik"),
         ("I\u015f\u0131k", "isik"),
         ("b\u20ddr\u20dda", "bra"),
+        ("\u0421\u041e\u0420\u0415", "cope"),  # Cyrillic
+        ("\u0391\u03a4\u039f\u039c", "atom"),  # Greek
     ],
 )
 def test_forms_of_one_text(text: str, same: str):

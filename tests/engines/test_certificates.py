@@ -163,3 +163,59 @@ def test_a_server_does_not_start_with_a_certificate_that_nobody_would_trust(auth
     (tmp_path / "server.crt").write_text("no certificate")
     with pytest.raises(InputError, match=r"server\.crt or ca\.crt is no sound PEM file"):
         check_server_certificate(tmp_path / "server.crt", authority / "ca.crt")
+
+
+IMPOSSIBLE = [
+    "",
+    " ",
+    "a b",
+    "*",
+    "*.example.org",
+    "a" * 64,
+    "a." * 130 + "a",
+    "bücher.example",
+    "fe80::1%eth0",
+    "[::1]",
+]
+IMPOSSIBLE += [
+    "host:9092",
+    "http://host",
+    "a\nb",
+    "a\x00b",
+    "a..b",
+    ".",
+    "example.org.",
+    "-a",
+    "a-",
+    "999.1.1.1",
+    "10.0.1",
+]
+
+
+@pytest.mark.parametrize("host", IMPOSSIBLE)
+def test_a_host_that_no_client_could_reach_is_refused_in_one_line_that_names_the_option(authority, tmp_path, host):
+    with pytest.raises(InputError, match=r"^--host: .* is neither a host name nor an IP address; expected") as caught:
+        write_server_certificate(authority, tmp_path, ["fed.example.org", host], 30)
+    assert len(str(caught.value).splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "fed.example.org", "xn--bcher-kva.example", "lada_server", "7.example", "10.0.0.1", "::1"]
+)
+def test_a_host_that_a_client_can_reach_is_in_the_certificate(authority, tmp_path, host):
+    write_server_certificate(authority, tmp_path, [host], 30)
+    names = x509.load_pem_x509_certificate((tmp_path / "server.crt").read_bytes()).extensions
+    held = names.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert host in map(str, [*held.get_values_for_type(x509.DNSName), *held.get_values_for_type(x509.IPAddress)])
+
+
+def test_a_host_that_is_none_ends_the_commands_with_one_line(tmp_path):
+    config = write(tmp_path)
+    done = CliRunner().invoke(app, ["federation", "init", str(config), "--folder", str(tmp_path / "f"), "--host", ""])
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: --host: '' is neither a host name nor an IP address")
+    assert len(done.stderr.splitlines()) == 1
+    long = CliRunner().invoke(app, ["federation", "init", str(config), "--days", "10000000"])
+    assert long.exit_code == 2
+    assert "--days" in long.stderr

@@ -67,7 +67,7 @@ def test_what_a_client_holds_back_is_its_own_to_say(file, tmp_path):
         ({"methods": ["contrastive"]}, "asks for allocator 'lada', and limits.methods allows contrastive"),
         ({"methods": ["lada"]}, "asks for objective 'contrastive'"),
         ({"methods": []}, "limits.methods allows none"),
-        ({"rounds": 0}, "asks for 1 rounds, and limits.rounds is 0"),
+        ({"rounds": 0}, "asks for 1 round, and limits.rounds is 0"),
     ],
 )
 def test_what_the_limits_do_not_allow_is_refused_by_their_name(file, tmp_path, limits, said):

@@ -162,7 +162,7 @@ def test_an_init_that_fails_anywhere_leaves_nothing_behind(tmp_path, monkeypatch
 
 def test_a_name_that_no_certificate_can_have_leaves_nothing_behind(tmp_path):
     file = write(tmp_path / "mine")
-    with pytest.raises(ValueError):  # noqa: PT011 - whatever cryptography says of it
+    with pytest.raises(InputError, match="--host: "):
         init(file, tmp_path / "new" / "fed", hosts=["ä" * 300])
     assert left_in(tmp_path) == ["mine", "mine/run.yaml"]
 

@@ -27,6 +27,7 @@ from lada.engines.binding import read_binding, read_keys, write_binding
 from lada.engines.relay import VARIABLE, Relay, RelayFile, client_app
 from lada.engines.setup import init
 from lada.engines.terms import TERMS, run_id, terms_of
+from lada.engines.worker import TERMS_FILE
 from lada.experiment import Run, ignore
 from lada.federation import held, run_folder
 from lada.federation.grid import LocalGrid
@@ -194,6 +195,12 @@ def test_terms_come_first_and_are_held_to(tmp_path, workers):
     assert relay.handle(HELLO, 0, terms) == {}
     _, longer = hello(tmp_path, rounds=3)
     assert relay.handle(HELLO, 0, longer) == {}
+    kept = (tmp_path / "fed" / "clients" / "clinic" / "state" / run / TERMS_FILE).read_bytes()
+    with pytest.raises(
+        FederationError, match=r"fewer rounds, \d, than those taken last, 3; so they are older and a replay"
+    ):
+        relay.handle(HELLO, 0, terms)
+    assert (tmp_path / "fed" / "clients" / "clinic" / "state" / run / TERMS_FILE).read_bytes() == kept
     _, other = hello(tmp_path, **{"allocator.options.budget": 5})
     with pytest.raises(FederationError, match=r"not those that run .* began with"):
         relay.handle(HELLO, 0, other)

@@ -1,12 +1,15 @@
 """A deployment's roster and exchange believe no node but of itself, and its clients nobody but the server."""
 
+import json
 from dataclasses import replace
 
 import pytest
 from flwr.app import Message
 from sealed import NAMES, Sealed, claiming
 
-from lada.core.errors import FederationError
+from lada.core.errors import FederationError, LadaError
+from lada.core.sealed import unseal
+from lada.federation.bound import DROPPED, Binding
 from lada.federation.client_app import ERROR_LOG, unsealed
 from lada.federation.messages import HELLO, SERVER, Code, Envelope, decode, encode
 from lada.federation.pieces import BYTES, FETCH, PIECE
@@ -81,6 +84,41 @@ def test_in_a_phase_a_reply_that_is_not_its_own_is_dropped_and_counted(fed, seal
     assert fed.binding.dropped == {"kitchen": 1}
     assert sorted(exchange.ask("echo", 2, asked).wait()) == ["clinic", "ward"]
     assert fed.binding.dropped == {"kitchen": 2}
+
+
+def test_what_was_dropped_is_known_after_a_kill(fed, tmp_path):
+    fed.binding.keep_in(tmp_path)
+    fed.lies["kitchen"] = claiming("clinic", None)
+    exchange = fed.exchange()
+    for round in (1, 2):
+        exchange.ask("echo", round, {name: {"x": b"1"} for name in NAMES}).wait()
+    dropped = dict(fed.binding.dropped)
+    assert dropped["kitchen"] >= 1
+    assert json.loads(unseal(tmp_path / DROPPED)) == dropped
+    again = Binding({})
+    again.keep_in(tmp_path)
+    again.drop("ward")
+    again.drop("kitchen")
+    assert again.dropped == {"kitchen": dropped["kitchen"] + 1, "ward": 1}
+    assert len(again.notices()) == 2
+    third = Binding({})
+    third.keep_in(tmp_path)
+    assert third.dropped == again.dropped
+
+
+@pytest.mark.parametrize("damage", [b"", b"[1]", b'{"kitchen": "x"}', b'{"kitchen": 9}', b"[" * 10**5])
+def test_counts_that_are_damaged_are_told_of_and_begin_anew(tmp_path, damage):
+    before = Binding({})
+    before.keep_in(tmp_path)
+    before.drop("kitchen")
+    (tmp_path / DROPPED).write_bytes(damage)
+    after = Binding({})
+    with pytest.raises(LadaError, match=DROPPED):
+        after.keep_in(tmp_path)
+    after.drop("ward")
+    last = Binding({})
+    last.keep_in(tmp_path)
+    assert last.dropped == {"ward": 1}
 
 
 def test_a_reply_to_another_message_is_dropped(fed):

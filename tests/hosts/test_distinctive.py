@@ -42,12 +42,45 @@ def guard(**options: int) -> Distinctive:
         ("BRACKWATER", {"rare"}),
         ("Brack-\nwater", {"rare"}),
         ("Bra\u00adckwa\u200bter", {"rare"}),
+        ("MrAldousBrackwater", {"rare"}),
+        ("brackwaters", {"rare"}),
+        ("Br\u0430ckw\u0430t\u0435r", {"rare"}),  # with Cyrillic letters
         ("mr  aldous\tBräckwater", {"rare", "near", "whole"}),
         ("", set()),
     ],
 )
 def test_what_is_found_in_whatever_form(text: str, kinds: set[str]):
     assert {passage.kind for passage in guard().found_in(text)} == kinds
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("GB82WEST12345698765432", True),
+        ("345698765432", True),
+        ("345698", False),  # six digits are few enough to come up by chance
+        ("+442079460958", True),
+        ("paid 48250", True),
+        ("paid 48 250", True),
+        ("paid 48 or 250", False),
+        ("paid 9 48250", True),
+        ("thepatientpaid", True),
+        ("wholetheft", False),  # which is known, but for spaces
+        ("hepaid", False),
+        ("thepaidbill", False),
+        ("thepatient saw him", False),
+        ("1000000", False),
+    ],
+)
+def test_words_with_other_spaces_are_found(text: str, found: bool):
+    """Each word that the private sample shares with a known text is common."""
+    bill = "the patient paid GB82 WEST 1234 5698 7654 32 , +44 20 7946 0958 : 48,250"
+    private = [Sample("s0", "who paid ?", None, bill), Sample("s1", "what ?", "1,000,000", "a whole theft")]
+    private += [Sample("s2", "so ?", "2", "1.000.000"), *(Sample(f"t{i}", f"{i} and 1'000'000") for i in range(3))]
+    known = "who paid the bill ? the patient saw him . he paid a whole theft what so and 2"
+    numbers = "gb 82 west 44 20 1234 a 5698 a 7654 a 32 7946 0958 48 a 250 and 1 and 000"
+    index = Distinctive(private, [known, numbers], Withholding())
+    assert bool(index.found_in(text)) is found
 
 
 def test_who_is_repeated_is_told():
@@ -65,15 +98,30 @@ def test_what_three_samples_share_is_a_phrase_unless_they_are_one_sample_thrice(
     assert Distinctive(three, ["question 0 of 1 2"], Withholding(samples=3)).found_in("Brackwater") != []
 
 
-def test_words_that_many_samples_share_by_pattern_ask_for_longer_passages():
-    """Of 40 samples 2 at a time have a name: no more than 10 may have a passage of another by chance."""
-    private = [Sample(f"s{i}", PATTERN.format(NAMES[i // 2]), ("yes", "no")[i % 2]) for i in range(40)]
-    found = Distinctive(private, [], Withholding())
-    assert found.lengths == {"rare": 2, "near": 6, "plain": 16}
-    assert found.found_in("aname") == []
-    few = Distinctive(private[:10], [], Withholding())
+def notes(count: int) -> list[Sample]:
+    """Return notes of which two at a time have a name of their own."""
+    return [Sample(f"s{i}", PATTERN.format(NAMES[i // 2]), ("yes", "no")[i % 2]) for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("known", "rare", "near"),
+    [
+        ([], 1, 2),  # nobody else has such names: they are the persons that two notes are about
+        ([PATTERN.format(name) for name in NAMES[:10]], 1, 2),
+        ([PATTERN.format(name) for name in NAMES[:11]], 2, 6),  # so have more than ten known texts: names are a pattern
+        ([PATTERN.format(name) for name in NAMES[:11]] * 2, 2, 6),  # the same text twice is one
+        ([PATTERN.format(name) + end for name in NAMES[:11] for end in ("", " !?")], 2, 6),
+        ([PATTERN.format(name) + end for name in NAMES[:11] for end in ("", " again")], 1, 2),  # known without one, too
+        ([PATTERN.format(name) for name in NAMES[:11]] + [f"text {i}" for i in range(1088)], 2, 6),  # of 1,099
+        ([PATTERN.format(name) for name in NAMES[:11]] + [f"text {i}" for i in range(1089)], 1, 2),  # one in a hundred
+    ],
+)
+def test_rare_words_that_samples_share_ask_for_longer_passages_if_known_texts_share_them_too(known, rare, near):
+    found = Distinctive(notes(40), known, Withholding())
+    assert found.lengths == {"rare": rare, "near": near, "plain": 16}
+    assert bool(found.found_in("tname")) == (rare == 1)
+    few = Distinctive(notes(10), known, Withholding())
     assert few.lengths == {"rare": 1, "near": 2, "plain": 8}
-    assert few.found_in("aname") != []
 
 
 def test_scripts_without_spaces_are_words_by_character():

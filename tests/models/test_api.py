@@ -329,7 +329,7 @@ def test_the_meter_counts_cost():
     meter = Meter(Budget(), Prices(input=2.0, output=10.0))
     meter.reserve(Tokens(5_000_000, 5_000_000))
     meter.settle(Tokens(5_000_000, 5_000_000), Tokens(1_500_000, 250_000))
-    assert str(meter) == "1 requests, 1,500,000 input and 250,000 output tokens, cost 5.5000"
+    assert str(meter) == "1 request, 1,500,000 input and 250,000 output tokens, cost 5.5000"
 
 
 def test_a_missing_key_is_told_by_its_variable(tmp_path, monkeypatch):

@@ -110,9 +110,9 @@ def test_a_study_of_epochs_takes_longer_with_more_lessons(tiny: Any):
 
 
 def test_what_cannot_be_a_budget_is_refused():
-    with pytest.raises(ValidationError, match="tokens is 0; expected at least 1"):
+    with pytest.raises(ValidationError, match=r"tokens\s+Input should be greater than or equal to 1"):
         Study(tokens=0)
-    with pytest.raises(ValidationError, match=r"epochs is 0\.0; expected more than 0"):
+    with pytest.raises(ValidationError, match=r"epochs\s+Input should be greater than 0"):
         Study(epochs=0.0)
     with pytest.raises(ValidationError, match=r"tokens is 9 beside epochs, 1\.0; expected one of the two"):
         Study(tokens=9, epochs=1.0)

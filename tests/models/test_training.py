@@ -14,13 +14,14 @@ from lada.models.training import Optimisation, add_gradients, learning_rate_at, 
 
 
 def test_learning_rate_by_hand():
-    options = Optimisation(learning_rate=8.0, warm_up=0.2, floor=0.25)
-    # 11 steps: two of warm-up; then cosine from 8 at step 2 over 8 * (0.25 + 0.75 / 2) = 5 half-way to 2 at step 10.
+    options = Optimisation(learning_rate=0.8, warm_up=0.2, floor=0.25)
+    # 11 steps: two of warm-up; then cosine from 0.8 at step 2 over 0.8 * (0.25 + 0.75 / 2) = 0.5 half-way to 0.2 at
+    # step 10.
     rates = [learning_rate_at(step, 11, options) for step in range(11)]
-    assert [rates[i] for i in (0, 1, 2, 6, 10)] == pytest.approx([4, 8, 8, 5, 2])
+    assert [rates[i] for i in (0, 1, 2, 6, 10)] == pytest.approx([0.4, 0.8, 0.8, 0.5, 0.2])
     assert rates[2:] == sorted(rates[2:], reverse=True)
-    assert learning_rate_at(0, 1, options) == 8.0
-    assert learning_rate_at(0, 10, Optimisation(learning_rate=8.0, warm_up=0.0)) == 8.0
+    assert learning_rate_at(0, 1, options) == 0.8
+    assert learning_rate_at(0, 10, Optimisation(learning_rate=0.8, warm_up=0.0)) == 0.8
 
 
 def test_vectors_are_not_decayed_and_frozen_weights_not_touched():

@@ -92,7 +92,7 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
     watch = Watch(folder(tmp_path / "demo", EVENTS))
     with (
         served(watch.look, "127.0.0.1", 0) as port,
-        pytest.raises(InputError, match=f"--metrics: cannot listen at 127.0.0.1, port {port} "),
+        pytest.raises(InputError, match=f"--metrics: cannot listen at '127.0.0.1', port {port} "),
         served(watch.look, "127.0.0.1", port),
     ):
         pass
@@ -115,4 +115,11 @@ def test_without_the_package_it_says_what_to_install(tmp_path: Path, monkeypatch
         pytest.raises(InputError, match=r"pip install 'lada\[metrics\]'"),
         served(Watch(folder(tmp_path / "demo", EVENTS)).look, "127.0.0.1", 0),
     ):
+        pass
+
+
+@pytest.mark.parametrize("host", ["a" * 300, "a..b", "no.such.host.invalid"])
+def test_an_address_that_is_none_is_refused(host):
+    pytest.importorskip("prometheus_client")
+    with pytest.raises(InputError, match=r"^--metrics: cannot listen at .*--host"), served(lambda: None, host, 0):  # pyright: ignore[reportArgumentType]
         pass

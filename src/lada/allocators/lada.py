@@ -46,19 +46,19 @@ class LadaOptions(Budgeted):
     prior: bool = True
     """Learn from a rule beside the rewards, in every round: the teacher is right where the student is not; without gold
     answers, its loss is the lower."""
-    threshold: float = 0.5
+    threshold: float = Field(0.5, allow_inf_nan=False)
     """Samples with a score above it may be taken."""
-    explore_weight: float = 0.1
+    explore_weight: float = Field(0.1, ge=0, le=1000)
     """Weight of Explore's prediction beside Exploit's; the paper has 1."""
     explore_input: Literal["hidden", "gradient"] = "hidden"
     """What Explore sees of Exploit: its hidden layer (arXiv 2506.17252) or its gradient (arXiv 2110.03177)."""
-    clusters: int = Field(8, ge=1)
+    clusters: int = Field(8, ge=1, le=65_536)
     """Clusters of questions that the choice is spread over."""
-    hidden: int = Field(100, ge=1)
+    hidden: int = Field(100, ge=1, le=65_536)
     """Width of both networks' hidden layer."""
-    epochs: int = Field(200, ge=1)
+    epochs: int = Field(200, ge=1, le=1_000_000)
     """Full-batch steps that each network is trained for, per round."""
-    learning_rate: float = Field(0.01, gt=0)
+    learning_rate: float = Field(0.01, gt=0, le=1)
     """Learning rate of both networks."""
     replay: int = Field(4000, ge=1)
     """Most recent rewards that the networks are trained on; the prior's are of this round and come on top."""

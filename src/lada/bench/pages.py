@@ -10,6 +10,7 @@ from lada.bench.outcome import Outcome
 from lada.bench.standings import COSTS, FIGURES, Place, Section, Standing, sections
 from lada.bench.suite import Suite, Table
 from lada.core.errors import InputError
+from lada.core.plural import counted
 from lada.evaluation.comparison import Effect
 from lada.report.page import write
 from lada.report.view import Table as PageTable
@@ -42,7 +43,7 @@ def _markdown(suite: Suite, told: Sequence[tuple[Table, list[Section]]], outcome
     yield f"# Suite {suite.name}\n"
     yield f"{suite.about.strip()}\n" if suite.about else ""
     yield f"{_EXPLAINED}\n"
-    count = f"{len(outcomes)} of {len(list(suite.places()))} cells"
+    count = f"{len(outcomes)} of {counted(len(list(suite.places())), 'cell')}"
     yield f"`lada bench --suite {suite.name}` regenerates it: {count}, {_environment(outcomes)}.\n"
     for title, parts in (("Scenarios", suite.scenarios), ("Rows", suite.rows)):
         if any(part.about for part in parts.values()):

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lada.audit.verdict import Audit, ClientAudit, Searched
+from lada.core.plural import counted, plural
 
 SHOWN = 20
 """Findings of a client that are listed; --json has all."""
@@ -18,7 +19,11 @@ def told(audit: Audit) -> Iterator[RenderableType]:
         yield _crossings(client)
         failed = client.verdict != "clean"
         if client.pooled:
-            yield Text(f"{client.name}: found; {client.pooled:,} private samples left it as they are", style="bold red")
+            yield Text(
+                f"{client.name}: found; {client.pooled:,} {plural(client.pooled, 'private sample')} left it as they "
+                f"are",
+                style="bold red",
+            )
         yield Text(_search(client, audit.canaries), style="bold red" if failed else "")
         found = client.searched.found if client.searched else ()
         for one in found[:SHOWN]:
@@ -29,7 +34,8 @@ def told(audit: Audit) -> Iterator[RenderableType]:
         for one in client.memberships:
             yield Text(
                 f"  membership by {one.attack}: AUC {one.auc:.3f} ({one.low:.3f} to {one.high:.3f}), "
-                f"{100 * one.tpr:.1f} % of {one.members} members at 1 % false alarms among {one.others} others"
+                f"{100 * one.tpr:.1f} % of {counted(one.members, 'member')} at 1 % false alarms among "
+                f"{counted(one.others, 'other')}"
             )
         for note in client.notes:
             yield Text(f"  note: {note}")
@@ -52,20 +58,29 @@ def _search(client: ClientAudit, canaries: int) -> str:
     searched = client.searched
     if searched is None:
         return f"{client.name}: not searched"
-    what = f"{searched.bytes:,} bytes in {searched.parts} parts for {canaries} canaries"
+    what = f"{searched.bytes:,} {plural(searched.bytes, 'byte')} in {counted(searched.parts, 'part')}"
+    what += f" for {counted(canaries, 'canary', 'canaries')}"
     if searched.passages is not None:
-        what += f" and {searched.passages:,} distinctive passages of its private samples"
+        what += f" and {searched.passages:,} {plural(searched.passages, 'distinctive passage')} of its private samples"
     return f"{client.name}: {client.verdict}; searched {what}{_gaps(searched)}"
 
 
 def _gaps(searched: Searched) -> str:
     gaps = []
     if searched.uncovered:
-        gaps.append(f"{searched.uncovered} rows of the ledger have no kept copy and were not searched")
+        gaps.append(
+            f"{counted(searched.uncovered, 'row')} of the ledger {plural(searched.uncovered, 'has', 'have')} no "
+            f"kept copy and {plural(searched.uncovered, 'was', 'were')} not searched"
+        )
     if searched.beside:
-        gaps.append(f"{searched.beside} parts are in no row of the ledger and were searched too")
+        gaps.append(
+            f"{counted(searched.beside, 'part')} {plural(searched.beside, 'is', 'are')} in no row of the ledger and "
+            f"{plural(searched.beside, 'was', 'were')} searched too"
+        )
     if searched.unread:
-        gaps.append(f"{searched.unread} parts are in a form that cannot be read")
+        gaps.append(
+            f"{counted(searched.unread, 'part')} {plural(searched.unread, 'is', 'are')} in a form that cannot be read"
+        )
     if searched.passages is None:
         gaps.append("for passages of its private samples nothing was searched, since these are not here")
     return "".join(f"; {gap}" for gap in gaps)

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from lada.cli.console import console, errors
 from lada.cli.explained import explained
 from lada.cli.plugins import Plugins
+from lada.core.plural import counted
 
 if TYPE_CHECKING:
     from lada.bench.running import Store
@@ -66,7 +67,7 @@ def bench(
                 console.print(f"{name} would be trained first", highlight=False)
             for cell in missing:
                 console.print(str(cell), highlight=False)
-            console.print(f"{len(missing)} of {len(cells)} cells would be run", highlight=False)
+            console.print(f"{len(missing)} of {counted(len(cells), 'cell')} would be run", highlight=False)
             return
         if fresh:
             store.forget(cells)
@@ -99,7 +100,7 @@ def _check(chosen: "Suite", cells: "list[Cell]", store: "Store", place: Path, *,
     if not known:
         raise InputError(f"--check: {store.file} has none of these cells; run the suite first, without --check")
     alike = comparable(known, store)
-    told = f"{len(alike)} of {len(known)} cells are from these versions and this kind of processor"
+    told = f"{len(alike)} of {counted(len(known), 'cell')} are from these versions and this kind of processor"
     console.print(told if alike else f"{told}; others are run again", soft_wrap=True, highlight=False)
     pretrain(untrained(known))
     again = run_again(alike or known, store, place, count=count, parallel=parallel or at_once(chosen))

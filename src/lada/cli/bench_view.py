@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from lada.bench.outcome import Outcome
 from lada.bench.running import Status, Store
 from lada.bench.suite import Cell, Suite
+from lada.core.plural import counted
 from lada.report.view import mean
 from lada.report.words import number
 
@@ -69,5 +70,5 @@ class BenchView:
     def _left(self) -> str:
         left = sum(self._store.get(cell) is None for cell in self._cells) - len(self._failed)
         if not self._took:
-            return f"{left} cells to go"
-        return f"{left} cells to go, about {left * fmean(self._took) / self._parallel / 60:.0f} minutes"
+            return f"{counted(left, 'cell')} to go"
+        return f"{counted(left, 'cell')} to go, about {left * fmean(self._took) / self._parallel / 60:.0f} minutes"

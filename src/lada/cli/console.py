@@ -3,11 +3,15 @@
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from lada.core.shown import shown
+
+UNBOUNDED = 1_000_000
+"""Columns: more than any cell has."""
 
 
 class PlainConsole(Console):
@@ -23,11 +27,33 @@ class PlainConsole(Console):
         """See Console.render_str: what a cell of a table needs is measured of what is shown."""
         return super().render_str(shown(text), **options)
 
+    @property
+    def size(self) -> ConsoleDimensions:
+        """See Console.size. What goes into a file or a pipe has all the width that it needs, unless COLUMNS is set."""
+        if self.is_terminal or self._width is not None:
+            return super().size
+        return ConsoleDimensions(UNBOUNDED, super().size.height)
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """See Console.render; everything that is printed comes through here, part by part."""
+        if isinstance(renderable, Table):
+            _whole(renderable, (options or self.options).max_width)
         for segment in super().render(renderable, options):
             text = segment.text if segment.control else shown(segment.text)
             yield segment if text is segment.text else Segment(text, segment.style)
+
+
+def _whole(table: Table, width: int) -> None:
+    """Let nothing of a table's cells be cut off where it is to have so many columns: words that are too long go on in
+    the next line, and so do names, where a table that keeps them whole would have little room for the rest."""
+    for column in table.columns:
+        column.overflow = "fold"
+        if column.no_wrap and max((len(str(cell)) for cell in column.cells), default=0) > width // 3:
+            column.no_wrap = False
 
 
 console = PlainConsole()

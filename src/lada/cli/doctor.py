@@ -1,6 +1,7 @@
 """`lada doctor`: what this machine has, what a run needs of it, what a finished one took, whom a client reaches."""
 
 import re
+from contextlib import chdir
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from rich.table import Column, Table
 
 from lada.cli.console import console
 from lada.cli.explained import explained
+from lada.core.plural import counted, plural
 
 
 def doctor(
@@ -21,7 +23,7 @@ def doctor(
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")] = [],  # noqa: B006
 ) -> None:
     """Look at this machine; with a configuration, say whether its run fits; with a run, what it took; with a client's
-    file, whether its server can be reached and trusted.
+    file, whether its server can be reached and trusted, and whether its model is sound.
 
     Exit code 1: something does not fit or is missing. 2: the configuration is wrong.
     """
@@ -78,15 +80,19 @@ def _reaches(file: Path) -> bool:
     from lada.engines import link
     from lada.engines.client_file import read_client
     from lada.federation.client_app import ERROR_LOG, unsealed
+    from lada.federation.parties import check_model
 
     client = read_client(file)
     state = file.parent / client.state
     if count := unsealed(state):
-        refused = f"{count} messages were refused, since the server had not sealed them for this client"
+        was = plural(count, "was", "were")
+        refused = f"{counted(count, 'message')} {was} refused, since the server had not sealed them for this client"
         console.print(f"{refused}; see {state / ERROR_LOG}", markup=False, highlight=False, soft_wrap=True)
     fault = link.fault(client.superlink, file.parent / client.certificate)
     told = fault or f"{client.superlink} answers over TLS, with a certificate of the federation's authority"
     console.print(told, highlight=False, soft_wrap=True)
+    with chdir(file.parent):  # where the client's worker will be
+        check_model(client.model, client.name)
     return fault is None
 
 

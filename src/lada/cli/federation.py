@@ -12,11 +12,12 @@ import typer
 
 from lada.cli.explained import explained
 from lada.core.errors import LadaError
+from lada.core.plural import counted
 from lada.core.shown import in_one_line
 
 app = typer.Typer(no_args_is_help=True, help="Runs over several machines.")
 Host = Annotated[list[str], typer.Option("--host", help="A name or address by which clients reach the server.")]
-Days = Annotated[int, typer.Option(min=1, help="How long the server's certificate is valid.")]
+Days = Annotated[int, typer.Option(min=1, max=36_500, help="How long the server's certificate is valid.")]
 Folder = Annotated[Path, typer.Argument(help="The folder that `lada federation init` wrote.")]
 
 
@@ -47,7 +48,7 @@ def renew(folder: Folder, host: Host = [], days: Days = 365) -> None:  # noqa: B
 
     with explained():
         identified = write(folder, hosts=host, days=days)
-    _say(f"wrote {folder / 'server' / 'server.crt'}, valid for {days} days")
+    _say(f"wrote {folder / 'server' / 'server.crt'}, valid for {counted(days, 'day')}")
     if identified:
         _say(f"wrote {folder / 'server' / 'identity.key'} and identity.pub; give each client its new identity.pub")
 
@@ -59,7 +60,7 @@ def lock(folder: Folder = Path("fed")) -> None:
 
     with explained():
         wheels = write(folder)
-    _say(f"wrote {folder / 'requirements.lock'} with the digests of {wheels} wheels")
+    _say(f"wrote {folder / 'requirements.lock'} with the digests of {counted(wheels, 'wheel')}")
 
 
 @app.command()

@@ -18,10 +18,12 @@ from lada.cli.doctor import doctor
 from lada.cli.explained import explained
 from lada.cli.export import export
 from lada.cli.plugins import Plugins
+from lada.cli.usage import PlainGroup
 from lada.cli.watch import watch
 from lada.core.shown import in_one_line, shown_json
 
 app = typer.Typer(
+    cls=PlainGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,

@@ -6,6 +6,7 @@ from rich.console import RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from lada.core.plural import counted
 from lada.core.results import Traffic
 from lada.planning.plan import DevicePlan, PartyPlan, Plan, RoundPlan
 
@@ -13,8 +14,8 @@ from lada.planning.plan import DevicePlan, PartyPlan, Plan, RoundPlan
 def plan_tables(plan: Plan) -> Iterator[RenderableType]:
     """Yield parties with their studies, rounds with their phases, memory, traffic, devices, notes."""
     methods = f"host {plan.host}, allocator {plan.allocator}, objective {plan.objective}"
-    yield Text(f"{plan.name}: {plan.rounds} rounds, {methods}")
-    yield Text(f"{plan.public} public and {plan.test} test questions ({plan.data})")
+    yield Text(f"{plan.name}: {counted(plan.rounds, 'round')}, {methods}")
+    yield Text(f"{plan.public} public and {counted(plan.test, 'test question')} ({plan.data})")
     yield _parties(plan)
     yield _studies(plan)
     for rounds in plan.schedule:
@@ -127,7 +128,7 @@ def device_table(plans: tuple[DevicePlan, ...]) -> Table:
         table.add_row(
             plan.device,
             ", ".join(plan.parties) or "–",
-            f"{size(plan.needed)}, {plan.at_once} clients at a time",
+            f"{size(plan.needed)}, {counted(plan.at_once, 'client')} at a time",
             size(plan.free),
             size(plan.total),
             _verdict(plan),

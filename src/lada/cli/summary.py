@@ -2,13 +2,14 @@
 
 from rich.table import Table
 
+from lada.core.plural import counted
 from lada.core.results import Interval, Results
 
 
 def summary(results: Results) -> Table:
     """Return party, accuracy before → after over all, own and other domains, traffic and seconds of computing."""
     last = max((evaluation.round for evaluation in results.evaluations), default=0)
-    table = Table(title=f"{results.name}: accuracy in percent, before → after {last} rounds")
+    table = Table(title=f"{results.name}: accuracy in percent, before → after {counted(last, 'round')}")
     for column in ("party", "all domains", "own domains", "other domains", "general skill", "sent", "seconds"):
         table.add_column(column, justify="left" if column == "party" else "right")
     for party in sorted(results.parties, key=lambda p: (p.role != "server", p.name)):

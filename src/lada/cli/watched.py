@@ -4,6 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from lada.core.plural import counted
 from lada.core.shown import in_one_line
 from lada.report.words import difference, duration, number, percent, size
 from lada.watching.watch import PartySnapshot, Snapshot
@@ -11,7 +12,7 @@ from lada.watching.watch import PartySnapshot, Snapshot
 STYLES = {"waiting": "yellow", "running": "green", "finished": "bold green", "failed": "bold red", "stopped": "red"}
 AROUND = 5
 """Lines of the terminal that are not rows or notices: head line, the table's own, what is left out, the cursor's."""
-FIRST = ("missing", "working", "asked", "answered", "nothing")
+FIRST = ("failed", "missing", "working", "asked", "answered", "nothing")
 """Whose rows are shown where not all fit."""
 
 
@@ -19,13 +20,18 @@ def shown(now: Snapshot, clock: float, height: int | None = None) -> RenderableT
     """Return how a run is doing. `clock` is the Unix time; with `height`, so much as fits into so many lines."""
     parties, left_out = now.parties, ""
     notices = [
-        Text(in_one_line(f"note: {notice}"), overflow="ellipsis", no_wrap=height is not None) for notice in now.notices
+        Text(
+            in_one_line(f"note: {notice}"),
+            overflow="fold" if height is None else "ellipsis",
+            no_wrap=height is not None,
+        )
+        for notice in now.notices
     ]
     if height is not None and len(parties) > (rows := max(height - AROUND - len(notices), 1)):
         ranked = sorted(parties[1:], key=lambda party: FIRST.index(party.doing))
         kept = {parties[0].name, *(party.name for party in ranked[: rows - 1])}
         parties = tuple(party for party in parties if party.name in kept)
-        left_out = f"and {len(now.parties) - len(parties)} parties more; --once shows all"
+        left_out = f"and {counted(len(now.parties) - len(parties), 'party', 'parties')} more; --once shows all"
     table = Table(
         Column("party", overflow="fold"),
         Column("doing", ratio=2),
@@ -47,7 +53,7 @@ def shown(now: Snapshot, clock: float, height: int | None = None) -> RenderableT
 
 def _head(now: Snapshot) -> Text:
     where = "" if now.round is None else f", round {now.round} of {now.rounds}"
-    lost = f", {now.unreadable} lines of events.jsonl could not be read" if now.unreadable else ""
+    lost = f", {counted(now.unreadable, 'line')} of events.jsonl could not be read" if now.unreadable else ""
     head = Text(f"{now.run}: ")
     return head.append(now.state, STYLES[now.state]).append(f"{where}, {duration(now.elapsed)}{lost}")
 
@@ -64,9 +70,14 @@ def _row(party: PartySnapshot, clock: float) -> list[Text]:
 
 
 def _doing(party: PartySnapshot) -> Text:
+    if party.doing == "failed" and party.error is not None:
+        when = f" in round {party.round}, {party.phase}" if party.phase else ""
+        return Text(in_one_line(f"failed{when}: {party.error}"), style="red", overflow="fold")
     if party.doing == "missing" and party.last_missed:
         gone = party.last_missed
-        return Text(in_one_line(f"missing in round {gone.round}, {gone.phase}: {gone.why}"), style="red")
+        return Text(
+            in_one_line(f"missing in round {gone.round}, {gone.phase}: {gone.why}"), style="red", overflow="fold"
+        )
     times = f" (missing {party.missed}×)" if party.missed else ""
     if party.doing == "asked":
         return Text(f"asked: {party.phase}{times}")

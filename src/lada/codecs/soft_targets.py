@@ -12,8 +12,9 @@ import pyarrow as pa
 from lada.codecs import token_scores
 from lada.codecs.quantise import MOST_BITS
 from lada.codecs.table import LIMIT, header_number, pack, signature, signed, unpack
-from lada.codecs.token_scores import MOST_K, Shape
+from lada.codecs.token_scores import Shape
 from lada.codecs.vocabulary import MOST
+from lada.core.bounds import MOST_K
 from lada.core.errors import CodecError
 from lada.core.terms import TokenScores
 

@@ -16,8 +16,6 @@ from lada.codecs.quantise import LEAST, from_planes, planes_size, quantise, rest
 from lada.core.errors import CodecError
 from lada.core.terms import SparseLogProbs, TokenScores
 
-MOST_K = 2**16
-"""Most tokens that a row may have."""
 MOST_MASS = 1.01
 """What the probabilities of a row may sum to before it is refused: 1 and the errors of log-probs in half precision."""
 

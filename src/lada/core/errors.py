@@ -1,7 +1,8 @@
 """Errors meant for people: each names the key, the value, what was expected and the fix."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 LOST = 3
 """What a command ends with whose run came to its end without somebody who should have been there."""
@@ -23,6 +24,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the known name closest to `name`, or `""` where none is close."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+@contextmanager
+def of_party(owner: str) -> Iterator[None]:
+    """Let an InputError begin with the key of a party, such as `clients.clinic`, that it is about."""
+    try:
+        yield
+    except InputError as error:
+        key = "." if str(error).startswith("model") else ": "  # most begin with the key of what is wrong
+        raise InputError(f"{owner}{key}{error}") from error
 
 
 class StudyError(LadaError):

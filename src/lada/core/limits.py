@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from lada.core.bounds import Seconds
 from lada.core.registry import Options
 
 
@@ -24,5 +25,5 @@ class Limits(Options):
     """Most characters of one path."""
     notices: int = Field(default=100, ge=0)
     """Most notices in one report."""
-    check_seconds: float = Field(default=300.0, gt=0, allow_inf_nan=False)
+    check_seconds: Seconds = 300.0
     """Seconds that checking the answers of one message may take."""

@@ -5,6 +5,8 @@ Times, and the memory that was used, differ from run to run: they stand under `w
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lada.core.plural import counted
+
 SCHEMA_VERSION = 1
 
 
@@ -93,9 +95,10 @@ class StudyRecord(Record):
 
     def faults(self) -> str:
         """Return in words what of a study came to nothing; empty where nothing did."""
+        steps, lessons = counted(self.steps, "step"), counted(self.lessons, "lesson")
         told = {
-            f"{self.skipped} of {self.steps} steps skipped, since loss or gradient was not finite": self.skipped,
-            f"{self.cut} of {self.lessons} lessons cut at the end of the model's context": self.cut,
+            f"{self.skipped} of {steps} skipped, since loss or gradient was not finite": self.skipped,
+            f"{self.cut} of {lessons} cut at the end of the model's context": self.cut,
         }
         return "; ".join(text for text, count in told.items() if count)
 

@@ -7,10 +7,17 @@ from markupsafe import Markup
 
 S = TypeVar("S", bound=str)
 
-# C0 and C1 controls with DEL, by which terminals are steered; separators that some take for the end of a line;
-# embeddings, overrides and isolates of direction, after which a line reads otherwise than it is; annotations and tags,
-# which nobody sees; and halves of surrogate pairs, which cannot be written.
-ACTS = "\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f"
+# The joiners U+200C and U+200D stay: Persian, the scripts of India and emoji are misread without them.
+ACTS = (
+    "\x00-\x1f\x7f-\x9f"  # C0 and C1 controls with DEL, by which terminals are steered
+    "\u2028\u2029"  # separators, which some take for the end of a line
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks of direction, after which a line reads otherwise than it is
+    "\xad\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff"  # soft hyphens, spaces without width, invisible operators
+    "\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"  # annotations and controls of notation, which nobody sees
+    "\ud800-\udfff"  # halves of surrogate pairs, which cannot be written
+    "\U000e0000-\U000e007f"  # tags: a hidden copy of ASCII
+)
+"""A class of a regular expression, without its brackets."""
 _IN_LINES = re.compile(f"(?![\n\t])[{ACTS}]")
 _IN_A_LINE = re.compile(f"[{ACTS}]")
 

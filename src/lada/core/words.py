@@ -10,6 +10,8 @@ UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 """Scripts that put no spaces between words."""
 TOKEN = regex.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
 WORD = regex.compile(rf"[{UNSPACED}]|[^\W\d_{UNSPACED}]+|\d+")
+GROUPED = regex.compile(r"(?<![\d,.])\d{1,3}(?:[,.' ]\d{3})+(?!\d)")
+"""Numbers whose digits stand in groups of three, such as 48,250."""
 BASE = np.uint64(0x9E3779B97F4A7C15)
 """Of a polynomial hash modulo 2^64; odd, so that no place is lost."""
 
@@ -18,18 +20,21 @@ HIDDEN = str.maketrans("", "", "\u115f\u1160\u3164\uffa0")
 """Fillers: letters by their category, which nothing shows."""
 STROKES = str.maketrans("ıłøđħŧ", "ilodht")
 """Letters whose strokes, or missing dot, Unicode does not take apart."""
+LOOK_ALIKES = str.maketrans("аеорсухкмтнвіјѕһԁԛԝαβεζηικμνορτυχ", "aeopcyxkmthbijshdqwabezhikmnoptyx")
+"""Small letters of Cyrillic and Greek, and Latin ones that look like them or like their capitals."""
+FORMS = STROKES | LOOK_ALIKES
 
 
 def plain(text: str) -> str:
     """Return a text without case, compatibility forms, marks on letters and invisible characters.
 
-    Digits of all scripts are those of ASCII.
+    Digits of all scripts are those of ASCII, and letters that look like Latin ones are these.
     """
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text.translate(HIDDEN)).casefold())
     kept = (each for each in decomposed if unicodedata.category(each) not in ("Mn", "Me", "Cf"))
-    return "".join(map(_digit, kept)).translate(STROKES)
+    return "".join(map(_digit, kept)).translate(FORMS)
 
 
 def _digit(character: str) -> str:
@@ -44,6 +49,11 @@ def words_of(text: str) -> list[str]:
 def tokens_of(text: str) -> list[str]:
     """Return what stands between spaces and signs: letters and digits in a row make one."""
     return TOKEN.findall(plain(text))
+
+
+def grouped_numbers_of(text: str) -> list[str]:
+    """Return the numbers of a text whose digits stand in groups of three, without what separates these."""
+    return ["".join(filter(str.isdigit, number)) for number in GROUPED.findall(plain(text))]
 
 
 def same_question(text: str) -> str:

@@ -6,7 +6,9 @@ takes it; the certificates are X.509 (RFC 5280) with ECDSA on P-256.
 
 import ipaddress
 import os
+import re
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +20,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lada.core.errors import InputError
 
+LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+HOST = re.compile(rf"(?=.{{1,253}}\Z)(?:{LABEL}\.)*(?![0-9]+\Z){LABEL}")
+"""Names of hosts (RFC 1123, and the underscores that container networks use); the last part is no number."""
 LOCAL = ("localhost", "127.0.0.1", "::1")
 """Names by which the server is always reached from its own machine."""
 PEM = serialization.Encoding.PEM
@@ -39,7 +44,8 @@ def write_authority(folder: Path, days: int) -> None:
 def write_server_certificate(authority: Path, folder: Path, hosts: Iterable[str], days: int) -> None:
     """Write `server.key` and `server.crt`, signed by the authority in a folder, for host names and addresses.
 
-    It begins a minute ago, for clocks that are late. Raises InputError where the authority's files are not there.
+    It begins a minute ago, for clocks that are late. Raises InputError where the authority's files are not there, and
+    for a host that is neither a name nor an address.
     """
     try:
         ca_key = serialization.load_pem_private_key((authority / "ca.key").read_bytes(), None)
@@ -51,9 +57,9 @@ def write_server_certificate(authority: Path, folder: Path, hosts: Iterable[str]
         ) from None
     assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
-    names = list(dict.fromkeys([*hosts, *LOCAL]))
-    builder = _builder(_name(names[0]), ca.subject, key.public_key(), days)
-    builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False)
+    names = {name: _alternative(name) for name in (*hosts, *LOCAL)}
+    builder = _builder(_name(next(iter(names))), ca.subject, key.public_key(), days)
+    builder = builder.add_extension(x509.SubjectAlternativeName(names.values()), critical=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     builder = builder.add_extension(
@@ -125,13 +131,16 @@ def _name(common: str) -> x509.Name:
 
 
 def _alternative(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        try:
-            return x509.DNSName(name)
-        except ValueError:
-            raise InputError(f"--host: {name!r} is neither a host name nor an IP address") from None
+    with suppress(ValueError):
+        if "%" not in name:  # the number of an interface means something on one machine alone
+            return x509.IPAddress(ipaddress.ip_address(name))
+    if not HOST.fullmatch(name):
+        raise InputError(
+            f"--host: {name!r} is neither a host name nor an IP address; expected one such as fed.example.org, "
+            "192.0.2.7 or 2001:db8::7, without port, brackets or wildcard; of one with letters beyond a to z, the form "
+            "with xn--"
+        )
+    return x509.DNSName(name)
 
 
 def _private(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -8,9 +8,11 @@ import yaml
 from pydantic import Field
 
 from lada.config import ClientConfig, RunConfig, ServerConfig
+from lada.core.bounds import Seconds
 from lada.core.errors import FederationError, InputError
 from lada.core.limits import Limits
 from lada.core.names import Name
+from lada.core.plural import counted
 from lada.core.registry import Options
 from lada.engines.identity import seal_of
 from lada.engines.terms import Terms
@@ -36,7 +38,7 @@ class ClientLimits(Limits):
     methods: Names | None = None
     """The allocators and objectives that it works with."""
     rounds: int | None = Field(default=None, ge=0)
-    seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    seconds: Seconds | None = None
     """How long one message may be worked on; then the work is given up."""
 
 
@@ -65,7 +67,7 @@ class ClientFile(Options):
     """Which passages of its private samples leave in nothing that its model writes; None: all may."""
     state: str = "state"
     """The folder for checkpoints, journals and logs."""
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, le=65_536)
     """Threads that a CPU computes with. With 1 the numbers are, to the bit, those of a local run."""
     limits: ClientLimits = ClientLimits()
 
@@ -170,6 +172,7 @@ def _check(client: ClientFile, terms: Terms) -> None:
             )
     if limits.rounds is not None and terms.rounds > limits.rounds:
         raise FederationError(
-            f"terms: the server asks for {terms.rounds} rounds, and limits.rounds is {limits.rounds}; raise it if you "
+            f"terms: the server asks for {counted(terms.rounds, 'round')}, and limits.rounds is {limits.rounds}; "
+            f"raise it if you "
             "agree"
         )

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from lada.core.plural import counted
 from lada.engines.fence import KEY, STRANGER
 
 Log = Callable[[int, str], None]
@@ -66,7 +67,7 @@ class Door:
 
     def _sum_up(self, why: str) -> None:
         if (more := self._cut.pop(why) - 1) > 0:
-            self._log(WARNING, f"refused: dropped {more} more connections: {why}")
+            self._log(WARNING, f"refused: dropped {counted(more, 'more connection')}: {why}")
 
     def options(self) -> dict[str, Any]:
         """Return the options by which uvicorn serves through this door, and believes no header about who is there."""

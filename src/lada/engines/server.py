@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lada.config import RunConfig
 from lada.core.errors import FederationError, InputError
+from lada.core.plural import counted
 from lada.core.results import Results
 from lada.core.signals import ended_by_signal
 from lada.engines import operator_secret
@@ -48,7 +49,8 @@ def run_server(file: Path, say: Callable[[str], None]) -> None:
     keys = read_keys(base / server.keys)
     if days < SOON:
         say(
-            f"{server.certificate} expires in {days} days; call `lada federation renew`, then start `lada server` again"
+            f"{server.certificate} expires in {counted(days, 'day')}; call `lada federation renew`, then start "
+            f"`lada server` again"
         )
     with ended_by_signal(), alone(base, "lada server"), Family(place=base) as family, _secret(base):
         (base / NODES).unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from subprocess import Popen
 
 from lada.core.errors import FederationError, InputError
+from lada.core.plural import counted, plural
 from lada.core.signals import ended_by_signal
 from lada.engines.family import Family, alone, last_words, python
 from lada.engines.server import READY, online, reach
@@ -41,7 +42,7 @@ def up(folder: Path, say: Callable[[str], None]) -> None:
             started[file.parent.name] = (_start(family, "client", file, log), log)
         while online(family) < len(files):
             _look(started, deadline)
-        say(f"{READY}: {len(files)} clients are connected; Ctrl-C ends all")
+        say(f"{READY}: {counted(len(files), 'client')} {plural(len(files), 'is', 'are')} connected; Ctrl-C ends all")
         while True:
             _look(started, float("inf"))
 

@@ -29,7 +29,7 @@ from lada.federation import begun
 from lada.federation.events import to_file
 from lada.federation.messages import HELLO
 from lada.federation.nodes import Node, task_of
-from lada.federation.parties import Place
+from lada.federation.parties import Place, check_model
 from lada.federation.pieces import BYTES, FETCH, announce, decode_what
 
 LOG = logging.getLogger("lada.worker")
@@ -94,6 +94,12 @@ class Member:
                 f"terms: they are not those that run {self._run} began with; somebody sends in the server's name, or "
                 "the server's files were changed: let it begin a new run"
             )
+        if before is not None and terms.rounds < before.rounds:
+            raise FederationError(
+                f"terms: they give the run {self._run} fewer rounds, {terms.rounds}, than those taken last, "
+                f"{before.rounds}; so they are older and a replay, or the server was set back: let it go on with at "
+                f"least {before.rounds}"
+            )
         config = merge(self._client, terms)
         task = task_of(config, self._base)
         for kind, samples, expected in (("public", task.public, terms.public), ("test", task.test, terms.test)):
@@ -102,6 +108,7 @@ class Member:
                     f"terms: the {kind} samples here are not those of the server; compare task.{kind} of client.yaml "
                     "and of the server's run.yaml, and the files that they name"
                 )
+        check_model(self._client.model, self._client.name)
         self._hold_to_data(config, begun.samples(task, [self._client.name]) | begun.models(config), before is None)
         seal(self._folder / TERMS_FILE, terms.model_dump_json().encode())
 

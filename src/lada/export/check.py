@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lada.core.plural import counted
 from lada.core.results import Results
 from lada.core.seeds import generator
 from lada.models.encoding import Encoder
@@ -82,7 +83,7 @@ class Check:
         if self.as_trained is not None:
             lines.append(f"{self.as_trained} of {self.total} are those of the party before merging and rounding")
         if self.tokenised is not None:
-            lines.append(f"{self.tokenised} of {self.total} questions become the party's own token ids")
+            lines.append(f"{self.tokenised} of {counted(self.total, 'question')} become the party's own token ids")
         return lines
 
 

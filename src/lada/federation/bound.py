@@ -3,16 +3,23 @@
 Without a binding, as on the engines of one machine, anything that comes back counts as the client's.
 """
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from lada.core.errors import LadaError
+from lada.core.plural import counted
+from lada.core.sealed import is_sealed, seal, unseal
 from lada.federation.failures import Failure, Reply
 from lada.federation.messages import Code, Envelope
 from lada.federation.seal import Seal
 
 LOG = logging.getLogger("lada.federation")
+DROPPED = "dropped.json"
+"""In the run's folder: how many replies of each client's node were dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,25 @@ class Binding:
         self.names = {one.node: name for name, one in bound.items()}
         """The client that a node is."""
         self.dropped: Counter[str] = Counter()
+        self._file: Path | None = None
+
+    def keep_in(self, folder: Path) -> None:
+        """Count on from what stands in a run's folder, and write each count down there, so that no kill loses it.
+
+        Raises LadaError where what stands there is not as it was written; then the count begins anew.
+        """
+        self._file = folder / DROPPED
+        if self._file.exists() or is_sealed(self._file):
+            try:
+                self.dropped.update({str(name): int(number) for name, number in json.loads(unseal(self._file)).items()})
+            except (ValueError, TypeError, AttributeError, RecursionError) as error:
+                raise LadaError(f"{str(self._file)!r} holds no counts ({type(error).__name__})") from error
+
+    def drop(self, name: str) -> None:
+        """Count a reply of a client's node that was dropped."""
+        self.dropped[name] += 1
+        if self._file:
+            seal(self._file, json.dumps(self.dropped, sort_keys=True).encode())
 
     def seal(self, name: str) -> Seal:
         """Return what the server shares with a client."""
@@ -40,7 +66,7 @@ class Binding:
     def notices(self) -> list[str]:
         """Return a text for each client of which a reply was dropped."""
         return [
-            f"{number} {'reply' if number == 1 else 'replies'} of the node of {name} dropped: under another name, or "
+            f"{counted(number, 'reply', 'replies')} of the node of {name} dropped: under another name, or "
             f"not sealed by {name} in answer to the question"
             for name, number in sorted(self.dropped.items())
         ]
@@ -75,6 +101,6 @@ class Sealed:
             )
         else:
             return None
-        self._binding.dropped[name] += 1
+        self._binding.drop(name)
         LOG.warning("dropped a reply from the node of client %r: %s", name, why)
         return Failure(Code.FORGED, why)

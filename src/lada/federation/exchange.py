@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from lada.core.errors import FederationError, InputError, LadaError
@@ -19,7 +20,7 @@ from lada.federation.asking import WINDOW, Asking, post
 from lada.federation.bound import Binding, Sealed
 from lada.federation.failures import Failure, Reply
 from lada.federation.heard import Heard
-from lada.federation.messages import SERVER, Code, Envelope
+from lada.federation.messages import HELLO, SERVER, Code, Envelope
 from lada.federation.pieces import BYTES, FETCH, PIECE, What
 from lada.federation.roster import Roster
 from lada.federation.timing import Timing
@@ -110,7 +111,12 @@ class GridExchange:
 
     def connect(self) -> None:
         """Wait for the clients. Raises FederationError where no quorum of them comes within the rules' timeout."""
-        self._roster.wait(self.rules.least(len(self.clients)), self.rules.timeout + self.rules.starting)
+        try:
+            self._roster.wait(self.rules.least(len(self.clients)), self.rules.timeout + self.rules.starting)
+        except FederationError:
+            for name, failure in self._roster.absent().items():
+                self.fail(Envelope(self._run, HELLO, 0, SERVER), name, failure)
+            raise
 
     def ask(self, phase: str, round: int, payloads: Mapping[str, Mapping[str, bytes]]) -> GridPending:
         """Send one message to each client named in `payloads`. Raises FederationError for a name nobody has."""
@@ -169,13 +175,14 @@ class GridExchange:
             clock=timing.clock,
             is_back=self._is_back,
             authenticate=sealed.fault,
-            explain=self._explain,
+            explain=partial(self._explain, envelope),
         )
 
-    def _explain(self, name: str, failure: Failure) -> Failure:
+    def _explain(self, envelope: Envelope, name: str, failure: Failure) -> Failure:
         """Return a failure with its cause, where that may be known. Raises InputError where the user's input is it."""
         error = self._cause(name, failure.detail) if self._cause and failure.code is Code.FAILED else None
         if isinstance(error, InputError):
+            self.fail(envelope, name, replace(failure, cause=str(error)))
             raise InputError(f"client {name!r}: {error}")
         return failure if error is None else replace(failure, cause=str(error))
 
@@ -243,6 +250,12 @@ class GridExchange:
         if self._on_missing:
             self._on_missing(missing)
 
+    def fail(self, envelope: Envelope, name: str, failure: Failure) -> None:
+        """Announce over which client, and what of it, a run ends."""
+        if self._emit:
+            where = {"party": name, "round": envelope.round, "phase": envelope.phase}
+            self._emit({"kind": "failure", **where, "why": str(failure)})
+
     def timed(self, times: ExchangeTime | None) -> None:
         """Put on record how long the messages of a phase took, where any were sent."""
         if self._on_timed and times is not None:
@@ -290,6 +303,8 @@ class GridPending:
                     failures[name] = failure
             failures |= {name: Failure(Code.ABSENT) for name in failures if not self._exchange.is_there(name)}
             if len(self._known) < self._least:
+                for name in sorted(failures):
+                    self._exchange.fail(self._envelope, name, failures[name])
                 refuse(self._envelope, failures, self._lost)
             new = {name: _told(name, failures[name], self._lost) for name in failures}
             self._missing = dict(sorted({**self._missing, **new}.items()))

@@ -9,7 +9,7 @@ import numpy as np
 
 from lada.config import ClientConfig, RunConfig
 from lada.core.clock import since
-from lada.core.errors import InputError, LadaError
+from lada.core.errors import LadaError, of_party
 from lada.core.results import PartyInfo, PartyReport
 from lada.core.seeds import seed_of
 from lada.core.terms import Sample
@@ -22,10 +22,11 @@ from lada.models.api import ApiLearner
 from lada.models.api_client import read_key
 from lada.models.api_options import ApiModel
 from lada.models.base import Learner
+from lada.models.files import check_files
 from lada.models.generation import pick_backend
 from lada.models.identity import weights_digest
 from lada.models.learner import HuggingFaceLearner
-from lada.models.load import check, check_weights, load
+from lada.models.load import check, load
 from lada.models.options import ModelOptions
 from lada.tasks.builtin import BuiltinTask
 from lada.tasks.data import TaskData
@@ -155,17 +156,14 @@ def check_model(model: ModelOptions | ApiModel, owner: str) -> None:
 
     `owner` is the key of the party, such as `clients.clinic`, with which the message begins.
     """
-    try:
+    with of_party(owner):
         if isinstance(model, ApiModel):
             read_key(model.api)
         else:
             source = locate(model.model)
+            check_files(source)
             check(source, model)
-            check_weights(source)
             pick_backend(model.generation)
-    except InputError as error:
-        key = "." if str(error).startswith("model") else ": "  # most begin with the key of what is wrong
-        raise InputError(f"{owner}{key}{error}") from error
 
 
 def _learner(model: ModelOptions | ApiModel, place: Place, *, init_seed: int, saved: Path | None) -> Learner:

@@ -69,6 +69,12 @@ class Roster:
                 "start `lada client` for each."
             )
 
+    def absent(self) -> dict[str, Failure]:
+        """Return why each client that is expected takes no part, by name, sorted."""
+        return {
+            name: self._refused.get(name, Failure(Code.ABSENT)) for name in sorted(self._clients - self.nodes.keys())
+        }
+
     def look(self, timeout: float = PATIENCE) -> None:
         """Ask nodes that are new for their names. Raises FederationError where two nodes give one name."""
         if self.nodes.keys() == self._clients:

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lada.core.plural import counted
 from lada.hosts.aggregating import Weights
 
 ROUNDING = 2.0**-22
@@ -119,7 +120,8 @@ def cap(claims: Mapping[str, int], clip: float | None) -> tuple[dict[str, int], 
     most = int(clip * above[(len(above) - 1) // 2]) if above else 0
     capped = {client: min(claim, most) for client, claim in claims.items()}
     notices = tuple(
-        f"client {client!r} claims {claims[client]} samples and counts for {count}: no client counts for more than "
+        f"client {client!r} claims {counted(claims[client], 'sample')} and counts for {count}: no client counts for "
+        f"more than "
         f"{clip:g} times the median"
         for client, count in sorted(capped.items())
         if count < claims[client]

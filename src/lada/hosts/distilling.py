@@ -19,13 +19,13 @@ from lada.hosts.steps import gold_lessons, study
 class Replay(Options):
     """Shares (0..1) of a study's lessons that are replayed, so that nothing is forgotten."""
 
-    private: float
+    private: float = Field(ge=0, lt=1)
     """Of private samples, which a server has none of."""
-    paths: float
+    paths: float = Field(ge=0, lt=1)
     """Of the party's own paths on public questions, as far as they can be trusted."""
-    general: float
+    general: float = Field(ge=0, lt=1)
     """Of questions that need skill alone, where the task has some."""
-    least: int = Field(default=32, ge=0)
+    least: int = Field(default=32, ge=0, le=1_000_000)
     """Lessons that a study of something new has at least, made up with replay as far as there is some: a budget of
     tokens or steps that is spent on a handful of lessons destroys a model."""
     alone: bool = False
@@ -35,7 +35,7 @@ class Replay(Options):
     @model_validator(mode="after")
     def _shares(self) -> "Replay":
         shares = (self.private, self.paths, self.general)
-        if min(shares) < 0 or sum(shares) >= 1:
+        if sum(shares) >= 1:
             raise ValueError(f"private, paths, general are {shares}: expected shares from 0 that add up to below 1")
         return self
 

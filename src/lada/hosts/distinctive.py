@@ -9,17 +9,17 @@ count. A passage stands in at most `samples` private samples and in no known tex
     whole   a whole question, rationale or answer with fewer words than that
 
 A word is rare that stands in at most `samples` private samples and in no known text. How many words in a row are a
-passage is found out, kind by kind, by holding each private sample against the others: the least number at which no more
-than one sample in a hundred (or FEW) has what would be a passage of another. So texts that follow a pattern are not
-taken for each other's secrets. An honest path is no nearer to a private sample than these are to each other, and is
-caught as seldom.
+passage is found out, kind by kind: the least number at which next to no private sample, no more than one in a hundred
+or FEW, has what would be a passage of another. So texts that follow a pattern are not taken for each other's secrets.
+Private samples also share what is secret, such as the name of a person whom two of them are about. So a number of rare
+words is enough as well where next to no known text would have a passage if it were not known: what nobody but private
+samples shares is no pattern.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from hashlib import blake2b
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -27,19 +27,23 @@ from pydantic import Field
 
 from lada.core.registry import Options
 from lada.core.terms import Sample
-from lada.core.words import tokens_of, windows, words_of
+from lada.core.words import grouped_numbers_of, tokens_of, windows, words_of
+from lada.hosts.word_index import Places, Texts, coded, once_each
 
 Kind = Literal["rare", "near", "plain", "whole"]
 SHARE, FEW = 0.01, 10
-"""So large a share of the private samples, or so many, may have a passage of another by chance."""
+"""So large a share of the private samples, or of the known texts, or so many, may have a passage by chance."""
 RARE, NEAR = (1, 2, 3), (2, 3, 4, 6)
 """Words in a row that may be a passage of these kinds, the least first."""
 PLAIN = (1, 1.5, 2, 2.5, 3, 3.5, 4)
 """The same of plain passages, in multiples of `words`."""
 MOST_TRIES = 16
 """Most paths that are sampled in the place of one."""
-JOINED = 4
-"""Characters from which on a rare word is found in pieces too."""
+JOINED, WITHIN, TOGETHER = 4, 6, 7
+"""Characters from which on a rare word is found in pieces too, a rare word within a longer one, and words that are run
+together."""
+LONGEST = 64
+"""Most characters of a rare word that is found so. A longer one is told by so many at its start."""
 
 
 class Withholding(Options):
@@ -63,11 +67,9 @@ class Passage:
     sample_id: str
 
 
-Places = tuple[np.ndarray, np.ndarray]
-"""Passages by their hashes, uint64 [n], ascending, and the places of the samples that they are of, int64 [n]."""
-Find = Callable[[int, int, int], Places]
-"""`find(length, least, most)` returns the passages of so many words that stand in no known text, and in `least` to
-`most` private samples."""
+Find = Callable[[int, int, int, int], Places]
+"""`find(length, least, most, heard)` returns the passages of so many words that stand in at most `heard` known texts (0
+or 1), and in `least` to `most` private samples."""
 
 
 class Distinctive:
@@ -78,27 +80,30 @@ class Distinctive:
     """
 
     def __init__(self, private: Sequence[Sample], known: Iterable[str], options: Withholding) -> None:
-        """`known` are the texts that others know. Samples with the same words count as one."""
+        """`known` are the texts that others know. Samples with the same words count as one, and so do known texts."""
         different = {tuple(" ".join(words_of(text)) for text in texts_of(sample)): sample for sample in private}
         self._ids = [sample.id for sample in different.values()]
         texts = [(owner, text) for owner, sample in enumerate(different.values()) for text in texts_of(sample)]
-        heard = sorted({text for text in known if text})
-        heard_words = {word for text in heard for word in _all_words(text)}
+        heard = list({tuple(words_of(text)): text for text in sorted(set(known))}.values())
         having = sorted({(word, owner) for owner, text in texts for word in _all_words(text)})
-        self._spread = Counter(word for word, _ in having if word not in heard_words)
-        """In how many samples a word is that no known text has."""
-        self._private = _Texts([words_of(text) for _, text in texts])
+        self._spread = Counter(word for word, _ in having)
+        """In how many private samples a word is."""
+        self._heard = Counter(word for text in heard for word in _all_words(text))
+        """In how many known texts a word is."""
+        self._private = Texts([words_of(text) for _, text in texts])
         self._owners = np.array([owner for owner, _ in texts], np.int64)
-        self._known = _Texts([words_of(text) for text in heard])
+        self._known = Texts([words_of(text) for text in heard])
         self.options = options
         self._most = options.samples
         self.lengths: dict[Kind, int] = self._find_lengths(options.words)
         """How many words in a row are a passage; whole texts may be shorter than `plain` ones."""
         self._tables = sorted(self._make_tables(), key=lambda table: table[1])
         self._joined = {
-            word: owner for word, owner in having if self._is_rare(word, self._most) and len(word) >= JOINED
+            word[:LONGEST]: owner for word, owner in having if len(word) >= JOINED and self._is_rare(word, self._most)
         }
-        self._longest = max(map(len, self._joined), default=0)
+        """The rare words that are also found in another form, and a sample that has each."""
+        self._within = sorted({len(word) for word in self._joined if len(word) >= WITHIN})
+        self._unspaced, self._known_unspaced = self._private.unspaced(), self._known.unspaced()
 
     def __len__(self) -> int:
         return sum(len(np.unique(hashes)) for _, _, (hashes, _) in self._tables)
@@ -109,20 +114,22 @@ class Distinctive:
         Without `alone` a single word is none: for texts that no model wrote, whose words are the program's.
         """
         words, found = words_of(text), list[Passage]()
-        searched = dict(windows(_coded(words), sorted({length for _, length, _ in self._tables})))
+        searched = dict(windows(coded(words), sorted({length for _, length, _ in self._tables})))
         for kind, length, (hashes, owners) in self._tables:
             if (alone or length > 1) and (hit := _first(hashes, searched[length])) is not None:
                 found.append(Passage(kind, length, self._ids[owners[hit]]))
-        pieces = alone and self.lengths["rare"] == 1 and not any(passage.kind == "rare" for passage in found)
-        if pieces and (word := self._in_pieces(words)):
-            found.append(Passage("rare", 1, self._ids[self._joined[word]]))
+        hidden = alone and self.lengths["rare"] == 1 and not any(passage.kind == "rare" for passage in found)
+        owner = self._in_other_form(words) if hidden else None
+        if owner is not None:
+            found.append(Passage("rare", 1, self._ids[owner]))
         return found
 
     def _find_lengths(self, words: int) -> dict[Kind, int]:
+        seldom = (self._is_seldom_private, self._is_seldom_known)
         return {
-            "rare": self._least(RARE, partial(self._with_rare, True)),
-            "near": self._least(NEAR, partial(self._with_rare, False)),
-            "plain": self._least([round(words * each) for each in PLAIN], self._passages),
+            "rare": _least(RARE, partial(self._with_rare, True), *seldom),
+            "near": _least(NEAR, partial(self._with_rare, False), *seldom),
+            "plain": _least([round(words * each) for each in PLAIN], self._passages, self._is_seldom_private),
         }
 
     def _make_tables(self) -> Iterator[tuple[Kind, int, Places]]:
@@ -132,82 +139,101 @@ class Distinctive:
             "plain": self._passages,
         }
         for kind, find in finds.items():
-            yield kind, self.lengths[kind], find(self.lengths[kind], 1, self._most)
+            yield kind, self.lengths[kind], find(self.lengths[kind], 1, self._most, 0)
         for length in np.unique(self._private.sizes).tolist():
-            if 0 < length < self.lengths["plain"] and self._is_seldom(length, self._whole):
-                yield "whole", length, self._whole(length, 1, self._most)
+            if 0 < length < self.lengths["plain"] and self._is_seldom_private(length, self._whole):
+                yield "whole", length, self._whole(length, 1, self._most, 0)
 
-    def _least(self, lengths: Sequence[int], find: Find) -> int:
-        return next((length for length in lengths if self._is_seldom(length, find)), lengths[-1])
+    def _is_seldom_private(self, length: int, find: Find) -> bool:
+        """Return whether next to no private sample has what would, without that sample, be a passage of another."""
+        _, owners = find(length, 2, self._most + 1, 0)
+        return _next_to_none(owners, of=len(self._ids))
 
-    def _is_seldom(self, length: int, find: Find) -> bool:
-        """Return whether next to no sample has what would, without that sample, be a passage of another."""
-        _, owners = find(length, 2, self._most + 1)
-        return len(np.unique(owners)) <= max(FEW, SHARE * len(self._ids))
+    def _is_seldom_known(self, length: int, find: Find) -> bool:
+        """Return whether next to no known text has what would, if the text were not known, be a passage."""
+        hashes, starts = self._known.passages(length)
+        texts = self._known.text[starts]
+        passages, _ = find(length, 1, self._most, 1)
+        return _next_to_none(texts[np.isin(hashes, passages)], of=len(np.unique(texts)))
 
-    def _passages(self, length: int, least: int, most: int, among: np.ndarray | None = None) -> Places:
+    def _passages(self, length: int, least: int, most: int, heard: int, among: np.ndarray | None = None) -> Places:
         """See Find; `among` bool [words of all texts] says at which words a passage may begin."""
         hashes, starts = self._private.passages(length)
         if among is not None:
             hashes, starts = hashes[among[starts]], starts[among[starts]]
         owners = self._owners[self._private.text[starts]]
-        order = np.lexsort((owners, hashes))
-        hashes, owners = hashes[order], owners[order]
-        new = np.append(True, (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1]))[: len(hashes)]
-        hashes, owners = hashes[new], owners[new]
+        hashes, owners = once_each(hashes, owners)
         _, which, counts = np.unique(hashes, return_inverse=True, return_counts=True)
         samples = counts[which]
         kept = (samples >= least) & (samples <= most)
         hashes, owners = hashes[kept], owners[kept]
-        unknown = ~np.isin(hashes, self._known.passages(length)[0])
+        unknown = ~np.isin(hashes, self._known.passages_of_more(length, heard))
         return hashes[unknown], owners[unknown]
 
-    def _with_rare(self, alone: bool, length: int, least: int, most: int) -> Places:
+    def _with_rare(self, alone: bool, length: int, least: int, most: int, heard: int) -> Places:
         """See Find: of passages with rare words `alone`, or with one at least."""
-        rare = np.cumsum([0, *(self._is_rare(word, most) for word in self._private.words)])
+        rare = np.cumsum([0, *(self._is_rare(word, most, heard) for word in self._private.words)])
         ends = np.minimum(np.arange(len(rare) - 1) + length, len(rare) - 1)
-        return self._passages(length, least, most, rare[ends] - rare[:-1] >= (length if alone else 1))
+        return self._passages(length, least, most, heard, rare[ends] - rare[:-1] >= (length if alone else 1))
 
-    def _whole(self, length: int, least: int, most: int) -> Places:
+    def _whole(self, length: int, least: int, most: int, heard: int) -> Places:
         """See Find: of passages that are a whole text."""
         hashes, starts = self._private.passages(length)
         wholes = hashes[self._private.sizes[self._private.text[starts]] == length]
-        found, owners = self._passages(length, least, most)
+        found, owners = self._passages(length, least, most, heard)
         chosen = np.isin(found, wholes)
         return found[chosen], owners[chosen]
 
-    def _is_rare(self, word: str, most: int) -> bool:
-        return 0 < self._spread[word] <= most
+    def _is_rare(self, word: str, most: int, heard: int = 0) -> bool:
+        return 0 < self._spread[word] <= most and self._heard[word] <= heard
+
+    def _in_other_form(self, words: Sequence[str]) -> int | None:
+        """Return the place of a sample of which a text has a rare word, or several words, with other spaces."""
+        word = self._in_pieces(words) or self._within_another(words)
+        return self._run_together(words) if word is None else self._joined[word]
 
     def _in_pieces(self, words: Sequence[str]) -> str | None:
         """Return a rare word that words in a row make up, as where a line breaks within it or a sign stands in it."""
         for start in range(len(words)):
             joined = ""
             for word in words[start:]:
-                joined += word
-                if len(joined) > self._longest:
+                joined += word[: LONGEST + 1 - len(joined)]
+                if joined[:LONGEST] in self._joined:
+                    return joined[:LONGEST]
+                if len(joined) >= LONGEST:
                     break
-                if joined in self._joined:
-                    return joined
         return None
 
+    def _within_another(self, words: Sequence[str]) -> str | None:
+        """Return a rare word within a longer word that no known text has, as where spaces are left out."""
+        for word in self._new(words, WITHIN + 1):
+            for length in self._within:
+                for start in range(len(word) - length + 1):
+                    if word[start : start + length] in self._joined:
+                        return word[start : start + length]
+        return None
 
-class _Texts:
-    """The words of some texts behind one another."""
+    def _run_together(self, words: Sequence[str]) -> int | None:
+        """Return the place of a sample that has a word but for spaces, where few samples and no known text have it."""
+        for word in self._new(words, TOGETHER):
+            owners = {int(self._owners[text]) for text in self._unspaced.texts_with(word)}
+            if 0 < len(owners) <= self._most and not self._known_unspaced.texts_with(word):
+                return min(owners)
+        return None
 
-    def __init__(self, texts: Sequence[Sequence[str]]) -> None:
-        self.words = [word for text in texts for word in text]
-        self.sizes = np.array([len(text) for text in texts], np.int64)
-        """The words of each text."""
-        self.text = np.repeat(np.arange(len(texts)), self.sizes)
-        """To which text each word belongs."""
-        self._codes = _coded(self.words)
+    def _new(self, words: Sequence[str], least: int) -> list[str]:
+        """Return the words of `least` characters or more that no known text has."""
+        return sorted({word for word in words if len(word) >= least and not self._heard[word]})
 
-    def passages(self, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the hash of each passage of `length` words that lies within a text, and the word that begins it."""
-        ((_, hashes),) = windows(self._codes, [length])
-        within = self.text[: len(hashes)] == self.text[length - 1 :] if len(hashes) else np.zeros(0, bool)
-        return hashes[within], np.flatnonzero(within)
+
+def _least(lengths: Sequence[int], find: Find, *seldom: Callable[[int, Find], bool]) -> int:
+    """Return the least length at which passages are found by chance `seldom` by one of the tests, else the last."""
+    return next((length for length in lengths if any(test(length, find) for test in seldom)), lengths[-1])
+
+
+def _next_to_none(places: np.ndarray, *, of: int) -> bool:
+    """Return whether so few different places are there, `of` all, as may be by chance."""
+    return len(np.unique(places)) <= max(FEW, SHARE * of)
 
 
 def texts_of(sample: Sample) -> list[str]:
@@ -216,18 +242,8 @@ def texts_of(sample: Sample) -> list[str]:
 
 
 def _all_words(text: str) -> set[str]:
-    """Return the words of a text, and what letters and digits beside each other make."""
-    return {*words_of(text), *tokens_of(text)}
-
-
-def _coded(words: Sequence[str]) -> np.ndarray:
-    return np.array([_code(word) for word in words], np.uint64)
-
-
-@lru_cache(maxsize=1 << 18)
-def _code(word: str) -> int:
-    """Return a 64-bit number for a word, the same everywhere."""
-    return int.from_bytes(blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+    """Return the words of a text, what letters and digits beside each other make, and numbers without separators."""
+    return {*words_of(text), *tokens_of(text), *grouped_numbers_of(text)}
 
 
 def _first(table: np.ndarray, searched: np.ndarray) -> int | None:

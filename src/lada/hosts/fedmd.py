@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import Field
 
 from lada.allocators.base import Allocator
+from lada.core.bounds import Positive
 from lada.core.registry import Options
 from lada.core.terms import Knowledge, Lesson, TokenScores, Verb
 from lada.hosts.allocating import check_takes_labels
@@ -51,7 +52,7 @@ class FedmdOptions(Options):
 
     average: Average = "logits"
     """Mean of the members' logits, as in FedMD, or of their probabilities, as in DS-FL."""
-    temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
+    temperature: Positive = 1.0
     """The consensus is taken to the power of its inverse; below 1 it is sharper. DS-FL's entropy reduction: 0.1."""
     llm_member: bool = True
     """The LLM has a say in the consensus and learns it; else the server only averages, in the LLM's tokens."""

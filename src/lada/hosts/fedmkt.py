@@ -66,7 +66,7 @@ class FedmktOptions(SecureOptions):
     """`paths`: each party's own reasoning paths, what plug-ins choose among. `labels`: the gold texts of the public
     samples, as in the paper: all are studied, and those that the allocation chooses with the teacher's soft targets.
     Under `plugin: none` the default is `labels`."""
-    tries: int = Field(1, ge=1)
+    tries: int = Field(1, ge=1, le=1024)
     """How many paths a party writes at most for a public question, until its answer is right; it tells of one. Of no
     use where the gold answer is unknown."""
     average_adapters: bool = False
@@ -77,13 +77,13 @@ class FedmktOptions(SecureOptions):
     place of what clients claim. With labels, whose distributions contradict the gold
     texts teaches nothing. `gain`: how much a few steps on a client's paths improve the LLM on samples of its own; see
     lada.hosts.gain. `off`: clients are believed."""
-    trust_steps: int = Field(16, ge=1)
+    trust_steps: int = Field(16, ge=1, le=10_000_000)
     """Steps on each client's paths by which `gain` is measured."""
     client_replay: Replay = CLIENT_REPLAY
     """What a client replays beside the LLM's paths."""
     server_replay: Replay = SERVER_REPLAY
     """What the server replays beside its clients' paths."""
-    private_rounds: int | None = None
+    private_rounds: int | None = Field(default=None, ge=0)
     """Study private data in the first so many rounds only; None: in every round, as the paper does."""
 
 

@@ -29,6 +29,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from lada.core.errors import InputError
+from lada.core.plural import counted
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Allocation, Knowledge, Lesson
 from lada.hosts.once import once
@@ -72,7 +73,8 @@ def limit_by_gain(
     middle = float(np.median(list(worth.values()))) if worth else 0.0
     shares = {client: min(1.0, each / middle) if middle else float(each > 0) for client, each in worth.items()}
     reasons = {
-        client: f"{steps} steps on them changed the loss of {party.name} on {len(held)} samples of its own by "
+        client: f"{counted(steps, 'step')} on them changed the loss of {party.name} on "
+        f"{counted(len(held), 'sample')} of its own by "
         f"{-gain:+.4f} nats"
         for client, gain in gains.items()
     }

@@ -15,6 +15,7 @@ from lada.alignment import check_scores
 from lada.codecs import likelihoods, paths, samples, soft_targets, vocabulary
 from lada.codecs.likelihoods import Judgement
 from lada.core.errors import CodecError, FederationError, InputError
+from lada.core.plural import counted
 from lada.core.terms import Knowledge, Likelihood, Path, TokenScores, Vocabulary
 from lada.hosts.base import Kinds, Payload
 from lada.hosts.discretion import blur, redact
@@ -151,7 +152,8 @@ def _redacted(party: Party, knowledge: Knowledge) -> tuple[Knowledge, frozenset[
     if redacted.changed or redacted.withheld:
         party.note(
             notices=(
-                f"round {round}: {party.name} redacted {len(redacted.changed)} of {len(knowledge.paths)} paths, "
+                f"round {round}: {party.name} redacted {len(redacted.changed)} of "
+                f"{counted(len(knowledge.paths), 'path')}, "
                 f"{redacted.answers} of them in their answers, and held back {redacted.withheld} for time",
             )
         )
@@ -186,7 +188,8 @@ def hear(party: Party, payload: Payload, teacher: str | None, round: int, kind: 
     if (missing := len(party.task.public) - len(knowledge.paths)) and knowledge.party != party.name:
         party.note(
             notices=(
-                f"round {round}: {knowledge.party} said nothing of {missing} public samples; {party.name} goes on "
+                f"round {round}: {knowledge.party} said nothing of {counted(missing, 'public sample')}; "
+                f"{party.name} goes on "
                 "without them",
             )
         )
@@ -206,7 +209,8 @@ def hear(party: Party, payload: Payload, teacher: str | None, round: int, kind: 
     told = _soft(party, payload, knowledge)
     if (told.party, told.round, told.vocabulary_size) != (knowledge.party, round, len(words.tokens)):
         raise FederationError(
-            f"soft targets: of {told.party!r} in round {told.round} over {told.vocabulary_size} tokens; expected "
+            f"soft targets: of {told.party!r} in round {told.round} over {counted(told.vocabulary_size, 'token')}; "
+            f"expected "
             f"those of {knowledge.party!r} in round {round} over {len(words.tokens)}"
         )
     return Offer(knowledge, sound_scores(party, knowledge, told, len(words.tokens)), words)
@@ -231,7 +235,7 @@ def check_knowledge(party: Party, sender: str, round: int, payload: Payload) -> 
         if (told.party, told.round) != (sender, round) or (words and told.vocabulary_size != len(words.tokens)):
             raise FederationError("soft targets: of another party, round or vocabulary than the message")
         if party.objective.soft is None or told.k > party.objective.soft.k:
-            raise FederationError(f"soft targets: {told.k} tokens per row, more than were asked for")
+            raise FederationError(f"soft targets: {counted(told.k, 'token')} per row, more than were asked for")
 
 
 def sound_scores(

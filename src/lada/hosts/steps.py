@@ -11,6 +11,7 @@ import numpy as np
 from lada.codecs.likelihoods import fault
 from lada.codecs.paths import encode
 from lada.core.errors import StudyError
+from lada.core.plural import counted
 from lada.core.results import StudyRecord
 from lada.core.sealed import seal
 from lada.core.seeds import seed_of
@@ -132,7 +133,8 @@ def in_range(party: Party, knowledge: Knowledge) -> Knowledge:
     finite = all(np.isfinite([p.likelihood.total, p.likelihood.minimum]).all() for p in knowledge.paths)
     party.note(
         notices=(
-            f"round {knowledge.round}: {len(faults)} of {len(knowledge.paths)} paths of {knowledge.party} are left "
+            f"round {knowledge.round}: {len(faults)} of {counted(len(knowledge.paths), 'path')} of "
+            f"{knowledge.party} are left "
             f"out, since their log-probs are {'out of range' if finite else 'not finite'}; the first: sample "
             f"{next(iter(faults))!r}",
         )
@@ -195,7 +197,8 @@ def check_study(party: str, round: int, phase: str, report: StudyReport) -> None
     where = f"{party}, study {phase!r} of round {round}"
     if report.skipped > MOST_SKIPPED * report.steps:
         raise StudyError(
-            f"{where}: {report.skipped} of {report.steps} steps were skipped, since their loss or gradient was not "
+            f"{where}: {report.skipped} of {counted(report.steps, 'step')} were skipped, since their loss or "
+            f"gradient was not "
             f"finite, and at most {MOST_SKIPPED:.0%} may be; set a lower optimisation.learning_rate, or dtype: "
             "bfloat16 or float32 in the place of float16, or look whether the model's weights are sound"
         )
@@ -204,7 +207,9 @@ def check_study(party: str, round: int, phase: str, report: StudyReport) -> None
         (report.cut, "are cut at the end of the model's context", "use shorter texts or a model with a longer one"),
     ):
         if report.lessons and count == report.lessons:
-            raise StudyError(f"{where}: all {count} lessons {what}, so that nothing whole can be learnt; {fix}")
+            raise StudyError(
+                f"{where}: all {counted(count, 'lesson')} {what}, so that nothing whole can be learnt; {fix}"
+            )
 
 
 def study_both(party: Party, lessons: Sequence[Lesson], *, round: int, phase: str) -> None:

@@ -29,6 +29,7 @@ from pydantic import BeforeValidator
 from scipy.special import bdtr, bdtrc
 
 from lada.codecs import paths
+from lada.core.plural import counted
 from lada.core.terms import Allocation, Knowledge, Lesson, Likelihood, Path, SparseLogProbs, Spelled
 from lada.evaluation.agreement import agreements
 from lada.hosts.consensus import loss
@@ -100,8 +101,10 @@ def limit_by_record(
         its = records[client]
         party.note(
             notices=(
-                f"round {round}: {party.name} learns none of the {taught(allocations[client])} chosen paths of "
-                f"{client}: {its.agreed} of its {its.told} answers are the gold ones, or those of {party.name} before "
+                f"round {round}: {party.name} learns none of the "
+                f"{counted(taught(allocations[client]), 'chosen path')} of "
+                f"{client}: {its.agreed} of its {counted(its.told, 'answer')} are the gold ones, or those of "
+                f"{party.name} before "
                 f"anybody taught it; one half as good as the other clients has {least * its.told:.1f}",
             )
         )
@@ -187,8 +190,9 @@ def note_contradicting(party: Party, round: int, against: Mapping[str, tuple[int
     """Note who has no say, and why."""
     party.note(
         notices=tuple(
-            f"round {round}: the distributions of {client} are left out: it finds {count} of {texts} gold texts less "
-            "than half as likely as anybody else does"
+            f"round {round}: the distributions of {client} are left out: on {count} of "
+            f"{counted(texts, 'gold text')} its loss per "
+            "token is more than twice the largest of the others'"
             for client, (count, texts) in against.items()
         )
     )
@@ -219,7 +223,8 @@ def limit(
         if lost:
             party.note(
                 notices=(
-                    f"round {round}: {lost} of {taught(allocations[client])} chosen paths of {client} are left out, "
+                    f"round {round}: {lost} of {counted(taught(allocations[client]), 'chosen path')} of {client} "
+                    f"are left out, "
                     f"since {reasons[client]}",
                 )
             )

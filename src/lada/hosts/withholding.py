@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lada.core.plural import counted
 from lada.core.results import PartyReport, Withheld
 from lada.core.seeds import seed_of
 from lada.core.terms import Knowledge, Path, TokenScores, Vocabulary
@@ -46,7 +47,8 @@ def keep_back(party: Party, knowledge: Knowledge, prepare: Prepare) -> Knowledge
         if path.sample_id in instead or path.sample_id not in caught
     )
     again, withheld = len(instead), len(caught) - len(instead)
-    what = f"{party.name} sampled {again} of {len(knowledge.paths)} paths again and withheld {withheld}, which repeated"
+    of = counted(len(knowledge.paths), "path")
+    what = f"{party.name} sampled {again} of {of} again and withheld {withheld}, which repeated"
     _note(party, knowledge.round, what, paths=len(knowledge.paths), sampled_again=again, withheld=withheld)
     return replace(knowledge, paths=paths)
 
@@ -90,7 +92,7 @@ def keep_back_texts(party: Party, report: PartyReport) -> PartyReport:
     lost = len(report.notices) - len(notices)
     lost += sum(len(a.domains) - len(b.domains) for a, b in zip(report.parties, parties, strict=True))
     if lost:
-        notices += (f"{party.name} kept back {lost} notices or names of domains that repeat private text",)
+        notices += (f"{party.name} kept back {counted(lost, 'notice')} or names of domains that repeat private text",)
     return report.model_copy(update={"notices": notices, "parties": parties})
 
 

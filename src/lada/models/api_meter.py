@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lada.core.errors import LadaError
+from lada.core.plural import plural
 from lada.models.api_options import Budget, Prices
 
 
@@ -75,7 +76,8 @@ class Meter:
         return next((f"{name}: {most}" for name, most, value in limits if most is not None and value > most), "")
 
     def __str__(self) -> str:
-        told = f"{self.requests:,} requests, {self.spent.input:,} input and {self.spent.output:,} output tokens"
+        told = f"{self.requests:,} {plural(self.requests, 'request')}, {self.spent.input:,} input and "
+        told += f"{self.spent.output:,} output {plural(self.spent.output, 'token')}"
         return f"{told}, cost {self.spent.cost(self._prices):.4f}" if self._prices else told
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 import httpx
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from lada.core.bounds import AnswerTokens, Seconds
 from lada.core.registry import Options
 from lada.core.terms import Verb
 
@@ -49,21 +50,21 @@ class ApiOptions(Options):
     """What is sent for a question; `{question}` stands for it."""
     stop: tuple[str, ...] = ()
     """Texts that end an answer, for models that would go on behind it."""
-    temperature: float | None = Field(0.0, ge=0, allow_inf_nan=False)
+    temperature: float | None = Field(0.0, ge=0, le=2)
     """Sent where a greedy answer is wanted; None: not sent, for models that take no temperature but their own."""
-    max_new_tokens: int = Field(512, ge=1)
+    max_new_tokens: AnswerTokens = 512
     """The longest answer, tokens."""
     limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the server calls `max_new_tokens`; OpenAI's newer models take the second only."""
     log_probs: bool = False
     """Ask for the log-probs of the answer's tokens, which methods that weigh a teacher's confidence need."""
-    concurrency: int = Field(8, ge=1)
+    concurrency: int = Field(8, ge=1, le=1024)
     """Requests under way at once."""
     requests_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Requests sent per minute at most; None: as fast as `concurrency` allows."""
-    timeout: float = Field(60.0, gt=0, allow_inf_nan=False)
+    timeout: Seconds = 60.0
     """Seconds that the server may be silent."""
-    retries: int = Field(6, ge=0)
+    retries: int = Field(6, ge=0, le=100)
     """How often a request is repeated whose failure may pass: 429, 5xx, silence, a cut-off answer."""
     budget: Budget = Budget()
     """What a run may ask for in all."""

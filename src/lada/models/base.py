@@ -6,8 +6,9 @@ from pathlib import Path as FilePath
 from typing import Protocol
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
+from lada.core.bounds import BatchSize
 from lada.core.registry import Options
 from lada.core.terms import Lesson, Likelihood, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.objective import Objective
@@ -37,16 +38,16 @@ def adding_up(progress: Progress) -> Progress:
 class Study(Options):
     """How long and how a learner studies. A step is one update over `batch_size` lessons."""
 
-    steps: int = 400
+    steps: int = Field(default=400, ge=1, le=10_000_000)
     """Updates of the weights."""
-    tokens: int | None = None
+    tokens: int | None = Field(default=None, ge=1)
     """A budget in the place of `steps`: as many steps as train nearest to so many tokens, those of rejected paths too,
     so that methods with texts of different lengths are compared at equal work. A study takes one step at least."""
-    epochs: float | None = None
+    epochs: float | None = Field(default=None, gt=0, le=10_000)
     """Times through the lessons in the place of `steps`: then who finds more lessons studies longer."""
-    batch_size: int = 16
+    batch_size: BatchSize = 16
     """Lessons per update."""
-    micro_batch_size: int | None = None
+    micro_batch_size: BatchSize | None = None
     """Lessons that are in memory at once; None: the whole batch. It changes memory and speed, not the result."""
     optimisation: Optimisation = Optimisation()
     """Learning rate and the like."""
@@ -54,13 +55,7 @@ class Study(Options):
     """Differential privacy with regard to each lesson. A step's batch is then drawn, of `batch_size` in the mean."""
 
     @model_validator(mode="after")
-    def _positive(self) -> "Study":
-        for name in ("steps", "tokens", "batch_size", "micro_batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; expected at least 1")
-        if self.epochs is not None and self.epochs <= 0:
-            raise ValueError(f"epochs is {self.epochs}; expected more than 0")
+    def _one_length(self) -> "Study":
         if self.tokens is not None and self.epochs is not None:
             raise ValueError(f"tokens is {self.tokens} beside epochs, {self.epochs}; expected one of the two")
         for name in ("tokens", "epochs"):

@@ -13,6 +13,7 @@ from transformers import GenerationConfig
 from transformers.generation.configuration_utils import ContinuousBatchingConfig
 
 from lada.core.errors import InputError, LadaError
+from lada.core.plural import counted
 from lada.core.seeds import seed_of
 from lada.models.decoding import bare
 from lada.models.generation import Manner, Stream
@@ -56,7 +57,7 @@ def _serve(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[di
             result = manager.get_result(timeout=1)
             if result is None:
                 if not manager.is_running():
-                    raise LadaError(f"continuous batching stopped with {len(names)} answers to go")
+                    raise LadaError(f"continuous batching stopped with {counted(len(names), 'answer')} to go")
             elif result.error is not None:
                 raise LadaError(f"continuous batching failed: {result.error}")
             elif result.is_finished():

@@ -7,6 +7,7 @@ from typing import TypeVar
 import torch
 
 from lada.core.errors import InputError
+from lada.core.plural import counted
 
 T = TypeVar("T")
 SIGNS = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -79,7 +80,8 @@ class Halving:
     def take_notices(self) -> tuple[str, ...]:
         """Return what has shrunk since this was last asked, in words, kind by kind."""
         notices = tuple(
-            f"out of memory in {kind!r} with {failed} samples at once; it went on with {self._fits[kind]}: with "
+            f"out of memory in {kind!r} with {counted(failed, 'sample')} at once; it went on with "
+            f"{self._fits[kind]}: with "
             f"{_key(kind)}: {self._fits[kind]} no time is lost in trying"
             for kind, failed in sorted(self._failed.items())
         )

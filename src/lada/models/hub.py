@@ -13,7 +13,6 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import validate_repo_id
-from safetensors import SafetensorError
 
 from lada.core.errors import InputError
 from lada.core.hub import ask_hub, reason
@@ -41,7 +40,7 @@ def explained(source: str, revision: str | None = None) -> Iterator[None]:
     """Turn what transformers says of a model that it cannot load into an InputError."""
     try:
         yield
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+    except Exception as error:  # what a model's files may provoke has no common base
         advice = EXPECTED if FilePath(source).is_dir() else f"{EXPECTED}; without the hub, {_bring(source)}"
         fault = InputError(f"model: cannot load {source!r}: {reason(error)}; {advice}")
         raise _explanation(error, source, revision) or fault from error

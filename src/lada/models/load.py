@@ -1,23 +1,18 @@
 """From a folder or a hub id to a learner, with an explanation of whatever is missing."""
 
-import json
 from pathlib import Path as FilePath
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from lada.core.errors import InputError
-from lada.core.hub import reason
 from lada.models.adapters import with_adapter
 from lada.models.encoding import Encoder
 from lada.models.halving import within_memory
-from lada.models.hub import EXPECTED, explained, find_on_hub
-from lada.models.learner import HuggingFaceLearner
+from lada.models.hub import explained, find_on_hub
+from lada.models.learner import HuggingFaceLearner, context_of
 from lada.models.options import ModelOptions
 from lada.models.placement import check_placement, pick_device, placement
-
-WEIGHTS = "model.safetensors"
 
 
 def load(
@@ -60,26 +55,22 @@ def check(folder: str, options: ModelOptions) -> None:
     check_placement(options)
     tokenizer = load_tokenizer(folder, options.revision)
     Encoder(tokenizer, prompt=options.prompt, context=1, system=options.system, think=options.think)
+    with explained(folder, options.revision):
+        config = AutoConfig.from_pretrained(folder, revision=options.revision, trust_remote_code=False)
+    check_context(config, options)
 
 
-def check_weights(source: str) -> None:
-    """Raise InputError where a file of a folder's weights is missing or was cut short; it reads their headers alone.
+def check_context(config: Any, options: ModelOptions) -> None:
+    """Raise InputError where answers may be longer than the context of a model of that configuration.
 
-    Of weights on the hub nothing is said.
+    The default is taken for every model: whoever has a tiny one need not lower it.
     """
-    folder = FilePath(source)
-    if not folder.is_dir():
-        return
-    index = folder / "model.safetensors.index.json"
-    try:
-        parts = sorted(set(json.loads(index.read_bytes())["weight_map"].values())) if index.exists() else [WEIGHTS]
-        if not index.exists() and (folder / "adapter_config.json").exists():
-            return  # the weights are those of the model that the adapter is for
-        for part in parts:
-            with safe_open(str(folder / part), framework="pt"):
-                pass
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise InputError(f"model: cannot load {source!r}: {reason(error)}; {EXPECTED}") from error
+    default = ModelOptions.model_fields["max_new_tokens"].default
+    if options.max_new_tokens > max(context := context_of(config), default):
+        raise InputError(
+            f"model.max_new_tokens: {options.max_new_tokens}, but the context of {options.model!r} has {context} "
+            "tokens, of which a question needs some too; expected fewer"
+        )
 
 
 def load_tokenizer(source: str, revision: str | None = None) -> Any:

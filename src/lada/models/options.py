@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from lada.core.bounds import AnswerTokens, BatchSize
 from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.core.thinking import TAGS
@@ -12,12 +13,12 @@ from lada.core.thinking import TAGS
 class LoraOptions(Options):
     """LoRA adapters (arXiv 2106.09685); `targets` None adapts all linear layers but the one that gives the logits."""
 
-    rank: int = Field(default=8, ge=1)
+    rank: int = Field(default=8, ge=1, le=4096)
     """Rank of the two factors of each adapted layer."""
-    alpha: int = Field(default=16, ge=1)
+    alpha: int = Field(default=16, ge=1, le=65_536)
     """The adapter's output is scaled by alpha / rank."""
-    dropout: float = 0.0
-    """Dropout in front of the adapter while it studies, 0 to 1."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout in front of the adapter while it studies, 0 to below 1."""
     targets: tuple[str, ...] | None = None
     """Names of the layers that are adapted."""
 
@@ -30,7 +31,7 @@ class Generation(Options):
     each that is done. vllm: an engine of its own, which is built for every call and wants `pip install vllm`."""
     top_p: float | None = Field(default=None, gt=0, le=1)
     """Where answers are sampled: the share of the probability that the likeliest tokens drawn from have together."""
-    top_k: int | None = Field(default=None, ge=1)
+    top_k: int | None = Field(default=None, ge=1, le=10_000_000)
     """Where answers are sampled: how many of the likeliest tokens are drawn from."""
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Texts that end an answer and are not part of it. Special tokens are no text."""
@@ -90,9 +91,9 @@ class ModelOptions(Options):
     (`enable_thinking`) does so, and tags are text like any other."""
     prompt: str = "{question}\n"
     """For a tokenizer without a chat template; `{question}` stands for the question."""
-    max_new_tokens: int = 160
-    """The longest answer, tokens."""
-    batch_size: int = 128
+    max_new_tokens: AnswerTokens = 160
+    """The longest answer, tokens; less than the model's context, of which a question needs some too."""
+    batch_size: BatchSize = 128
     """Samples that are answered, judged or embedded at once; fewer where memory runs out."""
     generation: Generation = Generation()
     """How answers are written."""

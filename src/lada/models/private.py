@@ -21,6 +21,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from lada.core.bounds import Positive
 from lada.core.errors import InputError
 from lada.core.registry import Options
 from lada.models.training import Optimisation, learning_rate_at
@@ -31,13 +32,13 @@ T = TypeVar("T")
 class Privacy(Options):
     """How private a study is; set one of `noise_multiplier` and `epsilon`."""
 
-    noise_multiplier: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    noise_multiplier: Positive | None = None
     """σ: the noise's standard deviation as a multiple of `clip`."""
-    epsilon: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    epsilon: Positive | None = None
     """ε of one study, which σ is then chosen for. Studies add up: what all have spent stands in the results."""
     delta: float = Field(default=1e-5, gt=0, lt=1)
     """δ: should be well below one over the number of private samples."""
-    clip: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    clip: Positive = 1.0
     """C: what the gradient of one lesson is clipped to, L2."""
     seeded: bool = False
     """Draw lessons and noise from the run's seed, so that runs repeat. Whoever knows the seed can take the noise away,

@@ -59,7 +59,7 @@ def read_shape(model: str, revision: str | None = None) -> Shape | None:
         return Shape(AutoConfig.for_model(values.pop("model_type"), **values), None)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # what a configuration may provoke has no common base
         raise InputError(
             f"model: cannot read the config.json of {model!r}: {str(error).partition(chr(10))[0]}; expected an "
             "architecture that transformers knows"

@@ -2,28 +2,32 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from lada.core.bounds import Share
 from lada.core.registry import Options
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Optimisation(Options):
     """AdamW with linear warm-up, cosine decay and clipping. The defaults suit the shipped tiny models."""
 
-    learning_rate: float = 3e-3
-    """The highest learning rate, at the end of the warm-up."""
-    betas: tuple[float, float] = (0.9, 0.98)
+    learning_rate: Share = 3e-3
+    """The highest learning rate, at the end of the warm-up; 0 to 1, where 0 leaves the weights alone."""
+    betas: tuple[Decay, Decay] = (0.9, 0.98)
     """Decay of AdamW's running means of gradients and of their squares."""
-    weight_decay: float = 0.01
+    weight_decay: Share = 0.01
     """AdamW's decay of weight matrices; norms and biases are left alone."""
-    warm_up: float = 0.03
+    warm_up: Share = 0.03
     """Share of the steps over which the learning rate rises from zero."""
-    floor: float = 0.05
+    floor: Share = 0.05
     """The learning rate at the last step, as a share of the highest."""
-    clip: float = 1.0
+    clip: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """The longest gradient: the Euclidean norm over all weights."""
 
 

@@ -1,10 +1,9 @@
 """What objectives have in common that blend the labels' loss with one from a teacher's probabilities."""
 
-import math
-
 from pydantic import model_validator
 from torch import Tensor
 
+from lada.core.bounds import STEEPEST
 from lada.core.registry import Options
 from lada.models.objective import Scored, nll
 
@@ -15,14 +14,14 @@ class Blended(Options):
     label_weight: float
     """λ from 0 to 1."""
     temperature: float
-    """Above 0: the probabilities are taken to the power of its inverse."""
+    """Above 0, 1000 at most: the probabilities are taken to the power of its inverse."""
 
     @model_validator(mode="after")
     def _sound(self) -> "Blended":
         if not 0 <= self.label_weight <= 1:
             raise ValueError(f"label_weight is {self.label_weight}; expected 0 to 1")
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise ValueError(f"temperature is {self.temperature}; expected a number above 0")
+        if not 0 < self.temperature <= STEEPEST:
+            raise ValueError(f"temperature is {self.temperature}; expected a number above 0, {STEEPEST} at most")
         return self
 
     def blend(self, scored: Scored, other: Tensor, rows: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
 """Learning from a pair: follow the chosen path and turn away from the rejected one."""
 
-import math
 from typing import Literal
 
 from pydantic import model_validator
 from torch import Tensor
 
+from lada.core.bounds import STEEPEST
 from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.models.objective import Pairs, Prefer, Scored, SoftWish, Unpaired, nll
@@ -43,12 +43,12 @@ class ContrastiveOptions(Options):
 
     @model_validator(mode="after")
     def _possible(self) -> "ContrastiveOptions":
-        if not (math.isfinite(self.alpha) and self.alpha > 0):
-            raise ValueError(f"alpha is {self.alpha}; expected a number above 0")
+        if not 0 < self.alpha <= STEEPEST:
+            raise ValueError(f"alpha is {self.alpha}; expected a number above 0, {STEEPEST} at most")
         for name in ("weight", "margin"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} is {value}; expected a number of at least 0")
+            if not 0 <= value <= STEEPEST:
+                raise ValueError(f"{name} is {value}; expected a number of at least 0, {STEEPEST} at most")
         reads = {
             "dpo": {"alpha", "reference", "normalise"},
             "simpo": {"alpha", "margin"},

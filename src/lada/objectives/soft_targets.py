@@ -6,6 +6,7 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 
+from lada.core.bounds import MOST_K
 from lada.core.terms import Verb
 from lada.models.objective import Scored, SoftWish, nll
 from lada.objectives.base import OBJECTIVES, AsAllocated
@@ -37,8 +38,8 @@ class SoftTargetsOptions(Blended):
 
     @model_validator(mode="after")
     def _possible(self) -> "SoftTargetsOptions":
-        if self.k < 1:
-            raise ValueError(f"k is {self.k}; expected at least 1 token")
+        if not 1 <= self.k <= MOST_K:
+            raise ValueError(f"k is {self.k}; expected at least 1 token, {MOST_K} at most")
         return self
 
 

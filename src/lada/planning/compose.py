@@ -1,13 +1,13 @@
 """From a configuration to its plan. No weights are read and no network is asked."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from lada.codecs.samples import encode
 from lada.config import ClientConfig, RunConfig, ServerConfig, open_config
-from lada.core.errors import InputError
+from lada.core.errors import InputError, of_party
 from lada.core.results import Traffic
 from lada.core.terms import Verb
 from lada.federation.local import cores
@@ -19,9 +19,10 @@ from lada.models.api_options import ApiModel
 from lada.models.base import Study
 from lada.models.batches import steps_of
 from lada.models.encoding import Encoder
+from lada.models.files import check_files
 from lada.models.generation import pick_backend
 from lada.models.learner import context_of
-from lada.models.load import load_tokenizer
+from lada.models.load import check_context, load_tokenizer
 from lada.models.options import ModelOptions
 from lada.models.placement import check_placement, pick_device
 from lada.models.shapes import Shape, read_shape
@@ -82,7 +83,7 @@ class _Planner:
         config, samples = self._config, self._samples
         assert config.allocator is not None
         assert config.objective is not None
-        parties = tuple(self._party(party) for party in (config.server, *config.clients))
+        parties = tuple(self._named(party) for party in (config.server, *config.clients))
         workers = min(cores() if config.workers is None else config.workers, len(config.clients))
         return Plan(
             name=config.name,
@@ -101,13 +102,20 @@ class _Planner:
             faults=tuple(self._faults),
         )
 
+    def _named(self, party: Party) -> PartyPlan:
+        with of_party(self._key(party)):
+            return self._party(party)
+
     def _party(self, party: Party) -> PartyPlan:
         model = party.model
         assert model is not None
         if isinstance(model, ApiModel):
             return self._remote(party, model)
+        check_files(locate(model.model))
         shape = read_shape(locate(model.model), model.revision)
-        device = self._place(party.name, model)
+        if shape is not None:
+            check_context(shape.config, model)
+        device = self._place(party, model)
         lengths = measure(self._samples.seen_by(party.name), _encoder(model, shape), model.max_new_tokens)
         studies = dict(self._studies(party))
         memory, note = None, f"unknown offline: run `hf download {model.model} config.json`"
@@ -145,21 +153,15 @@ class _Planner:
             note=note,
         )
 
-    def _place(self, name: str, model: ModelOptions) -> str:
+    def _place(self, party: Party, model: ModelOptions) -> str:
         """Return the device of a model, and note what this machine lacks for it."""
-        for check in (lambda: check_placement(model), lambda: pick_backend(model.generation)):
-            try:
-                check()
-            except InputError as error:
-                self._faults.append(f"{name}: {error}")
+        self._try(party, lambda: check_placement(model))
+        self._try(party, lambda: pick_backend(model.generation))
         wish = pick_device("auto").type if model.device == "auto" else model.device
         return wish.replace("cuda", "cuda:0")
 
     def _remote(self, party: Party, model: ApiModel) -> PartyPlan:
-        try:
-            read_key(model.api)
-        except InputError as error:
-            self._faults.append(str(error))
+        self._try(party, lambda: read_key(model.api))
         lengths = measure(self._samples.seen_by(party.name), None, model.api.max_new_tokens)
         self._senders[party.name] = Sender(party.name, lengths.mean, 0, 0)
         return PartyPlan(
@@ -177,6 +179,17 @@ class _Planner:
             memory=None,
             note="behind an API",
         )
+
+    def _try(self, party: Party, check: Callable[[], object]) -> None:
+        """Keep what a check of a party finds missing on this machine."""
+        try:
+            with of_party(self._key(party)):
+                check()
+        except InputError as error:
+            self._faults.append(str(error))
+
+    def _key(self, party: Party) -> str:
+        return f"clients.{party.name}" if self._is_client(party) else "server"
 
     def _is_client(self, party: Party) -> bool:
         return party is not self._config.server

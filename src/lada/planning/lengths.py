@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from lada.core.plural import counted
 from lada.core.terms import Sample
 from lada.models.encoding import Encoder
 
@@ -31,7 +32,10 @@ def measure(samples: Sequence[Sample] | None, encoder: Encoder | None, most: int
     """
     if samples is None:
         return Lengths(
-            UNKNOWN_PROMPT, most, float(most), f"assumed: prompts of {UNKNOWN_PROMPT}, paths of {most} tokens"
+            UNKNOWN_PROMPT,
+            most,
+            float(most),
+            f"assumed: prompts of {UNKNOWN_PROMPT}, paths of {counted(most, 'token')}",
         )
     prompt, path = _counters(encoder)
     questions = [sample.question for sample in samples]
@@ -42,7 +46,7 @@ def measure(samples: Sequence[Sample] | None, encoder: Encoder | None, most: int
         completion=max([most, *map(path, _longest(golds))]),
         mean=min(float(most), _mean([path(text) for text in golds[:TYPICAL]])) if explained else float(most),
         source=("counted" if encoder else f"{BYTES_PER_TOKEN} bytes a token")
-        + ("" if explained else f"; without rationales paths are taken to be {most} tokens long"),
+        + ("" if explained else f"; without rationales paths are taken to be {counted(most, 'token')} long"),
     )
 
 

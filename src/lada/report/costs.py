@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
+from lada.core.plural import counted
 from lada.report.charts import STYLES, Span, bars
 from lada.report.view import Figure, Table, View
-from lada.report.words import NONE, count, duration, size
+from lada.report.words import NONE, duration, size
 
 SHOWN_BARS = 16
 """More bars than this are added up into one."""
@@ -41,7 +42,7 @@ def traffic(view: View) -> tuple[Figure, Table, Table]:
     by_party: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     names = [party.name for party in view.parties]
     shown = names if len(names) * 2 <= SHOWN_BARS else names[: SHOWN_BARS // 2 - 1]
-    others = f"{len(names) - len(shown)} other parties"
+    others = f"{counted(len(names) - len(shown), 'other party', 'other parties')}"
     for row in sorted(rows, key=lambda row: row.round):
         by_round[f"round {row.round}"][row.kind] += row.bytes
     for name in names:
@@ -106,7 +107,7 @@ def time(view: View) -> tuple[Figure, Table]:
     )
     told = (
         "A bar is one phase of one party, placed where it ran on the clock of the run: gaps are waiting. The run took "
-        f"{duration(view.results.wall_clock.seconds)} with {count(len(view.parties), 'party', 'parties')}."
+        f"{duration(view.results.wall_clock.seconds)} with {counted(len(view.parties), 'party', 'parties')}."
     )
     figure = Figure(told, [chart] if rows else [], _legend(styles), wide=True)
     return figure, Table(("party", *styles, "all phases"), cells, "Seconds of compute by party and phase, all rounds.")

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
+from lada.core.plural import counted
 from lada.core.results import Evaluation, PartyInfo
 from lada.report.view import Table, View
-from lada.report.words import count, difference, duration, interval, number, percent, size
+from lada.report.words import difference, duration, interval, number, percent, size
 
 
 def sentence(view: View) -> Markup:
@@ -16,7 +17,7 @@ def sentence(view: View) -> Markup:
     last = view.rounds[-1]
     clauses = [_clients(view, last), _servers(view, last)]
     told = Markup(", and ").join(clause for clause in clauses if clause)
-    opening = f"In {count(last, 'round', 'rounds')}, " if last > 0 else "Before the first round, "
+    opening = f"In {counted(last, 'round')}, " if last > 0 else "Before the first round, "
     return escape(opening) + told + _boundary(view) + "."
 
 
@@ -24,7 +25,7 @@ def _clients(view: View, last: int) -> Markup:
     clients = view.clients
     if not clients:
         return Markup("")
-    who = count(len(clients), "client", "clients")
+    who = counted(len(clients), "client")
     if len(clients) == 1:
         who = f"the client {clients[0].name}"
     told = escape(who) + " " + _moved(view, clients, last) + " on all domains"

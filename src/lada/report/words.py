@@ -58,8 +58,3 @@ def duration(seconds: float) -> str:
         return f"{whole // 60}{THIN}min {whole % 60:02d}{THIN}s"
     whole = round(seconds / 60)
     return f"{whole // 60}{THIN}h {whole % 60:02d}{THIN}min"
-
-
-def count(number_of: int, one: str, many: str) -> str:
-    """Return `1 client` or `3 clients`."""
-    return f"{number_of} {one if number_of == 1 else many}"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from lada.core.bounds import Samples
 from lada.core.errors import InputError, nearest
 from lada.core.registry import Options
 from lada.core.seeds import generator
@@ -31,13 +32,13 @@ class BuiltinTask(Options):
     """Which built-in corpus: numbers that verbs change, or things in a line that verbs rearrange."""
     world: int = Field(default=0, ge=0)
     """Whose rulebook is the true one: the same words mean other things in another world."""
-    public: int = Field(default=1000, ge=1)
+    public: Samples = 1000
     """Public questions, spread evenly over all domains but `general`."""
-    private: int = Field(default=800, ge=1)
+    private: Samples = 800
     """Private questions per client, spread evenly over its domains."""
-    test_per_domain: int = Field(default=100, ge=1)
+    test_per_domain: Samples = 100
     """Test questions of each domain, `general` too."""
-    replay: int = Field(default=400, ge=0)
+    replay: int = Field(default=400, ge=0, le=10_000_000)
     """General questions that every party replays so that it forgets no skill."""
     noise: float = Field(default=0.0, ge=0, le=1)
     """Share of the public questions whose gold answer and rationale are wrong, though they look right."""

@@ -5,8 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
-
+from lada.core.bounds import Samples
 from lada.core.errors import InputError, nearest
 from lada.core.hub import ask_hub, reason
 from lada.core.registry import Options
@@ -39,13 +38,13 @@ class HubTask(Options):
     file (.jsonl, .json, .parquet, .csv). Relative paths start at the configuration's folder."""
     revision: str | None = None
     """A commit, branch or tag on the hub, before that of the corpus."""
-    public: int = Field(default=1000, ge=1)
+    public: Samples = 1000
     """Public questions."""
-    private: int = Field(default=800, ge=1)
+    private: Samples = 800
     """Private questions per client at most."""
-    test: int = Field(default=500, ge=1)
+    test: Samples = 500
     """Test questions at most."""
-    rows: int = Field(default=20_000, ge=1)
+    rows: Samples = 20_000
     """Rows of a split that are looked at, at most: nobody waits for millions."""
     verifier: VerifierOptions | None = None
     """What says which answers are right; None: they are compared with the gold answer."""

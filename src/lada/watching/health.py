@@ -37,7 +37,8 @@ class PartyHealth:
     """One party. Times are seconds since the run began."""
 
     doing: str = "nothing"
-    """`asked` (a message is on its way to it), `working`, `answered`, `missing`, or `nothing`."""
+    """`asked` (a message is on its way to it), `working`, `answered`, `missing`, `failed` (the run ended over it), or
+    `nothing`."""
     work: Work | None = None
     """The newest phase that is known of it; over where it is neither asked nor working."""
     seen: float | None = None
@@ -45,6 +46,8 @@ class PartyHealth:
     sent: int = 0
     received: int = 0
     messages: int = 0
+    error: str | None = None
+    """Why the run ended over it."""
     missed: dict[tuple[int, str], str] = field(default_factory=dict)
     """Why it was missing, by round and phase, newest last."""
     before: dict[str, float] = field(default_factory=dict)
@@ -114,7 +117,7 @@ class Health:
         for name in names:
             self._party(name)
         for party in self.parties.values():
-            party.doing = "nothing"
+            party.doing, party.error = "nothing", None
 
     def _on_round(self, event: Mapping[str, Any], now: float) -> None:
         self.round, self.rounds, self.begun = int(event["round"]), int(event["rounds"]), True
@@ -161,6 +164,11 @@ class Health:
         party.missed.pop(where, None)  # a resumed run tells of it again
         party.missed[where] = why
         party.doing = "missing"
+
+    def _on_failure(self, event: Mapping[str, Any], now: float) -> None:
+        work, why = Work(int(event["round"]), str(event["phase"])), str(event["why"])
+        party = self._party(event["party"])
+        party.work, party.doing, party.error = work, "failed", why
 
     def _on_evaluation(self, event: Mapping[str, Any], now: float) -> None:
         round = int(event["round"])

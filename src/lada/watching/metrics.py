@@ -92,9 +92,10 @@ def served(look: Callable[[], Snapshot], host: str, port: int) -> Iterator[int]:
     registry.register(Figures(one_at_a_time))
     try:
         server, thread = start_http_server(port, addr=host, registry=registry)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         raise InputError(
-            f"--metrics: cannot listen at {host}, port {port} ({error}); give another port, or end what listens there"
+            f"--metrics: cannot listen at {host!r}, port {port} ({error}); give another port or --host, or end what "
+            "listens there"
         ) from None
     try:
         yield server.server_port

@@ -5,10 +5,13 @@ import time
 from pathlib import Path
 from typing import Literal
 
+import yaml
+
 from lada.core.errors import InputError
 from lada.core.results import Record
 from lada.federation.claim import is_claimed
 from lada.federation.events import EVENTS, PLACE, Tail
+from lada.federation.run_folder import CONFIG
 from lada.watching.health import Health, PartyHealth
 
 State = Literal["waiting", "running", "finished", "failed", "stopped"]
@@ -36,7 +39,7 @@ class PartySnapshot(Record):
 
     name: str
     doing: str
-    """`asked`, `working`, `answered`, `missing` or `nothing`; see lada.watching.health."""
+    """`asked`, `working`, `answered`, `missing`, `failed` or `nothing`; see lada.watching.health."""
     round: int | None
     """The round and the phase that it was last asked for or at work in."""
     phase: str | None
@@ -60,6 +63,8 @@ class PartySnapshot(Record):
     """Points of overall accuracy since round 0."""
     losses: tuple[Loss, ...]
     """The last study of each phase, newest last."""
+    error: str | None = None
+    """Why the run ended over it."""
 
 
 class Snapshot(Record):
@@ -104,7 +109,8 @@ class Watch:
         health = self._fresh()
         state = self._state(at_work)
         over = state in ("finished", "failed", "stopped")
-        names = sorted(health.parties, key=lambda name: (name != health.server, name))
+        parties = health.parties or {name: PartyHealth() for name in _configured(self.folder)}
+        names = sorted(parties, key=lambda name: (name != (health.server or next(iter(parties))), name))
         return Snapshot(
             run=self.folder.name,
             state=state,
@@ -112,7 +118,7 @@ class Watch:
             rounds=health.rounds,
             started=self._started,
             elapsed=health.time if over else max(time.time() - self._started, 0.0),
-            parties=tuple(self._party(name, health.parties[name]) for name in names),
+            parties=tuple(self._party(name, parties[name]) for name in names),
             notices=tuple(health.notices),
             unreadable=health.unreadable + self._tail.unreadable,
         )
@@ -158,7 +164,17 @@ class Watch:
                 Loss(round=round, phase=phase, first=first, last=last)
                 for phase, (round, first, last) in party.losses.items()
             ),
+            error=party.error,
         )
+
+
+def _configured(folder: Path) -> tuple[str, ...]:
+    """Return who is to take part, the server first, of a run that has told of nothing yet; () where nobody knows."""
+    try:
+        config = yaml.safe_load((folder / CONFIG).read_bytes())
+        return (str(config["server"]["name"]), *(str(client["name"]) for client in config["clients"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
+        return ()
 
 
 def _started(folder: Path) -> float:

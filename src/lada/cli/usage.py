@@ -1,0 +1,34 @@
+"""Errors in how a command was called: they repeat what was typed, which steers no terminal."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from typer.core import TyperGroup
+
+from lada.core.shown import shown
+
+
+class PlainGroup(TyperGroup):
+    """A group of commands whose usage errors, and those of all commands in it, show control characters spelled out."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """See click.Command.make_context; this reads the options in front of a command's name."""
+        with _spelled_out():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See click.Group.invoke; this finds the command and reads what stands behind its name."""
+        with _spelled_out():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _spelled_out() -> Iterator[None]:
+    try:
+        yield
+    except click.ClickException as error:
+        text = shown(error.format_message())
+        error.format_message = lambda: text  # in place, since its class and its context say how it is shown
+        raise

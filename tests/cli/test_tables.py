@@ -1,0 +1,52 @@
+"""Tables lose nothing: on a narrow terminal words are folded, and what is piped has all the width that it needs."""
+
+import io
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.table import Column, Table
+
+from lada.cli.console import PlainConsole
+from lada.cli.tables import method_tables
+
+WORDS = st.text(alphabet="abcXYZ019-_./ ", min_size=1, max_size=60)
+
+
+def printed(table: Table, *, width: int | None, terminal: bool) -> str:
+    out = io.StringIO()
+    PlainConsole(file=out, width=width, force_terminal=terminal, color_system=None, _environ={}).print(table)
+    return out.getvalue()
+
+
+def letters(text: str) -> Counter[str]:
+    return Counter(c for c in text if c.isalnum())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(WORDS, WORDS, WORDS), min_size=1, max_size=4), st.integers(20, 120), st.booleans())
+def test_every_letter_is_there(rows: list[tuple[str, str, str]], width: int, terminal: bool):
+    table = Table(Column("q", no_wrap=True), "w", "e")
+    for row in rows:
+        table.add_row(*row)
+    expected = letters("qwe" + "".join("".join(row) for row in rows))
+    assert letters(printed(table, width=width, terminal=terminal)) == expected
+
+
+def test_what_is_piped_has_a_row_a_line():
+    table = Table("name", "what")
+    table.add_row("a" * 300, "b " * 300)
+    told = printed(table, width=None, terminal=False)
+    assert len(told.splitlines()) == 5
+    assert "a" * 300 in told
+    assert ("b " * 300).strip() in told
+
+
+@pytest.mark.parametrize("width", [40, 80, None])
+def test_the_methods_are_told_whole(width: int | None):
+    for table in method_tables():
+        cells = "".join(str(cell) for column in table.columns for cell in (column.header, *column.cells))
+        told = printed(table, width=width, terminal=width is not None)
+        assert "…" not in told
+        assert letters(told) == letters(cells + str(table.title))
