@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from math import inf
 
 from lada.core.errors import FederationError
+from lada.core.plural import counted
 from lada.core.terms import Sample
 from lada.hosts.party import Party
 from lada.verifiers.base import Asked, Failure
@@ -63,8 +64,8 @@ def note_failures(party: Party, where: str, failures: Counter[str], total: int) 
         return
     reasons = "; ".join(f"{count}: it {reason}" for reason, count in sorted(failures.items()))
     notice = (
-        f"{where}: the verifier of {party.name} failed on {failures.total()} of {total} answers, which count as wrong "
-        f"({reasons})"
+        f"{where}: the verifier of {party.name} failed on {failures.total()} of {counted(total, 'answer')}, "
+        f"which count as wrong ({reasons})"
     )
     if notice not in party.report.notices:  # a message is read more than once
         party.note(notices=(notice,))

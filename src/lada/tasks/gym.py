@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from lada.core.bounds import Samples
 from lada.core.errors import InputError, nearest
 from lada.core.registry import Options
 from lada.core.seeds import generator, seed_of
@@ -34,11 +35,11 @@ class GymTask(Options):
     generators: dict[str, dict[str, Any]] = Field(min_length=1)
     """The generators by name, each with its own options, such as `{chain_sum: {max_terms: 4}, gcd: {}}`. They are the
     domains that clients list."""
-    public: int = Field(default=1000, ge=1)
+    public: Samples = 1000
     """Public questions, spread evenly over all generators."""
-    private: int = Field(default=800, ge=1)
+    private: Samples = 800
     """Private questions per client, spread evenly over its generators."""
-    test_per_domain: int = Field(default=100, ge=1)
+    test_per_domain: Samples = 100
     """Test questions of each generator."""
     threshold: float = Field(default=1.0, gt=0, le=1)
     """The least score of a right answer; many verifiers give a part of 1 for a part of the answer."""

@@ -27,7 +27,7 @@ class CodeOptions(Options):
     does, so that a program can do whatever you can; only time, memory and files are limited."""
     seconds: float = Field(default=10.0, gt=0, le=3600)
     """How long a program and its tests may take."""
-    memory_mb: int = Field(default=1024, ge=64)
+    memory_mb: int = Field(default=1024, ge=64, le=2**24)
     """Memory that each process of a program may have, MiB."""
 
 

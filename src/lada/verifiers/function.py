@@ -27,7 +27,7 @@ class FunctionOptions(Options):
     """The least score of a right answer."""
     seconds: float = Field(default=10.0, gt=0, le=3600)
     """How long one answer may take."""
-    memory_mb: int = Field(default=4096, ge=64)
+    memory_mb: int = Field(default=4096, ge=64, le=2**24)
     """Addresses that the process may have, MiB (on Linux); libraries take many more than they use."""
 
 
