@@ -77,7 +77,7 @@ def client(**changes: Any) -> dict[str, Any]:
         (
             {"task": {"kind": "files", "train": "x", "public": "y", "columns": {"questoin": "q"}}},
             "task.columns.questoin: unknown key (its value is 'q'); expected one of answer, client, difficulty, "
-            "domain, id, question, rationale; did you mean 'question'?",
+            "domain, entry, id, messages, question, rationale; did you mean 'question'?",
         ),
         (
             {"allocator": {"name": "lada", "option": {}}},
@@ -129,7 +129,7 @@ def test_an_unknown_key_is_named_with_its_value_and_the_nearest(changes: dict[st
         ),
         (
             {"task": {"kind": "rulebook"}},
-            "task.kind: 'rulebook' is not valid; expected one of corpus, files, lineups, rulebooks; "
+            "task.kind: 'rulebook' is not valid; expected one of corpus, files, lineups, reasoning_gym, rulebooks; "
             "did you mean 'rulebooks'?",
         ),
         (
@@ -166,7 +166,10 @@ def test_a_wrong_value_is_named_with_what_was_expected(changes: dict[str, Any], 
         ({"clients": PLAIN["clients"]}, "server: missing; it has no default, so set it"),
         (plain(server={"model": {}}), "server.model.model: missing; it has no default, so set it"),
         (plain(task={"kind": "files", "train": "x"}), "task.public: missing; it has no default, so set it"),
-        (plain(task={"public": 3}), "task.kind: missing; expected one of corpus, files, lineups, rulebooks"),
+        (
+            plain(task={"public": 3}),
+            "task.kind: missing; expected one of corpus, files, lineups, reasoning_gym, rulebooks",
+        ),
         (plain(allocator={"options": {"budget": 3}}), "allocator.name: missing; it has no default, so set it"),
         (
             plain(host={"name": "fedmkt", "options": {"client_replay": {"private": 0.1, "paths": 0.1}}}),

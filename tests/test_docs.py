@@ -120,10 +120,12 @@ def test_the_corpus_pages_files_are_accepted(root: Path, blocks: Blocks, tmp_pat
         "answerKey": "2",
         "solution": "Fire burns. #### 2",
         "subject": "physics",
+        "image": None,
     }
     sample = sample_of(read_corpus("own.yaml", tmp_path), row, "here", "s1")
     assert sample == Sample("s1", "Which is hot?\n(A) ice\n(B) fire", "B", "Fire burns.", "physics")
     assert sample_of(read_corpus("own.yaml", tmp_path), row | {"lang": "de"}, "here", "s1") is None
+    assert sample_of(read_corpus("own.yaml", tmp_path), row | {"image": {"bytes": ""}}, "here", "s1") is None
 
 
 def test_a_configuration_with_an_api_is_accepted(root: Path, blocks: Blocks) -> None:

@@ -325,7 +325,7 @@ class Run:
     def _serve(self, exchange: GridExchange) -> None:
         host, party, place = self.config.make_host(), self._party, self.place
         if self._done < 0:
-            party.note(notices=notices_before(self.config))
+            party.note(notices=(*notices_before(self.config), *self.task.notices))
         for round in range(self._done + 1, self.config.rounds + 1):
             self.emit({"kind": "round", "round": round, "rounds": self.config.rounds})
             party.journal = self._journal(round)

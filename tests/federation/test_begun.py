@@ -1,4 +1,6 @@
+import hashlib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +17,7 @@ def task(**changes):
     return TaskData(**parts, **none)
 
 
-@pytest.mark.parametrize("field", ["id", "question", "answer", "rationale", "domain", "difficulty"])
+@pytest.mark.parametrize("field", ["id", "question", "answer", "rationale", "domain", "difficulty", "entry"])
 def test_each_field_of_each_sample_counts_and_what_changed_is_named(tmp_path, field):
     begun.write(tmp_path, begun.samples(task(), ["a", "b"]))
     other = (replace(task().public[0], **{field: 7 if field == "difficulty" else "other"}),)
@@ -24,6 +26,18 @@ def test_each_field_of_each_sample_counts_and_what_changed_is_named(tmp_path, fi
     changed = task(private={"a": other, "b": ()})
     assert begun.changed(tmp_path, begun.samples(changed, ["a", "b"])) == ("private samples of a",)
     assert begun.changed(tmp_path, begun.samples(changed, ["b"])) == ()
+
+
+def test_a_sample_without_an_entry_has_the_digest_of_earlier_versions():
+    line = b'["s", "question", "answer", "why", "domain", 1]\n'
+    assert begun.samples(task(), [])["public samples"] == hashlib.sha256(line).hexdigest()
+
+
+def test_another_verifier_is_told(tmp_path):
+    one, other = (replace(task(), verifier=SimpleNamespace(fingerprint=each)) for each in ("one", "other"))
+    begun.write(tmp_path, begun.samples(one, []))
+    assert begun.changed(tmp_path, begun.samples(one, [])) == ()
+    assert begun.changed(tmp_path, begun.samples(other, [])) == ("verifier",)
 
 
 def test_a_model_in_a_folder_is_told_from_another_of_its_size(tmp_path):

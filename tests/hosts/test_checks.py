@@ -230,7 +230,7 @@ def test_paths_are_the_senders_and_short(llm: Party, data: bytes, why: str):
 
 def test_answers_that_take_for_ever_to_compare_cost_no_more_than_their_time(llm: Party, monkeypatch):
     now = iter(range(0, 1000, 10))
-    monkeypatch.setattr("lada.hosts.knowledge.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("lada.hosts.verdicts.time.monotonic", lambda: next(now))
     llm.limits = Limits(check_seconds=25.0)
     check_knowledge(llm, "a", 1, {PATHS: told("x", "y")})
     with pytest.raises(FederationError, match=r"longer to check than limits.check_seconds, 25"):

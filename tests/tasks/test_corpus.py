@@ -10,7 +10,7 @@ import yaml
 from lada.core.errors import InputError
 from lada.core.terms import Sample
 from lada.tasks.answers import answer_kind
-from lada.tasks.corpus import Corpus, corpus_names, read_corpus, sample_of
+from lada.tasks.corpus import Corpus, UnreadableGoldError, corpus_names, read_corpus, sample_of
 
 Row = dict[str, Any]
 ROWS: list[Row] = [
@@ -26,11 +26,12 @@ def test_a_row_of_the_original_becomes_this_sample(case: Row) -> None:
     assert sample_of(corpus, case["row"], "here", "id-1") == expected
     kind = answer_kind(corpus.kind)
     assert kind.same(kind.extract(f"So the answer is {case['answer']}"), case["answer"])
+    assert kind.same(kind.extract("I know nothing of it"), case["answer"]) is False
 
 
 def test_every_shipped_corpus_has_two_rows_above() -> None:
     assert sorted(case["corpus"] for case in ROWS) == sorted(corpus_names() * 2)
-    assert len(corpus_names()) == 13
+    assert len(corpus_names()) == 19
 
 
 @pytest.mark.parametrize(
@@ -45,11 +46,74 @@ def test_every_shipped_corpus_has_two_rows_above() -> None:
         ("cot-collection", {"target": None}),
         ("mmedbench", {"answer_idx": "A,B"}),
         ("mmedbench", {"answer_idx": None}),
+        ("scienceqa", {"image": {"bytes": "iVBOR", "path": None}}),
     ],
 )
 def test_rows_that_are_left_out(name: str, change: Row) -> None:
     row = next(case["row"] for case in ROWS if case["corpus"] == name)
     assert sample_of(read_corpus(name), row | change, "here", "id-1") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("math", {"solution": "So it is 7."}, "column 'solution' ends in 'So it is 7.'"),
+        ("math", {"solution": "So it is \\boxed{7."}, "column 'solution' ends in"),
+        ("math", {"solution": "So it is \\boxed\\frac12."}, "column 'solution' ends in"),
+        ("mmlu-pro", {"answer": "K"}, "column 'answer' is 'K'; expected the label of a choice"),
+        ("aqua", {"correct": ""}, "column 'correct' is empty"),
+        ("strategyqa", {"answer": None}, "column 'answer' is empty"),
+        ("scienceqa", {"answer": 7}, "column 'answer' is '7'; expected one of 0, 1"),
+        ("openbookqa", {"answerKey": None}, "column 'answerKey' is empty"),
+    ],
+)
+def test_a_gold_answer_that_cannot_be_read_is_told_from_other_faults(name: str, change: Row, words: str) -> None:
+    row = next(case["row"] for case in ROWS if case["corpus"] == name)
+    with pytest.raises(UnreadableGoldError) as error:
+        sample_of(read_corpus(name), row | change, "row 7", "id-1")
+    assert str(error.value).startswith("row 7: ")
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("box", "gold"),
+    [
+        ("\\boxed{5}", "5"),
+        ("\\boxed{\\text{(A)}}", "\\text{(A)}"),
+        ("\\boxed{\\left\\{1,\\frac{a^{2}}{b_{3}}\\right\\}}", "\\left\\{1,\\frac{a^{2}}{b_{3}}\\right\\}"),
+        ("\\fbox{12}", "12"),
+        ("\\boxed{3} or else \\boxed{4}", "4"),
+        ("\\boxed 9$", "9"),
+    ],
+)
+def test_the_box_of_math(box: str, gold: str) -> None:
+    row = {"problem": "?", "type": "Algebra", "level": "Level 1", "solution": f"Thus ${box}$."}
+    sample = sample_of(read_corpus("math"), row, "here", "id-1")
+    assert sample is not None
+    assert sample.answer == gold
+
+
+class TestConversations:
+    CHAT = Corpus.model_validate(
+        {"title": "chats", "hub": "me/chats", "question": "{messages}", "kind": "number", "licence": "-", "paper": "-"}
+    )
+
+    def test_the_last_assistant_turn_is_taught(self) -> None:
+        turns = [("user", "2 + 2?"), ("assistant", "4"), ("user", "And 3 more?"), ("assistant", "4 + 3 = 7.")]
+        row = {"messages": [{"role": role, "content": text} for role, text in turns]}
+        question = "User: 2 + 2?\n\nAssistant: 4\n\nUser: And 3 more?"
+        assert sample_of(self.CHAT, row, "here", "id-1") == Sample("id-1", question, "7", "4 + 3 = 7.", "all")
+
+    def test_a_reply_without_an_answer_is_an_unreadable_gold(self) -> None:
+        row = {"messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "Hm."}]}
+        with pytest.raises(UnreadableGoldError, match=r"here: column 'messages': kind 'number' cannot read"):
+            sample_of(self.CHAT, row, "here", "id-1")
+        with pytest.raises(UnreadableGoldError, match=r"here: column 'messages' is empty"):
+            sample_of(self.CHAT, {"messages": row["messages"][:1]}, "here", "id-1")
+
+    def test_only_a_conversation_has_its_answer_in_itself(self) -> None:
+        with pytest.raises(ValueError, match="`answer` is missing"):
+            own(answer=None)
 
 
 OWN: Row = {

@@ -218,12 +218,125 @@ def test_bad_json_lines(tmp_path, line, message):
         ("question,answer\na\n", "line 2: 1 values for 2 columns"),
         ("question,question\na,b\n", "names a column twice"),
         ('question\nfine\n"open\n', "line 3: not valid CSV"),
-        ("question\n" + "a" * 200_000 + "\n", "line 2: not valid CSV"),
     ],
 )
 def test_bad_csv(tmp_path, content, message):
     with pytest.raises(InputError, match=message):
         read(write(tmp_path / "a.csv", content))
+
+
+def test_a_field_may_be_as_long_as_it_likes(rows_to_file):
+    long = "a" * 3_000_000
+    assert read(rows_to_file({"question": long, "answer": "1"})).samples[0].question == long
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "a.jsonl",
+            '{"question": "One?", "answer": "1"}|{"question": "Two?"}||{"question": "Three?", "answer": null}|',
+        ),
+        ("a.csv", "question,answer|One?,1|Two?,||Three?,|"),
+    ],
+)
+def test_byte_order_marks_line_ends_nulls_and_missing_columns(tmp_path, name, text, mark, ends):
+    table = read(write(tmp_path / name, mark + text.replace("|", ends)))
+    assert [(sample.question, sample.answer) for sample in table.samples] == [
+        ("One?", "1"),
+        ("Two?", None),
+        ("Three?", None),
+    ]
+    with pytest.raises(InputError, match=r"line [23]: (no column 'answer'|column 'answer' is empty)"):
+        read(tmp_path / name, require_answer=True)
+
+
+@pytest.mark.parametrize("value", ["[[1], [2, 3]]", '{"a": 1}', "true"])
+def test_nested_values_are_refused_with_their_row(tmp_path, value):
+    path = write(tmp_path / "a.jsonl", '{"question": "a"}\n{"question": "b", "answer": ' + value + "}\n")
+    with pytest.raises(InputError, match=r"line 2: column 'answer' holds a \w+; expected text or a number"):
+        read(path)
+
+
+CHAT = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "2 + 2?"},
+    {"role": "assistant", "content": "4"},
+    {"role": "user", "content": "And 3 more?"},
+    {"role": "assistant", "content": "4 + 3 = 7"},
+]
+
+
+class TestConversations:
+    @pytest.fixture(params=["jsonl", "csv", "parquet"])
+    def chats(self, request, tmp_path):
+        def write_chats(*rows: dict) -> Path:
+            path = tmp_path / f"data.{request.param}"
+            if request.param == "jsonl":
+                path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            elif request.param == "csv":
+                with path.open("w", newline="", encoding="utf-8") as file:
+                    writer = csv.DictWriter(file, list(rows[0]))
+                    writer.writeheader()
+                    writer.writerows({**row, "messages": json.dumps(row["messages"])} for row in rows)
+            else:
+                parquet.write_table(pa.Table.from_pylist(list(rows)), path)
+            return path
+
+        return write_chats
+
+    def test_the_last_assistant_turn_is_taught(self, chats):
+        (sample,) = read(chats({"messages": CHAT, "domain": "sums"}), require_answer=True).samples
+        assert sample.question == "System: Be brief.\n\nUser: 2 + 2?\n\nAssistant: 4\n\nUser: And 3 more?"
+        assert (sample.answer, sample.rationale, sample.domain) == ("4 + 3 = 7", "4 + 3 = 7", "sums")
+
+    def test_a_single_user_turn_is_the_question_as_it_stands(self, chats):
+        (sample,) = read(chats({"messages": CHAT[1:3]})).samples
+        assert (sample.question, sample.answer) == ("2 + 2?", "4")
+
+    def test_one_that_ends_in_a_question_is_asked(self, chats):
+        path = chats({"messages": CHAT[1:2], "answer": "4"})
+        (sample,) = read(path, require_answer=True).samples
+        assert (sample.question, sample.answer, sample.rationale) == ("2 + 2?", "4", None)
+
+    def test_an_answer_column_goes_before_the_reply(self, chats):
+        (sample,) = read(chats({"messages": CHAT, "answer": "7"}), require_answer=True).samples
+        assert (sample.answer, sample.rationale) == ("7", "4 + 3 = 7")
+
+    def test_without_a_reply_an_answer_is_missing(self, chats):
+        with pytest.raises(InputError, match=r"(row|line) [12]: (no column 'answer'|column 'answer' is empty)"):
+            read(chats({"messages": CHAT[1:2]}), require_answer=True)
+
+    def test_other_names_and_forms(self, tmp_path):
+        turns = [{"from": "human", "value": "2 + 2?"}, {"from": "gpt", "value": "4"}]
+        path = write(tmp_path / "a.jsonl", json.dumps({"conversations": turns}) + "\n")
+        assert read(path, messages="conversations").samples[0].answer == "4"
+        parts = [{"role": "user", "content": [{"type": "text", "text": "2 +"}, {"type": "text", "text": "2?"}]}]
+        path = write(tmp_path / "b.jsonl", json.dumps({"messages": parts}) + "\n")
+        assert read(path).samples[0].question == "2 +\n2?"
+
+    @pytest.mark.parametrize(
+        ("row", "words"),
+        [
+            ({"messages": []}, "expected a list of messages"),
+            ({"messages": "2 + 2?"}, "not a list of messages"),
+            ({"messages": [["user", "2 + 2?"]]}, "message 1: expected a mapping with role and content"),
+            ({"messages": [{"role": "user", "content": None}]}, "message 1: its content is empty"),
+            ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "message 1: its content is no text"),
+            ({"messages": [{"role": "user", "content": "\ud800"}]}, "message 1: .*half of a surrogate pair"),
+            ({"messages": [*CHAT, {"role": "tool", "content": "7"}]}, "message 6: the role 'tool' is not one of"),
+            ({"messages": CHAT[2:3]}, "no user turn stands before the last reply"),
+            ({"messages": CHAT[:1]}, "it ends in no user turn"),
+            ({"messages": [*CHAT, CHAT[-1]]}, "no user turn stands before the last reply"),
+            ({"messages": CHAT, "question": "2 + 2?"}, "both hold something"),
+        ],
+    )
+    def test_refusals_name_the_row(self, tmp_path, row, words):
+        path = write(tmp_path / "a.jsonl", '{"question": "a"}\n' + json.dumps(row) + "\n")
+        with pytest.raises(InputError, match=rf"a\.jsonl, line 2: .*{words}"):
+            read(path)
 
 
 @pytest.mark.parametrize(("name", "head"), [("a.jsonl", b'{"question": "a"}\n'), ("a.csv", b"question\n")])

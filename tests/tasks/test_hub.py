@@ -162,6 +162,64 @@ class TestLocalCopies:
             load(folder, source=source)
 
 
+class TestRealFiles:
+    def test_a_few_unreadable_gold_answers_are_counted(self, folder: Path) -> None:
+        rows = [*gsm8k(0, 38), {"question": "x?", "answer": "none"}, {"question": "y?", "answer": "#### many"}]
+        jsonl(folder / "some.jsonl", rows)
+        task = load(folder, source="some.jsonl", private=100)
+        assert sum(len(part) for part in questions(task).values()) == 38
+        assert len(task.notices) == 1
+        assert task.notices[0].startswith(
+            "task.corpus: 2 of 40 rows of split 'train' are left out, since their gold answers cannot be read; the "
+            "first: data: some.jsonl, row 39 of split 'train': column 'answer' ends in 'none'"
+        )
+        assert load(folder).notices == ()
+        jsonl(folder / "many.jsonl", [*gsm8k(0, 36), *({"question": f"{n}?", "answer": "x"} for n in range(5))])
+        with pytest.raises(InputError, match=r"row 37 of split 'train': column 'answer' ends in 'x'"):
+            load(folder, source="many.jsonl")
+
+    def test_marks_and_line_ends(self, folder: Path) -> None:
+        text = "\ufeff" + "".join(json.dumps(row) + "\r\n" for row in gsm8k(0, 40))
+        (folder / "windows.jsonl").write_bytes(text.encode())
+        assert questions(load(folder, source="windows.jsonl")) == questions(load(folder, source="copy/train.jsonl"))
+
+    @pytest.mark.parametrize("source", ["broken", "broken/train.jsonl"])
+    def test_a_line_that_is_no_json_is_named(self, folder: Path, source: str) -> None:
+        jsonl(folder / "broken" / "train.jsonl", gsm8k(0, 4))
+        with (folder / "broken" / "train.jsonl").open("a", encoding="utf-8") as file:
+            file.write('{"question": \n')
+        with pytest.raises(InputError, match=r"train\.jsonl, line 5: not valid JSON"):
+            load(folder, source=source)
+
+    def test_pictures_are_not_looked_at(self, tmp_path: Path) -> None:
+        features = datasets.Features(
+            {
+                "image": datasets.Image(),
+                "question": datasets.Value("string"),
+                "choices": datasets.List(datasets.Value("string")),
+                "answer": datasets.Value("int8"),
+                **{name: datasets.Value("string") for name in ("hint", "subject", "solution")},
+            }
+        )
+        rows = [
+            {
+                "image": {"bytes": b"no picture", "path": None} if n % 3 == 0 else None,
+                "question": f"Question {n}?",
+                "choices": ["yes", "no"],
+                "answer": n % 2,
+                "hint": "",
+                "subject": "natural science" if n % 2 else "social science",
+                "solution": "So it is.",
+            }
+            for n in range(30)
+        ]
+        datasets.Dataset.from_list(rows, features=features).save_to_disk(tmp_path / "science")
+        task = load(tmp_path, corpus="scienceqa", source="science", private=100)
+        every = [question for part in questions(task).values() for question in part]
+        assert len(every) == 20
+        assert not any(int(question.split()[1][:-1]) % 3 == 0 for question in every)
+
+
 def test_a_missing_package_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(InputError, match=r"needs the package datasets .*pip install 'lada\[hub\]'"):

@@ -55,6 +55,7 @@ def task_tables(task: TaskData, count: int) -> Iterator[RenderableType]:
         domains = Counter(sample.domain or "–" for sample in samples)
         table.add_row(name, str(len(samples)), ", ".join(f"{domain} {n}" for domain, n in sorted(domains.items())))
     yield table
+    yield from (Text(notice) for notice in task.notices)
     for name, samples in groups.items():
         for sample in samples[:count]:
             yield Text(f"{name} {sample.id}\n  {sample.question}\n  {sample.rationale or ''} [{sample.answer}]")

@@ -16,6 +16,7 @@ FIELDS = (
     pa.field("rationale", pa.string()),
     pa.field("domain", pa.string(), nullable=False),
     pa.field("difficulty", pa.int32()),
+    pa.field("entry", pa.string()),
 )
 
 

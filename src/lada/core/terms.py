@@ -21,7 +21,10 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One question. `answer` is the gold answer where there is one; `difficulty` counts reasoning steps."""
+    """One question. `answer` is the gold answer where there is one; `difficulty` counts reasoning steps.
+
+    `entry` is what the task's verifier needs to know of the question, as text, such as tests.
+    """
 
     id: str
     question: str
@@ -29,6 +32,7 @@ class Sample:
     rationale: str | None = None
     domain: str = ""
     difficulty: int | None = None
+    entry: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,9 @@ def terms_of(config: RunConfig, task: TaskData, place: Place) -> dict[str, bytes
 
 
 def digest(samples: Iterable[Sample]) -> str:
-    """Return the SHA-256 over ids, questions and answers, in order."""
+    """Return the SHA-256 over ids, questions, answers and, where there are some, entries, in order."""
     total = hashlib.sha256()
     for sample in samples:
-        total.update(json.dumps([sample.id, sample.question, sample.answer]).encode())
+        entry = [] if sample.entry is None else [sample.entry]
+        total.update(json.dumps([sample.id, sample.question, sample.answer, *entry]).encode())
     return total.hexdigest()

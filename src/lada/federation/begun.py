@@ -26,7 +26,7 @@ BLOCK, BLOCKS = 1 << 16, 64
 
 
 def samples(task: TaskData, clients: Iterable[str]) -> dict[str, str]:
-    """Return digests of the samples that all have and of those of `clients`, by what they are.
+    """Return digests of the samples that all have, of those of `clients`, and of the verifier, by what they are.
 
     Private samples of a built-in corpus are not among them: they follow from the configuration, and drawing those of
     thousands of clients takes minutes.
@@ -34,7 +34,8 @@ def samples(task: TaskData, clients: Iterable[str]) -> dict[str, str]:
     parts = {"public samples": task.public, "test samples": task.test, "replayed samples": task.replay}
     if not isinstance(task.private, Drawn):
         parts |= {f"private samples of {name}": task.private.get(name, ()) for name in clients}
-    return {what: _of_samples(tuple(part)) for what, part in parts.items()}
+    verifier = {} if task.verifier is None else {"verifier": _of_text(task.verifier.fingerprint)}
+    return {what: _of_samples(tuple(part)) for what, part in parts.items()} | verifier
 
 
 def models(config: RunConfig) -> dict[str, str]:
@@ -63,8 +64,14 @@ def changed(folder: Path, found: Mapping[str, str]) -> tuple[str, ...]:
 def _of_samples(part: tuple[Sample, ...]) -> str:
     digest = hashlib.sha256()
     for sample in part:
-        digest.update(json.dumps(astuple(sample)).encode() + b"\n")
+        *values, entry = astuple(sample)
+        told = values if entry is None else [*values, entry]  # without one the digest is that of earlier versions
+        digest.update(json.dumps(told).encode() + b"\n")
     return digest.hexdigest()
+
+
+def _of_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _of_folder(folder: Path) -> str:

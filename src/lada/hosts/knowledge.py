@@ -6,7 +6,7 @@ objective may ask for soft targets: the likeliest tokens at each position of the
 """
 
 import math
-import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -21,6 +21,7 @@ from lada.hosts.base import Kinds, Payload
 from lada.hosts.discretion import blur, redact
 from lada.hosts.party import Party
 from lada.hosts.steps import gold_lessons, in_range, write_paths
+from lada.hosts.verdicts import Verdict, judged, note_failures, verdicts
 from lada.hosts.withholding import keep_back, keep_back_scores, may_tell
 
 Kind = Literal["paths", "labels"]
@@ -141,11 +142,13 @@ def _redacted(party: Party, knowledge: Knowledge) -> tuple[Knowledge, frozenset[
         with party.phase(round, "judge-redacted") as progress:
             return party.learner.judge([(samples[id].question, text) for id, text in texts], progress=progress)
 
-    def verify(id: str, text: str) -> tuple[str | None, bool | None]:
-        said, gold = party.task.extract(text), samples[id].answer
-        return said, None if gold is None else party.task.same(said, gold)
+    failures: Counter[str] = Counter()
+
+    def verify(id: str, text: str) -> Verdict:
+        return next(judged(party, [(samples[id], text)], failures))
 
     redacted = redact(party.redaction, knowledge.paths, judge, verify)
+    note_failures(party, f"round {round}, redact", failures, len(redacted.changed))
     if redacted.changed or redacted.withheld:
         party.note(
             notices=(
@@ -320,7 +323,7 @@ def _decode(party: Party, payload: Payload, kind: Kind, *, seconds: float = math
     limit = party.limits.table_bytes
     if kind == "paths":
         told = paths.decode(payload[PATHS], known_ids={sample.id for sample in party.task.public}, limit=limit)
-        return replace(told, paths=tuple(_verified(party, told.paths, seconds)))
+        return replace(told, paths=tuple(_verified(party, told, seconds)))
     texts = _labels(party)
     told = likelihoods.decode(payload[LIKELIHOODS], known_ids=texts.keys(), limit=limit)
     for id, likelihood in told.likelihoods.items():
@@ -328,24 +331,21 @@ def _decode(party: Party, payload: Payload, kind: Kind, *, seconds: float = math
     return _labelled(party, texts, told)
 
 
-def _verified(party: Party, told: Sequence[Path], seconds: float) -> Iterator[Path]:
+def _verified(party: Party, told: Knowledge, seconds: float) -> Iterator[Path]:
     """Yield paths with the answer and the verdict that the texts have, whatever their writer says.
 
     Raises FederationError for a text longer than the limit or of another size, and where all that takes more than
-    `seconds`, as answers made to keep a comparison busy do. Where no gold answer is known each is compared all the
-    same: it will be with other parties' answers.
+    `seconds`.
     """
-    gold = {sample.id: sample.answer for sample in party.task.public}
-    longest, began = party.limits.path_chars, time.monotonic()
-    for path in told:
+    samples, longest = {sample.id: sample for sample in party.task.public}, party.limits.path_chars
+    for path in told.paths:
         if len(path.text) > longest:
             raise FederationError(f"paths: a text of more than limits.path_chars, {longest} characters")
         _check_size(party, path.likelihood, path.text)
-        answer, known = party.task.extract(path.text), gold[path.sample_id]
-        right = party.task.same(answer, "0" if known is None else known)
-        if time.monotonic() - began > seconds:
-            raise FederationError(f"paths: their answers took longer to check than limits.check_seconds, {seconds:g}")
-        yield replace(path, answer=answer, right=None if known is None else right)
+    asked = [(samples[path.sample_id], path.text) for path in told.paths]
+    found = verdicts(party, asked, f"round {told.round}, paths of {told.party}", seconds=seconds)
+    for path, (answer, right) in zip(told.paths, found, strict=True):
+        yield replace(path, answer=answer, right=right)
 
 
 def _check_size(party: Party, likelihood: Likelihood, text: str) -> None:

@@ -19,6 +19,7 @@ from lada.core.terms import Knowledge, Lesson, Likelihood, Path, Sample
 from lada.evaluation.evaluate import evaluate
 from lada.hosts.once import once
 from lada.hosts.party import Party
+from lada.hosts.verdicts import verdicts
 from lada.models.base import Answer, Progress, Study, StudyReport
 from lada.models.objective import Objective
 from lada.models.private import Privacy, Release, epsilon, release
@@ -42,11 +43,15 @@ def sft() -> Objective:
 def gold_lessons(party: Party, samples: Sequence[Sample]) -> list[Lesson]:
     """Return lessons on the gold rationales of `samples`; samples without an answer are left out.
 
-    Where a rationale does not end in the gold answer (or there is none), the answer is put behind it.
+    Where a rationale does not end in the gold answer (or there is none), the answer is put behind it. A task with a
+    verifier may have rationales without answers, such as programs; these are lessons as they stand. The verifier is not
+    asked, since it may be elsewhere and `samples` may be private.
     """
     lessons = []
     for sample in samples:
         if sample.answer is None:
+            if party.task.verifier is not None and sample.rationale is not None:
+                lessons.append(Lesson(sample.id, sample.question, sample.rationale))
             continue
         text = sample.rationale or ""
         if not party.task.same(party.task.extract(text), sample.answer):
@@ -73,8 +78,9 @@ def write_paths(
         return [[answer] for answer in party.learner.answer(questions, seed=seed, progress=progress)]
 
     answers = answer_once(party, round, purpose, first, given=[questions, seed])
-    paths = {sample.id: verified(party, sample, answer) for sample, (answer,) in zip(samples, answers, strict=True)}
-    refused = {sample.id for sample, (answer,) in zip(samples, answers, strict=True) if answer.refused}
+    first_tried = [(sample, answer) for sample, (answer,) in zip(samples, answers, strict=True)]
+    paths = {path.sample_id: path for path in verified(party, first_tried, round, purpose)}
+    refused = {sample.id for sample, answer in first_tried if answer.refused}
     wrong = [sample for sample in samples if paths[sample.id].right is False]
     if tries > 1 and wrong:
         again = f"{purpose}-again"
@@ -89,11 +95,14 @@ def write_paths(
             )
 
         given = [[sample.question for sample in wrong], tries, seed]
-        for sample, tried in zip(wrong, answer_once(party, round, again, others, given=given), strict=True):
-            found = [path for answer in tried if (path := verified(party, sample, answer)).right]
-            if found:
-                paths[sample.id] = max(found, key=lambda path: np.nan_to_num(path.likelihood.mean, nan=-np.inf))
-                refused.discard(sample.id)
+        tried = zip(wrong, answer_once(party, round, again, others, given=given), strict=True)
+        found: dict[str, list[Path]] = {}
+        more = [(sample, answer) for sample, each in tried for answer in each]
+        for path in verified(party, more, round, again):
+            if path.right:
+                found.setdefault(path.sample_id, []).append(path)
+        paths |= {id: max(right, key=_by_likelihood) for id, right in found.items()}
+        refused -= found.keys()
     if answered and refused:
         party.note(
             notices=(
@@ -105,11 +114,17 @@ def write_paths(
     return Knowledge(party.name, round, tuple(paths.values()))
 
 
-def verified(party: Party, sample: Sample, answer: Answer) -> Path:
-    """Return an answer of a party as its path, verified where the gold answer is known."""
-    said = party.task.extract(answer.text)
-    right = None if sample.answer is None else party.task.same(said, sample.answer)
-    return Path(sample.id, party.name, answer.text, said, right, answer.likelihood, answer.cut)
+def _by_likelihood(path: Path) -> float:
+    return float(np.nan_to_num(path.likelihood.mean, nan=-np.inf))
+
+
+def verified(party: Party, answers: Sequence[tuple[Sample, Answer]], round: int, purpose: str) -> list[Path]:
+    """Return answers of a party as its paths, verified as far as that can be (see `verdicts`)."""
+    found = verdicts(party, [(sample, answer.text) for sample, answer in answers], f"round {round}, {purpose}")
+    return [
+        Path(sample.id, party.name, answer.text, said, right, answer.likelihood, answer.cut)
+        for (sample, answer), (said, right) in zip(answers, found, strict=True)
+    ]
 
 
 def answer_once(

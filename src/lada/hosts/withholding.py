@@ -107,7 +107,8 @@ def _sample(party: Party, round: int, ids: list[str], attempt: int) -> Knowledge
         return party.learner.sample(questions, paths=1, seed=seed, temperature=TEMPERATURE, progress=progress)
 
     answers = answer_once(party, round, purpose, do, given=[questions, TEMPERATURE, seed])
-    paths = (verified(party, sample, answer) for sample, (answer,) in zip(asked, answers, strict=True))
+    answered = [(sample, answer) for sample, (answer,) in zip(asked, answers, strict=True)]
+    paths = verified(party, answered, round, purpose)
     return in_range(party, Knowledge(party.name, round, tuple(paths)))
 
 

@@ -98,7 +98,7 @@ class _Planner:
             schedule=tuple(_schedule(self._rounds)),
             traffic=tuple(self._traffic()),
             devices=device_plans(self._demands, self._unknown, workers, self._devices),
-            notices=notices_before(config),
+            notices=(*notices_before(config), *(samples.task.notices if samples.task else ())),
             faults=tuple(self._faults),
         )
 

@@ -99,10 +99,10 @@ def _public(
     """Return the public questions with their true answers, in shuffled order."""
     hard = round(options.hard * options.public)
     rows: list[Sample] = []
-    for domain, count in _evenly(options.public - hard, tuple(corpus.domains)):
+    for domain, count in evenly(options.public - hard, tuple(corpus.domains)):
         rng = generator(seed, "task", "public", domain)
         rows += corpus.draw(book, domain, "public", count, rng, prefix="public")
-    for domain, count in _evenly(hard, tuple(corpus.domains)):
+    for domain, count in evenly(hard, tuple(corpus.domains)):
         rng = generator(seed, "task", "public", "hard", domain)
         rows += corpus.draw(book, domain, "public", count, rng, prefix="public", lengths=HARD)
     order = generator(seed, "task", "public", "order").permutation(len(rows))
@@ -158,7 +158,7 @@ class Drawn(Mapping[str, tuple[Sample, ...]]):
     def __getitem__(self, name: str) -> tuple[Sample, ...]:
         return tuple(
             sample
-            for domain, count in _evenly(self._count, self._domains[name])
+            for domain, count in evenly(self._count, self._domains[name])
             for sample in self._corpus.draw(
                 self._book,
                 domain,
@@ -182,8 +182,6 @@ class Drawn(Mapping[str, tuple[Sample, ...]]):
 def _domains_of(
     corpus: GeneratedCorpus[Any, Any, Any], clients: Mapping[str, tuple[str, ...]]
 ) -> dict[str, tuple[str, ...]]:
-    defaults = cycle(corpus.client_domains)
-    domains: dict[str, tuple[str, ...]] = {}
     for name in sorted(clients):
         for domain in clients[name]:
             if domain not in corpus.domains:
@@ -191,11 +189,16 @@ def _domains_of(
                     f"clients: {name!r} lists domain {domain!r}; expected some of {', '.join(corpus.domains)}"
                     f"{nearest(domain, corpus.domains)}"
                 )
-        domains[name] = tuple(sorted(set(clients[name]))) or (next(defaults),)
-    return domains
+    return deal_domains(clients, corpus.client_domains)
 
 
-def _evenly(count: int, domains: tuple[str, ...]) -> list[tuple[str, int]]:
+def deal_domains(clients: Mapping[str, tuple[str, ...]], defaults: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return each client's domains, sorted: those that it lists, else one of `defaults`, which are dealt in turn."""
+    dealt = cycle(defaults)
+    return {name: tuple(sorted(set(clients[name]))) or (next(dealt),) for name in sorted(clients)}
+
+
+def evenly(count: int, domains: tuple[str, ...]) -> list[tuple[str, int]]:
     """Share a count among domains; the first ones get one more where it does not divide."""
     each, more = divmod(count, len(domains))
     return [(domain, each + (place < more)) for place, domain in enumerate(domains)]

@@ -17,7 +17,10 @@ from lada.core.registry import Options
 from lada.core.terms import Sample
 from lada.tasks.answers import answer_kind
 from lada.tasks.choices import LETTERS
+from lada.tasks.turns import conversation
 
+MESSAGES = "{messages}"
+"""The question of a corpus of conversations."""
 ALL = "all"
 """The domain of samples that name none."""
 
@@ -64,6 +67,8 @@ class Choices(Options):
     """A column with a list of texts, or with a mapping of labels to texts (those without a text are dropped)."""
     labels: str | None = None
     """A column with the labels of a list, in its order; None: A, B, C …"""
+    remove: Pattern | None = None
+    """What this regular expression matches is deleted from each text, such as a label in front."""
 
 
 class Splits(Options):
@@ -90,12 +95,15 @@ class Corpus(Options):
     """Where training and test questions come from."""
     keep: dict[str, Pattern] = Field(default_factory=dict)
     """Rows are used where each of these columns holds what its regular expression finds; an empty one never does."""
+    without: tuple[str, ...] = Field(default=(), strict=False)
+    """Rows are used where each of these columns is empty, such as a picture that no model here could see."""
     question: str
-    """The question's text, with columns in braces."""
+    """The question's text, with columns in braces; `{column?}` may be empty. `{messages}`, alone, is what a column of
+    that name with a conversation asks."""
     choices: Choices | None = None
     """The choices, where the question has some."""
-    answer: Reading
-    """With choices: the label of the right one."""
+    answer: Reading | None = None
+    """With choices: the label of the right one. None: the last assistant turn of `{messages}`."""
     rationale: Reading | None = None
     """The gold rationale."""
     domain: Reading | None = None
@@ -114,6 +122,16 @@ class Corpus(Options):
         if (self.choices is not None) != ("{choices}" in self.question):
             raise ValueError("`choices` and {choices} in the question belong together; give both or neither")
         return self
+
+    @model_validator(mode="after")
+    def _has_an_answer(self) -> "Corpus":
+        if self.answer is None and self.question.strip() != MESSAGES:
+            raise ValueError(f"`answer` is missing; only a question that is {MESSAGES} alone has its answer in itself")
+        return self
+
+
+class UnreadableGoldError(InputError):
+    """A row's gold answer cannot be read: some rows of a large corpus are so, and may be left out."""
 
 
 def corpus_names() -> list[str]:
@@ -158,15 +176,14 @@ def _told(fault: Any) -> str:
 
 
 def sample_of(corpus: Corpus, row: Mapping[str, Any], where: str, name: str) -> Sample | None:
-    """Return the sample of one row under the id `name`, or None where `keep` leaves the row out.
+    """Return the sample of one row under the id `name`, or None where `keep` or `without` leaves the row out.
 
     Choices are called A to J in their order, whatever their labels. Texts are stripped; a blank rationale is none.
-    Raises InputError, starting with `where` and naming the column, for a row that does not fit.
+    Raises UnreadableGoldError where nothing but the gold answer is at fault, and InputError for any other row that does
+    not fit; both start with `where` and name the column.
     """
-    for column, pattern in corpus.keep.items():
-        value = _at(row, column, where)
-        if value is None or not re.search(pattern, _shown(value, column, where)):
-            return None
+    if not _is_kept(corpus, row, where):
+        return None
     labels: list[str] = []
     block = ""
     if corpus.choices is not None:
@@ -175,30 +192,55 @@ def sample_of(corpus: Corpus, row: Mapping[str, Any], where: str, name: str) -> 
 
     def fill(place: re.Match[str]) -> str:
         column = place[1]
-        return block if column == "choices" and block else _required(row, column, where)
+        return block if column == "choices" and block else _filled(row, column, where, empty=bool(place[2]))
 
-    answer = _read(corpus.answer, row, where)
-    if answer is None:
-        raise InputError(f"{where}: column {corpus.answer.column!r} is empty; expected the answer")
-    if corpus.choices is not None:
-        if answer not in labels:
-            raise InputError(
-                f"{where}: column {corpus.answer.column!r} is {answer[:50]!r}; expected the label of a choice, one of "
-                f"{', '.join(labels)}"
-            )
-        answer = LETTERS[labels.index(answer)]
-    kind = answer_kind(corpus.kind)
-    if not kind.reads(answer):
-        raise InputError(
-            f"{where}: column {corpus.answer.column!r}: kind {kind.name!r} cannot read the answer {answer[:50]!r}"
-        )
+    reply = None
+    if corpus.question.strip() == MESSAGES:
+        question, reply = conversation(_at(row, "messages", where), f"{where}: column 'messages'")
+    else:
+        question = re.sub(r"\{([\w.]+)(\??)\}", fill, corpus.question).strip()
     return Sample(
         id=name,
-        question=re.sub(r"\{([\w.]+)\}", fill, corpus.question).strip(),
-        answer=answer,
-        rationale=corpus.rationale and _read(corpus.rationale, row, where),
+        question=question,
+        answer=_gold(corpus, row, labels, reply, where),
+        rationale=(corpus.rationale and _read(corpus.rationale, row, where)) or reply,
         domain=(corpus.domain and _read(corpus.domain, row, where)) or ALL,
     )
+
+
+def _is_kept(corpus: Corpus, row: Mapping[str, Any], where: str) -> bool:
+    for column, pattern in corpus.keep.items():
+        value = _at(row, column, where)
+        if value is None or not re.search(pattern, _shown(value, column, where)):
+            return False
+    return all(_at(row, column, where) in (None, "", [], {}) for column in corpus.without)
+
+
+def _gold(corpus: Corpus, row: Mapping[str, Any], labels: list[str], reply: str | None, where: str) -> str:
+    """Return a row's gold answer, of a choice its letter. Raises UnreadableGoldError."""
+    kind = answer_kind(corpus.kind)
+    if corpus.answer is None:
+        answer, column = reply and (kind.extract(reply) or reply), "messages"
+    else:
+        column = corpus.answer.column
+        _at(row, column, where)  # without the column no row can be read
+        try:
+            answer = _read(corpus.answer, row, where)
+        except InputError as error:
+            raise UnreadableGoldError(str(error)) from None
+    if answer is None:
+        raise UnreadableGoldError(f"{where}: column {column!r} is empty; expected the answer")
+    if labels and answer not in labels:
+        raise UnreadableGoldError(
+            f"{where}: column {column!r} is {answer[:50]!r}; expected the label of a choice, one of {', '.join(labels)}"
+        )
+    if labels:
+        answer = LETTERS[labels.index(answer)]
+    if not kind.reads(answer):
+        raise UnreadableGoldError(
+            f"{where}: column {column!r}: kind {kind.name!r} cannot read the answer {answer[:50]!r}"
+        )
+    return answer
 
 
 def _at(row: Mapping[str, Any], column: str, where: str) -> Any:
@@ -233,10 +275,10 @@ def _shown(value: Any, column: str, where: str) -> str:
             raise InputError(f"{where}: column {column!r} holds a {type(value).__name__}; expected text or numbers")
 
 
-def _required(row: Mapping[str, Any], column: str, where: str) -> str:
+def _filled(row: Mapping[str, Any], column: str, where: str, *, empty: bool) -> str:
     value = _at(row, column, where)
     text = "" if value is None else _shown(value, column, where).strip()
-    if not text:
+    if not text and not empty:
         raise InputError(f"{where}: column {column!r} is empty; the question needs it")
     return text
 
@@ -280,4 +322,5 @@ def _choices(choices: Choices, row: Mapping[str, Any], where: str) -> tuple[list
             f"{where}: column {choices.texts!r} has {len(texts)} choices and {len(set(labels))} different labels; "
             f"expected a label for each and 2 to {len(LETTERS)} of them"
         )
-    return [str(label) for label in labels], [_shown(text, choices.texts, where).strip() for text in texts]
+    shown = [_shown(text, choices.texts, where) for text in texts]
+    return [str(label) for label in labels], [re.sub(choices.remove or "(?!)", "", text).strip() for text in shown]

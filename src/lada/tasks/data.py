@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lada.core.terms import Sample
+from lada.verifiers.base import Verifier
 
 StepCheck = Callable[[Sample, str], list[tuple[str, bool]]]
 """Splits a path into its steps and says of each whether it is right."""
@@ -15,7 +16,9 @@ AnswerCheck = Callable[[str | None, str], bool]
 class TaskData:
     """All samples of a run. `private` and `own_domains` are keyed by client name; `replay` is general data that every
     party has, replayed so that it forgets nothing (may be empty); `general` domains measure skill alone. `noisy` are
-    the ids of public samples whose gold answer is wrong on purpose; no party is told."""
+    the ids of public samples whose gold answer is wrong on purpose; no party is told. `notices` say what of the data
+    was left out. A `verifier` says which answers to public and test questions are right, in the place of `same`, which
+    then only says whether two answers are the same (see lada.hosts.verdicts)."""
 
     public: tuple[Sample, ...]
     private: Mapping[str, tuple[Sample, ...]]
@@ -27,3 +30,5 @@ class TaskData:
     same: AnswerCheck
     steps: StepCheck | None
     noisy: frozenset[str] = frozenset()
+    notices: tuple[str, ...] = ()
+    verifier: Verifier | None = None

@@ -14,12 +14,15 @@ from pyarrow import parquet
 from lada.core.errors import InputError, nearest
 from lada.core.registry import Options
 from lada.core.terms import Sample
+from lada.tasks.turns import conversation, has_half
 
 Row = Mapping[str, object]
+LONGEST_FIELD = 2**31 - 1
+"""Characters of a CSV field, of which Python's own limit allows 131,072: the most that a C long holds everywhere."""
 
 
 class Columns(Options):
-    """Which column of a file holds what. Only the question must be in every file."""
+    """Which column of a file holds what. Only the question, or a conversation, must be in every file."""
 
     question: str = "question"
     """The question."""
@@ -35,6 +38,10 @@ class Columns(Options):
     """The number of reasoning steps."""
     client: str = "client"
     """The client that owns the row, for `partition: {by: given}`."""
+    entry: str = "entry"
+    """What the task's verifier needs to know of the question, as text, such as tests."""
+    messages: str = "messages"
+    """A conversation in the place of question and answer: a list of messages, or JSON text of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,8 @@ def read_samples(path: Path, columns: Columns, *, require_answer: bool, limit: i
     Rows are numbered as people find them: by line in JSONL (from 1), by the row's first line in CSV (the header is
     line 1), by position in Parquet (from 1). Text is UTF-8, with or without a byte order mark, and is stripped;
     numbers become text as they are written, in Parquet the shortest text that gives the number. A row without an id
-    gets `<file stem>-<row number>`.
+    gets `<file stem>-<row number>`. Of a conversation, the last assistant turn is rationale and answer where the row
+    has no others, and what stands before it is the question (see lada.tasks.turns).
 
     Raises InputError, naming file and row, for anything that cannot be read without guessing.
     """
@@ -109,7 +117,15 @@ def _sample(row: Row, columns: Columns, path: Path, number: int, *, require_answ
             raise InputError(f"{where}: column {column!r} is empty; expected the {field} as text")
         return value
 
-    question = required("question", columns.question)
+    reply = None
+    if row.get(columns.messages) in (None, ""):
+        question = required("question", columns.question)
+    elif text(columns.question) is None:
+        question, reply = conversation(row[columns.messages], f"{where}: column {columns.messages!r}")
+    else:
+        raise InputError(
+            f"{where}: columns {columns.question!r} and {columns.messages!r} both hold something; expected one of them"
+        )
     difficulty = text(columns.difficulty)
     if difficulty is not None and not (difficulty.isascii() and difficulty.isdigit() and len(difficulty) < 10):
         raise InputError(
@@ -118,10 +134,11 @@ def _sample(row: Row, columns: Columns, path: Path, number: int, *, require_answ
     return Sample(
         id=text(columns.id) or f"{path.stem}-{number:05d}",
         question=question,
-        answer=required("answer", columns.answer) if require_answer else text(columns.answer),
-        rationale=text(columns.rationale),
+        answer=required("answer", columns.answer) if require_answer and not reply else text(columns.answer) or reply,
+        rationale=text(columns.rationale) or reply,
         domain=text(columns.domain) or "",
         difficulty=None if difficulty is None else int(difficulty),
+        entry=text(columns.entry),
     )
 
 
@@ -132,7 +149,7 @@ def _text(row: Row, column: str, where: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise InputError(f"{where}: column {column!r} holds a {type(value).__name__}; expected text or a number")
-    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+    if has_half(value):
         raise InputError(f"{where}: column {column!r} holds half of a surrogate pair; expected valid Unicode text")
     return value.strip() or None
 
@@ -175,7 +192,14 @@ def _read_jsonl(path: Path, _columns: Columns) -> Iterator[tuple[int, Row]]:
         yield number, row
 
 
+def check_jsonl(path: Path) -> None:
+    """Raise InputError, naming file and line, where a JSONL file has a line that is no JSON object in UTF-8."""
+    for _ in _read_jsonl(path, Columns()):
+        pass
+
+
 def _read_csv(path: Path, _columns: Columns) -> Iterator[tuple[int, Row]]:
+    csv.field_size_limit(LONGEST_FIELD)
     reader = csv.reader((line for _, line in _lines(path)), strict=True)
     header: list[str] | None = None
     while True:
@@ -209,7 +233,7 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[tuple[int, Row]]:
         schema = file.schema_arrow
         chosen = [name for name in schema.names if name in wanted]
         for name in chosen:
-            if not _is_text_or_number(schema.field(name).type):
+            if name != columns.messages and not _is_text_or_number(schema.field(name).type):
                 raise InputError(
                     f"data: {path}: column {name!r} has the type {schema.field(name).type}; expected text or numbers"
                 )
@@ -217,7 +241,10 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[tuple[int, Row]]:
         rest: dict[str, Any] = dict.fromkeys(schema.names)
         number = 0
         for batch in file.iter_batches(batch_size=1024, columns=chosen):
-            values = {name: _as_text(batch.column(name)) for name in chosen}
+            values = {
+                name: batch.column(name).to_pylist() if name == columns.messages else _as_text(batch.column(name))
+                for name in chosen
+            }
             for i in range(batch.num_rows):
                 number += 1
                 yield number, rest | {name: column[i] for name, column in values.items()}

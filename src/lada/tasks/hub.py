@@ -13,12 +13,16 @@ from lada.core.seeds import generator, seed_of
 from lada.core.terms import Sample
 from lada.core.words import same_question
 from lada.tasks.answers import answer_kind
-from lada.tasks.corpus import Corpus, read_corpus, sample_of
+from lada.tasks.corpus import Corpus, UnreadableGoldError, read_corpus, sample_of
 from lada.tasks.data import TaskData
+from lada.tasks.files import check_jsonl
 from lada.tasks.partition import PartitionOptions, partition
 from lada.tasks.user import some_of
+from lada.verifiers.choose import VerifierOptions, make_verifier
 
 _LOCAL = "a folder saved by datasets' save_to_disk, a folder of parquet or jsonl files, or one file"
+UNREADABLE = 0.1
+"""The share of a split's rows whose gold answers may be unreadable; with more, the corpus is described wrongly."""
 _FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 
 
@@ -42,6 +46,8 @@ class HubTask(Options):
     """Test questions at most."""
     rows: Samples = 20_000
     """Rows of a split that are looked at, at most: nobody waits for millions."""
+    verifier: VerifierOptions | None = None
+    """What says which answers are right; None: they are compared with the gold answer."""
     partition: PartitionOptions | None = None
     """None: by domain where the corpus has domains, else evenly (iid)."""
 
@@ -50,14 +56,16 @@ def load_corpus(options: HubTask, clients: Mapping[str, tuple[str, ...]], seed: 
     """Read a corpus and draw public, private and test samples, of which no two share a question, from the seed.
 
     The test comes from the corpus's test split; where it, or the source, has none, from the training split. Ids are
-    `<split>-<row>`, rows counted from 1. Raises InputError where the corpus cannot be had, naming the cause and the
-    fix, and for a row that does not fit, naming it and its column.
+    `<split>-<row>`, rows counted from 1. Rows whose gold answer cannot be read are left out and counted in a notice,
+    unless they are more than UNREADABLE of all. Raises InputError where the corpus cannot be had, naming the cause and
+    the fix, and for a row that does not fit, naming it and its column.
     """
     corpus = read_corpus(options.corpus, base)
     splits = _splits(corpus, options, base)
-    train = _samples(corpus, splits, corpus.splits.train, options, seed)
+    notices: list[str] = []
+    train = _samples(corpus, splits, corpus.splits.train, options, seed, notices)
     if corpus.splits.test is not None and corpus.splits.test in splits:
-        test = _samples(corpus, splits, corpus.splits.test, options, seed)[: options.test]
+        test = _samples(corpus, splits, corpus.splits.test, options, seed, notices)[: options.test]
         tested = {same_question(sample.question) for sample in test}
         train = [sample for sample in train if same_question(sample.question) not in tested]
     else:
@@ -81,11 +89,15 @@ def load_corpus(options: HubTask, clients: Mapping[str, tuple[str, ...]], seed: 
         extract=kind.extract,
         same=kind.same,
         steps=None,
+        notices=tuple(notices),
+        verifier=make_verifier(options.verifier, base),
     )
 
 
-def _samples(corpus: Corpus, splits: Mapping[str, Any], split: str, options: HubTask, seed: int) -> list[Sample]:
-    """Return a split's samples with different questions, in an order drawn from the seed."""
+def _samples(
+    corpus: Corpus, splits: Mapping[str, Any], split: str, options: HubTask, seed: int, notices: list[str]
+) -> list[Sample]:
+    """Return a split's samples with different questions, in an order drawn from the seed; add to `notices`."""
     if split not in splits:
         raise InputError(
             f"task.corpus: there is no split {split!r}; {options.source or corpus.hub} has "
@@ -95,14 +107,37 @@ def _samples(corpus: Corpus, splits: Mapping[str, Any], split: str, options: Hub
     chosen = generator(seed, "task", "corpus", split).permutation(len(dataset))[: options.rows]
     places = sorted(map(int, chosen))
     samples: dict[str, Sample] = {}
-    for place, row in zip(places, dataset.select(places), strict=True):
+    kept, unreadable = 0, []
+    for place, row in zip(places, _undecoded(dataset.select(places)), strict=True):
         where = f"data: {options.source or corpus.hub}, row {place + 1} of split {split!r}"
-        sample = sample_of(corpus, row, where, f"{split}-{place + 1:06d}")
+        try:
+            sample = sample_of(corpus, row, where, f"{split}-{place + 1:06d}")
+        except UnreadableGoldError as error:
+            unreadable.append(error)
+            continue
         if sample is not None:
+            kept += 1
             samples.setdefault(same_question(sample.question), sample)
+    if len(unreadable) > UNREADABLE * (kept + len(unreadable)):
+        raise unreadable[0]
+    if unreadable:
+        notices.append(
+            f"task.corpus: {len(unreadable)} of {kept + len(unreadable)} rows of split {split!r} are left out, since "
+            f"their gold answers cannot be read; the first: {unreadable[0]}"
+        )
     if not samples:
         raise InputError(f"task.corpus: no row of split {split!r} is kept; check `keep`, or raise task.rows")
     return sorted(samples.values(), key=lambda sample: seed_of(seed, "task", "corpus", split, sample.question))
+
+
+def _undecoded(dataset: Any) -> Any:
+    """Return a data set whose pictures and sounds stay as they lie there: nobody needs a package to look at them."""
+    import datasets
+
+    for name, feature in dataset.features.items():
+        if isinstance(feature, (datasets.Image, datasets.Audio)):
+            dataset = dataset.cast_column(name, type(feature)(decode=False))
+    return dataset
 
 
 def _splits(corpus: Corpus, options: HubTask, base: Path) -> dict[str, Any]:
@@ -128,6 +163,7 @@ def _splits(corpus: Corpus, options: HubTask, base: Path) -> dict[str, Any]:
 def _load_local(source: Path) -> Any:
     """Load a copy on this machine: a data set, or one per split."""
     import datasets
+    from datasets.exceptions import DatasetGenerationError
 
     if not source.exists():
         raise InputError(f"task.source: there is no {source}; check the path, which is relative to the configuration")
@@ -137,11 +173,18 @@ def _load_local(source: Path) -> Any:
             f"{nearest(source.suffix, _FORMATS)}"
         )
     with _explained(f"task.source: cannot load {str(source)!r}", f"expected {_LOCAL}"):
-        if source.is_file():
-            return datasets.load_dataset(_FORMATS[source.suffix], data_files=str(source), split="train")
-        if (source / "dataset_dict.json").exists() or (source / "state.json").exists():
-            return datasets.load_from_disk(str(source))
-        return datasets.load_dataset(str(source))
+        try:
+            if source.is_file():
+                return datasets.load_dataset(_FORMATS[source.suffix], data_files=str(source), split="train")
+            if (source / "dataset_dict.json").exists() or (source / "state.json").exists():
+                return datasets.load_from_disk(str(source))
+            return datasets.load_dataset(str(source))
+        except DatasetGenerationError:
+            # Its own message names no row; our reader's does.
+            for file in [source] if source.is_file() else sorted(source.rglob("*.jsonl")):
+                if file.suffix == ".jsonl":
+                    check_jsonl(file)
+            raise
 
 
 def _explained_hub(name: str) -> AbstractContextManager[None]:
@@ -154,5 +197,7 @@ def _explained(what: str, fix: str) -> Iterator[None]:
     """Turn whatever keeps `datasets` from loading into an InputError: its errors share no base."""
     try:
         yield
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{what}: {reason(error)}; {fix}") from error

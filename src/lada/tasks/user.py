@@ -17,6 +17,8 @@ from lada.tasks.corpus import ALL
 from lada.tasks.data import TaskData
 from lada.tasks.files import Columns, Table, read_samples
 from lada.tasks.partition import PartitionOptions, partition
+from lada.verifiers.choose import VerifierOptions, make_verifier
+from lada.verifiers.code import CodeOptions
 
 
 class FilesTask(Options):
@@ -41,6 +43,9 @@ class FilesTask(Options):
     """How private samples find their clients."""
     answer: str = "auto"
     """How answers are read and compared: the name of an answer kind (see lada.tasks.answers)."""
+    verifier: VerifierOptions | None = None
+    """What says which answers to public and test questions are right; None: they are compared with the gold answer.
+    With one, test rows need no answer and training rows only a rationale."""
     public_limit: int | None = Field(default=None, ge=1)
     """Use this many public samples, chosen at random from the run's seed."""
     private_limit: int | None = Field(default=None, ge=1)
@@ -61,17 +66,20 @@ def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed:
     Raises InputError for data that cannot be used, naming file and row where there is one.
     """
     kind = answer_kind(options.answer)
+    verifier = make_verifier(options.verifier, base)
     if options.train is None and options.test is None:
         raise InputError(
             "task.test: missing; without task.train there is nothing to hold a test back from, so name one"
         )
 
     def read(path: str, *, require_answer: bool) -> Table:
-        table = read_samples(base / path, options.columns, require_answer=require_answer)
-        _refuse_unreadable(table.samples, kind, path)
+        table = read_samples(base / path, options.columns, require_answer=require_answer and options.verifier is None)
+        if options.verifier is None:
+            _refuse_unreadable(table.samples, kind, path)
         return replace(table, samples=tuple(replace(s, domain=s.domain or ALL) for s in table.samples))
 
     train = {path: read(path, require_answer=True) for path in _several(options.train or ())}
+    _refuse_untaught(train)
     shared = {"public": read(options.public, require_answer=False)}
     if options.replay is not None:
         shared["replay"] = read(options.replay, require_answer=False)
@@ -92,6 +100,8 @@ def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed:
             _refuse_shared(test, others, "test", "test", name)
     else:
         private, test = _hold_back(private, options.test_share, seed)
+    if isinstance(options.verifier, CodeOptions):
+        _refuse_untested((*public, *test))
     order = generator(seed, "task", "public", "order").permutation(len(public))
     return TaskData(
         public=tuple(public[row] for row in order[: options.public_limit]),
@@ -103,6 +113,7 @@ def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed:
         extract=kind.extract,
         same=kind.same,
         steps=None,
+        verifier=verifier,
     )
 
 
@@ -138,6 +149,17 @@ def _refuse_repeated(train: Mapping[str, Table]) -> None:
         files |= dict.fromkeys((sample.id for sample in table.samples), path)
 
 
+def _refuse_untaught(train: Mapping[str, Table]) -> None:
+    """Refuse a training sample that has nothing to be learnt."""
+    for path, table in train.items():
+        for sample in table.samples:
+            if sample.answer is None and sample.rationale is None:
+                raise InputError(
+                    f"task.train: sample {sample.id!r} in {path} has neither an answer nor a rationale; expected one "
+                    "of them at least"
+                )
+
+
 def _refuse_unreadable(samples: Iterable[Sample], kind: AnswerKind, path: str) -> None:
     """Refuse a gold answer that no path could ever match."""
     for sample in samples:
@@ -146,6 +168,16 @@ def _refuse_unreadable(samples: Iterable[Sample], kind: AnswerKind, path: str) -
             raise InputError(
                 f"task.answer: kind {kind.name!r} cannot read the answer {gold[:50]!r} of sample {sample.id!r} in "
                 f"{path}; correct the answer or choose another kind"
+            )
+
+
+def _refuse_untested(samples: Iterable[Sample]) -> None:
+    """Refuse a question without tests, which any program would pass."""
+    for sample in samples:
+        if sample.entry is None:
+            raise InputError(
+                f"task.verifier: sample {sample.id!r} has no tests; expected them in the column task.columns.entry of "
+                "every public and test question"
             )
 
 

@@ -1,0 +1,151 @@
+"""The task `reasoning_gym`: questions that generators of reasoning-gym make, scored by their own verifiers."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from lada.core.bounds import Samples
+from lada.core.errors import InputError, nearest
+from lada.core.registry import Options
+from lada.core.seeds import generator, seed_of
+from lada.core.terms import Sample
+from lada.core.words import same_question
+from lada.tasks.answers import answer_kind
+from lada.tasks.builtin import deal_domains, evenly
+from lada.tasks.data import TaskData
+from lada.verifiers.base import Failure
+from lada.verifiers.gym import GymVerifier, entry
+from lada.verifiers.remembered import Remembered
+
+SIZE = 10_000
+"""Questions that each generator may be asked for; some make a table of that length first."""
+AT_ONCE = 64
+"""Questions that are drawn with one call."""
+DRAWING = 300.0
+"""Seconds that one call may take."""
+
+
+class GymTask(Options):
+    """Which generators make the questions. Each is a domain."""
+
+    kind: Literal["reasoning_gym"] = "reasoning_gym"
+    """Questions made by reasoning-gym."""
+    generators: dict[str, dict[str, Any]] = Field(min_length=1)
+    """The generators by name, each with its own options, such as `{chain_sum: {max_terms: 4}, gcd: {}}`. They are the
+    domains that clients list."""
+    public: Samples = 1000
+    """Public questions, spread evenly over all generators."""
+    private: Samples = 800
+    """Private questions per client, spread evenly over its generators."""
+    test_per_domain: Samples = 100
+    """Test questions of each generator."""
+    threshold: float = Field(default=1.0, gt=0, le=1)
+    """The least score of a right answer; many verifiers give a part of 1 for a part of the answer."""
+    answer: str = "auto"
+    """How an answer is found in a path, for the verifier to score (see lada.tasks.answers)."""
+    seconds: float = Field(default=10.0, gt=0, le=3600)
+    """How long a verifier may take for one answer."""
+
+
+def load_gym(options: GymTask, clients: Mapping[str, tuple[str, ...]], seed: int) -> TaskData:
+    """Draw the samples of a run, of which no two are the same question, whoever holds them.
+
+    Clients that list no generator get one each, in turn. Ids: `<generator>-<index>`, where the same index of the same
+    seed is the same question. Raises InputError where reasoning-gym is missing, for a generator or options that it
+    does not take, and for one with too few different questions.
+    """
+    verifier = GymVerifier(options.threshold, options.seconds)
+    known = verifier.ask("generators", seconds=DRAWING)
+    for name in options.generators:
+        if name not in known:
+            raise InputError(
+                f"task.generators: reasoning-gym has no generator {name!r}; it has {', '.join(known)}"
+                f"{nearest(name, known)}"
+            )
+    domains = _domains_of(options, clients)
+    drawn = {name: _Drawn(verifier, name, options.generators[name], seed) for name in sorted(options.generators)}
+    names = sorted(drawn)
+    test = [sample for name in names for sample in drawn[name].take(options.test_per_domain)]
+    public = [sample for name, count in evenly(options.public, tuple(names)) for sample in drawn[name].take(count)]
+    private = {
+        client: tuple(
+            sample for name, count in evenly(options.private, domains[client]) for sample in drawn[name].take(count)
+        )
+        for client in sorted(domains)
+    }
+    order = generator(seed, "task", "public", "order").permutation(len(public))
+    kind = answer_kind(options.answer)
+    return TaskData(
+        public=tuple(public[row] for row in order),
+        private=private,
+        test=tuple(test),
+        replay=(),
+        own_domains={client: frozenset(own) for client, own in domains.items()},
+        general=frozenset(),
+        extract=kind.extract,
+        same=kind.same,
+        steps=None,
+        verifier=Remembered(verifier),
+    )
+
+
+class _Drawn:
+    """Different questions of one generator, one after the other."""
+
+    def __init__(self, verifier: GymVerifier, name: str, options: dict[str, Any], seed: int) -> None:
+        self._verifier, self._name, self._options = verifier, name, options
+        self._seed = seed_of(seed, "task", "reasoning_gym", name) % 2**31
+        self._next = 0
+        self._seen: set[str] = set()
+        self._left: list[Sample] = []
+
+    def take(self, count: int) -> list[Sample]:
+        while len(self._left) < count:
+            if self._next >= SIZE:
+                raise InputError(
+                    f"task.generators.{self._name}: it has {len(self._seen)} different questions among {SIZE}, and "
+                    "more are asked for; lower task.public, task.private or task.test_per_domain, or widen its options"
+                )
+            self._draw()
+        taken, self._left = self._left[:count], self._left[count:]
+        return taken
+
+    def _draw(self) -> None:
+        arguments = (self._name, json.dumps(self._options), self._seed, SIZE, self._next, AT_ONCE)
+        rows = self._verifier.ask("draw", *arguments, seconds=DRAWING)
+        if isinstance(rows, Failure):
+            raise InputError(
+                f"task.generators.{self._name}: with the options {self._options} it {rows.reason}; mend its options, "
+                "or choose another generator"
+            )
+        for index, question, answer in rows:
+            if answer is None:
+                raise InputError(
+                    f"task.generators.{self._name}: it gives no gold answers, of which lessons are made; choose another"
+                )
+            key = same_question(question)
+            if key not in self._seen:
+                self._seen.add(key)
+                self._left.append(
+                    Sample(
+                        id=f"{self._name}-{index:05d}",
+                        question=question.strip(),
+                        answer=answer,
+                        domain=self._name,
+                        entry=entry(self._name, self._options, self._seed, SIZE, index),
+                    )
+                )
+        self._next += AT_ONCE
+
+
+def _domains_of(options: GymTask, clients: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    for name, listed in sorted(clients.items()):
+        for domain in listed:
+            if domain not in options.generators:
+                raise InputError(
+                    f"clients: {name!r} lists domain {domain!r}; expected some of task.generators, "
+                    f"{', '.join(options.generators)}{nearest(domain, options.generators)}"
+                )
+    return deal_domains(clients, tuple(sorted(options.generators)))

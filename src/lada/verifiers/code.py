@@ -1,0 +1,62 @@
+"""A verifier that runs the program in an answer against the tests of its sample, in a sandbox."""
+
+import re
+import secrets
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from lada.core.registry import Options
+from lada.core.thinking import conclusion
+from lada.verifiers.base import Asked, Failure
+from lada.verifiers.sandbox import Kind, choose, run
+
+_FENCED = re.compile(r"(?ims)^[ \t]*```[ \t]*(?:python|py|python3)?[ \t]*\n(.*?)^[ \t]*```")
+SCANNED = 100_000
+"""Characters of a text that are read, from its end."""
+
+
+class CodeOptions(Options):
+    """Python programs: right is one that runs to the end of its sample's tests, which stand in the column `entry`."""
+
+    kind: Literal["code"] = "code"
+    """Run the program in the answer, then the tests."""
+    sandbox: Literal["auto", "bubblewrap", "namespaces", "none"] = "auto"
+    """What keeps programs from the network and your files; auto: the first of the next two that works. none: nothing
+    does, so that a program can do whatever you can; only time, memory and files are limited."""
+    seconds: float = Field(default=10.0, gt=0, le=3600)
+    """How long a program and its tests may take."""
+    memory_mb: int = Field(default=1024, ge=64, le=2**24)
+    """Memory that each process of a program may have, MiB."""
+
+
+class CodeVerifier:
+    """Scores 1 or 0 by tests that are run behind the program."""
+
+    threshold = 1.0
+
+    def __init__(self, options: CodeOptions) -> None:
+        """Try the sandbox. Raises InputError where none works."""
+        self._kind: Kind = choose(options.sandbox)
+        self._options = options
+        self.fingerprint = f"code {options.seconds} {options.memory_mb}"
+
+    def scores(self, asked: Iterable[Asked]) -> Iterator[float | Failure]:
+        """See Verifier.scores. A program that raises, or ends before its tests do, has 0."""
+        for each in asked:
+            # Only who gets through the tests says it. A program that reads its own source can say it too.
+            word = secrets.token_hex(16)
+            source = f"{program_of(each.text)}\n\n{each.sample.entry or ''}\n\nprint({word!r}, flush=True)\n"
+            printed = run(source, self._kind, seconds=self._options.seconds, memory=self._options.memory_mb * 2**20)
+            if isinstance(printed, Failure):
+                yield printed if printed.reason.startswith(("took", "printed", "could")) else 0.0
+            else:
+                yield float(printed.endswith(f"{word}\n"))
+
+
+def program_of(text: str) -> str:
+    """Return the program in a text: its last fenced block of code, else all of it. Thinking is passed over."""
+    text = conclusion(text)[-SCANNED:]
+    fenced = _FENCED.findall(text)
+    return fenced[-1] if fenced else text
