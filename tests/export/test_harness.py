@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import tiny_runs
-import yaml
 
 from lada.export.export import export
 from lada.export.party import open_party
@@ -25,25 +24,16 @@ QUESTIONS = [
 
 
 def local_task(place: Path, answers: list[str]) -> Path:
-    """Write a task of questions and answers, as docs/export.md does."""
+    """Write the task of docs/export.md with these answers."""
     place.mkdir()
     rows = [{"question": question, "answer": answer} for question, answer in zip(QUESTIONS, answers, strict=True)]
     (place / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    task = {
-        "task": "own_questions",
-        "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": str(place / "test.jsonl")}},
-        "test_split": "test",
-        "output_type": "generate_until",
-        "doc_to_text": "{{question}}",
-        "doc_to_target": "{{answer}}",
-        "generation_kwargs": {"until": [], "max_gen_toks": 5},
-        "filter_list": [
-            {"name": "own", "filter": [{"function": "remove_whitespace"}, {"function": "take_first"}]}  # in front
-        ],
-        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
-    }
-    (place / "own_questions.yaml").write_text(yaml.safe_dump(task, sort_keys=False))
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    task = next(block for block in page.split("```yaml\n")[1:] if block.startswith("task:")).partition("```")[0]
+    assert "my_tasks/test.jsonl" in task
+    assert "max_gen_toks: 128" in task
+    task = task.replace("my_tasks/test.jsonl", str(place / "test.jsonl")).replace("toks: 128", "toks: 5")
+    (place / "own_questions.yaml").write_text(task, encoding="utf-8")
     return place
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import tiny_runs
+from test_gguf_tokens import phi3
 from transformers import GenerationConfig
 
 from lada.export.export import export
@@ -14,8 +15,8 @@ from lada.export.gguf_pre import PROBES
 llama_cpp = pytest.importorskip("llama_cpp", reason="llama.cpp is not installed: pip install 'lada[llama-cpp]'")
 pytest.importorskip("gguf")
 pytestmark = pytest.mark.slow
-KINDS = tuple(ARCHITECTURES)
-TABLED = ("gemma", "gemma2", "gemma3_text", "gpt2", "bloom")
+KINDS = (*ARCHITECTURES, "gemma3")
+TABLED = ("gemma", "gemma2", "gemma3_text", "gemma3", "gpt2", "bloom")
 """It looks GELU up in a table of float16."""
 
 
@@ -193,3 +194,20 @@ def test_unigrams_tokens_are_those_of_transformers_inside_the_vocabulary(tmp_pat
     llama = llama_cpp.Llama(str(found.folder / "slm.gguf"), vocab_only=True, verbose=False)
     for text in (*tiny_runs.TEXTS, "  boxes\nare  7", ""):
         assert llama.tokenize(text.encode(), add_bos=True, special=True) == tokenizer(text)["input_ids"], text
+
+
+def test_white_space_behind_phi3s_special_tokens_is_taken(tmp_path: Path) -> None:
+    tokenizer = phi3()
+    assert tokenizer("<|user|>\n ?")["input_ids"] == tokenizer("<|user|>?")["input_ids"]
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+    )
+    found = exported(tmp_path, "phi3", tokenizer)
+    assert (found.check.same, found.check.tokenised, found.notes) == (20, 20, ())
+
+
+def test_a_partys_name_does_not_keep_a_file_from_loading(tmp_path: Path) -> None:
+    tokenizer = tiny_runs.byte_level()
+    run = tiny_runs.run_folder(tmp_path, tiny_runs.model("llama", len(tokenizer)), tokenizer, party="phi3-client")
+    assert export(run, "phi3-client", "gguf", dtype="float32").check.same == 20

@@ -64,6 +64,14 @@ def model(kind: str, vocabulary: int, layers: int = 2, **changes: Any) -> Any:
         "gemma3_text": lambda: hf.Gemma3ForCausalLM(
             hf.Gemma3TextConfig(**{**GEMMA, "layer_types": [SLIDING, FULL], "rope_parameters": ROPES, **wide})
         ),
+        "gemma3": lambda: hf.Gemma3ForConditionalGeneration(
+            hf.Gemma3Config(
+                text_config={**GEMMA, "layer_types": [SLIDING, FULL], "rope_parameters": ROPES, **wide},
+                vision_config={**WIDTH, "num_hidden_layers": 1, "image_size": 8, "patch_size": 4},
+                mm_tokens_per_image=4,
+                **ids,
+            )
+        ),
         "phi3": lambda: hf.Phi3ForCausalLM(hf.Phi3Config(**wide)),
         "smollm3": lambda: hf.SmolLM3ForCausalLM(hf.SmolLM3Config(**{**wide, "num_hidden_layers": max(layers, 4)})),
         "granite": lambda: hf.GraniteForCausalLM(hf.GraniteConfig(**{**MULTIPLIERS, **wide})),
@@ -144,9 +152,16 @@ def shipped(kind: Any, texts: int = 4) -> Any:
 
 
 def run_folder(
-    place: Path, learnt: Any, tokenizer: Any, *, base: Any = None, prompt: str = "{question}\n", **changes: Any
+    place: Path,
+    learnt: Any,
+    tokenizer: Any,
+    *,
+    base: Any = None,
+    prompt: str = "{question}\n",
+    party: str = "slm",
+    **changes: Any,
 ) -> Path:
-    """Write the folder of a run whose client `slm` is `learnt`, a whole model, or an adapter over `base`."""
+    """Write the folder of a run whose client `party` is `learnt`, a whole model, or an adapter over `base`."""
     source, staging, run = place / "base", place / "staging", place / "run"
     (base or learnt).save_pretrained(source)
     tokenizer.save_pretrained(source)
@@ -158,12 +173,12 @@ def run_folder(
         {
             "name": "tiny",
             "server": {"model": {"model": "zoo:llm-world-0"}},
-            "clients": [{"name": "slm", "model": options}],
+            "clients": [{"name": party, "model": options}],
         }
     )
     saved = [file for file in staging.rglob("*") if file.is_file()]
     files = {f"model/{file.relative_to(staging).as_posix()}": file.read_bytes() for file in saved}
-    checkpoints.save(run / "checkpoints" / "slm", checkpoints.files({**files, "state.safetensors": b""}))
+    checkpoints.save(run / "checkpoints" / party, checkpoints.files({**files, "state.safetensors": b""}))
     (run / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
     return run
 

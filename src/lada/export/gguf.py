@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from lada.export.check import Check, Trial, compare, torch_start
-from lada.export.gguf_architectures import architecture_of
+from lada.export.gguf_architectures import architecture_of, text_of
+from lada.export.gguf_name import name_of
 from lada.export.gguf_quantise import (
     BY_TOOL,
     NATIVE,
@@ -37,6 +38,7 @@ from lada.export.gguf_tokens import Vocabulary, vocabulary_of
 from lada.export.target import Parcel, Target, require
 from lada.export.template import notes_on_prompts
 
+TEXT_ALONE = "the file holds the part that reads and writes text, and not the one that sees images"
 COARSER = "llama.cpp computes with fewer bits than PyTorch, so texts may differ from those of the party"
 
 
@@ -74,8 +76,10 @@ def write(parcel: Parcel) -> tuple[str, ...]:
         vocabulary = _write(parcel, file_of(parcel))
     prompts = notes_on_prompts(parcel.encode(parcel.tokenizer), parcel.prompt)
     fewer = (COARSER, *larger(_entries(parcel).values(), parcel.quantise)) if parcel.quantise else ()
-    context = notes_on_context(parcel.model.config)
-    told = (*vocabulary.notes, *prompts, *_more_ends(parcel), *context, *fewer)
+    context = notes_on_context(text_of(parcel.model.config))
+    images = (TEXT_ALONE,) if text_of(parcel.model.config) is not parcel.model.config else ()
+    spaces = name_of(parcel.name, parcel.tokenizer)[1]
+    told = (*images, *vocabulary.notes, *spaces, *prompts, *_more_ends(parcel), *context, *fewer)
     return told if find_spec("llama_cpp") else (*told, NOT_RUN)
 
 
@@ -92,13 +96,14 @@ def _more_ends(parcel: Parcel) -> tuple[str, ...]:
 def _write(parcel: Parcel, file: Path) -> Vocabulary:
     """Write the model to `file`, in full if llama.cpp's tool is to quantise it."""
     gguf = require("gguf", "gguf")
-    config = parcel.model.config
+    config = text_of(parcel.model.config)
     architecture = architecture_of(config)
     vocabulary = _vocabulary(parcel.model, parcel.tokenizer, parcel.questions)
     arch = getattr(gguf.MODEL_ARCH, architecture.name)
     half = parcel.dtype == torch.float16
     with closing(gguf.GGUFWriter(file, gguf.MODEL_ARCH_NAMES[arch])) as writer:
-        writer.add_name(parcel.name)
+        if name := name_of(parcel.name, parcel.tokenizer)[0]:
+            writer.add_name(name)
         write_settings(writer, config, architecture, parcel.context)
         kinds = gguf.LlamaFileType
         if parcel.quantise == NATIVE:
@@ -124,8 +129,9 @@ def _write(parcel: Parcel, file: Path) -> Vocabulary:
 
 def _tensors(model: Any) -> Iterator[tuple[str, Tensor, Layout]]:
     gguf = require("gguf", "gguf")
-    architecture = architecture_of(model.config)
-    names = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, architecture.name), model.config.num_hidden_layers)
+    config = text_of(model.config)
+    architecture = architecture_of(config)
+    names = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, architecture.name), config.num_hidden_layers)
     return named_tensors(model, names, architecture)
 
 

@@ -73,6 +73,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 
 def architecture_of(config: Any) -> Architecture:
     """Return a model's architecture. Raises InputError where llama.cpp lacks it or computes something else for it."""
+    config = text_of(config)
     kind = config.model_type
     if kind not in ARCHITECTURES:
         why = f", {told}" if (told := unusual(config)) else ""
@@ -87,6 +88,11 @@ def architecture_of(config: Any) -> Architecture:
                 f"or {ADVICE} instead"
             )
     return architecture
+
+
+def text_of(config: Any) -> Any:
+    """Return the configuration of what reads text, which is one of two parts of a Gemma 3 that sees images."""
+    return config.get_text_config() if config.model_type == "gemma3" else config
 
 
 def _settings(config: Any, architecture: Architecture) -> Iterator[tuple[str, Any, bool, str]]:

@@ -19,9 +19,9 @@ from torch import Tensor
 from lada.core.errors import InputError
 from lada.export import gguf as whole
 from lada.export.check import Check, Trial, compare
-from lada.export.gguf_architectures import architecture_of
+from lada.export.gguf_architectures import architecture_of, text_of
 from lada.export.gguf_runtime import NOT_RUN, running, tokenised
-from lada.export.gguf_tensors import TRANSPOSED, has_output, layout_of, place_of
+from lada.export.gguf_tensors import TEXT, TRANSPOSED, has_output, layout_of, place_of
 from lada.export.target import Parcel, Target, require
 
 A, B = ".lora_A.default.weight", ".lora_B.default.weight"
@@ -63,14 +63,14 @@ def _pairs(model: Any) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors of an adapter with their names in the file. Raises InputError for one that llama.cpp lacks."""
     gguf = require("gguf", "gguf")
     base = model.get_base_model()
-    config = base.config
+    config = text_of(base.config)
     architecture = architecture_of(config)
     names = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, architecture.name), config.num_hidden_layers)
     state = base.state_dict()
     for key, tensor in state.items():
-        if "lora_" not in key:
+        if "lora_" not in key or (config is not base.config and not key.startswith((TEXT, "lm_head."))):
             continue
-        plain = f"{key.split('.lora_')[0]}.weight"
+        plain = f"{key.split('.lora_')[0]}.weight".replace(TEXT, "model.", 1)
         tied = plain == "lm_head.weight" and not has_output(config, architecture)
         if tied or not key.endswith((A, B)):
             why = ", which is that of the embeddings" if tied else ""

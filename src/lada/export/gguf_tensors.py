@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from lada.core.errors import InputError
-from lada.export.gguf_architectures import ADVICE, Architecture, head_size, ropes
+from lada.export.gguf_architectures import ADVICE, Architecture, head_size, ropes, text_of
 
+TEXT = "model.language_model."
+"""Where the part that reads text lies in a model that sees images as well."""
 Change = Callable[[Tensor], Tensor]
 
 
@@ -65,9 +67,13 @@ def named_tensors(model: Any, names: Any, architecture: Architecture) -> Iterato
 
     `names` is gguf's TensorNameMap. Raises InputError for a tensor that the architecture has no place for.
     """
+    config, whole = text_of(model.config), model.config
     for name, tensor in model.state_dict().items():
-        if name != "lm_head.weight" or has_output(model.config, architecture):
-            yield place_of(name, names, architecture), tensor, layout_of(name, model.config, architecture)
+        if config is not whole and not name.startswith((TEXT, "lm_head.")):
+            continue  # what sees images
+        if name != "lm_head.weight" or has_output(config, architecture):
+            plain = name.replace(TEXT, "model.", 1)
+            yield place_of(plain, names, architecture), tensor, layout_of(plain, config, architecture)
     for name, factors in _stretched(model, architecture):
         yield name, factors, SAME
 

@@ -108,7 +108,7 @@ def write(parcel: Parcel) -> tuple[str, ...]:
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
-            cause = error.__cause__ or error
+            cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
             raise InputError(
                 f"export: torch.onnx cannot follow {type(model).__name__} ({reason(cause)}); export to hf"
             ) from error
