@@ -84,6 +84,16 @@ def model(kind: str, vocabulary: int, layers: int = 2, **changes: Any) -> Any:
             hf.Mamba2Config(**{"state_size": 4, "num_heads": 4, "head_dim": 16, "n_groups": 1, **small, **recurrent})
         ),
         "rwkv": lambda: hf.RwkvForCausalLM(hf.RwkvConfig(**{"attention_hidden_size": 32, **small, **recurrent})),
+        "cpmant": lambda: hf.CpmAntForCausalLM(
+            hf.CpmAntConfig(
+                vocab_size=vocabulary + 3,
+                hidden_size=32,
+                num_attention_heads=4,
+                dim_head=8,
+                dim_ff=48,
+                num_hidden_layers=layers,
+            )
+        ),
         "olmo2": lambda: hf.Olmo2ForCausalLM(hf.Olmo2Config(**{"tie_word_embeddings": True, **wide})),
         "gpt2": lambda: hf.GPT2LMHeadModel(hf.GPT2Config(**{"n_embd": 32, "n_positions": 256, **small})),
         "bloom": lambda: hf.BloomForCausalLM(hf.BloomConfig(**{"hidden_size": 32, **small})),
