@@ -1,13 +1,15 @@
 """How tokenizers are told to llama.cpp, without llama.cpp: the form, the names, the merges and scores."""
 
 import json
+from typing import Any
 
 import pytest
 import tiny_runs
-from tokenizers import Regex, Tokenizer, models, normalizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
 from lada.core.errors import InputError
+from lada.export.gguf_name import name_of
 from lada.export.gguf_pre import PRES, pre_tokeniser
 from lada.export.gguf_tokens import DIFFERS, Kind, _unigram, vocabulary_of
 
@@ -135,3 +137,28 @@ def test_other_kinds_are_refused() -> None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>", pad_token="<pad>", unk_token="<unk>")
     with pytest.raises(InputError, match=r"tokenizer of the kind 'WordLevel'; expected BPE or Unigram.*hf or onnx"):
         vocabulary_of(tokenizer, 4, ())
+
+
+def phi3(*, endoftext: bool = False) -> Any:
+    """Return a tokenizer whose special tokens strip as Phi-3's do, or one of them, `<|endoftext|>`, otherwise."""
+    tokenizer = tiny_runs.sentencepiece()
+    names = {"</s>": True, "<|user|>": True, "<|end|>": True, "<|assistant|>": True, "<pad>": True}
+    names |= {"<unk>": False, "<s>": False, "<|endoftext|>": endoftext}
+    tokens: list[str | AddedToken] = [
+        AddedToken(name, rstrip=strips, special=True, normalized=False) for name, strips in names.items()
+    ]
+    tokenizer.add_tokens(tokens, special_tokens=True)
+    return tokenizer
+
+
+def test_the_name_says_whether_special_tokens_strip() -> None:
+    plain = tiny_runs.byte_level()
+    assert name_of("clinic", plain) == ("clinic", ())
+    assert name_of("clinic", phi3()) == ("clinic (phi-3)", ())
+    told = "llama.cpp keeps the white space beside </s>, <pad>, <|assistant|>, which this tokenizer strips"
+    assert name_of("clinic", phi3(endoftext=True)) == ("clinic", (told,))
+
+
+@pytest.mark.parametrize("name", ["phi3-client", "Phi-3", "my-modern-bert"])
+def test_a_name_that_llama_cpp_would_misread_is_left_out(name: str) -> None:
+    assert name_of(name, tiny_runs.byte_level()) == (None, ())

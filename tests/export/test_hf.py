@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_runs
 import torch
@@ -9,6 +10,7 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lada.core.errors import InputError
+from lada.export.check import torch_start
 from lada.export.export import export
 from lada.models.encoding import Encoder
 
@@ -150,3 +152,13 @@ def test_a_system_message_stands_in_the_card_and_is_told(tmp_path: Path) -> None
     assert exported.check.tokenised == 20
     assert [note[:44] for note in exported.notes] == ["prompts of the run have more than a question"]
     assert 'system: "Be brief."\n' in (exported.folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", ["cpmant", "rwkv", "llama"])
+def test_what_cannot_go_on_from_a_cache_reads_everything_anew(kind: str) -> None:
+    model = tiny_runs.model(kind, 320)
+    step = torch_start(model)()
+    step([5, 6, 7])
+    with torch.no_grad():
+        whole = model(input_ids=torch.tensor([[5, 6, 7, 8]])).logits[0, -1].numpy()
+    np.testing.assert_allclose(step([8]), whole, atol=1e-5)

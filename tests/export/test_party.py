@@ -99,7 +99,10 @@ def test_the_runs_questions_come_before_built_in_ones(run: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--to", "guff"), "--to: 'guff' is not a target; expected one of hf, gguf, onnx; did you mean 'gguf'?"),
+        (
+            ("--to", "guff"),
+            "--to: 'guff' is not a target; expected one of hf, peft, gguf, gguf-lora, onnx; did you mean 'gguf'?",
+        ),
         (("--to", "onnx", "--dtype", "bfloat16"), "--dtype: 'bfloat16' is not for onnx; expected one of float32"),
         (("--to", "hf", "--dtype", "int4"), "--dtype: 'int4' is not for hf"),
     ],

@@ -28,6 +28,20 @@ WIDTH = {
     "max_position_embeddings": 256,
     "initializer_range": 0.3,
 }
+SLIDING, FULL = "sliding_attention", "full_attention"
+GEMMA = {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 24}
+CAPS = {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0}
+"""So low that they bite."""
+ROPES = {
+    SLIDING: {"rope_type": "default", "rope_theta": 1e4},
+    FULL: {"rope_type": "linear", "rope_theta": 1e6, "factor": 8.0},
+}
+MULTIPLIERS = {
+    "embedding_multiplier": 12.0,
+    "attention_multiplier": 0.3,
+    "residual_multiplier": 0.22,
+    "logits_scaling": 8.0,
+}
 
 
 def model(kind: str, vocabulary: int, layers: int = 2, **changes: Any) -> Any:
@@ -39,11 +53,47 @@ def model(kind: str, vocabulary: int, layers: int = 2, **changes: Any) -> Any:
     ids = {"vocab_size": vocabulary + 3, "bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
     wide = {**WIDTH, "num_hidden_layers": layers, **ids, **changes}
     small = {"n_layer": layers, "n_head": 4, "initializer_range": 0.3, **ids, **changes}
+    recurrent = {"hidden_size": 32, "num_hidden_layers": layers}
     made = {
         "llama": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**wide)),
         "mistral": lambda: hf.MistralForCausalLM(hf.MistralConfig(**wide)),
         "qwen2": lambda: hf.Qwen2ForCausalLM(hf.Qwen2Config(**wide)),
         "gemma": lambda: hf.GemmaForCausalLM(hf.GemmaConfig(**{"head_dim": 16, **wide})),
+        "qwen3": lambda: hf.Qwen3ForCausalLM(hf.Qwen3Config(**{"head_dim": 16, **wide})),
+        "gemma2": lambda: hf.Gemma2ForCausalLM(hf.Gemma2Config(**{**GEMMA, **CAPS, **wide})),
+        "gemma3_text": lambda: hf.Gemma3ForCausalLM(
+            hf.Gemma3TextConfig(**{**GEMMA, "layer_types": [SLIDING, FULL], "rope_parameters": ROPES, **wide})
+        ),
+        "gemma3": lambda: hf.Gemma3ForConditionalGeneration(
+            hf.Gemma3Config(
+                text_config={**GEMMA, "layer_types": [SLIDING, FULL], "rope_parameters": ROPES, **wide},
+                vision_config={**WIDTH, "num_hidden_layers": 1, "image_size": 8, "patch_size": 4},
+                mm_tokens_per_image=4,
+                **ids,
+            )
+        ),
+        "phi3": lambda: hf.Phi3ForCausalLM(hf.Phi3Config(**wide)),
+        "smollm3": lambda: hf.SmolLM3ForCausalLM(hf.SmolLM3Config(**{**wide, "num_hidden_layers": max(layers, 4)})),
+        "granite": lambda: hf.GraniteForCausalLM(hf.GraniteConfig(**{**MULTIPLIERS, **wide})),
+        "mixtral": lambda: hf.MixtralForCausalLM(hf.MixtralConfig(**{"num_local_experts": 4, **wide})),
+        "qwen3_moe": lambda: hf.Qwen3MoeForCausalLM(
+            hf.Qwen3MoeConfig(**{"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, **wide})
+        ),
+        "mamba": lambda: hf.MambaForCausalLM(hf.MambaConfig(**{"state_size": 4, **small, **recurrent})),
+        "mamba2": lambda: hf.Mamba2ForCausalLM(
+            hf.Mamba2Config(**{"state_size": 4, "num_heads": 4, "head_dim": 16, "n_groups": 1, **small, **recurrent})
+        ),
+        "rwkv": lambda: hf.RwkvForCausalLM(hf.RwkvConfig(**{"attention_hidden_size": 32, **small, **recurrent})),
+        "cpmant": lambda: hf.CpmAntForCausalLM(
+            hf.CpmAntConfig(
+                vocab_size=vocabulary + 3,
+                hidden_size=32,
+                num_attention_heads=4,
+                dim_head=8,
+                dim_ff=48,
+                num_hidden_layers=layers,
+            )
+        ),
         "olmo2": lambda: hf.Olmo2ForCausalLM(hf.Olmo2Config(**{"tie_word_embeddings": True, **wide})),
         "gpt2": lambda: hf.GPT2LMHeadModel(hf.GPT2Config(**{"n_embd": 32, "n_positions": 256, **small})),
         "bloom": lambda: hf.BloomForCausalLM(hf.BloomConfig(**{"hidden_size": 32, **small})),
@@ -112,9 +162,16 @@ def shipped(kind: Any, texts: int = 4) -> Any:
 
 
 def run_folder(
-    place: Path, learnt: Any, tokenizer: Any, *, base: Any = None, prompt: str = "{question}\n", **changes: Any
+    place: Path,
+    learnt: Any,
+    tokenizer: Any,
+    *,
+    base: Any = None,
+    prompt: str = "{question}\n",
+    party: str = "slm",
+    **changes: Any,
 ) -> Path:
-    """Write the folder of a run whose client `slm` is `learnt`, a whole model, or an adapter over `base`."""
+    """Write the folder of a run whose client `party` is `learnt`, a whole model, or an adapter over `base`."""
     source, staging, run = place / "base", place / "staging", place / "run"
     (base or learnt).save_pretrained(source)
     tokenizer.save_pretrained(source)
@@ -126,11 +183,12 @@ def run_folder(
         {
             "name": "tiny",
             "server": {"model": {"model": "zoo:llm-world-0"}},
-            "clients": [{"name": "slm", "model": options}],
+            "clients": [{"name": party, "model": options}],
         }
     )
-    files = {f"model/{file.name}": file.read_bytes() for file in staging.iterdir()}
-    checkpoints.save(run / "checkpoints" / "slm", checkpoints.files({**files, "state.safetensors": b""}))
+    saved = [file for file in staging.rglob("*") if file.is_file()]
+    files = {f"model/{file.relative_to(staging).as_posix()}": file.read_bytes() for file in saved}
+    checkpoints.save(run / "checkpoints" / party, checkpoints.files({**files, "state.safetensors": b""}))
     (run / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
     return run
 

@@ -13,7 +13,11 @@ from lada.models.options import ModelOptions
 
 USES = {
     "hf": "Load it with `AutoModelForCausalLM.from_pretrained(folder)` and `AutoTokenizer.from_pretrained(folder)`.",
-    "gguf": "Run it with llama.cpp, such as `llama-cli -m {name}.gguf --temp 0`.",
+    "peft": "Load it with `AutoPeftModelForCausalLM.from_pretrained(folder)` of peft, which loads its base as well.",
+    "gguf": "Run it with llama.cpp, such as `llama-cli -m {file} --temp 0`.",
+    "gguf-lora": (
+        "Run it with llama.cpp over a GGUF file of its base, such as `llama-cli -m base.gguf --lora {file} --temp 0`."
+    ),
     "onnx": (
         "Run `model.onnx` with ONNX Runtime. Inputs: `input_ids`, `attention_mask`, `position_ids` and the cache "
         "`past_key_values.N.key` and `.value`, empty at first; outputs: `logits` and `present.N.*`, the next cache."
@@ -28,18 +32,20 @@ def card(trained: Trained, parcel: Parcel, target: str, check: Check, notes: tup
     head = {"license": "apache-2.0" if shipped else "other", "tags": ["lada", "federated-learning", "distillation"]}
     if not shipped:
         head["base_model"] = options.model
-    dtype = str(parcel.dtype).removeprefix("torch.")
+    dtype = (parcel.quantise or "").upper() or str(parcel.dtype).removeprefix("torch.")
+    joined = "apart" if target in ("peft", "gguf-lora") else "merged"
+    file = next((path.name for path in sorted(parcel.output.glob("*.gguf"))), "")
     methods = [
         ("run", config.name),
         ("party", f"{trained.name}, {'server' if trained.name == config.server.name else 'client'}"),
         ("base model", options.model),
-        ("tuning", options.tune if options.tune == "full" else f"LoRA of rank {options.lora.rank}, merged"),
+        ("tuning", options.tune if options.tune == "full" else f"LoRA of rank {options.lora.rank}, {joined}"),
         ("host", config.host.name),
         ("allocator", config.allocator.name if config.allocator else "–"),
         ("objective", config.objective.name if config.objective else "–"),
         ("rounds", config.rounds),
         ("seed", config.seed),
-        ("weights", f"{dtype}{'' if target != 'gguf' or dtype == 'float32' else ', norms and biases float32'}"),
+        ("weights", f"{dtype}{', norms and biases float32' if target == 'gguf' and dtype != 'float32' else ''}"),
         ("SHA-256 of the trained weights", info.weights if info else "not known, since the run is not over"),
     ]
     lines = [
@@ -57,7 +63,7 @@ def card(trained: Trained, parcel: Parcel, target: str, check: Check, notes: tup
         "",
         "## Use",
         "",
-        USES[target].format(name=trained.name),
+        USES[target].format(file=file),
         "",
         "Prompts were those of the tokenizer's chat template or, without one, of `prompt`; answers were greedy.",
         "",

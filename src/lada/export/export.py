@@ -1,6 +1,8 @@
 """Take a party out of a run: open, merge, round, write, check, and say so in a model card."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,19 +11,22 @@ import torch
 
 from lada.core.errors import InputError, nearest
 from lada.core.owner import for_owner
+from lada.export.adapter import PEFT
 from lada.export.card import card
-from lada.export.check import TOKENS, Check, Trial, questions_of, torch_start, write_all
+from lada.export.check import TOKENS, Check, Tell, Trial, questions_of, silent, torch_start, write_all
 from lada.export.gguf import GGUF
+from lada.export.gguf_lora import GGUF_LORA
 from lada.export.hf import HF
 from lada.export.onnx import ONNX
-from lada.export.party import open_party
+from lada.export.party import Trained, configuration, find_party, open_party
 from lada.export.target import Parcel, Target
 from lada.export.template import with_template
 from lada.models.encoding import Encoder, encoder_of
 from lada.models.learner import HuggingFaceLearner
 from lada.models.options import ModelOptions
+from lada.zoo.shipped import locate
 
-TARGETS: dict[str, Target] = {"hf": HF, "gguf": GGUF, "onnx": ONNX}
+TARGETS: dict[str, Target] = {"hf": HF, "peft": PEFT, "gguf": GGUF, "gguf-lora": GGUF_LORA, "onnx": ONNX}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,52 +39,101 @@ class Exported:
 
 
 @for_owner()
-def export(run: Path, party: str, to: str, *, output: Path | None = None, dtype: str | None = None) -> Exported:
+def export(
+    run: Path, party: str, to: str, *, output: Path | None = None, dtype: str | None = None, tell: Tell = silent
+) -> Exported:
     """Write a party's model for another runtime and check that it answers there as it does here.
 
     `to` is a key of TARGETS. `output` is a new or empty folder, by default `RUN/export/PARTY-TARGET`. `dtype` is that
-    of the weights, by default the target's. A base that was trained in 8 or 4 bits is taken in full precision. All is
-    computed on the CPU. Raises InputError, before anything is written, for a party without weights, a model that the
-    target does not have, weights that the dtype cannot hold, or a package that is missing.
+    of the weights or a format of fewer bits, by default the target's first. `tell` is told how far the work is. A base
+    that was trained in 8 or 4 bits is taken in full precision. All is computed on the CPU. Raises InputError, before
+    anything is written, for a party without weights, a model that the target does not have, weights that the dtype
+    cannot hold, or a package that is missing; for a kind of model or party that the target does not have, before
+    weights are read.
     """
     target, dtype = _target(to, dtype)
-    trained = open_party(run, party)
-    folder = output or run / "export" / f"{party}-{to}"
+    options, kept = find_party(run, party)
+    if target.adapter and options.tune != "lora":
+        whole = {"peft": "hf", "gguf-lora": "gguf"}[to]
+        raise InputError(
+            f"--to: {to!r} takes an adapter, and {party!r} has none, since it was trained with tune: {options.tune}; "
+            f"export it to {whole}"
+        )
+    if dtype in target.quantised:
+        target.quantised[dtype]()
+    if (config := configuration(options, kept)) is not None:
+        target.known(config)
+    folder = output or run / "export" / f"{party}-{to}{f'-{dtype}' if dtype in target.quantised else ''}"
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--output: {str(folder)!r} is not empty; name another folder, or delete it")
+    tell("weights read", 0, 1)
+    trained = open_party(run, party)
     learner = trained.learner(
         device="cpu", dtype="float32", quantise=None, device_map=None, attention=None, gradient_checkpointing=False
     )
-    target.ready(_base(learner.model), learner.tokenizer)
+    tell("weights read", 1, 1)
+    target.known(_base(learner.model).config)
+    target.ready(learner.model if target.adapter else _base(learner.model), learner.tokenizer)
+    trial, parcel = _tried(trained, learner, target, dtype, folder, tell)
+    with _whole(folder):
+        notes = target.write(parcel)
+    check = target.check(parcel, trial)
+    (folder / "README.md").write_text(card(trained, parcel, to, check, notes), encoding="utf-8")
+    return Exported(folder, check, notes)
+
+
+def _tried(
+    trained: Trained, learner: HuggingFaceLearner, target: Target, dtype: str, folder: Path, tell: Tell
+) -> tuple[Trial, Parcel]:
+    """Return the party's answers before and after merging and rounding, and what is to be written."""
+    options, encoder = trained.options, learner.encoder
     questions = questions_of(trained.results)
-    encoder, limit = learner.encoder, min(trained.options.max_new_tokens, TOKENS)
     prompts = tuple(encoder.prompt(question) for question in questions)
-    as_trained = write_all(torch_start(learner.model), prompts, limit, encoder)
-    model = _merged(learner)
-    _round(model, getattr(torch, dtype), target)
-    trial = Trial(
-        questions, prompts, encoder, limit, as_trained, write_all(torch_start(model), prompts, limit, encoder)
-    )
-    encode = _encode(trained.options, encoder)
+    limit = min(options.max_new_tokens, TOKENS)
+    quantise = dtype if dtype in target.quantised else None
+    weights = getattr(torch, "float32" if quantise else dtype)
+
+    def answers(model: Any, which: str) -> Any:
+        return write_all(torch_start(model), prompts, limit, encoder, which, tell)
+
+    as_trained = answers(learner.model, "the party")
+    model = learner.model if target.adapter else _merged(learner)
+    _round(model, weights, target)
+    trial = Trial(questions, prompts, encoder, limit, as_trained, answers(model, "PyTorch"), tell)
+    encode, source = _encode(options, encoder), locate(options.model)
     parcel = Parcel(
-        name=party,
+        name=trained.name,
         model=model,
-        tokenizer=with_template(encoder, encode, trained.options.prompt, questions),
-        prompt=trained.options.prompt,
+        base=str(Path(source).resolve()) if Path(source).is_dir() else source,
+        revision=options.revision,
+        tokenizer=with_template(encoder, encode, options.prompt, questions),
+        prompt=options.prompt,
         encode=encode,
-        dtype=getattr(torch, dtype),
-        max_new_tokens=trained.options.max_new_tokens,
+        dtype=weights,
+        quantise=quantise,
+        max_new_tokens=options.max_new_tokens,
         context=encoder.context,
         ends=encoder.ends,
         pad=encoder.pad,
         output=folder,
         questions=questions,
+        tell=tell,
     )
+    return trial, parcel
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[None]:
+    """Make a folder, and empty it again where it could not be filled."""
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    notes = target.write(parcel)
-    check = target.check(parcel, trial)
-    (folder / "README.md").write_text(card(trained, parcel, to, check, notes), encoding="utf-8")
-    return Exported(folder, check, notes)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not made:
+            folder.mkdir()
+        raise
 
 
 def _encode(options: ModelOptions, own: Encoder) -> Callable[[Any], Encoder]:
@@ -91,13 +145,13 @@ def _target(to: str, dtype: str | None) -> tuple[Target, str]:
     if to not in TARGETS:
         raise InputError(f"--to: {to!r} is not a target; expected one of {', '.join(TARGETS)}{nearest(to, TARGETS)}")
     target = TARGETS[to]
-    dtype = dtype or target.default
-    if dtype not in target.dtypes:
+    chosen = (dtype or target.dtypes[0]).lower()  # llama.cpp writes Q4_K_M
+    choices = (*target.dtypes, *target.quantised)
+    if chosen not in choices:
         raise InputError(
-            f"--dtype: {dtype!r} is not for {to}; expected one of {', '.join(target.dtypes)}"
-            f"{nearest(dtype, target.dtypes)}"
+            f"--dtype: {dtype!r} is not for {to}; expected one of {', '.join(choices)}{nearest(chosen, choices)}"
         )
-    return target, dtype
+    return target, chosen
 
 
 def _base(model: Any) -> Any:
@@ -115,7 +169,7 @@ def _merged(learner: HuggingFaceLearner) -> Any:
 def _round(model: Any, dtype: torch.dtype, target: Target) -> None:
     """Round the weights, which stay float32, to what `dtype` can hold. Raises InputError for one that it cannot."""
     for name, weight in model.named_parameters():
-        if weight.dim() >= target.least_dims:
+        if weight.dim() >= target.least_dims and (not target.adapter or "lora_" in name):
             rounded = weight.to(dtype).to(weight.dtype)
             if not rounded.isfinite().all():
                 raise InputError(

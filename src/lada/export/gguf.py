@@ -1,12 +1,12 @@
 """Target `gguf`: one file for llama.cpp and what is built on it, and the trial in llama.cpp itself.
 
-The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Matrices are float16 or float32, norms and biases
-float32.
+The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Matrices are float16 or float32, or in fewer
+bits; norms and biases are float32.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from importlib import import_module
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,19 +16,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lada.export.check import Check, Start, Step, Trial, compare
-from lada.export.gguf_tensors import Layout, architecture_of, head_size, named_tensors, rotary_of
+from lada.export.check import Check, Trial, compare, torch_start
+from lada.export.gguf_architectures import architecture_of, text_of
+from lada.export.gguf_name import name_of
+from lada.export.gguf_quantise import (
+    BY_TOOL,
+    NATIVE,
+    by_tool,
+    error_of,
+    form_of,
+    larger,
+    need_tool,
+    read,
+    stored,
+    stored_shape,
+)
+from lada.export.gguf_runtime import NOT_RUN, running, tokenised
+from lada.export.gguf_settings import notes_on_context, write_settings, write_tokens
+from lada.export.gguf_tensors import Layout, named_tensors
 from lada.export.gguf_tokens import Vocabulary, vocabulary_of
 from lada.export.target import Parcel, Target, require
 from lada.export.template import notes_on_prompts
 
-NOT_RUN = "llama.cpp itself was not run; for that install it with pip install 'lada[llama-cpp]' and export again"
+TEXT_ALONE = "the file holds the part that reads and writes text, and not the one that sees images"
+COARSER = "llama.cpp computes with fewer bits than PyTorch, so texts may differ from those of the party"
+
+
+def known(config: Any) -> None:
+    """Raise InputError where the package gguf is missing or llama.cpp lacks this kind of model."""
+    require("gguf", "gguf")
+    architecture_of(config)
 
 
 def ready(model: Any, tokenizer: Any) -> None:
-    """Raise InputError where the package gguf is missing or llama.cpp lacks this kind of model or tokenizer."""
-    require("gguf", "gguf")
-    architecture_of(model)
+    """Raise InputError where llama.cpp lacks this kind of tokenizer."""
     _vocabulary(model, tokenizer, ())
 
 
@@ -38,159 +59,132 @@ def _vocabulary(model: Any, tokenizer: Any, texts: Sequence[str]) -> Vocabulary:
 
 def file_of(parcel: Parcel) -> Path:
     """Return where the file is written."""
-    return parcel.output / f"{parcel.name}.gguf"
+    bits = f"-{parcel.quantise.upper()}" if parcel.quantise else ""
+    return parcel.output / f"{parcel.name}{bits}.gguf"
 
 
 def write(parcel: Parcel) -> tuple[str, ...]:
     """Write the file, one tensor after another; return what the tokenizer in it cannot do."""
+    if parcel.quantise == BY_TOOL:
+        whole = file_of(parcel).with_suffix(".part")
+        vocabulary = _write(parcel, whole)
+        parcel.tell("quantised by llama.cpp", 0, 1)
+        by_tool(whole, file_of(parcel))
+        whole.unlink()
+        parcel.tell("quantised by llama.cpp", 1, 1)
+    else:
+        vocabulary = _write(parcel, file_of(parcel))
+    prompts = notes_on_prompts(parcel.encode(parcel.tokenizer), parcel.prompt)
+    fewer = (COARSER, *larger(_entries(parcel).values(), parcel.quantise)) if parcel.quantise else ()
+    context = notes_on_context(text_of(parcel.model.config))
+    images = (TEXT_ALONE,) if text_of(parcel.model.config) is not parcel.model.config else ()
+    spaces = name_of(parcel.name, parcel.tokenizer)[1]
+    told = (*images, *vocabulary.notes, *spaces, *prompts, *_more_ends(parcel), *context, *fewer)
+    return told if find_spec("llama_cpp") else (*told, NOT_RUN)
+
+
+def _entries(parcel: Parcel) -> dict[str, Any]:
+    """Return the tensors of the file, of gguf's reader, by name."""
+    return {tensor.name: tensor for tensor in require("gguf", "gguf").GGUFReader(file_of(parcel)).tensors}
+
+
+def _more_ends(parcel: Parcel) -> tuple[str, ...]:
+    names = ", ".join(repr(parcel.tokenizer.convert_ids_to_tokens(index)) for index in parcel.ends[3:])
+    return (f"a file names three ids that end an answer; llama.cpp knows {names} by the text alone",) if names else ()
+
+
+def _write(parcel: Parcel, file: Path) -> Vocabulary:
+    """Write the model to `file`, in full if llama.cpp's tool is to quantise it."""
     gguf = require("gguf", "gguf")
-    architecture = architecture_of(parcel.model)
+    config = text_of(parcel.model.config)
+    architecture = architecture_of(config)
     vocabulary = _vocabulary(parcel.model, parcel.tokenizer, parcel.questions)
     arch = getattr(gguf.MODEL_ARCH, architecture.name)
-    with closing(gguf.GGUFWriter(file_of(parcel), gguf.MODEL_ARCH_NAMES[arch])) as writer:
-        _settings(writer, parcel, getattr(parcel.model.config, architecture.norm))
-        _tokens(writer, parcel, vocabulary)
-        for name, tensor, layout in _tensors(parcel.model):
-            data = _stored(layout.there(tensor), parcel.dtype)
-            writer.add_tensor_info(name, data.shape, data.dtype, data.nbytes)
+    half = parcel.dtype == torch.float16
+    with closing(gguf.GGUFWriter(file, gguf.MODEL_ARCH_NAMES[arch])) as writer:
+        if name := name_of(parcel.name, parcel.tokenizer)[0]:
+            writer.add_name(name)
+        write_settings(writer, config, architecture, parcel.context)
+        kinds = gguf.LlamaFileType
+        if parcel.quantise == NATIVE:
+            writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+            writer.add_file_type(kinds.MOSTLY_Q8_0)
+        else:
+            writer.add_file_type(kinds.MOSTLY_F16 if half else kinds.ALL_F32)
+        write_tokens(writer, parcel, vocabulary)
+        tensors = list(_tensors(parcel.model))
+        forms = [form_of(tuple(layout.there(tensor).shape), half, parcel.quantise) for _, tensor, layout in tensors]
+        for (name, tensor, layout), form in zip(tensors, forms, strict=True):
+            shape, kind = stored_shape(tuple(layout.there(tensor).shape), form)
+            writer.add_tensor_info(name, shape, kind, int(np.prod(shape)) * kind.itemsize, raw_dtype=form)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for _, tensor, layout in _tensors(parcel.model):
-            writer.write_tensor_data(_stored(layout.there(tensor), parcel.dtype))
-    prompts = notes_on_prompts(parcel.encode(parcel.tokenizer), parcel.prompt)
-    return (*vocabulary.notes, *prompts, *(() if find_spec("llama_cpp") else (NOT_RUN,)))
+        for done, ((_, tensor, layout), form) in enumerate(zip(tensors, forms, strict=True)):
+            parcel.tell("tensors written", done, len(tensors))
+            writer.write_tensor_data(stored(_values(tensor, layout), form))
+        parcel.tell("tensors written", len(tensors), len(tensors))
+    return vocabulary
 
 
 def _tensors(model: Any) -> Iterator[tuple[str, Tensor, Layout]]:
     gguf = require("gguf", "gguf")
-    architecture = architecture_of(model)
-    names = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, architecture.name), model.config.num_hidden_layers)
+    config = text_of(model.config)
+    architecture = architecture_of(config)
+    names = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, architecture.name), config.num_hidden_layers)
     return named_tensors(model, names, architecture)
 
 
-def _stored(tensor: Tensor, dtype: torch.dtype) -> np.ndarray:
-    return tensor.detach().to(dtype if tensor.dim() >= GGUF.least_dims else torch.float32).contiguous().cpu().numpy()
-
-
-def _settings(writer: Any, parcel: Parcel, epsilon: float) -> None:
-    """Write the sizes of the model."""
-    gguf, config = require("gguf", "gguf"), parcel.model.config
-    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-    writer.add_name(parcel.name)
-    # llama.cpp attends to everything: it is told of no more than a sliding window holds.
-    writer.add_context_length(min(parcel.context, window or parcel.context))
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None)
-    writer.add_feed_forward_length(inner or 4 * config.hidden_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
-    rotary = rotary_of(parcel.model)
-    if rotary is None:
-        writer.add_layer_norm_eps(epsilon)
-    else:
-        writer.add_layer_norm_rms_eps(epsilon)
-        writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-        writer.add_rope_dimension_count(head_size(config))
-        writer.add_key_length(head_size(config))
-        writer.add_value_length(head_size(config))
-    half = parcel.dtype == torch.float16
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16 if half else gguf.LlamaFileType.ALL_F32)
-
-
-def _tokens(writer: Any, parcel: Parcel, vocabulary: Vocabulary) -> None:
-    """Write the tokenizer."""
-    tokenizer = parcel.tokenizer
-    writer.add_vocab_size(len(vocabulary.tokens))
-    writer.add_tokenizer_model(vocabulary.model)
-    writer.add_tokenizer_pre(vocabulary.pre)
-    writer.add_token_list([token.encode() for token in vocabulary.tokens])
-    writer.add_token_types([int(kind) for kind in vocabulary.kinds])
-    if vocabulary.scores is not None:
-        writer.add_token_scores(list(vocabulary.scores))
-        writer.add_add_space_prefix(vocabulary.prefix)
-    if vocabulary.merges is not None:
-        writer.add_token_merges(list(vocabulary.merges))
-    if vocabulary.charsmap is not None:
-        writer.add_precompiled_charsmap(vocabulary.charsmap)
-    writer.add_eos_token_id(parcel.ends[0])
-    for end in parcel.ends[1:2]:  # the format has no room for more
-        writer.add_eot_token_id(end)
-    writer.add_pad_token_id(parcel.pad)
-    if tokenizer.bos_token_id is not None:
-        writer.add_bos_token_id(tokenizer.bos_token_id)
-    if vocabulary.unknown is not None:
-        writer.add_unk_token_id(vocabulary.unknown)
-    writer.add_add_bos_token(vocabulary.adds_bos)
-    writer.add_add_eos_token(False)  # a prompt is never closed: the answer is still to come
-    if isinstance(template := getattr(tokenizer, "chat_template", None), str):
-        writer.add_chat_template(template)
+def _values(tensor: Tensor, layout: Layout) -> np.ndarray:
+    """Return a tensor as llama.cpp wants it, float32."""
+    return layout.there(tensor.detach().float()).contiguous().cpu().numpy()
 
 
 def check(parcel: Parcel, trial: Trial) -> Check:
-    """Run the trial in llama.cpp; where it is not installed, read the file back and compare it tensor by tensor."""
-    if find_spec("llama_cpp") is None:
-        return read_back(parcel)
-    llama_cpp = import_module("llama_cpp")
+    """Read the file back and compare it tensor by tensor; where these are right, run the trial in llama.cpp.
 
-    longest = max(map(len, trial.prompts)) + trial.limit
-    llama = llama_cpp.Llama(
-        str(file_of(parcel)),
-        n_ctx=min(longest, trial.encoder.context),
-        n_threads=torch.get_num_threads(),
-        n_threads_batch=torch.get_num_threads(),
-        type_k=llama_cpp.GGML_TYPE_F32,
-        type_v=llama_cpp.GGML_TYPE_F32,
-        verbose=False,
-    )
-    with closing(llama):
-        count = sum(
-            _ids(llama, parcel, question)[-len(ids) :] == list(ids)
-            for question, ids in zip(trial.questions, trial.prompts, strict=True)
-        )
-        return compare(trial, llama_start(llama), f"llama.cpp (llama-cpp-python {llama_cpp.__version__})", count)
-
-
-def _ids(llama: Any, parcel: Parcel, question: str) -> list[int]:
-    """Return what llama.cpp makes of a question, through the template that the file holds."""
-    text, chat = parcel.encode(parcel.tokenizer).text_before(question)
-    return llama.tokenize(text.encode(), add_bos=not chat, special=True)
-
-
-def llama_start(llama: Any) -> Start:
-    """Return llama.cpp as a runtime."""
-    llama_cpp = import_module("llama_cpp")
-
-    def start() -> Step:
-        llama.reset()
-
-        def step(ids: Sequence[int]) -> np.ndarray:
-            llama.eval(list(ids))
-            last = llama_cpp.llama_get_logits_ith(llama.ctx, -1)
-            return np.ctypeslib.as_array(last, (llama.n_vocab(),)).copy()
-
-        return step
-
-    return start
+    Without llama-cpp-python the tensors are all that is looked at.
+    """
+    tensors = read_back(parcel)
+    if find_spec("llama_cpp") is None or not tensors.passed:
+        return tensors
+    if parcel.quantise:
+        _take_back(parcel)
+        trial = replace(trial, expected=trial.answers(torch_start(parcel.model), "PyTorch, with fewer bits"))
+    with running(file_of(parcel), trial) as (start, llama, runtime):
+        found = compare(trial, start, runtime, tokenised(llama, parcel, trial))
+    return replace(found, lossy=parcel.quantise is not None)
 
 
 def read_back(parcel: Parcel) -> Check:
-    """Read the file and compare every tensor, its layout undone, with PyTorch's."""
-    gguf = require("gguf", "gguf")
-    found = {tensor.name: tensor for tensor in gguf.GGUFReader(file_of(parcel)).tensors}
+    """Read the file and compare every tensor with PyTorch's; of 4 bits that is the error relative to its size."""
+    found = _entries(parcel)
     gaps = []
     for name, tensor, layout in _tensors(parcel.model):
-        entry = found.pop(name, None)
-        if entry is None or entry.data.shape != layout.there(tensor).shape:
-            gaps.append(float("inf"))
+        entry, wanted = found.pop(name, None), _values(tensor, layout)
+        if entry is None or tuple(entry.shape[::-1]) != wanted.shape:
+            gaps.append((float("inf"), 0.0))
         else:
-            read = layout.back(torch.from_numpy(entry.data.astype(np.float32)))
-            gaps.append((read - tensor.float().cpu()).abs().max().item())
-    gaps += [float("inf")] * len(found)
-    # One is added to Gemma's norms and taken away again, which may cost the last bit of a float32.
-    same = sum(gap <= 1e-6 for gap in gaps)
-    return Check(f"gguf {version('gguf')}", "tensors", len(gaps), same, max(gaps))
+            gaps.append(error_of(entry, wanted, parcel.quantise))
+    gaps += [(float("inf"), 0.0)] * len(found)
+    same = sum(gap <= most for gap, most in gaps)
+    return Check(f"gguf {version('gguf')}", "tensors", len(gaps), same, max(gap for gap, _ in gaps))
 
 
-GGUF = Target("float16", ("float16", "float32"), 2, ready, write, check)
+@torch.no_grad()
+def _take_back(parcel: Parcel) -> None:
+    """Give PyTorch's model the weights that the file holds."""
+    found = _entries(parcel)
+    for name, tensor, layout in _tensors(parcel.model):
+        tensor.copy_(layout.back(torch.from_numpy(np.array(read(found[name])))))
+
+
+GGUF = Target(
+    ("float16", "float32"),
+    known,
+    ready,
+    write,
+    check,
+    least_dims=2,
+    quantised={NATIVE: lambda: None, BY_TOOL: need_tool},
+)

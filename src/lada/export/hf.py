@@ -7,7 +7,7 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from lada.export.check import Check, Trial, compare, torch_start
-from lada.export.target import Parcel, Target
+from lada.export.target import Parcel, Target, any_kind
 from lada.export.template import notes_on_prompts
 
 
@@ -17,8 +17,11 @@ def ready(model: Any, tokenizer: Any) -> None:
 
 def write(parcel: Parcel) -> tuple[str, ...]:
     """Write weights, tokenizer and generation settings."""
+    parcel.tell("files written", 0, 1)
     parcel.model.to(parcel.dtype).save_pretrained(parcel.output)
-    return save_settings(parcel)
+    notes = save_settings(parcel)
+    parcel.tell("files written", 1, 1)
+    return notes
 
 
 def save_settings(parcel: Parcel) -> tuple[str, ...]:
@@ -48,4 +51,4 @@ def tokenised(parcel: Parcel, trial: Trial) -> int:
     return sum(encoder.prompt(q) == ids for q, ids in zip(trial.questions, trial.prompts, strict=True))
 
 
-HF = Target("float32", ("float32", "float16", "bfloat16"), 1, ready, write, check)
+HF = Target(("float32", "float16", "bfloat16"), any_kind, ready, write, check)

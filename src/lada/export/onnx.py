@@ -5,7 +5,6 @@ layer, `past_key_values.N.key` and `.value` [batch, heads, past, size], empty at
 sequence, vocabulary] and `present.N.key` and `.value`, the next step's past. Batch, sequence and past are of any size.
 """
 
-import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +16,11 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from lada.core.errors import InputError
+from lada.core.hub import reason
 from lada.export.check import Check, Start, Step, Trial, compare
 from lada.export.hf import save_settings, tokenised
-from lada.export.target import Parcel, Target, require
+from lada.export.kinds import unusual
+from lada.export.target import Parcel, Target, quiet, require
 
 FILE = "model.onnx"
 LARGE = 1_500_000_000
@@ -48,10 +49,18 @@ def _flat(cache: Any) -> list[Tensor]:
     return [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
 
 
-def ready(model: Any, _: Any) -> None:
-    """Raise InputError where a package is missing or the model's cache is not one key and value for each layer."""
+def known(config: Any) -> None:
+    """Raise InputError where a package is missing or the kind of model is none that torch.onnx can follow."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         require(package, "onnx")
+    if told := unusual(config):
+        raise InputError(
+            f"export: onnx has no {config.model_type!r} here, {told}; expected plain layers, or export to hf"
+        )
+
+
+def ready(model: Any, _: Any) -> None:
+    """Raise InputError where the model's cache is not one key and value for each layer."""
     past = _example_past(model)
     if past is None or any(tensor.dim() != 4 or tensor.shape[2] != 3 for tensor in past):
         raise InputError(
@@ -62,9 +71,12 @@ def ready(model: Any, _: Any) -> None:
 
 @torch.inference_mode()
 def _example_past(model: Any) -> list[Tensor] | None:
-    """Return a cache of two sequences of three tokens."""
+    """Return a cache of two sequences of three tokens; None where the model has none of that form."""
     ids = torch.zeros((2, 3), dtype=torch.long)
-    cache = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True).past_key_values
+    try:
+        cache = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True).past_key_values
+    except Exception:  # what a hundred architectures raise has no common base
+        return None
     if not isinstance(cache, DynamicCache) or not all(hasattr(layer, "keys") for layer in cache.layers):
         return None
     return _flat(cache)
@@ -72,46 +84,41 @@ def _example_past(model: Any) -> list[Tensor] | None:
 
 def write(parcel: Parcel) -> tuple[str, ...]:
     """Write the graph, config.json, the tokenizer and generation settings."""
+    parcel.tell("files written", 0, 1)
     model = parcel.model.to(parcel.dtype)
     past = _example_past(model)
     assert past is not None
     parts = [f"{layer}.{part}" for layer in range(len(past) // 2) for part in ("key", "value")]
     size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     steps = {0: "batch", 1: "sequence"}
-    with warnings.catch_warnings(), _quiet("torch.onnx"), torch.no_grad():
+    with warnings.catch_warnings(), quiet("torch.onnx"), torch.no_grad():
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            _Step(model),
-            (
-                torch.zeros((2, 4), dtype=torch.long),
-                torch.ones((2, 7), dtype=torch.long),
-                torch.arange(3, 7).repeat(2, 1),
-                [tensor.clone() for tensor in past],
-            ),
-            parcel.output / FILE,
-            input_names=["input_ids", "attention_mask", "position_ids", *(f"past_key_values.{p}" for p in parts)],
-            output_names=["logits", *(f"present.{part}" for part in parts)],
-            dynamo=True,
-            dynamic_shapes=(steps, {0: "batch", 1: "total"}, steps, [{0: "batch", 2: "past"} for _ in past]),
-            external_data=size > LARGE,
-            verbose=False,
-        )
+        try:
+            torch.onnx.export(
+                _Step(model),
+                (
+                    torch.zeros((2, 4), dtype=torch.long),
+                    torch.ones((2, 7), dtype=torch.long),
+                    torch.arange(3, 7).repeat(2, 1),
+                    [tensor.clone() for tensor in past],
+                ),
+                parcel.output / FILE,
+                input_names=["input_ids", "attention_mask", "position_ids", *(f"past_key_values.{p}" for p in parts)],
+                output_names=["logits", *(f"present.{part}" for part in parts)],
+                dynamo=True,
+                dynamic_shapes=(steps, {0: "batch", 1: "total"}, steps, [{0: "batch", 2: "past"} for _ in past]),
+                external_data=size > LARGE,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+            raise InputError(
+                f"export: torch.onnx cannot follow {type(model).__name__} ({reason(cause)}); export to hf"
+            ) from error
     model.config.save_pretrained(parcel.output)
-    return save_settings(parcel)
-
-
-class _quiet:  # noqa: N801 - a context manager, named like those of contextlib
-    """Keep what a logger says of its own work from the user."""
-
-    def __init__(self, name: str) -> None:
-        self._logger = logging.getLogger(name)
-
-    def __enter__(self) -> None:
-        self._level = self._logger.level
-        self._logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        self._logger.setLevel(self._level)
+    notes = save_settings(parcel)
+    parcel.tell("files written", 1, 1)
+    return notes
 
 
 def session_start(file: Path) -> Start:
@@ -149,4 +156,4 @@ def check(parcel: Parcel, trial: Trial) -> Check:
     return compare(trial, session_start(parcel.output / FILE), runtime, count)
 
 
-ONNX = Target("float32", ("float32", "float16"), 1, ready, write, check)
+ONNX = Target(("float32", "float16"), known, ready, write, check)

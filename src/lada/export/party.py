@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from transformers import AutoConfig
 
 from lada.config import RunConfig, read_config
 from lada.core.errors import InputError, nearest
@@ -13,6 +14,7 @@ from lada.core.sealed import unseal
 from lada.federation import checkpoints
 from lada.federation.parties import check_owner
 from lada.models.api_options import ApiModel
+from lada.models.hub import explained
 from lada.models.learner import HuggingFaceLearner
 from lada.models.load import load
 from lada.models.options import ModelOptions
@@ -50,6 +52,36 @@ def open_party(run: Path, name: str) -> Trained:
     Raises InputError where this is no run's folder, the party is none of the run's, has no weights or no checkpoint
     yet; LadaError where its checkpoint is not as it was written.
     """
+    config, options, kept = _find(run, name)
+    saved = checkpoints.find(kept)[0]
+    check_owner(saved, name)
+    return Trained(name, config, options, saved / "model", _results(run))
+
+
+def find_party(run: Path, name: str) -> tuple[ModelOptions, Path]:
+    """Return the options of the party `name`, and the folder of its checkpoint, of which nothing is read yet.
+
+    Raises InputError as `open_party` does.
+    """
+    return _find(run, name)[1:]
+
+
+def configuration(options: ModelOptions, kept: Path) -> Any:
+    """Return the configuration of a party's model without reading weights; None where that takes the checkpoint whole.
+
+    `kept` is the folder of its checkpoint. Raises InputError where an adapter's base cannot be had.
+    """
+    if options.tune != "lora":  # fully trained weights stand for themselves: their base may have gone
+        try:
+            return AutoConfig.from_pretrained(checkpoints.newest(kept) / "model", trust_remote_code=False)
+        except (OSError, ValueError):  # an altered checkpoint, which is found out where it is verified
+            return None
+    source = locate(options.model)
+    with explained(source, options.revision):
+        return AutoConfig.from_pretrained(source, revision=options.revision, trust_remote_code=False)
+
+
+def _find(run: Path, name: str) -> tuple[RunConfig, ModelOptions, Path]:
     if not (run / "config.yaml").is_file():
         raise InputError(f"run: {str(run)!r} holds no config.yaml; give the folder of a run, such as runs/demo")
     unseal(run / "config.yaml")
@@ -76,9 +108,7 @@ def open_party(run: Path, name: str) -> Trained:
             f"party: {name!r} has no checkpoint in {str(run)!r}; a party is kept when its first round is over, so let "
             "the run go on or run it again"
         )
-    saved = checkpoints.find(kept)[0]
-    check_owner(saved, name)
-    return Trained(name, config, options, saved / "model", _results(run))
+    return config, options, kept
 
 
 def _results(run: Path) -> Results | None:

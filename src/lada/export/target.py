@@ -1,24 +1,31 @@
 """What a target is given to write, and what it has to offer."""
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lada.core.errors import InputError
-from lada.export.check import Check, Trial
+from lada.export.check import Check, Tell, Trial
 from lada.models.encoding import Encoder
 
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A party's model, ready to be written. The model is whole, without adapter, and held in float32."""
+    """A party's model, ready to be written, held in float32."""
 
     name: str
     model: Any
+    """Whole, with any adapter in its weights; for a target of adapters peft's model, with the adapter apart."""
+    base: str
+    """What the party was trained from: a folder or the name of a repository on the hub …"""
+    revision: str | None
+    """… and which of its states."""
     tokenizer: Any
     """With a chat template that gives the party's prompts, wherever one could be written."""
     prompt: str
@@ -27,6 +34,8 @@ class Parcel:
     """Makes the party's encoder over another tokenizer."""
     dtype: torch.dtype
     """The weights are those of this type already, if rounded."""
+    quantise: str | None
+    """The format of fewer bits that the matrices are to get, a key of the target's `quantised`."""
     max_new_tokens: int
     context: int
     ends: tuple[int, ...]
@@ -34,22 +43,33 @@ class Parcel:
     pad: int
     output: Path
     questions: tuple[str, ...]
+    tell: Tell
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """A format. `write` returns what the user should know of the files."""
 
-    default: str
-    """The dtype that is taken where none is asked for."""
     dtypes: tuple[str, ...]
-    least_dims: int
-    """Weights of fewer dimensions stay float32."""
+    """The first is taken where none is asked for."""
+    known: Callable[[Any], None]
+    """Takes the configuration of a model; raises InputError, before weights are read, where a package is missing or
+    this kind of model cannot be written."""
     ready: Callable[[Any, Any], None]
-    """Takes model and tokenizer; raises InputError, before anything is computed, where a package is missing or either
-    cannot be written."""
+    """Takes model and tokenizer; raises InputError, before anything is computed, where either cannot be written."""
     write: Callable[[Parcel], tuple[str, ...]]
     check: Callable[[Parcel, Trial], Check]
+    least_dims: int = 1
+    """Weights of fewer dimensions stay float32."""
+    quantised: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    """Formats of fewer bits, which may be asked for in place of a dtype, each with what raises InputError where a
+    program that it takes is missing."""
+    adapter: bool = False
+    """Whether it takes the adapter alone."""
+
+
+def any_kind(config: Any) -> None:
+    """Take every kind of model."""
 
 
 def require(package: str, extra: str) -> Any:
@@ -61,3 +81,15 @@ def require(package: str, extra: str) -> Any:
             f"export: the package {package!r} is missing ({error}); install it with pip install 'lada[{extra}]', or "
             f"from a checkout with pip install -e '.[{extra}]'"
         ) from error
+
+
+@contextmanager
+def quiet(name: str, level: int = logging.ERROR) -> Iterator[None]:
+    """Keep what a logger says of its own work, below `level`, from the user."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

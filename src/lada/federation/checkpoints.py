@@ -66,6 +66,11 @@ def exists(folder: Path) -> bool:
     return folder.exists() or _sibling(folder, "before").exists()
 
 
+def newest(folder: Path) -> Path:
+    """Return where the newest state lies that `exists`, whole or not: nothing of it is verified."""
+    return folder if folder.exists() else _sibling(folder, "before")
+
+
 def find(folder: Path, needed: Collection[str] = ()) -> tuple[Path, str | None]:
     """Return where the newest state that verifies lies and, where that is the one before, what the newest lacks.
 

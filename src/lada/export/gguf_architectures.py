@@ -1,0 +1,191 @@
+"""What llama.cpp computes, architecture by architecture, and what of a model's configuration it would not.
+
+The configuration alone is looked at, so a model is refused before its weights are read. What llama.cpp does stands in
+its src/models/*.cpp (https://github.com/ggml-org/llama.cpp, as of llama-cpp-python 0.3.36).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lada.core.errors import InputError
+from lada.export.kinds import unusual
+
+ADVICE = "export to hf"
+SILU, GELU = frozenset({"silu", "swish"}), frozenset({"gelu_new", "gelu_pytorch_tanh"})
+PLAIN, SCALED = frozenset({"default"}), frozenset({"default", "linear", "yarn"})
+NO = frozenset({False, None})
+NOPE_STEP = 4
+"""llama.cpp leaves every fourth layer of SmolLM3 without positions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One of llama.cpp's architectures."""
+
+    name: str
+    activation: str = "hidden_act"
+    """The key of the configuration that names it …"""
+    activations: frozenset[str] = SILU
+    """… and the values that llama.cpp computes."""
+    norm: str = "rms_norm_eps"
+    """The key of the configuration with the norms' epsilon."""
+    rotates: frozenset[str] | None = SCALED
+    """The rope types of transformers that llama.cpp can be told of; None where positions are not rotated."""
+    paired: bool = False
+    """Whether llama.cpp rotates neighbours, where transformers rotates halves."""
+    partial: bool = False
+    """Whether a part of each head may be left unrotated."""
+    plus_one: bool = False
+    """Whether norms scale by one more than their weight."""
+    slides: bool = False
+    """Whether layers with a sliding window are told apart from those without."""
+    biases: bool = False
+    """Whether attention and MLP may have biases, where the architecture leaves that open."""
+    tied: bool = False
+    """Whether the output matrix has to be that of the embeddings."""
+    own_output: bool = False
+    """Whether the file has an output matrix even where it is that of the embeddings."""
+    free_heads: bool = True
+    """Whether heads times their size may be another number than the width."""
+
+
+LLAMA = Architecture("LLAMA", rotates=frozenset({"default", "linear", "llama3"}), paired=True, biases=True)
+GEMMA = Architecture("GEMMA", activations=GELU, rotates=PLAIN, plus_one=True, tied=True)
+GEMMA2 = replace(GEMMA, name="GEMMA2", activation="hidden_activation", slides=True)
+GEMMA3 = replace(GEMMA2, name="GEMMA3", rotates=frozenset({"default", "linear"}), tied=False)
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "llama": LLAMA,
+    "mistral": LLAMA,
+    "qwen2": Architecture("QWEN2", biases=True, free_heads=False),
+    "qwen3": Architecture("QWEN3"),
+    "gemma": GEMMA,
+    "gemma2": GEMMA2,
+    "gemma3_text": GEMMA3,
+    "phi3": Architecture("PHI3", rotates=frozenset({"default", "longrope"}), partial=True, free_heads=False),
+    "smollm3": Architecture("SMOLLM3", paired=True),
+    "granite": Architecture("GRANITE", paired=True, biases=True),
+    "olmo2": Architecture("OLMO2", own_output=True, free_heads=False),
+    "gpt2": Architecture("GPT2", "activation_function", GELU, "layer_norm_epsilon", rotates=None),
+    "bloom": Architecture("BLOOM", "", frozenset(), "layer_norm_epsilon", rotates=None),
+}
+
+
+def architecture_of(config: Any) -> Architecture:
+    """Return a model's architecture. Raises InputError where llama.cpp lacks it or computes something else for it."""
+    config = text_of(config)
+    kind = config.model_type
+    if kind not in ARCHITECTURES:
+        why = f", {told}" if (told := unusual(config)) else ""
+        raise InputError(
+            f"export: gguf has no {kind!r} here{why}; expected one of {', '.join(ARCHITECTURES)}, or {ADVICE} instead"
+        )
+    architecture = ARCHITECTURES[kind]
+    for key, given, right, expected in _settings(config, architecture):
+        if not right:
+            raise InputError(
+                f"export: {key} of this {kind} is {given!r}, which llama.cpp does not compute; expected {expected}, "
+                f"or {ADVICE} instead"
+            )
+    return architecture
+
+
+def text_of(config: Any) -> Any:
+    """Return the configuration of what reads text, which is one of two parts of a Gemma 3 that sees images."""
+    return config.get_text_config() if config.model_type == "gemma3" else config
+
+
+def _settings(config: Any, architecture: Architecture) -> Iterator[tuple[str, Any, bool, str]]:
+    """Yield what a model could have otherwise than llama.cpp: key, value, whether it is right, and what would be."""
+
+    def among(key: str, values: frozenset[Any], default: Any = None) -> tuple[str, Any, bool, str]:
+        given = getattr(config, key, default)
+        return key, given, given in values, ", ".join(sorted(map(str, values)))
+
+    if architecture.activation:
+        yield among(architecture.activation, architecture.activations)
+    for key in ("add_cross_attention", "scale_attn_by_inverse_layer_idx", "apply_residual_connection_post_layernorm"):
+        yield among(key, NO)
+    yield among("use_bidirectional_attention", NO)
+    yield among("scale_attn_weights", frozenset({True}), True)
+    if not architecture.biases:
+        yield among("attention_bias", NO)
+        yield among("mlp_bias", NO)
+    if architecture.tied:
+        yield among("tie_word_embeddings", frozenset({True}))
+    if architecture.rotates is not None:
+        yield from _rotation(config, architecture)
+    if architecture.name in OWN:
+        yield from OWN[architecture.name](config)
+
+
+def _rotation(config: Any, architecture: Architecture) -> Iterator[tuple[str, Any, bool, str]]:
+    assert architecture.rotates is not None
+    for layers, rope in ropes(config).items():
+        kind, part = rope["rope_type"], rope.get("partial_rotary_factor", 1.0)
+        # Where windows slide, llama.cpp scales the positions of the other layers alone.
+        kinds = PLAIN if layers == "sliding_attention" else architecture.rotates
+        yield "rope_type", kind, kind in kinds, ", ".join(sorted(kinds))
+        yield "partial_rotary_factor", part, architecture.partial or part == 1, "1"
+        if kind == "yarn":
+            for key, right in (("truncate", True), ("beta_fast", 32), ("beta_slow", 1)):
+                given = rope.get(key, right)
+                yield key, given, given in (right, None), str(right)
+    size = head_size(config)
+    wide = config.hidden_size // config.num_attention_heads
+    yield "head_dim", size, architecture.free_heads or size == wide, str(wide)
+
+
+def _gemma(layers: int, config: Any) -> Iterator[tuple[str, Any, bool, str]]:
+    """Check Gemma's scaling of queries, which llama.cpp knows by the number of layers."""
+    scalar = config.query_pre_attn_scalar
+    large = config.num_hidden_layers == layers  # the 27B models
+    right = config.hidden_size // config.num_attention_heads if large else head_size(config)
+    yield "query_pre_attn_scalar", scalar, scalar == right, str(right)
+
+
+def _gemma2(config: Any) -> Iterator[tuple[str, Any, bool, str]]:
+    yield from _gemma(46, config)
+    for key in ("attn_logit_softcapping", "final_logit_softcapping"):
+        given = getattr(config, key)
+        yield key, given, bool(given), "a number above 0"
+
+
+def _gemma3(config: Any) -> Iterator[tuple[str, Any, bool, str]]:
+    yield from _gemma(62, config)
+    given = config.attn_logit_softcapping
+    yield "attn_logit_softcapping", given, not given, "None"
+
+
+def _smollm3(config: Any) -> Iterator[tuple[str, Any, bool, str]]:
+    layers = config.num_hidden_layers
+    right = [int((layer + 1) % NOPE_STEP != 0) for layer in range(layers)]
+    given = list(config.no_rope_layers)
+    yield "no_rope_layers", given, given == right, str(right)
+
+
+def _granite(config: Any) -> Iterator[tuple[str, Any, bool, str]]:
+    for key in ("embedding_multiplier", "attention_multiplier", "residual_multiplier", "logits_scaling"):
+        given = getattr(config, key)
+        yield key, given, bool(given), "another number than 0, which llama.cpp takes for none"
+
+
+OWN = {"GEMMA2": _gemma2, "GEMMA3": _gemma3, "SMOLLM3": _smollm3, "GRANITE": _granite}
+
+
+def head_size(config: Any) -> int:
+    """Return the width of an attention head."""
+    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
+
+def ropes(config: Any) -> dict[str, dict[str, Any]]:
+    """Return the parameters of rotary positions by kind of layer, `full_attention` where there is one kind."""
+    given = config.rope_parameters
+    return {"full_attention": given} if "rope_type" in given else given
+
+
+def window_of(config: Any) -> int | None:
+    """Return how many positions the layers with a sliding window attend to; None where there is no such layer."""
+    kinds = getattr(config, "layer_types", None)
+    slides = "sliding_attention" in kinds if kinds else getattr(config, "use_sliding_window", True)
+    return getattr(config, "sliding_window", None) if slides else None
