@@ -1,9 +1,9 @@
 """A learner over any Hugging Face causal LM: full or LoRA training, on CPU, CUDA or MPS."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -18,11 +18,28 @@ from lada.models.encoding import Encoded, Encoder, buckets, pad_right
 from lada.models.generation import make_streams, write
 from lada.models.halving import Halving, within_memory
 from lada.models.likelihood import likeliest, log_probs_of, predict, token_log_probs
+from lada.models.masters import Masters
 from lada.models.objective import Objective, Pairs, Scored, first_divergence
 from lada.models.options import ModelOptions
 from lada.models.private import one_by_one, private_training
 from lada.models.soft import chunk_sums, soft_places
 from lada.models.training import add_gradients, make_optimizer, optimise
+
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
+
+
+def _computing(
+    verb: "Callable[Concatenate[HuggingFaceLearner, Given], Returned]",
+) -> "Callable[Concatenate[HuggingFaceLearner, Given], Returned]":
+    """Let a verb compute, with what are its weights while it does, and without gradients."""
+
+    @wraps(verb)
+    def call(self: "HuggingFaceLearner", *args: Given.args, **kwargs: Given.kwargs) -> Returned:
+        with self.masters.rounded(), torch.inference_mode():
+            return verb(self, *args, **kwargs)
+
+    return call
 
 
 class HuggingFaceLearner:
@@ -38,6 +55,7 @@ class HuggingFaceLearner:
         self._options = options
         self._vocabulary: Vocabulary | None = None
         self._halving = Halving()
+        self.masters = Masters(model)
         self._encoder = Encoder(
             tokenizer,
             prompt=options.prompt,
@@ -64,7 +82,7 @@ class HuggingFaceLearner:
         found = self.sample(questions, paths=1, seed=seed, temperature=temperature, progress=progress)
         return [answer for (answer,) in found]
 
-    @torch.inference_mode()
+    @_computing
     def sample(
         self,
         questions: Sequence[str],
@@ -91,7 +109,7 @@ class HuggingFaceLearner:
         answers = [Answer(text, likelihood) for text, likelihood in zip(texts, likelihoods, strict=True)]
         return [answers[start : start + paths] for start in range(0, len(answers), paths)]
 
-    @torch.inference_mode()
+    @_computing
     def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
         """See Learner.judge. The end-of-sequence token counts as part of the path."""
         progress = adding_up(progress)
@@ -109,7 +127,7 @@ class HuggingFaceLearner:
             progress("judge", len(result), len(rows), sum(len(rows[i]) for i in batch))
         return [result[i] for i in range(len(rows))]
 
-    @torch.inference_mode()
+    @_computing
     def log_probs(
         self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent
     ) -> list[TokenScores | None]:
@@ -160,7 +178,7 @@ class HuggingFaceLearner:
             return None
         return Spelled(np.array([*ids, eos], np.int32), np.vstack([offsets, [[size, size + 1]]]))
 
-    @torch.inference_mode()
+    @_computing
     def embed(self, questions: Sequence[str], *, progress: Progress = silent) -> np.ndarray:
         """See Learner.embed."""
         progress = adding_up(progress)
@@ -238,7 +256,6 @@ class HuggingFaceLearner:
         # Chosen and rejected paths share a forward pass, so a batch is as long as the longest of both.
         lengths = [max(len(row), len(rejected.get(i, row))) for i, row in enumerate(chosen)]
         order = shuffled_batches(lengths, study.batch_size, total, generator)
-        optimizer = make_optimizer(self.model, study.optimisation)
         train: Callable[..., int] = optimise
         steps: Iterable[Any] = (partial(gradients, batch) for batch in order)
         if study.dp is not None:
@@ -246,10 +263,15 @@ class HuggingFaceLearner:
             steps = map(one_by_one(lambda batch: micro_batches(batch, 1)), order)
         self.model.train()
         try:
-            with torch.random.fork_rng(), within_memory("model: training it"):
+            with (
+                torch.random.fork_rng(),
+                within_memory("model: training it"),
+                self.masters.training(lambda weights: make_optimizer(weights, study.optimisation)) as trained,
+            ):
+                weights, optimizer = trained
                 torch.manual_seed(seed)  # dropout
                 skipped = train(
-                    self.model,
+                    weights,
                     optimizer,
                     enumerate(steps),
                     total,
@@ -342,8 +364,9 @@ class HuggingFaceLearner:
                 f"adapter: {len(given)} weights that do not fit the {len(mine)} of {self.name!r}; expected the same "
                 "names and shapes, that is the same model and LoRA options"
             )
+        self.masters.keep()
         with torch.no_grad():
-            for name, weight in mine.items():
+            for name, weight in self._adapter().items():
                 weight.copy_(torch.from_numpy(weights[name]))
 
     def _adapter(self) -> dict[str, Tensor]:
