@@ -10,6 +10,7 @@ import torch
 from lada.core.results import Results
 from lada.core.seeds import generator
 from lada.models.encoding import Encoder
+from lada.models.head import head_sees, last
 from lada.tasks.generated import GENERAL
 from lada.tasks.rulebooks import RULEBOOKS
 
@@ -46,6 +47,11 @@ class Trial:
     expected: tuple[Written, ...]
     """By PyTorch in float32, with the very weights that were written."""
 
+    def alike(self, some: tuple[Written, ...], others: tuple[Written, ...]) -> int:
+        """Return how many texts are the same."""
+        text = self.encoder.text
+        return sum(text(one.ids) == text(other.ids) for one, other in zip(some, others, strict=True))
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -59,28 +65,34 @@ class Check:
     difference: float
     """The largest: of the logits of the first step, or of the tensors."""
     as_trained: int | None = None
-    """Texts that are also those of the party as it was trained, before merging and rounding."""
+    """Texts that are also those of the party as it was trained, before merging and rounding; PyTorch's, with the
+    weights that were written, where the runtime could not be run."""
     tokenised: int | None = None
     """Questions that the exported tokenizer and template turn into the party's own ids."""
+    asked: int = 0
+    """Texts that the party wrote."""
 
     @property
     def passed(self) -> bool:
-        """Return whether all are the same."""
-        return self.same == self.total
+        """Return whether all are the same, and the party's own."""
+        return self.same == self.total and self.as_trained in (None, self.asked)
 
     def lines(self) -> list[str]:
         """Return the figures as sentences."""
-        if self.what == "tensors":
-            return [
-                f"{self.same} of {self.total} tensors read back by {self.runtime} are those of PyTorch; the largest "
-                f"difference is {self.difference:.1e}"
-            ]
         lines = [
             f"{self.same} of {self.total} greedy texts of {self.runtime} are those of PyTorch with the same weights; "
             f"logits of the first step differ by {self.difference:.1e} at most"
         ]
+        if self.what == "tensors":
+            lines = [
+                f"{self.same} of {self.total} tensors read back by {self.runtime} are those of PyTorch; the largest "
+                f"difference is {self.difference:.1e}"
+            ]
         if self.as_trained is not None:
-            lines.append(f"{self.as_trained} of {self.total} are those of the party before merging and rounding")
+            whose = "texts of PyTorch with these weights" if self.what == "tensors" else "texts"
+            lines.append(
+                f"{self.as_trained} of {self.asked} {whose} are those of the party before merging and rounding"
+            )
         if self.tokenised is not None:
             lines.append(f"{self.tokenised} of {self.total} questions become the party's own token ids")
         return lines
@@ -120,12 +132,13 @@ def torch_start(model: Any) -> Start:
             nonlocal cache, seen
             seen += len(ids)
             device = model.device
-            out = model(
-                input_ids=torch.tensor([list(ids)], device=device),
-                attention_mask=torch.ones((1, seen), dtype=torch.long, device=device),
-                past_key_values=cache,
-                use_cache=True,
-            )
+            with head_sees(model, last):
+                out = model(
+                    input_ids=torch.tensor([list(ids)], device=device),
+                    attention_mask=torch.ones((1, seen), dtype=torch.long, device=device),
+                    past_key_values=cache,
+                    use_cache=True,
+                )
             cache = out.past_key_values
             return out.logits[0, -1].float().cpu().numpy()
 
@@ -137,12 +150,6 @@ def torch_start(model: Any) -> Start:
 def compare(trial: Trial, start: Start, runtime: str, tokenised: int | None) -> Check:
     """Run the trial in a runtime and return how it went."""
     found = write_all(start, trial.prompts, trial.limit, trial.encoder)
-
-    def same(others: tuple[Written, ...]) -> int:
-        text = trial.encoder.text
-        return sum(text(mine.ids) == text(other.ids) for mine, other in zip(found, others, strict=True))
-
     gaps = [np.abs(mine.first - other.first).max() for mine, other in zip(found, trial.expected, strict=True)]
-    return Check(
-        runtime, "texts", len(found), same(trial.expected), float(max(gaps)), same(trial.as_trained), tokenised
-    )
+    same, as_trained = (trial.alike(found, others) for others in (trial.expected, trial.as_trained))
+    return Check(runtime, "texts", len(found), same, float(max(gaps)), as_trained, tokenised, len(found))

@@ -17,8 +17,8 @@ from lada.export.onnx import ONNX
 from lada.export.party import open_party
 from lada.export.target import Parcel, Target
 from lada.export.template import with_template
+from lada.models.adapters import merged, untie
 from lada.models.encoding import Encoder
-from lada.models.learner import HuggingFaceLearner
 from lada.models.options import ModelOptions
 
 TARGETS: dict[str, Target] = {"hf": HF, "gguf": GGUF, "onnx": ONNX}
@@ -50,12 +50,13 @@ def export(run: Path, party: str, to: str, *, output: Path | None = None, dtype:
     learner = trained.learner(
         device="cpu", dtype="float32", quantise=None, device_map=None, attention=None, gradient_checkpointing=False
     )
+    untie(learner.model)  # what it is then, a target has to know
     target.ready(_base(learner.model), learner.tokenizer)
     questions = questions_of(trained.results)
     encoder, limit = learner.encoder, min(trained.options.max_new_tokens, TOKENS)
     prompts = tuple(encoder.prompt(question) for question in questions)
     as_trained = write_all(torch_start(learner.model), prompts, limit, encoder)
-    model = _merged(learner)
+    model = merged(learner.model)
     _round(model, getattr(torch, dtype), target)
     trial = Trial(
         questions, prompts, encoder, limit, as_trained, write_all(torch_start(model), prompts, limit, encoder)
@@ -105,12 +106,6 @@ def _target(to: str, dtype: str | None) -> tuple[Target, str]:
 def _base(model: Any) -> Any:
     """Return the model of transformers behind an adapter."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def _merged(learner: HuggingFaceLearner) -> Any:
-    """Return the learner's model with its adapter, if it has one, added to the weights."""
-    model: Any = learner.model
-    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
 @torch.no_grad()

@@ -129,7 +129,7 @@ def _tokens(writer: Any, parcel: Parcel, vocabulary: Vocabulary) -> None:
 def check(parcel: Parcel, trial: Trial) -> Check:
     """Run the trial in llama.cpp; where it is not installed, read the file back and compare it tensor by tensor."""
     if find_spec("llama_cpp") is None:
-        return read_back(parcel)
+        return read_back(parcel, trial)
     llama_cpp = import_module("llama_cpp")
 
     longest = max(map(len, trial.prompts)) + trial.limit
@@ -173,8 +173,8 @@ def llama_start(llama: Any) -> Start:
     return start
 
 
-def read_back(parcel: Parcel) -> Check:
-    """Read the file and compare every tensor, its layout undone, with PyTorch's."""
+def read_back(parcel: Parcel, trial: Trial) -> Check:
+    """Read the file and compare every tensor, its layout undone, with PyTorch's; its texts are PyTorch's then."""
     gguf = require("gguf", "gguf")
     found = {tensor.name: tensor for tensor in gguf.GGUFReader(file_of(parcel)).tensors}
     gaps = []
@@ -188,7 +188,10 @@ def read_back(parcel: Parcel) -> Check:
     gaps += [float("inf")] * len(found)
     # One is added to Gemma's norms and taken away again, which may cost the last bit of a float32.
     same = sum(gap <= 1e-6 for gap in gaps)
-    return Check(f"gguf {version('gguf')}", "tensors", len(gaps), same, max(gaps))
+    as_trained = trial.alike(trial.expected, trial.as_trained)
+    return Check(
+        f"gguf {version('gguf')}", "tensors", len(gaps), same, max(gaps), as_trained, asked=len(trial.expected)
+    )
 
 
 GGUF = Target("float16", ("float16", "float32"), 2, ready, write, check)

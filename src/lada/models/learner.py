@@ -17,6 +17,7 @@ from lada.models.batches import shuffled_batches, steps_of
 from lada.models.encoding import Encoded, Encoder, buckets, pad_right
 from lada.models.generation import make_streams, write
 from lada.models.halving import Halving, within_memory
+from lada.models.head import head_sees, last
 from lada.models.likelihood import likeliest, log_probs_of, predict, token_log_probs
 from lada.models.masters import Masters
 from lada.models.objective import Objective, Pairs, Scored, first_divergence
@@ -55,7 +56,6 @@ class HuggingFaceLearner:
         self._options = options
         self._vocabulary: Vocabulary | None = None
         self._halving = Halving()
-        self.masters = Masters(model)
         self._encoder = Encoder(
             tokenizer,
             prompt=options.prompt,
@@ -64,6 +64,16 @@ class HuggingFaceLearner:
             think=options.think,
         )
         model.eval()
+
+    @property
+    def model(self) -> Any:
+        """Return the causal LM; `masters` are those of its weights."""
+        return self._model
+
+    @model.setter
+    def model(self, model: Any) -> None:
+        self._model = model
+        self.masters = Masters(model)
 
     @property
     def options(self) -> ModelOptions:
@@ -187,7 +197,8 @@ class HuggingFaceLearner:
 
         def mean(batch: list[int]) -> np.ndarray:
             ids, seen, _ = pad_right([rows[i] for i in batch], self._encoder.pad, self.model.device)
-            seen_by = self.model(input_ids=ids, attention_mask=seen, output_hidden_states=True, use_cache=False)
+            with head_sees(self.model, last):  # whose logits nobody needs
+                seen_by = self.model(input_ids=ids, attention_mask=seen, output_hidden_states=True, use_cache=False)
             weight = seen[..., None].float()
             return ((seen_by.hidden_states[-1].float() * weight).sum(1) / weight.sum(1)).cpu().numpy()
 
