@@ -86,8 +86,8 @@ class Case:
 CASES = (
     Case("0.6B", "study", 2, 96, 96),
     Case("0.6B", "answer", 8, 96, 8),
-    Case("1.7B", "study", 1, 96, 96),
-    Case("1.7B", "answer", 4, 96, 8),
+    Case("1.7B", "study", 1, 32, 32),
+    Case("1.7B", "answer", 4, 32, 4),
 )
 
 
@@ -154,16 +154,15 @@ def main() -> None:
     if options.measure:
         print(measure(cases[0], options.measure, options.device))
         return
-    figures = {}
+    name = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
     for case in cases:
-        figures[case.name] = {"planned": getattr(case.planned(), "studying" if case.verb == "study" else "answering")}
+        figures = {"planned": getattr(case.planned(), "studying" if case.verb == "study" else "answering")}
         for what in ("tensors", "resident") if options.device == "cpu" else ("tensors",):
             command = [sys.executable, __file__, "--device", options.device, "--only", case.name, "--measure", what]
             told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            figures[case.name][what] = int(told.split()[-1])
-        print(case.name, {what: f"{count / 1e9:.2f}" for what, count in figures[case.name].items()}, flush=True)
-    name = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
-    _write(name, figures)
+            figures[what] = int(told.split()[-1])
+            _write(name, {case.name: figures})
+            print(case.name, {what: f"{count / 1e9:.2f}" for what, count in figures.items()}, flush=True)
 
 
 def _write(device: str, figures: dict[str, dict[str, int]]) -> None:
