@@ -124,8 +124,8 @@ def allocated(job: Callable[[], None]) -> int:
     """Return how far a job's tensors rise above those that were there before, bytes, by the CPU's allocator."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         job()
-    assert recorded.profiler is not None
-    steps = [e.nbytes() for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"]
+    profiler: Any = recorded.profiler
+    steps = [e.nbytes() for e in profiler.kineto_results.events() if e.name() == "[memory]"]
     return max(accumulate(steps))
 
 

@@ -83,8 +83,8 @@ def largest(job: Any) -> int:
     """Return the bytes of the largest thing that is allocated meanwhile."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         job()
-    assert recorded.profiler is not None
-    return max(e.nbytes() for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]")
+    profiler: Any = recorded.profiler
+    return max(e.nbytes() for e in profiler.kineto_results.events() if e.name() == "[memory]")
 
 
 def test_no_row_makes_a_copy_of_a_frozen_head(tiny: Any):
