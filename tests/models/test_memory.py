@@ -66,16 +66,30 @@ def test_every_part_by_hand() -> None:
     assert found.weights == found.gradients == 4 * (LINEAR + REST)
     assert found.optimizer == 8 * (LINEAR + REST)
     assert found.cache == 2 * 2 * 2 * 4 * 3 * 30 * 4  # keys and values, layers, heads, width, rows, tokens, bytes
-    assert found.answer_logits == 3 * 30 * 100 * 4 + 3 * 20 * 100 * 4 * 2
-    assert found.study_logits == 2 * 2 * 30 * 100 * 4 + 2 * 20 * 100 * 4 * 2
+    assert found.masters == 0
+    assert found.answer_logits == 3 * 20 * 100 * 4 + 3 * 20 * 100 * 4 * 2
+    assert found.study_logits == 2 * 2 * 20 * 100 * 4 + 2 * 20 * 100 * 4 * 2
     assert found.studying == 4 * 4 * (LINEAR + REST) + found.activations + found.study_logits
     assert found.answering == found.weights + found.working + found.answer_logits
     assert found.peak == max(found.studying, found.answering)
 
 
+def test_weights_that_compute_in_fewer_bits_have_masters_that_stay() -> None:
+    found = of(Load(10, 20, rows=2), dtype=torch.bfloat16)
+    assert found.weights == 2 * (LINEAR + REST)
+    assert (found.masters, found.gradients) == (4 * (LINEAR + REST), 4 * (LINEAR + REST))
+    assert found.optimizer == 8 * (LINEAR + REST)
+    parts = found.activations + found.study_logits
+    assert found.studying == 18 * (LINEAR + REST) + parts
+    assert found.answering == 6 * (LINEAR + REST) + found.working + found.answer_logits
+    assert of(Load(10, 20, rows=0), dtype=torch.bfloat16).masters == 0
+    assert of(Load(10, 20, rows=2), dtype=torch.bfloat16, tune="lora").masters == 0
+
+
 def test_what_is_not_studied_takes_no_more_than_its_weights() -> None:
     found = of(Load(10, 20, rows=0))
-    assert (found.trainable, found.gradients, found.optimizer, found.activations, found.studying) == (0, 0, 0, 0, 0)
+    assert (found.trainable, found.masters, found.gradients, found.optimizer, found.studying) == (0, 0, 0, 0, 0)
+    assert found.activations == 0
     assert found.peak == found.answering
 
 

@@ -30,7 +30,7 @@ def export(
 ) -> None:
     """Write a party's model for another runtime, and check there that it answers as in the run.
 
-    Ends with exit code 1 where an answer differs; the files are kept.
+    Ends with exit code 1 where an answer differs from the party's; the files are kept.
     """
     from lada.export.export import export as write
 

@@ -91,7 +91,7 @@ def _round(rounds: RoundPlan) -> Table:
     return table
 
 
-MEMORY = ("weights", "gradients", "optimizer", "activations", "study_logits", "cache", "answer_logits")
+MEMORY = ("weights", "masters", "gradients", "optimizer", "activations", "study_logits", "cache", "answer_logits")
 
 
 def memory_table(plan: Plan) -> Table:

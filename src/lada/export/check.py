@@ -11,6 +11,7 @@ from lada.core.plural import counted
 from lada.core.results import Results
 from lada.core.seeds import generator
 from lada.models.encoding import Encoder
+from lada.models.head import head_sees, last
 from lada.tasks.generated import GENERAL
 from lada.tasks.rulebooks import RULEBOOKS
 
@@ -58,6 +59,11 @@ class Trial:
         """Return a runtime's answers to the prompts."""
         return write_all(start, self.prompts, self.limit, self.encoder, runtime, self.tell)
 
+    def alike(self, some: tuple[Written, ...], others: tuple[Written, ...]) -> int:
+        """Return how many texts are the same."""
+        text = self.encoder.text
+        return sum(text(one.ids) == text(other.ids) for one, other in zip(some, others, strict=True))
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -71,30 +77,38 @@ class Check:
     difference: float
     """The largest: of the logits of the first step, or of the tensors."""
     as_trained: int | None = None
-    """Texts that are also those of the party as it was trained, before merging and rounding."""
+    """Texts that are also those of the party as it was trained, before merging and rounding; PyTorch's, with the
+    weights that were written, where the runtime could not be run."""
     tokenised: int | None = None
     """Questions that the exported tokenizer and template turn into the party's own ids."""
+    asked: int = 0
+    """Texts that the party wrote."""
     lossy: bool = False
     """Whether the runtime computes with fewer bits than PyTorch: then other texts are no fault of the files."""
 
     @property
     def passed(self) -> bool:
-        """Return whether all are the same, or need not be."""
-        return self.lossy or self.same == self.total
+        """Return whether all are the same, and the party's own, or need not be."""
+        if self.lossy and self.what == "texts":
+            return True
+        return self.same == self.total and self.as_trained in (None, self.asked)
 
     def lines(self) -> list[str]:
         """Return the figures as sentences."""
-        if self.what == "tensors":
-            return [
-                f"{self.same} of {self.total} tensors read back by {self.runtime} are those of PyTorch; the largest "
-                f"difference is {self.difference:.1e}"
-            ]
         lines = [
             f"{self.same} of {self.total} greedy texts of {self.runtime} are those of PyTorch with the same weights; "
             f"logits of the first step differ by {self.difference:.1e} at most"
         ]
+        if self.what == "tensors":
+            lines = [
+                f"{self.same} of {self.total} tensors read back by {self.runtime} are those of PyTorch; the largest "
+                f"difference is {self.difference:.1e}"
+            ]
         if self.as_trained is not None:
-            lines.append(f"{self.as_trained} of {self.total} are those of the party before merging and rounding")
+            whose = "texts of PyTorch with these weights" if self.what == "tensors" else "texts"
+            lines.append(
+                f"{self.as_trained} of {self.asked} {whose} are those of the party before merging and rounding"
+            )
         if self.tokenised is not None:
             lines.append(f"{self.tokenised} of {counted(self.total, 'question')} become the party's own token ids")
         return lines
@@ -143,12 +157,13 @@ def torch_start(model: Any) -> Start:
             nonlocal cache
             seen.extend(ids)
             given, more = (seen, {}) if cache is None else (list(ids), {"past_key_values": cache})
-            out = model(
-                input_ids=torch.tensor([given], device=model.device),
-                attention_mask=torch.ones((1, len(seen)), dtype=torch.long, device=model.device),
-                use_cache=goes_on,
-                **more,
-            )
+            with head_sees(model, last):
+                out = model(
+                    input_ids=torch.tensor([given], device=model.device),
+                    attention_mask=torch.ones((1, len(seen)), dtype=torch.long, device=model.device),
+                    use_cache=goes_on,
+                    **more,
+                )
             cache = out.past_key_values if goes_on else None
             return out.logits[0, -1].float().cpu().numpy()
 
@@ -174,12 +189,6 @@ def _goes_on(model: Any) -> bool:
 def compare(trial: Trial, start: Start, runtime: str, tokenised: int | None) -> Check:
     """Run the trial in a runtime and return how it went."""
     found = trial.answers(start, runtime)
-
-    def same(others: tuple[Written, ...]) -> int:
-        text = trial.encoder.text
-        return sum(text(mine.ids) == text(other.ids) for mine, other in zip(found, others, strict=True))
-
     gaps = [np.abs(mine.first - other.first).max() for mine, other in zip(found, trial.expected, strict=True)]
-    return Check(
-        runtime, "texts", len(found), same(trial.expected), float(max(gaps)), same(trial.as_trained), tokenised
-    )
+    same, as_trained = (trial.alike(found, others) for others in (trial.expected, trial.as_trained))
+    return Check(runtime, "texts", len(found), same, float(max(gaps)), as_trained, tokenised, len(found))

@@ -21,6 +21,7 @@ from lada.export.onnx import ONNX
 from lada.export.party import Trained, configuration, find_party, open_party
 from lada.export.target import Parcel, Target
 from lada.export.template import with_template
+from lada.models.adapters import merged, untie
 from lada.models.encoding import Encoder, encoder_of
 from lada.models.learner import HuggingFaceLearner
 from lada.models.options import ModelOptions
@@ -72,6 +73,8 @@ def export(
         device="cpu", dtype="float32", quantise=None, device_map=None, attention=None, gradient_checkpointing=False
     )
     tell("weights read", 1, 1)
+    if not target.adapter:
+        untie(learner.model)  # what it is then, a target has to know
     target.known(_base(learner.model).config)
     target.ready(learner.model if target.adapter else _base(learner.model), learner.tokenizer)
     trial, parcel = _tried(trained, learner, target, dtype, folder, tell)
@@ -97,7 +100,7 @@ def _tried(
         return write_all(torch_start(model), prompts, limit, encoder, which, tell)
 
     as_trained = answers(learner.model, "the party")
-    model = learner.model if target.adapter else _merged(learner)
+    model = learner.model if target.adapter else merged(learner.model)
     _round(model, weights, target)
     trial = Trial(questions, prompts, encoder, limit, as_trained, answers(model, "PyTorch"), tell)
     encode, source = _encode(options, encoder), locate(options.model)
@@ -157,12 +160,6 @@ def _target(to: str, dtype: str | None) -> tuple[Target, str]:
 def _base(model: Any) -> Any:
     """Return the model of transformers behind an adapter."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def _merged(learner: HuggingFaceLearner) -> Any:
-    """Return the learner's model with its adapter, if it has one, added to the weights."""
-    model: Any = learner.model
-    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
 @torch.no_grad()

@@ -143,10 +143,10 @@ def _values(tensor: Tensor, layout: Layout) -> np.ndarray:
 def check(parcel: Parcel, trial: Trial) -> Check:
     """Read the file back and compare it tensor by tensor; where these are right, run the trial in llama.cpp.
 
-    Without llama-cpp-python the tensors are all that is looked at.
+    Without llama-cpp-python the tensors are all that is read.
     """
-    tensors = read_back(parcel)
-    if find_spec("llama_cpp") is None or not tensors.passed:
+    tensors = read_back(parcel, trial)
+    if find_spec("llama_cpp") is None or tensors.same < tensors.total:
         return tensors
     if parcel.quantise:
         _take_back(parcel)
@@ -156,8 +156,11 @@ def check(parcel: Parcel, trial: Trial) -> Check:
     return replace(found, lossy=parcel.quantise is not None)
 
 
-def read_back(parcel: Parcel) -> Check:
-    """Read the file and compare every tensor with PyTorch's; of 4 bits that is the error relative to its size."""
+def read_back(parcel: Parcel, trial: Trial) -> Check:
+    """Read the file and compare every tensor with PyTorch's; of 4 bits that is the error relative to its size.
+
+    With as many bits as PyTorch has, the texts of PyTorch are those of the file.
+    """
     found = _entries(parcel)
     gaps = []
     for name, tensor, layout in _tensors(parcel.model):
@@ -167,8 +170,10 @@ def read_back(parcel: Parcel) -> Check:
         else:
             gaps.append(error_of(entry, wanted, parcel.quantise))
     gaps += [(float("inf"), 0.0)] * len(found)
-    same = sum(gap <= most for gap, most in gaps)
-    return Check(f"gguf {version('gguf')}", "tensors", len(gaps), same, max(gap for gap, _ in gaps))
+    same, largest = sum(gap <= most for gap, most in gaps), max(gap for gap, _ in gaps)
+    as_trained = None if parcel.quantise else trial.alike(trial.expected, trial.as_trained)
+    asked = len(trial.expected)
+    return Check(f"gguf {version('gguf')}", "tensors", len(gaps), same, largest, as_trained, asked=asked)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import torch
+from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from lada.core.errors import InputError
@@ -41,3 +42,26 @@ def with_adapter(model: Any, options: ModelOptions, init_seed: int, saved: FileP
                 f"model.lora.targets: {lora.targets}: {str(error).partition(chr(10))[0]}; expected names of linear "
                 f"layers of {type(model).__name__}, such as those in print(model)"
             ) from error
+
+
+def untie(model: Any) -> None:
+    """Give each adapted layer of a model a weight of its own, where it shares one: merging would change the other too.
+
+    That is so where embeddings and the layer of the logits are one weight and either has an adapter.
+    """
+    adapted = [module.base_layer for module in model.modules() if hasattr(module, "base_layer")]
+    for layer in adapted:
+        shared = [other for other in model.modules() if getattr(other, "weight", None) is layer.weight]
+        # An adapter's wrapping shows the weight of the layer within as its own.
+        if any(other is not layer and getattr(other, "base_layer", None) is not layer for other in shared):
+            layer.weight = nn.Parameter(layer.weight.detach().clone(), requires_grad=False)
+            for config in (model.config, model.config.get_text_config()):
+                config.tie_word_embeddings = False
+
+
+def merged(model: Any) -> Any:
+    """Return a model with its adapter, if it has one, added to the weights; the model that is given is used up."""
+    if not hasattr(model, "merge_and_unload"):
+        return model
+    untie(model)
+    return model.merge_and_unload()

@@ -22,6 +22,7 @@ from transformers import (
 
 from lada.models.encoding import Encoded, buckets, pad_left
 from lada.models.generation import Manner, Stream
+from lada.models.head import head_sees, last
 from lada.models.sampling import Chooser
 
 
@@ -88,7 +89,6 @@ class _Rows:
         self._model = model
         self._cache = DynamicCache(config=model.config)
         self._takes_positions = "position_ids" in accepted  # the others find them in the attention mask
-        self._only_last = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
         ids, self._seen = pad_left([Encoded(prompt) for prompt in prompts], pad, model.device)
         self._forward(ids, (self._seen.cumsum(1) - 1).clamp(min=0))
 
@@ -108,14 +108,10 @@ class _Rows:
 
     def _forward(self, ids: Tensor, positions: Tensor) -> None:
         told = {"position_ids": positions} if self._takes_positions else {}
-        result = self._model(
-            input_ids=ids,
-            attention_mask=self._seen,
-            past_key_values=self._cache,
-            use_cache=True,
-            **told,
-            **self._only_last,
-        )
+        with head_sees(self._model, last):
+            result = self._model(
+                input_ids=ids, attention_mask=self._seen, past_key_values=self._cache, use_cache=True, **told
+            )
         self.logits: Tensor = result.logits[:, -1]
 
 
@@ -129,14 +125,15 @@ def decode_keeping(model: Any, streams: Sequence[Stream], manner: Manner) -> lis
     # A model's own settings, such as a penalty of repetition, must not bend what is written.
     model.generation_config = GenerationConfig(eos_token_id=list(manner.encoder.ends), pad_token_id=manner.encoder.pad)
     try:
-        model.generate(
-            input_ids=ids,
-            attention_mask=seen,
-            max_new_tokens=max(stream.room for stream in streams),
-            do_sample=False,
-            logits_processor=LogitsProcessorList([_Chosen(_chooser(streams, manner), len(streams), ids.shape[1])]),
-            stopping_criteria=StoppingCriteriaList([over]),
-        )
+        with head_sees(model, last):
+            model.generate(
+                input_ids=ids,
+                attention_mask=seen,
+                max_new_tokens=max(stream.room for stream in streams),
+                do_sample=False,
+                logits_processor=LogitsProcessorList([_Chosen(_chooser(streams, manner), len(streams), ids.shape[1])]),
+                stopping_criteria=StoppingCriteriaList([over]),
+            )
     finally:
         model.generation_config = own
     return over.written

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -18,7 +18,9 @@ from lada.models.batches import shuffled_batches, steps_of
 from lada.models.encoding import Encoded, Encoder, buckets, encoder_of, pad_right
 from lada.models.generation import make_streams, write
 from lada.models.halving import Halving, within_memory
+from lada.models.head import head_sees, last
 from lada.models.likelihood import likeliest, log_probs_of, predict, token_log_probs
+from lada.models.masters import Masters
 from lada.models.objective import Objective, Pairs, Scored, first_divergence
 from lada.models.options import ModelOptions
 from lada.models.private import one_by_one, private_training
@@ -26,6 +28,22 @@ from lada.models.soft import chunk_sums, soft_places
 from lada.models.spelling import spell
 from lada.models.training import add_gradients, make_optimizer, optimise
 from lada.models.turns import declared_ends
+
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
+
+
+def _computing(
+    verb: "Callable[Concatenate[HuggingFaceLearner, Given], Returned]",
+) -> "Callable[Concatenate[HuggingFaceLearner, Given], Returned]":
+    """Let a verb compute, with what are its weights while it does, and without gradients."""
+
+    @wraps(verb)
+    def call(self: "HuggingFaceLearner", *args: Given.args, **kwargs: Given.kwargs) -> Returned:
+        with self.masters.rounded(), torch.inference_mode():
+            return verb(self, *args, **kwargs)
+
+    return call
 
 
 class HuggingFaceLearner:
@@ -48,6 +66,16 @@ class HuggingFaceLearner:
         model.eval()
 
     @property
+    def model(self) -> Any:
+        """Return the causal LM; `masters` are those of its weights."""
+        return self._model
+
+    @model.setter
+    def model(self, model: Any) -> None:
+        self._model = model
+        self.masters = Masters(model)
+
+    @property
     def options(self) -> ModelOptions:
         """Return what it was loaded with."""
         return self._options
@@ -64,7 +92,7 @@ class HuggingFaceLearner:
         found = self.sample(questions, paths=1, seed=seed, temperature=temperature, progress=progress)
         return [answer for (answer,) in found]
 
-    @torch.inference_mode()
+    @_computing
     def sample(
         self,
         questions: Sequence[str],
@@ -94,7 +122,7 @@ class HuggingFaceLearner:
         answers = [Answer(each.text, given, each.cut) for each, given in zip(written, likelihoods, strict=True)]
         return [answers[start : start + paths] for start in range(0, len(answers), paths)]
 
-    @torch.inference_mode()
+    @_computing
     def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
         """See Learner.judge. The token that ends a turn counts as part of the path, also of one that was cut."""
         self._begin()
@@ -118,7 +146,7 @@ class HuggingFaceLearner:
             progress("judge", len(result), len(rows), sum(len(rows[i]) for i in batch))
         return [result[i] for i in range(len(rows))]
 
-    @torch.inference_mode()
+    @_computing
     def log_probs(
         self, pairs: Sequence[tuple[str, str]], k: int, *, progress: Progress = silent
     ) -> list[TokenScores | None]:
@@ -173,7 +201,7 @@ class HuggingFaceLearner:
         """See Learner.spell."""
         return [spell(self._encoder, self.vocabulary(), text) for text in texts]
 
-    @torch.inference_mode()
+    @_computing
     def embed(self, questions: Sequence[str], *, progress: Progress = silent) -> np.ndarray:
         """See Learner.embed."""
         self._begin()
@@ -183,7 +211,8 @@ class HuggingFaceLearner:
 
         def mean(batch: list[int]) -> np.ndarray:
             ids, seen, _ = pad_right([rows[i] for i in batch], self._encoder.pad, self.model.device)
-            seen_by = self.model(input_ids=ids, attention_mask=seen, output_hidden_states=True, use_cache=False)
+            with head_sees(self.model, last):  # whose logits nobody needs
+                seen_by = self.model(input_ids=ids, attention_mask=seen, output_hidden_states=True, use_cache=False)
             weight = seen[..., None].float()
             return ((seen_by.hidden_states[-1].float() * weight).sum(1) / weight.sum(1)).cpu().numpy()
 
@@ -253,7 +282,6 @@ class HuggingFaceLearner:
         # Chosen and rejected paths share a forward pass, so a batch is as long as the longest of both.
         lengths = [max(len(row), len(rejected.get(i, row))) for i, row in enumerate(chosen)]
         order = shuffled_batches(lengths, study.batch_size, total, generator)
-        optimizer = make_optimizer(self.model, study.optimisation)
         train: Callable[..., int] = optimise
         steps: Iterable[Any] = (partial(gradients, batch) for batch in order)
         if study.dp is not None:
@@ -261,10 +289,15 @@ class HuggingFaceLearner:
             steps = map(one_by_one(lambda batch: micro_batches(batch, 1)), order)
         self.model.train()
         try:
-            with torch.random.fork_rng(), within_memory("model: training it"):
+            with (
+                torch.random.fork_rng(),
+                within_memory("model: training it"),
+                self.masters.training(lambda weights: make_optimizer(weights, study.optimisation)) as trained,
+            ):
+                weights, optimizer = trained
                 torch.manual_seed(seed)  # dropout
                 skipped = train(
-                    self.model,
+                    weights,
                     optimizer,
                     enumerate(steps),
                     total,
@@ -365,8 +398,9 @@ class HuggingFaceLearner:
                 f"adapter: {len(given)} weights that do not fit the {len(mine)} of {self.name!r}; expected the same "
                 "names and shapes, that is the same model and LoRA options"
             )
+        self.masters.keep()
         with torch.no_grad():
-            for name, weight in mine.items():
+            for name, weight in self._adapter().items():
                 weight.copy_(torch.from_numpy(weights[name]))
 
     def _adapter(self) -> dict[str, Tensor]:

@@ -1,7 +1,8 @@
 """Log-probs of completions under a causal LM: of their own tokens, of given others beside them, of the likeliest.
 
-Logits are as large as the vocabulary, so they are turned into log-probs in chunks of positions, forwards as well as
-backwards; of the vocabulary's width there are only the model's logits and their gradient, in the model's own dtype.
+Logits are as large as the vocabulary, so they are computed at the completions' positions alone, and turned into
+log-probs in chunks of positions, forwards as well as backwards; of the vocabulary's width there are only the model's
+logits and their gradient, in the model's own dtype.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lada.models.encoding import Encoded, pad_right
+from lada.models.head import at, head_sees
 
 CHUNK = 2**22
 """Logits that are held in float32 at once."""
@@ -21,12 +23,11 @@ CHUNK = 2**22
 class Predicted:
     """What a model predicts of the completions of some rows, all their N tokens in one line, row by row.
 
-    `logits` [positions, vocabulary] of all positions; `where` [N] is the position that predicts each completion token
-    and `own` [N] that token; `mask` [rows, longest completion] is True where a row has a token.
+    `logits` [N, vocabulary] are those that predict each completion token and `own` [N] is that token; `mask` [rows,
+    longest completion] is True where a row has a token.
     """
 
     logits: Tensor
-    where: Tensor
     own: Tensor
     mask: Tensor
 
@@ -38,11 +39,14 @@ class Predicted:
 def predict(model: Any, rows: Sequence[Encoded], pad: int) -> Predicted:
     """Run the model over rows, each with at least one token before its completion. Gradients flow."""
     ids, seen, answer = pad_right(rows, pad, model.device)
-    logits = model(input_ids=ids, attention_mask=seen, use_cache=False).logits
+    before = answer.roll(-1, 1)  # token t is predicted at position t - 1, and none at the first
+    with head_sees(model, at(before)):
+        logits = model(input_ids=ids, attention_mask=seen, use_cache=False).logits
+    if logits.shape[:2] == ids.shape:  # a model that has no head to be told so
+        logits = logits[before.to(logits.device)]
     counts = answer.sum(1)
     mask = torch.arange(int(counts.max()), device=counts.device)[None, :] < counts[:, None]
-    where = answer.flatten().nonzero()[:, 0] - 1  # token t is predicted at position t - 1
-    return Predicted(logits.flatten(0, 1), where, ids[answer], mask)
+    return Predicted(logits.flatten(0, -2), ids[answer], mask)
 
 
 def token_log_probs(model: Any, rows: Sequence[Encoded], pad: int) -> tuple[Tensor, Tensor]:
@@ -62,7 +66,7 @@ def log_probs_of(predicted: Predicted, beside: Tensor | None = None) -> tuple[Te
     """
     if beside is None:
         beside = predicted.own.new_zeros((len(predicted.own), 0))
-    found: Any = _LogProbs.apply(predicted.logits, predicted.where, predicted.own[:, None], beside)
+    found: Any = _LogProbs.apply(predicted.logits, predicted.own[:, None], beside)
     return found[:, 0], found[:, 1:]
 
 
@@ -73,8 +77,8 @@ def likeliest(predicted: Predicted, k: int, vocabulary: int) -> tuple[Tensor, Te
     named, since a model may have more embeddings than its tokenizer has tokens. No gradients.
     """
     parts = []
-    for part in _chunks(predicted.where, predicted.logits):
-        logits, own = predicted.logits[predicted.where[part]].float(), predicted.own[part][:, None]
+    for part in _chunks(predicted.logits):
+        logits, own = predicted.logits[part].float(), predicted.own[part][:, None]
         ids = logits[:, :vocabulary].topk(min(k, vocabulary), dim=1).indices
         lacking = ~(ids == own).any(1)
         ids[lacking, -1] = own[lacking, 0]
@@ -86,35 +90,35 @@ def likeliest(predicted: Predicted, k: int, vocabulary: int) -> tuple[Tensor, Te
 
 
 class _LogProbs(torch.autograd.Function):
-    """log_softmax(logits[where]) at the columns `own` [N, 1] and `beside` [N, k]: [N, 1 + k], float32."""
+    """log_softmax(logits) at the columns `own` [N, 1] and `beside` [N, k]: [N, 1 + k], float32."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, where: Tensor, own: Tensor, beside: Tensor) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, own: Tensor, beside: Tensor) -> Tensor:
         columns = torch.cat([own, beside], 1)
         found = torch.empty(columns.shape, device=logits.device)
         totals = torch.empty((len(columns), 1), device=logits.device)
-        for part in _chunks(where, logits):
-            chunk = logits[where[part]].float()
+        for part in _chunks(logits):
+            chunk = logits[part].float()
             totals[part] = chunk.logsumexp(1, keepdim=True)
             found[part] = chunk.gather(1, columns[part]) - totals[part]
-        ctx.save_for_backward(logits, where, own, beside, totals)
+        ctx.save_for_backward(logits, own, beside, totals)
         return found
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         """d log p_j / d logit_i = [i = j] - p_i."""
-        logits, where, own, beside, totals = ctx.saved_tensors
+        logits, own, beside, totals = ctx.saved_tensors
         (grad,) = grads
-        result = torch.zeros_like(logits)
-        for part in _chunks(where, logits):
-            chunk = logits[where[part]].float().sub_(totals[part]).exp_().mul_(-grad[part].sum(1, keepdim=True))
+        result = torch.empty_like(logits)
+        for part in _chunks(logits):
+            chunk = (logits[part] - totals[part]).exp_().mul_(-grad[part].sum(1, keepdim=True))  # in float32
             # One after the other: no column stands twice in either, so each sum has one order on every device.
             chunk.scatter_add_(1, own[part], grad[part, :1])
             chunk.scatter_add_(1, beside[part], grad[part, 1:])
-            result[where[part]] = chunk.to(result.dtype)
-        return result, None, None, None
+            result[part] = chunk.to(result.dtype)
+        return result, None, None
 
 
-def _chunks(where: Tensor, logits: Tensor) -> Iterator[slice]:
+def _chunks(logits: Tensor) -> Iterator[slice]:
     size = max(1, CHUNK // logits.shape[1])
-    return (slice(start, start + size) for start in range(0, len(where), size))
+    return (slice(start, start + size) for start in range(0, len(logits), size))

@@ -3,6 +3,7 @@
 from pathlib import Path as FilePath
 from typing import Any
 
+import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from lada.core.errors import InputError
@@ -49,7 +50,10 @@ def load(
         _checkpoint_gradients(model)
     if options.tune == "lora":
         model = with_adapter(model, options, init_seed, saved)
-    return HuggingFaceLearner(model, tokenizer, options)
+    learner = HuggingFaceLearner(model, tokenizer, options)
+    if source == str(saved) and AutoConfig.from_pretrained(source).dtype == torch.float32 != told["dtype"]:
+        learner.masters.restore(_load_model(source, None, {**told, "dtype": torch.float32}).parameters())
+    return learner
 
 
 def check(folder: str, options: ModelOptions) -> None:

@@ -4,8 +4,8 @@ Parameters are counted on the meta device. What autograd keeps for the way back 
 fake tensors, which have a shape and a type but no numbers, adds up what it saves. The rest is our reading of what the
 learner does, as upper bounds: every row of a batch is taken to be as long as the longest may be.
 
-    studying    weights + gradients + AdamW's two states + activations + logits, twice, for their gradient too
-    answering   weights + what one layer works with + the greater of KV cache (writing) and logits (judging)
+    studying    weights + masters + gradients + AdamW's two states + activations + logits, twice, for their gradient too
+    answering   weights + masters + what one layer works with + the greater of KV cache (writing) and logits (judging)
 
 Not counted: what the allocator wastes, kernels' own workspaces, the CUDA context, the interpreter.
 """
@@ -26,8 +26,10 @@ from transformers.pytorch_utils import Conv1D
 from lada.core.errors import InputError
 from lada.core.results import Record
 from lada.models.adapters import with_adapter
+from lada.models.head import head_sees
 from lada.models.learner import context_of
 from lada.models.likelihood import CHUNK
+from lada.models.masters import NARROW
 from lada.models.options import ModelOptions
 
 QUANTISED = {"8bit": 1.0, "4bit": 0.5 + 1 / 64 + 4 / 64 / 256}
@@ -40,6 +42,8 @@ class MemoryEstimate(Record):
     parameters: int
     trainable: int
     weights: int
+    masters: int
+    """In float32, of weights that are trained and compute in fewer bits; from the first study on."""
     gradients: int
     optimizer: int
     activations: int
@@ -58,13 +62,13 @@ class MemoryEstimate(Record):
         """Bytes while it studies."""
         if not self.optimizer:
             return 0
-        return self.weights + self.gradients + self.optimizer + self.activations + self.study_logits
+        return self.weights + self.masters + self.gradients + self.optimizer + self.activations + self.study_logits
 
     @computed_field
     @property
     def answering(self) -> int:
         """Bytes while it answers and judges."""
-        return self.weights + self.working + max(self.cache, self.answer_logits)
+        return self.weights + self.masters + self.working + max(self.cache, self.answer_logits)
 
     @computed_field
     @property
@@ -94,15 +98,16 @@ def estimate(config: Any, options: ModelOptions, dtype: torch.dtype, load: Load)
     length = min(load.prompt + load.completion, context_of(config))
     if options.quantise is not None:  # all that stays, and what flows between layers, is then in float32
         dtype = torch.float32
-    frame = _frame(config.to_json_string(use_diff=False), _shaping(options), dtype, length)
+    completion = min(load.completion, length)
+    frame = _frame(config.to_json_string(use_diff=False), _shaping(options), dtype, length, completion)
     size, vocabulary = dtype.itemsize, int(text.vocab_size)
     heads = getattr(text, "num_key_value_heads", None) or getattr(text, "num_attention_heads", 0)
     width = getattr(text, "head_dim", None) or (text.hidden_size // text.num_attention_heads if heads else 0)
     layers = int(text.num_hidden_layers)
 
     def logits(rows: int, copies: int) -> int:
-        part = min(rows * load.completion * vocabulary, max(CHUNK, vocabulary))
-        return copies * rows * length * vocabulary * size + 2 * part * torch.float32.itemsize
+        needed = rows * completion * vocabulary
+        return copies * needed * size + 2 * min(needed, max(CHUNK, vocabulary)) * torch.float32.itemsize
 
     kept = frame.kept
     if options.gradient_checkpointing:  # the input of every layer, and one layer as it is computed anew
@@ -112,8 +117,9 @@ def estimate(config: Any, options: ModelOptions, dtype: torch.dtype, load: Load)
         parameters=frame.parameters,
         trainable=frame.trainable if studies else 0,
         weights=frame.weights,
-        gradients=frame.trainable_bytes if studies else 0,
-        optimizer=2 * frame.trainable_bytes if studies else 0,
+        masters=frame.masters if studies else 0,
+        gradients=frame.trainable * torch.float32.itemsize if studies else 0,
+        optimizer=2 * frame.trainable * torch.float32.itemsize if studies else 0,
         activations=load.rows * kept,
         study_logits=logits(load.rows, 2) if studies else 0,
         cache=2 * layers * heads * width * options.batch_size * length * size,
@@ -129,7 +135,7 @@ class _Frame:
     parameters: int
     trainable: int
     weights: int
-    trainable_bytes: int
+    masters: int
     kept: int
     working: int
 
@@ -140,7 +146,7 @@ def _shaping(options: ModelOptions) -> str:
 
 
 @cache
-def _frame(shape: str, shaping: str, dtype: torch.dtype, length: int) -> _Frame:
+def _frame(shape: str, shaping: str, dtype: torch.dtype, length: int, completion: int) -> _Frame:
     values = json.loads(shape)
     config = AutoConfig.for_model(values.pop("model_type"), **values)
     options = ModelOptions.model_validate_json(shaping)
@@ -148,13 +154,13 @@ def _frame(shape: str, shaping: str, dtype: torch.dtype, length: int) -> _Frame:
     try:
         with torch.device("meta"), warnings.catch_warnings(action="ignore"):
             model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **eager)
-            kept = _kept(model.train(), length)
+            kept = _kept(model.train(), length, completion)
             weights = _weight_bytes(model, options.quantise)
             working = kept // int(config.get_text_config().num_hidden_layers)
             if options.tune == "lora":
                 model = with_adapter(model, options, 0, None)
                 weights += sum(p.nbytes for p in model.parameters() if p.requires_grad)
-                kept = _kept(model.train(), length)
+                kept = _kept(model.train(), length, completion)
     except InputError:
         raise
     except Exception as error:  # there is no telling what a model's code raises on shapes without numbers
@@ -167,7 +173,7 @@ def _frame(shape: str, shaping: str, dtype: torch.dtype, length: int) -> _Frame:
         parameters=sum(p.numel() for p in model.parameters()),
         trainable=sum(p.numel() for p in trained),
         weights=weights,
-        trainable_bytes=sum(p.nbytes for p in trained),
+        masters=sum(p.numel() for p in trained if p.dtype in NARROW) * torch.float32.itemsize,
         kept=kept,
         working=working,
     )
@@ -183,8 +189,11 @@ def _weight_bytes(model: Any, quantise: str | None) -> int:
     return total + round(sum(weight.numel() * QUANTISED[quantise] - weight.nbytes for weight in linear))
 
 
-def _kept(model: Any, length: int) -> int:
-    """Return the bytes that autograd keeps of a forward pass over one row, weights left out."""
+def _kept(model: Any, length: int, completion: int) -> int:
+    """Return the bytes that autograd keeps of a forward pass over one row, weights left out.
+
+    Logits are those of its last `completion` positions.
+    """
     kept: dict[int, Any] = {}
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"):
         values = {
@@ -200,6 +209,9 @@ def _kept(model: Any, length: int) -> int:
             return tensor
 
         inputs = {"input_ids": torch.zeros((1, length), dtype=torch.long), "use_cache": False}
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        with (
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+            head_sees(model, lambda hidden: hidden[:, length - completion :].contiguous()),
+        ):
             torch.func.functional_call(model, values, (), inputs)
     return sum(storage.nbytes() for storage in kept.values())

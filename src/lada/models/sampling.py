@@ -9,6 +9,9 @@ from torch import Tensor
 from lada.core.seeds import generator
 from lada.models.options import Generation
 
+CHUNK = 2**22
+"""Logits that are held in float32, and in float64, at once."""
+
 
 class Chooser:
     """Chooses tokens for some streams, each with chances of its own, whoever is beside it in the batch."""
@@ -27,8 +30,14 @@ class Chooser:
         """Return the tokens [n] that come next, given logits [n, vocabulary], of `streams` [n] at `step` (0, 1, …)."""
         if self._temperature <= 0:
             return logits.argmax(1)
+        chances = self._chances[list(streams), step]
+        size = max(1, CHUNK // logits.shape[1])
+        drawn = [self._draw(*part) for part in zip(logits.split(size), chances.split(size), strict=True)]
+        return torch.cat(drawn)
+
+    def _draw(self, logits: Tensor, chances: Tensor) -> Tensor:
         scores = restrict(logits.float() / self._temperature, self._generation.top_k, self._generation.top_p)
-        return draw(scores, self._chances[list(streams), step])
+        return draw(scores, chances)
 
 
 def restrict(scores: Tensor, top_k: int | None, top_p: float | None) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from lada.core.seeds import seed_of
+from lada.models.adapters import merged
 from lada.models.generation import Manner, Stream
 
 SHARE = 0.9
@@ -48,7 +49,7 @@ def run_engine(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterato
 def save_merged(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write a model that any engine reads; an adapter is merged in a copy, since merging and back changes bits."""
     if hasattr(model, "merge_and_unload"):
-        model = copy.deepcopy(model).merge_and_unload()
+        model = merged(copy.deepcopy(model))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -1,0 +1,103 @@
+"""Logits only where they are needed: what the layer of the logits sees, and what is held beside it."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from lada.core.terms import Lesson
+from lada.models.adapters import with_adapter
+from lada.models.base import Study
+from lada.models.decoding import decode_dropping, decode_keeping
+from lada.models.encoding import Encoded
+from lada.models.generation import Manner, Stream
+from lada.models.head import at, head_sees, last
+from lada.models.likelihood import predict
+from lada.models.options import Generation, ModelOptions
+from lada.objectives.base import OBJECTIVES
+
+ROWS = (Encoded((5, 6, 7), (8, 9, 10, 1)), Encoded((4,), (3, 1)), Encoded((9, 9, 9, 9, 9, 9), (2, 2, 2)))
+
+
+class Seen:
+    """Keeps the shapes of what the layer of the logits of a model was given."""
+
+    def __init__(self, model: Any) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+        model.get_output_embeddings().register_forward_hook(
+            lambda _, given, made: self.shapes.append(tuple(given[0].shape[:-1]))
+        )
+
+
+def test_scoring_computes_logits_of_the_completions_alone(tiny: Any, architecture: str):
+    model = tiny.model(architecture, 12)
+    seen = Seen(model)
+    with torch.inference_mode():
+        predicted = predict(model, ROWS, 0)
+        alone = [model(input_ids=torch.tensor([row.prompt + row.completion])).logits[0] for row in ROWS]
+    assert seen.shapes[0] == (1, 9)
+    expected = torch.cat([logits[len(row.prompt) - 1 : -1] for logits, row in zip(alone, ROWS, strict=True)])
+    assert torch.allclose(predicted.logits, expected, atol=1e-5)
+
+
+def test_a_model_that_names_no_head_is_scored_alike(tiny: Any, architecture: str, monkeypatch: pytest.MonkeyPatch):
+    model = tiny.model(architecture, 12)
+    with torch.inference_mode():
+        told = predict(model, ROWS, 0)
+        monkeypatch.setattr(model, "get_output_embeddings", lambda: None)
+        untold = predict(model, ROWS, 0)
+    assert torch.allclose(told.logits, untold.logits, atol=1e-5)
+    assert torch.equal(told.own, untold.own)
+
+
+@pytest.mark.parametrize("decode", [decode_dropping, decode_keeping])
+def test_writing_computes_the_logits_of_the_last_position_alone(tiny: Any, architecture: str, decode: Any):
+    learner = tiny.learner(architecture)
+    seen = Seen(learner.model)
+    streams = [Stream((5, 6, 7, 8), 3, (0,)), Stream((9, 10), 3, (1,))]
+    with torch.inference_mode():
+        decode(learner.model, streams, Manner(learner.encoder, 2, 0.0, Generation()))
+    assert seen.shapes
+    assert all(shape[1] == 1 for shape in seen.shapes)
+
+
+def test_embedding_computes_the_logits_of_one_position(tiny: Any, architecture: str):
+    learner = tiny.learner(architecture)
+    seen = Seen(learner.model)
+    learner.embed(tiny.questions)
+    assert seen.shapes == [(4, 1)]
+
+
+def test_the_head_sees_all_again_behind_it(tiny: Any):
+    model = tiny.model("llama", 12)
+    ids = torch.tensor([[5, 6, 7]])
+    with head_sees(model, at(torch.tensor([[True, False, True]]))):
+        assert model(input_ids=ids).logits.shape == (1, 2, 12)
+    with head_sees(model, last):
+        assert model(input_ids=ids).logits.shape == (1, 1, 12)
+    assert model(input_ids=ids).logits.shape == (1, 3, 12)
+
+
+def largest(job: Any) -> int:
+    """Return the bytes of the largest thing that is allocated meanwhile."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        job()
+    profiler: Any = recorded.profiler
+    return max(e.nbytes() for e in profiler.kineto_results.events() if e.name() == "[memory]")
+
+
+def test_no_row_makes_a_copy_of_a_frozen_head(tiny: Any):
+    """A head of 20,000 tokens in bfloat16 has 640,000 bytes, and 8 rows of it, which a view would make, 5 million."""
+    tokenizer = tiny.tokenizer()
+    options = ModelOptions(model="tiny", tune="lora", batch_size=8, max_new_tokens=3)
+    learner = tiny.learner(tokenizer=tokenizer, tune="lora", batch_size=8, max_new_tokens=3)
+    learner.model = with_adapter(tiny.model("llama", 20_000).bfloat16(), options, 0, None).eval()
+    questions = [f"{question} {i}" for i in range(2) for question in tiny.questions]
+    lessons = [Lesson("1", "how many boxes ?", "answer 5")]
+    sft = OBJECTIVES.get("sft")
+    head = 20_000 * 16 * 2
+    assert largest(lambda: learner.answer(questions, seed=0)) < 4 * head  # logits of 8 rows of 3 tokens are 1.5 heads
+    assert largest(lambda: learner.embed(questions)) < head
+    job = lambda: learner.study(lessons, sft.make(sft.options()), Study(steps=1, batch_size=1), seed=0)  # noqa: E731
+    assert largest(job) < 2 * head
