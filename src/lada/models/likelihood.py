@@ -6,12 +6,13 @@ backwards; of the vocabulary's width there are only the model's logits and their
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lada.models.encoding import Encoded, pad_right
+from lada.models.encoding import Company, Encoded, pad_right
 
 CHUNK = 2**22
 """Logits that are held in float32 at once."""
@@ -35,8 +36,10 @@ class Predicted:
         return torch.zeros(self.mask.shape, device=flat.device).masked_scatter(self.mask, flat)
 
 
-def predict(model: Any, rows: Sequence[Encoded], pad: int) -> Predicted:
+def predict(model: Any, rows: Sequence[Encoded], pad: int, company: Company = "any") -> Predicted:
     """Run the model over rows, each with at least one token before its completion. Gradients flow."""
+    if company == "none" or (company == "equal" and len(set(map(len, rows))) > 1):
+        return _joined([predict(model, [row], pad) for row in rows])
     ids, seen, answer = pad_right(rows, pad, model.device)
     logits = model(input_ids=ids, attention_mask=seen, use_cache=False).logits
     counts = answer.sum(1)
@@ -45,12 +48,24 @@ def predict(model: Any, rows: Sequence[Encoded], pad: int) -> Predicted:
     return Predicted(logits.flatten(0, 1), where, ids[answer], mask)
 
 
-def token_log_probs(model: Any, rows: Sequence[Encoded], pad: int) -> tuple[Tensor, Tensor]:
+def _joined(parts: Sequence[Predicted]) -> Predicted:
+    """Return what was predicted of rows one by one as if they had shared a batch."""
+    begin = list(accumulate((len(part.logits) for part in parts), initial=0))
+    widest = max(part.mask.shape[1] for part in parts)
+    return Predicted(
+        torch.cat([part.logits for part in parts]),
+        torch.cat([part.where + start for part, start in zip(parts, begin, strict=False)]),
+        torch.cat([part.own for part in parts]),
+        torch.cat([torch.nn.functional.pad(part.mask, (0, widest - part.mask.shape[1])) for part in parts]),
+    )
+
+
+def token_log_probs(model: Any, rows: Sequence[Encoded], pad: int, company: Company = "any") -> tuple[Tensor, Tensor]:
     """Return log-probs and mask of the completion tokens, each [n, longest completion], aligned at the left.
 
     Log-probs are natural, float32 whatever the model's dtype, and 0 where the mask is False. Gradients flow.
     """
-    predicted = predict(model, rows, pad)
+    predicted = predict(model, rows, pad, company)
     own, _ = log_probs_of(predicted)
     return predicted.rows(own), predicted.mask
 

@@ -13,9 +13,10 @@ from lada.models.adapters import with_adapter
 from lada.models.encoding import Encoder
 from lada.models.halving import within_memory
 from lada.models.hub import EXPECTED, explained, find_on_hub
-from lada.models.learner import HuggingFaceLearner
+from lada.models.learner import HuggingFaceLearner, context_of
 from lada.models.options import ModelOptions
 from lada.models.placement import check_placement, pick_device, placement
+from lada.models.vocabulary import check_vocabulary, embeddings_of
 
 WEIGHTS = "model.safetensors"
 
@@ -42,12 +43,7 @@ def load(
         model = _load_model(source, revision, told)
         if "device_map" not in told:
             model = model.to(pick_device(options.device))
-    rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        raise InputError(
-            f"model: the tokenizer of {source!r} has {len(tokenizer)} tokens but the model only {rows} embeddings; "
-            "call model.resize_token_embeddings(len(tokenizer)) and save it again"
-        )
+    check_vocabulary(_encoder(tokenizer, options, model.config), model.get_input_embeddings().weight.shape[0])
     if options.gradient_checkpointing:
         _checkpoint_gradients(model)
     if options.tune == "lora":
@@ -59,7 +55,17 @@ def check(folder: str, options: ModelOptions) -> None:
     """Raise InputError where something is missing that can be told without the weights, before anything is trained."""
     check_placement(options)
     tokenizer = load_tokenizer(folder, options.revision)
-    Encoder(tokenizer, prompt=options.prompt, context=1, system=options.system, think=options.think)
+    with explained(folder, options.revision):
+        config = AutoConfig.from_pretrained(folder, revision=options.revision, trust_remote_code=False)
+    encoder = _encoder(tokenizer, options, config)
+    if rows := embeddings_of(config):
+        check_vocabulary(encoder, rows)
+
+
+def _encoder(tokenizer: Any, options: ModelOptions, config: Any) -> Encoder:
+    return Encoder(
+        tokenizer, prompt=options.prompt, context=context_of(config), system=options.system, think=options.think
+    )
 
 
 def check_weights(source: str) -> None:
