@@ -27,7 +27,7 @@ from lada.models.soft import chunk_sums, soft_places
 from lada.models.training import add_gradients, make_optimizer, optimise
 
 LITTLE = 0.5
-"""The share of its weights that LoRA adapts below which a learner says so."""
+"""The share of its weights that LoRA adapts, where nobody chose them, below which a learner says so."""
 
 
 class HuggingFaceLearner:
@@ -53,7 +53,8 @@ class HuggingFaceLearner:
         model.eval()
         self._batching = try_batching(model, self._encoder, options.generation)
         self._notices = self._batching.notices()
-        if options.tune == "lora" and (share := adapted_share(model)) < LITTLE:
+        chosen = options.tune == "full" or options.lora.targets
+        if not chosen and (share := adapted_share(model)) < LITTLE:
             self._notices += (little_adapted(share),)
 
     @property
@@ -389,4 +390,5 @@ def context_of(config: Any) -> int:
         text = config.get_text_config()
     except ValueError:  # several models in one, each with texts
         text = config
-    return int(getattr(text, "max_position_embeddings", None) or 2048)
+    longest = getattr(text, "max_position_embeddings", None) or 0
+    return int(longest) if longest > 0 else 2048  # XLNet says -1

@@ -137,10 +137,9 @@ def _estimate(config: Any, options: ModelOptions, dtype: torch.dtype, load: Load
 
 def _cached(text: Any) -> int:
     """Return how many numbers a model keeps of a token as its keys, and as many as its values; of all its layers."""
-    layers = getattr(text, "per_layer_config", None) or [text]  # of some, layers differ
-    layers = layers.values() if isinstance(layers, dict) else layers
-    widths = [_heads(layer) for layer in layers]
-    return sum(widths) * (int(text.num_hidden_layers) // len(widths))
+    layers = int(text.num_hidden_layers)
+    each = getattr(text, "per_layer_config", None)  # in some, layers differ
+    return sum(_heads(each[i]) for i in range(layers)) if each else layers * _heads(text)
 
 
 def _heads(layer: Any) -> int:
@@ -196,10 +195,12 @@ def _frame(shape: _Shape, shaping: str, dtype: torch.dtype, length: int) -> _Fra
             model = with_adapter(model, options, 0, None)
             adapted = adapted_share(model)
             weights += sum(p.nbytes for p in model.parameters() if p.requires_grad)
+        every = list(model.parameters())  # counted first, since experts under an adapter lose theirs when they are run
+        if options.tune == "lora":
             kept = _kept(model.train(), length)
-    trained = [p for p in model.parameters() if p.requires_grad]
+    trained = [p for p in every if p.requires_grad]
     return _Frame(
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=sum(p.numel() for p in every),
         trainable=sum(p.numel() for p in trained),
         adapted=adapted,
         weights=weights,

@@ -10,16 +10,17 @@ from lada.core.thinking import TAGS
 
 
 class LoraOptions(Options):
-    """LoRA adapters (arXiv 2106.09685); `targets` None adapts all linear layers but the one that gives the logits."""
+    """LoRA adapters (arXiv 2106.09685)."""
 
     rank: int = Field(default=8, ge=1)
     """Rank of the two factors of each adapted layer."""
     alpha: int = Field(default=16, ge=1)
     """The adapter's output is scaled by alpha / rank."""
     dropout: float = 0.0
-    """Dropout in front of the adapter while it studies, 0 to 1."""
+    """Dropout in front of the adapter while it studies, 0 to 1. Above 0, fused experts cannot be adapted."""
     targets: tuple[str, ...] | None = None
-    """Names of the layers that are adapted."""
+    """Names of the layers that are adapted, and of fused experts, such as `experts.down_proj`. None: all linear layers
+    and fused experts, but no routers, not the layer of the logits, and nothing that is read past an adapter."""
 
 
 class Generation(Options):
