@@ -107,9 +107,7 @@ def _same(together: HuggingFaceLearner, alone: HuggingFaceLearner) -> str:
     if [answer.text for answer in ours] != [answer.text for answer in single]:
         wrong.append("answers")
     pairs = list(zip(QUESTIONS, PATHS, strict=True))
-    if any(
-        abs(a.total - b.total) > ROUNDING for a, b in zip(together.judge(pairs), alone.judge(pairs), strict=True)
-    ):
+    if any(abs(a.total - b.total) > ROUNDING for a, b in zip(together.judge(pairs), alone.judge(pairs), strict=True)):
         wrong.append("likelihoods")
     if abs(together.embed(QUESTIONS) - alone.embed(QUESTIONS)).max() > ROUNDING:
         wrong.append("embeddings")

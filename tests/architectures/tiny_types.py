@@ -54,6 +54,7 @@ SIZES = _sizes()
 IDS = {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}
 LATENT = {"head_dim": 8}
 BOTH = {"layer_types": ["linear_attention", "full_attention"]}
+WINDOWED = ("sliding_attention", "full_attention")
 PLAIN = {"rope_type": "default", "rope_theta": 10000.0}
 SPARSE = {"indexer_n_heads": 2, "indexer_kv_heads": 1, "indexer_head_dim": 16, "indexer_budget": 16}
 OWN: dict[str, dict[str, Any]] = {
@@ -62,10 +63,8 @@ OWN: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [1]},
     "codegen": {"n_head": 4, "rotary_dim": 4},
     "cohere_compass_text": {
-        "layer_types": ["sliding_attention", "full_attention"],
-        "rope_parameters": dict.fromkeys(
-            ("sliding_attention", "full_attention"), {**PLAIN, "mrope_section": [4, 2, 2]}
-        ),
+        "layer_types": list(WINDOWED),
+        "rope_parameters": {key: {**PLAIN, "mrope_section": [4, 2, 2]} for key in WINDOWED},
     },
     "dbrx": {
         "attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0, "clip_qkv": 8},
@@ -77,7 +76,7 @@ OWN: dict[str, dict[str, Any]] = {
     "gemma3n_text": {
         "num_kv_shared_layers": 0,
         "activation_sparsity_pattern": [0.5, 0.0],
-        "layer_types": ["sliding_attention", "full_attention"],
+        "layer_types": list(WINDOWED),
     },
     "gemma4_text": {"num_kv_shared_layers": 0},
     "gemma4_unified_text": {"num_kv_shared_layers": 0},
@@ -91,9 +90,7 @@ OWN: dict[str, dict[str, Any]] = {
     "mamba2": {"num_heads": 4},
     "mimo_v2_flash": {
         "num_attention_heads": 4,
-        "rope_parameters": dict.fromkeys(
-            ("sliding_attention", "full_attention"), {**PLAIN, "partial_rotary_factor": 0.5}
-        ),
+        "rope_parameters": {key: {**PLAIN, "partial_rotary_factor": 0.5} for key in WINDOWED},
     },
     "qwen3_5_moe_text": BOTH,
     "qwen3_5_text": BOTH,
