@@ -122,8 +122,8 @@ def test_mambas_default_leaves_out_what_is_read_past_an_adapter() -> None:
 
 def test_what_computes_in_a_way_of_its_own_is_left_out() -> None:
     class Twice(torch.nn.Linear):
-        def forward(self, given: torch.Tensor) -> Any:
-            return super().forward(given), given
+        def forward(self, input: torch.Tensor) -> Any:
+            return super().forward(input), input
 
     model: Any = hf.LlamaForCausalLM(hf.LlamaConfig(**GATED))
     model.model.layers[0].self_attn.q_proj = Twice(32, 32)

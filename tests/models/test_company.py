@@ -21,14 +21,17 @@ SMALL: dict[str, Any] = {**IDS, "hidden_size": 32, "num_hidden_layers": 2, "num_
 GATED: dict[str, Any] = {**SMALL, "num_key_value_heads": 1, "intermediate_size": 48, "max_position_embeddings": 96}
 
 
-class Unmasked(hf.LlamaForCausalLM):
+LLAMA: Any = hf.LlamaForCausalLM
+
+
+class Unmasked(LLAMA):
     """Reads padding like any token, and counts it."""
 
     def forward(self, attention_mask: Any = None, position_ids: Any = None, **told: Any) -> Any:
         return super().forward(**told)
 
 
-class Neighbourly(hf.LlamaForCausalLM):
+class Neighbourly(LLAMA):
     """Looks at what stands beside it in the batch."""
 
     def forward(self, **told: Any) -> Any:
@@ -37,7 +40,7 @@ class Neighbourly(hf.LlamaForCausalLM):
         return result
 
 
-class Blind(hf.LlamaForCausalLM):
+class Blind(LLAMA):
     """Cannot do without an image."""
 
     def forward(self, **told: Any) -> Any:

@@ -107,10 +107,11 @@ def _is_read_past(model: Any, path: str) -> bool:
     return name in PAST_ADAPTERS and hasattr(model.get_submodule(parent), PAST_ADAPTERS[name])
 
 
-def _is_linear(layer: Any) -> bool:
+def _is_linear(module: Any) -> bool:
     """Return whether a layer maps [n, in] to [n, out] by its weight, as peft takes it for granted."""
-    if not isinstance(layer, (nn.Linear, Conv1D)):
+    if not isinstance(module, (nn.Linear, Conv1D)):
         return False
+    layer: Any = module
     if type(layer).forward in (nn.Linear.forward, Conv1D.forward) or "bitsandbytes" in type(layer).__module__:
         return True
     try:  # some compute in groups, or return more than one tensor
@@ -163,6 +164,7 @@ def adapted_share(model: Any) -> float:
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     ends = (base.get_input_embeddings(), base.get_output_embeddings())
     adapted = total = 0
+    module: Any
     for name, module in base.named_modules():
         if isinstance(module, LoraLayer):
             adapted += _size(module.get_base_layer(), getattr(module, "parameter_name", "weight"))
