@@ -213,7 +213,8 @@ class TestExamples:
         result = CliRunner().invoke(app, ["run", str(tmp_path / "my.yaml"), "--dry-run"])
         assert result.exit_code == 0, result.output
         assert "b: unknown offline: run `hf download someone/some-model config.json`" in result.output
-        assert "; b not counted" in result.output
+        assert "unknown; b not counted" in result.output
+        assert "a: LoRA adapts 15% of the weights between embeddings and logits" in result.output
 
 
 class TestCommands:

@@ -15,6 +15,7 @@ import transformers as hf
 
 from lada.core.errors import InputError, LadaError
 from lada.core.seeds import seed_of
+from lada.models import generation
 from lada.models.continuous import continue_streams, paging_of, settings_of
 from lada.models.generation import Manner, Stream, pick_backend
 from lada.models.load import load
@@ -193,7 +194,7 @@ def test_without_vllm_its_install_line_is_named(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_transformers_without_paged_caches_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(hf, "__version__", "5.9.1")
+    monkeypatch.setattr(generation.transformers, "__version__", "5.9.1")
     with pytest.raises(
         InputError, match=r"needs transformers 5\.17 or newer, and this is 5\.9\.1; call `pip install -U"
     ):

@@ -38,6 +38,11 @@ def gpt2() -> hf.GPT2Config:
     return hf.GPT2Config(n_embd=16, n_layer=2, n_head=4, n_positions=64, vocab_size=100, attn_pdrop=0.0, **ids)
 
 
+def mixtral() -> hf.MixtralConfig:
+    """Its experts are fused, and computed by a kernel that has no shapes for float32."""
+    return hf.MixtralConfig(**SHAPE, num_local_experts=4, num_experts_per_tok=2, bos_token_id=None, eos_token_id=None)
+
+
 def of(load: Load, config: Any = None, dtype: torch.dtype = torch.float32, **options: Any) -> MemoryEstimate:
     return estimate(config or llama(), ModelOptions(model="tiny", **{"batch_size": 3, **options}), dtype, load)
 
@@ -99,7 +104,7 @@ def test_no_sequence_is_longer_than_the_context() -> None:
 
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out", "ignore:.is_gradient_checkpointing")
 @pytest.mark.parametrize(("tune", "attention"), [("full", "sdpa"), ("full", "eager"), ("lora", "sdpa")])
-@pytest.mark.parametrize("config", [llama(), gpt2()], ids=["llama", "gpt2"])
+@pytest.mark.parametrize("config", [llama(), gpt2(), mixtral()], ids=["llama", "gpt2", "mixtral"])
 def test_activations_are_what_a_forward_pass_keeps(config: Any, tune: Any, attention: Any) -> None:
     model = hf.AutoModelForCausalLM.from_config(config, attn_implementation=attention)
     if tune == "lora":
@@ -136,6 +141,35 @@ def test_a_longer_batch_takes_more() -> None:
     small, large = of(Load(10, 20, rows=2)), of(Load(10, 40, rows=4))
     for part in ("activations", "study_logits", "cache", "answer_logits", "studying", "answering"):
         assert getattr(large, part) > getattr(small, part)
+
+
+def test_a_configuration_that_json_cannot_say_back_is_told() -> None:
+    """Mamba 2 has a limit that is infinite, as a pair, which JSON gives back as a list."""
+    shape: Any = {"hidden_size": 16, "num_hidden_layers": 2, "num_heads": 4, "head_dim": 8, "state_size": 8}
+    config = hf.Mamba2Config(**shape, n_groups=1, vocab_size=100, bos_token_id=None, eos_token_id=None)
+    found = of(Load(10, 20, 2), config)
+    assert found.parameters == hf.AutoModelForCausalLM.from_config(config).num_parameters()
+    assert found.cache == 0  # it has a state of fixed size, and no keys
+
+
+def test_layers_that_differ_are_counted_one_by_one() -> None:
+    """Gemma 4 has wider heads where it attends to everything."""
+    shape: Any = {**SHAPE, "head_dim": 4, "global_head_dim": 8}
+    shape |= {"hidden_size_per_layer_input": 4, "vocab_size_per_layer_input": 100, "num_kv_shared_layers": 0}
+    config = hf.Gemma4TextConfig(**shape, layer_types=["sliding_attention", "full_attention"], sliding_window=8)
+    assert of(Load(10, 20, 0), config).cache == 2 * (2 * 4 + 2 * 8) * 3 * 30 * 4
+
+
+def test_what_cannot_be_followed_without_numbers_is_unknown() -> None:
+    experts = {"attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0, "clip_qkv": 8}}
+    config = hf.DbrxConfig(d_model=16, n_heads=4, n_layers=2, max_seq_len=64, vocab_size=100, **experts)
+    with pytest.raises(InputError, match=r"the memory of a dbrx cannot be told from its shape: "):
+        of(Load(10, 20, 1), config)
+
+
+@pytest.mark.parametrize(("tune", "share"), [("full", None), ("lora", 1.0)])
+def test_the_share_that_lora_adapts_is_told(tune: Any, share: float | None) -> None:
+    assert of(Load(10, 20, 1), tune=tune).adapted == share
 
 
 def test_what_is_no_causal_language_model_is_refused() -> None:

@@ -32,6 +32,9 @@ def remarks(plan: Plan) -> Iterator[Text]:
     for party in plan.parties:
         if party.note:
             yield Text(f"note: {party.name}: {party.note}")
+        if party.memory and party.memory.adapted is not None:
+            share = f"LoRA adapts {party.memory.adapted:.0%} of the weights between embeddings and logits"
+            yield Text(f"note: {party.name}: {share}")
     for notice in plan.notices:
         yield Text(f"note: {notice}")
     for fault in plan.faults:
@@ -138,8 +141,10 @@ def device_table(plans: tuple[DevicePlan, ...]) -> Table:
 
 def _verdict(plan: DevicePlan) -> str:
     but = f"; {', '.join(plan.missing)} not counted" if plan.missing else ""
+    if plan.fits and plan.missing:
+        return f"unknown{but}"
     if plan.fits:
-        return f"fits{'' if plan.needed <= plan.free else ', but not beside what runs now'}{but}"
+        return "fits" if plan.needed <= plan.free else "fits, but not beside what runs now"
     if plan.remedies:
         return f"does not fit; would with {', '.join(plan.remedies)}{but}"
     return f"does not fit, whatever key is set: a smaller model or a larger device is needed{but}"

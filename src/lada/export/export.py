@@ -100,7 +100,7 @@ def _tried(
         return write_all(torch_start(model), prompts, limit, encoder, which, tell)
 
     as_trained = answers(learner.model, "the party")
-    model = learner.model if target.adapter else merged(learner.model)
+    model = learner.model if target.adapter else _merged(learner)
     _round(model, weights, target)
     trial = Trial(questions, prompts, encoder, limit, as_trained, answers(model, "PyTorch"), tell)
     encode, source = _encode(options, encoder), locate(options.model)
@@ -160,6 +160,11 @@ def _target(to: str, dtype: str | None) -> tuple[Target, str]:
 def _base(model: Any) -> Any:
     """Return the model of transformers behind an adapter."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _merged(learner: HuggingFaceLearner) -> Any:
+    """Return the learner's model with its adapter, if it has one, added to the weights."""
+    return merged(learner.model)
 
 
 @torch.no_grad()

@@ -1,5 +1,7 @@
 """LoRA adapters over any causal LM (arXiv 2106.09685)."""
 
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -10,12 +12,21 @@ from transformers.pytorch_utils import Conv1D
 from lada.core.errors import InputError
 from lada.models.options import ModelOptions
 
+ROUTER = re.compile(r"gate|gating|switch|.*router.*|.*expert_gate")
+"""A part of a layer's path that says that it, or what it belongs to, chooses experts."""
+PAST_ADAPTERS = {"dt_proj": "A_log"}
+"""Layers whose weight a mixer reads past an adapter, by what else such a mixer has: Mamba, also within hybrids."""
+REFUSED = {kind: "out_proj" for kind in ("mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h")}
+"""Layers that peft does not adapt, by model type: Mamba's kernels read them past an adapter, too."""
+OF_EXPERTS = ("gate_proj", "up_proj", "down_proj", "w1", "w2", "w3")
+"""Layers that peft, where experts are fused, takes for parts of those experts, wherever they are."""
+
 
 def with_adapter(model: Any, options: ModelOptions, init_seed: int, saved: FilePath | None) -> Any:
     """Return the model with a saved adapter, or with a new one that changes nothing yet.
 
-    Without `targets` all linear layers are adapted, also GPT-2's `Conv1D`, but not the one that gives the logits.
-    Raises InputError where there are no such layers.
+    Without `targets` all of `adaptable` and `fused_experts` is adapted; peft cannot adapt experts under dropout. Raises
+    InputError where there is nothing to adapt, or nothing that `targets` names.
     """
     from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 
@@ -25,12 +36,18 @@ def with_adapter(model: Any, options: ModelOptions, init_seed: int, saved: FileP
     if saved:
         return PeftModel.from_pretrained(model, saved, is_trainable=True)
     lora = options.lora
+    layers, weights = _named(model, lora.targets) if lora.targets else _all(model, bool(lora.dropout))
+    if not layers and not weights:
+        raise InputError(
+            f"model.tune: 'lora', but {type(model).__name__} has no linear layers to adapt; expected tune: full"
+        )
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=list(lora.targets) if lora.targets else "all-linear",
+        target_modules=layers,
+        target_parameters=weights or None,
         fan_in_fan_out=any(isinstance(layer, Conv1D) for layer in model.modules()),
     )
     with torch.random.fork_rng():
@@ -42,6 +59,127 @@ def with_adapter(model: Any, options: ModelOptions, init_seed: int, saved: FileP
                 f"model.lora.targets: {lora.targets}: {str(error).partition(chr(10))[0]}; expected names of linear "
                 f"layers of {type(model).__name__}, such as those in print(model)"
             ) from error
+
+
+def _all(model: Any, dropout: bool) -> tuple[list[str], list[str]]:
+    """Return what is adapted where nobody says: paths of layers and paths of weights."""
+    layers, experts = adaptable(model), list(fused_experts(model))
+    if not experts:
+        return layers, []
+    plain = [name for name in layers if name.rpartition(".")[2] not in OF_EXPERTS]
+    if dropout:
+        return plain, []
+    rest = [name for name in layers if name not in plain and type(model.get_submodule(name)) is nn.Linear]
+    return plain, [*experts, *(f"{name}.weight" for name in rest)]
+
+
+def _named(model: Any, targets: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what `targets` names: names of layers, and paths of fused experts."""
+    experts = [name for name in fused_experts(model) if any(_is_named(name, target) for target in targets)]
+    return [target for target in targets if not any(_is_named(name, target) for name in experts)], experts
+
+
+def _is_named(path: str, target: str) -> bool:
+    """Return whether a target is a path, or the end of one, as peft reads it."""
+    return path == target or path.endswith(f".{target}")
+
+
+def adaptable(model: Any) -> list[str]:
+    """Return the paths of all linear layers, also GPT-2's `Conv1D`, that an adapter can stand beside.
+
+    Left out are the layer of the logits, routers, what computes in a way of its own, and what is read past an adapter.
+    """
+    head = model.get_output_embeddings()
+    return [
+        name
+        for name, layer in model.named_modules()
+        if _is_linear(layer)
+        and layer is not head
+        and not any(ROUTER.fullmatch(part) for part in name.split("."))
+        and not _is_read_past(model, name)
+    ]
+
+
+def _is_read_past(model: Any, path: str) -> bool:
+    parent, _, name = path.rpartition(".")
+    if name == REFUSED.get(model.config.model_type):
+        return True
+    return name in PAST_ADAPTERS and hasattr(model.get_submodule(parent), PAST_ADAPTERS[name])
+
+
+def _is_linear(module: Any) -> bool:
+    """Return whether a layer maps [n, in] to [n, out] by its weight, as peft takes it for granted."""
+    if not isinstance(module, (nn.Linear, Conv1D)):
+        return False
+    layer: Any = module
+    if type(layer).forward in (nn.Linear.forward, Conv1D.forward) or "bitsandbytes" in type(layer).__module__:
+        return True
+    try:  # some compute in groups, or return more than one tensor
+        with torch.no_grad():
+            given = layer(layer.weight.new_zeros((2, layer.in_features)))
+    except RuntimeError:
+        return False
+    return isinstance(given, torch.Tensor) and given.shape == (2, layer.out_features)
+
+
+def fused_experts(model: Any) -> Iterator[str]:
+    """Yield the paths of weights [experts, out, in] or [experts, in, out] that hold all experts of a layer at once."""
+    for name, module in model.named_modules():
+        if "Experts" in type(module).__name__:
+            for own, weight in module.named_parameters(recurse=False):
+                if weight.dim() == 3 and weight.is_floating_point():
+                    yield f"{name}.{own}"
+
+
+def factors(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield name and values of all weights that are trained, without gradients; to write into one changes the model.
+
+    Factors of fused experts are yielded expert by expert, A [rank, in] and B [out, rank], so that their products are
+    what is added to each expert's weight.
+    """
+    from peft.tuners.lora import ParamWrapper
+
+    counts = {name: module.num_experts for name, module in model.named_modules() if isinstance(module, ParamWrapper)}
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            path, is_a, _ = name.partition(".lora_A.")
+            count = counts.get(path if is_a else name.partition(".lora_B.")[0], 1)
+            if count == 1:
+                yield name, weight.detach()
+                continue
+            every = (
+                weight.detach().view(count, -1, weight.shape[1]) if is_a else weight.detach().unflatten(1, (-1, count))
+            )
+            for expert in range(count):
+                yield f"{name}.{expert}", every[expert] if is_a else every[:, :, expert]
+
+
+def adapted_share(model: Any) -> float:
+    """Return the share of the weights between embeddings and logits, 0 to 1, that a peft model's adapter stands beside.
+
+    Counted are weights of two dimensions or more.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    ends = (base.get_input_embeddings(), base.get_output_embeddings())
+    adapted = total = 0
+    module: Any
+    for name, module in base.named_modules():
+        if isinstance(module, LoraLayer):
+            adapted += _size(module.get_base_layer(), getattr(module, "parameter_name", "weight"))
+        if not any(module is end for end in ends) and not isinstance(module, nn.Embedding) and ".lora_" not in name:
+            total += sum(
+                _size(module, own) for own, weight in module.named_parameters(recurse=False) if weight.dim() > 1
+            )
+    return adapted / total if total else 0.0
+
+
+def _size(module: Any, name: str) -> int:
+    """Return how many numbers a weight holds; of one in 4 bits, several lie in a byte."""
+    if isinstance(module, nn.Linear):
+        return module.in_features * module.out_features
+    return getattr(module, name).numel()
 
 
 def untie(model: Any) -> None:

@@ -5,7 +5,7 @@ last one is done.
 """
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -25,16 +25,24 @@ from lada.models.generation import Manner, Stream
 from lada.models.head import head_sees, last
 from lada.models.sampling import Chooser
 
+Choose = Callable[[Tensor, Sequence[int], int], Tensor]
+"""Called as `choose(logits, streams, step)`; see Chooser."""
+
 
 def decode_in_batches(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[dict[int, list[int]]]:
     """See Backend; streams of similar length share a batch."""
-    model = bare(model)
-    decode = decode_dropping if can_drop_rows(model) else decode_keeping
-    batches = buckets([len(stream.prompt) for stream in streams], manner.batch_size)
+    batches = buckets([len(stream.prompt) for stream in streams], manner.batch_size, manner.company)
     for batch, written in manner.halving.each(
         "answer", batches, lambda rows: decode(model, [streams[i] for i in rows], manner)
     ):
         yield dict(zip(batch, written, strict=True))
+
+
+def decode(model: Any, streams: Sequence[Stream], manner: Manner, choose: Choose | None = None) -> list[list[int]]:
+    """Return the ids written for each stream, all in one batch; None chooses them as `manner` says."""
+    model = bare(model)
+    way = decode_dropping if can_drop_rows(model) else decode_keeping
+    return way(model, streams, manner, choose)
 
 
 def bare(model: Any) -> Any:
@@ -59,12 +67,14 @@ def can_drop_rows(model: Any) -> bool:
     )
 
 
-def decode_dropping(model: Any, streams: Sequence[Stream], manner: Manner) -> list[list[int]]:
+def decode_dropping(
+    model: Any, streams: Sequence[Stream], manner: Manner, choose: Choose | None = None
+) -> list[list[int]]:
     """Return the ids written for each stream; a prompt that several share is read once. See `can_drop_rows`."""
     prompts = {prompt: row for row, prompt in enumerate(dict.fromkeys(stream.prompt for stream in streams))}
     rows = _Rows(model, list(prompts), manner.encoder.pad)
     rows.select([prompts[stream.prompt] for stream in streams])
-    choose = _chooser(streams, manner)
+    choose = choose or _chooser(streams, manner)
     written: list[list[int]] = [[] for _ in streams]
     alive, step = list(range(len(streams))), 0
     while alive:
@@ -115,7 +125,9 @@ class _Rows:
         self.logits: Tensor = result.logits[:, -1]
 
 
-def decode_keeping(model: Any, streams: Sequence[Stream], manner: Manner) -> list[list[int]]:
+def decode_keeping(
+    model: Any, streams: Sequence[Stream], manner: Manner, choose: Choose | None = None
+) -> list[list[int]]:
     """Return the ids written for each stream by transformers' `generate`, which serves every model.
 
     Tokens are chosen, and streams end, as in `decode_dropping`.
@@ -125,13 +137,14 @@ def decode_keeping(model: Any, streams: Sequence[Stream], manner: Manner) -> lis
     # A model's own settings, such as a penalty of repetition, must not bend what is written.
     model.generation_config = GenerationConfig(eos_token_id=list(manner.encoder.ends), pad_token_id=manner.encoder.pad)
     try:
+        chosen = _Chosen(choose or _chooser(streams, manner), len(streams), ids.shape[1])
         with head_sees(model, last):
             model.generate(
                 input_ids=ids,
                 attention_mask=seen,
                 max_new_tokens=max(stream.room for stream in streams),
                 do_sample=False,
-                logits_processor=LogitsProcessorList([_Chosen(_chooser(streams, manner), len(streams), ids.shape[1])]),
+                logits_processor=LogitsProcessorList([chosen]),
                 stopping_criteria=StoppingCriteriaList([over]),
             )
     finally:
@@ -142,7 +155,7 @@ def decode_keeping(model: Any, streams: Sequence[Stream], manner: Manner) -> lis
 class _Chosen(LogitsProcessor):
     """Leaves `generate` nothing to choose from but the token that is chosen here."""
 
-    def __init__(self, choose: Chooser, count: int, width: int) -> None:
+    def __init__(self, choose: Choose, count: int, width: int) -> None:
         self._choose, self._streams, self._width = choose, range(count), width
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:

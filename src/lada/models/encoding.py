@@ -4,8 +4,8 @@ import datetime
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
-from typing import Any
+from itertools import groupby, takewhile
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -200,22 +200,29 @@ def encoder_of(tokenizer: Any, options: ModelOptions, context: int, ends: Sequen
     )
 
 
-def buckets(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
+Company = Literal["any", "equal", "none"]
+"""Which rows may share a batch: rows of any lengths, padded; rows of equal length; each row is alone."""
+
+
+def buckets(lengths: Sequence[int], size: int, company: Company = "any") -> Iterator[list[int]]:
     """Yield batches of at most `size` indices of similar length, longest first, ties by index."""
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+    alike = [order] if company == "any" else [list(rows) for _, rows in groupby(order, key=lengths.__getitem__)]
+    size = 1 if company == "none" else size
+    for rows in alike:
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size]
 
 
 def pad_right(rows: Sequence[Encoded], pad: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ids, attention mask and completion mask, each [n, longest]; the last two are bool."""
+    """Return ids, attention mask and completion mask, each [n, longest]; the last is bool."""
     longest = max(map(len, rows))
     ids = torch.full((len(rows), longest), pad, dtype=torch.long)
-    seen = torch.zeros((len(rows), longest), dtype=torch.bool)
+    seen = torch.zeros((len(rows), longest), dtype=torch.long)  # some subtract it, which bool does not know
     answer = torch.zeros((len(rows), longest), dtype=torch.bool)
     for i, row in enumerate(rows):
         ids[i, : len(row)] = torch.tensor(row.prompt + row.completion)
-        seen[i, : len(row)] = True
+        seen[i, : len(row)] = 1
         answer[i, len(row.prompt) : len(row)] = True
     return ids.to(device), seen.to(device), answer.to(device)
 

@@ -12,7 +12,7 @@ from typing import Any
 import transformers
 
 from lada.core.errors import InputError
-from lada.models.encoding import Encoder, Written
+from lada.models.encoding import Company, Encoder, Written
 from lada.models.halving import Halving
 from lada.models.options import Generation, ModelOptions
 
@@ -40,6 +40,7 @@ class Manner:
     temperature: float
     generation: Generation
     halving: Halving = field(default_factory=Halving)
+    company: Company = "any"
 
     def over(self, written: Sequence[int], room: int) -> bool:
         """Return whether a stream is done, of which these ids are written, at least one."""
@@ -79,6 +80,7 @@ def write(
     options: ModelOptions,
     temperature: float,
     halving: Halving,
+    company: Company,
     on_done: Callable[[int, int], None],
 ) -> list[Written]:
     """Return what was written for each stream; `on_done(streams, tokens)` is told how many are done and what they took.
@@ -87,7 +89,7 @@ def write(
     and batch size; with `batch` each is drawn from its own address alone, so that neither its neighbours nor the batch
     size change it but by rounding. Rounding repeats on one kind of CPU.
     """
-    manner = Manner(encoder, options.batch_size, temperature, options.generation, halving)
+    manner = Manner(encoder, options.batch_size, temperature, options.generation, halving, company)
     read: dict[int, Written] = {}
     for written in pick_backend(options.generation)(model, streams, manner):
         for number, ids in written.items():

@@ -16,6 +16,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from lada.core.errors import InputError
 from lada.core.hub import ask_hub, reason
+from lada.models.halving import is_out_of_memory
 
 EXPECTED = (
     "expected a folder with config.json, model.safetensors (pickled weights are not read) and tokenizer, a hub id, or "
@@ -40,7 +41,11 @@ def explained(source: str, revision: str | None = None) -> Iterator[None]:
     """Turn what transformers says of a model that it cannot load into an InputError."""
     try:
         yield
-    except Exception as error:  # what a model's files may provoke has no common base
+    except InputError:
+        raise
+    except Exception as error:  # each architecture's code raises what it likes
+        if is_out_of_memory(error):
+            raise
         advice = EXPECTED if FilePath(source).is_dir() else f"{EXPECTED}; without the hub, {_bring(source)}"
         fault = InputError(f"model: cannot load {source!r}: {reason(error)}; {advice}")
         raise _explanation(error, source, revision) or fault from error

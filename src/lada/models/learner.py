@@ -13,8 +13,10 @@ from torch import Tensor
 from lada.alignment import token_bytes
 from lada.core.errors import InputError
 from lada.core.terms import Lesson, Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
+from lada.models.adapters import adapted_share, factors
 from lada.models.base import Answer, Progress, Study, StudyReport, adding_up, silent
 from lada.models.batches import shuffled_batches, steps_of
+from lada.models.company import try_batching
 from lada.models.encoding import Encoded, Encoder, buckets, encoder_of, pad_right
 from lada.models.generation import make_streams, write
 from lada.models.halving import Halving, within_memory
@@ -46,6 +48,10 @@ def _computing(
     return call
 
 
+LITTLE = 0.5
+"""The share of its weights that LoRA adapts, where nobody chose them, below which a learner says so."""
+
+
 class HuggingFaceLearner:
     """The `Learner` of lada.models.base over a causal LM that is in memory."""
 
@@ -64,6 +70,11 @@ class HuggingFaceLearner:
         self._cut = self._written = 0
         self._told = False
         model.eval()
+        self._batching = try_batching(model, self._encoder, options.generation)
+        self._notices = self._batching.notices()
+        chosen = options.tune == "full" or options.lora.targets
+        if not chosen and (share := adapted_share(model)) < LITTLE:
+            self._notices += (little_adapted(share),)
 
     @property
     def model(self) -> Any:
@@ -113,6 +124,7 @@ class HuggingFaceLearner:
             self._options,
             temperature,
             self._halving,
+            self._batching.answer,
             lambda done, tokens: progress("answer", done, len(streams), tokens),
         )
         asked = [question for question in questions for _ in range(paths)]
@@ -136,7 +148,7 @@ class HuggingFaceLearner:
         result: dict[int, Likelihood] = {}
 
         def score(batch: list[int]) -> tuple[Tensor, Tensor]:
-            return token_log_probs(self.model, [rows[i] for i in batch], self._encoder.pad)
+            return token_log_probs(self.model, [rows[i] for i in batch], self._encoder.pad, self._batching.judge)
 
         for batch, (log_probs, mask) in self._halving.each("judge", self._batches(rows), score):
             totals = log_probs.double().sum(1).tolist()
@@ -159,7 +171,8 @@ class HuggingFaceLearner:
         result: dict[int, TokenScores | None] = {}
 
         def score(batch: list[int]) -> tuple[np.ndarray, np.ndarray]:
-            ids, log_probs = likeliest(predict(self.model, [rows[i] for i in batch], self._encoder.pad), k, size)
+            predicted = predict(self.model, [rows[i] for i in batch], self._encoder.pad, self._batching.judge)
+            ids, log_probs = likeliest(predicted, k, size)
             return ids.cpu().numpy(), log_probs.cpu().numpy()
 
         for batch, (ids, log_probs) in self._halving.each("log_probs", self._batches(rows), score):
@@ -173,7 +186,7 @@ class HuggingFaceLearner:
         return [result[i] for i in range(len(rows))]
 
     def _batches(self, rows: Sequence[Encoded]) -> Iterator[list[int]]:
-        return buckets([len(row) for row in rows], self._options.batch_size)
+        return buckets([len(row) for row in rows], self._options.batch_size, self._batching.judge)
 
     def take_notices(self) -> tuple[str, ...]:
         """See Learner.take_notices."""
@@ -182,7 +195,8 @@ class HuggingFaceLearner:
             f"{self._cut} of {self._written}; the end of a turn is not learnt from them",
         )
         self._told = True
-        return (*self._halving.take_notices(), *self._encoder.notices(), *(cut if self._cut else ()))
+        notices, self._notices = self._notices, ()
+        return (*notices, *self._halving.take_notices(), *self._encoder.notices(), *(cut if self._cut else ()))
 
     def _begin(self) -> None:
         """Count anew what is lost where that of before was told."""
@@ -194,7 +208,9 @@ class HuggingFaceLearner:
     def vocabulary(self) -> Vocabulary:
         """See Learner.vocabulary."""
         if self._vocabulary is None:
-            self._vocabulary = Vocabulary(tuple(token_bytes(self.tokenizer)), self._encoder.eos)
+            rows = self.model.get_input_embeddings().weight.shape[0]
+            # Tokens without an embedding are none of this model's; see check_vocabulary.
+            self._vocabulary = Vocabulary(tuple(token_bytes(self.tokenizer)[:rows]), self._encoder.eos)
         return self._vocabulary
 
     def spell(self, texts: Sequence[str]) -> list[Spelled | None]:
@@ -213,8 +229,11 @@ class HuggingFaceLearner:
             ids, seen, _ = pad_right([rows[i] for i in batch], self._encoder.pad, self.model.device)
             with head_sees(self.model, last):  # whose logits nobody needs
                 seen_by = self.model(input_ids=ids, attention_mask=seen, output_hidden_states=True, use_cache=False)
-            weight = seen[..., None].float()
-            return ((seen_by.hidden_states[-1].float() * weight).sum(1) / weight.sum(1)).cpu().numpy()
+            weight, hidden = seen[..., None].float(), seen_by.hidden_states[-1].float()
+            if hidden.dim() > weight.dim():  # Gemma 3n has several streams, and predicts from their mean
+                hidden = hidden.mean(0)
+            hidden = hidden[:, : ids.shape[1]]  # Reformer pads to whole chunks
+            return ((hidden * weight).sum(1) / weight.sum(1)).cpu().numpy()
 
         for batch, means in self._halving.each("embed", self._batches(rows), mean):
             vectors.update(zip(batch, means, strict=True))
@@ -339,7 +358,7 @@ class HuggingFaceLearner:
         """Run one micro-batch: chosen and rejected paths in one forward pass."""
         paired = [k for k, i in enumerate(rows) if i in rejected]
         encoded = [chosen[i] for i in rows] + [rejected[rows[k]] for k in paired]
-        predicted = predict(self.model, encoded, self._encoder.pad)
+        predicted = predict(self.model, encoded, self._encoder.pad, self._batching.judge)
         targets = soft_places(encoded, [lessons[i].soft for i in rows])
         device = predicted.own.device
         own, beside = log_probs_of(predicted, None if targets is None else targets.ids.to(device))
@@ -404,7 +423,7 @@ class HuggingFaceLearner:
                 weight.copy_(torch.from_numpy(weights[name]))
 
     def _adapter(self) -> dict[str, Tensor]:
-        return {name: weight.detach() for name, weight in self.model.named_parameters() if weight.requires_grad}
+        return dict(factors(self.model))
 
     def save(self, folder: FilePath) -> None:
         """See Learner.save; under LoRA only the adapter is written, in peft's format. `load` takes it as `saved`."""
@@ -415,6 +434,19 @@ class HuggingFaceLearner:
         self.tokenizer.save_pretrained(folder)
 
 
+def little_adapted(share: float) -> str:
+    """Return what the user should know of an adapter that reaches few weights."""
+    return (
+        f"LoRA adapts {share:.0%} of the weights between embeddings and logits; the rest stays as it is: name more of "
+        "them in lora.targets, set lora.dropout: 0 where experts are fused, or tune: full"
+    )
+
+
 def context_of(config: Any) -> int:
     """Return the longest sequence that a model takes, tokens; 2048 where it sets no limit, as with Bloom's ALiBi."""
-    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 2048)
+    try:
+        text = config.get_text_config()
+    except ValueError:  # several models in one, each with texts
+        text = config
+    longest = getattr(text, "max_position_embeddings", None) or 0
+    return int(longest) if longest > 0 else 2048  # XLNet says -1

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lada.models.encoding import Encoded, pad_right
+from lada.models.encoding import Company, Encoded, pad_right
 from lada.models.head import at, head_sees
 
 CHUNK = 2**22
@@ -36,8 +36,10 @@ class Predicted:
         return torch.zeros(self.mask.shape, device=flat.device).masked_scatter(self.mask, flat)
 
 
-def predict(model: Any, rows: Sequence[Encoded], pad: int) -> Predicted:
+def predict(model: Any, rows: Sequence[Encoded], pad: int, company: Company = "any") -> Predicted:
     """Run the model over rows, each with at least one token before its completion. Gradients flow."""
+    if company == "none" or (company == "equal" and len(set(map(len, rows))) > 1):
+        return _joined([predict(model, [row], pad) for row in rows])
     ids, seen, answer = pad_right(rows, pad, model.device)
     before = answer.roll(-1, 1)  # token t is predicted at position t - 1, and none at the first
     with head_sees(model, at(before)):
@@ -49,12 +51,22 @@ def predict(model: Any, rows: Sequence[Encoded], pad: int) -> Predicted:
     return Predicted(logits.flatten(0, -2), ids[answer], mask)
 
 
-def token_log_probs(model: Any, rows: Sequence[Encoded], pad: int) -> tuple[Tensor, Tensor]:
+def _joined(parts: Sequence[Predicted]) -> Predicted:
+    """Return what was predicted of rows one by one as if they had shared a batch."""
+    widest = max(part.mask.shape[1] for part in parts)
+    return Predicted(
+        torch.cat([part.logits for part in parts]),
+        torch.cat([part.own for part in parts]),
+        torch.cat([torch.nn.functional.pad(part.mask, (0, widest - part.mask.shape[1])) for part in parts]),
+    )
+
+
+def token_log_probs(model: Any, rows: Sequence[Encoded], pad: int, company: Company = "any") -> tuple[Tensor, Tensor]:
     """Return log-probs and mask of the completion tokens, each [n, longest completion], aligned at the left.
 
     Log-probs are natural, float32 whatever the model's dtype, and 0 where the mask is False. Gradients flow.
     """
-    predicted = predict(model, rows, pad)
+    predicted = predict(model, rows, pad, company)
     own, _ = log_probs_of(predicted)
     return predicted.rows(own), predicted.mask
 

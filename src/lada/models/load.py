@@ -16,6 +16,7 @@ from lada.models.options import ModelOptions
 from lada.models.placement import check_placement, pick_device, placement
 from lada.models.tekken import TEKKEN, read_tekken
 from lada.models.turns import declared_ends
+from lada.models.vocabulary import check_vocabulary, embeddings_of
 
 
 def load(
@@ -40,12 +41,9 @@ def load(
         model = _load_model(source, revision, told)
         if "device_map" not in told:
             model = model.to(pick_device(options.device))
-    rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        raise InputError(
-            f"model: the tokenizer of {source!r} has {len(tokenizer)} tokens but the model only {rows} embeddings; "
-            "call model.resize_token_embeddings(len(tokenizer)) and save it again"
-        )
+    ends = declared_ends(model.generation_config, tokenizer)
+    encoder = encoder_of(tokenizer, options, context_of(model.config), ends)
+    check_vocabulary(encoder, model.get_input_embeddings().weight.shape[0])
     if options.gradient_checkpointing:
         _checkpoint_gradients(model)
     if options.tune == "lora":
@@ -60,10 +58,12 @@ def check(folder: str, options: ModelOptions) -> None:
     """Raise InputError where something is missing that can be told without the weights, before anything is trained."""
     check_placement(options)
     tokenizer = load_tokenizer(folder, options.revision)
-    encoder_of(tokenizer, options, 1, declared_ends(_generation(folder), tokenizer))
     with explained(folder, options.revision):
         config = AutoConfig.from_pretrained(folder, revision=options.revision, trust_remote_code=False)
     check_context(config, options)
+    encoder = encoder_of(tokenizer, options, context_of(config), declared_ends(_generation(folder), tokenizer))
+    if rows := embeddings_of(config):
+        check_vocabulary(encoder, rows)
 
 
 def _generation(folder: str) -> GenerationConfig | None:

@@ -10,7 +10,7 @@ learner does, as upper bounds: every row of a batch is taken to be as long as th
 Not counted: what the allocator wastes, kernels' own workspaces, the CUDA context, the interpreter.
 """
 
-import json
+import copy
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -20,12 +20,13 @@ import torch
 from pydantic import computed_field
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import AutoConfig, AutoModelForCausalLM
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from lada.core.errors import InputError
 from lada.core.results import Record
-from lada.models.adapters import with_adapter
+from lada.models.adapters import adapted_share, with_adapter
 from lada.models.head import head_sees
 from lada.models.learner import context_of
 from lada.models.likelihood import CHUNK
@@ -41,6 +42,8 @@ class MemoryEstimate(Record):
 
     parameters: int
     trainable: int
+    adapted: float | None = None
+    """The share of the weights between embeddings and logits that LoRA adapts; None without LoRA."""
     weights: int
     masters: int
     """In float32, of weights that are trained and compute in fewer bits; from the first study on."""
@@ -94,16 +97,25 @@ def estimate(config: Any, options: ModelOptions, dtype: torch.dtype, load: Load)
 
     Raises InputError for a model whose shape alone does not lead through a forward pass.
     """
+    try:
+        return _estimate(config, options, dtype, load)
+    except InputError:
+        raise
+    except Exception as error:  # there is no telling what a model's code raises on shapes without numbers
+        raise InputError(
+            f"model: the memory of a {config.model_type} cannot be told from its shape: {type(error).__name__}: "
+            f"{str(error).partition(chr(10))[0]}"
+        ) from error
+
+
+def _estimate(config: Any, options: ModelOptions, dtype: torch.dtype, load: Load) -> MemoryEstimate:
     text = config.get_text_config()
     length = min(load.prompt + load.completion, context_of(config))
     if options.quantise is not None:  # all that stays, and what flows between layers, is then in float32
         dtype = torch.float32
     completion = min(load.completion, length)
-    frame = _frame(config.to_json_string(use_diff=False), _shaping(options), dtype, length, completion)
-    size, vocabulary = dtype.itemsize, int(text.vocab_size)
-    heads = getattr(text, "num_key_value_heads", None) or getattr(text, "num_attention_heads", 0)
-    width = getattr(text, "head_dim", None) or (text.hidden_size // text.num_attention_heads if heads else 0)
-    layers = int(text.num_hidden_layers)
+    frame = _frame(_Shape(config), _shaping(options), dtype, length, completion)
+    size, vocabulary, layers = dtype.itemsize, int(text.vocab_size), int(text.num_hidden_layers)
 
     def logits(rows: int, copies: int) -> int:
         needed = rows * completion * vocabulary
@@ -116,16 +128,45 @@ def estimate(config: Any, options: ModelOptions, dtype: torch.dtype, load: Load)
     return MemoryEstimate(
         parameters=frame.parameters,
         trainable=frame.trainable if studies else 0,
+        adapted=frame.adapted,
         weights=frame.weights,
         masters=frame.masters if studies else 0,
         gradients=frame.trainable * torch.float32.itemsize if studies else 0,
         optimizer=2 * frame.trainable * torch.float32.itemsize if studies else 0,
         activations=load.rows * kept,
         study_logits=logits(load.rows, 2) if studies else 0,
-        cache=2 * layers * heads * width * options.batch_size * length * size,
+        cache=2 * _cached(text) * options.batch_size * length * size,
         working=options.batch_size * frame.working,
         answer_logits=logits(options.batch_size, 1),
     )
+
+
+def _cached(text: Any) -> int:
+    """Return how many numbers a model keeps of a token as its keys, and as many as its values; of all its layers."""
+    layers = int(text.num_hidden_layers)
+    each = getattr(text, "per_layer_config", None)  # in some, layers differ
+    return sum(_heads(each[i]) for i in range(layers)) if each else layers * _heads(text)
+
+
+def _heads(layer: Any) -> int:
+    heads = getattr(layer, "num_key_value_heads", None) or getattr(layer, "num_attention_heads", 0)
+    if not heads:
+        return 0
+    return heads * (getattr(layer, "head_dim", None) or layer.hidden_size // layer.num_attention_heads)
+
+
+class _Shape:
+    """A configuration as a key of what was computed from it: equal to others that say the same."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self._told = config.to_json_string(use_diff=False)
+
+    def __hash__(self) -> int:
+        return hash(self._told)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Shape) and self._told == other._told
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +175,7 @@ class _Frame:
 
     parameters: int
     trainable: int
+    adapted: float | None
     weights: int
     masters: int
     kept: int
@@ -146,32 +188,27 @@ def _shaping(options: ModelOptions) -> str:
 
 
 @cache
-def _frame(shape: str, shaping: str, dtype: torch.dtype, length: int, completion: int) -> _Frame:
-    values = json.loads(shape)
-    config = AutoConfig.for_model(values.pop("model_type"), **values)
+def _frame(shape: _Shape, shaping: str, dtype: torch.dtype, length: int, completion: int) -> _Frame:
+    config, adapted = copy.deepcopy(shape.config), None
     options = ModelOptions.model_validate_json(shaping)
     eager = {"attn_implementation": "eager"} if options.attention == "eager" else {}
-    try:
-        with torch.device("meta"), warnings.catch_warnings(action="ignore"):
-            model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **eager)
+    with torch.device("meta"), warnings.catch_warnings(action="ignore"):
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **eager)
+        kept = _kept(model.train(), length, completion)
+        weights = _weight_bytes(model, options.quantise)
+        working = kept // int(config.get_text_config().num_hidden_layers)
+        if options.tune == "lora":
+            model = with_adapter(model, options, 0, None)
+            adapted = adapted_share(model)
+            weights += sum(p.nbytes for p in model.parameters() if p.requires_grad)
+        every = list(model.parameters())  # counted first, since experts under an adapter lose theirs when they are run
+        if options.tune == "lora":
             kept = _kept(model.train(), length, completion)
-            weights = _weight_bytes(model, options.quantise)
-            working = kept // int(config.get_text_config().num_hidden_layers)
-            if options.tune == "lora":
-                model = with_adapter(model, options, 0, None)
-                weights += sum(p.nbytes for p in model.parameters() if p.requires_grad)
-                kept = _kept(model.train(), length, completion)
-    except InputError:
-        raise
-    except Exception as error:  # there is no telling what a model's code raises on shapes without numbers
-        raise InputError(
-            f"model: the memory of a {config.model_type} cannot be told from its shape: {type(error).__name__}: "
-            f"{str(error).partition(chr(10))[0]}"
-        ) from error
-    trained = [p for p in model.parameters() if p.requires_grad]
+    trained = [p for p in every if p.requires_grad]
     return _Frame(
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=sum(p.numel() for p in every),
         trainable=sum(p.numel() for p in trained),
+        adapted=adapted,
         weights=weights,
         masters=sum(p.numel() for p in trained if p.dtype in NARROW) * torch.float32.itemsize,
         kept=kept,
@@ -212,6 +249,17 @@ def _kept(model: Any, length: int, completion: int) -> int:
         with (
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
             head_sees(model, lambda hidden: hidden[:, length - completion :].contiguous()),
+            _GroupedShapes(),
         ):
             torch.func.functional_call(model, values, (), inputs)
     return sum(storage.nbytes() for storage in kept.values())
+
+
+class _GroupedShapes(TorchDispatchMode):
+    """Tells the shape of a product with fused experts, which PyTorch refuses for tensors without numbers in float32."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._grouped_mm.default:
+            tokens, experts = args[:2]
+            return tokens.new_empty((tokens.shape[0], experts.shape[-1]))
+        return func(*args, **(kwargs or {}))

@@ -15,16 +15,17 @@ DATE = datetime.date(2026, 1, 1)
 
 
 class LoraOptions(Options):
-    """LoRA adapters (arXiv 2106.09685); `targets` None adapts all linear layers but the one that gives the logits."""
+    """LoRA adapters (arXiv 2106.09685)."""
 
     rank: int = Field(default=8, ge=1, le=4096)
     """Rank of the two factors of each adapted layer."""
     alpha: int = Field(default=16, ge=1, le=65_536)
     """The adapter's output is scaled by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout in front of the adapter while it studies, 0 to below 1."""
+    """Dropout in front of the adapter while it studies, 0 to below 1. Above 0, fused experts cannot be adapted."""
     targets: tuple[str, ...] | None = None
-    """Names of the layers that are adapted."""
+    """Names of the layers that are adapted, and of fused experts, such as `experts.down_proj`. None: all linear layers
+    and fused experts, but no routers, not the layer of the logits, and nothing that is read past an adapter."""
 
 
 class Generation(Options):

@@ -12,6 +12,7 @@ from huggingface_hub.utils import validate_repo_id
 from transformers import AutoConfig
 
 from lada.core.errors import InputError
+from lada.core.hub import reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,9 @@ def read_shape(model: str, revision: str | None = None) -> Shape | None:
         return Shape(AutoConfig.for_model(values.pop("model_type"), **values), None)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # what a configuration may provoke has no common base
+    except Exception as error:  # each architecture checks its values in a way of its own
         raise InputError(
-            f"model: cannot read the config.json of {model!r}: {str(error).partition(chr(10))[0]}; expected an "
+            f"model: cannot read the config.json of {model!r}: {reason(error)}; expected an "
             "architecture that transformers knows"
         ) from error
     return Shape(config, folder)

@@ -26,6 +26,7 @@ from lada.models.load import check_context, load_tokenizer
 from lada.models.options import ModelOptions
 from lada.models.placement import check_placement, pick_device
 from lada.models.shapes import Shape, read_shape
+from lada.models.vocabulary import check_vocabulary, embeddings_of
 from lada.planning.data import Samples, look
 from lada.planning.fit import Demand, device_plans
 from lada.planning.lengths import Lengths, measure
@@ -133,7 +134,7 @@ class _Planner:
         self._senders[party.name] = Sender(
             party.name,
             lengths.mean,
-            int(shape.config.get_text_config().vocab_size) if shape else 0,
+            (embeddings_of(shape.config) or 0) if shape else 0,
             memory.trainable if memory else 0,
             len(encode(party.name, 0, self._samples.pooled(party.name))) if self._pools else 0,
         )
@@ -239,7 +240,10 @@ def _encoder(model: ModelOptions, shape: Shape | None) -> Encoder | None:
         if own:
             raise
         return None
-    return encoder_of(tokenizer, model, context_of(shape.config))
+    encoder = encoder_of(tokenizer, model, context_of(shape.config))
+    if rows := embeddings_of(shape.config):
+        check_vocabulary(encoder, rows)
+    return encoder
 
 
 def _study_plan(phase: str, study: Study, pairs: bool, lengths: Lengths) -> StudyPlan:

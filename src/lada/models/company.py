@@ -1,0 +1,158 @@
+"""Does a model answer and judge in a batch as it does alone? It is tried once, when the model is loaded.
+
+Most models pay no heed to padding. Those that do (a recurrent state, positions that count the padding, attention in
+blocks) would answer a question differently for what stands beside it, and nobody would be told.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lada.core.errors import InputError
+from lada.models.decoding import decode
+from lada.models.encoding import Company, Encoded, Encoder
+from lada.models.generation import Manner, Stream
+from lada.models.halving import is_out_of_memory
+from lada.models.likelihood import token_log_probs
+from lada.models.options import Generation
+
+TEXT = "How many boxes are left? There were 7, and 4 more came: 7 + 4 = 11. We gave 6 away, so 11 - 6 = 5 are left."
+LENGTHS, STEPS = (24, 17, 11, 7), 3
+"""Tokens of the prompts that share a batch, and tokens that are written behind each."""
+WINDOWS, WIDEST = ("block", "chunk", "compress", "window"), 256
+"""Keys of a configuration whose numbers, up to the widest, are lengths at which a model changes how it computes."""
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
+COARSE = 0.2
+"""Differences in the place of rounding, as shares of the standard deviation; the second for shorter floats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """Who may share a batch with whom when prompts are continued (`answer`) and when texts are read (`judge`)."""
+
+    answer: Company = "any"
+    judge: Company = "any"
+    causal: bool = True
+    """Whether what is predicted of a token is the same whatever comes behind it."""
+
+    def notices(self) -> tuple[str, ...]:
+        """Return what the user should know."""
+        notices = [
+            f"{verb}: in a batch with padding it would give other results than alone, so {_SAID[company]}"
+            for verb, company in (("answer", self.answer), ("judge", self.judge))
+            if company != "any"
+        ]
+        if not self.causal:
+            notices.append(
+                "it sees the tokens behind the one that it predicts, so likelihoods and lessons mean little; expected "
+                "a causal model, with is_decoder: true in its config.json where it knows that key"
+            )
+        return tuple(notices)
+
+
+_SAID = {"equal": "only texts of equal length share one, which is slower", "none": "each is alone, which is slower"}
+
+
+@torch.inference_mode()
+def try_batching(model: Any, encoder: Encoder, generation: Generation) -> Batching:
+    """Return which batches give what rows alone give, tried on prompts of different lengths.
+
+    It draws nothing and changes nothing. Raises InputError for a model that cannot be run on text alone.
+    """
+    rows = _prompts(model, encoder)
+    if not rows:
+        return Batching()
+    cuda = [model.device] if model.device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=cuda):  # some draw even where nothing is sampled
+            judge = _judging(model, encoder)
+            long, *_, short = alone = [judge([row]) for row in rows]
+            causal = _same(long[:, : short.shape[1]], short, model.dtype)
+            judged = _company(judge, rows, alone, model.dtype)
+            if generation.backend != "batch":
+                return Batching("any", judged, causal)
+            write = _writing(model, encoder, rows[0][:STEPS])
+            return Batching(_company(write, rows, [write([row]) for row in rows], model.dtype), judged, causal)
+    except InputError:
+        raise
+    except Exception as error:  # what a model's code raises without the images or sounds that it expects
+        if is_out_of_memory(error):
+            raise
+        raise InputError(
+            f"model: {type(model).__name__} cannot be run on text alone: {type(error).__name__}: "
+            f"{str(error).partition(chr(10))[0]}; expected a causal language model"
+        ) from error
+
+
+def _prompts(model: Any, encoder: Encoder) -> list[tuple[int, ...]]:
+    """Return prompts, longest first, and one as long as the last; none where there is no room.
+
+    The last is what the longest begins with.
+    """
+    ids = [index for index in encoder.completion(TEXT) if index != encoder.eos]
+    most, *rest = LENGTHS
+    most = min(max([most, *(width + rest[-1] for width in _widths(model.config.to_dict()))]), encoder.context - STEPS)
+    if len(ids) < rest[-1] or most <= rest[0]:
+        return []
+    long = tuple(ids[i % len(ids)] for i in range(most))
+    return [long, *(long[-length:] for length in rest), long[: rest[-1]]]
+
+
+def _widths(values: dict[str, Any], named: bool = False) -> list[int]:
+    """Return the lengths in a configuration at which a model changes how it computes; see WINDOWS."""
+    found = []
+    for key, value in values.items():
+        counts = named or any(word in str(key) for word in WINDOWS)
+        if isinstance(value, dict):
+            found += _widths(value, counts)
+        elif counts and type(value) is int and value <= WIDEST:
+            found.append(value)
+    return found
+
+
+Run = Callable[[Sequence[tuple[int, ...]]], Tensor]
+"""Takes prompts that share a batch and returns numbers [prompts, ...], float32."""
+
+
+def _judging(model: Any, encoder: Encoder) -> Run:
+    def run(prompts: Sequence[tuple[int, ...]]) -> Tensor:
+        return token_log_probs(model, [Encoded(ids[:1], ids[1:]) for ids in prompts], encoder.pad)[0]
+
+    return run
+
+
+def _writing(model: Any, encoder: Encoder, tokens: Sequence[int]) -> Run:
+    """Return what writes the same `tokens` behind each prompt and returns the logits that it would choose from."""
+
+    def run(prompts: Sequence[tuple[int, ...]]) -> Tensor:
+        seen: list[Tensor] = []
+
+        def choose(logits: Tensor, streams: Sequence[int], step: int) -> Tensor:
+            seen.append(logits.float())
+            return torch.full((len(streams),), tokens[step], device=logits.device)
+
+        manner = Manner(encoder, len(prompts), 0.0, Generation())
+        decode(model, [Stream(prompt, len(tokens), ()) for prompt in prompts], manner, choose)
+        return torch.stack(seen, 1).flatten(1)
+
+    return run
+
+
+def _company(run: Run, rows: Sequence[tuple[int, ...]], alone: Sequence[Tensor], dtype: torch.dtype) -> Company:
+    def agree(batch: slice) -> bool:
+        found = run(rows[batch])
+        pairs = zip(found, alone[batch], strict=True)
+        return all(_same(row[None, : single.shape[1]], single, dtype) for row, single in pairs)
+
+    if agree(slice(0, -1)):
+        return "any"
+    return "equal" if agree(slice(-2, None)) else "none"
+
+
+def _same(batched: Tensor, alone: Tensor, dtype: torch.dtype) -> bool:
+    """Return whether two results differ by rounding alone; also where there is nothing to compare, but NaN."""
+    spread, gap = alone.std(), (batched - alone).square().mean().sqrt()
+    return bool(spread.isnan() or gap <= TOLERANCE.get(dtype, COARSE) * spread)

@@ -1,0 +1,44 @@
+"""Has a model an embedding for every token that a text may become?
+
+Many a tokenizer knows more tokens than its model has embeddings for: Gemma 3's text models have none for the special
+token that stands for an image. No text becomes such a token, so only those that one may become are asked for.
+"""
+
+from typing import Any
+
+from lada.core.errors import InputError
+from lada.models.encoding import Encoder
+
+QUESTION = "?"
+
+
+def check_vocabulary(encoder: Encoder, rows: int) -> None:
+    """Raise InputError where a text or a prompt may become a token id for which a model of `rows` embeddings has none.
+
+    Special tokens count where prompts and answers hold them: by the chat template, at the beginning and end, as
+    padding.
+    """
+    tokenizer = encoder.tokenizer
+    added = tokenizer.added_tokens_decoder
+    special = {*tokenizer.all_special_ids, *(index for index, token in added.items() if token.special)}
+    beyond = {index for index in _ids(tokenizer) if index >= rows}
+    needed = {*encoder.prompt(QUESTION), *encoder.completion(""), encoder.eos, encoder.pad}
+    if lacking := sorted((beyond - special) | {index for index in needed if index >= rows}):
+        count = len(_ids(tokenizer))
+        raise InputError(
+            f"model: the tokenizer of {tokenizer.name_or_path!r} has {count} tokens but the model only {rows} "
+            "embeddings; call model.resize_token_embeddings(len(tokenizer)) and save it again: a text may become token "
+            f"{lacking[0]} ({tokenizer.convert_ids_to_tokens(lacking[0])!r})"
+        )
+
+
+def _ids(tokenizer: Any) -> set[int]:
+    return {*tokenizer.get_vocab().values(), *tokenizer.added_tokens_decoder}
+
+
+def embeddings_of(config: Any) -> int | None:
+    """Return how many embeddings a model has by its configuration; None where that does not say."""
+    try:
+        return int(config.get_text_config().vocab_size)
+    except (AttributeError, TypeError, ValueError):
+        return None
