@@ -161,7 +161,7 @@ def test_layers_that_differ_are_counted_one_by_one() -> None:
 
 
 def test_what_cannot_be_followed_without_numbers_is_unknown() -> None:
-    experts = {"attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0, "clip_qkv": 8}}
+    experts: Any = {"attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0, "clip_qkv": 8}}
     config = hf.DbrxConfig(d_model=16, n_heads=4, n_layers=2, max_seq_len=64, vocab_size=100, **experts)
     with pytest.raises(InputError, match=r"the memory of a dbrx cannot be told from its shape: "):
         of(Load(10, 20, 1), config)

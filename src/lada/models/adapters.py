@@ -164,14 +164,12 @@ def adapted_share(model: Any) -> float:
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     ends = (base.get_input_embeddings(), base.get_output_embeddings())
     adapted = total = 0
-    module: Any
     for name, module in base.named_modules():
+        layer: Any = module
         if isinstance(module, LoraLayer):
-            adapted += _size(module.get_base_layer(), getattr(module, "parameter_name", "weight"))
-        if not any(module is end for end in ends) and not isinstance(module, nn.Embedding) and ".lora_" not in name:
-            total += sum(
-                _size(module, own) for own, weight in module.named_parameters(recurse=False) if weight.dim() > 1
-            )
+            adapted += _size(layer.get_base_layer(), getattr(layer, "parameter_name", "weight"))
+        if not any(layer is end for end in ends) and not isinstance(layer, nn.Embedding) and ".lora_" not in name:
+            total += sum(_size(layer, own) for own, weight in layer.named_parameters(recurse=False) if weight.dim() > 1)
     return adapted / total if total else 0.0
 
 
