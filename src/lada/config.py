@@ -13,6 +13,7 @@ from lada.core.bounds import Seconds
 from lada.core.errors import InputError
 from lada.core.limits import Limits
 from lada.core.names import Name, fault, same_folder
+from lada.core.paths import is_file
 from lada.core.registry import Method, Options, Registry
 from lada.core.seeds import generator
 from lada.core.terms import Verb
@@ -369,7 +370,7 @@ def _with_defaults(kind: str, registry: Registry[Any], choice: Choice) -> Choice
 
 def read_config(file: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     """Read a YAML or JSON file and apply `key.path=value` overrides; values are YAML. InputError names any fault."""
-    if not file.is_file():
+    if not is_file(file):
         raise InputError(f"configuration: file {str(file)!r} does not exist; give the path of a YAML file")
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from lada.config import RunConfig, make_config
 from lada.core.errors import InputError, nearest
 from lada.core.names import Name
+from lada.core.paths import is_file
 from lada.core.registry import Options
 from lada.validation import validate
 
@@ -182,7 +183,7 @@ def read_suite(which: str) -> Suite:
     """Return a suite by the name of a shipped one or the path of a YAML file. InputError names any fault."""
     if which in shipped():
         text = (files("lada.bench") / "suites" / f"{which}.yaml").read_text(encoding="utf-8")
-    elif Path(which).is_file():
+    elif is_file(which):
         text = Path(which).read_text(encoding="utf-8", errors="replace")
     else:
         raise InputError(
@@ -201,7 +202,7 @@ def read_suite(which: str) -> Suite:
 @cache
 def _example(name: str) -> dict[str, Any]:
     file = files("lada.examples") / f"{name}.yaml"
-    if not file.is_file():
+    if not is_file(str(file)):
         raise InputError(f"suite.base: there is no example {name!r}; `lada examples list` names them")
     return yaml.safe_load(file.read_text(encoding="utf-8"))
 

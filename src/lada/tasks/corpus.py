@@ -13,6 +13,7 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from lada.core.errors import InputError, nearest
+from lada.core.paths import is_file
 from lada.core.registry import Options
 from lada.core.terms import Sample
 from lada.tasks.answers import answer_kind
@@ -147,7 +148,7 @@ def read_corpus(name: str, base: Path = Path()) -> Corpus:
     """
     if name.endswith((".yaml", ".yml")):
         file = base / name
-        if not file.is_file():
+        if not is_file(file):
             raise InputError(f"task.corpus: there is no file {file}; check the path, relative to the configuration")
     else:
         if name not in corpus_names():

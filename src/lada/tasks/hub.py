@@ -8,6 +8,7 @@ from typing import Any, Literal
 from lada.core.bounds import Samples
 from lada.core.errors import InputError, nearest
 from lada.core.hub import ask_hub, reason
+from lada.core.paths import exists
 from lada.core.registry import Options
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Sample
@@ -165,7 +166,7 @@ def _load_local(source: Path) -> Any:
     import datasets
     from datasets.exceptions import DatasetGenerationError
 
-    if not source.exists():
+    if not exists(source):
         raise InputError(f"task.source: there is no {source}; check the path, which is relative to the configuration")
     if source.is_file() and source.suffix not in _FORMATS:
         raise InputError(
