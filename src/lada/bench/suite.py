@@ -13,6 +13,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from lada.config import RunConfig, make_config
+from lada.core.bounds import Seed
 from lada.core.errors import InputError, nearest
 from lada.core.names import Name
 from lada.core.paths import is_file
@@ -65,7 +66,7 @@ class Suite(Options):
     """Name of the folder of its results."""
     about: str = ""
     """A few sentences for the page."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
     """One run each."""
     base: str | dict[str, Any] = "demo"
     """The configuration below all: an example by name (`lada examples list`), or its keys."""

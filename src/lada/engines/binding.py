@@ -29,7 +29,7 @@ class Enrolled(Options):
     """A client that may connect."""
 
     fingerprint: str
-    node: int = Field(ge=1)
+    node: int = Field(ge=1, le=2**64 - 1)
 
 
 _ENROLLED = TypeAdapter(dict[str, Enrolled])

@@ -8,7 +8,7 @@ import yaml
 from pydantic import Field
 
 from lada.config import ClientConfig, RunConfig, ServerConfig
-from lada.core.bounds import Seconds
+from lada.core.bounds import Rounds, Seconds
 from lada.core.errors import FederationError, InputError
 from lada.core.limits import Limits
 from lada.core.names import Name
@@ -38,7 +38,7 @@ class ClientLimits(Limits):
     """The hosts that it takes part in, such as `[fedmkt]`."""
     methods: Names | None = None
     """The allocators and objectives that it works with."""
-    rounds: int | None = Field(default=None, ge=0)
+    rounds: Rounds | None = None
     seconds: Seconds | None = None
     """How long one message may be worked on; then the work is given up."""
 

@@ -41,11 +41,11 @@ class AveragingOptions(Options):
 
     aggregation: Rule = "mean"
     """The mean by private samples as in the paper, within bounds, or a rule of robust averaging."""
-    malicious: int = Field(default=1, ge=0)
+    malicious: int = Field(default=1, ge=0, le=1_000_000)
     """How many clients may be hostile. Of three clients or more the mean stays, coordinate by coordinate, within the
     range that is left without so many smallest and largest values; of three that is the median. 0 with `clip: null`:
     the mean of the papers."""
-    clip: float | None = Field(default=3.0, ge=1, allow_inf_nan=False)
+    clip: float | None = Field(default=3.0, ge=1, le=1e6, allow_inf_nan=False)
     """With the mean: a client's update is clipped to so many times the round's median norm, and its claimed samples to
     so many times the median claim. None: neither."""
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from lada.core.bounds import Samples
+from lada.core.bounds import LARGEST_SEED, Samples
 from lada.core.errors import InputError, nearest
 from lada.core.registry import Options
 from lada.core.seeds import generator
@@ -30,7 +30,7 @@ class BuiltinTask(Options):
 
     kind: Literal["rulebooks", "lineups"] = "rulebooks"
     """Which built-in corpus: numbers that verbs change, or things in a line that verbs rearrange."""
-    world: int = Field(default=0, ge=0)
+    world: int = Field(default=0, ge=0, le=LARGEST_SEED)
     """Whose rulebook is the true one: the same words mean other things in another world."""
     public: Samples = 1000
     """Public questions, spread evenly over all domains but `general`."""

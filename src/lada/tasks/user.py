@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from lada.core.bounds import Samples
 from lada.core.errors import InputError, nearest
 from lada.core.registry import Options
 from lada.core.seeds import generator, seed_of
@@ -46,9 +47,9 @@ class FilesTask(Options):
     verifier: VerifierOptions | None = None
     """What says which answers to public and test questions are right; None: they are compared with the gold answer.
     With one, test rows need no answer and training rows only a rationale."""
-    public_limit: int | None = Field(default=None, ge=1)
+    public_limit: Samples | None = None
     """Use this many public samples, chosen at random from the run's seed."""
-    private_limit: int | None = Field(default=None, ge=1)
+    private_limit: Samples | None = None
     """Use this many private samples per client, chosen at random from the run's seed."""
 
 
