@@ -110,7 +110,7 @@ def report(**changes):
     ("changes", "said"),
     [
         ({"skipped": 3}, r"clinic, study 'private' of round 2: 3 of 200 steps were skipped.*learning_rate.*bfloat16"),
-        ({"steps": 1, "skipped": 1}, "1 of 1 steps were skipped"),
+        ({"steps": 1, "skipped": 1}, "1 of 1 step was skipped, since its loss"),
         ({"empty": 4}, "all 4 lessons have no text"),
         ({"cut": 4}, "all 4 lessons are cut"),
     ],

@@ -337,7 +337,7 @@ def test_a_report_has_no_more_rows_than_its_phase_can_give(llm: Party, report: P
         flood = {**flood, TIMES: bytes(24 * len(more))} if kind == "phases" else flood
         with pytest.raises(FederationError, match=why):
             guard(llm).check_reply("a", "learn", 1, flood)
-    with pytest.raises(FederationError, match="evaluations: 1 rows; a reply of this phase has at most 0"):
+    with pytest.raises(FederationError, match="evaluations: 1 row; a reply of this phase has at most 0"):
         guard(llm).check_reply("a", FINISH, 1, report)
 
 

@@ -193,7 +193,7 @@ def read_suite(which: str) -> Suite:
         )
     try:
         data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"suite: {which!r} is not valid YAML: {error}") from None
     if not isinstance(data, Mapping):
         raise InputError(f"suite: {which!r} holds {data!r}; expected a mapping of keys to values")

@@ -101,7 +101,7 @@ def _read(file: Path) -> Any:
         raise InputError(f"there is no file {str(file)!r}; give the path of the YAML file `lada federation init` wrote")
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{str(file)!r} is not valid YAML: {error}") from None
 
 

@@ -37,7 +37,7 @@ def read_server(file: Path) -> ServerFile:
         raise InputError(f"there is no file {str(file)!r}; give that which `lada federation init` wrote")
     try:
         data: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{str(file)!r} is not valid YAML: {error}") from None
     server: ServerFile = validate(ServerFile, data or {})
     for key in ("authority", "certificate", "key"):

@@ -166,7 +166,7 @@ def _read(file: Path) -> tuple[dict[str, Any], RunConfig]:
         raise InputError(f"configuration: file {str(file)!r} does not exist; give the path of a YAML file")
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"configuration: {str(file)!r} is not valid YAML: {error}") from None
     config = make_config(data)
     if isinstance(config.task, FilesTask) and config.task.test is None:

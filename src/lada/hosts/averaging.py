@@ -14,6 +14,7 @@ from pydantic import Field
 
 from lada.codecs import adapters
 from lada.core.errors import CodecError, FederationError, InputError
+from lada.core.plural import counted
 from lada.core.registry import Options
 from lada.core.results import Missing
 from lada.hosts.aggregating import Rule, Weights, aggregate
@@ -196,7 +197,10 @@ def _too_few(options: AveragingOptions, clients: int) -> tuple[str, ...]:
         return ()
     if not holds:
         return ("of two clients nobody can say which is right, so their average is not held against a hostile one",)
-    return (f"{clients} clients answered, whose average is held against {holds} hostile ones, not {options.malicious}",)
+    return (
+        f"{clients} clients answered, whose average is held against {counted(holds, 'hostile one')}, not "
+        f"{options.malicious}",
+    )
 
 
 def _of_most(outlines: Mapping[str, bytes]) -> bytes:

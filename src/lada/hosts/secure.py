@@ -34,6 +34,7 @@ from pydantic import model_validator
 from lada.codecs import masked, named
 from lada.core.bounds import Positive
 from lada.core.errors import FederationError, InputError
+from lada.core.plural import counted
 from lada.hosts import masks
 from lada.hosts.averaging import AveragingOptions
 from lada.hosts.base import Kinds, Payload, Phase
@@ -73,7 +74,8 @@ def check_enough(clients: int) -> None:
     """Raise InputError where secure aggregation cannot serve so many clients."""
     if not LEAST <= clients <= masks.MOST_CLIENTS:
         raise InputError(
-            f"host.options.secure_aggregation: {clients} clients in a round; expected {LEAST} to {masks.MOST_CLIENTS}, "
+            f"host.options.secure_aggregation: {counted(clients, 'client')} in a round; expected {LEAST} to "
+            f"{masks.MOST_CLIENTS}, "
             "or false"
         )
 

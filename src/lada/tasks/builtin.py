@@ -10,6 +10,7 @@ from pydantic import Field
 
 from lada.core.bounds import LARGEST_SEED, Samples
 from lada.core.errors import InputError, nearest
+from lada.core.plural import counted
 from lada.core.registry import Options
 from lada.core.seeds import generator
 from lada.core.terms import Sample
@@ -61,7 +62,8 @@ def load_builtin(options: BuiltinTask, clients: Mapping[str, tuple[str, ...]], s
     for name, chosen in domains.items():
         if options.private < len(chosen):
             raise InputError(
-                f"task.private: {options.private} questions for the {len(chosen)} domains of client {name!r}; "
+                f"task.private: {counted(options.private, 'question')} for the {counted(len(chosen), 'domain')} of "
+                f"client {name!r}; "
                 "expected at least one of each"
             )
     public, noisy = _mislead(corpus, options, _public(corpus, book, options, seed), seed)
@@ -136,7 +138,8 @@ def _mislead(
                 break
     if len(noisy) < wanted:
         raise InputError(
-            f"task.noise: {options.noise:g} of {len(public)} public questions cannot be answered wrongly, only "
+            f"task.noise: {options.noise:g} of {counted(len(public), 'public question')} cannot be answered wrongly, "
+            "only "
             f"{len(noisy)}; lower task.noise"
         )
     return tuple(public), frozenset(noisy)

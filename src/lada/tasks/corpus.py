@@ -159,10 +159,10 @@ def read_corpus(name: str, base: Path = Path()) -> Corpus:
         file = files("lada.tasks") / "corpora" / f"{name}.yaml"
     try:
         corpus = Corpus.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"task.corpus: {name} is not valid YAML: {error}") from None
     except ValidationError as error:
         raise InputError("\n".join(f"task.corpus: {name}: {_told(fault)}" for fault in error.errors())) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"task.corpus: {name} is not valid YAML: {error}") from None
     answer_kind(corpus.kind)
     return corpus
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from lada.core.bounds import Samples
 from lada.core.errors import InputError, nearest
+from lada.core.plural import counted, plural
 from lada.core.registry import Options
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Sample
@@ -191,7 +192,9 @@ def _refuse_shared(samples: Sequence[Sample], others: Sequence[Sample], key: str
     shared = [sample.id for sample in samples if same_question(sample.question) in questions]
     if shared:
         raise InputError(
-            f"task.{key}: {len(shared)} {kind} questions are also {name} questions (the first is {shared[0]!r}); "
+            f"task.{key}: {counted(len(shared), f'{kind} question')} "
+            f"{plural(len(shared), f'is also a {name} question', f'are also {name} questions')} (the first is "
+            f"{shared[0]!r}); "
             f"remove them from one of task.{key} and task.{name}"
         )
 
@@ -211,7 +214,8 @@ def _hold_back(
         free = sorted(own, key=lambda question: seed_of(seed, "task", "test", own[question]))
         if len(free) < 2:
             raise InputError(
-                f"task.test: client {name!r} has {len(free)} questions, too few to hold one back for the test; give it "
+                f"task.test: client {name!r} has {counted(len(free), 'question')}, too few to hold one back for the "
+                "test; give it "
                 "more data, or give a test file"
             )
         chosen |= set(free[: min(max(1, round(share * len(free))), len(free) - 1)])
