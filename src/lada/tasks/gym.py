@@ -107,8 +107,8 @@ class _Drawn:
             if self._next >= SIZE:
                 raise InputError(
                     f"task.generators.{self._name}: it has {counted(len(self._seen), 'different question')} among "
-                    f"{SIZE}, and more are asked for; lower task.public, task.private or task.test_per_domain, or widen "
-                    "its options"
+                    f"{SIZE}, and more are asked for; lower task.public, task.private or task.test_per_domain, or "
+                    "widen its options"
                 )
             self._draw()
         taken, self._left = self._left[:count], self._left[count:]
