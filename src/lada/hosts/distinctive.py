@@ -53,10 +53,10 @@ LONGEST = 64
 class Withholding(Options):
     """What a client keeps back of what its model writes: distinctive passages of its private samples."""
 
-    words: int = Field(default=8, ge=2)
+    words: int = Field(default=8, ge=2, le=1000)
     """Words in a row that are a passage, whatever they are; where private samples share as much by their pattern, up to
     four times as many. Fewer are one where words are rare: see docs/privacy.md."""
-    samples: int = Field(default=2, ge=1)
+    samples: int = Field(default=2, ge=1, le=1000)
     """Private samples that may share a passage before it counts as a common phrase."""
     tries: int = Field(default=4, ge=0, le=MOST_TRIES)
     """Paths that are sampled in the place of one with such a passage; where all have one, none leaves."""
