@@ -231,7 +231,7 @@ class Distinctive:
         """
         for start in range(len(words)):
             joined = ""
-            for word in words[start:]:
+            for word in words[start : start + LONGEST]:
                 joined = (joined + word[: LONGEST + 1 - len(joined)]).lstrip("0")
                 for each in (joined, *(joined.removesuffix(ending) for ending in ENDINGS)):
                     if each[:LONGEST] in self._joined:
