@@ -85,7 +85,8 @@ def _tried(row: Row, name: str, work: Callable[[], Any]) -> Any:
 
 
 def _short(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:240]
+    """Return what went wrong, without the advice, whose lists grow with everything that is added."""
+    return str(error).strip().partition("\n")[0].partition("; expected")[0][:240]
 
 
 def _options(**changes: Any) -> ModelOptions:
@@ -151,8 +152,13 @@ def _study(folder: str, place: Path, options: ModelOptions) -> str:
 
 
 def _export(run: Path, target: str, place: str) -> str:
+    torch.manual_seed(0)  # Reformer hashes at random
     check = export(run, "slm", target, output=Path(place) / target).check
-    return "yes" if check.passed else f"{check.same} of {check.total} {check.what} are the party's"
+    if check.passed:
+        return "yes"
+    if check.same == check.total:
+        return f"{check.as_trained} of {check.asked} texts outlive merging and rounding"
+    return f"{check.same} of {check.total} {check.what} are the party's"
 
 
 COLUMNS = {

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers as hf
 from torch.profiler import ProfilerActivity, profile
 
 from lada.core.terms import Lesson
@@ -77,6 +78,40 @@ def test_the_head_sees_all_again_behind_it(tiny: Any):
     with head_sees(model, last):
         assert model(input_ids=ids).logits.shape == (1, 1, 12)
     assert model(input_ids=ids).logits.shape == (1, 3, 12)
+
+
+def test_positions_are_picked_in_each_of_several_streams():
+    hidden = torch.arange(2 * 3 * 4 * 5.0).view(2, 3, 4, 5)  # rows, streams, positions, width
+    mask = torch.tensor([[False, True, True, False], [True, False, False, False]])
+    picked = at(mask)(hidden)
+    assert picked.shape == (1, 3, 3, 5)
+    for stream in range(3):
+        expected = torch.stack([hidden[0, stream, 1], hidden[0, stream, 2], hidden[1, stream, 0]])
+        assert torch.equal(picked[0, stream], expected)
+        assert torch.equal(last(hidden)[:, stream, 0], hidden[:, stream, 3])
+    assert last(hidden).shape == (2, 3, 1, 5)
+
+
+def test_a_model_that_predicts_several_tokens_at_once_is_scored_and_written_by_the_next(tiny: Any):
+    """The layer of the logits of ProphetNet sees [rows, streams, positions, width], and the first stream counts."""
+    config = hf.ProphetNetConfig(
+        hidden_size=16, decoder_ffn_dim=32, num_decoder_layers=2, num_decoder_attention_heads=2,
+        max_position_embeddings=64, init_std=0.5, vocab_size=12, is_decoder=True,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = hf.ProphetNetForCausalLM(config).eval()
+    seen = Seen(model)
+    with torch.inference_mode():
+        predicted = predict(model, ROWS, 0, "equal")
+        assert seen.shapes == [(1, 2, len(row.completion)) for row in ROWS]
+        alone = [model(input_ids=torch.tensor([row.prompt + row.completion])).logits[0] for row in ROWS]
+        expected = torch.cat([logits[len(row.prompt) - 1 : -1] for logits, row in zip(alone, ROWS, strict=True)])
+        prompt = torch.tensor([ROWS[0].prompt])
+        whole = model(input_ids=prompt).logits
+        with head_sees(model, last):
+            ended = model(input_ids=prompt).logits
+    assert torch.allclose(predicted.logits, expected, atol=1e-5)
+    assert torch.allclose(ended, whole[:, -1:], atol=1e-5)
 
 
 def largest(job: Any) -> int:

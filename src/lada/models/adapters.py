@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -26,7 +27,7 @@ def with_adapter(model: Any, options: ModelOptions, init_seed: int, saved: FileP
     """Return the model with a saved adapter, or with a new one that changes nothing yet.
 
     Without `targets` all of `adaptable` and `fused_experts` is adapted; peft cannot adapt experts under dropout. Raises
-    InputError where there is nothing to adapt, or nothing that `targets` names.
+    InputError where there is nothing to adapt, nothing that `targets` names, or what could not be loaded again.
     """
     from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 
@@ -53,12 +54,29 @@ def with_adapter(model: Any, options: ModelOptions, init_seed: int, saved: FileP
     with torch.random.fork_rng():
         torch.manual_seed(init_seed)
         try:
-            return get_peft_model(model, config)
+            adapted = get_peft_model(model, config)
         except ValueError as error:
             raise InputError(
                 f"model.lora.targets: {lora.targets}: {str(error).partition(chr(10))[0]}; expected names of linear "
                 f"layers of {type(model).__name__}, such as those in print(model)"
             ) from error
+    _check_found_again(adapted, type(model).__name__)
+    return adapted
+
+
+def _check_found_again(model: Any, name: str) -> None:
+    """Raise InputError where peft, loading what it saves of an adapter, would leave parts of it out with a warning."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    saved = get_peft_model_state_dict(model, save_embedding_layers=False)  # "auto" may ask the hub about them
+    missing = set(set_peft_model_state_dict(model, saved).missing_keys)
+    lost = [own for own, weight in model.named_parameters() if weight.requires_grad and own in missing]
+    if lost:
+        layers = list(dict.fromkeys(own.removeprefix("base_model.model.").partition(".lora_")[0] for own in lost))
+        raise InputError(
+            f"model.tune: 'lora', but the adapters of {', '.join(layers)} would be lost: peft {version('peft')} saves "
+            f"them and does not find them again for {name}; expected lora.targets without these layers, or tune: full"
+        )
 
 
 def _all(model: Any, dropout: bool) -> tuple[list[str], list[str]]:

@@ -114,11 +114,15 @@ class Encoder:
 
     def prompt(self, question: str) -> tuple[int, ...]:
         """Return the ids a model sees before it answers; see `_fitting` for an overlong question."""
-        return self._fitting(self._prompts.before_answer(self._reserved.mask(question)), question)
+        return self._fitting(self.whole(question), question)
+
+    def whole(self, question: str) -> tuple[int, ...]:
+        """Return the ids of a prompt with nothing left out, however long."""
+        return self._ids(self._prompts.before_answer(self._reserved.mask(question)))
 
     def pair(self, question: str, text: str, *, cut: bool = False) -> Encoded:
         """Return question and path as ids, cut to what the context holds; a path that is not `cut` is closed."""
-        prompt = self._fitting(self._prompts.before_path(self._reserved.mask(question), text), question)
+        prompt = self._fitting(self._ids(self._prompts.before_path(self._reserved.mask(question), text)), question)
         completion = self.completion(text)
         completion, room = completion[:-1] if cut else completion, self.context - len(prompt)
         if len(completion) > room:
@@ -165,13 +169,13 @@ class Encoder:
             ids = ids[:-1]  # some tokenizers close every text; here the answer is still to come
         return tuple(ids)
 
-    def _fitting(self, text: str, question: str) -> tuple[int, ...]:
-        """Return a prompt's ids; at least half of the context is left to the completion.
+    def _fitting(self, ids: tuple[int, ...], question: str) -> tuple[int, ...]:
+        """Return a prompt's ids, cut to fit; at least half of the context is left to the completion.
 
         Of a longer one are kept the end and what stands in front of the question, such as a system message; where that
         would take more than three quarters of the room, its special tokens at the start alone.
         """
-        ids, most = self._ids(text), max(self.context // 2, 1)
+        most = max(self.context // 2, 1)
         if len(ids) <= most:
             return ids or (self.pad,)
         self._lost["question"].add(question)

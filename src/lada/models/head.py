@@ -7,18 +7,21 @@ from typing import Any
 from torch import Tensor
 
 Pick = Callable[[Tensor], Tensor]
-"""Takes hidden states [rows, positions, width] and returns those to compute logits of, of three dimensions too."""
+"""Takes hidden states [rows, ..., positions, width] and returns those to compute logits of, with as many dimensions.
+
+Between rows and positions are the streams of a model that predicts several tokens at once, as ProphetNet does.
+"""
 
 
 def last(hidden: Tensor) -> Tensor:
     """Pick the last position of each row."""
     # Of a view, PyTorch would copy the head's weights once a row (torch.matmul, where it cannot fold the rows).
-    return hidden[:, -1:].contiguous()
+    return hidden[..., -1:, :].contiguous()
 
 
 def at(mask: Tensor) -> Pick:
     """Return what picks the positions where `mask` [rows, positions] is True, row by row in one line."""
-    return lambda hidden: hidden[mask.to(hidden.device)][None]
+    return lambda hidden: hidden.movedim(-2, 1)[mask.to(hidden.device)].movedim(0, -2)[None]
 
 
 @contextmanager

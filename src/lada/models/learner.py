@@ -17,6 +17,7 @@ from lada.core.terms import Lesson, Likelihood, SparseLogProbs, Spelled, TokenSc
 from lada.models.adapters import adapted_share, factors
 from lada.models.base import Answer, Progress, Study, StudyReport, adding_up, silent
 from lada.models.batches import shuffled_batches, steps_of
+from lada.models.checksums import write_checksums
 from lada.models.company import try_batching
 from lada.models.encoding import Encoded, Encoder, buckets, encoder_of, pad_right
 from lada.models.generation import make_streams, write
@@ -433,6 +434,7 @@ class HuggingFaceLearner:
             self.model.save_pretrained(folder, save_embedding_layers=False)  # "auto" may ask the hub about them
         else:
             self.model.save_pretrained(folder)
+        write_checksums(self.model, folder)
         self.tokenizer.save_pretrained(folder)
 
 

@@ -9,6 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 from lada.core.errors import InputError
 from lada.core.paths import is_folder
 from lada.models.adapters import with_adapter
+from lada.models.checksums import check_weights
 from lada.models.encoding import encoder_of
 from lada.models.halving import within_memory
 from lada.models.hub import explained, find_on_hub
@@ -26,8 +27,8 @@ def load(
     """Load model and tokenizer from a folder or a hub id; InputError names what is missing.
 
     `saved` is a folder that `HuggingFaceLearner.save` wrote for a learner of the same `folder` and options: the
-    learner is brought back to the same bits. `init_seed` seeds weights that are drawn here (LoRA's A matrices), so
-    that a run repeats to the bit.
+    learner is brought back to the same bits, or InputError names the weights that are not. `init_seed` seeds weights
+    that are drawn here (LoRA's A matrices), so that a run repeats to the bit.
     """
     source, revision = folder, options.revision
     if saved and options.tune == "full":
@@ -52,6 +53,8 @@ def load(
     learner = HuggingFaceLearner(model, tokenizer, options)
     if source == str(saved) and AutoConfig.from_pretrained(source).dtype == torch.float32 != told["dtype"]:
         learner.masters.restore(_load_model(source, None, {**told, "dtype": torch.float32}).parameters())
+    if saved:
+        check_weights(model, saved)
     return learner
 
 

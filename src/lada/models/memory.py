@@ -248,7 +248,7 @@ def _kept(model: Any, length: int, completion: int) -> int:
         inputs = {"input_ids": torch.zeros((1, length), dtype=torch.long), "use_cache": False}
         with (
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-            head_sees(model, lambda hidden: hidden[:, length - completion :].contiguous()),
+            head_sees(model, lambda hidden: hidden[..., length - completion :, :].contiguous()),
             _GroupedShapes(),
         ):
             torch.func.functional_call(model, values, (), inputs)
