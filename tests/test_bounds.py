@@ -1,19 +1,22 @@
 """Absurd numbers are refused when a configuration is read: one line each, that names key and value."""
 
+import json
 import math
+import re
 from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from lada.allocators.base import ALLOCATORS
-from lada.config import make_config
+import lada
+from lada.config import RunConfig, make_config
 from lada.core.errors import InputError
 from lada.core.registry import Options
 from lada.engines.client_file import ClientFile
-from lada.hosts.base import HOSTS
-from lada.objectives.base import OBJECTIVES
 from lada.objectives.blended import Blended
 from lada.validation import validate
 
@@ -23,7 +26,9 @@ ABSURD: list[tuple[str, Any]] = [
     *(("private.optimisation.weight_decay", value) for value in (-0.1, 2.0, math.nan)),
     *(("private.optimisation.warm_up", value) for value in (-0.1, 1.5)),
     *(("private.optimisation.floor", value) for value in (-0.1, 1.5)),
-    *(("private.optimisation.clip", value) for value in (0.0, -1.0, math.inf)),
+    *(("private.optimisation.clip", value) for value in (0.0, -1.0, math.inf, 1e308, 1e-320)),
+    *((f"blur.{key}", value) for key in ("round_to", "noise") for value in (1e-320, 1e-7, -0.1, 10.1, 1e308, math.nan)),
+    *((f"withhold.{key}", value) for key in ("words", "samples") for value in (0, 1001, 10**20, 10**400)),
     *(("private.optimisation.betas", value) for value in ([1.0, 0.9], [0.9, -0.1], [math.nan, 0.9])),
     *(("private.steps", value) for value in (0, -3, 10**9)),
     *(("private.tokens", value) for value in (0, -3)),
@@ -85,6 +90,9 @@ def test_a_client_s_absurd_number_is_refused(key: str, value: Any):
         *(("timeout", value) for value in (-1.0, 1e300)),
         *(("limits.check_seconds", value) for value in (0.0, 1e300)),
         *(("workers", value) for value in (-1, 10**9)),
+        *(("participants", value) for value in (0, 10**30, 10**400)),
+        *(("seed", value) for value in (-1, 2**63, 10**400, -(10**30))),
+        *(("task.world", value) for value in (-1, 2**63, 10**400, -(10**30))),
         *(("task.public", value) for value in (0, 10**12)),
     ],
 )
@@ -151,31 +159,70 @@ def test_what_is_at_the_edge_is_taken():
     assert make_config(run(client=none)).clients[0].private.optimisation.learning_rate == 0.0
 
 
-def options() -> Iterator[type[Options]]:
-    for registry in (HOSTS, ALLOCATORS, OBJECTIVES):
-        for method in registry:
-            yield method.options
-
-
 def below(model: type[Options]) -> Iterator[type[Options]]:
     for each in model.__subclasses__():
         yield each
         yield from below(each)
 
 
-def test_no_option_of_any_kind_takes_what_is_not_finite():
-    assert list(options())
-    tried = 0
+def kinds() -> Iterator[tuple[type[Options], str, str]]:
+    """Yield every option of LaDa that takes numbers: its class, its name and its type as written."""
+    source = Path(lada.__file__).parent
+    for file in source.rglob("*.py"):
+        if re.search(r"^class \w+\(.*Options\):", file.read_text(encoding="utf-8"), re.MULTILINE):
+            import_module(".".join(("lada", *file.relative_to(source).with_suffix("").parts)))
     for model in dict.fromkeys(each for each in below(Options) if each.__module__.startswith("lada.")):
-        if model is Blended:  # whose subclasses are tried
-            continue
-        for name, field in model.model_fields.items():
-            if "float" not in str(field.annotation) or "Literal" in str(field.annotation):
-                continue
-            for value in (math.nan, math.inf, -math.inf):
-                given = (value, value) if "tuple" in str(field.annotation) else value
-                with pytest.raises(ValidationError) as caught:
-                    model.model_validate({name: given})
-                assert any(name in map(str, fault["loc"]) or name in fault["msg"] for fault in caught.value.errors())
-                tried += 1
-    assert tried > 90
+        if model is not Blended:  # whose subclasses are tried
+            for name, field in model.model_fields.items():
+                if re.search(r"\b(int|float)\b", str(field.annotation)):
+                    yield model, name, str(field.annotation)
+
+
+def refused(model: type[Options], name: str, kind: str, value: float) -> None:
+    given = {2: (value, value), 1: (value,), 0: value}[len(re.findall("int|float", kind)) if "tuple" in kind else 0]
+    for read in (model.model_validate, lambda data: model.model_validate_json(json.dumps(data))):
+        with pytest.raises(ValidationError) as caught:
+            read({name: given})
+        assert any(name in map(str, fault["loc"]) or name in fault["msg"] for fault in caught.value.errors())
+
+
+def test_no_option_of_any_kind_takes_what_is_not_finite():
+    tried = [refused(*each, value) for each in kinds() for value in (math.nan, math.inf, -math.inf)]
+    assert len(tried) > 300
+
+
+def test_every_option_of_every_kind_has_a_range():
+    tried = [refused(*each, value) for each in kinds() for value in (10**400, -(10**400), 10**30, -(10**30))]
+    assert len(tried) > 400
+    assert [refused(*each, value) for each in kinds() if "float" in each[2] for value in (1e308, -1e308)]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_s_range_is_said(seed: int):
+    told = f"seed: {seed} is no seed; expected 0 to 2**63 - 1, which is 9223372036854775807"
+    with pytest.raises(InputError, match=f"^{re.escape(told)}$"):
+        make_config(run(seed=seed))
+    assert make_config(run(seed=2**63 - 1)).seed == 2**63 - 1
+    assert RunConfig.model_json_schema()["properties"]["seed"]["maximum"] == 2**63 - 1
+
+
+def test_a_number_of_more_digits_than_python_writes_is_refused():
+    for make in (lambda data: validate(RunConfig, data), make_config):
+        with pytest.raises(
+            InputError, match=r"^configuration: Exceeds the limit .* expected plain YAML or JSON values$"
+        ):
+            make(run(seed=10**5000))
+
+
+def test_a_blur_s_range_is_said():
+    key = "clients.0.blur.noise"
+    with pytest.raises(
+        InputError, match=f"^{key}: 1e\\+308 is out of range; expected 0 for none, or 0.000001 to 10 nats"
+    ):
+        make_config(run(client={"blur": {"noise": 1e308, "round_to": 0.1}}))
+    for value in (1e-6, 10.0):
+        blur = make_config(run(client={"blur": {"noise": value, "round_to": value}})).clients[0].blur
+        assert blur is not None
+        means = blur.means(np.array([-1.0, 0.0, -1e4]), np.random.default_rng(0))
+        assert np.isfinite(means).all()
+        assert ((means >= -1e4) & (means <= 0)).all()

@@ -6,6 +6,7 @@ import re
 import pytest
 import yaml
 from dying import dying
+from safetensors import safe_open
 from tiny_run import tiny
 from typer.testing import CliRunner
 
@@ -109,7 +110,7 @@ def report(**changes):
     ("changes", "said"),
     [
         ({"skipped": 3}, r"clinic, study 'private' of round 2: 3 of 200 steps were skipped.*learning_rate.*bfloat16"),
-        ({"steps": 1, "skipped": 1}, "1 of 1 steps were skipped"),
+        ({"steps": 1, "skipped": 1}, "1 of 1 step was skipped, since its loss"),
         ({"empty": 4}, "all 4 lessons have no text"),
         ({"cut": 4}, "all 4 lessons are cut"),
     ],
@@ -164,7 +165,9 @@ def test_weights_that_are_missing_or_cut_are_seen_before_the_run(tmp_path):
     whole = (tmp_path.__class__(source) / "model.safetensors").read_bytes()
     (tmp_path / "a.safetensors").write_bytes(whole)
     (tmp_path / "b.safetensors").write_bytes(whole)
-    index = {"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}
+    with safe_open(str(tmp_path / "a.safetensors"), framework="pt") as weights:
+        first, *others = weights.keys()
+    index = {"metadata": {}, "weight_map": {first: "a.safetensors", **dict.fromkeys(others, "b.safetensors")}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     check_files(str(tmp_path))
     (tmp_path / "b.safetensors").write_bytes(whole[:-1])

@@ -9,10 +9,11 @@ import yaml
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from lada.allocators.base import ALLOCATORS, Allocator
-from lada.core.bounds import Seconds
+from lada.core.bounds import Parties, Rounds, Seconds, Seed
 from lada.core.errors import InputError
 from lada.core.limits import Limits
 from lada.core.names import Name, fault, same_folder
+from lada.core.paths import is_file
 from lada.core.registry import Method, Options, Registry
 from lada.core.seeds import generator
 from lada.core.terms import Verb
@@ -95,7 +96,7 @@ class ClientConfig(Options):
     """How long it studies its private data, per round."""
     distil: Study = Study()
     """How long it studies what it gets from the server, per round."""
-    count: int = Field(default=1, ge=1, le=1_000_000)
+    count: Parties = 1
     """How many clients of this kind: beyond one, `phone` with count 20 stands for phone-01 to phone-20."""
     redact: Redaction | None = None
     """What is taken out of the paths it sends: personal data by kind, and what the user's own patterns match."""
@@ -138,9 +139,9 @@ class RunConfig(Options):
 
     name: Name = "run"
     """Name of the run's folder."""
-    seed: int = 0
-    """The run's seed: the same seed gives the same results."""
-    rounds: int = Field(2, ge=0, le=100_000)
+    seed: Seed = 0
+    """The run's seed: the same seed gives the same results. 0 to 2**63 - 1."""
+    rounds: Rounds = 2
     """Rounds of exchange; 0 evaluates the models as they are."""
     task: TaskOptions = BuiltinTask()
     """Where the questions come from."""
@@ -170,7 +171,7 @@ class RunConfig(Options):
     """Share of the clients asked that must answer a phase; with fewer the run stops, with them it goes on without the
     others, who are named in the results. None: all (1.0) on one machine, where a client that fails is a fault to mend,
     and half (0.5) with `engine: deployment`, where machines come and go."""
-    participants: int | None = Field(default=None, ge=1)
+    participants: Parties | None = None
     """Clients that take part in a round, drawn anew for each; None: all. Who is never drawn is not evaluated."""
     limits: Limits = Limits()
     """What a message may hold at most."""
@@ -369,7 +370,7 @@ def _with_defaults(kind: str, registry: Registry[Any], choice: Choice) -> Choice
 
 def read_config(file: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     """Read a YAML or JSON file and apply `key.path=value` overrides; values are YAML. InputError names any fault."""
-    if not file.is_file():
+    if not is_file(file):
         raise InputError(f"configuration: file {str(file)!r} does not exist; give the path of a YAML file")
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))

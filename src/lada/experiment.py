@@ -18,6 +18,7 @@ from lada.core.clock import since
 from lada.core.errors import FederationError, InputError, LadaError, of_party
 from lada.core.names import check_name
 from lada.core.owner import for_owner
+from lada.core.paths import is_folder
 from lada.core.results import Evaluation, PartyReport, Results, Shown, Traffic, WallClock
 from lada.core.sealed import is_sealed, seal, unseal
 from lada.core.seeds import generator
@@ -111,7 +112,7 @@ def run(
     told; FederationError where fewer clients than the quorum answer; StudyError where the server's own study came to
     nothing. What was computed by then stays in the run's folder.
     """
-    if resume and isinstance(config, (str, Path)) and Path(config).is_dir():
+    if resume and isinstance(config, (str, Path)) and is_folder(config):
         then, place = run_folder.read(Path(config))
         config = make_config(then.model_dump(mode="json"), overrides)
         return _go(config, then, replace(place, common=common), emit, federation)

@@ -36,7 +36,7 @@ def apply_override(data: Any, override: str) -> None:
             raise InputError(f"--set {override!r}: {parent!r} is {node!r} and has no keys below it")
     try:
         value = plain(yaml.safe_load(text))
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise InputError(f"--set {override!r}: {text!r} is not valid YAML") from None
     if isinstance(node, list):
         node[_index(node, last, override)] = value

@@ -15,7 +15,11 @@ SECRET = re.compile("key|token|secret|password|auth", re.IGNORECASE)
 def validate(model: type[BaseModel], value: Any, where: str = "") -> Any:
     """Validate plain data strictly against a model; InputError lists every fault by key, value and expectation."""
     try:
-        return model.model_validate_json(json.dumps(value))
+        text = json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:  # such as a number of more digits than Python writes
+        raise InputError(f"{where or 'configuration'}: {error}; expected plain YAML or JSON values") from None
+    try:
+        return model.model_validate_json(text)
     except ValidationError as error:
         faults: dict[str, list[str]] = {}
         for fault in error.errors():
@@ -24,8 +28,6 @@ def validate(model: type[BaseModel], value: Any, where: str = "") -> Any:
         # A union's members each have a fault of their own to tell of one key.
         lines = [": ".join(part for part in (key, "; or ".join(whats)) if part) for key, whats in faults.items()]
         raise InputError("\n".join(lines)) from None
-    except TypeError as error:
-        raise InputError(f"{where or 'configuration'}: {error}; expected plain YAML or JSON values") from None
 
 
 def _explain(model: type[BaseModel], fault: Any, value: Any) -> tuple[str, str]:

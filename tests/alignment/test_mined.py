@@ -107,5 +107,5 @@ def test_texts_without_tokens_have_no_spans():
 
 
 def test_refuses_another_number_of_texts():
-    with pytest.raises(InputError, match="2 source texts, but 1 target texts"):
+    with pytest.raises(InputError, match="2 source texts, but 1 target text"):
         align_mined([[b"a"], [b"b"]], [[b"a"]])

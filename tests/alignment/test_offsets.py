@@ -48,7 +48,7 @@ def test_an_empty_text_has_no_width(kind):
 
 def test_refuses_ids_of_another_text():
     tokenizer, vocabulary = made("nfkc")
-    with pytest.raises(InputError, match="text 'the fox': its 1 tokens cannot be traced"):
+    with pytest.raises(InputError, match="text 'the fox': its 1 token cannot be traced"):
         byte_offsets(tokenizer, vocabulary, "the fox", tokenizer("ﬁ", add_special_tokens=False)["input_ids"][:1])
 
 
@@ -56,7 +56,7 @@ def test_refuses_a_changed_text_of_a_tokenizer_that_knows_no_offsets():
     class Slow:
         is_fast = False
 
-    with pytest.raises(InputError, match="text 'The': its 1 tokens cannot be traced"):
+    with pytest.raises(InputError, match="text 'The': its 1 token cannot be traced"):
         byte_offsets(Slow(), [b"the"], "The", [0])
     assert byte_offsets(Slow(), [b"the"], "the", [0]).tolist() == [[0, 3]]
 

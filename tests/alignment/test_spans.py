@@ -202,7 +202,7 @@ def test_spans_of_real_tokenizers_hold_the_same_bytes(one, other, texts):
         ([array([]), np.zeros(2, dtype=int)], r"text 1: an array of int64 \[2\]; expected integers \[n, 2\]"),
         ([array([]), np.zeros((1, 3), dtype=int)], r"text 1: an array of int64 \[1, 3\]"),
         (np.zeros((2, 1, 2)), r"text 0: an array of float64 \[1, 2\]"),
-        ([array([])], "1 source texts, but 2 target texts"),
+        ([array([])], "1 source text, but 2 target texts"),
     ],
 )
 def test_refuses_bad_offsets(offsets, message):

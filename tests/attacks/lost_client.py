@@ -101,7 +101,7 @@ def attack() -> harness.Count:
             told = "error: client 'clinic': model: "
             attempt.run(f"lacking-{workers}", lacking | {"workers": workers}, 2, told, "lacks the weights")
         nan = broken_model(folder, with_nothing_finite) | {"host": "standalone", "plugin": "none"}
-        attempt.run("nan", nan, 1, "1 of 1 steps were skipped", "client 'clinic'", "optimisation.learning_rate")
+        attempt.run("nan", nan, 1, "1 of 1 step was skipped", "client 'clinic'", "optimisation.learning_rate")
         alone = tiny(**STANDALONE)
         for key in ("allocator", "objective"):
             del alone[key]

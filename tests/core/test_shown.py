@@ -6,6 +6,7 @@ import logging
 import unicodedata
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
@@ -40,7 +41,6 @@ def test_what_acts_is_spelled_out_and_all_else_stays():
 
 # Format characters that have a shape of their own or give others theirs.
 SEEN = "\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
-SEEN += "".join(map(chr, range(0x13430, 0x13440)))  # they arrange hieroglyphs
 
 
 def test_of_all_format_characters_those_alone_stay_that_are_seen():
@@ -50,7 +50,30 @@ def test_of_all_format_characters_those_alone_stay_that_are_seen():
     assert in_one_line("a\xadb\u200bc\ufeff") == "a\\xadb\\u200bc\\ufeff"
 
 
-@given(st.text() | st.text(alphabet=HOSTILE))
+def test_of_all_that_is_drawn_as_nothing_the_joiners_alone_stay():
+    ignorable = regex.findall(r"\p{Default_Ignorable_Code_Point}", "".join(map(chr, range(0x110000))))
+    assert len(ignorable) > 4000
+    assert {"\u034f", "\u3164", "\ufe0f", "\U000e01ef", "\U000e0fff"} < set(ignorable)
+    assert [c for c in ignorable if shown(f"a{c}b") == f"a{c}b"] == ["\u200c", "\u200d"]
+    hieroglyphs = list(map(chr, range(0x13430, 0x13440)))
+    assert [c for c in hieroglyphs if in_one_line(c) == c] == []
+    assert shown_json('"\U000e0100"') == '"\\udb40\\udd00"'
+
+
+@pytest.mark.parametrize(
+    "emoji", ["❤\ufe0f", "1\ufe0f\u20e3", "#\ufe0f\u20e3", "👁\ufe0f\u200d🗨\ufe0f", "🏳\ufe0f\u200d🌈", "©\ufe0f"]
+)
+def test_the_selector_of_emoji_stays_where_it_selects_one(emoji: str):
+    assert shown(emoji) == in_one_line(emoji) == emoji
+    assert shown(f"{emoji[:1]}\ufe0e") == f"{emoji[:1]}\\ufe0e"
+
+
+@pytest.mark.parametrize("before", ["", "a", "1", "#", " ", "é", "日", "\n", "❤\ufe0f", "\u200d"])
+def test_elsewhere_it_is_spelled_out(before: str):
+    assert shown(f"{before}\ufe0f") == f"{before}\\ufe0f"
+
+
+@given(st.text() | st.text(alphabet=HOSTILE) | st.text(alphabet="1#a❤\ufe0f\u20e3\u200d\ufe0e\u3164"))
 def test_nothing_acts_afterwards_and_a_second_time_changes_nothing(text):
     for make in (shown, in_one_line):
         told = make(text)

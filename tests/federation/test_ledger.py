@@ -62,11 +62,11 @@ def test_a_damaged_line_or_table_is_told_and_the_rest_can_be_recovered(tmp_path)
         ledger.record(round, "answer", "a", "server", {"x": b"abc"})
     lines = (tmp_path / "ledger.jsonl").read_text()
     (tmp_path / "ledger.jsonl").write_text(lines.replace('"round": 2', '"round": 4'))
-    with pytest.raises(LadaError, match=r"1 of 3 lines of ledger\.jsonl are not as they were written; restore"):
+    with pytest.raises(LadaError, match=r"1 of 3 lines of ledger\.jsonl is not as it was written; restore"):
         read(tmp_path)
     rows, told = recover(tmp_path)
     assert [row.round for row in rows] == [1, 3]
-    assert told == "1 of 3 lines of ledger.jsonl are not as they were written"
+    assert told == "1 of 3 lines of ledger.jsonl is not as it was written"
     (tmp_path / "ledger.jsonl").write_text(lines)
     ledger.close()
     assert len(read(tmp_path)) == 3

@@ -26,16 +26,18 @@ def distinctive(
     private: Sequence[Sample], known: Sequence[str], *, most: int = 2, plain: int = 8
 ) -> set[tuple[str, ...]]:
     """Return the passages, where lengths are the least: rare words, runs of `plain` words, whole texts below that."""
-    private = list({str(texts(sample)): sample for sample in private}.values())
+    groups = [[other for other in private if words(other.question) == words(sample.question)] for sample in private]
+    owners = [[text for sample in group for text in texts(sample)] for group in groups]
+    owners = list({str(sorted(owner)): owner for owner in owners}.values())
     heard = [words(text) for text in known]
     found: set[tuple[str, ...]] = set()
-    for sample in private:
-        for text in texts(sample):
+    for owner in owners:
+        for text in owner:
             for length in range(1, plain + 1):
                 for run in runs(text, length):
                     whole = length == len(text) < plain
                     if length in (1, plain) or whole:
-                        having = sum(any(run in runs(other, length) for other in texts(each)) for each in private)
+                        having = sum(any(run in runs(other, length) for other in each) for each in owners)
                         if having <= most and not any(run in runs(other, length) for other in heard):
                             found.add(run)
     return found

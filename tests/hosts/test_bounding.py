@@ -62,8 +62,8 @@ def test_three_are_held_to_the_median_by_hand():
     assert pooled(party, replies, clip=None) == [2.0, 0.0]
     (notice,) = party.report.notices
     assert notice == (
-        "round 1: adapters: 2 of 2 coordinates of the average were held within the range that is left without the 1 "
-        "smallest and largest values; outside it were of 'a' 100.0 %, 'b' 0.0 %, 'c' 100.0 %"
+        "round 1: adapters: 2 of 2 coordinates of the average were held within the range that is left without the "
+        "smallest and largest value; outside it were of 'a' 100.0 %, 'b' 0.0 %, 'c' 100.0 %"
     )
 
 

@@ -136,7 +136,7 @@ def test_a_report_is_about_its_sender_and_its_numbers_can_be(
         (np.array([86_411.5, 0.0, 0.0]), "start"),  # the run is 10 s old, and a day and a second are granted
         (np.array([0.0, 86_411.5, 0.0]), "seconds"),
         (np.array([0.0, 1e308, 0.0]), "seconds"),
-        (np.zeros(2), "16 bytes for 1 phases"),
+        (np.zeros(2), "16 bytes for 1 phase;"),
     ],
 )
 def test_times_are_times(llm: Party, report: Payload, times: np.ndarray, told: str):
@@ -337,7 +337,7 @@ def test_a_report_has_no_more_rows_than_its_phase_can_give(llm: Party, report: P
         flood = {**flood, TIMES: bytes(24 * len(more))} if kind == "phases" else flood
         with pytest.raises(FederationError, match=why):
             guard(llm).check_reply("a", "learn", 1, flood)
-    with pytest.raises(FederationError, match="evaluations: 1 rows; a reply of this phase has at most 0"):
+    with pytest.raises(FederationError, match="evaluations: 1 row; a reply of this phase has at most 0"):
         guard(llm).check_reply("a", FINISH, 1, report)
 
 

@@ -44,6 +44,11 @@ def guard(**options: int) -> Distinctive:
         ("Bra\u00adckwa\u200bter", {"rare"}),
         ("MrAldousBrackwater", {"rare"}),
         ("brackwaters", {"rare"}),
+        ("Bra\\u0063kwater", {"rare"}),  # as JSON escapes it
+        ("Br%61ckwater", {"rare"}),
+        ("Br&#97;ckwater", {"rare"}),
+        ("Brack<b>water</b>", {"rare"}),
+        ("04711", {"rare"}),
         ("Br\u0430ckw\u0430t\u0435r", {"rare"}),  # with Cyrillic letters
         ("mr  aldous\tBräckwater", {"rare", "near", "whole"}),
         ("", set()),
@@ -89,6 +94,42 @@ def test_who_is_repeated_is_told():
     assert guard().found_in("aldous brackwater", alone=False) == [Passage("near", 2, "s1")]
 
 
+def test_rationales_of_one_question_are_one_sample():
+    def samples(count: int) -> list[Sample]:
+        return [Sample(f"s{i}", "how is Brackwater ?", "well", f"reason {'abcdefghi'[i]}") for i in range(count)]
+
+    assert Distinctive(samples(8), ["how is well reason"], Withholding()).found_in("Brackwater") != []
+    assert Distinctive(samples(9), ["how is well reason"], Withholding()).found_in("Brackwater") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Emily Brackwater", True),
+        ("Brackwater", False),  # single rare words are common in such texts
+        ("record 8767974", True),
+        ("record 8 767 974", True),
+        ("record 08767974", True),
+        ("card A7X-93Q", True),
+        ("card a7x 93q", True),
+        ("jo@mail.example", True),
+        ("EmilyBrackwaterhasleukaemia", True),
+        ("yesterday", False),
+    ],
+)
+def test_identifiers_are_distinctive_where_single_rare_words_are_not(text: str, found: bool):
+    """Every pair of samples shares a word by chance, and so do known texts."""
+    common = [f"{word} came" for word in NAMES[:11]]
+    private = [Sample(f"s{i}", f"note {i} of {NAMES[i // 2]}", "yes") for i in range(40)]
+    private += [
+        Sample("s", "who", "x", "Emily Brackwater has leukaemia : record 8767974 , card A7X-93Q , jo@mail.example")
+    ]
+    private += [Sample("y", "when", "y", "yesterday")]
+    index = Distinctive(private, [*common, "note of has record card"], Withholding())
+    assert index.lengths["rare"] == 2
+    assert bool(index.found_in(text)) is found
+
+
 def test_what_three_samples_share_is_a_phrase_unless_they_are_one_sample_thrice():
     three = [Sample(f"s{i}", f"question {i} of Brackwater") for i in range(3)]
     assert Distinctive(three, ["question 0 of 1 2"], Withholding()).found_in("Brackwater") == []
@@ -100,7 +141,7 @@ def test_what_three_samples_share_is_a_phrase_unless_they_are_one_sample_thrice(
 
 def notes(count: int) -> list[Sample]:
     """Return notes of which two at a time have a name of their own."""
-    return [Sample(f"s{i}", PATTERN.format(NAMES[i // 2]), ("yes", "no")[i % 2]) for i in range(count)]
+    return [Sample(f"s{i}", f"note {i}", "yes", PATTERN.format(NAMES[i // 2])) for i in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -111,9 +152,13 @@ def notes(count: int) -> list[Sample]:
         ([PATTERN.format(name) for name in NAMES[:11]], 2, 6),  # so have more than ten known texts: names are a pattern
         ([PATTERN.format(name) for name in NAMES[:11]] * 2, 2, 6),  # the same text twice is one
         ([PATTERN.format(name) + end for name in NAMES[:11] for end in ("", " !?")], 2, 6),
-        ([PATTERN.format(name) + end for name in NAMES[:11] for end in ("", " again")], 1, 2),  # known without one, too
-        ([PATTERN.format(name) for name in NAMES[:11]] + [f"text {i}" for i in range(1088)], 2, 6),  # of 1,099
-        ([PATTERN.format(name) for name in NAMES[:11]] + [f"text {i}" for i in range(1089)], 1, 2),  # one in a hundred
+        ([PATTERN.format(name) + end for name in NAMES[:11] for end in ("", " again")], 1, 2),  # known twice
+        ([PATTERN.format(name) for name in NAMES[:11]] + [f"text {i}" for i in range(100, 1188)], 2, 6),  # of 1,099
+        (
+            [PATTERN.format(name) for name in NAMES[:11]] + [f"text {i}" for i in range(100, 1189)],
+            1,
+            2,
+        ),  # one in a hundred
     ],
 )
 def test_rare_words_that_samples_share_ask_for_longer_passages_if_known_texts_share_them_too(known, rare, near):

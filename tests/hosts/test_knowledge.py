@@ -116,7 +116,7 @@ def test_a_token_that_no_vocabulary_has_is_named(tmp_path: FilePath):
     texts = replace(know(a, 1, "answer", "labels"), round=4)
     assert set(sound_scores(llm, texts, scores, 257)) == {"p0", "p1", "p3", "p4"}
     (notice,) = llm.report.notices
-    assert notice.startswith("round 4: 1 of 5 soft targets of a are left out; the first: sample 'p2', position 1: ")
+    assert notice.startswith("round 4: 1 of 5 soft targets of a is left out; the first: sample 'p2', position 1: ")
     assert "999" in notice
 
 
@@ -138,7 +138,7 @@ def test_texts_that_a_tokenizer_cannot_trace_go_without(tmp_path: FilePath):
     learners["llm"].untraceable = frozenset({GOLD["p2"]})
     offer = hear(llm, tell(a, know(a, 1, "answer", "labels"), "labels"), "a", 1, "labels")
     assert a.report.notices == (
-        "round 1: 1 of 5 soft targets of a are left out; the first: sample 'p1', its tokens do not lead back to the "
+        "round 1: 1 of 5 soft targets of a is left out; the first: sample 'p1', its tokens do not lead back to the "
         "bytes of the text",
     )
     lessons = [Lesson(id, "?", text) for id, text in GOLD.items()]
@@ -169,7 +169,7 @@ def test_soft_targets_that_a_stranger_sends_are_checked(tmp_path: FilePath):
     broken[-3] ^= 0xFF  # within the last sample's frame
     heard = hear(llm, {**told, SOFT: bytes(broken)}, "a", 1, "labels")
     assert set(heard.scores) == {"p0", "p1", "p2", "p3"}
-    assert "1 of 5 soft targets of a are left out; the first: sample 'p4'" in llm.report.notices[0]
+    assert "1 of 5 soft targets of a is left out; the first: sample 'p4'" in llm.report.notices[0]
 
 
 def test_the_surest_party_teaches_and_all_labels_are_studied(tmp_path: FilePath):

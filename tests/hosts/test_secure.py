@@ -158,7 +158,7 @@ def test_too_few_for_a_sum_give_the_average_up(tmp_path: FilePath):
     both = secure(tmp_path, 3, gone={"a": "share", "b": "mask"})
     both.run(1)
     assert all(ADAPTER not in message.payload for message in both.exchange.sent)
-    told = "round 1: secure aggregation: 1 clients are left, and 2 are needed for a sum that hides each of them; "
+    told = "round 1: secure aggregation: 1 client is left, and 2 are needed for a sum that hides each of them; "
     assert told + "nobody gets a new adapter in this round" in both.server.report.notices
     assert {e.party for e in both.server.report.evaluations if e.round == 1} >= {"c"}  # it is evaluated as it is
 

@@ -103,7 +103,7 @@ class TestRulebooks:
             rulebooks({"a": ("warehous",)})
         with pytest.raises(InputError, match=r"'a' lists domain 'general'"):
             rulebooks({"a": (GENERAL,)})
-        with pytest.raises(InputError, match=r"task.private: 1 questions for the 2 domains of client 'a'"):
+        with pytest.raises(InputError, match=r"task.private: 1 question for the 2 domains of client 'a'"):
             rulebooks({"a": ("farm", "bank")}, private=1)
         with pytest.raises(InputError, match="clients: there are none"):
             rulebooks({})

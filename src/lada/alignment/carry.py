@@ -7,6 +7,7 @@ import numpy as np
 
 from lada.alignment.spans import Spans, align_spans, first_fault
 from lada.core.errors import InputError
+from lada.core.plural import counted
 from lada.core.terms import SparseLogProbs, TokenScores
 
 Inside = Literal["mask", "one_hot"]
@@ -113,8 +114,9 @@ def chunk_log_probs(log_probs: np.ndarray, spans: Spans, side: Literal["source",
     ranges = spans.source if side == "source" else spans.target
     if len(spans) and (spans.row.any() or ranges.max() > len(log_probs)):
         raise InputError(
-            f"spans: of {int(spans.row.max()) + 1} texts, with {side} positions up to {int(ranges.max()) - 1}; "
-            f"expected one text of {len(log_probs)} tokens"
+            f"spans: of {counted(int(spans.row.max()) + 1, 'text')}, with {side} positions up to "
+            f"{int(ranges.max()) - 1}; "
+            f"expected one text of {counted(len(log_probs), 'token')}"
         )
     return _range_sums(log_probs, *ranges.T)
 

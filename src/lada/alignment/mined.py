@@ -8,6 +8,7 @@ from rapidfuzz.process import cdist
 
 from lada.alignment.spans import Spans
 from lada.core.errors import InputError
+from lada.core.plural import counted
 
 Tokens = Sequence[Sequence[bytes]]
 """The bytes of each token, one sequence per text."""
@@ -33,7 +34,8 @@ def align_mined(source_tokens: Tokens, target_tokens: Tokens) -> Spans:
     """
     if len(source_tokens) != len(target_tokens):
         raise InputError(
-            f"tokens: {len(source_tokens)} source texts, but {len(target_tokens)} target texts; "
+            f"tokens: {counted(len(source_tokens), 'source text')}, but "
+            f"{counted(len(target_tokens), 'target text')}; "
             "expected the same texts on both sides"
         )
     row, source, target = [np.zeros(0, np.int32)], [np.zeros((0, 2), np.int32)], [np.zeros((0, 2), np.int32)]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lada.core.errors import InputError
+from lada.core.plural import counted
 
 
 def byte_offsets(tokenizer: Any, vocabulary: Sequence[bytes], text: str, ids: Sequence[int]) -> np.ndarray:
@@ -31,6 +32,7 @@ def byte_offsets(tokenizer: Any, vocabulary: Sequence[bytes], text: str, ids: Se
             size = np.cumsum([0, *(len(character.encode()) for character in text)])
             return size[np.array(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)].astype(np.int32)
     raise InputError(
-        f"text {text[:60]!r}: its {len(ids)} tokens cannot be traced to its bytes; expected the ids of the whole text "
+        f"text {text[:60]!r}: its {counted(len(ids), 'token')} cannot be traced to its bytes; expected the ids of "
+        "the whole text "
         "without special tokens, from a tokenizer that keeps the text's bytes or a fast one"
     )

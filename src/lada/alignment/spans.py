@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lada.core.errors import InputError
+from lada.core.plural import counted
 
 Offsets = np.ndarray | Sequence[np.ndarray]
 """Byte start and end of each token: an integer array [n, 2] per text, or [texts, n, 2], or [n, 2] for one text."""
@@ -56,7 +57,8 @@ def align_spans(source_offsets: Offsets, target_offsets: Offsets) -> Spans:
     target, target_lengths = _flat(target_offsets, "target")
     if len(source_lengths) != len(target_lengths):
         raise InputError(
-            f"offsets: {len(source_lengths)} source texts, but {len(target_lengths)} target texts; "
+            f"offsets: {counted(len(source_lengths), 'source text')}, but "
+            f"{counted(len(target_lengths), 'target text')}; "
             "expected the same texts on both sides"
         )
     # Some tens of texts at once keep the arrays in the processor's cache.

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from lada.core.plural import counted
 from lada.core.registry import Registry
 from lada.core.terms import Allocation, Likelihood, Path, Sample, TokenScores
 
@@ -15,7 +16,7 @@ State = Mapping[str, np.ndarray]
 
 def no_look(k: int) -> Iterator[TokenScores | None]:
     """Raise: whoever made these candidates by hand did not say what the student makes of the tokens."""
-    raise LookupError(f"these candidates came without `look`; an allocator asks for {k} tokens a position")
+    raise LookupError(f"these candidates came without `look`; an allocator asks for {counted(k, 'token')} a position")
 
 
 @dataclass(frozen=True, slots=True)

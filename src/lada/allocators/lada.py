@@ -25,6 +25,7 @@ from lada.allocators.features import features, prior_reward, solved
 from lada.allocators.networks import fit, gradients, hidden_state, new_network, pool, predict
 from lada.allocators.rewards import correctness_reward, paper_reward, probe_reward
 from lada.allocators.selection import Budgeted, allocate, from_teacher
+from lada.core.bounds import Samples
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Allocation, Verb
 from lada.evaluation.ranking import auc
@@ -46,7 +47,7 @@ class LadaOptions(Budgeted):
     prior: bool = True
     """Learn from a rule beside the rewards, in every round: the teacher is right where the student is not; without gold
     answers, its loss is the lower."""
-    threshold: float = Field(0.5, allow_inf_nan=False)
+    threshold: float = Field(0.5, ge=-1e6, le=1e6, allow_inf_nan=False)
     """Samples with a score above it may be taken."""
     explore_weight: float = Field(0.1, ge=0, le=1000)
     """Weight of Explore's prediction beside Exploit's; the paper has 1."""
@@ -60,7 +61,7 @@ class LadaOptions(Budgeted):
     """Full-batch steps that each network is trained for, per round."""
     learning_rate: float = Field(0.01, gt=0, le=1)
     """Learning rate of both networks."""
-    replay: int = Field(4000, ge=1)
+    replay: Samples = 4000
     """Most recent rewards that the networks are trained on; the prior's are of this round and come on top."""
     probe_share: float = Field(0.1, gt=0, lt=1)
     """Share of the samples held out as the probes of `probe_drop`."""

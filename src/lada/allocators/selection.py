@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import field_validator
 
 from lada.allocators.base import Candidates
+from lada.core.bounds import MOST_SAMPLES
 from lada.core.registry import Options
 from lada.core.terms import Allocation, Choice, Path, Source
 
@@ -23,6 +24,8 @@ class Budgeted(Options):
             raise ValueError(
                 f"budget is {budget}; expected at least 1 sample, a share between 0 and 1, or null for no limit"
             )
+        if budget is not None and budget > MOST_SAMPLES:
+            raise ValueError(f"budget is {budget}; expected {MOST_SAMPLES} samples at most, or null for no limit")
         return budget
 
     def limit(self, count: int) -> int | None:

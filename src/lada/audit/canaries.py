@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from lada.core.errors import InputError
+from lada.core.plural import counted
 
 LEAST, MOST = 6, 10_000
 """Characters of a canary, spaces not counted: fewer turn up by chance, more do not fit the search's windows."""
@@ -36,7 +37,8 @@ def make_canary(name: str, text: str) -> Canary:
     short = folded(text)
     if len(short) < LEAST or len(text) > MOST:
         raise InputError(
-            f"{name}: {len(short)} characters without spaces; expected {LEAST} to {MOST}, since shorter ones turn up "
+            f"{name}: {counted(len(short), 'character')} without spaces; expected {LEAST} to {MOST}, since shorter "
+            "ones turn up "
             "by chance"
         )
     data = text.encode("utf-8", "surrogatepass")

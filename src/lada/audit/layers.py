@@ -9,6 +9,7 @@ import numpy as np
 from lada.audit.frames import unpack
 from lada.codecs.soft_targets import SoftTargets
 from lada.core.errors import CodecError
+from lada.core.plural import counted
 
 WINDOW, OVERLAP = 16 << 20, 1 << 16
 """Bytes that are searched at once, and those at their end that are searched again with the next ones."""
@@ -73,7 +74,7 @@ def spelled(data: bytes, vocabulary: Sequence[bytes]) -> Iterator[bytes]:
     """
     found = SoftTargets(data, known_ids=None)
     if found.vocabulary_size != len(vocabulary):
-        raise CodecError(f"token scores over {found.vocabulary_size} tokens; expected {len(vocabulary)}")
+        raise CodecError(f"token scores over {counted(found.vocabulary_size, 'token')}; expected {len(vocabulary)}")
     for scores in found.values():
         likeliest = scores.top.log_probs.argmax(1)
         for tokens in (scores.tokens, scores.top.ids[np.arange(len(likeliest)), likeliest]):

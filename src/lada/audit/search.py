@@ -9,6 +9,7 @@ from lada.audit.texts import Text, texts
 from lada.audit.verdict import Found, Searched
 from lada.codecs import vocabulary
 from lada.core.errors import CodecError
+from lada.core.plural import counted
 from lada.federation import sent
 from lada.federation.ledger import Row
 from lada.hosts.distinctive import Distinctive
@@ -70,7 +71,7 @@ class Finds:
         """Look for passages of private samples in the texts of one message part."""
         for layer, text, alone in found if self._private else ():
             for passage in self._private.found_in(text, alone=alone) if self._private else ():
-                form = f"{passage.words} words in a row, {passage.kind}"
+                form = f"{counted(passage.words, 'word')} in a row, {passage.kind}"
                 self._add(f"private sample {passage.sample_id!r}", form, layer, row, digest)
 
     def _add(self, what: str, form: str, layer: str, row: Row | None, digest: str) -> None:

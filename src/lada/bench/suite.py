@@ -13,8 +13,10 @@ import yaml
 from pydantic import Field, model_validator
 
 from lada.config import RunConfig, make_config
+from lada.core.bounds import Seed
 from lada.core.errors import InputError, nearest
 from lada.core.names import Name
+from lada.core.paths import is_file
 from lada.core.registry import Options
 from lada.validation import validate
 
@@ -64,7 +66,7 @@ class Suite(Options):
     """Name of the folder of its results."""
     about: str = ""
     """A few sentences for the page."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
     """One run each."""
     base: str | dict[str, Any] = "demo"
     """The configuration below all: an example by name (`lada examples list`), or its keys."""
@@ -182,7 +184,7 @@ def read_suite(which: str) -> Suite:
     """Return a suite by the name of a shipped one or the path of a YAML file. InputError names any fault."""
     if which in shipped():
         text = (files("lada.bench") / "suites" / f"{which}.yaml").read_text(encoding="utf-8")
-    elif Path(which).is_file():
+    elif is_file(which):
         text = Path(which).read_text(encoding="utf-8", errors="replace")
     else:
         raise InputError(
@@ -191,7 +193,7 @@ def read_suite(which: str) -> Suite:
         )
     try:
         data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"suite: {which!r} is not valid YAML: {error}") from None
     if not isinstance(data, Mapping):
         raise InputError(f"suite: {which!r} holds {data!r}; expected a mapping of keys to values")
@@ -201,7 +203,7 @@ def read_suite(which: str) -> Suite:
 @cache
 def _example(name: str) -> dict[str, Any]:
     file = files("lada.examples") / f"{name}.yaml"
-    if not file.is_file():
+    if not is_file(str(file)):
         raise InputError(f"suite.base: there is no example {name!r}; `lada examples list` names them")
     return yaml.safe_load(file.read_text(encoding="utf-8"))
 

@@ -27,9 +27,13 @@ def bench(
     ),
     runs: Annotated[Path, typer.Option(help="Where the runs of the cells are kept.")] = Path("runs/bench"),
     only: Annotated[list[str], typer.Option(metavar="ROW", help="Run these rows alone; again for more.")] = [],  # noqa: B006
-    parallel: Annotated[int, typer.Option(min=0, help="Cells at a time; 0: as many as cores and memory hold.")] = 0,
+    parallel: Annotated[
+        int, typer.Option(min=0, max=65_536, help="Cells at a time; 0: as many as cores and memory hold.")
+    ] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run every cell anew, whatever is there.")] = False,
-    check: Annotated[int, typer.Option(min=0, help="Run so many random cells again and compare; no tables.")] = 0,
+    check: Annotated[
+        int, typer.Option(min=0, max=65_536, help="Run so many random cells again and compare; no tables.")
+    ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which cells would be run, and do nothing.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the shipped suites and do nothing.")] = False,
 ) -> None:

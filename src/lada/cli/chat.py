@@ -10,13 +10,22 @@ import typer
 from lada.cli.console import console
 from lada.cli.explained import explained
 from lada.cli.export import Party, Run
+from lada.core.bounds import SLIGHTEST, STEEPEST
 from lada.core.seeds import seed_of
+
+
+def _is_temperature(given: float) -> float:
+    if given and not SLIGHTEST <= given <= STEEPEST:
+        raise typer.BadParameter(f"{given} is no temperature; expected 0, or {SLIGHTEST:g} to {STEEPEST}")
+    return given
 
 
 def chat(
     run: Run,
     party: Party,
-    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy; above it answers are sampled.")] = 0.0,
+    temperature: Annotated[
+        float, typer.Option(callback=_is_temperature, help="0 is greedy; above it answers are sampled.")
+    ] = 0.0,
 ) -> None:
     """Ask a party of a run, one question a line, until Ctrl-D. Each question stands for itself."""
     from lada.export.party import open_party

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 
 from lada.cli.console import console
 from lada.cli.explained import explained
+from lada.core.paths import is_file
 from lada.core.plural import counted, plural
 
 
@@ -28,7 +29,7 @@ def doctor(
     Exit code 1: something does not fit or is missing. 2: the configuration is wrong.
     """
     with explained():
-        if target is not None and (target / "results.json").is_file():
+        if target is not None and is_file(target / "results.json"):
             console.print(_used(target))
             return
         if target is not None and _is_client(target):
@@ -73,7 +74,7 @@ def _fits(config: Path, overrides: tuple[str, ...]) -> bool:
 
 def _is_client(file: Path) -> bool:
     """Return whether a file says where a server is, as a client's does."""
-    return file.is_file() and re.search(rb"^superlink:", file.read_bytes(), re.MULTILINE) is not None
+    return is_file(file) and re.search(rb"^superlink:", file.read_bytes(), re.MULTILINE) is not None
 
 
 def _reaches(file: Path) -> bool:

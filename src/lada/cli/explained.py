@@ -16,6 +16,7 @@ FIXES = {
     errno.EROFS: "use a folder that can be written to (--runs), then try again",
     errno.EACCES: "give yourself the right to it (chmod), then try again",
     errno.EPERM: "give yourself the right to it (chmod), then try again",
+    errno.ENAMETOOLONG: "give a shorter name, 255 bytes at most between slashes, then try again",
     errno.EMFILE: "raise the limit of open files (ulimit -n), then try again",
     errno.ENFILE: "close other programs' files, then try again",
 }

@@ -20,6 +20,7 @@ from lada.cli.export import export
 from lada.cli.plugins import Plugins
 from lada.cli.usage import PlainGroup
 from lada.cli.watch import watch
+from lada.core.bounds import MOST_SAMPLES
 from lada.core.shown import in_one_line, shown_json
 
 app = typer.Typer(
@@ -251,7 +252,7 @@ def schema() -> None:
 @tasks.command()
 def show(
     config: Annotated[Path | None, typer.Argument(help="A configuration; without one, the demo's.")] = None,
-    count: Annotated[int, typer.Option(min=1, help="Samples per group.")] = 2,
+    count: Annotated[int, typer.Option(min=1, max=MOST_SAMPLES, help="Samples per group.")] = 2,
     set_: Sets = [],  # noqa: B006
 ) -> None:
     """Show what samples a task gives: sizes, domains and a few examples of each group."""

@@ -8,6 +8,7 @@ from rich.table import Column, Table
 
 from lada.cli.console import console
 from lada.cli.explained import explained
+from lada.core.bounds import LARGEST_SEED
 
 app = typer.Typer(no_args_is_help=True, help="The shipped tiny models.")
 
@@ -44,7 +45,7 @@ def build(
         list[str] | None, typer.Argument(help="Models to build; without names, all of world 0 or another's LLM.")
     ] = None,
     corpus: Annotated[str, typer.Option(help="Whose models: rulebooks or lineups.")] = "rulebooks",
-    world: Annotated[int, typer.Option(min=0, help="Which world's LLM.")] = 0,
+    world: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Which world's LLM.")] = 0,
     target: Annotated[Path, typer.Option(help="Folder of the finished models.")] = Path("zoo"),
 ) -> None:
     """Train shipped models from scratch (about 20 minutes on one core for an LLM); resumes where it was stopped."""

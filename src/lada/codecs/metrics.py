@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lada.codecs.table import LIMIT
 from lada.core.errors import CodecError
+from lada.core.plural import counted
 from lada.core.results import Record
 
 R = TypeVar("R", bound=Record)
@@ -31,7 +32,7 @@ def _decoded(data: bytes, kind: type[R]) -> tuple[R, ...]:
 def decode_records(data: bytes, kind: type[R], *, limit: int = LIMIT) -> list[R]:
     """Return records of type `kind`. Raises CodecError, and nothing else, for other bytes or more than `limit`."""
     if len(data) > limit:
-        raise CodecError(f"{kind.__name__}: {len(data)} bytes; expected at most {limit}")
+        raise CodecError(f"{kind.__name__}: {counted(len(data), 'byte')}; expected at most {limit}")
     try:
         return list(_decoded(data, kind))
     except ValidationError as error:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from lada.codecs.table import LIMIT
 from lada.core.errors import CodecError
+from lada.core.plural import counted
 
 
 def encode(values: Mapping[str, bytes]) -> bytes:
@@ -21,14 +22,14 @@ def decode(data: bytes, kind: str, size: int, *, limit: int = LIMIT) -> dict[str
     strings of another size and for more than `limit` bytes.
     """
     if len(data) > limit:
-        raise CodecError(f"{kind}: {len(data)} bytes; expected at most {limit}")
+        raise CodecError(f"{kind}: {counted(len(data), 'byte')}; expected at most {limit}")
     try:
         told = json.loads(data)
         values = {name: base64.b64decode(text, validate=True) for name, text in told.items()}
     except (ValueError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
         raise CodecError(f"{kind}: not readable: {type(error).__name__}") from error
     if any(len(value) != size for value in values.values()):
-        raise CodecError(f"{kind}: a value of another size; expected {size} bytes each")
+        raise CodecError(f"{kind}: a value of another size; expected {counted(size, 'byte')} each")
     if encode(values) != data:
         raise CodecError(f"{kind}: not in the form in which it is written")
     return values

@@ -16,6 +16,7 @@ from lada.codecs.token_scores import Shape
 from lada.codecs.vocabulary import MOST
 from lada.core.bounds import MOST_K
 from lada.core.errors import CodecError
+from lada.core.plural import counted
 from lada.core.terms import TokenScores
 
 KIND = "soft-targets"
@@ -82,7 +83,7 @@ class SoftTargets(Mapping[str, TokenScores]):
         """
         start = LENGTH + int.from_bytes(data[:LENGTH], "little")
         if start > len(data):
-            raise CodecError(f"{KIND}: {len(data)} bytes; expected at least {start}")
+            raise CodecError(f"{KIND}: {counted(len(data), 'byte')}; expected at least {start}")
         columns, header = unpack(data[LENGTH:start], KIND, FIELDS, known_ids=known_ids, limit=limit)
         self.party, self.round = signature(KIND, header)
         self.vocabulary_size = header_number(KIND, header, "vocabulary_size")
@@ -99,7 +100,7 @@ class SoftTargets(Mapping[str, TokenScores]):
             end += size
             self._samples[sample_id] = frames[offset:end], shape
         if end != len(frames):
-            raise CodecError(f"{KIND}: {len(frames)} bytes of samples; expected {end}")
+            raise CodecError(f"{KIND}: {counted(len(frames), 'byte')} of samples; expected {end}")
 
     def __getitem__(self, sample_id: str) -> TokenScores:
         """Return one sample's scores. KeyError for an id that is not there; CodecError, and nothing else, for bytes
@@ -108,7 +109,7 @@ class SoftTargets(Mapping[str, TokenScores]):
         try:
             raw = ZSTD.decompress(frame, decompressed_size=shape.size, asbytes=True)
         except (pa.ArrowException, OSError) as error:
-            raise CodecError(f"{KIND}: sample {sample_id!r} is not a frame of {shape.size} bytes") from error
+            raise CodecError(f"{KIND}: sample {sample_id!r} is not a frame of {counted(shape.size, 'byte')}") from error
         try:
             return token_scores.decode(raw, shape)
         except CodecError as error:
@@ -126,9 +127,11 @@ class SoftTargets(Mapping[str, TokenScores]):
 
 def _check_sizes(samples: int, vocabulary_size: int, k: int) -> None:
     if not (min(samples, 1) <= k <= min(vocabulary_size, MOST_K) and vocabulary_size <= MOST):
-        raise CodecError(f"{KIND}: {k} tokens per row of a vocabulary of {vocabulary_size}; expected 1..{MOST_K} of it")
+        raise CodecError(
+            f"{KIND}: {counted(k, 'token')} per row of a vocabulary of {vocabulary_size}; expected 1..{MOST_K} of it"
+        )
 
 
 def _check_size(sample_id: str, shape: Shape, limit: int) -> None:
     if shape.size > limit:
-        raise CodecError(f"{KIND}: sample {sample_id!r} has {shape.size} bytes; expected at most {limit}")
+        raise CodecError(f"{KIND}: sample {sample_id!r} has {counted(shape.size, 'byte')}; expected at most {limit}")

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from lada.core.errors import CodecError
+from lada.core.plural import counted
 
 LIMIT = 64 * 2**20
 """Most bytes that a table may have before compression."""
@@ -35,7 +36,7 @@ def pack(kind: str, fields: Sequence[pa.Field], columns: Columns, header: Mappin
         writer.write_batch(batch)
     raw = sink.getvalue()
     if raw.size > LIMIT:
-        raise CodecError(f"{kind}: {raw.size} bytes; expected at most {LIMIT}")
+        raise CodecError(f"{kind}: {counted(raw.size, 'byte')}; expected at most {LIMIT}")
     return pa.compress(raw, codec="zstd", asbytes=True)
 
 
@@ -66,7 +67,7 @@ def unpack(
         raise CodecError(f"{kind}: of another kind or format; expected {kind!r} in format {FORMAT!r}")
     most = len(known_ids) if most is None and known_ids is not None else most
     if most is not None and len(batch) > most:  # before anything is made of the rows
-        raise CodecError(f"{kind}: {len(batch)} rows; expected at most {most}")
+        raise CodecError(f"{kind}: {counted(len(batch), 'row')}; expected at most {most}")
     _check(kind, batch)
     columns = batch.to_pydict()
     if known_ids is not None and not set(columns["id"]) <= set(known_ids):
@@ -107,7 +108,7 @@ def _read(data: bytes, kind: str, schema: pa.Schema, limit: int) -> pa.RecordBat
     # Not `read`: it never frees its `limit` bytes where the frame breaks off amid them.
     raw = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read_buffer(limit + 1)
     if raw.size > limit:
-        raise CodecError(f"{kind}: more than {limit} bytes before compression")
+        raise CodecError(f"{kind}: more than {counted(limit, 'byte')} before compression")
     messages = list(pa.ipc.MessageReader.open_stream(raw))
     if [message.type for message in messages] != ["schema", "record batch"]:  # pyarrow crashes on others
         raise CodecError(f"{kind}: not one schema with one record batch")

@@ -6,6 +6,7 @@ import numpy as np
 from safetensors.numpy import load
 
 from lada.core.errors import CodecError
+from lada.core.plural import counted
 
 HEADER = 8 << 20
 """Most bytes of the header, which names the arrays."""
@@ -18,10 +19,10 @@ def read(data: bytes, kind: str, limit: int) -> tuple[dict[str, np.ndarray], dic
     more than HEADER bytes.
     """
     if len(data) > limit:
-        raise CodecError(f"{kind}: {len(data)} bytes; expected at most {limit}")
+        raise CodecError(f"{kind}: {counted(len(data), 'byte')}; expected at most {limit}")
     length = int.from_bytes(data[:8], "little")
     if length > HEADER:
-        raise CodecError(f"{kind}: a header of {length} bytes; expected at most {HEADER}")
+        raise CodecError(f"{kind}: a header of {counted(length, 'byte')}; expected at most {HEADER}")
     try:
         return load(data), json.loads(data[8 : 8 + length]).get("__metadata__") or {}
     except Exception as error:  # there is no telling what a reader raises on bytes made to break it

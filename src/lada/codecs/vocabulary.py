@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from lada.codecs.table import LIMIT, header_number, pack, unpack
 from lada.core.errors import CodecError
+from lada.core.plural import counted
 
 KIND = "vocabulary"
 MOST = 2**20
@@ -38,8 +39,8 @@ def decode(data: bytes, *, limit: int = LIMIT) -> tuple[list[bytes], int]:
 
 def _check(tokens: Sequence[bytes], eos: int) -> None:
     if len(tokens) > MOST:
-        raise CodecError(f"{KIND}: {len(tokens)} tokens; expected at most {MOST}")
+        raise CodecError(f"{KIND}: {counted(len(tokens), 'token')}; expected at most {MOST}")
     if not 0 <= eos < len(tokens):
         raise CodecError(f"{KIND}: end-of-sequence is token {eos}; expected one of the {len(tokens)}")
     if (longest := max(map(len, tokens))) > LONGEST:
-        raise CodecError(f"{KIND}: a token of {longest} bytes; expected at most {LONGEST}")
+        raise CodecError(f"{KIND}: a token of {counted(longest, 'byte')}; expected at most {LONGEST}")

@@ -2,16 +2,46 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 BatchSize = Annotated[int, Field(ge=1, le=65_536)]
 AnswerTokens = Annotated[int, Field(ge=1, le=65_536)]
 Seconds = Annotated[float, Field(gt=0, le=366 * 24 * 3600, allow_inf_nan=False)]
 """A time-out: a year at most, which every clock of Python takes."""
-Samples = Annotated[int, Field(ge=1, le=10_000_000)]
-Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
-"""A scale: finite, and so that its square is too."""
+MOST_SAMPLES = 10_000_000
+Samples = Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
+Rounds = Annotated[int, Field(ge=0, le=100_000)]
+Parties = Annotated[int, Field(ge=1, le=1_000_000)]
+Bytes = Annotated[int, Field(ge=1, le=2**40)]
+"""A limit of what is sent or kept: a tebibyte at most."""
+SLIGHTEST = 1e-30
+"""The least scale by which a logit can be divided and stay a number of 32 bits."""
+Positive = Annotated[float, Field(ge=SLIGHTEST, le=1e6, allow_inf_nan=False)]
+"""A scale: finite, and so that its square and its inverse are too."""
+LARGEST_SEED = 2**63 - 1
+
+
+def _is_seed(seed: int) -> int:
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(f"{seed} is no seed; expected 0 to 2**63 - 1, which is {LARGEST_SEED}")
+    return seed
+
+
+Seed = Annotated[
+    int, AfterValidator(_is_seed), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": LARGEST_SEED})
+]
+"""What random draws start from."""
+
+
+def _is_blur(nats: float) -> float:
+    if nats and not 1e-6 <= nats <= 10:
+        raise ValueError(f"{nats} is out of range; expected 0 for none, or 0.000001 to 10 nats per token")
+    return nats
+
+
+Blurring = Annotated[float, AfterValidator(_is_blur)]
+"""What a loss is blurred by, nats per token: neither so little that it stays, nor as much as guessing costs."""
 STEEPEST = 1000
 """The largest temperature of probabilities, and weight of a part of a loss."""
 MOST_K = 2**16

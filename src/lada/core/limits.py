@@ -2,28 +2,28 @@
 
 from pydantic import Field
 
-from lada.core.bounds import Seconds
+from lada.core.bounds import Bytes, Seconds
 from lada.core.registry import Options
 
 
 class Limits(Options):
     """Sizes and times beyond which a message is refused; its sender is then left out of the round."""
 
-    max_message_bytes: int = Field(default=1 << 30, ge=1)
+    max_message_bytes: Bytes = 1 << 30
     """Most bytes of one message as encoded; one with more is not decoded."""
-    reply_bytes: int = Field(default=4 << 30, ge=1)
+    reply_bytes: Bytes = 4 << 30
     """Most bytes of one reply as encoded, all kinds together."""
-    table_bytes: int = Field(default=64 << 20, ge=1)
+    table_bytes: Bytes = 64 << 20
     """Most bytes of paths, likelihoods, a vocabulary or the index of soft targets before compression."""
-    sample_bytes: int = Field(default=16 << 20, ge=1)
+    sample_bytes: Bytes = 16 << 20
     """Most bytes of one sample's soft targets before compression."""
-    adapter_bytes: int = Field(default=1 << 30, ge=1)
+    adapter_bytes: Bytes = 1 << 30
     """Most bytes of an adapter."""
-    report_bytes: int = Field(default=4 << 20, ge=1)
+    report_bytes: Bytes = 4 << 20
     """Most bytes of a party's report about itself, JSON."""
-    path_chars: int = Field(default=100_000, ge=1)
+    path_chars: int = Field(default=100_000, ge=1, le=100_000_000)
     """Most characters of one path."""
-    notices: int = Field(default=100, ge=0)
+    notices: int = Field(default=100, ge=0, le=1_000_000)
     """Most notices in one report."""
     check_seconds: Seconds = 300.0
     """Seconds that checking the answers of one message may take."""

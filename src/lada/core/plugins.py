@@ -9,6 +9,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from lada.core.errors import InputError
+from lada.core.paths import is_file
 
 GROUP = "lada.plugins"
 """Entry points of this group name modules, which register their methods when they are imported."""
@@ -20,7 +21,7 @@ def add_plugins(files: Iterable[Path]) -> None:
     """Let this process, and those that it starts, load methods from files. Raises InputError for one that is none."""
     named = [file.resolve() for file in files]
     for file in named:
-        if file.suffix != ".py" or not file.is_file():
+        if file.suffix != ".py" or not is_file(file):
             raise InputError(f"plugin: {str(file)!r} is no Python file; expected the path of a .py file with a method")
     known = [part for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
     os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*known, *map(str, named)]))
@@ -45,7 +46,7 @@ def load_plugins() -> None:
 def _import(file: Path) -> None:
     name = f"lada_plugin_{file.stem}"
     spec = spec_from_file_location(name, file)
-    if spec is None or spec.loader is None or not file.is_file():
+    if spec is None or spec.loader is None or not is_file(file):
         raise InputError(f"plugin: {str(file)!r} is no Python file that is there; mend {VARIABLE} or --plugin")
     sys.modules[name] = module = module_from_spec(spec)
     try:

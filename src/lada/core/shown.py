@@ -1,25 +1,23 @@
 """Texts of models, data and other parties, as they may be shown: nothing in them acts, moves or hides anything."""
 
-import re
 from typing import TypeVar
 
+import regex
 from markupsafe import Markup
 
 S = TypeVar("S", bound=str)
 
 # The joiners U+200C and U+200D stay: Persian, the scripts of India and emoji are misread without them.
-ACTS = (
-    "\x00-\x1f\x7f-\x9f"  # C0 and C1 controls with DEL, by which terminals are steered
-    "\u2028\u2029"  # separators, which some take for the end of a line
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks of direction, after which a line reads otherwise than it is
-    "\xad\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff"  # soft hyphens, spaces without width, invisible operators
-    "\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"  # annotations and controls of notation, which nobody sees
-    "\ud800-\udfff"  # halves of surrogate pairs, which cannot be written
-    "\U000e0000-\U000e007f"  # tags: a hidden copy of ASCII
+_ACTS = (
+    r"[\p{Default_Ignorable_Code_Point}--[\u200c\u200d\ufe0f]]"  # what is drawn as nothing, or turns a line around
+    r"\p{Cc}\p{Cs}"  # controls, by which terminals are steered, and halves of surrogate pairs, which cannot be written
+    r"\u2028\u2029"  # separators, which some take for the end of a line
+    r"\ufff9-\ufffb\U00013430-\U0001343f"  # annotations, and what moves and merges hieroglyphs
 )
-"""A class of a regular expression, without its brackets."""
-_IN_LINES = re.compile(f"(?![\n\t])[{ACTS}]")
-_IN_A_LINE = re.compile(f"[{ACTS}]")
+_NO_EMOJI = r"(?<![\p{Emoji}--[0-9#*]]|[0-9#*](?=\ufe0f\u20e3))\ufe0f"
+"""The selector of emoji where it selects none: behind other characters, and behind a digit that is not on a keycap."""
+_IN_LINES = regex.compile(rf"(?V1)(?![\n\t])[{_ACTS}]|{_NO_EMOJI}")
+_IN_A_LINE = regex.compile(rf"(?V1)[{_ACTS}]|{_NO_EMOJI}")
 
 
 def shown(text: S) -> S:
@@ -37,7 +35,7 @@ def shown_json(text: str) -> str:
     return _IN_LINES.sub(lambda found: _utf16(found[0]), text)
 
 
-def _spelled(pattern: re.Pattern[str], text: S) -> S:
+def _spelled(pattern: regex.Pattern[str], text: S) -> S:
     told = pattern.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
     return Markup(told) if isinstance(text, Markup) else told  # pyright: ignore[reportReturnType]
 

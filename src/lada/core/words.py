@@ -1,6 +1,8 @@
 """Texts as what readers take them for: without case, spacing, punctuation and the many forms of one character."""
 
+import html
 import unicodedata
+import urllib.parse
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -20,16 +22,29 @@ HIDDEN = str.maketrans("", "", "\u115f\u1160\u3164\uffa0")
 """Fillers: letters by their category, which nothing shows."""
 STROKES = str.maketrans("ıłøđħŧ", "ilodht")
 """Letters whose strokes, or missing dot, Unicode does not take apart."""
-LOOK_ALIKES = str.maketrans("аеорсухкмтнвіјѕһԁԛԝαβεζηικμνορτυχ", "aeopcyxkmthbijshdqwabezhikmnoptyx")
-"""Small letters of Cyrillic and Greek, and Latin ones that look like them or like their capitals."""
-FORMS = STROKES | LOOK_ALIKES
+LOOK_ALIKES = str.maketrans("аеорсухкмтнвіјѕһԁԛԝαβεζηικμνορτυχىیکةٱ", "aeopcyxkmthbijshdqwabezhikmnoptyxييكها")
+"""Small letters of Cyrillic and Greek, and Latin ones that look like them or like their capitals; Arabic letters that
+are written for each other."""
+LIGATURES = str.maketrans({"æ": "a", "œ": "o", "þ": "th", "ŋ": "ng"})
+FORMS = STROKES | LOOK_ALIKES | LIGATURES
+SPELLED_OUT = regex.compile("ae|oe|ue|aa")
+"""How ä, ö, ü and å are written without marks."""
+COMPOUND = regex.compile(r"[^\W\d_]+(?:['’‘-][^\W\d_]+)+")
+EMAIL = regex.compile(r"[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64})+")
+ESCAPE = regex.compile(r"\\u([0-9a-fA-F]{4})|\\[nrt]")
+TAG = regex.compile(r"<[^<>]{1,40}>")
 
 
 def plain(text: str) -> str:
     """Return a text without case, compatibility forms, marks on letters and invisible characters.
 
-    Digits of all scripts are those of ASCII, and letters that look like Latin ones are these.
+    Digits of all scripts are those of ASCII, and letters that look like Latin ones are these. Where a mark may be
+    spelled out, as in Mueller, it is not.
     """
+    return SPELLED_OUT.sub(lambda found: found[0][0], _folded(text))
+
+
+def _folded(text: str) -> str:
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text.translate(HIDDEN)).casefold())
@@ -51,9 +66,33 @@ def tokens_of(text: str) -> list[str]:
     return TOKEN.findall(plain(text))
 
 
-def grouped_numbers_of(text: str) -> list[str]:
-    """Return the numbers of a text whose digits stand in groups of three, without what separates these."""
-    return ["".join(filter(str.isdigit, number)) for number in GROUPED.findall(plain(text))]
+def compounds_of(text: str) -> list[str]:
+    """Return words with apostrophes or hyphens in them, without these."""
+    return [_bare(word) for word in COMPOUND.findall(plain(text))]
+
+
+def identifiers_of(text: str) -> list[str]:
+    """Return what in a text tells one from all others, without signs: e-mail addresses, numbers of five digits or more
+    (also where these stand in groups of three), and letters mixed with digits, of four characters or more."""
+    text = plain(text)
+    numbers = [_bare(number) for number in GROUPED.findall(text)]
+    tokens = [token for token in TOKEN.findall(text) if any(map(str.isdigit, token))]
+    mixed = [token for token in tokens if len(token) >= (5 if token.isdigit() else 4)]
+    return [*(_bare(address) for address in EMAIL.findall(text)), *(n for n in numbers if len(n) >= 5), *mixed]
+
+
+def unescaped(text: str) -> str:
+    """Return a text as it reads where its escapes are resolved (JSON, URLs, HTML) and its tags left out."""
+
+    def resolved(found: regex.Match[str]) -> str:
+        return chr(int(found[1], 16)) if found[1] else " "
+
+    text = TAG.sub("", html.unescape(ESCAPE.sub(resolved, text)))
+    return urllib.parse.unquote(text) if "%" in text else text
+
+
+def _bare(text: str) -> str:
+    return "".join(filter(str.isalnum, text))
 
 
 def same_question(text: str) -> str:

@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from lada.core.errors import InputError
 from lada.core.names import fault, same_folder
+from lada.core.paths import is_file, is_folder
 from lada.core.registry import Options
 from lada.engines.certificates import write_private
 from lada.engines.identity import fingerprint, read_private, read_public
@@ -28,7 +29,7 @@ class Enrolled(Options):
     """A client that may connect."""
 
     fingerprint: str
-    node: int = Field(ge=1)
+    node: int = Field(ge=1, le=2**64 - 1)
 
 
 _ENROLLED = TypeAdapter(dict[str, Enrolled])
@@ -38,10 +39,10 @@ def read_keys(folder: Path) -> dict[str, EllipticCurvePublicKey]:
     """Return the clients' public keys by name, sorted. Raises InputError for a file that binds no name to a key."""
     found: dict[str, EllipticCurvePublicKey] = {}
     owners: dict[str, Path] = {}
-    for file in sorted(folder.glob("*.pub")):
+    for file in sorted(folder.glob("*.pub")) if is_folder(folder) else ():
         if fault(file.stem):
             raise InputError(f"keys: {str(file)!r} is not called after a client; expected NAME.pub, as in run.yaml")
-        if not file.is_file():
+        if not is_file(file):
             raise InputError(f"keys: {str(file)!r} is no file; expected a public key")
         found[file.stem] = read_public(file, "keys")
         other = owners.setdefault(fingerprint(found[file.stem]), file)

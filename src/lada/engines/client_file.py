@@ -8,10 +8,11 @@ import yaml
 from pydantic import Field
 
 from lada.config import ClientConfig, RunConfig, ServerConfig
-from lada.core.bounds import Seconds
+from lada.core.bounds import Rounds, Seconds
 from lada.core.errors import FederationError, InputError
 from lada.core.limits import Limits
 from lada.core.names import Name
+from lada.core.paths import is_file
 from lada.core.plural import counted
 from lada.core.registry import Options
 from lada.engines.identity import seal_of
@@ -37,7 +38,7 @@ class ClientLimits(Limits):
     """The hosts that it takes part in, such as `[fedmkt]`."""
     methods: Names | None = None
     """The allocators and objectives that it works with."""
-    rounds: int | None = Field(default=None, ge=0)
+    rounds: Rounds | None = None
     seconds: Seconds | None = None
     """How long one message may be worked on; then the work is given up."""
 
@@ -81,9 +82,9 @@ def read_client(file: Path) -> ClientFile:
         raise InputError(f"task.{key}: missing; a client needs its own training file and the test file that all have")
     for key in ("certificate", "key"):
         path = file.parent / getattr(client, key)
-        if not path.is_file():
+        if not is_file(path):
             raise InputError(f"{key}: there is no file {str(path)!r}; `lada federation init` writes one")
-    if not (file.parent / client.identity).is_file():
+    if not is_file(file.parent / client.identity):
         raise InputError(
             f"identity: there is no file {str(file.parent / client.identity)!r}; get it from the server's operator, "
             "who makes it with `lada federation init`, or with `lada federation renew` for files that are older"
@@ -96,11 +97,11 @@ def read_client(file: Path) -> ClientFile:
 
 
 def _read(file: Path) -> Any:
-    if not file.is_file():
+    if not is_file(file):
         raise InputError(f"there is no file {str(file)!r}; give the path of the YAML file `lada federation init` wrote")
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{str(file)!r} is not valid YAML: {error}") from None
 
 

@@ -18,6 +18,7 @@ from logging import WARNING
 from pathlib import Path
 from typing import Any
 
+from lada.core.plural import counted
 from lada.engines.operator_secret import is_secret
 
 Scope = MutableMapping[str, Any]
@@ -127,7 +128,9 @@ class Fence:
             if status:
                 whose = "no registered key vouches for" if key is None else "one client sent"
                 limit = room.each if status == 413 else room.together
-                await self._refuse(scope, send, status, f"sent more than the {limit} bytes that {whose} may have")
+                await self._refuse(
+                    scope, send, status, f"sent more than the {counted(limit, 'byte')} that {whose} may have"
+                )
                 return
             body = b"".join(parts)
             parts.clear()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lada.config import RunConfig
+from lada.core.paths import exists
 from lada.core.terms import Sample
 from lada.federation.parties import read_task
 from lada.tasks.files import Columns
@@ -32,7 +33,7 @@ def deal_out(config: RunConfig, base: Path, folder: Path) -> dict[str, dict[str,
         if isinstance(verifier, FunctionOptions):
             task[VERIFIER] = _with_file(verifier, str((base / verifier.file).resolve()))
         for key in ("source", "corpus"):  # its copies and descriptions stay where they are
-            if key in task and (base / task[key]).exists():
+            if key in task and exists(base / task[key]):
                 task[key] = str((base / task[key]).resolve())
     if not isinstance(config.task, FilesTask):
         return dict.fromkeys(["server", *names], task)

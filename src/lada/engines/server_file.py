@@ -7,6 +7,7 @@ import yaml
 from pydantic import Field
 
 from lada.core.errors import InputError
+from lada.core.paths import is_file
 from lada.core.registry import Options
 from lada.validation import validate
 
@@ -32,18 +33,18 @@ class ServerFile(Options):
 
 def read_server(file: Path) -> ServerFile:
     """Read a server's file. Raises InputError for what is wrong with it or the files that it names."""
-    if not file.is_file():
+    if not is_file(file):
         raise InputError(f"there is no file {str(file)!r}; give that which `lada federation init` wrote")
     try:
         data: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{str(file)!r} is not valid YAML: {error}") from None
     server: ServerFile = validate(ServerFile, data or {})
     for key in ("authority", "certificate", "key"):
         path = file.parent / getattr(server, key)
-        if not path.is_file():
+        if not is_file(path):
             raise InputError(f"{key}: there is no file {str(path)!r}; `lada federation init` writes one")
-    if not (file.parent / server.identity).is_file():
+    if not is_file(file.parent / server.identity):
         raise InputError(
             f"identity: there is no file {str(file.parent / server.identity)!r}; call `lada federation renew` where "
             "`lada federation init` was called, and give server and clients the new identity files"

@@ -14,6 +14,7 @@ import yaml
 from lada.config import RunConfig, make_config
 from lada.core.errors import InputError
 from lada.core.owner import for_owner
+from lada.core.paths import is_file
 from lada.engines.certificates import write_authority, write_node_key, write_server_certificate
 from lada.engines.lock import CONSTRAINTS, WHEELS, constraints
 from lada.engines.own_data import deal_out
@@ -161,11 +162,11 @@ class Writer:
 
 def _read(file: Path) -> tuple[dict[str, Any], RunConfig]:
     """Return a configuration as written and as understood."""
-    if not file.is_file():
+    if not is_file(file):
         raise InputError(f"configuration: file {str(file)!r} does not exist; give the path of a YAML file")
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"configuration: {str(file)!r} is not valid YAML: {error}") from None
     config = make_config(data)
     if isinstance(config.task, FilesTask) and config.task.test is None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from lada.config import Choice, RunConfig
+from lada.core.bounds import Rounds, Seed
 from lada.core.names import LONGEST, Name
 from lada.core.registry import Options
 from lada.core.terms import Sample
@@ -28,9 +29,9 @@ class Terms(Options):
     """The run as every party must see it. The digests are those of the samples that all are to have."""
 
     run: Name
-    started: float = Field(allow_inf_nan=False)
-    seed: int
-    rounds: int = Field(ge=0)
+    started: float = Field(ge=0, le=1e11, allow_inf_nan=False)
+    seed: Seed
+    rounds: Rounds
     host: Choice
     allocator: Choice
     objective: Choice

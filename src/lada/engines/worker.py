@@ -21,6 +21,7 @@ from lada.core import logs
 from lada.core.errors import FederationError, LadaError
 from lada.core.names import fault
 from lada.core.owner import owner_only
+from lada.core.plural import counted
 from lada.core.sealed import seal, unseal
 from lada.engines.client_file import ClientFile, merge, read_client
 from lada.engines.frames import REPLY, fail, opened, receive, send
@@ -81,7 +82,7 @@ class Member:
     def _take(self, data: bytes) -> None:
         """Accept terms and keep them, or raise FederationError saying what does not fit."""
         if not 0 < len(data) <= LARGEST:
-            raise FederationError(f"terms: {len(data)} bytes; expected 1 to {LARGEST}")
+            raise FederationError(f"terms: {counted(len(data), 'byte')}; expected 1 to {LARGEST}")
         try:
             terms: Terms = Terms.model_validate_json(data)
         except ValueError as error:

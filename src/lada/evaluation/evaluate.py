@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lada.core.errors import InputError
+from lada.core.plural import plural
 from lada.core.results import Evaluation, Interval
 from lada.core.seeds import seed_of
 from lada.core.terms import Path, Sample
@@ -50,7 +51,7 @@ def evaluate(
     counted = ~_among(domains, general)
     if not counted.any():
         raise InputError(
-            f"task: {len(samples)} test questions, none of them outside the general domains "
+            f"task: {len(samples)} {plural(len(samples), 'test question')}, none of them outside the general domains "
             f"({', '.join(sorted(general)) or 'none'}); expected at least 1; add test questions of a domain"
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lada.core.plural import counted
+from lada.core.plural import counted, plural
 from lada.core.results import Results
 from lada.core.seeds import generator
 from lada.models.encoding import Encoder
@@ -96,21 +96,27 @@ class Check:
     def lines(self) -> list[str]:
         """Return the figures as sentences."""
         lines = [
-            f"{self.same} of {self.total} greedy texts of {self.runtime} are those of PyTorch with the same weights; "
+            f"{self.same} of {counted(self.total, 'greedy text')} of {self.runtime} "
+            f"{_those(self.same)} of PyTorch with the same weights; "
             f"logits of the first step differ by {self.difference:.1e} at most"
         ]
         if self.what == "tensors":
             lines = [
-                f"{self.same} of {self.total} tensors read back by {self.runtime} are those of PyTorch; the largest "
+                f"{self.same} of {counted(self.total, 'tensor')} read back by {self.runtime} {_those(self.same)} of "
+                "PyTorch; the largest "
                 f"difference is {self.difference:.1e}"
             ]
         if self.as_trained is not None:
-            whose = "texts of PyTorch with these weights" if self.what == "tensors" else "texts"
+            whose = f"{plural(self.asked, 'text')}{' of PyTorch with these weights' if self.what == 'tensors' else ''}"
             lines.append(
-                f"{self.as_trained} of {self.asked} {whose} are those of the party before merging and rounding"
+                f"{self.as_trained} of {self.asked} {whose} {_those(self.as_trained)} of the party before merging "
+                "and rounding"
             )
         if self.tokenised is not None:
-            lines.append(f"{self.tokenised} of {counted(self.total, 'question')} become the party's own token ids")
+            lines.append(
+                f"{self.tokenised} of {counted(self.total, 'question')} "
+                f"{plural(self.tokenised, 'becomes', 'become')} the party's own token ids"
+            )
         return lines
 
 
@@ -192,3 +198,7 @@ def compare(trial: Trial, start: Start, runtime: str, tokenised: int | None) -> 
     gaps = [np.abs(mine.first - other.first).max() for mine, other in zip(found, trial.expected, strict=True)]
     same, as_trained = (trial.alike(found, others) for others in (trial.expected, trial.as_trained))
     return Check(runtime, "texts", len(found), same, float(max(gaps)), as_trained, tokenised, len(found))
+
+
+def _those(number: int) -> str:
+    return plural(number, "is that", "are those")

@@ -11,6 +11,7 @@ import torch
 
 from lada.core.errors import InputError, nearest
 from lada.core.owner import for_owner
+from lada.core.paths import is_folder
 from lada.export.adapter import PEFT
 from lada.export.card import card
 from lada.export.check import TOKENS, Check, Tell, Trial, questions_of, silent, torch_start, write_all
@@ -107,7 +108,7 @@ def _tried(
     parcel = Parcel(
         name=trained.name,
         model=model,
-        base=str(Path(source).resolve()) if Path(source).is_dir() else source,
+        base=str(Path(source).resolve()) if is_folder(source) else source,
         revision=options.revision,
         tokenizer=with_template(encoder, encode, options.prompt, questions),
         prompt=options.prompt,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lada.core.errors import InputError, LadaError
+from lada.core.plural import counted, plural
 from lada.export.target import quiet, require
 
 NATIVE, BY_TOOL = "q8_0", "q4_k_m"
@@ -75,8 +76,9 @@ def larger(entries: Iterable[Any], quantise: str) -> tuple[str, ...]:
         return ()
     forms = ", ".join(sorted({entry.tensor_type.name for entry in kept}))
     return (
-        f"{len(kept)} of {len(matrices)} matrices are not in {quantise.upper()} but in {forms}, since their rows are "
-        f"no multiples of {block}",
+        f"{len(kept)} of {counted(len(matrices), 'matrix', 'matrices')} {plural(len(kept), 'is', 'are')} not in "
+        f"{quantise.upper()} but in {forms}, since {plural(len(kept), 'its', 'their')} rows are no multiples of "
+        f"{block}",
     )
 
 

@@ -9,6 +9,7 @@ from transformers import AutoConfig
 
 from lada.config import RunConfig, read_config
 from lada.core.errors import InputError, nearest
+from lada.core.paths import is_file
 from lada.core.results import PartyInfo, Results
 from lada.core.sealed import unseal
 from lada.federation import checkpoints
@@ -82,7 +83,7 @@ def configuration(options: ModelOptions, kept: Path) -> Any:
 
 
 def _find(run: Path, name: str) -> tuple[RunConfig, ModelOptions, Path]:
-    if not (run / "config.yaml").is_file():
+    if not is_file(run / "config.yaml"):
         raise InputError(f"run: {str(run)!r} holds no config.yaml; give the folder of a run, such as runs/demo")
     unseal(run / "config.yaml")
     config = read_config(run / "config.yaml")

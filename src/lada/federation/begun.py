@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lada.config import RunConfig
 from lada.core.errors import LadaError
+from lada.core.paths import is_folder
 from lada.core.sealed import seal, unseal
 from lada.core.terms import Sample
 from lada.models.options import ModelOptions
@@ -42,7 +43,7 @@ def models(config: RunConfig) -> dict[str, str]:
     """Return digests of the models that lie in folders, by whose they are: names, sizes and blocks of their files."""
     options = {party.name: party.model for party in (config.server, *config.clients)}
     folders = {name: Path(locate(each.model)) for name, each in options.items() if isinstance(each, ModelOptions)}
-    known = {folder: _of_folder(folder) for folder in set(folders.values()) if folder.is_dir()}
+    known = {folder: _of_folder(folder) for folder in set(folders.values()) if is_folder(folder)}
     return {f"model of {name}": known[folder] for name, folder in folders.items() if folder in known}
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lada.core.errors import LadaError
-from lada.core.plural import counted
+from lada.core.plural import counted, plural
 from lada.core.results import Traffic
 from lada.core.sealed import is_sealed, seal, unseal, unsealed, write
 from lada.federation.messages import SERVER
@@ -143,7 +143,8 @@ def recover(folder: Path) -> tuple[tuple[Row, ...], str]:
         *whole, _ = (folder / LINES).read_text(encoding="utf-8", errors="replace").split("\n")
         rows = [_row(line) for line in whole]
         lost = rows.count(None)
-        told = f"{lost} of {counted(len(rows), 'line')} of {LINES} are not as they were written" if lost else ""
+        what = plural(lost, "is not as it was written", "are not as they were written")
+        told = f"{lost} of {counted(len(rows), 'line')} of {LINES} {what}" if lost else ""
         return tuple(row for row in rows if row is not None), told
     try:
         if not (folder / TABLE).exists() and not is_sealed(folder / TABLE):

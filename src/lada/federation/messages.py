@@ -9,6 +9,7 @@ from enum import StrEnum
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from lada.core.errors import FederationError
+from lada.core.plural import counted
 
 ACTION = "lada"
 MESSAGE_TYPE = f"query.{ACTION}"
@@ -90,7 +91,7 @@ def decode(records: RecordDict, limit: int | None = None) -> tuple[Envelope, dic
     size = sum(len(array.data) for record in records.array_records.values() for array in record.values())
     if limit is not None and size > limit:
         raise FederationError(
-            f"message: it has {size} bytes and the limit is {limit}; let the sender tell less, or raise "
+            f"message: it has {counted(size, 'byte')} and the limit is {limit}; let the sender tell less, or raise "
             "limits.max_message_bytes"
         )
     if set(records) != {ENVELOPE, PAYLOAD}:

@@ -10,6 +10,7 @@ import numpy as np
 from lada.config import ClientConfig, RunConfig
 from lada.core.clock import since
 from lada.core.errors import LadaError, of_party
+from lada.core.paths import is_folder
 from lada.core.results import PartyInfo, PartyReport
 from lada.core.seeds import seed_of
 from lada.core.terms import Sample
@@ -296,7 +297,7 @@ def describe(party: Party) -> PartyInfo:
 
 def _name(model: str) -> str:
     """Return what to call a model: of a folder the last name, since those above it may tell of its owner."""
-    return Path(model).resolve().name if Path(model).is_dir() else model
+    return Path(model).resolve().name if is_folder(model) else model
 
 
 def _inside(learner: Learner) -> tuple[str, int, str]:

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lada.core.errors import FederationError
+from lada.core.plural import counted
 
 PIECE = 8 << 20
 """Most bytes of payload in one message."""
@@ -67,5 +68,7 @@ def announced(payload: Mapping[str, bytes], limit: int) -> dict[str, int] | None
     if not sizes or min(sizes.values()) < 0:
         raise FederationError("sizes: expected at least one kind, and no negative number")
     if sum(sizes.values()) > limit:
-        raise FederationError(f"sizes: {sum(sizes.values())} bytes; expected at most limits.reply_bytes, {limit}")
+        raise FederationError(
+            f"sizes: {counted(sum(sizes.values()), 'byte')}; expected at most limits.reply_bytes, {limit}"
+        )
     return sizes

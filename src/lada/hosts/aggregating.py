@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from lada.core.errors import InputError
+from lada.core.plural import counted, plural
 
 Rule = Literal["mean", "median", "trimmed_mean", "krum", "multi_krum", "bulyan"]
 Weights = Mapping[str, np.ndarray]
@@ -37,8 +38,9 @@ def check_rule(rule: Rule, malicious: int, clients: int) -> None:
     if clients < least and not (rule == "mean" and clients < 3):
         other = ", or 'median'" if clients >= least_clients("median", malicious) else ""
         raise InputError(
-            f"host.options.aggregation: {rule!r} needs {least} clients against {malicious} malicious ones, there are "
-            f"{clients}; expected more clients or a smaller host.options.malicious{other}"
+            f"host.options.aggregation: {rule!r} needs {counted(least, 'client')} against "
+            f"{counted(malicious, 'malicious one')}, {plural(clients, 'there is', 'there are')} {clients}; expected "
+            f"more clients or a smaller host.options.malicious{other}"
         )
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from lada.codecs import adapters
 from lada.core.errors import CodecError, FederationError, InputError
+from lada.core.plural import counted
 from lada.core.registry import Options
 from lada.core.results import Missing
 from lada.hosts.aggregating import Rule, Weights, aggregate
@@ -41,11 +42,11 @@ class AveragingOptions(Options):
 
     aggregation: Rule = "mean"
     """The mean by private samples as in the paper, within bounds, or a rule of robust averaging."""
-    malicious: int = Field(default=1, ge=0)
+    malicious: int = Field(default=1, ge=0, le=1_000_000)
     """How many clients may be hostile. Of three clients or more the mean stays, coordinate by coordinate, within the
     range that is left without so many smallest and largest values; of three that is the median. 0 with `clip: null`:
     the mean of the papers."""
-    clip: float | None = Field(default=3.0, ge=1, allow_inf_nan=False)
+    clip: float | None = Field(default=3.0, ge=1, le=1e6, allow_inf_nan=False)
     """With the mean: a client's update is clipped to so many times the round's median norm, and its claimed samples to
     so many times the median claim. None: neither."""
 
@@ -196,7 +197,10 @@ def _too_few(options: AveragingOptions, clients: int) -> tuple[str, ...]:
         return ()
     if not holds:
         return ("of two clients nobody can say which is right, so their average is not held against a hostile one",)
-    return (f"{clients} clients answered, whose average is held against {holds} hostile ones, not {options.malicious}",)
+    return (
+        f"{clients} clients answered, whose average is held against {counted(holds, 'hostile one')}, not "
+        f"{options.malicious}",
+    )
 
 
 def _of_most(outlines: Mapping[str, bytes]) -> bytes:

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lada.core.plural import counted
+from lada.core.plural import counted, plural
 from lada.hosts.aggregating import Weights
 
 ROUNDING = 2.0**-22
@@ -87,9 +87,12 @@ class Outside:
             f"{client!r} {100 * count / self.all:.1f} %"
             for client, count in zip(self.clients, self.by_client.tolist(), strict=True)
         )
+        those = (
+            f"{malicious} smallest and {malicious} largest values" if malicious > 1 else "smallest and largest value"
+        )
         return (
-            f"{self.held} of {self.all} coordinates of the average were held within the range that is left without the "
-            f"{malicious} smallest and largest values; outside it were of {often}",
+            f"{self.held} of {counted(self.all, 'coordinate')} of the average {plural(self.held, 'was', 'were')} held "
+            f"within the range that is left without the {those}; outside it were of {often}",
         )
 
 

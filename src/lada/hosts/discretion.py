@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 import regex
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from lada.codecs.likelihoods import LEAST
+from lada.core.bounds import Blurring
 from lada.core.registry import Options
 from lada.core.results import PartyReport
 from lada.core.seeds import generator
@@ -66,10 +67,10 @@ class Redaction(Options):
 class Blur(Options):
     """What is taken from the exactness of the losses that leave, in nats per token."""
 
-    round_to: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Losses are rounded to multiples of this, after the noise; 0: not."""
-    noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Scale of the noise: the standard deviation of `gaussian`, b of `laplace`."""
+    round_to: Blurring = 0.0
+    """Losses are rounded to multiples of this, 10 at most, after the noise; 0: not."""
+    noise: Blurring = 0.0
+    """Scale of the noise, 10 at most: the standard deviation of `gaussian`, b of `laplace`."""
     law: Literal["laplace", "gaussian"] = "laplace"
     """What the noise is drawn from."""
     seeded: bool = False

@@ -27,7 +27,7 @@ from pydantic import Field
 
 from lada.core.registry import Options
 from lada.core.terms import Sample
-from lada.core.words import grouped_numbers_of, tokens_of, windows, words_of
+from lada.core.words import compounds_of, identifiers_of, tokens_of, unescaped, windows, words_of
 from lada.hosts.word_index import Places, Texts, coded, once_each
 
 Kind = Literal["rare", "near", "plain", "whole"]
@@ -42,6 +42,10 @@ MOST_TRIES = 16
 JOINED, WITHIN, TOGETHER = 4, 6, 7
 """Characters from which on a rare word is found in pieces too, a rare word within a longer one, and words that are run
 together."""
+ENDINGS = ("s", "es")
+"""What may stand behind a rare word."""
+RATIONALES = 8
+"""Most samples with one question that count as one."""
 LONGEST = 64
 """Most characters of a rare word that is found so. A longer one is told by so many at its start."""
 
@@ -49,10 +53,10 @@ LONGEST = 64
 class Withholding(Options):
     """What a client keeps back of what its model writes: distinctive passages of its private samples."""
 
-    words: int = Field(default=8, ge=2)
+    words: int = Field(default=8, ge=2, le=1000)
     """Words in a row that are a passage, whatever they are; where private samples share as much by their pattern, up to
     four times as many. Fewer are one where words are rare: see docs/privacy.md."""
-    samples: int = Field(default=2, ge=1)
+    samples: int = Field(default=2, ge=1, le=1000)
     """Private samples that may share a passage before it counts as a common phrase."""
     tries: int = Field(default=4, ge=0, le=MOST_TRIES)
     """Paths that are sampled in the place of one with such a passage; where all have one, none leaves."""
@@ -80,10 +84,11 @@ class Distinctive:
     """
 
     def __init__(self, private: Sequence[Sample], known: Iterable[str], options: Withholding) -> None:
-        """`known` are the texts that others know. Samples with the same words count as one, and so do known texts."""
-        different = {tuple(" ".join(words_of(text)) for text in texts_of(sample)): sample for sample in private}
-        self._ids = [sample.id for sample in different.values()]
-        texts = [(owner, text) for owner, sample in enumerate(different.values()) for text in texts_of(sample)]
+        """`known` are the texts that others know. Those with the same words count as one.
+
+        So do samples with the same words, and up to RATIONALES samples with the same question.
+        """
+        self._ids, texts = _by_question(private)
         heard = list({tuple(words_of(text)): text for text in sorted(set(known))}.values())
         having = sorted({(word, owner) for owner, text in texts for word in _all_words(text)})
         self._spread = Counter(word for word, _ in having)
@@ -98,10 +103,9 @@ class Distinctive:
         self.lengths: dict[Kind, int] = self._find_lengths(options.words)
         """How many words in a row are a passage; whole texts may be shorter than `plain` ones."""
         self._tables = sorted(self._make_tables(), key=lambda table: table[1])
-        self._joined = {
-            word[:LONGEST]: owner for word, owner in having if len(word) >= JOINED and self._is_rare(word, self._most)
-        }
+        self._joined = self._find_joined(having, {each for _, text in texts for each in identifiers_of(text)})
         """The rare words that are also found in another form, and a sample that has each."""
+        self._heads = {word[:JOINED] for word in self._joined}
         self._within = sorted({len(word) for word in self._joined if len(word) >= WITHIN})
         self._unspaced, self._known_unspaced = self._private.unspaced(), self._known.unspaced()
 
@@ -113,16 +117,43 @@ class Distinctive:
 
         Without `alone` a single word is none: for texts that no model wrote, whose words are the program's.
         """
+        found = self._found_in(text, alone)
+        return found or ([] if (other := unescaped(text)) == text else self._found_in(other, alone))
+
+    def _found_in(self, text: str, alone: bool) -> list[Passage]:
         words, found = words_of(text), list[Passage]()
         searched = dict(windows(coded(words), sorted({length for _, length, _ in self._tables})))
         for kind, length, (hashes, owners) in self._tables:
             if (alone or length > 1) and (hit := _first(hashes, searched[length])) is not None:
                 found.append(Passage(kind, length, self._ids[owners[hit]]))
-        hidden = alone and self.lengths["rare"] == 1 and not any(passage.kind == "rare" for passage in found)
-        owner = self._in_other_form(words) if hidden else None
-        if owner is not None:
-            found.append(Passage("rare", 1, self._ids[owner]))
+        if alone and not any(passage.kind == "rare" for passage in found):
+            owner = self._in_other_form(words)
+            found += [Passage("rare", 1, self._ids[owner])] if owner is not None else []
         return found
+
+    def _find_joined(self, having: Sequence[tuple[str, int]], identifiers: set[str]) -> dict[str, int]:
+        """Return rare words of JOINED characters or more: all where single ones are distinctive, else identifiers.
+
+        Where identifiers too are shared by chance, there are none.
+        """
+        if self.lengths["rare"] == 1:
+            words = {word for word, _ in having}
+        elif self._are_seldom(identifiers, having):
+            words = identifiers
+        else:
+            words = set[str]()
+        return {
+            word[:LONGEST]: owner
+            for word, owner in having
+            if word in words and len(word) >= JOINED and self._is_rare(word, self._most)
+        }
+
+    def _are_seldom(self, words: set[str], having: Sequence[tuple[str, int]]) -> bool:
+        """Return whether single words of these are seldom shared by chance; see `_is_seldom_private`, and `_known`."""
+        shared = {word for word in words if self._is_rare(word, self._most + 1) and self._spread[word] > 1}
+        met = [word for word in words if self._is_rare(word, self._most, 1) and self._heard[word] == 1]
+        owners = np.array([owner for word, owner in having if word in shared], np.int64)
+        return _next_to_none(owners, of=len(self._ids)) or len(met) <= max(FEW, SHARE * len(self._known.sizes))
 
     def _find_lengths(self, words: int) -> dict[Kind, int]:
         seldom = (self._is_seldom_private, self._is_seldom_known)
@@ -141,7 +172,8 @@ class Distinctive:
         for kind, find in finds.items():
             yield kind, self.lengths[kind], find(self.lengths[kind], 1, self._most, 0)
         for length in np.unique(self._private.sizes).tolist():
-            if 0 < length < self.lengths["plain"] and self._is_seldom_private(length, self._whole):
+            seldom = self._is_seldom_private(length, self._whole) and self._is_seldom_known(length, self._whole)
+            if self.lengths["rare"] <= length < self.lengths["plain"] and seldom:
                 yield "whole", length, self._whole(length, 1, self._most, 0)
 
     def _is_seldom_private(self, length: int, find: Find) -> bool:
@@ -193,14 +225,18 @@ class Distinctive:
         return self._run_together(words) if word is None else self._joined[word]
 
     def _in_pieces(self, words: Sequence[str]) -> str | None:
-        """Return a rare word that words in a row make up, as where a line breaks within it or a sign stands in it."""
+        """Return a rare word that words in a row make up, as where a line breaks within it or a sign stands in it.
+
+        It may begin with zeros or have an ending.
+        """
         for start in range(len(words)):
             joined = ""
             for word in words[start:]:
-                joined += word[: LONGEST + 1 - len(joined)]
-                if joined[:LONGEST] in self._joined:
-                    return joined[:LONGEST]
-                if len(joined) >= LONGEST:
+                joined = (joined + word[: LONGEST + 1 - len(joined)]).lstrip("0")
+                for each in (joined, *(joined.removesuffix(ending) for ending in ENDINGS)):
+                    if each[:LONGEST] in self._joined:
+                        return each[:LONGEST]
+                if len(joined) >= LONGEST or (len(joined) >= JOINED and joined[:JOINED] not in self._heads):
                     break
         return None
 
@@ -222,8 +258,8 @@ class Distinctive:
         return None
 
     def _new(self, words: Sequence[str], least: int) -> list[str]:
-        """Return the words of `least` characters or more that no known text has."""
-        return sorted({word for word in words if len(word) >= least and not self._heard[word]})
+        """Return the words of `least` characters or more that neither a known text nor a private sample has."""
+        return sorted({word for word in words if len(word) >= least and not self._heard[word] + self._spread[word]})
 
 
 def _least(lengths: Sequence[int], find: Find, *seldom: Callable[[int, Find], bool]) -> int:
@@ -242,8 +278,22 @@ def texts_of(sample: Sample) -> list[str]:
 
 
 def _all_words(text: str) -> set[str]:
-    """Return the words of a text, what letters and digits beside each other make, and numbers without separators."""
-    return {*words_of(text), *tokens_of(text), *grouped_numbers_of(text)}
+    """Return the words of a text, and what several of them make that belong together."""
+    return {*words_of(text), *tokens_of(text), *compounds_of(text), *identifiers_of(text)}
+
+
+def _by_question(private: Sequence[Sample]) -> tuple[list[str], list[tuple[int, str]]]:
+    """Return the ids of samples that differ, and their texts with the places of these."""
+    different = {tuple(" ".join(words_of(text)) for text in texts_of(sample)): sample for sample in private}
+    groups: dict[str, list[Sample]] = {}
+    for sample in different.values():
+        groups.setdefault(" ".join(words_of(sample.question)), []).append(sample)
+    ids, texts = list[str](), list[tuple[int, str]]()
+    for group in groups.values():
+        for samples in [group] if len(group) <= RATIONALES else [[sample] for sample in group]:
+            texts += [(len(ids), text) for sample in samples for text in texts_of(sample)]
+            ids.append(samples[0].id)
+    return ids, texts
 
 
 def _first(table: np.ndarray, searched: np.ndarray) -> int | None:

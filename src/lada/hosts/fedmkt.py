@@ -25,6 +25,7 @@ import numpy as np
 from pydantic import Field
 
 from lada.allocators.base import Allocator
+from lada.core.bounds import Rounds
 from lada.core.errors import InputError
 from lada.core.terms import Allocation, Knowledge, Lesson, Path, Verb
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
@@ -83,7 +84,7 @@ class FedmktOptions(SecureOptions):
     """What a client replays beside the LLM's paths."""
     server_replay: Replay = SERVER_REPLAY
     """What the server replays beside its clients' paths."""
-    private_rounds: int | None = Field(default=None, ge=0)
+    private_rounds: Rounds | None = None
     """Study private data in the first so many rounds only; None: in every round, as the paper does."""
 
 

@@ -15,7 +15,7 @@ from lada.alignment import check_scores
 from lada.codecs import likelihoods, paths, samples, soft_targets, vocabulary
 from lada.codecs.likelihoods import Judgement
 from lada.core.errors import CodecError, FederationError, InputError
-from lada.core.plural import counted
+from lada.core.plural import counted, plural
 from lada.core.terms import Knowledge, Likelihood, Path, TokenScores, Vocabulary
 from lada.hosts.base import Kinds, Payload
 from lada.hosts.discretion import blur, redact
@@ -262,8 +262,8 @@ def sound_scores(
     if faults:
         party.note(
             notices=(
-                f"round {texts.round}: {len(faults)} of {len(scores)} soft targets of {texts.party} are left out; "
-                f"the first: {faults[0]}",
+                f"round {texts.round}: {len(faults)} of {counted(len(scores), 'soft target')} of {texts.party} "
+                f"{plural(len(faults), 'is', 'are')} left out; the first: {faults[0]}",
             )
         )
     return sound
@@ -340,7 +340,7 @@ def _verified(party: Party, told: Knowledge, seconds: float) -> Iterator[Path]:
     samples, longest = {sample.id: sample for sample in party.task.public}, party.limits.path_chars
     for path in told.paths:
         if len(path.text) > longest:
-            raise FederationError(f"paths: a text of more than limits.path_chars, {longest} characters")
+            raise FederationError(f"paths: a text of more than limits.path_chars, {counted(longest, 'character')}")
         _check_size(party, path.likelihood, path.text)
     asked = [(samples[path.sample_id], path.text) for path in told.paths]
     found = verdicts(party, asked, f"round {told.round}, paths of {told.party}", seconds=seconds)

@@ -2,6 +2,7 @@
 
 from lada.codecs import samples
 from lada.core.errors import FederationError
+from lada.core.plural import counted
 from lada.core.terms import Sample
 from lada.hosts.base import Payload
 from lada.hosts.party import Party
@@ -28,6 +29,6 @@ def check_samples(party: Party, sender: str, round: int, payload: Payload) -> No
     for sample in found:
         texts = (sample.id, sample.question, sample.answer, sample.rationale, sample.domain)
         if any(text is not None and len(text) > longest for text in texts):
-            raise FederationError(f"samples: a text of more than limits.path_chars, {longest} characters")
+            raise FederationError(f"samples: a text of more than limits.path_chars, {counted(longest, 'character')}")
         if not 0 <= (sample.difficulty or 0) <= HARDEST:
             raise FederationError(f"samples: a difficulty that is not in 0..{HARDEST}")

@@ -9,6 +9,7 @@ import numpy as np
 
 from lada.codecs.metrics import decode_records, encode_records
 from lada.core.errors import CodecError, FederationError
+from lada.core.plural import counted
 from lada.core.results import PartyReport, StudyRecord
 from lada.core.terms import Verb
 from lada.evaluation.membership import ATTACKS, MOST
@@ -99,7 +100,10 @@ def _read(party: Party, payload: Payload) -> PartyReport:
         raise CodecError(f"metrics: {len(reports)} reports; expected one")
     (report,) = reports
     if len(payload[TIMES]) != 24 * len(report.phases):
-        raise CodecError(f"times: {len(payload[TIMES])} bytes for {len(report.phases)} phases; expected 24 each")
+        raise CodecError(
+            f"times: {counted(len(payload[TIMES]), 'byte')} for {counted(len(report.phases), 'phase')}; expected 24 "
+            "each"
+        )
     times = np.frombuffer(payload[TIMES], dtype="<f8").reshape(-1, 3)
     age = party.clock() + 1.0  # times are rounded
     # Another machine's clock may be off, and be set while it works; a study that another run did may have taken longer.
@@ -184,7 +188,7 @@ def check_rows(payload: Payload, party: Party, steps: Sequence[Step] | None) -> 
     }
     for name, count in most.items():
         told = len(getattr(report, name))
-        _expect(told <= count, f"{name}: {told} rows; a reply of this phase has at most {count}")
+        _expect(told <= count, f"{name}: {counted(told, 'row')}; a reply of this phase has at most {count}")
     named = {f"{step.phase}{suffix}" for step in steps for suffix in ("", "-again")} | ASIDE
     named |= {INSTEAD.format(attempt) for attempt in range(1, MOST_TRIES + 1)}
     for row in (*report.studies, *report.phases):

@@ -29,10 +29,12 @@ are not for all others, counts as missing. A wrong share shows in the end only, 
 
 from collections.abc import Mapping
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from lada.codecs import masked, named
+from lada.core.bounds import Positive
 from lada.core.errors import FederationError, InputError
+from lada.core.plural import counted
 from lada.hosts import masks
 from lada.hosts.averaging import AveragingOptions
 from lada.hosts.base import Kinds, Payload, Phase
@@ -51,7 +53,7 @@ class SecureOptions(AveragingOptions):
     secure_aggregation: bool = False
     """The server learns the clients' average and no single adapter; see lada.hosts.secure. Needs three clients,
     `aggregation: mean`, and `malicious: 0` with `clip: null`, since it cannot look at what it does not see."""
-    update_norm: float = Field(default=100.0, gt=0, allow_inf_nan=False)
+    update_norm: Positive = 100.0
     """With secure aggregation: the norm to which each client clips its own update, in place of `clip`."""
 
     @model_validator(mode="after")
@@ -72,7 +74,8 @@ def check_enough(clients: int) -> None:
     """Raise InputError where secure aggregation cannot serve so many clients."""
     if not LEAST <= clients <= masks.MOST_CLIENTS:
         raise InputError(
-            f"host.options.secure_aggregation: {clients} clients in a round; expected {LEAST} to {masks.MOST_CLIENTS}, "
+            f"host.options.secure_aggregation: {counted(clients, 'client')} in a round; expected {LEAST} to "
+            f"{masks.MOST_CLIENTS}, "
             "or false"
         )
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from lada.codecs import adapters, masked, named
+from lada.core.plural import counted, plural
 from lada.core.results import Missing
 from lada.hosts import masks
 from lada.hosts.averaging import ADAPTER, MOST_SAMPLES, odd_ones
@@ -140,5 +141,7 @@ def _sum(parts: Iterable[np.ndarray]) -> np.ndarray:
 def _expect(told: Collection[str], least: int) -> None:
     if len(told) < least:
         raise _GivenUpError(
-            f"{len(told)} clients are left, and {least} are needed for a sum that hides each of them", told
+            f"{counted(len(told), 'client')} {plural(len(told), 'is', 'are')} left, and {least} are needed for a sum "
+            "that hides each of them",
+            told,
         )

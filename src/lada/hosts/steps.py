@@ -11,7 +11,7 @@ import numpy as np
 from lada.codecs.likelihoods import fault
 from lada.codecs.paths import encode
 from lada.core.errors import StudyError
-from lada.core.plural import counted
+from lada.core.plural import counted, plural
 from lada.core.results import StudyRecord
 from lada.core.sealed import seal
 from lada.core.seeds import seed_of
@@ -106,7 +106,8 @@ def write_paths(
     if answered and refused:
         party.note(
             notices=(
-                f"round {round}: {len(refused)} of {len(samples)} questions are left out, since {party.name} gave no "
+                f"round {round}: {len(refused)} of {counted(len(samples), 'question')} "
+                f"{plural(len(refused), 'is', 'are')} left out, since {party.name} gave no "
                 "answer",
             )
         )
@@ -215,8 +216,8 @@ def check_study(party: str, round: int, phase: str, report: StudyReport) -> None
     where = f"{party}, study {phase!r} of round {round}"
     if report.skipped > MOST_SKIPPED * report.steps:
         raise StudyError(
-            f"{where}: {report.skipped} of {counted(report.steps, 'step')} were skipped, since their loss or "
-            f"gradient was not "
+            f"{where}: {report.skipped} of {counted(report.steps, 'step')} "
+            f"{plural(report.skipped, 'was skipped, since its', 'were skipped, since their')} loss or gradient was not "
             f"finite, and at most {MOST_SKIPPED:.0%} may be; set a lower optimisation.learning_rate, or dtype: "
             "bfloat16 or float32 in the place of float16, or look whether the model's weights are sound"
         )

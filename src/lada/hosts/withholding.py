@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lada.core.plural import counted
+from lada.core.plural import counted, plural
 from lada.core.results import PartyReport, Withheld
 from lada.core.seeds import seed_of
 from lada.core.terms import Knowledge, Path, TokenScores, Vocabulary
@@ -61,7 +61,8 @@ def keep_back_scores(party: Party, round: int, scores: Mapping[str, TokenScores]
     tokens = party.learner.vocabulary().tokens
     kept = {id: each for id, each in scores.items() if not guard.found_in(_likeliest(each, tokens))}
     if lost := len(scores) - len(kept):
-        what = f"{party.name} withheld {lost} of {len(scores)} token scores, which spell"
+        spell = plural(lost, "spells", "spell")
+        what = f"{party.name} withheld {lost} of {counted(len(scores), 'token score')}, which {spell}"
         _note(party, round, what, paths=len(scores), scores=lost)
     return kept
 

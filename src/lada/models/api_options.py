@@ -30,20 +30,20 @@ HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 class Prices(Options):
     """What a million tokens cost, in any one currency."""
 
-    input: float = Field(ge=0, allow_inf_nan=False)
+    input: float = Field(ge=0, le=1e9, allow_inf_nan=False)
     """A million tokens of questions and their prompts."""
-    output: float = Field(ge=0, allow_inf_nan=False)
+    output: float = Field(ge=0, le=1e9, allow_inf_nan=False)
     """A million tokens of answers."""
 
 
 class Budget(Options):
     """The most that one run may ask for; None: no limit. What comes from the cache costs nothing."""
 
-    requests: int | None = Field(default=None, ge=0)
+    requests: int | None = Field(default=None, ge=0, le=10**12)
     """Requests sent, repeated ones too."""
-    tokens: int | None = Field(default=None, ge=0)
+    tokens: int | None = Field(default=None, ge=0, le=10**15)
     """Input and output tokens together."""
-    cost: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cost: float | None = Field(default=None, ge=0, le=1e12, allow_inf_nan=False)
     """In the currency of `prices`."""
 
 
@@ -92,7 +92,7 @@ class ApiOptions(Options):
     """The most tokens per position that the server gives log-probs of; vLLM's `--max-logprobs` is 20."""
     concurrency: int = Field(8, ge=1, le=1024)
     """Requests under way at once."""
-    requests_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    requests_per_minute: float | None = Field(default=None, ge=1e-3, le=1e6, allow_inf_nan=False)
     """Requests sent per minute at most; None: as fast as `concurrency` allows."""
     timeout: Seconds = 60.0
     """Seconds that the server may be silent."""

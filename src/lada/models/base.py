@@ -40,7 +40,7 @@ class Study(Options):
 
     steps: int = Field(default=400, ge=1, le=10_000_000)
     """Updates of the weights."""
-    tokens: int | None = Field(default=None, ge=1)
+    tokens: int | None = Field(default=None, ge=1, le=10**12)
     """A budget in the place of `steps`: as many steps as train nearest to so many tokens, those of rejected paths too,
     so that methods with texts of different lengths are compared at equal work. A study takes one step at least."""
     epochs: float | None = Field(default=None, gt=0, le=10_000)

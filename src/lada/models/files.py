@@ -1,6 +1,9 @@
 """Whether the files of a model's folder are all there and whole, by their first bytes and their headers alone."""
 
 import json
+from collections.abc import Mapping, Set
+from operator import itemgetter
+from os.path import lexists
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -8,9 +11,12 @@ from safetensors import SafetensorError, safe_open
 
 from lada.core.errors import InputError
 from lada.core.hub import reason
+from lada.core.paths import is_file, is_folder
+from lada.core.plural import counted
 from lada.models.hub import EXPECTED
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+SUFFIX = ".safetensors"
 ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 OBJECTS = (
     "config.json",
@@ -32,52 +38,70 @@ AGAIN = "fetch it again, as with `hf download`, or save the model anew"
 def check_files(source: str) -> None:
     """Raise InputError for a file of a folder that is missing, cut short or a mere pointer, naming it and what to do.
 
-    Of models on the hub nothing is said.
+    The weights are held against the headers of their files. Of models on the hub nothing is said.
     """
     folder = FilePath(source)
-    if not folder.is_dir():
+    if not is_folder(folder):
         return
     for name in OBJECTS:
-        if (folder / name).is_file():
+        if lexists(folder / name):
             _object(folder / name)
     for name in OTHERS:
-        if (folder / name).is_file():
-            _check_no_pointer(folder / name)
-    for file in _weights(folder):
-        _check_no_pointer(file)
-        try:
-            with safe_open(str(file), framework="pt"):
-                pass
-        except (OSError, SafetensorError) as error:
-            raise _fault(file, f"is missing, cut short or damaged ({reason(error)}); {AGAIN}") from error
+        if lexists(folder / name):
+            _check_is_file(folder / name)
+    for name, wanted in _weights(folder).items():
+        _check_weights(folder / name, wanted)
 
 
-def _weights(folder: FilePath) -> list[FilePath]:
-    """Return the files of weights that transformers would read."""
-    if (folder / WEIGHTS).exists():  # which goes before an index
-        return [folder / WEIGHTS]
-    if (folder / INDEX).exists():
-        parts = _parts(folder / INDEX)
-        if missing := [part for part in parts if not (folder / part).is_file()]:
-            raise _fault(folder / missing[0], f"is missing, which {INDEX} names; {AGAIN}")
-        return [folder / part for part in parts]
-    if (folder / ADAPTER).exists():  # the other weights are those of the model that the adapter is for
-        return [folder / ADAPTER_WEIGHTS]
+def _weights(folder: FilePath) -> Mapping[str, Set[str]]:
+    """Return the files of weights that transformers would read, with the weights that an index says are in them."""
+    if lexists(folder / WEIGHTS):  # which goes before an index
+        return {WEIGHTS: set()}
+    if lexists(folder / INDEX):
+        return _parts(folder / INDEX)
+    if lexists(folder / ADAPTER):  # the other weights are those of the model that the adapter is for
+        return {ADAPTER_WEIGHTS: set()}
     raise InputError(f"model: cannot load {str(folder)!r}: there is no {WEIGHTS} in it; {EXPECTED}")
 
 
-def _parts(index: FilePath) -> list[str]:
-    """Return the files that an index names, sorted."""
-    parts = _object(index).get("weight_map")
+def _parts(index: FilePath) -> dict[str, set[str]]:
+    """Return the weights that an index says are in a file, by file, sorted."""
+    told = _object(index)
+    if not isinstance(told.get("metadata"), dict):
+        raise _fault(index, f"has no metadata, without which transformers does not read it; {AGAIN}")
+    parts = told.get("weight_map")
     if not (isinstance(parts, dict) and parts and all(isinstance(part, str) and part for part in parts.values())):
         raise _fault(index, f"has no weight_map of weights to files; {AGAIN}")
-    if outside := [part for part in parts.values() if FilePath(part).name != part]:
-        raise _fault(index, f"names {outside[0]!r}, which is no file of its folder; {AGAIN}")
-    return sorted(set(parts.values()))
+    found: dict[str, set[str]] = {}
+    for weight, part in sorted(parts.items(), key=itemgetter(1)):
+        if FilePath(part).name != part:
+            raise _fault(index, f"names {part!r}, which is no file of its folder; {AGAIN}")
+        if not part.endswith(SUFFIX):
+            raise _fault(index, f"names {part!r} for {weight!r}; expected a {SUFFIX} file, since no other is read")
+        if not is_file(index.parent / part):
+            raise _fault(index.parent / part, f"is missing or no file, and {INDEX} names it; {AGAIN}")
+        found.setdefault(part, set()).add(weight)
+    return found
+
+
+def _check_weights(file: FilePath, wanted: Set[str]) -> None:
+    """Raise InputError unless a file of safetensors is whole and has weights, those that are wanted among them."""
+    if lexists(file):
+        _check_is_file(file)
+    try:
+        with safe_open(str(file), framework="pt") as weights:
+            there = set(weights.keys())
+    except (OSError, SafetensorError) as error:
+        raise _fault(file, f"is missing, cut short or damaged ({reason(error)}); {AGAIN}") from error
+    if not there:
+        raise _fault(file, f"holds no weights; {AGAIN}")
+    if lacking := sorted(wanted - there):
+        more = f" and {counted(len(lacking) - 1, 'other')}" if lacking[1:] else ""
+        raise _fault(file, f"lacks {lacking[0]!r}{more}, which {INDEX} says it has; {AGAIN}")
 
 
 def _object(file: FilePath) -> dict[str, Any]:
-    _check_no_pointer(file)
+    _check_is_file(file)
     try:
         found = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -87,9 +111,10 @@ def _object(file: FilePath) -> dict[str, Any]:
     return found
 
 
-def _check_no_pointer(file: FilePath) -> None:
-    if not file.is_file():
-        return
+def _check_is_file(file: FilePath) -> None:
+    """Raise InputError for what is no regular file, which may never end, and for a pointer of Git LFS."""
+    if not is_file(file):
+        raise _fault(file, f"is no regular file but a folder, a pipe or a link to nothing; {AGAIN}")
     with file.open("rb") as data:
         if data.read(len(POINTER)) == POINTER:
             raise _fault(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path as FilePath
 
 from huggingface_hub import constants
 from huggingface_hub.errors import (
@@ -16,6 +15,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from lada.core.errors import InputError
 from lada.core.hub import ask_hub, reason
+from lada.core.paths import is_folder
 from lada.models.halving import is_out_of_memory
 
 EXPECTED = (
@@ -46,7 +46,7 @@ def explained(source: str, revision: str | None = None) -> Iterator[None]:
     except Exception as error:  # each architecture's code raises what it likes
         if is_out_of_memory(error):
             raise
-        advice = EXPECTED if FilePath(source).is_dir() else f"{EXPECTED}; without the hub, {_bring(source)}"
+        advice = EXPECTED if is_folder(source) else f"{EXPECTED}; without the hub, {_bring(source)}"
         fault = InputError(f"model: cannot load {source!r}: {reason(error)}; {advice}")
         raise _explanation(error, source, revision) or fault from error
 

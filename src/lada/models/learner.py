@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lada.alignment import token_bytes
 from lada.core.errors import InputError
+from lada.core.plural import counted, plural
 from lada.core.terms import Lesson, Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.adapters import adapted_share, factors
 from lada.models.base import Answer, Progress, Study, StudyReport, adding_up, silent
@@ -414,7 +415,8 @@ class HuggingFaceLearner:
         given = {name: weight.shape for name, weight in weights.items()}
         if given != {name: tuple(weight.shape) for name, weight in mine.items()}:
             raise InputError(
-                f"adapter: {len(given)} weights that do not fit the {len(mine)} of {self.name!r}; expected the same "
+                f"adapter: {counted(len(given), 'weight')} that {plural(len(given), 'does', 'do')} not fit the "
+                f"{len(mine)} of {self.name!r}; expected the same "
                 "names and shapes, that is the same model and LoRA options"
             )
         self.masters.keep()

@@ -7,6 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from lada.core.errors import InputError
+from lada.core.paths import is_folder
 from lada.models.adapters import with_adapter
 from lada.models.encoding import encoder_of
 from lada.models.halving import within_memory
@@ -93,7 +94,7 @@ def load_tokenizer(source: str, revision: str | None = None) -> Any:
     Raises InputError, naming what is missing; for a hub that cannot be reached, within seconds.
     """
     folder = FilePath(source)
-    if not folder.is_dir():
+    if not is_folder(folder):
         find_on_hub(source, revision)
     elif revision is not None:
         raise InputError(f"model.revision: {revision!r}, but {source!r} is a folder; expected it for hub ids only")
@@ -105,7 +106,7 @@ def load_tokenizer(source: str, revision: str | None = None) -> Any:
     # trust_remote_code False: else transformers would ask at the keyboard whether to run a model's own code.
     with explained(source, revision):
         AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
-        if folder.is_dir() and not _has_tokenizer(folder):
+        if is_folder(folder) and not _has_tokenizer(folder):
             return read_tekken(folder)
         # mistral_format False: else a tekken.json beside the tokenizer gave one without most of what is asked here.
         return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False, mistral_format=False)

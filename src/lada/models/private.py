@@ -23,6 +23,7 @@ from torch import Tensor
 
 from lada.core.bounds import Positive
 from lada.core.errors import InputError
+from lada.core.plural import counted
 from lada.core.registry import Options
 from lada.models.training import Optimisation, learning_rate_at
 
@@ -77,8 +78,9 @@ def release(privacy: Privacy, lessons: int, batch_size: int, steps: int) -> Rele
         )
     except ValueError as error:
         raise InputError(
-            f"dp.epsilon: {privacy.epsilon} at delta {privacy.delta} cannot be had with {steps} steps of {batch_size} "
-            f"of {lessons} lessons ({error}); expected a larger epsilon, or fewer steps"
+            f"dp.epsilon: {privacy.epsilon} at delta {privacy.delta} cannot be had with {counted(steps, 'step')} of "
+            f"{batch_size} "
+            f"of {counted(lessons, 'lesson')} ({error}); expected a larger epsilon, or fewer steps"
         ) from None
     return Release(rate, noise, steps)
 

@@ -13,6 +13,7 @@ from transformers import AutoConfig
 
 from lada.core.errors import InputError
 from lada.core.hub import reason
+from lada.core.paths import is_file, is_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,8 @@ def local_folder(model: str, revision: str | None = None) -> FilePath | None:
 
     Raises InputError for a folder without config.json, and for what is neither a folder nor an id.
     """
-    if FilePath(model).is_dir():
-        if not (FilePath(model) / "config.json").is_file():
+    if is_folder(model):
+        if not is_file(FilePath(model) / "config.json"):
             raise InputError(f"model: folder {model!r} has no config.json; expected a model in Hugging Face format")
         return FilePath(model)
     try:

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lada.core.bounds import Share
+from lada.core.bounds import Positive, Share
 from lada.core.registry import Options
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -27,7 +27,7 @@ class Optimisation(Options):
     """Share of the steps over which the learning rate rises from zero."""
     floor: Share = 0.05
     """The learning rate at the last step, as a share of the highest."""
-    clip: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    clip: Positive = 1.0
     """The longest gradient: the Euclidean norm over all weights."""
 
 

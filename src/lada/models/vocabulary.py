@@ -7,6 +7,7 @@ token that stands for an image. No text becomes such a token, so only those that
 from typing import Any
 
 from lada.core.errors import InputError
+from lada.core.plural import counted
 from lada.models.encoding import Encoder
 
 QUESTION = "?"
@@ -26,8 +27,9 @@ def check_vocabulary(encoder: Encoder, rows: int) -> None:
     if lacking := sorted((beyond - special) | {index for index in needed if index >= rows}):
         count = len(_ids(tokenizer))
         raise InputError(
-            f"model: the tokenizer of {tokenizer.name_or_path!r} has {count} tokens but the model only {rows} "
-            "embeddings; call model.resize_token_embeddings(len(tokenizer)) and save it again: a text may become token "
+            f"model: the tokenizer of {tokenizer.name_or_path!r} has {counted(count, 'token')} but the model only "
+            f"{counted(rows, 'embedding')}; call model.resize_token_embeddings(len(tokenizer)) and save it again: a "
+            "text may become token "
             f"{lacking[0]} ({tokenizer.convert_ids_to_tokens(lacking[0])!r})"
         )
 

@@ -3,7 +3,7 @@
 from pydantic import model_validator
 from torch import Tensor
 
-from lada.core.bounds import STEEPEST
+from lada.core.bounds import SLIGHTEST, STEEPEST
 from lada.core.registry import Options
 from lada.models.objective import Scored, nll
 
@@ -20,8 +20,10 @@ class Blended(Options):
     def _sound(self) -> "Blended":
         if not 0 <= self.label_weight <= 1:
             raise ValueError(f"label_weight is {self.label_weight}; expected 0 to 1")
-        if not 0 < self.temperature <= STEEPEST:
-            raise ValueError(f"temperature is {self.temperature}; expected a number above 0, {STEEPEST} at most")
+        if not SLIGHTEST <= self.temperature <= STEEPEST:
+            raise ValueError(
+                f"temperature is {self.temperature}; expected a number above 0, {SLIGHTEST:g} to {STEEPEST}"
+            )
         return self
 
     def blend(self, scored: Scored, other: Tensor, rows: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import model_validator
 from torch import Tensor
 
-from lada.core.bounds import STEEPEST
+from lada.core.bounds import SLIGHTEST, STEEPEST
 from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.models.objective import Pairs, Prefer, Scored, SoftWish, Unpaired, nll
@@ -43,8 +43,8 @@ class ContrastiveOptions(Options):
 
     @model_validator(mode="after")
     def _possible(self) -> "ContrastiveOptions":
-        if not 0 < self.alpha <= STEEPEST:
-            raise ValueError(f"alpha is {self.alpha}; expected a number above 0, {STEEPEST} at most")
+        if not SLIGHTEST <= self.alpha <= STEEPEST:
+            raise ValueError(f"alpha is {self.alpha}; expected a number above 0, {SLIGHTEST:g} to {STEEPEST}")
         for name in ("weight", "margin"):
             value = getattr(self, name)
             if not 0 <= value <= STEEPEST:

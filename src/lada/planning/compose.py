@@ -8,6 +8,7 @@ from typing import Any
 from lada.codecs.samples import encode
 from lada.config import ClientConfig, RunConfig, ServerConfig, open_config
 from lada.core.errors import InputError, of_party
+from lada.core.paths import is_folder
 from lada.core.results import Traffic
 from lada.core.terms import Verb
 from lada.federation.local import cores
@@ -163,7 +164,7 @@ class _Planner:
 
     def _remote(self, party: Party, model: ApiModel) -> PartyPlan:
         api, encoder = located(model.api), None
-        if api.tokenizer is not None and not Path(api.tokenizer).is_dir():
+        if api.tokenizer is not None and not is_folder(api.tokenizer):
             api = api.model_copy(update={"tokenizer": None})  # on the hub, which is not asked here
         try:
             with of_party(self._key(party)):
@@ -233,7 +234,7 @@ def _encoder(model: ModelOptions, shape: Shape | None) -> Encoder | None:
     """
     if shape is None or shape.folder is None:
         return None
-    own = Path(locate(model.model)).is_dir()
+    own = is_folder(locate(model.model))
     try:
         tokenizer = load_tokenizer(str(shape.folder), model.revision if own else None)
     except InputError:

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from lada.core.bounds import Samples
+from lada.core.bounds import LARGEST_SEED, Samples
 from lada.core.errors import InputError, nearest
+from lada.core.plural import counted
 from lada.core.registry import Options
 from lada.core.seeds import generator
 from lada.core.terms import Sample
@@ -30,7 +31,7 @@ class BuiltinTask(Options):
 
     kind: Literal["rulebooks", "lineups"] = "rulebooks"
     """Which built-in corpus: numbers that verbs change, or things in a line that verbs rearrange."""
-    world: int = Field(default=0, ge=0)
+    world: int = Field(default=0, ge=0, le=LARGEST_SEED)
     """Whose rulebook is the true one: the same words mean other things in another world."""
     public: Samples = 1000
     """Public questions, spread evenly over all domains but `general`."""
@@ -61,7 +62,8 @@ def load_builtin(options: BuiltinTask, clients: Mapping[str, tuple[str, ...]], s
     for name, chosen in domains.items():
         if options.private < len(chosen):
             raise InputError(
-                f"task.private: {options.private} questions for the {len(chosen)} domains of client {name!r}; "
+                f"task.private: {counted(options.private, 'question')} for the {counted(len(chosen), 'domain')} of "
+                f"client {name!r}; "
                 "expected at least one of each"
             )
     public, noisy = _mislead(corpus, options, _public(corpus, book, options, seed), seed)
@@ -136,7 +138,8 @@ def _mislead(
                 break
     if len(noisy) < wanted:
         raise InputError(
-            f"task.noise: {options.noise:g} of {len(public)} public questions cannot be answered wrongly, only "
+            f"task.noise: {options.noise:g} of {counted(len(public), 'public question')} cannot be answered wrongly, "
+            "only "
             f"{len(noisy)}; lower task.noise"
         )
     return tuple(public), frozenset(noisy)

@@ -13,6 +13,7 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from lada.core.errors import InputError, nearest
+from lada.core.paths import is_file
 from lada.core.registry import Options
 from lada.core.terms import Sample
 from lada.tasks.answers import answer_kind
@@ -147,7 +148,7 @@ def read_corpus(name: str, base: Path = Path()) -> Corpus:
     """
     if name.endswith((".yaml", ".yml")):
         file = base / name
-        if not file.is_file():
+        if not is_file(file):
             raise InputError(f"task.corpus: there is no file {file}; check the path, relative to the configuration")
     else:
         if name not in corpus_names():
@@ -158,10 +159,10 @@ def read_corpus(name: str, base: Path = Path()) -> Corpus:
         file = files("lada.tasks") / "corpora" / f"{name}.yaml"
     try:
         corpus = Corpus.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"task.corpus: {name} is not valid YAML: {error}") from None
     except ValidationError as error:
         raise InputError("\n".join(f"task.corpus: {name}: {_told(fault)}" for fault in error.errors())) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"task.corpus: {name} is not valid YAML: {error}") from None
     answer_kind(corpus.kind)
     return corpus
 

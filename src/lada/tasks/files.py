@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from lada.core.errors import InputError, nearest
+from lada.core.paths import is_file
 from lada.core.registry import Options
 from lada.core.terms import Sample
 from lada.tasks.turns import conversation, has_half
@@ -72,7 +73,7 @@ def read_samples(path: Path, columns: Columns, *, require_answer: bool, limit: i
             f"data: {path} has the extension {path.suffix!r}; expected {', '.join(_READERS)}"
             f"{nearest(path.suffix, _READERS)}"
         )
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"data: there is no file {path}; check the path, which is relative to the configuration")
     samples: list[Sample] = []
     clients: list[str | None] = []

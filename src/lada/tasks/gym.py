@@ -8,6 +8,7 @@ from pydantic import Field
 
 from lada.core.bounds import Samples
 from lada.core.errors import InputError, nearest
+from lada.core.plural import counted
 from lada.core.registry import Options
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Sample
@@ -105,8 +106,9 @@ class _Drawn:
         while len(self._left) < count:
             if self._next >= SIZE:
                 raise InputError(
-                    f"task.generators.{self._name}: it has {len(self._seen)} different questions among {SIZE}, and "
-                    "more are asked for; lower task.public, task.private or task.test_per_domain, or widen its options"
+                    f"task.generators.{self._name}: it has {counted(len(self._seen), 'different question')} among "
+                    f"{SIZE}, and more are asked for; lower task.public, task.private or task.test_per_domain, or "
+                    "widen its options"
                 )
             self._draw()
         taken, self._left = self._left[:count], self._left[count:]

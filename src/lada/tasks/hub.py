@@ -8,6 +8,8 @@ from typing import Any, Literal
 from lada.core.bounds import Samples
 from lada.core.errors import InputError, nearest
 from lada.core.hub import ask_hub, reason
+from lada.core.paths import exists
+from lada.core.plural import counted, plural
 from lada.core.registry import Options
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Sample
@@ -73,8 +75,9 @@ def load_corpus(options: HubTask, clients: Mapping[str, tuple[str, ...]], seed: 
     public, rest = train[: options.public], train[options.public :]
     if len(rest) < len(clients):
         raise InputError(
-            f"task.public: {options.public} public questions of {len(train)} that are not for the test leave "
-            f"{len(rest)} for {len(clients)} clients; lower task.public or task.test, or raise task.rows"
+            f"task.public: {counted(options.public, 'public question')} of {len(train)} that are not for the test "
+            f"{plural(options.public, 'leaves', 'leave')} {len(rest)} for {counted(len(clients), 'client')}; lower "
+            "task.public or task.test, or raise task.rows"
         )
     wish = options.partition or PartitionOptions(by="iid" if corpus.domain is None else "domain")
     private = partition(rest, [None] * len(rest), clients, wish, seed)
@@ -121,9 +124,12 @@ def _samples(
     if len(unreadable) > UNREADABLE * (kept + len(unreadable)):
         raise unreadable[0]
     if unreadable:
+        left_out = plural(
+            len(unreadable), "is left out, since its gold answer", "are left out, since their gold answers"
+        )
         notices.append(
-            f"task.corpus: {len(unreadable)} of {kept + len(unreadable)} rows of split {split!r} are left out, since "
-            f"their gold answers cannot be read; the first: {unreadable[0]}"
+            f"task.corpus: {len(unreadable)} of {counted(kept + len(unreadable), 'row')} of split {split!r} "
+            f"{left_out} cannot be read; the first: {unreadable[0]}"
         )
     if not samples:
         raise InputError(f"task.corpus: no row of split {split!r} is kept; check `keep`, or raise task.rows")
@@ -165,7 +171,7 @@ def _load_local(source: Path) -> Any:
     import datasets
     from datasets.exceptions import DatasetGenerationError
 
-    if not source.exists():
+    if not exists(source):
         raise InputError(f"task.source: there is no {source}; check the path, which is relative to the configuration")
     if source.is_file() and source.suffix not in _FORMATS:
         raise InputError(

@@ -28,7 +28,7 @@ class PartitionOptions(Options):
 
     by: Literal["domain", "dirichlet", "given", "iid"] = "domain"
     """By the domains that clients list, by a Dirichlet draw, by the client column, or evenly."""
-    alpha: float = Field(default=0.5, gt=0, allow_inf_nan=False)
+    alpha: float = Field(default=0.5, ge=1e-3, le=1e6, allow_inf_nan=False)
     """Concentration of `dirichlet`: small is skewed, large is even."""
 
 

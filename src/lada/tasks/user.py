@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from lada.core.bounds import Samples
 from lada.core.errors import InputError, nearest
+from lada.core.plural import counted, plural
 from lada.core.registry import Options
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Sample
@@ -46,9 +48,9 @@ class FilesTask(Options):
     verifier: VerifierOptions | None = None
     """What says which answers to public and test questions are right; None: they are compared with the gold answer.
     With one, test rows need no answer and training rows only a rationale."""
-    public_limit: int | None = Field(default=None, ge=1)
+    public_limit: Samples | None = None
     """Use this many public samples, chosen at random from the run's seed."""
-    private_limit: int | None = Field(default=None, ge=1)
+    private_limit: Samples | None = None
     """Use this many private samples per client, chosen at random from the run's seed."""
 
 
@@ -190,7 +192,9 @@ def _refuse_shared(samples: Sequence[Sample], others: Sequence[Sample], key: str
     shared = [sample.id for sample in samples if same_question(sample.question) in questions]
     if shared:
         raise InputError(
-            f"task.{key}: {len(shared)} {kind} questions are also {name} questions (the first is {shared[0]!r}); "
+            f"task.{key}: {counted(len(shared), f'{kind} question')} "
+            f"{plural(len(shared), f'is also a {name} question', f'are also {name} questions')} (the first is "
+            f"{shared[0]!r}); "
             f"remove them from one of task.{key} and task.{name}"
         )
 
@@ -210,7 +214,8 @@ def _hold_back(
         free = sorted(own, key=lambda question: seed_of(seed, "task", "test", own[question]))
         if len(free) < 2:
             raise InputError(
-                f"task.test: client {name!r} has {len(free)} questions, too few to hold one back for the test; give it "
+                f"task.test: client {name!r} has {counted(len(free), 'question')}, too few to hold one back for the "
+                "test; give it "
                 "more data, or give a test file"
             )
         chosen |= set(free[: min(max(1, round(share * len(free))), len(free) - 1)])

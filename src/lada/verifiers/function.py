@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from lada.core.errors import InputError
+from lada.core.paths import is_file
 from lada.core.registry import Options
 from lada.verifiers.base import Asked, Failure
 from lada.verifiers.process import WorkerProcess
@@ -37,7 +38,7 @@ class FunctionVerifier:
     def __init__(self, options: FunctionOptions, base: Path) -> None:
         """Import the file. Raises InputError where that fails or it has no such function."""
         file = base / options.file
-        if file.suffix != ".py" or not file.is_file():
+        if file.suffix != ".py" or not is_file(file):
             raise InputError(
                 f"task.verifier.file: {str(file)!r} is no Python file that is there; expected the path of a .py file, "
                 "relative to the configuration"

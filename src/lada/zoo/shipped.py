@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lada.core.errors import InputError, nearest
+from lada.core.paths import is_file
 
 SHIPPED = Path(__file__).parent / "models"
 PREFIX = "zoo:"
@@ -24,7 +25,7 @@ def locate(model: str, folders: tuple[Path, ...] = (SHIPPED, Path("zoo"))) -> st
         return model
     name = model.removeprefix(PREFIX)
     for folder in folders:
-        if (folder / name / "card.json").is_file():
+        if is_file(folder / name / "card.json"):
             return str(folder / name)
     known = [card["name"] for folder in folders for card in cards(folder)]
     raise InputError(
