@@ -297,7 +297,10 @@ def main() -> None:
                 print(rows[-1], flush=True)
     kinds = {row["kind"] for row in rows}
     lies = "\n".join(f"- *{kind}*: {what}" for kind, what in LIES.items() if kind in kinds)
-    (options.out / "README.md").write_text(_TOLD.format(table=table(rows), lies=lies, within=WITHIN, steps=STEPS))
+    settings = "; ".join(setting for setting in SETTINGS if any(row["setting"] == setting for row in rows))
+    (options.out / "README.md").write_text(
+        _TOLD.format(table=table(rows), lies=lies, within=WITHIN, steps=STEPS, settings=settings)
+    )
 
 
 _TOLD = """# A hostile client of three
@@ -305,13 +308,13 @@ _TOLD = """# A hostile client of three
 A small form of the demo's federation, one round: *alone* are the two honest clients and the server, *honest* has a
 third client as good as they are, and the other rows a third one that lies. Accuracy on all domains after the last round
 in percent, mean over the honest parties (the LLM counts where it is evaluated) and over seeds; differences are paired
-by seed, with the half-width of their 95 % t-interval. What is wanted: no more than {within:g} points below *alone*, or
-a run that stops with a reason. All options are the defaults, but where a row says otherwise. `make bench-hostile`
-regenerates the table.
+by seed, with the half-width of their 95 % t-interval; with one seed there is no interval. What is wanted: no more than
+{within:g} points below *alone*, or a run that stops with a reason. All options are the defaults, but where a row says
+otherwise. `make bench-hostile` regenerates the table.
 
 Studies have {steps} steps. With few seeds a difference of some points is noise; where an honest third client changes
 little, a small difference says that a lie was stopped and nothing of what honest help is worth. Under `fedcot`,
-`public_sft` and `standalone` no client learns from what another sends. Settings without a row were not run.
+`public_sft` and `standalone` no client learns from what another sends. Run so far: {settings}.
 
 What the third client sends:
 

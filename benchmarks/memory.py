@@ -180,7 +180,7 @@ def _write(device: str, figures: dict[str, dict[str, int]]) -> None:
             lines.append(f"| {place} | {case} | {' | '.join(cells)} | {counts['planned'] / counts['tensors']:.2f} |")
     text = (
         "# Is the plan's memory right?\n\nGB (10⁹ bytes) of models with the shapes of Qwen3 0.6B and 1.7B, "
-        "bfloat16; `4 × (128 + 64)` are four rows with prompts of at most 128 and paths of 64 tokens. `python "
+        "bfloat16; `2 × (96 + 96)` are two rows with prompts of at most 96 and paths of 96 tokens. `python "
         "benchmarks/memory.py` regenerates the table and says what the columns are.\n\n"
     )
     (TARGET / "README.md").write_text(text + "\n".join(lines) + "\n")

@@ -100,7 +100,7 @@ MEMORY = ("weights", "masters", "gradients", "optimizer", "activations", "study_
 def memory_table(plan: Plan) -> Table:
     """Return the parts of each party's memory."""
     heads = [Column(name.replace("_", " "), justify="right") for name in (*MEMORY, "studying", "answering")]
-    table = Table("party", *heads, title="memory, at most")
+    table = Table("party", *heads, title="memory of tensors, at most")
     for party in plan.parties:
         table.add_row(party.name, *_cells(party))
     return table

@@ -78,8 +78,7 @@ def require(package: str, extra: str) -> Any:
         return importlib.import_module(package)
     except ImportError as error:
         raise InputError(
-            f"export: the package {package!r} is missing ({error}); install it with pip install 'lada[{extra}]', or "
-            f"from a checkout with pip install -e '.[{extra}]'"
+            f"export: the package {package!r} is missing ({error}); install it with pip install 'lada[{extra}]'"
         ) from error
 
 
