@@ -176,15 +176,6 @@ def test_silence_is_asked_again(tmp_path):
         assert len(api.requests) == 2
 
 
-def test_what_does_not_pass_ends_with_what_is_kept(tmp_path):
-    with serving(lambda request, number: echo(request, number) if asked(request) == "a" else Say("busy", 503)) as api:
-        one = learner(api, tmp_path, retries=2)
-        texts(one, "a")
-        with pytest.raises(ApiError, match="'big'; attempts: 3, the last: status 503: busy"):
-            texts(one, "b")
-        assert len(api.requests) == 4
-
-
 def test_a_server_that_is_not_there(tmp_path):
     nobody = FakeApi(echo, url="http://127.0.0.1:1/v1")
     with pytest.raises(ApiError, match="attempts: 2, the last: no connection"):
@@ -378,9 +369,9 @@ def test_what_is_wrong_with_answers_is_told_once(tmp_path):
         assert whole.likelihood == other.likelihood == Likelihood(-0.5, -0.5, 1, 3)
         assert [answer.cut or answer.refused for answer in (unsaid, other, whole)] == [False] * 3
         assert one.take_notices() == (
-            "1 answers are not whole; the first: cut at max_new_tokens",
-            "1 answers come without a log-prob of every token, so nobody knows how sure they are",
-            "1 answers come from another model than 'big'; the first: 'small'",
+            "1 answer is not whole; the first: cut at max_new_tokens",
+            "1 answer comes without a log-prob of every token, so nobody knows how sure they are",
+            "1 answer comes from another model than 'big'; the first: 'small'",
         )
         assert one.take_notices() == ()
 

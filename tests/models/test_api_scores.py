@@ -140,7 +140,7 @@ def test_a_text_that_the_server_refuses_is_left_out_and_counted(local, tmp_path)
         one = remote(api, tmp_path, **by_tokens(local), concurrency=1)
         assert [scores is None for scores in one.log_probs(PAIRS, 3)] == [False, True, False]
         assert one.take_notices()[0] == (
-            "1 requests to log_probs failed; the first: status 400: context length exceeded"
+            "1 request to log_probs failed; the first: status 400: context length exceeded"
         )
 
 

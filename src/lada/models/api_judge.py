@@ -102,11 +102,11 @@ class ApiJudge:
         prompt = options.prompt.replace("{question}", pairs[0][0])
         how = {"max_tokens": TRIED, "temperature": 1.0, "seed": 0, "logprobs": 1}
         body = {**options.extra_body, "model": options.model, "prompt": prompt, **how}
-        (reply,) = self._client.ask(Reply, "completions", [body], _nobody)
+        (reply,) = self._client.ask(Reply, "completions", [body], _nobody, trial=True)
         written = () if isinstance(reply, Lost) else reply.log_probs or ()
         found = None
         if isinstance(reply, Reply) and reply.text and written and None not in written:
-            (scored,) = self._ask([prompt + reply.text], 1, _nobody)
+            (scored,) = self._ask([prompt + reply.text], 1, _nobody, trial=True)
             found = None if isinstance(scored, Lost) else scored.of_text(prompt, reply.text)
         if found is None or len(found) != len(written):
             self.notices += (
@@ -133,7 +133,9 @@ class ApiJudge:
         assert self._encoder is not None
         return [spell(self._encoder, self.vocabulary(), text) for text in texts]
 
-    def _ask(self, prompts: Sequence[str | list[int]], k: int, on_reply: OnScored) -> list[Scored | Lost]:
+    def _ask(
+        self, prompts: Sequence[str | list[int]], k: int, on_reply: OnScored, *, trial: bool = False
+    ) -> list[Scored | Lost]:
         options = self._options
         how: dict[str, Any] = (
             {"prompt_logprobs": k} if options.scores == "prompt_logprobs" else {"echo": True, "logprobs": k}
@@ -152,7 +154,7 @@ class ApiJudge:
             {**options.extra_body, "model": options.model, "prompt": prompt, "max_tokens": 1, "temperature": 0.0, **how}
             for prompt in prompts
         ]
-        return self._client.ask(Scored, "completions", bodies, check)
+        return self._client.ask(Scored, "completions", bodies, check, trial=trial)
 
 
 def make_encoder(options: ApiOptions, tokenizer: str) -> Encoder:

@@ -103,7 +103,7 @@ class Transport:
                         if len(content) > LARGEST:
                             return Fault(f"a response of more than {LARGEST:,} bytes", paid=True)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            return Fault(self.clear(f"no connection: {error}"))
+            return Fault(self.clear(f"no connection: {error}"), busy=True)
         except httpx.RequestError as error:  # silence, or a connection that broke: what was asked may be charged
             return Fault(f"{type(error).__name__} (timeout: {options.timeout} s)", paid=True)
         except TimeoutError:
