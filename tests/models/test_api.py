@@ -152,7 +152,6 @@ def test_answers_come_in_order_and_no_more_requests_at_once_than_allowed(tmp_pat
         Say("", 503),
         Say('{"choices": [{"message": {"cont'),
         Say({"error": "overloaded"}),
-        Say({"choices": []}),
         Say([]),
     ],
 )

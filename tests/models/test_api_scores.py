@@ -144,6 +144,25 @@ def test_a_text_that_the_server_refuses_is_left_out_and_counted(local, tmp_path)
         )
 
 
+@pytest.mark.parametrize("fault", [Say({"choices": []}), Say("", 500), Say("", 400)])
+@pytest.mark.parametrize("place", [0, 1])
+def test_one_text_that_is_never_scored_is_left_out_in_each_run(fault, place, local, tmp_path):
+    """Also where it is the first, which is what the try-out takes."""
+    honest = scoring(local)
+    texts = ("a box", "how many ?", "4 plus 2")
+
+    def say(request: dict[str, Any], number: int) -> Say:
+        bad = request["prompt"].startswith(texts[place])
+        return fault if bad else honest(request, number)
+
+    with serving(say) as api:
+        for _ in range(2):
+            one = remote(api, tmp_path, scores="prompt_logprobs", concurrency=1, retries=0)
+            found = one.judge([(text, "box") for text in texts])
+            assert [not each.known for each in found] == [place == i for i in range(3)]
+            assert any(notice.startswith("1 text is not scored") for notice in one.take_notices())
+
+
 @pytest.mark.parametrize("tokenizer", [True, False])
 def test_a_server_that_scores_wrongly_stops_the_run(tokenizer, local, tmp_path):
     """As llama-cpp-python 0.3.36, which says of each token how likely it would be one place further."""
@@ -170,7 +189,7 @@ def test_a_server_that_does_not_score_stops_the_run(scores, tmp_path):
     with serving(lambda request, number: Say({"choices": [{"text": " x"}]})) as api:
         with pytest.raises(InputError, match=f"model.api.scores: .* does not score prompts by {scores}"):
             remote(api, tmp_path, scores=scores, concurrency=1).judge(PAIRS)
-        assert len(api.requests) <= len(PAIRS)
+        assert len(api.requests) <= len(PAIRS) + 1
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from lada.models.api_faults import OPTIONS, Fault, Lost, Stop, is_page, read_fai
 from lada.models.api_meter import ApiError, Meter, Pacer, Tokens
 from lada.models.api_options import ApiOptions, Style
 from lada.models.api_reply import Usage
+from lada.models.api_stream import is_stream, joined
 from lada.models.api_transport import Response, Send, Transport
 
 R = TypeVar("R", bound=Usage)
@@ -199,6 +200,8 @@ class ApiClient:
             return response
         status, text = response.status, response.text
         data = _parsed(text)
+        if data and is_stream(text):
+            text = json.dumps(data)
         if 200 <= status < 300 and isinstance(data, dict) and data.get("error") and not data.get("choices"):
             code = data["error"].get("code") if isinstance(data["error"], dict) else None
             status = code if type(code) is int and 400 <= code < 600 else 500
@@ -248,7 +251,9 @@ class ApiClient:
 
 
 def _parsed(text: str) -> Any:
-    """Return the value that JSON stands for; None for what is no JSON."""
+    """Return the value that JSON stands for, or a stream of its parts; None for what is neither."""
+    if is_stream(text):
+        return joined(text)
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -8,7 +8,7 @@ import numpy as np
 from lada.alignment import token_bytes
 from lada.core.errors import InputError
 from lada.core.terms import Likelihood, Spelled, TokenScores, Vocabulary
-from lada.models.api_client import ApiClient
+from lada.models.api_client import FAILED, ApiClient
 from lada.models.api_faults import Lost
 from lada.models.api_options import ApiOptions
 from lada.models.api_reply import Reply, Usage
@@ -36,6 +36,8 @@ class ApiJudge:
         self._encoder = None if options.tokenizer is None else make_encoder(options, options.tokenizer)
         self._vocabulary: Vocabulary | None = None
         self._tried = False
+        self._scores = False
+        """Whether the server has scored a text."""
         self.notices: tuple[str, ...] = ()
 
     def judge(self, pairs: Sequence[tuple[str, str]], on_reply: OnScored) -> list[Likelihood]:
@@ -141,8 +143,15 @@ class ApiJudge:
             {"prompt_logprobs": k} if options.scores == "prompt_logprobs" else {"echo": True, "logprobs": k}
         )
 
+        unscored = 0
+
         def check(done: int, reply: Scored | Lost) -> None:
-            if isinstance(reply, Scored) and not reply.log_probs:
+            nonlocal unscored
+            if isinstance(reply, Scored):
+                self._scores |= bool(reply.log_probs)
+                unscored += 1
+            # That one text is not scored may be its own fault.
+            if not self._scores and not trial and unscored >= min(FAILED, len(set(map(str, prompts)))):
                 raise InputError(
                     f"model.api.scores: {options.base_url} does not score prompts by {options.scores} for model "
                     f"{options.model!r}; expected the other way, or null with methods that need no judging teacher"
