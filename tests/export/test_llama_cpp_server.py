@@ -116,7 +116,7 @@ def test_a_question_that_is_too_long_is_left_out_and_counted(url, tmp_path):
     one = remote(url, tmp_path)
     found = one.answer([*QUESTIONS, "box " * 4 * CONTEXT], seed=0)
     assert [answer.refused for answer in found] == [False, False, False, True]
-    assert any("1 requests to answer failed; the first: status 400" in notice for notice in one.take_notices())
+    assert any("1 request to answer failed; the first: status 400" in notice for notice in one.take_notices())
 
 
 def test_chats_are_answered(url, tmp_path):

@@ -139,6 +139,10 @@ def reply(**parts: Any) -> Reply:
         ({"text": "yes"}, "yes", False, False),
         ({"text": "yes", "finish_reason": "stop"}, "yes", False, False),
         ({"text": "yes", "finish_reason": "EOS_TOKEN"}, "yes", False, False),
+        *(({"text": "yes", "finish_reason": word}, "yes", False, False) for word in ("eos_token_id", "eos")),
+        ({"text": "yes", "finish_reason": "end_turn"}, "yes", False, False),
+        ({"text": "yes", "finish_reason": {"type": "stop"}}, "yes", False, False),
+        ({"text": "yes", "finish_reason": {"type": "length"}}, "yes", True, False),
         ({"text": "yes", "finish_reason": "length"}, "yes", True, False),
         ({"text": "yes", "finish_reason": "MAX_TOKENS"}, "yes", True, False),
         # All tokens were spent on reasoning.
@@ -176,8 +180,8 @@ def test_how_an_answer_ended_is_said():
 @pytest.mark.parametrize(
     "body",
     [
-        None, [], {}, {"choices": None}, {"choices": []}, {"choices": [None]}, {"choices": [{}]}, {"choices": {"0": 1}},
-        {"choices": [{"message": {}}]}, {"choices": [{"message": {"content": 7}}]}, {"choices": [{"text": {}}]},
+        None, [], {}, {"choices": None}, {"choices": [None]}, {"choices": [{}]}, {"choices": {"0": 1}},
+        {"choices": [{"message": 7}]}, {"choices": [{"message": {"content": 7}}]}, {"choices": [{"text": {}}]},
         {"choices": [{"message": {"content": [{"type": "text"}]}}]}, {"choices": [{"message": {"content": [7]}}]},
         chat("a", finish_reason="error").body, chat("a", error={"code": 502}).body,
         chat("a", ["x"]).body, {"choices": [{"text": "a", "logprobs": 7}]},
@@ -186,6 +190,19 @@ def test_how_an_answer_ended_is_said():
 def test_what_is_no_answer_is_none(body):
     with pytest.raises((ValueError, KeyError, IndexError, TypeError, AttributeError)):
         Reply.read(body, str)
+
+
+def test_no_choices_are_an_answer_that_is_none():
+    found = Reply.read({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 0}}, str)
+    assert (found.refused, found.cut, found.why) == (True, False, "the server gives no choices")
+    assert (found.input_tokens, found.output_tokens) == (7, 0)
+
+
+def test_the_choice_is_told_by_its_index():
+    second, first = {"index": 1, "text": "b"}, {"index": 0, "text": "a"}
+    assert Reply.read({"choices": [second, first]}, str).text == "a"
+    assert Reply.read({"choices": [second]}, str).text == "b"
+    assert Reply.read({"choices": [{"text": "c"}, {"text": "d"}]}, str).text == "c"
 
 
 def test_log_probs_that_are_none():

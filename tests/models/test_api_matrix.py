@@ -36,7 +36,7 @@ BROKEN = {
     "no JSON": Say("oops"),
     "half an answer": Say('{"choices": [{"message": {"content": "answ'),
     "a connection that breaks": Say({}, headers={"Content-Length": "1000"}),
-    "no choices": Say({"choices": []}),
+    "a stream that breaks": Say('data: {"choices": [{"delta": {"content": "answ"}}]}\n\n'),
     "null": Say("null"),
     "depth": Say("[" * 100_000),
     "an answer that failed": chat("answ", finish_reason="error"),
@@ -63,6 +63,10 @@ NONE = {
     "tool_calls": chat(None, finish_reason="tool_calls", message={"tool_calls": [{"id": "1"}]}),
     "reasoning": chat("", finish_reason="length", message={"reasoning_content": "hm"}),
     "nothing": chat("", finish_reason="stop"),
+    "no choices": Say({"choices": []}),
+    "no content, all reasoning": Say({"choices": [{"message": {"role": "assistant"}, "finish_reason": "length"}]}),
+    "no content": Say({"choices": [{"message": {"role": "assistant"}, "finish_reason": "stop"}]}),
+    "no message": Say({"choices": [{"finish_reason": "stop"}]}),
 }
 """Answers that are none; they are paid for."""
 STOPPING = {
@@ -119,8 +123,8 @@ def expected(but: str | None = None) -> list[str | None]:
 
 def counted(one: ApiLearner) -> int:
     """The number of answers that the notices call missing."""
-    told = one.take_notices()
-    return sum(int(re.match(r"\d+", text)[0]) for text in told if re.match(r"\d+ (requests to|answers are none)", text))  # pyright: ignore[reportOptionalSubscript]
+    found = [re.match(r"(\d+) (requests? to|answers? (are|is) none)", text) for text in one.take_notices()]
+    return sum(int(match[1]) for match in found if match)
 
 
 PLACES = ("q0", "q2", "q4")
@@ -196,22 +200,52 @@ def test_what_concerns_all_stops_and_keeps_what_was_paid_for(fault, place, tmp_p
         assert Counter(map(asked, api.requests)) == {**dict.fromkeys(QUESTIONS, 1), place: 2}
 
 
-@pytest.mark.parametrize("fault", ["error of the server", "overloaded", "no JSON"])
-def test_one_question_that_never_gets_an_answer_is_left_out_where_others_do(fault, tmp_path):
-    with serving(faulty("q2", {**PASSING, **BROKEN}[fault], 99)) as api:
-        one = learner(api, tmp_path, concurrency=5)
-        assert one.answer(["warm"], seed=0)[0].text == "answer warm"
-        real = one._client._sleep  # let the others be answered before the last attempt
-        one._client._sleep = lambda seconds: real(seconds and max(seconds, 0.1))
-        assert texts(one.answer(QUESTIONS, seed=0)) == expected(but="q2")
-        assert one.take_notices()[0].startswith(
-            f"1 requests to answer failed; the first: no answer; attempts: {RETRIES + 1}"
-        )
+FAILING = {
+    "error of the server": PASSING["error of the server"],
+    "overloaded": PASSING["overloaded"],
+    "no JSON": BROKEN["no JSON"],
+    "a reset": BROKEN["a connection that breaks"],
+    "no content": Say("", 204),
+    "a drip": SLOW["a drip"],
+}
 
 
-def test_a_server_that_answers_nobody_stops_the_run(tmp_path):
-    with serving(lambda request, number: Say("", 503)) as api, pytest.raises(ApiError, match="attempts: 3"):
-        learner(api, tmp_path, concurrency=5).answer(QUESTIONS, seed=0)
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("fault", FAILING)
+def test_one_question_that_never_gets_an_answer_is_left_out_in_each_run(fault, place, tmp_path):
+    """Whether the others are answered before, behind or in an earlier run, whose answers are in the cache."""
+    slow = {"time_limit": 0.6, "retries": 0} if fault == "a drip" else {}
+    tries = 1 if slow else RETRIES + 1
+    with serving(faulty(place, FAILING[fault], 99)) as api:
+        for run in range(2):
+            one = learner(api, tmp_path, **slow)
+            assert texts(one.answer(QUESTIONS, seed=0)) == expected(but=place)
+            (notice,) = one.take_notices()
+            assert notice.startswith(f"1 request to answer failed; the first: no answer; attempts: {tries}, the last: ")
+            assert Counter(map(asked, api.requests)) == {**dict.fromkeys(QUESTIONS, 1), place: tries * (2 * run + 1)}
+            assert texts(one.answer([place], seed=0)) == [None]  # alone, behind answers of this run
+
+
+def test_a_server_that_answers_nobody_stops_the_run_behind_several_questions(tmp_path, monkeypatch):
+    with serving(lambda request, number: Say("", 503)) as api:
+        with pytest.raises(ApiError, match="5 requests in a row failing, the last with no answer; attempts: 3"):
+            learner(api, tmp_path).answer(QUESTIONS, seed=0)
+        assert Counter(map(asked, api.requests)) == dict.fromkeys(QUESTIONS, 3)
+        monkeypatch.setattr(api_client, "FAILED", 2)
+        with pytest.raises(ApiError, match="2 requests in a row"):
+            learner(api, tmp_path).answer(QUESTIONS, seed=0)
+        assert len(api.requests) < 15 + 4 * 3
+        with pytest.raises(ApiError, match="1 request in a row"):
+            learner(api, tmp_path).answer(["a"], seed=0)
+
+
+def test_a_server_that_dies_stops_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(api_client, "REFUSED", 3)
+    with serving(lambda request, number: chat("yes") if number == 0 else Say("", 503)) as api:
+        one = learner(api, tmp_path, retries=0)
+        with pytest.raises(ApiError, match="3 requests in a row failing"):
+            one.answer(QUESTIONS, seed=0)
+        assert [asked(request) for request in api.requests][:4] == QUESTIONS[:4]
 
 
 def test_a_server_that_refuses_whatever_it_is_asked_stops_the_run(tmp_path, monkeypatch):
@@ -221,7 +255,7 @@ def test_a_server_that_refuses_whatever_it_is_asked_stops_the_run(tmp_path, monk
             InputError, match="refuses all 5 requests to model 'big', the first with status 400: logprobs"
         ):
             learner(api, tmp_path).answer(QUESTIONS, seed=0)
-        with pytest.raises(InputError, match="refuses all 1 requests"):
+        with pytest.raises(InputError, match="refuses 1 request to model"):
             learner(api, tmp_path).answer(["a"], seed=0)
         monkeypatch.setattr(api_client, "REFUSED", 2)
         with pytest.raises(InputError, match="refuses all 2 requests"):

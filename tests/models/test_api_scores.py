@@ -140,8 +140,27 @@ def test_a_text_that_the_server_refuses_is_left_out_and_counted(local, tmp_path)
         one = remote(api, tmp_path, **by_tokens(local), concurrency=1)
         assert [scores is None for scores in one.log_probs(PAIRS, 3)] == [False, True, False]
         assert one.take_notices()[0] == (
-            "1 requests to log_probs failed; the first: status 400: context length exceeded"
+            "1 request to log_probs failed; the first: status 400: context length exceeded"
         )
+
+
+@pytest.mark.parametrize("fault", [Say({"choices": []}), Say("", 500), Say("", 400)])
+@pytest.mark.parametrize("place", [0, 1])
+def test_one_text_that_is_never_scored_is_left_out_in_each_run(fault, place, local, tmp_path):
+    """Also where it is the first, which is what the try-out takes."""
+    honest = scoring(local)
+    texts = ("a box", "how many ?", "4 plus 2")
+
+    def say(request: dict[str, Any], number: int) -> Say:
+        bad = request["prompt"].startswith(texts[place])
+        return fault if bad else honest(request, number)
+
+    with serving(say) as api:
+        for _ in range(2):
+            one = remote(api, tmp_path, scores="prompt_logprobs", concurrency=1, retries=0)
+            found = one.judge([(text, "box") for text in texts])
+            assert [not each.known for each in found] == [place == i for i in range(3)]
+            assert any(notice.startswith("1 text is not scored") for notice in one.take_notices())
 
 
 @pytest.mark.parametrize("tokenizer", [True, False])
@@ -170,7 +189,7 @@ def test_a_server_that_does_not_score_stops_the_run(scores, tmp_path):
     with serving(lambda request, number: Say({"choices": [{"text": " x"}]})) as api:
         with pytest.raises(InputError, match=f"model.api.scores: .* does not score prompts by {scores}"):
             remote(api, tmp_path, scores=scores, concurrency=1).judge(PAIRS)
-        assert len(api.requests) <= len(PAIRS)
+        assert len(api.requests) <= len(PAIRS) + 1
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 
 from lada.alignment.cache import cache_folder
 from lada.core.errors import InputError
+from lada.core.plural import plural
 from lada.core.terms import Lesson, Likelihood, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.api_client import ApiClient
 from lada.models.api_faults import Lost
@@ -22,7 +23,9 @@ from lada.models.objective import Objective
 
 MUTE = 32
 """Answers that may end before a word is written, no other having come, until that is not put down to the questions."""
-UNTRACED = "texts are not scored, since the server says no log-prob of every token, or other tokens than theirs"
+UNTRACED = "not scored, since the server says no log-prob of every token, or other tokens than theirs"
+PLURALS = {"request": "requests", "answer is": "answers are", "answer comes": "answers come", "text is": "texts are"}
+"""What notices are about, for one and for more."""
 
 
 def check_api(options: ApiOptions) -> Encoder | None:
@@ -54,7 +57,7 @@ class ApiLearner:
         self._scored = False
         self._mute: int | None = 0
         """Answers that ended before a word was written; None as soon as there is one with words."""
-        self._notices: dict[str, tuple[int, str]] = {}
+        self._notices: dict[tuple[str, str], tuple[int, str]] = {}
         """What is wrong with answers, each with how often and with its first case."""
 
     @property
@@ -107,7 +110,7 @@ class ApiLearner:
             if isinstance(reply, Usage):
                 tokens += (reply.output_tokens if verb == "answer" else reply.input_tokens) or 0
             else:
-                self._count(f"requests to {verb} failed", reply.why)
+                self._count("request", f"to {verb} failed", reply.why)
             progress(verb, done, total, tokens)
 
         return on_reply
@@ -161,12 +164,12 @@ class ApiLearner:
         if isinstance(reply, Lost):
             return Answer("", self._unsure(""), refused=True)
         if reply.model and not alike(self._options.model, reply.model):
-            self._count(f"answers come from another model than {self._options.model!r}", repr(reply.model))
+            self._count("answer comes", f"from another model than {self._options.model!r}", repr(reply.model))
         if reply.refused:
-            self._count("answers are none", reply.why)
+            self._count("answer is", "none", reply.why)
             return Answer("", self._unsure(""), cut=reply.cut, refused=True)
         if reply.cut:
-            self._count("answers are not whole", reply.why)
+            self._count("answer is", "not whole", reply.why)
         return Answer(reply.text, self._likelihood(reply), cut=reply.cut)
 
     def _likelihood(self, reply: Reply) -> Likelihood:
@@ -174,7 +177,7 @@ class ApiLearner:
         if self._options.log_probs and len(values) == len(reply.log_probs or " "):
             return Likelihood(sum(values), min(values), len(values), len(reply.text.encode()))
         if self._options.log_probs:
-            self._count("answers come without a log-prob of every token, so nobody knows how sure they are")
+            self._count("answer comes", "without a log-prob of every token, so nobody knows how sure they are")
         return self._unsure(reply.text)
 
     def _unsure(self, text: str) -> Likelihood:
@@ -182,16 +185,17 @@ class ApiLearner:
         size = len(text.encode())
         return Likelihood(math.nan, math.nan, 0, size) if self._options.log_probs else Likelihood.unknown(size)
 
-    def _count(self, what: str, first: str = "") -> None:
-        count, case = self._notices.get(what, (0, first))
-        self._notices[what] = (count + 1, case)
+    def _count(self, subject: str, what: str, first: str = "") -> None:
+        """Count a case of what is wrong, said of `subject`, one of PLURALS."""
+        count, case = self._notices.get((subject, what), (0, first))
+        self._notices[subject, what] = (count + 1, case)
 
     def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
         """See Learner.judge and ApiJudge.judge. Raises InputError where the server does not score texts."""
         found = self._scorer("judge texts").judge(pairs, self._told("judge", len(pairs), progress))
         for likelihood in found:
             if not likelihood.known:
-                self._count(UNTRACED)
+                self._count("text is", UNTRACED)
         return found
 
     def log_probs(
@@ -202,7 +206,7 @@ class ApiLearner:
         found = scorer.log_probs(pairs, k, self._told("log_probs", len(pairs), progress))
         for scores in found:
             if scores is None:
-                self._count(UNTRACED)
+                self._count("text is", UNTRACED)
         return found
 
     def vocabulary(self) -> Vocabulary:
@@ -241,7 +245,8 @@ class ApiLearner:
         """
         notices, self._notices = self._notices, {}
         told = [
-            f"{count:,} {what}" + (f"; the first: {case}" if case else "") for what, (count, case) in notices.items()
+            f"{count:,} {plural(count, subject, PLURALS[subject])} {what}" + (f"; the first: {case}" if case else "")
+            for (subject, what), (count, case) in notices.items()
         ]
         if self._judge is not None:
             told += self._judge.notices

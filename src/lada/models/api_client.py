@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lada.core.errors import InputError
+from lada.core.plural import counted
 from lada.core.seeds import generator
 from lada.models.api_cache import AnswerCache, digest_of
 from lada.models.api_faults import OPTIONS, Fault, Lost, Stop, is_page, read_failure, words
 from lada.models.api_meter import ApiError, Meter, Pacer, Tokens
 from lada.models.api_options import ApiOptions, Style
 from lada.models.api_reply import Usage
+from lada.models.api_stream import is_stream, joined
 from lada.models.api_transport import Response, Send, Transport
 
 R = TypeVar("R", bound=Usage)
@@ -27,7 +29,10 @@ LONGEST_WAIT = 60.0
 PATIENCE = 600.0
 """… unless it is longer than this, seconds: then the run ends, and may be started anew when the server is ready."""
 REFUSED = 64
-"""Requests that may be refused, none having been answered, before that is no longer put down to the questions."""
+"""Requests that may be refused, none having been answered, before that is no longer put down to the questions; and
+requests that may fail one behind the other where others were answered before."""
+FAILED = 8
+"""Requests that may fail, none having been answered, before that is no longer put down to the questions."""
 
 
 def back_off(attempt: int, asked: float | None, *address: str | int) -> float:
@@ -60,15 +65,24 @@ class ApiClient:
         self._refused: dict[str, Lost] = {}
         """What the server refused, by digest: it is not asked again before the next run."""
         self._replies: Counter[type[Usage]] = Counter()
-        """Replies so far of each kind, by which a question's own failure is told from that of all."""
+        """Replies so far of each kind, the cache's too, by which a question's own failure is told from that of all."""
+        self._failing: set[str] = set()
+        """What failed since the server last answered, by digest."""
         self.meter = Meter(options.budget, options.prices)
 
     def ask(
-        self, kind: type[R], style: Style, bodies: Sequence[dict[str, Any]], on_reply: Callable[[int, R | Lost], None]
+        self,
+        kind: type[R],
+        style: Style,
+        bodies: Sequence[dict[str, Any]],
+        on_reply: Callable[[int, R | Lost], None],
+        *,
+        trial: bool = False,
     ) -> list[R | Lost]:
         """Return one reply per request, in their order; `on_reply(done, reply)` follows each as it arrives.
 
-        Equal requests are sent once. A request that the server refuses, or that fails while others do not, is Lost.
+        Equal requests are sent once. A request that the server refuses, or that keeps failing though the server works,
+        is Lost: it has answered others before, in the cache too, or answers them now. In a `trial` each may be Lost.
         Raises InputError for failures of all requests that will not pass; ApiError for those that did not pass, for an
         account that is empty and for a budget that is spent. Whatever arrived by then is in the cache.
         """
@@ -76,10 +90,16 @@ class ApiClient:
         digests = [digest_of(options.base_url, style, body, options.extra_headers) for body in bodies]
         unique = dict(zip(digests, bodies, strict=True))
         self._stopped.clear()
-        replies: dict[str, R | Lost] = {}
+        # What is known goes first: it says that the server works.
+        replies = {digest: reply for digest in unique if (reply := self._known(digest, kind))}
+        self._replies[kind] += sum(isinstance(reply, kind) for reply in replies.values())
+        for done, reply in enumerate(replies.values(), 1):
+            on_reply(done, reply)
         with self._transport.connected() as send, ThreadPoolExecutor(options.concurrency) as pool:
             futures = {
-                pool.submit(self._work, send, kind, style, digest, body): digest for digest, body in unique.items()
+                pool.submit(self._work, send, kind, style, digest, body): digest
+                for digest, body in unique.items()
+                if digest not in replies
             }
             try:
                 for future in as_completed(futures):
@@ -87,33 +107,52 @@ class ApiClient:
                         reply = future.result()
                     except CancelledError:  # the future that failed is still to come
                         continue
-                    replies[futures[future]] = reply
+                    digest = futures[future]
+                    replies[digest] = reply
                     on_reply(len(replies), reply)
-                    self._check_refusals(kind, replies, len(unique))
+                    if not isinstance(reply, Lost):
+                        self._failing.clear()
+                    elif reply.failed:
+                        self._failing.add(digest)
+                    if not trial:
+                        self._check_lost(kind, replies, len(unique))
             except BaseException:
                 self._stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [replies[digest] for digest in digests]
 
-    def _check_refusals(self, kind: type[Usage], replies: Mapping[str, Usage | Lost], total: int) -> None:
-        """Raise InputError where the server refuses whatever it is asked, which is no question's fault."""
+    def _check_lost(self, kind: type[Usage], replies: Mapping[str, Usage | Lost], total: int) -> None:
+        """Raise InputError where the server refuses whatever it is asked, ApiError where it answers nothing.
+
+        Neither is any question's fault.
+        """
         lost = [reply for reply in replies.values() if isinstance(reply, Lost)]
-        if self._replies[kind] or len(lost) < len(replies):
-            return
-        unsure = [reply for reply in lost if not reply.sure]
-        if len(unsure) >= REFUSED or (len(lost) == total and (total > 1 or unsure)):
+        failed = [reply for reply in lost if reply.failed]
+        known = self._replies[kind] > 0 or len(lost) < len(replies)
+        if failed and (len(self._failing) >= (REFUSED if known else FAILED) or (not known and len(lost) == total)):
+            raise ApiError(
+                f"model.api: {self._options.base_url} does not answer for model {self._options.model!r}, "
+                f"{counted(len(self._failing), 'request')} in a row failing, the last with {failed[-1].why}. "
+                f"{self._kept()}"
+            )
+        unsure = [reply for reply in lost if not reply.sure and not reply.failed]
+        if not known and (len(unsure) >= REFUSED or (len(lost) == total and (total > 1 or unsure))):
             first = (unsure or lost)[0]
             raise InputError(
-                f"model.api: {self._options.base_url} refuses all {len(lost)} requests to model "
-                f"{self._options.model!r}, the first with {first.why}; check that the questions fit the model, and "
-                f"{OPTIONS}"
+                f"model.api: {self._options.base_url} refuses {'all ' if total > 1 else ''}"
+                f"{counted(len(lost), 'request')} to model {self._options.model!r}, the first with {first.why}; check "
+                f"that the questions fit the model, and {OPTIONS}"
             )
+
+    def _known(self, digest: str, kind: type[R]) -> R | Lost | None:
+        """Return what is known of a request without asking."""
+        return self._cache.get(digest, kind) or self._refused.get(digest)
 
     def _work(self, send: Send, kind: type[R], style: Style, digest: str, body: dict[str, Any]) -> R | Lost:
         """Ask; where that fails for good, stop the others before they send anything more."""
         try:
-            if reply := self._cache.get(digest, kind) or self._refused.get(digest):
+            if reply := self._known(digest, kind):  # another process has asked for it meanwhile
                 return reply
             return self._ask(send, kind, style, digest, body)
         except BaseException:
@@ -124,7 +163,7 @@ class ApiClient:
         # No tokenizer makes more tokens of a text than it has bytes; a server's own template adds a few.
         size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
         most = Tokens(size, self._options.max_new_tokens)
-        content, before = json.dumps(body).encode(), self._replies.total()
+        content = json.dumps(body).encode()
         attempt = 0
         while True:
             self._sleep(self._pacer.delay())
@@ -147,8 +186,8 @@ class ApiClient:
             if attempt > self._options.retries or wait > PATIENCE:
                 asks = f" (it asks to wait {wait:.0f} s)" if outcome.wait else ""
                 tried = f"attempts: {attempt}, the last: {outcome.what}{asks}"
-                if self._replies.total() > before and not outcome.busy:
-                    return Lost(f"no answer; {tried}")
+                if not outcome.busy and wait <= PATIENCE:
+                    return Lost(f"no answer; {tried}", sure=False, failed=True)
                 raise ApiError(
                     f"model.api: {self._options.base_url} does not answer for model {self._options.model!r}; {tried}. "
                     f"{self._kept()}"
@@ -161,6 +200,8 @@ class ApiClient:
             return response
         status, text = response.status, response.text
         data = _parsed(text)
+        if data and is_stream(text):
+            text = json.dumps(data)
         if 200 <= status < 300 and isinstance(data, dict) and data.get("error") and not data.get("choices"):
             code = data["error"].get("code") if isinstance(data["error"], dict) else None
             status = code if type(code) is int and 400 <= code < 600 else 500
@@ -181,7 +222,7 @@ class ApiClient:
         refused = f"model.api: {options.base_url} refuses model {options.model!r} with {failure.what}; "
         if failure.spent:
             return ApiError(f"{refused}the account or its quota has nothing left; top it up. {self._kept()}")
-        return InputError(f"{refused}check {failure.check}" + (f". {self._kept()}" if self._replies else ""))
+        return InputError(f"{refused}check {failure.check}" + (f". {self._kept()}" if self._replies.total() else ""))
 
     def _keep(self, digest: str, reply: Usage) -> None:
         try:
@@ -210,7 +251,9 @@ class ApiClient:
 
 
 def _parsed(text: str) -> Any:
-    """Return the value that JSON stands for; None for what is no JSON."""
+    """Return the value that JSON stands for, or a stream of its parts; None for what is neither."""
+    if is_stream(text):
+        return joined(text)
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

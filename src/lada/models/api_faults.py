@@ -52,10 +52,14 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A question that gets no answer, and why. `sure`: the server says that the question is the reason."""
+    """A question that gets no answer, and why.
+
+    `sure`: the server says that the question is the reason. `failed`: it did not answer, however often it was asked.
+    """
 
     why: str
     sure: bool = True
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import numpy as np
 from lada.alignment import token_bytes
 from lada.core.errors import InputError
 from lada.core.terms import Likelihood, Spelled, TokenScores, Vocabulary
-from lada.models.api_client import ApiClient
+from lada.models.api_client import FAILED, ApiClient
 from lada.models.api_faults import Lost
 from lada.models.api_options import ApiOptions
 from lada.models.api_reply import Reply, Usage
@@ -36,6 +36,8 @@ class ApiJudge:
         self._encoder = None if options.tokenizer is None else make_encoder(options, options.tokenizer)
         self._vocabulary: Vocabulary | None = None
         self._tried = False
+        self._scores = False
+        """Whether the server has scored a text."""
         self.notices: tuple[str, ...] = ()
 
     def judge(self, pairs: Sequence[tuple[str, str]], on_reply: OnScored) -> list[Likelihood]:
@@ -102,11 +104,11 @@ class ApiJudge:
         prompt = options.prompt.replace("{question}", pairs[0][0])
         how = {"max_tokens": TRIED, "temperature": 1.0, "seed": 0, "logprobs": 1}
         body = {**options.extra_body, "model": options.model, "prompt": prompt, **how}
-        (reply,) = self._client.ask(Reply, "completions", [body], _nobody)
+        (reply,) = self._client.ask(Reply, "completions", [body], _nobody, trial=True)
         written = () if isinstance(reply, Lost) else reply.log_probs or ()
         found = None
         if isinstance(reply, Reply) and reply.text and written and None not in written:
-            (scored,) = self._ask([prompt + reply.text], 1, _nobody)
+            (scored,) = self._ask([prompt + reply.text], 1, _nobody, trial=True)
             found = None if isinstance(scored, Lost) else scored.of_text(prompt, reply.text)
         if found is None or len(found) != len(written):
             self.notices += (
@@ -133,14 +135,23 @@ class ApiJudge:
         assert self._encoder is not None
         return [spell(self._encoder, self.vocabulary(), text) for text in texts]
 
-    def _ask(self, prompts: Sequence[str | list[int]], k: int, on_reply: OnScored) -> list[Scored | Lost]:
+    def _ask(
+        self, prompts: Sequence[str | list[int]], k: int, on_reply: OnScored, *, trial: bool = False
+    ) -> list[Scored | Lost]:
         options = self._options
         how: dict[str, Any] = (
             {"prompt_logprobs": k} if options.scores == "prompt_logprobs" else {"echo": True, "logprobs": k}
         )
 
+        unscored = 0
+
         def check(done: int, reply: Scored | Lost) -> None:
-            if isinstance(reply, Scored) and not reply.log_probs:
+            nonlocal unscored
+            if isinstance(reply, Scored):
+                self._scores |= bool(reply.log_probs)
+                unscored += 1
+            # That one text is not scored may be its own fault.
+            if not self._scores and not trial and unscored >= min(FAILED, len(set(map(str, prompts)))):
                 raise InputError(
                     f"model.api.scores: {options.base_url} does not score prompts by {options.scores} for model "
                     f"{options.model!r}; expected the other way, or null with methods that need no judging teacher"
@@ -152,7 +163,7 @@ class ApiJudge:
             {**options.extra_body, "model": options.model, "prompt": prompt, "max_tokens": 1, "temperature": 0.0, **how}
             for prompt in prompts
         ]
-        return self._client.ask(Scored, "completions", bodies, check)
+        return self._client.ask(Scored, "completions", bodies, check, trial=trial)
 
 
 def make_encoder(options: ApiOptions, tokenizer: str) -> Encoder:

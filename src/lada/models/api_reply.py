@@ -13,8 +13,12 @@ NOT_SAID = -9999.0
 """What OpenAI's servers write for the log-prob of a token that is not among the likeliest."""
 CUT = frozenset({"length", "max_tokens", "model_length", "max_output_tokens"})
 """Finish reasons of answers that would go on."""
-WHOLE = frozenset({"", "stop", "stop_sequence", "eos", "eos_token", "end_turn", "complete", "completed", "finished"})
+WHOLE = frozenset(
+    {"", "stop", "stop_sequence", "eos", "eos_token", "eos_token_id", "end_turn", "complete", "completed", "finished"}
+)
 """Finish reasons of answers that ended by themselves; the empty one is that of servers that say none."""
+NO_CHOICES = "no choices"
+"""What stands in the place of a finish reason where a server gives no answer at all, as some do behind a filter."""
 FAILED = frozenset({"error", "abort", "network_error", "insufficient_system_resource"})
 """Finish reasons of answers that a fault of the server ended."""
 
@@ -63,15 +67,24 @@ class Reply(Usage):
         """Return how it ended, in words."""
         if self.cut:
             return "cut at max_new_tokens" + ("" if self.text.strip() else ", all of them spent on reasoning")
+        if self.finish == NO_CHOICES:
+            return "the server gives no choices"
         return "empty" if self.finish in WHOLE else f"finish_reason {self.finish!r}"
 
     @classmethod
     def read(cls, data: Any, clear: Callable[[str], str]) -> Self:
         """See Usage.read."""
-        choice = data["choices"][0]
+        choice = first_choice(data)
+        if choice is None:
+            return cls(text="", log_probs=None, finish=NO_CHOICES, model="", **used(data))
+        finish = choice.get("finish_reason")
+        finish = str((finish.get("type") if isinstance(finish, dict) else finish) or "").lower()
         message = choice.get("message")
-        text, refused = _text(choice["text"] if message is None else message["content"])
-        finish = str(choice.get("finish_reason") or "").lower()
+        said = choice if message is None else message
+        if message is None and not finish and "text" not in choice:
+            raise KeyError("text")
+        # Some servers leave it away where all tokens went into reasoning.
+        text, refused = _text(said.get("text" if message is None else "content"))
         if finish in FAILED or choice.get("error"):
             raise ValueError(f"finish_reason {finish!r}")
         if refused or (message and message.get("refusal")):
@@ -83,6 +96,17 @@ class Reply(Usage):
             model=_name(clear(str(data.get("model") or ""))),
             **used(data),
         )
+
+
+def first_choice(data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the first of the choices by their `index`, or else by place; None where a server gives an empty list.
+
+    Raises KeyError or TypeError where there is no list.
+    """
+    choices = data["choices"]
+    if not isinstance(choices, list):
+        raise TypeError(f"choices is {type(choices).__name__}")
+    return next((choice for choice in choices if choice.get("index") == 0), choices[0] if choices else None)
 
 
 def used(data: Mapping[str, Any]) -> dict[str, int | None]:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from lada.core.terms import SparseLogProbs
-from lada.models.api_reply import Usage, log_prob, used
+from lada.models.api_reply import Usage, first_choice, log_prob, used
 
 UNREADABLE = "\ufffd"
 """What servers write in the place of bytes that are no whole character."""
@@ -31,7 +31,7 @@ class Scored(Usage):
     @classmethod
     def read(cls, data: Any, clear: Callable[[str], str]) -> Self:
         """See Usage.read."""
-        choice, usage = data["choices"][0], used(data)
+        choice, usage = first_choice(data) or {}, used(data)
         told = choice.get("prompt_logprobs") or data.get("prompt_logprobs")
         if told:
             rows = [list((row or {}).items()) for row in told]

@@ -4,6 +4,7 @@ Secrets are read from the environment when a transport is made and go into a req
 server says is cleared of them before anybody reads it.
 """
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -103,11 +104,23 @@ class Transport:
                         if len(content) > LARGEST:
                             return Fault(f"a response of more than {LARGEST:,} bytes", paid=True)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            return Fault(self.clear(f"no connection: {error}"))
+            return Fault(self.clear(f"no connection: {error}"), busy=True)
         except httpx.RequestError as error:  # silence, or a connection that broke: what was asked may be charged
             return Fault(f"{type(error).__name__} (timeout: {options.timeout} s)", paid=True)
         except TimeoutError:
             return Fault(f"no whole answer within time_limit: {options.time_limit} s", paid=True)
-        text = bytes(content).decode("utf-8", "replace")
+        text = decoded(bytes(content), response.charset_encoding)
         headers = {key.lower(): self.clear(value) for key, value in response.headers.items()}
         return Response(response.status_code, headers, self.clear(text))
+
+
+def decoded(content: bytes, charset: str | None) -> str:
+    """Return a response as text, in the charset that its header names if there is one of that name, without a mark.
+
+    The encodings of JSON are told by its first bytes.
+    """
+    try:
+        text = content.decode(charset or json.detect_encoding(content), "replace")
+    except (LookupError, ValueError):  # also for codecs that make no text
+        text = content.decode("utf-8", "replace")
+    return text.removeprefix("\ufeff")
