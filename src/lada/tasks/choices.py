@@ -21,8 +21,8 @@ _NO_ARTICLE = (
 )
 """What follows the letter A but hardly the article."""
 _CAPITAL = rf"(?:[B-HJ]|A(?! (?!(?:{_NO_ARTICLE})\b)[a-zé])|I(?! (?!is\b)[a-z]))"
-_NOT_WITHIN = r"(?!['’]?\w|-\w|\.[a-zA-Z]|\. (?:coli|elegans|melanogaster|subtilis)\b)"
-"""What a letter is not the start of: `A's`, `B-cell`, `E.g.`, `E. coli`."""
+_NOT_WITHIN = r"(?!['’]?\w|[+#]|-\w|-$|\.[a-zA-Z]|\. (?:coli|elegans|melanogaster|subtilis)\b)"
+"""What a letter is not the start of: `A's`, `C++`, `B-cell`, `E.g.`, `E. coli`."""
 _OPEN, _CLOSE = r"[\s*_\"“'‘`$(\[{<]", r"[\s)\]}*_\"”'’`$>]"
 _WRAP = rf"(?:\\(?:text(?:bf|it|rm|sf)?|math(?:rm|bf|it|sf)|mbox|boxed|fbox)\{{|{_OPEN}|\\[(\[ ])*"
 
@@ -36,7 +36,9 @@ _LEADING = re.compile(
     re.IGNORECASE,
 )
 """The letter that pointed-at text starts with."""
-_ALONE = re.compile(rf"{_WRAP}([A-Ja-j])[\W_]*")
+_ALONE = re.compile(rf"{_WRAP}([A-Ja-j])(?![+#]|-$)[\W_]*")
+_EQUATION = re.compile(r"[\s*_]*=\s*(?:\\|[a-z]{1,2}\b|[a-zA-Z]\^)")
+"""What follows a letter that is an unknown: `E = mc^2`."""
 _LABEL = re.compile(rf"{_WRAP}([A-J])[*_]*(?:[.):\]}}]|\\\)|\s(?=\())[\s*_}}\\]*(?=\S)(?!['’])")
 """The letter of a line such as `(B) Paris`."""
 
@@ -143,7 +145,10 @@ def _told(parts: list[str]) -> str | None:
 def _said(content: str) -> Iterator[str]:
     """Yield the letter that pointed-at text says, "" where it says none or two; nothing where it is silent."""
     content = unwrap(content)
-    if leading := _LEADING.match(content):
+    leading = _LEADING.match(content)
+    if leading and _EQUATION.match(content, leading.end()):
+        yield next(reversed(list(_picks(content, bracketed=True))), "")
+    elif leading:
         letter = (leading[1] or leading[2]).upper()
         yield "" if _offers_more(content, leading.end(), letter) else letter
     elif re.match(r"\W*(?:neither|none|both)\b", content, re.IGNORECASE):
