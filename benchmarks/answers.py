@@ -1,7 +1,7 @@
 """How often a verdict on an answer is right: `python benchmarks/answers.py` (or `make bench-answers`).
 
 Reads the pairs of `tests/tasks/answer_pairs*.jsonl`: a gold answer, what a model might have written, and whether it is
-right, after the forms of real corpora; about half are traps. Beside LaDa's answer kinds stand math-verify, which reads
+right, after the forms of real corpora; about a third are wrong. Beside LaDa's answer kinds stand math-verify, which reads
 gold answer and text by itself, and the two filters that lm-evaluation-harness has for GSM8K: the number after `####`,
 and the last number. Needs `pip install 'lada[math]'`; takes half a minute. Writes `results/answers/README.md`.
 """
@@ -49,7 +49,7 @@ def by_regex(pattern: str) -> Callable[[Pair], bool]:
     return judge
 
 
-KINDS = ("number", "latex", "auto", "choice", "yesno")
+KINDS = ("number", "latex", "auto", "text", "choice", "yesno")
 JUDGES: dict[str, tuple[Callable[[Pair], bool], tuple[str, ...]]] = {
     "LaDa": (by_lada, KINDS),
     "math-verify": (by_math_verify, KINDS[:3]),

@@ -48,7 +48,11 @@ _BOUND = re.compile(
 """What makes a bound of the number behind it."""
 _BOUNDS = re.compile(r"[ ]?(?:[<>](?!/|[a-z]{1,6}>)|[≤≥≠]|\\[lg]e?q?\b|\\[lg]t\b)")
 _OPERATOR = re.compile(r"[^\w=≈,;(]{0,9}(?:[a-z]{1,2}\b)?[^\w=≈,;(]{0,9}(?:[-+*/×·÷^–−x]|times|cdot|div)[^\w=≈]{0,12}")
-_ASIDES = r"[(;]|\b(?:since|because|as|where|when|if|and|but|or|not|while|though|although|so)\b|,\s?[a-z]\s?="
+_ASIDES = (
+    r"[(;]|\b(?:since|because|as|where|when|if|and|but|or|not|while|whereas|though|although|so|rather|than"
+    r"|(?:reject|discard|exclud|ignor|dismiss)\w*)\b|,\s?[a-z]\s?="
+)
+"""What shows that an equation is another than the one that a sentence starts with."""
 _EQUALS = re.compile(rf"(?:(?!{_ASIDES})[^=≈]){{0,25}}(?:=|≈|\\approx|\bequals\b|\bmakes\b)[^=≈]{{0,20}}")
 _OR = re.compile(
     r"(?: ?[^\W\d]{1,12}){0,2}[$*\\) ]{0,3}(?:(?:,? ?\b(?:or|and|to)\b|/|;)[$*\\( ]{0,3}"

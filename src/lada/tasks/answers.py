@@ -113,8 +113,8 @@ def _same_formula(answer: str, gold: str) -> bool:
     if whole_number(gold) is not None and whole_number(answer) is not None:
         return False
     values = answer.rpartition("=")[2], gold.rpartition("=")[2]
-    if len({tuple(sign in value for sign in ":'") for value in values}) > 1:
-        return False  # to math-verify a ratio is a quotient, and a prime is nothing
+    if len({tuple(sign in value for sign in (":", "'", "^T", "^{T", "^*", "top")) for value in values}) > 1:
+        return False  # to math-verify a ratio is a quotient, and a prime or transpose nothing
     return not (is_words(answer) or is_words(gold) or differ_in_frame(answer, gold)) and same_latex(answer, gold)
 
 

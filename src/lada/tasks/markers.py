@@ -41,9 +41,12 @@ _MARKER = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _UNMEANT = re.compile(
-    r"\b(?:(?:wrong|incorrect|tempting|na[iï]ve|mistaken|first|initial|previous|earlier|obvious|common|this|that|each|if"
+    r"\b(?:(?:wrong|incorrect|tempting|na[iï]ve|mistaken|first|initial|previous|earlier|obvious|common|myth|untrue|doubtful|false|this|that|each|if"
     r"|whether|suppose|assume|assuming|what|which|unless)\b[ ,*_\"]{0,3}"
     r"(?:(?:is|that|the|their|his|her|my|correct)[ ]){0,3}|would have thought the |\bto "
+    r"|\b(?:people|students?|beginners?|they|others|some|many|most|who|you|nobody|no[ ]one)[ ]"
+    r"(?:should|would|will|often|usually|might|may|could|always)[ ]"
+    r"|\b(?:thought|believed|assumed|suspected|guessed)[ ](?:that[ ])?(?:the[ ])?"
     r"|\b(?:you|one|he|she|they|some|many|most|others?|people|students?|(?:some|any)(?:one|body))[ ](?:\w+[ ]){0,3}"
     r"(?:think|say|claim|argue|believe|guess|assume|suppose|expect|feel)[ ](?:that[ ])?(?:the[ ])?(?:correct[ ])?"
     r"|\b(?:mistaken?|error|fallacy|tempt\w+|easy|natural)[ ](?:\w+[ ]){0,3}"

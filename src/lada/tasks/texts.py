@@ -29,7 +29,7 @@ _WORDING = re.compile(r"\\(?:text|mathrm|mbox)[ ]?\{[ ]*([^{}]*?)[ ]*\}")
 _BRACKETED = re.compile(r"(?:\\left)?\\?([(\[{]).*,.*?(?:\\right)?\\?([)\]}])", re.DOTALL)
 _FACTORIAL = re.compile(r"(?<=[0-9])!(?!=)|(?<![^\W_])[a-z]!(?!=)|(?<=[\W_0-9][0-9a-z]\))!(?!=)")
 _SIGN = re.compile(
-    rf"(?P<sign>{_FACTORIAL.pattern}|!=|(?<![\w)])!(?=[\w(])|(?<![\w)\]}}])-(?=[\w\\(∞])|[&^]"
+    rf"(?P<sign>{_FACTORIAL.pattern}|!=|(?<![\w)])!(?=[\w(])|(?<![\w)\]}}])-(?=[\w\\(∞])|[&^]|(?<!\w)[@\\](?=\w)|(?<![\w.])\.(?=[a-z])"
     r"|\b[A-Za-z]{1,2}-(?!\S)|(?<![\w'‘])[a-zA-Z]['′]+(?!\w)|(?<=\s)[-*/](?=\s+\w)(?<=\w\s.)|\b[a-z][-*/](?=[a-z]\b))|[^\w\s]"
 )
 """What changes an answer though it is no letter nor digit; beside it stand the mathematical symbols of Unicode."""
@@ -76,7 +76,7 @@ def differ_in_frame(answer: str, gold: str) -> bool:
 def is_words(text: str) -> bool:
     """Return whether a text is made of words alone."""
     text = unwrap(text)
-    return re.search(r"[^\W\d_]{3}|^[A-Z]{2}$", text) is not None and not _OPERATOR.search(text)
+    return re.search(r"[^\W\d_]{3}|^(?:[A-Z][A-Za-z]|[a-z][A-Z])$", text) is not None and not _OPERATOR.search(text)
 
 
 def has_factorial(text: str) -> bool:
@@ -136,6 +136,6 @@ def _normal(text: str) -> str:
     """Drop case, articles and punctuation, but none that touches a digit: `-5` is not `5`, nor `1.5` `15`."""
     text = unwrap(text)
     words = unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-").split()
-    words = [_INNER.sub("", word.strip(_EDGES).rstrip(_EDGES + ".")) for word in words]
     articles = () if _signs(text) else ("a", "an", "the")
-    return " ".join(word for word in words if word and word not in articles) or " ".join(text.split())
+    bare = [_INNER.sub("", word.strip(_EDGES).rstrip(_EDGES + ".")) for word in words if word not in articles]
+    return " ".join(filter(None, bare)) or " ".join(text.split())

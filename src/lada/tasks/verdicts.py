@@ -8,7 +8,8 @@ _OPENING = re.compile(
     r"\W*(?:(?P<no>(?:(?:absolutely|definitely|certainly|of course|probably|surely|clearly|most likely|likely"
     r"|almost certainly) not|not (?:really|at all|true|correct|so|likely|exactly)|nope|nah|in no way|no way|by no means"
     r"|I (?:do not|don['’]t) (?:think|believe) so|false|incorrect|untrue|wrong|no)\b)"
-    r"|(?:I (?:think|believe) so|yes|yeah|yep|yup|true|correct|of course|absolutely|definitely|certainly|indeed|affirmative|right)\b)"
+    r"|(?:I (?:think|believe) so|yes|yeah|yep|yup|true|correct|of course|absolutely|definitely|certainly"
+    r"|indeed|affirmative|right)\b)"
     r"(?=[*_\"”'’)\]}.,:;!$—–<\\-]|\s*$|\s*\n|\s(?:because|since|as|it|they|he|she|this|that|the|there|in|for|but|an?"
     r"|and|so|not|you|we|people|(?-i:[A-Z(—–-])))",
     re.IGNORECASE,
@@ -34,6 +35,7 @@ _HEDGED = re.compile(
 )
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|suppose|assume|assuming|claims that|claimed|thinks?|believes?|believed|said|says"
+    r"|myth that|(?:claim|notion|idea|belief)s? that (?:it|this)"
     r"|(?:people|some|they|many) say|were|(?:could|may|might|can) be)\b",
     re.IGNORECASE,
 )
@@ -43,9 +45,9 @@ _CONCLUDES = re.compile(
     r"|final)\b",
     re.IGNORECASE,
 )
-_BUT = r"(?:but|however|(?:al)?though only|yet|except|only)\b"
+_BUT = r"(?:but|however|(?:al)?though only|yet|except|only|if|unless|in (?:theory|principle|legend))\b"
 _TURNED = re.compile(
-    rf"^\W*(?:\w+ )?\w+[^\w.!?]+{_BUT}"
+    rf"^\W*(?:\w+ )?\w+[^\w!?]+{_BUT}"
     r"|^(?!\W*no\b).*\b(?:but|however|though)\b[^.!?]*(?:n['’]t|\b(?:not|never|cannot|nor))\b",
     re.IGNORECASE | re.DOTALL,
 )
