@@ -102,9 +102,9 @@ def main() -> None:
         "pairs in a natural style, and 134 of 153, with 10, on adversarial ones. The kinds of faults this showed were",
         "mended and pairs of the same kinds added. Of 149 further wrong answers made up to deceive (signs, operators,",
         "tempting choices, verdicts taken back), 42 passed at the first reading and 14 after mending. Of these and of",
-        "77 more pairs, only those that LaDa now judges rightly are in the table, so it does not show what still passes",
-        "(`a.b` for `ab`, `A*` for `A`, `$x` for `x`, `(2,1)` for `1,2`, `It is right for dogs. For cats it is not.` as",
-        "yes) nor what is refused for caution (`Yes, he had a house but not a car.`).",
+        "77 more pairs, only those that LaDa now judges rightly are in the table, so it hides what still passes",
+        "(`a.b` for `ab`, `A*` for `A`, `$x` for `x`, `(2,1)` for `1,2`, `It is right for dogs. For cats it is not.`",
+        "as yes) nor what is refused for caution (`Yes, he had a house but not a car.`).",
         "",
         "`python benchmarks/answers.py` regenerates the tables.",
     ]
