@@ -22,6 +22,17 @@ _WORDS = {word: value for value, word in enumerate(_ONES.split("|"))} | {
 }
 _BIG = {"hundred": 100, "thousand": 1000, "million": 10**6}
 
+_NUMBER_WORD = rf"(?:{_ONES}|{_TENS}|hundred|thousand|million)"
+_IN_WORDS = re.compile(
+    rf"\W*(?:total|sum|result|altogether|count)\W+({_NUMBER_WORD}(?:(?:-|[ ]|[ ]and[ ]){_NUMBER_WORD})*)\W*",
+    re.IGNORECASE,
+)
+_UNIT = "(?:seconds?|minutes?|hours?|days?|weeks?|months?|years?|cents?|dollars?|inch(?:es)?|feet|foot)"
+_RESTATED = re.compile(
+    rf"(?<=[a-z]),? (?:which is|or|that is|i\.e\.),? [0-9]+ {_UNIT},?(?: and)? [0-9]+ {_UNIT}\b", re.IGNORECASE
+)
+"""The same size in two units: `160 minutes, which is 2 hours and 40 minutes`."""
+
 _CLOSE_BY = 60
 """Characters before a number that are looked at."""
 _NEGATED = re.compile(
@@ -37,10 +48,15 @@ _BOUND = re.compile(
 """What makes a bound of the number behind it."""
 _BOUNDS = re.compile(r"[ ]?(?:[<>](?!/|[a-z]{1,6}>)|[≤≥≠]|\\[lg]e?q?\b|\\[lg]t\b)")
 _OPERATOR = re.compile(r"[^\w=≈,;(]{0,9}(?:[a-z]{1,2}\b)?[^\w=≈,;(]{0,9}(?:[-+*/×·÷^–−x]|times|cdot|div)[^\w=≈]{0,12}")
-_EQUALS = re.compile(r"[^=≈]{0,25}(?:=|≈|\\approx|\bequals\b|\bmakes\b)[^=≈]{0,20}")
+_ASIDES = (
+    r"[(;]|\b(?:since|because|as|where|when|if|and|but|or|not|while|whereas|though|although|so|rather|than"
+    r"|(?:reject|discard|exclud|ignor|dismiss)\w*)\b|,\s?[a-z]\s?="
+)
+"""What shows that an equation is another than the one that a sentence starts with."""
+_EQUALS = re.compile(rf"(?:(?!{_ASIDES})[^=≈]){{0,25}}(?:=|≈|\\approx|\bequals\b|\bmakes\b)[^=≈]{{0,20}}")
 _OR = re.compile(
     r"(?: ?[^\W\d]{1,12}){0,2}[$*\\) ]{0,3}(?:(?:,? ?\b(?:or|and|to)\b|/|;)[$*\\( ]{0,3}"
-    r"(?:(?:about|maybe|perhaps|possibly|[a-z] =) )?)|\$?, ?\$?",
+    r"(?:(?:about|maybe|perhaps|possibly|[a-z] =) )?)|\$?, ?\$?(?:[a-z] ?= ?)?",
     re.IGNORECASE,
 )
 """What stands between two numbers of which neither is the answer."""
@@ -58,7 +74,7 @@ _RELATIVE = re.compile(
 """What stands behind such a number."""
 _SUBORDINATE = re.compile(
     r"\b(?:after|before|when|while|because|since|if|than|until|who|whose|where|(?:by|for|from|without|of|in) \w+ing"
-    r"|to (?!get|make|give|obtain|find|reach|be\b|have|a\b|the\b)[a-z]{2,}"
+    r"|to (?!round|get|make|give|obtain|find|reach|be\b|have|a\b|the\b)[a-z]{2,}"
     r"|but (?:my|his|her|their|some|others?|another|an?|many)"
     r"|which (?!(?:is|are|makes?|gives?|leaves?|equals?|means|comes?|totals?|costs?)\b))\b",
     re.IGNORECASE,
@@ -125,17 +141,20 @@ def _value(text: str, found: list[Numeral]) -> Number | None:
         else:
             break
         chosen = following
-    return None if unfinished or not _is_sole(text, chosen) else chosen.number
+    factorial = text.startswith("!", chosen.end)
+    return None if unfinished or factorial or not _is_sole(text, chosen) else chosen.number
 
 
 def _concluded(text: str) -> Number | None:
     """Return the number that prose ends in."""
-    parts = [tidy(part[-LONGEST:]) for part in sentences(text)]
+    parts = [_RESTATED.sub("", tidy(part[-LONGEST:])) for part in sentences(text)]
     for place in reversed(range(len(parts))):
         part, earlier = parts[place], parts[:place]
         if refused(part):
             return None
         found = _meant(part)
+        if not found and (total := _IN_WORDS.fullmatch(part)):
+            return Number(Fraction(_in_words(total[1]) or 0), percent=False)
         if not found or _CHATTER.match(part) or (_CHECK.match(part) and any(map(_meant, earlier))):
             continue
         if any(map(refused, earlier)) and not _GOES_ON.search(part):

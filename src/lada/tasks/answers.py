@@ -15,7 +15,7 @@ from lada.tasks.choices import read_choice
 from lada.tasks.latex import missing, same_latex
 from lada.tasks.markers import SCANNED, endings
 from lada.tasks.numerals import same_number, whole_number
-from lada.tasks.texts import differ_in_frame, is_words, read_final, read_formula, same_text
+from lada.tasks.texts import differ_in_frame, has_factorial, is_words, read_final, read_formula, same_text
 from lada.tasks.verdicts import read_verdict
 
 Reader = Callable[[str], str | None]
@@ -95,6 +95,8 @@ def _same_auto(answer: str, gold: str) -> bool:
     if number is None and whole_number(answer) is not None and _SIZE.fullmatch(gold):
         number = read_amount(gold)  # an answer may leave the unit out
     if number is not None:
+        if has_factorial(answer):
+            return False
         said = whole_number(answer) or read_amount(answer)
         return said is not None and same_number(said, number)
     for read in (read_choice, read_verdict):
@@ -110,8 +112,9 @@ def _same_formula(answer: str, gold: str) -> bool:
         return True
     if whole_number(gold) is not None and whole_number(answer) is not None:
         return False
-    if (":" in answer) != (":" in gold):
-        return False  # a ratio is a quotient to math-verify
+    values = answer.rpartition("=")[2], gold.rpartition("=")[2]
+    if len({tuple(sign in value for sign in (":", "'", "^T", "^{T", "^*", "top")) for value in values}) > 1:
+        return False  # to math-verify a ratio is a quotient, and a prime or transpose nothing
     return not (is_words(answer) or is_words(gold) or differ_in_frame(answer, gold)) and same_latex(answer, gold)
 
 

@@ -21,8 +21,8 @@ _NO_ARTICLE = (
 )
 """What follows the letter A but hardly the article."""
 _CAPITAL = rf"(?:[B-HJ]|A(?! (?!(?:{_NO_ARTICLE})\b)[a-zé])|I(?! (?!is\b)[a-z]))"
-_NOT_WITHIN = r"(?!['’]?\w|-\w|\.[a-zA-Z]|\. (?:coli|elegans|melanogaster|subtilis)\b)"
-"""What a letter is not the start of: `A's`, `B-cell`, `E.g.`, `E. coli`."""
+_NOT_WITHIN = r"(?!['’]?\w|[+#]|-\w|-$|\.[a-zA-Z]|\. (?:coli|elegans|melanogaster|subtilis)\b)"
+"""What a letter is not the start of: `A's`, `C++`, `B-cell`, `E.g.`, `E. coli`."""
 _OPEN, _CLOSE = r"[\s*_\"“'‘`$(\[{<]", r"[\s)\]}*_\"”'’`$>]"
 _WRAP = rf"(?:\\(?:text(?:bf|it|rm|sf)?|math(?:rm|bf|it|sf)|mbox|boxed|fbox)\{{|{_OPEN}|\\[(\[ ])*"
 
@@ -36,7 +36,9 @@ _LEADING = re.compile(
     re.IGNORECASE,
 )
 """The letter that pointed-at text starts with."""
-_ALONE = re.compile(rf"{_WRAP}([A-Ja-j])[\W_]*")
+_ALONE = re.compile(rf"{_WRAP}([A-Ja-j])(?![+#]|-$)[\W_]*")
+_EQUATION = re.compile(r"[\s*_]*=(?P<value>\s*\$?-?[0-9.,]+(?![^\s.,]|\s*\\))?")
+"""What follows a letter that is an unknown, unless it is a plain number: `E = mc^2`, but `B = 12`."""
 _LABEL = re.compile(rf"{_WRAP}([A-J])[*_]*(?:[.):\]}}]|\\\)|\s(?=\())[\s*_}}\\]*(?=\S)(?!['’])")
 """The letter of a line such as `(B) Paris`."""
 
@@ -85,7 +87,8 @@ _DENIED = re.compile(
 _FAULTY = re.compile(
     rf"{_CLOSE}{{0,4}}[.:]?(?:\s*\([^()]{{0,40}}\))?,?\s+(?:(?:is|are|was|would be|must be|seems|looks)\s"
     r"(?:clearly |definitely |also |therefore |obviously |thus |just ){0,2}(?:not|wrong|incorrect|false|too|out"
-    r"|impossible|eliminated|ruled|excluded|tempting|irrelevant|unrelated|never)|isn['’]t|aren['’]t|fails?|can['’]?t"
+    r"|impossible|eliminated|ruled|excluded|tempting|a (?:trap|distractor|mistake)"
+    r"|irrelevant|unrelated|never)|isn['’]t|aren['’]t|fails?|can['’]?t"
     r"|cannot|can not|does(?:n['’]t| not)|don['’]t|do not|contradicts?)\b",
     re.IGNORECASE,
 )
@@ -143,7 +146,13 @@ def _told(parts: list[str]) -> str | None:
 def _said(content: str) -> Iterator[str]:
     """Yield the letter that pointed-at text says, "" where it says none or two; nothing where it is silent."""
     content = unwrap(content)
-    if leading := _LEADING.match(content):
+    leading = _LEADING.match(content)
+    equation = leading and _EQUATION.match(content, leading.end())
+    if leading and equation:
+        yield next(
+            reversed(list(_picks(content, bracketed=True))), (leading[1] or leading[2]) if equation["value"] else ""
+        )
+    elif leading and not _FAULTY.match(content, leading.end()):
         letter = (leading[1] or leading[2]).upper()
         yield "" if _offers_more(content, leading.end(), letter) else letter
     elif re.match(r"\W*(?:neither|none|both)\b", content, re.IGNORECASE):

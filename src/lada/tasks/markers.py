@@ -18,6 +18,7 @@ MARKERS = 100
 """Markers that are looked at, from the last one back."""
 
 _PADDING = r"[*_:\"“ \t]{0,6}"
+_EMPHASIS = r"[*_\"” \t]{0,6}"
 _ABOUT = (
     r"(?:[ \t]+(?:choice|option|here|(?:to|for|of|in)[ \t][^.\n:=?]{1,80}?"
     r"|(?:that[ \t])?(?:we|I)[ \t](?:get|got|found|find|obtain|choose|chose|want)))?"
@@ -33,16 +34,23 @@ _MARKER = re.compile(
     r"|(?P<box>\\(?:boxed|fbox)(?:[ ]?(?P<brace>\{)|[ ]))"
     r"|(?P<hashes>\#{4}(?!\#))"
     r"|(?P<heading>^[#*_>\s]{0,12}(?:the[ ])?(?:(?:final|correct)[ ])?(?:answer|result|conclusion)[*_: \t]*\n)"
-    rf"|(?P<said>\b{_NOUN}{_PADDING}{_ABOUT}{_IS}{_PADDING})"
+    rf"|(?P<said>\b{_NOUN}{_EMPHASIS}(?::|{_ABOUT}{_IS}){_PADDING})"
     r"|(?P<short>\bans\b\.[ ]?)"
     r"|(?P<bare>\banswer\b[*_ ]{1,4}"
     r"(?!(?:from|to|for|of|in|with|by|on|at|and|or|but|based|using|because|this|that)\b))",
     re.IGNORECASE | re.MULTILINE,
 )
 _UNMEANT = re.compile(
-    r"\b(?:(?:wrong|incorrect|tempting|na[iï]ve|mistaken|first|initial|previous|earlier|obvious|common|this|that|each|if"
+    r"\b(?:(?:wrong|incorrect|tempting|na[iï]ve|mistaken|first|initial|previous|earlier|obvious|common|myth|untrue|doubtful|false|this|that|each|if"
     r"|whether|suppose|assume|assuming|what|which|unless)\b[ ,*_\"]{0,3}"
-    r"(?:(?:is|that|the|their|his|her|my|correct)[ ]){0,3}|would have thought the )$",
+    r"(?:(?:is|that|the|their|his|her|my|correct)[ ]){0,3}|would have thought the |\bto "
+    r"|\b(?:people|students?|beginners?|they|others|some|many|most|who|you|nobody|no[ ]one)[ ]"
+    r"(?:should|would|will|often|usually|might|may|could|always)[ ]"
+    r"|\b(?:thought|believed|assumed|suspected|guessed)[ ](?:that[ ])?(?:the[ ])?"
+    r"|\b(?:you|one|he|she|they|some|many|most|others?|people|students?|(?:some|any)(?:one|body))[ ](?:\w+[ ]){0,3}"
+    r"(?:think|say|claim|argue|believe|guess|assume|suppose|expect|feel)[ ](?:that[ ])?(?:the[ ])?(?:correct[ ])?"
+    r"|\b(?:mistaken?|error|fallacy|tempt\w+|easy|natural)[ ](?:\w+[ ]){0,3}"
+    r"(?:think|say|claim|conclude|believe|guess|assume|suppose)[ ](?:that[ ])?(?:the[ ])?(?:correct[ ])?)$",
     re.IGNORECASE,
 )
 """What stands before a marker that points at no answer: `a wrong answer is`, `if the answer is`, `this answer is`."""
@@ -52,6 +60,9 @@ _IDLE = re.compile(
     re.IGNORECASE,
 )
 """What is said about an answer instead of it."""
+_WORD = re.compile(r"\W*\w+\W*")
+_EXCLAIMED = re.compile(r"(?<=[0-9])!+\s*$")
+"""The end of a sentence, which is no factorial outside a formula."""
 _NAMED = re.compile(
     r"\W*(?:step|final|answer|result|conclusion|solution|explanation|analysis|work|given|summary|check|verif|part"
     r"|option|choice|case|reason|understand|calculat|comput|find|note|looking|consider|problem|approach|method|setup|key"
@@ -130,13 +141,15 @@ def pointed_at(text: str) -> Iterator[str]:
         elif marker["tag"]:
             content = re.split(r"</", rest, maxsplit=1)[0]
         elif marker["hashes"]:
-            content = None if _is_heading(text, marker) else rest.partition("\n")[0]
+            content = None if _is_heading(text, marker) else _EXCLAIMED.sub("", rest.partition("\n")[0])
         elif marker["heading"]:
             content = rest.lstrip().partition("\n\n")[0]
         else:
             end = _SENTENCE_END.search(line)
             content = line[: end.start() + 1] if end else line
-            meant = not (_UNMEANT.search(text[max(0, marker.start() - 60) : marker.start()]) or _IDLE.match(line))
+            idle = _IDLE.match(line) and not (":" in marker[0] and _WORD.fullmatch(line))
+            meant = not (idle or _UNMEANT.search(text[max(0, marker.start() - 60) : marker.start()]))
+            content = _EXCLAIMED.sub("", content)
             passed = marker["bare"] and "\n" in rest.rstrip()
             if not meant or passed or content.rstrip(" *_").endswith("?") or "\\boxed" in content:
                 content = None

@@ -26,7 +26,14 @@ _SO = re.compile(
 _OPERATOR = re.compile(r"[0-9+*/^=_<>(\[{]|\\(?!text|math|mbox)[a-zA-Z]+")
 _BASE = re.compile(r"[0-9]_\{?([0-9]+)\}?$")
 _WORDING = re.compile(r"\\(?:text|mathrm|mbox)[ ]?\{[ ]*([^{}]*?)[ ]*\}")
-_BRACKETED = re.compile(r"(?:\\left)?([(\[]).*,.*?(?:\\right)?([)\]])", re.DOTALL)
+_BRACKETED = re.compile(r"(?:\\left)?\\?([(\[{]).*,.*?(?:\\right)?\\?([)\]}])", re.DOTALL)
+_FACTORIAL = re.compile(r"(?<=[0-9])!(?!=)|(?<![^\W_])[a-z]!(?!=)|(?<=[\W_0-9][0-9a-z]\))!(?!=)")
+_SIGN = re.compile(
+    rf"(?P<sign>{_FACTORIAL.pattern}|!=|(?<![\w)])!(?=[\w(])|(?<![\w)\]}}])-(?=[\w\\(∞])|[&^]|(?<!\w)[@\\](?=\w)|(?<![\w.])\.(?=[a-z])"
+    r"|\b[A-Za-z]{1,2}-(?!\S)|(?<![\w'‘])[a-zA-Z]['′]+(?!\w)|(?<=\s)[-*/](?=\s+\w)(?<=\w\s.)|\b[a-z][-*/](?=[a-z]\b))|[^\w\s]"
+)
+"""What changes an answer though it is no letter nor digit; beside it stand the mathematical symbols of Unicode."""
+_ASCII = str.maketrans({"\u2212": "-", "≤": "<=", "≥": ">=", "≠": "!=", "→": "->", "⇒": "=>"})
 
 
 def read_final(text: str) -> str | None:
@@ -54,7 +61,10 @@ def read_formula(text: str) -> str | None:
 def same_text(answer: str, gold: str) -> bool:
     """Compare without case, articles and punctuation, a choice's label, and a reason that is given behind."""
     golden = _normal(gold)
-    return not differ_in_frame(answer, gold) and any(_normal(form) == golden for form in _forms(answer))
+    signs = _signs(gold)
+    return not differ_in_frame(answer, gold) and any(
+        _normal(form) == golden and _signs(form) == signs for form in _forms(answer)
+    )
 
 
 def differ_in_frame(answer: str, gold: str) -> bool:
@@ -66,7 +76,19 @@ def differ_in_frame(answer: str, gold: str) -> bool:
 def is_words(text: str) -> bool:
     """Return whether a text is made of words alone."""
     text = unwrap(text)
-    return re.search(r"[^\W\d_]{3}", text) is not None and not _OPERATOR.search(text)
+    return re.search(r"[^\W\d_]{3}|^(?:[A-Z][A-Za-z]|[a-z][A-Z])$", text) is not None and not _OPERATOR.search(text)
+
+
+def has_factorial(text: str) -> bool:
+    """Return whether an exclamation mark stands behind a number or an unknown."""
+    return _FACTORIAL.search(text) is not None
+
+
+def _signs(text: str) -> list[str]:
+    """Return the operators and signs of a text in their order; angle brackets around all of it are none."""
+    text = re.sub(r"^<([^<>]*)>$", r"\1", unicodedata.normalize("NFKC", text).translate(_ASCII).strip())
+    found = _SIGN.finditer(text)
+    return [match[0] for match in found if match["sign"] or unicodedata.category(match[0]) == "Sm"]
 
 
 def _frame(text: str) -> tuple[str, ...] | None:
@@ -114,5 +136,6 @@ def _normal(text: str) -> str:
     """Drop case, articles and punctuation, but none that touches a digit: `-5` is not `5`, nor `1.5` `15`."""
     text = unwrap(text)
     words = unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-").split()
-    words = [_INNER.sub("", word.strip(_EDGES).rstrip(_EDGES + ".")) for word in words]
-    return " ".join(word for word in words if word and word not in ("a", "an", "the")) or " ".join(text.split())
+    articles = () if _signs(text) else ("a", "an", "the")
+    bare = [_INNER.sub("", word.strip(_EDGES).rstrip(_EDGES + ".")) for word in words if word not in articles]
+    return " ".join(filter(None, bare)) or " ".join(text.split())

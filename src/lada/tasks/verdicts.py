@@ -7,12 +7,19 @@ from lada.tasks.markers import pointed_at, refused, sentences
 _OPENING = re.compile(
     r"\W*(?:(?P<no>(?:(?:absolutely|definitely|certainly|of course|probably|surely|clearly|most likely|likely"
     r"|almost certainly) not|not (?:really|at all|true|correct|so|likely|exactly)|nope|nah|in no way|no way|by no means"
-    r"|false|incorrect|untrue|wrong|no)\b)"
-    r"|(?:yes|yeah|yep|yup|true|correct|of course|absolutely|definitely|certainly|indeed|affirmative|right)\b)"
+    r"|I (?:do not|don['’]t) (?:think|believe) so|false|incorrect|untrue|wrong|no)\b)"
+    r"|(?:I (?:think|believe) so|yes|yeah|yep|yup|true|correct|of course|absolutely|definitely|certainly"
+    r"|indeed|affirmative|right)\b)"
     r"(?=[*_\"”'’)\]}.,:;!$—–<\\-]|\s*$|\s*\n|\s(?:because|since|as|it|they|he|she|this|that|the|there|in|for|but|an?"
     r"|and|so|not|you|we|people|(?-i:[A-Z(—–-])))",
     re.IGNORECASE,
 )
+_SURE = re.compile(
+    r"\W*sure(?:ly)?, (?:it|this|that|he|she|they|you|we|there)\b"
+    r"(?!.*(?:n['’]t|\b(?:not|no|never|cannot|but|question|let))\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A sentence that agrees and is all that a text says."""
 _STATED = re.compile(
     r"(?P<not>(?:n['’]t|\b(?:not|cannot|can['’]t|never|neither|hardly|nor))\s"
     r"(?:(?:likely to be|likely|be|been|necessarily|quite|really|actually|entirely|the)\s){0,2})?"
@@ -28,6 +35,7 @@ _HEDGED = re.compile(
 )
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|suppose|assume|assuming|claims that|claimed|thinks?|believes?|believed|said|says"
+    r"|myth that|(?:claim|notion|idea|belief)s? that (?:it|this)"
     r"|(?:people|some|they|many) say|were|(?:could|may|might|can) be)\b",
     re.IGNORECASE,
 )
@@ -37,6 +45,17 @@ _CONCLUDES = re.compile(
     r"|final)\b",
     re.IGNORECASE,
 )
+_BUT = r"(?:but|however|(?:al)?though only|yet|except|only|if|unless|in (?:theory|principle|legend))\b"
+_TURNED = re.compile(
+    rf"^\W*(?:\w+ )?\w+[^\w!?]+{_BUT}"
+    r"|^(?!\W*no\b).*\b(?:but|however|though)\b[^.!?]*(?:n['’]t|\b(?:not|never|cannot|nor))\b",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What takes a verdict back within its sentence."""
+_TURNS = re.compile(r"\W*(?:but|however|yet|still|nevertheless|in (?:reality|fact|practice))\b", re.IGNORECASE)
+"""How a sentence starts that takes back what stands before it."""
+_WOULD = re.compile(r"\b(?:would|might|could)(?: (?:only|have|also|still|not))* (?:be|been) $", re.IGNORECASE)
+_UNREAL = re.compile(r"[^.!?]*\b(?:if|had|were|unless|only)\b", re.IGNORECASE)
 _REASON = re.compile(r"\b(?:because|since|as|although|though|even|while)\b", re.IGNORECASE)
 _COPULA = re.compile(
     r"(?:\b(?:is|be|was|are|were|say|evaluates to|returns|it['’]s|that['’]s|seems|sounds)|n['’]t|[:—–])\s+"
@@ -48,12 +67,14 @@ _COPULA = re.compile(
 def read_verdict(text: str) -> str | None:
     """Return `yes` or `no`, or None where a text says neither or both."""
     for pointed in pointed_at(text):
-        said = None if _HEDGED.search(pointed) else _opens(pointed) or _states(pointed, pointed=True)
-        if said is not None or _HEDGED.search(pointed) or refused(pointed):
+        turned = _HEDGED.search(pointed) or _TURNED.search(pointed)
+        said = None if turned else _opens(pointed) or _states(pointed, pointed=True)
+        if said is not None or turned or refused(pointed):
             return said
     told = [sentence for sentence in sentences(text) if not sentence.rstrip(' *_"”)').endswith("?")]
-    concluded = next((said for sentence in reversed(told) if (said := _concludes(sentence)) is not None), None)
-    if concluded is not None:
+    sure = "yes" if len(told) == 1 and _SURE.match(text) else None
+    concluded = next((said for sentence in reversed(told) if (said := _concludes(sentence)) is not None), sure)
+    if concluded is not None or any(map(_TURNS.match, told[1:])) or any(map(_takes_back, told)):
         return concluded
     if told and not _HEDGED.search(told[0][:20]) and (said := _opens(told[0])) is not None:
         return said
@@ -70,10 +91,15 @@ def _opens(text: str) -> str | None:
     return None if match is None else "no" if match["no"] else "yes"
 
 
+def _takes_back(sentence: str) -> bool:
+    """Return whether a sentence gives a verdict and qualifies it: `Yes, but …`, `It is true, though he could not.`"""
+    return _TURNED.search(sentence) is not None and (_opens(sentence) or _states(sentence)) is not None
+
+
 def _concludes(sentence: str) -> str | None:
     """Return the verdict behind the last word of conclusion: `so yes`, `therefore it is not true`."""
     words = list(_CONCLUDES.finditer(sentence))
-    if not words or _HEDGED.search(sentence):
+    if not words or _HEDGED.search(sentence) or _TURNED.search(sentence[words[-1].end() :]):
         return None
     behind = sentence[words[-1].end() :].lstrip(" ,:*")
     return _opens(behind) or _states(behind)
@@ -89,8 +115,10 @@ def _states(text: str, *, pointed: bool = False) -> str | None:
         if said is not None and _REASON.search(text[end : match.start()]):
             break
         before = text[max(0, match.start() - 60) : match.start()]
-        if _TO_SAY.search(before):
+        if _TO_SAY.search(before) or (_WOULD.search(before) and _UNREAL.match(text, match.end())):
             continue
+        if said is not None and text[end : match.start()].strip() == "that":
+            return None  # `it is not the case that yes is right`
         predicate = match["flat"] is not None or match["not"] is not None or _COPULA.search(before) is not None
         if not pointed and (match["noun"] or not predicate or _SUPPOSED.search(before[-40:])):
             continue
