@@ -165,6 +165,8 @@ def test_without_a_sandbox_programs_are_refused_unless_the_user_says_so(monkeypa
         choose("auto")
     with pytest.raises(InputError, match=r"task\.verifier\.sandbox: namespaces do not work here"):
         choose("namespaces")
+    with pytest.raises(InputError, match=r"task\.verifier\.sandbox: bubblewrap does not work here"):
+        choose("bubblewrap")
     assert choose("none") == "none"
 
 
