@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from lada.core.errors import InputError
+from lada.core.terms import Sample
 from lada.core.thinking import conclusion
+from lada.tasks.amounts import read_number
+from lada.tasks.numerals import whole_number
 from lada.verifiers.base import Asked, Failure
+from lada.verifiers.fences import fenced
 from lada.verifiers.process import WorkerProcess
 
 FUNCTIONS = Path(__file__).with_name("gym_functions.py")
@@ -19,9 +23,12 @@ SCANNED = 10_000
 _TAGS = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
 _MARKER = re.compile(r"\banswer\b[*_ ]{0,4}(?:is\b)?[:=]?[*_ ]{0,4}", re.IGNORECASE)
 
+_SAID = re.compile(r"(?s).*(?:[=:]|\b(?:is|are)\b)\s*+(?!not\b|never\b)(?P<said>.+)")
+_DENIED = re.compile(r"\b(?:not|no|never|neither|nor|cannot)\b|n['’]t\b", re.IGNORECASE)
+
 
 class GymVerifier:
-    """Scores by reasoning-gym. The answer that LaDa reads from a text is what a generator is given."""
+    """Scores by reasoning-gym. A generator is given the answer that LaDa reads from a text; see `readings`."""
 
     def __init__(self, threshold: float, seconds: float) -> None:
         """Start the worker. Raises InputError where the package is missing or cannot be imported."""
@@ -48,20 +55,51 @@ class GymVerifier:
             if answer is None:
                 yield 0.0
             else:
-                yield self._worker.call("verify", [each.sample.entry, answer], self._seconds, score=True)
+                yield self._best(each.sample, answer)
+
+    def _best(self, sample: Sample, answer: str) -> float | Failure:
+        """Return the best score of all readings of an answer, or why the first has none where none has one."""
+        best: float | Failure | None = None
+        for reading in readings(answer, sample.answer or ""):
+            score = self._worker.call("verify", [sample.entry, reading], self._seconds, score=True)
+            if best is None or (isinstance(score, float) and (isinstance(best, Failure) or score > best)):
+                best = score
+            if best == 1:
+                break
+        assert best is not None
+        return best
+
+
+def readings(answer: str, gold: str) -> list[str]:
+    """Return an answer as it stands, and the number, word or list that it says plainly where the gold one is such.
+
+    That is the number it gives, or what stands behind its last `=`, `:`, `is` or `are`, unless it denies something.
+    """
+    found = [answer]
+    if whole_number(gold) is not None:
+        number = read_number(answer)
+        found += [] if number is None else [str(number)]
+    elif "\n" not in gold.strip("\n") and not _SAID.match(gold):
+        said = _SAID.match(answer)
+        if said is not None and not _DENIED.search(answer, 0, said.start("said")):
+            found.append(said["said"].strip("*`$ \n").rstrip(".!").strip("*`$ \n"))
+    return list(dict.fromkeys(found))
 
 
 def block(text: str, lines: int) -> str:
     """Return an answer of several lines: what stands in the last answer tags, else behind the last word `answer`.
 
-    Without either it is the last `lines` of the text.
+    Without either it is the last `lines` of the text. Where a fenced block stands there, it is the last such block.
     """
     text = conclusion(text)[-SCANNED:].strip("\n")
     if tagged := _TAGS.findall(text):
-        return tagged[-1].strip("\n")
-    if marked := list(_MARKER.finditer(text)):
-        return text[marked[-1].end() :].strip("\n")
-    return "\n".join(text.splitlines()[-lines:])
+        text = tagged[-1]
+    elif marked := list(_MARKER.finditer(text)):
+        text = text[marked[-1].end() :]
+    elif not fenced(text):
+        text = "\n".join(text.splitlines()[-lines:])
+    blocks = fenced(text)
+    return (blocks[-1].body if blocks else text).strip("\n")
 
 
 def entry(generator: str, options: dict[str, Any], seed: int, size: int, index: int) -> str:
