@@ -12,8 +12,9 @@ from lada.core.terms import Sample
 from lada.core.words import same_question
 from lada.tasks.data import TaskData
 from lada.tasks.gym import GymTask, load_gym
+from lada.tasks.readings import readings
 from lada.verifiers.base import Asked
-from lada.verifiers.gym import block, readings
+from lada.verifiers.gym import block
 
 SIX: dict[str, dict[str, Any]] = {
     "chain_sum": {"min_terms": 2, "max_terms": 3},

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,6 @@ from typing import Any
 from lada.core.errors import InputError
 from lada.core.terms import Sample
 from lada.core.thinking import conclusion
-from lada.tasks.amounts import read_number
-from lada.tasks.numerals import whole_number
 from lada.verifiers.base import Asked, Failure
 from lada.verifiers.fences import fenced
 from lada.verifiers.process import WorkerProcess
@@ -23,22 +21,22 @@ SCANNED = 10_000
 _TAGS = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
 _MARKER = re.compile(r"\banswer\b[*_ ]{0,4}(?:is\b)?[:=]?[*_ ]{0,4}", re.IGNORECASE)
 
-_SAID = re.compile(r"(?s).*(?:[=:]|\b(?:is|are)\b)\s*+(?!not\b|never\b)(?P<said>.+)")
-_DENIED = re.compile(r"\b(?:not|no|never|neither|nor|cannot)\b|n['’]t\b", re.IGNORECASE)
-
 
 class GymVerifier:
-    """Scores by reasoning-gym. A generator is given the answer that LaDa reads from a text; see `readings`."""
+    """Scores by reasoning-gym. A generator is given the answer that LaDa reads from a text."""
 
-    def __init__(self, threshold: float, seconds: float) -> None:
-        """Start the worker. Raises InputError where the package is missing or cannot be imported."""
+    def __init__(self, threshold: float, seconds: float, readings: Callable[[str, str], list[str]]) -> None:
+        """Start the worker; `readings(answer, gold)` are the forms of an answer of which the best counts.
+
+        Raises InputError where the package is missing or cannot be imported.
+        """
         try:
             self.fingerprint = f"reasoning-gym {version('reasoning-gym')}"
         except PackageNotFoundError:
             raise InputError(
                 "task.kind: 'reasoning_gym' needs the package reasoning-gym; install it with: pip install 'lada[gym]'"
             ) from None
-        self.threshold, self._seconds = threshold, seconds
+        self.threshold, self._seconds, self._readings = threshold, seconds, readings
         self._worker = WorkerProcess(FUNCTIONS, MEMORY)
 
     def ask(self, function: str, *arguments: Any, seconds: float) -> Any:
@@ -60,7 +58,7 @@ class GymVerifier:
     def _best(self, sample: Sample, answer: str) -> float | Failure:
         """Return the best score of all readings of an answer, or why the first has none where none has one."""
         best: float | Failure | None = None
-        for reading in readings(answer, sample.answer or ""):
+        for reading in self._readings(answer, sample.answer or ""):
             score = self._worker.call("verify", [sample.entry, reading], self._seconds, score=True)
             if best is None or (isinstance(score, float) and (isinstance(best, Failure) or score > best)):
                 best = score
@@ -68,22 +66,6 @@ class GymVerifier:
                 break
         assert best is not None
         return best
-
-
-def readings(answer: str, gold: str) -> list[str]:
-    """Return an answer as it stands, and the number, word or list that it says plainly where the gold one is such.
-
-    That is the number it gives, or what stands behind its last `=`, `:`, `is` or `are`, unless it denies something.
-    """
-    found = [answer]
-    if whole_number(gold) is not None:
-        number = read_number(answer)
-        found += [] if number is None else [str(number)]
-    elif "\n" not in gold.strip("\n") and not _SAID.match(gold):
-        said = _SAID.match(answer)
-        if said is not None and not _DENIED.search(answer, 0, said.start("said")):
-            found.append(said["said"].strip("*`$ \n").rstrip(".!").strip("*`$ \n"))
-    return list(dict.fromkeys(found))
 
 
 def block(text: str, lines: int) -> str:
