@@ -12,6 +12,7 @@ from lada.core.terms import Sample
 from lada.core.words import same_question
 from lada.tasks.data import TaskData
 from lada.tasks.gym import GymTask, load_gym
+from lada.tasks.readings import readings
 from lada.verifiers.base import Asked
 from lada.verifiers.gym import block
 
@@ -33,11 +34,39 @@ SMALL = {"generators": SIX, "public": 12, "private": 6, "test_per_domain": 2}
         ("The answer is:\n1 2\n3 4\n", 2, "1 2\n3 4"),
         ("answer 1 2\n3 4", 2, "1 2\n3 4"),
         ("The answer: 0\n<answer>\n1 2\n3 4\n</answer>\nDone.", 2, "1 2\n3 4"),
+        ("Answer:\n```\n1 2\n3 4\n```", 2, "1 2\n3 4"),
+        ("**Answer:**\n\n```text\n1 2\n3 4\n```\nDone.", 2, "1 2\n3 4"),
+        ("<answer>\n```\n1 2\n3 4\n```\n</answer>", 2, "1 2\n3 4"),
+        ("So:\n  ~~~\n  1 2\n  3 4\n  ~~~\nDone.", 2, "1 2\n3 4"),
+        ("Answer:\n```\n1 2\n3 4", 2, "1 2\n3 4"),
         ("<think>answer 0\n0</think>1 2\n3 4", 2, "1 2\n3 4"),
     ],
 )
 def test_an_answer_of_several_lines(text: str, lines: int, found: str) -> None:
     assert block(text, lines) == found
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "read"),
+    [
+        ("There are 188 legs", "188", ["There are 188 legs", "188"]),
+        ("x = 13", "13", ["x = 13", "13"]),
+        ("So gcd = 1", "1", ["So gcd = 1", "1"]),
+        ("1,000", "1000", ["1,000", "1000"]),
+        ("188", "188", ["188"]),
+        ("not 13", "13", ["not 13"]),
+        ("3 or 4", "4", ["3 or 4"]),
+        ("So it is **Bob**.", "Bob", ["So it is **Bob**.", "Bob"]),
+        ("So it is No.", "No", ["So it is No.", "No"]),
+        ("So it is not Bob.", "Bob", ["So it is not Bob."]),
+        ("It isn't true that it is Bob.", "Bob", ["It isn't true that it is Bob."]),
+        ("The list is: [1, 2].", "[1, 2]", ["The list is: [1, 2].", "[1, 2]"]),
+        ("They are a, b, c", "a, b, c", ["They are a, b, c", "a, b, c"]),
+        ("Jo is a hero, and Al is a fool", "Jo is a hero, and Al is a hero.", ["Jo is a hero, and Al is a fool"]),
+    ],
+)
+def test_what_an_answer_says_plainly(answer: str, gold: str, read: list[str]) -> None:
+    assert readings(answer, gold) == read
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +154,30 @@ class TestVerifying:
             scores = list(task.verifier.scores(asked))
             wrong = [a.sample.id for a, s in zip(asked, scores, strict=True) if (s == 1.0) != (right == 1.0)]
             assert wrong == []
+
+    def test_a_number_a_word_and_a_list_in_a_sentence_are_right(self) -> None:
+        forms = {
+            "leg_counting": ["There are {} legs.", "legs = {}"],
+            "simple_equations": ["x = {}", "The answer is x = {}"],
+            "gcd": ["So gcd = {}", "The gcd is **{}**."],
+            "syllogism": ["So it is {}."],
+            "word_sorting": ["The sorted words are: {}."],
+            "number_sorting": ["So the list is {}."],
+        }
+        task = load({"a": ()}, generators={name: {} for name in forms}, public=24)
+        assert task.verifier is not None
+        for wrong in ("", "not "):
+            texts = [
+                (s, form.format(wrong + str(s.answer))) for s in (*task.test, *task.public) for form in forms[s.domain]
+            ]
+            scores = list(task.verifier.scores([Asked(s, text, task.extract(text)) for s, text in texts]))
+            assert [text for (_, text), score in zip(texts, scores, strict=True) if (score == 1) == bool(wrong)] == []
+
+    def test_a_grid_in_a_fence_is_right(self) -> None:
+        task = load({"a": ()}, generators={"mini_sudoku": {}})
+        assert task.verifier is not None
+        asked = [Asked(s, f"Answer:\n```\n{s.answer}\n```", None) for s in task.test]
+        assert list(task.verifier.scores(asked)) == [1.0] * len(asked)
 
     def test_an_answer_that_its_own_verifier_takes_in_another_form_is_right(self) -> None:
         task = load({"a": ()}, generators={"knights_knaves": {"n_people": 2}})

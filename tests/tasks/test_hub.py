@@ -243,6 +243,13 @@ except InputError as error:
     assert "Retrying" not in done.stderr
 
 
+def test_programs_are_refused_since_a_corpus_has_no_tests(folder: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"task\.verifier\.kind: 'code' needs task\.kind: files, since a corpus has no"
+    ):
+        load(folder, verifier={"kind": "code", "sandbox": "none"})
+
+
 def test_the_command_line_shows_it(folder: Path) -> None:
     model = {"model": {"model": "zoo:slm-llama"}}
     config = {

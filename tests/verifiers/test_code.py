@@ -9,7 +9,7 @@ from lada.core.errors import InputError
 from lada.core.terms import Sample
 from lada.verifiers import sandbox
 from lada.verifiers.base import Asked, Failure
-from lada.verifiers.code import CodeOptions, CodeVerifier, program_of
+from lada.verifiers.code import CodeOptions, CodeVerifier, has_tests, program_of
 from lada.verifiers.sandbox import choose, run
 
 MEMORY = 512 * 2**20
@@ -31,10 +31,50 @@ isolated = pytest.mark.skipif(not ISOLATED, reason="this machine allows neither 
         ("x = 4", "x = 4"),
         ("<think>```python\nx = 5\n```</think>x = 6", "x = 6"),
         ("```json\n{}\n```", "```json\n{}\n```"),
+        ("1. First:\n   ```python\n   if x:\n       y\n   ```\n", "if x:\n    y\n"),
+        ("```py\n    x = 7\n```", "x = 7\n"),
+        ("  ```py\n  x = '''a\nb'''\n  ```", "x = '''a\nb'''\n"),
+        ("```python\nx = 8\n```\nIt prints:\n```\n8\n```\nDone:\n```text\n8\n```", "x = 8\n"),
+        ("~~~python\nx = 9\n~~~", "x = 9\n"),
+        ("```python {.numberLines}\nx = 10\n```", "x = 10\n"),
+        ("``` {.python}\nx = 11\n```", "x = 11\n"),
+        ("```Python3\r\nx = 12\r\n```\r\n", "x = 12\r\n"),
+        ("```python\nx = 0\n```\n```python\nx = 13\n", "x = 13\n"),
+        ("```python\nx = 0\n```python\nx = 14\n```Done.", "x = 14\n"),
+        ("````python\nx = '''\n```\n'''\n````", "x = '''\n```\n'''\n"),
+        ("```python\nx = 15\n```\n```python\n```", "x = 15\n"),
+        ("Use ```x``` so:\n```x = 0```\n```\nx = 16\n```", "x = 16\n"),
     ],
 )
 def test_the_program_is_the_last_block(text: str, program: str) -> None:
     assert program_of(text) == program
+
+
+@pytest.mark.parametrize(
+    ("entry", "some"),
+    [
+        ("assert double(2) == 4", True),
+        ("from m import f\n\ndef check(f):\n    assert f(1)\n\ncheck(double)", True),
+        ("for n in range(3):\n    assert double(n) == 2 * n", True),
+        ("if double(2) != 4:\n    raise ValueError", True),
+        (None, False),
+        ("", False),
+        (" \n", False),
+        ("# double(2) is 4", False),
+        ("pass", False),
+        ("'''assert double(2) == 4'''", False),
+        ("import math\n\ndef check(f):\n    assert f(1)", False),
+        ("class Test:\n    def test(self):\n        assert double(2) == 4", False),
+        ("['assert double(2) == 4']", False),
+        ("assert (", False),
+        ("\0", False),
+    ],
+)
+def test_what_counts_as_a_test(entry: str | None, some: bool) -> None:
+    assert has_tests(entry) is some
+    if not some:
+        verifier = CodeVerifier(CodeOptions(sandbox="none"))
+        assert list(verifier.scores([Asked(Sample("s1", "?", entry=entry), "x = 1", None)])) == [0.0]
 
 
 @isolated
@@ -125,6 +165,8 @@ def test_without_a_sandbox_programs_are_refused_unless_the_user_says_so(monkeypa
         choose("auto")
     with pytest.raises(InputError, match=r"task\.verifier\.sandbox: namespaces do not work here"):
         choose("namespaces")
+    with pytest.raises(InputError, match=r"task\.verifier\.sandbox: bubblewrap does not work here"):
+        choose("bubblewrap")
     assert choose("none") == "none"
 
 

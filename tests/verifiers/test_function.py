@@ -117,6 +117,45 @@ def verify(sample, text):
     assert not running(child)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.parametrize("child", ["pass", "return 0", "raise ValueError", "import sys; sys.exit()"])
+def test_a_child_that_it_forks_answers_nothing(tmp_path: Path, child: str) -> None:
+    """The child comes back first, and the next verdicts stay where they belong."""
+    source = f"""
+import os
+def verify(sample, text):
+    if text.startswith("fork"):
+        process = os.fork()
+        if process == 0:
+            {child}
+        else:
+            os.waitpid(process, 0)
+    return float(text.split()[-1])
+"""
+    forks = verifier(tmp_path, source)
+    assert scores(forks, "fork 0.25", "0.5", "fork 0.75", "1") == [0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_child_that_is_forked_by_the_import_answers_nothing(tmp_path: Path) -> None:
+    source = "import os\nif os.fork():\n    os.wait()\ndef verify(sample, text): return float(text)"
+    assert scores(verifier(tmp_path, source), "0.25", "0.5") == [0.25, 0.5]
+
+
+def test_a_reply_with_another_number_or_process_is_passed_over(tmp_path: Path) -> None:
+    source = """
+import gc, json, os
+from multiprocessing.connection import Connection
+
+def verify(sample, text):
+    calls = next(each for each in gc.get_objects() if isinstance(each, Connection))
+    for number, process in ((2, os.getpid()), (0, os.getpid()), (1, os.getppid())):
+        calls.send_bytes(json.dumps({"number": number, "process": process, "result": 1.0}).encode())
+    return 0.25
+"""
+    assert scores(verifier(tmp_path, source), "") == [0.25]
+
+
 def running(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -78,9 +78,10 @@ def test_training_rows_need_something_to_teach(config: dict[str, Any], tmp_path:
 
 def test_programs_need_tests(config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config["task"]["verifier"] = {"kind": "code", "sandbox": "none"}
-    jsonl(tmp_path / "public.jsonl", {"question": "public?"})
-    with pytest.raises(InputError, match=r"task\.verifier: sample 'public-00001' has no tests"):
-        read_task(make_config(config), tmp_path)
+    for entry in ({}, {"entry": "# none"}):
+        jsonl(tmp_path / "public.jsonl", {"question": "public?", **entry})
+        with pytest.raises(InputError, match=r"task\.verifier: sample 'public-00001' has no tests"):
+            read_task(make_config(config), tmp_path)
 
 
 def test_a_deployment_gives_everybody_the_verifier_and_the_entries(config: dict[str, Any], tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from lada.core.words import same_question
 from lada.tasks.answers import answer_kind
 from lada.tasks.builtin import deal_domains, evenly
 from lada.tasks.data import TaskData
+from lada.tasks.readings import readings
 from lada.verifiers.base import Failure
 from lada.verifiers.gym import GymVerifier, entry
 from lada.verifiers.remembered import Remembered
@@ -57,7 +58,7 @@ def load_gym(options: GymTask, clients: Mapping[str, tuple[str, ...]], seed: int
     seed is the same question. Raises InputError where reasoning-gym is missing, for a generator or options that it
     does not take, and for one with too few different questions.
     """
-    verifier = GymVerifier(options.threshold, options.seconds)
+    verifier = GymVerifier(options.threshold, options.seconds, readings)
     known = verifier.ask("generators", seconds=DRAWING)
     for name in options.generators:
         if name not in known:

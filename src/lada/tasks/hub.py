@@ -21,6 +21,7 @@ from lada.tasks.files import check_jsonl
 from lada.tasks.partition import PartitionOptions, partition
 from lada.tasks.user import some_of
 from lada.verifiers.choose import VerifierOptions, make_verifier
+from lada.verifiers.code import CodeOptions
 
 _LOCAL = "a folder saved by datasets' save_to_disk, a folder of parquet or jsonl files, or one file"
 UNREADABLE = 0.1
@@ -59,9 +60,14 @@ def load_corpus(options: HubTask, clients: Mapping[str, tuple[str, ...]], seed: 
 
     The test comes from the corpus's test split; where it, or the source, has none, from the training split. Ids are
     `<split>-<row>`, rows counted from 1. Rows whose gold answer cannot be read are left out and counted in a notice,
-    unless they are more than UNREADABLE of all. Raises InputError where the corpus cannot be had, naming the cause and
-    the fix, and for a row that does not fit, naming it and its column.
+    unless they are more than UNREADABLE of all. Raises InputError for the verifier `code`, where the corpus cannot be
+    had, naming the cause and the fix, and for a row that does not fit, naming it and its column.
     """
+    if isinstance(options.verifier, CodeOptions):
+        raise InputError(
+            "task.verifier.kind: 'code' needs task.kind: files, since a corpus has no tests; put questions and tests "
+            "into files, or choose another verifier"
+        )
     corpus = read_corpus(options.corpus, base)
     splits = _splits(corpus, options, base)
     notices: list[str] = []

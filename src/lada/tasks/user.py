@@ -20,7 +20,7 @@ from lada.tasks.data import TaskData
 from lada.tasks.files import Columns, Table, read_samples
 from lada.tasks.partition import PartitionOptions, partition
 from lada.verifiers.choose import VerifierOptions, make_verifier
-from lada.verifiers.code import CodeOptions
+from lada.verifiers.code import CodeOptions, has_tests
 
 
 class FilesTask(Options):
@@ -176,10 +176,10 @@ def _refuse_unreadable(samples: Iterable[Sample], kind: AnswerKind, path: str) -
 def _refuse_untested(samples: Iterable[Sample]) -> None:
     """Refuse a question without tests, which any program would pass."""
     for sample in samples:
-        if sample.entry is None:
+        if not has_tests(sample.entry):
             raise InputError(
-                f"task.verifier: sample {sample.id!r} has no tests; expected them in the column task.columns.entry of "
-                "every public and test question"
+                f"task.verifier: sample {sample.id!r} has no tests; expected Python statements such as "
+                "`assert double(2) == 4` in the column task.columns.entry of every public and test question"
             )
 
 

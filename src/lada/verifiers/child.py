@@ -1,6 +1,7 @@
 """The process that a verifier's functions run in: `python -P child.py SOCKET MEMORY FILE`; JSON in, JSON out.
 
-It needs nothing but Python. Whatever the functions print goes nowhere, so that nothing of an answer gets to a terminal.
+It needs nothing but Python. A reply carries its request's number and the id of the process that sends it; a child that
+a function forks sends none. Whatever the functions print goes nowhere, so that nothing of an answer gets to a terminal.
 """
 
 import json
@@ -19,6 +20,7 @@ NAME = "lada_verifier"
 
 def main() -> None:
     """Load the file, say whether it could be loaded, and serve calls until the other end is closed."""
+    own = os.getpid()
     calls, memory, file = Connection(int(sys.argv[1])), int(sys.argv[2]), sys.argv[3]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends this one
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -27,7 +29,7 @@ def main() -> None:
     _limit(memory)
     reply = _told(lambda: _load(file))
     module = sys.modules.get(NAME)
-    calls.send_bytes(json.dumps(reply).encode())
+    _send(calls, own, 0, reply)
     while module is not None:
         try:
             request = json.loads(calls.recv_bytes())
@@ -38,7 +40,14 @@ def main() -> None:
         signal.setitimer(signal.ITIMER_REAL, request["seconds"] + 1)
         reply = _told(lambda: _call(module, request))  # noqa: B023 - called at once
         signal.setitimer(signal.ITIMER_REAL, 0)
-        calls.send_bytes(json.dumps(reply).encode())
+        _send(calls, own, request["number"], reply)
+
+
+def _send(calls: Connection, own: int, number: int, reply: dict[str, Any]) -> None:
+    """Send a reply, unless this is a forked copy of the process `own`, which ends here."""
+    if os.getpid() != own:
+        os._exit(0)
+    calls.send_bytes(json.dumps({"number": number, "process": own, **reply}).encode())
 
 
 def _limit(memory: int) -> None:

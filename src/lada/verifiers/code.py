@@ -1,7 +1,8 @@
 """A verifier that runs the program in an answer against the tests of its sample, in a sandbox."""
 
-import re
+import ast
 import secrets
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
@@ -10,9 +11,10 @@ from pydantic import Field
 from lada.core.registry import Options
 from lada.core.thinking import conclusion
 from lada.verifiers.base import Asked, Failure
+from lada.verifiers.fences import fenced
 from lada.verifiers.sandbox import Kind, choose, run
 
-_FENCED = re.compile(r"(?ims)^[ \t]*```[ \t]*(?:python|py|python3)?[ \t]*\n(.*?)^[ \t]*```")
+LABELS = {"python", "python3", "py", "py3"}
 SCANNED = 100_000
 """Characters of a text that are read, from its end."""
 
@@ -43,8 +45,14 @@ class CodeVerifier:
         self.fingerprint = f"code {options.seconds} {options.memory_mb}"
 
     def scores(self, asked: Iterable[Asked]) -> Iterator[float | Failure]:
-        """See Verifier.scores. A program that raises, or ends before its tests do, has 0."""
+        """See Verifier.scores. A program that raises, crashes, or ends before its tests do, has 0.
+
+        So has any program where the entry holds no test.
+        """
         for each in asked:
+            if not has_tests(each.sample.entry):
+                yield 0.0
+                continue
             # Only who gets through the tests says it. A program that reads its own source can say it too.
             word = secrets.token_hex(16)
             source = f"{program_of(each.text)}\n\n{each.sample.entry or ''}\n\nprint({word!r}, flush=True)\n"
@@ -56,7 +64,28 @@ class CodeVerifier:
 
 
 def program_of(text: str) -> str:
-    """Return the program in a text: its last fenced block of code, else all of it. Thinking is passed over."""
+    """Return the program in a text: the last fenced block that is labelled as Python, else the last without a label.
+
+    Without either it is the whole text. Thinking is passed over.
+    """
     text = conclusion(text)[-SCANNED:]
-    fenced = _FENCED.findall(text)
-    return fenced[-1] if fenced else text
+    blocks = fenced(text)
+    labelled = [block.body for block in blocks if block.label in LABELS]
+    programs = labelled or [block.body for block in blocks if not block.label]
+    return programs[-1] if programs else text
+
+
+def has_tests(entry: str | None) -> bool:
+    """Return whether an entry can fail: whether a statement of it that is run asserts, raises or calls something.
+
+    Imports and definitions alone test nothing, as does what is no Python.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            statements = ast.parse(entry or "").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    definitions = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    run = (node for statement in statements if not isinstance(statement, definitions) for node in ast.walk(statement))
+    return any(isinstance(node, (ast.Assert, ast.Raise, ast.Call)) for node in run)

@@ -2,14 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from lada.core.errors import InputError
+from lada.core.terms import Sample
 from lada.core.thinking import conclusion
 from lada.verifiers.base import Asked, Failure
+from lada.verifiers.fences import fenced
 from lada.verifiers.process import WorkerProcess
 
 FUNCTIONS = Path(__file__).with_name("gym_functions.py")
@@ -21,17 +23,20 @@ _MARKER = re.compile(r"\banswer\b[*_ ]{0,4}(?:is\b)?[:=]?[*_ ]{0,4}", re.IGNOREC
 
 
 class GymVerifier:
-    """Scores by reasoning-gym. The answer that LaDa reads from a text is what a generator is given."""
+    """Scores by reasoning-gym. A generator is given the answer that LaDa reads from a text."""
 
-    def __init__(self, threshold: float, seconds: float) -> None:
-        """Start the worker. Raises InputError where the package is missing or cannot be imported."""
+    def __init__(self, threshold: float, seconds: float, readings: Callable[[str, str], list[str]]) -> None:
+        """Start the worker; `readings(answer, gold)` are the forms of an answer of which the best counts.
+
+        Raises InputError where the package is missing or cannot be imported.
+        """
         try:
             self.fingerprint = f"reasoning-gym {version('reasoning-gym')}"
         except PackageNotFoundError:
             raise InputError(
                 "task.kind: 'reasoning_gym' needs the package reasoning-gym; install it with: pip install 'lada[gym]'"
             ) from None
-        self.threshold, self._seconds = threshold, seconds
+        self.threshold, self._seconds, self._readings = threshold, seconds, readings
         self._worker = WorkerProcess(FUNCTIONS, MEMORY)
 
     def ask(self, function: str, *arguments: Any, seconds: float) -> Any:
@@ -48,20 +53,35 @@ class GymVerifier:
             if answer is None:
                 yield 0.0
             else:
-                yield self._worker.call("verify", [each.sample.entry, answer], self._seconds, score=True)
+                yield self._best(each.sample, answer)
+
+    def _best(self, sample: Sample, answer: str) -> float | Failure:
+        """Return the best score of all readings of an answer, or why the first has none where none has one."""
+        best: float | Failure | None = None
+        for reading in self._readings(answer, sample.answer or ""):
+            score = self._worker.call("verify", [sample.entry, reading], self._seconds, score=True)
+            if best is None or (isinstance(score, float) and (isinstance(best, Failure) or score > best)):
+                best = score
+            if best == 1:
+                break
+        assert best is not None
+        return best
 
 
 def block(text: str, lines: int) -> str:
     """Return an answer of several lines: what stands in the last answer tags, else behind the last word `answer`.
 
-    Without either it is the last `lines` of the text.
+    Without either it is the last `lines` of the text. Where a fenced block stands there, it is the last such block.
     """
     text = conclusion(text)[-SCANNED:].strip("\n")
     if tagged := _TAGS.findall(text):
-        return tagged[-1].strip("\n")
-    if marked := list(_MARKER.finditer(text)):
-        return text[marked[-1].end() :].strip("\n")
-    return "\n".join(text.splitlines()[-lines:])
+        text = tagged[-1]
+    elif marked := list(_MARKER.finditer(text)):
+        text = text[marked[-1].end() :]
+    elif not fenced(text):
+        text = "\n".join(text.splitlines()[-lines:])
+    blocks = fenced(text)
+    return (blocks[-1].body if blocks else text).strip("\n")
 
 
 def entry(generator: str, options: dict[str, Any], seed: int, size: int, index: int) -> str:

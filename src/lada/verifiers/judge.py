@@ -30,7 +30,21 @@ Is the answer at the end of the text right? Give your reasons in a few sentences
 a number from 0 (wrong) to 1 (right)."""
 SCANNED = 10_000
 """Characters of a text that the judge is shown, from its end."""
-_SCORE = re.compile(r"\bscore\b[^\w\-−]{0,5}?([01](?:\.[0-9]{1,9})?|0?\.[0-9]{1,9})(?![\d.]*\d)", re.IGNORECASE)
+_PLACE = re.compile(r"\bscore\b[^\w.,]{0,8}(?=[.,]?[0-9])", re.IGNORECASE)
+_NUMBER = r"(?:[0-9]{1,30}+(?:[.,][0-9]{1,30}+)?|[.,][0-9]{1,30}+)(?:e[+\-]?[0-9]{1,3}+)?"
+_VALUE = re.compile(
+    rf"(?P<number>{_NUMBER})"
+    rf"(?:[*_` ]{{0,4}}(?P<percent>%|percent\b|per cent\b)"
+    rf"|[*_` ]{{0,4}}[(]?(?:[/÷⁄∕]|(?:out )?of\b)[*_` ]{{0,4}}(?P<whole>{_NUMBER}))?",
+    re.IGNORECASE,
+)
+_MORE = re.compile(
+    r"\w|[.,]?[0-9]|[*_` ]{0,4}(?:[%‰/÷⁄∕^×·]|of\b|[^\n]{0,30}\b(?:out of|scale)\b"
+    r"|(?:(?:[x:~≈+\-−–—]|to\b|or\b|and\b) ?)?[.,]?[0-9])",
+    re.IGNORECASE,
+)
+"""What makes another number of the one before it: a power, a range, a scale that cannot be told."""
+_THOUSANDS = re.compile(r"[1-9][0-9]*,[0-9]{3}")
 
 
 class JudgeOptions(Options):
@@ -67,8 +81,8 @@ class JudgeVerifier:
         """See Verifier.scores. All are asked at once; raises as ApiLearner.answer does."""
         answers = self._judge.answer([self._fill(each) for each in asked], seed=0)
         for answer in answers:
-            found = _SCORE.findall(answer.text[-SCANNED:])
-            yield float(found[-1]) if found and float(found[-1]) <= 1 else Failure("got no score from the judge")
+            score = score_of(answer.text[-SCANNED:])
+            yield Failure("got no score from the judge") if score is None else score
 
     def _fill(self, asked: Asked) -> str:
         told = {
@@ -78,3 +92,25 @@ class JudgeVerifier:
             "text": re.sub(r"</?\s*text\s*>", "", asked.text[-SCANNED:], flags=re.IGNORECASE),
         }
         return re.sub(r"\{(question|answer|text)\}", lambda place: told[place[1]], self._prompt)
+
+
+def score_of(text: str) -> float | None:
+    """Return the number from 0 to 1 behind the last `score`, or None where none can be told for sure.
+
+    It may be a decimal (`0.5`, `0,5`, `5e-1`), a fraction (`1/2`, `5 out of 10`) or a percentage (`50 %`).
+    """
+    places = list(_PLACE.finditer(text))
+    if not places or re.search(r"[-−–]", places[-1][0]):
+        return None
+    value = _VALUE.match(text, places[-1].end())
+    if value is None or _MORE.match(text, value.end()):
+        return None
+    number, whole = _number(value["number"]), _number("100" if value["percent"] else value["whole"] or "1")
+    if number is None or not whole or number > whole:
+        return None
+    return number / whole
+
+
+def _number(written: str) -> float | None:
+    """Return a number; None where a comma may part thousands."""
+    return None if _THOUSANDS.fullmatch(written) else float(written.replace(",", "."))

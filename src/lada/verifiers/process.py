@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from contextlib import suppress
 from multiprocessing import Pipe
@@ -32,12 +33,14 @@ class WorkerProcess:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._calls: Any = None
+        self._number = 0
 
     def start(self) -> None:
         """Start the process if there is none. Raises InputError where the file cannot be imported."""
         if self._process is not None:
             return
         self._calls, theirs = Pipe()
+        self._number = 0
         descriptor = theirs.fileno()
         # Sets and dicts of text come in the same order everywhere, for equal seeds to draw equal questions.
         environment = {**os.environ, "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -70,8 +73,9 @@ class WorkerProcess:
         request = {"function": function, "arguments": arguments, "seconds": seconds, "score": score}
         with self._lock:
             self.start()
+            self._number += 1
             try:
-                self._calls.send_bytes(json.dumps(request).encode())
+                self._calls.send_bytes(json.dumps({"number": self._number, **request}).encode())
                 reply = self._receive(seconds)
             except OSError:  # it died of what an earlier call left behind
                 reply = Failure("crashed")
@@ -82,12 +86,18 @@ class WorkerProcess:
             return reply
 
     def _receive(self, seconds: float) -> Any:
-        if not self._calls.poll(seconds):
-            raise _DiedError(f"took longer than {seconds:g} s")
-        try:
-            reply = json.loads(self._calls.recv_bytes(LONGEST_REPLY))
-        except (EOFError, OSError, ValueError):
-            raise _DiedError("crashed") from None
+        """Return the reply to the latest request; one of another process or to another request is passed over."""
+        assert self._process is not None
+        deadline = time.monotonic() + seconds
+        while True:
+            if not self._calls.poll(max(0.0, deadline - time.monotonic())):
+                raise _DiedError(f"took longer than {seconds:g} s")
+            try:
+                reply = json.loads(self._calls.recv_bytes(LONGEST_REPLY))
+            except (EOFError, OSError, ValueError):
+                raise _DiedError("crashed") from None
+            if (reply["process"], reply["number"]) == (self._process.pid, self._number):
+                break
         return Failure(reply["failure"]) if "failure" in reply else reply["result"]
 
     def _stop(self) -> None:

@@ -41,9 +41,10 @@ def choose(wish: Kind | Literal["auto"]) -> Kind:
     for kind in kinds:
         if run("print('it works')", kind, seconds=20, memory=512 * 2**20) == "it works\n":
             return kind
+    verb = "does" if kinds == ("bubblewrap",) else "do"
     raise InputError(
-        f"task.verifier.sandbox: {' and '.join(kinds)} do not work here, so that programs could reach the network and "
-        "your files; install bubblewrap (Debian, Ubuntu: apt install bubblewrap) and allow user namespaces, or set "
+        f"task.verifier.sandbox: {' and '.join(kinds)} {verb} not work here, so that programs could reach the network "
+        "and your files; install bubblewrap (Debian, Ubuntu: apt install bubblewrap) and allow user namespaces, or set "
         "sandbox: none if you trust whatever the models may write"
     )
 
