@@ -81,6 +81,7 @@ def test_tied_and_spare_weights_fit(folder: Path) -> None:
     [
         ({"model_type": "t5"}, {}, "t5"),
         ({"rope_parameters": {"rope_type": "nope", "rope_theta": 1e4}}, {}, "nope"),
+        ({"num_hidden_layers": -2}, {}, "num_hidden_layers: -2"),
         ({"vocab_size": -1}, {}, "vocab|shape|negative"),
         ({"vocab_size": 0}, {}, "cannot build"),
         ({"num_attention_heads": 0}, {}, "config.json"),
@@ -94,4 +95,4 @@ def test_what_no_run_can_build(folder: Path, changes: dict[str, Any], options: d
         plan(folder, **options)
     assert "\n" not in str(refused.value)
     with pytest.raises(InputError):
-        load(str(folder), ModelOptions(model=str(folder), device="cpu", **options))
+        check(str(folder), ModelOptions(model=str(folder), device="cpu", **options))

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import CRITICAL
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -26,6 +27,9 @@ def check_frame(source: str, config: Any, options: ModelOptions) -> None:
 
     Weights of quantised models are not looked at, since they have shapes of their own.
     """
+    layers = getattr(config.get_text_config(), "num_hidden_layers", None)
+    if isinstance(layers, int) and layers < 0:  # it is built, and fails as soon as it is run
+        raise InputError(f"model: num_hidden_layers: {layers} in the config.json of {source!r}; expected 1 or more")
     attention = {} if options.attention is None else {"attn_implementation": options.attention}
     with _quiet(), torch.device("meta"):
         try:
@@ -101,7 +105,7 @@ def _check_adapter(model: Any, options: ModelOptions) -> None:
 def _quiet() -> Iterator[None]:
     """Keep transformers' tables and progress bars of a model that is not loaded from the screen."""
     level, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(CRITICAL)
     logging.disable_progress_bar()
     try:
         with warnings.catch_warnings(action="ignore"):
