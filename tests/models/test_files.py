@@ -1,5 +1,6 @@
 """A model's folder with a file that is missing, torn or a pointer is refused before anything starts."""
 
+import codecs
 import json
 import os
 import re
@@ -43,6 +44,10 @@ def cut(name: str, left: Callable[[int], int]) -> Spoil:
 
 def put(name: str, data: str | bytes) -> Spoil:
     return lambda folder: (folder / name).write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def begin(name: str, data: bytes) -> Spoil:
+    return lambda folder: (folder / name).write_bytes(data + (folder / name).read_bytes())
 
 
 def indexed(index: Any) -> Spoil:
@@ -90,6 +95,7 @@ def shard_is_folder(folder: Path) -> None:
 IRREGULAR: tuple[Callable[[Path], object], ...] = (Path.mkdir, os.mkfifo, lambda file: file.symlink_to("nothing"))
 READ = (WEIGHTS, INDEX, "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "vocab.txt")
 NAMELESS = tuple(f"{name}.safetensors" for name in ("x" * 300, "é" * 130, "\0", "\ud800"))
+JSONS = ("config.json", "tokenizer.json", "tokenizer_config.json")
 PULL, AGAIN = "run `git lfs pull`", "fetch it again"
 CASES: list[tuple[Spoil, str, str]] = [
     *(
@@ -114,6 +120,8 @@ CASES: list[tuple[Spoil, str, str]] = [
     (index_with(a=SHARD), f"{SHARD} lacks 'a', which {INDEX} says it has", AGAIN),
     (index_with(b=SHARD, a=SHARD), f"{SHARD} lacks 'a' and 1 other, which", AGAIN),
     (index_with(b=SHARD, a=SHARD, c=SHARD), f"{SHARD} lacks 'a' and 2 others, which", AGAIN),
+    *((begin(name, codecs.BOM_UTF8), f"{name} begins with a byte order mark", "without one") for name in JSONS),
+    (put("config.json", "{}".encode("utf-16")), "config.json begins with a byte order mark", "UTF-8 without one"),
     (empty, f"{WEIGHTS} holds no weights", AGAIN),
     (shard_is_folder, "folder.safetensors is missing or no file", AGAIN),
     *((instead(name, make), f"{name} is no regular file", AGAIN) for name in READ for make in IRREGULAR),

@@ -15,7 +15,7 @@ from lada.models.options import DATE, ModelOptions, Think
 from lada.models.prompts import Prompts
 from lada.models.reserved import Reserved
 from lada.models.tags import Tags
-from lada.models.turns import Template, Turn, turn_of
+from lada.models.turns import Template, Turn, turn_of, with_questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Encoder:
         self.tokenizer = tokenizer
         self.context = context
         self._chat = bool(getattr(tokenizer, "chat_template", None))
-        template = Template(tokenizer, think is not None, date) if self._chat else None
+        template = with_questions(Template(tokenizer, think is not None, date)) if self._chat else None
         self._special = _special(tokenizer)
         named = {*tokenizer.added_tokens_decoder, *self._special}
         added = {index: tokenizer.convert_ids_to_tokens(index) for index in sorted(named)}

@@ -1,6 +1,7 @@
 """Whether the files of a model's folder are all there and whole, by their first bytes and their headers alone."""
 
 import json
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Mapping, Set
 from operator import itemgetter
 from os.path import lexists
@@ -49,11 +50,11 @@ def check_files(source: str) -> None:
     for name in OTHERS:
         if lexists(folder / name):
             _check_is_file(folder / name)
-    for name, wanted in _weights(folder).items():
+    for name, wanted in weight_files(folder).items():
         _check_weights(folder / name, wanted)
 
 
-def _weights(folder: FilePath) -> Mapping[str, Set[str]]:
+def weight_files(folder: FilePath) -> Mapping[str, Set[str]]:
     """Return the files of weights that transformers would read, with the weights that an index says are in them."""
     if lexists(folder / WEIGHTS):  # which goes before an index
         return {WEIGHTS: set()}
@@ -103,7 +104,10 @@ def _check_weights(file: FilePath, wanted: Set[str]) -> None:
 def _object(file: FilePath) -> dict[str, Any]:
     _check_is_file(file)
     try:
-        found = json.loads(file.read_bytes())
+        data = file.read_bytes()
+        if data.startswith((BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)):  # json reads what transformers does not
+            raise _fault(file, "begins with a byte order mark (BOM); save it as UTF-8 without one")
+        found = json.loads(data.decode())
     except (OSError, ValueError, RecursionError) as error:
         raise _fault(file, f"is cut short or damaged ({reason(error)}); {AGAIN}") from error
     if not isinstance(found, dict):

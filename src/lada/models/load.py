@@ -11,6 +11,7 @@ from lada.core.paths import is_folder
 from lada.models.adapters import with_adapter
 from lada.models.checksums import check_weights
 from lada.models.encoding import encoder_of
+from lada.models.frame import check_frame, check_loaded
 from lada.models.halving import within_memory
 from lada.models.hub import explained, find_on_hub
 from lada.models.learner import HuggingFaceLearner, context_of
@@ -65,6 +66,7 @@ def check(folder: str, options: ModelOptions) -> None:
     with explained(folder, options.revision):
         config = AutoConfig.from_pretrained(folder, revision=options.revision, trust_remote_code=False)
     check_context(config, options)
+    check_frame(folder, config, options)
     encoder = encoder_of(tokenizer, options, context_of(config), declared_ends(_generation(folder), tokenizer))
     if rows := embeddings_of(config):
         check_vocabulary(encoder, rows)
@@ -124,14 +126,11 @@ def _load_model(source: str, revision: str | None, told: dict[str, Any]) -> Any:
             trust_remote_code=False,
             use_safetensors=True,  # weights in pickles may be programs
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
             **told,
         )
     model, info = loaded
-    if info["missing_keys"]:  # transformers would draw these at random and go on
-        raise InputError(
-            f"model: {source!r} lacks the weights {', '.join(sorted(info['missing_keys'])[:3])}; expected those of a "
-            f"whole {type(model).__name__}"
-        )
+    check_loaded(source, type(model), info)
     if any(weight.is_meta for weight in model.parameters()):
         raise InputError(
             f"model.device_map: {told.get('device_map')!r} leaves layers of {source!r} without a device, since it does "

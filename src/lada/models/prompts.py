@@ -1,11 +1,9 @@
 """What a model reads before it answers: chat template or prompt, system message, thinking."""
 
-from jinja2 import TemplateError
-
 from lada.core.errors import InputError
 from lada.core.thinking import conclusion
 from lada.models.options import Think
-from lada.models.turns import Template
+from lada.models.turns import FAILURES, Template
 
 
 class Prompts:
@@ -39,7 +37,7 @@ class Prompts:
         self._has_role = template is not None and system is not None and _takes_role(template, system)
         try:
             before = self.before_answer("?")
-        except TemplateError as error:
+        except FAILURES as error:
             raise InputError(
                 f"model: the chat template of {name!r} fails on a plain question: {error}; mend "
                 "chat_template.jinja beside its tokenizer, or remove it to use model.prompt"
@@ -69,10 +67,12 @@ class Prompts:
         before = self.before_answer(question)
         if self._think is None:
             return before + self._header
+        if self._header.isspace():
+            before += self._header
         before = before.removesuffix(self._opened)
         if path.lstrip().startswith(self._think.open):
             return before
-        if self._header and not self._opened:
+        if self._header.strip() and not self._opened:
             return before + self._header
         return f"{before}{self._think.open}\n\n{self._think.close}\n\n"
 
@@ -95,5 +95,5 @@ def _takes_role(template: Template, system: str) -> bool:
         return system.strip() in template.render(
             {"role": "system", "content": system}, {"role": "user", "content": "?"}
         )
-    except TemplateError:
+    except FAILURES:
         return False

@@ -1,18 +1,27 @@
 """Text stays text: what people and other models wrote never becomes one of the tokens that turns are made of.
 
 A tokenizer turns every text that spells a special token into that token, wherever the text is from. So what is not
-LaDa's own is *masked*: its spellings of reserved tokens become marks that nobody can guess, which a chat template
+LaDa's own is *masked*: its spellings of reserved tokens become marks of private characters, which a chat template
 passes on like any word. What still spells a reserved token after that is the template's and means it; what stands
 behind a mark is tokenized as the letters that it is.
 """
 
 import json
 import re
-import secrets
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from tokenizers import Tokenizer
+
+from lada.core.errors import InputError
+
+DIGITS = "".join(map(chr, range(0x10FF00, 0x10FF10)))
+"""What marks count by: characters for private use, which no filter of a template changes and no token has."""
+MASK, NAME, END = "\U0010ff20", "\U0010ff21", "\U0010ff22"
+"""What a mark begins with, of a text of others and of a token that is meant, and what both end with."""
+PRIVATES, UNREADABLE = re.compile(f"[{DIGITS}{MASK}{NAME}{END}]"), "\ufffd"
+"""These in a text of others, and what it has in their place."""
+TO_DIGITS, FROM_DIGITS = str.maketrans("0123456789abcdef", DIGITS), str.maketrans(DIGITS, "0123456789abcdef")
 
 
 class Reserved:
@@ -24,35 +33,41 @@ class Reserved:
         self._ids = frozenset(ids)
         self._content = {index: str(tokenizer.convert_ids_to_tokens(index)) for index in sorted(self._ids)}
         self._index = {content: index for index, content in self._content.items()}
-        self._secret = secrets.token_hex(12)
         self._spelt = re.compile("|".join(map(re.escape, sorted(self._index, key=len, reverse=True))) or r"(?!)")
-        self._mark = re.compile(rf"{self._secret}m(\d+)x")
-        self._name = re.compile(rf"{self._secret}n(\d+)x")
+        self._mark = re.compile(f"{MASK}([{DIGITS}]+){END}")
+        self._name = re.compile(f"{NAME}([{DIGITS}]+){END}")
         self._twin: Tokenizer | None = None
 
     def mask(self, text: str) -> str:
         """Return a text that stands for nothing but itself when it is tokenized with `tokenize`."""
+        text = PRIVATES.sub(UNREADABLE, text)  # else whoever writes marks of ours could write tokens
         if not self._spelt.search(text) and self._ids.isdisjoint(_plain(self._tokenizer, text)):
             return text
-        masked = self._spelt.sub(lambda found: f"{self._secret}m{self._index[found[0]]}x", text)
+        masked = self._spelt.sub(lambda found: _marked(MASK, self._index[found[0]]), text)
         # A normaliser may make a reserved token of other letters, such as wide ones; the mark of nothing says so.
-        return masked if masked != text else f"{self._secret}m{len(self._tokenizer)}x{text}"
+        return masked if masked != text else f"{_marked(MASK, len(self._tokenizer))}{text}"
 
     def unmask(self, text: str) -> str:
-        """Return a text with its masked parts as they were."""
-        return self._mark.sub(lambda found: self._content.get(int(found[1]), ""), text)
+        """Return a text with its masked parts as they were. Raises InputError where a template has cut one."""
+        whole = self._mark.sub(lambda found: self._content.get(_number(found[1]), ""), text)
+        if MASK in whole:
+            raise InputError(
+                f"model: the chat template of {self._tokenizer.name_or_path!r} cuts questions that spell special "
+                "tokens; mend chat_template.jinja beside its tokenizer, or remove it to use model.prompt"
+            )
+        return whole
 
     def tokenize(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         """Return the ids of a text, of which masked parts are nothing but text."""
-        if self._secret not in text:
+        if MASK not in text:
             return list(self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"])
         before = self._before() if add_special_tokens else []
-        named = self._spelt.sub(lambda found: f"{self._secret}n{self._index[found[0]]}x", text)
+        named = self._spelt.sub(lambda found: _marked(NAME, self._index[found[0]]), text)
         parts = self._name.split(self.unmask(named))  # text and id by turns
-        meant = [int(index) for index in parts[1::2]]
+        meant = [_number(index) for index in parts[1::2]]
         ids = self._renamed(self.unmask(named))
         if ids is None or [index for index in ids if index in self._ids] != meant:
-            ids = [i for k, part in enumerate(parts) for i in ([int(part)] if k % 2 else self._in_pieces(part))]
+            ids = [i for k, part in enumerate(parts) for i in ([_number(part)] if k % 2 else self._in_pieces(part))]
         return before + ids
 
     def _before(self) -> list[int]:
@@ -67,7 +82,7 @@ class Reserved:
         if backend is None:
             return None
         if self._twin is None:
-            names = {content: f"{self._secret}n{index}x" for content, index in self._index.items()}
+            names = {content: _marked(NAME, index) for content, index in self._index.items()}
             self._twin = Tokenizer.from_str(json.dumps(_renamed(json.loads(backend.to_str()), names)))
         return self._twin.encode(named, add_special_tokens=False).ids
 
@@ -80,6 +95,14 @@ class Reserved:
             return [index for index in ids if index not in self._ids]
         half = len(text) // 2
         return self._in_pieces(text[:half]) + self._in_pieces(text[half:])
+
+
+def _marked(kind: str, index: int) -> str:
+    return f"{kind}{f'{index:x}'.translate(TO_DIGITS)}{END}"
+
+
+def _number(digits: str) -> int:
+    return int(digits.translate(FROM_DIGITS), 16)
 
 
 def _plain(tokenizer: Any, text: str, **options: Any) -> list[int]:

@@ -8,11 +8,12 @@ import datetime
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jinja2 import TemplateError
 
+from lada.core.errors import InputError
 from lada.core.thinking import TAGS
 
 Message = Mapping[str, str]
@@ -21,6 +22,10 @@ CLOCK = "strftime_now"
 DIRECTIVES = (*"aAwdbBmyYHIMpSfjUWcxXeDFTRGuV", "-d", "-m", "-H", "-I", "-M", "-S", "-j", "-y", "%")
 ASKED, ANSWERED = "ladasquestionhere", "ladasanswerhere"
 """Words that no template has."""
+FAILURES = (TemplateError, TypeError, ValueError, KeyError)
+"""What rendering a template may raise."""
+THINKING = frozenset(tag for pair in TAGS.items() for tag in pair)
+"""Tags that are for `Prompts`."""
 CLOSING = re.compile(r"<[^\s<>]{1,40}>|\[/?[A-Z_]{2,40}\]")
 """What is taken for the end of a turn where it is not a token: `<|im_end|>`, `</s>`, `[/INST]`."""
 
@@ -32,18 +37,23 @@ class Template:
     tokenizer: Any
     thinks: bool
     date: datetime.date
+    parts: bool = False
+    """Whether it reads a message's content as a list of parts only."""
 
     def render(self, *messages: Message, ask: bool = True) -> str:
         """Return a conversation as a text, with the opening of the next answer if `ask`. Raises TemplateError."""
         # Templates differ in what they call the switch, and pass over names they do not know.
         return self.tokenizer.apply_chat_template(
-            [dict(message) for message in messages],
+            [{**message, "content": self._content(message["content"])} for message in messages],
             tokenize=False,
             add_generation_prompt=ask,
             enable_thinking=self.thinks,
             thinking=self.thinks,
             chat_template=clock(self.date) + text if CLOCK in (text := self.tokenizer.get_chat_template()) else text,
         )
+
+    def _content(self, text: str) -> Any:
+        return [{"type": "text", "text": text}] if self.parts else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,7 @@ class Turn:
     scaffold: str = ""
     """Short conversations as it writes them."""
     header: str = ""
-    """Behind the opening of an answer and in front of its text, such as harmony's `<|channel|>final<|message|>`."""
+    """Between an answer's opening and its text: harmony's `<|channel|>final<|message|>`, or a line feed."""
     end: int | None = None
     """The token that closes an answer."""
     stop: str | None = None
@@ -80,34 +90,69 @@ def declared_ends(generation: Any, tokenizer: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(index) for index in ids if index in known))
 
 
+def with_questions(template: Template) -> Template:
+    """Return the template, told to write content in parts where it drops plain text.
+
+    A template that fails on either is returned as it is. Raises InputError where it drops questions both ways.
+    """
+    asked = {"role": "user", "content": ASKED}
+    either = [(each, _rendered(each, asked, ask=True)) for each in (template, replace(template, parts=True))]
+    for each, prompt in either:
+        if ASKED in prompt.casefold():
+            return each
+    if not any(prompt for _, prompt in either):
+        return template
+    raise InputError(
+        f"model: the chat template of {template.tokenizer.name_or_path!r} leaves the question out of the prompt, as "
+        "text and as parts of type text; mend chat_template.jinja beside its tokenizer, or remove it to use "
+        "model.prompt"
+    )
+
+
 def turn_of(template: Template, added: Mapping[str, int]) -> Turn:
-    """Return how a chat template frames an answer; `added` are the ids of the added and special tokens, by content."""
+    """Return how a chat template frames an answer; `added` are the ids of the added and special tokens, by content.
+
+    Where nothing closes an answer, the token that opens the next question ends it, unless it opens answers too.
+    """
     asked, answered = {"role": "user", "content": ASKED}, {"role": "assistant", "content": ANSWERED}
     whole = _rendered(template, asked, answered)
     before, found, after = whole.rpartition(ANSWERED)
     opening = _rendered(template, asked, ask=True)
     if not found:
         return Turn(opening)
-    known = [tag for pair in TAGS.items() for tag in pair]  # thinking is for `Prompts`
     header = before.removeprefix(opening).lstrip() if before.startswith(opening) else ""
-    if any(tag in header for tag in known) or not any(content in header for content in added):
-        header = ""  # a space or a line feed makes no difference
+    if not header and before == f"{opening}\n":  # as in GLM-4, whose answers begin with a line of their own
+        header = "\n"
+    elif any(tag in header for tag in THINKING) or not any(content in header for content in added):
+        header = ""  # a space makes no difference
     # What stands in front of a conversation's first words opens turns: a template may open the next one unasked.
     first = {"role": "system", "content": ASKED}
     longer = _rendered(template, first, asked, answered)
     opener = (longer if ASKED in longer else whole).partition(ASKED)[0]
     scaffold = opening + whole + longer
     rest = after.lstrip()
-    token = max((each for each in added if each not in known and rest.startswith(each)), key=len, default=None)
+    if not rest:
+        follows = _rendered(template, asked, answered, asked).partition(ANSWERED)[2].partition(ASKED)[0].lstrip()
+        answers = opening.rpartition(ASKED)[2]
+        closing = _first(follows, added)
+        if closing is None or closing in answers or closing == template.tokenizer.bos_token:
+            return Turn(scaffold, header)
+        return Turn(scaffold, header, added[closing])
+    token = _first(rest, added)
     if token is not None:
         return Turn(scaffold, header, None if token in opener else added[token])
     tag = CLOSING.match(rest)
-    stop = tag[0] if tag is not None and tag[0] not in opener and tag[0] not in known else None
+    stop = tag[0] if tag is not None and tag[0] not in opener and tag[0] not in THINKING else None
     return Turn(scaffold, header, stop=stop)
+
+
+def _first(text: str, added: Mapping[str, int]) -> str | None:
+    """Return the longest token that a text begins with, think tags aside."""
+    return max((each for each in added if each not in THINKING and text.startswith(each)), key=len, default=None)
 
 
 def _rendered(template: Template, *messages: Message, ask: bool = False) -> str:
     try:
         return template.render(*messages, ask=ask)
-    except (TemplateError, TypeError, ValueError, KeyError):  # a template that has no such conversation
+    except FAILURES:  # a template that has no such conversation
         return ""

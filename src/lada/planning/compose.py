@@ -21,6 +21,7 @@ from lada.models.base import Study
 from lada.models.batches import steps_of
 from lada.models.encoding import Encoder, encoder_of
 from lada.models.files import check_files
+from lada.models.frame import check_frame
 from lada.models.generation import pick_backend
 from lada.models.learner import context_of
 from lada.models.load import check_context, load_tokenizer
@@ -117,6 +118,7 @@ class _Planner:
         shape = read_shape(locate(model.model), model.revision)
         if shape is not None:
             check_context(shape.config, model)
+            check_frame(locate(model.model), shape.config, model)
         device = self._place(party, model)
         lengths = measure(self._samples.seen_by(party.name), _encoder(model, shape), model.max_new_tokens)
         studies = dict(self._studies(party))

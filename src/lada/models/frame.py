@@ -1,0 +1,116 @@
+"""Do a model's weights fit its configuration? Told on the meta device, from the headers of its files alone."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging import CRITICAL
+from pathlib import Path as FilePath
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging
+
+from lada.core.errors import InputError
+from lada.core.hub import reason
+from lada.core.paths import is_folder
+from lada.core.plural import counted
+from lada.models.adapters import with_adapter
+from lada.models.files import ADAPTER, weight_files
+from lada.models.options import ModelOptions
+
+
+def check_frame(source: str, config: Any, options: ModelOptions) -> None:
+    """Raise InputError where a run would refuse a configuration, LoRA's targets in it, or the weights of a folder.
+
+    Weights of quantised models are not looked at, since they have shapes of their own.
+    """
+    layers = getattr(config.get_text_config(), "num_hidden_layers", None)
+    if isinstance(layers, int) and layers < 0:  # it is built, and fails as soon as it is run
+        raise InputError(f"model: num_hidden_layers: {layers} in the config.json of {source!r}; expected 1 or more")
+    attention = {} if options.attention is None else {"attn_implementation": options.attention}
+    with _quiet(), torch.device("meta"):
+        try:
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False, **attention)
+        except Exception as error:  # each architecture checks its values in a way of its own
+            raise InputError(
+                f"model: cannot build the {config.model_type} that the config.json of {source!r} describes: "
+                f"{type(error).__name__}: {reason(error)}; expected a causal language model that transformers knows"
+            ) from error
+        if is_folder(source) and getattr(config, "quantization_config", None) is None:
+            check_loaded(source, type(model), _loaded(model, FilePath(source)))
+        if options.tune == "lora":
+            _check_adapter(model, options)
+
+
+def check_loaded(source: str, kind: type, info: dict[str, Any]) -> None:
+    """Raise InputError for weights that a model of that kind lacks or has in other shapes, by transformers' report."""
+    if missing := sorted(info["missing_keys"]):  # transformers would draw these at random and go on
+        more = f" and {counted(len(missing) - 1, 'other')}" if missing[1:] else ""
+        raise InputError(
+            f"model: {source!r} lacks the weights {missing[0]!r}{more}; expected those of a whole {kind.__name__}, as "
+            "config.json describes it"
+        )
+    if other := sorted(info["mismatched_keys"]):
+        name, there, expected = other[0]
+        more = f"; so are {counted(len(other) - 1, 'other')}" if other[1:] else ""
+        raise InputError(
+            f"model: the weight {name!r} of {source!r} has the shape {list(there)}; expected {list(expected)} by its "
+            f"config.json{more}; bring the config.json that the weights were saved with"
+        )
+
+
+def _loaded(model: Any, folder: FilePath) -> dict[str, Any]:
+    """Return transformers' report on loading a folder's weights, by names and shapes alone.
+
+    It renames and joins weights as it always does. Where it cannot do so without numbers, nothing is reported.
+    """
+    nothing: dict[str, Any] = {"missing_keys": (), "mismatched_keys": ()}
+    if (folder / ADAPTER).exists():
+        return nothing
+    try:
+        _, info = type(model).from_pretrained(
+            None,
+            config=model.config,
+            state_dict=dict(_headers(folder)),
+            device_map={"": "meta"},
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except Exception:  # there is no telling what a model's code raises on shapes without numbers
+        return nothing
+    return info
+
+
+def _headers(folder: FilePath) -> Iterator[tuple[str, Tensor]]:
+    """Yield the weights of a folder without their numbers."""
+    for file in weight_files(folder):
+        with safe_open(str(folder / file), framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118 (it is no mapping)
+                yield name, torch.empty(weights.get_slice(name).get_shape(), device="meta")
+
+
+def _check_adapter(model: Any, options: ModelOptions) -> None:
+    try:
+        with_adapter(model, options.model_copy(update={"quantise": None}), 0, None)
+    except InputError:
+        raise
+    except Exception:  # without numbers an adapter may fail that would not fail in a run
+        return
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' tables and progress bars of a model that is not loaded from the screen."""
+    level, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()
