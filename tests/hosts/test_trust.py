@@ -40,8 +40,8 @@ def taught(both: Federation) -> dict[str, str]:
 
 @pytest.mark.parametrize("allocator", ["verified", "lada"])
 def test_a_wrong_path_is_never_chosen_whatever_its_writer_claims(tmp_path: FilePath, allocator: str, monkeypatch):
-    def lying(party, samples, round, purpose, *, tries=1):
-        knowledge = honest(party, samples, round, purpose, tries=tries)
+    def lying(party, samples, round, purpose, **options):
+        knowledge = honest(party, samples, round, purpose, **options)
         if party.name != "b" or purpose != "answer":
             return knowledge
 

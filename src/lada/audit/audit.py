@@ -1,5 +1,6 @@
 """Audit a run on the machine that has its folder: what left each client, and whether any of it was private."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from lada.federation.parties import Place, known_texts, read_task
 from lada.hosts.distinctive import Distinctive, Withholding
 from lada.hosts.pooling import SAMPLES
 from lada.tasks.data import TaskData
+
+HEAD = re.compile(r"\S+ reference \S+, run ")
+"""The line above each error in a client's log."""
 
 
 def audit(run: Path, *, canaries: Sequence[str] = (), private: Path | None = None, memberships: bool = False) -> Audit:
@@ -106,7 +110,9 @@ def _private(folder: Path, client: ClientConfig, task: TaskData) -> Distinctive:
     private = list(task.private[client.name])
     log = folder / ERROR_LOG
     if log.exists():
-        private.append(Sample(ERROR_LOG, log.read_text(encoding="utf-8", errors="replace")))
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        # What stands above each error (time, run, round) is the program's, and so are these words in its notices.
+        private.append(Sample(ERROR_LOG, "\n".join(line for line in lines if not HEAD.match(line))))
     return Distinctive(private, known_texts(task, client), client.withhold or Withholding())
 
 
