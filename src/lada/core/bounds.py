@@ -17,7 +17,7 @@ Bytes = Annotated[int, Field(ge=1, le=2**40)]
 """A limit of what is sent or kept: a tebibyte at most."""
 SLIGHTEST = 1e-30
 """The least scale by which a logit can be divided and stay a number of 32 bits."""
-Positive = Annotated[float, Field(ge=SLIGHTEST, le=1e6, allow_inf_nan=False)]
+Positive = Annotated[float, Field(ge=SLIGHTEST, le=1e12, allow_inf_nan=False)]
 """A scale: finite, and so that its square and its inverse are too."""
 LARGEST_SEED = 2**63 - 1
 
