@@ -4,6 +4,7 @@ import html
 import unicodedata
 import urllib.parse
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import numpy as np
 import regex
@@ -35,6 +36,7 @@ ESCAPE = regex.compile(r"\\u([0-9a-fA-F]{4})|\\[nrt]")
 TAG = regex.compile(r"<[^<>]{1,40}>")
 
 
+@lru_cache(maxsize=16)  # one text is taken apart in several ways, one after the other
 def plain(text: str) -> str:
     """Return a text without case, compatibility forms, marks on letters and invisible characters.
 

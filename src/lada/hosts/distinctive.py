@@ -103,7 +103,7 @@ class Distinctive:
         self.lengths: dict[Kind, int] = self._find_lengths(options.words)
         """How many words in a row are a passage; whole texts may be shorter than `plain` ones."""
         self._tables = sorted(self._make_tables(), key=lambda table: table[1])
-        self._joined = self._find_joined(having, {each for _, text in texts for each in identifiers_of(text)})
+        self._joined = self._find_joined(having, [text for _, text in texts])
         """The rare words that are also found in another form, and a sample that has each."""
         self._heads = {word[:JOINED] for word in self._joined}
         self._within = sorted({len(word) for word in self._joined if len(word) >= WITHIN})
@@ -131,29 +131,26 @@ class Distinctive:
             found += [Passage("rare", 1, self._ids[owner])] if owner is not None else []
         return found
 
-    def _find_joined(self, having: Sequence[tuple[str, int]], identifiers: set[str]) -> dict[str, int]:
+    def _find_joined(self, having: Sequence[tuple[str, int]], texts: Sequence[str]) -> dict[str, int]:
         """Return rare words of JOINED characters or more: all where single ones are distinctive, else identifiers.
 
         Where identifiers too are shared by chance, there are none.
         """
-        if self.lengths["rare"] == 1:
-            words = {word for word, _ in having}
-        elif self._are_seldom(identifiers, having):
-            words = identifiers
-        else:
-            words = set[str]()
+        if self.lengths["rare"] > 1:
+            identifiers = {each for text in texts for each in identifiers_of(text)}
+            if not self._are_seldom(identifiers, having):
+                return {}
+            having = [(word, owner) for word, owner in having if word in identifiers]
         return {
-            word[:LONGEST]: owner
-            for word, owner in having
-            if word in words and len(word) >= JOINED and self._is_rare(word, self._most)
+            word[:LONGEST]: owner for word, owner in having if len(word) >= JOINED and self._is_rare(word, self._most)
         }
 
     def _are_seldom(self, words: set[str], having: Sequence[tuple[str, int]]) -> bool:
         """Return whether single words of these are seldom shared by chance; see `_is_seldom_private`, and `_known`."""
         shared = {word for word in words if self._is_rare(word, self._most + 1) and self._spread[word] > 1}
         met = [word for word in words if self._is_rare(word, self._most, 1) and self._heard[word] == 1]
-        owners = np.array([owner for word, owner in having if word in shared], np.int64)
-        return _next_to_none(owners, of=len(self._ids)) or len(met) <= max(FEW, SHARE * len(self._known.sizes))
+        owners = {owner for word, owner in having if word in shared}
+        return _next_to_none(len(owners), of=len(self._ids)) or _next_to_none(len(met), of=len(self._known.sizes))
 
     def _find_lengths(self, words: int) -> dict[Kind, int]:
         seldom = (self._is_seldom_private, self._is_seldom_known)
@@ -171,22 +168,23 @@ class Distinctive:
         }
         for kind, find in finds.items():
             yield kind, self.lengths[kind], find(self.lengths[kind], 1, self._most, 0)
-        for length in np.unique(self._private.sizes).tolist():
-            seldom = self._is_seldom_private(length, self._whole) and self._is_seldom_known(length, self._whole)
-            if self.lengths["rare"] <= length < self.lengths["plain"] and seldom:
+        sizes = set(range(self.lengths["rare"], self.lengths["plain"])).intersection(self._private.sizes.tolist())
+        for length in sorted(sizes):
+            if self._is_seldom_private(length, self._whole) and self._is_seldom_known(length, self._whole):
                 yield "whole", length, self._whole(length, 1, self._most, 0)
 
     def _is_seldom_private(self, length: int, find: Find) -> bool:
         """Return whether next to no private sample has what would, without that sample, be a passage of another."""
         _, owners = find(length, 2, self._most + 1, 0)
-        return _next_to_none(owners, of=len(self._ids))
+        return _next_to_none(len(np.unique(owners)), of=len(self._ids))
 
     def _is_seldom_known(self, length: int, find: Find) -> bool:
         """Return whether next to no known text has what would, if the text were not known, be a passage."""
         hashes, starts = self._known.passages(length)
         texts = self._known.text[starts]
         passages, _ = find(length, 1, self._most, 1)
-        return _next_to_none(texts[np.isin(hashes, passages)], of=len(np.unique(texts)))
+        met = np.unique(texts[np.isin(hashes, passages)])
+        return _next_to_none(len(met), of=len(np.unique(texts)))
 
     def _passages(self, length: int, least: int, most: int, heard: int, among: np.ndarray | None = None) -> Places:
         """See Find; `among` bool [words of all texts] says at which words a passage may begin."""
@@ -267,9 +265,9 @@ def _least(lengths: Sequence[int], find: Find, *seldom: Callable[[int, Find], bo
     return next((length for length in lengths if any(test(length, find) for test in seldom)), lengths[-1])
 
 
-def _next_to_none(places: np.ndarray, *, of: int) -> bool:
-    """Return whether so few different places are there, `of` all, as may be by chance."""
-    return len(np.unique(places)) <= max(FEW, SHARE * of)
+def _next_to_none(count: int, *, of: int) -> bool:
+    """Return whether so few, `of` all, may have a passage by chance."""
+    return count <= max(FEW, SHARE * of)
 
 
 def texts_of(sample: Sample) -> list[str]:
