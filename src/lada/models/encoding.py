@@ -70,7 +70,7 @@ class Encoder:
         self.context = context
         self._chat = bool(getattr(tokenizer, "chat_template", None))
         template = with_questions(Template(tokenizer, think is not None, date)) if self._chat else None
-        self._special = _special(tokenizer)
+        self._special = special_ids(tokenizer)
         named = {*tokenizer.added_tokens_decoder, *self._special}
         added = {index: tokenizer.convert_ids_to_tokens(index) for index in sorted(named)}
         turn = turn_of(template, {content: index for index, content in added.items()}) if template else Turn()
@@ -186,7 +186,8 @@ class Encoder:
         return (*head, *ids[len(ids) - most + len(head) :])
 
 
-def _special(tokenizer: Any) -> set[int]:
+def special_ids(tokenizer: Any) -> set[int]:
+    """Return the ids of a tokenizer's special tokens, also of those that have no role."""
     marked = (index for index, token in tokenizer.added_tokens_decoder.items() if token.special)
     return {*tokenizer.all_special_ids, *marked}
 

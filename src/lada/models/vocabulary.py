@@ -8,7 +8,7 @@ from typing import Any
 
 from lada.core.errors import InputError
 from lada.core.plural import counted
-from lada.models.encoding import Encoder
+from lada.models.encoding import Encoder, special_ids
 
 QUESTION = "?"
 
@@ -20,11 +20,9 @@ def check_vocabulary(encoder: Encoder, rows: int) -> None:
     padding.
     """
     tokenizer = encoder.tokenizer
-    added = tokenizer.added_tokens_decoder
-    special = {*tokenizer.all_special_ids, *(index for index, token in added.items() if token.special)}
     beyond = {index for index in _ids(tokenizer) if index >= rows}
     needed = {*encoder.prompt(QUESTION), *encoder.completion(""), encoder.eos, encoder.pad}
-    if lacking := sorted((beyond - special) | {index for index in needed if index >= rows}):
+    if lacking := sorted((beyond - special_ids(tokenizer)) | {index for index in needed if index >= rows}):
         count = len(_ids(tokenizer))
         raise InputError(
             f"model: the tokenizer of {tokenizer.name_or_path!r} has {counted(count, 'token')} but the model only "
