@@ -110,11 +110,14 @@ def _add(plugins: list[Path]) -> None:
 
 
 def _plan(config: Path, overrides: list[str], as_json: bool) -> None:
-    from lada.cli.planned import plan_tables
-    from lada.planning.compose import plan
+    from lada.config import open_config
 
     with explained():
-        planned = plan(config, overrides=tuple(overrides))
+        opened = open_config(config, tuple(overrides))  # first, since a slip is not worth importing torch for
+        from lada.cli.planned import plan_tables
+        from lada.planning.compose import plan
+
+        planned = plan(opened)
         if as_json:
             sys.stdout.write(shown_json(planned.model_dump_json(indent=2)) + "\n")
         else:
@@ -137,6 +140,14 @@ def _run(
     allow_missing: bool,
     federation: Path | None = None,
 ) -> None:
+    from lada.config import open_config
+    from lada.core.paths import is_folder
+
+    source, more = config, tuple(overrides)
+    if not (resume and is_folder(config)):
+        with explained():  # first, since a slip is not worth importing torch for
+            source, more = open_config(config, more), ()
+
     from lada.cli.live import LiveView
     from lada.cli.summary import summary
     from lada.core.errors import LOST
@@ -154,10 +165,10 @@ def _run(
         try:
             with ended_by_signal(), view:
                 results = run(
-                    config,
+                    source,
                     name=name,
                     runs=runs,
-                    overrides=tuple(overrides),
+                    overrides=more,
                     emit=view.emit,
                     resume=resume,
                     federation=federation,

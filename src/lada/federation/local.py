@@ -93,13 +93,16 @@ def run_local(
             )
         )
 
-    with _open(config, emit, size, folder / "workers.log") as crew:
+    preload = (open_node.partition(":")[0],)
+    with _open(config, emit, size, folder / "workers.log", preload) as crew:
         app(LocalGrid(nodes, crew.submit), Context(RUN_ID, SERVER_NODE, {}, RecordDict(), {}))
     return tuple(rows)
 
 
-def _open(config: str, emit: Emit, size: int, log: Path) -> Workers:
-    return Pool(FACTORY, config, emit, size=size, log=log) if size else InProcess(FACTORY, config, emit)
+def _open(config: str, emit: Emit, size: int, log: Path, preload: tuple[str, ...]) -> Workers:
+    if not size:
+        return InProcess(FACTORY, config, emit)
+    return Pool(FACTORY, config, emit, size=size, log=log, preload=preload)
 
 
 def cores() -> int:

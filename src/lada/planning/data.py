@@ -10,7 +10,7 @@ from lada.core.terms import Sample
 from lada.federation.parties import read_task
 from lada.tasks.corpus import read_corpus
 from lada.tasks.data import TaskData
-from lada.tasks.hub import HubTask
+from lada.tasks.options import HubTask
 
 
 @dataclass(frozen=True, slots=True)
