@@ -6,11 +6,11 @@ from typing import Any
 
 from lada.codecs.samples import encode
 from lada.config import ClientConfig, RunConfig, ServerConfig, Source, open_config
+from lada.core.cores import cores
 from lada.core.errors import InputError, of_party
 from lada.core.paths import is_folder
 from lada.core.results import Traffic
 from lada.core.terms import Verb
-from lada.federation.local import cores
 from lada.federation.parties import located, notices_before
 from lada.hosts.base import Step
 from lada.hosts.steps import part_of

@@ -146,6 +146,10 @@ class Drawn(Mapping[str, tuple[Sample, ...]]):
             )
         )
 
+    def sizes(self) -> dict[str, int]:
+        """Return how many samples each client has, of which none is drawn."""
+        return dict.fromkeys(self._domains, self._count)
+
     def __contains__(self, name: object) -> bool:
         return name in self._domains  # Mapping would draw the samples to tell
 
