@@ -64,11 +64,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as runs:
         commands = {**COMMANDS, ONE: small_run(1, runs), THREE: small_run(3, runs)}
         seconds: dict[str, list[float]] = {name: [] for name in commands}
-        for number in range(options.rounds + 1):
+        for _ in range(options.rounds):
             for name, arguments in commands.items():
-                took = cpu_seconds(arguments)
-                if number:  # the first warms the disk's cache
-                    seconds[name].append(took)
+                seconds[name].append(cpu_seconds(arguments))
     medians = {name: median(each) for name, each in seconds.items()}
     medians[FURTHER] = (medians[THREE] - medians[ONE]) / 2
     write(medians, options.rounds)

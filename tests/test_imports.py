@@ -61,6 +61,9 @@ def test_the_probe_sees_what_is_imported() -> None:
         (["run", DEMO, "--set", "host.options.tires=2"], "host.options.tires"),
         (["run", DEMO, "--set", "allocator={name: lada, options: {clusters: 0}}"], "allocator.options.clusters"),
         (["run", DEMO, "--set", "trackers=[{name: wandbb}]"], "did you mean 'wandb'?"),
+        (["doctor", DEMO, "--set", "roundz=2"], "unknown key"),
+        (["tasks", "show", DEMO, "--set", "roundz=2"], "unknown key"),
+        (["bench", "--suite", "quik"], "did you mean 'quick'?"),
     ],
 )
 def test_neither_a_list_nor_a_slip_brings_along_what_computes(arguments: list[str], said: str) -> None:

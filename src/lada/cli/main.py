@@ -267,12 +267,13 @@ def show(
     set_: Sets = [],  # noqa: B006
 ) -> None:
     """Show what samples a task gives: sizes, domains and a few examples of each group."""
-    from lada.cli.tables import task_tables
     from lada.config import read_config
-    from lada.federation.parties import read_task
 
     with explained(), as_file(files("lada.examples") / "demo.yaml") as example:
-        resolved = read_config(config or example, tuple(set_))
+        resolved = read_config(config or example, tuple(set_))  # first, since a slip is not worth importing torch for
+        from lada.cli.tables import task_tables
+        from lada.federation.parties import read_task
+
         task = read_task(resolved, config.resolve().parent if config else Path.cwd())
         for part in task_tables(task, count):
             console.print(part)
