@@ -33,7 +33,8 @@ from lada.codecs import paths, soft_targets
 from lada.core.terms import Knowledge, Likelihood, SparseLogProbs, TokenScores
 from lada.core.terms import Path as ReasoningPath
 from lada.models.load import load_tokenizer
-from lada.tasks.load import BuiltinTask, load_task
+from lada.tasks.load import load_task
+from lada.tasks.options import BuiltinTask
 from lada.zoo.shipped import locate
 
 KEPT = Path(".benchmarks/vocabularies")

@@ -32,7 +32,8 @@ from lada.hosts.base import HOSTS, Payload
 from lada.hosts.knowledge import LIKELIHOODS, PATHS, SOFT
 from lada.hosts.party import Party
 from lada.hosts.pooling import SAMPLES
-from lada.tasks.builtin import BuiltinTask, load_builtin
+from lada.tasks.builtin import load_builtin
+from lada.tasks.options import BuiltinTask
 
 LIAR = "kitchen"
 ALONE, HONEST = "alone", "honest"

@@ -27,7 +27,8 @@ from lada.core.results import Results
 from lada.core.terms import Path as ReasoningPath
 from lada.evaluation.statistics import mean_interval
 from lada.hosts.base import HOSTS, Payload
-from lada.hosts.fedmkt import Fedmkt, FedmktOptions
+from lada.hosts.catalogue.fedmkt import FedmktOptions
+from lada.hosts.fedmkt import Fedmkt
 from lada.hosts.knowledge import PATHS
 from lada.hosts.party import Party
 

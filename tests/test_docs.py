@@ -17,7 +17,7 @@ from lada.cli.tables import REGISTRIES
 from lada.config import make_config
 from lada.core.terms import Sample
 from lada.federation.parties import read_task
-from lada.hosts.distinctive import Withholding
+from lada.hosts.options import Withholding
 from lada.models.options import ModelOptions
 from lada.tasks.corpus import corpus_names, read_corpus, sample_of
 

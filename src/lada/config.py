@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
@@ -18,19 +18,16 @@ from lada.core.registry import Method, Options, Registry
 from lada.core.seeds import generator
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
-from lada.hosts.discretion import Blur, Redaction
-from lada.hosts.distinctive import Withholding
-from lada.hosts.party import Studies
+from lada.hosts.options import Blur, Redaction, Withholding
 from lada.hosts.privacy import check_blur, check_dp, check_pooling
 from lada.models.api_options import ApiModel
-from lada.models.base import Study
+from lada.models.base import Studies, Study
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
 from lada.overrides import apply_override, plain
-from lada.tasks.load import BuiltinTask, TaskOptions
-from lada.tasks.user import FilesTask
+from lada.tasks.options import BuiltinTask, FilesTask, TaskOptions
 from lada.trackers.base import TRACKERS, Tracker
 from lada.validation import validate
 
@@ -234,22 +231,27 @@ class RunConfig(Options):
         """Return the configuration with plugin and every method option spelled out; InputError where one is wrong."""
         lada = self.plugin == "lada"
         host = _with_defaults("host", HOSTS, self.host)
-        bare = _make(HOSTS, host).bare
+        allocator = self.allocator and _with_defaults("allocator", ALLOCATORS, self.allocator)
+        objective = self.objective and _with_defaults("objective", OBJECTIVES, self.objective)
+        trackers = tuple(_with_defaults(f"trackers.{each.name}", TRACKERS, each) for each in self.trackers)
+        bare = _make(HOSTS, host).bare  # last, since a host brings along what a round needs
         if not lada:
             host = _with_defaults("host", HOSTS, Choice(name=host.name, options={**bare.options, **self.host.options}))
         if self.server_only_teaches and "directions" in host.options and "directions" not in self.host.options:
             host = Choice(name=host.name, options={**host.options, "directions": "llm_to_slm"})
-        allocator = self.allocator or (LADA_ALLOCATOR if lada else Choice(name=bare.allocator))
-        objective = self.objective or (
-            LADA_OBJECTIVE if lada else Choice(name=bare.objective, options=dict(bare.objective_options))
-        )
+        if allocator is None:
+            default = LADA_ALLOCATOR if lada else Choice(name=bare.allocator)
+            allocator = _with_defaults("allocator", ALLOCATORS, default)
+        if objective is None:
+            default = LADA_OBJECTIVE if lada else Choice(name=bare.objective, options=dict(bare.objective_options))
+            objective = _with_defaults("objective", OBJECTIVES, default)
         resolved = self.model_copy(
             update={
                 "quorum": self.least_share,
                 "host": host,
-                "allocator": _with_defaults("allocator", ALLOCATORS, allocator),
-                "objective": _with_defaults("objective", OBJECTIVES, objective),
-                "trackers": tuple(_with_defaults(f"trackers.{t.name}", TRACKERS, t) for t in self.trackers),
+                "allocator": allocator,
+                "objective": objective,
+                "trackers": trackers,
             }
         )
         resolved._check_verbs()
@@ -379,18 +381,29 @@ def read_config(file: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     return make_config(data, overrides)
 
 
-def open_config(
-    config: "RunConfig | Mapping[str, Any] | str | Path", overrides: tuple[str, ...] = ()
-) -> tuple[RunConfig, Path]:
-    """Return a resolved configuration from whatever form it has, and the folder that relative paths in it start at.
+class Opened(NamedTuple):
+    """A resolved configuration, and the folder that relative paths in it start at."""
 
-    That is the folder of a file, else the working directory. InputError names any fault.
+    config: RunConfig
+    base: Path
+
+
+Source = Opened | RunConfig | Mapping[str, Any] | str | Path
+"""Whatever a configuration may be given as."""
+
+
+def open_config(config: Source, overrides: tuple[str, ...] = ()) -> Opened:
+    """Return a resolved configuration from whatever form it has; one that is opened already is returned as it is.
+
+    Relative paths start at the folder of a file, else at the working directory. InputError names any fault.
     """
+    if isinstance(config, Opened):
+        return config
     if isinstance(config, (str, Path)):
-        return read_config(Path(config), overrides), Path(config).resolve().parent
+        return Opened(read_config(Path(config), overrides), Path(config).resolve().parent)
     if isinstance(config, RunConfig):
         config = config.model_dump(mode="json")
-    return make_config(config, overrides), Path.cwd()
+    return Opened(make_config(config, overrides), Path.cwd())
 
 
 def make_config(data: Any, overrides: tuple[str, ...] = ()) -> RunConfig:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import torch
 
 from lada.codecs.paths import decode
-from lada.config import RunConfig, make_config, open_config
+from lada.config import RunConfig, Source, make_config, open_config
 from lada.core.clock import since
 from lada.core.errors import FederationError, InputError, LadaError, of_party
 from lada.core.names import check_name
@@ -83,7 +83,7 @@ def ignore(event: dict[str, Any]) -> None:
 
 @for_owner()
 def run(
-    config: "RunConfig | Mapping[str, Any] | str | Path",
+    config: Source,
     *,
     name: str | None = None,
     runs: Path = Path("runs"),
@@ -96,7 +96,8 @@ def run(
     """Run an experiment and return its typed results.
 
     `config` is a RunConfig, plain data of the same form, or the path of a YAML file; `overrides` are `key=value`
-    strings. The run's folder is `runs/<name>`, with a number behind it where that exists; relative paths in a file
+    strings. It may also be what `lada.config.open_config` made of these, and `overrides` then play no part. The run's
+    folder is `runs/<name>`, with a number behind it where that exists; relative paths in a file
     start at its folder, else at the working directory. `emit` gets every event as it happens.
 
     With `resume` the newest run of that name goes on where it stopped, to the same bits as if it had not; where there

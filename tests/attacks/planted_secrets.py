@@ -10,9 +10,10 @@ from harness import Count, main
 from lada.codecs import paths
 from lada.core.terms import Knowledge, Likelihood, Sample
 from lada.core.terms import Path as Written
-from lada.hosts.distinctive import Distinctive, Withholding, texts_of
-from lada.tasks.builtin import BuiltinTask
+from lada.hosts.distinctive import Distinctive, texts_of
+from lada.hosts.options import Withholding
 from lada.tasks.load import load_task
+from lada.tasks.options import BuiltinTask
 
 sys.path.append(str(Path(__file__).parents[1] / "hosts"))
 from actors import make_party

@@ -19,9 +19,11 @@ from lada.export.party import _find
 from lada.models.load import load_tokenizer
 from lada.models.shapes import read_shape
 from lada.tasks.corpus import read_corpus
-from lada.tasks.files import Columns, read_samples
+from lada.tasks.files import read_samples
 from lada.tasks.hub import _load_local
-from lada.verifiers.function import FunctionOptions, FunctionVerifier
+from lada.tasks.options import Columns
+from lada.verifiers.function import FunctionVerifier
+from lada.verifiers.options import FunctionOptions
 from lada.zoo.shipped import locate
 
 LONG = ["x" * 5000, "a/" * 2500 + "b", "é" * 128]

@@ -14,8 +14,8 @@ from lada.federation.workers import DeadWorkerError, FailedTaskError, InProcess,
 FACTORY = "toy_tasks:factory"
 
 
-def pool(folder: Path, size: int = 1, emit=print) -> Pool:
-    return Pool(FACTORY, str(folder), emit, size=size, log=folder / "workers.log")
+def pool(folder: Path, size: int = 1, emit=print, preload: tuple[str, ...] = ()) -> Pool:
+    return Pool(FACTORY, str(folder), emit, size=size, log=folder / "workers.log", preload=preload)
 
 
 def test_two_workers_work_at_the_same_time(tmp_path):
@@ -77,6 +77,54 @@ def test_leaving_ends_a_worker_amid_its_task_and_gives_up_the_queue(tmp_path):
         with pytest.raises(DeadWorkerError):
             future.result(60)
     assert not [thread for thread in crew._threads if thread.is_alive()]
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each worker is started by command line")
+
+
+@linux
+def test_workers_are_forks_of_one_process_which_their_pool_ends(tmp_path):
+    with pool(tmp_path, preload=("torch",)) as crew:
+        parent = int(crew.submit("parent", b"").result(60))
+        assert parent != os.getpid()
+        # Its main thread and the one that listens; CUDA could start; it is a group of its own, which ends with it.
+        assert crew.submit("state", b"").result(60) == b"2 False True"
+        with pytest.raises(DeadWorkerError):
+            crew.submit("die", b"").result(60)
+        assert int(crew.submit("parent", b"").result(60)) == parent
+    with pytest.raises(ProcessLookupError):
+        os.kill(parent, 0)
+
+
+@linux
+def test_a_preloaded_module_that_starts_a_thread_is_not_forked(tmp_path, monkeypatch):
+    threaded = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+    (tmp_path / "threaded.py").write_text(threaded)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pool(tmp_path, preload=("threaded",)) as crew:
+        assert int(crew.submit("parent", b"").result(60)) == os.getpid()
+    assert "started one by one" in (tmp_path / "workers.log").read_text()
+
+
+@linux
+def test_without_its_fork_server_a_pool_starts_workers_itself(tmp_path):
+    with pool(tmp_path) as crew:
+        os.kill(int(crew.submit("parent", b"").result(60)), signal.SIGKILL)
+        with pytest.raises(DeadWorkerError):
+            crew.submit("die", b"").result(60)
+        assert int(crew.submit("parent", b"").result(60)) == os.getpid()
+
+
+@linux
+def test_leaving_does_not_wait_for_what_is_preloaded(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "begun")
+    (tmp_path / "slow.py").write_text(f"import time\nopen({str(tmp_path / 'begun')!r}, 'w').close()\ntime.sleep(600)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pool(tmp_path, preload=("slow",)) as crew:
+        future = crew.submit("pid", b"")
+        (tmp_path / "begun").open().close()  # blocks until the import is under way
+    with pytest.raises(DeadWorkerError):
+        future.result(60)
 
 
 MAIN = """

@@ -13,8 +13,8 @@ from lada.core.registry import Registry
 from lada.core.terms import Lesson, Likelihood, Sample, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.hosts.base import HOSTS, Host, Payload
 from lada.hosts.checks import Guard
-from lada.hosts.party import Party, Studies
-from lada.models.base import Answer, Progress, Study, StudyReport, silent
+from lada.hosts.party import Party
+from lada.models.base import Answer, Progress, Studies, Study, StudyReport, silent
 from lada.models.objective import Objective
 from lada.objectives.base import OBJECTIVES
 from lada.tasks.data import TaskData

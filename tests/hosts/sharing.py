@@ -9,8 +9,8 @@ from actors import Federation, ScriptedLearner, federation
 
 from lada.codecs import adapters
 from lada.core.results import PartyReport
-from lada.hosts.party import SHARED_SLM, Party, Studies
-from lada.models.base import Study
+from lada.hosts.party import SHARED_SLM, Party
+from lada.models.base import Studies, Study
 
 KNOWS: dict[str, set[int]] = {"llm": set(), "a": set(), "b": set()}
 GOLD = {f"p{i}": f"answer gold{i}" for i in range(5)}

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lada.core.errors import InputError
-from lada.hosts.aggregating import Rule, aggregate, check_rule, least_clients
+from lada.hosts.aggregating import aggregate, check_rule, least_clients
+from lada.hosts.catalogue.common import Aggregation
 
-RULES: tuple[Rule, ...] = ("mean", "median", "trimmed_mean", "krum", "multi_krum", "bulyan")
+RULES: tuple[Aggregation, ...] = ("mean", "median", "trimmed_mean", "krum", "multi_krum", "bulyan")
 
 
-def result(values: list[float], rule: Rule, malicious: int = 1) -> float:
+def result(values: list[float], rule: Aggregation, malicious: int = 1) -> float:
     weights = {f"c{i:02}": {"w": np.array([value], np.float32)} for i, value in enumerate(values)}
     return float(aggregate(weights, dict.fromkeys(weights, 1), rule, malicious)["w"][0])
 
@@ -35,7 +36,7 @@ def test_by_hand():
 
 def test_samples_weigh_the_mean_alone():
     weights = {"a": {"w": np.array([0.0])}, "b": {"w": np.array([4.0])}, "c": {"w": np.array([8.0])}}
-    rules: dict[Rule, float] = {"mean": 7.0, "median": 4.0, "trimmed_mean": 4.0}
+    rules: dict[Aggregation, float] = {"mean": 7.0, "median": 4.0, "trimmed_mean": 4.0}
     for rule, expected in rules.items():
         assert aggregate(weights, {"a": 0, "b": 1, "c": 3}, rule, 1)["w"].tolist() == [expected]
 
@@ -45,7 +46,7 @@ def test_samples_weigh_the_mean_alone():
     st.integers(0, 6),
     st.sampled_from([rule for rule in RULES if rule != "mean"]),
 )
-def test_one_liar_of_seven_cannot_leave_the_range_of_the_others(values: np.ndarray, liar: int, rule: Rule):
+def test_one_liar_of_seven_cannot_leave_the_range_of_the_others(values: np.ndarray, liar: int, rule: Aggregation):
     lies = values.copy()
     lies[liar] = [1e30, -1e30, 1e30]
     weights = {f"c{i}": {"w": row} for i, row in enumerate(lies)}
@@ -79,7 +80,7 @@ def test_too_few_for_the_rule_take_the_median():
     ("rule", "malicious", "least"),
     [("mean", 3, 7), ("median", 1, 3), ("trimmed_mean", 2, 5), ("krum", 1, 5), ("multi_krum", 2, 7), ("bulyan", 1, 7)],
 )
-def test_a_rule_that_cannot_hold_is_refused_beforehand(rule: Rule, malicious: int, least: int):
+def test_a_rule_that_cannot_hold_is_refused_beforehand(rule: Aggregation, malicious: int, least: int):
     assert least_clients(rule, malicious) == least
     check_rule(rule, malicious, least)
     if least > 1:

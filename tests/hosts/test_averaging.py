@@ -9,7 +9,8 @@ from actors import federation, make_party
 
 from lada.codecs import adapters
 from lada.core.errors import CodecError, FederationError, InputError
-from lada.hosts.averaging import ADAPTER, AveragingOptions, average_adapters, check_alike
+from lada.hosts.averaging import ADAPTER, average_adapters, check_alike
+from lada.hosts.catalogue.common import AveragingOptions
 from lada.models.options import LoraOptions, ModelOptions
 
 

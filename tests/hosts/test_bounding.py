@@ -13,8 +13,9 @@ from hypothesis.extra import numpy as hnp
 from lada.codecs import adapters
 from lada.core.errors import FederationError
 from lada.hosts.aggregating import aggregate
-from lada.hosts.averaging import ADAPTER, AveragingOptions, catch_up, handed_out, pool
+from lada.hosts.averaging import ADAPTER, catch_up, handed_out, pool
 from lada.hosts.bounding import Bounds, bound, cap, scales
+from lada.hosts.catalogue.common import AveragingOptions
 from lada.hosts.factors import average_padded, average_products, bounded_padded, outline
 from lada.hosts.party import Party
 

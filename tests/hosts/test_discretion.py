@@ -13,12 +13,13 @@ from lada.codecs.metrics import decode_records
 from lada.core.errors import InputError
 from lada.core.results import PartyReport, StudyRecord
 from lada.core.terms import Knowledge, Likelihood, Path
-from lada.hosts.discretion import Blur, Redaction, Rule, blur
+from lada.hosts.discretion import blur
 from lada.hosts.knowledge import SOFT, hear, know, tell
-from lada.hosts.party import Party, Studies
+from lada.hosts.options import Blur, Redaction, Rule
+from lada.hosts.party import Party
 from lada.hosts.privacy import check_blur, check_dp
 from lada.hosts.reports import METRICS, report_payload
-from lada.models.base import Study
+from lada.models.base import Studies, Study
 from lada.models.private import Privacy
 from lada.objectives.base import OBJECTIVES
 

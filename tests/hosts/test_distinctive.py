@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from slow_passages import distinctive, holds
 
 from lada.core.terms import Sample
-from lada.hosts.distinctive import Distinctive, Passage, Withholding, texts_of
-from lada.tasks.builtin import BuiltinTask
+from lada.hosts.distinctive import Distinctive, Passage, texts_of
+from lada.hosts.options import Withholding
 from lada.tasks.load import load_task
+from lada.tasks.options import BuiltinTask
 
 NAMES = tuple(f"{letter}name" for letter in "abcdefghijklmnopqrst")
 PATTERN = "the nurse gave {} some drops and wrote it down at noon"

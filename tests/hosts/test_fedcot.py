@@ -15,8 +15,9 @@ from lada.config import make_config
 from lada.core.errors import FederationError, InputError
 from lada.core.terms import Lesson
 from lada.hosts.base import HOSTS
+from lada.hosts.catalogue.fedcot import FedcotOptions
 from lada.hosts.checks import Guard
-from lada.hosts.fedcot import FedcotOptions, weigh
+from lada.hosts.fedcot import weigh
 from lada.models.objective import Scored, nll
 
 KNOWS = {"llm": {0, 1}, "a": {1, 2}, "b": set()}

@@ -13,8 +13,8 @@ from lada.config import make_config
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.terms import TokenScores
 from lada.hosts.base import HOSTS
+from lada.hosts.catalogue.fedmd import FedmdOptions
 from lada.hosts.checks import Guard
-from lada.hosts.fedmd import FedmdOptions
 from lada.hosts.soft import check_wants_soft_targets
 from lada.hosts.steps import part_of
 from lada.models.base import Study

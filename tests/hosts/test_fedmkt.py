@@ -13,7 +13,8 @@ from lada.core.errors import FederationError, InputError
 from lada.core.results import AllocationRecord
 from lada.core.terms import Knowledge, Sample
 from lada.hosts.allocating import round_percent
-from lada.hosts.distilling import Replay, _trusted
+from lada.hosts.catalogue.common import Replay
+from lada.hosts.distilling import _trusted
 from lada.hosts.steps import write_paths
 
 KNOWS = {"llm": {0, 1}, "a": {1, 2}, "b": {2, 3}}

@@ -13,8 +13,9 @@ from lada.codecs import paths
 from lada.codecs.metrics import decode_records
 from lada.codecs.soft_targets import SoftTargets
 from lada.core.results import PartyInfo, PartyReport, Withheld
-from lada.hosts.distinctive import Distinctive, Withholding, texts_of
+from lada.hosts.distinctive import Distinctive, texts_of
 from lada.hosts.knowledge import PATHS, SOFT, VOCABULARY, hear, know, tell
+from lada.hosts.options import Withholding
 from lada.hosts.party import Party
 from lada.hosts.reports import METRICS, report_payload
 from lada.objectives.base import OBJECTIVES

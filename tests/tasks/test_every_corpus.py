@@ -11,8 +11,8 @@ import pytest
 
 import lada
 from lada.tasks.corpus import corpus_names, read_corpus
-from lada.tasks.hub import HubTask
 from lada.tasks.load import load_task
+from lada.tasks.options import HubTask
 
 ROWS = [
     json.loads(line) for line in (Path(__file__).parent / "corpus_rows.jsonl").read_text(encoding="utf-8").splitlines()

@@ -11,7 +11,8 @@ from pyarrow import parquet
 
 from lada.core.errors import InputError
 from lada.core.terms import Sample
-from lada.tasks.files import Columns, read_samples
+from lada.tasks.files import read_samples
+from lada.tasks.options import Columns
 
 FULL = {
     "id": "q1",

@@ -11,7 +11,8 @@ from lada.core.errors import InputError
 from lada.core.terms import Sample
 from lada.core.words import same_question
 from lada.tasks.data import TaskData
-from lada.tasks.gym import GymTask, load_gym
+from lada.tasks.gym import load_gym
+from lada.tasks.options import GymTask
 from lada.tasks.readings import readings
 from lada.verifiers.base import Asked
 from lada.verifiers.gym import block

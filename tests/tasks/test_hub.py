@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 from lada.cli.main import app
 from lada.core.errors import InputError
 from lada.tasks.data import TaskData
-from lada.tasks.load import TaskOptions, load_task
+from lada.tasks.load import load_task
+from lada.tasks.options import TaskOptions
 
 OPTIONS: TypeAdapter[Any] = TypeAdapter(TaskOptions)
 TWO: dict[str, tuple[str, ...]] = {"b": (), "a": ()}

@@ -8,12 +8,12 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from lada.core.errors import InputError
-from lada.tasks.builtin import CORPORA, BuiltinTask
+from lada.tasks.builtin import CORPORA
 from lada.tasks.generated import GENERAL, split_of
 from lada.tasks.lineups import LINEUPS
-from lada.tasks.load import TaskOptions, load_task
+from lada.tasks.load import load_task
+from lada.tasks.options import BuiltinTask, FilesTask, TaskOptions
 from lada.tasks.rulebooks import RULEBOOKS
-from lada.tasks.user import FilesTask
 
 DOMAINS, CLIENT_DOMAINS = RULEBOOKS.domains, RULEBOOKS.client_domains
 OPTIONS: TypeAdapter = TypeAdapter(TaskOptions)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from lada.core.errors import InputError
 from lada.core.terms import Sample
-from lada.tasks.partition import PartitionOptions, partition
+from lada.tasks.options import PartitionOptions
+from lada.tasks.partition import partition
 
 
 def samples_of(**counts: int) -> list[Sample]:

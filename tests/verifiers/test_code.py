@@ -9,7 +9,8 @@ from lada.core.errors import InputError
 from lada.core.terms import Sample
 from lada.verifiers import sandbox
 from lada.verifiers.base import Asked, Failure
-from lada.verifiers.code import CodeOptions, CodeVerifier, has_tests, program_of
+from lada.verifiers.code import CodeVerifier, has_tests, program_of
+from lada.verifiers.options import CodeOptions
 from lada.verifiers.sandbox import choose, run
 
 MEMORY = 512 * 2**20

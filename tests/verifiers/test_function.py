@@ -9,7 +9,8 @@ import pytest
 from lada.core.errors import InputError
 from lada.core.terms import Sample
 from lada.verifiers.base import Asked, Failure
-from lada.verifiers.function import FunctionOptions, FunctionVerifier
+from lada.verifiers.function import FunctionVerifier
+from lada.verifiers.options import FunctionOptions
 
 SAMPLE = Sample("s1", "6 * 7?", "42", None, "sums", 1, entry="{}")
 

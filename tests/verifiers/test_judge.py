@@ -8,7 +8,8 @@ from fake_api import chat, serving
 
 from lada.core.terms import Sample
 from lada.verifiers.base import Asked, Failure
-from lada.verifiers.judge import JudgeOptions, JudgeVerifier, score_of
+from lada.verifiers.judge import JudgeVerifier, score_of
+from lada.verifiers.options import JudgeOptions
 
 SAMPLE = Sample("s1", "6 * 7?", "42")
 NONE = Failure("got no score from the judge")

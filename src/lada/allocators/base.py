@@ -1,16 +1,19 @@
 """The contract of an allocator: which samples one learner studies, for one (teacher, student) pair and direction."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Protocol
 
 from lada.core.plural import counted
 from lada.core.registry import Registry
 from lada.core.terms import Allocation, Likelihood, Path, Sample, TokenScores
 
-State = Mapping[str, np.ndarray]
+if TYPE_CHECKING:
+    import numpy as np
+
+State = Mapping[str, "np.ndarray"]
 """An allocator's memory between rounds: named arrays, so that it serialises as safetensors."""
 
 

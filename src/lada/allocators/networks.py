@@ -3,13 +3,17 @@
 Exploit predicts the reward of studying a sample; Explore predicts what Exploit misses, from Exploit's inner state.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lada.core.seeds import generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Weights = Mapping[str, np.ndarray]
 """`w1` [hidden, inputs], `b1` [hidden], `w2` [hidden], `b2` scalar []; float32."""
@@ -53,6 +57,8 @@ def pool(vectors: np.ndarray, block: int) -> np.ndarray:
 
 def fit(weights: Weights, inputs: np.ndarray, targets: np.ndarray, *, epochs: int, learning_rate: float) -> Weights:
     """Return the weights after `epochs` full-batch Adam steps on the mean squared error of `targets` [n]."""
+    import torch  # here, since who only reads an allocator's options does not need it
+
     tensors: dict[str, Tensor] = {
         name: torch.from_numpy(np.array(array)).requires_grad_(True) for name, array in weights.items()
     }

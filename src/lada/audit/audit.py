@@ -15,7 +15,8 @@ from lada.federation.client_app import ERROR_LOG
 from lada.federation.ledger import Row, read
 from lada.federation.membership import audit_memberships
 from lada.federation.parties import Place, known_texts, read_task
-from lada.hosts.distinctive import Distinctive, Withholding
+from lada.hosts.distinctive import Distinctive
+from lada.hosts.options import Withholding
 from lada.hosts.pooling import SAMPLES
 from lada.tasks.data import TaskData
 

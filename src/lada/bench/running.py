@@ -20,12 +20,12 @@ from pydantic import ValidationError
 
 from lada.bench.outcome import Outcome, outcome
 from lada.bench.suite import Cell, Suite, slug
+from lada.core.cores import cores
 from lada.core.errors import LOST, InputError
 from lada.core.nested import differences
 from lada.core.owner import FILE, FOLDER
 from lada.core.results import Environment
 from lada.environment import environment
-from lada.federation.local import cores
 from lada.federation.run_folder import newest
 from lada.federation.workers import ONE_THREAD
 from lada.planning.compose import plan

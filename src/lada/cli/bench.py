@@ -38,11 +38,7 @@ def bench(
     list_: Annotated[bool, typer.Option("--list", help="List the shipped suites and do nothing.")] = False,
 ) -> None:
     """Run every cell of a suite that has no result yet, and write its tables and leaderboard."""
-    from lada.bench.pages import write_pages
-    from lada.bench.pretraining import pretrain, untrained
-    from lada.bench.running import Store, at_once, run_cells
     from lada.bench.suite import read_suite
-    from lada.cli.bench_view import BenchView
     from lada.core.errors import InputError, nearest
     from lada.core.plugins import add_plugins
     from lada.core.signals import ended_by_signal, exit_code
@@ -58,6 +54,11 @@ def bench(
                 raise InputError(
                     f"--only: no row {row!r}; expected some of {', '.join(chosen.rows)}{nearest(row, chosen.rows)}"
                 )
+        from lada.bench.pages import write_pages  # here, since a slip is not worth importing torch for
+        from lada.bench.pretraining import pretrain, untrained
+        from lada.bench.running import Store, at_once, run_cells
+        from lada.cli.bench_view import BenchView
+
         every = list(chosen.cells())
         cells = [cell for cell in every if not only or cell.row in only]
         target = results / chosen.name

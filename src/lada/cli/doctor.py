@@ -3,7 +3,7 @@
 import re
 from contextlib import chdir
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Column, Table
@@ -12,6 +12,9 @@ from lada.cli.console import console
 from lada.cli.explained import explained
 from lada.core.paths import is_file
 from lada.core.plural import counted, plural
+
+if TYPE_CHECKING:
+    from lada.config import Opened
 
 
 def doctor(
@@ -36,9 +39,14 @@ def doctor(
             if not _reaches(target):
                 raise typer.Exit(1)
             return
+        opened = None
+        if target is not None:
+            from lada.config import open_config
+
+            opened = open_config(target, tuple(set_))  # first, since a slip is not worth importing torch for
         for table in _machine():
             console.print(table)
-        if target is not None and not _fits(target, tuple(set_)):
+        if opened is not None and not _fits(opened):
             raise typer.Exit(1)
 
 
@@ -60,11 +68,11 @@ def _machine() -> list[Table]:
     return [places, missing]
 
 
-def _fits(config: Path, overrides: tuple[str, ...]) -> bool:
+def _fits(config: "Opened") -> bool:
     from lada.cli.planned import device_table, memory_table, remarks
     from lada.planning.compose import plan
 
-    planned = plan(config, overrides=overrides)
+    planned = plan(config)
     console.print(memory_table(planned))
     console.print(device_table(planned.devices))
     for remark in remarks(planned):

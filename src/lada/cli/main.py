@@ -110,11 +110,14 @@ def _add(plugins: list[Path]) -> None:
 
 
 def _plan(config: Path, overrides: list[str], as_json: bool) -> None:
-    from lada.cli.planned import plan_tables
-    from lada.planning.compose import plan
+    from lada.config import open_config
 
     with explained():
-        planned = plan(config, overrides=tuple(overrides))
+        opened = open_config(config, tuple(overrides))  # first, since a slip is not worth importing torch for
+        from lada.cli.planned import plan_tables
+        from lada.planning.compose import plan
+
+        planned = plan(opened)
         if as_json:
             sys.stdout.write(shown_json(planned.model_dump_json(indent=2)) + "\n")
         else:
@@ -137,6 +140,14 @@ def _run(
     allow_missing: bool,
     federation: Path | None = None,
 ) -> None:
+    from lada.config import open_config
+    from lada.core.paths import is_folder
+
+    source, more = config, tuple(overrides)
+    if not (resume and is_folder(config)):
+        with explained():  # first, since a slip is not worth importing torch for
+            source, more = open_config(config, more), ()
+
     from lada.cli.live import LiveView
     from lada.cli.summary import summary
     from lada.core.errors import LOST
@@ -154,10 +165,10 @@ def _run(
         try:
             with ended_by_signal(), view:
                 results = run(
-                    config,
+                    source,
                     name=name,
                     runs=runs,
-                    overrides=tuple(overrides),
+                    overrides=more,
                     emit=view.emit,
                     resume=resume,
                     federation=federation,
@@ -256,12 +267,13 @@ def show(
     set_: Sets = [],  # noqa: B006
 ) -> None:
     """Show what samples a task gives: sizes, domains and a few examples of each group."""
-    from lada.cli.tables import task_tables
     from lada.config import read_config
-    from lada.federation.parties import read_task
 
     with explained(), as_file(files("lada.examples") / "demo.yaml") as example:
-        resolved = read_config(config or example, tuple(set_))
+        resolved = read_config(config or example, tuple(set_))  # first, since a slip is not worth importing torch for
+        from lada.cli.tables import task_tables
+        from lada.federation.parties import read_task
+
         task = read_task(resolved, config.resolve().parent if config else Path.cwd())
         for part in task_tables(task, count):
             console.print(part)

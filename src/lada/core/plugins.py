@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -30,6 +29,8 @@ def add_plugins(files: Iterable[Path]) -> None:
 @cache
 def load_plugins() -> None:
     """Import all plug-ins, once. Raises InputError, naming the plug-in, where one cannot be imported."""
+    from importlib.metadata import entry_points  # here, since a command that needs no method does not need it
+
     for point in entry_points(group=GROUP):
         try:
             point.load()

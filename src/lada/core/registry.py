@@ -1,16 +1,23 @@
 """Methods register themselves here: name, options, paper, what they need of a learner, what is our reading."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from lada.core.docstrings import field_docstrings
 from lada.core.errors import InputError, nearest
 from lada.core.plugins import load_plugins
 from lada.core.terms import Verb
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
 
 T = TypeVar("T")
 Status = Literal["confirmed", "our reading"]
@@ -19,7 +26,17 @@ Status = Literal["confirmed", "our reading"]
 class Options(BaseModel):
     """Base of all options: strict types, no unknown key, immutable. A field's docstring goes into the schema."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Return the schema with the fields' docstrings. pydantic itself would read them whenever a class is made."""
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        told = field_docstrings(cls)
+        for name in told.keys() & properties.keys():
+            properties[name]["description"] = told[name]
+        return schema
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,14 @@
 """Randomness has an address: every generator is seeded from what it is for, never from what ran before it."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 T = TypeVar("T")
 
@@ -22,6 +25,8 @@ def seed_of(*address: str | int) -> int:
 
 def generator(*address: str | int) -> np.random.Generator:
     """Return a NumPy generator for an address (see `seed_of`)."""
+    import numpy as np  # here, since a command that draws nothing does not need it
+
     return np.random.default_rng(seed_of(*address))
 
 

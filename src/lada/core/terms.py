@@ -1,11 +1,14 @@
 """The terms of the project as small immutable values. Nothing here knows of models, files or the wire."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Verb(StrEnum):
@@ -50,7 +53,7 @@ class Likelihood:
     size: int
 
     @classmethod
-    def unknown(cls, size: int) -> "Likelihood":
+    def unknown(cls, size: int) -> Likelihood:
         """Return the likelihood of a text by a learner without Verb.CONFIDENCE; its numbers say nothing."""
         return cls(0.0, 0.0, 0, size)
 

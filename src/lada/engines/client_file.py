@@ -17,12 +17,10 @@ from lada.core.plural import counted
 from lada.core.registry import Options
 from lada.engines.identity import seal_of
 from lada.engines.terms import Terms
-from lada.hosts.discretion import Blur, Redaction
-from lada.hosts.distinctive import Withholding
+from lada.hosts.options import Blur, Redaction, Withholding
 from lada.models.base import Study
 from lada.models.options import ModelOptions
-from lada.tasks.load import TaskOptions
-from lada.tasks.user import FilesTask
+from lada.tasks.options import FilesTask, TaskOptions
 from lada.validation import validate
 
 ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")

@@ -10,10 +10,8 @@ from lada.config import RunConfig
 from lada.core.paths import exists
 from lada.core.terms import Sample
 from lada.federation.parties import read_task
-from lada.tasks.files import Columns
-from lada.tasks.hub import HubTask
-from lada.tasks.user import FilesTask
-from lada.verifiers.function import FunctionOptions
+from lada.tasks.options import Columns, FilesTask, HubTask
+from lada.verifiers.options import FunctionOptions
 
 PRIVATE = "private.jsonl"
 SHARED, VERIFIER = ("public", "test", "replay"), "verifier"

@@ -20,7 +20,7 @@ from lada.engines.lock import CONSTRAINTS, WHEELS, constraints
 from lada.engines.own_data import deal_out
 from lada.engines.server_file import ServerFile, write_connection
 from lada.engines.staging import staged
-from lada.tasks.user import FilesTask
+from lada.tasks.options import FilesTask
 
 IDENTITY, IDENTITY_PUB = "identity.key", "identity.pub"
 """The server's own key pair: by it clients know the server's messages."""

@@ -3,12 +3,12 @@
 from importlib.util import find_spec
 
 from lada.config import RunConfig
+from lada.core.cores import cores
 from lada.core.errors import InputError
 from lada.core.results import Results
 from lada.engines.family import Family, flower, free_port, wait_for_port
 from lada.engines.flower import write_commands
 from lada.engines.submission import LOG, submit
-from lada.federation.local import cores
 from lada.federation.parties import Place
 from lada.hosts.party import Emit
 

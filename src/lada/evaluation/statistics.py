@@ -1,7 +1,6 @@
 """How sure a mean is: bootstrap intervals over questions, Student-t intervals over seeds."""
 
 import numpy as np
-from scipy.special import stdtrit
 
 CHUNK = 1 << 20
 """Counts that are in memory at once."""
@@ -59,5 +58,7 @@ def mean_interval(values: np.ndarray, *, level: float = 0.95) -> tuple[float, fl
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"values have shape {values.shape}; expected [n] with n of at least 2")
     mean = float(values.mean())
+    from scipy.special import stdtrit  # here, since it takes as long to import as many a command to run
+
     half = float(stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / np.sqrt(len(values)))
     return mean, mean - half, mean + half

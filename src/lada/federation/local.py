@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from flwr.app import Context, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
+from lada.core.cores import cores
 from lada.core.errors import LadaError
 from lada.federation.exchange import GridExchange, Rules
 from lada.federation.grid import RUN_ID, SERVER_NODE, LocalGrid, open_clients
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from lada.hosts.party import Emit
 
 FACTORY = f"{open_clients.__module__}:{open_clients.__qualname__}"
+PRELOAD = "transformers.modeling_layers"
+"""What workers import beside the code of their clients, whatever their models are."""
 
 
 def run_local(
@@ -93,15 +95,13 @@ def run_local(
             )
         )
 
-    with _open(config, emit, size, folder / "workers.log") as crew:
+    preload = (open_node.partition(":")[0], PRELOAD)
+    with _open(config, emit, size, folder / "workers.log", preload) as crew:
         app(LocalGrid(nodes, crew.submit), Context(RUN_ID, SERVER_NODE, {}, RecordDict(), {}))
     return tuple(rows)
 
 
-def _open(config: str, emit: Emit, size: int, log: Path) -> Workers:
-    return Pool(FACTORY, config, emit, size=size, log=log) if size else InProcess(FACTORY, config, emit)
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _open(config: str, emit: Emit, size: int, log: Path, preload: tuple[str, ...]) -> Workers:
+    if not size:
+        return InProcess(FACTORY, config, emit)
+    return Pool(FACTORY, config, emit, size=size, log=log, preload=preload)

@@ -18,19 +18,19 @@ from lada.federation import checkpoints
 from lada.federation.common import Common
 from lada.federation.journal import Journal
 from lada.hosts.distinctive import Distinctive, texts_of
-from lada.hosts.party import SHARED_SLM, Emit, Party, Studies, Within
+from lada.hosts.party import SHARED_SLM, Emit, Party, Within
 from lada.models.api import ApiLearner, check_api
 from lada.models.api_options import ApiModel, ApiOptions
-from lada.models.base import Learner
+from lada.models.base import Learner, Studies
 from lada.models.files import check_files
 from lada.models.generation import pick_backend
 from lada.models.identity import weights_digest
 from lada.models.learner import HuggingFaceLearner
 from lada.models.load import check, load
 from lada.models.options import ModelOptions
-from lada.tasks.builtin import BuiltinTask
 from lada.tasks.data import TaskData
 from lada.tasks.load import load_task
+from lada.tasks.options import BuiltinTask
 from lada.zoo.shipped import locate
 
 MODEL, STATE, REPORT, OWNER = "model", "state.safetensors", "report.json", "party"

@@ -12,12 +12,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from lada.federation.fork_server import ForkServer
 from lada.federation.worker_process import (
     EVENT,
     FAILURE,
@@ -41,6 +42,7 @@ BOOT = (
 )
 GRACE = 2.0
 """Seconds between asking a worker to end and killing it."""
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # of Windows there is one way to end a process
 
 
 class DeadWorkerError(Exception):
@@ -111,12 +113,17 @@ class Pool:
     """Worker processes that share one queue, so any worker may get any client. A worker starts with its first task.
 
     A process that dies fails the task it was at; the next task gets a fresh one. Workers end with the `with` block,
-    and by themselves when this process is killed. The processes are started by command line, not by
-    `multiprocessing`: that would run the user's main script again in each of them.
+    and by themselves when this process is killed. On Linux they are forks of one process that has imported the
+    factory's module and `preload`; elsewhere, and where that cannot be, each is started by command line. Neither is
+    done by `multiprocessing`: that would run the user's main script again in each of them.
     """
 
-    def __init__(self, factory: str, config: str, emit: Emit, *, size: int, log: Path) -> None:
+    def __init__(
+        self, factory: str, config: str, emit: Emit, *, size: int, log: Path, preload: Sequence[str] = ()
+    ) -> None:
         """`factory` as for InProcess; `emit` is called by one thread at a time; `log` takes what workers print."""
+        modules = (factory.partition(":")[0], *preload)
+        self._server = ForkServer(modules, _environment(), log) if sys.platform == "linux" else None
         self._first = json.dumps([factory, config]).encode()
         self._emit = emit
         self._log = log
@@ -157,9 +164,10 @@ class Pool:
 
     def _start(self) -> _Worker:
         with self._starting:
-            if self._closed:
+            process = self._server.fork() if self._server and not self._closed else None
+            if process is None and self._closed:
                 raise DeadWorkerError
-            worker = _Worker(self._first, self._log)
+            worker = _Worker(process or _Started(self._log), self._first)
             self._live.add(worker)
             return worker
 
@@ -174,39 +182,92 @@ class Pool:
 
     def __exit__(self, *_: object) -> None:
         """End all workers, also those amid a task, within a few seconds."""
-        with self._starting:
-            self._closed = True
-            live = list(self._live)
+        self._closed = True
+        if not self._starting.acquire(timeout=GRACE):
+            if self._server:
+                self._server.close()  # it is amid its imports, for which nobody waits any more
+            self._starting.acquire()
+        live = list(self._live)
+        self._starting.release()
         for _thread in self._threads:
             self._tasks.put(None)
         for worker in live:
             worker.terminate()
         for worker in live:
             worker.reap()
+        if self._server:
+            self._server.close()  # behind them, since it is their parent
         for thread in self._threads:
             thread.join(GRACE)
 
 
-class _Worker:
-    """One process and the pipes to it."""
+class _Process(Protocol):
+    """A worker's process and the pipes to it."""
 
-    def __init__(self, first: bytes, log: Path) -> None:
+    inbox: IO[bytes]
+    """What it writes."""
+    outbox: IO[bytes]
+    """What it reads."""
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process, and to any that it started itself."""
+        ...
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether it ends within so many seconds."""
+        ...
+
+
+class _Started:
+    """A process that was started by command line."""
+
+    def __init__(self, log: Path) -> None:
         with log.open("ab") as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", BOOT, json.dumps(sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env={**os.environ, **ONE_THREAD},
+                env=_environment(),
                 start_new_session=True,  # a terminal's Ctrl-C reaches the main process alone
             )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self.inbox, self.outbox = self._process.stdout, self._process.stdin
+
+    def signal(self, number: int) -> None:
+        """See _Process.signal; Windows knows no groups."""
+        if self._process.returncode is not None:
+            return
+        if hasattr(os, "killpg"):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+        else:
+            self._process.send_signal(number)
+
+    def wait(self, seconds: float) -> bool:
+        """See _Process.wait."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, **ONE_THREAD}
+
+
+class _Worker:
+    """What one process is asked and says."""
+
+    def __init__(self, process: _Process, first: bytes) -> None:
+        self._process = process
         self._first: bytes | None = first
 
     def run(self, task: Task, emit: Emit) -> bytes:
         """Do one task. Raises DeadWorkerError or FailedTaskError."""
-        inbox, outbox = self._process.stdout, self._process.stdin
-        assert inbox is not None
-        assert outbox is not None
+        inbox, outbox = self._process.inbox, self._process.outbox
         with _died():
             if self._first is not None:
                 write_frame(outbox, START, self._first)
@@ -225,25 +286,15 @@ class _Worker:
 
     def terminate(self) -> None:
         """Ask the process, and any that it started itself, to end."""
-        if self._process.returncode is not None:
-            return
-        if hasattr(os, "killpg"):
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGTERM)
-        else:
-            self._process.terminate()
+        self._process.signal(signal.SIGTERM)
 
     def reap(self) -> None:
         """Wait until it has ended, and make it end where it does not."""
-        try:
-            self._process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(OSError):  # what could not be sent any more
-                    pipe.close()
+        while not self._process.wait(GRACE):
+            self._process.signal(KILL)
+        for pipe in (self._process.outbox, self._process.inbox):
+            with suppress(OSError):  # what could not be sent any more
+                pipe.close()
 
 
 @contextmanager

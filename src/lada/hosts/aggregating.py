@@ -7,18 +7,17 @@ takes, coordinate by coordinate the mean of the values nearest to their median (
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 
 from lada.core.errors import InputError
 from lada.core.plural import counted, plural
+from lada.hosts.catalogue.common import Aggregation
 
-Rule = Literal["mean", "median", "trimmed_mean", "krum", "multi_krum", "bulyan"]
 Weights = Mapping[str, np.ndarray]
 
 
-def least_clients(rule: Rule, malicious: int) -> int:
+def least_clients(rule: Aggregation, malicious: int) -> int:
     """Return how many adapters a rule needs to hold against so many malicious ones."""
     match rule:
         case "mean" | "median" | "trimmed_mean":
@@ -29,7 +28,7 @@ def least_clients(rule: Rule, malicious: int) -> int:
             return 4 * malicious + 3
 
 
-def check_rule(rule: Rule, malicious: int, clients: int) -> None:
+def check_rule(rule: Aggregation, malicious: int, clients: int) -> None:
     """Raise InputError where a rule cannot hold against `malicious` of so many clients.
 
     The mean of two clients can be held against nobody, and is not refused.
@@ -50,7 +49,7 @@ def shares(samples: Mapping[str, int]) -> dict[str, float]:
     return {client: count / total if total else 1 / len(samples) for client, count in samples.items()}
 
 
-def aggregate(weights: Mapping[str, Weights], samples: Mapping[str, int], rule: Rule, malicious: int) -> Weights:
+def aggregate(weights: Mapping[str, Weights], samples: Mapping[str, int], rule: Aggregation, malicious: int) -> Weights:
     """Return one adapter, float64, of those by client, which have the same names and shapes.
 
     `samples` weigh the `mean` (see `shares`), which nothing holds here (see lada.hosts.bounding); `malicious` is how
@@ -82,7 +81,7 @@ def _trimmed(stack: np.ndarray, malicious: int) -> np.ndarray:
     return trim_mean(stack, (malicious + 0.5) / (len(stack) + 1)) if malicious else stack.mean(axis=0)
 
 
-def _selected(stacks: Weights, clients: int, rule: Rule, malicious: int) -> Weights:
+def _selected(stacks: Weights, clients: int, rule: Aggregation, malicious: int) -> Weights:
     from flwr.app import Array, ArrayRecord, RecordDict
     from flwr.serverapp.strategy.bulyan import aggregate_n_closest_weights
     from flwr.serverapp.strategy.multikrum import select_multikrum

@@ -10,16 +10,14 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field
-
 from lada.codecs import adapters
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.plural import counted
-from lada.core.registry import Options
 from lada.core.results import Missing
-from lada.hosts.aggregating import Rule, Weights, aggregate
+from lada.hosts.aggregating import Weights, aggregate
 from lada.hosts.base import Payload
-from lada.hosts.bounding import Bounds, Merged, bound, cap
+from lada.hosts.bounding import Merged, bound, cap
+from lada.hosts.catalogue.common import AveragingOptions
 from lada.hosts.merging import Merge, merge_in_range
 from lada.hosts.party import Party
 from lada.models.options import ModelOptions
@@ -35,25 +33,6 @@ Start = Callable[[Weights], Weights | None]
 """Says what a client started from that sends this adapter; None where the server does not know."""
 Outline = Callable[[Weights], Hashable]
 """Says of an adapter what those that go together have in common; None for one that goes with no other."""
-
-
-class AveragingOptions(Options):
-    """How adapters become one."""
-
-    aggregation: Rule = "mean"
-    """The mean by private samples as in the paper, within bounds, or a rule of robust averaging."""
-    malicious: int = Field(default=1, ge=0, le=1_000_000)
-    """How many clients may be hostile. Of three clients or more the mean stays, coordinate by coordinate, within the
-    range that is left without so many smallest and largest values; of three that is the median. 0 with `clip: null`:
-    the mean of the papers."""
-    clip: float | None = Field(default=3.0, ge=1, le=1e6, allow_inf_nan=False)
-    """With the mean: a client's update is clipped to so many times the round's median norm, and its claimed samples to
-    so many times the median claim. None: neither."""
-
-    @property
-    def bounds(self) -> Bounds:
-        """What bounds the mean."""
-        return Bounds(self.malicious, self.clip)
 
 
 def check_alike(clients: Mapping[str, ModelOptions], key: str, *, full: bool = False, ranks: bool = False) -> None:

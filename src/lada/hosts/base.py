@@ -1,15 +1,19 @@
 """The contract of a host: one collaboration framework, in a server half and a client half."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from lada.allocators.base import Allocator
 from lada.core.registry import Registry
 from lada.core.terms import Verb
-from lada.hosts.party import Party
-from lada.models.objective import Objective
-from lada.models.options import ModelOptions
+
+if TYPE_CHECKING:
+    from lada.allocators.base import Allocator
+    from lada.hosts.party import Party
+    from lada.models.objective import Objective
+    from lada.models.options import ModelOptions
 
 Payload = Mapping[str, bytes]
 """What one message carries: encoded knowledge by kind, such as `paths` or `metrics`."""
@@ -22,7 +26,7 @@ class Kinds:
     must: frozenset[str] = frozenset()
     may: frozenset[str] = frozenset()
 
-    def __or__(self, other: "Kinds") -> "Kinds":
+    def __or__(self, other: Kinds) -> Kinds:
         """Return the kinds of both."""
         return Kinds(self.must | other.must, self.may | other.may)
 
@@ -127,4 +131,4 @@ class Host(Protocol):
         ...
 
 
-HOSTS: Registry[Host] = Registry("host", "lada.hosts")
+HOSTS: Registry[Host] = Registry("host", "lada.hosts.catalogue")

@@ -5,13 +5,12 @@ parties that name different tokens have a mean too. Nothing as wide as the vocab
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from lada.core.terms import SparseLogProbs
+from lada.hosts.catalogue.common import Average
 
-Average = Literal["logits", "probabilities"]
 TAIL = 1e-7
 """The least mass that a party is taken to leave to tokens that it does not name: float32 tells no less from nothing."""
 LEAST = -4000.0

@@ -1,96 +1,14 @@
 """What a client takes out of its knowledge before it leaves: personal data from texts, exactness from losses."""
 
 import math
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
-import regex
-from pydantic import field_validator, model_validator
 
-from lada.codecs.likelihoods import LEAST
-from lada.core.bounds import Blurring
-from lada.core.registry import Options
 from lada.core.results import PartyReport
-from lada.core.seeds import generator
 from lada.core.terms import Likelihood, Path
-from lada.hosts.pii import FORMS, Kind
-from lada.hosts.pii import redact as redact_kind
-
-PATIENCE = 1.0
-"""Seconds that a pattern may take for one text."""
-
-
-class Rule(Options):
-    """One of the user's own patterns, in the syntax of the package `regex`, which is that of Python's `re` and more."""
-
-    pattern: str
-    """What is to be found."""
-    by: str = "[REDACTED]"
-    """What takes the place of a match; `\\1` is its first group."""
-
-    @field_validator("pattern")
-    @classmethod
-    def _compiles(cls, pattern: str) -> str:
-        try:
-            found = regex.compile(pattern)
-        except regex.error as error:
-            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
-        if found.fullmatch(""):
-            raise ValueError(f"{pattern!r} matches the empty text; expected a pattern of at least one character")
-        return pattern
-
-
-class Redaction(Options):
-    """What is taken out of the texts that leave."""
-
-    pii: tuple[Kind, ...] = ()
-    """Personal data by kind, such as email or iban."""
-    rules: tuple[Rule, ...] = ()
-    """Applied before `pii`, in this order."""
-
-    def apply(self, text: str) -> str | None:
-        """Return the text as it may leave; None where a pattern took longer than a second, so that it must not."""
-        try:
-            for rule in self.rules:
-                text = regex.sub(rule.pattern, rule.by, text, timeout=PATIENCE)
-            for kind in FORMS:
-                if kind in self.pii:
-                    text = redact_kind(kind, text, PATIENCE)
-        except TimeoutError:
-            return None
-        return text
-
-
-class Blur(Options):
-    """What is taken from the exactness of the losses that leave, in nats per token."""
-
-    round_to: Blurring = 0.0
-    """Losses are rounded to multiples of this, 10 at most, after the noise; 0: not."""
-    noise: Blurring = 0.0
-    """Scale of the noise, 10 at most: the standard deviation of `gaussian`, b of `laplace`."""
-    law: Literal["laplace", "gaussian"] = "laplace"
-    """What the noise is drawn from."""
-    seeded: bool = False
-    """Draw the noise from the run's seed, so that runs repeat; whoever knows the seed can then take it away."""
-
-    @model_validator(mode="after")
-    def _does_something(self) -> "Blur":
-        if not self.round_to and not self.noise:
-            raise ValueError("neither round_to nor noise is set; expected one above 0, or no blur")
-        return self
-
-    def means(self, log_probs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return mean log-probs per token, nats, blurred and still in LEAST..0."""
-        draw = rng.laplace if self.law == "laplace" else rng.normal
-        blurred = log_probs + draw(0.0, self.noise, log_probs.shape) if self.noise else log_probs
-        return np.clip(np.round(blurred / self.round_to) * self.round_to if self.round_to else blurred, LEAST, 0.0)
-
-    def generator(self, *address: str | int) -> np.random.Generator:
-        """Return what noise is drawn from: nobody can tell it unless it is `seeded`."""
-        return generator(*address) if self.seeded else np.random.default_rng(secrets.randbits(256))
+from lada.hosts.options import Blur, Redaction
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,45 +4,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from pydantic import Field, model_validator
 
-from lada.core.registry import Options
 from lada.core.seeds import generator
 from lada.core.terms import Allocation, Knowledge, Lesson
+from lada.hosts.catalogue.common import Replay
 from lada.hosts.knowledge import Offer
 from lada.hosts.lessons import Pool, lesson_on, make_lessons, with_replay
 from lada.hosts.party import Party
 from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import gold_lessons, study
-
-
-class Replay(Options):
-    """Shares (0..1) of a study's lessons that are replayed, so that nothing is forgotten."""
-
-    private: float = Field(ge=0, lt=1)
-    """Of private samples, which a server has none of."""
-    paths: float = Field(ge=0, lt=1)
-    """Of the party's own paths on public questions, as far as they can be trusted."""
-    general: float = Field(ge=0, lt=1)
-    """Of questions that need skill alone, where the task has some."""
-    least: int = Field(default=32, ge=0, le=1_000_000)
-    """Lessons that a study of something new has at least, made up with replay as far as there is some: a budget of
-    tokens or steps that is spent on a handful of lessons destroys a model."""
-    alone: bool = False
-    """Replay alone where nothing is new, for the whole budget: for comparisons in which everybody is to study equally
-    much. Else such a study is left out, which costs nothing and keeps the model as it is."""
-
-    @model_validator(mode="after")
-    def _shares(self) -> "Replay":
-        shares = (self.private, self.paths, self.general)
-        if sum(shares) >= 1:
-            raise ValueError(f"private, paths, general are {shares}: expected shares from 0 that add up to below 1")
-        return self
-
-
-CLIENT_REPLAY = Replay(private=0.25, paths=0.1, general=0.1)
-SERVER_REPLAY = Replay(private=0.0, paths=0.5, general=0.3)
-"""What hosts replay by default, alike so that they can be compared."""
 
 
 def lessons_of(

@@ -23,11 +23,10 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
-from lada.core.registry import Options
 from lada.core.terms import Sample
 from lada.core.words import compounds_of, identifiers_of, tokens_of, unescaped, windows, words_of
+from lada.hosts.options import Withholding
 from lada.hosts.word_index import Places, Texts, coded, once_each
 
 Kind = Literal["rare", "near", "plain", "whole"]
@@ -37,8 +36,6 @@ RARE, NEAR = (1, 2, 3), (2, 3, 4, 6)
 """Words in a row that may be a passage of these kinds, the least first."""
 PLAIN = (1, 1.5, 2, 2.5, 3, 3.5, 4)
 """The same of plain passages, in multiples of `words`."""
-MOST_TRIES = 16
-"""Most paths that are sampled in the place of one."""
 JOINED, WITHIN, TOGETHER = 4, 6, 7
 """Characters from which on a rare word is found in pieces too, a rare word within a longer one, and words that are run
 together."""
@@ -48,18 +45,6 @@ RATIONALES = 8
 """Most samples with one question that count as one."""
 LONGEST = 64
 """Most characters of a rare word that is found so. A longer one is told by so many at its start."""
-
-
-class Withholding(Options):
-    """What a client keeps back of what its model writes: distinctive passages of its private samples."""
-
-    words: int = Field(default=8, ge=2, le=1000)
-    """Words in a row that are a passage, whatever they are; where private samples share as much by their pattern, up to
-    four times as many. Fewer are one where words are rare: see docs/privacy.md."""
-    samples: int = Field(default=2, ge=1, le=1000)
-    """Private samples that may share a passage before it counts as a common phrase."""
-    tries: int = Field(default=4, ge=0, le=MOST_TRIES)
-    """Paths that are sampled in the place of one with such a passage; where all have one, none leaves."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,6 @@ steps or tokens as one that collaborates does in all. The LLM takes no part.
 """
 
 from collections.abc import Mapping
-from typing import Literal
-
-from pydantic import model_validator
 
 from lada.allocators.base import Allocator
 from lada.codecs import adapters
@@ -41,12 +38,13 @@ from lada.hosts.averaging import (
     pool,
     shapes,
 )
-from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase, Step
+from lada.hosts.base import Bare, Exchange, Kinds, Payload, Phase, Step
+from lada.hosts.catalogue.fedavg import FedavgOptions
 from lada.hosts.factors import average_products, bounded_padded, common_start, fit, outline, pairs, scaled
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, studying_both
-from lada.hosts.secure import KEYS, MASKED, PHASES, SecureOptions, check_enough
+from lada.hosts.secure import KEYS, MASKED, PHASES, check_enough
 from lada.hosts.secure_client import advertise, masked_reply, started_from
 from lada.hosts.secure_server import average_masked
 from lada.hosts.steps import evaluate_party, gold_lessons, study_both
@@ -54,35 +52,6 @@ from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 
-class FedavgOptions(SecureOptions):
-    """Options of federated averaging. Clients have one model; the server's LLM is evaluated once and takes no part."""
-
-    form: Literal["average", "flexlora", "hetlora"] = "average"
-    """How adapters become one: factor by factor (`average`, also for `tune: full`), as products (`flexlora`), or padded
-    (`hetlora`); with the last two, ranks and alphas may differ."""
-
-    @model_validator(mode="after")
-    def _robust(self) -> "FedavgOptions":
-        if self.form != "average" and self.aggregation != "mean":
-            raise ValueError(
-                f"aggregation is {self.aggregation!r} with form {self.form!r}, whose adapters have no coordinates in "
-                "common; expected aggregation: mean, or form: average"
-            )
-        if self.form != "average" and self.secure_aggregation:
-            raise ValueError(
-                f"secure_aggregation is true with form {self.form!r}, whose adapters are no sum; expected form: average"
-            )
-        return self
-
-
-@HOSTS.register(
-    "fedavg",
-    options=FedavgOptions,
-    paper="arXiv 2305.05644",
-    status="our reading",
-    teacher_needs={Verb.ANSWER},
-    student_needs={Verb.ANSWER, Verb.STUDY},
-)
 class Fedavg:
     """Clients with one model study their private data and go on with the average of their adapters."""
 

@@ -11,31 +11,17 @@ Both divergences are of the student from the target, `form: reverse_kl`, and flo
 
 from collections.abc import Mapping
 
-from lada.core.terms import Knowledge, Verb
+from lada.core.terms import Knowledge
 from lada.hosts.aggregating import Weights
 from lada.hosts.allocating import allocate, embed_public
-from lada.hosts.base import HOSTS, Bare
-from lada.hosts.distilling import SERVER_REPLAY, Replay, and_labels, distil, lessons_of
+from lada.hosts.base import Bare
+from lada.hosts.catalogue.fedcollm import FedcollmOptions
+from lada.hosts.distilling import Replay, and_labels, distil, lessons_of
 from lada.hosts.knowledge import Offer, know, score
 from lada.hosts.party import Party
-from lada.hosts.shared_slm import SharedSlmOptions, SharesSlm
+from lada.hosts.shared_slm import SharesSlm
 
 
-class FedcollmOptions(SharedSlmOptions):
-    """Options of FedCoLLM. All clients have the same model, tuned by LoRA."""
-
-    server_replay: Replay = SERVER_REPLAY
-    """What the LLM replays while it learns from the SLM."""
-
-
-@HOSTS.register(
-    "fedcollm",
-    options=FedcollmOptions,
-    paper="arXiv 2411.11707",
-    status="our reading",
-    teacher_needs={Verb.ANSWER, Verb.JUDGE, Verb.LOG_PROBS},
-    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.EMBED, Verb.STUDY},
-)
 class Fedcollm(SharesSlm[Offer]):
     """Clients share one SLM and average its adapters; at the server SLM and LLM then learn from each other."""
 

@@ -10,23 +10,15 @@ The server has the clients' weights, so the distributions never cross. The LLM t
 
 from collections.abc import Mapping
 
-from lada.core.terms import Knowledge, SparseLogProbs, Spelled, Verb
+from lada.core.terms import Knowledge, SparseLogProbs, Spelled
 from lada.hosts.aggregating import Weights
-from lada.hosts.base import HOSTS, Bare
+from lada.hosts.base import Bare
 from lada.hosts.knowledge import Offer, know, score
 from lada.hosts.matching import CONSENSUS, consensus_offer, match, merge_heard
 from lada.hosts.party import Party
-from lada.hosts.shared_slm import SharedSlmOptions, SharesSlm
+from lada.hosts.shared_slm import SharesSlm
 
 
-@HOSTS.register(
-    "feddf",
-    options=SharedSlmOptions,
-    paper="arXiv 2006.07242",
-    status="our reading",
-    teacher_needs={Verb.ANSWER},
-    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.LOG_PROBS, Verb.EMBED, Verb.STUDY},
-)
 class Feddf(SharesSlm[None]):
     """Clients share one SLM; the average of their adapters then learns the average of what they say."""
 

@@ -13,16 +13,11 @@ With `average: probabilities` and a temperature of 0.1 it is DS-FL (arXiv 2008.0
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import Field
-
 from lada.allocators.base import Allocator
-from lada.core.bounds import Positive
-from lada.core.registry import Options
 from lada.core.terms import Knowledge, Lesson, TokenScores, Verb
 from lada.hosts.allocating import check_takes_labels
-from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Phase, Step
-from lada.hosts.consensus import Average
-from lada.hosts.distilling import CLIENT_REPLAY, SERVER_REPLAY, Replay
+from lada.hosts.base import Bare, Exchange, Payload, Phase, Step
+from lada.hosts.catalogue.fedmd import FedmdOptions
 from lada.hosts.knowledge import (
     Offer,
     encode,
@@ -47,32 +42,6 @@ from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 
-class FedmdOptions(Options):
-    """Options of FedMD and DS-FL."""
-
-    average: Average = "logits"
-    """Mean of the members' logits, as in FedMD, or of their probabilities, as in DS-FL."""
-    temperature: Positive = 1.0
-    """The consensus is taken to the power of its inverse; below 1 it is sharper. DS-FL's entropy reduction: 0.1."""
-    llm_member: bool = True
-    """The LLM has a say in the consensus and learns it; else the server only averages, in the LLM's tokens."""
-    revisit: float = Field(0.5, gt=0, lt=1)
-    """Share of a round's private steps that follow the consensus; the rest come before it. So own data is revisited
-    between any two digests, and a round has as many private steps as with any other host."""
-    client_replay: Replay = CLIENT_REPLAY
-    """What a client replays while it digests."""
-    server_replay: Replay = SERVER_REPLAY
-    """What the server replays beside the consensus."""
-
-
-@HOSTS.register(
-    "fedmd",
-    options=FedmdOptions,
-    paper="arXiv 1910.03581",
-    status="our reading",
-    teacher_needs={Verb.JUDGE, Verb.LOG_PROBS},
-    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.EMBED, Verb.STUDY},
-)
 class Fedmd:
     """Everybody scores the gold texts, the server averages the distributions, everybody learns the average."""
 

@@ -19,13 +19,10 @@ and, for the server, its own paths.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
 
 from lada.allocators.base import Allocator
-from lada.core.bounds import Rounds
 from lada.core.errors import InputError
 from lada.core.terms import Allocation, Knowledge, Lesson, Path, Verb
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
@@ -39,63 +36,25 @@ from lada.hosts.averaging import (
     take_adapter,
     tell_adapter,
 )
-from lada.hosts.base import HOSTS, Bare, Exchange, Kinds, Payload, Phase, Step
-from lada.hosts.distilling import CLIENT_REPLAY, SERVER_REPLAY, Replay, and_labels, distil, lessons_of
+from lada.hosts.base import Bare, Exchange, Kinds, Payload, Phase, Step
+from lada.hosts.catalogue.fedmkt import FedmktOptions
+from lada.hosts.distilling import and_labels, distil, lessons_of
 from lada.hosts.gain import limit_by_gain, validation
 from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, know, own, tell
 from lada.hosts.party import Party
 from lada.hosts.replies import each
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, studying_both, telling
-from lada.hosts.secure import KEYS, MASKED, PHASES, SecureOptions, check_enough
+from lada.hosts.secure import KEYS, MASKED, PHASES, check_enough
 from lada.hosts.secure_client import advertise, masked_reply, started_from
 from lada.hosts.secure_server import average_masked
 from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, study_both
-from lada.hosts.trust import ReadOff, doubted, keep_first, limit_by_gold_texts, limit_by_record
+from lada.hosts.trust import doubted, keep_first, limit_by_gold_texts, limit_by_record
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 
-class FedmktOptions(SecureOptions):
-    """Options of the mutual round."""
-
-    directions: Literal["both", "llm_to_slm", "slm_to_llm"] = "both"
-    """Both ways; from the LLM to the SLMs alone, as with an LLM behind an API; or from the SLMs to the LLM alone, where
-    clients study private data for their other budget too."""
-    knowledge: Kind = "paths"
-    """`paths`: each party's own reasoning paths, what plug-ins choose among. `labels`: the gold texts of the public
-    samples, as in the paper: all are studied, and those that the allocation chooses with the teacher's soft targets.
-    Under `plugin: none` the default is `labels`."""
-    tries: int = Field(1, ge=1, le=1024)
-    """How many paths a party writes at most for a public question, until its answer is right; it tells of one. Of no
-    use where the gold answer is unknown."""
-    average_adapters: bool = False
-    """Clients with one model average their LoRA adapters after each round: the paper's homogeneous setting."""
-    trust: Annotated[Literal["auto", "off", "agreement", "gain"], ReadOff] = "auto"
-    """What a client's word is worth to the LLM. `agreement`: who answers far worse than the other clients teaches it
-    nothing; see lada.hosts.trust. `auto`: that, and for questions without a gold answer the LLM's own judgement in the
-    place of what clients claim. With labels, whose distributions contradict the gold
-    texts teaches nothing. `gain`: how much a few steps on a client's paths improve the LLM on samples of its own; see
-    lada.hosts.gain. `off`: clients are believed."""
-    trust_steps: int = Field(16, ge=1, le=10_000_000)
-    """Steps on each client's paths by which `gain` is measured."""
-    client_replay: Replay = CLIENT_REPLAY
-    """What a client replays beside the LLM's paths."""
-    server_replay: Replay = SERVER_REPLAY
-    """What the server replays beside its clients' paths."""
-    private_rounds: Rounds | None = None
-    """Study private data in the first so many rounds only; None: in every round, as the paper does."""
-
-
-@HOSTS.register(
-    "fedmkt",
-    options=FedmktOptions,
-    paper="arXiv 2406.02224",
-    status="our reading",
-    teacher_needs={Verb.ANSWER},
-    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.EMBED, Verb.STUDY},
-)
 class Fedmkt:
     """LLM and SLMs learn from each other on public questions, both ways."""
 

@@ -9,7 +9,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from lada.alignment import check_scores
 from lada.codecs import likelihoods, paths, samples, soft_targets, vocabulary
@@ -18,13 +17,13 @@ from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.plural import counted, plural
 from lada.core.terms import Knowledge, Likelihood, Path, TokenScores, Vocabulary
 from lada.hosts.base import Kinds, Payload
+from lada.hosts.catalogue.common import Kind
 from lada.hosts.discretion import blur, redact
 from lada.hosts.party import Party
 from lada.hosts.steps import gold_lessons, in_range, write_paths
 from lada.hosts.verdicts import Verdict, judged, note_failures, verdicts
 from lada.hosts.withholding import keep_back, keep_back_scores, may_tell
 
-Kind = Literal["paths", "labels"]
 TOKENS_PER_BYTE = 16
 """Most tokens of a text per byte, and beside these: a normaliser (NFKC) makes eleven bytes of one."""
 PATHS, LIKELIHOODS, SOFT, VOCABULARY = "paths", "likelihoods", "soft_targets", "vocabulary"

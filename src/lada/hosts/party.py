@@ -11,9 +11,9 @@ from lada.allocators.base import Allocator, State
 from lada.core.limits import Limits
 from lada.core.results import PartyReport, PhaseTime
 from lada.core.terms import Sample
-from lada.hosts.discretion import Blur, Redaction
 from lada.hosts.distinctive import Distinctive
-from lada.models.base import Learner, Progress, Study
+from lada.hosts.options import Blur, Redaction
+from lada.models.base import Learner, Progress, Studies
 from lada.models.objective import Objective
 from lada.models.peak import begin_peak, peak_memory
 from lada.tasks.data import TaskData
@@ -94,14 +94,6 @@ def no_slm() -> "Party":
 
 def nothing_distinctive() -> None:
     """Return None: a party without private samples has nothing to keep back."""
-
-
-@dataclass(frozen=True)
-class Studies:
-    """How long a party studies: its own data, and what it gets from others."""
-
-    private: Study
-    distil: Study
 
 
 @dataclass

@@ -5,11 +5,12 @@ Heuristics: what they find is likely to be such data, and what they miss may be 
 
 import ipaddress
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import regex
 
-Kind = Literal["url", "email", "iban", "credit_card", "ip", "date", "phone"]
+from lada.hosts.options import Kind
+
 MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lada.core.errors import InputError
-from lada.hosts.discretion import Blur
-from lada.hosts.party import Studies
+from lada.hosts.options import Blur
+from lada.models.base import Studies
 from lada.models.private import check_installed
 
 

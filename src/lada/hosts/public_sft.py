@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from lada.allocators.base import Allocator
 from lada.core.errors import InputError
-from lada.core.registry import Options
 from lada.core.terms import Lesson, Verb
-from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Phase, Step
+from lada.hosts.base import Bare, Exchange, Payload, Phase, Step
+from lada.hosts.catalogue.public_sft import PublicSftOptions
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS
@@ -19,19 +19,6 @@ from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 
-class PublicSftOptions(Options):
-    """Options of the study of labelled public data."""
-
-    rationales: bool = True
-    """Whether the gold rationales are studied, or the gold answers alone."""
-
-
-@HOSTS.register(
-    "public_sft",
-    options=PublicSftOptions,
-    teacher_needs={Verb.ANSWER},
-    student_needs={Verb.ANSWER, Verb.STUDY},
-)
 class PublicSft:
     """Everybody studies the gold texts of the public samples, clients their private data before; nobody exchanges."""
 

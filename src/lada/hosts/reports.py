@@ -16,7 +16,7 @@ from lada.evaluation.membership import ATTACKS, MOST
 from lada.hosts.allocating import LOOKED_AT
 from lada.hosts.base import Kinds, Payload, Step
 from lada.hosts.discretion import blur_report
-from lada.hosts.distinctive import MOST_TRIES
+from lada.hosts.options import MOST_TRIES
 from lada.hosts.party import Party
 from lada.hosts.ranges import LOSS, MEMORY, SECONDS, out_of_range
 from lada.hosts.withholding import INSTEAD, keep_back_texts

@@ -29,14 +29,10 @@ are not for all others, counts as missing. A wrong share shows in the end only, 
 
 from collections.abc import Mapping
 
-from pydantic import model_validator
-
 from lada.codecs import masked, named
-from lada.core.bounds import Positive
 from lada.core.errors import FederationError, InputError
 from lada.core.plural import counted
 from lada.hosts import masks
-from lada.hosts.averaging import AveragingOptions
 from lada.hosts.base import Kinds, Payload, Phase
 from lada.hosts.party import Party
 
@@ -45,29 +41,6 @@ SIZES = {KEYS: 2 * masks.SECRET, SHARES: masks.SEALED, SURVIVORS: 0, OPENED: mas
 """Bytes of what each of these kinds has by client's name."""
 LEAST = 3
 """Clients: of two each could take its own adapter out of the sum."""
-
-
-class SecureOptions(AveragingOptions):
-    """How adapters become one, in clear or without the server seeing any of them."""
-
-    secure_aggregation: bool = False
-    """The server learns the clients' average and no single adapter; see lada.hosts.secure. Needs three clients,
-    `aggregation: mean`, and `malicious: 0` with `clip: null`, since it cannot look at what it does not see."""
-    update_norm: Positive = 100.0
-    """With secure aggregation: the norm to which each client clips its own update, in place of `clip`."""
-
-    @model_validator(mode="after")
-    def _sees_no_single_update(self) -> "SecureOptions":
-        if not self.secure_aggregation:
-            return self
-        wanted = {"aggregation": "mean", "malicious": 0, "clip": None}
-        if wrong := [name for name, value in wanted.items() if getattr(self, name) != value]:
-            raise ValueError(
-                f"secure_aggregation is true and {wrong[0]} is {getattr(self, wrong[0])!r}, for which the server would "
-                "have to see single updates; expected aggregation: mean, malicious: 0 and clip: null (each client "
-                "clips its own update to update_norm), or secure_aggregation: false"
-            )
-        return self
 
 
 def check_enough(clients: int) -> None:

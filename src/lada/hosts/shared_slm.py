@@ -22,7 +22,6 @@ from lada.hosts.aggregating import Weights, check_rule
 from lada.hosts.allocating import check_takes_labels
 from lada.hosts.averaging import (
     ADAPTER,
-    AveragingOptions,
     catch_up,
     check_alike,
     fix_outline,
@@ -32,7 +31,7 @@ from lada.hosts.averaging import (
     tell_adapter,
 )
 from lada.hosts.base import Exchange, Kinds, Payload, Phase, Step
-from lada.hosts.distilling import CLIENT_REPLAY, Replay
+from lada.hosts.catalogue.common import SharedSlmOptions
 from lada.hosts.party import SHARED_SLM, Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, studying_both
@@ -40,14 +39,6 @@ from lada.hosts.soft import check_wants_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, study_both
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
-
-
-class SharedSlmOptions(AveragingOptions):
-    """Options of hosts whose clients share one SLM. All have the same model, tuned by LoRA."""
-
-    slm_replay: Replay = CLIENT_REPLAY.model_copy(update={"private": 0.0})
-    """What the shared SLM replays while it is taught. It has no private samples."""
-
 
 Prepared = TypeVar("Prepared")
 

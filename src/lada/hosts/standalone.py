@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from lada.allocators.base import Allocator
 from lada.core.registry import Options
 from lada.core.terms import Verb
-from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Phase, Step
+from lada.hosts.base import Bare, Exchange, Payload, Phase, Step
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, studying_both
@@ -17,7 +17,6 @@ from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 
-@HOSTS.register("standalone", student_needs={Verb.ANSWER, Verb.STUDY})
 class Standalone:
     """Private studies only, step-matched to a host with lessons."""
 

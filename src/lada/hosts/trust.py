@@ -25,8 +25,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from pydantic import BeforeValidator
-from scipy.special import bdtr, bdtrc
 
 from lada.codecs import paths
 from lada.core.plural import counted
@@ -35,8 +33,6 @@ from lada.evaluation.agreement import agreements
 from lada.hosts.consensus import loss
 from lada.hosts.party import Party
 
-ReadOff = BeforeValidator(lambda value: "off" if value is False else value)
-"""YAML reads a bare `off` as false."""
 ALPHA = 0.01
 """How improbable a record has to be before it counts against a client."""
 MOSTLY = 0.5
@@ -118,6 +114,8 @@ def untrusted(records: Mapping[str, Record]) -> dict[str, float]:
     What others have above chance is their lower median, so that one hostile client of three, which may know all
     answers, cannot raise the measure. Of a single other one nobody knows whether it is honest: chance alone counts.
     """
+    from scipy.special import bdtr  # here, since who only reads options does not need it
+
     against: dict[str, float] = {}
     for client, its in records.items():
         others = sorted(other.excess for name, other in records.items() if name != client)
@@ -173,6 +171,8 @@ def contradicting(losses: Mapping[str, Mapping[str, float]], judge: str) -> dict
     `losses` are of each member by sample: nats per token (>= 0). Texts that fewer than three members score count for
     nobody.
     """
+    from scipy.special import bdtrc
+
     against: dict[str, tuple[int, int]] = {}
     for member in losses.keys() - {judge}:
         count, texts = 0, 0

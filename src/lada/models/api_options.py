@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
-import httpx
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from lada.core.bounds import AnswerTokens, Seconds
@@ -121,6 +120,8 @@ class ApiOptions(Options):
     @field_validator("base_url")
     @classmethod
     def _address(cls, value: str) -> str:
+        import httpx  # here, since most configurations name no API
+
         try:
             url = httpx.URL(value)
         except httpx.InvalidURL:

@@ -1,11 +1,12 @@
 """The contract of a learner: what each verb takes and gives, whoever implements it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from lada.core.bounds import BatchSize
@@ -14,6 +15,9 @@ from lada.core.terms import Lesson, Likelihood, Spelled, TokenScores, Verb, Voca
 from lada.models.objective import Objective
 from lada.models.private import Privacy
 from lada.models.training import Optimisation
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Progress = Callable[[str, int, int, int], None]
 """Called as `progress(verb, done, total, tokens)` after each batch; done and tokens count from the verb's start."""
@@ -55,7 +59,7 @@ class Study(Options):
     """Differential privacy with regard to each lesson. A step's batch is then drawn, of `batch_size` in the mean."""
 
     @model_validator(mode="after")
-    def _one_length(self) -> "Study":
+    def _one_length(self) -> Study:
         if self.tokens is not None and self.epochs is not None:
             raise ValueError(f"tokens is {self.tokens} beside epochs, {self.epochs}; expected one of the two")
         for name in ("tokens", "epochs"):
@@ -66,6 +70,14 @@ class Study(Options):
                     "expected steps"
                 )
         return self
+
+
+@dataclass(frozen=True)
+class Studies:
+    """How long a party studies: its own data, and what it gets from others."""
+
+    private: Study
+    distil: Study
 
 
 @dataclass(frozen=True, slots=True)

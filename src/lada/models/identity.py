@@ -1,15 +1,20 @@
 """What tells one learner from another that would do otherwise."""
 
-import hashlib
+from __future__ import annotations
 
-import torch
+import hashlib
+from typing import TYPE_CHECKING
 
 from lada.models.base import Learner
-from lada.models.learner import HuggingFaceLearner
+
+if TYPE_CHECKING:
+    import torch
 
 
 def weights_digest(model: torch.nn.Module) -> str:
     """Return the SHA-256 over names, dtypes and bytes of all weights."""
+    import torch
+
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -22,6 +27,8 @@ def learner_digest(learner: Learner) -> str | None:
 
     None for a learner whose weights are not at hand, as behind an API.
     """
+    from lada.models.learner import HuggingFaceLearner  # here, since it brings torch and transformers along
+
     if not isinstance(learner, HuggingFaceLearner):
         return None
     told = f"{learner.options.model_dump_json()} {learner.device} {weights_digest(learner.model)}"

@@ -1,9 +1,12 @@
 """What an objective sees of a batch, and what it must return. The losses themselves are one floor up."""
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Prefer = Literal["role", "verified"]
 Unpaired = Literal["nll", "skip"]

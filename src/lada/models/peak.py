@@ -11,8 +11,6 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-import torch
-
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 CLEAR_PEAK = "5"
 """What Linux takes for: forget the highest resident size."""
@@ -21,6 +19,8 @@ CLEAR_PEAK = "5"
 def begin_peak(device: str) -> None:
     """Begin a phase of a learner on `device`, such as `cuda:0`."""
     if device.startswith("cuda"):
+        import torch  # here, since a server behind an API does not need it
+
         for i in range(torch.cuda.device_count()):
             torch.cuda.reset_peak_memory_stats(i)
     else:
@@ -31,8 +31,12 @@ def begin_peak(device: str) -> None:
 def peak_memory(device: str) -> int:
     """Return the peak of the phase, bytes; 0 where the platform does not tell."""
     if device.startswith("cuda"):
+        import torch
+
         return sum(torch.cuda.max_memory_allocated(i) for i in range(torch.cuda.device_count()))
     if device.startswith("mps"):
+        import torch
+
         return torch.mps.driver_allocated_memory()
     return resident_peak()
 

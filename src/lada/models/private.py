@@ -8,24 +8,28 @@ the optimiser makes of the gradients, and what is done with the weights, costs n
 Gradients are taken lesson by lesson, which works for every model and objective and is as slow as it sounds.
 """
 
+from __future__ import annotations
+
 import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from importlib import import_module
 from itertools import chain
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import numpy as np
-import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from lada.core.bounds import Positive
 from lada.core.errors import InputError
 from lada.core.plural import counted
 from lada.core.registry import Options
 from lada.models.training import Optimisation, learning_rate_at
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -46,7 +50,7 @@ class Privacy(Options):
     so nothing is private then."""
 
     @model_validator(mode="after")
-    def _one(self) -> "Privacy":
+    def _one(self) -> Privacy:
         if (self.noise_multiplier is None) == (self.epsilon is None):
             raise ValueError("set one of noise_multiplier and epsilon, and not both")
         return self
@@ -122,6 +126,8 @@ def _accounting() -> Any:
 
 def poisson_batches(lessons: int, rate: float, steps: int, rng: np.random.Generator) -> Iterator[list[int]]:
     """Yield `steps` batches of indices; each index is in each batch with probability `rate`, so one may be empty."""
+    import numpy as np  # here, since who only reads options does not need it
+
     for _ in range(steps):
         yield np.flatnonzero(rng.random(lessons) < rate).tolist()
 
@@ -145,6 +151,8 @@ def optimise_privately(
     `on_step` is told no loss (NaN): it would say something of the lessons. A step has no clipping of its own.
     None is skipped, and 0 returned: how many lessons add nothing would say something of them too.
     """
+    import torch
+
     trainable = [p for p in model.parameters() if p.requires_grad]
     generator = torch.Generator().manual_seed(seed)
     for number, lessons in steps:
@@ -181,6 +189,8 @@ def private_training(
 
     Lessons and noise are drawn from what nobody can tell, unless they are `seeded`.
     """
+    import numpy as np
+
     spent = release(privacy, lessons, batch_size, steps)
     rng = np.random.default_rng(seed if privacy.seeded else secrets.randbits(256))
     train = partial(

@@ -1,15 +1,19 @@
 """The optimisation loop that studying and building the shipped models share."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from lada.core.bounds import Positive, Share
 from lada.core.registry import Options
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -42,6 +46,8 @@ def learning_rate_at(step: int, steps: int, options: Optimisation) -> float:
 
 def make_optimizer(model: Any, options: Optimisation) -> torch.optim.AdamW:
     """Return AdamW over the trainable weights; vectors (norms, biases) are not decayed."""
+    import torch  # here, since who only reads options does not need it
+
     trainable = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.dim() > 1], "weight_decay": options.weight_decay},
@@ -79,6 +85,8 @@ def optimise(
     `on_step(number, loss)` follows each. A step whose loss or gradient is not finite changes nothing, so that one bad
     batch cannot destroy a model; how many these were is returned.
     """
+    import torch
+
     skipped = 0
     for number, gradients in steps:
         rate = learning_rate_at(number, total, options)

@@ -1,14 +1,17 @@
 """Approximate likelihood matching: find each stretch of a text as likely as a teacher finds it."""
 
-from typing import Literal
+from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from lada.core.terms import Verb
 from lada.models.objective import Scored, SoftWish, nll
 from lada.objectives.base import OBJECTIVES, AsAllocated
 from lada.objectives.blended import Blended
 from lada.objectives.forms import log1mexp
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class AlmOptions(Blended):

@@ -1,11 +1,17 @@
 """What objectives have in common that blend the labels' loss with one from a teacher's probabilities."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from pydantic import model_validator
-from torch import Tensor
 
 from lada.core.bounds import SLIGHTEST, STEEPEST
 from lada.core.registry import Options
 from lada.models.objective import Scored, nll
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Blended(Options):
@@ -17,7 +23,7 @@ class Blended(Options):
     """Above 0, 1000 at most: the probabilities are taken to the power of its inverse."""
 
     @model_validator(mode="after")
-    def _sound(self) -> "Blended":
+    def _sound(self) -> Blended:
         if not 0 <= self.label_weight <= 1:
             raise ValueError(f"label_weight is {self.label_weight}; expected 0 to 1")
         if not SLIGHTEST <= self.temperature <= STEEPEST:

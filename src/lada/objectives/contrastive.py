@@ -1,9 +1,10 @@
 """Learning from a pair: follow the chosen path and turn away from the rejected one."""
 
-from typing import Literal
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
-from torch import Tensor
 
 from lada.core.bounds import SLIGHTEST, STEEPEST
 from lada.core.registry import Options
@@ -11,6 +12,9 @@ from lada.core.terms import Verb
 from lada.models.objective import Pairs, Prefer, Scored, SoftWish, Unpaired, nll
 from lada.objectives.base import OBJECTIVES
 from lada.objectives.forms import dpo, odds_ratio, simpo, unlikelihood
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class ContrastiveOptions(Options):
@@ -42,7 +46,7 @@ class ContrastiveOptions(Options):
     """What becomes of a sample without a rejected path: learn its chosen path alone, or leave it out."""
 
     @model_validator(mode="after")
-    def _possible(self) -> "ContrastiveOptions":
+    def _possible(self) -> ContrastiveOptions:
         if not SLIGHTEST <= self.alpha <= STEEPEST:
             raise ValueError(f"alpha is {self.alpha}; expected a number above 0, {SLIGHTEST:g} to {STEEPEST}")
         for name in ("weight", "margin"):

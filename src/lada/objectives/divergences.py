@@ -4,12 +4,15 @@ The categories of a row are the k tokens that the teacher names and the tail, al
 used has a log-prob of UNUSED on both sides, and so no mass at any temperature.
 """
 
-import math
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+import math
+from typing import TYPE_CHECKING
 
 from lada.objectives.forms import log1mexp
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 UNUSED = -1e6
 """Nats. Unlike -inf it has finite gradients."""
@@ -24,6 +27,8 @@ def categories(teacher: Tensor, student: Tensor, used: Tensor) -> tuple[Tensor, 
     blow it up. Where it is one, neither side's is below what float32 can tell from nothing, about 1e-7, so that its
     logarithm and the gradient of it are finite.
     """
+    import torch  # here, since who only reads an objective's options does not need it
+
     sides = [side.masked_fill(~used, UNUSED) for side in (teacher, student)]
     tails = [log1mexp(side.logsumexp(1, keepdim=True)) for side in sides]
     nothing = torch.maximum(*tails) < math.log(NOTHING)
@@ -53,5 +58,5 @@ def reverse_kl(teacher: Tensor, student: Tensor) -> Tensor:
 
 def jsd(teacher: Tensor, student: Tensor) -> Tensor:
     """(KL(p ‖ m) + KL(q ‖ m)) / 2 with m = (p + q) / 2: the Jensen-Shannon divergence, at most log 2."""
-    middle = torch.logaddexp(teacher, student) - math.log(2)
+    middle = teacher.logaddexp(student) - math.log(2)
     return (forward_kl(teacher, middle) + forward_kl(student, middle)) / 2

@@ -1,16 +1,19 @@
 """The pair losses of a contrast: pure functions from log-likelihoods [m] to one loss a pair [m], in nats."""
 
-import torch
-from torch import Tensor
-from torch.nn.functional import logsigmoid
+from __future__ import annotations
 
-CERTAIN = float(torch.finfo(torch.float32).eps)
-"""A log-prob above -CERTAIN is taken for -CERTAIN: float32 cannot tell such a probability from one."""
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CERTAIN = 2.0**-23
+"""Float32's precision. A log-prob above -CERTAIN is taken for -CERTAIN: no float32 tells its probability from one."""
 
 
 def log1mexp(log_p: Tensor) -> Tensor:
     """Return log(1 - p) of log p <= 0; finite, and its gradient too, for every p in [0, 1]."""
-    return torch.log(-torch.expm1(log_p.clamp(max=-CERTAIN)))
+    return (-log_p.clamp(max=-CERTAIN).expm1()).log()
 
 
 def dpo(chosen: Tensor, rejected: Tensor, alpha: float) -> Tensor:
@@ -18,12 +21,12 @@ def dpo(chosen: Tensor, rejected: Tensor, alpha: float) -> Tensor:
 
     With a reference, both sides are log-ratios to it; without, plain log-likelihoods.
     """
-    return -logsigmoid(alpha * (chosen - rejected))
+    return -_logsigmoid(alpha * (chosen - rejected))
 
 
 def simpo(chosen: Tensor, rejected: Tensor, alpha: float, margin: float) -> Tensor:
     """-log σ(α (chosen - rejected) - γ) over mean token log-probs: SimPO (arXiv 2405.14734, eq. 6)."""
-    return -logsigmoid(alpha * (chosen - rejected) - margin)
+    return -_logsigmoid(alpha * (chosen - rejected) - margin)
 
 
 def odds_ratio(chosen: Tensor, rejected: Tensor) -> Tensor:
@@ -31,9 +34,15 @@ def odds_ratio(chosen: Tensor, rejected: Tensor) -> Tensor:
 
     ORPO (arXiv 2403.07691, eq. 7).
     """
-    return -logsigmoid((chosen - log1mexp(chosen)) - (rejected - log1mexp(rejected)))
+    return -_logsigmoid((chosen - log1mexp(chosen)) - (rejected - log1mexp(rejected)))
 
 
 def unlikelihood(token: Tensor) -> Tensor:
     """-log(1 - p) of one token's log-prob: unlikelihood training (arXiv 1908.04319, eq. 4)."""
     return -log1mexp(token)
+
+
+def _logsigmoid(x: Tensor) -> Tensor:
+    from torch.nn.functional import logsigmoid  # here, since who only reads an objective's options does not need torch
+
+    return logsigmoid(x)

@@ -1,11 +1,16 @@
 """Plain supervised fine-tuning."""
 
-from torch import Tensor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.models.objective import Scored, nll
 from lada.objectives.base import OBJECTIVES, AsAllocated
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @OBJECTIVES.register("sft", student_needs={Verb.STUDY})

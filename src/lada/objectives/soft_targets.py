@@ -1,10 +1,10 @@
 """Learning what a teacher would have said: its likeliest tokens at each position, beside the text itself."""
 
-from typing import Literal
+from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING, Literal
+
 from pydantic import model_validator
-from torch import Tensor
 
 from lada.core.bounds import MOST_K
 from lada.core.terms import Verb
@@ -12,6 +12,9 @@ from lada.models.objective import Scored, SoftWish, nll
 from lada.objectives.base import OBJECTIVES, AsAllocated
 from lada.objectives.blended import Blended
 from lada.objectives.divergences import categories, cross_entropy, forward_kl, jsd, reverse_kl, tempered
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMS = {"ce": cross_entropy, "forward_kl": forward_kl, "reverse_kl": reverse_kl, "jsd": jsd}
 
@@ -37,7 +40,7 @@ class SoftTargetsOptions(Blended):
     """A position inside a longer token of the teacher's has no soft target, or, as in the paper, its own token."""
 
     @model_validator(mode="after")
-    def _possible(self) -> "SoftTargetsOptions":
+    def _possible(self) -> SoftTargetsOptions:
         if not 1 <= self.k <= MOST_K:
             raise ValueError(f"k is {self.k}; expected at least 1 token, {MOST_K} at most")
         return self
@@ -61,7 +64,7 @@ class SoftTargets(AsAllocated):
         """See Objective. A lesson's weight counts for its soft positions too."""
         if scored.soft is None:
             return self.options.label_weight * nll(scored)
-        used = ~torch.isneginf(scored.soft.teacher)
+        used = ~scored.soft.teacher.isneginf()
         sides = categories(scored.soft.teacher, scored.soft.student, used)
         teacher, student = (tempered(side, self.options.temperature) for side in sides)
         divergence = FORMS[self.options.form](teacher, student)

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from lada.codecs.samples import encode
-from lada.config import ClientConfig, RunConfig, ServerConfig, open_config
+from lada.config import ClientConfig, RunConfig, ServerConfig, Source, open_config
+from lada.core.cores import cores
 from lada.core.errors import InputError, of_party
 from lada.core.paths import is_folder
 from lada.core.results import Traffic
 from lada.core.terms import Verb
-from lada.federation.local import cores
 from lada.federation.parties import located, notices_before
 from lada.hosts.base import Step
 from lada.hosts.steps import part_of
@@ -41,7 +40,7 @@ Party = ServerConfig | ClientConfig
 """A party with a model: see `_Planner`."""
 
 
-def plan(config: "RunConfig | Mapping[str, Any] | str | Path", *, overrides: tuple[str, ...] = ()) -> Plan:
+def plan(config: Source, *, overrides: tuple[str, ...] = ()) -> Plan:
     """Return what a run of this configuration would be on this machine; both arguments are as for `lada.run`.
 
     Raises InputError for what is wrong with configuration, data or models, as far as that can be told offline. What

@@ -8,9 +8,10 @@ from pathlib import Path
 from lada.config import RunConfig
 from lada.core.terms import Sample
 from lada.federation.parties import read_task
+from lada.tasks.builtin import Drawn
 from lada.tasks.corpus import read_corpus
 from lada.tasks.data import TaskData
-from lada.tasks.hub import HubTask
+from lada.tasks.options import HubTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,10 @@ def look(config: RunConfig, base: Path) -> Samples:
     task = config.task
     if not isinstance(task, HubTask) or task.source is not None:
         data = read_task(config, base)
-        private = {name: len(samples) for name, samples in data.private.items()}
+        if isinstance(data.private, Drawn):
+            private = data.private.sizes()
+        else:
+            private = {name: len(samples) for name, samples in data.private.items()}
         return Samples(len(data.public), len(data.test), private, "counted in the data", data)
     read_corpus(task.corpus, base)
     lacking = importlib.util.find_spec("datasets") is None

@@ -6,47 +6,21 @@ from functools import partial
 from itertools import cycle
 from typing import Any, Literal
 
-from pydantic import Field
-
-from lada.core.bounds import LARGEST_SEED, Samples
 from lada.core.errors import InputError, nearest
 from lada.core.plural import counted
-from lada.core.registry import Options
 from lada.core.seeds import generator
 from lada.core.terms import Sample
 from lada.tasks.answers import answer_kind
 from lada.tasks.data import TaskData
 from lada.tasks.generated import GENERAL, HARD, GeneratedCorpus, Rulebook
 from lada.tasks.lineups import LINEUPS
+from lada.tasks.options import BuiltinTask
 from lada.tasks.rulebooks import RULEBOOKS
 
 CORPORA: dict[str, GeneratedCorpus[Any, Any, Any]] = {corpus.name: corpus for corpus in (RULEBOOKS, LINEUPS)}
 """The built-in corpora by name."""
 MISLEADING = 100
 """False rulebooks that are tried before a question counts as one that cannot be answered wrongly."""
-
-
-class BuiltinTask(Options):
-    """How many questions of a built-in corpus to draw, and of which world."""
-
-    kind: Literal["rulebooks", "lineups"] = "rulebooks"
-    """Which built-in corpus: numbers that verbs change, or things in a line that verbs rearrange."""
-    world: int = Field(default=0, ge=0, le=LARGEST_SEED)
-    """Whose rulebook is the true one: the same words mean other things in another world."""
-    public: Samples = 1000
-    """Public questions, spread evenly over all domains but `general`."""
-    private: Samples = 800
-    """Private questions per client, spread evenly over its domains."""
-    test_per_domain: Samples = 100
-    """Test questions of each domain, `general` too."""
-    replay: int = Field(default=400, ge=0, le=10_000_000)
-    """General questions that every party replays so that it forgets no skill."""
-    noise: float = Field(default=0.0, ge=0, le=1)
-    """Share of the public questions whose gold answer and rationale are wrong, though they look right."""
-    gold: Literal["rationales", "answers", "none"] = "rationales"
-    """What is known of the public questions: rationales with their answers, answers alone, or nothing but the text."""
-    hard: float = Field(default=0.0, ge=0, le=1)
-    """Share of the public questions that chain five or six verbs, more than any shipped model was taught."""
 
 
 def load_builtin(options: BuiltinTask, clients: Mapping[str, tuple[str, ...]], seed: int) -> TaskData:
@@ -171,6 +145,10 @@ class Drawn(Mapping[str, tuple[Sample, ...]]):
                 prefix=f"private-{name}-{domain}",
             )
         )
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many samples each client has, of which none is drawn."""
+        return dict.fromkeys(self._domains, self._count)
 
     def __contains__(self, name: object) -> bool:
         return name in self._domains  # Mapping would draw the samples to tell

@@ -13,36 +13,13 @@ from pyarrow import parquet
 
 from lada.core.errors import InputError, nearest
 from lada.core.paths import is_file
-from lada.core.registry import Options
 from lada.core.terms import Sample
+from lada.tasks.options import Columns
 from lada.tasks.turns import conversation, has_half
 
 Row = Mapping[str, object]
 LONGEST_FIELD = 2**31 - 1
 """Characters of a CSV field, of which Python's own limit allows 131,072: the most that a C long holds everywhere."""
-
-
-class Columns(Options):
-    """Which column of a file holds what. Only the question, or a conversation, must be in every file."""
-
-    question: str = "question"
-    """The question."""
-    answer: str = "answer"
-    """The gold answer."""
-    rationale: str = "rationale"
-    """The gold rationale."""
-    domain: str = "domain"
-    """The domain."""
-    id: str = "id"
-    """The sample's id."""
-    difficulty: str = "difficulty"
-    """The number of reasoning steps."""
-    client: str = "client"
-    """The client that owns the row, for `partition: {by: given}`."""
-    entry: str = "entry"
-    """What the task's verifier needs to know of the question, as text, such as tests."""
-    messages: str = "messages"
-    """A conversation in the place of question and answer: a list of messages, or JSON text of one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
-
-from lada.core.bounds import Samples
 from lada.core.errors import InputError, nearest
 from lada.core.plural import counted
-from lada.core.registry import Options
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Sample
 from lada.core.words import same_question
 from lada.tasks.answers import answer_kind
 from lada.tasks.builtin import deal_domains, evenly
 from lada.tasks.data import TaskData
+from lada.tasks.options import GymTask
 from lada.tasks.readings import readings
 from lada.verifiers.base import Failure
 from lada.verifiers.gym import GymVerifier, entry
@@ -27,28 +24,6 @@ AT_ONCE = 64
 """Questions that are drawn with one call."""
 DRAWING = 300.0
 """Seconds that one call may take."""
-
-
-class GymTask(Options):
-    """Which generators make the questions. Each is a domain."""
-
-    kind: Literal["reasoning_gym"] = "reasoning_gym"
-    """Questions made by reasoning-gym."""
-    generators: dict[str, dict[str, Any]] = Field(min_length=1)
-    """The generators by name, each with its own options, such as `{chain_sum: {max_terms: 4}, gcd: {}}`. They are the
-    domains that clients list."""
-    public: Samples = 1000
-    """Public questions, spread evenly over all generators."""
-    private: Samples = 800
-    """Private questions per client, spread evenly over its generators."""
-    test_per_domain: Samples = 100
-    """Test questions of each generator."""
-    threshold: float = Field(default=1.0, gt=0, le=1)
-    """The least score of a right answer; many verifiers give a part of 1 for a part of the answer."""
-    answer: str = "auto"
-    """How an answer is found in a path, for the verifier to score (see lada.tasks.answers)."""
-    seconds: float = Field(default=10.0, gt=0, le=3600)
-    """How long a verifier may take for one answer."""
 
 
 def load_gym(options: GymTask, clients: Mapping[str, tuple[str, ...]], seed: int) -> TaskData:

@@ -3,14 +3,12 @@
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from lada.core.bounds import Samples
 from lada.core.errors import InputError, nearest
 from lada.core.hub import ask_hub, reason
 from lada.core.paths import exists
 from lada.core.plural import counted, plural
-from lada.core.registry import Options
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Sample
 from lada.core.words import same_question
@@ -18,41 +16,16 @@ from lada.tasks.answers import answer_kind
 from lada.tasks.corpus import Corpus, UnreadableGoldError, read_corpus, sample_of
 from lada.tasks.data import TaskData
 from lada.tasks.files import check_jsonl
-from lada.tasks.partition import PartitionOptions, partition
+from lada.tasks.options import HubTask, PartitionOptions
+from lada.tasks.partition import partition
 from lada.tasks.user import some_of
-from lada.verifiers.choose import VerifierOptions, make_verifier
-from lada.verifiers.code import CodeOptions
+from lada.verifiers.choose import make_verifier
+from lada.verifiers.options import CodeOptions
 
 _LOCAL = "a folder saved by datasets' save_to_disk, a folder of parquet or jsonl files, or one file"
 UNREADABLE = 0.1
 """The share of a split's rows whose gold answers may be unreadable; with more, the corpus is described wrongly."""
 _FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
-
-
-class HubTask(Options):
-    """Which corpus, where it lies and how much of it is used."""
-
-    kind: Literal["corpus"] = "corpus"
-    """A public corpus."""
-    corpus: str
-    """The name of a shipped corpus, or the path of your own YAML file."""
-    source: str | None = None
-    """None: the hub. Else a folder saved by `datasets`, a folder of files that are named after their splits, or one
-    file (.jsonl, .json, .parquet, .csv). Relative paths start at the configuration's folder."""
-    revision: str | None = None
-    """A commit, branch or tag on the hub, before that of the corpus."""
-    public: Samples = 1000
-    """Public questions."""
-    private: Samples = 800
-    """Private questions per client at most."""
-    test: Samples = 500
-    """Test questions at most."""
-    rows: Samples = 20_000
-    """Rows of a split that are looked at, at most: nobody waits for millions."""
-    verifier: VerifierOptions | None = None
-    """What says which answers are right; None: they are compared with the gold answer."""
-    partition: PartitionOptions | None = None
-    """None: by domain where the corpus has domains, else evenly (iid)."""
 
 
 def load_corpus(options: HubTask, clients: Mapping[str, tuple[str, ...]], seed: int, base: Path = Path()) -> TaskData:

@@ -1,20 +1,11 @@
-"""Which corpus a run uses: `task` in the configuration, and the samples that come of it."""
+"""The samples of a run: what comes of `task` in the configuration."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from lada.core.errors import InputError
-from lada.tasks.builtin import BuiltinTask, load_builtin
 from lada.tasks.data import TaskData
-from lada.tasks.gym import GymTask, load_gym
-from lada.tasks.hub import HubTask, load_corpus
-from lada.tasks.user import FilesTask, load_files
-
-TaskOptions = Annotated[BuiltinTask | FilesTask | HubTask | GymTask, Field(discriminator="kind")]
-"""A union told apart by `kind`; use it as a field's type, or with pydantic.TypeAdapter."""
+from lada.tasks.options import BuiltinTask, FilesTask, GymTask, HubTask
 
 
 def load_task(
@@ -31,10 +22,18 @@ def load_task(
     """
     if not clients:
         raise InputError("clients: there are none; expected at least one")
-    if isinstance(options, BuiltinTask):
+    if isinstance(options, BuiltinTask):  # each is imported where it is needed, and with it what reads its data
+        from lada.tasks.builtin import load_builtin
+
         return load_builtin(options, clients, seed)
     if isinstance(options, GymTask):
+        from lada.tasks.gym import load_gym
+
         return load_gym(options, clients, seed)
     if isinstance(options, HubTask):
+        from lada.tasks.hub import load_corpus
+
         return load_corpus(options, clients, seed, base)
+    from lada.tasks.user import load_files
+
     return load_files(options, clients, seed, base)

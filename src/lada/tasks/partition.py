@@ -6,30 +6,13 @@ neither named clients nor domains that a client asks for, and seed one generator
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from lada.core.errors import InputError, nearest
-from lada.core.registry import Options
 from lada.core.seeds import generator
 from lada.core.terms import Sample
-
-
-class PartitionOptions(Options):
-    """How samples find their clients.
-
-    domain: each client gets the domains it lists; domains nobody lists are dealt in turn to the clients that list
-    none, and a domain with several owners is dealt evenly among them. dirichlet: each domain is split in proportions
-    drawn from a symmetric Dirichlet distribution (Hsu et al. 2019, arXiv:1909.06335, with domains as labels). given:
-    by the client column. iid: dealt evenly.
-    """
-
-    by: Literal["domain", "dirichlet", "given", "iid"] = "domain"
-    """By the domains that clients list, by a Dirichlet draw, by the client column, or evenly."""
-    alpha: float = Field(default=0.5, ge=1e-3, le=1e6, allow_inf_nan=False)
-    """Concentration of `dirichlet`: small is skewed, large is even."""
+from lada.tasks.options import PartitionOptions
 
 
 def partition(

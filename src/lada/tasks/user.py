@@ -3,55 +3,21 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import Field
-
-from lada.core.bounds import Samples
 from lada.core.errors import InputError, nearest
 from lada.core.plural import counted, plural
-from lada.core.registry import Options
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Sample
 from lada.core.words import same_question
 from lada.tasks.answers import AnswerKind, answer_kind
 from lada.tasks.corpus import ALL
 from lada.tasks.data import TaskData
-from lada.tasks.files import Columns, Table, read_samples
-from lada.tasks.partition import PartitionOptions, partition
-from lada.verifiers.choose import VerifierOptions, make_verifier
-from lada.verifiers.code import CodeOptions, has_tests
-
-
-class FilesTask(Options):
-    """Where the data lies and how it is used. Relative paths start at the configuration's folder."""
-
-    kind: Literal["files"] = "files"
-    """Own files."""
-    train: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
-    """The clients' private samples, each with an answer, in one file or several. None only at the server of a
-    deployment, which has none of them."""
-    public: str
-    """The questions that everybody knows; answers are optional."""
-    test: str | None = None
-    """Questions nobody trains on, each with an answer; None holds `test_share` of each client's samples back."""
-    test_share: float = Field(default=0.2, gt=0, lt=1)
-    """The share of each client's samples that is held back where there is no test file."""
-    replay: str | None = None
-    """General samples that every party has and replays so that it forgets nothing."""
-    columns: Columns = Columns()
-    """What the columns are called."""
-    partition: PartitionOptions = PartitionOptions()
-    """How private samples find their clients."""
-    answer: str = "auto"
-    """How answers are read and compared: the name of an answer kind (see lada.tasks.answers)."""
-    verifier: VerifierOptions | None = None
-    """What says which answers to public and test questions are right; None: they are compared with the gold answer.
-    With one, test rows need no answer and training rows only a rationale."""
-    public_limit: Samples | None = None
-    """Use this many public samples, chosen at random from the run's seed."""
-    private_limit: Samples | None = None
-    """Use this many private samples per client, chosen at random from the run's seed."""
+from lada.tasks.files import Table, read_samples
+from lada.tasks.options import Columns, FilesTask
+from lada.tasks.partition import partition
+from lada.verifiers.choose import make_verifier
+from lada.verifiers.code import has_tests
+from lada.verifiers.options import CodeOptions
 
 
 def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed: int, base: Path = Path()) -> TaskData:

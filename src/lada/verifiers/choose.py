@@ -1,18 +1,12 @@
-"""Which verifier a task has: `task.verifier` in the configuration."""
+"""The verifier of a task, made from its options."""
 
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from lada.verifiers.base import Verifier
-from lada.verifiers.code import CodeOptions, CodeVerifier
-from lada.verifiers.function import FunctionOptions, FunctionVerifier
-from lada.verifiers.judge import JudgeOptions, JudgeVerifier
+from lada.verifiers.code import CodeVerifier
+from lada.verifiers.function import FunctionVerifier
+from lada.verifiers.options import CodeOptions, FunctionOptions, JudgeOptions
 from lada.verifiers.remembered import Remembered
-
-VerifierOptions = Annotated[FunctionOptions | CodeOptions | JudgeOptions, Field(discriminator="kind")]
-"""A union told apart by `kind`."""
 
 
 def make_verifier(options: FunctionOptions | CodeOptions | JudgeOptions | None, base: Path) -> Verifier | None:
@@ -25,4 +19,6 @@ def make_verifier(options: FunctionOptions | CodeOptions | JudgeOptions | None, 
         case CodeOptions():
             return Remembered(CodeVerifier(options))
         case JudgeOptions():
+            from lada.verifiers.judge import JudgeVerifier  # here, since it brings models along
+
             return Remembered(JudgeVerifier(options, base))

@@ -4,33 +4,16 @@ import ast
 import secrets
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Literal
 
-from pydantic import Field
-
-from lada.core.registry import Options
 from lada.core.thinking import conclusion
 from lada.verifiers.base import Asked, Failure
 from lada.verifiers.fences import fenced
+from lada.verifiers.options import CodeOptions
 from lada.verifiers.sandbox import Kind, choose, run
 
 LABELS = {"python", "python3", "py", "py3"}
 SCANNED = 100_000
 """Characters of a text that are read, from its end."""
-
-
-class CodeOptions(Options):
-    """Python programs: right is one that runs to the end of its sample's tests, which stand in the column `entry`."""
-
-    kind: Literal["code"] = "code"
-    """Run the program in the answer, then the tests."""
-    sandbox: Literal["auto", "bubblewrap", "namespaces", "none"] = "auto"
-    """What keeps programs from the network and your files; auto: the first of the next two that works. none: nothing
-    does, so that a program can do whatever you can; only time, memory and files are limited."""
-    seconds: float = Field(default=10.0, gt=0, le=3600)
-    """How long a program and its tests may take."""
-    memory_mb: int = Field(default=1024, ge=64, le=2**24)
-    """Memory that each process of a program may have, MiB."""
 
 
 class CodeVerifier:

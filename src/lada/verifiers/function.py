@@ -4,32 +4,12 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field
 
 from lada.core.errors import InputError
 from lada.core.paths import is_file
-from lada.core.registry import Options
 from lada.verifiers.base import Asked, Failure
+from lada.verifiers.options import FunctionOptions
 from lada.verifiers.process import WorkerProcess
-
-
-class FunctionOptions(Options):
-    """A function of your own. It runs with your rights in a process of its own, and with limits."""
-
-    kind: Literal["function"] = "function"
-    """A function in a Python file."""
-    file: str
-    """The Python file. A relative path starts at the configuration's folder."""
-    function: str = "verify"
-    """The function's name: it is given the sample and the text of an answer, and returns a score from 0 to 1."""
-    threshold: float = Field(default=1.0, gt=0, le=1)
-    """The least score of a right answer."""
-    seconds: float = Field(default=10.0, gt=0, le=3600)
-    """How long one answer may take."""
-    memory_mb: int = Field(default=4096, ge=64, le=2**24)
-    """Addresses that the process may have, MiB (on Linux); libraries take many more than they use."""
 
 
 class FunctionVerifier:

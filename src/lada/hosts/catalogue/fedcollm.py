@@ -1,0 +1,27 @@
+"""The host `fedcollm`; see lada.hosts.fedcollm."""
+
+from lada.core.terms import Verb
+from lada.hosts.base import HOSTS, Host
+from lada.hosts.catalogue.common import SERVER_REPLAY, Replay, SharedSlmOptions
+
+
+class FedcollmOptions(SharedSlmOptions):
+    """Options of FedCoLLM. All clients have the same model, tuned by LoRA."""
+
+    server_replay: Replay = SERVER_REPLAY
+    """What the LLM replays while it learns from the SLM."""
+
+
+@HOSTS.register(
+    "fedcollm",
+    options=FedcollmOptions,
+    paper="arXiv 2411.11707",
+    status="our reading",
+    teacher_needs={Verb.ANSWER, Verb.JUDGE, Verb.LOG_PROBS},
+    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.EMBED, Verb.STUDY},
+)
+def fedcollm(options: FedcollmOptions) -> Host:
+    """Clients share one SLM and average its adapters; at the server SLM and LLM then learn from each other."""
+    from lada.hosts.fedcollm import Fedcollm
+
+    return Fedcollm(options)

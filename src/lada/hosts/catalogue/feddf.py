@@ -1,0 +1,20 @@
+"""The host `feddf`; see lada.hosts.feddf."""
+
+from lada.core.terms import Verb
+from lada.hosts.base import HOSTS, Host
+from lada.hosts.catalogue.common import SharedSlmOptions
+
+
+@HOSTS.register(
+    "feddf",
+    options=SharedSlmOptions,
+    paper="arXiv 2006.07242",
+    status="our reading",
+    teacher_needs={Verb.ANSWER},
+    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.LOG_PROBS, Verb.EMBED, Verb.STUDY},
+)
+def feddf(options: SharedSlmOptions) -> Host:
+    """Clients share one SLM; the average of their adapters then learns the average of what they say."""
+    from lada.hosts.feddf import Feddf
+
+    return Feddf(options)
