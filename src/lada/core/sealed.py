@@ -49,17 +49,35 @@ def seal(file: Path, data: bytes) -> None:
 
 def unseal(file: Path) -> bytes:
     """Return a file's bytes. Raises LadaError, naming the file, where it is missing or not as it was written."""
-    known = _known(file.parent)
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise LadaError(f"{str(file)!r} cannot be read ({error.strerror}); restore it from a copy") from error
-    if _digest(data) not in known.get(file.name, [_digest(data)]):
+        raise _unreadable(file, error) from error
+    _check(file, _digest(data))
+    return data
+
+
+def unsealed_file(file: Path) -> Path:
+    """Return a file whose bytes are too many to hold, once it is read through. Raises LadaError as `unseal` does."""
+    try:
+        with file.open("rb") as data:
+            digest = hashlib.file_digest(data, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(file, error) from error
+    _check(file, digest)
+    return file
+
+
+def _unreadable(file: Path, error: OSError) -> LadaError:
+    return LadaError(f"{str(file)!r} cannot be read ({error.strerror}); restore it from a copy")
+
+
+def _check(file: Path, digest: str) -> None:
+    if digest not in _known(file.parent).get(file.name, [digest]):
         raise LadaError(
             f"{str(file)!r} is not as it was written; restore it from a copy, or take it out of {DIGESTS} if you "
             "changed it yourself"
         )
-    return data
 
 
 def unsealed(file: Path) -> None:
