@@ -8,6 +8,7 @@ as it is, such as a file by hand.
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from lada.core.errors import LadaError
@@ -37,14 +38,30 @@ def sync(path: Path) -> None:
 
 def seal(file: Path, data: bytes) -> None:
     """Write a file so that its folder vouches for it. One process at a time may do so in a folder."""
+    _list(file, _digest(data))
+    write(file, data)
+
+
+def _list(file: Path, digest: str) -> None:
+    """Let a folder vouch for what a file will be, and for what it is."""
     try:
         known = _known(file.parent)
     except LadaError:
         known = {}  # what it listed counts as not listed from here on
-    now = [_digest(file.read_bytes())] if file.exists() else []
+    now = [_digest_of(file)] if file.exists() else []
     before = [digest for digest in now if digest in known.get(file.name, now)]
-    write(file.parent / DIGESTS, json.dumps({**known, file.name: [_digest(data), *before]}, indent=1).encode())
-    write(file, data)
+    write(file.parent / DIGESTS, json.dumps({**known, file.name: [digest, *before]}, indent=1).encode())
+
+
+def seal_written(file: Path, fill: Callable[[Path], None]) -> None:
+    """Do what `seal` does for bytes that are too many to hold: `fill` writes them to the path that it is given."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    staged = file.with_name(f"{file.name}.next")
+    fill(staged)
+    _list(file, _digest_of(staged))
+    sync(staged)
+    staged.replace(file)
+    sync(file.parent)
 
 
 def unseal(file: Path) -> bytes:
@@ -60,8 +77,7 @@ def unseal(file: Path) -> bytes:
 def unsealed_file(file: Path) -> Path:
     """Return a file whose bytes are too many to hold, once it is read through. Raises LadaError as `unseal` does."""
     try:
-        with file.open("rb") as data:
-            digest = hashlib.file_digest(data, "sha256").hexdigest()
+        digest = _digest_of(file)
     except OSError as error:
         raise _unreadable(file, error) from error
     _check(file, digest)
@@ -114,3 +130,8 @@ def _known(folder: Path) -> dict[str, list[str]]:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def _digest_of(file: Path) -> str:
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
