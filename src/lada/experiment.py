@@ -180,9 +180,9 @@ def _load(config: RunConfig, base: Path) -> Prepared:
     task = read_task(config, base)
     trackers = config.make_trackers()
     models = {"server": config.server.model, **{f"clients.{c.name}": c.model for c in config.clients}}
-    for owner, model in models.items():
-        if model is not None:
-            check_model(model, owner)
+    alike = {model.model_dump_json(): (model, owner) for owner, model in reversed(models.items()) if model is not None}
+    for model, owner in reversed(alike.values()):  # of clients that are alike, the first one is looked at
+        check_model(model, owner)
     return task, trackers
 
 
