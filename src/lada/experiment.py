@@ -5,11 +5,10 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from lada.codecs.paths import decode
@@ -20,7 +19,7 @@ from lada.core.names import check_name
 from lada.core.owner import for_owner
 from lada.core.paths import is_folder
 from lada.core.results import Evaluation, PartyReport, Results, Shown, Traffic, WallClock
-from lada.core.sealed import is_sealed, seal, unseal
+from lada.core.sealed import is_sealed, seal, seal_written, unseal
 from lada.core.seeds import generator
 from lada.core.terms import Path as ReasoningPath
 from lada.core.terms import Sample
@@ -58,7 +57,7 @@ from lada.federation.server_app import serve_on
 from lada.hosts.checks import FINISH, Guard
 from lada.hosts.knowledge import samples_in
 from lada.hosts.party import Emit
-from lada.hosts.records import SCHEMA
+from lada.hosts.records import gather
 from lada.hosts.reports import collect
 from lada.report.page import render
 from lada.tasks.data import TaskData
@@ -182,9 +181,9 @@ def _load(config: RunConfig, base: Path) -> Prepared:
     task = read_task(config, base)
     trackers = config.make_trackers()
     models = {"server": config.server.model, **{f"clients.{c.name}": c.model for c in config.clients}}
-    for owner, model in models.items():
-        if model is not None:
-            check_model(model, owner)
+    alike = {model.model_dump_json(): (model, owner) for owner, model in reversed(models.items()) if model is not None}
+    for model, owner in reversed(alike.values()):  # of clients that are alike, the first one is looked at
+        check_model(model, owner)
     return task, trackers
 
 
@@ -375,15 +374,8 @@ class Run:
     def _write(self, results: Results) -> None:
         """Write results.json and allocations.parquet, each as a whole."""
         folder = self.place.folder
-        tables = []
-        for file in sorted(folder.glob("clients/*/allocation-*.parquet")):
-            try:
-                tables.append(pq.read_table(pa.BufferReader(unseal(file)), schema=SCHEMA))
-            except (LadaError, pa.ArrowException) as error:
-                self._leave_out(file, error)
-        rows = pa.BufferOutputStream()
-        pq.write_table(pa.concat_tables(tables) if tables else SCHEMA.empty_table(), rows)
-        seal(folder / "allocations.parquet", rows.getvalue().to_pybytes())
+        rows = partial(gather, folder / "clients", leave_out=self._leave_out)
+        seal_written(folder / "allocations.parquet", rows)
         seal(folder / "results.json", results.model_dump_json(indent=1).encode() + b"\n")
 
     def _leave_out(self, file: Path, error: Exception) -> None:

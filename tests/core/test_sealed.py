@@ -1,11 +1,13 @@
+import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
 from lada.core import sealed
 from lada.core.clock import since
 from lada.core.errors import LadaError
-from lada.core.sealed import is_sealed, seal, unseal, unsealed
+from lada.core.sealed import DIGESTS, is_sealed, seal, seal_written, unseal, unsealed, unsealed_file
 
 
 def test_a_sealed_file_is_read_as_it_was_written_or_not_at_all(tmp_path):
@@ -81,3 +83,25 @@ def test_a_folder_that_vouches_for_nothing_any_more_is_sound(tmp_path):
     assert list(tmp_path.iterdir()) == []
     seal(tmp_path / "a.json", b"2")
     assert unseal(tmp_path / "a.json") == b"2"
+
+
+def _write(target: Path, data: bytes) -> None:
+    target.write_bytes(data)
+
+
+def test_what_is_too_large_to_hold_is_vouched_for_likewise(tmp_path: Path):
+    file = tmp_path / "rows"
+    seal_written(file, lambda target: _write(target, b"first"))
+    assert unseal(file) == unsealed_file(file).read_bytes() == b"first"
+    seal(file, b"second")
+    seal_written(file, lambda target: _write(target, b"third"))
+    assert json.loads((tmp_path / DIGESTS).read_bytes())["rows"] == [
+        hashlib.sha256(data).hexdigest() for data in (b"third", b"second")
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [DIGESTS, "rows"]
+    file.write_bytes(b"another")
+    with pytest.raises(LadaError, match="is not as it was written"):
+        unsealed_file(file)
+    file.unlink()
+    with pytest.raises(LadaError, match="cannot be read"):
+        unsealed_file(file)

@@ -90,7 +90,7 @@ def _pages(party: Party, folder: Path) -> None:
     )
     text = results.model_dump_json()
     (folder / "results.json").write_text(text, encoding="utf-8")
-    tables = [pq.read_table(file) for file in sorted(folder.glob("*/allocation-*.parquet"))]
+    tables = [pq.read_table(file) for file in sorted(folder.glob("*/allocations/*/*.parquet"))]
     pq.write_table(pa.concat_tables(tables) if tables else SCHEMA.empty_table(), folder / "allocations.parquet")
     _expect(read_results(folder).model_dump_json() == text, "results differ when they are read back")
     for page in (render(folder), compare([folder], folder / "compare.html")):

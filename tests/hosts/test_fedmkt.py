@@ -149,7 +149,7 @@ def test_the_share_of_right_paths_among_the_chosen(tmp_path: FilePath):
 
 def test_an_allocation_is_kept_row_by_row_with_its_student(both: Federation):
     both.run(1)
-    rows = pq.read_table(both.server.folder / "allocation-1-a-llm.parquet").to_pylist()
+    rows = pq.read_table(both.server.folder / "allocations/a/1.parquet").to_pylist()
     assert [row["sample_id"] for row in rows] == [sample.id for sample in PUBLIC]
     assert [row["chosen"] for row in rows] == [True, True, True, False, False]
     assert [row["source"] for row in rows] == ["student", "teacher", "teacher", None, None]
@@ -157,7 +157,7 @@ def test_an_allocation_is_kept_row_by_row_with_its_student(both: Federation):
     assert [row["student_right"] for row in rows] == [True, True, False, False, False]
     assert {row["domain"] for row in rows} == {"farm", "shop"}
     assert rows[1]["reason"] == "the teacher's answer is right"
-    assert (both.clients["b"].folder / "allocation-1-llm-b.parquet").exists()
+    assert (both.clients["b"].folder / "allocations/llm/1.parquet").exists()
 
 
 def test_the_student_judges_the_teachers_paths(both: Federation):
@@ -172,7 +172,7 @@ def test_allocators_compare_answers_as_the_task_does(tmp_path: FilePath):
     learner: Any = both.clients["a"].learner
     learner.answers["public 0"] = "so answer GOLD0"
     both.run(1)
-    rows = pq.read_table(both.clients["a"].folder / "allocation-1-llm-a.parquet").to_pylist()
+    rows = pq.read_table(both.clients["a"].folder / "allocations/llm/1.parquet").to_pylist()
     assert [row["chosen"] for row in rows] == [False, True, True, True, True]
     assert both.server.report.allocations[0].agreement == 20.0
 

@@ -17,15 +17,18 @@ from lada.core.terms import Allocation, Choice, Knowledge, Likelihood, Sample, S
 from lada.core.terms import Path as ReasoningPath
 from lada.fusers.base import FUSERS
 from lada.hosts.base import HOSTS
+from lada.hosts.party import Party
 from lada.hosts.soft import with_soft_targets
 from lada.hosts.trust import (
     Record,
     contradicting,
     doubted,
     keep_first,
-    limit_by_record,
+    record,
+    reference,
     text_losses,
     untrusted,
+    without_paths,
 )
 from lada.objectives.base import OBJECTIVES
 
@@ -173,6 +176,18 @@ def test_without_gold_certainty_teaches_no_lie(tmp_path: FilePath, allocator: st
     assert wrong(2, "b") in believed[0].values()
 
 
+def limit_by_record(
+    llm: Party, allocations: Mapping[str, Allocation], offers: Mapping[str, Knowledge], round: int
+) -> dict[str, Allocation]:
+    """Return the allocations by client, without paths of those whose records speak against them."""
+    records = {client: record(llm, offers[client], reference(llm)) for client in sorted(offers)}
+    against = untrusted(records)
+    return {
+        client: without_paths(llm, round, each, records[client], against[client]) if client in against else each
+        for client, each in allocations.items()
+    }
+
+
 def test_a_record_by_hand(tmp_path: FilePath):
     samples = (*(Sample(f"p{i}", f"public {i}") for i in range(99)), Sample("p99", "public 99", "gold"))
     llm = make_party("llm", set(), tmp_path, data=task(samples))
@@ -209,6 +224,31 @@ def test_half_of_the_others_excess_is_where_the_line_is():
     assert line == 7
     assert untrusted({**others, "b": Record(line, 100, 0.1)}) == {}
     assert untrusted({**others, "b": Record(line - 1, 100, 0.1)}) == {"b": pytest.approx(0.15)}
+
+
+def others_one_by_one(records: Mapping[str, Record]) -> dict[str, float]:
+    """The rule as the module states it, client by client."""
+    against = {}
+    for client, its in records.items():
+        others = sorted(other.excess for name, other in records.items() if name != client)
+        usual = others[(len(others) - 1) // 2] if len(others) > 1 else 0.0
+        least = its.chance + max(usual, 0.0) / 2
+        if binomial(its.agreed, its.told, min(least, 1.0)) < 0.01:
+            against[client] = least
+    return against
+
+
+RECORDS = st.builds(
+    lambda told, share, chance: Record(round(told * share), told, chance),
+    st.integers(0, 30),
+    st.sampled_from([0.0, 0.25, 0.5, 1.0]),
+    st.sampled_from([0.0, 0.1, 0.3]),
+)
+
+
+@given(st.dictionaries(st.text("abcdefgh", min_size=1, max_size=2), RECORDS, max_size=9))
+def test_each_client_is_held_against_the_others_alone(records: dict[str, Record]):
+    assert untrusted(records) == others_one_by_one(records)
 
 
 def test_a_weak_honest_client_keeps_all():
@@ -400,3 +440,27 @@ def test_hosts_whose_clients_tell_nothing_have_nothing_to_lie_about(tmp_path: Fi
 def test_a_bare_off_in_yaml_is_off():
     options = HOSTS.get("fedmkt").options
     assert options.model_validate({"trust": False}) == options.model_validate({"trust": "off"})
+
+
+def contradicting_one_by_one(losses: Mapping[str, Mapping[str, float]], judge: str) -> dict[str, tuple[int, int]]:
+    """The rule as the module states it, member by member."""
+    against = {}
+    for member in sorted(losses.keys() - {judge}):
+        others = {
+            id: [each[id] for name, each in losses.items() if name != member and id in each] for id in losses[member]
+        }
+        compared = [id for id, each in others.items() if len(each) >= 2]
+        count = sum(losses[member][id] > 2 * max(others[id]) for id in compared)
+        if compared and 1 - binomial(count - 1, len(compared), 0.5) < 0.01:
+            against[member] = (count, len(compared))
+    return against
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["llm", "a", "b", "c", "d"]),
+        st.dictionaries(st.integers(0, 8).map(str), st.sampled_from([0.0, 0.5, 1.0, 1.5, 4.0]), max_size=9),
+    )
+)
+def test_each_member_is_held_against_the_others_alone(losses: dict[str, dict[str, float]]):
+    assert contradicting(losses, judge="llm") == contradicting_one_by_one(losses, judge="llm")

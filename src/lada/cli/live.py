@@ -7,16 +7,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from lada.core.shown import in_one_line
+from lada.report.spread import spread
+from lada.report.view import MANY
 
 
 class LiveView:
-    """Takes a run's events. One bar per party that is at work, gone when its phase ends."""
+    """Takes a run's events. One bar per party that is at work, gone when its phase ends.
+
+    Of more than MANY clients, phases have no lines, and evaluations one for all of a round.
+    """
 
     def __init__(self, console: Console) -> None:
         self.folder: str | None = None
         self._console = console
         self._lock = threading.Lock()
         self._bars: dict[str, TaskID] = {}
+        self._many: frozenset[str] = frozenset()
+        self._evaluated: dict[int, dict[str, float]] = {}
         self._progress = Progress(
             TextColumn("{task.fields[party]:>12}", markup=False),
             TextColumn("{task.description}", markup=False),
@@ -48,13 +55,18 @@ class LiveView:
     def _on_run(self, event: dict[str, Any]) -> None:
         self.folder = event["folder"]
         self._say(f"run {event['name']} in {event['folder']}")
+        clients = event.get("clients", ())
+        self._many = frozenset(clients) if len(clients) > MANY else frozenset()
+        if self._many:
+            self._say(f"{len(clients)} clients: told here are means; `lada watch {event['folder']}` lists each")
 
     def _on_round(self, event: dict[str, Any]) -> None:
+        self._tell_evaluated(event["time"])
         what = "evaluate everybody as they are" if event["round"] == 0 else f"of {event['rounds']}"
         self._say(f"[{event['time']:6.1f} s] round {event['round']}: {what}")
 
     def _on_phase(self, event: dict[str, Any]) -> None:
-        if not self._console.is_terminal:
+        if not self._console.is_terminal and event["party"] not in self._many:
             self._say(f"[{event['time']:6.1f} s] {event['party']}: {event['phase']}")
         self._drop(event["party"])
 
@@ -68,7 +80,21 @@ class LiveView:
         if event["done"] >= event["total"]:
             self._drop(party)
 
+    def _on_end(self, event: dict[str, Any]) -> None:
+        self._tell_evaluated(event["time"])
+
+    def _tell_evaluated(self, time: float) -> None:
+        """Say how many clients stand where, once a round is over."""
+        for round, values in sorted(self._evaluated.items()):
+            if found := spread(values.values()):
+                told = ", ".join(f"{place} {value:.1f} %" for place, value in found.items())
+                self._say(f"[{time:6.1f} s] {len(values)} clients after round {round}: overall {told}")
+        self._evaluated = {}
+
     def _on_evaluation(self, event: dict[str, Any]) -> None:
+        if event["party"] in self._many:
+            self._evaluated.setdefault(event["round"], {})[event["party"]] = event["overall"]["value"]
+            return
         parts = [
             f"{name} {event[name]['value']:.1f} %" for name in ("overall", "own", "other", "general") if event[name]
         ]

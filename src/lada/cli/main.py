@@ -149,7 +149,7 @@ def _run(
             source, more = open_config(config, more), ()
 
     from lada.cli.live import LiveView
-    from lada.cli.summary import summary
+    from lada.cli.summary import cut, summary
     from lada.core.errors import LOST
     from lada.core.signals import ended_by_signal, exit_code
     from lada.experiment import run
@@ -177,10 +177,10 @@ def _run(
             errors.print(f"stopped{again()}", style="bold", highlight=False, soft_wrap=True)
             raise typer.Exit(exit_code(stop)) from None
     console.print(summary(results))
-    for notice in results.notices:
+    for notice in cut(results.notices):
         console.print(in_one_line(f"note: {notice}"), highlight=False)
     console.print(f"report: {view.folder}/report.html", soft_wrap=True, highlight=False)
-    for line in results.lost():
+    for line in cut(results.lost()):
         errors.print(in_one_line(line), style="bold red", highlight=False, soft_wrap=True)
     if results.missing and not allow_missing:
         raise typer.Exit(LOST)

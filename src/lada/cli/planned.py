@@ -1,6 +1,6 @@
 """Tables of plans for the terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
 from rich.table import Column, Table
@@ -9,10 +9,12 @@ from rich.text import Text
 from lada.core.plural import counted
 from lada.core.results import Traffic
 from lada.planning.plan import DevicePlan, PartyPlan, Plan, RoundPlan
+from lada.report.view import MANY
 
 
 def plan_tables(plan: Plan) -> Iterator[RenderableType]:
     """Yield parties with their studies, rounds with their phases, memory, traffic, devices, notes."""
+    plan = told_once(plan)
     methods = f"host {plan.host}, allocator {plan.allocator}, objective {plan.objective}"
     yield Text(f"{plan.name}: {counted(plan.rounds, 'round')}, {methods}")
     yield Text(f"{plan.public} public and {counted(plan.test, 'test question')} ({plan.data})")
@@ -25,6 +27,42 @@ def plan_tables(plan: Plan) -> Iterator[RenderableType]:
         yield _traffic(plan.traffic)
     yield device_table(plan.devices)
     yield from remarks(plan)
+
+
+def told_once(plan: Plan) -> Plan:
+    """Return a plan in which many clients that differ in their names alone are one party, named after all of them."""
+    clients = [party for party in plan.parties if party.role == "client"]
+    if len(clients) <= MANY:
+        return plan
+    alike: dict[PartyPlan, list[str]] = {}
+    for client in clients:
+        alike.setdefault(client.model_copy(update={"name": ""}), []).append(client.name)
+    groups = {name: _together(names) for names in alike.values() for name in names}
+    parties = [party for party in plan.parties if party.role != "client"]
+    parties += [client.model_copy(update={"name": _together(names)}) for client, names in alike.items()]
+    sums: dict[tuple[int, str, str, str], tuple[int, int]] = {}
+    for row in plan.traffic:
+        key = (row.round, groups.get(row.sender, row.sender), groups.get(row.receiver, row.receiver), row.kind)
+        messages, size = sums.get(key, (0, 0))
+        sums[key] = messages + row.messages, size + row.bytes
+    traffic = tuple(
+        Traffic(round=round, sender=sender, receiver=receiver, kind=kind, messages=messages, bytes=size)
+        for (round, sender, receiver, kind), (messages, size) in sums.items()
+    )
+    devices = tuple(
+        device.model_copy(update={name: _each_once(getattr(device, name), groups) for name in ("parties", "missing")})
+        for device in plan.devices
+    )
+    return plan.model_copy(update={"parties": tuple(parties), "traffic": traffic, "devices": devices})
+
+
+def _each_once(names: Sequence[str], groups: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(groups.get(name, name) for name in names))
+
+
+def _together(names: Sequence[str]) -> str:
+    """Return what clients that are alike are called."""
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({counted(len(names), 'client')})"
 
 
 def remarks(plan: Plan) -> Iterator[Text]:

@@ -1,32 +1,102 @@
 """The table a run closes with."""
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
 from rich.table import Table
 
 from lada.core.plural import counted
-from lada.core.results import Interval, Results
+from lada.core.results import Evaluation, PartyInfo, Results
+from lada.report.spread import LABELS, spread
+from lada.report.view import View
+
+COLUMNS = ("party", "all domains", "own domains", "other domains", "general skill", "sent", "seconds")
+SCOPES = ("overall", "own", "other", "general")
+EXTREMES = 5
+"""Of many clients, so many are shown at either end."""
 
 
 def summary(results: Results) -> Table:
-    """Return party, accuracy before → after over all, own and other domains, traffic and seconds of computing."""
-    last = max((evaluation.round for evaluation in results.evaluations), default=0)
+    """Return party, accuracy before → after over all, own and other domains, traffic and seconds of computing.
+
+    Of many clients: where they lie, each number by itself, and who gained most and least.
+    """
+    view = View(results)
+    last = view.rounds[-1] if view.rounds else 0
     table = Table(title=f"{results.name}: accuracy in percent, before → after {counted(last, 'round')}")
-    for column in ("party", "all domains", "own domains", "other domains", "general skill", "sent", "seconds"):
+    for column in COLUMNS:
         table.add_column(column, justify="left" if column == "party" else "right")
-    for party in sorted(results.parties, key=lambda p: (p.role != "server", p.name)):
-        before, after = results.of(party.name, 0), results.of(party.name, last)
-        sent = sum(row.bytes for row in results.traffic if row.sender == party.name and row.kind != "metrics")
-        seconds = sum(phase.seconds for phase in results.wall_clock.phases if phase.party == party.name)
-        table.add_row(
-            f"{party.name} ({party.role})",
-            *(_change(getattr(before, name), getattr(after, name)) for name in ("overall", "own", "other", "general")),
-            f"{sent / 1000:,.1f} kB",
-            f"{seconds:.0f}",
-        )
-    table.caption = "\n".join([f"{results.wall_clock.seconds:.0f} s in all", *results.faulty_studies()])
+    sent = Counter[str]()
+    for row in results.traffic:
+        sent[row.sender] += row.bytes if row.kind != "metrics" else 0
+    lines = {party.name: Line(_ends(view, party), sent[party.name], view.seconds(party.name)) for party in view.parties}
+    listed = sorted(view.listed, key=lambda p: (p.role != "server", p.name))
+    more = []
+    if view.many:
+        clients = [lines[client.name] for client in view.clients]
+        for place, numbers in _places(clients):
+            table.add_row(f"{view.crowd}, {place}", *numbers)
+        ranked = sorted(view.clients, key=lambda client: (-(lines[client.name].gain or 0.0), client.name))
+        listed += ranked[:EXTREMES] + ranked[-EXTREMES:]
+        lost = sum((line.gain or 0.0) < 0 for line in clients)
+        more = [
+            f"of {view.crowd} the {EXTREMES} that gained most and the {EXTREMES} that gained least are listed; {lost} "
+            "stand lower than before; report.html finds each, results.json has all"
+        ]
+    for party in listed:
+        line = lines[party.name]
+        scopes = (_change(*line.values(scope)) for scope in SCOPES)
+        table.add_row(f"{party.name} ({party.role})", *scopes, f"{line.sent / 1000:,.1f} kB", f"{line.seconds:.0f}")
+    table.caption = "\n".join([f"{results.wall_clock.seconds:.0f} s in all", *more, *cut(results.faulty_studies())])
     return table
 
 
-def _change(before: Interval | None, after: Interval | None) -> str:
-    if before is None or after is None:
-        return "–"
-    return f"{before.value:.1f} → {after.value:.1f}"
+def cut(lines: Sequence[str], most: int = 50) -> list[str]:
+    """Return the first lines, and how many more there are in results.json."""
+    left = len(lines) - most
+    return [*lines[:most], f"and {left} more, see results.json"] if left > 0 else list(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What one party's row says."""
+
+    ends: tuple[Evaluation | None, Evaluation | None]
+    sent: int
+    seconds: float
+
+    def values(self, scope: str) -> tuple[float | None, float | None]:
+        """Return an accuracy before and after, percent."""
+        before, after = (None if end is None else getattr(end, scope) for end in self.ends)
+        return (before and before.value, after and after.value)
+
+    @property
+    def gain(self) -> float | None:
+        """By how many points it changed over all domains."""
+        before, after = self.values("overall")
+        return None if before is None or after is None else after - before
+
+
+def _ends(view: View, party: PartyInfo) -> tuple[Evaluation | None, Evaluation | None]:
+    """Return the evaluation before the first round and the last that there is."""
+    first, last = view.ends(party.name)
+    return first, last or first
+
+
+def _places(lines: Sequence[Line]) -> Iterator[tuple[str, list[str]]]:
+    """Yield for each place between the least and the most, and for the mean, the cells of its row."""
+    both = {
+        scope: [spread(column) for column in zip(*(line.values(scope) for line in lines), strict=True)]
+        for scope in SCOPES
+    }
+    sent, seconds = spread(line.sent for line in lines), spread(line.seconds for line in lines)
+    for place in LABELS:
+        scopes = [_change(*(found[place] if found else None for found in both[scope])) for scope in SCOPES]
+        assert sent is not None
+        assert seconds is not None
+        yield place, [*scopes, f"{sent[place] / 1000:,.1f} kB", f"{seconds[place]:.0f}"]
+
+
+def _change(before: float | None, after: float | None) -> str:
+    return "–" if before is None or after is None else f"{before:.1f} → {after:.1f}"

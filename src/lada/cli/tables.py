@@ -13,8 +13,11 @@ from lada.core.terms import Sample
 from lada.fusers.base import FUSERS
 from lada.hosts.base import HOSTS
 from lada.objectives.base import OBJECTIVES
+from lada.report.view import MANY
 from lada.tasks.data import TaskData
 
+EXAMPLES = 3
+"""Of many clients, the samples of so many are listed by themselves."""
 REGISTRIES: tuple[Registry, ...] = (HOSTS, ALLOCATORS, OBJECTIVES, FUSERS)
 
 
@@ -50,6 +53,13 @@ def task_tables(task: TaskData, count: int) -> Iterator[RenderableType]:
     """Yield sizes and domains of each group of samples, then `count` samples of each."""
     groups: dict[str, Sequence[Sample]] = {"public": task.public, "test": task.test, "replay": task.replay}
     groups |= {f"private of {client}": samples for client, samples in sorted(task.private.items())}
+    clients = sorted(task.private)
+    if len(clients) > MANY:
+        for client in clients[EXAMPLES:]:
+            del groups[f"private of {client}"]
+        groups[f"private of {len(clients) - EXAMPLES} more clients"] = [
+            sample for client in clients[EXAMPLES:] for sample in task.private[client]
+        ]
     table = Table("group", "samples", "domains", title="task")
     for name, samples in groups.items():
         domains = Counter(sample.domain or "–" for sample in samples)

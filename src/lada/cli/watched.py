@@ -1,17 +1,21 @@
 """What `lada watch` shows of a run: a head line, a table of its parties, the last notices."""
 
+from collections import Counter
+
 from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
 from lada.core.plural import counted
 from lada.core.shown import in_one_line
+from lada.report.view import MANY
 from lada.report.words import difference, duration, number, percent, size
 from lada.watching.watch import PartySnapshot, Snapshot
 
 STYLES = {"waiting": "yellow", "running": "green", "finished": "bold green", "failed": "bold red", "stopped": "red"}
 AROUND = 5
 """Lines of the terminal that are not rows or notices: head line, the table's own, what is left out, the cursor's."""
+DOINGS = {"nothing": "idle"} | {doing: doing for doing in ("failed", "missing", "working", "asked", "answered")}
 FIRST = ("failed", "missing", "working", "asked", "answered", "nothing")
 """Whose rows are shown where not all fit."""
 
@@ -27,7 +31,7 @@ def shown(now: Snapshot, clock: float, height: int | None = None) -> RenderableT
         )
         for notice in now.notices
     ]
-    if height is not None and len(parties) > (rows := max(height - AROUND - len(notices), 1)):
+    if height is not None and len(parties) > (rows := max(height - AROUND - len(notices) - (len(parties) > MANY), 1)):
         ranked = sorted(parties[1:], key=lambda party: FIRST.index(party.doing))
         kept = {parties[0].name, *(party.name for party in ranked[: rows - 1])}
         parties = tuple(party for party in parties if party.name in kept)
@@ -48,7 +52,7 @@ def shown(now: Snapshot, clock: float, height: int | None = None) -> RenderableT
     )
     for party in parties:
         table.add_row(*_row(party, clock))
-    return Group(_head(now), table, *([Text(left_out, style="dim")] if left_out else []), *notices)
+    return Group(_head(now), *_doings(now), table, *([Text(left_out, style="dim")] if left_out else []), *notices)
 
 
 def _head(now: Snapshot) -> Text:
@@ -56,6 +60,14 @@ def _head(now: Snapshot) -> Text:
     lost = f", {counted(now.unreadable, 'line')} of events.jsonl could not be read" if now.unreadable else ""
     head = Text(f"{now.run}: ")
     return head.append(now.state, STYLES[now.state]).append(f"{where}, {duration(now.elapsed)}{lost}")
+
+
+def _doings(now: Snapshot) -> list[Text]:
+    """Return how many of many parties do what, as a line."""
+    if len(now.parties) <= MANY:
+        return []
+    doings = Counter(party.doing for party in now.parties)
+    return [Text(", ".join(f"{doings[doing]} {DOINGS[doing]}" for doing in FIRST if doings[doing]))]
 
 
 def _row(party: PartySnapshot, clock: float) -> list[Text]:

@@ -8,6 +8,7 @@ as it is, such as a file by hand.
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from lada.core.errors import LadaError
@@ -37,29 +38,62 @@ def sync(path: Path) -> None:
 
 def seal(file: Path, data: bytes) -> None:
     """Write a file so that its folder vouches for it. One process at a time may do so in a folder."""
+    _list(file, _digest(data))
+    write(file, data)
+
+
+def _list(file: Path, digest: str) -> None:
+    """Let a folder vouch for what a file will be, and for what it is."""
     try:
         known = _known(file.parent)
     except LadaError:
         known = {}  # what it listed counts as not listed from here on
-    now = [_digest(file.read_bytes())] if file.exists() else []
+    now = [_digest_of(file)] if file.exists() else []
     before = [digest for digest in now if digest in known.get(file.name, now)]
-    write(file.parent / DIGESTS, json.dumps({**known, file.name: [_digest(data), *before]}, indent=1).encode())
-    write(file, data)
+    write(file.parent / DIGESTS, json.dumps({**known, file.name: [digest, *before]}, indent=1).encode())
+
+
+def seal_written(file: Path, fill: Callable[[Path], None]) -> None:
+    """Do what `seal` does for bytes that are too many to hold: `fill` writes them to the path that it is given."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    staged = file.with_name(f"{file.name}.next")
+    fill(staged)
+    _list(file, _digest_of(staged))
+    sync(staged)
+    staged.replace(file)
+    sync(file.parent)
 
 
 def unseal(file: Path) -> bytes:
     """Return a file's bytes. Raises LadaError, naming the file, where it is missing or not as it was written."""
-    known = _known(file.parent)
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise LadaError(f"{str(file)!r} cannot be read ({error.strerror}); restore it from a copy") from error
-    if _digest(data) not in known.get(file.name, [_digest(data)]):
+        raise _unreadable(file, error) from error
+    _check(file, _digest(data))
+    return data
+
+
+def unsealed_file(file: Path) -> Path:
+    """Return a file whose bytes are too many to hold, once it is read through. Raises LadaError as `unseal` does."""
+    try:
+        digest = _digest_of(file)
+    except OSError as error:
+        raise _unreadable(file, error) from error
+    _check(file, digest)
+    return file
+
+
+def _unreadable(file: Path, error: OSError) -> LadaError:
+    return LadaError(f"{str(file)!r} cannot be read ({error.strerror}); restore it from a copy")
+
+
+def _check(file: Path, digest: str) -> None:
+    if digest not in _known(file.parent).get(file.name, [digest]):
         raise LadaError(
             f"{str(file)!r} is not as it was written; restore it from a copy, or take it out of {DIGESTS} if you "
             "changed it yourself"
         )
-    return data
 
 
 def unsealed(file: Path) -> None:
@@ -96,3 +130,8 @@ def _known(folder: Path) -> dict[str, list[str]]:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def _digest_of(file: Path) -> str:
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()

@@ -24,7 +24,7 @@ import numpy as np
 
 from lada.allocators.base import Allocator
 from lada.core.errors import InputError
-from lada.core.terms import Allocation, Knowledge, Lesson, Path, Verb
+from lada.core.terms import Allocation, Knowledge, Lesson, Verb
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.hosts.aggregating import check_rule
 from lada.hosts.allocating import allocate, check_takes_labels, embed_public, judge
@@ -39,8 +39,9 @@ from lada.hosts.averaging import (
 from lada.hosts.base import Bare, Exchange, Kinds, Payload, Phase, Step
 from lada.hosts.catalogue.fedmkt import FedmktOptions
 from lada.hosts.distilling import and_labels, distil, lessons_of
+from lada.hosts.fusing import Fusion, Won
 from lada.hosts.gain import limit_by_gain, validation
-from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, know, own, tell
+from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, know, own, read_knowledge, tell
 from lada.hosts.party import Party
 from lada.hosts.replies import each
 from lada.hosts.reports import REPORT, collect, report_payload
@@ -50,7 +51,16 @@ from lada.hosts.secure_client import advertise, masked_reply, started_from
 from lada.hosts.secure_server import average_masked
 from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, study_both
-from lada.hosts.trust import doubted, keep_first, limit_by_gold_texts, limit_by_record
+from lada.hosts.trust import (
+    Record,
+    doubted,
+    keep_first,
+    limit_by_gold_texts,
+    record,
+    reference,
+    untrusted,
+    without_paths,
+)
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
@@ -145,8 +155,7 @@ class Fedmkt:
         replies = pending.wait()
         collect(party, replies)
         if vectors is not None:
-            offers = each(party, exchange, "contribute", round, replies, partial(self._hear, party, round))
-            used = self._learn_from_clients(party, exchange, round, mine, offers, vectors)
+            used = self._learn_from_clients(party, exchange, round, mine, replies, vectors)
             replies = {client: replies[client] for client in used}
         if not self._teaches:
             evaluate_everybody(party, exchange, round)
@@ -234,59 +243,67 @@ class Fedmkt:
         teacher = offer.knowledge.party
         distil(party, round, lessons, mine, replay=self.options.client_replay, teachers=teacher)
 
-    def _hear(self, party: Party, round: int, client: str, reply: Payload) -> Offer:
-        return hear(party, reply, client, round, self._kind)
-
     def _learn_from_clients(
         self,
         party: Party,
         exchange: Exchange,
         round: int,
         mine: Knowledge,
-        offers: Mapping[str, Offer],
+        replies: Mapping[str, Payload],
         vectors: np.ndarray,
     ) -> list[str]:
-        """SLM→LLM: the server allocates per client, fuses and studies. Returns the clients of which it could."""
+        """SLM→LLM: the server allocates per client, fuses and studies. Returns the clients of which it could.
 
-        def choose(_client: str, offer: Offer) -> tuple[Offer, Allocation]:
+        What a client told is read when its turn comes and let go of after it. Only a trust that compares what all say
+        of the same texts, or what all teach, has them in memory at once.
+        """
+        # Which offers beat the LLM's own path was the allocator's to say; here they are only held against each other.
+        fusion = Fusion(LeastLoss(LeastLossOptions(below_own=False)), party.name, round)
+        each_client = partial(each, party, exchange, "contribute", round)
+
+        def choose(client: str, reply: Payload) -> tuple[Offer, Allocation]:
+            offer = hear(party, reply, client, round, self._kind)
             judged = judge(party, round, offer.knowledge, mine)
             if self.options.trust == "auto":
                 offer = replace(offer, knowledge=doubted(offer.knowledge, judged, mine))
             return offer, allocate(party, round, offer.knowledge, mine, vectors, judged)
 
-        chosen = each(party, exchange, "contribute", round, offers, choose)
-        offers = {client: offer for client, (offer, _) in chosen.items()}
-        allocations = {client: allocation for client, (_, allocation) in chosen.items()}
-        told = {client: offer.knowledge for client, offer in offers.items()}
-        soft: Mapping[str, Sequence[Lesson]] = {}
-        if self._records(party):
-            allocations = limit_by_record(party, allocations, told, round)
-        elif self.options.trust == "auto" and self._kind == "labels":
-            checked = gold_lessons(party, party.task.public)
-            soft = each(
-                party, exchange, "contribute", round, offers, lambda _, offer: with_soft_targets(party, checked, offer)
-            )
-            allocations = {client: allocations[client] for client in soft}
-            allocations = limit_by_gold_texts(party, allocations, checked, soft, mine, round)
-        elif self.options.trust == "gain":
-            allocations = limit_by_gain(party, allocations, told, round, self.options.trust_steps)
-        proposals: dict[str, dict[str, Path]] = {}
-        for client, allocation in allocations.items():
-            paths = offers[client].knowledge.by_id()
-            for choice in allocation.choices:
-                if choice.source == "teacher":
-                    proposals.setdefault(choice.sample_id, {})[client] = paths[choice.sample_id]
-        # Which offers beat the LLM's own path was the allocator's to say; here they are only held against each other.
-        fuser = LeastLoss(LeastLossOptions(below_own=False))
-        winners = {sample_id: fuser.fuse(offered) for sample_id, offered in proposals.items()}
+        if self._probes or (self.options.trust == "auto" and self._kind == "labels"):
+            chosen = each_client(replies, choose)
+            soft: Mapping[str, Sequence[Lesson]] = {}
+            allocations = {client: allocation for client, (_, allocation) in chosen.items()}
+            if self._probes:
+                told = {client: offer.knowledge for client, (offer, _) in chosen.items()}
+                allocations = limit_by_gain(party, allocations, told, round, self.options.trust_steps)
+            else:
+                checked = gold_lessons(party, party.task.public)
+                soft = each_client(chosen, lambda _, its: with_soft_targets(party, checked, its[0]))
+                allocations = {client: allocations[client] for client in soft}
+                allocations = limit_by_gold_texts(party, allocations, checked, soft, mine, round)
+            for client, allocation in allocations.items():
+                fusion.add(chosen[client][0], allocation, soft.get(client, ()))
+        else:
+            records: Mapping[str, Record] = {}
+            if self._records(party):
+                known = reference(party)
+                records = each_client(
+                    replies, lambda _, reply: record(party, read_knowledge(party, reply, self._kind), known)
+                )
+                replies = {client: replies[client] for client in records}
+            against = untrusted(records)
 
-        def lessons_won(client: str, allocation: Allocation) -> list[Lesson]:
-            won = tuple(choice for choice in allocation.choices if winners.get(choice.sample_id) == client)
-            return lessons_of(
-                party, Allocation(client, party.name, round, won), offers[client], mine, soft.get(client, ())
-            )
+            def add(client: str, reply: Payload) -> None:
+                offer, allocation = choose(client, reply)
+                if client in against:
+                    allocation = without_paths(party, round, allocation, records[client], against[client])
+                fusion.add(offer, allocation)
 
-        by_client = each(party, exchange, "contribute", round, allocations, lessons_won)
+            each_client(replies, add)
+
+        def lessons_won(_client: str, won: Won) -> list[Lesson]:
+            return lessons_of(party, won.allocation, won.offer, mine, won.known)
+
+        by_client = each_client(fusion.won(), lessons_won)
         lessons = self._and_labels(party, [lesson for lessons in by_client.values() for lesson in lessons])
         distil(party, round, lessons, mine, replay=self.options.server_replay, teachers="its clients")
         return list(by_client)

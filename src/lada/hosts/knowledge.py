@@ -215,6 +215,11 @@ def hear(party: Party, payload: Payload, teacher: str | None, round: int, kind: 
     return Offer(knowledge, sound_scores(party, knowledge, told, len(words.tokens)), words)
 
 
+def read_knowledge(party: Party, payload: Payload, kind: Kind) -> Knowledge:
+    """Return what was told of public samples, verified, for one who looks before it is heard."""
+    return _decode(party, payload, kind)
+
+
 def check_knowledge(party: Party, sender: str, round: int, payload: Payload) -> None:
     """Raise CodecError or FederationError unless `payload` is what `sender` knows in this round; change nothing.
 

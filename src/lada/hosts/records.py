@@ -1,13 +1,19 @@
 """Allocations row by row, in each party's own folder: what the report shows of a filter."""
 
+from collections.abc import Callable
+from pathlib import Path as FilePath
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lada.allocators.base import Candidates
-from lada.core.sealed import seal
+from lada.core.errors import LadaError
+from lada.core.sealed import seal, unseal
 from lada.core.terms import Allocation
 from lada.hosts.party import Party
 
+FOLDER = "allocations"
+"""In a party's folder: a folder for each of its teachers, with a file for each round."""
 SCHEMA = pa.schema(
     [
         ("round", pa.int32()),
@@ -50,7 +56,22 @@ def keep_rows(party: Party, candidates: Candidates, allocation: Allocation) -> N
                 "reason": choice and choice.reason,
             }
         )
-    name = f"allocation-{candidates.round}-{candidates.teacher}-{candidates.student}.parquet"
     table = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, SCHEMA), table)
-    seal(party.folder / name, table.getvalue().to_pybytes())
+    # A folder for each teacher: what vouches for its files is written anew with each of them.
+    file = party.folder / FOLDER / candidates.teacher / f"{candidates.round}.parquet"
+    seal(file, table.getvalue().to_pybytes())
+
+
+def gather(folder: FilePath, target: FilePath, leave_out: Callable[[FilePath, Exception], None]) -> None:
+    """Write the rows of all parties, in the folders within `folder`, to one file, a table in memory at a time.
+
+    They are sorted by student, round and teacher; of a table that cannot be read `leave_out` is told.
+    """
+    files = folder.glob(f"*/{FOLDER}/*/*.parquet")
+    with pq.ParquetWriter(target, SCHEMA) as writer:
+        for file in sorted(files, key=lambda file: (file.parts[-4], file.stem, file.parts[-2])):
+            try:
+                writer.write_table(pq.read_table(pa.BufferReader(unseal(file)), schema=SCHEMA))
+            except (LadaError, pa.ArrowException) as error:
+                leave_out(file, error)

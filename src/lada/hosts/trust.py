@@ -20,9 +20,11 @@ more than twice the largest of the others'. It has no say where it contradicts m
 the chance ALPHA. With fewer than two others nobody can tell.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import nlargest
 
 import numpy as np
 
@@ -82,30 +84,37 @@ class Record:
         return self.agreed / max(self.told, 1) - self.chance
 
 
-def limit_by_record(
-    party: Party, allocations: Mapping[str, Allocation], offers: Mapping[str, Knowledge], round: int
-) -> dict[str, Allocation]:
-    """Return the allocations by client, without paths of those whose records speak against them; notices say of whom.
-
-    The student's own paths are not limited. `keep_first` has to come before.
-    """
+def reference(party: Party) -> dict[str, Path]:
+    """Return what clients' answers are held against, by sample. `keep_first` has to come before."""
     first = paths.decode(party.memory[FIRST], known_ids=None).by_id()
     gold = {sample.id: sample.answer for sample in party.task.public if sample.answer is not None}
-    known = {id: replace(path, answer=gold.get(id, path.answer)) for id, path in first.items()}
-    records = {client: _record(party, offers[client], known) for client in sorted(offers)}
-    for client, least in untrusted(records).items():
-        its = records[client]
-        party.note(
-            notices=(
-                f"round {round}: {party.name} learns none of the "
-                f"{counted(taught(allocations[client]), 'chosen path')} of "
-                f"{client}: {its.agreed} of its {counted(its.told, 'answer')} are the gold ones, or those of "
-                f"{party.name} before "
-                f"anybody taught it; one half as good as the other clients has {least * its.told:.1f}",
-            )
+    return {id: replace(path, answer=gold.get(id, path.answer)) for id, path in first.items()}
+
+
+def record(party: Party, theirs: Knowledge, reference: Mapping[str, Path]) -> Record:
+    """Return the record of a client by what it tells in a round."""
+    told = [path for path in theirs.paths if path.sample_id in reference]
+    known = [reference[path.sample_id] for path in told]
+    agreed = sum(agreements(told, known, party.task.same))
+    a, b = (Counter(path.answer for path in each if path.answer is not None) for each in (told, known))
+    return Record(agreed, len(told), sum(a[answer] * b[answer] for answer in a) / max(len(told), 1) ** 2)
+
+
+def without_paths(party: Party, round: int, allocation: Allocation, its: Record, least: float) -> Allocation:
+    """Return what is left of the allocation of a client that is `untrusted`; a notice says why.
+
+    The student's own paths are not limited. `least` is the share of agreement that would be half as good as others.
+    """
+    client = allocation.teacher
+    party.note(
+        notices=(
+            f"round {round}: {party.name} learns none of the {counted(taught(allocation), 'chosen path')} of "
+            f"{client}: {its.agreed} of its {counted(its.told, 'answer')} are the gold ones, or those of "
+            f"{party.name} before anybody taught it; one half as good as the other clients has "
+            f"{least * its.told:.1f}",
         )
-        allocations = {**allocations, client: _limit(allocations[client], 0.0)}
-    return dict(allocations)
+    )
+    return _limit(allocation, 0.0)
 
 
 def untrusted(records: Mapping[str, Record]) -> dict[str, float]:
@@ -117,9 +126,11 @@ def untrusted(records: Mapping[str, Record]) -> dict[str, float]:
     from scipy.special import bdtr  # here, since who only reads options does not need it
 
     against: dict[str, float] = {}
+    excesses = sorted(record.excess for record in records.values())
+    middle = (len(excesses) - 2) // 2
     for client, its in records.items():
-        others = sorted(other.excess for name, other in records.items() if name != client)
-        usual = others[(len(others) - 1) // 2] if len(others) > 1 else 0.0
+        # Without the client's own excess, what stands behind it moves up by one place.
+        usual = excesses[middle + (bisect_left(excesses, its.excess) <= middle)] if len(excesses) > 2 else 0.0
         least = its.chance + max(usual, 0.0) / 2
         if bdtr(its.agreed, its.told, min(least, 1.0)) < ALPHA:
             against[client] = least
@@ -174,13 +185,18 @@ def contradicting(losses: Mapping[str, Mapping[str, float]], judge: str) -> dict
     from scipy.special import bdtrc
 
     against: dict[str, tuple[int, int]] = {}
+    scorers = Counter(id for its in losses.values() for id in its)
+    largest: dict[str, list[float]] = {}  # the two largest of each text, of which one may be a member's own
+    for its in losses.values():
+        for id, each in its.items():
+            largest[id] = nlargest(2, [*largest.get(id, ()), each])
     for member in losses.keys() - {judge}:
         count, texts = 0, 0
         for id, its in losses[member].items():
-            others = [other[id] for name, other in losses.items() if name != member and id in other]
-            if len(others) >= 2:
+            if scorers[id] > 2:
+                first, second = largest[id]
                 texts += 1
-                count += its > 2 * max(others)
+                count += its > 2 * (second if its == first else first)
         if texts and bdtrc(count - 1, texts, MOSTLY) < ALPHA:
             against[member] = (count, texts)
     return dict(sorted(against.items()))
@@ -196,14 +212,6 @@ def note_contradicting(party: Party, round: int, against: Mapping[str, tuple[int
             for client, (count, texts) in against.items()
         )
     )
-
-
-def _record(party: Party, theirs: Knowledge, reference: Mapping[str, Path]) -> Record:
-    told = [path for path in theirs.paths if path.sample_id in reference]
-    known = [reference[path.sample_id] for path in told]
-    agreed = sum(agreements(told, known, party.task.same))
-    a, b = (Counter(path.answer for path in each if path.answer is not None) for each in (told, known))
-    return Record(agreed, len(told), sum(a[answer] * b[answer] for answer in a) / max(len(told), 1) ** 2)
 
 
 def limit(

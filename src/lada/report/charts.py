@@ -6,7 +6,8 @@ colour. Whatever comes from data is escaped on its way in.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -328,15 +329,24 @@ def bars(
     return canvas.done(title, description, "bars")
 
 
-def strip(title: str, description: str, dots: Sequence[Dot], *, most: int) -> Markup:
+def strip(
+    title: str,
+    description: str,
+    dots: Sequence[Dot],
+    *,
+    most: int,
+    counts: Mapping[tuple[int | None, bool], int] | None = None,
+) -> Markup:
     """Draw values by difficulty: left-out candidates on the left of a column, chosen ones on its right.
 
-    The counts under a column are of all dots; at most `most` are drawn, taken evenly from all.
+    The `counts` under a column, by its difficulty and whether it was chosen, are by default of all dots; at most `most`
+    are drawn, taken evenly from all.
     A dot is a teacher that was right, a cross one that was wrong, a short bar one that nobody could check.
     """
     left, right, above, below, height = 34.0, 6.0, 8.0, 46.0, 230.0
     canvas = Canvas(WIDTH, height)
-    columns = sorted({dot.column for dot in dots}, key=lambda column: (column is None, column or 0))
+    counts = Counter((dot.column, dot.chosen) for dot in dots) if counts is None else counts
+    columns = sorted({column for column, _ in counts}, key=lambda column: (column is None, column or 0))
     marks = ticks(min(dot.value for dot in dots), max(dot.value for dot in dots), 4)
     wide = (WIDTH - left - right) / len(columns)
 
@@ -349,8 +359,8 @@ def strip(title: str, description: str, dots: Sequence[Dot], *, most: int) -> Ma
     for i, column in enumerate(columns):
         middle = left + wide * (i + 0.5)
         for chosen, word, place in ((False, "out", middle - wide / 4), (True, "in", middle + wide / 4)):
-            count = sum(dot.column == column and dot.chosen == chosen for dot in dots)
-            canvas.text(place, height - below + 10, f"{word} {count}", anchor="middle", class_="soft small")
+            count = f"{word} {counts.get((column, chosen), 0)}"
+            canvas.text(place, height - below + 10, count, anchor="middle", class_="soft small")
         canvas.text(middle, height - below + 23, "unknown" if column is None else f"{column}", anchor="middle")
         if i:
             canvas.add(

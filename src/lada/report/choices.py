@@ -1,18 +1,26 @@
 """Section on what the allocator chose and why: per pair of parties, both directions, rounds side by side."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from markupsafe import Markup
 
+from lada.core.plural import counted
+from lada.core.results import AllocationRecord
 from lada.report.charts import Change, Dot, dumbbell, strip
 from lada.report.reading import Candidate
-from lada.report.view import Table, View
+from lada.report.view import Table, View, mean
 from lada.report.words import NONE, number
 
 DRAWN = 240
 """At most so many candidates are drawn in one chart, taken evenly from all."""
+DOTS = 60
+"""Of a batch of many candidates of one direction and round, so many at most may be drawn."""
+COUNTED = ("chosen", "teacher_right", "student_right", "reason")
 REASONS = 8
 """At most so many different reasons are listed; the rarer ones are added up."""
 
@@ -38,11 +46,17 @@ class Pair:
 
 def overview(view: View) -> Table:
     """Return every direction and round in sums, with what the allocator says about itself."""
-    directions = _directions(view)
-    records = sorted(view.results.allocations, key=lambda r: (directions.index((r.teacher, r.student)), r.round))
+    places = {direction: place for place, direction in enumerate(_directions(view))}
+    records = sorted(view.results.allocations, key=lambda r: (places[r.teacher, r.student], r.round))
     diagnostics = sorted({name for record in records for name in record.diagnostics})
     head = ("teacher → student", "round", "candidates", "chosen", "by teacher’s path", "by own path",
             "chosen paths right, %", "sound, %", *diagnostics)  # fmt: skip
+    if view.many:
+        caption = (
+            "How many public samples there were to choose from and were chosen, mean of all pairs; then the filters’ "
+            "own diagnostics."
+        )
+        return Table(head, _means(view, records, diagnostics), caption)
     rows = [
         (
             f"{record.teacher} → {record.student}",
@@ -61,11 +75,52 @@ def overview(view: View) -> Table:
     return Table(head, rows, caption)
 
 
+def _means(view: View, records: Iterable[AllocationRecord], diagnostics: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return a row for each direction and round, of all clients together."""
+    servers = {party.name for party in view.servers}
+    groups: dict[tuple[bool, int], list[AllocationRecord]] = defaultdict(list)
+    for record in records:
+        groups[record.teacher in servers, record.round].append(record)
+    rows = []
+    for (down, round), group in sorted(groups.items(), key=lambda item: (not item[0][0], item[0][1])):
+        who = counted(len(group), "client")
+        columns = [
+            (0, [record.candidates for record in group]),
+            (0, [record.chosen for record in group]),
+            (0, [record.from_teacher for record in group]),
+            (0, [record.chosen - record.from_teacher for record in group]),
+            (1, [record.right for record in group]),
+            (1, [record.sound for record in group]),
+            *((3, [record.diagnostics.get(name) for record in group]) for name in diagnostics),
+        ]
+        told = f"{group[0].teacher} → {who}" if down else f"{who} → {group[0].student}"
+        rows.append((told, f"{round}", *(number(mean(values), digits) for digits, values in columns)))
+    return rows
+
+
+def pooled(view: View, batches: Iterable[pa.RecordBatch]) -> list[Pair]:
+    """Return both directions between the server and its many clients, each as one; empty where nobody chose."""
+    server = next((party.name for party in view.servers), "the server")
+    tallies: dict[bool, dict[int, Tally]] = {True: defaultdict(Tally), False: defaultdict(Tally)}
+    for batch in batches:
+        table, down = pa.Table.from_batches([batch]), pc.field("teacher") == server
+        for is_down in (True, False):
+            part = table.filter(down if is_down else ~down)
+            for round in part.column("round").unique().to_pylist():
+                tallies[is_down][round].add_rows(part.filter(pc.field("round") == round))
+    directions = [
+        _direction(server, view.crowd, tallies[True]),
+        _direction(view.crowd, server, tallies[False]),
+    ]
+    known = [direction for direction, rounds in zip(directions, tallies.values(), strict=True) if rounds]
+    return [Pair(f"{server} and {view.crowd}", known)] if known else []
+
+
 def pairs(view: View, candidates: Iterable[Candidate]) -> list[Pair]:
     """Return one block per pair of parties that exchanged anything, in the order of the results."""
-    rows: dict[tuple[str, str], list[Candidate]] = defaultdict(list)
+    rows: dict[tuple[str, str], dict[int, Tally]] = defaultdict(lambda: defaultdict(Tally))
     for candidate in candidates:
-        rows[candidate.teacher, candidate.student].append(candidate)
+        rows[candidate.teacher, candidate.student][candidate.round].add(candidate)
     servers = {party.name for party in view.servers}
     blocks: dict[frozenset[str], list[tuple[str, str]]] = defaultdict(list)
     for direction in dict.fromkeys((*_directions(view), *rows)):
@@ -89,20 +144,59 @@ def _directions(view: View) -> list[tuple[str, str]]:
     return list(dict.fromkeys((record.teacher, record.student) for record in view.results.allocations))
 
 
-def _direction(teacher: str, student: str, rows: Sequence[Candidate]) -> Direction:
-    rounds: dict[int, list[Candidate]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: row.round):
-        rounds[row.round].append(row)
-    charts = [chart for round, group in rounds.items() if (chart := _scores(teacher, round, group)) is not None]
+@dataclass(slots=True)
+class Tally:
+    """What is told of the candidates of one round."""
+
+    dots: list[Dot] = field(default_factory=list)
+    """Those that have a score; of many, some taken evenly."""
+    scored: Counter[tuple[int | None, bool]] = field(default_factory=Counter)
+    """How many have a score, by difficulty and whether they were chosen."""
+    right: Counter[tuple[str, bool, bool]] = field(default_factory=Counter)
+    """How many answers are right or wrong: by whose they are, whether the candidate was chosen, whether right."""
+    reasons: Counter[tuple[bool, str]] = field(default_factory=Counter)
+
+    def add(self, row: Candidate) -> None:
+        """Count one candidate."""
+        self._count(row.chosen, row.teacher_right, row.student_right, row.reason, 1)
+        if row.score is not None:
+            self.scored[row.difficulty, row.chosen] += 1
+            self.dots.append(Dot(row.difficulty, row.score, row.chosen, row.teacher_right))
+
+    def add_rows(self, table: pa.Table) -> None:
+        """Count many candidates, and keep the dots of DOTS of them."""
+        for row in table.group_by(list(COUNTED)).aggregate([([], "count_all")]).to_pylist():
+            chosen, teacher, student, reason = (row[name] for name in COUNTED)
+            self._count(chosen, teacher, student, reason, row["count_all"])
+        table = table.filter((pc.field("score") > -math.inf) & (pc.field("score") < math.inf))
+        for row in table.group_by(["difficulty", "chosen"]).aggregate([([], "count_all")]).to_pylist():
+            self.scored[row["difficulty"], row["chosen"]] += row["count_all"]
+        for place in range(0, len(table), math.ceil(len(table) / DOTS) or 1):
+            (row,) = table.slice(place, 1).to_pylist()
+            self.dots.append(Dot(row["difficulty"], row["score"], row["chosen"], row["teacher_right"]))
+
+    def _count(self, chosen: bool, teacher: bool | None, student: bool | None, reason: str | None, number: int) -> None:
+        for who, right in (("teacher", teacher), ("student", student)):
+            if right is not None:
+                self.right[who, chosen, right] += number
+        if reason:
+            self.reasons[chosen, reason] += number
+
+    def share(self, who: str, chosen: bool) -> float | None:
+        """Return the percent right among the chosen or left-out candidates whose gold answer is known."""
+        right, wrong = (self.right[who, chosen, verdict] for verdict in (True, False))
+        return 100 * right / (right + wrong) if right + wrong else None
+
+
+def _direction(teacher: str, student: str, tallies: Mapping[int, Tally]) -> Direction:
+    rounds = dict(sorted(tallies.items()))
+    charts = [chart for round, tally in rounds.items() if (chart := _scores(teacher, round, tally)) is not None]
     outcome = [
         (
-            who,
-            [
-                Change(f"round {round}", _share(group, field, False), _share(group, field, True))
-                for round, group in rounds.items()
-            ],
+            f"{name} right",
+            [Change(f"round {n}", tally.share(who, False), tally.share(who, True)) for n, tally in rounds.items()],
         )
-        for who, field in ((f"{teacher} right", "teacher_right"), (f"{student} right", "student_right"))
+        for name, who in ((teacher, "teacher"), (student, "student"))
     ]
     known = [
         (who, [change for change in changes if change.before is not None or change.after is not None])
@@ -115,29 +209,20 @@ def _direction(teacher: str, student: str, rows: Sequence[Candidate]) -> Directi
     return Direction(teacher, student, charts, _reasons(rounds))
 
 
-def _scores(teacher: str, round: int, rows: Sequence[Candidate]) -> Markup | None:
+def _scores(teacher: str, round: int, tally: Tally) -> Markup | None:
     """Return score against difficulty for one round, None where nothing was scored."""
-    dots = [Dot(row.difficulty, row.score, row.chosen, row.teacher_right) for row in rows if row.score is not None]
-    if not dots:
+    if not tally.dots:
         return None
     description = (
         f"Score of each candidate against its difficulty in round {round}: left out on the left of a column, chosen on "
         f"the right; a dot where {teacher} was right, a cross where it was wrong."
     )
-    return strip(f"Round {round}", description, dots, most=DRAWN)
+    return strip(f"Round {round}", description, tally.dots, counts=tally.scored, most=DRAWN)
 
 
-def _share(rows: Sequence[Candidate], field: str, chosen: bool) -> float | None:
-    """Return the percent right among the chosen or left-out rows whose gold answer is known."""
-    known = [getattr(row, field) for row in rows if row.chosen == chosen and getattr(row, field) is not None]
-    return 100 * sum(known) / len(known) if known else None
-
-
-def _reasons(rounds: Mapping[int, Sequence[Candidate]]) -> Table:
+def _reasons(rounds: Mapping[int, Tally]) -> Table:
     """Return how often each reason was given, the most frequent first, chosen before left out."""
-    counts: dict[int, Counter[tuple[bool, str]]] = {
-        round: Counter((row.chosen, row.reason) for row in rows if row.reason) for round, rows in rounds.items()
-    }
+    counts = {round: tally.reasons for round, tally in rounds.items()}
     total = sum(counts.values(), Counter())
     common = [key for key, _ in total.most_common(REASONS)]
     table = [

@@ -1,15 +1,21 @@
 """Sections on what a run cost: bytes over the wire, seconds of compute and of exchange."""
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from heapq import nlargest
 
 from lada.core.plural import counted
+from lada.core.results import PhaseTime
 from lada.report.charts import STYLES, Span, bars
+from lada.report.spread import spread_rows
 from lada.report.view import Figure, Table, View
 from lada.report.words import NONE, duration, size
 
 SHOWN_BARS = 16
 """More bars than this are added up into one."""
+SLOWEST = 5
+"""Of many clients, so many of a phase are listed by name."""
+ENDS = {"sent": "sender", "received": "receiver"}
 WIDE = 880
 
 
@@ -43,13 +49,16 @@ def traffic(view: View) -> tuple[Figure, Table, Table]:
     names = [party.name for party in view.parties]
     shown = names if len(names) * 2 <= SHOWN_BARS else names[: SHOWN_BARS // 2 - 1]
     others = f"{counted(len(names) - len(shown), 'other party', 'other parties')}"
+    sums = {name: {verb: Counter[str]() for verb in ENDS} for name in names}
     for row in sorted(rows, key=lambda row: row.round):
         by_round[f"round {row.round}"][row.kind] += row.bytes
-    for name in names:
-        for verb, end in (("sent", "sender"), ("received", "receiver")):
-            for row in rows:
-                if getattr(row, end) == name:
-                    by_party[f"{name if name in shown else others} {verb}"][row.kind] += row.bytes
+        for verb, end in ENDS.items():
+            if (party := getattr(row, end)) in sums:
+                sums[party][verb][row.kind] += row.bytes
+    for name, label in zip(names, shown + [others] * (len(names) - len(shown)), strict=True):
+        for verb, amounts in sums[name].items():
+            for kind, amount in amounts.items():
+                by_party[f"{label} {verb}"][kind] += amount
     charts = [
         bars(title, description, [_stack(label, amounts, styles, size) for label, amounts in table.items()], show=size)
         for title, description, table in (
@@ -63,14 +72,18 @@ def traffic(view: View) -> tuple[Figure, Table, Table]:
         "every message is listed in the run’s ledger."
     )
     totals = [
-        (name, kind, *(size(sum(row.bytes for row in rows if getattr(row, end) == name and row.kind == kind))
-                       for end in ("sender", "receiver")))
-        for name in names
+        (party.name, kind, *(size(amounts[kind]) for amounts in sums[party.name].values()))
+        for party in view.listed
         for kind in styles
-        if any(row.kind == kind and name in (row.sender, row.receiver) for row in rows)
-    ]  # fmt: skip
+        if any(kind in amounts for amounts in sums[party.name].values())
+    ]
+    if view.many:
+        for kind in styles:
+            columns = [([sums[client.name][verb][kind] for client in view.clients], _size) for verb in ENDS]
+            totals += spread_rows(view.crowd, columns, beside=(kind,))
     messages = [
-        (f"{row.round}", row.sender, row.receiver, row.kind, f"{row.messages}", size(row.bytes)) for row in rows
+        (f"{round}", sender, receiver, kind, f"{number}", size(amount))
+        for (round, sender, receiver, kind), (number, amount) in _messages(view).items()
     ]
     return (
         Figure(told, charts, _legend(styles)),
@@ -84,13 +97,34 @@ def traffic(view: View) -> tuple[Figure, Table, Table]:
     )
 
 
+def _messages(view: View) -> dict[tuple[int, str, str, str], tuple[int, int]]:
+    """Return how many messages and bytes there were by round, sender, receiver and kind; many clients are one."""
+    listed = {party.name for party in view.listed}
+    sums: dict[tuple[int, str, str, str], tuple[int, int]] = {}
+    for row in view.results.traffic:
+        sender, receiver = (
+            name if not view.many or name in listed else view.crowd for name in (row.sender, row.receiver)
+        )
+        key = (row.round, sender, receiver, row.kind)
+        number, amount = sums.get(key, (0, 0))
+        sums[key] = number + row.messages, amount + row.bytes
+    return sums
+
+
+def _size(count: float | None) -> str:
+    return NONE if count is None else size(count)
+
+
 def time(view: View) -> tuple[Figure, Table]:
     """Return who did what when: a bar per party along the run's clock, and seconds by party and phase."""
-    phases = view.results.wall_clock.phases
-    styles = _styles([phase.phase for phase in phases])
+    styles = _styles([phase.phase for phase in view.results.wall_clock.phases])
+    by_party: dict[str, list[PhaseTime]] = defaultdict(list)
+    for phase in view.results.wall_clock.phases:
+        by_party[phase.party].append(phase)
     rows, cells = [], []
-    for party in view.parties:
-        own = sorted((phase for phase in phases if phase.party == party.name), key=lambda phase: phase.start)
+    busiest = sorted(view.clients, key=lambda client: -view.seconds(client.name))[:SHOWN_BARS] if view.many else []
+    for party in (*view.listed, *busiest):
+        own = sorted(by_party[party.name], key=lambda phase: phase.start)
         spans = [
             Span(phase.start, phase.seconds, *styles[phase.phase], phase.phase,
                  f"{party.name}, round {phase.round}, {phase.phase}: {duration(phase.seconds)} "
@@ -99,9 +133,8 @@ def time(view: View) -> tuple[Figure, Table]:
         ]  # fmt: skip
         if spans:
             rows.append((party.name, spans))
-            sums = [sum(phase.seconds for phase in own if phase.phase == name) for name in styles]
-            shown = [duration(seconds) if seconds else NONE for seconds in sums]
-            cells.append((party.name, *shown, duration(sum(sums))))
+            sums = _seconds(own, styles)
+            cells.append((party.name, *map(_passed, sums), duration(sum(sums))))
     chart = bars(
         "Who did what when", "What each party did when, from the start of the run.", rows, show=duration, width=WIDE
     )
@@ -109,8 +142,25 @@ def time(view: View) -> tuple[Figure, Table]:
         "A bar is one phase of one party, placed where it ran on the clock of the run: gaps are waiting. The run took "
         f"{duration(view.results.wall_clock.seconds)} with {counted(len(view.parties), 'party', 'parties')}."
     )
+    if view.many:
+        told += f" Of the clients, the {len(busiest)} that computed longest are drawn."
+        sums = [_seconds(by_party[client.name], styles) for client in view.clients]
+        columns = [(column, _passed) for column in zip(*sums, strict=True)]
+        cells += spread_rows(view.crowd, [*columns, (map(sum, sums), _passed)])
     figure = Figure(told, [chart] if rows else [], _legend(styles), wide=True)
     return figure, Table(("party", *styles, "all phases"), cells, "Seconds of compute by party and phase, all rounds.")
+
+
+def _seconds(phases: Sequence[PhaseTime], names: Iterable[str]) -> list[float]:
+    """Return the seconds of a party in each phase, all rounds together."""
+    sums: dict[str, float] = defaultdict(float)
+    for phase in phases:
+        sums[phase.phase] += phase.seconds
+    return [sums[name] for name in names]
+
+
+def _passed(seconds: float | None) -> str:
+    return duration(seconds) if seconds else NONE
 
 
 def exchange(view: View) -> tuple[Table, Table]:
@@ -122,8 +172,11 @@ def exchange(view: View) -> tuple[Table, Table]:
     clients = [
         (f"{row.round}", row.phase, one.party, duration(one.elapsed), _known(one.computing), _known(one.exchange))
         for row in times
-        for one in row.clients
+        for one in (nlargest(SLOWEST, row.clients, key=lambda one: one.elapsed) if view.many else row.clients)
     ]
+    caption = "Exchange by client: from a message to the complete reply, and what of it was not computing."
+    if view.many:
+        caption += f" Of each phase the {SLOWEST} slowest clients; results.json has all."
     known = [row.exchange for row in times if row.exchange is not None]
     told = (
         f"Exchange, {duration(sum(known))} in all: how long the server only waited, less what the slowest client says "
@@ -135,7 +188,7 @@ def exchange(view: View) -> tuple[Table, Table]:
         Table(
             ("round", "phase", "client", "sent to replied", "computing", "exchange"),
             clients,
-            "Exchange by client: from a message to the complete reply, and what of it was not computing.",
+            caption,
             3,
         ),
     )

@@ -6,6 +6,8 @@ run or be fetched, whatever a model wrote.
 
 import base64
 import hashlib
+import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -16,9 +18,13 @@ from markupsafe import Markup
 from lada.core.owner import for_owner
 from lada.core.shown import shown
 from lada.report import choices, costs, progress, story
-from lada.report.reading import read_candidates, read_results
-from lada.report.view import View
+from lada.report.reading import read_batches, read_candidates, read_results
+from lada.report.roster import roster
+from lada.report.view import MANY, View
 from lada.report.words import duration
+
+NOTICES = 100
+"""So many notices are told, and of more how many there are."""
 
 
 @cache
@@ -54,6 +60,19 @@ def _finalized(value: object) -> object:
     return shown(value) if isinstance(value, str) else value
 
 
+def _told_once(config: Mapping[str, object]) -> dict[str, object]:
+    """Return a configuration in which many clients that differ in their names alone are told once, with all names."""
+    clients = config.get("clients")
+    if not isinstance(clients, list) or len(clients) <= MANY:
+        return dict(config)
+    alike: dict[str, tuple[dict[str, object], list[str]]] = {}
+    for client in clients:
+        rest = {key: value for key, value in client.items() if key != "name"}
+        alike.setdefault(json.dumps(rest, sort_keys=True), (rest, []))[1].append(str(client.get("name")))
+    told = [{"names" if len(names) > 1 else "name": ", ".join(names), **rest} for rest, names in alike.values()]
+    return {**config, "clients": told}
+
+
 def _digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
@@ -73,8 +92,11 @@ def render(run_folder: Path) -> Path:
     Raises InputError, naming the folder and the fix, where results.json is missing or either file is malformed.
     """
     results = read_results(run_folder)
-    candidates = read_candidates(run_folder)
     view = View(results)
+    if view.many:
+        pairs = choices.pooled(view, read_batches(run_folder))
+    else:
+        pairs = choices.pairs(view, read_candidates(run_folder))
     return write(
         "run.html.j2",
         run_folder / "report.html",
@@ -83,11 +105,14 @@ def render(run_folder: Path) -> Path:
         took=duration(results.wall_clock.seconds),
         sentence=story.sentence(view),
         summary=story.summary(view),
+        extremes=story.extremes(view),
+        roster=roster(view),
+        most=NOTICES,
         missing=story.missing(view),
         accuracy=progress.accuracy(view),
         domains=progress.domains(view),
         choices=choices.overview(view),
-        pairs=choices.pairs(view, candidates),
+        pairs=pairs,
         drawn=choices.DRAWN,
         traffic=costs.traffic(view),
         time=costs.time(view),
@@ -95,5 +120,5 @@ def render(run_folder: Path) -> Path:
         soundness=progress.soundness(view),
         studies=progress.studies(view),
         memberships=progress.memberships(view),
-        config=yaml.safe_dump(results.config, sort_keys=False, allow_unicode=True),
+        config=yaml.safe_dump(_told_once(results.config), sort_keys=False, allow_unicode=True),
     )

@@ -1,6 +1,7 @@
 """Reading a run folder. What is missing or malformed is said in words that name the folder and the fix."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from pydantic_core import from_json
 
 from lada.core.errors import InputError, LadaError
 from lada.core.results import SCHEMA_VERSION, Results
-from lada.core.sealed import is_sealed, unseal
+from lada.core.sealed import is_sealed, unseal, unsealed_file
+
+BATCH = 65_536
+"""Rows of allocations.parquet that are in memory at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +68,30 @@ def read_candidates(run_folder: Path) -> list[Candidate]:
 
     A score that is not a finite number is read as None. Raises InputError where the file is malformed.
     """
+    rows = [row for batch in read_batches(run_folder) for row in batch.to_pylist()]
+    for row in rows:
+        if row["score"] is not None and not math.isfinite(row["score"]):
+            row["score"] = None
+    return [Candidate(**row) for row in rows]
+
+
+def read_batches(run_folder: Path) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of allocations.parquet in file order, with the columns of Candidate, some at a time.
+
+    None where there is no such file. Raises InputError where the file is malformed.
+    """
     file = run_folder / "allocations.parquet"
     if not file.exists() and not is_sealed(file):
-        return []
+        return
     columns = list(Candidate.__slots__)
     try:
-        rows = pq.read_table(pa.BufferReader(unseal(file))).select(columns).to_pylist()
+        with pq.ParquetFile(unsealed_file(file), memory_map=True) as table:
+            if missing := sorted(set(columns) - set(table.schema_arrow.names)):
+                raise KeyError(", ".join(missing))
+            for batch in table.iter_batches(BATCH, columns=columns):
+                yield batch.select(columns)
     except (pa.ArrowException, LadaError, OSError, KeyError) as error:
         raise InputError(
             f"{run_folder}: allocations.parquet cannot be read ({error}); expected the columns {', '.join(columns)}. "
             "Run it again, or delete the file to get a report without it"
         ) from error
-    for row in rows:
-        if row["score"] is not None and not math.isfinite(row["score"]):
-            row["score"] = None
-    return [Candidate(**row) for row in rows]

@@ -1,13 +1,20 @@
 """The top of the page: what happened in one sentence, and the table that backs it."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
 from lada.core.plural import counted
 from lada.core.results import Evaluation, PartyInfo
-from lada.report.view import Table, View
-from lada.report.words import difference, duration, interval, number, percent, size
+from lada.report.spread import LABELS, spread
+from lada.report.view import MANY, Table, View
+from lada.report.words import NONE, difference, duration, interval, number, percent, size
+
+HEAD = ("party", "model", "all domains", "own domains", "other domains", "sent", "received", "compute")
+TOLD = ("overall", "own", "other")
+EXTREMES = 10
+"""Of many clients, so many are shown at either end."""
 
 
 def sentence(view: View) -> Markup:
@@ -72,21 +79,90 @@ def _boundary(view: View) -> str:
 
 def summary(view: View) -> Table:
     """Return one row per party: who it is, before and after, traffic, seconds."""
-    head = ("party", "model", "all domains", "own domains", "other domains", "sent", "received", "compute")
-    rows = []
-    for party in view.parties:
-        before, after = view.ends(party.name)
-        rows.append(
-            (
-                Markup("<b>{}</b><br><small>{}</small>").format(party.name, party.role),
-                Markup("{}<br><small>{}</small>").format(party.model, _inside(party)),
-                *(_change(before, after, measure) for measure in ("overall", "own", "other")),
-                size(view.sent(party.name)),
-                size(view.received(party.name)),
-                duration(view.seconds(party.name)),
-            )
+    caption = "Percent right before → after, with 95 % intervals; bytes and seconds of each party."
+    rows = [_party(view, party) for party in view.listed]
+    if not view.many:
+        return Table(HEAD, rows, caption, 2)
+    models = counted(len({client.model for client in view.clients}), "model")
+    caption += f" Below: where the {view.crowd} lie, each number by itself."
+    return Table(HEAD, [*rows, *_crowd(view, models)], caption, 2)
+
+
+def _party(view: View, party: PartyInfo) -> tuple[str, ...]:
+    before, after = view.ends(party.name)
+    return (
+        Markup("<b>{}</b><br><small>{}</small>").format(party.name, party.role),
+        Markup("{}<br><small>{}</small>").format(party.model, _inside(party)),
+        *(_change(before, after, measure) for measure in TOLD),
+        size(view.sent(party.name)),
+        size(view.received(party.name)),
+        duration(view.seconds(party.name)),
+    )
+
+
+def _crowd(view: View, models: str) -> list[tuple[str, ...]]:
+    """Return where the clients' values lie: of each accuracy before, after and by how much it changed."""
+    names = [client.name for client in view.clients]
+    ends = [view.ends(name) for name in names]
+    places: list[list[dict[str, float] | None]] = []
+    for measure in TOLD:
+        before, after = ([value_of(pair[place], measure) for pair in ends] for place in (0, 1))
+        changes = [None if a is None or b is None else b - a for a, b in zip(before, after, strict=True)]
+        places.append([spread(column) for column in (before, after, changes)])
+    rest = [(spread(map(of, names)), show) for of, show in
+            ((view.sent, size), (view.received, size), (view.seconds, duration))]  # fmt: skip
+    return [
+        (
+            Markup("<b>{}</b><br><small>{}</small>").format(view.crowd, label),
+            models,
+            *(_places(*each, label=label) for each in places),
+            *(show(found[label]) if found else NONE for found, show in rest),
         )
-    return Table(head, rows, "Percent right before → after, with 95 % intervals; bytes and seconds of each party.", 2)
+        for label in LABELS
+    ]
+
+
+def _places(
+    before: dict[str, float] | None, after: dict[str, float] | None, change: dict[str, float] | None, *, label: str
+) -> Markup:
+    if before is None or after is None or change is None:
+        known = before or after
+        return escape(number(known[label] if known else None))
+    kind = "rise" if change[label] >= 0 else "fall"
+    return Markup('{} → {} <em class="{}">{}</em>').format(
+        number(before[label]), number(after[label]), kind, difference(change[label])
+    )
+
+
+def extremes(view: View) -> list[Table]:
+    """Return the clients of many that gained most and least over all domains; nothing where each has a row."""
+    if not view.many:
+        return []
+    moved = [(change, client) for client in view.clients if (change := gained(view, client)) is not None]
+    moved.sort(key=lambda pair: (-pair[0], pair[1].name))
+    lost = sum(change < 0 for change, _ in moved)
+    least = (
+        f"The {EXTREMES} that gained least, or lost; {counted(lost, 'client')} of {len(moved)} stand lower than before."
+    )
+    return [
+        Table(HEAD, [_party(view, client) for _, client in clients], caption, 2)
+        for clients, caption in (
+            (moved[:EXTREMES], f"The {EXTREMES} of the {view.crowd} that gained most over all domains."),
+            (moved[: -EXTREMES - 1 : -1], least),
+        )
+    ]
+
+
+def value_of(end: Evaluation | None, measure: str) -> float | None:
+    """Return one of TOLD of an evaluation; None where it was not measured."""
+    interval = None if end is None else getattr(end, measure)
+    return None if interval is None else interval.value
+
+
+def gained(view: View, party: PartyInfo) -> float | None:
+    """Return by how many points a party changed over all domains; None where that is not known."""
+    before, after = view.ends(party.name)
+    return None if before is None or after is None else after.overall.value - before.overall.value
 
 
 def _inside(party: PartyInfo) -> str:
@@ -110,6 +186,12 @@ def _change(before: Evaluation | None, after: Evaluation | None, measure: str) -
 
 
 def missing(view: View) -> Table:
-    """Return who was missing when, and why."""
+    """Return who was missing when, and why; of many, in how many phases the most often missing were."""
+    head, caption = ("client", "round", "phase", "why"), "Clients without which a phase went on."
+    if view.many and len(view.results.missing) > MANY:
+        times = Counter((gone.party, gone.why) for gone in view.results.missing)
+        rows = [(party, "all", counted(count, "time"), why) for (party, why), count in times.most_common(MANY)]
+        caption += f" {len(view.results.missing)} times in all; these were missing most, results.json has each time."
+        return Table(head, rows, caption, 4)
     rows = [(gone.party, f"{gone.round}", gone.phase, gone.why) for gone in view.results.missing]
-    return Table(("client", "round", "phase", "why"), rows, "Clients without which a phase went on.", 4)
+    return Table(head, rows, caption, 4)

@@ -1,5 +1,6 @@
 """What the page asks of a run again and again: who, which rounds, before and after, means over clients."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,11 +8,15 @@ from statistics import fmean
 
 from markupsafe import Markup
 
+from lada.core.plural import counted
 from lada.core.results import Evaluation, Interval, PartyInfo, Results
 from lada.report.charts import STYLES
 
 FEW = STYLES - 1
 """Up to this many clients each have a colour; more are drawn quietly around their mean."""
+
+MANY = 50
+"""Up to this many clients each have rows of their own; of more, it is told where their values lie."""
 
 MEASURES = {"overall": "all domains", "own": "own domains", "other": "other domains", "general": "skill alone"}
 
@@ -49,6 +54,13 @@ class View:
     def __init__(self, results: Results) -> None:
         self.results = results
         self._evaluations = {(e.party, e.round): e for e in results.evaluations}
+        self._seconds = defaultdict[str, float](float)
+        self._sent, self._received = Counter[str](), Counter[str]()
+        for phase in results.wall_clock.phases:
+            self._seconds[phase.party] += phase.seconds
+        for row in results.traffic:
+            self._sent[row.sender] += row.bytes
+            self._received[row.receiver] += row.bytes
 
     @cached_property
     def servers(self) -> list[PartyInfo]:
@@ -75,9 +87,28 @@ class View:
         """Whether there are too many clients for a colour each."""
         return len(self.clients) > FEW
 
+    @cached_property
+    def many(self) -> bool:
+        """Whether there are too many clients for rows of their own."""
+        return len(self.clients) > MANY
+
+    @property
+    def listed(self) -> list[PartyInfo]:
+        """The parties that have rows of their own."""
+        return self.servers if self.many else self.parties
+
+    @cached_property
+    def crowd(self) -> str:
+        """What all clients together are called."""
+        return counted(len(self.clients), "client")
+
+    @cached_property
+    def _styles(self) -> dict[str, int]:
+        return {party.name: 1 + place % FEW for place, party in enumerate(self.clients)}
+
     def style(self, party: PartyInfo) -> int:
         """Return a party's colour: 0 for a server, 1… for clients."""
-        return 0 if party.role == "server" else 1 + self.clients.index(party) % FEW
+        return 0 if party.role == "server" else self._styles[party.name]
 
     def evaluation(self, party: str, round: int) -> Evaluation | None:
         """Return one party's evaluation after one round, None where there is none."""
@@ -100,12 +131,12 @@ class View:
 
     def seconds(self, party: str) -> float:
         """Return a party's seconds of compute, all phases together."""
-        return sum(phase.seconds for phase in self.results.wall_clock.phases if phase.party == party)
+        return self._seconds.get(party, 0)
 
     def sent(self, party: str) -> int:
         """Return the bytes a party sent."""
-        return sum(row.bytes for row in self.results.traffic if row.sender == party)
+        return self._sent[party]
 
     def received(self, party: str) -> int:
         """Return the bytes a party received."""
-        return sum(row.bytes for row in self.results.traffic if row.receiver == party)
+        return self._received[party]

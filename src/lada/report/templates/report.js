@@ -45,6 +45,72 @@
     });
   }
 
+  // Many clients: found by name, sorted by a heading, some at a time.
+  for (const roster of document.querySelectorAll(".roster")) {
+    const { head, words, rows } = JSON.parse(roster.querySelector("script").textContent);
+    const [search, output] = [roster.querySelector("input"), roster.querySelector("output")];
+    const tbody = roster.querySelector("tbody");
+    const thead = roster.querySelector("thead").appendChild(document.createElement("tr"));
+    const PAGE = 25;
+    let found = rows;
+    let first = 0;
+    let by = -1;
+    let down = false;
+    const show = () => {
+      tbody.replaceChildren(
+        ...found.slice(first, first + PAGE).map((row) => {
+          const line = document.createElement("tr");
+          row.forEach((value, column) => {
+            const cell = line.appendChild(document.createElement(column ? "td" : "th"));
+            if (column >= words) cell.className = "n";
+            cell.textContent = value === null ? "–" : value;
+          });
+          return line;
+        }),
+      );
+      const last = Math.min(first + PAGE, found.length);
+      output.textContent = found.length ? `${first + 1} to ${last} of ${found.length}` : "none";
+      for (const button of roster.querySelectorAll("button")) button.disabled = found.length <= PAGE;
+    };
+    const find = () => {
+      const wanted = search.value.toLowerCase();
+      found = rows.filter((row) => row.slice(0, words).some((text) => text.toLowerCase().includes(wanted)));
+      if (by >= 0) {
+        const value = (row) => (row[by] === null ? -Infinity : row[by]);
+        found.sort((a, b) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0) * (down ? -1 : 1));
+      }
+      first = 0;
+      show();
+    };
+    head.forEach((name, column) => {
+      const heading = thead.appendChild(document.createElement("th"));
+      heading.scope = "col";
+      heading.tabIndex = 0;
+      heading.textContent = name;
+      if (column >= words) heading.className = "n";
+      const sort = () => {
+        [by, down] = [column, by === column ? !down : column >= words];
+        for (const other of thead.cells) other.removeAttribute("aria-sort");
+        heading.setAttribute("aria-sort", down ? "descending" : "ascending");
+        find();
+      };
+      heading.addEventListener("click", sort);
+      heading.addEventListener("keydown", (event) => {
+        if (event.key === "Enter") sort();
+      });
+    });
+    search.addEventListener("input", find);
+    roster.addEventListener("click", (event) => {
+      const step = Number(event.target.dataset.step) * PAGE;
+      if (!step) return;
+      const pages = Math.ceil(found.length / PAGE) * PAGE;
+      first = (first + step + pages) % pages;
+      show();
+    });
+    roster.hidden = false;
+    show();
+  }
+
   // Samples: one at a time, filtered.
   const browser = document.querySelector(".browser");
   if (!browser) return;
