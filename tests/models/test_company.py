@@ -104,7 +104,7 @@ def test_what_shrinks_is_said_once(tiny: Any) -> None:
 
 def test_who_sees_what_follows_is_told_so(tiny: Any) -> None:
     asked = learner(tiny, hf.BertLMHeadModel)
-    assert not asked._batching.causal
+    assert not (asked._batching.causal or asked._batching.told)
     assert asked.take_notices()[-1].startswith("it sees the tokens behind the one that it predicts")
 
 
@@ -124,14 +124,14 @@ def test_trying_draws_nothing_and_changes_nothing(tiny: Any) -> None:
 
 
 def test_attention_in_blocks_is_tried_beyond_a_block(tiny: Any) -> None:
-    """With blocks of 40 tokens the longest prompt has 47; the shortest stays at 7."""
+    """With blocks of 40 tokens the longest prompt has 47, and 3 tokens behind it; the shortest stays at 7."""
     asked = learner(tiny, hf.LlamaForCausalLM)
     lengths: list[int] = []
     forward = asked.model.forward
     asked.model.config.compress_rates = {"some": 4, "others": 40}
     asked.model.forward = lambda **told: (lengths.append(told["input_ids"].shape[1]), forward(**told))[1]
     try_batching(asked.model, asked.encoder, Generation())
-    assert (max(lengths), 7 in lengths) == (47, True)
+    assert (max(lengths), 47 in lengths, 7 in lengths) == (50, True, True)
 
 
 def test_a_context_without_room_is_not_tried(tiny: Any) -> None:

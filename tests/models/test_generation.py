@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from lada.models.decoding import can_drop_rows, decode_dropping, decode_in_batches, decode_keeping
 from lada.models.encoding import Encoder
-from lada.models.generation import Backend, Manner, Stream, make_streams
+from lada.models.generation import Backend, Continuation, Manner, Stream, make_streams
 from lada.models.load import load
 from lada.models.options import Generation, ModelOptions
 from lada.zoo.shipped import cards, locate
@@ -57,8 +57,12 @@ def generated(model: Any, encoder: Encoder, stream: Stream) -> list[int]:
 
 @torch.inference_mode()
 def ordered(backend: Backend, model: Any, streams: list[Stream], manner: Manner) -> list[list[int]]:
-    found = {number: ids for part in backend(model, streams, manner) for number, ids in part.items()}
-    return [found[number] for number in range(len(streams))]
+    found = {number: each for part in backend(model, streams, manner) for number, each in part.items()}
+    return ids([found[number] for number in range(len(streams))])
+
+
+def ids(written: list[Continuation]) -> list[list[int]]:
+    return [each.ids for each in written]
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -80,7 +84,7 @@ def test_the_shipped_models_write_what_generate_writes(card: dict[str, Any]):
     asked = ["7 boxes in the warehouse . a) pallet . b) spoil 6 . how many boxes ?", "how many ?", "a) holiday"]
     streams = make_streams(learner._encoder, asked, 1, 0, 60)
     with torch.inference_mode():
-        found = decode_dropping(learner.model, streams, manner(learner._encoder))
+        found = ids(decode_dropping(learner.model, streams, manner(learner._encoder)))
     assert found == [generated(learner.model, learner._encoder, stream) for stream in streams]
 
 
@@ -91,9 +95,9 @@ def test_a_sampled_path_does_not_depend_on_its_neighbours(kind: str, decode: Any
     streams = make_streams(encoder, tiny.questions, 3, 5, 20)
     warm = manner(encoder, 1.0, top_k=30, top_p=0.95)
     with torch.inference_mode():
-        together = decode(model, streams, warm)
-        assert decode(model, streams, warm) == together
-        assert [decode(model, [stream], warm)[0] for stream in streams] == together
+        together = ids(decode(model, streams, warm))
+        assert ids(decode(model, streams, warm)) == together
+        assert [decode(model, [stream], warm)[0].ids for stream in streams] == together
     assert len(set(map(tuple, together))) > len(tiny.questions)
 
 
@@ -102,7 +106,7 @@ def test_rows_that_are_kept_draw_the_same_tokens_as_rows_that_are_dropped(tiny: 
     streams = make_streams(encoder, tiny.questions, 2, 5, 20)
     warm = manner(encoder, 0.8, stop=("a", "7"))
     with torch.inference_mode():
-        assert decode_keeping(model, streams, warm) == decode_dropping(model, streams, warm)
+        assert ids(decode_keeping(model, streams, warm)) == ids(decode_dropping(model, streams, warm))
 
 
 def test_a_shared_prompt_is_read_once(tiny: Any, monkeypatch: pytest.MonkeyPatch):
@@ -132,12 +136,12 @@ def test_generation_ends_at_a_stop_text(decode: Any, tiny: Any):
     model, encoder = make("llama", tiny)
     streams = make_streams(encoder, tiny.questions, 1, 0, 30)
     with torch.inference_mode():
-        whole = decode(model, streams, manner(encoder))
-        texts = [encoder.tokenizer.decode(ids, skip_special_tokens=True) for ids in whole]
+        whole = ids(decode(model, streams, manner(encoder)))
+        texts = [encoder.tokenizer.decode(each, skip_special_tokens=True) for each in whole]
         stop = texts[0][6:9]
-        found = decode(model, streams, manner(encoder, stop=(stop, "never written")))
-    for ids, cut, text in zip(whole, found, texts, strict=True):
-        assert cut == ids[: len(cut)]
+        found = ids(decode(model, streams, manner(encoder, stop=(stop, "never written"))))
+    for all_ids, cut, text in zip(whole, found, texts, strict=True):
+        assert cut == all_ids[: len(cut)]
         assert encoder.text(cut, (stop,)) == text.partition(stop)[0].strip()
         if stop in text:  # nothing is written behind the token that completes it
             assert stop not in encoder.tokenizer.decode(cut[:-1], skip_special_tokens=True)

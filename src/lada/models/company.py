@@ -16,7 +16,7 @@ from lada.models.decoding import decode
 from lada.models.encoding import Company, Encoded, Encoder
 from lada.models.generation import Manner, Stream
 from lada.models.halving import is_out_of_memory
-from lada.models.likelihood import token_log_probs
+from lada.models.likelihood import log_probs_at, token_log_probs
 from lada.models.options import Generation
 
 TEXT = "How many boxes are left? There were 7, and 4 more came: 7 + 4 = 11. We gave 6 away, so 11 - 6 = 5 are left."
@@ -37,6 +37,8 @@ class Batching:
     judge: Company = "any"
     causal: bool = True
     """Whether what is predicted of a token is the same whatever comes behind it."""
+    told: bool = True
+    """Whether what is predicted of a token as it is written is what is predicted of it as it is read."""
 
     def notices(self) -> tuple[str, ...]:
         """Return what the user should know."""
@@ -73,9 +75,15 @@ def try_batching(model: Any, encoder: Encoder, generation: Generation) -> Batchi
             causal = _same(long[:, : short.shape[1]], short, model.dtype)
             judged = _company(judge, rows, alone, model.dtype)
             if generation.backend != "batch":
-                return Batching("any", judged, causal)
-            write = _writing(model, encoder, rows[0][:STEPS])
-            return Batching(_company(write, rows, [write([row]) for row in rows], model.dtype), judged, causal)
+                return Batching("any", judged, causal, causal)
+            tokens = rows[0][:STEPS]
+            write = _writing(model, encoder, tokens)
+            written = [write([row]) for row in rows]
+            columns = torch.tensor(tokens, device=written[0].device)[:, None]
+            told = torch.cat([log_probs_at(each.view(STEPS, -1), columns)[0].T for each in written])
+            read, _ = token_log_probs(model, [Encoded(row, tokens) for row in rows], encoder.pad, judged)
+            agree = causal and _same(told, read, model.dtype)
+            return Batching(_company(write, rows, written, model.dtype), judged, causal, agree)
     except InputError:
         raise
     except Exception as error:  # what a model's code raises without the images or sounds that it expects
@@ -135,7 +143,8 @@ def _writing(model: Any, encoder: Encoder, tokens: Sequence[int]) -> Run:
             return torch.full((len(streams),), tokens[step], device=logits.device)
 
         manner = Manner(encoder, len(prompts), 0.0, Generation())
-        decode(model, [Stream(prompt, len(tokens), ()) for prompt in prompts], manner, choose)
+        room = len(tokens) - 1  # the last is dropped; see Manner.most
+        decode(model, [Stream(prompt, room, ()) for prompt in prompts], manner, choose)
         return torch.stack(seen, 1).flatten(1)
 
     return run

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import GenerationConfig
 from transformers.generation.configuration_utils import ContinuousBatchingConfig
@@ -16,7 +17,7 @@ from lada.core.errors import InputError, LadaError
 from lada.core.plural import counted
 from lada.core.seeds import seed_of
 from lada.models.decoding import bare
-from lada.models.generation import Manner, Stream
+from lada.models.generation import Continuation, Manner, Stream
 
 FLASH_PAGE, PAGE = 256, 32
 """Tokens in a page of the cache; flash attention takes no smaller ones, and others read masks as wide as the pages."""
@@ -24,7 +25,7 @@ PREFILL = 1024
 """Tokens that one step computes at most, unless more streams than that are in the making."""
 
 
-def continue_streams(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[dict[int, list[int]]]:
+def continue_streams(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[dict[int, Continuation]]:
     """See Backend. Stop texts are cut behind, since transformers does not know them here: what follows them is written.
 
     Raises InputError for a model that it cannot serve, LadaError where it fails on the way.
@@ -38,7 +39,7 @@ def continue_streams(model: Any, streams: Sequence[Stream], manner: Manner) -> I
         yield from _serve(model, streams, manner)
 
 
-def _serve(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[dict[int, list[int]]]:
+def _serve(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[dict[int, Continuation]]:
     paging = paging_of(streams, manner, flash="flash" in model.config._attn_implementation)
     try:
         manager = model.init_continuous_batching(
@@ -61,7 +62,8 @@ def _serve(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[di
             elif result.error is not None:
                 raise LadaError(f"continuous batching failed: {result.error}")
             elif result.is_finished():
-                yield {names.pop(result.request_id): list(result.generated_tokens)}
+                log_probs = np.array(result.logprobs, np.float32)
+                yield {names.pop(result.request_id): Continuation(list(result.generated_tokens), log_probs)}
     finally:
         manager.stop(block=True, hard_stop=bool(names))
         manager.destroy()
@@ -79,6 +81,7 @@ def settings_of(manner: Manner) -> GenerationConfig:
 def paging_of(streams: Sequence[Stream], manner: Manner, *, flash: bool) -> ContinuousBatchingConfig:
     """Return a cache with pages for as many of the longest streams as may be in the making at once."""
     page = FLASH_PAGE if flash else PAGE
+    generation = manner.generation
     longest = max(len(stream.prompt) + stream.room for stream in streams)
     at_once = min(manner.batch_size, len(streams))
     return ContinuousBatchingConfig(
@@ -87,6 +90,8 @@ def paging_of(streams: Sequence[Stream], manner: Manner, *, flash: bool) -> Cont
         max_batch_tokens=max(at_once, PREFILL),
         max_requests_per_batch=at_once,
         auto_switch_to_flash=False,  # the model keeps the attention that it was configured with
+        # What it tells is what it draws by, and greedily it would choose by other, rounded numbers if it were to tell.
+        return_logprobs=manner.temperature == 1 and generation.top_k is None and generation.top_p is None,
         seed=seed_of("continuous", *streams[0].address) % 2**32,
     )
 

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
-    DynamicCache,
     GenerationConfig,
     GenerationMixin,
     LogitsProcessor,
@@ -20,16 +19,18 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from lada.models.cache import roomy_cache
 from lada.models.encoding import Encoded, buckets, pad_left
-from lada.models.generation import Manner, Stream
+from lada.models.generation import Continuation, Manner, Stream
 from lada.models.head import head_sees, last
+from lada.models.record import Record
 from lada.models.sampling import Chooser
 
 Choose = Callable[[Tensor, Sequence[int], int], Tensor]
 """Called as `choose(logits, streams, step)`; see Chooser."""
 
 
-def decode_in_batches(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[dict[int, list[int]]]:
+def decode_in_batches(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[dict[int, Continuation]]:
     """See Backend; streams of similar length share a batch."""
     batches = buckets([len(stream.prompt) for stream in streams], manner.batch_size, manner.company)
     for batch, written in manner.halving.each(
@@ -38,8 +39,8 @@ def decode_in_batches(model: Any, streams: Sequence[Stream], manner: Manner) -> 
         yield dict(zip(batch, written, strict=True))
 
 
-def decode(model: Any, streams: Sequence[Stream], manner: Manner, choose: Choose | None = None) -> list[list[int]]:
-    """Return the ids written for each stream, all in one batch; None chooses them as `manner` says."""
+def decode(model: Any, streams: Sequence[Stream], manner: Manner, choose: Choose | None = None) -> list[Continuation]:
+    """Return what is written for each stream, all in one batch; None chooses them as `manner` says."""
     model = bare(model)
     way = decode_dropping if can_drop_rows(model) else decode_keeping
     return way(model, streams, manner, choose)
@@ -69,26 +70,28 @@ def can_drop_rows(model: Any) -> bool:
 
 def decode_dropping(
     model: Any, streams: Sequence[Stream], manner: Manner, choose: Choose | None = None
-) -> list[list[int]]:
-    """Return the ids written for each stream; a prompt that several share is read once. See `can_drop_rows`."""
+) -> list[Continuation]:
+    """Return what is written for each stream; a prompt that several share is read once. See `can_drop_rows`."""
     prompts = {prompt: row for row, prompt in enumerate(dict.fromkeys(stream.prompt for stream in streams))}
     rows = _Rows(model, list(prompts), manner.encoder.pad)
     rows.select([prompts[stream.prompt] for stream in streams])
     choose = choose or _chooser(streams, manner)
+    record = Record(manner.encoder.eos)
     written: list[list[int]] = [[] for _ in streams]
     alive, step = list(range(len(streams))), 0
     while alive:
         tokens = choose(rows.logits, alive, step)
+        record.add(rows.logits, tokens, alive)
         for i, token in zip(alive, tokens.tolist(), strict=True):
             written[i].append(token)
-        kept = [row for row, i in enumerate(alive) if not manner.over(written[i], streams[i].room)]
+        kept = [row for row, i in enumerate(alive) if not manner.over(written[i], streams[i])]
         if len(kept) < len(alive):
             rows.select(kept)
             tokens, alive = tokens[kept], [alive[row] for row in kept]
         if alive:
             rows.advance(tokens)
         step += 1
-    return written
+    return record.continuations(written, [stream.room for stream in streams])
 
 
 class _Rows:
@@ -97,7 +100,7 @@ class _Rows:
     def __init__(self, model: Any, prompts: Sequence[tuple[int, ...]], pad: int) -> None:
         accepted = inspect.signature(type(model).forward).parameters
         self._model = model
-        self._cache = DynamicCache(config=model.config)
+        self._cache = roomy_cache(model.config)
         self._takes_positions = "position_ids" in accepted  # the others find them in the attention mask
         ids, self._seen = pad_left([Encoded(prompt) for prompt in prompts], pad, model.device)
         self._forward(ids, (self._seen.cumsum(1) - 1).clamp(min=0))
@@ -127,59 +130,59 @@ class _Rows:
 
 def decode_keeping(
     model: Any, streams: Sequence[Stream], manner: Manner, choose: Choose | None = None
-) -> list[list[int]]:
-    """Return the ids written for each stream by transformers' `generate`, which serves every model.
+) -> list[Continuation]:
+    """Return what is written for each stream by transformers' `generate`, which serves every model.
 
     Tokens are chosen, and streams end, as in `decode_dropping`.
     """
     ids, seen = pad_left([Encoded(stream.prompt) for stream in streams], manner.encoder.pad, model.device)
-    over, own = _Over(streams, manner), model.generation_config
+    over, own, record = _Over(streams, manner), model.generation_config, Record(manner.encoder.eos)
     # A model's own settings, such as a penalty of repetition, must not bend what is written.
     model.generation_config = GenerationConfig(eos_token_id=list(manner.encoder.ends), pad_token_id=manner.encoder.pad)
     try:
-        chosen = _Chosen(choose or _chooser(streams, manner), len(streams), ids.shape[1])
+        chosen = _Chosen(choose or _chooser(streams, manner), record, len(streams), ids.shape[1])
         with head_sees(model, last):
             model.generate(
                 input_ids=ids,
                 attention_mask=seen,
-                max_new_tokens=max(stream.room for stream in streams),
+                max_new_tokens=max(map(manner.most, streams)),
                 do_sample=False,
                 logits_processor=LogitsProcessorList([chosen]),
                 stopping_criteria=StoppingCriteriaList([over]),
             )
     finally:
         model.generation_config = own
-    return over.written
+    return record.continuations(over.chosen, [stream.room for stream in streams])
 
 
 class _Chosen(LogitsProcessor):
     """Leaves `generate` nothing to choose from but the token that is chosen here."""
 
-    def __init__(self, choose: Choose, count: int, width: int) -> None:
-        self._choose, self._streams, self._width = choose, range(count), width
+    def __init__(self, choose: Choose, record: Record, count: int, width: int) -> None:
+        self._choose, self._record, self._streams, self._width = choose, record, range(count), width
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         tokens = self._choose(scores, self._streams, input_ids.shape[1] - self._width)
+        self._record.add(scores, tokens, self._streams)
         return torch.full_like(scores, -torch.inf).scatter(1, tokens[:, None], 0.0)
 
 
 class _Over(StoppingCriteria):
-    """Says which rows are done, and keeps what was `written` of each until then."""
+    """Says which rows are done, and keeps what was `chosen` for each until then."""
 
     def __init__(self, streams: Sequence[Stream], manner: Manner) -> None:
-        self.written: list[list[int]] = [[] for _ in streams]
-        self._rooms = [stream.room for stream in streams]
+        self.chosen: list[list[int]] = [[] for _ in streams]
+        self._streams, self._manner = streams, manner
         self._done = [False] * len(streams)
-        self._manner = manner
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
         for row, token in enumerate(input_ids[:, -1].tolist()):
             if not self._done[row]:
-                self.written[row].append(token)
-                self._done[row] = self._manner.over(self.written[row], self._rooms[row])
+                self.chosen[row].append(token)
+                self._done[row] = self._manner.over(self.chosen[row], self._streams[row])
         return torch.tensor(self._done, device=input_ids.device)
 
 
 def _chooser(streams: Sequence[Stream], manner: Manner) -> Chooser:
-    most = max(stream.room for stream in streams)
+    most = max(map(manner.most, streams))
     return Chooser([stream.address for stream in streams], most, manner.temperature, manner.generation)

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import transformers
 
 from lada.core.errors import InputError
-from lada.models.encoding import Company, Encoder, Written
+from lada.core.terms import Likelihood
+from lada.models.encoding import Company, Encoded, Encoder, Written
 from lada.models.halving import Halving
 from lada.models.options import Generation, ModelOptions
 
@@ -24,11 +26,48 @@ PAGED = (5, 17)
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A prompt that is to be continued by at most `room` tokens; `address` seeds what is drawn for it."""
+    """A question's prompt, to be continued by at most `room` tokens; `address` seeds what is drawn for it."""
 
     prompt: tuple[int, ...]
     room: int
     address: tuple[int, ...]
+    question: str = ""
+
+
+NOTHING = np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """The ids that were written for one stream, with log-probs that the model gave on the way, as far as known.
+
+    They are natural, float32, and of the model as it is: before temperature and whatever else bends what is drawn.
+    """
+
+    ids: list[int]
+    log_probs: np.ndarray = field(default_factory=lambda: NOTHING)
+    """Of each id, or of none."""
+    closing: np.ndarray = field(default_factory=lambda: NOTHING)
+    """Of `Encoder.eos` in the place of each id, and in the place behind the last where nothing has ended them."""
+
+    def likelihood(self, prompt: Sequence[int], row: Encoded, eos: int) -> Likelihood | None:
+        """Return how likely the completion of `row` is, as of a text of no size; None where this does not tell.
+
+        It tells where `row` is `prompt` with the first of these ids behind it, closed by `eos`, whatever was written in
+        that place: the text of an answer may be tokenized in another way than it was written.
+        """
+        given, written = (*row.prompt, *row.completion), (*prompt, *self.ids)
+        start, end = len(row.prompt) - len(prompt), len(given) - len(prompt)
+        if written[: len(given)] == given:
+            values = self.log_probs
+        elif given[-1] == eos and written[: len(given) - 1] == given[:-1]:
+            values = np.append(self.log_probs[: end - 1], self.closing[end - 1 : end])
+        else:
+            return None
+        if not 0 <= start < end <= len(values):
+            return None
+        values = values[start:end]
+        return Likelihood(float(values.sum(dtype=np.float64)), float(values.min()), end - start, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +81,31 @@ class Manner:
     halving: Halving = field(default_factory=Halving)
     company: Company = "any"
 
-    def over(self, written: Sequence[int], room: int) -> bool:
-        """Return whether a stream is done, of which these ids are written, at least one."""
-        return written[-1] in self.encoder.ends or len(written) >= room or self._stopped(written)
+    def most(self, stream: Stream) -> int:
+        """Return how many tokens are chosen for a stream that nothing ends: one more than it has room for.
+
+        That one is dropped; in its place the model says how likely the end of the text is. No stream that fills the
+        context has one, since its text is judged without an end.
+        """
+        return stream.room + (len(stream.prompt) + stream.room < self.encoder.context)
+
+    def over(self, written: Sequence[int], stream: Stream) -> bool:
+        """Return whether a stream is done, for which these tokens are chosen, at least one."""
+        return written[-1] in self.encoder.ends or len(written) >= self.most(stream) or self._stopped(written)
 
     def _stopped(self, written: Sequence[int]) -> bool:
         """Return whether the last ids hold a stop text; those before them were asked about as they came."""
-        if not (stop := (*self.generation.stop, *self.encoder.stop)):
+        if not (self.generation.stop or self.encoder.stop):
             return False
+        stop = (*self.generation.stop, *self.encoder.stop)
         # A token that is text stands for at least a byte of it.
         tail = list(written[-(max(len(text.encode()) for text in stop) + SLACK) :])
         text = self.encoder.tokenizer.decode(tail, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return any(each in text for each in stop)
 
 
-Backend = Callable[[Any, Sequence[Stream], Manner], Iterator[dict[int, list[int]]]]
-"""Called as `backend(model, streams, manner)`: yields the ids that were written, by the index of their stream.
+Backend = Callable[[Any, Sequence[Stream], Manner], Iterator[dict[int, Continuation]]]
+"""Called as `backend(model, streams, manner)`: yields what was written, by the index of its stream.
 
 Ids may go on behind what ends an answer. Within inference mode.
 """
@@ -69,7 +117,7 @@ def make_streams(encoder: Encoder, questions: Sequence[str], paths: int, seed: i
     for number, question in enumerate(questions):
         prompt = encoder.prompt(question)
         room = max(1, min(most, encoder.context - len(prompt)))
-        streams += [Stream(prompt, room, (seed, number, path)) for path in range(paths)]
+        streams += [Stream(prompt, room, (seed, number, path), question) for path in range(paths)]
     return streams
 
 
@@ -82,19 +130,23 @@ def write(
     halving: Halving,
     company: Company,
     on_done: Callable[[int, int], None],
-) -> list[Written]:
-    """Return what was written for each stream; `on_done(streams, tokens)` is told how many are done and what they took.
+) -> list[tuple[Written, Encoded, Likelihood | None]]:
+    """Return what was written for each stream, as a row to judge, and its likelihood where writing it has told.
+
+    `on_done(streams, tokens)` is told how many are done and what they took.
 
     Greedy texts are the same with every backend but for rounding. Sampled ones repeat with the same backend, streams
     and batch size; with `batch` each is drawn from its own address alone, so that neither its neighbours nor the batch
     size change it but by rounding. Rounding repeats on one kind of CPU.
     """
     manner = Manner(encoder, options.batch_size, temperature, options.generation, halving, company)
-    read: dict[int, Written] = {}
-    for written in pick_backend(options.generation)(model, streams, manner):
-        for number, ids in written.items():
-            read[number] = encoder.read(ids, options.generation.stop)
-        on_done(len(read), sum(map(len, written.values())))
+    read: dict[int, tuple[Written, Encoded, Likelihood | None]] = {}
+    for part in pick_backend(options.generation)(model, streams, manner):
+        for number, each in part.items():
+            written = encoder.read(each.ids, options.generation.stop)
+            row = encoder.pair(streams[number].question, written.text)
+            read[number] = written, row, each.likelihood(streams[number].prompt, row, encoder.eos)
+        on_done(len(read), sum(len(each.ids) for each in part.values()))
     return [read[number] for number in range(len(streams))]
 
 

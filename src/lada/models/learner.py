@@ -115,7 +115,7 @@ class HuggingFaceLearner:
         temperature: float,
         progress: Progress = silent,
     ) -> list[list[Answer]]:
-        """See Learner.sample."""
+        """See Learner.sample. A path is judged by what was predicted as it was written, where `_judged` would say so."""
         self._begin()
         progress = adding_up(progress)
         streams = make_streams(self._encoder, questions, paths, seed, self._options.max_new_tokens)
@@ -129,11 +129,15 @@ class HuggingFaceLearner:
             self._batching.answer,
             lambda done, tokens: progress("answer", done, len(streams), tokens),
         )
-        asked = [question for question in questions for _ in range(paths)]
         self._written += len(written)
-        self._cut += sum(each.cut for each in written)
-        likelihoods = self.judge([(question, each.text) for question, each in zip(asked, written, strict=True)])
-        answers = [Answer(each.text, given, each.cut) for each, given in zip(written, likelihoods, strict=True)]
+        self._cut += sum(each.cut for each, *_ in written)
+        if not self._batching.told:
+            written = [(each, row, None) for each, row, _ in written]
+        untold = iter(self._judged([row for _, row, told in written if told is None]))
+        answers = [
+            Answer(each.text, replace(told or next(untold), size=len(each.text.encode())), each.cut)
+            for each, _, told in written
+        ]
         return [answers[start : start + paths] for start in range(0, len(answers), paths)]
 
     @_computing

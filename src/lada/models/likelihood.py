@@ -101,18 +101,23 @@ def likeliest(predicted: Predicted, k: int, vocabulary: int) -> tuple[Tensor, Te
     return torch.cat(ids), torch.cat(log_probs)
 
 
+def log_probs_at(logits: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log_softmax(logits) at `columns` [N, k], and what its rows are normalised by [N, 1]; both float32."""
+    found = torch.empty(columns.shape, device=logits.device)
+    totals = torch.empty((len(columns), 1), device=logits.device)
+    for part in _chunks(logits):
+        chunk = logits[part].float()
+        totals[part] = chunk.logsumexp(1, keepdim=True)
+        found[part] = chunk.gather(1, columns[part]) - totals[part]
+    return found, totals
+
+
 class _LogProbs(torch.autograd.Function):
     """log_softmax(logits) at the columns `own` [N, 1] and `beside` [N, k]: [N, 1 + k], float32."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, own: Tensor, beside: Tensor) -> Tensor:
-        columns = torch.cat([own, beside], 1)
-        found = torch.empty(columns.shape, device=logits.device)
-        totals = torch.empty((len(columns), 1), device=logits.device)
-        for part in _chunks(logits):
-            chunk = logits[part].float()
-            totals[part] = chunk.logsumexp(1, keepdim=True)
-            found[part] = chunk.gather(1, columns[part]) - totals[part]
+        found, totals = log_probs_at(logits, torch.cat([own, beside], 1))
         ctx.save_for_backward(logits, own, beside, totals)
         return found
 

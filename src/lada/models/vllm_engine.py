@@ -13,17 +13,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 
 from lada.core.seeds import seed_of
 from lada.models.adapters import merged
-from lada.models.generation import Manner, Stream
+from lada.models.generation import Continuation, Manner, Stream
 
 SHARE = 0.9
 """Of the memory that is free on the GPU, beside the model itself and other parties', what the engine may take."""
 
 
-def run_engine(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[dict[int, list[int]]]:
+def run_engine(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[dict[int, Continuation]]:
     """See Backend. vLLM's cache of prefixes reads a prompt once that several streams share."""
     if not streams:
         return
@@ -37,13 +38,19 @@ def run_engine(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterato
                 [vllm.SamplingParams(**sampling_options(stream, manner)) for stream in streams],
                 use_tqdm=False,
             )
-            written = {number: list(reply.outputs[0].token_ids) for number, reply in enumerate(replies)}
+            written = {number: _continuation(reply.outputs[0]) for number, reply in enumerate(replies)}
         finally:
             del engine
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
     yield written
+
+
+def _continuation(output: Any) -> Continuation:
+    ids = list(output.token_ids)
+    told = [place[token].logprob for token, place in zip(ids, output.logprobs, strict=True)]
+    return Continuation(ids, np.array(told, np.float32))
 
 
 def save_merged(model: Any, tokenizer: Any, folder: Path) -> None:
@@ -61,6 +68,7 @@ def engine_options(model: Any, manner: Manner) -> dict[str, Any]:
         "max_model_len": manner.encoder.context,
         "max_num_seqs": manner.batch_size,
         "generation_config": "vllm",  # a model's own settings must not bend what is written
+        "logprobs_mode": "raw_logprobs",  # before temperature, top_k and top_p
         "seed": 0,
     }
     if model.device.type == "cuda":
@@ -73,6 +81,7 @@ def sampling_options(stream: Stream, manner: Manner) -> dict[str, Any]:
     """Return the arguments of vllm.SamplingParams for one stream."""
     options: dict[str, Any] = {
         "max_tokens": stream.room,
+        "logprobs": 0,  # of the tokens that are written alone
         "temperature": manner.temperature,
         "stop": [*manner.generation.stop, *manner.encoder.stop],
         "stop_token_ids": list(manner.encoder.ends),
