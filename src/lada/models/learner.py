@@ -1,6 +1,7 @@
 """A learner over any Hugging Face causal LM: full or LoRA training, on CPU, CUDA or MPS."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path as FilePath
@@ -19,6 +20,7 @@ from lada.models.base import Answer, Progress, Study, StudyReport, adding_up, si
 from lada.models.batches import shuffled_batches, steps_of
 from lada.models.checksums import write_checksums
 from lada.models.company import try_batching
+from lada.models.compiled import compiled
 from lada.models.encoding import Encoded, Encoder, buckets, encoder_of, pad_right
 from lada.models.generation import make_streams, write
 from lada.models.halving import Halving, within_memory
@@ -317,6 +319,7 @@ class HuggingFaceLearner:
             with (
                 torch.random.fork_rng(),
                 within_memory("model: training it"),
+                compiled(self.model) if self._options.compile else nullcontext(),
                 self.masters.training(lambda weights: make_optimizer(weights, study.optimisation)) as trained,
             ):
                 weights, optimizer = trained

@@ -1,8 +1,8 @@
 """Log-probs of completions under a causal LM: of their own tokens, of given others beside them, of the likeliest.
 
 Logits are as large as the vocabulary, so they are computed at the completions' positions alone, and turned into
-log-probs in chunks of positions, forwards as well as backwards; of the vocabulary's width there are only the model's
-logits and their gradient, in the model's own dtype.
+log-probs in chunks of positions, forwards as well as backwards. Of the vocabulary's width there are only the model's
+logits, in the model's own dtype: their gradient is written over them, where nothing needs them any more.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ class Predicted:
 
     def rows(self, flat: Tensor) -> Tensor:
         """Return one value per token [N] as rows [rows, longest completion], 0 where there is no token."""
-        return torch.zeros(self.mask.shape, device=flat.device).masked_scatter(self.mask, flat)
+        return flat.new_zeros(self.mask.shape).masked_scatter(self.mask, flat)
 
 
 def predict(model: Any, rows: Sequence[Encoded], pad: int, company: Company = "any") -> Predicted:
@@ -74,11 +74,12 @@ def token_log_probs(model: Any, rows: Sequence[Encoded], pad: int, company: Comp
 def log_probs_of(predicted: Predicted, beside: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return the log-probs of the completions' own tokens [N] and of those `beside` them, [N, k] for ids [N, k].
 
-    Both are float32, and gradients flow through both.
+    Both are float32, or float64 of a model in it. Gradients flow through both, once: they may take the logits' place.
     """
     if beside is None:
         beside = predicted.own.new_zeros((len(predicted.own), 0))
-    found: Any = _LogProbs.apply(predicted.logits, predicted.own[:, None], beside)
+    logits = predicted.logits
+    found: Any = _LogProbs.apply(logits, predicted.own[:, None], beside, is_spare(logits))
     return found[:, 0], found[:, 1:]
 
 
@@ -102,38 +103,64 @@ def likeliest(predicted: Predicted, k: int, vocabulary: int) -> tuple[Tensor, Te
 
 
 def log_probs_at(logits: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log_softmax(logits) at `columns` [N, k], and what its rows are normalised by [N, 1]; both float32."""
-    found = torch.empty(columns.shape, device=logits.device)
-    totals = torch.empty((len(columns), 1), device=logits.device)
+    """Return log_softmax(logits) at `columns` [N, k], and what its rows are normalised by [N, 1].
+
+    Both are float32, or wider where the logits are.
+    """
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    found = torch.empty(columns.shape, device=logits.device, dtype=wide)
+    totals = torch.empty((len(columns), 1), device=logits.device, dtype=wide)
     for part in _chunks(logits):
-        chunk = logits[part].float()
+        chunk = logits[part].to(wide)
         totals[part] = chunk.logsumexp(1, keepdim=True)
         found[part] = chunk.gather(1, columns[part]) - totals[part]
     return found, totals
 
 
+def is_spare(logits: Tensor) -> bool:
+    """Return whether no step of the way back needs the values of `logits`, so that they may be overwritten.
+
+    What made them is asked whether it has kept them, as a tanh does; of code that answers in no such way, such as a
+    quantised or compiled layer's, it is not assumed.
+    """
+    maker = (logits if logits._base is None else logits._base).grad_fn
+    # At version 0 nothing else has written into their memory, so there is nobody but the maker to ask.
+    if maker is None or logits._version or isinstance(maker, torch.autograd.function.BackwardCFunction):
+        return False
+    kept = [getattr(maker, name) for name in dir(maker) if name.startswith("_saved_")]
+    mine = logits.untyped_storage().data_ptr()
+    return not any(isinstance(each, Tensor) and each.untyped_storage().data_ptr() == mine for each in kept)
+
+
 class _LogProbs(torch.autograd.Function):
-    """log_softmax(logits) at the columns `own` [N, 1] and `beside` [N, k]: [N, 1 + k], float32."""
+    """log_softmax(logits) at the columns `own` [N, 1] and `beside` [N, k]: [N, 1 + k], float32 or wider.
+
+    On the way back, `spare` logits are overwritten by their gradient.
+    """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, own: Tensor, beside: Tensor) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, own: Tensor, beside: Tensor, spare: bool) -> Tensor:
         found, totals = log_probs_at(logits, torch.cat([own, beside], 1))
         ctx.save_for_backward(logits, own, beside, totals)
+        ctx.spare = spare
         return found
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         """d log p_j / d logit_i = [i = j] - p_i."""
         logits, own, beside, totals = ctx.saved_tensors
         (grad,) = grads
-        result = torch.empty_like(logits)
+        # A second way back would find its logits gone; autograd counts what is written and raises there.
+        result = logits.detach() if ctx.spare else torch.empty_like(logits)
         for part in _chunks(logits):
-            chunk = (logits[part] - totals[part]).exp_().mul_(-grad[part].sum(1, keepdim=True))  # in float32
+            place = result[part] if result.dtype == totals.dtype else None
+            chunk = torch.sub(logits[part], totals[part], out=place).exp_().mul_(-grad[part].sum(1, keepdim=True))
             # One after the other: no column stands twice in either, so each sum has one order on every device.
             chunk.scatter_add_(1, own[part], grad[part, :1])
             chunk.scatter_add_(1, beside[part], grad[part, 1:])
-            result[part] = chunk.to(result.dtype)
-        return result, None, None
+            if place is None:
+                result[part] = chunk.to(result.dtype)
+        return result, None, None, None
 
 
 def _chunks(logits: Tensor) -> Iterator[slice]:

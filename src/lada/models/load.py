@@ -10,6 +10,7 @@ from lada.core.errors import InputError
 from lada.core.paths import is_folder
 from lada.models.adapters import with_adapter
 from lada.models.checksums import check_weights
+from lada.models.compiled import check_compiler
 from lada.models.encoding import encoder_of
 from lada.models.frame import check_frame, check_loaded
 from lada.models.halving import within_memory
@@ -62,6 +63,8 @@ def load(
 def check(folder: str, options: ModelOptions) -> None:
     """Raise InputError where something is missing that can be told without the weights, before anything is trained."""
     check_placement(options)
+    if options.compile:
+        check_compiler(pick_device(options.device))
     tokenizer = load_tokenizer(folder, options.revision)
     with explained(folder, options.revision):
         config = AutoConfig.from_pretrained(folder, revision=options.revision, trust_remote_code=False)

@@ -83,11 +83,14 @@ class ModelOptions(Options):
     device_map: Literal["auto", "balanced", "balanced_low_0", "sequential"] | None = None
     """How accelerate spreads the layers over this machine's devices; None: all on `device`."""
     attention: Literal["eager", "sdpa", "flash_attention_2", "flex_attention"] | None = None
-    """None: what transformers chooses for the architecture."""
+    """None: what transformers chooses for the architecture, which is PyTorch's fused `sdpa` wherever it has it."""
     quantise: Literal["8bit", "4bit"] | None = None
     """Frozen weights in 8 bits (arXiv 2208.07339) or 4 bits (NF4, arXiv 2305.14314) by bitsandbytes, under LoRA."""
     gradient_checkpointing: bool = False
     """Compute activations anew on the way back: less memory, more time, the same gradients."""
+    compile: bool = False
+    """Let torch.compile write kernels for studies: the first step takes minutes, later ones less time than without, and
+    floats round differently."""
     system: str | None = None
     """A system message, for a tokenizer with a chat template. A template without that role gets it before the
     question."""
