@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from lada.core.terms import Knowledge, Verb
 from lada.hosts.aggregating import Weights
-from lada.hosts.allocating import allocate, embed_public
+from lada.hosts.allocating import allocate
 from lada.hosts.base import HOSTS, Bare
 from lada.hosts.distilling import SERVER_REPLAY, Replay, and_labels, distil, lessons_of
 from lada.hosts.knowledge import Offer, know, score
@@ -34,7 +34,7 @@ class FedcollmOptions(SharedSlmOptions):
     paper="arXiv 2411.11707",
     status="our reading",
     teacher_needs={Verb.ANSWER, Verb.JUDGE, Verb.LOG_PROBS},
-    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.EMBED, Verb.STUDY},
+    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.STUDY},
 )
 class Fedcollm(SharesSlm[Offer]):
     """Clients share one SLM and average its adapters; at the server SLM and LLM then learn from each other."""
@@ -65,6 +65,6 @@ def _says(party: Party, round: int) -> Offer:
 
 def _learn(student: Party, round: int, offer: Offer, mine: Knowledge, replay: Replay) -> None:
     """Let a party study all gold texts, those that its allocator chooses with the other's distributions."""
-    allocation = allocate(student, round, offer.knowledge, mine, embed_public(student, round))
+    allocation = allocate(student, round, offer.knowledge, mine)
     lessons = and_labels(student, lessons_of(student, allocation, offer, mine))
     distil(student, round, lessons, mine, replay=replay, teachers=offer.knowledge.party)

@@ -20,23 +20,19 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from lada.allocators.base import Allocator
-from lada.codecs import paths
 from lada.core.errors import InputError
 from lada.core.registry import Options
-from lada.core.terms import Knowledge, Lesson, Verb
-from lada.hosts.allocating import allocate, embed_public
+from lada.core.terms import Lesson, Verb
+from lada.hosts.allocating import allocate
 from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Phase, Step
 from lada.hosts.distilling import CLIENT_REPLAY, Replay, distil, lessons_of
-from lada.hosts.knowledge import encode, hear, keep_own, kinds_heard, kinds_told, know, own, tell
+from lada.hosts.knowledge import encode, hear, keep_own, kinds_heard, know, own, tell
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, telling
+from lada.hosts.rounds import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, telling
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
-
-RATIONALES = "rationales"
-"""In the server's memory: what the LLM wrote in its first round."""
 
 
 class FedcotOptions(Options):
@@ -69,7 +65,7 @@ class FedcotOptions(Options):
     paper="arXiv 2406.12403",
     status="our reading",
     teacher_needs={Verb.ANSWER},
-    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.EMBED, Verb.STUDY},
+    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.STUDY},
 )
 class Fedcot:
     """The LLM writes rationales of the public questions; each SLM learns them and, as a second task, the labels."""
@@ -95,14 +91,12 @@ class Fedcot:
         """See Host.plan."""
         if round == 0:
             return EVALUATIONS
-        kinds = kinds_told("paths", round, soft=objective.soft is not None)
-        again = Step("server", "score", Verb.LOG_PROBS if objective.soft else None, "public", sends=kinds)
         return (
             Step("client", "private", Verb.STUDY, "private", study="private"),
             *telling("client", "answer", "paths", round, objective, sends=False),
-            *(telling("server", "answer", "paths", round, objective, sends=True) if round == 1 else (again,)),
+            *telling("server", "answer", "paths", round, objective, sends=True, known=round > 1),
             *learning("client", "paths"),
-            *EVALUATIONS,
+            *OF_CLIENTS,
         )
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
@@ -112,7 +106,7 @@ class Fedcot:
             evaluate_everybody(party, exchange, round)
             return
         pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
-        rationales = _rationales(party, round)
+        rationales = know(party, round, "answer", "paths")
         replies = pending.wait()
         collect(party, replies)
         pending = exchange.ask("learn", round, dict.fromkeys(replies, tell(party, rationales, "paths")))
@@ -128,7 +122,7 @@ class Fedcot:
             return report_payload(party)
         if phase == "learn":
             offer, mine = hear(party, payload, None, round, "paths"), own(party, round, "paths")
-            allocation = allocate(party, round, offer.knowledge, mine, embed_public(party, round))
+            allocation = allocate(party, round, offer.knowledge, mine)
             tasks = self._with_labels(party, lessons_of(party, allocation, offer, mine))
             distil(party, round, tasks, mine, replay=self.options.client_replay, teachers=offer.knowledge.party)
         evaluate_party(party, round)
@@ -168,10 +162,3 @@ def weigh(rationales: Sequence[Lesson], labels: Sequence[Lesson], alpha: float) 
         for (lesson, share), size in zip(tasks, sizes, strict=True)
         if share
     ]
-
-
-def _rationales(party: Party, round: int) -> Knowledge:
-    """Return the LLM's paths for the public questions, written in the first round and kept."""
-    if RATIONALES not in party.memory:
-        party.memory[RATIONALES] = paths.encode(know(party, round, "answer", "paths"))
-    return replace(paths.decode(party.memory[RATIONALES], known_ids=None), round=round)

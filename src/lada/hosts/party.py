@@ -1,11 +1,13 @@
 """A party: one learner, its data and its plug-ins' state. It knows nothing of another party but its messages."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any, Protocol
+
+import numpy as np
 
 from lada.allocators.base import Allocator, State
 from lada.core.limits import Limits
@@ -79,6 +81,8 @@ def not_reopened(folder: FilePath) -> Learner:
     raise LookupError(folder)
 
 
+KNOWS = "knows"
+"""Begins the keys of a party's memory that hold what it knows by the weights that it has."""
 SHARED_SLM = "shared SLM"
 """The server's copy of a model that all clients share. No party of a configuration can be named so."""
 
@@ -148,6 +152,20 @@ class Party:
     """At the server: how many private samples a client has, where that is known before it says so."""
     limits: Limits = field(default_factory=Limits)
     """What others may send it at most."""
+
+    def knows(self, what: str) -> str:
+        """Return under which key of its memory the party keeps what it knows by the weights that it has."""
+        return f"{KNOWS} {self.name} {what}"
+
+    def weights_changed(self) -> None:
+        """Forget what was known by other weights: to be called by whatever gives the learner new ones for good."""
+        for key in [key for key in self.memory if key.startswith(self.knows(""))]:
+            del self.memory[key]
+
+    def load_adapter(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Let the learner go on with these weights. Raises InputError where they do not fit."""
+        self.learner.load_adapter(weights)
+        self.weights_changed()
 
     def note(self, **records: tuple[Any, ...]) -> None:
         """Add records, by field name of PartyReport, to the report. The server, which hears of all, announces them."""

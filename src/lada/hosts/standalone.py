@@ -11,7 +11,7 @@ from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Bare, Exchange, Payload, Phase, Step
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, studying_both
+from lada.hosts.rounds import EVALUATIONS, OF_CLIENTS, evaluate_everybody, studying_both
 from lada.hosts.steps import evaluate_party, gold_lessons, study_both
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
@@ -40,7 +40,7 @@ class Standalone:
             return EVALUATIONS
         return (
             *studying_both("private"),
-            Step("client", "evaluate", Verb.ANSWER, "test"),
+            *OF_CLIENTS,
         )
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
