@@ -15,6 +15,7 @@ from lada.core.results import PartyReport, PhaseTime
 from lada.core.terms import Sample
 from lada.hosts.discretion import Blur, Redaction
 from lada.hosts.distinctive import Distinctive
+from lada.hosts.noted import Noted
 from lada.models.base import Learner, Progress, Study
 from lada.models.objective import Objective
 from lada.models.peak import begin_peak, peak_memory
@@ -131,8 +132,10 @@ class Party:
     """Allocator state by `teacher>student`."""
     memory: dict[str, bytes] = field(default_factory=dict)
     """Encoded knowledge that a later phase needs."""
-    report: PartyReport = field(default_factory=PartyReport)
+    noted: Noted = field(default_factory=Noted)
     """What was measured and not yet handed on."""
+    saved_as: str = ""
+    """The entry of the journal that holds the learner as it is now; empty where none does."""
     journal: Journal = field(default_factory=NoJournal)
     """What was done since the last checkpoint."""
     common: Journal | None = None
@@ -157,8 +160,12 @@ class Party:
         """Return under which key of its memory the party keeps what it knows by the weights that it has."""
         return f"{KNOWS} {self.name} {what}"
 
-    def weights_changed(self) -> None:
-        """Forget what was known by other weights: to be called by whatever gives the learner new ones for good."""
+    def weights_changed(self, saved_as: str = "") -> None:
+        """Forget what was known by other weights: to be called by whatever gives the learner new ones for good.
+
+        `saved_as` is the entry of the journal that holds them.
+        """
+        self.saved_as = saved_as
         for key in [key for key in self.memory if key.startswith(self.knows(""))]:
             del self.memory[key]
 
@@ -169,9 +176,7 @@ class Party:
 
     def note(self, **records: tuple[Any, ...]) -> None:
         """Add records, by field name of PartyReport, to the report. The server, which hears of all, announces them."""
-        self.report = self.report.model_copy(
-            update={name: (*getattr(self.report, name), *rows) for name, rows in records.items()}
-        )
+        self.noted.add(records)
         if self.role == "server":
             for name, rows in records.items():
                 for row in rows:
@@ -179,9 +184,14 @@ class Party:
                     content = {"text": row} if isinstance(row, str) else json.loads(row.model_dump_json())
                     self.emit({"kind": EVENTS[name], **content})
 
+    @property
+    def report(self) -> PartyReport:
+        """What was measured and not yet handed on, as a report; see Noted.report."""
+        return self.noted.report()
+
     def take_report(self) -> PartyReport:
         """Return the report and begin an empty one."""
-        report, self.report = self.report, PartyReport()
+        report, self.noted = self.report, Noted()
         return report
 
     @contextmanager

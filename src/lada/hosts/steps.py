@@ -202,7 +202,7 @@ def study(
     plain = [[lesson.question, lesson.chosen, lesson.weight] for lesson in lessons] if type(objective) is Sft else None
     given = plain and [plain, options.model_dump(mode="json"), seed]
     report = once(party, round, phase, do, write=write, read=read, given=given)
-    party.weights_changed()
+    party.weights_changed(saved_as=phase)
     check_study(party.name, round, phase, report)
     told = asdict(report)
     del told["empty"]  # a path may be empty; a study of nothing else was refused just now
