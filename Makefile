@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow attack lint docs docs-serve bench bench-answers bench-fedmkt bench-generation bench-hostile bench-memory bench-poisoned bench-scale bench-signals bench-startup fuzz zoo clean
+.PHONY: help venv demo test test-slow attack lint docs docs-serve bench bench-answers bench-fedmkt bench-generation bench-hostile bench-memory bench-poisoned bench-rounds bench-scale bench-signals bench-startup fuzz zoo clean
 
 help: ## list the targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -59,6 +59,9 @@ bench-generation: $(VENV)/.lada ## measure how fast answers are written
 bench-scale: $(VENV)/.lada ## measure a growing federation and a large reply
 	@$(BIN)/python benchmarks/scale.py $(ARGS)
 	@$(BIN)/python benchmarks/large_reply.py
+
+bench-rounds: $(VENV)/.lada ## measure what a run does around its models, round by round
+	@$(BIN)/python benchmarks/rounds.py $(ARGS)
 
 bench-poisoned: $(VENV)/.lada ## measure what one poisoned client of three does to the others; hours
 	@$(BIN)/python benchmarks/poisoned.py $(ARGS)

@@ -30,7 +30,7 @@ from lada.core.terms import Path as ReasoningPath
 from lada.evaluation.ranking import auc
 from lada.experiment import ignore
 from lada.federation.parties import Place, client_party, read_task, server_party
-from lada.hosts.allocating import allocate, embed_public
+from lada.hosts.allocating import allocate
 from lada.hosts.party import Party
 from lada.hosts.steps import gold_lessons, sft, study, write_paths
 
@@ -93,12 +93,11 @@ def measure(cell: Cell, folder: Path) -> Iterator[tuple[str, str, str, float]]:
         study(client, lessons, sft(), client.studies.private, round=1, phase="private")
     known = {party.name: write_paths(party, task.public, 1, "answer") for party in (server, *clients)}
     agreed = {party.name: votes(party, known[party.name].paths, task.public) for party in (server, *clients)}
-    vectors = {party.name: embed_public(party, 1) for party in (server, *clients)}
     for client in clients:
         for direction, teacher, student in (("LLM → SLM", server, client), ("SLM → LLM", client, server)):
             student.allocator = asking = Asking()
             theirs, own = known[teacher.name], known[student.name]
-            allocate(student, 1, theirs, own, vectors[student.name])
+            allocate(student, 1, theirs, own)
             holds, new = worth(teacher, theirs, own)
             for signal, scores in {**asking.scores, VOTES: agreed[teacher.name]}.items():
                 for name, positive in zip(WORTH, (holds, holds & new), strict=True):

@@ -82,7 +82,9 @@ class Case:
 
     def rows(self, rejected: bool = False) -> list[Encoded]:
         encoder = self.learner.encoder
-        return [encoder.pair(each.question, (each.rejected if rejected else each.chosen) or "") for each in self.lessons]
+        return [
+            encoder.pair(each.question, (each.rejected if rejected else each.chosen) or "") for each in self.lessons
+        ]
 
     def batches(self, rows: Sequence[Encoded]) -> Iterator[list[int]]:
         """Yield the batches of LaDa's study with seed 0."""

@@ -394,7 +394,7 @@ def only(*verbs: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"server": only("answer")}, ("host 'fedmkt'", "embed, judge, study", "'llm'")),
+        ({"server": only("answer")}, ("host 'fedmkt'", "judge, study", "'llm'")),
         (
             {"server": only("answer"), "host": {"name": "fedmkt", "options": {"directions": "llm_to_slm"}}},
             ("allocator 'lada'", "confidence", "'llm'"),

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -35,7 +35,7 @@ from lada.federation.claim import claimed
 from lada.federation.events import EVENTS, Tail, mend, paused
 from lada.federation.exchange import GridExchange, Rules
 from lada.federation.journal import Journal
-from lada.federation.ledger import by_phase, read, recover, traffic
+from lada.federation.ledger import Row, by_phase, read, recover, traffic
 from lada.federation.local import run_local
 from lada.federation.messages import SERVER
 from lada.federation.nodes import node_config
@@ -51,8 +51,10 @@ from lada.federation.parties import (
     notices_before,
     read_task,
     rounds_done,
+    rounds_noted,
     server_party,
 )
+from lada.federation.rounds_noted import DIGESTS
 from lada.federation.server_app import serve_on
 from lada.hosts.checks import FINISH, Guard
 from lada.hosts.knowledge import samples_in
@@ -226,6 +228,10 @@ class Run:
             self._events.close()
             raise
         self._done = rounds_done(config.server.name, place)
+        self._rounds = rounds_noted(config.server.name, place)
+        self._agreements: dict[tuple[str, int], float | None] = {}
+        self._theirs: tuple[int, dict[str, ReasoningPath]] = (-1, {})
+        self._recall()
         if binding:
             try:
                 binding.keep_in(place.folder)
@@ -235,9 +241,17 @@ class Run:
             self.emit({"kind": "notice", "text": f"the last line of {EVENTS} was cut short and is left out"})
         self._tell_lost(damage)
 
+    def _recall(self) -> None:
+        """Take up what was noted in the rounds before, which its checkpoint does not repeat."""
+        since, (noted, lost) = self._party.report, self._rounds.read()
+        noted.add({name: getattr(since, name) for name in PartyReport.model_fields})
+        self._party.noted = noted
+        for text in lost:
+            self._note(text)
+
     def _note(self, text: str) -> None:
         """Tell the user, once, also in results.json."""
-        if text not in self._party.report.notices:
+        if not self._party.noted.has("notices", text):
             self._party.note(notices=(text,))
 
     def _tell_lost(self, damage: str) -> None:
@@ -314,7 +328,7 @@ class Run:
         """Write the results, also before the trackers get to send what they have left, which may take its time."""
         if self._binding:
             self._party.note(notices=tuple(self._binding.notices()))
-        self._tell_traffic()
+        self._tell_traffic(read(self.place.folder))
         self._write(self._results())
         self._feed.finish(status)
         self.emit({"kind": "end", "status": status})
@@ -333,12 +347,16 @@ class Run:
             exchange.clients = self.config.drawn(round)
             host.serve(party, exchange, round)
             rows = len(exchange.ledger.rows)
-            keep(party, place, {ROUNDS_DONE: str(round).encode(), CROSSED: str(rows).encode()})
+            more = {ROUNDS_DONE: str(round).encode(), CROSSED: str(rows).encode()}
+            new = party.noted.fresh()
+            keep(party, place, {**more, DIGESTS: self._rounds.write(round, new)}, report=PartyReport())
             place.journal(party.name).prune({str(round)})  # the checkpoint before this one needs it to come here again
-            results = self._results()
-            self._write(results)  # a run that breaks later keeps what it had
-            self._tell_agreement(results, round)
-            self._tell_traffic()
+            self._tell_agreement(new)
+            self._tell_traffic(exchange.ledger.rows)
+            if not round & (round - 1):
+                # A run that breaks later keeps what it had. All of it is written each time that rounds have doubled, so
+                # that a round costs the same however many came before.
+                self._write(self._results())
             self._feed.log()
         collect(party, exchange.ask(FINISH, self.config.rounds, {n: {} for n in self.config.drawn(0)}).wait())
         party.note(parties=(describe(party),), notices=notices_after(party))
@@ -353,7 +371,7 @@ class Run:
             config=self.config.model_dump(mode="json"),
             environment=environment(self._party.learner.device),
             parties=report.parties,
-            evaluations=tuple(sorted(self._with_agreement(report), key=lambda e: (e.round, e.party))),
+            evaluations=tuple(sorted(map(self._with_agreement, report.evaluations), key=lambda e: (e.round, e.party))),
             studies=tuple(sorted(report.studies, key=lambda s: (s.round, s.party, s.phase))),
             allocations=tuple(sorted(report.allocations, key=lambda a: (a.round, a.teacher, a.student))),
             traffic=self._traffic(),
@@ -394,16 +412,15 @@ class Run:
             for row in traffic(read(self.place.folder))
         )
 
-    def _tell_agreement(self, results: Results, round: int) -> None:
+    def _tell_agreement(self, new: PartyReport) -> None:
         """Announce how often each client's answers are the server's, which takes the answers of both."""
-        for evaluation in results.evaluations:
-            if evaluation.round == round and evaluation.agreement is not None:
-                share = {"party": evaluation.party, "round": round, "share": evaluation.agreement}
+        for evaluation in sorted(map(self._with_agreement, new.evaluations), key=lambda e: (e.round, e.party)):
+            if evaluation.agreement is not None:
+                share = {"party": evaluation.party, "round": evaluation.round, "share": evaluation.agreement}
                 self.emit({"kind": "agreement", **share})
 
-    def _tell_traffic(self) -> None:
-        """Announce what has crossed the wire since the last time."""
-        rows = read(self.place.folder)
+    def _tell_traffic(self, rows: Sequence[Row]) -> None:
+        """Announce what of all that crossed the wire, the `rows`, crossed since the last time."""
         for row in by_phase(rows[self._told :]):
             self.emit({"kind": "traffic", **row})
         self._told = len(rows)
@@ -418,20 +435,23 @@ class Run:
             self._leave_out(file, error)
             return {}
 
-    def _with_agreement(self, report: PartyReport) -> list[Evaluation]:
-        """Add to each client's evaluation how often its answer is the server's of the same round."""
-        server = self.config.server.name
-        evaluations = []
-        for evaluation in report.evaluations:
-            theirs = self._test_paths(server, evaluation.round)
-            own = self._test_paths(evaluation.party, evaluation.round)
-            both = own.keys() & theirs.keys()
-            if evaluation.party != server and both:
-                share = agreement([own[i] for i in both], [theirs[i] for i in both], self.task.same)
-                evaluations.append(evaluation.model_copy(update={"agreement": round(share, 4)}))
-            else:
-                evaluations.append(evaluation)
-        return evaluations
+    def _with_agreement(self, evaluation: Evaluation) -> Evaluation:
+        """Add to a client's evaluation how often its answer is the server's of the same round, looked up once."""
+        if evaluation.party == self.config.server.name:
+            return evaluation
+        key = evaluation.party, evaluation.round
+        if key not in self._agreements:
+            self._agreements[key] = self._agreement(*key)
+        return evaluation.model_copy(update={"agreement": self._agreements[key]})
+
+    def _agreement(self, client: str, number: int) -> float | None:
+        if self._theirs[0] != number:
+            self._theirs = number, self._test_paths(self.config.server.name, number)
+        theirs, own = self._theirs[1], self._test_paths(client, number)
+        both = own.keys() & theirs.keys()
+        if not both:
+            return None
+        return round(agreement([own[i] for i in both], [theirs[i] for i in both], self.task.same), 4)
 
     def _shown(self) -> list[Shown]:
         """Pick test questions, the same for all clients, and show what was written before and after."""

@@ -49,6 +49,7 @@ def candidates(
     `looks` is what the student makes of the tokens of the teacher's paths; without, it can trace none of them.
     """
     ids = [f"q{i}" for i in range(len(rows))]
+    vectors = np.eye(max(len(rows), 1), dtype=np.float32)[: len(rows)] if embeddings is None else embeddings
     return Candidates(
         round=round,
         teacher=TEACHER,
@@ -80,7 +81,7 @@ def candidates(
             Likelihood(row.judged_mean * TOKENS, row.judged_least, TOKENS, row.bytes[0]) for row in rows
         ),
         agree=tuple(row.teacher is not None and row.teacher == row.student for row in rows),
-        embeddings=np.eye(max(len(rows), 1), dtype=np.float32)[: len(rows)] if embeddings is None else embeddings,
+        embed=lambda: vectors,
         look=lambda k: iter(looks or [None] * len(rows)),
         seed=seed,
     )

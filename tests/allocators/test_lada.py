@@ -245,7 +245,7 @@ def frozen(state: State) -> State:
 @pytest.mark.parametrize("options", [{}, {"gold": False, "explore_input": "gradient"}, PAPER, {"reward": "probe_drop"}])
 def test_the_state_says_it_all(options: dict[str, Any]):
     table = candidates(MIXED, embeddings=two_kinds(12))
-    table.embeddings.flags.writeable = False
+    table.embed().flags.writeable = False
     state = make("lada", **options, **QUICK).init(SEED)
     for round in (1, 2, 3):
         now = replace(table, round=round)
@@ -366,7 +366,7 @@ def only(table: Candidates, *places: int) -> Candidates:
     """Return some of a table's candidates, in this order."""
     per_sample = ("samples", "teacher_paths", "student_paths", "student_on_teacher", "agree")
     rows = {name: tuple(getattr(table, name)[place] for place in places) for name in per_sample}
-    return replace(table, **rows, embeddings=table.embeddings[list(places)])
+    return replace(table, **rows, embed=lambda: table.embed()[list(places)])
 
 
 @pytest.mark.parametrize("options", [{}, {"reward": "probe_drop", "prior": False}, PAPER])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lada.core.errors import LadaError
+from lada.federation import checkpoints
 from lada.federation.checkpoints import arrays_to_bytes, bytes_to_arrays, exists, files, find, remove, verify
 from lada.federation.checkpoints import save as save_filled
 
@@ -162,3 +163,54 @@ def test_a_manifest_has_to_list_what_is_there_and_what_is_needed(tmp_path):
     (tmp_path / "d" / "manifest.json").write_bytes(b"{}")
     with pytest.raises(LadaError, match=r"manifest\.json is missing or cannot be read"):
         verify(tmp_path / "d")
+
+
+def test_what_is_linked_is_one_file_with_the_digest_that_it_has(tmp_path, monkeypatch):
+    save(tmp_path / "a", FILES)
+    looked_at = []
+    digest = checkpoints._digest
+    monkeypatch.setattr(checkpoints, "_digest", lambda file: looked_at.append(file.name) or digest(file))
+
+    def fill(folder):
+        (folder / "more").write_bytes(b"1")
+        return checkpoints.link(tmp_path / "a", "adapter", folder)
+
+    save_filled(tmp_path / "b", fill)
+    assert looked_at == ["more"]
+    assert load(tmp_path / "b") == {"more": b"1", "adapter/model.safetensors": FILES["adapter/model.safetensors"]}
+    files_ = [tmp_path / name / "adapter" / "model.safetensors" for name in ("a", "b")]
+    assert files_[0].samefile(files_[1])
+    save(tmp_path / "a", {"adapter/model.safetensors": b"new"})  # a new file, so that the other stays as it is
+    assert load(tmp_path / "b")["adapter/model.safetensors"] == FILES["adapter/model.safetensors"]
+
+
+def test_damage_to_one_link_is_found_in_all(tmp_path):
+    save(tmp_path / "a", FILES)
+    save_filled(tmp_path / "b", lambda folder: checkpoints.link(tmp_path / "a", "adapter", folder))
+    (tmp_path / "b" / "adapter" / "model.safetensors").write_bytes(b"\x00\x02")
+    for name in ("a", "b"):
+        with pytest.raises(LadaError, match=r"adapter/model\.safetensors is not as it was written"):
+            verify(tmp_path / name)
+
+
+@pytest.mark.parametrize("fault", ["no links", "a file is gone", "no manifest", "no such part"])
+def test_where_nothing_can_be_linked_nothing_is_left_of_it(tmp_path, monkeypatch, fault):
+    save(tmp_path / "a", {**FILES, "adapter/z": b"2"})
+    if fault == "no links":
+        monkeypatch.setattr(checkpoints.os, "link", lambda *_: (_ for _ in ()).throw(OSError("not here")))
+    elif fault == "a file is gone":
+        (tmp_path / "a" / "adapter" / "z").unlink()
+    elif fault == "no manifest":
+        (tmp_path / "a" / "manifest.json").unlink()
+    (tmp_path / "b").mkdir()
+    assert checkpoints.link(tmp_path / "a", "model" if fault == "no such part" else "adapter", tmp_path / "b") is None
+    assert listing(tmp_path / "b") == []
+
+
+def test_what_is_not_to_be_read_is_not_verified(tmp_path):
+    save(tmp_path / "c", FILES)
+    (tmp_path / "c" / "adapter" / "model.safetensors").write_bytes(b"spoilt")
+    verify(tmp_path / "c", unread="adapter")
+    (tmp_path / "c" / "state.json").write_bytes(b"spoilt")
+    with pytest.raises(LadaError, match=r"state\.json is not as it was written"):
+        verify(tmp_path / "c", unread="adapter")

@@ -6,13 +6,16 @@ import time
 
 import pytest
 
+from lada.codecs.metrics import decode_records
 from lada.config import make_config
 from lada.core.errors import FederationError
+from lada.core.results import PartyReport
 from lada.federation import checkpoints, held
 from lada.federation.nodes import FINISH, Node
 from lada.federation.parties import Place, read_task
 from lada.federation.pieces import What
 from lada.hosts.base import HOSTS
+from lada.models.learner import HuggingFaceLearner
 
 SEEN = []
 
@@ -172,3 +175,68 @@ def test_pieces_of_an_altered_or_an_older_reply_are_refused(node):
     (node._place.checkpoint("c") / "reply" / "0").write_bytes(b"altered")
     with pytest.raises(FederationError, match="no such part of the reply to 1-study any more"):
         node.fetch(1, What("study", "metrics", 0, 10))
+
+
+def studies(reply):
+    (report,) = decode_records(reply["metrics"], PartyReport)
+    return [study for study in report.studies if study.round == 3]
+
+
+def model_files(folder):
+    return {path.name: path.stat().st_ino for path in (folder / "model").iterdir()}
+
+
+def test_what_a_study_left_in_the_journal_is_one_file_with_that_of_the_checkpoint(node, monkeypatch):
+    saved, save = [], HuggingFaceLearner.save
+    monkeypatch.setattr(HuggingFaceLearner, "save", lambda self, folder: saved.append(folder) or save(self, folder))
+    node.handle("study", 1, {})  # two studies: of both budgets
+    assert len(saved) == 2
+    kept = node._place.checkpoint("c")
+    assert model_files(kept) == model_files(node._place.journal("c").at("1-study").folder("private-more"))
+    checkpoints.verify(kept)
+    node.handle("evaluate", 1, {})  # changes nothing, and has a file of its own beside the checkpoint before
+    assert len(saved) == 3
+    before = model_files(kept.with_name(".c.before"))
+    assert model_files(kept).keys() == before.keys()
+    assert not set(model_files(kept).values()) & set(before.values())
+
+
+def test_a_file_system_without_links_makes_no_difference(node, tmp_path, monkeypatch):
+    twin = Node(node._config, Place(tmp_path / "twin", tmp_path, time.time()), node._task, "c", SEEN.append)
+    node.handle("study", 1, {})
+    held.forget()
+
+    def refuse(*_):
+        raise OSError("no links")
+
+    monkeypatch.setattr(checkpoints.os, "link", refuse)
+    twin.handle("study", 1, {})
+    assert {k: v for k, v in state(twin).items() if k.parts[0] == "model"} == {
+        k: v for k, v in state(node).items() if k.parts[0] == "model"
+    }
+
+
+def test_a_learner_in_memory_is_not_read_from_disk(node, monkeypatch):
+    node.handle("study", 1, {})
+    looked_at, digest = [], checkpoints._digest
+    monkeypatch.setattr(checkpoints, "_digest", lambda file: looked_at.append(file.parent.name) or digest(file))
+    answered = node._kept_beside().answered
+    assert looked_at
+    assert "model" not in looked_at
+    held.forget()
+    assert node._kept_beside() is None
+    assert node._kept().answered == answered
+    assert "model" in looked_at
+
+
+def test_a_checkpoint_that_is_damaged_under_a_learner_in_memory_is_answered_once(node, tmp_path):
+    twin = Node(node._config, Place(tmp_path / "twin", tmp_path, time.time()), node._task, "c", SEEN.append)
+    for round in (1, 2):
+        twin.handle("study", round, {})
+    expected = numbers(twin.handle("study", 3, {}))
+    held.forget()
+    for round in (1, 2):
+        node.handle("study", round, {})
+    (node._place.checkpoint("c") / "state.safetensors").write_bytes(b"")
+    reply = node.handle("study", 3, {})
+    assert [s.last_loss for s in studies(reply)] == [s.last_loss for s in studies({"metrics": expected})]

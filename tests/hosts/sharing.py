@@ -8,7 +8,7 @@ import numpy as np
 from actors import Federation, ScriptedLearner, federation
 
 from lada.codecs import adapters
-from lada.core.results import PartyReport
+from lada.hosts.noted import Noted
 from lada.hosts.party import SHARED_SLM, Party
 from lada.models.base import Studies, Study
 
@@ -32,7 +32,7 @@ def sharing(folder: FilePath, host: str, options: dict[str, Any], **more: Any) -
             learner=learner,
             studies=Studies(SLM, SLM),
             folder=both.server.folder.parent / SHARED_SLM,
-            report=PartyReport(),
+            noted=Noted(),
         )
 
     both.server.open_slm = open_slm

@@ -2,7 +2,6 @@
 
 from pathlib import Path as FilePath
 
-import numpy as np
 import pytest
 from actors import ScriptedLearner, federation, make_party, right, wrong
 
@@ -43,8 +42,7 @@ def let_choose(folder: FilePath, allocator: Looking, untraceable: frozenset[str]
     assert isinstance(student.learner, ScriptedLearner)
     student.learner.untraceable = untraceable
     theirs, own = [right(i) for i in range(5)], [wrong(i, "a") for i in range(5)]
-    vectors = np.eye(5, dtype=np.float32)
-    allocating.allocate(student, 1, knowledge(teacher, theirs), knowledge(student, own), vectors)
+    allocating.allocate(student, 1, knowledge(teacher, theirs), knowledge(student, own))
     return student
 
 

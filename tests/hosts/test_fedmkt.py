@@ -189,7 +189,6 @@ def test_one_way_the_llm_teaches_and_learns_nothing(tmp_path: FilePath):
     assert [phase.phase for phase in both.server.report.phases if phase.party == "llm"] == [
         "evaluate",
         "answer",
-        "evaluate",
     ]
 
 
@@ -205,7 +204,7 @@ def test_one_way_the_llm_learns_and_clients_study_their_own_data_for_both_budget
     # Nobody needs the LLM's paths: they stay where they are, and are not written anew.
     assert not any("paths" in message.payload for message in both.exchange.sent if message.sender == "llm")
     phases = [phase.phase for phase in both.server.report.phases if phase.party == "llm"]
-    assert phases == ["evaluate", "answer", "embed", "judge", "judge", "distil", "evaluate"]
+    assert phases == ["evaluate", "answer", "judge", "judge", "distil", "evaluate"]
     assert {(e.party, e.round) for e in both.server.report.evaluations} == {(p, r) for p in KNOWS for r in (0, 1)}
 
 
@@ -312,7 +311,8 @@ def test_what_crosses_and_when(both: Federation):
         ("learn", "a", "llm", ["metrics", "times"]),
         ("learn", "b", "llm", ["metrics", "times"]),
     ]
-    assert all(not party.memory for party in both.clients.values())
+    # What is left is how each answers the test questions now.
+    assert all(key.startswith(party.knows("")) for party in both.clients.values() for key in party.memory)
 
 
 def test_a_client_that_speaks_for_another_stops_the_round(both: Federation):

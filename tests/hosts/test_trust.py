@@ -127,7 +127,6 @@ def test_who_has_no_answer_cannot_judge_another():
             student_paths=blank.paths,
             student_on_teacher=(JUDGED["p0"],),
             agree=(False,),
-            embeddings=np.zeros((1, 2), np.float32),
             seed=0,
         )
         _, allocation, _ = make(ALLOCATORS, name).apply({}, candidates)

@@ -22,6 +22,11 @@ def no_look(k: int) -> Iterator[TokenScores | None]:
     raise LookupError(f"these candidates came without `look`; an allocator asks for {counted(k, 'token')} a position")
 
 
+def no_vectors() -> np.ndarray:
+    """Raise: whoever made these candidates by hand did not say how the student sees the questions."""
+    raise LookupError("these candidates came without `embed`; an allocator asks for the vectors of the questions")
+
+
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """What an allocator chooses from: position i of each tuple speaks of public sample i, in one fixed order."""
@@ -36,13 +41,14 @@ class Candidates:
     """The student's own judgement of the teacher's paths."""
     agree: tuple[bool, ...]
     """Whether both paths have an answer and the task takes the two for the same."""
-    embeddings: np.ndarray
-    """Questions as the student sees them, float32 [n, width]."""
     seed: int
     look: Callable[[int], Iterator[TokenScores | None]] = no_look
     """`look(k)` gives, for each of the teacher's paths, the student's k likeliest tokens at each of its positions, None
     for a text that the student cannot trace in its tokens. It costs a forward pass; who calls it needs of the student
     Verb.LOG_PROBS."""
+    embed: Callable[[], np.ndarray] = no_vectors
+    """`embed()` gives the questions as the student sees them, float32 [n, width]: as it saw them when it was asked
+    first, since a run embeds them once. Who calls it needs of the student Verb.EMBED."""
 
 
 class Allocator(Protocol):

@@ -136,7 +136,7 @@ class Lada:
             held_out = generator(seed, "probe").permutation(count)[: round(self.options.probe_share * count)]
             probe[held_out] = True
         return {
-            "clusters": cluster(candidates.embeddings, self.options.clusters, seed),
+            "clusters": cluster(candidates.embed(), self.options.clusters, seed),
             "probe": probe,
         }
 
@@ -248,8 +248,10 @@ def _aligned(state: State, candidates: Candidates) -> State:
     known = rows >= 0
     if not known.any():
         return {key: value for key, value in state.items() if key not in POSITIONAL}
-    unit = candidates.embeddings / np.maximum(np.linalg.norm(candidates.embeddings, axis=1, keepdims=True), 1e-12)
-    rows[~known] = rows[known][(unit[~known] @ unit[known].T).argmax(1)]
+    if not known.all():
+        vectors = candidates.embed()
+        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        rows[~known] = rows[known][(unit[~known] @ unit[known].T).argmax(1)]
     aligned = {**state, "clusters": state["clusters"][rows], "probe": state["probe"][rows] & known}
     if "pending.chosen" in state:
         now = {int(rows[i]): i for i in np.flatnonzero(known).tolist()}

@@ -5,6 +5,7 @@ The one before is kept beside the newest, so that one that does not verify costs
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePosixPath
@@ -19,8 +20,8 @@ from lada.core.sealed import sync
 MANIFEST = "manifest.json"
 """SHA-256 of each file, by name."""
 
-Fill = Callable[[Path], None]
-"""Writes files into the empty folder that it is given."""
+Fill = Callable[[Path], Mapping[str, str] | None]
+"""Writes files into the empty folder that it is given. It may return the SHA-256 of those of which it knows it."""
 
 
 def files(contents: Mapping[str, bytes]) -> Fill:
@@ -29,12 +30,30 @@ def files(contents: Mapping[str, bytes]) -> Fill:
         if not _is_inside(name) or name == MANIFEST:
             raise ValueError(f"{name!r} cannot be the name of a file in a checkpoint")
 
-    def fill(folder: Path) -> None:
+    def fill(folder: Path) -> dict[str, str]:
         for name, data in contents.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(data)
+        return {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
 
     return fill
+
+
+def link(source: Path, part: str, folder: Path) -> dict[str, str] | None:
+    """Let `folder` have what lies in folder `part` of another checkpoint, as hard links, and return the digests.
+
+    None, and nothing is left of it, where that cannot be. Nobody may write into files that are linked: whatever is
+    saved is a new file.
+    """
+    try:
+        digests = {name: digest for name, digest in manifest(source).items() if name.startswith(f"{part}/")}
+        for name in digests:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            os.link(source / name, folder / name)
+    except (LadaError, OSError):  # such as a file system without links
+        shutil.rmtree(folder / part, ignore_errors=True)
+        return None
+    return digests or None
 
 
 def save(folder: Path, fill: Fill) -> None:
@@ -46,11 +65,12 @@ def save(folder: Path, fill: Fill) -> None:
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     try:
-        fill(new)
+        known = fill(new) or {}
     except SafetensorError as error:  # what the system said stands in its text alone
         raise LadaError(f"{str(new)!r} cannot be written ({error}); make room, then go on with --resume") from error
     written = sorted(path for path in new.rglob("*") if path.is_file())
-    digests = {path.relative_to(new).as_posix(): _digest(path) for path in written}
+    names = {path.relative_to(new).as_posix(): path for path in written}
+    digests = {name: known.get(name) or _digest(path) for name, path in names.items()}
     (new / MANIFEST).write_text(json.dumps(digests, indent=1), encoding="utf-8")
     for path in (*written, new / MANIFEST, *(path for path in new.rglob("*") if path.is_dir()), new):
         sync(path)
@@ -91,12 +111,17 @@ def find(folder: Path, needed: Collection[str] = ()) -> tuple[Path, str | None]:
     )
 
 
-def verify(folder: Path, needed: Collection[str] = ()) -> None:
-    """Raise LadaError unless the files are those of the manifest, `needed` among them, with the bytes written."""
+def verify(folder: Path, needed: Collection[str] = (), unread: str | None = None) -> None:
+    """Raise LadaError unless the files are those of the manifest, `needed` among them, with the bytes written.
+
+    What lies in the folder `unread` is not looked into.
+    """
     digests = manifest(folder)
     for name in sorted(set(needed) - digests.keys()):
         raise LadaError(f"{name} is not in {MANIFEST}")
     for name, digest in digests.items():
+        if unread is not None and name.startswith(f"{unread}/"):
+            continue
         try:
             found = _digest(folder / name)
         except OSError as error:

@@ -1,11 +1,11 @@
 """What several runs have in common, done by one of them: entries by what they are the work of."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import mkdtemp
 
 from lada.federation import checkpoints
+from lada.federation.checkpoints import Fill
 from lada.federation.journal import Journal
 
 
@@ -22,7 +22,7 @@ class Common:
         """Return the folder of an entry; None where there is none."""
         return Journal(self._folder).load(key)
 
-    def save(self, key: str, fill: Callable[[Path], None]) -> None:
+    def save(self, key: str, fill: Fill) -> None:
         """Write an entry, unless there is one."""
         self._folder.mkdir(parents=True, exist_ok=True)
         staging = Path(mkdtemp(dir=self._folder, prefix=".staging-"))

@@ -25,6 +25,11 @@ def party(place: Place, name: str, open: Callable[[], Party]) -> Iterator[Party]
     _held[place, name] = _stamp(place, name), found
 
 
+def holds(place: Place, name: str) -> bool:
+    """Return whether the party is in memory as its newest checkpoint has it."""
+    return (place, name) in _held and _held[place, name][0] == _stamp(place, name)
+
+
 def forget() -> None:
     """Let go of the party in memory."""
     _held.clear()

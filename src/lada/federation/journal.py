@@ -31,6 +31,10 @@ class Journal:
             return None
         return folder
 
+    def folder(self, key: str) -> Path:
+        """Return where an entry lies, whole or not, if there is one."""
+        return self._folder / key
+
     def save(self, key: str, fill: Fill) -> None:
         """Write an entry. One that is there already does not verify, so it is of no use."""
         shutil.rmtree(self._folder / key, ignore_errors=True)

@@ -14,10 +14,10 @@ from pathlib import Path
 from flwr.app import Context
 
 from lada.config import RunConfig
-from lada.core.errors import FederationError
+from lada.core.errors import FederationError, LadaError
 from lada.federation import begun, checkpoints, held, sent
 from lada.federation.journal import Journal
-from lada.federation.parties import NEEDED, Place, client_party, describe, keep, read_task, untrained
+from lada.federation.parties import MODEL, NEEDED, Place, client_party, describe, keep, read_task, untrained
 from lada.federation.parts import Parts, to_files
 from lada.federation.pieces import What
 from lada.hosts.base import Payload
@@ -55,7 +55,7 @@ class Node:
 
     def _handle(self, phase: str, round: int, payload: Payload) -> Payload:
         asked = Asked(phase, round, dict(payload))
-        kept = self._kept()
+        kept = self._kept_beside() or self._kept()
         if asked.key in kept.answered:
             return kept.again(asked)
         journal = self._place.journal(self._name)
@@ -76,7 +76,26 @@ class Node:
 
     def _kept(self) -> "Kept":
         folder = self._place.checkpoint(self._name)
-        return Kept.read(checkpoints.find(folder, NEEDED)[0]) if checkpoints.exists(folder) else Kept()
+        if not checkpoints.exists(folder):
+            return Kept()
+        found, fault = checkpoints.find(folder, NEEDED)
+        if fault:
+            held.forget()  # what is in memory has answered more than the checkpoint before
+        return Kept.read(found)
+
+    def _kept_beside(self) -> "Kept | None":
+        """Return what the checkpoint says beside a learner that is in memory, so that its files need not be read.
+
+        None where there is none in memory, or that cannot be relied on.
+        """
+        folder = self._place.checkpoint(self._name)
+        if not held.holds(self._place, self._name):
+            return None
+        try:
+            checkpoints.verify(folder, NEEDED, unread=MODEL)
+        except LadaError:
+            return None
+        return Kept.read(folder)
 
     def _answer(self, asked: "Asked", kept: "Kept", journal: Journal) -> Payload:
         here = journal.at(asked.key)

@@ -17,7 +17,9 @@ from lada.core.terms import Sample
 from lada.federation import checkpoints
 from lada.federation.common import Common
 from lada.federation.journal import Journal
+from lada.federation.rounds_noted import DIGESTS, RoundsNoted
 from lada.hosts.distinctive import Distinctive, texts_of
+from lada.hosts.noted import Noted
 from lada.hosts.party import SHARED_SLM, Emit, Party, Within
 from lada.models.api import ApiLearner, check_api
 from lada.models.api_options import ApiModel, ApiOptions
@@ -59,6 +61,11 @@ class Place:
     def party(self, name: str) -> Path:
         """Return the folder in which a party keeps what is its own."""
         return self.folder / "clients" / name
+
+    @property
+    def noted(self) -> Path:
+        """The folder of what the server noted, round by round."""
+        return self.folder / "noted"
 
     def journal(self, party: str) -> Journal:
         """Return a party's journal."""
@@ -106,7 +113,7 @@ def _shared_slm(config: RunConfig, place: Place, server: Party) -> Party:
         learner=reopen(None),
         studies=Studies(first.private, first.distil),
         folder=place.party(SHARED_SLM),
-        report=PartyReport(),
+        noted=Noted(),
         journal=Within(server.journal, SHARED_SLM),
         reopen=reopen,
     )
@@ -238,24 +245,32 @@ def _restore(party: Party, saved: Path) -> None:
             party.memory[part] = array.tobytes()
         else:
             party.states[pair] = {**party.states.get(pair, {}), part: array}
-    party.report = PartyReport.model_validate_json((saved / REPORT).read_bytes())
+    rest = PartyReport.model_validate_json((saved / REPORT).read_bytes())
+    party.noted.add({name: getattr(rest, name) for name in PartyReport.model_fields})
 
 
-def keep(party: Party, place: Place, more: Mapping[str, bytes]) -> None:
+def keep(party: Party, place: Place, more: Mapping[str, bytes], report: PartyReport | None = None) -> None:
     """Write a party's checkpoint: learner, plug-ins' state, what it has to report, and `more` files by name.
 
-    A learner behind an API has nothing to keep.
+    `report` is what of its rows lies nowhere else; None: all of them. A learner that a study left in the journal is
+    linked from there, and written once. One behind an API has nothing to keep.
     """
+    report = party.report if report is None else report
     arrays = {f"{pair}|{part}": array for pair, state in party.states.items() for part, array in state.items()}
     arrays |= {f"memory|{key}": np.frombuffer(data, np.uint8) for key, data in party.memory.items()}
-    small = {STATE: checkpoints.arrays_to_bytes(arrays), REPORT: party.report.model_dump_json().encode(), **more}
+    small = {STATE: checkpoints.arrays_to_bytes(arrays), REPORT: report.model_dump_json().encode(), **more}
     small[OWNER] = party.name.encode()
 
-    def fill(folder: Path) -> None:
-        party.learner.save(folder / MODEL)
-        checkpoints.files(small)(folder)
+    def fill(folder: Path) -> Mapping[str, str]:
+        journal, known = party.journal, None
+        if party.saved_as and isinstance(journal, Journal):
+            known = checkpoints.link(journal.folder(party.saved_as), MODEL, folder)
+        if known is None:
+            party.learner.save(folder / MODEL)
+        return {**(known or {}), **(checkpoints.files(small)(folder) or {})}
 
     checkpoints.save(place.checkpoint(party.name), fill)
+    party.saved_as = ""  # two checkpoints have a file each, so that damage to one leaves the other
 
 
 def rounds_done(server: str, place: Place) -> int:
@@ -268,15 +283,29 @@ def crossed(server: str, place: Place) -> int:
     return _number(server, place, CROSSED, 0)
 
 
+def rounds_noted(server: str, place: Place) -> RoundsNoted:
+    """Return what a server noted in the rounds that its checkpoint has behind it."""
+    file = _file(server, place, DIGESTS)
+    return (
+        RoundsNoted(place.noted) if file is None or not file.exists() else RoundsNoted(place.noted, file.read_bytes())
+    )
+
+
 def _number(server: str, place: Place, name: str, default: int) -> int:
     """Return a number in the server's checkpoint; `default` where there is no checkpoint."""
-    if not checkpoints.exists(place.checkpoint(server)):
+    file = _file(server, place, name)
+    if file is None:
         return default
-    file = checkpoints.find(place.checkpoint(server), NEEDED)[0] / name
     try:
         return int(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise LadaError(f"{str(file)!r} holds no number; restore it from a copy, or begin a new run") from error
+
+
+def _file(server: str, place: Place, name: str) -> Path | None:
+    """Return where a file of the server's checkpoint would lie; None where there is no checkpoint."""
+    kept = place.checkpoint(server)
+    return checkpoints.find(kept, NEEDED)[0] / name if checkpoints.exists(kept) else None
 
 
 def describe(party: Party) -> PartyInfo:

@@ -2,18 +2,22 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from io import BytesIO
 
 import numpy as np
 
 from lada.allocators.base import Allocator, Candidates
-from lada.core.errors import InputError
+from lada.core.errors import InputError, LadaError
 from lada.core.results import AllocationRecord
+from lada.core.sealed import is_sealed, seal, unseal
 from lada.core.seeds import seed_of
 from lada.core.terms import Allocation, Knowledge, Likelihood, Path, Sample, TokenScores
 from lada.evaluation.agreement import agreements
 from lada.hosts.party import Party
 from lada.hosts.records import keep_rows
 
+VECTORS = "question-vectors.npy"
+"""In a party's folder: the public questions as it sees them."""
 LOOKED_AT = 256
 """Paths whose tokens are looked at in one go: their likeliest tokens are all in memory."""
 
@@ -32,13 +36,12 @@ def allocate(
     round: int,
     teacher: Knowledge,
     own: Knowledge,
-    vectors: np.ndarray,
     judged: Mapping[str, Likelihood] | None = None,
 ) -> Allocation:
     """Let a student's allocator for one teacher choose, keep its state, and record the choice.
 
-    `vectors` [n, width] are of all public questions. Candidates are the samples that both know something of. `judged`
-    is what `judge` returned of the same two, where somebody asked before.
+    Candidates are the samples that both know something of. `judged` is what `judge` returned of the same two, where
+    somebody asked before.
     """
     paths, mine = teacher.by_id(), own.by_id()
     judged = judge(party, round, teacher, own) if judged is None else judged
@@ -56,7 +59,7 @@ def allocate(
         student_paths=student_paths,
         student_on_teacher=tuple(judged[sample.id] for sample in samples),
         agree=tuple(agree),
-        embeddings=vectors[known],
+        embed=lambda: embed_public(party, round)[known],
         look=partial(_look, party, round, samples, teacher_paths),
         seed=seed_of(party.seed, round, "allocate", party.name, teacher.party),
     )
@@ -122,6 +125,19 @@ def round_percent(flags: Sequence[bool]) -> float | None:
 
 
 def embed_public(party: Party, round: int) -> np.ndarray:
-    """Return one vector per public question as a party sees them, float32 [n, width]."""
+    """Return one vector per public question, float32 [n, width], as the party saw them when it was asked first.
+
+    They lie in the party's folder; a file that is not as it was written is left out, and the questions are seen anew.
+    """
+    file = party.folder / VECTORS
+    try:
+        if file.exists() or is_sealed(file):
+            return np.load(BytesIO(unseal(file)), allow_pickle=False)
+    except LadaError as error:
+        party.note(notices=(f"{VECTORS} of {party.name} is left out ({error})",))
     with party.phase(round, "embed") as progress:
-        return party.learner.embed([sample.question for sample in party.task.public], progress=progress)
+        vectors = party.learner.embed([sample.question for sample in party.task.public], progress=progress)
+    data = BytesIO()
+    np.save(data, vectors, allow_pickle=False)
+    seal(file, data.getvalue())
+    return vectors

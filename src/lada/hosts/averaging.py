@@ -227,4 +227,4 @@ def handed_out(party: Party, newest: bytes, clients: Iterable[str]) -> None:
 def take_adapter(party: Party, data: bytes) -> None:
     """Let a client go on with the average."""
     weights, _ = adapters.decode(data, limit=party.limits.adapter_bytes)
-    party.learner.load_adapter(weights)
+    party.load_adapter(weights)

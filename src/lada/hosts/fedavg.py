@@ -23,7 +23,6 @@ from collections.abc import Mapping
 from lada.allocators.base import Allocator
 from lada.codecs import adapters
 from lada.core.errors import FederationError
-from lada.core.terms import Verb
 from lada.hosts.aggregating import Weights, check_rule
 from lada.hosts.averaging import (
     ADAPTER,
@@ -43,7 +42,7 @@ from lada.hosts.catalogue.fedavg import FedavgOptions
 from lada.hosts.factors import average_products, bounded_padded, common_start, fit, outline, pairs, scaled
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, studying_both
+from lada.hosts.rounds import EVALUATIONS, OF_CLIENTS, evaluate_everybody, studying_both
 from lada.hosts.secure import KEYS, MASKED, PHASES, check_enough
 from lada.hosts.secure_client import advertise, masked_reply, started_from
 from lada.hosts.secure_server import average_masked
@@ -87,7 +86,7 @@ class Fedavg:
             *studying_both("private"),
             Step("client", "average", None, "private", sends=(MASKED if self.options.secure_aggregation else ADAPTER,)),
             Step("server", "average", None, "private", sends=(ADAPTER,)),
-            Step("client", "evaluate", Verb.ANSWER, "test"),
+            *OF_CLIENTS,
         )
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
@@ -119,7 +118,7 @@ class Fedavg:
         if ADAPTER in payload:
             self._take(party, payload[ADAPTER])
         elif phase == "study" and round == 1 and pairs(own := party.learner.adapter()):
-            party.learner.load_adapter(common_start(own, party.seed))
+            party.load_adapter(common_start(own, party.seed))
         if secure and (ADAPTER in payload or (phase == "study" and round == 1)):
             started_from(party)
         if phase == "study":
@@ -172,4 +171,4 @@ class Fedavg:
             if outline(weights) != outline(own):
                 raise FederationError("adapter: of other layers than those of the client's own")
             weights = fit(scaled(weights, 1 / party.learner.scaling), own)
-        party.learner.load_adapter(weights)
+        party.load_adapter(weights)

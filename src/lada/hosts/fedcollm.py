@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from lada.core.terms import Knowledge
 from lada.hosts.aggregating import Weights
-from lada.hosts.allocating import allocate, embed_public
+from lada.hosts.allocating import allocate
 from lada.hosts.base import Bare
 from lada.hosts.catalogue.fedcollm import FedcollmOptions
 from lada.hosts.distilling import Replay, and_labels, distil, lessons_of
@@ -51,6 +51,6 @@ def _says(party: Party, round: int) -> Offer:
 
 def _learn(student: Party, round: int, offer: Offer, mine: Knowledge, replay: Replay) -> None:
     """Let a party study all gold texts, those that its allocator chooses with the other's distributions."""
-    allocation = allocate(student, round, offer.knowledge, mine, embed_public(student, round))
+    allocation = allocate(student, round, offer.knowledge, mine)
     lessons = and_labels(student, lessons_of(student, allocation, offer, mine))
     distil(student, round, lessons, mine, replay=replay, teachers=offer.knowledge.party)

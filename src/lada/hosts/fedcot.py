@@ -17,23 +17,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from lada.allocators.base import Allocator
-from lada.codecs import paths
 from lada.core.errors import InputError
-from lada.core.terms import Knowledge, Lesson, Verb
-from lada.hosts.allocating import allocate, embed_public
+from lada.core.terms import Lesson, Verb
+from lada.hosts.allocating import allocate
 from lada.hosts.base import Bare, Exchange, Payload, Phase, Step
 from lada.hosts.catalogue.fedcot import FedcotOptions
 from lada.hosts.distilling import distil, lessons_of
-from lada.hosts.knowledge import encode, hear, keep_own, kinds_heard, kinds_told, know, own, tell
+from lada.hosts.knowledge import encode, hear, keep_own, kinds_heard, know, own, tell
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, telling
+from lada.hosts.rounds import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, telling
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
-
-RATIONALES = "rationales"
-"""In the server's memory: what the LLM wrote in its first round."""
 
 
 class Fedcot:
@@ -60,14 +56,12 @@ class Fedcot:
         """See Host.plan."""
         if round == 0:
             return EVALUATIONS
-        kinds = kinds_told("paths", round, soft=objective.soft is not None)
-        again = Step("server", "score", Verb.LOG_PROBS if objective.soft else None, "public", sends=kinds)
         return (
             Step("client", "private", Verb.STUDY, "private", study="private"),
             *telling("client", "answer", "paths", round, objective, sends=False),
-            *(telling("server", "answer", "paths", round, objective, sends=True) if round == 1 else (again,)),
+            *telling("server", "answer", "paths", round, objective, sends=True, known=round > 1),
             *learning("client", "paths"),
-            *EVALUATIONS,
+            *OF_CLIENTS,
         )
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
@@ -77,7 +71,7 @@ class Fedcot:
             evaluate_everybody(party, exchange, round)
             return
         pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
-        rationales = _rationales(party, round)
+        rationales = know(party, round, "answer", "paths")
         replies = pending.wait()
         collect(party, replies)
         pending = exchange.ask("learn", round, dict.fromkeys(replies, tell(party, rationales, "paths")))
@@ -93,7 +87,7 @@ class Fedcot:
             return report_payload(party)
         if phase == "learn":
             offer, mine = hear(party, payload, None, round, "paths"), own(party, round, "paths")
-            allocation = allocate(party, round, offer.knowledge, mine, embed_public(party, round))
+            allocation = allocate(party, round, offer.knowledge, mine)
             tasks = self._with_labels(party, lessons_of(party, allocation, offer, mine))
             distil(party, round, tasks, mine, replay=self.options.client_replay, teachers=offer.knowledge.party)
         evaluate_party(party, round)
@@ -133,10 +127,3 @@ def weigh(rationales: Sequence[Lesson], labels: Sequence[Lesson], alpha: float) 
         for (lesson, share), size in zip(tasks, sizes, strict=True)
         if share
     ]
-
-
-def _rationales(party: Party, round: int) -> Knowledge:
-    """Return the LLM's paths for the public questions, written in the first round and kept."""
-    if RATIONALES not in party.memory:
-        party.memory[RATIONALES] = paths.encode(know(party, round, "answer", "paths"))
-    return replace(paths.decode(party.memory[RATIONALES], known_ids=None), round=round)

@@ -41,10 +41,10 @@ def _ensemble(slm: Party, texts: Knowledge, told: Mapping[str, Weights]) -> Offe
     said: dict[str, dict[str, SparseLogProbs]] = {}
     spelled: dict[str, Spelled] = {}  # the same for all, who have the same tokens
     for client in sorted(told):
-        slm.learner.load_adapter(told[client])
+        slm.load_adapter(told[client])
         scores = score(slm, texts)
         said[client] = {id: each.top for id, each in scores.items()}
         spelled |= {id: Spelled(each.tokens, each.offsets) for id, each in scores.items()}
-    slm.learner.load_adapter(student)
+    slm.load_adapter(student)
     merged = merge_heard(slm, texts.round, spelled, said, "logits")
     return consensus_offer(slm, CONSENSUS, texts.round, merged)

@@ -4,8 +4,8 @@ One round:
 
     clients   study their private data; tell what they know of the public samples                `contribute`
               (which an LLM that only teaches does not need)
-    server    knows them too; per client an allocator says which of its samples to learn; where several clients offer
-              one, the fuser takes one; the LLM studies, then tells what it knows now
+    server    knows them too, in later rounds from the round before; per client an allocator says which of its samples
+              to learn; where several clients offer one, the fuser takes one; the LLM studies, then tells what it knows
     clients   hear the LLM; an allocator says which samples to learn; they study                 `learn`
     clients   with one model: go on with the average of their adapters                          `average`
 
@@ -20,14 +20,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
 from lada.allocators.base import Allocator
 from lada.core.errors import InputError
 from lada.core.terms import Allocation, Knowledge, Lesson, Verb
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.hosts.aggregating import check_rule
-from lada.hosts.allocating import allocate, check_takes_labels, embed_public, judge
+from lada.hosts.allocating import allocate, check_takes_labels, judge
 from lada.hosts.averaging import (
     ADAPTER,
     average_adapters,
@@ -45,7 +43,7 @@ from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_hear
 from lada.hosts.party import Party
 from lada.hosts.replies import each
 from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, studying_both, telling
+from lada.hosts.rounds import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, studying_both, telling
 from lada.hosts.secure import KEYS, MASKED, PHASES, check_enough
 from lada.hosts.secure_client import advertise, masked_reply, started_from
 from lada.hosts.secure_server import average_masked
@@ -119,16 +117,17 @@ class Fedmkt:
         first, more = studying_both("private")
         private = (first,) if self._teaches else (first, more)
         probe = (Step("server", "trust", Verb.STUDY, "lessons"),) if self._probes else ()
+        known = round > 1 and self._teaches  # nothing changes the LLM after it has told what it knows
         learn_up = learning("server", self._kind, probe) if self._mutual else ()
         return (
             *(private if self._studies_private(round) else ()),
             *telling("client", "answer", self._kind, round, objective, sends=self._mutual),
-            *telling("server", "answer", self._kind, round, objective, sends=not self._mutual),
+            *telling("server", "answer", self._kind, round, objective, sends=not self._mutual, known=known),
             *learn_up,
             *(telling("server", "answer-anew", self._kind, round, objective, sends=True) if self._answers_anew else ()),
             *(learning("client", self._kind) if self._teaches else ()),
             *(self._averaging() if self.options.average_adapters else ()),
-            *EVALUATIONS,
+            *(EVALUATIONS if self._mutual else OF_CLIENTS),
         )
 
     def _averaging(self) -> tuple[Step, ...]:
@@ -151,11 +150,10 @@ class Fedmkt:
         mine = know(party, round, "answer", self._kind, tries=self.options.tries)
         if self._records(party):
             keep_first(party, mine)
-        vectors = embed_public(party, round) if self._mutual else None
         replies = pending.wait()
         collect(party, replies)
-        if vectors is not None:
-            used = self._learn_from_clients(party, exchange, round, mine, replies, vectors)
+        if self._mutual:
+            used = self._learn_from_clients(party, exchange, round, mine, replies)
             replies = {client: replies[client] for client in used}
         if not self._teaches:
             evaluate_everybody(party, exchange, round)
@@ -238,7 +236,7 @@ class Fedmkt:
 
     def _learn_from_server(self, party: Party, round: int, offer: Offer, mine: Knowledge) -> None:
         """LLM→SLM: a client allocates and studies."""
-        allocation = allocate(party, round, offer.knowledge, mine, embed_public(party, round))
+        allocation = allocate(party, round, offer.knowledge, mine)
         lessons = self._and_labels(party, lessons_of(party, allocation, offer, mine))
         teacher = offer.knowledge.party
         distil(party, round, lessons, mine, replay=self.options.client_replay, teachers=teacher)
@@ -250,7 +248,6 @@ class Fedmkt:
         round: int,
         mine: Knowledge,
         replies: Mapping[str, Payload],
-        vectors: np.ndarray,
     ) -> list[str]:
         """SLM→LLM: the server allocates per client, fuses and studies. Returns the clients of which it could.
 
@@ -266,7 +263,7 @@ class Fedmkt:
             judged = judge(party, round, offer.knowledge, mine)
             if self.options.trust == "auto":
                 offer = replace(offer, knowledge=doubted(offer.knowledge, judged, mine))
-            return offer, allocate(party, round, offer.knowledge, mine, vectors, judged)
+            return offer, allocate(party, round, offer.knowledge, mine, judged)
 
         if self._probes or (self.options.trust == "auto" and self._kind == "labels"):
             chosen = each_client(replies, choose)

@@ -21,6 +21,7 @@ from lada.hosts.catalogue.common import Kind
 from lada.hosts.discretion import blur, redact
 from lada.hosts.party import Party
 from lada.hosts.steps import gold_lessons, in_range, write_paths
+from lada.hosts.unchanged import while_unchanged
 from lada.hosts.verdicts import Verdict, judged, note_failures, verdicts
 from lada.hosts.withholding import keep_back, keep_back_scores, may_tell
 
@@ -39,13 +40,25 @@ class Offer:
 
 
 def know(party: Party, round: int, purpose: str, kind: Kind, *, tries: int = 1) -> Knowledge:
-    """Let a party write (in `tries`, see `write_paths`) or judge a path for every public sample; timed as `purpose`."""
+    """Let a party write (in `tries`, see `write_paths`) or judge a path for every public sample; timed as `purpose`.
+
+    As long as its weights are the same, it does so once: later rounds have the paths of the first time.
+    """
+    public = party.task.public
+
+    def written() -> Knowledge:
+        return in_range(party, write_paths(party, public, round, purpose, tries=tries, answered=True))
+
+    def judged() -> Knowledge:
+        texts = _labels(party)
+        with party.phase(round, purpose) as progress:
+            found = party.learner.judge([texts[id] for id in texts], progress=progress)
+        told = Judgement(party.name, round, dict(zip(texts, found, strict=True)))
+        return in_range(party, _labelled(party, texts, told))
+
     if kind == "paths":
-        return in_range(party, write_paths(party, party.task.public, round, purpose, tries=tries, answered=True))
-    texts = _labels(party)
-    with party.phase(round, purpose) as progress:
-        judged = party.learner.judge([texts[id] for id in texts], progress=progress)
-    return in_range(party, _labelled(party, texts, Judgement(party.name, round, dict(zip(texts, judged, strict=True)))))
+        return while_unchanged(party, round, public, ["paths", tries], written)
+    return while_unchanged(party, round, public, ["labels", [sample.rationale for sample in public]], judged)
 
 
 def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -> Payload:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from lada.core.terms import Knowledge, Lesson, Likelihood, Path, SparseLogProbs, Spelled, TokenScores
-from lada.hosts.allocating import allocate, embed_public
+from lada.hosts.allocating import allocate
 from lada.hosts.consensus import Average, consensus
 from lada.hosts.distilling import Replay, distil, lessons_of
 from lada.hosts.knowledge import Offer
@@ -17,7 +17,7 @@ CONSENSUS = "consensus"
 
 def match(party: Party, round: int, offer: Offer, mine: Knowledge, replay: Replay) -> None:
     """Let a party learn the consensus on the samples that its allocator chooses."""
-    allocation = allocate(party, round, offer.knowledge, mine, embed_public(party, round))
+    allocation = allocate(party, round, offer.knowledge, mine)
     lessons = lessons_of(party, allocation, offer, mine)
     distil(party, round, lessons, mine, replay=replay, teachers="the consensus")
 

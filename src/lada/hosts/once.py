@@ -39,7 +39,7 @@ def once(
     common = None if given is None else party.common
     key = _key(party, round, phase, given) if common else None
     found = common.load(key) if common and key else None
-    said = len(party.report.notices)
+    said = len(party.noted.rows["notices"])
     if found is None:
         with party.phase(round, phase) as progress:
             result = do(progress)
@@ -48,17 +48,17 @@ def once(
         party.note(notices=_notices(found), phases=(time,))
         result = read(found)
 
-    notices = party.report.notices[said:]
+    notices = party.noted.rows["notices"][said:]
 
     def fill(folder: FilePath) -> None:
         write(folder, result)
-        (folder / TIME).write_text(party.report.phases[-1].model_dump_json(), encoding="utf-8")
+        (folder / TIME).write_text(party.noted.rows["phases"][-1].model_dump_json(), encoding="utf-8")
         if notices:
             (folder / NOTICES).write_text(json.dumps(notices), encoding="utf-8")
 
     party.journal.save(phase, fill)
     if found is not None:
-        seconds = party.report.phases[-1].seconds
+        seconds = party.noted.rows["phases"][-1].seconds
         party.emit({"kind": "taken", "party": party.name, "round": round, "phase": phase, "seconds": seconds})
     elif common and key:
         common.save(key, fill)

@@ -1,17 +1,20 @@
 """A party: one learner, its data and its plug-ins' state. It knows nothing of another party but its messages."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any, Protocol
+
+import numpy as np
 
 from lada.allocators.base import Allocator, State
 from lada.core.limits import Limits
 from lada.core.results import PartyReport, PhaseTime
 from lada.core.terms import Sample
 from lada.hosts.distinctive import Distinctive
+from lada.hosts.noted import Noted
 from lada.hosts.options import Blur, Redaction
 from lada.models.base import Learner, Progress, Studies
 from lada.models.objective import Objective
@@ -79,6 +82,8 @@ def not_reopened(folder: FilePath) -> Learner:
     raise LookupError(folder)
 
 
+KNOWS = "knows"
+"""Begins the keys of a party's memory that hold what it knows by the weights that it has."""
 SHARED_SLM = "shared SLM"
 """The server's copy of a model that all clients share. No party of a configuration can be named so."""
 
@@ -119,8 +124,10 @@ class Party:
     """Allocator state by `teacher>student`."""
     memory: dict[str, bytes] = field(default_factory=dict)
     """Encoded knowledge that a later phase needs."""
-    report: PartyReport = field(default_factory=PartyReport)
+    noted: Noted = field(default_factory=Noted)
     """What was measured and not yet handed on."""
+    saved_as: str = ""
+    """The entry of the journal that holds the learner as it is now; empty where none does."""
     journal: Journal = field(default_factory=NoJournal)
     """What was done since the last checkpoint."""
     common: Journal | None = None
@@ -141,11 +148,27 @@ class Party:
     limits: Limits = field(default_factory=Limits)
     """What others may send it at most."""
 
+    def knows(self, what: str) -> str:
+        """Return under which key of its memory the party keeps what it knows by the weights that it has."""
+        return f"{KNOWS} {self.name} {what}"
+
+    def weights_changed(self, saved_as: str = "") -> None:
+        """Forget what was known by other weights: to be called by whatever gives the learner new ones for good.
+
+        `saved_as` is the entry of the journal that holds them.
+        """
+        self.saved_as = saved_as
+        for key in [key for key in self.memory if key.startswith(self.knows(""))]:
+            del self.memory[key]
+
+    def load_adapter(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Let the learner go on with these weights. Raises InputError where they do not fit."""
+        self.learner.load_adapter(weights)
+        self.weights_changed()
+
     def note(self, **records: tuple[Any, ...]) -> None:
         """Add records, by field name of PartyReport, to the report. The server, which hears of all, announces them."""
-        self.report = self.report.model_copy(
-            update={name: (*getattr(self.report, name), *rows) for name, rows in records.items()}
-        )
+        self.noted.add(records)
         if self.role == "server":
             for name, rows in records.items():
                 for row in rows:
@@ -153,9 +176,14 @@ class Party:
                     content = {"text": row} if isinstance(row, str) else json.loads(row.model_dump_json())
                     self.emit({"kind": EVENTS[name], **content})
 
+    @property
+    def report(self) -> PartyReport:
+        """What was measured and not yet handed on, as a report; see Noted.report."""
+        return self.noted.report()
+
     def take_report(self) -> PartyReport:
         """Return the report and begin an empty one."""
-        report, self.report = self.report, PartyReport()
+        report, self.noted = self.report, Noted()
         return report
 
     @contextmanager

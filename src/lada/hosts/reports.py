@@ -16,6 +16,7 @@ from lada.evaluation.membership import ATTACKS, MOST
 from lada.hosts.allocating import LOOKED_AT
 from lada.hosts.base import Kinds, Payload, Step
 from lada.hosts.discretion import blur_report
+from lada.hosts.noted import key_of
 from lada.hosts.options import MOST_TRIES
 from lada.hosts.party import Party
 from lada.hosts.ranges import LOSS, MEMORY, SECONDS, out_of_range
@@ -75,23 +76,16 @@ def collect(party: Party, replies: Mapping[str, Payload]) -> None:
     What a client told before is left out, and counted: a run has one evaluation per party and round. Raises CodecError
     for a report that is amiss.
     """
-    known = {name: {_key(row) for row in getattr(party.report, name)} for name in ONCE}
     for client in sorted(replies):
         report = _read(party, replies[client])
         # A client forgets between messages what it has said, as when the same batch does not fit again.
-        notices = tuple(notice for notice in report.notices if notice not in party.report.notices)
+        notices = tuple(notice for notice in report.notices if not party.noted.has("notices", notice))
         rows: dict[str, tuple[Any, ...]] = {name: getattr(report, name) for name in PartyReport.model_fields}
-        new = {name: tuple(row for row in rows[name] if _key(row) not in known[name]) for name in ONCE}
+        new = {name: tuple(row for row in rows[name] if not party.noted.has(name, row)) for name in ONCE}
         if again := {name: len(rows[name]) - len(new[name]) for name in ONCE if len(new[name]) < len(rows[name])}:
             told = ", ".join(f"{count} of its {name}" for name, count in again.items())
             notices = (*notices, f"{client} told twice of the same: {told} are left out")
         party.note(**{**rows, **new, "notices": notices})
-
-
-def _key(row: Any) -> tuple[Any, ...]:
-    """Return what tells a row of ONCE from the others of its sort."""
-    names = ("party", "name", "teacher", "student", "round", "phase", "attack")
-    return tuple(getattr(row, name, None) for name in names)
 
 
 def _read(party: Party, payload: Payload) -> PartyReport:
@@ -146,7 +140,7 @@ def check_report(party: Party, sender: str, round: int, payload: Payload) -> Non
             _expect(getattr(row, "round", round) == round, f"{name}: round: another than the message's")
     for name in ONCE:
         rows = getattr(report, name)
-        _expect(len({_key(row) for row in rows}) == len(rows), f"{name}: the same twice")
+        _expect(len({key_of(row) for row in rows}) == len(rows), f"{name}: the same twice")
     for row in report.studies:
         _expect(row.skipped <= row.steps, "studies: more steps skipped than there were")
         _expect(row.cut <= row.lessons, "studies: more lessons cut than there were")

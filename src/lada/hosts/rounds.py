@@ -13,6 +13,8 @@ from lada.models.objective import Objective
 Side = Literal["server", "client"]
 EVALUATIONS = tuple(Step(side, "evaluate", Verb.ANSWER, "test") for side in ("client", "server"))
 """Everybody is evaluated."""
+OF_CLIENTS = EVALUATIONS[:1]
+"""The clients are evaluated; the server, where it still has the weights that it began with, stands where it stood."""
 
 
 def studying_both(phase: str) -> tuple[Step, ...]:
@@ -30,22 +32,28 @@ def evaluate_everybody(party: Party, exchange: Exchange, round: int) -> None:
     collect(party, pending.wait())
 
 
-def telling(side: Side, phase: str, kind: Kind, round: int, objective: Objective, *, sends: bool) -> tuple[Step, ...]:
-    """Return the steps in which one side comes to know the public samples and, where it `sends`, tells of them."""
+def telling(
+    side: Side, phase: str, kind: Kind, round: int, objective: Objective, *, sends: bool, known: bool = False
+) -> tuple[Step, ...]:
+    """Return the steps in which one side comes to know the public samples and, where it `sends`, tells of them.
+
+    `known`: it knows them by the weights that it still has, so that it is not asked again.
+    """
     verb = Verb.ANSWER if kind == "paths" else Verb.JUDGE
-    soft = objective.soft is not None
+    soft = objective.soft is not None and sends
     kinds = kinds_told(kind, round, soft=soft) if sends else ()
-    if not (soft and sends):
-        return (Step(side, phase, verb, "public", sends=kinds),)
-    return (Step(side, phase, verb, "public"), Step(side, "score", Verb.LOG_PROBS, "public", sends=kinds))
+    first = (
+        ()
+        if known and (soft or not sends)
+        else (Step(side, phase, None if known else verb, "public", sends=() if soft else kinds),)
+    )
+    return (*first, Step(side, "score", Verb.LOG_PROBS, "public", sends=kinds)) if soft else first
 
 
 def learning(side: Side, kind: Kind, before: tuple[Step, ...] = ()) -> tuple[Step, ...]:
-    """Return the steps in which one side allocates and studies what it heard; `before` come between the two."""
+    """Return the steps in which one side allocates and studies what it heard; `before` come between the two.
+
+    What an allocator asks of the learner besides (Candidates.look, embed) is put in by who knows the allocator.
+    """
     judge = (Step(side, "judge", Verb.JUDGE, "public"),) if kind == "paths" else ()
-    return (
-        Step(side, "embed", Verb.EMBED, "public"),
-        *judge,
-        *before,
-        Step(side, "distil", Verb.STUDY, "lessons", "distil"),
-    )
+    return (*judge, *before, Step(side, "distil", Verb.STUDY, "lessons", "distil"))

@@ -34,7 +34,7 @@ from lada.hosts.base import Exchange, Kinds, Payload, Phase, Step
 from lada.hosts.catalogue.common import SharedSlmOptions
 from lada.hosts.party import SHARED_SLM, Party
 from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, studying_both
+from lada.hosts.rounds import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, studying_both
 from lada.hosts.soft import check_wants_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, study_both
 from lada.models.objective import Objective
@@ -95,7 +95,7 @@ class SharesSlm(ABC, Generic[Prepared]):
             Step("server", "score", Verb.LOG_PROBS, "public"),
             *learning("server", "labels"),
             share,
-            *(step for step in EVALUATIONS if step.side == "client" or self.llm_learns),
+            *(EVALUATIONS if self.llm_learns else OF_CLIENTS),
         )
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
@@ -111,7 +111,7 @@ class SharesSlm(ABC, Generic[Prepared]):
         replies = pending.wait()
         collect(party, replies)
         pooled = pool(party, replies, round, self.options)
-        slm.learner.load_adapter(pooled.weights)
+        slm.load_adapter(pooled.weights)
         self.teach(party, slm, round, pooled.told, prepared)
         collect(party, {SHARED_SLM: report_payload(slm)})
         newest = adapters.encode(slm.learner.adapter(), 0)

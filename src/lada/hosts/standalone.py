@@ -7,11 +7,10 @@ from collections.abc import Mapping
 
 from lada.allocators.base import Allocator
 from lada.core.registry import Options
-from lada.core.terms import Verb
 from lada.hosts.base import Bare, Exchange, Payload, Phase, Step
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, studying_both
+from lada.hosts.rounds import EVALUATIONS, OF_CLIENTS, evaluate_everybody, studying_both
 from lada.hosts.steps import evaluate_party, gold_lessons, study_both
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
@@ -39,7 +38,7 @@ class Standalone:
             return EVALUATIONS
         return (
             *studying_both("private"),
-            Step("client", "evaluate", Verb.ANSWER, "test"),
+            *OF_CLIENTS,
         )
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:

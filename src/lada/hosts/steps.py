@@ -19,6 +19,7 @@ from lada.core.terms import Knowledge, Lesson, Likelihood, Path, Sample
 from lada.evaluation.evaluate import evaluate
 from lada.hosts.once import once
 from lada.hosts.party import Party
+from lada.hosts.unchanged import while_unchanged
 from lada.hosts.verdicts import verdicts
 from lada.models.base import Answer, Progress, Study, StudyReport
 from lada.models.objective import Objective
@@ -201,6 +202,7 @@ def study(
     plain = [[lesson.question, lesson.chosen, lesson.weight] for lesson in lessons] if type(objective) is Sft else None
     given = plain and [plain, options.model_dump(mode="json"), seed]
     report = once(party, round, phase, do, write=write, read=read, given=given)
+    party.weights_changed(saved_as=phase)
     check_study(party.name, round, phase, report)
     told = asdict(report)
     del told["empty"]  # a path may be empty; a study of nothing else was refused just now
@@ -249,11 +251,14 @@ def _spend(party: Party, options: Study, dp: Privacy, lessons: int) -> float:
 
 
 def evaluate_party(party: Party, round: int) -> None:
-    """Evaluate a party on the test questions; its paths stay in its folder.
+    """Evaluate a party on the test questions, which it answers anew where its weights have changed.
+
+    Its paths stay in its folder.
 
     A client's own domains are those of its data. For the server, own domains are those that no client has.
     """
-    knowledge = write_paths(party, party.task.test, round, "evaluate")
+    test = party.task.test
+    knowledge = while_unchanged(party, round, test, ["test"], lambda: write_paths(party, test, round, "evaluate"))
     domains = frozenset(sample.domain for sample in party.task.test) - party.task.general
     clients = frozenset[str]().union(*party.task.own_domains.values())
     own = party.task.own_domains.get(party.name, domains - clients)

@@ -67,5 +67,5 @@ def note_failures(party: Party, where: str, failures: Counter[str], total: int) 
         f"{where}: the verifier of {party.name} failed on {failures.total()} of {counted(total, 'answer')}, "
         f"which count as wrong ({reasons})"
     )
-    if notice not in party.report.notices:  # a message is read more than once
+    if not party.noted.has("notices", notice):  # a message is read more than once
         party.note(notices=(notice,))

@@ -73,7 +73,10 @@ class _Planner:
         host = config.make_host()
         self._pools = host.pools_private
         self._rounds = [host.plan(round, self._objective) for round in range(config.rounds + 1)]
-        if Verb.LOG_PROBS in config.method("allocator").student_needs:
+        asks = config.method("allocator").student_needs
+        if Verb.EMBED in asks:
+            self._rounds = list(_with_vectors(self._rounds))
+        if Verb.LOG_PROBS in asks:
             self._rounds = [tuple(_with_looks(steps)) for steps in self._rounds]
         self._faults = [samples.fault] if samples.fault else []
         self._devices = devices()
@@ -257,6 +260,19 @@ def _study_plan(phase: str, study: Study, pairs: bool, lengths: Lengths) -> Stud
         micro_batch_size=study.micro_batch_size or study.batch_size,
         tokens=round(study.steps * step) if study.tokens is None else study.tokens,
     )
+
+
+def _with_vectors(rounds: Iterable[Iterable[Step]]) -> Iterator[tuple[Step, ...]]:
+    """Yield rounds, with the one time that each student embeds the questions (Candidates.embed) for its allocator."""
+    embedded: set[str] = set()
+    for steps in rounds:
+        told: list[Step] = []
+        for step in steps:
+            if step.samples == "lessons" and step.side not in embedded:
+                embedded.add(step.side)
+                told.append(Step(step.side, "embed", Verb.EMBED, "public"))
+            told.append(step)
+        yield tuple(told)
 
 
 def _with_looks(steps: Iterable[Step]) -> Iterator[Step]:

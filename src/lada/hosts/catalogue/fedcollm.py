@@ -18,7 +18,7 @@ class FedcollmOptions(SharedSlmOptions):
     paper="arXiv 2411.11707",
     status="our reading",
     teacher_needs={Verb.ANSWER, Verb.JUDGE, Verb.LOG_PROBS},
-    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.EMBED, Verb.STUDY},
+    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.STUDY},
 )
 def fedcollm(options: FedcollmOptions) -> Host:
     """Clients share one SLM and average its adapters; at the server SLM and LLM then learn from each other."""

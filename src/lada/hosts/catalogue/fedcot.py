@@ -40,7 +40,7 @@ class FedcotOptions(Options):
     paper="arXiv 2406.12403",
     status="our reading",
     teacher_needs={Verb.ANSWER},
-    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.EMBED, Verb.STUDY},
+    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.STUDY},
 )
 def fedcot(options: FedcotOptions) -> Host:
     """The LLM writes rationales of the public questions; each SLM learns them and, as a second task, the labels."""

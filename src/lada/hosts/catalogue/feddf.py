@@ -11,7 +11,7 @@ from lada.hosts.catalogue.common import SharedSlmOptions
     paper="arXiv 2006.07242",
     status="our reading",
     teacher_needs={Verb.ANSWER},
-    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.LOG_PROBS, Verb.EMBED, Verb.STUDY},
+    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.LOG_PROBS, Verb.STUDY},
 )
 def feddf(options: SharedSlmOptions) -> Host:
     """Clients share one SLM; the average of their adapters then learns the average of what they say."""

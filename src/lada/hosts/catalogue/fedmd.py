@@ -33,7 +33,7 @@ class FedmdOptions(Options):
     paper="arXiv 1910.03581",
     status="our reading",
     teacher_needs={Verb.JUDGE, Verb.LOG_PROBS},
-    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.EMBED, Verb.STUDY},
+    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.STUDY},
 )
 def fedmd(options: FedmdOptions) -> Host:
     """Everybody scores the gold texts, the server averages the distributions, everybody learns the average."""

@@ -50,7 +50,7 @@ class FedmktOptions(SecureOptions):
     paper="arXiv 2406.02224",
     status="our reading",
     teacher_needs={Verb.ANSWER},
-    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.EMBED, Verb.STUDY},
+    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.STUDY},
 )
 def fedmkt(options: FedmktOptions) -> Host:
     """LLM and SLMs learn from each other on public questions, both ways."""

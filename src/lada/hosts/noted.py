@@ -1,0 +1,56 @@
+"""What a party has measured, row by row. To add one costs the same, however many there are already."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lada.core.results import PartyReport
+
+ROW = ("party", "name", "teacher", "student", "round", "phase", "attack")
+"""What tells a row of a report from the others of its sort, as far as it has that."""
+
+
+class Noted:
+    """The rows of a growing report, by field of PartyReport."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[Any]] = {name: [] for name in PartyReport.model_fields}
+        self._keys: dict[str, set[Any]] = {name: set() for name in self.rows}
+        self._keyed = dict.fromkeys(self.rows, 0)
+        self._handed = self._counts()
+        self._report: PartyReport | None = None
+
+    def add(self, records: Mapping[str, Sequence[Any]]) -> None:
+        """Add rows by field."""
+        for name, rows in records.items():
+            self.rows[name] += rows
+        self._report = None
+
+    def report(self) -> PartyReport:
+        """Return all rows. It copies them, so it is for whoever needs them all."""
+        if self._report is None:
+            self._report = _report_of(self.rows)
+        return self._report
+
+    def fresh(self) -> PartyReport:
+        """Return the rows that were added since this was last called."""
+        before, self._handed = self._handed, self._counts()
+        return _report_of({name: rows[before[name] :] for name, rows in self.rows.items()})
+
+    def has(self, field: str, row: Any) -> bool:
+        """Return whether there is a row of the same party, round and the like; for a notice, the same text."""
+        keys, rows = self._keys[field], self.rows[field]
+        keys.update(map(key_of, rows[self._keyed[field] :]))
+        self._keyed[field] = len(rows)
+        return key_of(row) in keys
+
+    def _counts(self) -> dict[str, int]:
+        return {name: len(rows) for name, rows in self.rows.items()}
+
+
+def key_of(row: Any) -> Any:
+    """Return what tells a row from the others of its sort."""
+    return row if isinstance(row, str) else tuple(getattr(row, name, None) for name in ROW)
+
+
+def _report_of(rows: Mapping[str, Sequence[Any]]) -> PartyReport:
+    return PartyReport().model_copy(update={name: tuple(each) for name, each in rows.items()})

@@ -1,0 +1,74 @@
+import json
+
+from tiny_run import tiny
+
+import lada
+from lada.core.results import PartyReport
+from lada.federation import checkpoints, held
+from lada.federation.rounds_noted import RoundsNoted
+
+
+def noticed(*texts):
+    return PartyReport(notices=texts)
+
+
+def test_each_round_is_written_once_and_read_in_order(tmp_path):
+    rounds = RoundsNoted(tmp_path)
+    rounds.write(0, noticed("a", "b"))
+    first = (tmp_path / "0.json").stat().st_mtime_ns
+    digests = rounds.write(1, noticed("c"))
+    assert (tmp_path / "0.json").stat().st_mtime_ns == first
+    noted, lost = RoundsNoted(tmp_path, digests).read()
+    assert (noted.report().notices, lost) == (("a", "b", "c"), ())
+    assert noted.fresh() == PartyReport()  # nothing of it is written again
+
+
+def test_what_a_checkpoint_does_not_speak_of_counts_for_nothing(tmp_path):
+    rounds = RoundsNoted(tmp_path)
+    digests = rounds.write(0, noticed("a"))
+    rounds.write(1, noticed("broken off"))
+    assert RoundsNoted(tmp_path, digests).read()[0].report().notices == ("a",)
+
+
+def test_what_is_lost_is_told_and_the_rest_is_there(tmp_path):
+    rounds = RoundsNoted(tmp_path)
+    for number, text in enumerate("abc"):
+        digests = rounds.write(number, noticed(text))
+    (tmp_path / "0.json").unlink()
+    (tmp_path / "1.json").write_bytes(b"{}")
+    noted, lost = RoundsNoted(tmp_path, digests).read()
+    assert noted.report().notices == ("c",)
+    assert [text.partition(": ")[0] for text in lost] == [
+        "what the server noted in round 0 is left out",
+        "what the server noted in round 1 is left out",
+    ]
+    assert [("gone" in text, "not as it was written" in text) for text in lost] == [(True, False), (False, True)]
+
+
+def test_a_run_with_a_damaged_round_goes_on_and_says_so(tmp_path):
+    whole = lada.run(tiny(rounds=1), runs=tmp_path)
+    file = tmp_path / "tiny" / "noted" / "0.json"
+    file.write_bytes(file.read_bytes()[:-1])
+    held.forget()
+    results = lada.run(tmp_path / "tiny", resume=True)
+    assert results.evaluations == tuple(e for e in whole.evaluations if e.round == 1)
+    assert any(text.startswith("what the server noted in round 0 is left out") for text in results.notices)
+
+
+def test_a_checkpoint_of_an_earlier_version_holds_all_itself(tmp_path):
+    whole = lada.run(tiny(rounds=2), runs=tmp_path / "whole")
+    lada.run(tiny(rounds=1), runs=tmp_path / "old")
+    folder = tmp_path / "old" / "tiny"
+    kept = folder / "checkpoints" / "llm"
+    there = {str(p.relative_to(kept)): p.read_bytes() for p in kept.rglob("*") if p.is_file()}
+    del there["manifest.json"]
+    noted, _ = RoundsNoted(folder / "noted", there.pop("noted.json")).read()
+    there["report.json"] = noted.report().model_dump_json().encode()
+    checkpoints.save(kept, checkpoints.files(there))
+    for file in (folder / "noted").iterdir():
+        file.unlink()
+    held.forget()
+    longer = lada.run({**tiny(rounds=2)}, runs=tmp_path / "old", resume=True)
+    assert longer.evaluations == whole.evaluations
+    assert longer.studies == whole.studies
+    assert json.loads((kept / "noted.json").read_bytes()).keys() == {"2"}
