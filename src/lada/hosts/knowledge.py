@@ -6,10 +6,12 @@ objective may ask for soft targets: the likeliest tokens at each position of the
 """
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import accumulate
 from typing import Literal
 
 from lada.alignment import check_scores
@@ -29,6 +31,8 @@ from lada.hosts.withholding import keep_back, keep_back_scores, may_tell
 Kind = Literal["paths", "labels"]
 TOKENS_PER_BYTE = 16
 """Most tokens of a text per byte, and beside these: a normaliser (NFKC) makes eleven bytes of one."""
+ROOM, HEADER = 48, 4096
+"""Bytes that a row of a table takes at most beside its texts, and what its header and batches take beside the rows."""
 PATHS, LIKELIHOODS, SOFT, VOCABULARY = "paths", "likelihoods", "soft_targets", "vocabulary"
 
 
@@ -59,6 +63,7 @@ def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -
     spell out the likeliest tokens of it.
     """
     knowledge, changed = _discreet(party, knowledge, kind)
+    knowledge = _fitting(party, knowledge, kind)
     payload = dict(encode(knowledge, kind))
     if party.objective.soft is None or not soft:
         return payload
@@ -71,6 +76,25 @@ def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -
         return payload
     scores = keep_back_scores(party, knowledge.round, score(party, told))
     return {**payload, **tell_scores(party, knowledge.round, scores)}
+
+
+def _fitting(party: Party, knowledge: Knowledge, kind: Kind) -> Knowledge:
+    """Return the first paths of which a table lies within the party's limit; the others are left out and counted."""
+    sizes = [ROOM + len(path.sample_id.encode()) for path in knowledge.paths]
+    if kind == "paths":
+        texts = ((path.text, path.answer or "") for path in knowledge.paths)
+        sizes = [size + sum(len(text.encode()) for text in each) for size, each in zip(sizes, texts, strict=True)]
+    ends = list(accumulate(sizes, initial=HEADER))
+    fitting = bisect_right(ends, party.limits.table_bytes) - 1
+    if fitting >= len(sizes):
+        return knowledge
+    party.note(
+        notices=(
+            f"round {knowledge.round}: {len(sizes) - fitting} of {counted(len(sizes), 'path')} of {party.name} are "
+            f"left out, since a table has at most limits.table_bytes, {party.limits.table_bytes}; {ends[-1]} would do",
+        )
+    )
+    return replace(knowledge, paths=knowledge.paths[: max(fitting, 0)])
 
 
 def score(party: Party, knowledge: Knowledge) -> dict[str, TokenScores]:
