@@ -5,7 +5,7 @@ distance of every pair; spans beside sets of byte positions; the dynamic program
 log-probs beside dictionaries; soft targets on the wire beside int32 and float32. A reference that would take hours runs
 on a part of the work, and its time is scaled up. Vocabularies of 32k, 50k and 150k tokens are trained from the texts
 that this Python carries (kept in `.benchmarks/`; minutes, the first time), and the one of `mistral-common` goes with
-them where that is installed. Writes `results/alignment/`.
+them where that is installed. Writes `results/alignment/`; with `--paths` only the row of paths anew.
 """
 
 import base64
@@ -46,12 +46,20 @@ Row = tuple[str, str, str]
 
 
 def main() -> None:
-    """Measure everything and write the table."""
+    """Measure everything, or with `--paths` these alone, and write the table."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    tokenizers = {name: trained(name, size) for name, size in SIZES.items()}
-    vocabularies = {name: token_bytes(tokenizer) for name, tokenizer in tokenizers.items()}
-    vocabularies |= mistral()
-    rows = [*maps(vocabularies), *on_texts(tokenizers["150k"], tokenizers["50k"], vocabularies), *wire()]
+    if sys.argv[1:] == ["--paths"]:
+        rows = [*json.loads((TARGET / "figures.json").read_text())[:-1], on_paths()]
+    else:
+        tokenizers = {name: trained(name, size) for name, size in SIZES.items()}
+        vocabularies = {name: token_bytes(tokenizer) for name, tokenizer in tokenizers.items()}
+        vocabularies |= mistral()
+        rows = [
+            *maps(vocabularies),
+            *on_texts(tokenizers["150k"], tokenizers["50k"], vocabularies),
+            *wire(),
+            on_paths(),
+        ]
     lines = [
         "| what | figure | the plain reference takes |",
         "|---|---|---|",
@@ -277,11 +285,19 @@ def wire() -> Iterator[Row]:
         f"{8 * count / len(data):.1f} ×",
     )
 
+
+def on_paths() -> Row:
+    """Measure the bytes that a token of a path takes."""
+    rng = np.random.default_rng(0)
     task = load_task(BuiltinTask(public=1000, private=10, test_per_domain=5, replay=5), {"clinic": ("clinic",)}, seed=0)
     tokenizer = load_tokenizer(locate("zoo:llm-world-0"))
     written = [sample.rationale or "" for sample in task.public]
-    log_probs = np.sort(-rng.exponential(3.0, (len(written), 2)), 1).tolist()  # of all, and of the least likely token
-    sure = [Likelihood(a, b, 40, len(text)) for (a, b), text in zip(log_probs, written, strict=True)]
+    counts = [len(tokenizer(text)["input_ids"]) for text in written]
+    drawn = [-rng.exponential(0.3, count).astype(np.float32).astype(float) for count in counts]
+    sure = [
+        Likelihood(float(each.sum()), float(each.min()), len(each), len(text))
+        for each, text in zip(drawn, written, strict=True)
+    ]
     knowledge = Knowledge(
         "llm",
         1,
@@ -290,9 +306,9 @@ def wire() -> Iterator[Row]:
             for s, t, how in zip(task.public, written, sure, strict=True)
         ),
     )
-    tokens = sum(len(tokenizer(text)["input_ids"]) for text in written)
+    tokens = sum(counts)
     size, raw = len(paths.encode(knowledge)), sum(len(text.encode()) for text in written)
-    yield "paths on the built-in corpus: bytes per token", f"{size / tokens:.2f}", f"{raw / size:.1f} ×"
+    return "paths on the built-in corpus: bytes per token", f"{size / tokens:.2f}", f"{raw / size:.1f} ×"
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:

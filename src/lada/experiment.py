@@ -61,6 +61,7 @@ from lada.hosts.knowledge import samples_in
 from lada.hosts.party import Emit
 from lada.hosts.records import gather
 from lada.hosts.reports import collect
+from lada.hosts.sizes import check_sizes
 from lada.report.page import render
 from lada.tasks.data import TaskData
 from lada.trackers.base import Status, Tracker
@@ -181,6 +182,9 @@ def _load(config: RunConfig, base: Path) -> Prepared:
     """Return the task and the trackers; raise InputError for data or models that are not as they should be."""
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     task = read_task(config, base)
+    objective, host = config.make_objective(), config.make_host()
+    first = host.plan(1, objective) if config.rounds else ()
+    check_sizes(config.limits, first, task.public, objective.soft.k if objective.soft else 0)
     trackers = config.make_trackers()
     models = {"server": config.server.model, **{f"clients.{c.name}": c.model for c in config.clients}}
     alike = {model.model_dump_json(): (model, owner) for owner, model in reversed(models.items()) if model is not None}

@@ -10,20 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lada.codecs import likelihoods, paths
-from lada.codecs.likelihoods import Judgement
-from lada.codecs.table import pack
+from lada.codecs.likelihoods import Judgement, rounded
+from lada.codecs.table import LIMIT, pack, unpack
 from lada.core.errors import CodecError
 from lada.core.terms import Knowledge, Likelihood, Path
 
 
 @st.composite
 def likelihoods_of_texts(draw: st.DrawFn) -> Likelihood:
-    """A sum and the least of some log-probs in range, or the word of one who cannot say."""
+    """A sum and the least of some log-probs in range, as they are told, or the word of one who cannot say."""
     tokens, size = draw(st.integers(0, 2**24)), draw(st.integers(0, 2**32 - 1))
     if not tokens:
         return Likelihood(draw(st.sampled_from([0.0, -0.0])), 0.0, 0, size)
     least = draw(st.floats(-1e4, 0.0))
-    return Likelihood(least * (1 + (tokens - 1) * draw(st.floats(0, 1))), least, tokens, size)
+    return rounded(Likelihood(least * (1 + (tokens - 1) * draw(st.floats(0, 1))), least, tokens, size))
 
 
 likelihood = likelihoods_of_texts()
@@ -82,6 +82,21 @@ def test_likelihoods_round_trip_to_the_bit(judged: dict[str, Likelihood]):
     assert repr(likelihoods.decode(likelihoods.encode(told), known_ids=judged)) == repr(told)
 
 
+@given(st.floats(-1e9, 0), st.floats(-1e4, 0))
+def test_what_rounding_takes(total: float, minimum: float):
+    once = rounded(Likelihood(total, minimum, 2**20, 5))
+    assert abs(once.total - total) <= max(2**-24 * -total, 2**-150)
+    assert abs(once.minimum - minimum) <= max(2**-24 * -minimum, 2**-150)
+    assert rounded(once) == once
+
+
+@given(likelihood, st.integers(0, 9))
+def test_whoever_is_told_has_the_numbers_of_the_one_who_tells(judged: Likelihood, size: int):
+    exact = Likelihood(judged.total * (1 - 2**-40), judged.minimum * (1 - 2**-40), judged.tokens, size)
+    heard = likelihoods.decode(likelihoods.encode(Judgement("a", 1, {"s": exact})), known_ids=None)
+    assert heard.likelihoods == {"s": rounded(exact)}
+
+
 def test_odd_texts_and_no_rows():
     odd = sent(sample(text="\0 🧮 \r\n ﬃ e\u0301 \u202e", answer=""), sample(sample_id="", text="", answer=None))
     assert paths.decode(paths.encode(odd), known_ids=None) == odd
@@ -129,7 +144,7 @@ def test_truncated_bytes(end: int):
         (sample(likelihood=Likelihood(float("nan"), -1.0, 1, 1)), "total holds a number that is not finite"),
         (sample(likelihood=Likelihood(-1.0, float("-inf"), 1, 1)), "minimum holds a number that is not finite"),
         (sample(likelihood=Likelihood(1e-9, -1.0, 1, 1)), "log-prob above zero"),
-        (sample(likelihood=Likelihood(-1e308, -1e308, 1, 1)), "log-prob below -10000 nats"),
+        (sample(likelihood=Likelihood(-1e308, -1e308, 1, 1)), "total holds a number that is not finite"),
         (sample(likelihood=Likelihood(-10001.0, -10001.0, 1, 1)), "log-prob below -10000 nats"),
         (sample(likelihood=Likelihood(-2.0, -1.0, 1, 1)), "does not go with the least"),  # its mean is below its least
         (sample(likelihood=Likelihood(-1.0, -2.0, 9, 1)), "does not go with the least"),  # the sum is above the least
@@ -197,7 +212,12 @@ def relabelled(**header: str) -> bytes:
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ({"format": "2"}, "of another kind or format"),
+        ({"format": "1"}, r"in format '2', which this version of LaDa writes: give all parties one version"),
+        ({"format": "3"}, "of another kind or format"),
+        ({"rows": "1"}, "record batches of other sizes than those of 1 row"),
+        ({"rows": "3"}, "record batches of other sizes than those of 3 rows"),
+        ({"rows": "0"}, "record batches of other sizes than those of 0 rows"),
+        ({"rows": "-2"}, "rows: expected a number"),
         ({"kind": "likelihoods"}, "of another kind or format"),
         ({"round": "-1"}, "round: expected a number"),
         ({"round": "٣"}, "round"),
@@ -219,15 +239,22 @@ def test_another_schema():
     ):
         with pytest.raises(CodecError, match="columns"):
             paths.decode(zstd(stream([other])), known_ids=None)
-    with pytest.raises(CodecError, match="columns"):
+    with pytest.raises(CodecError, match="of another kind"):
         likelihoods.decode(GOOD, known_ids=None)
 
 
+def test_a_table_of_an_earlier_version_is_refused_as_one():
+    rows = pa.record_batch({"id": ["s-1"], "total": pa.array([-1.5], pa.float64())})
+    old = zstd(stream([rows.replace_schema_metadata({"kind": "paths", "format": "1", "party": "a", "round": "1"})]))
+    with pytest.raises(CodecError, match="paths: of another kind or format; expected 'paths' in format '2'"):
+        paths.decode(old, known_ids=None)
+
+
 @pytest.mark.parametrize("order", ["", "s", "b", "bs", "bb", "ss", "sbb", "sbs"])
-def test_one_schema_then_one_record_batch_it_must_be(order: str):
+def test_one_schema_then_its_record_batches_it_must_be(order: str):
     schema, batch = (message.serialize().to_pybytes() for message in pa.ipc.MessageReader.open_stream(inner(GOOD)))
     assert paths.decode(zstd(schema + batch), known_ids=None).paths
-    with pytest.raises(CodecError, match="not one schema with one record batch"):
+    with pytest.raises(CodecError, match=r"not one schema with record batches|record batches of other"):
         paths.decode(zstd(b"".join({"s": schema, "b": batch}[message] for message in order)), known_ids=None)
 
 
@@ -258,10 +285,56 @@ def test_the_limit_is_exact():
         paths.decode(GOOD, known_ids=None, limit=size - 1)
 
 
-def test_what_nobody_would_read_is_not_written(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lada.codecs.table.LIMIT", 1000)
-    with pytest.raises(CodecError, match="expected at most 1000"):
-        pack("t", [pa.field("id", pa.string(), nullable=False)], {"id": ["x" * 1000]}, {})
+FIELD = pa.field("id", pa.string(), nullable=False)
+
+
+def many(rows: int) -> tuple[bytes, list[bytes]]:
+    """A table of three rows a batch, and its messages: the schema and the batches."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lada.codecs.table.ROWS", 3)
+        data = pack("t", [FIELD], {"id": [f"s-{row}" for row in range(rows)]}, {})
+    return data, [message.serialize().to_pybytes() for message in pa.ipc.MessageReader.open_stream(inner(data))]
+
+
+def read_many(data: bytes, **limits: Any) -> list[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lada.codecs.table.ROWS", 3)
+        return unpack(data, "t", [FIELD], known_ids=None, **({"limit": LIMIT} | limits))[0]["id"]
+
+
+@given(st.integers(0, 20))
+def test_many_batches_are_one_table(rows: int):
+    data, messages = many(rows)
+    assert len(messages) == 1 + -(-rows // 3)
+    assert read_many(data) == pa.ipc.open_stream(inner(data)).read_all()["id"].to_pylist()
+    assert read_many(data) == [f"s-{row}" for row in range(rows)]
+
+
+@given(st.data())
+def test_a_batch_too_many_or_too_few_or_elsewhere_is_refused(choice: st.DataObject):
+    _, (schema, *batches) = many(8)
+    order = choice.draw(
+        st.lists(st.integers(0, 2), max_size=5).filter(lambda order: order != sorted({*order, 0, 1, 2}))
+    )
+    if order == [1, 0, 2]:  # whole batches that change places are another table: rows have names, not places
+        assert sorted(read_many(zstd(schema + b"".join(batches[i] for i in order)))) == [f"s-{row}" for row in range(8)]
+        return
+    with pytest.raises(CodecError, match=r"record batches of other sizes|twice"):
+        read_many(zstd(schema + b"".join(batches[i] for i in order)))
+
+
+def test_a_million_small_batches_are_refused_at_the_first():
+    _, (schema, *_, short) = many(8)
+    with pytest.raises(CodecError, match="record batches of other sizes than those of 8 rows"):
+        read_many(zstd(schema + 100_000 * short))
+
+
+def test_a_table_is_as_large_as_the_limit_allows():
+    data = pack("t", [FIELD], {"id": ["x" * (LIMIT + 1), "y"]}, {})
+    assert len(read_many(data, limit=None)[0]) == LIMIT + 1
+    assert len(read_many(data, limit=2 * LIMIT)[0]) == LIMIT + 1
+    with pytest.raises(CodecError, match=f"more than {LIMIT} bytes before compression"):
+        read_many(data)
 
 
 def test_any_arrow_library_reads_it():

@@ -37,7 +37,7 @@ def test_what_is_not_a_set_of_samples_is_refused():
     twice = [Sample("s", "one"), Sample("s", "other")]
     with pytest.raises(CodecError, match="an id is there twice"):
         samples.encode("a", 1, twice)
-    with pytest.raises(CodecError, match="other columns"):
+    with pytest.raises(CodecError, match="of another kind"):
         samples.decode(paths.encode(Knowledge("a", 1, ())))
     data = samples.encode("a", 1, [Sample("s", "x" * 1000)])
     with pytest.raises(CodecError, match="more than 100 bytes"):

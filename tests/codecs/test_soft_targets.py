@@ -233,7 +233,7 @@ def test_an_id_twice(monkeypatch: pytest.MonkeyPatch):
     size = len(ZSTD.compress(RAW, asbytes=True))
     twice = {"id": ["s", "s"], "offset": [0, size], "size": [size, 0], "tokens": [5, 0], "bits": [SHAPE.bits, 0]}
     with monkeypatch.context() as patch:
-        patch.setattr("lada.codecs.table._check", lambda kind, batch: None)
+        patch.setattr("lada.codecs.table._check_ids", lambda kind, columns: None)
         data = forged(RAW, SHAPE, twice)
     with pytest.raises(CodecError, match="an id is there twice"):
         SoftTargets(data, known_ids=None)
@@ -255,7 +255,7 @@ def test_a_decompression_bomb():
     with pytest.raises(CodecError, match="sample 's' is not a frame of"):
         SoftTargets(bomb, known_ids=None)["s"]
     with pytest.raises(CodecError, match="expected at most 1000"):
-        SoftTargets(forged(bytes(SHAPE.n * 1000), SHAPE, {"tokens": [1000]}), known_ids=None, limit=1000)
+        SoftTargets(forged(bytes(SHAPE.n * 1000), SHAPE, {"tokens": [1000]}), known_ids=None, sample_limit=1000)
 
 
 def test_the_limit_is_exact():

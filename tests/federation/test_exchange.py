@@ -47,7 +47,7 @@ class Clients:
 
 @pytest.fixture
 def ledger(tmp_path):
-    with Ledger(tmp_path, lambda kind, data: len(data) // 10) as ledger:
+    with Ledger(tmp_path, lambda kind, payload: len(payload[kind]) // 10) as ledger:
         yield ledger
 
 

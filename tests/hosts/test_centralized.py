@@ -60,7 +60,7 @@ def test_each_client_tells_its_samples_once(pooled: Federation):
     ]
     sent = next(m.payload[SAMPLES] for m in pooled.exchange.sent if m.sender == "b" and SAMPLES in m.payload)
     assert samples.decode(sent) == ("b", 1, pooled.clients["b"].private)
-    assert samples_in(SAMPLES, sent) == 4
+    assert samples_in(SAMPLES, {SAMPLES: sent}) == 4
 
 
 def test_a_client_that_comes_later_is_heard_then(pooled: Federation):

@@ -1,5 +1,6 @@
 """Which answers count as right: by comparison, or by a verifier that may fail."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path as FilePath
@@ -11,7 +12,7 @@ from lada.core.errors import FederationError
 from lada.core.terms import Sample
 from lada.hosts.party import Party
 from lada.hosts.steps import gold_lessons
-from lada.hosts.verdicts import verdicts
+from lada.hosts.verdicts import checked, verdicts
 from lada.verifiers.base import Asked, Failure
 
 
@@ -76,10 +77,10 @@ def test_it_may_not_take_longer_than_the_limit(
         monkeypatch.setattr("lada.hosts.verdicts.time.monotonic", lambda now=now: next(now))
         asked = [(TEST[0], text) for text in texts]
         if fits:
-            assert len(verdicts(party, asked, "here", seconds=25)) == 2
+            assert len(checked(party, asked, Counter(), 25)) == 2
         else:
             with pytest.raises(FederationError, match=r"longer to check than limits.check_seconds, 25"):
-                verdicts(party, asked, "here", seconds=25)
+                checked(party, asked, Counter(), 25)
 
 
 def test_rationales_without_answers_are_lessons_where_a_verifier_judges(party: Party, scored: Party) -> None:

@@ -11,7 +11,7 @@ from lada.planning.traffic import Sender, expect, sizes
 
 def test_sizes_by_hand() -> None:
     found = sizes(Sender("a", mean=30.0, vocabulary=1000, adapter=250), texts=100, k=0)
-    assert found == {"paths": 5100, "likelihoods": 1800, "soft_targets": 0, "vocabulary": 4000}
+    assert found == {"paths": 3000, "likelihoods": 1200, "soft_targets": 0, "vocabulary": 4000}
 
 
 def test_soft_targets_are_about_what_their_codec_writes() -> None:
@@ -47,12 +47,12 @@ def test_who_sends_what_to_whom() -> None:
     server, a, b = (Sender(name, mean, 10, 250) for name, mean in (("llm", 10.0), ("a", 20.0), ("b", 30.0)))
     rows = expect(3, steps, server, (b, a), texts=10, k=0)
     assert [(row.round, row.sender, row.receiver, row.kind, row.messages, row.bytes) for row in rows] == [
-        (3, "a", "llm", "paths", 1, 340),
-        (3, "b", "llm", "paths", 1, 510),
+        (3, "a", "llm", "paths", 1, 200),
+        (3, "b", "llm", "paths", 1, 300),
         (3, "llm", "a", "adapter", 1, 1000),
-        (3, "llm", "a", "paths", 1, 170),
+        (3, "llm", "a", "paths", 1, 100),
         (3, "llm", "a", "vocabulary", 1, 40),
         (3, "llm", "b", "adapter", 1, 1000),
-        (3, "llm", "b", "paths", 1, 170),
+        (3, "llm", "b", "paths", 1, 100),
         (3, "llm", "b", "vocabulary", 1, 40),
     ]

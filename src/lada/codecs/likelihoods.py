@@ -1,8 +1,14 @@
-"""What one party thinks of texts that everybody has: a likelihood per sample id, as bytes."""
+"""What one party thinks of texts that everybody has: a likelihood per sample id, as bytes.
+
+Log-probs travel as float32, in which models compute them. A sum of them is then off by at most 2^-24 of itself, which
+is 3 millionths of a nat at 50 nats. `rounded` gives a party the numbers that others get of it, so that nobody compares
+what was rounded with what was not.
+"""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from ctypes import c_float
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -14,8 +20,8 @@ from lada.core.terms import Likelihood
 KIND = "likelihoods"
 ID = pa.field("id", pa.string(), nullable=False)
 FIELDS = (
-    pa.field("total", pa.float64(), nullable=False),
-    pa.field("minimum", pa.float64(), nullable=False),
+    pa.field("total", pa.float32(), nullable=False),
+    pa.field("minimum", pa.float32(), nullable=False),
     pa.field("tokens", pa.uint32(), nullable=False),
     pa.field("size", pa.uint32(), nullable=False),
 )
@@ -30,9 +36,10 @@ CLOSE = 1e-6
 
 
 def to_columns(likelihoods: Sequence[Likelihood]) -> dict[str, list[Any]]:
-    """Return FIELDS as columns. Raises CodecError for what no learner says (see `fault`)."""
-    _check(likelihoods)
-    return {field.name: [getattr(likelihood, field.name) for likelihood in likelihoods] for field in FIELDS}
+    """Return FIELDS as columns, rounded. Raises CodecError for what no learner says (see `fault`)."""
+    told = [rounded(likelihood) for likelihood in likelihoods]
+    _check(told)
+    return {field.name: [getattr(likelihood, field.name) for likelihood in told] for field in FIELDS}
 
 
 def from_columns(columns: Mapping[str, Sequence[Any]]) -> list[Likelihood]:
@@ -40,6 +47,12 @@ def from_columns(columns: Mapping[str, Sequence[Any]]) -> list[Likelihood]:
     likelihoods = [Likelihood(*row) for row in zip(*(columns[field.name] for field in FIELDS), strict=True)]
     _check(likelihoods)
     return likelihoods
+
+
+def rounded(likelihood: Likelihood) -> Likelihood:
+    """Return a likelihood as others are told it: its log-probs are the nearest numbers of float32."""
+    total, minimum = c_float(likelihood.total).value, c_float(likelihood.minimum).value
+    return replace(likelihood, total=total, minimum=minimum)
 
 
 def _check(likelihoods: Sequence[Likelihood]) -> None:
@@ -90,11 +103,11 @@ def encode(judgement: Judgement) -> bytes:
     return pack(KIND, (ID, *FIELDS), columns, signed(judgement.party, judgement.round))
 
 
-def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int = LIMIT) -> Judgement:
+def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int | None = LIMIT) -> Judgement:
     """Return a party's likelihoods, in the order of `encode`.
 
-    `known_ids` are the only ids allowed (None: any); `limit` is the most bytes before compression. Raises CodecError,
-    and nothing else, for anything that `encode` would not write.
+    `known_ids` are the only ids allowed (None: any); `limit` is the most bytes before compression (None: any number).
+    Raises CodecError, and nothing else, for anything that `encode` would not write.
     """
     columns, header = unpack(data, KIND, (ID, *FIELDS), known_ids=known_ids, limit=limit)
     party, round = signature(KIND, header)

@@ -1,7 +1,7 @@
 """Records of lada.core.results as bytes: JSON, since they are few and people look at them."""
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -24,17 +24,12 @@ def encode_records(records: Sequence[Record]) -> bytes:
     return f"[{','.join(record.model_dump_json() for record in records)}]".encode()
 
 
-@lru_cache(maxsize=1)  # several checks, one after another, read the same report
-def _decoded(data: bytes, kind: type[R]) -> tuple[R, ...]:
-    return tuple(_adapter(kind).validate_json(data))
-
-
 def decode_records(data: bytes, kind: type[R], *, limit: int = LIMIT) -> list[R]:
     """Return records of type `kind`. Raises CodecError, and nothing else, for other bytes or more than `limit`."""
     if len(data) > limit:
         raise CodecError(f"{kind.__name__}: {counted(len(data), 'byte')}; expected at most {limit}")
     try:
-        return list(_decoded(data, kind))
+        return _adapter(kind).validate_json(data)
     except ValidationError as error:
         location = error.errors(include_input=False)[0]["loc"][:2]  # what lies deeper may be the sender's own words
         where = ".".join(str(part) for part in location if isinstance(part, int) or part in kind.model_fields)

@@ -43,12 +43,12 @@ def encode(knowledge: Knowledge) -> bytes:
     return pack(KIND, FIELDS, columns, signed(knowledge.party, knowledge.round) | ({CUT: cut} if cut else {}))
 
 
-def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int = LIMIT) -> Knowledge:
+def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int | None = LIMIT) -> Knowledge:
     """Return a party's paths, in the order of `encode`.
 
-    `known_ids` are the only ids allowed (None: any); `limit` is the most bytes before compression. Raises CodecError,
-    and nothing else, for anything that `encode` would not write. What party and round a message claims to be of is
-    for the caller to check.
+    `known_ids` are the only ids allowed (None: any); `limit` is the most bytes before compression (None: any number).
+    Raises CodecError, and nothing else, for anything that `encode` would not write. What party and round a message
+    claims to be of is for the caller to check.
     """
     columns, header = unpack(data, KIND, FIELDS, known_ids=known_ids, limit=limit)
     party, round = signature(KIND, header)

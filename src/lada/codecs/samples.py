@@ -26,11 +26,11 @@ def encode(party: str, round: int, samples: Sequence[Sample]) -> bytes:
     return pack(KIND, FIELDS, columns, signed(party, round))
 
 
-def decode(data: bytes, *, limit: int = LIMIT) -> tuple[str, int, tuple[Sample, ...]]:
+def decode(data: bytes, *, limit: int | None = LIMIT) -> tuple[str, int, tuple[Sample, ...]]:
     """Return party, round and samples, in the order of `encode`; whether the first two are true is for the caller.
 
-    `limit` is the most bytes before compression. Raises CodecError, and nothing else, for anything that `encode` would
-    not write.
+    `limit` is the most bytes before compression (None: any number). Raises CodecError, and nothing else, for anything
+    that `encode` would not write.
     """
     columns, header = unpack(data, KIND, FIELDS, known_ids=None, limit=limit)
     rows = zip(*(columns[field.name] for field in FIELDS), strict=True)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from lada.codecs import token_scores
 from lada.codecs.quantise import MOST_BITS
 from lada.codecs.table import LIMIT, header_number, pack, signature, signed, unpack
+from lada.codecs.table import count as rows_of
 from lada.codecs.token_scores import Shape
 from lada.codecs.vocabulary import MOST
 from lada.core.bounds import MOST_K
@@ -60,6 +61,11 @@ def encode(scores: Mapping[str, TokenScores], *, vocabulary_size: int, party: st
     return b"".join([len(index).to_bytes(LENGTH, "little"), index, *frames])
 
 
+def count(data: bytes) -> int:
+    """Return of how many samples there are token scores, by the header alone. Raises CodecError for other bytes."""
+    return rows_of(data[LENGTH : LENGTH + int.from_bytes(data[:LENGTH], "little")], KIND)
+
+
 class SoftTargets(Mapping[str, TokenScores]):
     """What `encode` wrote, by sample id. A sample is decompressed and checked when it is asked for, each time anew.
 
@@ -101,6 +107,10 @@ class SoftTargets(Mapping[str, TokenScores]):
             self._samples[sample_id] = frames[offset:end], shape
         if end != len(frames):
             raise CodecError(f"{KIND}: {counted(len(frames), 'byte')} of samples; expected {end}")
+
+    def tokens(self, sample_id: str) -> int:
+        """Return how many tokens a sample's text has, by the index. KeyError for an id that is not there."""
+        return self._samples[sample_id][1].n
 
     def __getitem__(self, sample_id: str) -> TokenScores:
         """Return one sample's scores. KeyError for an id that is not there; CodecError, and nothing else, for bytes

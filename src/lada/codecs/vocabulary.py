@@ -25,11 +25,11 @@ def encode(tokens: Sequence[bytes], eos: int) -> bytes:
     return pack(KIND, FIELDS, {"token": tokens}, {"eos": str(eos)})
 
 
-def decode(data: bytes, *, limit: int = LIMIT) -> tuple[list[bytes], int]:
+def decode(data: bytes, *, limit: int | None = LIMIT) -> tuple[list[bytes], int]:
     """Return the tokens' bytes in the order of their ids, and the id of end-of-sequence.
 
-    `limit` is the most bytes before compression. Raises CodecError, and nothing else, for anything that `encode` would
-    not write.
+    `limit` is the most bytes before compression (None: any number). Raises CodecError, and nothing else, for anything
+    that `encode` would not write.
     """
     columns, header = unpack(data, KIND, FIELDS, known_ids=None, limit=limit, most=MOST)
     eos = header_number(KIND, header, "eos")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flwr.app import Message
 
 from lada.core.errors import FederationError, LadaError
+from lada.core.known import Known
 from lada.federation.failures import Failure, Reply
 from lada.federation.messages import Code, Envelope, decode
 from lada.federation.pieces import PIECE, announced
@@ -37,7 +38,8 @@ def read_reply(
         envelope, payload = decode(message.content, limit)
     except FederationError as error:
         return Failure(Code.MALFORMED, str(error))
-    if forged := authenticate((envelope, payload)):
+    reply = envelope, Known(payload)
+    if forged := authenticate(reply):
         return forged
     if envelope.code is not None:
         unread = "it could not read ours; reference " if envelope.code is Code.MALFORMED else ""
@@ -47,7 +49,7 @@ def read_reply(
             "it answers for another run, phase or round, as a replay would; if that goes on, give the client a new key"
         )
         return Failure(Code.MALFORMED, why)
-    return envelope, payload
+    return reply
 
 
 def admit(guard: Guard | None, name: str, reply: Reply, reply_bytes: int) -> dict[str, int] | Failure | None:

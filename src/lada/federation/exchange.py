@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from lada.core.errors import FederationError, InputError, LadaError
+from lada.core.known import Known
 from lada.core.limits import Limits
 from lada.core.results import ExchangeTime, Missing
 from lada.federation.admission import admit, fault
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 256 << 20
 """About how many bytes of one ask are under way at a time; four messages always may."""
+KEPT = 16 << 20
+"""Bytes of the replies to one ask of which the server keeps what a check made of them, some 25 times as large. What is
+beyond that is read again from the journal, so that memory does not follow the number of clients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,8 @@ class GridExchange:
             raise FederationError(f"round {round}, phase {phase}: no client is named {unknown[0]!r}")
         self._roster.look()
         envelope = Envelope(self._run, phase, round, SERVER)
-        ordered = {name: payloads[name] for name in sorted(payloads)}
+        alike = {id(payload): Known(payload) for payload in payloads.values()}  # a broadcast is one payload for many
+        ordered = {name: alike[id(payloads[name])] for name in sorted(payloads)}
         self._latest = Heard(self._journal(round), phase)
         return GridPending(self, envelope, ordered, self._latest)
 
@@ -272,15 +277,13 @@ class GridPending:
         self._exchange, self._envelope, self._heard = exchange, envelope, heard
         missing = heard.missing(payloads)
         self._missing = missing or {}
-        self._known = {
-            name: reply
-            for name in payloads
-            if name not in self._missing
-            and (reply := heard.reply(name)) is not None
-            and self._fault(name, reply) is None
-        }
-        for name, reply in self._known.items():
-            exchange.catch_up(envelope, name, payloads[name], reply)
+        self._room = KEPT
+        self._known: dict[str, Known] = {}
+        for name in sorted(payloads.keys() - self._missing.keys()):
+            reply = heard.reply(name)
+            if reply is not None and self._fault(name, reply) is None:
+                exchange.catch_up(envelope, name, payloads[name], reply)
+                self._keep(name, reply)
         self._least = exchange.rules.least(len(payloads))
         self._large: dict[str, dict[str, int]] = {}
         rest = {name: payloads[name] for name in payloads.keys() - self._known.keys() - self._missing.keys()}
@@ -324,7 +327,7 @@ class GridPending:
             self._large[name] = outcome
         else:
             self._heard.keep(name, reply[1])
-            self._put_on_record(name)
+            self._put_on_record(name, reply[1])
         return None
 
     def _fault(self, name: str, payload: Payload) -> Failure | None:
@@ -344,7 +347,7 @@ class GridPending:
         with self._timing.clock.halted():
             if refused := self._fault(name, reply):
                 return refused
-            self._put_on_record(name)
+            self._put_on_record(name, reply)
         return None
 
     def _pieces(self, name: str, kind: str, size: int, deadline: float) -> Iterator[bytes]:
@@ -352,10 +355,18 @@ class GridPending:
             what = What(self._envelope.phase, kind, start, min(PIECE, size - start))
             yield self._exchange.fetch(name, self._envelope, what, deadline)
 
-    def _put_on_record(self, name: str) -> None:
+    def _put_on_record(self, name: str, checked: Known) -> None:
+        self._exchange.record(self._envelope, name, "up", checked)
+        self._keep(name, checked)
+
+    def _keep(self, name: str, checked: Known) -> None:
+        """Keep a reply, which lies in the journal, and what the check made of it as far as there is room."""
         reply = self._heard.reply(name)
         assert reply is not None
-        self._exchange.record(self._envelope, name, "up", reply)
+        for kind in checked.made.keys() & checked.keys():
+            if (size := checked.size(kind)) <= self._room:
+                self._room -= size
+                reply.made[kind] = checked.made[kind]
         self._known[name] = reply
 
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from lada.core.known import Known
 from lada.federation.messages import Code, Envelope
 
-Reply = tuple[Envelope, dict[str, bytes]]
+Reply = tuple[Envelope, Known]
 
 
 @dataclass(frozen=True, slots=True)

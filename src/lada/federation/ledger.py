@@ -1,6 +1,5 @@
 """The ledger: one row for each kind in each message that crossed the wire."""
 
-import hashlib
 import io
 import json
 import zlib
@@ -13,14 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lada.core.errors import LadaError
+from lada.core.known import known
 from lada.core.plural import counted, plural
 from lada.core.results import Traffic
 from lada.core.sealed import is_sealed, seal, unseal, unsealed, write
 from lada.federation.messages import SERVER
 
 LINES, TABLE = "ledger.jsonl", "ledger.parquet"
-Describe = Callable[[str, bytes], int | None]
-"""Given a kind and its bytes, returns how many samples they speak of; None where that cannot be said."""
+Describe = Callable[[str, Mapping[str, bytes]], int | None]
+"""Given a kind and its payload, returns how many samples the part speaks of; None where that cannot be said."""
 
 SCHEMA = pa.schema(
     [
@@ -73,12 +73,11 @@ class Ledger:
 
     def record(self, round: int, phase: str, sender: str, receiver: str, payload: Mapping[str, bytes]) -> int:
         """Add one row per kind of one message; return its bytes."""
-        total = 0
+        total, told = 0, known(payload)
         self._crossed.add((round, phase, sender, receiver))
-        for kind, data in sorted(payload.items()):
-            digest = hashlib.sha256(data).hexdigest()
-            samples = self._describe(kind, data) if self._describe else None
-            row = Row(round, phase, sender, receiver, kind, samples, len(data), digest)
+        for kind in sorted(payload):
+            samples = self._describe(kind, told) if self._describe else None
+            row = Row(round, phase, sender, receiver, kind, samples, told.size(kind), told.digest(kind))
             self.rows.append(row)
             self._lines.write(_line(row))
             total += row.bytes

@@ -15,6 +15,7 @@ from flwr.app import Context
 
 from lada.config import RunConfig
 from lada.core.errors import FederationError, LadaError
+from lada.core.known import Known
 from lada.federation import begun, checkpoints, held, sent
 from lada.federation.journal import Journal
 from lada.federation.parties import MODEL, NEEDED, Place, client_party, describe, keep, read_task, untrained
@@ -112,15 +113,15 @@ class Node:
         return reply
 
     def _reply(self, asked: "Asked", party: Party) -> Payload:
-        host = self._config.make_host()
-        Guard(host, party).check_ask(self._config.server.name, asked.phase, asked.round, asked.payload)
+        host, payload = self._config.make_host(), Known(asked.payload)
+        Guard(host, party).check_ask(self._config.server.name, asked.phase, asked.round, payload)
         if asked.phase == FINISH:
             party.note(parties=(describe(party),))
             if self._config.membership_audit:
                 before = untrained(self._config, self._place, self._name)
                 party.note(memberships=memberships(party, before, asked.round))
             return report_payload(party)
-        return host.reply(asked.phase, party, asked.round, asked.payload)
+        return host.reply(asked.phase, party, asked.round, payload)
 
     def _open(self) -> Party:
         task = self._task()

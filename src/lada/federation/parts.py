@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from lada.core.errors import LadaError
+from lada.core.known import Known
 from lada.federation.checkpoints import manifest
 
 KINDS = "kinds.json"
@@ -29,7 +30,7 @@ def write_pieces(folder: Path, kinds: Mapping[str, Iterable[bytes]]) -> None:
                 file.write(piece)
 
 
-class Parts(Mapping[str, bytes]):
+class Parts(Known):
     """A message's payload that lies in the files of a checkpoint or an entry of a journal.
 
     Each kind is read when it is asked for, and only as it was written: LadaError names a file that is not.
@@ -37,8 +38,9 @@ class Parts(Mapping[str, bytes]):
 
     def __init__(self, folder: Path) -> None:
         """`folder` holds what `to_files` or `write_pieces` wrote; the manifest lies beside it."""
+        super().__init__({})
         self._folder = folder
-        self._digests = manifest(folder.parent)
+        self._written = manifest(folder.parent)
         self._numbers: dict[str, int] = {
             kind: number for number, kind in enumerate(json.loads((folder / KINDS).read_bytes()))
         }
@@ -58,6 +60,10 @@ class Parts(Mapping[str, bytes]):
         """Return the bytes of a kind."""
         return self._file(kind).stat().st_size
 
+    def digest(self, kind: str) -> str:
+        """Return the SHA-256 of a kind as it was written, hexadecimal."""
+        return self._written[self._file(kind).relative_to(self._folder.parent).as_posix()]
+
     def piece(self, kind: str, start: int, length: int) -> bytes:
         """Return a part of a kind's bytes. The last part is given only where the whole is as it was written."""
         with self._file(kind).open("rb") as file:
@@ -68,7 +74,7 @@ class Parts(Mapping[str, bytes]):
 
     def _check(self, kind: str, digest: str) -> None:
         file = self._file(kind)
-        if self._digests.get(file.relative_to(self._folder.parent).as_posix()) != digest:
+        if self._written.get(file.relative_to(self._folder.parent).as_posix()) != digest:
             raise LadaError(f"{str(file)!r} is not as it was written; go on with --resume, which asks for it again")
 
     def _file(self, kind: str) -> Path:

@@ -5,7 +5,6 @@ Server and client come to one key without telling it each other: ECDH over their
 keys. The MAC is HMAC-SHA256 (RFC 2104).
 """
 
-import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDH, EllipticCurvePriv
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from lada.core.known import known
 from lada.federation.messages import SERVER, Envelope
 
 LABEL = b"lada message 1"
@@ -50,8 +50,9 @@ class Seal:
         texts = [envelope.run, envelope.phase, str(envelope.round), envelope.sender, receiver, asked]
         texts += [str(envelope.code or ""), envelope.reference or "", seconds]
         parts = [LABEL, way, *(text.encode() for text in texts)]
-        for kind in sorted(payload):
-            parts += [kind.encode(), hashlib.sha256(payload[kind]).digest()]
+        told = known(payload)
+        for kind in sorted(told):
+            parts += [kind.encode(), bytes.fromhex(told.digest(kind))]
         return hmac.digest(self.key, _framed(parts), "sha256").hex()
 
 

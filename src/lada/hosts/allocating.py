@@ -7,6 +7,7 @@ from io import BytesIO
 import numpy as np
 
 from lada.allocators.base import Allocator, Candidates
+from lada.codecs.likelihoods import rounded
 from lada.core.errors import InputError, LadaError
 from lada.core.results import AllocationRecord
 from lada.core.sealed import is_sealed, seal, unseal
@@ -104,7 +105,7 @@ def judge(party: Party, round: int, teacher: Knowledge, own: Knowledge) -> dict[
         with party.phase(round, "judge") as progress:
             pairs = [(sample.question, theirs[sample.id].text) for sample in other]
             for sample, likelihood in zip(other, party.learner.judge(pairs, progress=progress), strict=True):
-                judged[sample.id] = likelihood
+                judged[sample.id] = rounded(likelihood)  # as it is told, or equal ones would differ
     return judged
 
 

@@ -10,8 +10,11 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from lada.codecs import adapters
 from lada.core.errors import CodecError, FederationError, InputError
+from lada.core.known import read
 from lada.core.plural import counted
 from lada.core.results import Missing
 from lada.hosts.aggregating import Weights, aggregate
@@ -68,7 +71,12 @@ def tell_adapter(party: Party) -> bytes:
 
 def check_adapter(party: Party, _sender: str, _round: int, payload: Payload) -> None:
     """Raise CodecError unless `payload` holds an adapter."""
-    adapters.decode(payload[ADAPTER], limit=party.limits.adapter_bytes)
+    _told(party, payload)
+
+
+def _told(party: Party, payload: Payload) -> tuple[dict[str, np.ndarray], int]:
+    """Return the adapter of a payload and the number of samples behind it. Raises CodecError for other bytes."""
+    return read(payload, ADAPTER, lambda: adapters.decode(payload[ADAPTER], limit=party.limits.adapter_bytes))
 
 
 def shapes(weights: Weights) -> Hashable:
@@ -126,7 +134,7 @@ def pool(
     started from the newest adapter. Raises CodecError for what is no adapter, FederationError where nobody's fits, no
     outline is that of most, or no average of them has numbers in range.
     """
-    told = {c: adapters.decode(replies[c][ADAPTER], limit=party.limits.adapter_bytes) for c in sorted(replies)}
+    told = {client: _told(party, replies[client]) for client in sorted(replies)}
     outlines = {client: outline(weights) for client, (weights, _) in told.items()}
     if set(outlines.values()) == {None}:
         raise FederationError("adapters: those of all clients are no pairs of LoRA's factors")

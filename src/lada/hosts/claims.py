@@ -3,15 +3,13 @@
 Where the configuration says who has how many, as on one machine, the first word has to be that number.
 """
 
-from lada.codecs import adapters, samples
-from lada.codecs.metrics import decode_records
+from lada.codecs import adapters
 from lada.core.errors import FederationError
-from lada.core.results import PartyReport
 from lada.hosts.averaging import ADAPTER
 from lada.hosts.base import Payload
 from lada.hosts.party import Party
-from lada.hosts.pooling import SAMPLES
-from lada.hosts.reports import METRICS
+from lada.hosts.pooling import SAMPLES, hear_samples
+from lada.hosts.reports import METRICS, told_report
 
 CLAIM = "private samples of"
 """In the server's memory, with the name of a client: how many it said that it has."""
@@ -40,8 +38,7 @@ def _claims(party: Party, payload: Payload) -> list[int]:
     if ADAPTER in payload:
         told.append(adapters.count(payload[ADAPTER]))
     if SAMPLES in payload:
-        told.append(len(samples.decode(payload[SAMPLES], limit=party.limits.table_bytes)[2]))
+        told.append(len(hear_samples(party, payload)))
     if METRICS in payload:
-        (report,) = decode_records(payload[METRICS], PartyReport, limit=party.limits.report_bytes)
-        told += [row.private_samples for row in report.parties]
+        told += [row.private_samples for row in told_report(party, payload).parties]
     return told

@@ -6,14 +6,18 @@ objective may ask for soft targets: the likeliest tokens at each position of the
 """
 
 import math
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import accumulate
 
 from lada.alignment import check_scores
-from lada.codecs import likelihoods, paths, samples, soft_targets, vocabulary
+from lada.codecs import likelihoods, paths, samples, soft_targets, table, vocabulary
 from lada.codecs.likelihoods import Judgement
 from lada.core.errors import CodecError, FederationError, InputError
+from lada.core.known import Known, forget, read
 from lada.core.plural import counted, plural
 from lada.core.terms import Knowledge, Likelihood, Path, TokenScores, Vocabulary
 from lada.hosts.base import Kinds, Payload
@@ -22,11 +26,13 @@ from lada.hosts.discretion import blur, redact
 from lada.hosts.party import Party
 from lada.hosts.steps import gold_lessons, in_range, write_paths
 from lada.hosts.unchanged import while_unchanged
-from lada.hosts.verdicts import Verdict, judged, note_failures, verdicts
+from lada.hosts.verdicts import Verdict, checked, judged, note_failures
 from lada.hosts.withholding import keep_back, keep_back_scores, may_tell
 
 TOKENS_PER_BYTE = 16
 """Most tokens of a text per byte, and beside these: a normaliser (NFKC) makes eleven bytes of one."""
+ROOM, HEADER = 48, 4096
+"""Bytes that a row of a table takes at most beside its texts, and what its header and batches take beside the rows."""
 PATHS, LIKELIHOODS, SOFT, VOCABULARY = "paths", "likelihoods", "soft_targets", "vocabulary"
 
 
@@ -69,6 +75,7 @@ def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -
     spell out the likeliest tokens of it.
     """
     knowledge, changed = _discreet(party, knowledge, kind)
+    knowledge = _fitting(party, knowledge, kind)
     payload = dict(encode(knowledge, kind))
     if party.objective.soft is None or not soft:
         return payload
@@ -81,6 +88,25 @@ def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -
         return payload
     scores = keep_back_scores(party, knowledge.round, score(party, told))
     return {**payload, **tell_scores(party, knowledge.round, scores)}
+
+
+def _fitting(party: Party, knowledge: Knowledge, kind: Kind) -> Knowledge:
+    """Return the first paths of which a table lies within the party's limit; the others are left out and counted."""
+    sizes = [ROOM + len(path.sample_id.encode()) for path in knowledge.paths]
+    if kind == "paths":
+        texts = ((path.text, path.answer or "") for path in knowledge.paths)
+        sizes = [size + sum(len(text.encode()) for text in each) for size, each in zip(sizes, texts, strict=True)]
+    ends = list(accumulate(sizes, initial=HEADER))
+    fitting = bisect_right(ends, party.limits.table_bytes) - 1
+    if fitting >= len(sizes):
+        return knowledge
+    party.note(
+        notices=(
+            f"round {knowledge.round}: {len(sizes) - fitting} of {counted(len(sizes), 'path')} of {party.name} are "
+            f"left out, since a table has at most limits.table_bytes, {party.limits.table_bytes}; {ends[-1]} would do",
+        )
+    )
+    return replace(knowledge, paths=knowledge.paths[: max(fitting, 0)])
 
 
 def score(party: Party, knowledge: Knowledge) -> dict[str, TokenScores]:
@@ -180,23 +206,41 @@ def keep_own(party: Party, payload: Payload) -> None:
 
 
 def own(party: Party, round: int, kind: Kind) -> Knowledge:
-    """Return what a party told in this round and kept."""
-    part = PATHS if kind == "paths" else LIKELIHOODS
-    return hear(party, {part: party.memory.pop(part)}, party.name, round, kind).knowledge
+    """Return what a party knows in this round and kept. Raises FederationError for what it kept of another."""
+    if kind == "paths":
+        kept = paths.decode(party.memory.pop(PATHS), known_ids=None, limit=None)
+    else:
+        told = likelihoods.decode(party.memory.pop(LIKELIHOODS), known_ids=None, limit=None)
+        kept = _labelled(party, _labels(party), told)
+    if (kept.party, kept.round) != (party.name, round):
+        raise FederationError(
+            f"{kind}: {party.name} kept those of {kept.party!r} in round {kept.round}, not of {round}"
+        )
+    return kept
 
 
 def hear(party: Party, payload: Payload, teacher: str | None, round: int, kind: Kind) -> Offer:
     """Return what `teacher` (None: whoever it is) told of this round.
 
-    Raises CodecError for parts that hold nothing of the kind, FederationError for somebody else's knowledge or another
-    round's. Samples of which it says nothing are left out and counted.
+    What a check has made of the payload is taken from it and forgotten there. Raises CodecError for parts that hold
+    nothing of the kind, FederationError for somebody else's knowledge or another round's. Samples of which it says
+    nothing are left out and counted.
     """
-    knowledge = _decode(party, payload, kind)
+    told = _told(party, payload, kind)
+    try:
+        return _offer(party, payload, told, teacher, round, kind)
+    finally:
+        forget(payload)
+
+
+def _offer(party: Party, payload: Payload, heard: "Told", teacher: str | None, round: int, kind: Kind) -> Offer:
+    knowledge = heard.knowledge
     if teacher not in (None, knowledge.party) or knowledge.round != round:
         raise FederationError(
             f"{kind}: of {knowledge.party!r} in round {knowledge.round}; expected those of {teacher or 'the server'!r} "
             f"in round {round}"
         )
+    note_failures(party, f"round {round}, paths of {knowledge.party}", heard.failures, len(knowledge.paths))
     if (missing := len(party.task.public) - len(knowledge.paths)) and knowledge.party != party.name:
         party.note(
             notices=(
@@ -230,7 +274,7 @@ def hear(party: Party, payload: Payload, teacher: str | None, round: int, kind: 
 
 def read_knowledge(party: Party, payload: Payload, kind: Kind) -> Knowledge:
     """Return what was told of public samples, verified, for one who looks before it is heard."""
-    return _decode(party, payload, kind)
+    return _told(party, payload, kind).knowledge
 
 
 def check_knowledge(party: Party, sender: str, round: int, payload: Payload) -> None:
@@ -241,13 +285,11 @@ def check_knowledge(party: Party, sender: str, round: int, payload: Payload) -> 
     """
     kind = "paths" if PATHS in payload else "labels"
     limits = party.limits
-    knowledge = _decode(party, payload, kind, seconds=limits.check_seconds)
+    knowledge = _told(party, payload, kind, seconds=limits.check_seconds).knowledge
     if (knowledge.party, knowledge.round) != (sender, round):
         raise FederationError(f"{kind}: of another party or round than the message")
-    if VOCABULARY in payload:
-        vocabulary.decode(payload[VOCABULARY], limit=limits.table_bytes)
+    words = _vocabulary_of(party, sender, payload) if payload.keys() & {VOCABULARY, SOFT} else None
     if SOFT in payload:
-        words = _vocabulary_of(party, sender, payload)
         told = _soft(party, payload, knowledge)
         if (told.party, told.round) != (sender, round) or (words and told.vocabulary_size != len(words.tokens)):
             raise FederationError("soft targets: of another party, round or vocabulary than the message")
@@ -286,26 +328,29 @@ def sound_scores(
     return sound
 
 
-def samples_in(kind: str, data: bytes) -> int | None:
-    """Return how many samples a message part speaks of, for the ledger; None where that is not to be said."""
-    try:
-        return _samples_in(kind, data)
-    except CodecError:  # larger than is read without a word of the configuration's
+COUNTS: Mapping[str, Callable[[bytes], int]] = {
+    PATHS: partial(table.count, kind=paths.KIND),
+    LIKELIHOODS: partial(table.count, kind=likelihoods.KIND),
+    SOFT: soft_targets.count,
+    samples.KIND: partial(table.count, kind=samples.KIND),
+}
+"""By kind, what returns how many samples a part speaks of."""
+
+
+def samples_in(kind: str, payload: Payload) -> int | None:
+    """Return how many samples a message part speaks of, for the ledger; None where that is not to be said.
+
+    Only a header is read, once for a known payload; whether the part holds what that says is for a check to find.
+    """
+    made = payload.made.get(kind) if isinstance(payload, Known) else None
+    if isinstance(made, Told | soft_targets.SoftTargets):
+        return len(made)
+    if kind not in COUNTS:
         return None
-
-
-def _samples_in(kind: str, data: bytes) -> int | None:
-    match kind:
-        case "paths":
-            return len(paths.decode(data, known_ids=None).paths)
-        case "likelihoods":
-            return len(likelihoods.decode(data, known_ids=None).likelihoods)
-        case "soft_targets":
-            return len(soft_targets.SoftTargets(data, known_ids=None))
-        case "samples":
-            return len(samples.decode(data)[2])
-        case _:
-            return None
+    try:
+        return read(payload, f"{kind}, counted", lambda: COUNTS[kind](payload[kind]))
+    except CodecError:
+        return None
 
 
 def _labels(party: Party) -> dict[str, tuple[str, str]]:
@@ -336,20 +381,36 @@ def encode(knowledge: Knowledge, kind: Kind) -> Payload:
     return {LIKELIHOODS: likelihoods.encode(Judgement(knowledge.party, knowledge.round, judged))}
 
 
-def _decode(party: Party, payload: Payload, kind: Kind, *, seconds: float = math.inf) -> Knowledge:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Knowledge as another told it, verified, and on how many answers a verifier failed, by reason."""
+
+    knowledge: Knowledge
+    failures: Counter[str] = field(default_factory=Counter)
+
+    def __len__(self) -> int:
+        return len(self.knowledge.paths)
+
+
+def _told(party: Party, payload: Payload, kind: Kind, *, seconds: float = math.inf) -> Told:
+    """Return what a payload tells, read once. Raises CodecError for other bytes, FederationError for what cannot be."""
+    return read(payload, PATHS if kind == "paths" else LIKELIHOODS, lambda: _decode(party, payload, kind, seconds))
+
+
+def _decode(party: Party, payload: Payload, kind: Kind, seconds: float) -> Told:
     limit = party.limits.table_bytes
     if kind == "paths":
         told = paths.decode(payload[PATHS], known_ids={sample.id for sample in party.task.public}, limit=limit)
-        return replace(told, paths=tuple(_verified(party, told, seconds)))
+        return _verified(party, told, seconds)
     texts = _labels(party)
-    told = likelihoods.decode(payload[LIKELIHOODS], known_ids=texts.keys(), limit=limit)
-    for id, likelihood in told.likelihoods.items():
+    judged = likelihoods.decode(payload[LIKELIHOODS], known_ids=texts.keys(), limit=limit)
+    for id, likelihood in judged.likelihoods.items():
         _check_size(party, likelihood, texts[id][1])
-    return _labelled(party, texts, told)
+    return Told(_labelled(party, texts, judged))
 
 
-def _verified(party: Party, told: Knowledge, seconds: float) -> Iterator[Path]:
-    """Yield paths with the answer and the verdict that the texts have, whatever their writer says.
+def _verified(party: Party, told: Knowledge, seconds: float) -> Told:
+    """Return paths with the answer and the verdict that the texts have, whatever their writer says.
 
     Raises FederationError for a text longer than the limit or of another size, and where all that takes more than
     `seconds`.
@@ -359,10 +420,10 @@ def _verified(party: Party, told: Knowledge, seconds: float) -> Iterator[Path]:
         if len(path.text) > longest:
             raise FederationError(f"paths: a text of more than limits.path_chars, {counted(longest, 'character')}")
         _check_size(party, path.likelihood, path.text)
-    asked = [(samples[path.sample_id], path.text) for path in told.paths]
-    found = verdicts(party, asked, f"round {told.round}, paths of {told.party}", seconds=seconds)
-    for path, (answer, right) in zip(told.paths, found, strict=True):
-        yield replace(path, answer=answer, right=right)
+    failures: Counter[str] = Counter()
+    found = checked(party, [(samples[path.sample_id], path.text) for path in told.paths], failures, seconds)
+    verified = (replace(p, answer=said, right=right) for p, (said, right) in zip(told.paths, found, strict=True))
+    return Told(replace(told, paths=tuple(verified)), failures)
 
 
 def _check_size(party: Party, likelihood: Likelihood, text: str) -> None:
@@ -379,19 +440,28 @@ def _check_size(party: Party, likelihood: Likelihood, text: str) -> None:
 
 
 def _soft(party: Party, payload: Payload, knowledge: Knowledge) -> soft_targets.SoftTargets:
-    limits = party.limits
-    return soft_targets.SoftTargets(
-        payload[SOFT],
-        known_ids={path.sample_id for path in knowledge.paths},
-        limit=limits.table_bytes,
-        sample_limit=limits.sample_bytes,
+    """Return the soft targets of the texts of `knowledge`; FederationError for more tokens than a text can have."""
+    return read(payload, SOFT, lambda: _read_soft(party, payload[SOFT], knowledge))
+
+
+def _read_soft(party: Party, data: bytes, knowledge: Knowledge) -> soft_targets.SoftTargets:
+    limits, sizes = party.limits, {path.sample_id: len(path.text.encode()) for path in knowledge.paths}
+    told = soft_targets.SoftTargets(
+        data, known_ids=sizes.keys(), limit=limits.table_bytes, sample_limit=limits.sample_bytes
     )
+    if any(told.tokens(id) > TOKENS_PER_BYTE * (sizes[id] + 1) for id in told):
+        raise FederationError(f"soft targets: more than {TOKENS_PER_BYTE} tokens per byte of a text")
+    return told
 
 
 def _vocabulary_of(party: Party, teacher: str, payload: Payload) -> Vocabulary | None:
     """Return a teacher's vocabulary from this message or, since it is sent once, from an earlier one; None: neither."""
-    data = payload.get(VOCABULARY, party.memory.get(f"{VOCABULARY} {teacher}"))
-    if data is None:
-        return None
-    tokens, eos = vocabulary.decode(data, limit=party.limits.table_bytes)
-    return Vocabulary(tuple(tokens), eos)
+
+    def make() -> Vocabulary | None:
+        data = payload.get(VOCABULARY, party.memory.get(f"{VOCABULARY} {teacher}"))
+        if data is None:
+            return None
+        tokens, eos = vocabulary.decode(data, limit=party.limits.table_bytes)
+        return Vocabulary(tuple(tokens), eos)
+
+    return read(payload, VOCABULARY, make)

@@ -2,6 +2,7 @@
 
 from lada.codecs import samples
 from lada.core.errors import FederationError
+from lada.core.known import read
 from lada.core.plural import counted
 from lada.core.terms import Sample
 from lada.hosts.base import Payload
@@ -14,7 +15,12 @@ HARDEST = 10_000
 
 def hear_samples(party: Party, payload: Payload) -> tuple[Sample, ...]:
     """Return the samples of a message. Raises CodecError for other bytes."""
-    return samples.decode(payload[SAMPLES], limit=party.limits.table_bytes)[2]
+    return _told(party, payload)[2]
+
+
+def _told(party: Party, payload: Payload) -> tuple[str, int, tuple[Sample, ...]]:
+    """Return of whom and of which round the samples of a message are, and these."""
+    return read(payload, SAMPLES, lambda: samples.decode(payload[SAMPLES], limit=party.limits.table_bytes))
 
 
 def check_samples(party: Party, sender: str, round: int, payload: Payload) -> None:
@@ -22,7 +28,7 @@ def check_samples(party: Party, sender: str, round: int, payload: Payload) -> No
 
     No text is longer than a path may be, and a difficulty is a count of steps.
     """
-    told, of, found = samples.decode(payload[SAMPLES], limit=party.limits.table_bytes)
+    told, of, found = _told(party, payload)
     if (told, of) != (sender, round):
         raise FederationError("samples: of another party or round than the message")
     longest = party.limits.path_chars

@@ -9,6 +9,7 @@ import numpy as np
 
 from lada.codecs.metrics import decode_records, encode_records
 from lada.core.errors import CodecError, FederationError
+from lada.core.known import read
 from lada.core.plural import counted
 from lada.core.results import PartyReport, StudyRecord
 from lada.core.terms import Verb
@@ -88,11 +89,17 @@ def collect(party: Party, replies: Mapping[str, Payload]) -> None:
         party.note(**{**rows, **new, "notices": notices})
 
 
-def _read(party: Party, payload: Payload) -> PartyReport:
-    reports = decode_records(payload[METRICS], PartyReport, limit=party.limits.report_bytes)
+def told_report(party: Party, payload: Payload) -> PartyReport:
+    """Return a report without its times. Raises CodecError for other bytes."""
+    limit = party.limits.report_bytes
+    reports = read(payload, METRICS, lambda: decode_records(payload[METRICS], PartyReport, limit=limit))
     if len(reports) != 1:
         raise CodecError(f"metrics: {len(reports)} reports; expected one")
-    (report,) = reports
+    return reports[0]
+
+
+def _read(party: Party, payload: Payload) -> PartyReport:
+    report = told_report(party, payload)
     if len(payload[TIMES]) != 24 * len(report.phases):
         raise CodecError(
             f"times: {counted(len(payload[TIMES]), 'byte')} for {counted(len(report.phases), 'phase')}; expected 24 "

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, replace
 from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
 
-from lada.codecs.likelihoods import fault
+from lada.codecs.likelihoods import fault, rounded
 from lada.codecs.paths import encode
 from lada.core.errors import StudyError
 from lada.core.plural import counted, plural
@@ -146,7 +146,13 @@ def answer_once(
 
 
 def in_range(party: Party, knowledge: Knowledge) -> Knowledge:
-    """Return the knowledge without paths whose log-probs nobody would take, as of a model with NaN weights; counted."""
+    """Return knowledge as it can be told: its log-probs are rounded, and paths whose nobody would take are left out.
+
+    Such are those of a model with NaN weights; they are counted.
+    """
+    knowledge = replace(
+        knowledge, paths=tuple(replace(path, likelihood=rounded(path.likelihood)) for path in knowledge.paths)
+    )
     faults = {path.sample_id: why for path in knowledge.paths if (why := fault(path.likelihood))}
     if not faults:
         return knowledge

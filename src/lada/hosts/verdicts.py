@@ -15,24 +15,32 @@ Verdict = tuple[str | None, bool | None]
 """What a text answers, and whether that is right; None where nobody knows."""
 
 
-def verdicts(party: Party, asked: Sequence[tuple[Sample, str]], where: str, *, seconds: float = inf) -> list[Verdict]:
-    """Return the verdict on each text for its sample, a public or a test one.
+def verdicts(party: Party, asked: Sequence[tuple[Sample, str]], where: str) -> list[Verdict]:
+    """Return the verdict on each text that a party wrote for its sample, a public or a test one.
 
     A verifier that fails on an answer costs that answer: it counts as wrong, and a notice that begins with `where`
     counts such answers by their reasons.
-
-    With `seconds` it is a check of what another party sent, which changes nothing and notes nothing. It raises
-    FederationError where all that takes longer, as answers made to keep a comparison busy do; one without a gold answer
-    is then compared all the same, for it will be with other parties' answers.
     """
     failures: Counter[str] = Counter()
+    found = list(judged(party, asked, failures))
+    note_failures(party, where, failures, len(found))
+    return found
+
+
+def checked(
+    party: Party, asked: Sequence[tuple[Sample, str]], failures: Counter[str], seconds: float = inf
+) -> list[Verdict]:
+    """Return the verdict on each text that another party sent; count those that a verifier fails on in `failures`.
+
+    It changes nothing and notes nothing. Raises FederationError where all that takes longer than `seconds`, as answers
+    made to keep a comparison busy do; one without a gold answer is compared all the same, for it will be with other
+    parties' answers.
+    """
     began, found = time.monotonic(), []
     for verdict in judged(party, asked, failures, compare_all=seconds < inf):
         if time.monotonic() - began > seconds:
             raise FederationError(f"paths: their answers took longer to check than limits.check_seconds, {seconds:g}")
         found.append(verdict)
-    if seconds == inf:
-        note_failures(party, where, failures, len(found))
     return found
 
 

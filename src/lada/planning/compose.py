@@ -13,6 +13,7 @@ from lada.core.results import Traffic
 from lada.core.terms import Verb
 from lada.federation.parties import located, notices_before
 from lada.hosts.base import Step
+from lada.hosts.sizes import check_sizes
 from lada.hosts.steps import part_of
 from lada.models.api import check_api
 from lada.models.api_options import ApiModel
@@ -79,6 +80,12 @@ class _Planner:
         if Verb.LOG_PROBS in asks:
             self._rounds = [tuple(_with_looks(steps)) for steps in self._rounds]
         self._faults = [samples.fault] if samples.fault else []
+        soft = self._objective.soft
+        if samples.task and config.rounds:
+            try:
+                check_sizes(config.limits, self._rounds[1], samples.task.public, soft.k if soft else 0)
+            except InputError as error:
+                self._faults.append(str(error))
         self._devices = devices()
         self._demands: list[Demand] = []
         self._unknown: list[tuple[str, str]] = []

@@ -14,10 +14,10 @@ from lada.hosts.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY
 from lada.hosts.pooling import SAMPLES
 from lada.hosts.secure import MASKED
 
-PATH_BYTES = 1.7
+PATH_BYTES = 1.0
 """Of a path, per token: results/alignment, on the built-in corpus."""
-LIKELIHOOD_BYTES = 18
-"""Of a likelihood, which is two floats and two counts before compression."""
+LIKELIHOOD_BYTES = 12
+"""Of a likelihood, which is two floats of 4 bytes and two counts before compression."""
 SCORE_BYTES = 3
 """Of a position's own token, offsets and greatest log-prob, compressed; and a byte for each of its k log-probs."""
 TOKEN_BYTES = 4

@@ -1,0 +1,84 @@
+"""A message is decoded once by whom it is for, and a broadcast is hashed and counted once, whatever looks at it."""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_run import tiny
+
+import lada
+from lada.codecs import likelihoods, paths
+from lada.codecs.soft_targets import SoftTargets
+from lada.federation import exchange
+from lada.hosts import knowledge, reports
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count what is decoded of others' messages; of what is a party's own, nothing is limited."""
+    found: Counter[str] = Counter()
+
+    def count(owner: Any, name: str, what: str) -> None:
+        function = getattr(owner, name)
+
+        def call(*given: Any, **named: Any) -> Any:
+            found[what] += named.get("limit") is not None
+            return function(*given, **named)
+
+        monkeypatch.setattr(owner, name, call)
+
+    count(paths, "decode", "paths")
+    count(likelihoods, "decode", "likelihoods")
+    count(SoftTargets, "__init__", "soft targets")
+    count(reports, "decode_records", "reports")
+    return found
+
+
+def test_each_part_of_each_message_is_decoded_once(tmp_path: Path, calls: Counter[str]):
+    lada.run(tiny(), runs=tmp_path)
+    # Two replies of paths and two messages with those of the LLM; reports of round 0, of two phases and of the end.
+    assert calls == {"paths": 4, "reports": 8}
+
+
+def test_so_are_soft_targets(tmp_path: Path, calls: Counter[str]):
+    host = {"name": "fedmkt", "options": {"knowledge": "labels"}}
+    lada.run(tiny(host=host, allocator="dual_min_ce", objective="soft_targets"), runs=tmp_path)
+    assert calls == {"likelihoods": 4, "soft targets": 4, "reports": 8}
+
+
+def test_what_there_is_no_room_for_is_decoded_again(
+    tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+):
+    whole = lada.run(tiny(), runs=tmp_path / "a")
+    monkeypatch.setattr(exchange, "KEPT", 0)
+    calls.clear()
+    assert lada.run(tiny(), runs=tmp_path / "b").traffic == whole.traffic
+    assert calls == {"paths": 6, "reports": 16}
+
+
+def test_a_broadcast_is_hashed_and_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    looked: Counter[str] = Counter()
+
+    def counted(data: bytes) -> int:
+        looked["counts"] += 1
+        return 3
+
+    def sha256(data: bytes) -> Any:
+        looked["hashes"] += 1
+        return hashlib.sha256(data)
+
+    from lada.federation.ledger import Ledger
+
+    monkeypatch.setattr(knowledge, "COUNTS", {"paths": counted})
+    with Ledger(tmp_path, knowledge.samples_in) as ledger:
+        payload = exchange.Known({"paths": b"p" * 100})
+        monkeypatch.setattr("lada.core.known.hashlib", type("hashing", (), {"sha256": staticmethod(sha256)}))
+        for name in ("a", "b", "c"):
+            assert ledger.record(1, "learn", "server", name, payload) == 100
+        digest = hashlib.sha256(b"p" * 100).hexdigest()
+        assert [(row.receiver, row.samples, row.bytes, row.digest) for row in ledger.rows] == [
+            (name, 3, 100, digest) for name in ("a", "b", "c")
+        ]
+    assert looked == {"counts": 1, "hashes": 1}
