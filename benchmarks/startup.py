@@ -83,7 +83,8 @@ def write(medians: dict[str, float], rounds: int) -> None:
 
 CPU seconds, user and system, of whole commands with one thread: medians of {rounds}, taken in turns in one run, and
 their ratios to `{BARE}`. A further worker is half the difference between the runs with three
-workers and with one. No dry run can cost less than `{SHAPES}`, which counting parameters takes.
+workers and with one. To count parameters takes `{SHAPES}`, so no dry run can cost
+less.
 `python benchmarks/startup.py` regenerates the table.
 
 | what | CPU seconds | ratio |

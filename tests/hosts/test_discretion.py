@@ -75,7 +75,7 @@ def test_a_changed_text_gets_no_soft_targets(tmp_path: FilePath):
 
 
 def test_a_pattern_that_takes_too_long_holds_the_path_back(tmp_path: FilePath, monkeypatch):
-    monkeypatch.setattr("lada.hosts.discretion.PATIENCE", 0.05)
+    monkeypatch.setattr("lada.hosts.options.PATIENCE", 0.05)
     party = client(tmp_path)
     party.redaction = Redaction(rules=(Rule(pattern=r"(?:b|b|bb)+c"),))
     learner: Any = party.learner

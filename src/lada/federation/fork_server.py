@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import IO
 
 from lada.federation import worker_process
 
@@ -54,7 +55,7 @@ class ForkServer:
             if self._process is None:
                 self._process = subprocess.Popen(
                     [sys.executable, "-c", BOOT, json.dumps(sys.path), *self._modules],
-                    stdin=self._there,
+                    stdin=self._there.fileno(),
                     stdout=stderr,
                     stderr=stderr,
                     env={**self._environment, **NO_THREAD},
@@ -100,7 +101,8 @@ class Fork:
         self._server, self._pid, self._life = server, pid, life
         self._ended = False
         self._waiting = threading.Lock()
-        self.inbox, self.outbox = os.fdopen(inbox, "rb"), os.fdopen(outbox, "wb")
+        self.inbox: IO[bytes] = os.fdopen(inbox, "rb")
+        self.outbox: IO[bytes] = os.fdopen(outbox, "wb")
 
     def signal(self, number: int) -> None:
         """Send a signal to the process and those that it started, unless it is known to have ended."""

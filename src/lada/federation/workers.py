@@ -233,7 +233,8 @@ class _Started:
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self.inbox, self.outbox = self._process.stdout, self._process.stdin
+        self.inbox: IO[bytes] = self._process.stdout
+        self.outbox: IO[bytes] = self._process.stdin
 
     def signal(self, number: int) -> None:
         """See _Process.signal; Windows knows no groups."""
