@@ -461,6 +461,11 @@ class HuggingFaceLearner:
     def _adapter(self) -> dict[str, Tensor]:
         return dict(factors(self.model))
 
+    def close(self) -> None:
+        """End the processes that study with it; it can no more study with others."""
+        if self.replicas is not None:
+            self.replicas.close()
+
     def save(self, folder: FilePath) -> None:
         """See Learner.save; under LoRA only the adapter is written, in peft's format. `load` takes it as `saved`."""
         if self._options.tune == "lora":

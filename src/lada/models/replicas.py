@@ -48,6 +48,10 @@ class Replicas:
         self._folder = Path(tempfile.mkdtemp(prefix="lada-ranks-"))
         self._finalizer = weakref.finalize(self, _end, self._live, self._folder)
 
+    def close(self) -> None:
+        """End all processes; no study can follow."""
+        self._finalizer()
+
     @contextmanager
     def studying(self, assignment: Assignment, device: torch.device) -> Iterator[Ranks]:
         """Let all ranks begin a study, yield this one's, and see to it that the others come to its end.
