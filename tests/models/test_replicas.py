@@ -23,6 +23,7 @@ from lada.models.learner import HuggingFaceLearner
 from lada.models.load import load
 from lada.models.options import ModelOptions, Parallel
 from lada.models.private import Privacy
+from lada.models.ranks import ALONE
 from lada.models.replicas import Replicas
 from lada.objectives.contrastive import Contrastive, ContrastiveOptions
 from lada.objectives.sft import Sft
@@ -81,6 +82,15 @@ def test_nothing_is_left_of_what_is_forgotten(monkeypatch: pytest.MonkeyPatch):
         begin(ranks)
     del ranks
     assert not folder.exists()
+
+
+def test_what_another_rank_has_to_say_is_told_once(tiny: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(replicas, "Group", lambda *told: ALONE)
+    learner = tiny.learner()
+    learner.replicas = fake(monkeypatch, "say(word='ready'); say(word='done', notices=['it shrank']); sys.stdin.read()")
+    assert learner.study(LESSONS, SFT, Study(steps=1), seed=0).steps == 1
+    assert learner.take_notices() == ("rank 1 of 2: it shrank",)
+    assert learner.take_notices() == ()
 
 
 def test_a_private_study_is_one_processes_work(tiny: Any, monkeypatch: pytest.MonkeyPatch):

@@ -202,7 +202,12 @@ class HuggingFaceLearner:
         )
         self._told = True
         notices, self._notices = self._notices, ()
-        return (*notices, *self._halving.take_notices(), *self._encoder.notices(), *(cut if self._cut else ()))
+        others = () if self.replicas is None else self.replicas.take_notices()
+        return (*notices, *self.take_shrunk(), *others, *self._encoder.notices(), *(cut if self._cut else ()))
+
+    def take_shrunk(self) -> tuple[str, ...]:
+        """Return, of what `take_notices` returns, which batches shrank: all else a rank says as the others do."""
+        return self._halving.take_notices()
 
     def _begin(self) -> None:
         """Count anew what is lost where that of before was told."""

@@ -34,7 +34,7 @@ def main() -> None:
     tasks: queue.SimpleQueue[tuple[dict[str, Any], bytes]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(inbox, tasks), daemon=True).start()
 
-    def say(word: str, **more: str) -> None:
+    def say(word: str, **more: Any) -> None:
         outbox.write(json.dumps({"word": word, **more}) + "\n")
 
     try:
@@ -50,7 +50,7 @@ def main() -> None:
                 told["rank"], how["size"], torch.device(learner.device), Path(how["store"]), how["timeout"], _nobody
             )
             learner.study_among(group, given.lessons, given.objective, given.study, seed=given.seed)
-            say(DONE)
+            say(DONE, notices=learner.take_shrunk())
     except LadaError as error:
         say(FAILED, kind=type(error).__name__, why=str(error))
     except Exception as error:

@@ -52,6 +52,13 @@ class Replicas:
         """End all processes; no study can follow."""
         self._finalizer()
 
+    def take_notices(self) -> tuple[str, ...]:
+        """Return what the other ranks have to tell the user since this was last called."""
+        told = tuple(f"rank {each.rank} of {self.size}: {notice}" for each in self._live for notice in each.notices)
+        for each in self._live:
+            each.notices.clear()
+        return told
+
     @contextmanager
     def studying(self, assignment: Assignment, device: torch.device) -> Iterator[Ranks]:
         """Let all ranks begin a study, yield this one's, and see to it that the others come to its end.
@@ -113,9 +120,10 @@ class _Replica:
     def __init__(self, rank: int, told: Mapping[str, Any], folder: Path, device: torch.device) -> None:
         self.rank = rank
         self._log = folder / f"rank-{rank}.log"
-        self._heard: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
-        self._said = ""
+        self._heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._said: set[str] = set()
         self._failure: dict[str, str] | None = None
+        self.notices: list[str] = []
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", BOOT, json.dumps(sys.path)],
@@ -131,20 +139,21 @@ class _Replica:
     def send(self, told: Mapping[str, Any], data: bytes = b"") -> None:
         """Send a line of JSON and, behind it, as many bytes as it says. What a dead process does not take is lost."""
         assert self.process.stdin is not None
-        self._said = ""
+        self._said.clear()
         with suppress(OSError):
             self.process.stdin.write(json.dumps({**told, "bytes": len(data)}).encode() + b"\n" + data)
             self.process.stdin.flush()
 
     def has_said(self, word: str) -> bool:
-        """Return whether it said that word last."""
+        """Return whether it has said that word since it was last sent something."""
         with suppress(queue.Empty):
             while True:
                 told = self._heard.get_nowait()
-                self._said = told["word"]
-                if self._said == FAILED:
+                self._said.add(told["word"])
+                self.notices += told.get("notices", ())
+                if told["word"] == FAILED:
                     self._failure = told
-        return self._said == word
+        return word in self._said
 
     def check(self, size: int) -> None:
         """Raise InputError or LadaError where it has failed or ended."""
@@ -170,7 +179,7 @@ class _Replica:
         return ""
 
 
-def _hear(stream: Any, heard: "queue.SimpleQueue[dict[str, str]]") -> None:
+def _hear(stream: Any, heard: "queue.SimpleQueue[dict[str, Any]]") -> None:
     for line in stream:
         heard.put(json.loads(line))
 
