@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow attack lint docs docs-serve bench bench-answers bench-fedmkt bench-generation bench-hostile bench-memory bench-poisoned bench-rounds bench-scale bench-signals bench-startup fuzz zoo clean
+.PHONY: help venv demo test test-slow attack lint docs docs-serve bench bench-answers bench-fedmkt bench-generation bench-gpu bench-hostile bench-memory bench-poisoned bench-rounds bench-scale bench-signals bench-startup fuzz zoo clean
 
 help: ## list the targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,9 @@ bench-fedmkt: $(VENV)/.lada ## measure what FedMKT needs: alignment, codecs, a s
 
 bench-generation: $(VENV)/.lada ## measure how fast answers are written
 	@$(BIN)/python benchmarks/generation.py $(ARGS)
+
+bench-gpu: $(VENV)/.lada ## measure studying and writing on a GPU beside TRL and vLLM, where they are installed
+	@$(BIN)/python benchmarks/gpu.py $(ARGS)
 
 bench-scale: $(VENV)/.lada ## measure a growing federation and a large reply
 	@$(BIN)/python benchmarks/scale.py $(ARGS)

@@ -1,5 +1,8 @@
 """A whole run whose LLM is behind an API: it teaches two shipped SLMs and learns nothing."""
 
+import socket
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +46,25 @@ def config(url: str = "http://127.0.0.1:1/v1", api: dict[str, Any] | None = None
         ],
         "allocator": "all",
     } | changes
+
+
+def test_a_server_that_the_run_starts_ends_with_it(tmp_path, monkeypatch):
+    fake = Path(__file__).parent / "models" / "fake_vllm_serve.py"
+    command = tmp_path / "vllm"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} {fake} "$@"\n')
+    command.chmod(0o755)
+    monkeypatch.setattr("lada.models.vllm_server.find_vllm", lambda: str(command))
+    monkeypatch.setattr("lada.models.api.find_vllm", lambda: str(command))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    served = {"serve": {}, "key_variable": None, "cache": str(tmp_path / "answers")}
+    results = lada.run(config(f"http://127.0.0.1:{port}/v1", served), runs=tmp_path / "runs")
+    log = tmp_path / "answers" / "vllm.log"
+    assert f"llm: vllm serve was started for 'big'; its log is {str(log)!r}" in results.notices
+    assert log.read_text().count("engine ") == 1  # for all rounds
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def answer(request: dict[str, Any], number: int) -> Say:

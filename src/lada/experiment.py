@@ -47,6 +47,7 @@ from lada.federation.parties import (
     crossed,
     describe,
     keep,
+    let_go,
     notices_after,
     notices_before,
     read_task,
@@ -289,6 +290,7 @@ class Run:
             status = "stopped"
             raise
         finally:
+            let_go(self._party)
             results = self._end(status)
         render(place.folder)
         return results

@@ -6,7 +6,7 @@ import pytest
 import transformers as hf
 
 from lada.models.base import Study
-from lada.models.options import ModelOptions
+from lada.models.options import ModelOptions, Parallel
 from lada.planning.fit import CONTEXT, RESIDENT, Demand, device_plans
 from lada.planning.lengths import Lengths
 from lada.planning.machine import Device
@@ -43,6 +43,18 @@ def test_a_devices_own_parties_count_and_no_others() -> None:
     cpu, gpu = device_plans(parties, [("c", "cuda:0")], 1, [device(ROOM), device(ROOM, "cuda:0"), device(ROOM, "mps")])
     assert (cpu.parties, cpu.missing, gpu.parties, gpu.missing) == (("a", "b"), (), ("llm",), ("c",))
     assert gpu.needed == parties[0].memory().peak + CONTEXT
+
+
+def test_each_copy_of_a_parallel_model_has_its_memory() -> None:
+    one, two = demand("llm", False, batch=7), demand("llm", False, batch=13, parallel=Parallel(processes=2))
+    assert two.memory().peak == one.memory().peak  # of 13 rows a rank has 7 at most
+    (plan,) = device_plans([two], [], 0, [device(ROOM)])
+    assert plan.needed == 2 * (two.memory().peak + RESIDENT)
+    on_cuda = demand("llm", False, "cuda:0", batch=13, parallel=Parallel(processes=2))
+    plans = device_plans([on_cuda], [], 0, [device(ROOM, f"cuda:{i}") for i in range(3)])
+    assert [(plan.device, plan.needed) for plan in plans] == [
+        (name, on_cuda.memory().peak + CONTEXT) for name in ("cuda:0", "cuda:1")
+    ]
 
 
 def test_a_device_map_spreads_a_model() -> None:

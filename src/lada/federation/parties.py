@@ -226,6 +226,12 @@ def _party(
     return party
 
 
+def let_go(party: Party) -> None:
+    """End the processes that work for a party's learner: ranks of its studies, a server of its answers."""
+    if isinstance(party.learner, (HuggingFaceLearner, ApiLearner)):
+        party.learner.close()
+
+
 def check_owner(saved: Path, name: str) -> None:
     """Raise LadaError where a checkpoint is another party's, as after a restore into the wrong folder."""
     file = saved / OWNER

@@ -20,6 +20,7 @@ from lada.models.api_transport import read_secrets
 from lada.models.base import Answer, Progress, Study, StudyReport, silent
 from lada.models.encoding import Encoder
 from lada.models.objective import Objective
+from lada.models.vllm_server import find_vllm
 
 MUTE = 32
 """Answers that may end before a word is written, no other having come, until that is not put down to the questions."""
@@ -31,9 +32,11 @@ PLURALS = {"request": "requests", "answer is": "answers are", "answer comes": "a
 def check_api(options: ApiOptions) -> Encoder | None:
     """Return the encoder of the tokenizer that the options name; None where they name none.
 
-    Raises InputError where a secret is missing, or the tokenizer.
+    Raises InputError where a secret is missing, or the tokenizer, or vLLM where it is to be started.
     """
     read_secrets(options)
+    if options.serve is not None:
+        find_vllm()
     return None if options.tokenizer is None else make_encoder(options, options.tokenizer)
 
 
@@ -251,6 +254,7 @@ class ApiLearner:
         if self._judge is not None:
             told += self._judge.notices
             self._judge.notices = ()
+        told += self._client.take_notices()
         return tuple(told)
 
     def adapter(self) -> dict[str, np.ndarray]:
@@ -263,6 +267,10 @@ class ApiLearner:
 
     def save(self, folder: FilePath) -> None:
         """Write nothing: there are no weights here."""
+
+    def close(self) -> None:
+        """End a server that was started for it; the next question would start another."""
+        self._client.close()
 
     def _refuse(self, what: str) -> NoReturn:
         raise InputError(

@@ -1,5 +1,6 @@
 """Asks an OpenAI-compatible server: several requests at once, again where a failure may pass, no answer twice."""
 
+import hashlib
 import json
 import threading
 import time
@@ -14,11 +15,13 @@ from lada.core.plural import counted
 from lada.core.seeds import generator
 from lada.models.api_cache import AnswerCache, digest_of
 from lada.models.api_faults import OPTIONS, Fault, Lost, Stop, is_page, read_failure, words
+from lada.models.api_lists import Body, apart, as_one, grouped
 from lada.models.api_meter import ApiError, Meter, Pacer, Tokens
 from lada.models.api_options import ApiOptions, Style
 from lada.models.api_reply import Usage
 from lada.models.api_stream import is_stream, joined
 from lada.models.api_transport import Response, Send, Transport
+from lada.models.vllm_server import VllmServer
 
 R = TypeVar("R", bound=Usage)
 PATHS: dict[Style, str] = {"chat": "/chat/completions", "completions": "/completions"}
@@ -69,6 +72,7 @@ class ApiClient:
         self._failing: set[str] = set()
         """What failed since the server last answered, by digest."""
         self.meter = Meter(options.budget, options.prices)
+        self._server = None if options.serve is None else VllmServer(options, folder / "vllm.log")
 
     def ask(
         self,
@@ -95,32 +99,43 @@ class ApiClient:
         self._replies[kind] += sum(isinstance(reply, kind) for reply in replies.values())
         for done, reply in enumerate(replies.values(), 1):
             on_reply(done, reply)
+        unknown = {digest: body for digest, body in unique.items() if digest not in replies}
+        if self._server is not None and unknown:
+            self._server.ready()
         with self._transport.connected() as send, ThreadPoolExecutor(options.concurrency) as pool:
-            futures = {
-                pool.submit(self._work, send, kind, style, digest, body): digest
-                for digest, body in unique.items()
-                if digest not in replies
-            }
+            groups = grouped(unknown, options.prompts_per_request)
+            futures = [pool.submit(self._work, send, kind, style, group) for group in groups]
             try:
                 for future in as_completed(futures):
                     try:
-                        reply = future.result()
+                        found = future.result()
                     except CancelledError:  # the future that failed is still to come
                         continue
-                    digest = futures[future]
-                    replies[digest] = reply
-                    on_reply(len(replies), reply)
-                    if not isinstance(reply, Lost):
-                        self._failing.clear()
-                    elif reply.failed:
-                        self._failing.add(digest)
-                    if not trial:
-                        self._check_lost(kind, replies, len(unique))
+                    for digest, reply in found.items():
+                        replies[digest] = reply
+                        on_reply(len(replies), reply)
+                        if not isinstance(reply, Lost):
+                            self._failing.clear()
+                        elif reply.failed:
+                            self._failing.add(digest)
+                        if not trial:
+                            self._check_lost(kind, replies, len(unique))
             except BaseException:
                 self._stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
+                if self._server is not None:
+                    self._server.check()  # of a server that has ended it is known why
                 raise
         return [replies[digest] for digest in digests]
+
+    def close(self) -> None:
+        """End a server that was started."""
+        if self._server is not None:
+            self._server.close()
+
+    def take_notices(self) -> tuple[str, ...]:
+        """Return what the user should know of a server that was started, since this was last called."""
+        return () if self._server is None else self._server.take_notices()
 
     def _check_lost(self, kind: type[Usage], replies: Mapping[str, Usage | Lost], total: int) -> None:
         """Raise InputError where the server refuses whatever it is asked, ApiError where it answers nothing.
@@ -149,20 +164,29 @@ class ApiClient:
         """Return what is known of a request without asking."""
         return self._cache.get(digest, kind) or self._refused.get(digest)
 
-    def _work(self, send: Send, kind: type[R], style: Style, digest: str, body: dict[str, Any]) -> R | Lost:
+    def _work(self, send: Send, kind: type[R], style: Style, asked: Mapping[str, Body]) -> dict[str, R | Lost]:
         """Ask; where that fails for good, stop the others before they send anything more."""
         try:
-            if reply := self._known(digest, kind):  # another process has asked for it meanwhile
-                return reply
-            return self._ask(send, kind, style, digest, body)
+            # Another process may have asked meanwhile.
+            found = {digest: reply for digest in asked if (reply := self._known(digest, kind))}
+            rest = {digest: body for digest, body in asked.items() if digest not in found}
+            if len(rest) > 1 and isinstance(replies := self._ask(send, kind, style, rest), list):
+                return found | dict(zip(rest, replies, strict=True))
+            for digest, body in rest.items():  # one of several may be what the server refuses, or lists are
+                reply = self._ask(send, kind, style, {digest: body})
+                found[digest] = reply if isinstance(reply, Lost) else reply[0]
+            return found
         except BaseException:
             self._stopped.set()
             raise
 
-    def _ask(self, send: Send, kind: type[R], style: Style, digest: str, body: dict[str, Any]) -> R | Lost:
+    def _ask(self, send: Send, kind: type[R], style: Style, asked: Mapping[str, Body]) -> list[R] | Lost:
+        """Return the replies to one request, whose prompts may be several."""
+        body = as_one(list(asked.values()))
+        digest = hashlib.sha256(" ".join(asked).encode()).hexdigest() if len(asked) > 1 else next(iter(asked))
         # No tokenizer makes more tokens of a text than it has bytes; a server's own template adds a few.
         size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
-        most = Tokens(size, self._options.max_new_tokens)
+        most = Tokens(size, self._options.max_new_tokens * len(asked))
         content = json.dumps(body).encode()
         attempt = 0
         while True:
@@ -170,16 +194,18 @@ class ApiClient:
             self._reserve(most)
             spent = Tokens()
             try:
-                outcome = self._outcome(send(PATHS[style], content, digest), kind)
-                if isinstance(outcome, Usage):
+                outcome = self._outcome(send(PATHS[style], content, digest), kind, len(asked))
+                if isinstance(outcome, list):
                     spent = _spent(outcome, most)
-                    self._keep(digest, outcome)
+                    for each, reply in zip(asked, outcome, strict=True):
+                        self._keep(each, reply)
                     return outcome
                 spent = most if isinstance(outcome, Fault) and outcome.paid else Tokens()
             finally:
                 self.meter.settle(most, spent)
             if isinstance(outcome, Lost):
-                self._refused[digest] = outcome
+                if len(asked) == 1:
+                    self._refused[digest] = outcome
                 return outcome
             wait = back_off(attempt, outcome.wait, digest)
             attempt += 1
@@ -194,7 +220,7 @@ class ApiClient:
                 )
             self._sleep(wait)
 
-    def _outcome(self, response: Response | Fault, kind: type[R]) -> R | Lost | Fault:
+    def _outcome(self, response: Response | Fault, kind: type[R], count: int) -> list[R] | Lost | Fault:
         """Return what a response comes to. Raises InputError or ApiError for a failure that will not pass."""
         if isinstance(response, Fault):
             return response
@@ -207,11 +233,13 @@ class ApiClient:
             status = code if type(code) is int and 400 <= code < 600 else 500
         if 200 <= status < 300 and not is_page(text):
             try:
-                reply = kind.read(data, self._transport.clear)
+                replies = [kind.read(each, self._transport.clear) for each in apart(data, count)]
             except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+                if count > 1:
+                    return Lost("an answer that is not of the expected form", sure=False)
                 return Fault(f"an answer that is cut off or not of the expected form: {words(text)}", paid=True)
-            self._replies[kind] += 1
-            return reply
+            self._replies[kind] += count
+            return replies
         failure = read_failure(status, response.headers, text, now=time.time(), variable=self._options.key_variable)
         if isinstance(failure, Stop):
             raise self._stop(failure)
@@ -260,9 +288,10 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _spent(reply: Usage, most: Tokens) -> Tokens:
-    """Return what a reply took; where the server does not say, what it may have taken."""
+def _spent(replies: Sequence[Usage], most: Tokens) -> Tokens:
+    """Return what the replies to a request took; where the server does not say, what they may have taken."""
+    read, written = ([getattr(each, name) for each in replies] for name in ("input_tokens", "output_tokens"))
     return Tokens(
-        most.input if reply.input_tokens is None else reply.input_tokens,
-        most.output if reply.output_tokens is None else reply.output_tokens,
+        most.input if None in read else sum(read),
+        most.output if None in written else sum(written),
     )

@@ -23,6 +23,7 @@ SECRETIVE = re.compile(
     r"auth(?!ors?$)|cookie|credential|passw|secret|signature|(^|[-_])(api)?[-_]?(key|token)$", re.IGNORECASE
 )
 """Names whose values are secrets."""
+LOOPBACK = re.compile(r"http://(127\.0\.0\.1|localhost):[0-9]{1,5}/v1")
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -44,6 +45,34 @@ class Budget(Options):
     """Input and output tokens together."""
     cost: float | None = Field(default=None, ge=0, le=1e12, allow_inf_nan=False)
     """In the currency of `prices`."""
+
+
+OUR_ARGUMENTS = (
+    "--host",
+    "--port",
+    "--api-key",
+    "--served-model-name",
+    "--max-logprobs",
+    "--generation-config",
+    "--seed",
+)
+"""Arguments of `vllm serve` that LaDa gives by itself."""
+
+
+class Serve(Options):
+    """A server of vLLM's that LaDa starts (`vllm serve`), looks after and ends."""
+
+    arguments: tuple[str, ...] = ()
+    """More arguments, such as `--tensor-parallel-size=4` or `--gpu-memory-utilization=0.8`."""
+    timeout: Seconds = 1800.0
+    """Seconds that it may take to load the model."""
+
+    @field_validator("arguments")
+    @classmethod
+    def _not_ours(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if own := next((each for each in value if each.partition("=")[0].replace("_", "-") in OUR_ARGUMENTS), None):
+            raise ValueError(f"{own.partition('=')[0]!r} is given by LaDa itself; expected other arguments")
+        return value
 
 
 class ApiOptions(Options):
@@ -89,6 +118,12 @@ class ApiOptions(Options):
     scores are those of the model at hand: token by token, with end-of-sequence, and behind its chat template."""
     top_log_probs: int = Field(20, ge=1, le=1024)
     """The most tokens per position that the server gives log-probs of; vLLM's `--max-logprobs` is 20."""
+    prompts_per_request: int = Field(1, ge=1, le=1024)
+    """Texts that one request holds, in style `completions` and for `scores`, where the server takes lists, as vLLM
+    does."""
+    serve: Serve | None = None
+    """Start a server of vLLM's at `base_url`, where none answers for `model`; it ends with the run. None: there is one
+    already."""
     concurrency: int = Field(8, ge=1, le=1024)
     """Requests under way at once."""
     requests_per_minute: float | None = Field(default=None, ge=1e-3, le=1e6, allow_inf_nan=False)
@@ -183,6 +218,11 @@ class ApiOptions(Options):
             raise ValueError(
                 "scores: 'prompt_logprobs' in style 'chat' needs the chat template of a tokenizer; give tokenizer, the "
                 "folder or hub id of the model's, or style: completions"
+            )
+        if self.serve is not None and not LOOPBACK.fullmatch(self.base_url):
+            raise ValueError(
+                f"base_url is {self.base_url!r} with serve, which starts a server on this machine; expected "
+                "http://127.0.0.1:PORT/v1"
             )
         if self.tokenizer is not None and self.scores != "prompt_logprobs":
             raise ValueError("tokenizer is for scores: 'prompt_logprobs'; leave it out")

@@ -16,6 +16,7 @@ from lada.core.errors import InputError
 from lada.core.plural import counted, plural
 from lada.core.terms import Lesson, Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.adapters import adapted_share, factors
+from lada.models.assignment import Assignment
 from lada.models.base import Answer, Progress, Study, StudyReport, adding_up, silent
 from lada.models.batches import shuffled_batches, steps_of
 from lada.models.checksums import write_checksums
@@ -30,6 +31,8 @@ from lada.models.masters import Masters
 from lada.models.objective import Objective, Pairs, Scored, first_divergence
 from lada.models.options import ModelOptions
 from lada.models.private import one_by_one, private_training
+from lada.models.ranks import ALONE, Ranks
+from lada.models.replicas import Replicas
 from lada.models.soft import chunk_sums, soft_places
 from lada.models.spelling import spell
 from lada.models.training import add_gradients, make_optimizer, optimise
@@ -69,6 +72,7 @@ class HuggingFaceLearner:
         self._options = options
         self._vocabulary: Vocabulary | None = None
         self._halving = Halving()
+        self.replicas: Replicas | None = None
         ends = declared_ends(getattr(model, "generation_config", None), tokenizer)
         self._encoder = encoder_of(tokenizer, options, context_of(model.config), ends)
         self._cut = self._written = 0
@@ -204,7 +208,12 @@ class HuggingFaceLearner:
         )
         self._told = True
         notices, self._notices = self._notices, ()
-        return (*notices, *self._halving.take_notices(), *self._encoder.notices(), *(cut if self._cut else ()))
+        others = () if self.replicas is None else self.replicas.take_notices()
+        return (*notices, *self.take_shrunk(), *others, *self._encoder.notices(), *(cut if self._cut else ()))
+
+    def take_shrunk(self) -> tuple[str, ...]:
+        """Return, of what `take_notices` returns, which batches shrank: all else a rank says as the others do."""
+        return self._halving.take_notices()
 
     def _begin(self) -> None:
         """Count anew what is lost where that of before was told."""
@@ -260,6 +269,25 @@ class HuggingFaceLearner:
         progress: Progress = silent,
     ) -> StudyReport:
         """See Learner.study. The loss covers the answer part only."""
+        if self.replicas is None or not lessons:
+            return self.study_among(ALONE, lessons, objective, study, seed=seed, progress=progress)
+        if study.dp is not None:  # which lets nobody know what was drawn, so that others could not do their share
+            self._notices += (f"model.parallel: a study with dp is one process's work, not {self.replicas.size}",)
+            return self.study_among(ALONE, lessons, objective, study, seed=seed, progress=progress)
+        with self.replicas.studying(Assignment(lessons, objective, study, seed), self.model.device) as ranks:
+            return self.study_among(ranks, lessons, objective, study, seed=seed, progress=progress)
+
+    def study_among(
+        self,
+        ranks: Ranks,
+        lessons: Sequence[Lesson],
+        objective: Objective,
+        study: Study,
+        *,
+        seed: int,
+        progress: Progress = silent,
+    ) -> StudyReport:
+        """Do this rank's share of a study that all `ranks` are given alike; it ends with the same weights in all."""
         self._begin()
         if not lessons:
             raise InputError("study: there are no lessons; the filter left nothing to learn from")
@@ -274,15 +302,19 @@ class HuggingFaceLearner:
             len(row.completion) + (len(rejected[i].completion) if i in rejected else 0) for i, row in enumerate(chosen)
         ]
         total = steps_of(study, counts, seed)
-        reference = self._reference(chosen, rejected) if objective.reference else {}
+        if ranks.size > 1:
+            self.masters.keep()
+            ranks.agree(weight for weight in self.model.parameters() if weight.requires_grad)
+        reference = self._reference(chosen, rejected, ranks) if objective.reference else {}
         losses: list[float] = []
         tokens = 0
 
         def micro_batches(batch: list[int], size: int) -> Iterator[Callable[[], Tensor]]:
             weighted = sum(lessons[i].weight * len(chosen[i].completion) for i in batch)
             pairs = sum(lessons[i].weight for i in batch if i in rejected)
-            for part in buckets([len(chosen[i]) for i in batch], size):
-                rows = [batch[i] for i in part]
+            mine = ranks.share(batch)
+            for part in buckets([len(chosen[i]) for i in mine], size):
+                rows = [mine[i] for i in part]
                 yield lambda rows=rows: objective(
                     self._score(
                         rows,
@@ -299,7 +331,8 @@ class HuggingFaceLearner:
             nonlocal tokens
             tokens += sum(counts[i] for i in batch)
             wish = min(study.micro_batch_size or len(batch), len(batch))
-            return self._halving.fit("study", wish, lambda size: add_gradients(optimizer, micro_batches(batch, size)))
+            loss = self._halving.fit("study", wish, lambda size: add_gradients(optimizer, micro_batches(batch, size)))
+            return ranks.add_gradients([p for group in optimizer.param_groups for p in group["params"]], loss)
 
         def on_step(number: int, loss: float) -> None:
             losses.append(loss)
@@ -323,7 +356,7 @@ class HuggingFaceLearner:
                 self.masters.training(lambda weights: make_optimizer(weights, study.optimisation)) as trained,
             ):
                 weights, optimizer = trained
-                torch.manual_seed(seed)  # dropout
+                torch.manual_seed(seed + ranks.rank)  # dropout
                 skipped = train(
                     weights,
                     optimizer,
@@ -404,12 +437,17 @@ class HuggingFaceLearner:
         )
 
     @torch.inference_mode()
-    def _reference(self, chosen: Sequence[Encoded], rejected: Mapping[int, Encoded]) -> dict[int, tuple[float, float]]:
+    def _reference(
+        self, chosen: Sequence[Encoded], rejected: Mapping[int, Encoded], ranks: Ranks
+    ) -> dict[int, tuple[float, float]]:
         """Return the sums of log-probs of chosen and rejected paths before the study, by lesson."""
         paired = sorted(rejected)
-        sides = ([chosen[i] for i in paired], [rejected[i] for i in paired])
-        a, b = (self._judged(side) for side in sides)
-        return {i: (x.total, y.total) for i, x, y in zip(paired, a, b, strict=True)}
+        places = ranks.share(range(len(paired)))
+        sums = torch.zeros((len(paired), 2), dtype=torch.float64)
+        for column, rows in enumerate((chosen, rejected)):
+            judged = self._judged([rows[paired[place]] for place in places])
+            sums[places, column] = torch.tensor([each.total for each in judged], dtype=torch.float64)
+        return {i: (a, b) for i, (a, b) in zip(paired, ranks.add_up(sums).tolist(), strict=True)}
 
     def adapter(self) -> dict[str, np.ndarray]:
         """See Learner.adapter."""
@@ -434,6 +472,11 @@ class HuggingFaceLearner:
 
     def _adapter(self) -> dict[str, Tensor]:
         return dict(factors(self.model))
+
+    def close(self) -> None:
+        """End the processes that study with it; it can no more study with others."""
+        if self.replicas is not None:
+            self.replicas.close()
 
     def save(self, folder: FilePath) -> None:
         """See Learner.save; under LoRA only the adapter is written, in peft's format. `load` takes it as `saved`."""

@@ -18,6 +18,7 @@ from lada.models.hub import explained, find_on_hub
 from lada.models.learner import HuggingFaceLearner, context_of
 from lada.models.options import ModelOptions
 from lada.models.placement import check_placement, pick_device, placement
+from lada.models.replicas import Replicas
 from lada.models.tekken import TEKKEN, read_tekken
 from lada.models.turns import declared_ends
 from lada.models.vocabulary import check_vocabulary, embeddings_of
@@ -57,6 +58,8 @@ def load(
         learner.masters.restore(_load_model(source, None, {**told, "dtype": torch.float32}).parameters())
     if saved:
         check_weights(model, saved)
+    if options.parallel is not None:
+        learner.replicas = Replicas(folder, options, init_seed)
     return learner
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lada.core.bounds import AnswerTokens, BatchSize
+from lada.core.bounds import AnswerTokens, BatchSize, Seconds
 from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.core.thinking import TAGS
@@ -65,6 +65,15 @@ class Think(Options):
         return self
 
 
+class Parallel(Options):
+    """Data parallel studying: a copy of the model on each of several devices, which share every batch."""
+
+    processes: int = Field(ge=2, le=64)
+    """Copies of the model: on CUDA one for each of the first devices; on a CPU each is a process of its own."""
+    timeout: Seconds = 1800.0
+    """Seconds that one of them may be silent, as while it loads the model, before a study fails."""
+
+
 class ModelOptions(Options):
     """Which model a party runs and how."""
 
@@ -82,6 +91,8 @@ class ModelOptions(Options):
     """auto: bfloat16 on a CUDA device that computes it, else float32."""
     device_map: Literal["auto", "balanced", "balanced_low_0", "sequential"] | None = None
     """How accelerate spreads the layers over this machine's devices; None: all on `device`."""
+    parallel: Parallel | None = None
+    """Study with several copies of the model at once; answering is one copy's work. None: one."""
     attention: Literal["eager", "sdpa", "flash_attention_2", "flex_attention"] | None = None
     """None: what transformers chooses for the architecture, which is PyTorch's fused `sdpa` wherever it has it."""
     quantise: Literal["8bit", "4bit"] | None = None
@@ -131,5 +142,10 @@ class ModelOptions(Options):
         if self.device_map is not None and self.device != "auto":
             raise ValueError(
                 f"device_map is {self.device_map!r} with device {self.device!r}; expected one of both, so leave one out"
+            )
+        if self.parallel is not None and self.device_map is not None:
+            raise ValueError(
+                f"device_map is {self.device_map!r} with parallel; the first spreads one copy of the model over the "
+                "devices, the second puts a copy on each: leave one out"
             )
         return self

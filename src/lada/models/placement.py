@@ -4,9 +4,11 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from transformers import BitsAndBytesConfig
 
 from lada.core.errors import InputError
+from lada.core.plural import counted
 from lada.models.options import ModelOptions
 
 
@@ -48,6 +50,25 @@ def check_placement(options: ModelOptions) -> None:
             f"model.quantise: {options.quantise!r} needs a CUDA device; leave it out, with dtype: bfloat16 for half "
             "the memory of float32"
         )
+
+    if options.parallel is not None:
+        _check_parallel(options.parallel.processes, device)
+
+
+def _check_parallel(processes: int, device: torch.device) -> None:
+    """Raise InputError where this machine cannot run so many copies of a model on such devices."""
+    wish = f"model.parallel.processes: {processes}"
+    backend = {"cuda": ("NCCL", dist.is_nccl_available), "cpu": ("gloo", dist.is_gloo_available)}.get(device.type)
+    if backend is None:
+        raise InputError(f"{wish}, but a {device.type} device cannot be shared so; leave parallel out, or device: cpu")
+    if device.type == "cuda" and (count := torch.cuda.device_count()) < processes:
+        raise InputError(
+            f"{wish}, but PyTorch finds {counted(count, 'CUDA device')} on this machine; expected "
+            + (f"at most {count}" if count > 1 else "a model without parallel")
+        )
+    name, available = backend
+    if not (dist.is_available() and available()):
+        raise InputError(f"{wish} needs PyTorch with {name}, which this one is built without; leave parallel out")
 
 
 def placement(options: ModelOptions) -> dict[str, Any]:

@@ -25,7 +25,8 @@ CONTEXT = 512 * 2**20
 class Demand:
     """A party with a model on this machine. A study has pairs where its micro-batch may hold two paths per lesson.
 
-    With a device map, `device` is the first of all CUDA devices that share the model.
+    With a device map, `device` is the first of all CUDA devices that share the model; with `parallel` it is the first
+    of those that have a copy each.
     """
 
     name: str
@@ -38,7 +39,9 @@ class Demand:
 
     def memory(self) -> MemoryEstimate:
         """Return what it takes. Raises InputError where that cannot be told."""
-        rows = [(study.micro_batch_size or study.batch_size) * (2 if pairs else 1) for study, pairs in self.studies]
+        ranks = self.options.parallel.processes if self.options.parallel else 1
+        shares = [(-(-study.batch_size // ranks), study.micro_batch_size, pairs) for study, pairs in self.studies]
+        rows = [min(share, most or share) * (2 if pairs else 1) for share, most, pairs in shares]
         load = Load(self.lengths.prompt, self.lengths.completion, max(rows, default=0))
         return estimate(self.shape, self.options, pick_dtype(self.options.dtype, torch.device(self.device)), load)
 
@@ -107,6 +110,8 @@ def _cuda(devices: Sequence[Device]) -> list[Device]:
 
 
 def _is_on(demand: Demand, device: Device) -> bool:
+    if demand.options.parallel is not None and demand.device.startswith("cuda"):
+        return device.name in [f"cuda:{rank}" for rank in range(demand.options.parallel.processes)]
     return demand.device == device.name or (demand.options.device_map is not None and bool(_cuda([device])))
 
 
@@ -132,7 +137,10 @@ class _Crowd:
         return sum(servers) + sum(clients[: self.at_once]) + processes * own
 
     def _peak(self, demand: Demand) -> int:
-        return demand.memory().peak // (self.spread if demand.options.device_map and self.spread else 1)
+        peak = demand.memory().peak // (self.spread if demand.options.device_map and self.spread else 1)
+        if demand.options.parallel is not None and self.device.name == "cpu":  # of CUDA devices each has one copy
+            return peak + (demand.options.parallel.processes - 1) * (peak + RESIDENT)
+        return peak
 
     def after(self, names: Sequence[str]) -> "_Crowd":
         """Return the crowd with some of REMEDIES taken."""

@@ -1,0 +1,93 @@
+"""A study as bytes: what another process needs to do its share of it, without pickles."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load as read_arrays
+from safetensors.numpy import save as write_arrays
+
+from lada.core.errors import InputError
+from lada.core.plugins import load_plugins
+from lada.core.terms import ChunkLogProbs, Lesson, SparseLogProbs
+from lada.models.base import Study
+from lada.models.objective import Objective
+
+TOLD = "told"
+"""The name under which all that is no array stands, as JSON."""
+ARRAYS = {"soft": SparseLogProbs, "chunks": ChunkLogProbs}
+"""The parts of a lesson that are made of arrays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The arguments of `Learner.study`."""
+
+    lessons: Sequence[Lesson]
+    objective: Objective
+    study: Study
+    seed: int
+
+    def to_bytes(self) -> bytes:
+        """Return what `read` takes. Raises InputError for an objective that no other process could build."""
+        plain = [field.name for field in fields(Lesson) if field.name not in ARRAYS]
+        arrays = {
+            f"{number}.{part}.{field.name}": np.ascontiguousarray(getattr(value, field.name))
+            for number, lesson in enumerate(self.lessons)
+            for part, kind in ARRAYS.items()
+            if (value := getattr(lesson, part)) is not None
+            for field in fields(kind)
+        }
+        told = {
+            "lessons": [{name: getattr(lesson, name) for name in plain} for lesson in self.lessons],
+            "objective": _named(self.objective),
+            "study": self.study.model_dump_json(),
+            "seed": self.seed,
+        }
+        arrays[TOLD] = np.frombuffer(json.dumps(told).encode(), np.uint8)
+        return write_arrays(arrays)
+
+    @classmethod
+    def read(cls, data: bytes) -> "Assignment":
+        """Return what `to_bytes` was called on."""
+        arrays = read_arrays(data)
+        told = json.loads(arrays.pop(TOLD).tobytes())
+
+        def part(number: int, name: str) -> Any:
+            kind = ARRAYS[name]
+            found = {field.name: arrays.get(f"{number}.{name}.{field.name}") for field in fields(kind)}
+            return None if any(array is None for array in found.values()) else kind(**found)
+
+        lessons = [
+            Lesson(**lesson, **{name: part(number, name) for name in ARRAYS})
+            for number, lesson in enumerate(told["lessons"])
+        ]
+        return cls(lessons, _made(*told["objective"]), Study.model_validate_json(told["study"]), told["seed"])
+
+
+def _named(objective: Objective) -> tuple[str, str, str]:
+    """Return the names of an objective's class and of its options', and the options as JSON."""
+    options = getattr(objective, "options", None)
+    if options is None:
+        raise InputError(
+            f"model.parallel: the objective {type(objective).__name__!r} keeps no `options`, of which each process "
+            "could make one of its own; expected self.options = options in it, or a model without parallel"
+        )
+    return _path(type(objective)), _path(type(options)), options.model_dump_json()
+
+
+def _made(kind: str, options: str, values: str) -> Objective:
+    load_plugins()
+    return _found(kind)(_found(options).model_validate_json(values))
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _found(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
