@@ -100,9 +100,7 @@ def with_bos(tokenizer: Any, wanted: bool) -> None:
 ODDITIES = ("plain", "padded-embeddings", "no-pad-token", "left-padding", "bos", "no-bos")
 QUICK = {*((architecture, "plain") for architecture in CONFIGS), *zip(CONFIGS, ODDITIES, strict=False)}
 """Every architecture and every oddity; the verbs see all pairs of them, studies see the others among the slow tests."""
-STUDIED = [
-    pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in product(CONFIGS, ODDITIES)
-]
+STUDIED = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in product(CONFIGS, ODDITIES)]
 
 
 @pytest.fixture(scope="session", params=CONFIGS)
