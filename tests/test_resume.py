@@ -46,11 +46,6 @@ def outcome(results: Results) -> dict:
     return data
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return outcome(lada.run(config(), runs=tmp_path_factory.mktemp("whole")))
-
-
 class Crash(BaseException):
     """Ends a run like a power cut: no handler of ours is for it."""
 
@@ -72,12 +67,24 @@ def crash_at(number: int, monkeypatch):
     return count
 
 
-def test_a_run_resumes_from_a_crash_before_any_write_to_the_same_bits(whole, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The outcome of a run that nothing breaks, its folder, and how many files of checkpoints and journal it put."""
+    runs = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
         writes = crash_at(10**6, patch)
-        assert outcome(lada.run(config(), runs=tmp_path / "counted")) == whole
-    assert writes[0] > 30
-    for number in random.Random(0).sample(range(1, writes[0]), 2):
+        return outcome(lada.run(config(), runs=runs)), runs / "small", writes[0]
+
+
+@pytest.fixture
+def whole(finished):
+    return finished[0]
+
+
+def test_a_run_resumes_from_a_crash_before_any_write_to_the_same_bits(finished, tmp_path, monkeypatch):
+    whole, _, writes = finished
+    assert writes > 30
+    for number in random.Random(0).sample(range(1, writes), 2):
         held.forget()
         runs = tmp_path / str(number)
         with monkeypatch.context() as patch:
@@ -124,8 +131,9 @@ def test_a_finished_run_resumes_to_itself_and_can_be_made_longer(whole, tmp_path
     assert shorter.wall_clock.seconds < longer.wall_clock.seconds < 10_000
 
 
-def test_a_damaged_checkpoint_of_the_server_costs_a_round_and_is_told(whole, tmp_path):
-    lada.run(config(), runs=tmp_path)
+def test_a_damaged_checkpoint_of_the_server_costs_a_round_and_is_told(finished, tmp_path):
+    whole, folder, _ = finished
+    shutil.copytree(folder, tmp_path / "small")
     state = tmp_path / "small" / "checkpoints" / "llm" / "state.safetensors"
     state.write_bytes(state.read_bytes()[:-1])
     results = lada.run(config(), runs=tmp_path, resume=True)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lada.alignment import nearest as search
-from lada.alignment.bags import bags, bounds, group
+from lada.alignment.bags import bags, bounds, gray_ranks, group
 from lada.alignment.edits import one_edit
 from lada.alignment.vocabulary import nearest_tokens
 from lada.core.errors import InputError
@@ -125,6 +125,14 @@ def test_no_member_of_a_group_is_closer_than_its_bound(source, target, size):
         assert members.tolist() == sorted(members.tolist())
         for least, token in zip(row, source, strict=True):
             assert least <= min(distance(token, target[i]) for i in members)
+
+
+@given(st.lists(st.integers(0, 2**192 - 1), min_size=1, max_size=20))
+def test_the_number_at_a_rank_of_the_gray_code_has_that_rank(ranks):
+    codes = [rank ^ rank >> 1 for rank in ranks]
+    words = np.array([[code >> shift & 2**64 - 1 for code in codes] for shift in (128, 64, 0)], dtype=np.uint64)
+    found = gray_ranks(words).tolist()
+    assert [high << 128 | middle << 64 | low for high, middle, low in zip(*found, strict=True)] == ranks
 
 
 def test_bounds_by_hand():

@@ -15,6 +15,7 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
+from lada.allocators.base import ALLOCATORS
 from lada.bench.outcome import Outcome, outcome
 from lada.bench.pages import write_pages
 from lada.bench.pretraining import pretrain, untrained
@@ -171,16 +172,26 @@ class Broken(All):
 """
 
 
-def test_a_method_from_a_file_is_listed_and_runs_in_a_suite_and_one_that_fails_stops_no_other(tmp_path):
+@pytest.fixture
+def unplugged(monkeypatch):
+    """Plug-ins are not loaded yet in this process, and what a test adds goes with it."""
+    ALLOCATORS.names()
+    monkeypatch.setattr(ALLOCATORS, "_methods", dict(ALLOCATORS._methods))
+    monkeypatch.setattr(ALLOCATORS, "_loaded", False)
+    monkeypatch.setenv("LADA_PLUGINS", "")
+    load_plugins.cache_clear()
+
+
+@pytest.mark.usefixtures("unplugged")
+def test_a_method_from_a_file_is_listed_and_runs_in_a_suite_and_one_that_fails_stops_no_other(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(PLUGIN)
     rows = {name: {"config": {"allocator": name, "objective": "sft"}} for name in ("broken", "mine")}
     file = suite_file(tmp_path, rows=rows, tables=[{"title": "Mine", "rows": ["mine"], "against": "mine"}])
-    command = [sys.executable, "-m", "lada"]
-    run = {"cwd": tmp_path, "capture_output": True, "text": True, "check": False}
-    listed = subprocess.run([*command, "methods", "--plugin", "mine.py"], **run)
-    assert "mine" in listed.stdout, listed.stderr
-    done = subprocess.run([*command, "bench", "--suite", file, "--plugin", "mine.py"], **run)
-    assert done.returncode == 1, done.stdout + done.stderr
+    monkeypatch.chdir(tmp_path)
+    listed = lada("methods", "--plugin", "mine.py")
+    assert "mine" in listed.stdout, listed.output
+    done = lada("bench", "--suite", file, "--plugin", "mine.py")
+    assert done.exit_code == 1, done.output
     assert "failed: alone, broken, seed 0; see " in done.stderr
     (log,) = (tmp_path / "runs" / "bench" / "tiny").glob("alone-broken-0-*/log.txt")
     assert "out of order" in log.read_text()

@@ -5,6 +5,7 @@ The models are random and tiny, the tokenizers those classes of transformers tha
 
 import json
 from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,9 @@ def with_bos(tokenizer: Any, wanted: bool) -> None:
 
 
 ODDITIES = ("plain", "padded-embeddings", "no-pad-token", "left-padding", "bos", "no-bos")
+QUICK = {*((architecture, "plain") for architecture in CONFIGS), *zip(CONFIGS, ODDITIES, strict=False)}
+"""Every architecture and every oddity; the verbs see all pairs of them, studies see the others among the slow tests."""
+STUDIED = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in product(CONFIGS, ODDITIES)]
 
 
 @pytest.fixture(scope="session", params=CONFIGS)
@@ -105,18 +109,23 @@ def architecture(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session", params=ODDITIES)
-def folder(architecture: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def oddity(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def folder(architecture: str, oddity: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with its tokenizer as somebody may have saved them."""
     tokenizer = make_tokenizer(architecture)
-    match request.param:
+    match oddity:
         case "no-pad-token":
             tokenizer.pad_token = None
         case "left-padding":
             tokenizer.padding_side = tokenizer.truncation_side = "left"
         case "bos" | "no-bos":
-            with_bos(tokenizer, request.param == "bos")
-    folder = tmp_path_factory.mktemp("models") / f"{architecture}-{request.param}"
-    save(architecture, tokenizer, folder, extra=61 if request.param == "padded-embeddings" else 0)
+            with_bos(tokenizer, oddity == "bos")
+    folder = tmp_path_factory.mktemp("models") / f"{architecture}-{oddity}"
+    save(architecture, tokenizer, folder, extra=61 if oddity == "padded-embeddings" else 0)
     return folder
 
 
@@ -200,6 +209,7 @@ def test_tokens_lead_back_to_the_text(folder: Path):
         assert asked._encoder.text(spelled.tokens.tolist()) == text
 
 
+@pytest.mark.parametrize(("architecture", "oddity"), STUDIED, indirect=True)
 def test_a_lora_study_lowers_the_loss_and_comes_back_to_the_same_bits(folder: Path, tmp_path: Path):
     pupil = lora(folder)
     pairs = list(zip(QUESTIONS, PATHS, strict=True))

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 
 from lada.core.errors import InputError
+from lada.core.hub import ask_hub
 from lada.models.load import check, load
 from lada.models.options import ModelOptions
 
@@ -80,15 +82,33 @@ def hub() -> Iterator[str]:
     server.server_close()
 
 
-def test_nobody_there(tmp_path: Path):
-    (said,) = told(tmp_path, ["org/model"], HF_ENDPOINT="http://127.0.0.1:9")
+@pytest.fixture
+def asked_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing was downloaded before, and the hub is asked again; a test then sets what the environment would."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    ask_hub.cache_clear()
+    yield
+    ask_hub.cache_clear()
+
+
+@pytest.mark.usefixtures("asked_anew")
+def test_nobody_there(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(InputError) as refused:
+        check("org/model", ModelOptions(model="org/model"))
+    said = str(refused.value)
+    assert "Retrying" not in caplog.text
     assert said.startswith("model: 'org/model' is no folder here, and the hub at http://127.0.0.1:9 cannot be reached")
     assert "run `hf download org/model --local-dir DIR` on a machine with access" in said
     assert "set model: DIR; or set HF_HUB_OFFLINE=1" in said
 
 
-def test_offline_and_never_downloaded(tmp_path: Path):
-    (said,) = told(tmp_path, ["org/model"], HF_HUB_OFFLINE="1")
+@pytest.mark.usefixtures("asked_anew")
+def test_offline_and_never_downloaded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError) as refused:
+        check("org/model", ModelOptions(model="org/model"))
+    said = str(refused.value).replace("\n", " ")
     assert said.startswith("model: cannot load 'org/model': ")
     assert "without the hub, run `hf download org/model --local-dir DIR`" in said
 

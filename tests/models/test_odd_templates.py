@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 from templates import Style, loop, tokenizer_of
+from transformers import AutoTokenizer
 
 from lada.core.errors import InputError
 from lada.models.encoding import Encoder
+from lada.models.reserved import Reserved
+from lada.zoo.shipped import locate
 
 ASK = "<|assistant|>\n"
 MARKS = ("<|user|>", "<|assistant|>")
@@ -94,8 +97,8 @@ def test_masks_are_equal_in_every_process() -> None:
         "from lada.models.reserved import Reserved; t = AutoTokenizer.from_pretrained(locate('zoo:slm-llama'));"
         "print(ascii(Reserved(t, t.all_special_ids).mask(f'a {t.eos_token} b')))"
     )
-    first, second = (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in "ab"
-    )
-    assert first == second
-    assert r"\U0010ff20" in first
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    tokenizer = AutoTokenizer.from_pretrained(locate("zoo:slm-llama"))
+    here = Reserved(tokenizer, tokenizer.all_special_ids).mask(f"a {tokenizer.eos_token} b")
+    assert other == ascii(here)
+    assert "\U0010ff20" in here

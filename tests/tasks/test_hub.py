@@ -1,8 +1,6 @@
 """A run's samples from a corpus: local copies of every form, the draw, and what is said where it cannot be had."""
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 import datasets
 import pytest
 import yaml
+from huggingface_hub import constants
 from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
@@ -18,7 +17,7 @@ from lada.cli.main import app
 from lada.core.errors import InputError
 from lada.tasks.data import TaskData
 from lada.tasks.load import load_task
-from lada.tasks.options import TaskOptions
+from lada.tasks.options import HubTask, TaskOptions
 
 OPTIONS: TypeAdapter[Any] = TypeAdapter(TaskOptions)
 TWO: dict[str, tuple[str, ...]] = {"b": (), "a": ()}
@@ -227,21 +226,15 @@ def test_a_missing_package_is_named(folder: Path, monkeypatch: pytest.MonkeyPatc
         load(folder)
 
 
-def test_a_hub_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
-    code = f"""
-from lada.core.errors import InputError
-from lada.tasks.load import HubTask, load_task
-try:
-    load_task(HubTask.model_validate({SMALL}), {{"a": ()}}, 0)
-except InputError as error:
-    print(error)
-"""
-    quiet = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    environment = quiet | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("task.corpus: cannot load 'openai/gsm8k' from the hub: ")
-    assert "set task.source to a local copy" in done.stdout
-    assert "Retrying" not in done.stderr
+def test_a_hub_that_is_not_there_is_said_to_be_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(InputError, match=r"^task\.corpus: cannot load 'openai/gsm8k' from the hub: ") as refused:
+        load_task(HubTask.model_validate(SMALL), {"a": ()}, 0)
+    assert "set task.source to a local copy" in str(refused.value)
+    assert "Retrying" not in caplog.text
 
 
 def test_programs_are_refused_since_a_corpus_has_no_tests(folder: Path) -> None:

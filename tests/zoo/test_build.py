@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 from safetensors.torch import load_file
@@ -25,18 +26,27 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(building, "TESTED", 2)
-    monkeypatch.setattr(building, "CHECKPOINT_EVERY", 3)
+@pytest.fixture(autouse=True, scope="module")
+def quick():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(building, "TESTED", 2)
+        patch.setattr(building, "CHECKPOINT_EVERY", 3)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(quick, tmp_path_factory):
+    """The folder of a model that was built without an interruption."""
+    folder = tmp_path_factory.mktemp("whole")
+    building.build(TINY, folder, tmp_path_factory.mktemp("work"), lambda *_: None)
+    return folder
 
 
 def weights(folder):
     return {name: tensor.tolist() for name, tensor in load_file(folder / "tiny" / "model.safetensors").items()}
 
 
-def test_an_interrupted_build_goes_on_to_the_same_bits(tmp_path, monkeypatch):
-    whole = building.build(TINY, tmp_path / "whole", tmp_path / "work", lambda *_: None)
+def test_an_interrupted_build_goes_on_to_the_same_bits(whole, tmp_path, monkeypatch):
     real = building._checkpoint
 
     def stop_after_the_second(*arguments):
@@ -50,13 +60,13 @@ def test_an_interrupted_build_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     assert not (tmp_path / "parts").exists()
     monkeypatch.setattr(building, "_checkpoint", real)
     again = building.build(TINY, tmp_path / "parts", tmp_path / "work2", lambda *_: None)
-    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
-    assert again["accuracy"] == whole["accuracy"]
+    assert weights(tmp_path / "parts") == weights(whole)
+    assert again["accuracy"] == json.loads((whole / "tiny" / "card.json").read_text())["accuracy"]
     assert not (tmp_path / "work2" / "tiny").exists()
 
 
-def test_a_finished_model_is_left_alone_and_a_changed_recipe_is_built(tmp_path):
-    building.build(TINY, tmp_path / "zoo", tmp_path / "work", lambda *_: None)
+def test_a_finished_model_is_left_alone_and_a_changed_recipe_is_built(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "zoo")
     card = tmp_path / "zoo" / "tiny" / "card.json"
     marked = json.loads(card.read_text()) | {"seconds": -1}
     card.write_text(json.dumps(marked))
@@ -65,13 +75,12 @@ def test_a_finished_model_is_left_alone_and_a_changed_recipe_is_built(tmp_path):
     assert building.build(longer, tmp_path / "zoo", tmp_path / "work", lambda *_: None)["seconds"] >= 0
 
 
-def test_a_built_model_is_located_and_loads(tmp_path):
-    building.build(TINY, tmp_path, tmp_path / "work", lambda *_: None)
-    folder = locate("zoo:tiny", (tmp_path,))
+def test_a_built_model_is_located_and_loads(whole):
+    folder = locate("zoo:tiny", (whole,))
     learner = load(folder, ModelOptions(model="zoo:tiny", max_new_tokens=4))
     assert len(learner.answer(["7 boxes in the bank . a) add 1 . how many boxes ?"], seed=0)) == 1
     with pytest.raises(InputError, match="did you mean 'tiny'"):
-        locate("zoo:tinny", (tmp_path,))
+        locate("zoo:tinny", (whole,))
     assert locate("some/hub-id") == "some/hub-id"
 
 

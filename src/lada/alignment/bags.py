@@ -55,8 +55,8 @@ def bags(strings: Sequence[bytes], others: Sequence[bytes]) -> tuple[Bags, Bags]
         dense = np.zeros((len(texts), BITS), dtype=bool)
         dense[owners, bit[features]] = True
         words = np.packbits(dense, axis=1).view(">u8").astype(np.uint64)
-        sizes = np.fromiter((min(len(text), LONGEST) for text in texts), np.uint8, len(texts))
-        return Bags(np.ascontiguousarray(words.T), sizes)
+        sizes = np.minimum(np.fromiter(map(len, texts), np.int64, len(texts)), LONGEST)
+        return Bags(np.ascontiguousarray(words.T), sizes.astype(np.uint8))
 
     return pack(*lists[0]), pack(*lists[1])
 
@@ -73,9 +73,22 @@ class Groups:
     most: np.ndarray
 
 
+def gray_ranks(words: np.ndarray) -> np.ndarray:
+    """Return uint64 [w, n]: the place that each column of `words`, read as one number, has in the reflected Gray code.
+
+    Neighbours in that code differ in one bit, where neighbouring numbers may differ in all.
+    """
+    ranks = words.copy()
+    for shift in (1, 2, 4, 8, 16, 32):  # each bit becomes the parity of those from the first to it
+        ranks ^= ranks >> np.uint64(shift)
+    odd = np.bitwise_xor.accumulate(ranks[:-1] & np.uint64(1), axis=0)
+    ranks[1:] ^= np.uint64(0) - odd
+    return ranks
+
+
 def group(of: Bags, size: int) -> Groups:
-    """Cut strings into groups of `size`, sorted by length and then by which of the commonest features they have."""
-    order = np.lexsort((*of.words[::-1], of.sizes))
+    """Cut strings into groups of `size`, sorted by length and then, in Gray's order, by their commonest features."""
+    order = np.lexsort((*gray_ranks(of.words)[::-1], of.sizes))
     starts = np.arange(0, len(order), size)
     words, sizes = of.words.take(order, axis=1), of.sizes[order]
     return Groups(
