@@ -4,6 +4,7 @@ import gc
 import importlib.util
 import sys
 import weakref
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -17,9 +18,10 @@ from lada.core.errors import InputError, LadaError
 from lada.core.seeds import seed_of
 from lada.models import generation
 from lada.models.continuous import continue_streams, paging_of, settings_of
-from lada.models.generation import Manner, Stream, pick_backend
+from lada.models.generation import Manner, Stream, make_streams, pick_backend
 from lada.models.load import load
 from lada.models.options import Generation, ModelOptions
+from lada.models.vllm_engine import run_engine
 
 
 def texts(learner: Any, tiny: Any, **asked: Any) -> list[str]:
@@ -93,6 +95,11 @@ def test_how_continuous_batching_is_set(tiny: Any):
     # 70 tokens fill three pages of 32, and one is spare; two streams are in the making at once.
     assert (paging.page_size, paging.num_blocks, paging.max_requests_per_batch) == (32, 8, 2)
     assert paging.auto_switch_to_flash is False
+    assert paging.return_logprobs is False  # top_p and temperature bend them
+    assert paging_of(streams, replace(warm, temperature=1.0), flash=False).return_logprobs is False
+    bare = replace(warm, temperature=1.0, generation=Generation(backend="continuous"))
+    assert paging_of(streams, bare, flash=False).return_logprobs is True
+    assert paging_of(streams, replace(bare, temperature=0.0), flash=False).return_logprobs is False
     assert paging_of(streams, warm, flash=True).page_size == 256
     settings = settings_of(warm)
     assert (settings.do_sample, settings.temperature, settings.top_p, settings.top_k) == (True, 0.7, 0.9, None)
@@ -126,7 +133,13 @@ class FakeVllm(ModuleType):
                     notes.asked.append(asked)
                     ids = torch.tensor([prompt["prompt_token_ids"]])
                     found = self._model.generate(ids, max_new_tokens=asked["max_tokens"], do_sample=False)
-                    written = SimpleNamespace(token_ids=tuple(found[0, ids.shape[1] :].tolist()))
+                    logits = self._model(found).logits[0, ids.shape[1] - 1 : -1].log_softmax(1)
+                    tokens = tuple(found[0, ids.shape[1] :].tolist())
+                    told = [
+                        {token: SimpleNamespace(logprob=float(row[token]))}
+                        for token, row in zip(tokens, logits, strict=True)
+                    ]
+                    written = SimpleNamespace(token_ids=tokens, logprobs=told)
                     replies.append(SimpleNamespace(outputs=[written]))
                 return replies
 
@@ -156,10 +169,26 @@ def test_vllm_is_asked_with_the_weights_as_they_are(tiny: Any, vllm: FakeVllm):
     assert not Path(first["model"]).exists()
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(first["files"])
     told = {"dtype": "float32", "max_model_len": 96, "max_num_seqs": 7, "generation_config": "vllm", "seed": 0}
+    told["logprobs_mode"] = "raw_logprobs"
     assert {name: value for name, value in first.items() if name not in ("model", "files")} == told
-    assert vllm.asked[0] == {"max_tokens": 24, "temperature": 0.0, "stop": ["\n\n"], "stop_token_ids": [1]}
+    assert vllm.asked[0] == {
+        "max_tokens": 24, "logprobs": 0, "temperature": 0.0, "stop": ["\n\n"], "stop_token_ids": [1]
+    }  # fmt: skip
     assert learner.answer([], seed=0) == []
     assert len(vllm.engines) == 2
+
+
+def test_vllm_tells_how_likely_its_tokens_are(tiny: Any, vllm: FakeVllm):
+    learner = tiny.learner(generation=Generation(backend="vllm"))
+    found = learner.answer(tiny.questions, seed=0)
+    judged = learner.judge([(question, answer.text) for question, answer in zip(tiny.questions, found, strict=True)])
+    for answer, expected in zip(found, judged, strict=True):
+        assert answer.likelihood.total == pytest.approx(expected.total, abs=1e-4)
+        assert answer.likelihood.tokens == expected.tokens
+    streams = make_streams(learner.encoder, tiny.questions, 1, 0, 24)
+    (written,) = run_engine(learner.model, streams, Manner(learner.encoder, 4, 0.0, Generation(backend="vllm")))
+    assert all(len(each.log_probs) == len(each.ids) for each in written.values())
+    assert vllm.asked
 
 
 def test_vllm_samples_each_path_with_a_seed_of_its_own(tiny: Any, vllm: FakeVllm):

@@ -100,7 +100,7 @@ def _prompts(model: Any, encoder: Encoder) -> list[tuple[int, ...]]:
 
     The last is what the longest begins with.
     """
-    ids = [index for index in encoder.completion(TEXT) if index != encoder.eos]
+    ids = [index for index in encoder.completion(TEXT) if index not in encoder.ends]
     most, *rest = LENGTHS
     most = min(max([most, *(width + rest[-1] for width in _widths(model.config.to_dict()))]), encoder.context - STEPS)
     if len(ids) < rest[-1] or most <= rest[0]:

@@ -121,7 +121,7 @@ class HuggingFaceLearner:
         temperature: float,
         progress: Progress = silent,
     ) -> list[list[Answer]]:
-        """See Learner.sample. A path is judged by what was predicted as it was written, where `_judged` would say so."""
+        """See Learner.sample. A path is read again to judge it only where writing it has not told what `judge` says."""
         self._begin()
         progress = adding_up(progress)
         streams = make_streams(self._encoder, questions, paths, seed, self._options.max_new_tokens)
