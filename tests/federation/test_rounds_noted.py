@@ -34,6 +34,7 @@ def test_what_a_checkpoint_does_not_speak_of_counts_for_nothing(tmp_path):
 
 def test_what_is_lost_is_told_and_the_rest_is_there(tmp_path):
     rounds = RoundsNoted(tmp_path)
+    digests = b""
     for number, text in enumerate("abc"):
         digests = rounds.write(number, noticed(text))
     (tmp_path / "0.json").unlink()
