@@ -188,13 +188,13 @@ def main() -> None:
     costs = in_turn({str(n): lambda n=n: collecting(n) for n in (FEW, MANY)}, repeats)
     few, many = (median(costs[str(n)]) / 3 for n in (FEW, MANY))
     collected = {f"{FEW} clients": few, f"{MANY} clients": many, "ratio": many / few}
-    write(figures, collected)
+    write(figures, collected, repeats)
 
 
-def write(figures: Mapping[str, Mapping[str, float]], collected: Mapping[str, float]) -> None:
+def write(figures: Mapping[str, Mapping[str, float]], collected: Mapping[str, float], repeats: int) -> None:
     """Write figures and page."""
     TARGET.mkdir(parents=True, exist_ok=True)
-    everything = {"rounds": figures, "collect": collected}
+    everything = {"repeats": repeats, "rounds": figures, "collect": collected}
     (TARGET / "figures.json").write_text(json.dumps(everything, indent=1) + "\n")
     table = [f"| | run of {SHORT} rounds | run of {LONG} rounds | ratio |", "|---|---|---|---|"]
     table += [f"| {what} | {' | '.join(f'{value:.3g}' for value in row.values())} |" for what, row in figures.items()]
@@ -204,7 +204,8 @@ def write(figures: Mapping[str, Mapping[str, float]], collected: Mapping[str, fl
         f"{CLIENTS} clients, each with a model of {MODEL >> 20} MiB. A round costs the same however many came before "
         f"it where the ratio is 1.\n\n{chr(10).join(table)}\n\nThe server collects the reports of {FEW} clients in "
         f"{1000 * few:.0f} ms of CPU time a round, and of {MANY:,} in {1000 * many:.0f} ms: {ratio:.1f} times as "
-        f"much for {MANY // FEW} times as many.\n\nMedians; `python benchmarks/rounds.py` regenerates the page.\n"
+        f"much for {MANY // FEW} times as many.\n\nMedians of {repeats} turns; `python benchmarks/rounds.py` "
+        "regenerates the page.\n"
     )
     (TARGET / "README.md").write_text(text)
     print(text)

@@ -1,8 +1,10 @@
 import json
+from collections import Counter
 
 from tiny_run import tiny
 
 import lada
+from lada import experiment
 from lada.core.results import PartyReport
 from lada.federation import checkpoints, held
 from lada.federation.rounds_noted import RoundsNoted
@@ -32,6 +34,7 @@ def test_what_a_checkpoint_does_not_speak_of_counts_for_nothing(tmp_path):
 
 def test_what_is_lost_is_told_and_the_rest_is_there(tmp_path):
     rounds = RoundsNoted(tmp_path)
+    digests = b""
     for number, text in enumerate("abc"):
         digests = rounds.write(number, noticed(text))
     (tmp_path / "0.json").unlink()
@@ -72,3 +75,21 @@ def test_a_checkpoint_of_an_earlier_version_holds_all_itself(tmp_path):
     assert longer.evaluations == whole.evaluations
     assert longer.studies == whole.studies
     assert json.loads((kept / "noted.json").read_bytes()).keys() == {"2"}
+
+
+def test_what_a_round_left_is_not_read_again_after_the_next(tmp_path, monkeypatch):
+    """Of rounds that the report does not show, answers are read once, for agreement; results as rounds have doubled."""
+    read, unseal = Counter(), experiment.unseal
+    wrote, seal = Counter(), experiment.seal
+
+    def reading(file):
+        read[f"{file.parent.name}/{file.name}"] += 1
+        return unseal(file)
+
+    monkeypatch.setattr(experiment, "unseal", reading)
+    monkeypatch.setattr(experiment, "seal", lambda file, data: wrote.update([file.name]) or seal(file, data))
+    results = lada.run(tiny(rounds=6, host={"name": "fedmkt", "options": {"directions": "llm_to_slm"}}), runs=tmp_path)
+    names = ["warehouse", "clinic"]
+    assert {read[f"{name}/test-paths-{round}.arrow"] for name in names for round in range(1, 6)} == {1}
+    assert all(e.agreement is not None for e in results.evaluations if e.party in names)
+    assert wrote["results.json"] == 4 + 2  # after rounds 0, 1, 2 and 4; before and after the trackers have finished
