@@ -57,7 +57,8 @@ bench-generation: $(VENV)/.lada ## measure how fast answers are written
 	@$(BIN)/python benchmarks/generation.py $(ARGS)
 
 bench-scale: $(VENV)/.lada ## measure a growing federation and a large reply
-	@$(BIN)/python benchmarks/scale.py $(ARGS)
+	@$(BIN)/python benchmarks/scale.py
+	@$(BIN)/python benchmarks/scale_scripted.py $(ARGS)
 	@$(BIN)/python benchmarks/large_reply.py
 
 bench-poisoned: $(VENV)/.lada ## measure what one poisoned client of three does to the others; hours
