@@ -60,7 +60,8 @@ bench-gpu: $(VENV)/.lada ## measure studying and writing on a GPU beside TRL and
 	@$(BIN)/python benchmarks/gpu.py $(ARGS)
 
 bench-scale: $(VENV)/.lada ## measure a growing federation and a large reply
-	@$(BIN)/python benchmarks/scale.py $(ARGS)
+	@$(BIN)/python benchmarks/scale.py
+	@$(BIN)/python benchmarks/scale_scripted.py $(ARGS)
 	@$(BIN)/python benchmarks/large_reply.py
 
 bench-rounds: $(VENV)/.lada ## measure what a run does around its models, round by round

@@ -13,7 +13,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import lru_cache, wraps
@@ -192,7 +192,7 @@ def _party(name: str) -> PartyInfo:
     )  # fmt: skip
 
 
-def write_task(folder: Path, clients: int, samples: int) -> dict[str, str]:
+def write_task(folder: Path, clients: int, samples: int) -> dict[str, Any]:
     """Write the samples of a run; return its task."""
     sizes = {"public": samples, "train": clients, "test": TESTS}
     start = 0
@@ -227,7 +227,7 @@ def config(folder: Path, clients: int, samples: int, rounds: int, allocator: str
     }
 
 
-def timed(stage: str, seconds: Counter[str], function: Callable[..., Any]) -> Callable[..., Any]:
+def timed(stage: str, seconds: dict[str, float], function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that adds the CPU time of each call to those of its stage."""
 
     @wraps(function)
@@ -248,7 +248,7 @@ def peak() -> float:
 
 def one(clients: int, samples: int, rounds: int, allocator: str) -> dict[str, Any]:
     """Run one size in this process and return its figures."""
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
     marks: list[float] = []
 
     def local(_: str, *given: Any, **named: Any) -> Any:
@@ -341,9 +341,9 @@ def main(arguments: argparse.Namespace) -> None:
         f"--samples {arguments.samples} --rounds {arguments.rounds} --allocator {arguments.allocator}"
     )
     text = (
-        f"# What the server of a large federation computes and holds\n\n{arguments.samples:,} public samples, "
+        f"# A server without models: what a large federation costs it\n\n{arguments.samples:,} public samples, "
         f"{arguments.rounds} rounds of `fedmkt` with the filter `{arguments.allocator}`, no models: the server's "
-        "learner answers from a script, and the clients, in one worker process, write their paths by rule. Messages, checks, "
+        "learner answers from a script, and the clients, in one worker process, write paths by rule. Messages, checks, "
         "ledger, journal, checkpoints, results and report are those of any run. CPU seconds and memory are the server "
         f"process's. Made by `{command}`.\n\n"
     )
@@ -360,6 +360,7 @@ if __name__ == "__main__":
     parser.add_argument("--one", nargs=4, metavar=("CLIENTS", "SAMPLES", "ROUNDS", "ALLOCATOR"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
-        print(json.dumps(one(*map(int, given.one[:3]), given.one[3])))
+        clients, samples, rounds = map(int, given.one[:3])
+        print(json.dumps(one(clients, samples, rounds, given.one[3])))
     else:
         main(given)
