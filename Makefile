@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow attack lint docs docs-serve bench bench-answers bench-fedmkt bench-generation bench-gpu bench-hostile bench-memory bench-poisoned bench-rounds bench-scale bench-signals bench-startup fuzz zoo clean
+.PHONY: help venv demo test test-slow attack lint docs docs-serve bench bench-answers bench-fedmkt bench-generation bench-gpu bench-hostile bench-memory bench-poisoned bench-rounds bench-scale bench-signals bench-startup bench-step fuzz zoo clean
 
 help: ## list the targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -49,9 +49,8 @@ bench: $(VENV)/.lada ## run the suite of all methods and write results/full and 
 bench-answers: $(VENV)/.dev ## measure how often a verdict on an answer is right
 	@$(BIN)/python benchmarks/answers.py $(ARGS)
 
-bench-fedmkt: $(VENV)/.lada ## measure what FedMKT needs: alignment, codecs, a step with soft targets
+bench-fedmkt: $(VENV)/.lada ## measure what FedMKT needs: alignment and codecs
 	@$(BIN)/python benchmarks/alignment.py $(ARGS)
-	@$(BIN)/python benchmarks/soft_step.py $(ARGS)
 
 bench-generation: $(VENV)/.lada ## measure how fast answers are written
 	@$(BIN)/python benchmarks/generation.py $(ARGS)
@@ -81,6 +80,10 @@ bench-signals: $(VENV)/.lada ## measure which scores tell a path worth learning;
 
 bench-startup: $(VENV)/.lada ## measure what commands and workers cost to start
 	@$(BIN)/python benchmarks/startup.py $(ARGS)
+
+bench-step: $(VENV)/.lada ## measure a step of a study beside a plain loop, transformers' Trainer and TRL
+	@$(INSTALL) -e '.[bench]'
+	@$(BIN)/python benchmarks/step.py $(ARGS)
 
 fuzz: $(VENV)/.dev ## send a million spoilt messages through every check, and absurd ones to the report; two hours
 	@$(BIN)/python tests/fuzz/run.py --out results/fuzz $(ARGS)

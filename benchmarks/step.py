@@ -7,19 +7,17 @@ and with a contrast (which reads twice the text, and has a limit of its own); th
 SFTTrainer on the same batches in the same order. All start from the same weights.
 
 Two shapes: a shipped model, where what is around the tensors counts; and a model of random weights whose vocabulary has
-150,000 tokens. Time is what the process computed, as the median of each repeat's ratio to the limit, in one process
-where all take turns; memory is how far a process of its own rises above what it held before the model was made. Writes
-`results/step/`. On a GPU (`--device cuda`) time is that of the clock, and memory what torch's allocator says.
+150,000 tokens. All take turns in one process with one thread. Time is the median of each repeat's ratio to the limit;
+on a CPU it is what this process computed. Memory is what tensors hold at the peak, the model's own included, by
+PyTorch's allocator. Writes `results/step/`. On a GPU: `--device cuda`.
 """
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import MethodType
@@ -28,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from memory import allocated
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -52,7 +51,6 @@ from lada.models.encoding import Encoded, pad_right
 from lada.models.learner import HuggingFaceLearner
 from lada.models.load import load
 from lada.models.options import ModelOptions
-from lada.models.peak import begin_peak, resident_peak
 from lada.models.training import Optimisation, learning_rate_at, make_optimizer
 from lada.objectives.contrastive import Contrastive, ContrastiveOptions
 from lada.objectives.forms import odds_ratio
@@ -67,7 +65,7 @@ PLAIN, SOFT, CONTRAST = "LaDa, plain", "LaDa, soft targets", "LaDa, contrastive"
 TRAINER, TRL = "transformers Trainer", "TRL SFTTrainer"
 BASES = {CONTRAST: PAIRS}
 TINY, LARGE = "zoo:slm-llama", "random, V = 150,000"
-VOCABULARY, LENGTH = 150_000, 256
+VOCABULARY, LENGTH = 150_000, 128
 Way = Callable[[], None]
 
 
@@ -100,8 +98,8 @@ def tiny(device: str) -> Case:
     learner = load(locate(TINY), ModelOptions(model=TINY, device=device))
     file = Path(lada.examples.__file__).parent / "demo.yaml"
     task = read_task(make_config(yaml.safe_load(file.read_text(encoding="utf-8"))), Path())
-    texts = [(sample.question, sample.rationale or "") for sample in task.public[:128]]
-    return _case(learner, texts, Study(steps=25, batch_size=16), 32)
+    texts = [(sample.question, sample.rationale or "") for sample in task.public[:32]]
+    return _case(learner, texts, Study(steps=10, batch_size=16), 32)
 
 
 def large(device: str) -> Case:
@@ -126,11 +124,11 @@ def large(device: str) -> Case:
     model.to(torch.bfloat16 if device == "cuda" else torch.float32)
     rng = np.random.default_rng(0)
     half = LENGTH // 2
-    drawn = [" ".join(f"w{i}" for i in rng.integers(1, VOCABULARY, half)) for _ in range(16)]
+    drawn = [" ".join(f"w{i}" for i in rng.integers(1, VOCABULARY, half)) for _ in range(8)]
     texts = list(zip(drawn[::2], [text.rpartition(" ")[0] for text in drawn[1::2]], strict=True))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>")
     learner = HuggingFaceLearner(model, tokenizer, ModelOptions(model="random", prompt="{question} "))
-    return _case(learner, texts, Study(steps=1, batch_size=8), 64)
+    return _case(learner, texts, Study(steps=1, batch_size=4), 64)
 
 
 CASES = {TINY: tiny, LARGE: large}
@@ -288,81 +286,78 @@ def made(shape: str, device: str) -> Case:
     return case
 
 
-def peak(shape: str, way: str, device: str) -> int:
-    """Run one way in this process and return how far its memory rises above that before the model, bytes."""
-    begin_peak(device)
-    before = resident_peak()
-    ways(made(shape, device))[way]()
-    return torch.cuda.max_memory_allocated() if device == "cuda" else resident_peak() - before
+def peak(case: Case, way: Way) -> int:
+    """Return the most that tensors hold while one way runs, bytes."""
+    if case.learner.device == "cpu":
+        return sum(weight.nbytes for weight in case.learner.model.parameters()) + allocated(way)
+    torch.cuda.reset_peak_memory_stats()
+    way()
+    return torch.cuda.max_memory_allocated()
 
 
-def raced(shape: str, options: argparse.Namespace) -> dict[str, list[float]]:
-    """Return each way's seconds, repeat by repeat; the first, which warms up, is left out."""
+def measure(shape: str, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Return each way's median ratio of time, its seconds and its memory. The run that tells the memory warms up."""
     case = made(shape, options.device)
+    longer = replace(case, study=case.study.model_copy(update={"steps": max(2, case.study.steps)}))
     weights = {name: value.clone() for name, value in case.learner.model.state_dict().items()}
     clock = time.process_time if options.device == "cpu" else time.perf_counter
     seconds: dict[str, list[float]] = {}
+    bytes_: dict[str, int] = {}
     for number in range(options.rounds + 1):
-        for name, way in ways(case).items():
+        for name, way in ways(case if number else longer).items():
             case.learner.model.load_state_dict(weights)
+            if not number:
+                bytes_[name] = peak(case, way)
+                continue
             start = clock()
             way()
             if options.device == "cuda":
                 torch.cuda.synchronize()
-            if number:
-                seconds.setdefault(name, []).append(clock() - start)
-    return seconds
+            seconds.setdefault(name, []).append(clock() - start)
+            print(shape, name, f"{seconds[name][-1]:.2f} s, {bytes_[name] / 2**20:,.0f} MiB", flush=True)
+    return {
+        name: {
+            "time": float(np.median(np.array(told) / np.array(seconds[BASES.get(name, LIMIT)]))),
+            "seconds": float(np.median(told)),
+            "memory": bytes_[name],
+        }
+        for name, told in seconds.items()
+    }
 
 
 def main() -> None:
-    """Measure and write, or, for a child process, run one way and print its peak memory."""
+    """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--shape", choices=tuple(CASES), help="this shape alone")
-    parser.add_argument("--peak", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.peak:
-        print(peak(options.shape, options.peak, options.device))
-        return
     name = "cpu" if options.device == "cpu" else torch.cuda.get_device_name()
     for shape in [options.shape] if options.shape else CASES:
-        seconds = raced(shape, options)
-        print({way: round(float(np.median(told)), 3) for way, told in seconds.items()}, "seconds", flush=True)
-        figures = {}
-        for way, told in seconds.items():
-            base = BASES.get(way, LIMIT)
-            child = [sys.executable, __file__, "--device", options.device, "--shape", shape, "--peak", way]
-            bytes_ = int(subprocess.run(child, check=True, capture_output=True, text=True).stdout.split()[-1])
-            figures[way] = {
-                "time": float(np.median(np.array(told) / np.array(seconds[base]))),
-                "seconds": float(np.median(told)),
-                "memory": bytes_,
-            }
-            print(shape, way, figures[way], flush=True)
-        _write(name, shape, figures)
+        _write(name, shape, options.rounds, measure(shape, options))
 
 
-def _write(device: str, shape: str, figures: dict[str, dict[str, float]]) -> None:
+def _write(device: str, shape: str, rounds: int, figures: dict[str, dict[str, float]]) -> None:
     TARGET.mkdir(parents=True, exist_ok=True)
     file = TARGET / "figures.json"
     everything: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    everything.setdefault(device, {})[shape] = figures
+    everything.setdefault(device, {})[shape] = {"rounds": rounds, "ways": figures}
     file.write_text(json.dumps(everything, indent=1) + "\n")
     lines = ["| device | model | way | time | memory | memory, MiB |", "|---|---|---|---|---|---|"]
     for place, shapes in everything.items():
         for model, told in shapes.items():
-            for way, row in told.items():
-                memory = row["memory"] / told[BASES.get(way, LIMIT)]["memory"]
+            for way, row in told["ways"].items():
+                memory = row["memory"] / told["ways"][BASES.get(way, LIMIT)]["memory"]
                 cells = [place, model, way, f"{row['time']:.2f}", f"{memory:.2f}", f"{row['memory'] / 2**20:,.0f}"]
                 lines.append(f"| {' | '.join(cells)} |")
     text = (
-        "# What a step of a study costs\n\nRatios to the limit, a plain loop with the same batches (of the contrast, to "
-        f"the plain loop that contrasts): *{TINY}* studies 25 steps of 16 lessons; *{LARGE}* has 42 million weights "
-        f"and studies one step of 8 rows of {LENGTH} tokens, half of each the question. On a CPU one thread, float32, "
-        "the time that the process computed; memory is what a process of its own adds to what it held before it made "
-        "the model. `python benchmarks/step.py` regenerates the table and says what each way is.\n\n"
+        "# What a step of a study costs\n\nRatios to the limit, a plain loop with the same batches (of the contrast, "
+        f"to the plain loop that contrasts): *{TINY}* studies 10 steps of 16 of 32 lessons; *{LARGE}* has 42 million "
+        f"weights and studies one step of 4 rows of {LENGTH} tokens, half of each the question. On a CPU one thread, "
+        "float32, the time that the process computed, medians of the repeats that `figures.json` counts. Memory is "
+        "that of tensors at the peak, the model's own included, in two steps at least: AdamW's states come with the "
+        "first. `python benchmarks/step.py` regenerates the table and says what each way is.\n\n"
         + "\n".join(lines)
         + "\n"
     )

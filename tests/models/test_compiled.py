@@ -1,4 +1,4 @@
-"""A body that is compiled for a study: the same steps, nothing of it before and after, and clear words where it fails."""
+"""A body that is compiled for a study: the same steps, nothing of it before and after, clear words where it fails."""
 
 from pathlib import Path
 from typing import Any

@@ -8,7 +8,7 @@ import transformers as hf
 
 from lada.core.errors import InputError
 from lada.models.adapters import with_adapter
-from lada.models.memory import Load, MemoryEstimate, estimate
+from lada.models.memory import Load, MemoryEstimate, _frame, estimate
 from lada.models.options import LoraOptions, ModelOptions
 from lada.models.shapes import read_shape
 
@@ -73,7 +73,7 @@ def test_every_part_by_hand() -> None:
     assert found.cache == 2 * 2 * 2 * 4 * 3 * 30 * 4  # keys and values, layers, heads, width, rows, tokens, bytes
     assert found.masters == 0
     assert found.answer_logits == 3 * 20 * 100 * 4 + 3 * 20 * 100 * 4 * 2
-    assert found.study_logits == 2 * 2 * 20 * 100 * 4 + 2 * 20 * 100 * 4 * 2
+    assert found.study_logits == 2 * 20 * 100 * 4 + 2 * 20 * 100 * 4 * 2  # once: their gradient takes their place
     assert found.studying == 4 * 4 * (LINEAR + REST) + found.activations + found.study_logits
     assert found.answering == found.weights + found.working + found.answer_logits
     assert found.peak == max(found.studying, found.answering)
@@ -96,6 +96,22 @@ def test_what_is_not_studied_takes_no_more_than_its_weights() -> None:
     assert (found.trainable, found.masters, found.gradients, found.optimizer, found.studying) == (0, 0, 0, 0, 0)
     assert found.activations == 0
     assert found.peak == found.answering
+
+
+def test_logits_stand_twice_where_the_way_back_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    once, chunk = 2 * 20 * 100 * 4, 2 * 20 * 100 * 4 * 2
+    capped = hf.Gemma2Config(**SHAPE, head_dim=4, final_logit_softcapping=3.0, bos_token_id=None, eos_token_id=None)
+    assert of(Load(10, 20, rows=2), capped).study_logits == once + chunk  # the product behind its tanh is not kept
+    linear = torch.nn.Linear.forward
+
+    def forward(self: torch.nn.Linear, hidden: torch.Tensor) -> torch.Tensor:
+        made = linear(self, hidden)
+        return made.tanh() if self.out_features == 100 else made
+
+    _frame.cache_clear()
+    monkeypatch.setattr(torch.nn.Linear, "forward", forward)
+    assert of(Load(10, 20, rows=2)).study_logits == 2 * once + chunk
+    _frame.cache_clear()
 
 
 def test_no_sequence_is_longer_than_the_context() -> None:

@@ -128,8 +128,8 @@ def is_spare(logits: Tensor) -> bool:
     if maker is None or logits._version or isinstance(maker, torch.autograd.function.BackwardCFunction):
         return False
     kept = [getattr(maker, name) for name in dir(maker) if name.startswith("_saved_")]
-    mine = logits.untyped_storage().data_ptr()
-    return not any(isinstance(each, Tensor) and each.untyped_storage().data_ptr() == mine for each in kept)
+    mine = logits.untyped_storage()._cdata
+    return not any(isinstance(each, Tensor) and each.untyped_storage()._cdata == mine for each in kept)
 
 
 class _LogProbs(torch.autograd.Function):

@@ -4,7 +4,8 @@ Parameters are counted on the meta device. What autograd keeps for the way back 
 fake tensors, which have a shape and a type but no numbers, adds up what it saves. The rest is our reading of what the
 learner does, as upper bounds: every row of a batch is taken to be as long as the longest may be.
 
-    studying    weights + masters + gradients + AdamW's two states + activations + logits, twice, for their gradient too
+    studying    weights + masters + gradients + AdamW's two states + activations + logits, twice where their gradient
+                cannot be written over them
     answering   weights + masters + what one layer works with + the greater of KV cache (writing) and logits (judging)
 
 Not counted: what the allocator wastes, kernels' own workspaces, the CUDA context, the interpreter.
@@ -29,7 +30,7 @@ from lada.core.results import Record
 from lada.models.adapters import adapted_share, with_adapter
 from lada.models.head import head_sees
 from lada.models.learner import context_of
-from lada.models.likelihood import CHUNK
+from lada.models.likelihood import CHUNK, is_spare
 from lada.models.masters import NARROW
 from lada.models.options import ModelOptions
 
@@ -134,7 +135,7 @@ def _estimate(config: Any, options: ModelOptions, dtype: torch.dtype, load: Load
         gradients=frame.trainable * torch.float32.itemsize if studies else 0,
         optimizer=2 * frame.trainable * torch.float32.itemsize if studies else 0,
         activations=load.rows * kept,
-        study_logits=logits(load.rows, 2) if studies else 0,
+        study_logits=logits(load.rows, frame.copies) if studies else 0,
         cache=2 * _cached(text) * options.batch_size * length * size,
         working=options.batch_size * frame.working,
         answer_logits=logits(options.batch_size, 1),
@@ -179,6 +180,8 @@ class _Frame:
     weights: int
     masters: int
     kept: int
+    copies: int
+    """Of the logits in a study: 2 where their gradient cannot be written over them."""
     working: int
 
 
@@ -194,7 +197,7 @@ def _frame(shape: _Shape, shaping: str, dtype: torch.dtype, length: int, complet
     eager = {"attn_implementation": "eager"} if options.attention == "eager" else {}
     with torch.device("meta"), warnings.catch_warnings(action="ignore"):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **eager)
-        kept = _kept(model.train(), length, completion)
+        kept, copies = _kept(model.train(), length, completion)
         weights = _weight_bytes(model, options.quantise)
         working = kept // int(config.get_text_config().num_hidden_layers)
         if options.tune == "lora":
@@ -203,7 +206,7 @@ def _frame(shape: _Shape, shaping: str, dtype: torch.dtype, length: int, complet
             weights += sum(p.nbytes for p in model.parameters() if p.requires_grad)
         every = list(model.parameters())  # counted first, since experts under an adapter lose theirs when they are run
         if options.tune == "lora":
-            kept = _kept(model.train(), length, completion)
+            kept, copies = _kept(model.train(), length, completion)
     trained = [p for p in every if p.requires_grad]
     return _Frame(
         parameters=sum(p.numel() for p in every),
@@ -212,6 +215,7 @@ def _frame(shape: _Shape, shaping: str, dtype: torch.dtype, length: int, complet
         weights=weights,
         masters=sum(p.numel() for p in trained if p.dtype in NARROW) * torch.float32.itemsize,
         kept=kept,
+        copies=copies,
         working=working,
     )
 
@@ -226,10 +230,10 @@ def _weight_bytes(model: Any, quantise: str | None) -> int:
     return total + round(sum(weight.numel() * QUANTISED[quantise] - weight.nbytes for weight in linear))
 
 
-def _kept(model: Any, length: int, completion: int) -> int:
-    """Return the bytes that autograd keeps of a forward pass over one row, weights left out.
+def _kept(model: Any, length: int, completion: int) -> tuple[int, int]:
+    """Return the bytes that autograd keeps of a forward pass over one row, weights left out, and a study's logits.
 
-    Logits are those of its last `completion` positions.
+    Logits are those of its last `completion` positions; of them there are 1 or 2, see `_Frame.copies`.
     """
     kept: dict[int, Any] = {}
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"):
@@ -251,8 +255,9 @@ def _kept(model: Any, length: int, completion: int) -> int:
             head_sees(model, lambda hidden: hidden[..., length - completion :, :].contiguous()),
             _GroupedShapes(),
         ):
-            torch.func.functional_call(model, values, (), inputs)
-    return sum(storage.nbytes() for storage in kept.values())
+            logits = torch.func.functional_call(model, values, (), inputs).logits
+            copies = 1 if is_spare(logits) else 2
+    return sum(storage.nbytes() for storage in kept.values()), copies
 
 
 class _GroupedShapes(TorchDispatchMode):
