@@ -4,8 +4,8 @@ One client and the LLM go through a run of one round of `fedmkt` on the local en
 write and once with the gold texts and soft targets (32 of 32,000 tokens at each of about 40 positions). No model takes
 part: answers, likelihoods, token scores and vectors come from a script, and a study teaches nothing. The rest is as in
 any run, all in one process: messages, checks, ledger, allocation, alignment, journal, checkpoints, results and report.
-Each size is a process of its own, and sizes take turns; time is the median of CPU seconds, on one thread. Writes
-`results/large_round/`.
+Each size is a process of its own, on one thread; sizes take turns, and of several runs that of median CPU time is
+shown. Writes `results/large_round/`.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from unittest.mock import patch
 import numpy as np
 
 import lada
+from lada.core.plural import counted
 from lada.core.seeds import generator
 from lada.core.terms import Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.federation import parties
@@ -254,10 +255,10 @@ def main() -> None:
     if options.one:
         print(json.dumps(one(int(options.one[0]), options.one[1])))
         return
-    _write(list(measure(options.sizes, options.repeats)))
+    _write(list(measure(options.sizes, options.repeats)), options.repeats)
 
 
-def _write(rows: list[dict[str, Any]]) -> None:
+def _write(rows: list[dict[str, Any]], repeats: int) -> None:
     TARGET.mkdir(parents=True, exist_ok=True)
     (TARGET / "figures.json").write_text(json.dumps(rows, indent=1) + "\n")
     table = [
@@ -271,10 +272,10 @@ def _write(rows: list[dict[str, Any]]) -> None:
             f"| {row['kind']} | {row['samples']:,} | {row['cpu_seconds']:.1f} s | {row['memory_mib']:,} MiB | {up} "
             f"| {down} | {row['disk_mib']:,.0f} MiB |"
         )
-    small, large = (rows[0]["samples"], rows[1]["samples"])
-    ratios = ", ".join(
-        f"{a['kind']} {b['cpu_seconds'] / a['cpu_seconds']:.1f}" for a, b in zip(rows[::2], rows[1::2], strict=True)
-    )
+    ratios = []
+    for kind in KINDS:
+        small, *more = (row for row in rows if row["kind"] == kind)
+        ratios += [f"{kind} {row['cpu_seconds'] / small['cpu_seconds']:.1f}" for row in more]
     heads = [f"{row['kind']}, {row['samples']:,}" for row in rows]
     stages = [f"| stage, CPU seconds | {' | '.join(heads)} |", "|---|" + "---|" * len(rows)]
     for stage in STAGES:
@@ -284,10 +285,9 @@ def _write(rows: list[dict[str, Any]]) -> None:
     text = (
         f"# A round on many public samples\n\n{about}\n"
         + "\n".join(table)
-        + f"\n\nCPU time, {large:,} to {small:,} samples: {ratios} (we allow {MOST_RATIO:g}). Memory is "
-        "the peak above what the process had before the run. What one stage does may be part of what another does.\n\n"
-        + "\n".join(stages)
-        + "\n"
+        + f"\n\nCPU time, the larger to the smaller size: {', '.join(ratios)} (we allow {MOST_RATIO:g}), "
+        f"by {counted(repeats, 'run')} each. Memory is the peak above what the process had before the run. What one "
+        "stage does may be part of what another does.\n\n" + "\n".join(stages) + "\n"
     )
     (TARGET / "README.md").write_text(text)
     print(text)

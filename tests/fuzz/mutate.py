@@ -97,6 +97,8 @@ def rewrite(rng: random.Random, data: bytes) -> bytes:
         schema = batch.schema.with_metadata(header)
         if rng.random() < 0.2:
             columns = {name: values * 2 for name, values in columns.items()}
+            if header.get("rows", "").isdigit():
+                header["rows"] = str(2 * int(header["rows"]))
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, schema) as writer:
             writer.write_batch(pa.record_batch([pa.array(columns[f.name], f.type) for f in schema], schema=schema))

@@ -8,10 +8,23 @@ import numpy as np
 import pytest
 from actors import BYTES, PUBLIC, Federation, federation, make, make_party, task
 
-from lada.codecs import soft_targets, vocabulary
+from lada.codecs import paths, soft_targets, vocabulary
 from lada.core.errors import CodecError, FederationError, InputError
-from lada.core.terms import Knowledge, Lesson, Sample, Vocabulary
-from lada.hosts.knowledge import SOFT, VOCABULARY, hear, know, sound_scores, tell
+from lada.core.limits import Limits
+from lada.core.terms import Knowledge, Lesson, Sample, SparseLogProbs, TokenScores, Vocabulary
+from lada.hosts.knowledge import (
+    PATHS,
+    SOFT,
+    VOCABULARY,
+    check_knowledge,
+    encode,
+    hear,
+    keep_own,
+    know,
+    own,
+    sound_scores,
+    tell,
+)
 from lada.hosts.party import Party
 from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import write_paths
@@ -236,3 +249,44 @@ def test_tokenizers_without_a_common_byte_are_refused(tmp_path: FilePath):
     learner.words = tuple(word for word in BYTES if word not in "я".encode())
     with pytest.raises(InputError, match="the tokenizers of 'a' and 'llm' have no byte in common"):
         with_soft_targets(llm, [Lesson("p0", "public 0", GOLD["p0"])], strange)
+
+
+def test_paths_that_no_table_holds_are_left_out_and_counted(tmp_path: FilePath) -> None:
+    party = make_party("a", set(range(5)), tmp_path)
+    whole = know(party, 1, "answer", "paths")
+    party.limits = Limits(table_bytes=4096 + 2 * (48 + 2 + 15 + 5))  # a header, and two rows: id, text and answer
+    assert paths.decode(tell(party, whole, "paths")[PATHS], known_ids=None).paths == whole.paths[:2]
+    assert party.report.notices == (
+        "round 1: 3 of 5 paths of a are left out, since a table has at most limits.table_bytes, 4236; 4446 would do",
+    )
+    party.limits = Limits(table_bytes=4446)
+    assert paths.decode(tell(party, whole, "paths")[PATHS], known_ids=None) == whole
+
+
+def test_what_a_party_tells_is_what_it_knows(tmp_path: FilePath) -> None:
+    party = make_party("a", {0, 1}, tmp_path, sure={0: -0.1, 1: -1 / 3})
+    known = know(party, 1, "answer", "paths")
+    keep_own(party, encode(known, "paths"))
+    assert known.paths[0].likelihood.total == -0.10000000149011612  # the float32 next to -0.1
+    assert own(party, 1, "paths") == known
+    assert hear(party, tell(party, known, "paths"), "a", 1, "paths").knowledge == known
+
+
+def test_more_tokens_than_a_text_can_have_are_refused(tmp_path: FilePath) -> None:
+    objective = make(OBJECTIVES, "soft_targets", k=2)
+    party = make_party("llm", {0}, tmp_path, objective=objective)
+    client = make_party("a", {0}, tmp_path, objective=objective)
+    known = know(client, 1, "answer", "labels")
+    told = dict(tell(client, known, "labels"))
+    check_knowledge(party, "a", 1, told)
+    many = 16 * (len(GOLD["p0"]) + 1) + 1
+    size = len(client.learner.vocabulary().tokens)
+    ids = np.tile(np.array([0, 1], np.int32), (many, 1))
+    scores = TokenScores(
+        np.zeros(many, np.int32),
+        np.zeros((many, 2), np.int32),
+        SparseLogProbs(ids, np.full((many, 2), -1.0, np.float32)),
+    )
+    told[SOFT] = soft_targets.encode({"p0": scores}, vocabulary_size=size, party="a", round=1)
+    with pytest.raises(FederationError, match="more than 16 tokens per byte of a text"):
+        check_knowledge(party, "a", 1, told)
