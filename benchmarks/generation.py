@@ -206,7 +206,8 @@ def _write(device: str, options: argparse.Namespace, figures: dict[str, Any]) ->
                     lines.append(f"| {place} | {model} | {what} | {way} | {numbers} |")
             again = " | ".join(f"{100 * parts['read again'][what]:.1f} %" for what in ("greedy", "sampled"))
             shares.append(f"| {place} | {model} | {again} |")
-    command = f"python benchmarks/generation.py --models {' '.join(options.models)} --questions {options.questions}"
+    names = " ".join(name.removeprefix("zoo:") for name in figures)
+    command = f"python benchmarks/generation.py --models {names} --questions {options.questions}"
     command += f" --rounds {options.rounds}"
     text = (
         f"# How fast answers are written\n\nTokens a second beside those of the first way of each group, measured in "
