@@ -34,30 +34,24 @@ SCHEMA = pa.schema(
 
 def keep_rows(party: Party, candidates: Candidates, allocation: Allocation) -> None:
     """Write one row per candidate of one direction and round into the party's folder."""
-    chosen = {choice.sample_id: choice for choice in allocation.choices}
-    rows = []
-    for sample, teacher, student in zip(
-        candidates.samples, candidates.teacher_paths, candidates.student_paths, strict=True
-    ):
-        choice = chosen.get(sample.id)
-        rows.append(
-            {
-                "round": candidates.round,
-                "teacher": candidates.teacher,
-                "student": candidates.student,
-                "sample_id": sample.id,
-                "domain": sample.domain,
-                "difficulty": sample.difficulty,
-                "score": allocation.scores.get(sample.id),
-                "chosen": choice is not None,
-                "source": choice and choice.source,
-                "teacher_right": teacher.right,
-                "student_right": student.right,
-                "reason": choice and choice.reason,
-            }
-        )
+    count, by_id = len(candidates.samples), {choice.sample_id: choice for choice in allocation.choices}
+    choices = [by_id.get(sample.id) for sample in candidates.samples]
+    columns = {
+        "round": [candidates.round] * count,
+        "teacher": [candidates.teacher] * count,
+        "student": [candidates.student] * count,
+        "sample_id": [sample.id for sample in candidates.samples],
+        "domain": [sample.domain for sample in candidates.samples],
+        "difficulty": [sample.difficulty for sample in candidates.samples],
+        "score": [allocation.scores.get(sample.id) for sample in candidates.samples],
+        "chosen": [choice is not None for choice in choices],
+        "source": [choice and choice.source for choice in choices],
+        "teacher_right": [path.right for path in candidates.teacher_paths],
+        "student_right": [path.right for path in candidates.student_paths],
+        "reason": [choice and choice.reason for choice in choices],
+    }
     table = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), table)
+    pq.write_table(pa.table(columns, SCHEMA), table)
     # A folder for each teacher: what vouches for its files is written anew with each of them.
     file = party.folder / FOLDER / candidates.teacher / f"{candidates.round}.parquet"
     seal(file, table.getvalue().to_pybytes())
