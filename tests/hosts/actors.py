@@ -237,8 +237,10 @@ class Asked:
 
 
 def seen(replies: dict[str, Payload], look: Look | None) -> dict[str, Payload]:
-    for client, reply in replies.items() if look else ():
-        look(client, reply)
+    """Return replies that `look` has seen."""
+    if look:
+        for client, reply in replies.items():
+            look(client, reply)
     return replies
 
 

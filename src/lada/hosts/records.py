@@ -1,5 +1,6 @@
 """Allocations row by row, in each party's own folder: what the report shows of a filter."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path as FilePath
 
@@ -14,6 +15,11 @@ from lada.hosts.party import Party
 
 FOLDER = "allocations"
 """In a party's folder: a folder for each of its teachers, with a file for each round."""
+PLACES = (
+    re.compile(r"(?P<student>[^/]+)/allocation-(?P<round>[0-9]+)-(?P<teacher>.+)-(?P=student)\.parquet"),
+    re.compile(rf"(?P<student>[^/]+)/{FOLDER}/(?P<teacher>[^/]+)/(?P<round>[0-9]+)\.parquet"),
+)
+"""Where a table lies in the folder of all parties: in a run that an earlier version began, and now."""
 SCHEMA = pa.schema(
     [
         ("round", pa.int32()),
@@ -62,10 +68,16 @@ def gather(folder: FilePath, target: FilePath, leave_out: Callable[[FilePath, Ex
 
     They are sorted by student, round and teacher; of a table that cannot be read `leave_out` is told.
     """
-    files = folder.glob(f"*/{FOLDER}/*/*.parquet")
     with pq.ParquetWriter(target, SCHEMA) as writer:
-        for file in sorted(files, key=lambda file: (file.parts[-4], file.stem, file.parts[-2])):
+        for _, file in sorted(_tables(folder).items()):
             try:
                 writer.write_table(pq.read_table(pa.BufferReader(unseal(file)), schema=SCHEMA))
             except (LadaError, pa.ArrowException) as error:
                 leave_out(file, error)
+
+
+def _tables(folder: FilePath) -> dict[tuple[str, int, str], FilePath]:
+    """Return the files by student, round and teacher; of two for the same the one that was written later."""
+    files = [*folder.glob("*/allocation-*.parquet"), *folder.glob(f"*/{FOLDER}/*/*.parquet")]
+    found = ((place.fullmatch(file.relative_to(folder).as_posix()), file) for place in PLACES for file in files)
+    return {(match["student"], int(match["round"]), match["teacher"]): file for match, file in found if match}
