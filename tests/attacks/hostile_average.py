@@ -22,7 +22,7 @@ from sharing import NONE, sharing
 from lada.codecs import adapters
 from lada.core.errors import CodecError
 from lada.hosts.averaging import ADAPTER, check_adapter
-from lada.hosts.base import Payload
+from lada.hosts.base import Look, Payload
 from lada.hosts.factors import pairs
 from lada.hosts.reports import report_payload
 from lada.objectives.base import OBJECTIVES
@@ -73,7 +73,7 @@ class Script:
         self._asked, self._phase = sorted(payloads), phase
         return self
 
-    def wait(self) -> dict[str, Payload]:
+    def wait(self, look: Look | None = None) -> dict[str, Payload]:
         """Return the replies that a server admits."""
         replies: dict[str, Payload] = {}
         sends = self._phase in ("study", "learn")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from actors import Federation, ScriptedLearner, federation, make
+from actors import Federation, ScriptedLearner, federation, make, seen
 from flwr.app import Message
 from flwr.common.serde import message_to_proto
 from seeds import LIMITS, RUN, K
@@ -20,7 +20,7 @@ from lada.federation.admission import admit, read_reply
 from lada.federation.failures import Failure
 from lada.federation.grid import LocalGrid, read_message
 from lada.federation.messages import MESSAGE_TYPE, SERVER, Envelope, encode
-from lada.hosts.base import Payload
+from lada.hosts.base import Look, Payload
 from lada.hosts.checks import FINISH, Guard
 from lada.hosts.party import Party
 from lada.hosts.reports import report_payload
@@ -140,8 +140,8 @@ class Pending:
     round: int
     names: list[str]
 
-    def wait(self) -> dict[str, Payload]:
-        return self.exchange.heard(self.phase, self.round, self.names)
+    def wait(self, look: Look | None = None) -> dict[str, Payload]:
+        return seen(self.exchange.heard(self.phase, self.round, self.names), look)
 
 
 def worlds(folder: Path, only: str = "") -> list[World]:

@@ -11,7 +11,7 @@ import numpy as np
 from lada.allocators.base import ALLOCATORS
 from lada.core.registry import Registry
 from lada.core.terms import Lesson, Likelihood, Sample, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
-from lada.hosts.base import HOSTS, Host, Payload
+from lada.hosts.base import HOSTS, Host, Look, Payload
 from lada.hosts.checks import Guard
 from lada.hosts.party import Party
 from lada.models.base import Answer, Progress, Studies, Study, StudyReport, silent
@@ -232,8 +232,16 @@ class Asked:
     round: int
     payloads: Mapping[str, Payload]
 
-    def wait(self) -> dict[str, Payload]:
-        return self.exchange.answer(self.phase, self.round, self.payloads)
+    def wait(self, look: Look | None = None) -> dict[str, Payload]:
+        return seen(self.exchange.answer(self.phase, self.round, self.payloads), look)
+
+
+def seen(replies: dict[str, Payload], look: Look | None) -> dict[str, Payload]:
+    """Return replies that `look` has seen."""
+    if look:
+        for client, reply in replies.items():
+            look(client, reply)
+    return replies
 
 
 PUBLIC = tuple(Sample(f"p{i}", f"public {i}", f"gold{i}", domain="farm" if i < 3 else "shop") for i in range(5))

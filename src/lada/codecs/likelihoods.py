@@ -8,7 +8,7 @@ what was rounded with what was not.
 import math
 from collections.abc import Collection, Mapping, Sequence
 from ctypes import c_float
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -52,7 +52,7 @@ def from_columns(columns: Mapping[str, Sequence[Any]]) -> list[Likelihood]:
 def rounded(likelihood: Likelihood) -> Likelihood:
     """Return a likelihood as others are told it: its log-probs are the nearest numbers of float32."""
     total, minimum = c_float(likelihood.total).value, c_float(likelihood.minimum).value
-    return replace(likelihood, total=total, minimum=minimum)
+    return Likelihood(total, minimum, likelihood.tokens, likelihood.size)
 
 
 def _check(likelihoods: Sequence[Likelihood]) -> None:
@@ -72,16 +72,17 @@ def fault(likelihood: Likelihood) -> str | None:
     total, minimum, tokens = likelihood.total, likelihood.minimum, likelihood.tokens
     if not (math.isfinite(total) and math.isfinite(minimum)):
         return "a log-prob that is not finite"
+    if total > 0 or minimum > 0:
+        return "a log-prob above zero"
+    if minimum < LEAST:
+        return f"a log-prob below {LEAST:g} nats"
+    if tokens > MOST_TOKENS:
+        return f"more than {MOST_TOKENS} tokens"
+    if tokens == 0 and (total < 0 or minimum < 0):
+        return "log-probs of no tokens"
     mean = likelihood.mean
-    faults = {
-        "a log-prob above zero": max(total, minimum) > 0,
-        f"a log-prob below {LEAST:g} nats": minimum < LEAST,
-        f"more than {MOST_TOKENS} tokens": tokens > MOST_TOKENS,
-        "log-probs of no tokens": tokens == 0 and min(total, minimum) < 0,
-        "a sum of log-probs that does not go with the least of them": total - minimum > _slack(minimum)
-        or minimum - mean > _slack(mean),
-    }
-    return next((why for why, wrong in faults.items() if wrong), None)
+    off = total - minimum > _slack(minimum) or minimum - mean > _slack(mean)
+    return "a sum of log-probs that does not go with the least of them" if off else None
 
 
 def _slack(log_prob: float) -> float:

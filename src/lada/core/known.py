@@ -15,6 +15,7 @@ class Known(Mapping[str, bytes]):
         self._digests: dict[str, str] = {}
         self.made: dict[str, Any] = {}
         """What was made of each part, by kind."""
+        self._settled = False
 
     def __getitem__(self, kind: str) -> bytes:
         return self._payload[kind]
@@ -24,6 +25,15 @@ class Known(Mapping[str, bytes]):
 
     def __len__(self) -> int:
         return len(self._payload)
+
+    def settle(self) -> None:
+        """Keep nothing more of what is made of the parts: whatever is not there is made each time it is asked for."""
+        self._settled = True
+
+    def keep(self, kind: str, made: Any) -> None:
+        """Keep what was made of a part, unless the payload is settled."""
+        if not self._settled:
+            self.made[kind] = made
 
     def size(self, kind: str) -> int:
         """Return the bytes of a part."""
@@ -42,12 +52,14 @@ def known(payload: Mapping[str, bytes]) -> Known:
 
 
 def read(payload: Mapping[str, bytes], kind: str, make: Callable[[], T]) -> T:
-    """Return what `make` makes of a part: of a known payload that is done once, by whoever asks first."""
+    """Return what `make` makes of a part: of a known payload that is done once, unless that is settled."""
     if not isinstance(payload, Known):
         return make()
-    if kind not in payload.made:
-        payload.made[kind] = make()
-    return payload.made[kind]
+    if kind in payload.made:
+        return payload.made[kind]
+    made = make()
+    payload.keep(kind, made)
+    return made
 
 
 def forget(payload: Mapping[str, bytes]) -> None:

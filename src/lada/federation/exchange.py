@@ -25,7 +25,7 @@ from lada.federation.messages import HELLO, SERVER, Code, Envelope
 from lada.federation.pieces import BYTES, FETCH, PIECE, What
 from lada.federation.roster import Roster
 from lada.federation.timing import Timing
-from lada.hosts.base import Payload
+from lada.hosts.base import Look, Payload
 from lada.hosts.checks import Guard
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 256 << 20
 """About how many bytes of one ask are under way at a time; four messages always may."""
-KEPT = 16 << 20
+KEPT = 1 << 20
 """Bytes of the replies to one ask of which the server keeps what a check made of them, some 25 times as large. What is
 beyond that is read again from the journal, so that memory does not follow the number of clients."""
 
@@ -277,7 +277,7 @@ class GridPending:
         self._exchange, self._envelope, self._heard = exchange, envelope, heard
         missing = heard.missing(payloads)
         self._missing = missing or {}
-        self._room = KEPT
+        self._room, self._look = KEPT, None
         self._known: dict[str, Known] = {}
         for name in sorted(payloads.keys() - self._missing.keys()):
             reply = heard.reply(name)
@@ -292,12 +292,16 @@ class GridPending:
         self._timing = Timing()
         self._asking = exchange.asking(envelope, {name: rest[name] for name in sorted(rest)}, self._timing)
 
-    def wait(self) -> dict[str, Mapping[str, bytes]]:
-        """Return the replies by client name, sorted; to be called once.
+    def wait(self, look: Look | None = None) -> dict[str, Payload]:
+        """Return the replies by client name, sorted; to be called once. See Pending.wait.
 
         Every client gets until its deadline, also where another has failed. Raises FederationError, naming all that
         failed or stayed silent, where fewer than a quorum answered.
         """
+        if look:
+            for name, reply in self._known.items():
+                look(name, reply)
+        self._look = look
         if not self._over:
             self._timing.wait()
             failures = self._asking.wait(self._hear)
@@ -357,6 +361,8 @@ class GridPending:
 
     def _put_on_record(self, name: str, checked: Known) -> None:
         self._exchange.record(self._envelope, name, "up", checked)
+        if self._look:
+            self._look(name, checked)
         self._keep(name, checked)
 
     def _keep(self, name: str, checked: Known) -> None:
@@ -366,7 +372,8 @@ class GridPending:
         for kind in checked.made.keys() & checked.keys():
             if (size := checked.size(kind)) <= self._room:
                 self._room -= size
-                reply.made[kind] = checked.made[kind]
+                reply.keep(kind, checked.made[kind])
+        reply.settle()
         self._known[name] = reply
 
 

@@ -5,7 +5,7 @@ import json
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -92,8 +92,8 @@ class Ledger:
         self._lines.close()
         phases = {phase: number for number, phase in enumerate(dict.fromkeys(row.phase for row in self.rows))}
         self.rows.sort(key=lambda row: (row.round, phases[row.phase], row.sender != SERVER, row.sender, row.receiver))
-        table = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist([asdict(row) for row in self.rows], schema=SCHEMA), table)
+        table, columns = io.BytesIO(), {name: [getattr(row, name) for row in self.rows] for name in SCHEMA.names}
+        pq.write_table(pa.table(columns, schema=SCHEMA), table)
         seal(self._folder / TABLE, table.getvalue())
         (self._folder / LINES).unlink()
 
@@ -106,7 +106,7 @@ class Ledger:
 
 def _line(row: Row) -> str:
     """Return a row as a line of JSON with a checksum, `crc`, of the same line without it."""
-    text = json.dumps(asdict(row), ensure_ascii=False)
+    text = json.dumps({name: getattr(row, name) for name in SCHEMA.names}, ensure_ascii=False)
     return f'{text[:-1]}, "crc": {zlib.crc32(text.encode())}}}\n'
 
 

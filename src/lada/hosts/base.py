@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Payload = Mapping[str, bytes]
 """What one message carries: encoded knowledge by kind, such as `paths` or `metrics`."""
+Look = Callable[[str, Payload], None]
+"""Takes a client's name and its reply, which was checked. It does not raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,11 @@ class Phase:
 class Pending(Protocol):
     """An ask that is under way; the server may work on until it needs the replies."""
 
-    def wait(self) -> dict[str, Payload]:
+    def wait(self, look: Look | None = None) -> dict[str, Payload]:
         """Return the replies by client name, sorted: of those who answered in time.
 
+        `look` is given each reply once, in any order, as soon as it has been checked: what the check made of it is at
+        hand then, and later only as far as there is room.
         Raises FederationError when they are fewer than the quorum. Whoever is missing is to be left alone for the rest
         of the round: it may still be at this phase.
         """

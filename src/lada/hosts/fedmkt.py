@@ -39,7 +39,7 @@ from lada.hosts.catalogue.fedmkt import FedmktOptions
 from lada.hosts.distilling import and_labels, distil, lessons_of
 from lada.hosts.fusing import Fusion, Won
 from lada.hosts.gain import limit_by_gain, validation
-from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, know, own, read_knowledge, tell
+from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, know, own, tell
 from lada.hosts.party import Party
 from lada.hosts.replies import each
 from lada.hosts.reports import REPORT, collect, report_payload
@@ -49,16 +49,8 @@ from lada.hosts.secure_client import advertise, masked_reply, started_from
 from lada.hosts.secure_server import average_masked
 from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, study_both
-from lada.hosts.trust import (
-    Record,
-    doubted,
-    keep_first,
-    limit_by_gold_texts,
-    record,
-    reference,
-    untrusted,
-    without_paths,
-)
+from lada.hosts.track_records import Records
+from lada.hosts.trust import doubted, limit_by_gold_texts, untrusted, without_paths
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
@@ -148,12 +140,11 @@ class Fedmkt:
             return
         pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
         mine = know(party, round, "answer", self._kind, tries=self.options.tries)
-        if self._records(party):
-            keep_first(party, mine)
-        replies = pending.wait()
+        records = Records(party, mine) if self._records(party) else None
+        replies = pending.wait(records and records.look)
         collect(party, replies)
         if self._mutual:
-            used = self._learn_from_clients(party, exchange, round, mine, replies)
+            used = self._learn_from_clients(party, exchange, round, mine, replies, records)
             replies = {client: replies[client] for client in used}
         if not self._teaches:
             evaluate_everybody(party, exchange, round)
@@ -248,6 +239,7 @@ class Fedmkt:
         round: int,
         mine: Knowledge,
         replies: Mapping[str, Payload],
+        records: Records | None,
     ) -> list[str]:
         """SLM→LLM: the server allocates per client, fuses and studies. Returns the clients of which it could.
 
@@ -280,22 +272,16 @@ class Fedmkt:
             for client, allocation in allocations.items():
                 fusion.add(chosen[client][0], allocation, soft.get(client, ()))
         else:
-            records: Mapping[str, Record] = {}
-            if self._records(party):
-                known = reference(party)
-                records = each_client(
-                    replies, lambda _, reply: record(party, read_knowledge(party, reply, self._kind), known)
-                )
-                replies = {client: replies[client] for client in records}
-            against = untrusted(records)
+            its = each_client(replies, records.of) if records else {}
+            against = untrusted(its)
 
             def add(client: str, reply: Payload) -> None:
                 offer, allocation = choose(client, reply)
                 if client in against:
-                    allocation = without_paths(party, round, allocation, records[client], against[client])
+                    allocation = without_paths(party, round, allocation, its[client], against[client])
                 fusion.add(offer, allocation)
 
-            each_client(replies, add)
+            each_client({client: replies[client] for client in its} if records else replies, add)
 
         def lessons_won(_client: str, won: Won) -> list[Lesson]:
             return lessons_of(party, won.allocation, won.offer, mine, won.known)

@@ -422,7 +422,10 @@ def _verified(party: Party, told: Knowledge, seconds: float) -> Told:
         _check_size(party, path.likelihood, path.text)
     failures: Counter[str] = Counter()
     found = checked(party, [(samples[path.sample_id], path.text) for path in told.paths], failures, seconds)
-    verified = (replace(p, answer=said, right=right) for p, (said, right) in zip(told.paths, found, strict=True))
+    verified = (
+        path if (path.answer, path.right) == verdict else replace(path, answer=verdict[0], right=verdict[1])
+        for path, verdict in zip(told.paths, found, strict=True)
+    )
     return Told(replace(told, paths=tuple(verified)), failures)
 
 

@@ -7,6 +7,7 @@ lada.core.thinking) is passed over; where the rest says its answer is told in la
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from lada.core.errors import InputError, nearest
 from lada.core.thinking import conclusion
@@ -14,7 +15,8 @@ from lada.tasks.amounts import read_amount, read_number
 from lada.tasks.choices import read_choice
 from lada.tasks.latex import missing, same_latex
 from lada.tasks.markers import SCANNED, endings
-from lada.tasks.numerals import same_number, whole_number
+from lada.tasks.numerals import Number, same_number, whole_number
+from lada.tasks.remembered import remembered
 from lada.tasks.texts import differ_in_frame, has_factorial, is_words, read_final, read_formula, same_text
 from lada.tasks.verdicts import read_verdict
 
@@ -74,23 +76,34 @@ def _read_number(text: str) -> str | None:
     return None if number is None else str(number)
 
 
+@remembered
+def _number_of(gold: str) -> Number | None:
+    return next((found for part in endings(gold) if (found := read_number(part))), None)
+
+
 def _same_number(answer: str, gold: str) -> bool:
-    a, b = whole_number(answer), next((found for part in endings(gold) if (found := read_number(part))), None)
+    a, b = whole_number(answer), _number_of(gold)
     return a is not None and b is not None and same_number(a, b)
 
 
 def _canonical(read: Reader) -> Callable[[str, str], bool]:
     """Compare with a gold answer that is read as paths are."""
-    return lambda answer, gold: answer == _last(read, gold)
+    read_gold = remembered(partial(_last, read))
+    return lambda answer, gold: answer == read_gold(gold)
+
+
+@remembered
+def _text_of(gold: str) -> str:
+    return _last(read_final, gold) or gold
 
 
 def _same_as_text(answer: str, gold: str) -> bool:
-    return same_text(answer, _last(read_final, gold) or gold)
+    return same_text(answer, _text_of(gold))
 
 
 def _same_auto(answer: str, gold: str) -> bool:
     """Compare as numbers, choices or verdicts where the gold answer is one, else as text."""
-    gold = _last(read_final, gold) or gold
+    gold = _text_of(gold)
     number = whole_number(gold)
     if number is None and whole_number(answer) is not None and _SIZE.fullmatch(gold):
         number = read_amount(gold)  # an answer may leave the unit out

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from lada.tasks.remembered import remembered
 from lada.tasks.wrappers import unwrap
 
 LONGEST = 100
@@ -115,6 +116,7 @@ def numerals(text: str) -> Iterator[Numeral]:
             yield Numeral(number, match.start(), match.end())
 
 
+@remembered
 def whole_number(text: str) -> Number | None:
     """Return the number that `text` is, but for a closing full stop and dollar or emphasis marks around it."""
     match = _TOKEN.fullmatch(tidy(text).strip().strip("*$ ").removesuffix(".").strip("*$ "))
@@ -146,7 +148,7 @@ def _read(match: re.Match[str]) -> Number | None:
     if value is None or whole is None:
         return None
     value += whole
-    scale = _power(Fraction(10), match["scale"] or f"^{_SIZES.get(match['size'] or match['k'], 0)}")
+    scale = _scale(match["scale"] or f"^{_SIZES.get(match['size'] or match['k'], 0)}")
     if scale is None:
         return None
     return Number(
@@ -169,6 +171,12 @@ def _power(base: Fraction | None, exponent: str) -> Fraction | None:
     return base ** int(digits) if base == 10 or size * abs(int(digits)) <= LONGEST else None
 
 
+@remembered
+def _scale(exponent: str) -> Fraction | None:
+    return _power(Fraction(10), exponent)
+
+
+@remembered
 def _exact(numeral: str) -> Fraction | None:
     mantissa, _, exponent = numeral.translate(_AS_ASCII).strip(" {}").lower().partition("e")
     if len(mantissa) > LONGEST or len(exponent) > LONGEST or abs(int(exponent or "0")) > LONGEST:
