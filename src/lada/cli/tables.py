@@ -8,12 +8,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from lada.allocators.base import ALLOCATORS
+from lada.core.plural import MANY
 from lada.core.registry import Registry
 from lada.core.terms import Sample
 from lada.fusers.base import FUSERS
 from lada.hosts.base import HOSTS
 from lada.objectives.base import OBJECTIVES
-from lada.report.view import MANY
 from lada.tasks.data import TaskData
 
 EXAMPLES = 3
