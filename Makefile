@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow attack lint docs docs-serve bench bench-answers bench-fedmkt bench-generation bench-hostile bench-memory bench-poisoned bench-rounds bench-scale bench-signals bench-startup fuzz zoo clean
+.PHONY: help venv demo test test-slow attack lint docs docs-serve bench bench-answers bench-fedmkt bench-generation bench-hostile bench-memory bench-poisoned bench-rounds bench-scale bench-signals bench-startup shapes fuzz zoo clean
 
 help: ## list the targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -74,6 +74,9 @@ bench-memory: $(VENV)/.lada ## compare a plan's memory with what a study and ans
 
 bench-signals: $(VENV)/.lada ## measure which scores tell a path worth learning; half an hour
 	@$(BIN)/python benchmarks/signals.py $(ARGS)
+
+shapes: $(VENV)/.lada ## find out what the plans of the examples ask of their models, and write it down
+	@$(BIN)/python benchmarks/shapes.py
 
 bench-startup: $(VENV)/.lada ## measure what commands and workers cost to start
 	@$(BIN)/python benchmarks/startup.py $(ARGS)

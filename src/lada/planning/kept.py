@@ -71,7 +71,7 @@ def _version(name: str) -> str:
 
 @cache
 def _shipped() -> dict[str, Any]:
-    return json.loads(SHIPPED.read_text(encoding="utf-8")) if SHIPPED.is_file() else {}
+    return json.loads(SHIPPED.read_text(encoding="utf-8"))["found"]
 
 
 @cache
