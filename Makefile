@@ -84,6 +84,9 @@ bench-overhead: $(VENV)/.lada ## measure what the demo computes besides its mode
 bench-signals: $(VENV)/.lada ## measure which scores tell a path worth learning; half an hour
 	@$(BIN)/python benchmarks/signals.py $(ARGS)
 
+shapes: $(VENV)/.lada ## find out what the plans of the examples ask of their models, and write it down
+	@$(BIN)/python benchmarks/shapes.py
+
 bench-startup: $(VENV)/.lada ## measure what commands and workers cost to start
 	@$(BIN)/python benchmarks/startup.py $(ARGS)
 

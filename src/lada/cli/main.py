@@ -241,14 +241,17 @@ def audit(
 
 
 @app.command()
-def methods(plugin: Plugins = []) -> None:  # noqa: B006
+def methods(
+    name: Annotated[str | None, typer.Argument(help="Tell of this one alone, with what its options mean.")] = None,
+    plugin: Plugins = [],  # noqa: B006
+) -> None:
     """List all methods: name, paper, what they need of a learner, confirmed or our reading, options."""
-    from lada.cli.tables import method_tables
+    from lada.cli.tables import method_tables, method_told
 
     _add(plugin)
     with explained():
-        for table in method_tables():
-            console.print(table)
+        for part in method_tables() if name is None else method_told(name):
+            console.print(part, soft_wrap=not isinstance(part, Table))
 
 
 @app.command()

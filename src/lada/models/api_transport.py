@@ -9,14 +9,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-import anyio
-import httpx
-from anyio.from_thread import start_blocking_portal
+from typing import TYPE_CHECKING
 
 from lada.core.errors import InputError
 from lada.models.api_faults import Fault
 from lada.models.api_options import ApiOptions
+
+if TYPE_CHECKING:
+    import httpx
 
 SECRET = 12
 """Characters that a key has at least. What is shorter is a word such as EMPTY for servers that want none, and may well
@@ -86,13 +86,19 @@ class Transport:
 
         Connections are an event loop's, since there alone a whole request can be given a time.
         """
+        import httpx  # here, since a dry run has none to connect to
+        from anyio.from_thread import start_blocking_portal
+
         headers = {**self._options.extra_headers, **self._headers, "Content-Type": "application/json"}
         limits = httpx.Limits(max_connections=self._options.concurrency)
         client = httpx.AsyncClient(headers=headers, timeout=self._options.timeout, limits=limits)
         with start_blocking_portal() as portal, portal.wrap_async_context_manager(client) as http:
             yield lambda path, body, name: portal.call(self._send, http, path, body, name)
 
-    async def _send(self, http: httpx.AsyncClient, path: str, body: bytes, name: str) -> Response | Fault:
+    async def _send(self, http: "httpx.AsyncClient", path: str, body: bytes, name: str) -> Response | Fault:
+        import anyio
+        import httpx
+
         options = self._options
         try:
             with anyio.fail_after(options.time_limit):

@@ -14,9 +14,7 @@ from torch import Tensor
 
 from lada.models.encoding import Company, Encoded, pad_right
 from lada.models.head import at, head_sees
-
-CHUNK = 2**22
-"""Logits that are held in float32 at once."""
+from lada.models.memory import CHUNK
 
 
 @dataclass(frozen=True, slots=True)

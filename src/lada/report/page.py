@@ -16,11 +16,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lada.core.owner import for_owner
+from lada.core.plural import MANY
 from lada.core.shown import shown
 from lada.report import choices, costs, progress, story
 from lada.report.reading import read_batches, read_candidates, read_results
 from lada.report.roster import roster
-from lada.report.view import MANY, View
+from lada.report.view import View
 from lada.report.words import duration
 
 NOTICES = 100
