@@ -27,7 +27,10 @@ def nearest_tokens(source: Sequence[bytes], target: Sequence[bytes]) -> np.ndarr
     rest = list(dict.fromkeys(token for token in source if token not in lowest))
     ranked = sorted(lowest)  # the first of several answers is then the smallest
     chosen = np.full(len(rest), -1)
-    for closest in (partial(at_distance, edits=1), partial(at_distance, edits=2), nearest):
+    hashed = [partial(at_distance, edits=edits) for edits in (1, 2)]
+    if 2 * len(rest) < len(ranked):  # few tokens are sooner searched than a great target is hashed in pairs of places
+        hashed.pop()
+    for closest in (*hashed, nearest):
         left = np.flatnonzero(chosen < 0)
         chosen[left] = closest([rest[index] for index in left.tolist()], ranked)
     table = lowest | {token: lowest[ranked[place]] for token, place in zip(rest, chosen.tolist(), strict=True)}
