@@ -1,5 +1,6 @@
 """A message is decoded once by whom it is for, and a broadcast is hashed and counted once, whatever looks at it."""
 
+import gc
 import hashlib
 from collections import Counter
 from pathlib import Path
@@ -11,8 +12,9 @@ from tiny_run import tiny
 import lada
 from lada.codecs import likelihoods, paths
 from lada.codecs.soft_targets import SoftTargets
+from lada.core.known import Known, read
 from lada.federation import exchange
-from lada.hosts import knowledge, reports
+from lada.hosts import fedmkt, knowledge, reports
 
 
 @pytest.fixture
@@ -56,6 +58,30 @@ def test_what_there_is_no_room_for_is_decoded_again(
     calls.clear()
     assert lada.run(tiny(), runs=tmp_path / "b").traffic == whole.traffic
     assert calls == {"paths": 6, "reports": 16}
+
+
+@pytest.mark.parametrize(("kept", "held"), [(0, 0), (exchange.KEPT, 2)])
+def test_what_was_decoded_is_held_as_far_as_there_is_room(
+    kept: int, held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def counted(*given: Any) -> None:
+        found.append(sum(type(each) is knowledge.Told for each in gc.get_objects()))
+        reports.collect(*given)
+
+    found: list[int] = []
+    monkeypatch.setattr(exchange, "KEPT", kept)
+    monkeypatch.setattr(fedmkt, "collect", counted)
+    lada.run(tiny(), runs=tmp_path)
+    assert found == [held, 0]  # when the paths of two clients were heard, and when they have learnt
+
+
+def test_a_settled_payload_keeps_nothing_more():
+    made: list[str] = []
+    payload = Known({"a": b"1", "b": b"2"})
+    assert [read(payload, "a", lambda: made.append("a") or 1) for _ in range(2)] == [1, 1]
+    payload.settle()
+    assert [read(payload, kind, lambda kind=kind: made.append(kind) or 2) for kind in "abb"] == [1, 2, 2]
+    assert made == ["a", "b", "b"]
 
 
 def test_a_broadcast_is_hashed_and_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -106,7 +106,7 @@ class Replayed:
             raise FederationError("no quorum")
         return told
 
-    def admitted(self, key: Key) -> dict[str, bytes] | Failure:
+    def admitted(self, key: Key) -> Payload | Failure:
         """Return what the changed reply holds, or why it is refused."""
         reply = read_reply(read_message(self._data), Envelope(RUN, key[0], key[1], SERVER))
         if isinstance(reply, Failure):
