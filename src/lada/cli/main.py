@@ -144,9 +144,16 @@ def _run(
     from lada.core.paths import is_folder
 
     source, more = config, tuple(overrides)
-    if not (resume and is_folder(config)):
-        with explained():  # first, since a slip is not worth importing torch for
+    with explained():  # first, since a slip is not worth importing torch for
+        if resume and is_folder(config):
+            from lada.federation.run_folder import read
+
+            read(config)
+        else:
+            from lada.federation.parties import check_sources
+
             source, more = open_config(config, more), ()
+            check_sources(source.config)
 
     from lada.cli.live import LiveView
     from lada.cli.summary import cut, summary

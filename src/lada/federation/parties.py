@@ -172,6 +172,14 @@ def check_model(model: ModelOptions | ApiModel, owner: str) -> None:
             check_backend(model.generation)
 
 
+def check_sources(config: RunConfig) -> None:
+    """Raise InputError for a model that is none of the zoo's, or whose folder is not whole: what no library is for."""
+    for owner, party in (("server", config.server), *((f"clients.{client.name}", client) for client in config.clients)):
+        if isinstance(party.model, ModelOptions):
+            with of_party(owner):
+                check_files(locate(party.model.model))
+
+
 def located(api: ApiOptions) -> ApiOptions:
     """Return options of an API with the folder of a tokenizer that is shipped."""
     return api if api.tokenizer is None else api.model_copy(update={"tokenizer": locate(api.tokenizer)})

@@ -22,8 +22,13 @@ AMD = Path("/dev/kfd")
 
 
 def may_be_accelerated() -> bool:
-    """Whether PyTorch may find an accelerator. Where Linux has no driver it finds none, and need not be imported."""
-    if "torch" in sys.modules or not sys.platform.startswith("linux") or AMD.exists():
+    """Whether PyTorch may find an accelerator. Without a driver it finds none, and need not be imported to be asked."""
+    return "torch" in sys.modules or has_driver()
+
+
+def has_driver() -> bool:
+    """Whether there is a driver of an accelerator: on Linux that is looked up, elsewhere there is taken to be one."""
+    if not sys.platform.startswith("linux") or AMD.exists():
         return True
     try:
         ctypes.CDLL("libcuda.so.1")  # as PyTorch looks for the driver of Nvidia's
