@@ -75,7 +75,9 @@ RUNS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module", params=RUNS)
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Results]:
     config = small(**RUNS[request.param])
-    config["task"] |= {"public": 24, "private": 12}
+    config["server"]["model"]["model"] = "zoo:slm-gpt2"
+    if request.param not in ("paths", "labels"):  # whose messages are mostly head where samples are few
+        config["task"] |= {"public": 24, "private": 12}
     return lada.plan(config), lada.run(config, runs=tmp_path_factory.mktemp("runs"))
 
 
