@@ -14,6 +14,7 @@ from lada.cli.examples import shipped
 from lada.cli.main import app
 from lada.core.errors import InputError
 from lada.core.results import Environment, PhaseTime, Results, WallClock
+from lada.models.shapes import Shape, read_shape
 from lada.planning.machine import Device
 from lada.planning.used import compare
 
@@ -74,6 +75,9 @@ RUNS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module", params=RUNS)
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Results]:
     config = small(**RUNS[request.param])
+    config["server"]["model"]["model"] = "zoo:slm-gpt2"
+    if request.param not in ("paths", "labels"):  # whose messages are mostly head where samples are few
+        config["task"] |= {"public": 24, "private": 12}
     return lada.plan(config), lada.run(config, runs=tmp_path_factory.mktemp("runs"))
 
 
@@ -165,6 +169,21 @@ class TestExamples:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
         monkeypatch.chdir(tmp_path)
 
+    @pytest.fixture
+    def _shallow(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Cut shipped shapes to two layers, since a plan goes through all; whole ones: below, and in test_memory."""
+
+        def cut(*model: Any) -> Shape | None:
+            shape = read_shape(*model)
+            if shape is not None and shape.folder is None:
+                text = shape.config.get_text_config()
+                text.num_hidden_layers = 2
+                if getattr(text, "layer_types", None):
+                    text.layer_types = text.layer_types[:2]
+            return shape
+
+        monkeypatch.setattr("lada.planning.compose.read_shape", cut)
+
     @pytest.mark.parametrize("name", sorted(name for name, text in shipped().items() if "zoo:" in text))
     def test_each_with_shipped_models_can_be_planned(self, name: str, tmp_path: Path) -> None:
         (tmp_path / "my.yaml").write_text(shipped()[name], encoding="utf-8")
@@ -172,6 +191,14 @@ class TestExamples:
         assert (plan.name, plan.faults) == (name, ())
         assert {party.shape for party in plan.parties} == {"from its config.json"}
 
+    @pytest.mark.slow
+    def test_a_paper_s_models_are_planned_in_their_whole_depth(self, tmp_path: Path) -> None:
+        (tmp_path / "my.yaml").write_text(shipped()["paper-cot"], encoding="utf-8")
+        memory = lada.plan(tmp_path / "my.yaml").parties[0].memory
+        assert memory is not None
+        assert memory.parameters - memory.trainable == 7_615_616_512  # under LoRA
+
+    @pytest.mark.usefixtures("_shallow")
     @pytest.mark.parametrize("name", sorted(name for name, text in shipped().items() if "zoo:" not in text))
     def test_each_can_be_planned_offline(self, name: str, tmp_path: Path) -> None:
         (tmp_path / "my.yaml").write_text(shipped()[name], encoding="utf-8")
@@ -198,6 +225,7 @@ class TestExamples:
             if value.strip() not in ("", "&study") and not line.startswith("#") and key.strip() not in ("name", "kind"):
                 assert any(word in value for word in ("# paper", "# our choice", "# FedMKT")), line
 
+    @pytest.mark.usefixtures("_shallow")
     def test_a_key_that_is_not_set_is_a_fault(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv("OPENAI_API_KEY")
         (tmp_path / "api.yaml").write_text(shipped()["api"], encoding="utf-8")

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from lada.core.errors import InputError
@@ -16,6 +17,8 @@ from lada.models.api_faults import Fault
 from lada.models.api_options import ApiOptions
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     import httpx
 
 SECRET = 12
@@ -23,6 +26,14 @@ SECRET = 12
 stand in an answer."""
 LARGEST = 2**26
 """Bytes of a response that are read. Log-probs of 20 tokens at each of 20,000 positions have half as many."""
+
+
+@cache
+def _trusted() -> "SSLContext":
+    """Return the certificates that are trusted, read once in a process: to read them takes tens of milliseconds."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +102,7 @@ class Transport:
 
         headers = {**self._options.extra_headers, **self._headers, "Content-Type": "application/json"}
         limits = httpx.Limits(max_connections=self._options.concurrency)
-        client = httpx.AsyncClient(headers=headers, timeout=self._options.timeout, limits=limits)
+        client = httpx.AsyncClient(headers=headers, timeout=self._options.timeout, limits=limits, verify=_trusted())
         with start_blocking_portal() as portal, portal.wrap_async_context_manager(client) as http:
             yield lambda path, body, name: portal.call(self._send, http, path, body, name)
 
