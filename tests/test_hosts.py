@@ -25,7 +25,7 @@ def config(host: str) -> dict[str, Any]:
     del made["allocator"]
     if host in SHARED:
         for client in made["clients"]:
-            client["model"] |= {"model": "zoo:slm-llama", "tune": "lora", "lora": {"rank": 2}}
+            client["model"] |= {"model": "zoo:slm-llama-small", "tune": "lora", "lora": {"rank": 2}}
     for client in made["clients"]:
         client["private"] = {"steps": 2, "batch_size": 4}  # fedmd has two studies of it
     return made

@@ -1,13 +1,21 @@
 """What a command imports: who lists methods or has made a slip does not wait for what computes."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.resources import files
+from pathlib import Path
 
+import click
 import pytest
+from typer.main import get_command
 
-HEAVY = ("torch", "transformers", "flwr", "scipy", "sklearn", "peft", "pandas")
-TABLES = "pyarrow"
+from lada.cli.main import app
+from lada.models.placement import has_driver
+from lada.planning.kept import PACKAGES, SHIPPED, versions
+
+HEAVY = ("torch", "transformers", "flwr", "scipy", "sklearn", "peft", "pandas", "pyarrow", "httpx", "anyio")
 EXAMPLES = sorted(str(file) for file in files("lada.examples").iterdir() if file.name.endswith(".yaml"))
 DEMO = next(file for file in EXAMPLES if file.endswith("demo.yaml"))
 
@@ -64,12 +72,94 @@ def test_the_probe_sees_what_is_imported() -> None:
         (["doctor", DEMO, "--set", "roundz=2"], "unknown key"),
         (["tasks", "show", DEMO, "--set", "roundz=2"], "unknown key"),
         (["bench", "--suite", "quik"], "did you mean 'quick'?"),
+        (["bench", "--only", "ladda"], "did you mean 'lada'?"),
+        (["bench", "--list"], "quick"),
+        (["methods", "fedmkt"], "knowledge"),
+        (["methods", "fedmk"], "did you mean 'fedmkt'?"),
+        (["examples", "show", "dmo"], "did you mean 'demo'?"),
+        (["zoo", "list"], "llm-world-0"),
+        (["schema"], "properties"),
+        (["doctor", "nope.yaml"], "does not exist"),
+        (["tasks", "show", "nope.yaml"], "does not exist"),
+        (["track", "nope", "--to", "wandbb"], "did you mean 'wandb'?"),
     ],
 )
 def test_neither_a_list_nor_a_slip_brings_along_what_computes(arguments: list[str], said: str) -> None:
-    printed, imported = ran(RUN, (*HEAVY, TABLES), *arguments)
+    printed, imported = ran(RUN, HEAVY, *arguments)
     assert said in printed
     assert imported == ""
+
+
+COMPUTES = HEAVY[: HEAVY.index("pyarrow")]
+OF_RUNS = (
+    ("chat", "--party", "clinic"),
+    ("export", "--party", "clinic", "--to", "hf"),
+    ("watch", "--once"),
+    ("audit",),
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        *(([command, "nope", *more], "nope") for command, *more in OF_RUNS),
+        *(([command, "empty", *more], "empty") for command, *more in OF_RUNS),
+        (["report", "empty"], "results.json"),
+        (["export", "empty", "--party", "clinic", "--to", "ggf"], "did you mean 'gguf'?"),
+        (["federation", "init", "nope.yaml"], "does not exist"),
+        (["federation", "init", "wrong.yaml"], "unknown key"),
+        (["federation", "renew", "empty"], "ca.key"),
+        (["federation", "lock", "empty"], "wheel"),
+        (["federation", "up", "empty"], "server.yaml"),
+        (["server", "nope.yaml"], "there is no file"),
+        (["server", "wrong.yaml"], "unknown key"),
+        (["client", "nope.yaml"], "there is no file"),
+        (["client", "wrong.yaml"], "unknown key"),
+        (["doctor", "client.yaml"], "did you mean 'name'?"),
+        (["zoo", "build", "slm-lama"], "did you mean 'slm-llama'?"),
+        (["zoo", "build", "--corpus", "rulebook"], "did you mean 'rulebooks'?"),
+        (["run", "empty", "--resume"], "config.yaml"),
+        (["run", DEMO, "--set", "server.model.model=zoo:llm-world-O"], "did you mean 'llm-world-0'?"),
+        (["run", DEMO, "--dry-run", "--set", "server.model.model=zoo:llm-world-O"], "did you mean 'llm-world-0'?"),
+    ],
+)
+def test_nor_does_a_slip_in_what_is_read(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "wrong.yaml").write_text("roundz: 2\n", encoding="utf-8")
+    (tmp_path / "client.yaml").write_text("superlink: localhost:1\nnmae: clinic\n", encoding="utf-8")
+    printed, imported = ran(RUN, COMPUTES, *arguments)
+    assert said in printed
+    assert imported == ""
+
+
+def every_help(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
+    """Yield the words before `--help` of a command and of all below it."""
+    yield names
+    for name, below in getattr(command, "commands", {}).items():
+        yield from every_help(below, *names, name)
+
+
+@pytest.mark.parametrize("words", list(every_help(get_command(app))), ids=" ".join)
+def test_nor_does_help(words: tuple[str, ...]) -> None:
+    printed, imported = ran(RUN, HEAVY, *words, "--help")
+    assert "Usage" in printed
+    assert imported == ""
+
+
+@pytest.mark.skipif(has_driver(), reason="a plan asks PyTorch for its accelerators")
+@pytest.mark.parametrize("file", EXAMPLES)
+def test_nor_does_the_plan_of_an_example(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if json.loads(SHIPPED.read_text(encoding="utf-8"))["versions"] != versions(PACKAGES):
+        pytest.skip("what is shipped is for other versions")
+    monkeypatch.setenv("LADA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    printed, imported = ran(RUN, COMPUTES, "run", file, "--dry-run")
+    assert "does it fit?" in printed
+    assert imported == ""
+    assert not (tmp_path / "cache").exists()  # all was known
 
 
 @pytest.mark.parametrize("file", EXAMPLES)

@@ -32,6 +32,7 @@ ENGINES = {"one process": ({"workers": 0}, LocalGrid), "worker processes": ({"wo
 def small(**changes) -> dict:
     config = builtin(**changes)
     config["task"] |= {"public": 12, "private": 12, "test_per_domain": 2, "replay": 4}
+    config["server"]["model"]["model"] = "zoo:slm-gpt2"
     for party in (config["server"], *config["clients"]):
         party["model"]["max_new_tokens"] = 24
         party["distil"] = {"steps": 1, "batch_size": 4}
@@ -47,7 +48,6 @@ def planted(folder: Path, **changes) -> Path:
     place.mkdir()
     config = small(**{"quorum": 0.5, **changes})  # a client fails, and the run goes on without it
     config["task"] = own_files(place)["task"]
-    config["server"]["model"]["model"] = "zoo:slm-gpt2"
     for client in config["clients"]:
         client["domains"] = []
         source = Path(lada.__file__).parent / "zoo" / "models" / client["model"]["model"].removeprefix("zoo:")

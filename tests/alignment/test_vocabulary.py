@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lada.alignment import edits as hashing
 from lada.alignment import nearest as search
 from lada.alignment.bags import bags, bounds, gray_ranks, group
-from lada.alignment.edits import one_edit
+from lada.alignment.edits import at_distance
 from lada.alignment.vocabulary import nearest_tokens
 from lada.core.errors import InputError
 
@@ -100,19 +101,38 @@ def test_far_and_long_tokens_are_found_too():
     assert nearest_tokens(source, target).tolist() == [1, 1, 2, 4, 5, 0, 3]
 
 
+@pytest.mark.parametrize("edits", [1, 2, 3])
 @settings(deadline=None)
-@given(st.lists(tokens, max_size=12), st.lists(tokens, max_size=40, unique=True))
-def test_one_edit_finds_the_first_at_distance_one(source, others):
-    source = [token for token in source if token not in others]
-    expected = [next((i for i, b in enumerate(others) if distance(a, b) == 1), -1) for a in source]
-    assert one_edit(source, others).tolist() == expected
+@given(source=st.lists(tokens, max_size=12), others=st.lists(tokens, max_size=40, unique=True))
+def test_hashing_finds_the_first_at_a_distance(edits, source, others):
+    source = [token for token in source if all(distance(token, other) >= edits for other in others)]
+    expected = [next((i for i, b in enumerate(others) if distance(a, b) == edits), -1) for a in source]
+    assert at_distance(source, others, edits).tolist() == expected
+
+
+def test_hashing_a_few_strings_at_a_time_finds_the_same(monkeypatch):
+    source, target = random_tokens(3, 200, b"abcdefgh ", 8), sorted(set(random_tokens(4, 400, b"abcdefgh ", 8)))
+    source = [token for token in source if all(distance(token, other) >= 2 for other in target)]
+    expected = [next((i for i, b in enumerate(target) if distance(a, b) == 2), -1) for a in source]
+    assert len(source) - expected.count(-1) > 40
+    monkeypatch.setattr(hashing, "ROWS", 7)
+    assert at_distance(source, target, 2).tolist() == expected
+
+
+@pytest.mark.parametrize(("edits", "longest"), [(1, 128), (2, 16)])
+def test_long_strings_are_not_hashed(edits, longest):
+    source, target = [b"x" * longest, b"x" * (longest + 1)], [b"x" * (longest - edits), b"x" * (longest + 1 + edits)]
+    assert at_distance(source, target, edits).tolist() == [0, -1]
+    assert nearest_tokens(source, target).tolist() == [0, 1]
 
 
 def test_equal_hashes_of_other_strings_give_no_answer(monkeypatch):
-    monkeypatch.setattr("lada.alignment.edits.BASE", 1)  # then anagrams hash alike
-    monkeypatch.setattr("lada.alignment.edits.INVERSE", 1)
-    assert one_edit([b"abcd"], [b"cba", b"abc"]).tolist() == [-1]
+    monkeypatch.setattr(hashing, "BASE", 1)  # then anagrams hash alike
+    monkeypatch.setattr(hashing, "INVERSE", 1)
+    assert at_distance([b"abcd"], [b"cba", b"abc"], 1).tolist() == [-1]
     assert nearest_tokens([b"abcd"], [b"cba", b"abc"]).tolist() == [1]
+    assert at_distance([b"abcde"], [b"cba", b"abc"], 2).tolist() == [-1]
+    assert nearest_tokens([b"abcde"], [b"cba", b"abc"]).tolist() == [1]
 
 
 @settings(deadline=None)

@@ -31,9 +31,9 @@ from lada.federation.run_folder import newest
 WORK = {
     "rounds": 1,
     "task": {"public": 12, "private": 12, "test_per_domain": 2, "replay": 4},
-    "server": {"distil": {"steps": 1}},
+    "server": {"model": {"model": "zoo:slm-gpt2", "max_new_tokens": 24}, "distil": {"steps": 1}},
     "clients": [
-        {"name": "warehouse", "domains": ["warehouse"], "model": {"model": "zoo:slm-llama", "max_new_tokens": 24}}
+        {"name": "warehouse", "domains": ["warehouse"], "model": {"model": "zoo:slm-llama-small", "max_new_tokens": 24}}
     ],
 }
 SUITE = {

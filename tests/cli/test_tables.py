@@ -2,14 +2,19 @@
 
 import io
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.table import Column, Table
+from typer.testing import CliRunner
 
 from lada.cli.console import PlainConsole
-from lada.cli.tables import method_tables
+from lada.cli.main import app
+from lada.cli.tables import REGISTRIES, method_tables
+from lada.core.docstrings import field_docstrings
+from lada.hosts.base import HOSTS
 
 WORDS = st.text(alphabet="abcXYZ019-_./ ", min_size=1, max_size=60)
 
@@ -50,3 +55,36 @@ def test_the_methods_are_told_whole(width: int | None):
         told = printed(table, width=width, terminal=width is not None)
         assert "…" not in told
         assert letters(told) == letters(cells + str(table.title))
+
+
+def told_of(name: str) -> str:
+    done = CliRunner().invoke(app, ["methods", name])
+    assert done.exit_code == 0
+    return done.output
+
+
+def test_one_method_is_told_with_all_its_options():
+    told = told_of("fedmkt")
+    assert told.startswith("host fedmkt: ")
+    assert f"paper: {HOSTS.get('fedmkt').paper}" in told
+    meanings = field_docstrings(HOSTS.get("fedmkt").options)
+    for name, field in HOSTS.get("fedmkt").options.model_fields.items():
+        (row,) = [line for line in told.splitlines() if line.startswith(f"│ {name} ")]
+        assert " ".join(meanings[name].split()) in row
+        assert repr(field.get_default(call_default_factory=True)) in row
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
+def test_every_method_is_told(registry: Any):
+    for method in registry:
+        told = told_of(method.name)
+        assert f"{registry.kind} {method.name}: {method.summary}" in told
+        for name in method.options.model_fields:
+            assert f"│ {name} " in told
+
+
+def test_a_method_that_there_is_not_has_neighbours():
+    done = CliRunner().invoke(app, ["methods", "fedmk"])
+    assert done.exit_code == 2
+    assert "unknown name 'fedmk'" in done.stderr
+    assert "did you mean 'fedmkt'?" in done.stderr

@@ -23,7 +23,7 @@ TOLD = r"\x1b[2J\x9b\u202e\u200f\u061c\U000e0041"
         ["federation", "init", "config.yaml", f"--{HOSTILE}"],
         ["federation", "init", "config.yaml", "--port", HOSTILE],
         ["examples", "show", "demo", HOSTILE],
-        ["methods", HOSTILE],
+        ["methods", "fedmkt", HOSTILE],
     ],
 )
 def test_what_was_typed_wrong_is_spelled_out(words):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lada.codecs import likelihoods, paths
 from lada.codecs.likelihoods import Judgement, rounded
-from lada.codecs.table import LIMIT, pack, unpack
+from lada.codecs.table import LIMIT, Field, pack, unpack
 from lada.core.errors import CodecError
 from lada.core.terms import Knowledge, Likelihood, Path
 
@@ -285,7 +285,7 @@ def test_the_limit_is_exact():
         paths.decode(GOOD, known_ids=None, limit=size - 1)
 
 
-FIELD = pa.field("id", pa.string(), nullable=False)
+FIELD = Field("id", "string", nullable=False)
 
 
 def many(rows: int) -> tuple[bytes, list[bytes]]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -190,7 +191,7 @@ def test_sizes_that_cannot_be_told():
 
 def forged(raw: bytes, shape: Shape, index: dict[str, list[Any]] | None = None, **header: Any) -> bytes:
     """A file with one sample `s` of any bytes, and any entries of the index and its header."""
-    frame = ZSTD.compress(raw, asbytes=True)
+    frame = pa.Codec(ZSTD).compress(raw, asbytes=True)
     columns = {"id": ["s"], "offset": [0], "size": [len(frame)], "tokens": [shape.n], "bits": [shape.bits]}
     told = {"party": "p", "round": 1, "vocabulary_size": shape.vocabulary_size, "k": shape.k, **header}
     table = pack(KIND, FIELDS, {**columns, **(index or {})}, {key: str(value) for key, value in told.items()})
@@ -230,7 +231,7 @@ def test_indices_that_nobody_wrote(index: dict[str, list[Any]], header: dict[str
 
 
 def test_an_id_twice(monkeypatch: pytest.MonkeyPatch):
-    size = len(ZSTD.compress(RAW, asbytes=True))
+    size = len(pa.Codec(ZSTD).compress(RAW, asbytes=True))
     twice = {"id": ["s", "s"], "offset": [0, size], "size": [size, 0], "tokens": [5, 0], "bits": [SHAPE.bits, 0]}
     with monkeypatch.context() as patch:
         patch.setattr("lada.codecs.table._check_ids", lambda kind, columns: None)

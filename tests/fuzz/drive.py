@@ -18,7 +18,7 @@ from lada.core.results import Environment, PartyReport, Results, WallClock
 from lada.federation.checkpoints import arrays_to_bytes, bytes_to_arrays
 from lada.hosts.checks import FINISH
 from lada.hosts.party import Party
-from lada.hosts.records import SCHEMA
+from lada.hosts.records import COLUMNS
 from lada.hosts.reports import collect
 from lada.report import compare, render
 from lada.report.reading import read_results
@@ -91,7 +91,9 @@ def _pages(party: Party, folder: Path) -> None:
     text = results.model_dump_json()
     (folder / "results.json").write_text(text, encoding="utf-8")
     tables = [pq.read_table(file) for file in sorted(folder.glob("*/allocations/*/*.parquet"))]
-    pq.write_table(pa.concat_tables(tables) if tables else SCHEMA.empty_table(), folder / "allocations.parquet")
+    pq.write_table(
+        pa.concat_tables(tables) if tables else pa.schema(COLUMNS).empty_table(), folder / "allocations.parquet"
+    )
     _expect(read_results(folder).model_dump_json() == text, "results differ when they are read back")
     for page in (render(folder), compare([folder], folder / "compare.html")):
         _expect(page.stat().st_size < 1 << 21, f"{page.name} has {page.stat().st_size} bytes")

@@ -222,7 +222,8 @@ def config(form: str, **model: Any) -> dict[str, Any]:
     changed = builtin(host={"name": "fedavg", "options": {"form": form}}, plugin="none", allocator=None)
     changed["task"] = dict(changed["task"])
     for client in changed["clients"]:
-        client["model"] = {"model": "zoo:slm-llama", **model}
+        client["model"] = {"model": "zoo:slm-llama-small", **model}
+    changed["server"]["model"] = {"model": "zoo:slm-gpt2"}
     return small(changed)
 
 

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -21,6 +22,7 @@ from lada.hosts.base import HOSTS
 from lada.hosts.party import Party
 from lada.hosts.steps import gold_lessons, sft, study
 from lada.hosts.unchanged import while_unchanged
+from lada.models.base import Answer
 
 KNOWS: dict[str, set[int]] = {"llm": {0, 1}, "a": {1, 2}, "b": {2, 3}}
 
@@ -73,6 +75,24 @@ def test_paths_sampled_in_tries_stay_those_of_the_first_time(tmp_path: FilePath)
     assert (again.round, again.paths) == (2, first.paths)
     assert all(path.right for path in again.paths)
     assert know(party, 2, "answer", "paths", tries=2).paths != first.paths
+
+
+def test_who_had_no_answer_to_some_is_asked_again(tmp_path: FilePath):
+    from lada.hosts.knowledge import know
+
+    party, calls = make_party("llm", {0, 1}, tmp_path), 0
+    learner: Any = party.learner
+    answer = learner.answer
+
+    def down(questions: list[str], **how: Any) -> list[Answer]:
+        nonlocal calls
+        calls += 1
+        first, *rest = answer(questions, **how)
+        return [replace(first, text="", refused=True) if calls == 1 else first, *rest]
+
+    learner.answer = down
+    told = [len(know(party, number, "answer", "paths").paths) for number in (1, 2, 3)]
+    assert (told, calls) == ([len(PUBLIC) - 1, len(PUBLIC), len(PUBLIC)], 2)
 
 
 LIKELIHOODS = st.builds(Likelihood, st.floats(), st.floats(), st.integers(0, 99), st.integers(0, 10**9))

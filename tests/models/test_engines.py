@@ -1,7 +1,6 @@
 """The backends that are not LaDa's own: transformers' continuous batching as it is, and a vLLM that takes notes."""
 
 import gc
-import importlib.util
 import sys
 import weakref
 from dataclasses import replace
@@ -16,7 +15,7 @@ import transformers as hf
 
 from lada.core.errors import InputError, LadaError
 from lada.core.seeds import seed_of
-from lada.models import generation
+from lada.models import placement
 from lada.models.continuous import continue_streams, paging_of, settings_of
 from lada.models.generation import Manner, Stream, make_streams, pick_backend
 from lada.models.load import load
@@ -217,13 +216,13 @@ def test_vllm_gets_an_adapter_merged_and_the_learner_keeps_its_own(tiny: Any, vl
 
 
 def test_without_vllm_its_install_line_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(placement, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"generation\.backend: 'vllm' is not installed; call `pip install vllm`"):
         pick_backend(Generation(backend="vllm"))
 
 
 def test_a_transformers_without_paged_caches_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(generation.transformers, "__version__", "5.9.1")
+    monkeypatch.setattr(placement, "version", lambda name: "5.9.1")
     with pytest.raises(
         InputError, match=r"needs transformers 5\.17 or newer, and this is 5\.9\.1; call `pip install -U"
     ):

@@ -92,13 +92,15 @@ def test_the_shared_opening_of_turns_closes_none(tiny: Any) -> None:
 
 
 def test_masks_are_equal_in_every_process() -> None:
-    code = (
-        "from transformers import AutoTokenizer; from lada.zoo.shipped import locate;"
-        "from lada.models.reserved import Reserved; t = AutoTokenizer.from_pretrained(locate('zoo:slm-llama'));"
-        "print(ascii(Reserved(t, t.all_special_ids).mask(f'a {t.eos_token} b')))"
+    tokenizer = AutoTokenizer.from_pretrained(locate("zoo:slm-llama"))
+    text = f"a {tokenizer.eos_token} b"
+    here = Reserved(tokenizer, tokenizer.all_special_ids).mask(text)
+    names = {index: tokenizer.convert_ids_to_tokens(index) for index in tokenizer.all_special_ids}
+    code = (  # the names of the tokens instead of the tokenizer, since transformers takes seconds to import
+        "from types import SimpleNamespace; from lada.models.reserved import Reserved;"
+        f"tokenizer = SimpleNamespace(convert_ids_to_tokens={names!r}.get);"
+        f"print(ascii(Reserved(tokenizer, {[*names]!r}).mask({text!r})))"
     )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    tokenizer = AutoTokenizer.from_pretrained(locate("zoo:slm-llama"))
-    here = Reserved(tokenizer, tokenizer.all_special_ids).mask(f"a {tokenizer.eos_token} b")
     assert other == ascii(here)
     assert "\U0010ff20" in here

@@ -245,7 +245,7 @@ class TestDate:
         other = encoder(tokenizer, date=datetime.date(2024, 2, 29))
         assert other.text_before("")[0].startswith("Today: 29 Feb 2024\n<turn>user")
 
-    @settings(max_examples=30)  # each makes a tokenizer and an encoder
+    @settings(max_examples=10)  # each makes a tokenizer and an encoder
     @given(st.dates(datetime.date(1970, 1, 1), datetime.date(2200, 1, 1)), st.text("%dBbYmyjAaHM-/ :", max_size=12))
     def test_it_is_python_s_strftime(self, tiny: Any, date: datetime.date, text: str):
         form = text.replace("%", "") + "%d/%m/%Y %B %A %j %H:%M %-d %y%%"

@@ -124,7 +124,7 @@ def test_gradients_are_the_slopes_of_log_probs_in_chunks_of_any_size(
         dense = (hidden @ weight.T).log_softmax(1)
         assert torch.allclose(found, dense.gather(1, own[:, None])[:, 0])
         assert torch.allclose(others, dense.gather(1, beside))
-        slopes = torch.randn(n, 1 + k, generator=generator, dtype=torch.float64)
+        slopes = torch.randn(n, 1 + beside.shape[1], generator=generator, dtype=torch.float64)
         expected = torch.autograd.grad(dense.gather(1, torch.cat([own[:, None], beside], 1)), (hidden, weight), slopes)
         mine = torch.autograd.grad((found * slopes[:, 0]).sum() + (others * slopes[:, 1:]).sum(), (hidden, weight))
         assert all(torch.allclose(a, b) for a, b in zip(mine, expected, strict=True))
@@ -138,6 +138,21 @@ def test_a_second_way_back_is_refused_where_the_first_has_taken_the_logits():
     torch.autograd.grad(own.sum(), hidden, retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         torch.autograd.grad(own.sum(), hidden)
+
+
+def cap(logits: Tensor) -> Tensor:
+    return torch.tanh(logits * 0.5)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
+def test_a_scripted_head_keeps_what_it_gives():
+    scripted = torch.jit.script(cap)
+    found = []
+    for run in (scripted, scripted, scripted, cap):  # the way back in one step begins with the second run
+        _, hidden, logits = given_to("plain", torch.float32)
+        told = Predicted(run(logits).flatten(0, -2), torch.arange(N), torch.ones(1, N, dtype=torch.bool))
+        found.append(torch.autograd.grad(log_probs_of(told)[0].sum(), hidden)[0])
+    assert all(torch.allclose(each, found[-1], atol=1e-6) for each in found)
 
 
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1.3), (torch.bfloat16, 1.7)])

@@ -3,10 +3,13 @@
 from dataclasses import replace
 
 import pytest
+import torch
 import transformers as hf
 
 from lada.models.base import Study
+from lada.models.memory import Trace
 from lada.models.options import ModelOptions, Parallel
+from lada.models.trace import trace
 from lada.planning.fit import CONTEXT, RESIDENT, Demand, device_plans
 from lada.planning.lengths import Lengths
 from lada.planning.machine import Device
@@ -18,10 +21,14 @@ SHAPE = hf.LlamaConfig(
 ROOM = 10**12
 
 
+def traced(options: ModelOptions, dtype: str, lengths: Lengths) -> Trace:
+    return trace(SHAPE, options, getattr(torch, dtype), lengths.prompt, lengths.completion)
+
+
 def demand(name: str, client: bool = True, device: str = "cpu", batch: int = 64, **options) -> Demand:
     settings = ModelOptions(**{"model": "tiny", "dtype": "float32", "batch_size": 4, **options})
     study = ((Study(batch_size=batch), False),)
-    return Demand(name, client, SHAPE, settings, device, study, Lengths(100, 200, 150.0, "counted"))
+    return Demand(name, client, traced, settings, device, study, Lengths(100, 200, 150.0, "counted"))
 
 
 def device(total: int, name: str = "cpu") -> Device:

@@ -57,6 +57,14 @@ def test_the_page_holds_every_party_and_every_accuracy(page: Page, results: Resu
             assert f"{number(before.domains[name].value)} → {number(after.domains[name].value)}" in cell
 
 
+def test_the_page_of_a_run_that_went_on_says_so(tmp_path: Path, results: Results) -> None:
+    said = "tells of the rounds to 2, and round 10 is over"
+    (tmp_path / "noted").mkdir()
+    for name, expected in (("2.json", False), ("10.json", True), ("10.json.next", True)):
+        (tmp_path / "noted" / name).write_bytes(b"{}")
+        assert (said in page_of(tmp_path, results).text) == expected
+
+
 def test_the_page_holds_the_rest_of_the_results(page: Page, results: Results) -> None:
     assert ["clinic → llm", "2", "400", "180", "150", "30", "83.5", "72.5", "0.810", "0.120"] in page.rows
     assert ["2", "llm", "clinic", "paths", "1", "184\u202fkB"] in page.rows

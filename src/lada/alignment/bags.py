@@ -109,11 +109,16 @@ def bounds(of: Bags, groups: Groups) -> np.ndarray:
     """
     lacking, sizes = ~of.words, of.sizes
     least = np.empty((len(groups.members), len(of)), dtype=np.uint8)
+    both, bits = (
+        np.empty_like(of.words[0]),
+        np.empty_like(sizes),
+    )  # one room for all: new ones would cost more than the count
     for index, row in enumerate(least):
         go = np.maximum(sizes, groups.least[index]) - sizes
         come = sizes - np.minimum(sizes, groups.most[index])
-        for word, (some, every) in enumerate(zip(groups.some[:, index], groups.every[:, index], strict=True)):
-            go += np.bitwise_count(of.words[word] & ~some)
-            come += np.bitwise_count(lacking[word] & every)
+        for word, (none, every) in enumerate(zip(~groups.some[:, index], groups.every[:, index], strict=True)):
+            go += np.bitwise_count(np.bitwise_and(of.words[word], none, out=both), out=bits)
+            if every:  # most groups agree on common features only
+                come += np.bitwise_count(np.bitwise_and(lacking[word], every, out=both), out=bits)
         np.maximum(go, come, out=row)
     return least

@@ -1,8 +1,6 @@
 """The map between two vocabularies, computed once per machine and pair."""
 
 import hashlib
-import os
-import tempfile
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,18 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from lada.alignment.vocabulary import nearest_tokens
+from lada.core.cache import cache_folder, write_whole
 
 FORMAT = b"lada vocabulary map 1"
 SMALL = 2**22
 """Pairs of tokens below which a map is computed about as fast as it is read."""
-
-
-def cache_folder() -> Path:
-    """Return where maps are kept: `$LADA_CACHE`, else `lada` in `$XDG_CACHE_HOME` or `~/.cache`."""
-    if chosen := os.environ.get("LADA_CACHE"):
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "lada"
 
 
 def map_vocabulary(source: Sequence[bytes], target: Sequence[bytes], folder: Path | None = None) -> np.ndarray:
@@ -41,7 +32,7 @@ def map_vocabulary(source: Sequence[bytes], target: Sequence[bytes], folder: Pat
         return known
     table = nearest_tokens(source, target)
     with suppress(OSError):
-        _write(file, table)
+        write_whole(file, lambda stream: np.save(stream, np.concatenate([table, _sum(table)])))
     return table
 
 
@@ -72,16 +63,3 @@ def _read(file: Path, size: int, bound: int) -> np.ndarray | None:
     table = content[:-1]
     whole = content[-1:] == _sum(table) and table.min(initial=0) >= 0 and table.max(initial=0) < bound
     return table if whole else None
-
-
-def _write(file: Path, table: np.ndarray) -> None:
-    """Write a map so that other processes see all of it or nothing."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f"{file.stem[:16]}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.save(stream, np.concatenate([table, _sum(table)]))
-        os.replace(name, file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

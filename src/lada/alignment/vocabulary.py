@@ -1,10 +1,11 @@
 """MinED: for each token of one vocabulary the most similar token of another (FuseLLM, FedMKT arXiv 2406.02224)."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
-from lada.alignment.edits import one_edit
+from lada.alignment.edits import at_distance
 from lada.alignment.nearest import nearest
 from lada.core.errors import InputError
 
@@ -25,8 +26,12 @@ def nearest_tokens(source: Sequence[bytes], target: Sequence[bytes]) -> np.ndarr
         lowest.setdefault(token, index)
     rest = list(dict.fromkeys(token for token in source if token not in lowest))
     ranked = sorted(lowest)  # the first of several answers is then the smallest
-    chosen = one_edit(rest, ranked)
-    far = np.flatnonzero(chosen < 0)
-    chosen[far] = nearest([rest[index] for index in far], ranked)
+    chosen = np.full(len(rest), -1)
+    hashed = [partial(at_distance, edits=edits) for edits in (1, 2)]
+    if 2 * len(rest) < len(ranked):  # few tokens are sooner searched than a great target is hashed in pairs of places
+        hashed.pop()
+    for closest in (*hashed, nearest):
+        left = np.flatnonzero(chosen < 0)
+        chosen[left] = closest([rest[index] for index in left.tolist()], ranked)
     table = lowest | {token: lowest[ranked[place]] for token, place in zip(rest, chosen.tolist(), strict=True)}
     return np.fromiter((table[token] for token in source), np.int32, len(source))

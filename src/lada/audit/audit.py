@@ -11,9 +11,7 @@ from lada.config import ClientConfig, RunConfig
 from lada.core.errors import InputError
 from lada.core.terms import Sample
 from lada.federation import run_folder, sent
-from lada.federation.client_app import ERROR_LOG
 from lada.federation.ledger import Row, read
-from lada.federation.membership import audit_memberships
 from lada.federation.parties import Place, known_texts, read_task
 from lada.hosts.distinctive import Distinctive
 from lada.hosts.options import Withholding
@@ -60,6 +58,8 @@ def _client(
     *,
     memberships: bool,
 ) -> ClientAudit:
+    from lada.federation.membership import audit_memberships
+
     name = client.name
     folder = place.party(name)
     left = [row for row in rows if row.sender == name]
@@ -108,6 +108,8 @@ def _lines(file: Path) -> list[Canary]:
 
 def _private(folder: Path, client: ClientConfig, task: TaskData) -> Distinctive:
     """Return what to look for of a client's private samples and of its log of errors, whatever it withheld itself."""
+    from lada.federation.client_app import ERROR_LOG  # here, since it takes Flower
+
     private = list(task.private[client.name])
     log = folder / ERROR_LOG
     if log.exists():

@@ -86,12 +86,13 @@ def _is_client(file: Path) -> bool:
 
 
 def _reaches(file: Path) -> bool:
-    from lada.engines import link
     from lada.engines.client_file import read_client
+
+    client = read_client(file)  # first, since a slip is not worth importing Flower for
+    from lada.engines import link
     from lada.federation.client_app import ERROR_LOG, unsealed
     from lada.federation.parties import check_model
 
-    client = read_client(file)
     state = file.parent / client.state
     if count := unsealed(state):
         was = plural(count, "was", "were")

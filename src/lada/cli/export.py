@@ -32,6 +32,12 @@ def export(
 
     Ends with exit code 1 where an answer differs from the party's; the files are kept.
     """
+    from lada.export.names import check_name
+    from lada.export.party import find_party
+
+    with explained():
+        check_name(to)
+        find_party(run, party)  # first, since a slip is not worth importing torch for
     from lada.export.export import export as write
 
     with explained(), ExportView(console) as view:

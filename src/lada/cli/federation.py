@@ -66,25 +66,34 @@ def lock(folder: Folder = Path("fed")) -> None:
 @app.command()
 def up(folder: Folder = Path("fed")) -> None:
     """Start server and clients on this machine, to try it out; Ctrl-C ends them."""
-    from lada.engines.up import up as start
+    from lada.engines.server_file import FILE, read_server
 
     with _logged("federation") as say:
+        read_server(folder.resolve() / "server" / FILE)  # first, since a slip is not worth importing Flower for
+        from lada.engines.up import up as start
+
         start(folder, say)
 
 
 def server(file: Annotated[Path, typer.Argument(help="server.yaml")] = Path("server.yaml")) -> None:
     """Let the clients of a federation connect, on the server's host; Ctrl-C or SIGTERM ends it."""
-    from lada.engines.server import run_server
+    from lada.engines.server_file import read_server
 
     with _logged("server") as say:
+        read_server(file.resolve())  # first, since a slip is not worth importing Flower for
+        from lada.engines.server import run_server
+
         run_server(file, say)
 
 
 def client(file: Annotated[Path, typer.Argument(help="client.yaml")] = Path("client.yaml")) -> None:
     """Take part in a federation, on a client's host; Ctrl-C or SIGTERM ends it."""
-    from lada.engines.client import run_client
+    from lada.engines.client_file import read_client
 
     with _logged("client") as say:
+        read_client(file.resolve())  # first, since a slip is not worth importing Flower for
+        from lada.engines.client import run_client
+
         run_client(file, say)
 
 

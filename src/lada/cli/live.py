@@ -6,9 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from lada.core.plural import MANY
 from lada.core.shown import in_one_line
 from lada.report.spread import spread
-from lada.report.view import MANY
 
 
 class LiveView:

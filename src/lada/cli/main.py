@@ -144,9 +144,16 @@ def _run(
     from lada.core.paths import is_folder
 
     source, more = config, tuple(overrides)
-    if not (resume and is_folder(config)):
-        with explained():  # first, since a slip is not worth importing torch for
+    with explained():  # first, since a slip is not worth importing torch for
+        if resume and is_folder(config):
+            from lada.federation.run_folder import read
+
+            read(config)
+        else:
+            from lada.federation.parties import check_sources
+
             source, more = open_config(config, more), ()
+            check_sources(source.config)
 
     from lada.cli.live import LiveView
     from lada.cli.summary import cut, summary
@@ -241,14 +248,17 @@ def audit(
 
 
 @app.command()
-def methods(plugin: Plugins = []) -> None:  # noqa: B006
+def methods(
+    name: Annotated[str | None, typer.Argument(help="Tell of this one alone, with what its options mean.")] = None,
+    plugin: Plugins = [],  # noqa: B006
+) -> None:
     """List all methods: name, paper, what they need of a learner, confirmed or our reading, options."""
-    from lada.cli.tables import method_tables
+    from lada.cli.tables import method_tables, method_told
 
     _add(plugin)
     with explained():
-        for table in method_tables():
-            console.print(table)
+        for part in method_tables() if name is None else method_told(name):
+            console.print(part, soft_wrap=not isinstance(part, Table))
 
 
 @app.command()

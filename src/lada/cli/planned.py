@@ -6,10 +6,9 @@ from rich.console import RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from lada.core.plural import counted
+from lada.core.plural import MANY, counted
 from lada.core.results import Traffic
 from lada.planning.plan import DevicePlan, PartyPlan, Plan, RoundPlan
-from lada.report.view import MANY
 
 
 def plan_tables(plan: Plan) -> Iterator[RenderableType]:

@@ -1,5 +1,6 @@
 """Tables of methods and tasks for the terminal."""
 
+import inspect
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -8,12 +9,14 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from lada.allocators.base import ALLOCATORS
-from lada.core.registry import Registry
+from lada.core.docstrings import field_docstrings
+from lada.core.errors import InputError, nearest
+from lada.core.plural import MANY
+from lada.core.registry import Options, Registry
 from lada.core.terms import Sample
 from lada.fusers.base import FUSERS
 from lada.hosts.base import HOSTS
 from lada.objectives.base import OBJECTIVES
-from lada.report.view import MANY
 from lada.tasks.data import TaskData
 
 EXAMPLES = 3
@@ -47,6 +50,34 @@ def method_tables() -> Iterator[Table]:
                 Text(options or "–"),
             )
         yield table
+
+
+def method_told(name: str) -> Iterator[RenderableType]:
+    """Yield what there is to say of each method of that name: methods of several kinds may share one.
+
+    Raises InputError with the nearest names where there is none.
+    """
+    found = [(registry, method) for registry in REGISTRIES for method in registry if method.name == name]
+    if not found:
+        known = sorted({name for registry in REGISTRIES for name in registry.names()})
+        raise InputError(f"methods: unknown name {name!r}; expected one of {', '.join(known)}{nearest(name, known)}")
+    for registry, method in found:
+        yield Text(f"{registry.kind} {name}: {inspect.cleandoc(method.make.__doc__ or '')}")
+        yield Text(f"paper: {method.paper or 'none'}")
+        yield Text(f"facts: {method.status}")
+        for side, needs in (("teacher", method.teacher_needs), ("student", method.student_needs)):
+            yield Text(f"needs of a {side}: {', '.join(sorted(needs)) or 'nothing'}")
+        if method.options.model_fields:
+            yield _options(method.options)
+
+
+def _options(options: type[Options]) -> Table:
+    table = Table(Column("option", no_wrap=True), "default", "what it is", title="options")
+    told = field_docstrings(options)
+    for name, field in options.model_fields.items():
+        default = "none: set it" if field.is_required() else repr(field.get_default(call_default_factory=True))
+        table.add_row(name, default, " ".join(told.get(name, "–").split()))
+    return table
 
 
 def task_tables(task: TaskData, count: int) -> Iterator[RenderableType]:

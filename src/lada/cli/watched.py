@@ -6,9 +6,8 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from lada.core.plural import counted
+from lada.core.plural import MANY, counted
 from lada.core.shown import in_one_line
-from lada.report.view import MANY
 from lada.report.words import difference, duration, number, percent, size
 from lada.watching.watch import PartySnapshot, Snapshot
 

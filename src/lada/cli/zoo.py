@@ -49,11 +49,12 @@ def build(
     target: Annotated[Path, typer.Option(help="Folder of the finished models.")] = Path("zoo"),
 ) -> None:
     """Train shipped models from scratch (about 20 minutes on one core for an LLM); resumes where it was stopped."""
-    from lada.zoo.build import build as build_model
     from lada.zoo.recipe import find, of_corpus
 
     with explained():
         recipes = [find(name) for name in names] if names else of_corpus(corpus, world)
+        from lada.zoo.build import build as build_model  # here, since a slip is not worth importing torch for
+
         for recipe in recipes:
             card = build_model(recipe, target, target / ".work", _report)
             line = f"{recipe.name}: {card['seconds']} s, {target / recipe.name}"

@@ -11,19 +11,17 @@ from ctypes import c_float
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
-from lada.codecs.table import LIMIT, pack, signature, signed, unpack
+from lada.codecs.table import LIMIT, Field, pack, signature, signed, unpack
 from lada.core.errors import CodecError
 from lada.core.terms import Likelihood
 
 KIND = "likelihoods"
-ID = pa.field("id", pa.string(), nullable=False)
+ID = Field("id", "string", nullable=False)
 FIELDS = (
-    pa.field("total", pa.float32(), nullable=False),
-    pa.field("minimum", pa.float32(), nullable=False),
-    pa.field("tokens", pa.uint32(), nullable=False),
-    pa.field("size", pa.uint32(), nullable=False),
+    Field("total", "float32", nullable=False),
+    Field("minimum", "float32", nullable=False),
+    Field("tokens", "uint32", nullable=False),
+    Field("size", "uint32", nullable=False),
 )
 """The columns of a likelihood; a type that has no sign keeps counts from being negative."""
 LEAST = -1e4

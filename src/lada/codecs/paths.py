@@ -3,20 +3,18 @@
 import re
 from collections.abc import Collection, Mapping
 
-import pyarrow as pa
-
 from lada.codecs.likelihoods import FIELDS as LIKELIHOOD
 from lada.codecs.likelihoods import ID, from_columns, to_columns
-from lada.codecs.table import LIMIT, pack, signature, signed, unpack
+from lada.codecs.table import LIMIT, Field, pack, signature, signed, unpack
 from lada.core.errors import CodecError
 from lada.core.terms import Knowledge, Path
 
 KIND = "paths"
 FIELDS = (
     ID,
-    pa.field("text", pa.string(), nullable=False),
-    pa.field("answer", pa.string()),
-    pa.field("right", pa.bool_()),
+    Field("text", "string", nullable=False),
+    Field("answer", "string"),
+    Field("right", "bool"),
     *LIKELIHOOD,
 )
 CUT = "cut"

@@ -2,21 +2,19 @@
 
 from collections.abc import Sequence
 
-import pyarrow as pa
-
 from lada.codecs.likelihoods import ID
-from lada.codecs.table import LIMIT, pack, signature, signed, unpack
+from lada.codecs.table import LIMIT, Field, pack, signature, signed, unpack
 from lada.core.terms import Sample
 
 KIND = "samples"
 FIELDS = (
     ID,
-    pa.field("question", pa.string(), nullable=False),
-    pa.field("answer", pa.string()),
-    pa.field("rationale", pa.string()),
-    pa.field("domain", pa.string(), nullable=False),
-    pa.field("difficulty", pa.int32()),
-    pa.field("entry", pa.string()),
+    Field("question", "string", nullable=False),
+    Field("answer", "string"),
+    Field("rationale", "string"),
+    Field("domain", "string", nullable=False),
+    Field("difficulty", "int32"),
+    Field("entry", "string"),
 )
 
 

@@ -7,11 +7,9 @@ and offsets come back exactly, log-probs within 0.02 nats in the mean (lada.code
 
 from collections.abc import Collection, Iterator, Mapping
 
-import pyarrow as pa
-
 from lada.codecs import token_scores
 from lada.codecs.quantise import MOST_BITS
-from lada.codecs.table import LIMIT, header_number, pack, signature, signed, unpack
+from lada.codecs.table import LIMIT, Field, header_number, pack, signature, signed, unpack
 from lada.codecs.table import count as rows_of
 from lada.codecs.token_scores import Shape
 from lada.codecs.vocabulary import MOST
@@ -22,15 +20,16 @@ from lada.core.terms import TokenScores
 
 KIND = "soft-targets"
 FIELDS = (
-    pa.field("id", pa.string(), nullable=False),
-    pa.field("offset", pa.uint64(), nullable=False),  # bytes from the end of the index to the frame
-    pa.field("size", pa.uint32(), nullable=False),  # bytes of the frame
-    pa.field("tokens", pa.uint32(), nullable=False),
-    pa.field("bits", pa.uint8(), nullable=False),
+    Field("id", "string", nullable=False),
+    Field("offset", "uint64", nullable=False),  # bytes from the end of the index to the frame
+    Field("size", "uint32", nullable=False),  # bytes of the frame
+    Field("tokens", "uint32", nullable=False),
+    Field("bits", "uint8", nullable=False),
 )
 LENGTH = 8
 """Bytes of the index's length."""
-ZSTD = pa.Codec("zstd")
+ZSTD = "zstd"
+"""How each sample is compressed, as Arrow calls it."""
 
 
 def encode(scores: Mapping[str, TokenScores], *, vocabulary_size: int, party: str, round: int) -> bytes:
@@ -40,6 +39,9 @@ def encode(scores: Mapping[str, TokenScores], *, vocabulary_size: int, party: st
     that is not in its row, ids that do not ascend or are not in the vocabulary, a log-prob that is positive or not
     finite.
     """
+    import pyarrow as pa  # here, as in lada.codecs.table
+
+    codec = pa.Codec(ZSTD)
     k = next((sample.top.ids.shape[-1] for sample in scores.values()), 0)
     _check_sizes(len(scores), vocabulary_size, k)
     frames: list[bytes] = []
@@ -51,7 +53,7 @@ def encode(scores: Mapping[str, TokenScores], *, vocabulary_size: int, party: st
         except CodecError as error:
             raise CodecError(f"{KIND}: sample {sample_id!r}, {error}") from None
         _check_size(sample_id, shape, LIMIT)
-        frame = ZSTD.compress(raw, asbytes=True)
+        frame = codec.compress(raw, asbytes=True)
         rows.append((sample_id, offset, len(frame), shape.n, shape.bits))
         frames.append(frame)
         offset += len(frame)
@@ -115,9 +117,11 @@ class SoftTargets(Mapping[str, TokenScores]):
     def __getitem__(self, sample_id: str) -> TokenScores:
         """Return one sample's scores. KeyError for an id that is not there; CodecError, and nothing else, for bytes
         that `encode` would not write."""
+        import pyarrow as pa
+
         frame, shape = self._samples[sample_id]
         try:
-            raw = ZSTD.decompress(frame, decompressed_size=shape.size, asbytes=True)
+            raw = pa.Codec(ZSTD).decompress(frame, decompressed_size=shape.size, asbytes=True)
         except (pa.ArrowException, OSError) as error:
             raise CodecError(f"{KIND}: sample {sample_id!r} is not a frame of {counted(shape.size, 'byte')}") from error
         try:

@@ -6,13 +6,15 @@ in 32 bits, so a table may be as large as its reader's limit allows.
 
 import struct
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from lada.core.errors import CodecError
 from lada.core.plural import counted
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # its import is left to whoever packs or unpacks: most commands never do
 
 LIMIT = 64 * 2**20
 """Most bytes before compression that are read without a word of the configuration's."""
@@ -31,17 +33,27 @@ LEVEL = 16
 Columns = Mapping[str, Sequence[Any]]
 
 
-def pack(kind: str, fields: Sequence[pa.Field], columns: Columns, header: Mapping[str, str]) -> bytes:
+class Field(NamedTuple):
+    """A column: its name, its type as Arrow spells it, such as `uint32`, and whether a value may be null."""
+
+    name: str
+    kind: str
+    nullable: bool = True
+
+
+def pack(kind: str, fields: Sequence[Field], columns: Columns, header: Mapping[str, str]) -> bytes:
     """Return a table as bytes. `columns` holds one sequence per field; a column `id` names the rows.
 
     Raises CodecError for what `unpack` would refuse whatever its limit.
     """
+    import pyarrow as pa
+
     rows = len(next(iter(columns.values())))
-    schema = pa.schema(fields, metadata={"kind": kind, "format": FORMAT, "rows": str(rows), **header})
+    schema = _schema(fields, {"kind": kind, "format": FORMAT, "rows": str(rows), **header})
     try:
         batches = [
             pa.record_batch(
-                [pa.array(columns[field.name][start : start + ROWS], field.type) for field in fields], schema=schema
+                [pa.array(columns[field.name][start : start + ROWS], field.type) for field in schema], schema=schema
             )
             for start in range(0, rows, ROWS)
         ]
@@ -60,7 +72,7 @@ def pack(kind: str, fields: Sequence[pa.Field], columns: Columns, header: Mappin
 def unpack(
     data: bytes,
     kind: str,
-    fields: Sequence[pa.Field],
+    fields: Sequence[Field],
     *,
     known_ids: Collection[str] | None,
     limit: int | None,
@@ -74,15 +86,18 @@ def unpack(
     that is not UTF-8, an id that is there twice or not in `known_ids` (None: every id is known, or the table has none).
     The error repeats nothing of what was sent.
     """
+    import pyarrow as pa
+
+    schema = _schema(fields)
     most = len(known_ids) if most is None and known_ids is not None else most
     columns: dict[str, list[Any]] = {field.name: [] for field in fields}
     try:
         messages = pa.ipc.MessageReader.open_stream(_decompressed(data, kind, limit))
-        header = _header(messages, kind, pa.schema(fields))
+        header = _header(messages, kind, schema)
         rows = header_number(kind, header, "rows")
         if most is not None and rows > most:  # before anything is made of the rows
             raise CodecError(f"{kind}: {counted(rows, 'row')}; expected at most {most}")
-        for batch in _batches(messages, kind, pa.schema(fields), rows):
+        for batch in _batches(messages, kind, schema, rows):
             _check(kind, batch)
             for name, values in batch.to_pydict().items():
                 columns[name] += values
@@ -98,6 +113,8 @@ def unpack(
 
 def count(data: bytes, kind: str) -> int:
     """Return how many rows a table has by its header, which alone is read. Raises CodecError where that cannot be."""
+    import pyarrow as pa
+
     try:
         stream = pa.CompressedInputStream(pa.BufferReader(data), "zstd")
         lead = stream.read_buffer(LEAD).to_pybytes()
@@ -141,8 +158,16 @@ def header_number(kind: str, header: Mapping[str, str], key: str) -> int:
     return int(text)
 
 
-def _decompressed(data: bytes, kind: str, limit: int | None) -> pa.Buffer:
+def _schema(fields: Sequence[Field], header: Mapping[str, str] | None = None) -> "pa.Schema":
+    import pyarrow as pa
+
+    return pa.schema([pa.field(*field) for field in fields], metadata=header)
+
+
+def _decompressed(data: bytes, kind: str, limit: int | None) -> "pa.Buffer":
     """Return what is in a zstd frame; nothing larger than `limit` and a chunk is ever held."""
+    import pyarrow as pa
+
     # Not `read`: it never frees its bytes where the frame breaks off amid them.
     stream, raw = pa.CompressedInputStream(pa.BufferReader(data), "zstd"), pa.BufferOutputStream()
     while (chunk := stream.read_buffer(CHUNK)).size:
@@ -152,8 +177,10 @@ def _decompressed(data: bytes, kind: str, limit: int | None) -> pa.Buffer:
     return raw.getvalue()
 
 
-def _header(messages: pa.ipc.MessageReader, kind: str, schema: pa.Schema | None = None) -> dict[str, str]:
+def _header(messages: "pa.ipc.MessageReader", kind: str, schema: "pa.Schema | None" = None) -> dict[str, str]:
     """Return the header of a table; its kind and format come before its columns, which differ with them."""
+    import pyarrow as pa
+
     first = next(messages, None)
     if first is None or first.type != "schema":
         raise CodecError(f"{kind}: not one schema with record batches")
@@ -169,8 +196,10 @@ def _header(messages: pa.ipc.MessageReader, kind: str, schema: pa.Schema | None 
     return header
 
 
-def _batches(messages: pa.ipc.MessageReader, kind: str, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
+def _batches(messages: "pa.ipc.MessageReader", kind: str, schema: "pa.Schema", rows: int) -> "Iterator[pa.RecordBatch]":
     """Yield the record batches: ROWS rows each but in the last, `rows` in all."""
+    import pyarrow as pa
+
     sizes = iter(min(ROWS, rows - start) for start in range(0, rows, ROWS))
     for message in messages:
         if message.type != "record batch":  # pyarrow crashes on others
@@ -206,8 +235,10 @@ def _is_compressed(message: bytes) -> bool:
     return field(target(field(target(0), 2)), 3) != 0
 
 
-def _check(kind: str, batch: pa.RecordBatch) -> None:
+def _check(kind: str, batch: "pa.RecordBatch") -> None:
     """Raise CodecError for values that no table may hold."""
+    import pyarrow as pa
+
     for field, column in zip(batch.schema, batch.columns, strict=True):
         if column.null_count and not field.nullable:
             raise CodecError(f"{kind}: column {field.name} lacks a value")

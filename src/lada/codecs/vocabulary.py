@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-import pyarrow as pa
-
-from lada.codecs.table import LIMIT, header_number, pack, unpack
+from lada.codecs.table import LIMIT, Field, header_number, pack, unpack
 from lada.core.errors import CodecError
 from lada.core.plural import counted
 
@@ -13,7 +11,7 @@ MOST = 2**20
 """Most tokens."""
 LONGEST = 4096
 """Most bytes of one token."""
-FIELDS = (pa.field("token", pa.binary(), nullable=False),)
+FIELDS = (Field("token", "binary", nullable=False),)
 
 
 def encode(tokens: Sequence[bytes], eos: int) -> bytes:

@@ -18,6 +18,7 @@ from lada.export.check import TOKENS, Check, Tell, Trial, questions_of, silent, 
 from lada.export.gguf import GGUF
 from lada.export.gguf_lora import GGUF_LORA
 from lada.export.hf import HF
+from lada.export.names import NAMES, check_name
 from lada.export.onnx import ONNX
 from lada.export.party import Trained, configuration, find_party, open_party
 from lada.export.target import Parcel, Target
@@ -28,7 +29,7 @@ from lada.models.learner import HuggingFaceLearner
 from lada.models.options import ModelOptions
 from lada.zoo.shipped import locate
 
-TARGETS: dict[str, Target] = {"hf": HF, "peft": PEFT, "gguf": GGUF, "gguf-lora": GGUF_LORA, "onnx": ONNX}
+TARGETS: dict[str, Target] = dict(zip(NAMES, (HF, PEFT, GGUF, GGUF_LORA, ONNX), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +147,7 @@ def _encode(options: ModelOptions, own: Encoder) -> Callable[[Any], Encoder]:
 
 
 def _target(to: str, dtype: str | None) -> tuple[Target, str]:
-    if to not in TARGETS:
-        raise InputError(f"--to: {to!r} is not a target; expected one of {', '.join(TARGETS)}{nearest(to, TARGETS)}")
+    check_name(to)
     target = TARGETS[to]
     chosen = (dtype or target.dtypes[0]).lower()  # llama.cpp writes Q4_K_M
     choices = (*target.dtypes, *target.quantised)

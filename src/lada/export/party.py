@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from transformers import AutoConfig
 
 from lada.config import RunConfig, read_config
 from lada.core.errors import InputError, nearest
@@ -15,11 +14,11 @@ from lada.core.sealed import unseal
 from lada.federation import checkpoints
 from lada.federation.parties import check_owner
 from lada.models.api_options import ApiModel
-from lada.models.hub import explained
-from lada.models.learner import HuggingFaceLearner
-from lada.models.load import load
 from lada.models.options import ModelOptions
 from lada.zoo.shipped import locate
+
+if TYPE_CHECKING:
+    from lada.models.learner import HuggingFaceLearner
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +39,10 @@ class Trained:
         parties = self.results.parties if self.results else ()
         return next((party for party in parties if party.name == self.name), None)
 
-    def learner(self, **changes: Any) -> HuggingFaceLearner:
+    def learner(self, **changes: Any) -> "HuggingFaceLearner":
         """Bring the party's learner back; `changes` are options that replace its own. Raises InputError; see `load`."""
+        from lada.models.load import load  # here, as below, since a wrong name is told without it
+
         # Fully trained weights stand for themselves; an adapter needs its base.
         source = locate(self.options.model) if self.options.tune == "lora" else str(self.saved)
         return load(source, self.options.model_copy(update=changes), saved=self.saved)
@@ -72,6 +73,10 @@ def configuration(options: ModelOptions, kept: Path) -> Any:
 
     `kept` is the folder of its checkpoint. Raises InputError where an adapter's base cannot be had.
     """
+    from transformers import AutoConfig
+
+    from lada.models.hub import explained
+
     if options.tune != "lora":  # fully trained weights stand for themselves: their base may have gone
         try:
             return AutoConfig.from_pretrained(checkpoints.newest(kept) / "model", trust_remote_code=False)

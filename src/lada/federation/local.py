@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lada.hosts.party import Emit
 
 FACTORY = f"{open_clients.__module__}:{open_clients.__qualname__}"
-PRELOAD = "transformers.modeling_layers"
+PRELOAD = ("lada.models.load", "transformers.modeling_layers", "pyarrow.parquet")
 """What workers import beside the code of their clients, whatever their models are."""
 
 
@@ -95,7 +95,7 @@ def run_local(
             )
         )
 
-    preload = (open_node.partition(":")[0], PRELOAD)
+    preload = (open_node.partition(":")[0], *PRELOAD)
     with _open(config, emit, size, folder / "workers.log", preload) as crew:
         app(LocalGrid(nodes, crew.submit), Context(RUN_ID, SERVER_NODE, {}, RecordDict(), {}))
     return tuple(rows)

@@ -5,11 +5,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from typing import TYPE_CHECKING
 
 from lada.core.errors import FederationError
 from lada.core.plural import counted
+
+if TYPE_CHECKING:
+    from flwr.app import RecordDict
 
 ACTION = "lada"
 MESSAGE_TYPE = f"query.{ACTION}"
@@ -59,8 +61,10 @@ class Envelope:
     mac: str | None = None
 
 
-def encode(envelope: Envelope, payload: Mapping[str, bytes]) -> RecordDict:
+def encode(envelope: Envelope, payload: Mapping[str, bytes]) -> "RecordDict":
     """Return the message as records: one uint8 array [bytes] per kind. Raises FederationError where `decode` would."""
+    from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict  # here, since names and codes are used without
+
     fields: dict[str, int | float | str] = {
         "run": envelope.run,
         "phase": envelope.phase,
@@ -82,12 +86,14 @@ def encode(envelope: Envelope, payload: Mapping[str, bytes]) -> RecordDict:
     return records
 
 
-def decode(records: RecordDict, limit: int | None = None) -> tuple[Envelope, dict[str, bytes]]:
+def decode(records: "RecordDict", limit: int | None = None) -> tuple[Envelope, dict[str, bytes]]:
     """Return envelope and payload, kinds sorted. One with more than `limit` bytes is not looked at.
 
     Raises FederationError for anything that `encode` does not write. The error names the field and never its value:
     what a stranger sent may be private or hostile.
     """
+    from flwr.app import ArrayRecord, ConfigRecord
+
     size = sum(len(array.data) for record in records.array_records.values() for array in record.values())
     if limit is not None and size > limit:
         raise FederationError(

@@ -21,15 +21,11 @@ from lada.federation.rounds_noted import DIGESTS, RoundsNoted
 from lada.hosts.distinctive import Distinctive, texts_of
 from lada.hosts.noted import Noted
 from lada.hosts.party import SHARED_SLM, Emit, Party, Within
-from lada.models.api import ApiLearner, check_api
 from lada.models.api_options import ApiModel, ApiOptions
 from lada.models.base import Learner, Studies
 from lada.models.files import check_files
-from lada.models.generation import pick_backend
-from lada.models.identity import weights_digest
-from lada.models.learner import HuggingFaceLearner
-from lada.models.load import check, load
 from lada.models.options import ModelOptions
+from lada.models.placement import check_backend
 from lada.tasks.data import TaskData
 from lada.tasks.load import load_task
 from lada.tasks.options import BuiltinTask
@@ -163,6 +159,9 @@ def check_model(model: ModelOptions | ApiModel, owner: str) -> None:
 
     `owner` is the key of the party, such as `clients.clinic`, with which the message begins.
     """
+    from lada.models.api import check_api  # here, as below, since whoever reads a task has no use for a model's code
+    from lada.models.load import check
+
     with of_party(owner):
         if isinstance(model, ApiModel):
             check_api(located(model.api))
@@ -170,7 +169,15 @@ def check_model(model: ModelOptions | ApiModel, owner: str) -> None:
             source = locate(model.model)
             check_files(source)
             check(source, model)
-            pick_backend(model.generation)
+            check_backend(model.generation)
+
+
+def check_sources(config: RunConfig) -> None:
+    """Raise InputError for a model that is none of the zoo's, or whose folder is not whole: what no library is for."""
+    for owner, party in (("server", config.server), *((f"clients.{client.name}", client) for client in config.clients)):
+        if isinstance(party.model, ModelOptions):
+            with of_party(owner):
+                check_files(locate(party.model.model))
 
 
 def located(api: ApiOptions) -> ApiOptions:
@@ -179,6 +186,9 @@ def located(api: ApiOptions) -> ApiOptions:
 
 
 def _learner(model: ModelOptions | ApiModel, place: Place, *, init_seed: int, saved: Path | None) -> Learner:
+    from lada.models.api import ApiLearner
+    from lada.models.load import load
+
     if isinstance(model, ApiModel):
         return ApiLearner(located(model.api), place.base)
     return load(locate(model.model), model, init_seed=init_seed, saved=saved)
@@ -228,8 +238,9 @@ def _party(
 
 def let_go(party: Party) -> None:
     """End the processes that work for a party's learner: ranks of its studies, a server of its answers."""
-    if isinstance(party.learner, (HuggingFaceLearner, ApiLearner)):
-        party.learner.close()
+    close = getattr(party.learner, "close", None)  # not every learner has processes of its own
+    if close is not None:
+        close()
 
 
 def check_owner(saved: Path, name: str) -> None:
@@ -337,6 +348,9 @@ def _name(model: str) -> str:
 
 def _inside(learner: Learner) -> tuple[str, int, str]:
     """Return architecture, parameters and digest of the weights; of a model behind an API nothing is known."""
+    from lada.models.identity import weights_digest
+    from lada.models.learner import HuggingFaceLearner
+
     if not isinstance(learner, HuggingFaceLearner):
         return "api", 0, ""
     model = learner.model
@@ -368,4 +382,6 @@ def notices_before(config: RunConfig) -> tuple[str, ...]:
 
 def notices_after(party: Party) -> tuple[str, ...]:
     """Return what the user should know of the server when a run is over."""
+    from lada.models.api import ApiLearner
+
     return (f"{party.name} took {party.learner.spent}",) if isinstance(party.learner, ApiLearner) else ()

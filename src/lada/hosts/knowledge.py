@@ -52,7 +52,8 @@ class Offer:
 def know(party: Party, round: int, purpose: str, kind: Kind, *, tries: int = 1) -> Knowledge:
     """Let a party write (in `tries`, see `write_paths`) or judge a path for every public sample; timed as `purpose`.
 
-    As long as its weights are the same, it does so once: later rounds have the paths of the first time.
+    As long as its weights are the same, it does so once: later rounds have the paths of the first time, unless it had
+    no answer to some.
     """
     public = party.task.public
 
@@ -67,7 +68,7 @@ def know(party: Party, round: int, purpose: str, kind: Kind, *, tries: int = 1) 
         return in_range(party, _labelled(party, texts, told))
 
     if kind == "paths":
-        return while_unchanged(party, round, public, ["paths", tries], written)
+        return while_unchanged(party, round, public, ["paths", tries], written, least=len(public))
     return while_unchanged(party, round, public, ["labels", [sample.rationale for sample in public]], judged)
 
 

@@ -4,9 +4,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path as FilePath
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from lada.allocators.base import Candidates
 from lada.core.errors import LadaError
 from lada.core.sealed import seal, unseal
@@ -20,26 +17,28 @@ PLACES = (
     re.compile(rf"(?P<student>[^/]+)/{FOLDER}/(?P<teacher>[^/]+)/(?P<round>[0-9]+)\.parquet"),
 )
 """Where a table lies in the folder of all parties: in a run that an earlier version began, and now."""
-SCHEMA = pa.schema(
-    [
-        ("round", pa.int32()),
-        ("teacher", pa.string()),
-        ("student", pa.string()),
-        ("sample_id", pa.string()),
-        ("domain", pa.string()),
-        ("difficulty", pa.int32()),
-        ("score", pa.float64()),
-        ("chosen", pa.bool_()),
-        ("source", pa.string()),
-        ("teacher_right", pa.bool_()),
-        ("student_right", pa.bool_()),
-        ("reason", pa.string()),
-    ]
-)
+COLUMNS = {
+    "round": "int32",
+    "teacher": "string",
+    "student": "string",
+    "sample_id": "string",
+    "domain": "string",
+    "difficulty": "int32",
+    "score": "float64",
+    "chosen": "bool",
+    "source": "string",
+    "teacher_right": "bool",
+    "student_right": "bool",
+    "reason": "string",
+}
+"""Their types, as Arrow spells them."""
 
 
 def keep_rows(party: Party, candidates: Candidates, allocation: Allocation) -> None:
     """Write one row per candidate of one direction and round into the party's folder."""
+    import pyarrow as pa  # here, since hosts are looked up by commands that write no rows
+    import pyarrow.parquet as pq
+
     count, by_id = len(candidates.samples), {choice.sample_id: choice for choice in allocation.choices}
     choices = [by_id.get(sample.id) for sample in candidates.samples]
     columns = {
@@ -57,7 +56,7 @@ def keep_rows(party: Party, candidates: Candidates, allocation: Allocation) -> N
         "reason": [choice and choice.reason for choice in choices],
     }
     table = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns, SCHEMA), table)
+    pq.write_table(pa.table(columns, pa.schema(COLUMNS)), table)
     # A folder for each teacher: what vouches for its files is written anew with each of them.
     file = party.folder / FOLDER / candidates.teacher / f"{candidates.round}.parquet"
     seal(file, table.getvalue().to_pybytes())
@@ -68,10 +67,14 @@ def gather(folder: FilePath, target: FilePath, leave_out: Callable[[FilePath, Ex
 
     They are sorted by student, round and teacher; of a table that cannot be read `leave_out` is told.
     """
-    with pq.ParquetWriter(target, SCHEMA) as writer:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(COLUMNS)
+    with pq.ParquetWriter(target, schema) as writer:
         for _, file in sorted(_tables(folder).items()):
             try:
-                writer.write_table(pq.read_table(pa.BufferReader(unseal(file)), schema=SCHEMA))
+                writer.write_table(pq.read_table(pa.BufferReader(unseal(file)), schema=schema))
             except (LadaError, pa.ArrowException) as error:
                 leave_out(file, error)
 

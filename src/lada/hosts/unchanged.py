@@ -15,11 +15,18 @@ from lada.hosts.party import Party
 
 
 def while_unchanged(
-    party: Party, round: int, samples: Sequence[Sample], how: Sequence[Any], find: Callable[[], Knowledge]
+    party: Party,
+    round: int,
+    samples: Sequence[Sample],
+    how: Sequence[Any],
+    find: Callable[[], Knowledge],
+    *,
+    least: int = 0,
 ) -> Knowledge:
     """Return what `find` says of `samples`, as of this round: what it said before, if the weights are still the same.
 
-    `how` is what else it depends on, as JSON has it. Sampled paths, too, stay those of the first time.
+    `how` is what else it depends on, as JSON has it. Sampled paths, too, stay those of the first time. Fewer than
+    `least` are not kept: what is lacking, as where an API gave no answer, may come another time.
     """
     asked = [[sample.id, sample.question, sample.answer] for sample in samples]
     key = party.knows(hashlib.sha256(json.dumps([asked, *how]).encode()).hexdigest())
@@ -32,5 +39,6 @@ def while_unchanged(
         )
         return Knowledge(party.name, round, paths)
     found = find()
-    party.memory[key] = json.dumps([astuple(path) for path in found.paths]).encode()
+    if len(found.paths) >= least:
+        party.memory[key] = json.dumps([astuple(path) for path in found.paths]).encode()
     return found

@@ -3,24 +3,26 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from lada.alignment.cache import cache_folder
+from lada.core.cache import cache_folder
 from lada.core.errors import InputError
 from lada.core.plural import plural
 from lada.core.terms import Lesson, Likelihood, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.api_client import ApiClient
 from lada.models.api_faults import Lost
-from lada.models.api_judge import ApiJudge, make_encoder
 from lada.models.api_options import ApiOptions
 from lada.models.api_reply import Reply, Usage, alike, log_prob
 from lada.models.api_transport import read_secrets
 from lada.models.base import Answer, Progress, Study, StudyReport, silent
-from lada.models.encoding import Encoder
 from lada.models.objective import Objective
 from lada.models.vllm_server import find_vllm
+
+if TYPE_CHECKING:
+    from lada.models.api_judge import ApiJudge
+    from lada.models.encoding import Encoder
 
 MUTE = 32
 """Answers that may end before a word is written, no other having come, until that is not put down to the questions."""
@@ -29,7 +31,7 @@ PLURALS = {"request": "requests", "answer is": "answers are", "answer comes": "a
 """What notices are about, for one and for more."""
 
 
-def check_api(options: ApiOptions) -> Encoder | None:
+def check_api(options: ApiOptions) -> "Encoder | None":
     """Return the encoder of the tokenizer that the options name; None where they name none.
 
     Raises InputError where a secret is missing, or the tokenizer, or vLLM where it is to be started.
@@ -37,7 +39,19 @@ def check_api(options: ApiOptions) -> Encoder | None:
     read_secrets(options)
     if options.serve is not None:
         find_vllm()
-    return None if options.tokenizer is None else make_encoder(options, options.tokenizer)
+    if options.tokenizer is None:
+        return None
+    from lada.models.api_judge import make_encoder  # here, since tokenizers take transformers, and most APIs none
+
+    return make_encoder(options, options.tokenizer)
+
+
+def _judge(options: ApiOptions, client: ApiClient) -> "ApiJudge | None":
+    if options.scores is None:
+        return None
+    from lada.models.api_judge import ApiJudge
+
+    return ApiJudge(options, client)
 
 
 class ApiLearner:
@@ -56,7 +70,7 @@ class ApiLearner:
         self._options = options
         folder = cache_folder() / "answers" if options.cache is None else base / options.cache
         self._client = ApiClient(options, folder)
-        self._judge = None if options.scores is None else ApiJudge(options, self._client)
+        self._judge = _judge(options, self._client)
         self._scored = False
         self._mute: int | None = 0
         """Answers that ended before a word was written; None as soon as there is one with words."""
@@ -220,7 +234,7 @@ class ApiLearner:
         """See Learner.spell. Raises InputError without a tokenizer."""
         return self._scorer("tell its tokens", Verb.LOG_PROBS).spell(texts)
 
-    def _scorer(self, what: str, verb: Verb = Verb.JUDGE) -> ApiJudge:
+    def _scorer(self, what: str, verb: Verb = Verb.JUDGE) -> "ApiJudge":
         if self._judge is None or verb not in self.verbs:
             self._refuse(what)
         return self._judge

@@ -24,6 +24,8 @@ SECRETIVE = re.compile(
 )
 """Names whose values are secrets."""
 LOOPBACK = re.compile(r"http://(127\.0\.0\.1|localhost):[0-9]{1,5}/v1")
+PLAIN = re.compile(r"https?://[a-z][a-z0-9-]*(\.[a-z0-9-]+)*(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._-]+)*/?")
+"""Addresses that need no library to tell that they are sound: those of almost everybody."""
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -155,13 +157,7 @@ class ApiOptions(Options):
     @field_validator("base_url")
     @classmethod
     def _address(cls, value: str) -> str:
-        import httpx  # here, since most configurations name no API
-
-        try:
-            url = httpx.URL(value)
-        except httpx.InvalidURL:
-            url = httpx.URL("")
-        if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
+        if not (PLAIN.fullmatch(value) or _is_sound(value)):
             # The value is not repeated: somebody may have put a key into it.
             raise ValueError("expected http(s)://host/path without user, password or query, often ending in /v1")
         return value.rstrip("/")
@@ -234,6 +230,17 @@ class ApiModel(Options):
 
     api: ApiOptions
     """Where the model is, how it is asked and what that may cost."""
+
+
+def _is_sound(address: str) -> bool:
+    """Whether requests can be sent below an address, and it holds nothing else."""
+    import httpx  # here, since few addresses need it
+
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL:
+        return False
+    return url.scheme in ("http", "https") and bool(url.host) and not (url.userinfo or url.query or url.fragment)
 
 
 def _variable_name(value: str, example: str) -> str:

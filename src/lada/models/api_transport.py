@@ -9,20 +9,31 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-import anyio
-import httpx
-from anyio.from_thread import start_blocking_portal
+from functools import cache
+from typing import TYPE_CHECKING
 
 from lada.core.errors import InputError
 from lada.models.api_faults import Fault
 from lada.models.api_options import ApiOptions
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    import httpx
 
 SECRET = 12
 """Characters that a key has at least. What is shorter is a word such as EMPTY for servers that want none, and may well
 stand in an answer."""
 LARGEST = 2**26
 """Bytes of a response that are read. Log-probs of 20 tokens at each of 20,000 positions have half as many."""
+
+
+@cache
+def _trusted() -> "SSLContext":
+    """Return the certificates that are trusted, read once in a process: to read them takes tens of milliseconds."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +97,19 @@ class Transport:
 
         Connections are an event loop's, since there alone a whole request can be given a time.
         """
+        import httpx  # here, since a dry run has none to connect to
+        from anyio.from_thread import start_blocking_portal
+
         headers = {**self._options.extra_headers, **self._headers, "Content-Type": "application/json"}
         limits = httpx.Limits(max_connections=self._options.concurrency)
-        client = httpx.AsyncClient(headers=headers, timeout=self._options.timeout, limits=limits)
+        client = httpx.AsyncClient(headers=headers, timeout=self._options.timeout, limits=limits, verify=_trusted())
         with start_blocking_portal() as portal, portal.wrap_async_context_manager(client) as http:
             yield lambda path, body, name: portal.call(self._send, http, path, body, name)
 
-    async def _send(self, http: httpx.AsyncClient, path: str, body: bytes, name: str) -> Response | Fault:
+    async def _send(self, http: "httpx.AsyncClient", path: str, body: bytes, name: str) -> Response | Fault:
+        import anyio
+        import httpx
+
         options = self._options
         try:
             with anyio.fail_after(options.time_limit):

@@ -14,7 +14,6 @@ from lada.core.errors import InputError
 from lada.core.hub import reason
 from lada.core.paths import is_file, is_folder
 from lada.core.plural import counted
-from lada.models.hub import EXPECTED
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SUFFIX = ".safetensors"
@@ -33,6 +32,10 @@ OBJECTS = (
 OTHERS = ("tokenizer.model", "spiece.model", "merges.txt", "vocab.txt", "chat_template.jinja", "tekken.json")
 POINTER = b"version https://git-lfs.github.com/spec/"
 """What a file begins with that Git LFS left in the place of a large one."""
+EXPECTED = (
+    "expected a folder with config.json, model.safetensors (pickled weights are not read) and tokenizer, a hub id, or "
+    "zoo:NAME"
+)
 AGAIN = "fetch it again, as with `hf download`, or save the model anew"
 
 
@@ -90,7 +93,7 @@ def _check_weights(file: FilePath, wanted: Set[str]) -> None:
     if lexists(file):
         _check_is_file(file)
     try:
-        with safe_open(str(file), framework="pt") as weights:
+        with safe_open(str(file), framework="np") as weights:  # whose import is quicker than PyTorch's
             there = set(weights.keys())
     except (OSError, SafetensorError) as error:
         raise _fault(file, f"is missing, cut short or damaged ({reason(error)}); {AGAIN}") from error

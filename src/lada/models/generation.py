@@ -4,24 +4,20 @@ A *stream* is one text in the making. A backend continues streams and yields the
 and where it ends, is the same for all of them.
 """
 
-import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import transformers
 
-from lada.core.errors import InputError
 from lada.core.terms import Likelihood
 from lada.models.encoding import Company, Encoded, Encoder, Written
 from lada.models.halving import Halving
 from lada.models.options import Generation, ModelOptions
+from lada.models.placement import check_backend
 
 SLACK = 8
 """Tokens that are looked at beyond the length of a stop text, which may begin within one or after a special one."""
-PAGED = (5, 17)
-"""The version of transformers since which continuous batching takes the sizes of its cache as they are given here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,21 +148,12 @@ def write(
 
 def pick_backend(generation: Generation) -> Backend:
     """Return the backend. Raises InputError where its package is not installed, or too old."""
+    check_backend(generation)
     if generation.backend == "continuous":
-        if tuple(map(int, transformers.__version__.split(".")[:2])) < PAGED:
-            raise InputError(
-                f"model.generation.backend: 'continuous' needs transformers {'.'.join(map(str, PAGED))} or newer, and "
-                f"this is {transformers.__version__}; call `pip install -U transformers`, or name backend: batch"
-            )
         from lada.models.continuous import continue_streams
 
         return continue_streams
     if generation.backend == "vllm":
-        if importlib.util.find_spec("vllm") is None:
-            raise InputError(
-                "model.generation.backend: 'vllm' is not installed; call `pip install vllm` on a machine that it "
-                "supports, or name backend: batch"
-            )
         from lada.models.vllm_engine import run_engine
 
         return run_engine

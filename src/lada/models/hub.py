@@ -16,12 +16,8 @@ from huggingface_hub.utils import validate_repo_id
 from lada.core.errors import InputError
 from lada.core.hub import ask_hub, reason
 from lada.core.paths import is_folder
+from lada.models.files import EXPECTED
 from lada.models.halving import is_out_of_memory
-
-EXPECTED = (
-    "expected a folder with config.json, model.safetensors (pickled weights are not read) and tokenizer, a hub id, or "
-    "zoo:NAME"
-)
 
 
 def find_on_hub(name: str, revision: str | None) -> None:

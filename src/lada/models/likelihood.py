@@ -14,9 +14,10 @@ from torch import Tensor
 
 from lada.models.encoding import Company, Encoded, pad_right
 from lada.models.head import at, head_sees
+from lada.models.memory import CHUNK
 
-CHUNK = 2**22
-"""Logits that are held in float32 at once."""
+FOREIGN = "CppFunction"
+"""What PyTorch calls a step of the way back in C++ that is none of its own: TorchScript's, an extension's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +122,13 @@ def is_spare(logits: Tensor) -> bool:
     """Return whether no step of the way back needs the values of `logits`, so that they may be overwritten.
 
     What made them is asked whether it has kept them, as a tanh does; of code that answers in no such way, such as a
-    quantised or compiled layer's, it is not assumed.
+    quantised, compiled or scripted layer's, it is not assumed.
     """
     maker = (logits if logits._base is None else logits._base).grad_fn
     # At version 0 nothing else has written into their memory, so there is nobody but the maker to ask.
     if maker is None or logits._version or isinstance(maker, torch.autograd.function.BackwardCFunction):
+        return False
+    if type(maker).__name__ == FOREIGN:
         return False
     kept = [getattr(maker, name) for name in dir(maker) if name.startswith("_saved_")]
     mine = logits.untyped_storage()._cdata

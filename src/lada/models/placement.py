@@ -1,39 +1,104 @@
 """Where a model computes and in what precision: its device or devices, dtype, bits and attention."""
 
+import ctypes
+import sys
+from importlib.metadata import version
 from importlib.util import find_spec
-from typing import Any
-
-import torch
-import torch.distributed as dist
-from transformers import BitsAndBytesConfig
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lada.core.errors import InputError
 from lada.core.plural import counted
-from lada.models.options import ModelOptions
+from lada.models.options import Generation, ModelOptions
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import BitsAndBytesConfig
+
+PAGED = (5, 17)
+"""The version of transformers since which continuous batching takes the sizes of its cache as they are given here."""
+AMD = Path("/dev/kfd")
+"""What Linux has where there is a driver for AMD's devices."""
 
 
-def pick_device(wish: str) -> torch.device:
-    """Return the device for a wish; `auto` takes CUDA, then MPS, then the CPU. Raises InputError for one that lacks."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+def may_be_accelerated() -> bool:
+    """Whether PyTorch may find an accelerator. Without a driver it finds none, and need not be imported to be asked."""
+    return "torch" in sys.modules or has_driver()
+
+
+def has_driver() -> bool:
+    """Whether there is a driver of an accelerator: on Linux that is looked up, elsewhere there is taken to be one."""
+    if not sys.platform.startswith("linux") or AMD.exists():
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")  # as PyTorch looks for the driver of Nvidia's
+    except OSError:
+        return False
+    return True
+
+
+def device_type(wish: str) -> str:
+    """Return the type of the device for a wish: `auto` takes CUDA, then MPS, then the CPU.
+
+    Raises InputError for one that lacks.
+    """
+    there = {"cuda": False, "mps": False, "cpu": True}
+    if may_be_accelerated():
+        import torch
+
+        there |= {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wish == "auto":
-        return torch.device(next(name for name, found in there.items() if found))
+        return next(name for name, found in there.items() if found)
     if not there[wish]:
         raise InputError(f"model.device: {wish!r}, but PyTorch finds none on this machine; expected auto or cpu")
-    return torch.device(wish)
+    return wish
 
 
-def pick_dtype(wish: str, device: torch.device) -> torch.dtype:
-    """Return the dtype for a wish; `auto` is bfloat16 on a CUDA device that computes it, else float32."""
+def pick_device(wish: str) -> "torch.device":
+    """Return the device for a wish, as device_type does."""
+    import torch
+
+    return torch.device(device_type(wish))
+
+
+def dtype_name(wish: str, device: str) -> str:
+    """Return the dtype for a wish, by name; `auto` is bfloat16 on a CUDA device that computes it, else float32."""
     if wish != "auto":
-        return getattr(torch, wish)
-    fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if fast else torch.float32
+        return wish
+    if not device.startswith("cuda"):
+        return "float32"
+    import torch
+
+    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+
+
+def pick_dtype(wish: str, device: "torch.device") -> "torch.dtype":
+    """Return the dtype for a wish, as dtype_name does."""
+    import torch
+
+    return getattr(torch, dtype_name(wish, device.type))
+
+
+def check_backend(generation: Generation) -> None:
+    """Raise InputError where the package of a backend is not installed, or too old."""
+    if generation.backend == "continuous":
+        have = version("transformers")
+        if tuple(map(int, have.split(".")[:2])) < PAGED:
+            raise InputError(
+                f"model.generation.backend: 'continuous' needs transformers {'.'.join(map(str, PAGED))} or newer, and "
+                f"this is {have}; call `pip install -U transformers`, or name backend: batch"
+            )
+    if generation.backend == "vllm" and find_spec("vllm") is None:
+        raise InputError(
+            "model.generation.backend: 'vllm' is not installed; call `pip install vllm` on a machine that it "
+            "supports, or name backend: batch"
+        )
 
 
 def check_placement(options: ModelOptions) -> None:
     """Raise InputError where this machine lacks a device or a package that the options need."""
-    device = pick_device(options.device)
-    if options.attention in ("flash_attention_2", "flex_attention") and device.type != "cuda":
+    device = device_type(options.device)
+    if options.attention in ("flash_attention_2", "flex_attention") and device != "cuda":
         raise InputError(f"model.attention: {options.attention!r} needs a CUDA device; expected sdpa or eager")
     if options.attention == "flash_attention_2" and not find_spec("flash_attn"):
         raise InputError(
@@ -45,23 +110,25 @@ def check_placement(options: ModelOptions) -> None:
             f"model.quantise: {options.quantise!r} needs the package bitsandbytes; install it with: "
             "pip install 'lada[quantise]'"
         )
-    if options.quantise and device.type != "cuda":
+    if options.quantise and device != "cuda":
         raise InputError(
             f"model.quantise: {options.quantise!r} needs a CUDA device; leave it out, with dtype: bfloat16 for half "
             "the memory of float32"
         )
-
     if options.parallel is not None:
         _check_parallel(options.parallel.processes, device)
 
 
-def _check_parallel(processes: int, device: torch.device) -> None:
-    """Raise InputError where this machine cannot run so many copies of a model on such devices."""
+def _check_parallel(processes: int, device: str) -> None:
+    """Raise InputError where this machine cannot run so many copies of a model on devices of this type."""
+    import torch
+    import torch.distributed as dist
+
     wish = f"model.parallel.processes: {processes}"
-    backend = {"cuda": ("NCCL", dist.is_nccl_available), "cpu": ("gloo", dist.is_gloo_available)}.get(device.type)
+    backend = {"cuda": ("NCCL", dist.is_nccl_available), "cpu": ("gloo", dist.is_gloo_available)}.get(device)
     if backend is None:
-        raise InputError(f"{wish}, but a {device.type} device cannot be shared so; leave parallel out, or device: cpu")
-    if device.type == "cuda" and (count := torch.cuda.device_count()) < processes:
+        raise InputError(f"{wish}, but a {device} device cannot be shared so; leave parallel out, or device: cpu")
+    if device == "cuda" and (count := torch.cuda.device_count()) < processes:
         raise InputError(
             f"{wish}, but PyTorch finds {counted(count, 'CUDA device')} on this machine; expected "
             + (f"at most {count}" if count > 1 else "a model without parallel")
@@ -87,7 +154,9 @@ def placement(options: ModelOptions) -> dict[str, Any]:
     return told
 
 
-def _bits(quantise: str, dtype: torch.dtype) -> BitsAndBytesConfig:
+def _bits(quantise: str, dtype: "torch.dtype") -> "BitsAndBytesConfig":
+    from transformers import BitsAndBytesConfig
+
     if quantise == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(

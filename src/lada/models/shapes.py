@@ -3,13 +3,9 @@
 import json
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path as FilePath
 from typing import Any
-
-from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
-from transformers import AutoConfig
 
 from lada.core.errors import InputError
 from lada.core.hub import reason
@@ -38,6 +34,10 @@ def local_folder(model: str, revision: str | None = None) -> FilePath | None:
         if not is_file(FilePath(model) / "config.json"):
             raise InputError(f"model: folder {model!r} has no config.json; expected a model in Hugging Face format")
         return FilePath(model)
+    from huggingface_hub import try_to_load_from_cache  # here, since most of this is asked of folders
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
     try:
         validate_repo_id(model)
     except HFValidationError:
@@ -46,15 +46,22 @@ def local_folder(model: str, revision: str | None = None) -> FilePath | None:
     return FilePath(found).parent if isinstance(found, str) else None
 
 
+def shipped_config(model: str) -> Traversable:
+    """Return where the config.json of a model on the hub would be, if it were shipped."""
+    return files("lada.examples") / "configs" / f"{model.replace('/', '--')}.json"
+
+
 def read_shape(model: str, revision: str | None = None) -> Shape | None:
     """Return the shape of a folder or hub id, from there, from the hub's cache, or from those that are shipped.
 
     None for an id of which nothing is known on this machine. Raises InputError as `local_folder` does, and for a
     config.json that transformers cannot read.
     """
+    from transformers import AutoConfig
+
     folder = local_folder(model, revision)
     if folder is None:
-        shipped = files("lada.examples") / "configs" / f"{model.replace('/', '--')}.json"
+        shipped = shipped_config(model)
         if not shipped.is_file():
             return None
         values = json.loads(shipped.read_text(encoding="utf-8"))

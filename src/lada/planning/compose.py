@@ -19,23 +19,15 @@ from lada.models.api import check_api
 from lada.models.api_options import ApiModel
 from lada.models.base import Study
 from lada.models.batches import steps_of
-from lada.models.encoding import Encoder, encoder_of
-from lada.models.files import check_files
-from lada.models.frame import check_frame
-from lada.models.generation import pick_backend
-from lada.models.learner import context_of
-from lada.models.load import check_context, load_tokenizer
 from lada.models.options import ModelOptions
-from lada.models.placement import check_placement, pick_device
-from lada.models.shapes import Shape, read_shape
-from lada.models.vocabulary import check_vocabulary, embeddings_of
+from lada.models.placement import check_backend, check_placement, device_type
 from lada.planning.data import Samples, look
+from lada.planning.facts import find_model
 from lada.planning.fit import Demand, device_plans
 from lada.planning.lengths import Lengths, measure
 from lada.planning.machine import devices
 from lada.planning.plan import PartyPlan, Plan, PlannedStep, RoundPlan, StudyPlan
 from lada.planning.traffic import Sender, expect
-from lada.zoo.shipped import locate
 
 Party = ServerConfig | ClientConfig
 """A party with a model: see `_Planner`."""
@@ -123,18 +115,15 @@ class _Planner:
         assert model is not None
         if isinstance(model, ApiModel):
             return self._remote(party, model)
-        check_files(locate(model.model))
-        shape = read_shape(locate(model.model), model.revision)
-        if shape is not None:
-            check_context(shape.config, model)
-            check_frame(locate(model.model), shape.config, model)
+        found, samples = find_model(model), self._samples.seen_by(party.name)
+        facts = found and found.facts(samples)
         device = self._place(party, model)
-        lengths = measure(self._samples.seen_by(party.name), _encoder(model, shape), model.max_new_tokens)
+        lengths = facts.lengths if facts else measure(samples, None, model.max_new_tokens)
         studies = dict(self._studies(party))
         memory, note = None, f"unknown offline: run `hf download {model.model} config.json`"
-        if shape is not None:
+        if found is not None:
             demand = Demand(
-                party.name, self._is_client(party), shape.config, model, device, tuple(studies.values()), lengths
+                party.name, self._is_client(party), found.trace, model, device, tuple(studies.values()), lengths
             )
             try:
                 memory, note = demand.memory(), ""
@@ -146,7 +135,7 @@ class _Planner:
         self._senders[party.name] = Sender(
             party.name,
             lengths.mean,
-            (embeddings_of(shape.config) or 0) if shape else 0,
+            facts.embeddings if facts else 0,
             memory.trainable if memory else 0,
             len(encode(party.name, 0, self._samples.pooled(party.name))) if self._pools else 0,
         )
@@ -161,7 +150,7 @@ class _Planner:
             completion=lengths.completion,
             mean=round(lengths.mean, 1),
             lengths=lengths.source,
-            shape=shape.source if shape else "",
+            shape=facts.shape if facts else "",
             memory=memory,
             note=note,
         )
@@ -169,8 +158,8 @@ class _Planner:
     def _place(self, party: Party, model: ModelOptions) -> str:
         """Return the device of a model, and note what this machine lacks for it."""
         self._try(party, lambda: check_placement(model))
-        self._try(party, lambda: pick_backend(model.generation))
-        wish = pick_device("auto").type if model.device == "auto" else model.device
+        self._try(party, lambda: check_backend(model.generation))
+        wish = device_type("auto") if model.device == "auto" else model.device
         return wish.replace("cuda", "cuda:0")
 
     def _remote(self, party: Party, model: ApiModel) -> PartyPlan:
@@ -236,26 +225,6 @@ class _Planner:
         server, *clients = (self._senders[party.name] for party in (self._config.server, *self._config.clients))
         for round, steps in enumerate(self._rounds):
             yield from expect(round, steps, server, clients, self._samples.public, soft.k if soft else 0)
-
-
-def _encoder(model: ModelOptions, shape: Shape | None) -> Encoder | None:
-    """Return the model's encoder if its tokenizer is on this machine.
-
-    Raises InputError for a folder of the user's own without one; of the hub, the rest may still be loaded.
-    """
-    if shape is None or shape.folder is None:
-        return None
-    own = is_folder(locate(model.model))
-    try:
-        tokenizer = load_tokenizer(str(shape.folder), model.revision if own else None)
-    except InputError:
-        if own:
-            raise
-        return None
-    encoder = encoder_of(tokenizer, model, context_of(shape.config))
-    if rows := embeddings_of(shape.config):
-        check_vocabulary(encoder, rows)
-    return encoder
 
 
 def _study_plan(phase: str, study: Study, pairs: bool, lengths: Lengths) -> StudyPlan:

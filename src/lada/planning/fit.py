@@ -4,13 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from lada.core.errors import InputError
 from lada.models.base import Study
-from lada.models.memory import Load, MemoryEstimate, estimate
+from lada.models.memory import MemoryEstimate, Trace, estimate_of
 from lada.models.options import ModelOptions
-from lada.models.placement import pick_dtype
+from lada.models.placement import dtype_name
 from lada.planning.lengths import Lengths
 from lada.planning.machine import Device
 from lada.planning.plan import DevicePlan
@@ -25,13 +23,13 @@ CONTEXT = 512 * 2**20
 class Demand:
     """A party with a model on this machine. A study has pairs where its micro-batch may hold two paths per lesson.
 
-    With a device map, `device` is the first of all CUDA devices that share the model; with `parallel` it is the first
-    of those that have a copy each.
+    `trace` is asked with options, dtype and lengths. With a device map, `device` is the first of all CUDA devices that
+    share the model; with `parallel` it is the first of those that have a copy each.
     """
 
     name: str
     client: bool
-    shape: Any
+    trace: Callable[[ModelOptions, str, Lengths], Trace]
     options: ModelOptions
     device: str
     studies: tuple[tuple[Study, bool], ...]
@@ -42,8 +40,8 @@ class Demand:
         ranks = self.options.parallel.processes if self.options.parallel else 1
         shares = [(-(-study.batch_size // ranks), study.micro_batch_size, pairs) for study, pairs in self.studies]
         rows = [min(share, most or share) * (2 if pairs else 1) for share, most, pairs in shares]
-        load = Load(self.lengths.prompt, self.lengths.completion, max(rows, default=0))
-        return estimate(self.shape, self.options, pick_dtype(self.options.dtype, torch.device(self.device)), load)
+        trace = self.trace(self.options, dtype_name(self.options.dtype, self.device), self.lengths)
+        return estimate_of(trace, self.options, max(rows, default=0))
 
 
 Change = Callable[[Demand], Demand]

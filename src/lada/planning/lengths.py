@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lada.core.plural import counted
 from lada.core.terms import Sample
-from lada.models.encoding import Encoder
+
+if TYPE_CHECKING:
+    from lada.models.encoding import Encoder
 
 BYTES_PER_TOKEN = 4
 """Of English text, about, where no tokenizer is at hand: our assumption."""
@@ -25,7 +28,7 @@ class Lengths:
     source: str
 
 
-def measure(samples: Sequence[Sample] | None, encoder: Encoder | None, most: int) -> Lengths:
+def measure(samples: Sequence[Sample] | None, encoder: "Encoder | None", most: int) -> Lengths:
     """Return the lengths of a party that writes at most `most` tokens and sees `samples` (None: not at hand).
 
     Paths are taken to be like the gold ones, where there are some. Without an encoder, bytes stand for tokens.
@@ -50,7 +53,7 @@ def measure(samples: Sequence[Sample] | None, encoder: Encoder | None, most: int
     )
 
 
-def _counters(encoder: Encoder | None) -> tuple[Callable[[str], int], Callable[[str], int]]:
+def _counters(encoder: "Encoder | None") -> tuple[Callable[[str], int], Callable[[str], int]]:
     if encoder is None:
         return _by_bytes, _by_bytes
     return lambda question: len(encoder.prompt(question)), lambda text: len(encoder.completion(text))

@@ -7,11 +7,11 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import psutil
-import torch
 from huggingface_hub.constants import HF_HUB_CACHE
 from packaging.requirements import Requirement
 
-from lada.alignment.cache import cache_folder
+from lada.core.cache import cache_folder
+from lada.models.placement import may_be_accelerated
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 """How much memory a container may take, on Linux."""
@@ -82,6 +82,10 @@ def devices() -> tuple[Device, ...]:
     memory = psutil.virtual_memory()
     total = _limited(memory.total)
     found = [Device("cpu", platform.processor() or platform.machine(), min(memory.available, total), total)]
+    if not may_be_accelerated():
+        return tuple(found)
+    import torch
+
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             found.append(Device(f"cuda:{i}", torch.cuda.get_device_name(i), *torch.cuda.mem_get_info(i)))

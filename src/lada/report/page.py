@@ -16,11 +16,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lada.core.owner import for_owner
+from lada.core.plural import MANY
 from lada.core.shown import shown
 from lada.report import choices, costs, progress, story
-from lada.report.reading import read_batches, read_candidates, read_results
+from lada.report.reading import read_batches, read_candidates, read_results, rounds_over
 from lada.report.roster import roster
-from lada.report.view import MANY, View
+from lada.report.view import View
 from lada.report.words import duration
 
 NOTICES = 100
@@ -73,6 +74,17 @@ def _told_once(config: Mapping[str, object]) -> dict[str, object]:
     return {**config, "clients": told}
 
 
+def _behind(run_folder: Path, view: View) -> tuple[str, ...]:
+    """Return a notice where a run went on behind what results.json tells, which is not written after every round."""
+    told, over = max(view.rounds, default=-1), rounds_over(run_folder)
+    if over <= told:
+        return ()
+    return (
+        f"results.json, and so this page, tells of the rounds to {told}, and round {over} is over; it is written anew "
+        f"as the run goes on, or with: lada run {run_folder} --resume",
+    )
+
+
 def _digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
@@ -104,6 +116,7 @@ def render(run_folder: Path) -> Path:
         results=results,
         took=duration(results.wall_clock.seconds),
         sentence=story.sentence(view),
+        notices=(*_behind(run_folder, view), *results.notices),
         summary=story.summary(view),
         extremes=story.extremes(view),
         roster=roster(view),

@@ -7,10 +7,11 @@ from statistics import fmean
 
 from markupsafe import Markup, escape
 
+from lada.core.plural import MANY
 from lada.core.results import Evaluation, Interval, PartyInfo, StudyRecord
 from lada.report.charts import Change, Point, Series, dumbbell, line_chart
 from lada.report.spread import spread, spread_rows
-from lada.report.view import FEW, MANY, MEASURES, Figure, Table, View
+from lada.report.view import FEW, MEASURES, Figure, Table, View
 from lada.report.words import difference, interval, number, whole_percent
 
 SOUNDNESS: dict[str, tuple[str, str, Callable[[float], str], float | None]] = {

@@ -16,6 +16,8 @@ from lada.core.sealed import is_sealed, unseal, unsealed_file
 
 BATCH = 65_536
 """Rows of allocations.parquet that are in memory at a time."""
+NOTED = "noted"
+"""The folder with a file for each round that is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,12 @@ def read_results(run_folder: Path) -> Results:
         raise InputError(
             f"{run_folder}: results.json does not fit the schema at {place}: {first['msg']}; {fix}"
         ) from error
+
+
+def rounds_over(run_folder: Path) -> int:
+    """Return the last round that is over; -1 where nobody has noted any."""
+    names = (file.stem for file in (run_folder / NOTED).glob("*.json"))
+    return max((int(name) for name in names if name.isascii() and name.isdigit()), default=-1)
 
 
 def read_candidates(run_folder: Path) -> list[Candidate]:

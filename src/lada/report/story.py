@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from lada.core.plural import counted
+from lada.core.plural import MANY, counted
 from lada.core.results import Evaluation, PartyInfo
 from lada.report.spread import LABELS, spread
-from lada.report.view import MANY, Table, View
+from lada.report.view import Table, View
 from lada.report.words import NONE, difference, duration, interval, number, percent, size
 
 HEAD = ("party", "model", "all domains", "own domains", "other domains", "sent", "received", "compute")

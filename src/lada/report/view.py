@@ -8,15 +8,12 @@ from statistics import fmean
 
 from markupsafe import Markup
 
-from lada.core.plural import counted
+from lada.core.plural import MANY, counted
 from lada.core.results import Evaluation, Interval, PartyInfo, Results
 from lada.report.charts import STYLES
 
 FEW = STYLES - 1
 """Up to this many clients each have a colour; more are drawn quietly around their mean."""
-
-MANY = 50
-"""Up to this many clients each have rows of their own; of more, it is told where their values lie."""
 
 MEASURES = {"overall": "all domains", "own": "own domains", "other": "other domains", "general": "skill alone"}
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
 
 EOS, PAD = "<eos>", "<pad>"
 SPECIAL = [PAD, EOS]
@@ -52,6 +51,8 @@ def _unigram(words: Iterable[str]) -> Tokenizer:
 
 def make_tokenizer(kind: Kind, texts: Iterable[str], size: int) -> Any:
     """Return a fast transformers tokenizer learnt from `texts`; `size` is ignored by the unigram kind."""
+    from transformers import PreTrainedTokenizerFast  # here, since recipes are looked up without it
+
     tokenizer = _bpe(texts, size) if kind == "bpe" else _unigram(texts)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=EOS, pad_token=PAD, clean_up_tokenization_spaces=False

@@ -1,0 +1,11 @@
+"""What a model can be exported to, by name; lada.export.export has what does it."""
+
+from lada.core.errors import InputError, nearest
+
+NAMES = ("hf", "peft", "gguf", "gguf-lora", "onnx")
+
+
+def check_name(to: str) -> None:
+    """Raise InputError, with the nearest name, where there is no such target."""
+    if to not in NAMES:
+        raise InputError(f"--to: {to!r} is not a target; expected one of {', '.join(NAMES)}{nearest(to, NAMES)}")

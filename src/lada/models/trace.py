@@ -1,0 +1,163 @@
+"""What a model's shape tells of its memory: counted on the meta device, and in a forward pass over fake tensors."""
+
+import copy
+import warnings
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import AutoModelForCausalLM
+from transformers.pytorch_utils import Conv1D
+
+from lada.core.errors import InputError
+from lada.models.adapters import adapted_share, with_adapter
+from lada.models.head import head_sees
+from lada.models.learner import context_of
+from lada.models.likelihood import is_spare
+from lada.models.masters import NARROW
+from lada.models.memory import SHAPING, Trace
+from lada.models.options import ModelOptions
+
+QUANTISED = {"8bit": 1.0, "4bit": 0.5 + 1 / 64 + 4 / 64 / 256}
+"""Bytes of a quantised weight: NF4 keeps a scale of 8 bits for 64 of them, and a float32 for 256 of these."""
+
+
+def trace(config: Any, options: ModelOptions, dtype: torch.dtype, prompt: int, completion: int) -> Trace:
+    """Return what a model of this configuration (`transformers`) is like under these options, with the longest prompt
+    and completion in tokens.
+
+    Raises InputError for a model whose shape alone does not lead through a forward pass.
+    """
+    try:
+        length = min(prompt + completion, context_of(config))
+        if options.quantise is not None:  # all that stays, and what flows between layers, is then in float32
+            dtype = torch.float32
+        return _trace(
+            _Shape(config), options.model_dump_json(include=set(SHAPING)), dtype, length, min(completion, length)
+        )
+    except InputError:
+        raise
+    except Exception as error:  # there is no telling what a model's code raises on shapes without numbers
+        raise InputError(
+            f"model: the memory of a {config.model_type} cannot be told from its shape: {type(error).__name__}: "
+            f"{str(error).partition(chr(10))[0]}"
+        ) from error
+
+
+class _Shape:
+    """A configuration as a key of what was computed from it: equal to others that say the same."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self._told = config.to_json_string(use_diff=False)
+
+    def __hash__(self) -> int:
+        return hash(self._told)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Shape) and self._told == other._told
+
+
+@cache
+def _trace(shape: _Shape, shaping: str, dtype: torch.dtype, length: int, completion: int) -> Trace:
+    config, adapted = copy.deepcopy(shape.config), None
+    options = ModelOptions.model_validate_json(shaping)
+    eager = {"attn_implementation": "eager"} if options.attention == "eager" else {}
+    with torch.device("meta"), warnings.catch_warnings(action="ignore"):
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **eager)
+        kept, copies = _kept(model.train(), length, completion)
+        weights = _weight_bytes(model, options.quantise)
+        working = kept // int(config.get_text_config().num_hidden_layers)
+        if options.tune == "lora":
+            model = with_adapter(model, options, 0, None)
+            adapted = adapted_share(model)
+            weights += sum(p.nbytes for p in model.parameters() if p.requires_grad)
+        every = list(model.parameters())  # counted first, since experts under an adapter lose theirs when they are run
+        if options.tune == "lora":
+            kept, copies = _kept(model.train(), length, completion)
+    trained = [p for p in every if p.requires_grad]
+    text = config.get_text_config()
+    return Trace(
+        parameters=sum(p.numel() for p in every),
+        trainable=sum(p.numel() for p in trained),
+        adapted=adapted,
+        weights=weights,
+        masters=sum(p.numel() for p in trained if p.dtype in NARROW) * torch.float32.itemsize,
+        kept=kept,
+        copies=copies,
+        working=working,
+        itemsize=dtype.itemsize,
+        length=length,
+        completion=completion,
+        layers=int(text.num_hidden_layers),
+        width=getattr(text, "hidden_size", None),
+        vocabulary=int(text.vocab_size),
+        cached=_cached(text),
+    )
+
+
+def _cached(text: Any) -> int:
+    """Return how many numbers a model keeps of a token as its keys, and as many as its values; of all its layers."""
+    layers = int(text.num_hidden_layers)
+    each = getattr(text, "per_layer_config", None)  # in some, layers differ
+    return sum(_heads(each[i]) for i in range(layers)) if each else layers * _heads(text)
+
+
+def _heads(layer: Any) -> int:
+    heads = getattr(layer, "num_key_value_heads", None) or getattr(layer, "num_attention_heads", 0)
+    if not heads:
+        return 0
+    return heads * (getattr(layer, "head_dim", None) or layer.hidden_size // layer.num_attention_heads)
+
+
+def _weight_bytes(model: Any, quantise: str | None) -> int:
+    """Return the bytes of all weights; bitsandbytes leaves alone what is no linear layer, and the one of the logits."""
+    total = sum(p.nbytes for p in model.parameters())
+    if quantise is None:
+        return total
+    head = model.get_output_embeddings()
+    linear = [m.weight for m in model.modules() if isinstance(m, (nn.Linear, Conv1D)) and m is not head]
+    return total + round(sum(weight.numel() * QUANTISED[quantise] - weight.nbytes for weight in linear))
+
+
+def _kept(model: Any, length: int, completion: int) -> tuple[int, int]:
+    """Return the bytes that autograd keeps of a forward pass over one row, weights left out, and a study's logits.
+
+    Logits are those of its last `completion` positions; of them there are 1 or 2, see `Trace.copies`.
+    """
+    kept: dict[int, Any] = {}
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"):
+        values = {
+            name: torch.empty(tensor.shape, dtype=tensor.dtype, requires_grad=tensor.requires_grad)
+            for name, tensor in (*model.named_parameters(), *model.named_buffers())
+        }
+        own = {value.untyped_storage()._cdata for value in values.values()}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in own:
+                kept[storage._cdata] = storage  # held, so that no other storage takes its place
+            return tensor
+
+        inputs = {"input_ids": torch.zeros((1, length), dtype=torch.long), "use_cache": False}
+        with (
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+            head_sees(model, lambda hidden: hidden[..., length - completion :, :].contiguous()),
+            _GroupedShapes(),
+        ):
+            logits = torch.func.functional_call(model, values, (), inputs).logits
+            copies = 1 if is_spare(logits) else 2
+    return sum(storage.nbytes() for storage in kept.values()), copies
+
+
+class _GroupedShapes(TorchDispatchMode):
+    """Tells the shape of a product with fused experts, which PyTorch refuses for tensors without numbers in float32."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._grouped_mm.default:
+            tokens, experts = args[:2]
+            return tokens.new_empty((tokens.shape[0], experts.shape[-1]))
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,172 @@
+"""What a plan asks of a party's model: checked, measured and traced, or known from the last time."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lada.core.errors import InputError
+from lada.core.paths import is_folder
+from lada.core.results import Record
+from lada.core.terms import Sample
+from lada.models.files import SUFFIX, check_files
+from lada.models.memory import SHAPING, Trace
+from lada.models.options import ModelOptions
+from lada.models.shapes import local_folder, shipped_config
+from lada.planning.kept import keep
+from lada.planning.lengths import Lengths, measure
+from lada.zoo.shipped import locate
+
+if TYPE_CHECKING:
+    from lada.models.encoding import Encoder
+    from lada.models.shapes import Shape
+
+WHOLE = 2**26
+"""Bytes up to which a file of a model's folder is known by its content, and a larger one by its size and time."""
+IDLE = {"batch_size", "device"}
+"""Options on which no fact depends."""
+HEADER = 8
+"""Bytes in front of a header of safetensors: its length, little-endian."""
+
+
+class Facts(Record):
+    """A model that is sound as far as it can be told: where its shape is from, its embeddings, the lengths of texts."""
+
+    shape: str
+    embeddings: int
+    lengths: Lengths
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model of somebody's options that is on this machine, or whose shape is shipped."""
+
+    options: ModelOptions
+    digest: str
+    """Of all that is read of it."""
+
+    def facts(self, samples: Sequence[Sample] | None) -> Facts:
+        """Return what there is to say of it, and of the texts that it sees (None: not at hand).
+
+        Raises InputError for what a run would refuse, as far as that can be told offline.
+        """
+        asked = self.options.model_dump(mode="json", exclude=IDLE)
+        return keep(
+            Facts, {"model": self.digest, "options": asked, "texts": _texts(samples)}, lambda: self._found(samples)
+        )
+
+    def trace(self, options: ModelOptions, dtype: str, lengths: Lengths) -> Trace:
+        """Return what its shape tells of its memory under options that may differ from its own in their values.
+
+        Raises InputError where it does not tell.
+        """
+        asked = options.model_dump(mode="json", include=set(SHAPING))
+        depends = {
+            "model": self.digest,
+            "options": asked,
+            "dtype": dtype,
+            "tokens": [lengths.prompt, lengths.completion],
+        }
+        return keep(Trace, depends, lambda: self._traced(options, dtype, lengths))
+
+    def _shape(self) -> "Shape":
+        from lada.models.shapes import read_shape
+
+        shape = read_shape(locate(self.options.model), self.options.revision)
+        assert shape is not None
+        return shape
+
+    def _found(self, samples: Sequence[Sample] | None) -> Facts:
+        from lada.models.frame import check_frame
+        from lada.models.load import check_context
+        from lada.models.vocabulary import embeddings_of
+
+        shape = self._shape()
+        check_context(shape.config, self.options)
+        check_frame(locate(self.options.model), shape.config, self.options)
+        return Facts(
+            shape=shape.source,
+            embeddings=embeddings_of(shape.config) or 0,
+            lengths=measure(samples, _encoder(self.options, shape), self.options.max_new_tokens),
+        )
+
+    def _traced(self, options: ModelOptions, dtype: str, lengths: Lengths) -> Trace:
+        import torch
+
+        from lada.models.trace import trace
+
+        return trace(self._shape().config, options, getattr(torch, dtype), lengths.prompt, lengths.completion)
+
+
+def find_model(options: ModelOptions) -> Model | None:
+    """Return the model that options name; None for an id of which nothing is known on this machine.
+
+    Raises InputError for what is no model, and for a folder whose files are not whole.
+    """
+    source = locate(options.model)
+    check_files(source)
+    folder = local_folder(source, options.revision)
+    if folder is not None:
+        return Model(options, _digest(folder))
+    shipped = shipped_config(source)
+    return Model(options, hashlib.sha256(shipped.read_bytes()).hexdigest()) if shipped.is_file() else None
+
+
+def _digest(folder: Path) -> str:
+    """Return a digest of what may be read of a model's folder: of its weights the headers, of all else the content."""
+    digest = hashlib.sha256()
+    more = folder / "additional_chat_templates"
+    for file in sorted([*folder.iterdir(), *(more.iterdir() if more.is_dir() else ())]):
+        if file.is_file():
+            told = _told(file)
+            name = file.relative_to(folder).as_posix().encode()
+            digest.update(b"%d %d %b" % (len(name), len(told), name) + told)
+    return digest.hexdigest()
+
+
+def _told(file: Path) -> bytes:
+    """Return what stands for a file: its content, or of weights and of what is large, less."""
+    known = file.stat()
+    if file.suffix == SUFFIX:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(HEADER), "little")
+            return b"%d " % known.st_size + stream.read(min(length, WHOLE))
+    return file.read_bytes() if known.st_size <= WHOLE else b"%d %d" % (known.st_size, known.st_mtime_ns)
+
+
+def _encoder(model: ModelOptions, shape: "Shape") -> "Encoder | None":
+    """Return the model's encoder if its tokenizer is on this machine.
+
+    Raises InputError for a folder of the user's own without one; of the hub, the rest may still be loaded.
+    """
+    from lada.models.encoding import encoder_of
+    from lada.models.learner import context_of
+    from lada.models.load import load_tokenizer
+    from lada.models.vocabulary import check_vocabulary, embeddings_of
+
+    if shape.folder is None:
+        return None
+    own = is_folder(locate(model.model))
+    try:
+        tokenizer = load_tokenizer(str(shape.folder), model.revision if own else None)
+    except InputError:
+        if own:
+            raise
+        return None
+    encoder = encoder_of(tokenizer, model, context_of(shape.config))
+    if rows := embeddings_of(shape.config):
+        check_vocabulary(encoder, rows)
+    return encoder
+
+
+def _texts(samples: Sequence[Sample] | None) -> str | None:
+    """Return a digest of what lengths are measured of."""
+    if samples is None:
+        return None
+    digest = hashlib.sha256()
+    for sample in samples:
+        for text in (sample.question, sample.rationale, sample.answer):
+            told = b"-" if text is None else text.encode("utf-8", "surrogatepass")
+            digest.update(b"%d " % len(told) + told)
+    return digest.hexdigest()
