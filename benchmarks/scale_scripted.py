@@ -308,8 +308,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     told += [
         "",
         f"{many['clients'] / few['clients']:.0f} times the clients take {ratio:.1f} times the CPU time (limit "
-        f"{MOST_RATIO:g}), and each client more takes {memory:.0f} KiB of the server's memory, where its decoded paths "
-        f"of a round alone would take some {few['samples'] * PATH_BYTES / 1024:,.0f} KiB.",
+        f"{MOST_RATIO:g}), and each client more takes {memory:.0f} KiB of the server's memory, most of it for its rows "
+        f"in `results.json`, read again for the report. Its decoded paths of a round alone would take some "
+        f"{few['samples'] * PATH_BYTES / 1024:,.0f} KiB.",
         "",
         "| stage, CPU-s | " + " | ".join(f"{row['clients']:,}" for row in rows) + " | ratio |",
         "|---|" + "---|" * (len(rows) + 1),
@@ -334,8 +335,16 @@ def main(arguments: argparse.Namespace) -> None:
         if process.returncode:
             raise SystemExit(f"{clients} clients: the run failed")
         rows.append(json.loads(out))
+    write(rows, arguments)
+
+
+def write(rows: Sequence[Mapping[str, Any]], arguments: argparse.Namespace) -> None:
+    """Write the figures, and the page that shows them."""
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "figures.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    whole = f"{max(CLIENTS):,} clients, {SAMPLES:,} public samples and {ROUNDS} rounds"
+    full = (arguments.clients[-1], arguments.samples, arguments.rounds) == (max(CLIENTS), SAMPLES, ROUNDS)
+    size = "" if full else f" The whole size, {whole}, was not run."
     command = (
         f"python benchmarks/scale_scripted.py --clients {' '.join(map(str, arguments.clients))} "
         f"--samples {arguments.samples} --rounds {arguments.rounds} --allocator {arguments.allocator}"
@@ -345,7 +354,7 @@ def main(arguments: argparse.Namespace) -> None:
         f"{arguments.rounds} rounds of `fedmkt` with the filter `{arguments.allocator}`, no models: the server's "
         "learner answers from a script, and the clients, in one worker process, write paths by rule. Messages, checks, "
         "ledger, journal, checkpoints, results and report are those of any run. CPU seconds and memory are the server "
-        f"process's. Made by `{command}`.\n\n"
+        f"process's.{size} Made by `{command}`.\n\n"
     )
     (arguments.out / "README.md").write_text(text + "\n".join(table(rows)) + "\n", encoding="utf-8")
 

@@ -3,18 +3,22 @@
 import gc
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from actors import make_party
 from tiny_run import tiny
 
 import lada
 from lada.codecs import likelihoods, paths
 from lada.codecs.soft_targets import SoftTargets
 from lada.core.known import Known, read
+from lada.core.terms import Knowledge, Likelihood
+from lada.core.terms import Path as Sampled
 from lada.federation import exchange
-from lada.hosts import fedmkt, knowledge, reports
+from lada.hosts import fedmkt, knowledge, reports, verdicts
 
 
 @pytest.fixture
@@ -58,6 +62,37 @@ def test_what_there_is_no_room_for_is_decoded_again(
     calls.clear()
     assert lada.run(tiny(), runs=tmp_path / "b").traffic == whole.traffic
     assert calls == {"paths": 6, "reports": 16}
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_only_what_is_not_so_is_verified_again(honest: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    verified: list[int] = []
+
+    def counted(party: Any, asked: Any, *given: Any) -> Any:
+        verified.append(len(asked))
+        return verdicts.checked(party, asked, *given)
+
+    def claimed(paths: Any) -> Any:
+        return paths if honest else replace(paths, paths=tuple(replace(path, right=None) for path in paths.paths))
+
+    monkeypatch.setattr(knowledge, "checked", counted)
+    party = make_party("llm", set(), tmp_path)
+    texts = ["so answer gold0", "so answer gold9"]
+    written = Knowledge(
+        "a",
+        1,
+        tuple(
+            Sampled(sample.id, "a", text, party.task.extract(text), None, Likelihood(-1.0, -1.0, 2, len(text)))
+            for sample, text in zip(party.task.public, texts, strict=False)
+        ),
+    )
+    first = knowledge.read_knowledge(party, knowledge.encode(written, "paths"), "paths")
+    payload = Known(knowledge.encode(claimed(first), "paths"))
+    found = [knowledge.read_knowledge(party, payload, "paths")]
+    del payload.made["paths"]
+    found.append(knowledge.read_knowledge(party, payload, "paths"))
+    assert found == [first, first]
+    assert verified == ([2, 2] if honest else [2, 2, 2])
 
 
 @pytest.mark.parametrize(("kept", "held"), [(0, 0), (exchange.KEPT, 2)])

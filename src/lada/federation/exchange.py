@@ -369,10 +369,10 @@ class GridPending:
         """Keep a reply, which lies in the journal, and what the check made of it as far as there is room."""
         reply = self._heard.reply(name)
         assert reply is not None
-        for kind in checked.made.keys() & checked.keys():
-            if (size := checked.size(kind)) <= self._room:
+        for what, made in checked.made.items():
+            if (size := checked.size(what) if what in checked else 0) <= self._room:  # beside parts there are numbers
                 self._room -= size
-                reply.keep(kind, checked.made[kind])
+                reply.keep(what, made)
         reply.settle()
         self._known[name] = reply
 
