@@ -22,7 +22,7 @@ from lada.models.batches import steps_of
 from lada.models.options import ModelOptions
 from lada.models.placement import check_backend, check_placement, device_type
 from lada.planning.data import Samples, look
-from lada.planning.facts import find_model
+from lada.planning.facts import Model, find_model
 from lada.planning.fit import Demand, device_plans
 from lada.planning.lengths import Lengths, measure
 from lada.planning.machine import devices
@@ -82,6 +82,7 @@ class _Planner:
         self._demands: list[Demand] = []
         self._unknown: list[tuple[str, str]] = []
         self._senders: dict[str, Sender] = {}
+        self._models: dict[str, Model | None] = {}
 
     def plan(self) -> Plan:
         config, samples = self._config, self._samples
@@ -115,7 +116,10 @@ class _Planner:
         assert model is not None
         if isinstance(model, ApiModel):
             return self._remote(party, model)
-        found, samples = find_model(model), self._samples.seen_by(party.name)
+        key = model.model_dump_json()
+        if key not in self._models:
+            self._models[key] = find_model(model)
+        found, samples = self._models[key], self._samples.seen_by(party.name)
         facts = found and found.facts(samples)
         device = self._place(party, model)
         lengths = facts.lengths if facts else measure(samples, None, model.max_new_tokens)

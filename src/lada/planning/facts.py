@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ class Facts(Record):
     lengths: Lengths
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Model:
     """A model of somebody's options that is on this machine, or whose shape is shipped."""
 
@@ -78,18 +79,25 @@ class Model:
         return shape
 
     def _found(self, samples: Sequence[Sample] | None) -> Facts:
+        from lada.models.vocabulary import embeddings_of
+
+        shape, encoder = self._sound
+        return Facts(
+            shape=shape.source,
+            embeddings=embeddings_of(shape.config) or 0,
+            lengths=measure(samples, encoder, self.options.max_new_tokens),
+        )
+
+    @cached_property
+    def _sound(self) -> "tuple[Shape, Encoder | None]":
+        """Shape and encoder, checked once for all parties that have this model."""
         from lada.models.frame import check_frame
         from lada.models.load import check_context
-        from lada.models.vocabulary import embeddings_of
 
         shape = self._shape()
         check_context(shape.config, self.options)
         check_frame(locate(self.options.model), shape.config, self.options)
-        return Facts(
-            shape=shape.source,
-            embeddings=embeddings_of(shape.config) or 0,
-            lengths=measure(samples, _encoder(self.options, shape), self.options.max_new_tokens),
-        )
+        return shape, _encoder(self.options, shape)
 
     def _traced(self, options: ModelOptions, dtype: str, lengths: Lengths) -> Trace:
         import torch
