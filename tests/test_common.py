@@ -67,9 +67,9 @@ def test_the_first_run_ends_as_if_there_were_no_others(first, tmp_path):
 def test_the_same_run_again_takes_all_but_what_depends_on_a_method(first, common, tmp_path):
     again, taken = run(tmp_path, config(), common)
     assert again == first[0]
-    assert {phase for _, _, phase in taken} == {"evaluate", "private", "answer"}
-    # All three have new weights in each of two rounds.
-    assert len(taken) == 3 * 3 + 2 * 2 + 3 * 2
+    assert {phase for _, _, phase in taken} == {"evaluate", "private", "answer", "answer-anew"}
+    # Evaluations; clients' studies of private data and their answers; the LLM's first answers and those after a study.
+    assert len(taken) == 3 * 3 + 2 * 2 + 2 * 2 + 1 + 2
     assert min(taken.values()) > 0
 
 

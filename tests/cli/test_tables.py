@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.table import Column, Table
 from typer.testing import CliRunner
 
-from lada.cli.console import PlainConsole
+from lada.cli.console import PlainConsole, console
 from lada.cli.main import app
 from lada.cli.tables import REGISTRIES, method_tables
 from lada.core.docstrings import field_docstrings
@@ -58,7 +58,9 @@ def test_the_methods_are_told_whole(width: int | None):
 
 
 def told_of(name: str) -> str:
-    done = CliRunner().invoke(app, ["methods", name])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(console, "_width", 2000)
+        done = CliRunner().invoke(app, ["methods", name])
     assert done.exit_code == 0
     return done.output
 

@@ -6,14 +6,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lada.hosts.records import SCHEMA, gather
+from lada.hosts.records import COLUMNS, gather
 
 
 def put(file: Path, round: int, teacher: str, student: str, sample: str) -> None:
-    row: dict[str, Any] = dict.fromkeys(SCHEMA.names)
+    row: dict[str, Any] = dict.fromkeys(COLUMNS)
     row |= {"round": round, "teacher": teacher, "student": student, "sample_id": sample}
     file.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist([row], SCHEMA), file)
+    pq.write_table(pa.Table.from_pylist([row], pa.schema(COLUMNS)), file)
 
 
 def gathered(folder: Path) -> list[tuple[str, int, str, str]]:

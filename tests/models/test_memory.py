@@ -8,9 +8,10 @@ import transformers as hf
 
 from lada.core.errors import InputError
 from lada.models.adapters import with_adapter
-from lada.models.memory import Load, MemoryEstimate, _frame, estimate
+from lada.models.memory import Load, MemoryEstimate, estimate
 from lada.models.options import LoraOptions, ModelOptions
 from lada.models.shapes import read_shape
+from lada.models.trace import _trace
 
 SHAPE: dict[str, Any] = {
     "hidden_size": 16,
@@ -108,10 +109,10 @@ def test_logits_stand_twice_where_the_way_back_needs_them(monkeypatch: pytest.Mo
         made = linear(self, hidden)
         return made.tanh() if self.out_features == 100 else made
 
-    _frame.cache_clear()
+    _trace.cache_clear()
     monkeypatch.setattr(torch.nn.Linear, "forward", forward)
     assert of(Load(10, 20, rows=2)).study_logits == 2 * once + chunk
-    _frame.cache_clear()
+    _trace.cache_clear()
 
 
 def test_no_sequence_is_longer_than_the_context() -> None:

@@ -31,7 +31,7 @@ def printed(now: Snapshot) -> str:
 @pytest.fixture
 def unfit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """A model whose weights are whole and not those of its configuration, which only loading is to tell here."""
-    for room in ("models.load", "planning.compose"):
+    for room in ("models.load", "models.frame"):
         monkeypatch.setattr(f"lada.{room}.check_frame", lambda *_: None)
     target = Path(shutil.copytree(locate("zoo:slm-llama"), tmp_path / "unfit"))
     config = json.loads((target / "config.json").read_text())

@@ -30,7 +30,9 @@ def shown(now: Snapshot, clock: float, height: int | None = None) -> RenderableT
         )
         for notice in now.notices
     ]
-    if height is not None and len(parties) > (rows := max(height - AROUND - len(notices) - (len(parties) > MANY), 1)):
+    if height is not None and len(parties) > (
+        rows := max(height - AROUND - len(notices) - (len(parties) - 1 > MANY), 1)
+    ):
         ranked = sorted(parties[1:], key=lambda party: FIRST.index(party.doing))
         kept = {parties[0].name, *(party.name for party in ranked[: rows - 1])}
         parties = tuple(party for party in parties if party.name in kept)
@@ -63,7 +65,7 @@ def _head(now: Snapshot) -> Text:
 
 def _doings(now: Snapshot) -> list[Text]:
     """Return how many of many parties do what, as a line."""
-    if len(now.parties) <= MANY:
+    if len(now.parties) - 1 <= MANY:  # the server is no client
         return []
     doings = Counter(party.doing for party in now.parties)
     return [Text(", ".join(f"{doings[doing]} {DOINGS[doing]}" for doing in FIRST if doings[doing]))]

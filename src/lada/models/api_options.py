@@ -23,7 +23,7 @@ SECRETIVE = re.compile(
     r"auth(?!ors?$)|cookie|credential|passw|secret|signature|(^|[-_])(api)?[-_]?(key|token)$", re.IGNORECASE
 )
 """Names whose values are secrets."""
-LOOPBACK = re.compile(r"http://(127\.0\.0\.1|localhost):[0-9]{1,5}/v1")
+LOOPBACK = re.compile(r"http://(127\.0\.0\.1|localhost):[1-9][0-9]{0,4}/v1")
 PLAIN = re.compile(r"https?://[a-z][a-z0-9-]*(\.[a-z0-9-]+)*(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._-]+)*/?")
 """Addresses that need no library to tell that they are sound: those of almost everybody."""
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -157,7 +157,7 @@ class ApiOptions(Options):
     @field_validator("base_url")
     @classmethod
     def _address(cls, value: str) -> str:
-        if not (PLAIN.fullmatch(value) or _is_sound(value)):
+        if not (PLAIN.fullmatch(value) or LOOPBACK.fullmatch(value) or _is_sound(value)):
             # The value is not repeated: somebody may have put a key into it.
             raise ValueError("expected http(s)://host/path without user, password or query, often ending in /v1")
         return value.rstrip("/")
@@ -240,7 +240,8 @@ def _is_sound(address: str) -> bool:
         url = httpx.URL(address)
     except httpx.InvalidURL:
         return False
-    return url.scheme in ("http", "https") and bool(url.host) and not (url.userinfo or url.query or url.fragment)
+    named = url.scheme in ("http", "https") and bool(url.host) and not re.search(r"\s", address)
+    return named and (url.port or 1) < 2**16 and not (url.userinfo or url.query or url.fragment)
 
 
 def _variable_name(value: str, example: str) -> str:

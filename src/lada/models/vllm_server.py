@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-import httpx
-
 from lada.core.errors import InputError, LadaError
 from lada.core.shown import in_one_line
 from lada.models.api_options import ApiOptions
@@ -118,6 +116,8 @@ class VllmServer:
 
         Where `patient`, that may still be one that is about to end.
         """
+        import httpx  # here, since to read a configuration needs none
+
         try:
             headers = read_secrets(self._options)
             with httpx.Client(timeout=10, trust_env=False, headers=headers) as http:
