@@ -24,7 +24,7 @@ SECRETIVE = re.compile(
 )
 """Names whose values are secrets."""
 LOOPBACK = re.compile(r"http://(127\.0\.0\.1|localhost):[1-9][0-9]{0,4}/v1")
-PLAIN = re.compile(r"https?://[a-z][a-z0-9-]*(\.[a-z0-9-]+)*(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._-]+)*/?")
+PLAIN = re.compile(r"https?://(127\.0\.0\.1|[a-z][a-z0-9-]*(\.[a-z0-9-]+)*)(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._-]+)*/?")
 """Addresses that need no library to tell that they are sound: those of almost everybody."""
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -157,7 +157,7 @@ class ApiOptions(Options):
     @field_validator("base_url")
     @classmethod
     def _address(cls, value: str) -> str:
-        if not (PLAIN.fullmatch(value) or LOOPBACK.fullmatch(value) or _is_sound(value)):
+        if not (PLAIN.fullmatch(value) or _is_sound(value)):
             # The value is not repeated: somebody may have put a key into it.
             raise ValueError("expected http(s)://host/path without user, password or query, often ending in /v1")
         return value.rstrip("/")
