@@ -150,9 +150,9 @@ def _run(
 
             read(config)
         else:
+            source, more = open_config(config, more), ()
             from lada.federation.parties import check_sources
 
-            source, more = open_config(config, more), ()
             check_sources(source.config)
 
     from lada.cli.live import LiveView
