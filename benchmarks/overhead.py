@@ -10,7 +10,7 @@ import functools
 import json
 import platform
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -27,7 +27,7 @@ TARGET = Path("results/overhead")
 VERBS = ("study", "sample", "judge", "log_probs", "embed")
 
 
-def clocked(spent: Counter[str]) -> None:
+def clocked(spent: defaultdict[str, float]) -> None:
     """Let every verb of a learner add its CPU seconds to `spent`; one within another counts as the outer one."""
     inside = False
 
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=TARGET)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    spent: Counter[str] = Counter()
+    spent: defaultdict[str, float] = defaultdict(float)
     clocked(spent)
     with TemporaryDirectory() as runs:
         run(read_config(Path(str(files("lada.examples") / "demo.yaml")), (*options.set, "workers=0")), runs=Path(runs))

@@ -93,7 +93,7 @@ class Case:
         return [Lesson(each.sample_id, each.question, each.chosen) for each in self.lessons]
 
 
-def tiny(device: str) -> Case:
+def tiny(device: Any) -> Case:
     """Return a shipped model with the demo's public questions."""
     learner = load(locate(TINY), ModelOptions(model=TINY, device=device))
     file = Path(lada.examples.__file__).parent / "demo.yaml"

@@ -19,6 +19,7 @@ from seeds import CLIENT, LIMITS, Seed, seeds
 from lada.codecs import paths
 from lada.codecs.table import pack
 from lada.core.errors import FederationError
+from lada.core.known import Known
 from lada.federation.admission import admit
 from lada.federation.failures import Failure
 from lada.federation.grid import read_message
@@ -33,7 +34,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> list[Seed]:
 
 
 def outcome(seed: Seed, **kinds: bytes) -> str:
-    reply = (Envelope("r", seed.phase, 1, CLIENT), {**seed.payload, **kinds})
+    reply = (Envelope("r", seed.phase, 1, CLIENT), Known({**seed.payload, **kinds}))
     return str(admit(seed.guard, CLIENT, reply, LIMITS.reply_bytes))
 
 
@@ -140,6 +141,6 @@ def test_guided_by_coverage(root: Path):
 
 def test_another_clients_name_is_refused(sound: list[Seed]):
     seed = of(sound, FINISH, "metrics")
-    reply = (Envelope("r", seed.phase, 1, "b"), seed.payload)
+    reply = (Envelope("r", seed.phase, 1, "b"), Known(seed.payload))
     assert isinstance(admit(seed.guard, CLIENT, reply, 100), Failure)
     assert isinstance(admit(seed.guard, "b", reply, 100), Failure)  # its report is about a

@@ -45,7 +45,7 @@ def send(seed: Seed, data: bytes) -> str:
     if outcome is not None:
         _expect(0 <= sum(outcome.values()) <= LIMITS.reply_bytes, "sizes")
         return "announced"
-    _sound(seed, reply[1])
+    _sound(seed, dict(reply[1]))
     return "accepted"
 
 

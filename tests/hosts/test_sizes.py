@@ -19,7 +19,7 @@ PUBLIC = tuple(Sample(f"p-{i:05d}", f"question {i}", f"{i % 10}", f"so it is ans
 SURE = Likelihood(-2.0, -1.0, 5, 19)
 
 
-def steps(side: str, *kinds: str) -> tuple[Step, ...]:
+def steps(side: Any, *kinds: str) -> tuple[Step, ...]:
     return (Step(side, "answer", None, "public", sends=kinds),)
 
 

@@ -1,5 +1,7 @@
 """A cache with room holds what transformers' own holds, to the bit."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,7 +19,8 @@ STEP = st.one_of(st.integers(1, 2 * ROOM + 3), st.lists(st.integers(0, 99), min_
 @given(st.integers(1, 4), st.lists(STEP, max_size=12))
 def test_it_holds_what_a_dynamic_layer_holds(rows: int, steps: list[int | list[int]]):
     generator = torch.Generator().manual_seed(0)
-    roomy, plain = Roomy(), DynamicLayer()
+    roomy: Any = Roomy()
+    plain: Any = DynamicLayer()
     for step in [3, *steps]:
         if isinstance(step, int):
             keys, values = torch.rand(2, rows, 2, step, 4, generator=generator)

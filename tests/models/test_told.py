@@ -76,7 +76,8 @@ class TestMatching:
     )
     def test_what_is_told(self, written: Continuation, prompt: Any, completion: Any, expected: Any):
         found = written.likelihood((1, 2), Encoded(prompt, completion), 9)
-        assert found == Likelihood(*expected, 0)
+        total, least, tokens = expected
+        assert found == Likelihood(total, least, tokens, 0)
 
     @pytest.mark.parametrize(
         ("written", "prompt", "completion"),
@@ -284,7 +285,7 @@ class Forgetful(hf.LlamaForCausalLM):
     """Writes by other numbers than it reads by."""
 
     def forward(self, *args: Any, use_cache: Any = None, **told: Any) -> Any:
-        found = super().forward(*args, use_cache=use_cache, **told)
+        found: Any = super().forward(*args, use_cache=use_cache, **told)
         if use_cache:
             found.logits = found.logits * 0.5
         return found

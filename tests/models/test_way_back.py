@@ -92,7 +92,7 @@ def test_gradients_are_those_of_log_softmax_whatever_the_head(
         trained = [p for p in head.parameters() if p.requires_grad and (kind != "code of its own" or p.dim() > 1)]
         gradients = torch.autograd.grad((log_probs * weights).sum(), [hidden, *trained])
         found.append((log_probs.detach(), *gradients))
-    close = {"atol": 1e-6} if dtype == torch.float32 else {"atol": 0.03, "rtol": 0.03}
+    close: dict[str, Any] = {"atol": 1e-6} if dtype == torch.float32 else {"atol": 0.03, "rtol": 0.03}
     assert len(found[0]) == len(found[1]) > 2
     assert all(torch.allclose(a, b, **close) for a, b in zip(*found, strict=True))
     assert found[0][0].dtype == torch.float32
