@@ -12,14 +12,12 @@ import argparse
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from functools import cache, wraps
-from importlib import import_module
+from functools import cache
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -27,6 +25,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from stages import clocked, peak
 
 import lada
 from lada.core.plural import counted
@@ -56,7 +55,7 @@ STAGES = {
     "judging": "lada.hosts.fedmkt:judge",
     "allocation": "lada.hosts.fedmkt:allocate",
     "lessons": "lada.hosts.fedmkt:lessons_of",
-    "trust": "lada.hosts.fedmkt:limit_by_record",
+    "trust": "lada.hosts.track_records:Records.look",
     "trust in soft targets": "lada.hosts.fedmkt:limit_by_gold_texts",
     "what is withheld": "lada.hosts.knowledge:keep_back",
     "which scores are withheld": "lada.hosts.knowledge:keep_back_scores",
@@ -173,36 +172,17 @@ def config(folder: Path, samples: int, kind: str) -> dict[str, Any]:
     }
 
 
-def timed(stage: str, seconds: dict[str, float], function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that adds the CPU time of each call to those of its stage."""
-
-    @wraps(function)
-    def call(*given: Any, **named: Any) -> Any:
-        start = time.process_time()
-        try:
-            return function(*given, **named)
-        finally:
-            seconds[stage] += time.process_time() - start
-
-    return call
-
-
 def one(samples: int, kind: str) -> dict[str, Any]:
     """Run one size in this process and return its figures."""
-    seconds, learners = dict.fromkeys(STAGES, 0.0), {fine: Script(fine=fine) for fine in (False, True)}
+    learners = {fine: Script(fine=fine) for fine in (False, True)}
+    seconds: dict[str, float] = {}
     with ExitStack() as stack:
         runs = Path(stack.enter_context(TemporaryDirectory()))
         made = lambda model, *_, **__: learners["slm" in model.model]  # noqa: E731
         stack.enter_context(patch.object(parties, "_learner", made))
-        for stage, where in STAGES.items():
-            module, _, name = where.partition(":")
-            owner: Any = import_module(module)
-            *classes, last = name.split(".")
-            for each in classes:
-                owner = getattr(owner, each)
-            stack.enter_context(patch.object(owner, last, timed(stage, seconds, getattr(owner, last))))
+        stack.enter_context(clocked(STAGES, seconds))
         given = config(runs, samples, kind)
-        before, start = _peak(), time.process_time()
+        before, start = peak(), time.process_time()
         results = lada.run(given, runs=runs, emit=lambda _: None)
         spent = time.process_time() - start
         disk = sum(path.stat().st_size for path in (runs / "large").rglob("*") if path.is_file())
@@ -210,7 +190,7 @@ def one(samples: int, kind: str) -> dict[str, Any]:
         "samples": samples,
         "kind": kind,
         "cpu_seconds": round(spent, 2),
-        "memory_mib": round(_peak() - before),
+        "memory_mib": round(peak() - before),
         "bytes": {
             f"{row.kind}, {row.sender}": row.bytes
             for row in results.traffic
@@ -222,11 +202,6 @@ def one(samples: int, kind: str) -> dict[str, Any]:
         "stages": {stage: round(value, 2) for stage, value in seconds.items()},
         "notices": list(results.notices),
     }
-
-
-def _peak() -> float:
-    """Return the most memory that this process ever had, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measure(sizes: Sequence[int], repeats: int) -> Iterator[dict[str, Any]]:

@@ -9,21 +9,19 @@ process of its own. Writes `results/scale_scripted/`, which has the time of each
 import argparse
 import json
 import math
-import resource
 import subprocess
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from functools import lru_cache, wraps
-from importlib import import_module
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from stages import clocked, peak
 
 import lada
 from lada import experiment
@@ -227,28 +225,9 @@ def config(folder: Path, clients: int, samples: int, rounds: int, allocator: str
     }
 
 
-def timed(stage: str, seconds: dict[str, float], function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that adds the CPU time of each call to those of its stage."""
-
-    @wraps(function)
-    def call(*given: Any, **named: Any) -> Any:
-        start = time.process_time()
-        try:
-            return function(*given, **named)
-        finally:
-            seconds[stage] += time.process_time() - start
-
-    return call
-
-
-def peak() -> float:
-    """Return the most memory that this process ever had, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def one(clients: int, samples: int, rounds: int, allocator: str) -> dict[str, Any]:
     """Run one size in this process and return its figures."""
-    seconds: dict[str, float] = defaultdict(float)
+    seconds: dict[str, float] = {}
     marks: list[float] = []
 
     def local(_: str, *given: Any, **named: Any) -> Any:
@@ -264,13 +243,7 @@ def one(clients: int, samples: int, rounds: int, allocator: str) -> dict[str, An
         runs = Path(stack.enter_context(TemporaryDirectory()))
         stack.enter_context(patch.object(parties, "_learner", lambda *_, **__: Script()))
         stack.enter_context(patch.object(experiment, "run_local", local))
-        for stage, where in STAGES.items():
-            module, _, name = where.partition(":")
-            owner: Any = import_module(module)
-            *classes, last = name.split(".")
-            for each in classes:
-                owner = getattr(owner, each)
-            stack.enter_context(patch.object(owner, last, timed(stage, seconds, getattr(owner, last))))
+        stack.enter_context(clocked(STAGES, seconds))
         results = lada.run(config(runs, clients, samples, rounds, allocator), runs=runs, emit=emit)
         spent = time.process_time() - marks[0]
         run = runs / "scripted"
