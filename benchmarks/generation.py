@@ -51,7 +51,7 @@ def questions(count: int) -> list[str]:
 
 
 def plain(model: Any, streams: Sequence[Stream], manner: Manner, *, scored: bool = False) -> list[list[int]]:
-    """Return what transformers writes, without what stands in the place of a row that is done, or its log-probs."""
+    """Return what transformers writes, without the padding of finished rows, or its log-probs."""
     eos, pad = manner.encoder.eos, manner.encoder.pad
     ids, seen = pad_left([Encoded(stream.prompt) for stream in streams], pad, model.device)
     torch.manual_seed(0)

@@ -1,6 +1,6 @@
 """Measure what a run keeps books for: `python benchmarks/rounds.py` (or `make bench-rounds`).
 
-Whole runs on this machine, of which the learners follow a script, so that all that is left is the work around them:
+Whole runs on this machine whose learners follow a script, so that only the work around them is left:
 messages, journal, checkpoints, events, results. A round of a long run is held against one of a short run, both with
 their ends and without their beginning (a run of no round), by CPU time and by bytes read and written; they take turns,
 and the medians count. A learner saves one file of 4 MiB, so that the bytes tell how often a model is written. Beside
@@ -79,7 +79,7 @@ class Scripted:
 
 
 def scripted(*_: Any, saved: Path | None, **__: Any) -> Scripted:
-    """Return a learner in the place of the one that the configuration names."""
+    """Return a scripted learner instead of the one that the configuration names."""
     return Scripted(saved)
 
 
