@@ -22,9 +22,10 @@ def _method(kind: str, method: Method) -> Iterator[str]:
     schema = method.options.model_json_schema()
     yield f"### `{method.name}` {{ #{kind}-{method.name} }}"
     yield method.summary
+    needs = method.default_needs
     yield (
         f"Paper: {_paper(method.paper)}. Facts: [{method.status}](methods.md#{kind}). "
-        f"Needs of the teacher: {_verbs(method.teacher_needs)}; of the student: {_verbs(method.student_needs)}."
+        f"Needs of the teacher: {_verbs(needs.teacher)}; of the student: {_verbs(needs.student)}."
     )
     if not schema.get("properties"):
         yield "No options."

@@ -302,12 +302,12 @@ class RunConfig(Options):
         """Yield each party, its model and what the roles that it has need: teacher, student or both."""
         both = self.host.options.get("directions", "both") != "llm_to_slm"  # clients study own data whoever teaches
         judges = {Verb.JUDGE} if self.host.options.get("knowledge") == "labels" else set()
-        teacher = method.teacher_needs | judges
-        everything = teacher | method.student_needs
+        teacher = method.default_needs.teacher | judges
+        everything = teacher | method.default_needs.student
         yield self.server.name, self.server.model, everything if both else teacher
         for client in self.clients:
             if client.model is not None:
-                yield client.name, client.model, everything if both else method.student_needs
+                yield client.name, client.model, everything if both else method.default_needs.student
 
     def drawn(self, round: int) -> tuple[str, ...]:
         """Return the clients that take part in a round, sorted; for round 0 those of all rounds (of one at least)."""

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from lada.core.errors import InputError
+from lada.core.needs import needs
 from lada.core.registry import Method, Options, Registry
 from lada.core.terms import Verb
 
@@ -58,8 +59,7 @@ def test_a_method_is_a_row_of_the_index(package):
         options=Width,
         paper="arXiv 1",
         status="our reading",
-        teacher_needs={Verb.ANSWER},
-        student_needs={Verb.JUDGE, Verb.STUDY},
+        needs=needs({Verb.ANSWER}, {Verb.JUDGE, Verb.STUDY}),
     )
     def make(options: Width) -> int:
         """Give the width.

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from lada.core.errors import InputError
+from lada.core.needs import SignalSpec
 from lada.core.terms import Lesson
 from lada.models.base import Study
 from lada.models.learner import HuggingFaceLearner
 from lada.models.load import load
-from lada.models.objective import Objective, Prefer, Scored, SoftWish, Unpaired, first_divergence, nll
+from lada.models.objective import Objective, Prefer, Scored, Unpaired, first_divergence, nll
 from lada.models.options import LoraOptions
 from lada.models.training import Optimisation
 
@@ -21,7 +22,7 @@ from lada.models.training import Optimisation
 class Spy:
     """NLL, or whatever `loss` says, over what it was shown."""
 
-    soft: SoftWish | None = None
+    soft: SignalSpec | None = None
     prefer: Prefer | None = None
     unpaired: Unpaired = "nll"
 

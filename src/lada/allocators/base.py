@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from lada.core.needs import State
 from lada.core.plural import counted
 from lada.core.registry import Registry
 from lada.core.terms import Allocation, Likelihood, Path, Sample, TokenScores
 
 if TYPE_CHECKING:
     import numpy as np
-
-State = Mapping[str, "np.ndarray"]
-"""An allocator's memory between rounds: named arrays, so that it serialises as safetensors."""
 
 
 def no_look(k: int) -> Iterator[TokenScores | None]:

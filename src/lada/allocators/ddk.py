@@ -16,6 +16,7 @@ from pydantic import Field
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.selection import Drawn, allocate, from_teacher
+from lada.core.needs import needs
 from lada.core.seeds import generator
 from lada.core.terms import Allocation, Verb
 
@@ -35,8 +36,7 @@ class DdkOptions(Drawn):
     options=DdkOptions,
     paper="arXiv 2407.16154",
     status="our reading",
-    teacher_needs={Verb.ANSWER, Verb.CONFIDENCE},
-    student_needs={Verb.JUDGE},
+    needs=needs({Verb.ANSWER, Verb.CONFIDENCE}, {Verb.JUDGE}),
 )
 class Ddk:
     """Samples drawn at random by a mixture of their domains: most where the student is furthest behind the teacher.

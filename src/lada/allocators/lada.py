@@ -26,6 +26,7 @@ from lada.allocators.networks import fit, gradients, hidden_state, new_network, 
 from lada.allocators.rewards import correctness_reward, paper_reward, probe_reward
 from lada.allocators.selection import Budgeted, allocate, from_teacher
 from lada.core.bounds import Samples
+from lada.core.needs import needs
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Allocation, Verb
 from lada.evaluation.ranking import auc
@@ -72,8 +73,7 @@ class LadaOptions(Budgeted):
     options=LadaOptions,
     paper="arXiv 2602.18749",
     status="our reading",
-    teacher_needs={Verb.ANSWER, Verb.CONFIDENCE},
-    student_needs={Verb.ANSWER, Verb.CONFIDENCE, Verb.JUDGE, Verb.EMBED},
+    needs=needs({Verb.ANSWER, Verb.CONFIDENCE}, {Verb.ANSWER, Verb.CONFIDENCE, Verb.JUDGE, Verb.EMBED}),
 )
 class Lada:
     """Explore–exploit filter of the samples that this student gains from, learnt from what it gained before."""

@@ -15,6 +15,7 @@ import numpy as np
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.plain import Memoryless, Outcome
 from lada.allocators.selection import Budgeted, allocate, from_teacher, top
+from lada.core.needs import needs
 from lada.core.terms import TokenScores, Verb
 
 LIKELIEST = 50
@@ -26,8 +27,7 @@ LIKELIEST = 50
     options=Budgeted,
     paper="arXiv 2605.30651",
     status="our reading",
-    teacher_needs={Verb.ANSWER},
-    student_needs={Verb.LOG_PROBS},
+    needs=needs({Verb.ANSWER}, {Verb.LOG_PROBS}),
 )
 class Lark(Memoryless):
     """The teacher's paths that the student could learn fastest, by one look at the probabilities of their tokens.

@@ -7,6 +7,7 @@ import numpy as np
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.features import prior_reward
 from lada.allocators.selection import Budgeted, Drawn, allocate, from_teacher, same_answers, sureness, top
+from lada.core.needs import needs
 from lada.core.registry import Options
 from lada.core.seeds import generator
 from lada.core.terms import Allocation, Likelihood, Source, Verb
@@ -28,7 +29,7 @@ class Memoryless:
         return {}
 
 
-@ALLOCATORS.register("all", teacher_needs={Verb.ANSWER})
+@ALLOCATORS.register("all", needs=needs({Verb.ANSWER}))
 class All(Memoryless):
     """Every public sample, by the teacher's path."""
 
@@ -42,7 +43,7 @@ class All(Memoryless):
         )
 
 
-@ALLOCATORS.register("random", options=Drawn, teacher_needs={Verb.ANSWER})
+@ALLOCATORS.register("random", options=Drawn, needs=needs({Verb.ANSWER}))
 class Random(Memoryless):
     """As many samples as the budget allows, drawn at random: the control for every filter of that budget."""
 
@@ -60,7 +61,7 @@ class Random(Memoryless):
         )
 
 
-@ALLOCATORS.register("confident", options=Budgeted, teacher_needs=CONFIDENT)
+@ALLOCATORS.register("confident", options=Budgeted, needs=needs(CONFIDENT))
 class Confident(Memoryless):
     """The samples on whose own path the teacher has the highest mean token log-prob."""
 
@@ -74,9 +75,7 @@ class Confident(Memoryless):
         return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}
 
 
-@ALLOCATORS.register(
-    "dual_min_ce", options=Budgeted, paper="arXiv 2406.02224", teacher_needs=CONFIDENT, student_needs=CONFIDENT
-)
+@ALLOCATORS.register("dual_min_ce", options=Budgeted, paper="arXiv 2406.02224", needs=needs(CONFIDENT, CONFIDENT))
 class DualMinCE(Memoryless):
     """FedMKT's selection for one pair: samples on which the teacher's loss is below the student's own.
 
@@ -100,8 +99,7 @@ class DualMinCE(Memoryless):
     options=Budgeted,
     paper="arXiv 2206.07137",
     status="our reading",
-    teacher_needs=CONFIDENT,
-    student_needs={Verb.JUDGE},
+    needs=needs(CONFIDENT, {Verb.JUDGE}),
 )
 class RhoLoss(Memoryless):
     """The teacher's paths that the student finds less likely than the teacher does, by far first: reducible loss.
@@ -121,7 +119,7 @@ class RhoLoss(Memoryless):
         return state, allocate(candidates, chosen, from_teacher(chosen), gaps, reasons), {}
 
 
-@ALLOCATORS.register("winner", options=Budgeted, status="our reading", teacher_needs=CONFIDENT, student_needs=CONFIDENT)
+@ALLOCATORS.register("winner", options=Budgeted, status="our reading", needs=needs(CONFIDENT, CONFIDENT))
 class Winner(Memoryless):
     """No gold answers: where the two answers differ, the path of the party whose least sure token is surer.
 
@@ -147,7 +145,7 @@ class Winner(Memoryless):
         return state, allocate(candidates, chosen, sources, scores, reasons), {}
 
 
-@ALLOCATORS.register("verified", options=Budgeted, status="our reading", teacher_needs={Verb.ANSWER})
+@ALLOCATORS.register("verified", options=Budgeted, status="our reading", needs=needs({Verb.ANSWER}))
 class Verified(Memoryless):
     """Gold answers: for every question that at least one party gets right, the path of a party that is right.
 
@@ -173,9 +171,7 @@ class Verified(Memoryless):
         return state, allocate(candidates, chosen, sources, None, reasons), {}
 
 
-@ALLOCATORS.register(
-    "teachable", options=Budgeted, status="our reading", teacher_needs=CONFIDENT, student_needs=CONFIDENT
-)
+@ALLOCATORS.register("teachable", options=Budgeted, status="our reading", needs=needs(CONFIDENT, CONFIDENT))
 class Teachable(Memoryless):
     """What LaDa's filter starts from, without anything learnt: the teacher alone is right, and its loss is the lower.
 

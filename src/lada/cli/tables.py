@@ -46,7 +46,7 @@ def method_tables() -> Iterator[Table]:
                 method.summary,
                 method.paper or "–",
                 method.status,
-                ", ".join(sorted(method.teacher_needs | method.student_needs)) or "–",
+                ", ".join(sorted(method.default_needs.teacher | method.default_needs.student)) or "–",
                 Text(options or "–"),
             )
         yield table
@@ -65,7 +65,7 @@ def method_told(name: str) -> Iterator[RenderableType]:
         yield Text(f"{registry.kind} {name}: {inspect.cleandoc(method.make.__doc__ or '')}")
         yield Text(f"paper: {method.paper or 'none'}")
         yield Text(f"facts: {method.status}")
-        for side, needs in (("teacher", method.teacher_needs), ("student", method.student_needs)):
+        for side, needs in (("teacher", method.default_needs.teacher), ("student", method.default_needs.student)):
             yield Text(f"needs of a {side}: {', '.join(sorted(needs)) or 'nothing'}")
         if method.options.model_fields:
             yield _options(method.options)

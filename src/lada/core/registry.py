@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from lada.core.docstrings import field_docstrings
 from lada.core.errors import InputError, nearest
+from lada.core.needs import NOTHING, Needs
 from lada.core.plugins import load_plugins
-from lada.core.terms import Verb
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -49,8 +49,13 @@ class Method(Generic[T]):
     paper: str
     status: Status
     summary: str
-    teacher_needs: frozenset[Verb] = field(default_factory=frozenset)
-    student_needs: frozenset[Verb] = field(default_factory=frozenset)
+    needs: Callable[[Any], Needs]
+    """What the method needs with given options."""
+
+    @property
+    def default_needs(self) -> Needs:
+        """What it needs with its default options, which every method has."""
+        return self.needs(self.options())
 
 
 class Registry(Generic[T]):
@@ -69,10 +74,11 @@ class Registry(Generic[T]):
         options: type[Options] = Options,
         paper: str = "",
         status: Status = "confirmed",
-        teacher_needs: frozenset[Verb] | set[Verb] = frozenset(),
-        student_needs: frozenset[Verb] | set[Verb] = frozenset(),
+        needs: Needs | Callable[[Any], Needs] = NOTHING,
     ) -> Callable[[Callable[[Any], T]], Callable[[Any], T]]:
         """Class or function decorator. Its docstring's first line becomes the summary.
+
+        `needs` may be a function of the options.
 
         Raises ValueError when two methods of one kind share a name.
         """
@@ -81,9 +87,8 @@ class Registry(Generic[T]):
             if name in self._methods:
                 raise ValueError(f"two {self.kind}s are named {name!r}")
             summary = (make.__doc__ or "").strip().partition("\n")[0]
-            self._methods[name] = Method(
-                name, make, options, paper, status, summary, frozenset(teacher_needs), frozenset(student_needs)
-            )
+            asks = needs if callable(needs) else lambda _: needs
+            self._methods[name] = Method(name, make, options, paper, status, summary, asks)
             return make
 
         return add

@@ -7,10 +7,11 @@ import numpy as np
 
 from lada.alignment import Spans, align_mined, align_spans, carry_batch, chunk_log_probs, map_vocabulary
 from lada.core.errors import InputError
+from lada.core.needs import SignalSpec
 from lada.core.terms import ChunkLogProbs, Lesson, SparseLogProbs, Spelled, TokenScores, Vocabulary
 from lada.hosts.knowledge import Offer
 from lada.hosts.party import Party
-from lada.models.objective import Objective, SoftWish
+from lada.models.objective import Objective
 
 
 def check_wants_soft_targets(host: str, objective: Objective) -> None:
@@ -72,7 +73,7 @@ class Pair:
         """Whether anything of the one vocabulary could stand for anything of the other."""
         return not set(b"".join(self.theirs.tokens)).isdisjoint(b"".join(self.own.tokens))
 
-    def carried(self, wish: SoftWish) -> list[SparseLogProbs]:
+    def carried(self, wish: SignalSpec) -> list[SparseLogProbs]:
         """Return the scores as soft targets in the student's tokens, one row per token.
 
         With one vocabulary, texts that both cut in the same way need no alignment.
@@ -90,7 +91,7 @@ class Pair:
                 result[i] = carried
         return result
 
-    def chunks(self, wish: SoftWish) -> list[ChunkLogProbs]:
+    def chunks(self, wish: SignalSpec) -> list[ChunkLogProbs]:
         """Return how likely the teacher finds the stretches that both tokenizers cut alike."""
         spans, result = self._spans(wish), []
         for row, scores in enumerate(self.scores):
@@ -99,7 +100,7 @@ class Pair:
             result.append(ChunkLogProbs(part.target, chunk_log_probs(scores.own(), part, "source")))
         return result
 
-    def _aligned(self, wish: SoftWish) -> list[SparseLogProbs]:
+    def _aligned(self, wish: SignalSpec) -> list[SparseLogProbs]:
         if self.theirs == self.own:  # id to id, even where a vocabulary holds the same bytes twice
             mapping = np.arange(len(self.own.tokens), dtype=np.int32)
         else:
@@ -108,7 +109,7 @@ class Pair:
         items = [(a, b.tokens, b.offsets) for a, b in zip(self.scores, self.spelled, strict=True)]
         return carry_batch(items, mapping, spans=self._spans(wish), inside=wish.inside)
 
-    def _spans(self, wish: SoftWish) -> Spans:
+    def _spans(self, wish: SignalSpec) -> Spans:
         if wish.alignment == "mined":
             return align_mined(_words(self.scores, self.theirs), _words(self.spelled, self.own))
         return align_spans([text.offsets for text in self.scores], [text.offsets for text in self.spelled])

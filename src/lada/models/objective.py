@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from lada.core.needs import SignalSpec
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -56,18 +58,6 @@ class Chunks:
 
 
 @dataclass(frozen=True, slots=True)
-class SoftWish:
-    """What an objective asks of a teacher beside a text; how it is carried across tokenizers: see lada.alignment."""
-
-    k: int
-    """Tokens per position that a teacher names; of one alone, that is the text's own."""
-    alignment: Literal["offsets", "mined"]
-    inside: Literal["mask", "one_hot"] = "mask"
-    as_chunks: bool = False
-    """Not soft targets, but the log-probs of the stretches that both tokenizers cut alike."""
-
-
-@dataclass(frozen=True, slots=True)
 class Scored:
     """A micro-batch of lessons under the learner: `log_probs`, `mask` [n, L]; `weights` [n].
 
@@ -92,7 +82,7 @@ class Objective(Protocol):
     """Whether rejected paths are to be scored."""
     reference: bool
     """Whether the log-probs of the learner as it was before this study are to be supplied."""
-    soft: SoftWish | None
+    soft: SignalSpec | None
     """The soft targets that it asks teachers for; None: it needs none."""
     prefer: Prefer | None
     """Which of two paths is the chosen one (see lada.hosts.lessons.make_lesson); None: the one that was allocated."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from lada.core.needs import SignalSpec, needs
 from lada.core.terms import Verb
-from lada.models.objective import Scored, SoftWish, nll
+from lada.models.objective import Scored, nll
 from lada.objectives.base import OBJECTIVES, AsAllocated
 from lada.objectives.blended import Blended
 from lada.objectives.forms import log1mexp
@@ -34,15 +35,14 @@ class AlmOptions(Blended):
     options=AlmOptions,
     paper="arXiv 2503.20083",
     status="our reading",
-    teacher_needs={Verb.LOG_PROBS},
-    student_needs={Verb.STUDY},
+    needs=needs({Verb.LOG_PROBS}, {Verb.STUDY}),
 )
 class Alm(AsAllocated):
     """Negative log-likelihood of the text plus the gap to the teacher's likelihood of each stretch of it."""
 
     def __init__(self, options: AlmOptions) -> None:
         self.options = options
-        self.soft: SoftWish | None = SoftWish(1, options.alignment, as_chunks=True)
+        self.soft: SignalSpec | None = SignalSpec(1, options.alignment, as_chunks=True)
 
     def __call__(self, scored: Scored) -> Tensor:
         """See Objective. A lesson's weight counts for its chunks too."""

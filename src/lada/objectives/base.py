@@ -1,7 +1,8 @@
 """The registry of objectives; their contract is lada.models.objective.Objective."""
 
+from lada.core.needs import SignalSpec
 from lada.core.registry import Registry
-from lada.models.objective import Objective, Prefer, SoftWish, Unpaired
+from lada.models.objective import Objective, Prefer, Unpaired
 
 OBJECTIVES: Registry[Objective] = Registry("objective", "lada.objectives")
 
@@ -11,6 +12,6 @@ class AsAllocated:
 
     contrasts = False
     reference = False
-    soft: SoftWish | None = None
+    soft: SignalSpec | None = None
     prefer: Prefer | None = None
     unpaired: Unpaired = "nll"

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import model_validator
 
 from lada.core.bounds import SLIGHTEST, STEEPEST
+from lada.core.needs import SignalSpec, needs
 from lada.core.registry import Options
 from lada.core.terms import Verb
-from lada.models.objective import Pairs, Prefer, Scored, SoftWish, Unpaired, nll
+from lada.models.objective import Pairs, Prefer, Scored, Unpaired, nll
 from lada.objectives.base import OBJECTIVES
 from lada.objectives.forms import dpo, odds_ratio, simpo, unlikelihood
 
@@ -75,12 +76,12 @@ class ContrastiveOptions(Options):
     options=ContrastiveOptions,
     paper="arXiv 2602.18749",
     status="our reading",
-    student_needs={Verb.STUDY},
+    needs=needs(student={Verb.STUDY}),
 )
 class Contrastive:
     """Negative log-likelihood of the chosen path plus a contrast with the rejected one."""
 
-    soft: SoftWish | None = None
+    soft: SignalSpec | None = None
 
     def __init__(self, options: ContrastiveOptions) -> None:
         self.options = options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lada.core.needs import needs
 from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.models.objective import Scored, nll
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@OBJECTIVES.register("sft", student_needs={Verb.STUDY})
+@OBJECTIVES.register("sft", needs=needs(student={Verb.STUDY}))
 class Sft(AsAllocated):
     """Negative log-likelihood of the chosen path."""
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import model_validator
 
 from lada.core.bounds import MOST_K
+from lada.core.needs import SignalSpec, needs
 from lada.core.terms import Verb
-from lada.models.objective import Scored, SoftWish, nll
+from lada.models.objective import Scored, nll
 from lada.objectives.base import OBJECTIVES, AsAllocated
 from lada.objectives.blended import Blended
 from lada.objectives.divergences import categories, cross_entropy, forward_kl, jsd, reverse_kl, tempered
@@ -50,15 +51,14 @@ class SoftTargetsOptions(Blended):
     "soft_targets",
     options=SoftTargetsOptions,
     paper="arXiv 2406.02224",
-    teacher_needs={Verb.LOG_PROBS},
-    student_needs={Verb.STUDY},
+    needs=needs({Verb.LOG_PROBS}, {Verb.STUDY}),
 )
 class SoftTargets(AsAllocated):
     """Negative log-likelihood of the text plus a divergence from the teacher's likeliest tokens at each position."""
 
     def __init__(self, options: SoftTargetsOptions) -> None:
         self.options = options
-        self.soft: SoftWish | None = SoftWish(options.k, options.alignment, options.inside)
+        self.soft: SignalSpec | None = SignalSpec(options.k, options.alignment, options.inside)
 
     def __call__(self, scored: Scored) -> Tensor:
         """See Objective. A lesson's weight counts for its soft positions too."""

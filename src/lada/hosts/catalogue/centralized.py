@@ -1,11 +1,12 @@
 """The host `centralized`; see lada.hosts.centralized."""
 
+from lada.core.needs import needs
 from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
 
 
-@HOSTS.register("centralized", teacher_needs={Verb.ANSWER}, student_needs={Verb.ANSWER, Verb.STUDY})
+@HOSTS.register("centralized", needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.STUDY}))
 def centralized(options: Options) -> Host:
     """All private data in one place, where every model studies it: a ceiling, and no federation."""
     from lada.hosts.centralized import Centralized

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from lada.core.needs import needs
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
 from lada.hosts.catalogue.common import SecureOptions
@@ -35,8 +36,7 @@ class FedavgOptions(SecureOptions):
     options=FedavgOptions,
     paper="arXiv 2305.05644",
     status="our reading",
-    teacher_needs={Verb.ANSWER},
-    student_needs={Verb.ANSWER, Verb.STUDY},
+    needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.STUDY}),
 )
 def fedavg(options: FedavgOptions) -> Host:
     """Clients with one model study their private data and go on with the average of their adapters."""

@@ -1,5 +1,6 @@
 """The host `fedcollm`; see lada.hosts.fedcollm."""
 
+from lada.core.needs import needs
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
 from lada.hosts.catalogue.common import SERVER_REPLAY, Replay, SharedSlmOptions
@@ -17,8 +18,7 @@ class FedcollmOptions(SharedSlmOptions):
     options=FedcollmOptions,
     paper="arXiv 2411.11707",
     status="our reading",
-    teacher_needs={Verb.ANSWER, Verb.JUDGE, Verb.LOG_PROBS},
-    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.STUDY},
+    needs=needs({Verb.ANSWER, Verb.JUDGE, Verb.LOG_PROBS}, {Verb.ANSWER, Verb.JUDGE, Verb.STUDY}),
 )
 def fedcollm(options: FedcollmOptions) -> Host:
     """Clients share one SLM and average its adapters; at the server SLM and LLM then learn from each other."""

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from lada.core.needs import needs
 from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
@@ -39,8 +40,7 @@ class FedcotOptions(Options):
     options=FedcotOptions,
     paper="arXiv 2406.12403",
     status="our reading",
-    teacher_needs={Verb.ANSWER},
-    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.STUDY},
+    needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.JUDGE, Verb.STUDY}),
 )
 def fedcot(options: FedcotOptions) -> Host:
     """The LLM writes rationales of the public questions; each SLM learns them and, as a second task, the labels."""

@@ -1,5 +1,6 @@
 """The host `feddf`; see lada.hosts.feddf."""
 
+from lada.core.needs import needs
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
 from lada.hosts.catalogue.common import SharedSlmOptions
@@ -10,8 +11,7 @@ from lada.hosts.catalogue.common import SharedSlmOptions
     options=SharedSlmOptions,
     paper="arXiv 2006.07242",
     status="our reading",
-    teacher_needs={Verb.ANSWER},
-    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.LOG_PROBS, Verb.STUDY},
+    needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.JUDGE, Verb.LOG_PROBS, Verb.STUDY}),
 )
 def feddf(options: SharedSlmOptions) -> Host:
     """Clients share one SLM; the average of their adapters then learns the average of what they say."""

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from lada.core.bounds import Positive
+from lada.core.needs import needs
 from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
@@ -32,8 +33,7 @@ class FedmdOptions(Options):
     options=FedmdOptions,
     paper="arXiv 1910.03581",
     status="our reading",
-    teacher_needs={Verb.JUDGE, Verb.LOG_PROBS},
-    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.STUDY},
+    needs=needs({Verb.JUDGE, Verb.LOG_PROBS}, {Verb.ANSWER, Verb.JUDGE, Verb.STUDY}),
 )
 def fedmd(options: FedmdOptions) -> Host:
     """Everybody scores the gold texts, the server averages the distributions, everybody learns the average."""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from lada.core.bounds import Rounds
+from lada.core.needs import needs
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
 from lada.hosts.catalogue.common import CLIENT_REPLAY, SERVER_REPLAY, Kind, Replay, SecureOptions
@@ -49,8 +50,7 @@ class FedmktOptions(SecureOptions):
     options=FedmktOptions,
     paper="arXiv 2406.02224",
     status="our reading",
-    teacher_needs={Verb.ANSWER},
-    student_needs={Verb.ANSWER, Verb.JUDGE, Verb.STUDY},
+    needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.JUDGE, Verb.STUDY}),
 )
 def fedmkt(options: FedmktOptions) -> Host:
     """LLM and SLMs learn from each other on public questions, both ways."""

@@ -1,5 +1,6 @@
 """The host `public_sft`; see lada.hosts.public_sft."""
 
+from lada.core.needs import needs
 from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
@@ -15,8 +16,7 @@ class PublicSftOptions(Options):
 @HOSTS.register(
     "public_sft",
     options=PublicSftOptions,
-    teacher_needs={Verb.ANSWER},
-    student_needs={Verb.ANSWER, Verb.STUDY},
+    needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.STUDY}),
 )
 def public_sft(options: PublicSftOptions) -> Host:
     """Everybody studies the gold texts of the public samples, clients their private data before; nobody exchanges."""

@@ -1,11 +1,12 @@
 """The host `standalone`; see lada.hosts.standalone."""
 
+from lada.core.needs import needs
 from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
 
 
-@HOSTS.register("standalone", student_needs={Verb.ANSWER, Verb.STUDY})
+@HOSTS.register("standalone", needs=needs(student={Verb.ANSWER, Verb.STUDY}))
 def standalone(options: Options) -> Host:
     """Private studies only, step-matched to a host with lessons."""
     from lada.hosts.standalone import Standalone
