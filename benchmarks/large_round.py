@@ -264,7 +264,7 @@ def _write(rows: list[dict[str, Any]], repeats: int) -> None:
         f"# A round on many public samples\n\n{about}\n"
         + "\n".join(table)
         + f"\n\nCPU time, the larger to the smaller size: {', '.join(ratios)} (we allow {MOST_RATIO:g}), "
-        f"by {counted(repeats, 'run')} each. Memory is the peak above what the process had before the run. What one "
+        f"from {counted(repeats, 'run')} each. Memory is the peak above what the process had before the run. What one "
         f"stage does may be part of what another does. {told(row['state'] for row in rows)}\n\n"
         + "\n".join(stages)
         + "\n"
