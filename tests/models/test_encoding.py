@@ -10,6 +10,7 @@ from tokenizers.processors import TemplateProcessing
 
 from lada.core.errors import InputError
 from lada.models.encoding import Encoded, Encoder, buckets, pad_left, pad_right
+from lada.models.reserved import SHORT
 
 CHAT = (
     "{{ bos_token }}{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} . {% endfor %}"
@@ -44,6 +45,24 @@ def test_a_pair_is_prompt_then_path_then_eos(tiny: Any, tokenizer: Any):
         assert pair.completion == (*plain(tokenizer, path), tokenizer.eos_token_id)
         assert len(pair) == len(pair.prompt) + len(pair.completion)
         assert encoder(tokenizer).text(pair.completion) == path
+
+
+def test_a_short_text_is_tokenized_once_and_gives_the_same_ids_again(tokenizer: Any, monkeypatch: pytest.MonkeyPatch):
+    made = encoder(tokenizer, context=4 * SHORT)
+    short, long = "how many boxes are left", "left " * (SHORT // 5 + 1)
+    first = made.prompt(short), made.pair(short, short), made.prompt(long)
+    asked: list[str] = []
+    ids = type(tokenizer).__call__
+
+    def counted(self: Any, text: str, **options: Any) -> Any:
+        asked.append(text)
+        return ids(self, text, **options)
+
+    monkeypatch.setattr(type(tokenizer), "__call__", counted)
+    assert (made.prompt(short), made.pair(short, short)) == first[:2]
+    assert asked == []
+    assert made.prompt(long) == first[2]
+    assert asked == [long, f"{long}\n"]  # to mask it, and as a prompt
 
 
 def test_the_end_of_an_overlong_question_and_the_start_of_an_overlong_path_are_kept(tokenizer: Any):

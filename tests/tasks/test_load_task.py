@@ -83,7 +83,7 @@ class TestRulebooks:
                 assert task.same(task.extract(path), sample.answer or "")
 
     def test_a_seed_decides_which_samples_are_drawn(self):
-        one, again, other = rulebooks(seed=1), rulebooks({"a": (), "b": (), "c": ()}, seed=1), rulebooks(seed=2)
+        one, other, again = rulebooks(seed=1), rulebooks(seed=2), rulebooks({"a": (), "b": (), "c": ()}, seed=1)
         assert (one.public, one.private, one.test, one.replay) == (
             again.public,
             again.private,
@@ -93,6 +93,12 @@ class TestRulebooks:
         for a, b in ((one.public, other.public), (one.test, other.test), (one.replay, other.replay)):
             assert len({s.question for s in a} & {s.question for s in b}) < len(a) / 2
         assert one.private["a"] != other.private["a"]
+
+    def test_samples_are_not_drawn_again_for_whoever_asks_for_the_same(self):
+        task = rulebooks(seed=3)
+        assert rulebooks(dict(reversed(THREE.items())), seed=3) is task
+        for other in (rulebooks({**THREE, "a": ("farm",)}, seed=3), rulebooks(seed=3, public=31), builtin("lineups")):
+            assert other.public != task.public or other.own_domains != task.own_domains
 
     def test_clients_of_one_domain_hold_different_samples(self):
         private = rulebooks({"a": ("farm",), "b": ("farm",)}).private

@@ -78,9 +78,10 @@ def identifiers_of(text: str) -> list[str]:
     (also where these stand in groups of three), and letters mixed with digits, of four characters or more."""
     text = plain(text)
     numbers = [_bare(number) for number in GROUPED.findall(text)]
-    tokens = [token for token in TOKEN.findall(text) if any(map(str.isdigit, token))]
+    tokens = [token for token in TOKEN.findall(text) if not token.isalpha() and any(map(str.isdigit, token))]
     mixed = [token for token in tokens if len(token) >= (5 if token.isdigit() else 4)]
-    return [*(_bare(address) for address in EMAIL.findall(text)), *(n for n in numbers if len(n) >= 5), *mixed]
+    addresses = EMAIL.findall(text) if "@" in text else []
+    return [*map(_bare, addresses), *(n for n in numbers if len(n) >= 5), *mixed]
 
 
 def unescaped(text: str) -> str:

@@ -19,7 +19,8 @@ samples shares is no pattern.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, lru_cache, partial
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -27,7 +28,7 @@ import numpy as np
 from lada.core.terms import Sample
 from lada.core.words import compounds_of, identifiers_of, tokens_of, unescaped, windows, words_of
 from lada.hosts.options import Withholding
-from lada.hosts.word_index import Places, Texts, coded, once_each
+from lada.hosts.word_index import Places, Texts, Unspaced, coded, once_each
 
 Kind = Literal["rare", "near", "plain", "whole"]
 SHARE, FEW = 0.01, 10
@@ -73,16 +74,14 @@ class Distinctive:
 
         So do samples with the same words, and up to RATIONALES samples with the same question.
         """
-        self._ids, texts = _by_question(private)
-        heard = list({tuple(words_of(text)): text for text in sorted(set(known))}.values())
+        words = cache(words_of)  # each text is taken apart once
+        self._ids, texts = _by_question(private, words)
         having = sorted({(word, owner) for owner, text in texts for word in _all_words(text)})
         self._spread = Counter(word for word, _ in having)
         """In how many private samples a word is."""
-        self._heard = Counter(word for text in heard for word in _all_words(text))
-        """In how many known texts a word is."""
-        self._private = Texts([words_of(text) for _, text in texts])
+        self._heard, self._known, self._known_unspaced = _known(frozenset(known))
+        self._private = Texts([words(text) for _, text in texts])
         self._owners = np.array([owner for owner, _ in texts], np.int64)
-        self._known = Texts([words_of(text) for text in heard])
         self.options = options
         self._most = options.samples
         self.lengths: dict[Kind, int] = self._find_lengths(options.words)
@@ -92,7 +91,7 @@ class Distinctive:
         """The rare words that are also found in another form, and a sample that has each."""
         self._heads = {word[:JOINED] for word in self._joined}
         self._within = sorted({len(word) for word in self._joined if len(word) >= WITHIN})
-        self._unspaced, self._known_unspaced = self._private.unspaced(), self._known.unspaced()
+        self._unspaced = self._private.unspaced()
 
     def __len__(self) -> int:
         return sum(len(np.unique(hashes)) for _, _, (hashes, _) in self._tables)
@@ -195,9 +194,9 @@ class Distinctive:
         """See Find: of passages that are a whole text."""
         hashes, starts = self._private.passages(length)
         wholes = hashes[self._private.sizes[self._private.text[starts]] == length]
-        found, owners = self._passages(length, least, most, heard)
-        chosen = np.isin(found, wholes)
-        return found[chosen], owners[chosen]
+        among = np.zeros(len(self._private.text), bool)
+        among[starts[np.isin(hashes, wholes)]] = True
+        return self._passages(length, least, most, heard, among)
 
     def _is_rare(self, word: str, most: int, heard: int = 0) -> bool:
         return 0 < self._spread[word] <= most and self._heard[word] <= heard
@@ -265,12 +264,22 @@ def _all_words(text: str) -> set[str]:
     return {*words_of(text), *tokens_of(text), *compounds_of(text), *identifiers_of(text)}
 
 
-def _by_question(private: Sequence[Sample]) -> tuple[list[str], list[tuple[int, str]]]:
-    """Return the ids of samples that differ, and their texts with the places of these."""
-    different = {tuple(" ".join(words_of(text)) for text in texts_of(sample)): sample for sample in private}
+@lru_cache(maxsize=1)  # clients that are told the same know the same
+def _known(texts: frozenset[str]) -> tuple[Counter[str], Texts, Unspaced]:
+    """Return in how many of the texts a word is, those with the same words counted once, and their words."""
+    different = {tuple(words_of(text)): text for text in sorted(texts)}
+    known = Texts(list(different))
+    return Counter(chain.from_iterable(map(_all_words, different.values()))), known, known.unspaced()
+
+
+def _by_question(
+    private: Sequence[Sample], words: Callable[[str], list[str]]
+) -> tuple[list[str], list[tuple[int, str]]]:
+    """Return the ids of samples that differ in their `words`, and their texts with the places of these."""
+    different = {tuple(" ".join(words(text)) for text in texts_of(sample)): sample for sample in private}
     groups: dict[str, list[Sample]] = {}
     for sample in different.values():
-        groups.setdefault(" ".join(words_of(sample.question)), []).append(sample)
+        groups.setdefault(" ".join(words(sample.question)), []).append(sample)
     ids, texts = list[str](), list[tuple[int, str]]()
     for group in groups.values():
         for samples in [group] if len(group) <= RATIONALES else [[sample] for sample in group]:

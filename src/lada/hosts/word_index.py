@@ -23,9 +23,10 @@ class Texts:
         self.text = np.repeat(np.arange(len(texts)), self.sizes)
         """To which text each word belongs."""
         self._codes = coded(self.words)
+        self.passages = lru_cache(maxsize=1)(self._passages)  # each length is asked for several times in a row
+        """`passages(length)` returns the hash of each passage of so many words within a text, and where it begins."""
 
-    def passages(self, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the hash of each passage of `length` words that lies within a text, and the word that begins it."""
+    def _passages(self, length: int) -> tuple[np.ndarray, np.ndarray]:
         ((_, hashes),) = windows(self._codes, [length])
         within = self.text[: len(hashes)] == self.text[length - 1 :] if len(hashes) else np.zeros(0, bool)
         return hashes[within], np.flatnonzero(within)

@@ -8,7 +8,9 @@ behind a mark is tokenized as the letters that it is.
 
 import json
 import re
+from array import array
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -21,6 +23,8 @@ MASK, NAME, END = "\U0010ff20", "\U0010ff21", "\U0010ff22"
 """What a mark begins with, of a text of others and of a token that is meant, and what both end with."""
 PRIVATES, UNREADABLE = re.compile(f"[{DIGITS}{MASK}{NAME}{END}]"), "\ufffd"
 """These in a text of others, and what it has in their place."""
+KNOWN, SHORT = 2**13, 1000
+"""Texts whose ids are remembered, and the most characters of one: a question is asked and taught again and again."""
 TO_DIGITS, FROM_DIGITS = str.maketrans("0123456789abcdef", DIGITS), str.maketrans(DIGITS, "0123456789abcdef")
 
 
@@ -37,11 +41,12 @@ class Reserved:
         self._mark = re.compile(f"{MASK}([{DIGITS}]+){END}")
         self._name = re.compile(f"{NAME}([{DIGITS}]+){END}")
         self._twin: Tokenizer | None = None
+        self._known = lru_cache(maxsize=KNOWN)(self._tokenized)
 
     def mask(self, text: str) -> str:
         """Return a text that stands for nothing but itself when it is tokenized with `tokenize`."""
         text = PRIVATES.sub(UNREADABLE, text)  # else whoever writes marks of ours could write tokens
-        if not self._spelt.search(text) and self._ids.isdisjoint(_plain(self._tokenizer, text)):
+        if not self._spelt.search(text) and self._ids.isdisjoint(self._plain(text, False)):
             return text
         masked = self._spelt.sub(lambda found: _marked(MASK, self._index[found[0]]), text)
         # A normaliser may make a reserved token of other letters, such as wide ones; the mark of nothing says so.
@@ -60,7 +65,7 @@ class Reserved:
     def tokenize(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         """Return the ids of a text, of which masked parts are nothing but text."""
         if MASK not in text:
-            return list(self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"])
+            return list(self._plain(text, add_special_tokens))
         before = self._before() if add_special_tokens else []
         named = self._spelt.sub(lambda found: _marked(NAME, self._index[found[0]]), text)
         parts = self._name.split(self.unmask(named))  # text and id by turns
@@ -69,6 +74,13 @@ class Reserved:
         if ids is None or [index for index in ids if index in self._ids] != meant:
             ids = [i for k, part in enumerate(parts) for i in ([_number(part)] if k % 2 else self._in_pieces(part))]
         return before + ids
+
+    def _plain(self, text: str, add_special_tokens: bool) -> Sequence[int]:
+        """Return the ids of a text as the tokenizer itself makes them; those of short texts are at hand for a while."""
+        return (self._known if len(text) <= SHORT else self._tokenized)(text, add_special_tokens)
+
+    def _tokenized(self, text: str, add_special_tokens: bool) -> "array[int]":
+        return array("q", self._tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"])
 
     def _before(self) -> list[int]:
         """Return the special tokens that the tokenizer puts in front of every text."""

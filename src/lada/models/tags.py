@@ -39,6 +39,8 @@ class Tags:
 
     def readable(self, ids: Sequence[int]) -> list[int]:
         """Return the ids that are text: no special tokens but those of tags, and no heads of messages."""
+        if not self._kept and not self._heads:  # nothing depends on what stands beside it
+            return [index for index in ids if index not in self._special]
         read: list[int] = []
         place = 0
         while place < len(ids):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import cycle
 from typing import Any, Literal
 
@@ -28,11 +28,18 @@ def load_builtin(options: BuiltinTask, clients: Mapping[str, tuple[str, ...]], s
 
     Ids: `public-00000` in shuffled order, `private-<client>-<domain>-00000`, `test-<domain>-00000`, `replay-00000`.
     Two clients that share a domain may draw the same question; no split shares one with another. Raises InputError
-    for an unknown domain.
+    for an unknown domain. The samples of the last call are at hand for one that is equal.
     """
+    key: Any = options  # pyright does not see that options are frozen, and so have a hash
+    return _load(key, tuple(sorted(clients.items())), seed)
+
+
+@lru_cache(maxsize=1)
+def _load(options: BuiltinTask, listed: tuple[tuple[str, tuple[str, ...]], ...], seed: int) -> TaskData:
+    """See `load_builtin`; `listed` are the domains that each client lists."""
     corpus = CORPORA[options.kind]
     book = corpus.world(options.world)
-    domains = _domains_of(corpus, clients)
+    domains = _domains_of(corpus, dict(listed))
     for name, chosen in domains.items():
         if options.private < len(chosen):
             raise InputError(
