@@ -11,7 +11,7 @@ out, and never draws the largest value; its `quantize` rounds by a generator tha
 
 import math
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
