@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from lada.core.errors import InputError
-from lada.core.needs import needs
+from lada.core.needs import NOTHING, needs
 from lada.core.registry import Method, Options, Registry
 from lada.core.terms import Verb
 
@@ -75,9 +75,9 @@ def test_a_method_is_a_row_of_the_index(package):
         "arXiv 1",
         "our reading",
         "Give the width.",
-        frozenset({Verb.ANSWER}),
-        frozenset({Verb.JUDGE, Verb.STUDY}),
+        registry.get("wide").needs,
     )
+    assert registry.get("wide").default_needs == needs({Verb.ANSWER}, {Verb.JUDGE, Verb.STUDY})
     assert registry.get("wide").make(Width(width=5)) == 5
 
 
@@ -89,7 +89,8 @@ def test_without_words_the_summary_is_empty(package, doc):
 
     make.__doc__ = doc
     registry.register("plain")(make)
-    assert registry.get("plain") == Method("plain", make, Options, "", "confirmed", "")
+    assert registry.get("plain") == Method("plain", make, Options, "", "confirmed", "", registry.get("plain").needs)
+    assert registry.get("plain").default_needs == NOTHING
 
 
 def test_a_class_registers_and_stays_itself(package):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lada.allocators.base import ALLOCATORS
+from lada.choosing import host_default
 from lada.config import ClientConfig, RunConfig
 from lada.core.clock import since
 from lada.core.errors import LadaError, of_party
@@ -18,6 +20,7 @@ from lada.federation import checkpoints
 from lada.federation.common import Common
 from lada.federation.journal import Journal
 from lada.federation.rounds_noted import DIGESTS, RoundsNoted
+from lada.hosts.base import HOSTS
 from lada.hosts.distinctive import Distinctive, texts_of
 from lada.hosts.noted import Noted
 from lada.hosts.party import SHARED_SLM, Emit, Party, Within
@@ -26,6 +29,8 @@ from lada.models.base import Learner, Studies
 from lada.models.files import check_files
 from lada.models.options import ModelOptions
 from lada.models.placement import check_backend
+from lada.objectives.base import OBJECTIVES
+from lada.points import POINTS
 from lada.tasks.data import TaskData
 from lada.tasks.load import load_task
 from lada.tasks.options import BuiltinTask
@@ -131,7 +136,7 @@ def distinctive_of(
 ) -> Distinctive | None:
     """Return which passages of a client's `private` samples must not leave it; None where it keeps none back."""
     options = client.guard
-    if options is None or config.make_host().pools_private:
+    if options is None or config.make(HOSTS).needs.pools_private:
         return None
     return Distinctive(private, known_texts(task, client), options)
 
@@ -217,8 +222,8 @@ def _party(
         # What the others hold privately is not even in this party's memory, nor which gold answers are wrong.
         task=dataclasses.replace(task, private={}, noisy=frozenset()),
         private=task.private.get(name, ()),
-        allocator=config.make_allocator(),
-        objective=config.make_objective(),
+        allocator=config.make(ALLOCATORS, name),
+        objective=config.make(OBJECTIVES, name),
         studies=studies,
         seed=config.seed,
         folder=place.party(name),
@@ -359,24 +364,22 @@ def _inside(learner: Learner) -> tuple[str, int, str]:
 
 def notices_before(config: RunConfig) -> tuple[str, ...]:
     """Return what the user should know of a run before it starts."""
-    assert config.allocator is not None
     notices = []
     if config.server_only_teaches:
         notices.append(
             f"{config.server.name} is behind an API and cannot study: SLM→LLM is switched off, it only teaches"
         )
-    host = config.make_host()
-    if host.pools_private:
+    host, named = config.make(HOSTS), config.choice(HOSTS).name
+    if host.needs.pools_private:
         notices.append(
-            f"host {config.host.name!r} is no federation: the private samples of every client leave it and are "
+            f"host {named!r} is no federation: the private samples of every client leave it and are "
             "studied by all; it is a bound to compare with"
         )
-    chosen = any(step.samples == "lessons" for step in host.plan(1, config.make_objective()))
-    if not chosen and config.allocator.name != host.bare.allocator:
-        notices.append(
-            f"host {config.host.name!r} has no lessons for an allocator to choose: {config.allocator.name!r} plays no "
-            "part"
-        )
+    chosen = any(step.samples == "lessons" for step in host.plan(1, config.make(OBJECTIVES)))
+    allocator = config.choice(ALLOCATORS).name
+    usual = host_default(host.bare, POINTS[ALLOCATORS.kind])
+    if not chosen and (usual is None or allocator != usual.name):
+        notices.append(f"host {named!r} has no lessons for an allocator to choose: {allocator!r} plays no part")
     return tuple(notices)
 
 

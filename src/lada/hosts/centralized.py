@@ -13,7 +13,7 @@ from lada.allocators.base import Allocator
 from lada.codecs import samples
 from lada.core.registry import Options
 from lada.core.terms import Lesson, Sample, Verb
-from lada.hosts.base import Bare, Exchange, Kinds, Payload, Phase, Step
+from lada.hosts.base import Exchange, Framework, Kinds, Payload, Phase, Step
 from lada.hosts.party import Party
 from lada.hosts.pooling import SAMPLES, hear_samples
 from lada.hosts.replies import each
@@ -26,11 +26,8 @@ from lada.models.options import ModelOptions
 POOLED = Kinds(frozenset({SAMPLES}))
 
 
-class Centralized:
+class Centralized(Framework):
     """All private data in one place, where every model studies it: a ceiling, and no federation."""
-
-    bare = Bare("all")
-    pools_private = True
 
     def __init__(self, options: Options) -> None:
         self.options = options

@@ -37,7 +37,7 @@ from lada.hosts.averaging import (
     pool,
     shapes,
 )
-from lada.hosts.base import Bare, Exchange, Kinds, Payload, Phase, Step
+from lada.hosts.base import Exchange, Framework, Kinds, Payload, Phase, Step
 from lada.hosts.catalogue.fedavg import FedavgOptions
 from lada.hosts.factors import average_products, bounded_padded, common_start, fit, outline, pairs, scaled
 from lada.hosts.party import Party
@@ -51,11 +51,8 @@ from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 
-class Fedavg:
+class Fedavg(Framework):
     """Clients with one model study their private data and go on with the average of their adapters."""
-
-    bare = Bare("all")
-    pools_private = False
 
     def __init__(self, options: FedavgOptions) -> None:
         self.options = options

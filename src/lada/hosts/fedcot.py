@@ -20,7 +20,7 @@ from lada.allocators.base import Allocator
 from lada.core.errors import InputError
 from lada.core.terms import Lesson, Verb
 from lada.hosts.allocating import allocate
-from lada.hosts.base import Bare, Exchange, Payload, Phase, Step
+from lada.hosts.base import Exchange, Framework, Payload, Phase, Step
 from lada.hosts.catalogue.fedcot import FedcotOptions
 from lada.hosts.distilling import distil, lessons_of
 from lada.hosts.knowledge import encode, hear, keep_own, kinds_heard, know, own, tell
@@ -32,14 +32,14 @@ from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 
-class Fedcot:
+class Fedcot(Framework):
     """The LLM writes rationales of the public questions; each SLM learns them and, as a second task, the labels."""
 
-    bare = Bare("all")
-    pools_private = False
+    server_studies = False
 
     def __init__(self, options: FedcotOptions) -> None:
         self.options = options
+        self.client_replay = options.client_replay
 
     def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
         """See Host.check: any will do."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from lada.allocators.base import Allocator
 from lada.core.errors import InputError
 from lada.core.terms import Lesson, Verb
-from lada.hosts.base import Bare, Exchange, Payload, Phase, Step
+from lada.hosts.base import Exchange, Framework, Payload, Phase, Step
 from lada.hosts.catalogue.public_sft import PublicSftOptions
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
@@ -19,11 +19,8 @@ from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 
-class PublicSft:
+class PublicSft(Framework):
     """Everybody studies the gold texts of the public samples, clients their private data before; nobody exchanges."""
-
-    bare = Bare("all")
-    pools_private = False
 
     def __init__(self, options: PublicSftOptions) -> None:
         self.options = options

@@ -30,7 +30,7 @@ from lada.hosts.averaging import (
     take_adapter,
     tell_adapter,
 )
-from lada.hosts.base import Exchange, Kinds, Payload, Phase, Step
+from lada.hosts.base import Exchange, Framework, Kinds, Payload, Phase, Step
 from lada.hosts.catalogue.common import SharedSlmOptions
 from lada.hosts.party import SHARED_SLM, Party
 from lada.hosts.reports import REPORT, collect, report_payload
@@ -43,12 +43,11 @@ from lada.models.options import ModelOptions
 Prepared = TypeVar("Prepared")
 
 
-class SharesSlm(ABC, Generic[Prepared]):
+class SharesSlm(Framework, ABC, Generic[Prepared]):
     """A host whose clients share one SLM; what that is taught at the server is each host's own."""
 
     name: str
     llm_learns: bool
-    pools_private = False
 
     def __init__(self, options: SharedSlmOptions) -> None:
         self.options = options

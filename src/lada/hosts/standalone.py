@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from lada.allocators.base import Allocator
 from lada.core.registry import Options
-from lada.hosts.base import Bare, Exchange, Payload, Phase, Step
+from lada.hosts.base import Exchange, Framework, Payload, Phase, Step
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, OF_CLIENTS, evaluate_everybody, studying_both
@@ -16,11 +16,8 @@ from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
 
-class Standalone:
+class Standalone(Framework):
     """Private studies only, step-matched to a host with lessons."""
-
-    bare = Bare("all")
-    pools_private = False
 
     def __init__(self, options: Options) -> None:
         self.options = options
