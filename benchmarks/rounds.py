@@ -26,7 +26,7 @@ from lada.experiment import ignore
 from lada.federation import held, parties
 from lada.federation.parties import Place, client_party, read_task, server_party
 from lada.hosts.reports import collect, report_payload
-from lada.models.base import Answer, Progress, Study, StudyReport, silent
+from lada.models.base import Answer, LearnerBase, Progress, Study, StudyReport, silent
 from lada.models.objective import Objective
 
 TARGET = Path(__file__).parents[1] / "results" / "rounds"
@@ -36,11 +36,11 @@ MODEL = 4 << 20
 REPEATS = 3
 
 
-class Scripted:
+class Scripted(LearnerBase):
     """A learner that says the same to everything, and saves MODEL bytes."""
 
     verbs = frozenset(Verb)
-    name, device, scaling = "script", "cpu", 1.0
+    name = "script"
 
     def __init__(self, saved: Path | None) -> None:
         self.studies = 0 if saved is None else int((saved / "studies").read_text())
@@ -66,10 +66,6 @@ class Scripted:
         """See Learner.study."""
         self.studies += 1
         return StudyReport(study.steps, len(lessons), 0, 0, 10, 2.0, 1.0)
-
-    def take_notices(self) -> tuple[str, ...]:
-        """See Learner.take_notices."""
-        return ()
 
     def save(self, folder: Path) -> None:
         """See Learner.save."""

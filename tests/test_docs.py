@@ -14,7 +14,6 @@ from typer.core import TyperGroup
 
 from lada.allocators.base import ALLOCATORS
 from lada.cli.main import app
-from lada.cli.tables import REGISTRIES
 from lada.config import make_config
 from lada.core.terms import Sample
 from lada.federation.parties import read_task
@@ -22,6 +21,7 @@ from lada.hosts.base import HOSTS
 from lada.hosts.options import Withholding
 from lada.models.options import ModelOptions
 from lada.objectives.base import OBJECTIVES
+from lada.points import POINTS
 from lada.tasks.corpus import corpus_names, read_corpus, sample_of
 
 Blocks = Callable[[Path, str], list[str]]
@@ -31,7 +31,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
+@pytest.mark.parametrize("registry", [point.registry for point in POINTS.values()], ids=lambda registry: registry.kind)
 def test_every_method_has_its_row_in_the_index(registry, root: Path) -> None:
     section = (root / "docs/methods.md").read_text(encoding="utf-8").partition(f"\n### {registry.kind}\n")[2]
     rows = re.findall(

@@ -65,6 +65,7 @@ from lada.hosts.records import gather
 from lada.hosts.reports import collect
 from lada.hosts.sizes import check_sizes
 from lada.objectives.base import OBJECTIVES
+from lada.points import registries_frozen
 from lada.report.page import render
 from lada.tasks.data import TaskData
 from lada.trackers.base import TRACKERS, Status, Tracker
@@ -158,7 +159,7 @@ def _start(config: RunConfig, prepared: Prepared, place: Place, emit: Emit, fede
     if config.engine == "deployment":
         assert federation is not None
         return deploy(config, place, emit, federation)
-    with claimed(place.folder):
+    with registries_frozen(), claimed(place.folder):
         return Run(config, place, emit, *prepared).go()
 
 
@@ -168,7 +169,7 @@ def conduct(config: RunConfig, place: Place, grid: "Grid", binding: Binding | No
     prepared = _load(config, place.base)
     if changed := begun.changed(place.folder, _given(config, prepared[0])):
         raise FederationError(f"{', '.join(changed)}: changed since the run was handed to Flower; put them back")
-    with claimed(place.folder):
+    with registries_frozen(), claimed(place.folder):
         Run(config, place, ignore, *prepared, grid, binding).go()
 
 

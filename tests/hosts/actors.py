@@ -14,7 +14,7 @@ from lada.core.terms import Lesson, Likelihood, Sample, SparseLogProbs, Spelled,
 from lada.hosts.base import HOSTS, Host, Look, Payload
 from lada.hosts.checks import Guard
 from lada.hosts.party import Party
-from lada.models.base import Answer, Progress, Studies, Study, StudyReport, silent
+from lada.models.base import Answer, LearnerBase, Progress, Studies, Study, StudyReport, silent
 from lada.models.objective import Objective
 from lada.objectives.base import OBJECTIVES
 from lada.tasks.data import TaskData
@@ -59,7 +59,7 @@ class Studied:
 
 
 @dataclass
-class ScriptedLearner:
+class ScriptedLearner(LearnerBase):
     """Answers by heart, and knows by heart whatever it has studied."""
 
     answers: dict[str, str]

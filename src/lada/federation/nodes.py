@@ -26,6 +26,7 @@ from lada.hosts.checks import FINISH, Guard
 from lada.hosts.membership import memberships
 from lada.hosts.party import Emit, Party
 from lada.hosts.reports import report_payload
+from lada.points import registries_frozen
 from lada.tasks.data import TaskData
 from lada.validation import validate
 
@@ -101,7 +102,7 @@ class Node:
     def _answer(self, asked: "Asked", kept: "Kept", journal: Journal) -> Payload:
         here = journal.at(asked.key)
         here.save(REQUEST, asked.write)
-        with held.party(self._place, self._name, self._open) as party:
+        with registries_frozen(), held.party(self._place, self._name, self._open) as party:
             party.emit, party.journal = self._emit, here
             try:
                 reply = self._reply(asked, party)

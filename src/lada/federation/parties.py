@@ -243,9 +243,7 @@ def _party(
 
 def let_go(party: Party) -> None:
     """End the processes that work for a party's learner: ranks of its studies, a server of its answers."""
-    close = getattr(party.learner, "close", None)  # not every learner has processes of its own
-    if close is not None:
-        close()
+    party.learner.close()
 
 
 def check_owner(saved: Path, name: str) -> None:
@@ -333,33 +331,22 @@ def _file(server: str, place: Place, name: str) -> Path | None:
 def describe(party: Party) -> PartyInfo:
     """Say who a party is and what it has become."""
     domains = party.task.own_domains.get(party.name, frozenset())
-    architecture, parameters, weights = _inside(party.learner)
+    inside = party.learner.inside()
     return PartyInfo(
         name=party.name,
         role=party.role,
         model=_name(party.learner.name),
-        architecture=architecture,
-        parameters=parameters,
+        architecture=inside.architecture,
+        parameters=inside.parameters,
         domains=tuple(sorted(domains)),
         private_samples=len(party.private),
-        weights=weights,
+        weights=inside.weights,
     )
 
 
 def _name(model: str) -> str:
     """Return what to call a model: of a folder the last name, since those above it may tell of its owner."""
     return Path(model).resolve().name if is_folder(model) else model
-
-
-def _inside(learner: Learner) -> tuple[str, int, str]:
-    """Return architecture, parameters and digest of the weights; of a model behind an API nothing is known."""
-    from lada.models.identity import weights_digest
-    from lada.models.learner import HuggingFaceLearner
-
-    if not isinstance(learner, HuggingFaceLearner):
-        return "api", 0, ""
-    model = learner.model
-    return model.config.model_type, sum(p.numel() for p in model.parameters()), weights_digest(model)
 
 
 def notices_before(config: RunConfig) -> tuple[str, ...]:
@@ -385,6 +372,5 @@ def notices_before(config: RunConfig) -> tuple[str, ...]:
 
 def notices_after(party: Party) -> tuple[str, ...]:
     """Return what the user should know of the server when a run is over."""
-    from lada.models.api import ApiLearner
-
-    return (f"{party.name} took {party.learner.spent}",) if isinstance(party.learner, ApiLearner) else ()
+    spent = party.learner.spent
+    return (f"{party.name} took {spent}",) if spent else ()
