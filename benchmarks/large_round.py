@@ -34,7 +34,7 @@ from lada.core.seeds import generator
 from lada.core.terms import Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.federation import parties
 from lada.models import load  # noqa: F401  # imports transformers, which is to count for no size
-from lada.models.base import Answer, StudyReport
+from lada.models.base import Answer, LearnerBase, StudyReport
 
 TARGET = Path(__file__).parents[1] / "results" / "large_round"
 SIZES = (10_000, 100_000)
@@ -67,11 +67,11 @@ STAGES = {
 """Functions by what they do; what one does may be part of what another does."""
 
 
-class Script:
+class Script(LearnerBase):
     """A learner without a model, whose tokens are words, or halves of them where it is `fine`."""
 
     verbs = frozenset(Verb)
-    name, device, scaling = "script", "cpu", 1.0
+    name = "script"
 
     def __init__(self, *, fine: bool) -> None:
         words = {word: None for n in range(10) for word in _pieces(TEXT.format(n=n, m=n), fine)}
@@ -131,10 +131,6 @@ class Script:
         """Learn nothing."""
         soft = sum(lesson.soft is not None for lesson in lessons)
         return StudyReport(STEPS, len(lessons), 0, soft, 100 * STEPS, 2.0, 1.0)
-
-    def take_notices(self) -> tuple[str, ...]:
-        """Have nothing to say."""
-        return ()
 
     def save(self, folder: Path) -> None:
         """Keep nothing."""

@@ -27,7 +27,7 @@ from lada.core.terms import Lesson, Likelihood, Verb
 from lada.experiment import ignore
 from lada.federation import held, parties
 from lada.federation.parties import Place, client_party, read_task, server_party
-from lada.models.base import Answer, Progress, Study, StudyReport, silent
+from lada.models.base import Answer, LearnerBase, Progress, Study, StudyReport, silent
 from lada.models.objective import Objective
 from lada.rounds.reports import collect, report_payload
 
@@ -38,11 +38,11 @@ MODEL = 4 << 20
 REPEATS = 3
 
 
-class Scripted:
+class Scripted(LearnerBase):
     """A learner that says the same to everything, and saves MODEL bytes."""
 
     verbs = frozenset(Verb)
-    name, device, scaling = "script", "cpu", 1.0
+    name = "script"
 
     def __init__(self, saved: Path | None) -> None:
         self.studies = 0 if saved is None else int((saved / "studies").read_text())
@@ -68,10 +68,6 @@ class Scripted:
         """See Learner.study."""
         self.studies += 1
         return StudyReport(study.steps, len(lessons), 0, 0, 10, 2.0, 1.0)
-
-    def take_notices(self) -> tuple[str, ...]:
-        """See Learner.take_notices."""
-        return ()
 
     def save(self, folder: Path) -> None:
         """See Learner.save."""

@@ -42,7 +42,7 @@ from lada.core.terms import Knowledge, Likelihood, Verb
 from lada.core.terms import Path as ReasoningPath
 from lada.federation import parties
 from lada.federation.local import run_local
-from lada.models.base import Answer, StudyReport
+from lada.models.base import Answer, LearnerBase, StudyReport
 from lada.rounds.reports import MEASURED, METRICS, TIMES
 
 TARGET = Path(__file__).parents[1] / "results" / "scale_scripted"
@@ -68,11 +68,11 @@ STAGES = {
 """Functions by what they do. `rows of the allocation` is part of `allocation`."""
 
 
-class Script:
+class Script(LearnerBase):
     """A learner without a model: it is right on a part of the questions, which no study changes."""
 
     verbs = frozenset(Verb)
-    name, device, scaling = "script", "cpu", 1.0
+    name = "script"
 
     def answer(self, questions: Sequence[str], *, seed: int, **_: Any) -> list[Answer]:
         """Answer by the number in a question; one of three is wrong."""
@@ -91,10 +91,6 @@ class Script:
     def study(self, lessons: Sequence[Any], *_: Any, **__: Any) -> StudyReport:
         """Learn nothing."""
         return StudyReport(STEPS, len(lessons), 0, 0, 100 * STEPS, 2.0, 1.0)
-
-    def take_notices(self) -> tuple[str, ...]:
-        """Have nothing to say."""
-        return ()
 
     def save(self, folder: Path) -> None:
         """Keep nothing."""

@@ -11,7 +11,6 @@ from test_resume import config, outcome
 import lada
 from lada.federation import checkpoints, held
 from lada.federation.common import Common
-from lada.models.identity import learner_digest
 from lada.models.load import load
 from lada.models.options import ModelOptions
 from lada.zoo.shipped import locate
@@ -116,13 +115,13 @@ def _stop(*_: object, **__: object) -> None:
 def test_learners_are_told_apart_by_weights_and_options():
     def digest(**options: object) -> str | None:
         told = ModelOptions.model_validate({"model": "zoo:slm-llama-small", **options})
-        return learner_digest(load(locate(told.model), told, init_seed=0))
+        return load(locate(told.model), told, init_seed=0).digest()
 
     assert digest() == digest()
     assert len({digest(), digest(batch_size=7), digest(prompt="{question} :"), digest(tune="lora")}) == 4
     learner = load(locate("zoo:slm-llama-small"), ModelOptions(model="zoo:slm-llama-small"))
     next(learner.model.parameters()).data[0, 0] += 1e-3
-    assert learner_digest(learner) != digest()
+    assert learner.digest() != digest()
 
 
 def entry(text: str):

@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from lada.allocators.base import ALLOCATORS
-from lada.config import LEDGER_NAME, RunConfig, full_schema, learner_verbs, make_config, read_config
+from lada.config import LEDGER_NAME, RunConfig, full_schema, make_config, read_config
 from lada.core.errors import InputError
 from lada.federation.messages import SERVER
 from lada.hosts.base import HOSTS
 from lada.objectives.base import OBJECTIVES
-from lada.trackers.base import TRACKERS
+from lada.points import POINTS
 
 PLAIN = {
     "server": {"model": {"model": "zoo:llm"}},
@@ -52,7 +52,8 @@ def client(**changes: Any) -> dict[str, Any]:
         ),
         (
             {"server": {"model": MODEL, "modle": 1}},
-            "server.modle: unknown key (its value is 1); expected one of distil, model, name; did you mean 'model'?",
+            "server.modle: unknown key (its value is 1); expected one of distil, model, name, objective; did you mean "
+            "'model'?",
         ),
         (
             {"server": {"model": {**MODEL, "lora": {"rnk": 4}}}},
@@ -256,19 +257,16 @@ def test_overrides_reach_every_depth():
     assert (clinic.model.tune, kitchen.model.tune) == ("full", "lora")
     assert (clinic.private.steps, clinic.domains, kitchen.domains) == (7, ("sums",), ("a", "b"))
     assert config.task.model_dump(include={"world", "public"}) == {"world": 2, "public": 60}
-    assert config.allocator is not None
-    assert (config.allocator.name, config.allocator.options["budget"]) == ("lada", 40)
-    assert config.objective is not None
-    assert config.objective.name == "sft"
+    assert (config.choice(ALLOCATORS).name, config.choice(ALLOCATORS).options["budget"]) == ("lada", 40)
+    assert config.choice(OBJECTIVES).name == "sft"
 
 
 def test_an_override_of_an_option_makes_the_short_form_long():
     config = make_config(
         plain(host="fedmkt", allocator=None), ("host.options.private_rounds=1", "allocator.name=random")
     )
-    assert config.host.options["private_rounds"] == 1
-    assert config.allocator is not None
-    assert config.allocator.name == "random"
+    assert config.choice(HOSTS).options["private_rounds"] == 1
+    assert config.choice(ALLOCATORS).name == "random"
 
 
 def test_the_last_override_wins_and_the_data_stays_as_it_was():
@@ -317,7 +315,7 @@ def test_an_override_is_checked_like_the_file():
 )
 def test_the_bare_host_comes_with_options_of_its_own(changes: dict[str, Any], knowledge: str):
     config = make_config(plain(**changes))
-    assert config.host.options["knowledge"] == knowledge
+    assert config.choice(HOSTS).options["knowledge"] == knowledge
     assert make_config(config.model_dump(mode="json")) == config
 
 
@@ -336,10 +334,9 @@ def test_what_a_host_cannot_work_with_is_refused(changes: dict[str, Any], told: 
 
 
 def test_plugin_lada_leaves_out_what_is_nothing_new():
-    assert (
-        make_config(plain()).allocator
-        == make_config(plain(allocator={"name": "lada", "options": {"threshold": 0.6}})).allocator
-    )
+    assert make_config(plain()).choice(ALLOCATORS) == make_config(
+        plain(allocator={"name": "lada", "options": {"threshold": 0.6}})
+    ).choice(ALLOCATORS)
 
 
 @pytest.mark.parametrize(
@@ -355,11 +352,9 @@ def test_plugin_lada_leaves_out_what_is_nothing_new():
 )
 def test_plugin_is_short_for_allocator_and_objective(changes: dict[str, Any], allocator: str, objective: str):
     config = make_config(plain(**changes))
-    assert config.allocator is not None
-    assert config.objective is not None
-    assert (config.allocator.name, config.objective.name) == (allocator, objective)
+    assert (config.choice(ALLOCATORS).name, config.choice(OBJECTIVES).name) == (allocator, objective)
     # The shorthand learns the verified path without contrast; who names the objective gets its contrast too.
-    assert config.make_objective().contrasts == ("objective" in changes)
+    assert config.make(OBJECTIVES).contrasts == ("objective" in changes)
 
 
 @pytest.mark.parametrize(
@@ -380,11 +375,11 @@ def test_a_resolved_configuration_spells_everything_out_and_says_the_same(change
 
 def test_a_resolved_configuration_makes_its_methods():
     config = make_config(plain(allocator={"name": "lada", "options": {"budget": 7}}, objective="sft"))
-    allocator: Any = config.make_allocator()
-    host: Any = config.make_host()
+    allocator: Any = config.make(ALLOCATORS)
+    host: Any = config.make(HOSTS)
     assert allocator.options.budget == 7
     assert host.options.client_replay.general == 0.1
-    assert not config.make_objective().contrasts
+    assert not config.make(OBJECTIVES).contrasts
 
 
 def only(*verbs: str) -> dict[str, Any]:
@@ -418,8 +413,8 @@ def test_a_method_that_needs_what_a_learner_lacks_is_refused(changes: dict[str, 
 def test_an_llm_that_can_only_answer_may_teach():
     host = {"name": "fedmkt", "options": {"directions": "llm_to_slm"}}
     config = make_config(plain(server=only("answer"), host=host, allocator="verified"))
-    assert learner_verbs(config.server.model) == {"answer"}
-    assert config.host.options["directions"] == "llm_to_slm"
+    assert config.server.model.able == {"answer"}
+    assert config.choice(HOSTS).options["directions"] == "llm_to_slm"
 
 
 def test_a_file_is_read_as_yaml_or_json(tmp_path: Path):
@@ -459,7 +454,7 @@ def test_the_schema_knows_every_methods_options():
     assert schema["properties"]["rounds"]["minimum"] == 0
     methods = schema["x-methods"]
     assert {kind: sorted(rows) for kind, rows in methods.items()} == {
-        registry.kind: registry.names() for registry in (HOSTS, ALLOCATORS, OBJECTIVES, TRACKERS)
+        kind: point.registry.names() for kind, point in POINTS.items()
     }
     assert methods["allocator"]["lada"]["properties"]["replay"]["default"] == 4000
     assert json.loads(json.dumps(schema)) == schema

@@ -43,8 +43,7 @@ def test_the_example_is_found_by_the_registry_and_taken_by_the_configuration() -
             "allocator": {"name": NAME, "options": {"budget": 7}},
         }
     )
-    assert config.allocator is not None
-    assert config.allocator.options == {"budget": 7, "above": 0.0}
+    assert config.choice(ALLOCATORS).options == {"budget": 7, "above": 0.0}
 
 
 def test_the_examples_own_tests_pass(example: list[str]) -> None:

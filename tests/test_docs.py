@@ -12,12 +12,15 @@ import typer
 import yaml
 from typer.core import TyperGroup
 
+from lada.allocators.base import ALLOCATORS
 from lada.cli.main import app
-from lada.cli.tables import REGISTRIES
 from lada.config import make_config
 from lada.core.terms import Sample
 from lada.federation.parties import read_task
+from lada.hosts.base import HOSTS
 from lada.models.options import ModelOptions
+from lada.objectives.base import OBJECTIVES
+from lada.points import POINTS
 from lada.privacy.options import Withholding
 from lada.tasks.corpus import corpus_names, read_corpus, sample_of
 
@@ -28,7 +31,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
+@pytest.mark.parametrize("registry", [point.registry for point in POINTS.values()], ids=lambda registry: registry.kind)
 def test_every_method_has_its_row_in_the_index(registry, root: Path) -> None:
     section = (root / "docs/methods.md").read_text(encoding="utf-8").partition(f"\n### {registry.kind}\n")[2]
     rows = re.findall(
@@ -131,7 +134,7 @@ def test_the_corpus_pages_files_are_accepted(root: Path, blocks: Blocks, tmp_pat
 def test_a_configuration_with_an_api_is_accepted(root: Path, blocks: Blocks) -> None:
     config = make_config(yaml.safe_load(blocks(root / "docs/api.md", "yaml")[0]))
     assert config.server_only_teaches
-    assert config.host.options["directions"] == "llm_to_slm"
+    assert config.choice(HOSTS).options["directions"] == "llm_to_slm"
 
 
 def test_the_privacy_pages_options_are_accepted(root: Path, blocks: Blocks, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,16 +151,14 @@ def test_the_privacy_pages_options_are_accepted(root: Path, blocks: Blocks, monk
     assert client.private.dp is not None
     model = {"model": "zoo:slm-llama", "tune": "lora"}
     three = {"clients": [{"name": name, "model": model} for name in ("one", "two", "three")], "plugin": "none"}
-    assert make_config(MODELS | three | secure).host.options["secure_aggregation"]
+    assert make_config(MODELS | three | secure).choice(HOSTS).options["secure_aggregation"]
 
 
 def test_the_papers_form_is_spelled_out(root: Path, blocks: Blocks) -> None:
     block = yaml.safe_load(blocks(root / "docs/methods.md", "yaml")[0])
     config = make_config(MODELS | block)
-    assert config.allocator is not None
-    assert config.objective is not None
-    assert (config.allocator.options["reward"], config.allocator.options["gold"]) == ("paper", False)
-    assert (config.objective.options["form"], config.objective.options["prefer"]) == ("dpo", "role")
+    assert (config.choice(ALLOCATORS).options["reward"], config.choice(ALLOCATORS).options["gold"]) == ("paper", False)
+    assert (config.choice(OBJECTIVES).options["form"], config.choice(OBJECTIVES).options["prefer"]) == ("dpo", "role")
 
 
 def test_the_readme_has_the_table_of_the_committed_results(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

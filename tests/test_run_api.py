@@ -12,6 +12,7 @@ from fake_vllm import scoring
 import lada
 from lada.config import full_schema, make_config
 from lada.core.errors import InputError
+from lada.hosts.base import HOSTS
 from lada.models.api_meter import ApiError
 from lada.models.load import load
 from lada.models.options import ModelOptions
@@ -179,7 +180,7 @@ def test_a_missing_key_is_found_before_a_run_has_a_folder(tmp_path, monkeypatch)
 
 def test_an_llm_that_only_answers_is_taught_nothing_unless_that_is_asked_for():
     resolved = make_config(config())
-    assert resolved.host.options["directions"] == "llm_to_slm"
+    assert resolved.choice(HOSTS).options["directions"] == "llm_to_slm"
     assert make_config(resolved.model_dump(mode="json")) == resolved
     with pytest.raises(InputError, match="directions: llm_to_slm for a server that only teaches"):
         make_config(config(host={"name": "fedmkt", "options": {"directions": "both"}}))

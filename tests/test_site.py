@@ -15,8 +15,8 @@ from blocks import schema as tables
 from blocks.commands import each, meanings
 
 from lada.cli.main import app
-from lada.cli.tables import REGISTRIES
 from lada.config import full_schema
+from lada.points import POINTS
 from lada.tasks.corpus import Corpus
 
 
@@ -63,7 +63,7 @@ def test_the_navigation_names_every_page_once(site: dict[str, str]) -> None:
 
 def test_made_blocks_hold_what_the_code_has(site: dict[str, str]) -> None:
     assert not [name for name, text in site.items() if "<!-- made" in text]
-    for registry in REGISTRIES:
+    for registry in (point.registry for point in POINTS.values()):
         for method in registry:
             assert f"### `{method.name}` {{ #{registry.kind}-{method.name} }}" in site["options.md"]
     assert "## `lada zoo build` { #lada-zoo-build }" in site["commands.md"]
@@ -124,7 +124,7 @@ def keys(schema: dict[str, Any], where: str) -> Iterator[tuple[str, dict[str, An
 
 def test_every_key_says_what_it_means() -> None:
     schemas = {"configuration": full_schema(), "corpus": Corpus.model_json_schema()}
-    for registry in REGISTRIES:
+    for registry in (point.registry for point in POINTS.values()):
         schemas |= {f"{registry.kind} {m.name}": m.options.model_json_schema() for m in registry}
     found = [entry for where, schema in schemas.items() for entry in keys(schema, where)]
     assert len(found) > 100

@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 
 from blocks.schema import anchor, meaning, table
-from lada.cli.tables import REGISTRIES
 from lada.core.registry import Method
 from lada.core.terms import Verb
+from lada.points import POINTS
 
 
 def methods() -> str:
     """Return one section per kind of method, with one below it per method."""
     parts = []
-    for registry in REGISTRIES:
-        parts.append(f"## {registry.kind} {{ #kind-{registry.kind} }}")
-        for method in registry:
-            parts += _method(registry.kind, method)
+    for kind, point in POINTS.items():
+        parts.append(f"## {kind} {{ #kind-{kind} }}")
+        for method in point.registry:
+            parts += _method(kind, method)
     return "\n\n".join(parts)
 
 

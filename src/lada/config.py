@@ -1,60 +1,42 @@
 """The configuration of a run: strict, complete, and refused before anything is trained where it makes no sense."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import yaml
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from lada.allocators.base import ALLOCATORS, Allocator
+from lada.allocators.base import ALLOCATORS
+from lada.choosing import choosing, host_default, of_a_party, of_the_run, spelled_out
 from lada.core.bounds import Parties, Rounds, Seconds, Seed
+from lada.core.choice import Choice, listed
 from lada.core.errors import InputError
 from lada.core.limits import Limits
 from lada.core.names import Name, fault, same_folder
 from lada.core.paths import is_file
-from lada.core.registry import Method, Options, Registry
+from lada.core.registry import Options, Registry
 from lada.core.seeds import generator
-from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
 from lada.models.api_options import ApiModel
 from lada.models.base import Studies, Study
-from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
 from lada.overrides import apply_override, plain
+from lada.points import BY_PARTY, POINTS, Point, chosen_points
+from lada.presets import PRESETS
 from lada.privacy.conflicts import check_blur, check_dp, check_pooling
 from lada.privacy.options import Blur, Redaction, Withholding
+from lada.refusals import Chosen, Seat, check_verbs
 from lada.tasks.options import BuiltinTask, FilesTask, TaskOptions
-from lada.trackers.base import TRACKERS, Tracker
 from lada.validation import validate
 
+T = TypeVar("T")
+P = TypeVar("P", "ServerConfig", "ClientConfig")
 LEDGER_NAME = "server"
 """What the ledger calls the server, whatever its name."""
-
-
-class Choice(Options):
-    """A method by name, with its options: `{name: lada, options: {budget: 400}}`, or just the name."""
-
-    name: str
-    """The method's registered name; `lada methods` lists them."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Its options; those left out have their defaults."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-
-LADA_ALLOCATOR = Choice(name="lada", options={"threshold": 0.6})
-"""LaDa's filter under `plugin: lada`. What is nothing new, or right by luck, has a score of 0.5 by the prior; the
-threshold lies as far above that as the networks may err; see results/search."""
-LADA_OBJECTIVE = Choice(name="contrastive", options={"weight": 0.0})
-"""LaDa's objective under `plugin: lada`: the path whose answer is verified, by its likelihood alone. Weight 0.1 costs
-the clients 16 points at equal tokens; see results/search."""
 
 
 def _form(value: Any) -> str:
@@ -69,6 +51,7 @@ ServerModel = Annotated[
 """A model in Hugging Face format, or `{api: …}` for one behind an API; each form's faults are told for itself."""
 
 
+@choosing((point for point in BY_PARTY if point.side != "client"), of_a_party)
 class ServerConfig(Options):
     """The server: its LLM and how long it studies what it gets from clients."""
 
@@ -80,6 +63,7 @@ class ServerConfig(Options):
     """How long it studies what it gets from clients, per round."""
 
 
+@choosing((point for point in BY_PARTY if point.side != "server"), of_a_party)
 class ClientConfig(Options):
     """One client: its SLM and how long it studies its own data and what it gets from the server."""
 
@@ -131,6 +115,7 @@ class ClientConfig(Options):
         )
 
 
+@choosing(chosen_points(), of_the_run)
 class RunConfig(Options):
     """A whole run."""
 
@@ -146,15 +131,9 @@ class RunConfig(Options):
     """The one server with the LLM."""
     clients: tuple[ClientConfig, ...]
     """The clients, at least one."""
-    host: Choice = Choice(name="fedmkt")
-    """The framework of collaboration: what happens in a round."""
     plugin: Literal["lada", "none"] = "lada"
     """Shorthand for allocator and objective: `lada` is both of LaDa's, `none` what the bare host comes with (for fedmkt
     that is knowledge of labels too). An allocator, objective or host option that is named beside it goes before it."""
-    allocator: Choice | None = None
-    """Which public samples a student studies, per pair and direction; None: what `plugin` says."""
-    objective: Choice | None = None
-    """The loss that a lesson gives; None: what `plugin` says."""
     engine: Literal["local", "simulation", "deployment"] = "local"
     """Where the clients are: on this machine in worker processes, in Flower's simulation as Ray actors (extra
     `simulation`), or on their own machines (see docs/deployment.md). Equal numbers, whichever it is."""
@@ -172,17 +151,6 @@ class RunConfig(Options):
     """Clients that take part in a round, drawn anew for each; None: all. Who is never drawn is not evaluated."""
     limits: Limits = Limits()
     """What a message may hold at most."""
-    trackers: tuple[Choice, ...] = ()
-    """Where figures go beside the run's folder, by name: tensorboard, trackio, wandb, mlflow."""
-
-    @field_validator("trackers")
-    @classmethod
-    def _each_once(cls, trackers: tuple[Choice, ...]) -> tuple[Choice, ...]:
-        names = [tracker.name for tracker in trackers]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"{twice[0]!r} is named twice; name each tracker once")
-        return trackers
-
     keep_messages: bool = False
     """Each client keeps a copy of all it sends, in `clients/<name>/sent`, which `lada audit` searches. It takes as much
     disk as the client sends bytes."""
@@ -229,37 +197,38 @@ class RunConfig(Options):
 
     def resolved(self) -> "RunConfig":
         """Return the configuration with plugin and every method option spelled out; InputError where one is wrong."""
-        lada = self.plugin == "lada"
-        host = _with_defaults("host", HOSTS, self.host)
-        allocator = self.allocator and _with_defaults("allocator", ALLOCATORS, self.allocator)
-        objective = self.objective and _with_defaults("objective", OBJECTIVES, self.objective)
-        trackers = tuple(_with_defaults(f"trackers.{each.name}", TRACKERS, each) for each in self.trackers)
-        bare = _make(HOSTS, host).bare  # last, since a host brings along what a round needs
-        if not lada:
-            host = _with_defaults("host", HOSTS, Choice(name=host.name, options={**bare.options, **self.host.options}))
-        if self.server_only_teaches and "directions" in host.options and "directions" not in self.host.options:
-            host = Choice(name=host.name, options={**host.options, "directions": "llm_to_slm"})
-        if allocator is None:
-            default = LADA_ALLOCATOR if lada else Choice(name=bare.allocator)
-            allocator = _with_defaults("allocator", ALLOCATORS, default)
-        if objective is None:
-            default = LADA_OBJECTIVE if lada else Choice(name=bare.objective, options=dict(bare.objective_options))
-            objective = _with_defaults("objective", OBJECTIVES, default)
+        chosen = {point: _spelled_out(point, getattr(self, point.key)) for point in chosen_points()}
+        host = POINTS[HOSTS.kind]
+        (named,) = self._of(host)
+        bare = HOSTS.make(named.name, chosen[host].options).bare  # last, since a host brings along what a round needs
+        options = dict(named.options)
+        if self.server_only_teaches:
+            options = {**bare.one_way, **options}
+        if self.plugin not in PRESETS:
+            options = {**bare.options, **options}
+        chosen[host] = spelled_out(HOSTS, Choice(name=named.name, options=options), host.key)
+        preset = PRESETS.get(self.plugin, {})
+        for point, choice in chosen.items():
+            fallback = preset.get(point.kind) or host_default(bare, point)
+            if choice is None and fallback:
+                chosen[point] = spelled_out(point.registry, fallback, point.key)
         resolved = self.model_copy(
             update={
                 "quorum": self.least_share,
-                "host": host,
-                "allocator": allocator,
-                "objective": objective,
-                "trackers": trackers,
+                "server": _of_its_own(self.server, "server"),
+                "clients": tuple(_of_its_own(client, f"clients.{client.name}") for client in self.clients),
+                **{point.key: choice for point, choice in chosen.items()},
             }
         )
-        resolved._check_verbs()
-        resolved._check_privacy()
+        made = resolved.make(HOSTS)
+        seats = [resolved._seat(party) for party in (resolved.server, *resolved.clients)]
+        check_verbs(replace(seats[0], studies=made.server_studies), seats[1:])
+        resolved._check_privacy(made)
         clients = {client.name: client.model for client in self.clients if client.model is not None}
-        made = resolved.make_host()
-        made.check(resolved.make_allocator(), clients)
-        made.plan(1, resolved.make_objective())  # which refuses an objective that it cannot work with
+        for name in ("", *resolved._differing(ALLOCATORS)):
+            made.check(resolved.make(ALLOCATORS, name), clients)
+        for name in ("", *resolved._differing(OBJECTIVES)):
+            made.plan(1, resolved.make(OBJECTIVES, name))  # which refuses an objective that it cannot work with
         return resolved
 
     @property
@@ -272,42 +241,20 @@ class RunConfig(Options):
     @property
     def server_only_teaches(self) -> bool:
         """Whether the server's LLM is behind an API, so that nothing is taught to it."""
-        return isinstance(self.server.model, ApiModel)
+        return self.server.model.remote
 
-    def _check_verbs(self) -> None:
-        """Refuse a method that needs of a learner what it cannot do, naming method, party and verb."""
-        for kind in ("host", "allocator", "objective"):
-            method = self.method(kind)
-            for party, model, needs in self._roles(method):
-                lacking = sorted(needs - learner_verbs(model))
-                if lacking:
-                    raise InputError(
-                        f"{kind} {method.name!r} needs a learner that can {', '.join(lacking)}, but that of {party!r} "
-                        f"cannot ({_limited_by(model)}); choose another method, another model, or directions: "
-                        "llm_to_slm for a server that only teaches"
-                    )
-
-    def _check_privacy(self) -> None:
+    def _check_privacy(self, host: Host) -> None:
         """Refuse what would let out by one way what is held back on another."""
-        soft = self.make_objective().soft is not None
         if self.server.distil.dp:
             raise InputError("server.distil.dp: the server has no private samples; expected dp at clients alone")
+        soft = self.make(OBJECTIVES, self.server.name).soft is not None  # which says what clients send
+        name = self.choice(OBJECTIVES, self.server.name).name
         for client in self.clients:
-            check_blur(client.name, client.blur, self.method("objective").name, soft=soft)
-            check_dp(client.name, Studies(client.private, client.distil), self.host.options)
-        if self.make_host().pools_private:
-            check_pooling(self.host.name, self.engine, [key for client in self.clients for key in client.held_back()])
-
-    def _roles(self, method: Method[Any]) -> Iterator[tuple[str, ModelOptions | ApiModel, frozenset[Verb]]]:
-        """Yield each party, its model and what the roles that it has need: teacher, student or both."""
-        both = self.host.options.get("directions", "both") != "llm_to_slm"  # clients study own data whoever teaches
-        judges = {Verb.JUDGE} if self.host.options.get("knowledge") == "labels" else set()
-        teacher = method.default_needs.teacher | judges
-        everything = teacher | method.default_needs.student
-        yield self.server.name, self.server.model, everything if both else teacher
-        for client in self.clients:
-            if client.model is not None:
-                yield client.name, client.model, everything if both else method.default_needs.student
+            check_blur(client.name, client.blur, name, soft=soft)
+            check_dp(client.name, Studies(client.private, client.distil), host.client_replay)
+        if host.needs.pools_private:
+            held_back = [key for client in self.clients for key in client.held_back()]
+            check_pooling(self.choice(HOSTS).name, self.engine, held_back)
 
     def drawn(self, round: int) -> tuple[str, ...]:
         """Return the clients that take part in a round, sorted; for round 0 those of all rounds (of one at least)."""
@@ -319,55 +266,66 @@ class RunConfig(Options):
         chosen = generator(self.seed, round, "participants").choice(len(names), self.participants, replace=False)
         return tuple(names[place] for place in sorted(chosen))
 
-    def method(self, kind: Literal["host", "allocator", "objective"]) -> Method[Any]:
-        """Return the registered method of a kind that this (resolved) configuration names."""
-        registry: Registry[Any] = {"host": HOSTS, "allocator": ALLOCATORS, "objective": OBJECTIVES}[kind]
-        return registry.get(getattr(self, kind).name)
+    def choices(self, registry: Registry[Any], party: str = "") -> tuple[Choice, ...]:
+        """Return the methods of one kind that a resolved configuration names: those of a party, or of the run."""
+        point = POINTS[registry.kind]
+        return self._of(point, self._party(party) if point.by_party and party else None)
 
-    def make_host(self) -> Host:
-        """Build the host of a resolved configuration."""
-        return _make(HOSTS, self.host)
+    def choice(self, registry: Registry[Any], party: str = "") -> Choice:
+        """Return the one method of a kind that has no several."""
+        (choice,) = self.choices(registry, party)
+        return choice
 
-    def make_allocator(self) -> Allocator:
-        """Build the allocator of a resolved configuration."""
-        assert self.allocator is not None
-        return _make(ALLOCATORS, self.allocator)
+    def make(self, registry: Registry[T], party: str = "") -> T:
+        """Build the one method of a kind, of a party or of the run."""
+        choice = self.choice(registry, party)
+        return registry.make(choice.name, choice.options)
 
-    def make_objective(self) -> Objective:
-        """Build the objective of a resolved configuration."""
-        assert self.objective is not None
-        return _make(OBJECTIVES, self.objective)
+    def make_all(self, registry: Registry[T], party: str = "") -> dict[str, T]:
+        """Build the methods of a kind by name, in their order; InputError where a package or a key is missing."""
+        return {each.name: registry.make(each.name, each.options) for each in self.choices(registry, party)}
 
-    def make_trackers(self) -> dict[str, Tracker]:
-        """Build the trackers of a resolved configuration, by name; InputError where a package or a key is missing."""
-        return {tracker.name: _make(TRACKERS, tracker) for tracker in self.trackers}
+    @property
+    def methods_told(self) -> dict[str, str]:
+        """The names of the run's methods by kind, without those that only watch, for people."""
+        told = {point.kind: ", ".join(each.name for each in self._of(point)) for point in chosen_points()}
+        return {kind: names for kind, names in told.items() if names and not POINTS[kind].observes}
+
+    def _of(self, point: Point, party: "ServerConfig | ClientConfig | None" = None) -> tuple[Choice, ...]:
+        """Return what a party, or the run, has chosen at a point."""
+        own = getattr(party, point.key, None)
+        return listed(getattr(self, point.key) if own is None else own)
+
+    def _party(self, name: str) -> "ServerConfig | ClientConfig":
+        return next((client for client in self.clients if client.name == name), self.server)
+
+    def _differing(self, registry: Registry[Any]) -> list[str]:
+        """Return the parties whose method of a kind is not the run's."""
+        point = POINTS[registry.kind]
+        parties = (self.server, *self.clients)
+        return [party.name for party in parties if self._of(point, party) != self._of(point)]
+
+    def _seat(self, party: "ServerConfig | ClientConfig") -> Seat:
+        methods = {
+            point.kind: [Chosen(each.name, point.registry.get(each.name).needs_of(each.options)) for each in chosen]
+            for point in chosen_points()
+            if not point.observes and (chosen := self._of(point, party))
+        }
+        return Seat(party.name, party.model, methods)
 
 
-def learner_verbs(model: ModelOptions | ApiModel) -> frozenset[Verb]:
-    """Return what the learner behind a model's options can do: all that it may, since a Hugging Face model can all."""
-    if isinstance(model, ApiModel):
-        return model.api.verbs
-    return frozenset(Verb) if model.verbs is None else frozenset(model.verbs)
+def _spelled_out(point: Point, chosen: Any, where: str = "") -> Any:
+    """Return what is chosen at a point with all options: one method, several, or None."""
+    key = f"{where}.{point.key}".lstrip(".")
+    if point.several:
+        return chosen and tuple(spelled_out(point.registry, each, f"{key}.{each.name}") for each in chosen)
+    return chosen and spelled_out(point.registry, chosen, key)
 
 
-def _limited_by(model: ModelOptions | ApiModel) -> str:
-    """Return the keys that say what a learner can do."""
-    if isinstance(model, ModelOptions):
-        return "model.verbs"
-    more = {Verb.CONFIDENCE: "log_probs: true", Verb.JUDGE: "scores", Verb.LOG_PROBS: "scores and a tokenizer"}
-    hints = [f"with {option} it has {verb}" for verb, option in more.items() if verb not in model.api.verbs]
-    return "; ".join(["model.api", *hints])
-
-
-def _make(registry: Registry[Any], choice: Choice) -> Any:
-    method = registry.get(choice.name)
-    return method.make(method.options.model_validate_json(json.dumps(choice.options)))
-
-
-def _with_defaults(kind: str, registry: Registry[Any], choice: Choice) -> Choice:
-    method = registry.get(choice.name)
-    options = validate(method.options, choice.options, f"{kind}.options")
-    return Choice(name=choice.name, options=options.model_dump(mode="json"))
+def _of_its_own(party: P, where: str) -> P:
+    """Return a party with the options of its own methods spelled out."""
+    own = {point.key: _spelled_out(point, getattr(party, point.key, None), where) for point in BY_PARTY}
+    return party.model_copy(update={key: chosen for key, chosen in own.items() if chosen})
 
 
 def read_config(file: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
@@ -416,19 +374,11 @@ def make_config(data: Any, overrides: tuple[str, ...] = ()) -> RunConfig:
     return validate(RunConfig, data).resolved()
 
 
-def make_tracker(name: str, overrides: tuple[str, ...] = ()) -> Tracker:
-    """Build a tracker from `option=value` strings; InputError names any fault, or the package that is missing."""
-    options: dict[str, Any] = {}
-    for override in overrides:
-        apply_override(options, override)
-    return _make(TRACKERS, _with_defaults(f"trackers.{name}", TRACKERS, Choice(name=name, options=options)))
-
-
 def full_schema() -> dict[str, Any]:
     """Return the JSON Schema of the configuration, with every method's options under `x-methods`."""
     schema = RunConfig.model_json_schema()
     schema["x-methods"] = {
-        registry.kind: {method.name: method.options.model_json_schema() for method in registry}
-        for registry in (HOSTS, ALLOCATORS, OBJECTIVES, TRACKERS)
+        kind: {method.name: method.options.model_json_schema() for method in point.registry}
+        for kind, point in POINTS.items()
     }
     return schema

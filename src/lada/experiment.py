@@ -57,6 +57,9 @@ from lada.federation.parties import (
 )
 from lada.federation.rounds_noted import DIGESTS
 from lada.federation.server_app import serve_on
+from lada.hosts.base import HOSTS
+from lada.objectives.base import OBJECTIVES
+from lada.points import registries_frozen
 from lada.report.page import render
 from lada.rounds.checks import FINISH, Guard
 from lada.rounds.knowledge import samples_in
@@ -65,7 +68,7 @@ from lada.rounds.records import gather
 from lada.rounds.reports import collect
 from lada.rounds.sizes import check_sizes
 from lada.tasks.data import TaskData
-from lada.trackers.base import Status, Tracker
+from lada.trackers.base import TRACKERS, Status, Tracker
 from lada.trackers.feed import Feed
 
 if TYPE_CHECKING:
@@ -156,7 +159,7 @@ def _start(config: RunConfig, prepared: Prepared, place: Place, emit: Emit, fede
     if config.engine == "deployment":
         assert federation is not None
         return deploy(config, place, emit, federation)
-    with claimed(place.folder):
+    with registries_frozen(), claimed(place.folder):
         return Run(config, place, emit, *prepared).go()
 
 
@@ -166,7 +169,7 @@ def conduct(config: RunConfig, place: Place, grid: "Grid", binding: Binding | No
     prepared = _load(config, place.base)
     if changed := begun.changed(place.folder, _given(config, prepared[0])):
         raise FederationError(f"{', '.join(changed)}: changed since the run was handed to Flower; put them back")
-    with claimed(place.folder):
+    with registries_frozen(), claimed(place.folder):
         Run(config, place, ignore, *prepared, grid, binding).go()
 
 
@@ -183,10 +186,10 @@ def _load(config: RunConfig, base: Path) -> Prepared:
     """Return the task and the trackers; raise InputError for data or models that are not as they should be."""
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     task = read_task(config, base)
-    objective, host = config.make_objective(), config.make_host()
+    objective, host = config.make(OBJECTIVES), config.make(HOSTS)
     first = host.plan(1, objective) if config.rounds else ()
     check_sizes(config.limits, first, task.public, objective.soft.k if objective.soft else 0)
-    trackers = config.make_trackers()
+    trackers = config.make_all(TRACKERS)
     models = {"server": config.server.model, **{f"clients.{c.name}": c.model for c in config.clients}}
     alike = {model.model_dump_json(): (model, owner) for owner, model in reversed(models.items()) if model is not None}
     for model, owner in reversed(alike.values()):  # of clients that are alike, the first one is looked at
@@ -315,7 +318,7 @@ class Run:
             "journal": self._journal,
             "on_missing": lambda missing: self._party.note(missing=(missing,)),
             "on_timed": lambda times: self._party.note(exchanges=(times,)),
-            "guard": Guard(config.make_host(), self._party),
+            "guard": Guard(config.make(HOSTS), self._party),
             "emit": self.emit,
         }
         if config.engine != "deployment":
@@ -344,7 +347,7 @@ class Run:
         return results
 
     def _serve(self, exchange: GridExchange) -> None:
-        host, party, place = self.config.make_host(), self._party, self.place
+        host, party, place = self.config.make(HOSTS), self._party, self.place
         if self._done < 0:
             party.note(notices=(*notices_before(self.config), *self.task.notices))
         for round in range(self._done + 1, self.config.rounds + 1):

@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 from lada.cli.console import PlainConsole, console
 from lada.cli.main import app
-from lada.cli.tables import REGISTRIES, method_tables
+from lada.cli.tables import method_tables
 from lada.core.docstrings import field_docstrings
 from lada.hosts.base import HOSTS
+from lada.points import POINTS
 
 WORDS = st.text(alphabet="abcXYZ019-_./ ", min_size=1, max_size=60)
 
@@ -76,7 +77,7 @@ def test_one_method_is_told_with_all_its_options():
         assert repr(field.get_default(call_default_factory=True)) in row
 
 
-@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
+@pytest.mark.parametrize("registry", [point.registry for point in POINTS.values()], ids=lambda registry: registry.kind)
 def test_every_method_is_told(registry: Any):
     for method in registry:
         told = told_of(method.name)

@@ -12,7 +12,7 @@ from lada.allocators.base import ALLOCATORS
 from lada.core.registry import Registry
 from lada.core.terms import Lesson, Likelihood, Sample, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.hosts.base import HOSTS, Host
-from lada.models.base import Answer, Progress, Studies, Study, StudyReport, silent
+from lada.models.base import Answer, LearnerBase, Progress, Studies, Study, StudyReport, silent
 from lada.models.objective import Objective
 from lada.objectives.base import OBJECTIVES
 from lada.rounds.base import Look, Payload
@@ -60,7 +60,7 @@ class Studied:
 
 
 @dataclass
-class ScriptedLearner:
+class ScriptedLearner(LearnerBase):
     """Answers by heart, and knows by heart whatever it has studied."""
 
     answers: dict[str, str]

@@ -21,6 +21,7 @@ from lada.federation import run_folder
 from lada.federation.ledger import read
 from lada.federation.parties import read_task
 from lada.hosts.base import HOSTS
+from lada.points import chosen_points
 from lada.rounds.checks import Guard
 from lada.rounds.knowledge import samples_in
 from lada.rounds.pooling import SAMPLES
@@ -112,12 +113,10 @@ def test_a_client_of_a_deployment_refuses_a_server_that_asks_for_it():
         {"name": "a", "superlink": "x:1", "model": {"model": "zoo:slm-llama"}, "task": {"kind": "rulebooks"}}
     )
     resolved: RunConfig = make_config(config())
-    assert resolved.allocator is not None
-    assert resolved.objective is not None
+    methods: dict[str, Any] = {point.key: getattr(resolved, point.key) for point in chosen_points() if point.agreed}
     terms = Terms(
-        run="r", started=0.0, seed=0, rounds=1, host=resolved.host, allocator=resolved.allocator,
-        objective=resolved.objective, server="llm", clients=(Member(name="a", domains=()),),
-        public="0" * 64, test="0" * 64,
+        run="r", started=0.0, seed=0, rounds=1, server="llm", clients=(Member(name="a", domains=()),),
+        public="0" * 64, test="0" * 64, **methods,
     )  # fmt: skip
     with pytest.raises(InputError, match="engine: 'deployment', but host 'centralized'"):
         merge(client, terms)

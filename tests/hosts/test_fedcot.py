@@ -11,13 +11,15 @@ from actors import CANARY, PRIVATE, PUBLIC, Federation, federation, make, right,
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lada.allocators.base import ALLOCATORS
 from lada.config import make_config
 from lada.core.errors import FederationError, InputError
 from lada.core.terms import Lesson
-from lada.hosts.base import HOSTS
+from lada.hosts.base import HOSTS, Bare
 from lada.hosts.catalogue.fedcot import FedcotOptions
 from lada.hosts.fedcot import weigh
 from lada.models.objective import Scored, nll
+from lada.objectives.base import OBJECTIVES
 from lada.rounds.checks import Guard
 
 KNOWS = {"llm": {0, 1}, "a": {1, 2}, "b": set()}
@@ -177,5 +179,5 @@ def test_an_llm_behind_an_api_may_be_the_teacher():
             "plugin": "none",
         }
     )
-    assert (config.method("allocator").name, config.method("objective").name) == ("all", "sft")
-    assert make(HOSTS, "fedcot").bare.allocator == "all"
+    assert (config.choice(ALLOCATORS).name, config.choice(OBJECTIVES).name) == ("all", "sft")
+    assert make(HOSTS, "fedcot").bare == Bare()

@@ -112,6 +112,6 @@ def test_the_llm_takes_no_part_and_only_adapters_and_numbers_cross(both: Any):
     ],
 )
 def test_what_it_cannot_work_with_is_refused_beforehand(changes: dict[str, Any], told: str):
-    assert make_config(config("feddf")).objective is not None
+    assert make_config(config("feddf")).choices(OBJECTIVES)
     with pytest.raises(InputError, match=told):
         make_config(config("feddf") | changes)

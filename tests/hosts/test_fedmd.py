@@ -227,9 +227,8 @@ MODELS = {
 
 def test_the_bare_host_has_no_labels_in_its_loss():
     config = make_config({**MODELS, "plugin": "none"})
-    assert config.objective is not None
-    assert (config.objective.name, config.objective.options["label_weight"]) == ("soft_targets", 0.0)
-    assert config.method("allocator").name == "all"
+    assert (config.choice(OBJECTIVES).name, config.choice(OBJECTIVES).options["label_weight"]) == ("soft_targets", 0.0)
+    assert config.choice(ALLOCATORS).name == "all"
 
 
 @pytest.mark.parametrize(

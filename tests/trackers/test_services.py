@@ -9,7 +9,7 @@ from unittest.mock import MagicMock, call
 
 import pytest
 
-from lada.config import make_tracker
+from lada.choosing import make_method
 from lada.core.errors import InputError
 from lada.core.nested import flat
 from lada.trackers.base import TRACKERS
@@ -40,13 +40,13 @@ def test_a_missing_package_is_told_with_its_install_line(name: str, monkeypatch:
     module = "torch.utils.tensorboard" if name == "tensorboard" else name
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError) as error:
-        make_tracker(name)
+        make_method(TRACKERS, name)
     assert f"install it with: pip install 'lada[{name}]'" in str(error.value)
 
 
 def test_wandb_is_told_figures_by_round_and_nothing_of_code_or_machine(stand_in: Any, tmp_path: Path):
     wandb = stand_in("wandb")
-    run(make_tracker("wandb", ("project=mine", "entity=us")), tmp_path)
+    run(make_method(TRACKERS, "wandb", ("project=mine", "entity=us")), tmp_path)
     wandb.login.assert_called_once_with(prompt=False, verify=False)
     told = wandb.init.call_args.kwargs
     assert (told["project"], told["entity"], told["mode"], told["name"]) == ("mine", "us", "online", "my-run")
@@ -64,8 +64,8 @@ def test_wandb_without_a_key_is_refused_unless_offline(stand_in: Any, tmp_path: 
     wandb = stand_in("wandb")
     wandb.login.return_value = False
     with pytest.raises(InputError, match="set WANDB_API_KEY"):
-        make_tracker("wandb")
-    tracker = make_tracker("wandb", ("mode=offline",))
+        make_method(TRACKERS, "wandb")
+    tracker = make_method(TRACKERS, "wandb", ("mode=offline",))
     tracker.start("my-run", CONFIG, tmp_path)
     tracker.finish("failed")
     wandb.init.return_value.finish.assert_called_once_with(exit_code=1)
@@ -73,7 +73,7 @@ def test_wandb_without_a_key_is_refused_unless_offline(stand_in: Any, tmp_path: 
 
 def test_trackio_is_told_figures_by_round(stand_in: Any, tmp_path: Path):
     trackio = stand_in("trackio")
-    run(make_tracker("trackio", ("space_id=me/board",)), tmp_path)
+    run(make_method(TRACKERS, "trackio", ("space_id=me/board",)), tmp_path)
     told = trackio.init.call_args.kwargs
     assert (told["project"], told["name"], told["space_id"], told["config"]) == ("lada", "my-run", "me/board", CONFIG)
     assert told["auto_log_gpu"] is told["auto_log_cpu"] is False
@@ -90,7 +90,7 @@ def test_mlflow_is_told_parameters_then_figures_by_round(known: bool, stand_in: 
     client.get_experiment_by_name.return_value = SimpleNamespace(experiment_id="7") if known else None
     client.create_experiment.return_value = "8"
     client.create_run.return_value = SimpleNamespace(info=SimpleNamespace(run_id="r"))
-    run(make_tracker("mlflow", ("tracking_uri=http://localhost:5000", "experiment=mine")), tmp_path)
+    run(make_method(TRACKERS, "mlflow", ("tracking_uri=http://localhost:5000", "experiment=mine")), tmp_path)
     mlflow.MlflowClient.assert_called_once_with("http://localhost:5000")
     client.create_run.assert_called_once_with("7" if known else "8", run_name="my-run")
     first, second, _ = client.log_batch.call_args_list
@@ -104,7 +104,7 @@ def test_mlflow_is_told_parameters_then_figures_by_round(known: bool, stand_in: 
 
 def test_mlflow_takes_no_password_and_does_not_repeat_it():
     with pytest.raises(InputError, match="MLFLOW_TRACKING_PASSWORD") as error:
-        make_tracker("mlflow", ("tracking_uri=postgresql://me:hunter2@host/db",))
+        make_method(TRACKERS, "mlflow", ("tracking_uri=postgresql://me:hunter2@host/db",))
     assert "hunter2" not in str(error.value)
 
 
@@ -112,7 +112,7 @@ def test_what_is_long_is_cut_for_mlflow(stand_in: Any, tmp_path: Path):
     mlflow = stand_in("mlflow")
     mlflow.entities.Param = lambda key, value: (key, value)
     config = {"text": "x" * (VALUE + 1), "odd ✓/key": 1} | {str(i): i for i in range(BATCH)}
-    tracker = make_tracker("mlflow")
+    tracker = make_method(TRACKERS, "mlflow")
     tracker.start("n", config, tmp_path)
     parts = [told.kwargs["params"] for told in mlflow.MlflowClient.return_value.log_batch.call_args_list]
     assert [len(part) for part in parts] == [BATCH, 2]
@@ -135,13 +135,13 @@ def test_flat_and_batches_by_hand():
 )
 def test_wrong_names_and_options_are_refused(name: str, override: str, expected: str):
     with pytest.raises(InputError) as error:
-        make_tracker(name, (override,))
+        make_method(TRACKERS, name, (override,))
     assert expected in str(error.value)
 
 
 def test_the_real_wandb_offline(tmp_path: Path):
     pytest.importorskip("wandb")
-    run(make_tracker("wandb", ("mode=offline",)), tmp_path)
+    run(make_method(TRACKERS, "wandb", ("mode=offline",)), tmp_path)
     (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
     assert b"accuracy/a/own" in file.read_bytes()
 
@@ -149,7 +149,7 @@ def test_the_real_wandb_offline(tmp_path: Path):
 def test_the_real_mlflow_in_a_database(tmp_path: Path):
     mlflow = pytest.importorskip("mlflow")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    run(make_tracker("mlflow", (f"tracking_uri={uri}",)), tmp_path)
+    run(make_method(TRACKERS, "mlflow", (f"tracking_uri={uri}",)), tmp_path)
     client = mlflow.MlflowClient(uri)
     (kept,) = client.search_runs([client.get_experiment_by_name("lada").experiment_id])
     assert (kept.info.run_name, kept.info.status) == ("my-run", "FINISHED")
@@ -162,6 +162,6 @@ def test_the_real_trackio_on_this_machine(tmp_path: Path, monkeypatch: pytest.Mo
     if "trackio" not in sys.modules:
         monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))  # read when it is imported
     pytest.importorskip("trackio")
-    run(make_tracker("trackio", ("project=test",)), tmp_path)
+    run(make_method(TRACKERS, "trackio", ("project=test",)), tmp_path)
     kept = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
     assert any(b"accuracy/a/own" in content for content in kept)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from lada.core.needs import State
+from lada.core.needs import Needs, State
 from lada.core.plural import counted
 from lada.core.registry import Registry
 from lada.core.terms import Allocation, Likelihood, Path, Sample, TokenScores
@@ -52,8 +52,8 @@ class Candidates:
 class Allocator(Protocol):
     """A rule, pure over explicit state."""
 
-    compares: bool
-    """Whether it compares paths that the two parties wrote themselves, so that it has no use for gold texts."""
+    needs: Needs
+    """With `own_paths` it compares paths that the two parties wrote themselves, and has no use for gold texts."""
 
     def init(self, seed: int) -> State:
         """Return the state before round 1."""

@@ -17,6 +17,7 @@ from pydantic import Field
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.selection import Drawn, allocate, from_teacher
 from lada.core.needs import needs
+from lada.core.registry import Pluggable
 from lada.core.seeds import generator
 from lada.core.terms import Allocation, Verb
 
@@ -38,14 +39,12 @@ class DdkOptions(Drawn):
     status="our reading",
     needs=needs({Verb.ANSWER, Verb.CONFIDENCE}, {Verb.JUDGE}),
 )
-class Ddk:
+class Ddk(Pluggable):
     """Samples drawn at random by a mixture of their domains: most where the student is furthest behind the teacher.
 
     Perplexities are of the teacher's paths, per token of the teacher, so that tokenizers do not matter (our reading).
     A path is studied once: a domain that is used up drops out of the mixture.
     """
-
-    compares = False
 
     def __init__(self, options: DdkOptions) -> None:
         self.options = options

@@ -26,7 +26,8 @@ from lada.allocators.networks import fit, gradients, hidden_state, new_network, 
 from lada.allocators.rewards import correctness_reward, paper_reward, probe_reward
 from lada.allocators.selection import Budgeted, allocate, from_teacher
 from lada.core.bounds import Samples
-from lada.core.needs import needs
+from lada.core.needs import Needs, needs
+from lada.core.registry import Pluggable
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Allocation, Verb
 from lada.evaluation.ranking import auc
@@ -68,19 +69,25 @@ class LadaOptions(Budgeted):
     """Share of the samples held out as the probes of `probe_drop`."""
 
 
+def _needs(options: LadaOptions) -> Needs:
+    """Return what the filter needs: the prior and one reward are of whose own path is right, the others of losses."""
+    sure = {Verb.ANSWER, Verb.CONFIDENCE}
+    own_paths = options.prior or options.reward == "correctness"
+    return needs(sure, {*sure, Verb.JUDGE, Verb.EMBED}, own_paths=own_paths)
+
+
 @ALLOCATORS.register(
     "lada",
     options=LadaOptions,
     paper="arXiv 2602.18749",
     status="our reading",
-    needs=needs({Verb.ANSWER, Verb.CONFIDENCE}, {Verb.ANSWER, Verb.CONFIDENCE, Verb.JUDGE, Verb.EMBED}),
+    needs=_needs,
 )
-class Lada:
+class Lada(Pluggable):
     """Explore–exploit filter of the samples that this student gains from, learnt from what it gained before."""
 
     def __init__(self, options: LadaOptions) -> None:
         self.options = options
-        self.compares = options.prior or options.reward == "correctness"  # the other rewards are of losses
 
     def init(self, seed: int) -> State:
         """Return the empty state; the networks are made in the first round, when the features are known."""

@@ -8,25 +8,20 @@ from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.features import prior_reward
 from lada.allocators.selection import Budgeted, Drawn, allocate, from_teacher, same_answers, sureness, top
 from lada.core.needs import needs
-from lada.core.registry import Options
+from lada.core.registry import Options, Pluggable
 from lada.core.seeds import generator
 from lada.core.terms import Allocation, Likelihood, Source, Verb
 
 Outcome = tuple[State, Allocation, dict[str, float]]
 CONFIDENT = {Verb.ANSWER, Verb.CONFIDENCE}
+COMPARING = needs(CONFIDENT, CONFIDENT, own_paths=True)
 
 
-class Memoryless:
+class Memoryless(Pluggable):
     """Base of rules that keep nothing between rounds."""
-
-    compares = False
 
     def __init__(self, options: Options) -> None:
         self.options = options
-
-    def init(self, seed: int) -> State:
-        """Return the empty state."""
-        return {}
 
 
 @ALLOCATORS.register("all", needs=needs({Verb.ANSWER}))
@@ -119,7 +114,7 @@ class RhoLoss(Memoryless):
         return state, allocate(candidates, chosen, from_teacher(chosen), gaps, reasons), {}
 
 
-@ALLOCATORS.register("winner", options=Budgeted, status="our reading", needs=needs(CONFIDENT, CONFIDENT))
+@ALLOCATORS.register("winner", options=Budgeted, status="our reading", needs=COMPARING)
 class Winner(Memoryless):
     """No gold answers: where the two answers differ, the path of the party whose least sure token is surer.
 
@@ -127,7 +122,6 @@ class Winner(Memoryless):
     """
 
     options: Budgeted
-    compares = True
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply. Under a budget the teacher's wins come first, the surest before; a tie is the student's.
@@ -145,7 +139,7 @@ class Winner(Memoryless):
         return state, allocate(candidates, chosen, sources, scores, reasons), {}
 
 
-@ALLOCATORS.register("verified", options=Budgeted, status="our reading", needs=needs({Verb.ANSWER}))
+@ALLOCATORS.register("verified", options=Budgeted, status="our reading", needs=needs({Verb.ANSWER}, own_paths=True))
 class Verified(Memoryless):
     """Gold answers: for every question that at least one party gets right, the path of a party that is right.
 
@@ -154,7 +148,6 @@ class Verified(Memoryless):
     """
 
     options: Budgeted
-    compares = True
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply."""
@@ -171,7 +164,7 @@ class Verified(Memoryless):
         return state, allocate(candidates, chosen, sources, None, reasons), {}
 
 
-@ALLOCATORS.register("teachable", options=Budgeted, status="our reading", needs=needs(CONFIDENT, CONFIDENT))
+@ALLOCATORS.register("teachable", options=Budgeted, status="our reading", needs=COMPARING)
 class Teachable(Memoryless):
     """What LaDa's filter starts from, without anything learnt: the teacher alone is right, and its loss is the lower.
 
@@ -180,7 +173,6 @@ class Teachable(Memoryless):
     """
 
     options: Budgeted
-    compares = True
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply."""

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from lada.bench.running import bounded
 from lada.bench.suite import Cell
 from lada.core.errors import InputError, LadaError
-from lada.models.options import ModelOptions
 from lada.zoo.recipe import find
 from lada.zoo.shipped import PREFIX, locate
 
@@ -17,7 +16,7 @@ def untrained(cells: Iterable[Cell]) -> list[str]:
 
     Raises InputError for a name without a recipe.
     """
-    used = {model.model for cell in cells for model in _models(cell)}
+    used = {source for cell in cells for source in _sources(cell)}
     names = sorted(model.removeprefix(PREFIX) for model in used if model.startswith(PREFIX))
     return [name for name in names if not _there(name) and find(name)]
 
@@ -32,9 +31,9 @@ def pretrain(names: Iterable[str]) -> None:
             raise LadaError(f"zoo: {name} could not be trained; what it said stands above")
 
 
-def _models(cell: Cell) -> Iterable[ModelOptions]:
+def _sources(cell: Cell) -> Iterable[str]:
     everybody = (cell.config.server.model, *(client.model for client in cell.config.clients))
-    return (model for model in everybody if isinstance(model, ModelOptions))
+    return (model.source for model in everybody if model is not None and model.source)
 
 
 def _there(name: str) -> bool:

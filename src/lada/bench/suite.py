@@ -18,14 +18,17 @@ from lada.core.errors import InputError, nearest
 from lada.core.names import Name
 from lada.core.paths import is_file
 from lada.core.registry import Options
+from lada.points import chosen_points
 from lada.validation import validate
 
-METHODS = ("host", "allocator", "objective")
-UNTOLD = ("name", "workers", "trackers", "keep_messages", "timeout", "engine")
+UNTOLD = frozenset(
+    {"name", "workers", "keep_messages", "timeout", "engine"}
+    | {point.key for point in chosen_points() if point.observes}
+)
 """Keys of a run that change nothing of its figures."""
 
-LATER = frozenset({"withhold"})
-"""Keys of a client that came later; without a value they change nothing of the figures that were there before."""
+LATER = frozenset({"withhold"} | {point.key for point in chosen_points()})
+"""Keys that came later; without a value they change nothing of the figures that were there before."""
 
 
 class Layer(Options):
@@ -147,10 +150,10 @@ class Cell:
     def digest(self) -> str:
         """Return what tells whether figures are of this configuration: a digest of all that changes them."""
         told = {key: value for key, value in self.config.model_dump(mode="json").items() if key not in UNTOLD}
-        for client in told["clients"]:
-            for key in LATER & client.keys():
-                if client[key] is None:
-                    del client[key]
+        for part in (told, told["server"], *told["clients"]):
+            for key in LATER & part.keys():
+                if not part[key]:
+                    del part[key]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -172,7 +175,7 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _another_method(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    return key in METHODS and new.get("name", old.get("name")) != old.get("name")
+    return key in {point.key for point in chosen_points()} and new.get("name", old.get("name")) != old.get("name")
 
 
 def shipped() -> list[str]:

@@ -214,11 +214,12 @@ def track(
     set_: Annotated[list[str], typer.Option("--set", metavar="OPTION=VALUE", help="Set one of its options.")] = [],  # noqa: B006
 ) -> None:
     """Hand a run's figures to an experiment tracker afterwards."""
-    from lada.config import make_tracker
+    from lada.choosing import make_method
+    from lada.trackers.base import TRACKERS
     from lada.trackers.replay import replay
 
     with explained():
-        replay(folder, to, make_tracker(to, tuple(set_)))
+        replay(folder, to, make_method(TRACKERS, to, tuple(set_)))
     console.print(f"{folder} is in {to}", soft_wrap=True, highlight=False)
 
 

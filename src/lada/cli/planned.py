@@ -14,7 +14,7 @@ from lada.planning.plan import DevicePlan, PartyPlan, Plan, RoundPlan
 def plan_tables(plan: Plan) -> Iterator[RenderableType]:
     """Yield parties with their studies, rounds with their phases, memory, traffic, devices, notes."""
     plan = told_once(plan)
-    methods = f"host {plan.host}, allocator {plan.allocator}, objective {plan.objective}"
+    methods = ", ".join(f"{kind} {names}" for kind, names in plan.methods.items())
     yield Text(f"{plan.name}: {counted(plan.rounds, 'round')}, {methods}")
     yield Text(f"{plan.public} public and {counted(plan.test, 'test question')} ({plan.data})")
     yield _parties(plan)

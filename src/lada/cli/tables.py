@@ -8,25 +8,21 @@ from rich.console import RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from lada.allocators.base import ALLOCATORS
 from lada.core.docstrings import field_docstrings
 from lada.core.errors import InputError, nearest
 from lada.core.plural import MANY
-from lada.core.registry import Options, Registry
+from lada.core.registry import Options
 from lada.core.terms import Sample
-from lada.fusers.base import FUSERS
-from lada.hosts.base import HOSTS
-from lada.objectives.base import OBJECTIVES
+from lada.points import POINTS
 from lada.tasks.data import TaskData
 
 EXAMPLES = 3
 """Of many clients, the samples of so many are listed by themselves."""
-REGISTRIES: tuple[Registry, ...] = (HOSTS, ALLOCATORS, OBJECTIVES, FUSERS)
 
 
 def method_tables() -> Iterator[Table]:
     """Yield one table per kind of method."""
-    for registry in REGISTRIES:
+    for kind, point in POINTS.items():
         table = Table(
             Column("name", no_wrap=True),
             "what it does",
@@ -34,9 +30,9 @@ def method_tables() -> Iterator[Table]:
             "facts",
             "needs of a learner",
             "options",
-            title=registry.kind,
+            title=kind,
         )
-        for method in registry:
+        for method in point.registry:
             options = ", ".join(
                 f"{name}={field.get_default(call_default_factory=True)!r}"
                 for name, field in method.options.model_fields.items()
@@ -57,12 +53,12 @@ def method_told(name: str) -> Iterator[RenderableType]:
 
     Raises InputError with the nearest names where there is none.
     """
-    found = [(registry, method) for registry in REGISTRIES for method in registry if method.name == name]
+    found = [(kind, method) for kind, point in POINTS.items() for method in point.registry if method.name == name]
     if not found:
-        known = sorted({name for registry in REGISTRIES for name in registry.names()})
+        known = sorted({name for point in POINTS.values() for name in point.registry.names()})
         raise InputError(f"methods: unknown name {name!r}; expected one of {', '.join(known)}{nearest(name, known)}")
-    for registry, method in found:
-        yield Text(f"{registry.kind} {name}: {inspect.cleandoc(method.make.__doc__ or '')}")
+    for kind, method in found:
+        yield Text(f"{kind} {name}: {inspect.cleandoc(method.make.__doc__ or '')}")
         yield Text(f"paper: {method.paper or 'none'}")
         yield Text(f"facts: {method.status}")
         for side, needs in (("teacher", method.default_needs.teacher), ("student", method.default_needs.student)):

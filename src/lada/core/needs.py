@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lada.core.terms import Verb
 
@@ -76,7 +76,7 @@ NOTHING = Needs()
 
 
 def needs(
-    teacher: frozenset[Verb] | set[Verb] = frozenset(), student: frozenset[Verb] | set[Verb] = frozenset()
+    teacher: frozenset[Verb] | set[Verb] = frozenset(), student: frozenset[Verb] | set[Verb] = frozenset(), **more: Any
 ) -> Needs:
-    """Return needs of verbs alone."""
-    return Needs(teacher=frozenset(teacher), student=frozenset(student))
+    """Return needs of these verbs and `more` fields of Needs."""
+    return Needs(teacher=frozenset(teacher), student=frozenset(student), **more)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lada.core.docstrings import field_docstrings
 from lada.core.errors import InputError, nearest
-from lada.core.needs import NOTHING, Needs
+from lada.core.needs import NOTHING, Needs, State
 from lada.core.plugins import load_plugins
 
 if TYPE_CHECKING:
@@ -39,6 +40,16 @@ class Options(BaseModel):
         return schema
 
 
+class Pluggable:
+    """Base of methods: explicit state, pure verbs, declared needs. A registry sets `needs` of what it makes."""
+
+    needs: Needs = NOTHING
+
+    def init(self, seed: int) -> State:
+        """Return the state before round 1; empty for a method that remembers nothing."""
+        return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Method(Generic[T]):
     """One row of the method index: `make(options)` builds the method."""
@@ -57,6 +68,23 @@ class Method(Generic[T]):
         """What it needs with its default options, which every method has."""
         return self.needs(self.options())
 
+    def read(self, options: Mapping[str, Any]) -> Options:
+        """Return plain options as the method's own. Raises pydantic's ValidationError for faulty ones."""
+        return self.options.model_validate_json(json.dumps(options))
+
+    def needs_of(self, options: Mapping[str, Any]) -> Needs:
+        """Return what the method needs with plain options."""
+        return self.needs(self.read(options))
+
+    def made(self, options: Mapping[str, Any]) -> T:
+        """Return the method with plain options; what it needs with them is its attribute `needs`."""
+        read = self.read(options)
+        made: Any = self.make(read)
+        told = self.needs(read) | getattr(made, "needs", NOTHING)
+        if told != getattr(made, "needs", None):
+            made.needs = told
+        return made
+
 
 class Registry(Generic[T]):
     """The methods of one kind. They are found by importing every module of `package`, and plug-ins, on first use."""
@@ -66,6 +94,7 @@ class Registry(Generic[T]):
         self._package = package
         self._methods: dict[str, Method[T]] = {}
         self._loaded = False
+        self._runs = 0
 
     def register(
         self,
@@ -80,14 +109,19 @@ class Registry(Generic[T]):
 
         `needs` may be a function of the options.
 
-        Raises ValueError when two methods of one kind share a name.
+        Raises ValueError when two methods of one kind share a name, InputError while a run is under way.
         """
 
         def add(make: Callable[[Any], T]) -> Callable[[Any], T]:
+            if self._runs:
+                raise InputError(
+                    f"{self.kind}: {name!r} is registered while a run is under way, whose parties would not all know "
+                    "it; register it before, in a file named by --plugin or LADA_PLUGINS"
+                )
             if name in self._methods:
                 raise ValueError(f"two {self.kind}s are named {name!r}")
             summary = (make.__doc__ or "").strip().partition("\n")[0]
-            asks = needs if callable(needs) else lambda _: needs
+            asks = (lambda _: needs) if isinstance(needs, Needs) else needs
             self._methods[name] = Method(name, make, options, paper, status, summary, asks)
             return make
 
@@ -118,3 +152,17 @@ class Registry(Generic[T]):
                 f"{nearest(name, self.names())}"
             )
         return self._methods[name]
+
+    def make(self, name: str, options: Mapping[str, Any]) -> T:
+        """Return the method called `name` with plain options; see Method.made, and `get` for what is raised."""
+        return self.get(name).made(options)
+
+    def __enter__(self) -> Registry[T]:
+        """Take no further method, once those that there are have registered themselves."""
+        self._load()
+        self._runs += 1
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Take methods again, unless another run goes on."""
+        self._runs -= 1

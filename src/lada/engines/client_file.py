@@ -2,11 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import Field
+from pydantic import Field, create_model
 
+from lada.choosing import choosing, of_a_party
 from lada.config import ClientConfig, RunConfig, ServerConfig
 from lada.core.bounds import Rounds, Seconds
 from lada.core.errors import FederationError, InputError
@@ -16,9 +17,10 @@ from lada.core.paths import is_file
 from lada.core.plural import counted
 from lada.core.registry import Options
 from lada.engines.identity import seal_of
-from lada.engines.terms import Terms
+from lada.engines.terms import Own, Terms
 from lada.models.base import Study
 from lada.models.options import ModelOptions
+from lada.points import BY_PARTY, chosen_points
 from lada.privacy.options import Blur, Redaction, Withholding
 from lada.tasks.options import FilesTask, TaskOptions
 from lada.validation import validate
@@ -26,21 +28,38 @@ from lada.validation import validate
 ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 ELSEWHERE = ModelOptions(model="elsewhere")
 """Stands for the server's model, of which a client knows nothing."""
+L = TypeVar("L", bound=Limits)
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 
 
-class ClientLimits(Limits):
-    """What a client lets a server ask for, besides what a message may hold; None: no limit."""
+def _limited(limits: type[L]) -> type[L]:
+    """Class decorator: give a client's limits a list of names for whatever the server chooses methods for."""
+    kinds: dict[str, list[str]] = {}
+    for point in chosen_points():
+        if point.agreed:
+            kinds.setdefault(point.limit, []).append(f"{point.kind}s")
+    names: Any = Names
+    fields: dict[str, Any] = {
+        key: (names | None, Field(None, description=f"The {' and '.join(of)} that it works with."))
+        for key, of in kinds.items()
+    }
+    name, module, doc = limits.__name__, limits.__module__, limits.__doc__
+    return create_model(name, __base__=limits, __module__=module, __doc__=doc, **fields)
 
-    hosts: Names | None = None
-    """The hosts that it takes part in, such as `[fedmkt]`."""
-    methods: Names | None = None
-    """The allocators and objectives that it works with."""
+
+@_limited
+class ClientLimits(Limits):
+    """What a client lets a server ask for, besides what a message may hold; None: no limit.
+
+    The names of methods are listed by key, such as `hosts: [fedmkt]`.
+    """
+
     rounds: Rounds | None = None
     seconds: Seconds | None = None
     """How long one message may be worked on; then the work is given up."""
 
 
+@choosing((point for point in BY_PARTY if point.side == "client"), of_a_party)
 class ClientFile(Options):
     """A client. Relative paths start at the file's folder."""
 
@@ -118,20 +137,14 @@ def merge(client: ClientFile, terms: Terms) -> RunConfig:
     `rulebooks`, is drawn for all, so that everybody gets what is meant for it.
     """
     _check(client, terms)
-    own = ClientConfig(
-        name=client.name,
-        model=client.model,
-        private=client.private,
-        distil=client.distil,
-        redact=client.redact,
-        blur=client.blur,
-        withhold=client.withhold,
-    )
+    brought = {key: getattr(client, key) for key in ClientFile.model_fields.keys() & ClientConfig.model_fields.keys()}
+    told = {member.name: Own.of(member) for member in terms.clients}
+    own = ClientConfig(**brought, **told[client.name])
     if isinstance(client.task, FilesTask):
         clients = (own,)
     else:
         clients = tuple(
-            (own if member.name == client.name else ClientConfig(name=member.name)).model_copy(
+            (own if member.name == client.name else ClientConfig(name=member.name, **told[member.name])).model_copy(
                 update={"domains": member.domains}
             )
             for member in terms.clients
@@ -141,13 +154,11 @@ def merge(client: ClientFile, terms: Terms) -> RunConfig:
         seed=terms.seed,
         rounds=terms.rounds,
         task=client.task,
-        server=ServerConfig(name=terms.server, model=ELSEWHERE),
+        server=ServerConfig(name=terms.server, model=ELSEWHERE, **Own.of(terms.server_own)),
         clients=clients,
-        host=terms.host,
-        allocator=terms.allocator,
-        objective=terms.objective,
         engine="deployment",
         limits=Limits(**client.limits.model_dump(include=set(Limits.model_fields))),
+        **terms.methods,
     )
     return config.resolved()
 
@@ -157,17 +168,12 @@ def _check(client: ClientFile, terms: Terms) -> None:
     if client.name not in {member.name for member in terms.clients}:
         raise FederationError(f"terms: the run is not for {client.name!r}; ask the server's operator to list that name")
     limits = client.limits
-    asked: list[tuple[str, str, tuple[str, ...] | None]] = [
-        ("host", terms.host.name, limits.hosts),
-        ("allocator", terms.allocator.name, limits.methods),
-        ("objective", terms.objective.name, limits.methods),
-    ]
-    for kind, name, allowed in asked:
+    for point, name in terms.asked_of(client.name):
+        allowed = getattr(limits, point.limit)
         if allowed is not None and name not in allowed:
-            key = "hosts" if kind == "host" else "methods"
             raise FederationError(
-                f"terms: the server asks for {kind} {name!r}, and limits.{key} allows {', '.join(allowed) or 'none'}; "
-                "add it there if you agree"
+                f"terms: the server asks for {point.kind} {name!r}, and limits.{point.limit} allows "
+                f"{', '.join(allowed) or 'none'}; add it there if you agree"
             )
     if limits.rounds is not None and terms.rounds > limits.rounds:
         raise FederationError(

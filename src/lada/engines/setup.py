@@ -20,6 +20,8 @@ from lada.engines.lock import CONSTRAINTS, WHEELS, constraints
 from lada.engines.own_data import deal_out
 from lada.engines.server_file import ServerFile, write_connection
 from lada.engines.staging import staged
+from lada.hosts.base import HOSTS
+from lada.points import POINTS
 from lada.tasks.options import FilesTask
 
 IDENTITY, IDENTITY_PUB = "identity.key", "identity.pub"
@@ -105,7 +107,12 @@ def _fill(
                 if (own := getattr(client, key)) is not None
             },
             "task": tasks[client.name],
-            "limits": {"hosts": [config.host.name], "rounds": None, "seconds": None, "max_message_bytes": 2**30},
+            "limits": {
+                POINTS[HOSTS.kind].limit: [config.choice(HOSTS).name],
+                "rounds": None,
+                "seconds": None,
+                "max_message_bytes": 2**30,
+            },
         }
         _yaml(
             mine / "client.yaml", part, f"The client {client.name}: what it brings, and what it lets a server ask for."

@@ -2,29 +2,44 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from pydantic import Field
 
-from lada.config import Choice, RunConfig
+from lada.choosing import choosing, of_a_party, settled
+from lada.config import ClientConfig, RunConfig, ServerConfig
 from lada.core.bounds import Rounds, Seed
+from lada.core.choice import listed
 from lada.core.names import LONGEST, Name
 from lada.core.registry import Options
 from lada.core.terms import Sample
 from lada.federation.parties import Place
+from lada.points import BY_PARTY, Point, chosen_points
 from lada.tasks.data import TaskData
 
 TERMS = "terms"
 """The kind of the message part."""
 
 
-class Member(Options):
+@choosing((point for point in BY_PARTY if point.agreed), of_a_party)
+class Own(Options):
+    """What a party has another one of than the run."""
+
+    @staticmethod
+    def of(party: "Own | ServerConfig | ClientConfig") -> dict[str, Any]:
+        """Return a party's own choices by key."""
+        return {point.key: getattr(party, point.key) for point in BY_PARTY if point.agreed}
+
+
+class Member(Own):
     """A client that is expected, with the domains that the server's configuration lists for it."""
 
     name: Name
     domains: tuple[str, ...]
 
 
+@choosing((point for point in chosen_points() if point.agreed), settled)
 class Terms(Options):
     """The run as every party must see it. The digests are those of the samples that all are to have."""
 
@@ -32,13 +47,24 @@ class Terms(Options):
     started: float = Field(ge=0, le=1e11, allow_inf_nan=False)
     seed: Seed
     rounds: Rounds
-    host: Choice
-    allocator: Choice
-    objective: Choice
     server: Name
+    server_own: Own = Own()
     clients: tuple[Member, ...]
     public: str = Field(pattern=r"^[0-9a-f]{64}$")
     test: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    @property
+    def methods(self) -> dict[str, Any]:
+        """The run's methods by the keys of the configuration."""
+        return {point.key: getattr(self, point.key) for point in chosen_points() if point.agreed}
+
+    def asked_of(self, client: str) -> Iterator[tuple[Point, str]]:
+        """Yield the point and the name of each method that a client has to do with: the run's, and the parties' own."""
+        owners = (self, self.server_own, *(member for member in self.clients if member.name == client))
+        for point in chosen_points():
+            if point.agreed:
+                for owner in owners:
+                    yield from ((point, each.name) for each in listed(getattr(owner, point.key, None)))
 
 
 def run_id(place: Place) -> str:
@@ -52,20 +78,18 @@ def run_id(place: Place) -> str:
 
 def terms_of(config: RunConfig, task: TaskData, place: Place) -> dict[str, bytes]:
     """Return the message part with the terms of a resolved configuration."""
-    assert config.allocator is not None
-    assert config.objective is not None
+    methods = {point.key: getattr(config, point.key) for point in chosen_points() if point.agreed}
     terms = Terms(
         run=run_id(place),
         started=place.started,
         seed=config.seed,
         rounds=config.rounds,
-        host=config.host,
-        allocator=config.allocator,
-        objective=config.objective,
         server=config.server.name,
-        clients=tuple(Member(name=client.name, domains=client.domains) for client in config.clients),
+        server_own=Own(**Own.of(config.server)),
+        clients=tuple(Member(name=client.name, domains=client.domains, **Own.of(client)) for client in config.clients),
         public=digest(task.public),
         test=digest(task.test),
+        **methods,
     )
     return {TERMS: terms.model_dump_json().encode()}
 

@@ -16,7 +16,6 @@ from lada.core.errors import LadaError
 from lada.core.paths import is_folder
 from lada.core.sealed import seal, unseal
 from lada.core.terms import Sample
-from lada.models.options import ModelOptions
 from lada.tasks.builtin import Drawn
 from lada.tasks.data import TaskData
 from lada.zoo.shipped import locate
@@ -42,7 +41,7 @@ def samples(task: TaskData, clients: Iterable[str]) -> dict[str, str]:
 def models(config: RunConfig) -> dict[str, str]:
     """Return digests of the models that lie in folders, by whose they are: names, sizes and blocks of their files."""
     options = {party.name: party.model for party in (config.server, *config.clients)}
-    folders = {name: Path(locate(each.model)) for name, each in options.items() if isinstance(each, ModelOptions)}
+    folders = {name: Path(locate(each.source)) for name, each in options.items() if each is not None and each.source}
     known = {folder: _of_folder(folder) for folder in set(folders.values()) if is_folder(folder)}
     return {f"model of {name}": known[folder] for name, folder in folders.items() if folder in known}
 

@@ -21,6 +21,8 @@ from lada.federation.journal import Journal
 from lada.federation.parties import MODEL, NEEDED, Place, client_party, describe, keep, read_task, untrained
 from lada.federation.parts import Parts, to_files
 from lada.federation.pieces import What
+from lada.hosts.base import HOSTS
+from lada.points import registries_frozen
 from lada.rounds.base import Payload
 from lada.rounds.checks import FINISH, Guard
 from lada.rounds.membership import memberships
@@ -101,7 +103,7 @@ class Node:
     def _answer(self, asked: "Asked", kept: "Kept", journal: Journal) -> Payload:
         here = journal.at(asked.key)
         here.save(REQUEST, asked.write)
-        with held.party(self._place, self._name, self._open) as party:
+        with registries_frozen(), held.party(self._place, self._name, self._open) as party:
             party.emit, party.journal = self._emit, here
             try:
                 reply = self._reply(asked, party)
@@ -113,7 +115,7 @@ class Node:
         return reply
 
     def _reply(self, asked: "Asked", party: Party) -> Payload:
-        host, payload = self._config.make_host(), Known(asked.payload)
+        host, payload = self._config.make(HOSTS), Known(asked.payload)
         Guard(host, party).check_ask(self._config.server.name, asked.phase, asked.round, payload)
         if asked.phase == FINISH:
             party.note(parties=(describe(party),))

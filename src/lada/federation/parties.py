@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lada.allocators.base import ALLOCATORS
+from lada.choosing import host_default
 from lada.config import ClientConfig, RunConfig
 from lada.core.clock import since
 from lada.core.errors import LadaError, of_party
@@ -18,12 +20,15 @@ from lada.federation import checkpoints
 from lada.federation.common import Common
 from lada.federation.journal import Journal
 from lada.federation.rounds_noted import DIGESTS, RoundsNoted
+from lada.hosts.base import HOSTS
 from lada.models.api_options import ApiModel, ApiOptions
 from lada.models.base import Learner, Studies
 from lada.models.files import check_files
 from lada.models.options import ModelOptions
 from lada.models.placement import check_backend
 from lada.models.shapes import local_folder
+from lada.objectives.base import OBJECTIVES
+from lada.points import POINTS
 from lada.privacy.distinctive import Distinctive, texts_of
 from lada.rounds.noted import Noted
 from lada.rounds.party import SHARED_SLM, Emit, Party, Within
@@ -132,7 +137,7 @@ def distinctive_of(
 ) -> Distinctive | None:
     """Return which passages of a client's `private` samples must not leave it; None where it keeps none back."""
     options = client.guard
-    if options is None or config.make_host().pools_private:
+    if options is None or config.make(HOSTS).needs.pools_private:
         return None
     return Distinctive(private, known_texts(task, client), options)
 
@@ -226,8 +231,8 @@ def _party(
         # What the others hold privately is not even in this party's memory, nor which gold answers are wrong.
         task=dataclasses.replace(task, private={}, noisy=frozenset()),
         private=task.private.get(name, ()),
-        allocator=config.make_allocator(),
-        objective=config.make_objective(),
+        allocator=config.make(ALLOCATORS, name),
+        objective=config.make(OBJECTIVES, name),
         studies=studies,
         seed=config.seed,
         folder=place.party(name),
@@ -247,9 +252,7 @@ def _party(
 
 def let_go(party: Party) -> None:
     """End the processes that work for a party's learner: ranks of its studies, a server of its answers."""
-    close = getattr(party.learner, "close", None)  # not every learner has processes of its own
-    if close is not None:
-        close()
+    party.learner.close()
 
 
 def check_owner(saved: Path, name: str) -> None:
@@ -337,16 +340,16 @@ def _file(server: str, place: Place, name: str) -> Path | None:
 def describe(party: Party) -> PartyInfo:
     """Say who a party is and what it has become."""
     domains = party.task.own_domains.get(party.name, frozenset())
-    architecture, parameters, weights = _inside(party.learner)
+    inside = party.learner.inside()
     return PartyInfo(
         name=party.name,
         role=party.role,
         model=_name(party.learner.name),
-        architecture=architecture,
-        parameters=parameters,
+        architecture=inside.architecture,
+        parameters=inside.parameters,
         domains=tuple(sorted(domains)),
         private_samples=len(party.private),
-        weights=weights,
+        weights=inside.weights,
     )
 
 
@@ -355,42 +358,28 @@ def _name(model: str) -> str:
     return Path(model).resolve().name if is_folder(model) else model
 
 
-def _inside(learner: Learner) -> tuple[str, int, str]:
-    """Return architecture, parameters and digest of the weights; of a model behind an API nothing is known."""
-    from lada.models.identity import weights_digest
-    from lada.models.learner import HuggingFaceLearner
-
-    if not isinstance(learner, HuggingFaceLearner):
-        return "api", 0, ""
-    model = learner.model
-    return model.config.model_type, sum(p.numel() for p in model.parameters()), weights_digest(model)
-
-
 def notices_before(config: RunConfig) -> tuple[str, ...]:
     """Return what the user should know of a run before it starts."""
-    assert config.allocator is not None
     notices = []
     if config.server_only_teaches:
         notices.append(
             f"{config.server.name} is behind an API and cannot study: SLM→LLM is switched off, it only teaches"
         )
-    host = config.make_host()
-    if host.pools_private:
+    host, named = config.make(HOSTS), config.choice(HOSTS).name
+    if host.needs.pools_private:
         notices.append(
-            f"host {config.host.name!r} is no federation: the private samples of every client leave it and are "
+            f"host {named!r} is no federation: the private samples of every client leave it and are "
             "studied by all; it is a bound to compare with"
         )
-    chosen = any(step.samples == "lessons" for step in host.plan(1, config.make_objective()))
-    if not chosen and config.allocator.name != host.bare.allocator:
-        notices.append(
-            f"host {config.host.name!r} has no lessons for an allocator to choose: {config.allocator.name!r} plays no "
-            "part"
-        )
+    chosen = any(step.samples == "lessons" for step in host.plan(1, config.make(OBJECTIVES)))
+    allocator = config.choice(ALLOCATORS).name
+    usual = host_default(host.bare, POINTS[ALLOCATORS.kind])
+    if not chosen and (usual is None or allocator != usual.name):
+        notices.append(f"host {named!r} has no lessons for an allocator to choose: {allocator!r} plays no part")
     return tuple(notices)
 
 
 def notices_after(party: Party) -> tuple[str, ...]:
     """Return what the user should know of the server when a run is over."""
-    from lada.models.api import ApiLearner
-
-    return (f"{party.name} took {party.learner.spent}",) if isinstance(party.learner, ApiLearner) else ()
+    spent = party.learner.spent
+    return (f"{party.name} took {spent}",) if spent else ()

@@ -15,6 +15,7 @@ from lada.core.sealed import DIGESTS, seal, unseal
 from lada.federation.begun import BEGUN
 from lada.federation.events import PLACE
 from lada.federation.parties import Place
+from lada.points import chosen_points
 
 CONFIG = "config.yaml"
 MAY_DIFFER = (
@@ -23,7 +24,7 @@ MAY_DIFFER = (
     "timeout",
     "quorum",
     "rounds",
-    "trackers",
+    *(point.key for point in chosen_points() if point.observes),
     "keep_messages",
     "membership_audit",
 )

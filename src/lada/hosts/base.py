@@ -6,32 +6,49 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lada.core.registry import Registry
+from lada.core.choice import Choice
+from lada.core.registry import Pluggable, Registry
 from lada.rounds.base import Rounds
 
 if TYPE_CHECKING:
     from lada.allocators.base import Allocator
+    from lada.core.needs import Needs
     from lada.models.options import ModelOptions
+    from lada.rounds.options import Replay
 
 
 @dataclass(frozen=True, slots=True)
 class Bare:
     """What a framework comes with: it holds under `plugin: none` for whatever the configuration does not name."""
 
-    allocator: str
-    objective: str = "sft"
-    objective_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of that objective that differ from its defaults."""
+    methods: Mapping[str, Choice] = field(default_factory=dict)
+    """By the kind of method; of other kinds it comes with their defaults."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the host itself that differ from its defaults, which are those under a plug-in."""
+    one_way: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the host with which nothing is taught to the server, for one that cannot learn, whatever `plugin`."""
+
+
+class Framework(Pluggable):
+    """Base of hosts: what holds of most of them."""
+
+    bare = Bare()
+    server_studies = True
+    client_replay: Replay | None = None
 
 
 class Host(Rounds, Protocol):
     """A framework. Its state lives in the parties; a host object holds options only."""
 
+    needs: Needs
     bare: Bare
-    pools_private: bool
-    """Whether private samples leave their clients, so that it is a bound to compare with and runs on one machine."""
+    server_studies: bool
+    """Whether the server learns from its clients, so that they have to teach it."""
+
+    @property
+    def client_replay(self) -> Replay | None:
+        """What clients replay while they learn from others; None: they may study private samples in any study."""
+        ...
 
     def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
         """Raise InputError for a plug-in or clients that the host's options cannot work with."""

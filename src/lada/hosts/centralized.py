@@ -13,7 +13,7 @@ from lada.allocators.base import Allocator
 from lada.codecs import samples
 from lada.core.registry import Options
 from lada.core.terms import Lesson, Sample, Verb
-from lada.hosts.base import Bare
+from lada.hosts.base import Framework
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 from lada.rounds.base import Exchange, Kinds, Payload, Phase, Step
@@ -27,11 +27,8 @@ from lada.rounds.steps import evaluate_party, gold_lessons, sft, study, study_bo
 POOLED = Kinds(frozenset({SAMPLES}))
 
 
-class Centralized:
+class Centralized(Framework):
     """All private data in one place, where every model studies it: a ceiling, and no federation."""
-
-    bare = Bare("all")
-    pools_private = True
 
     def __init__(self, options: Options) -> None:
         self.options = options

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from lada.allocators.base import Allocator
 from lada.codecs import adapters
 from lada.core.errors import FederationError
-from lada.hosts.base import Bare
+from lada.hosts.base import Framework
 from lada.hosts.catalogue.fedavg import FedavgOptions
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
@@ -52,11 +52,8 @@ from lada.rounds.secure_server import average_masked
 from lada.rounds.steps import evaluate_party, gold_lessons, study_both
 
 
-class Fedavg:
+class Fedavg(Framework):
     """Clients with one model study their private data and go on with the average of their adapters."""
-
-    bare = Bare("all")
-    pools_private = False
 
     def __init__(self, options: FedavgOptions) -> None:
         self.options = options

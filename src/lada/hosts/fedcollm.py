@@ -11,6 +11,7 @@ Both divergences are of the student from the target, `form: reverse_kl`, and flo
 
 from collections.abc import Mapping
 
+from lada.core.choice import Choice
 from lada.core.terms import Knowledge
 from lada.hosts.base import Bare
 from lada.hosts.catalogue.fedcollm import FedcollmOptions
@@ -27,7 +28,7 @@ class Fedcollm(SharesSlm[Offer]):
 
     name = "fedcollm"
     llm_learns = True
-    bare = Bare("all", "soft_targets", {"form": "reverse_kl", "label_weight": 0.5})
+    bare = Bare({"objective": Choice(name="soft_targets", options={"form": "reverse_kl", "label_weight": 0.5})})
 
     def __init__(self, options: FedcollmOptions) -> None:
         super().__init__(options)

@@ -19,7 +19,7 @@ from dataclasses import replace
 from lada.allocators.base import Allocator
 from lada.core.errors import InputError
 from lada.core.terms import Lesson, Verb
-from lada.hosts.base import Bare
+from lada.hosts.base import Framework
 from lada.hosts.catalogue.fedcot import FedcotOptions
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
@@ -33,14 +33,14 @@ from lada.rounds.reports import REPORT, collect, report_payload
 from lada.rounds.steps import evaluate_party, gold_lessons, sft, study
 
 
-class Fedcot:
+class Fedcot(Framework):
     """The LLM writes rationales of the public questions; each SLM learns them and, as a second task, the labels."""
 
-    bare = Bare("all")
-    pools_private = False
+    server_studies = False
 
     def __init__(self, options: FedcotOptions) -> None:
         self.options = options
+        self.client_replay = options.client_replay
 
     def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
         """See Host.check: any will do."""

@@ -10,6 +10,7 @@ The server has the clients' weights, so the distributions never cross. The LLM t
 
 from collections.abc import Mapping
 
+from lada.core.choice import Choice
 from lada.core.terms import Knowledge, SparseLogProbs, Spelled
 from lada.hosts.base import Bare
 from lada.hosts.shared_slm import SharesSlm
@@ -24,7 +25,7 @@ class Feddf(SharesSlm[None]):
 
     name = "feddf"
     llm_learns = False
-    bare = Bare("all", "soft_targets", {"form": "forward_kl", "label_weight": 0.0})
+    bare = Bare({"objective": Choice(name="soft_targets", options={"form": "forward_kl", "label_weight": 0.0})})
 
     def prepare(self, party: Party, round: int) -> None:
         """Do nothing: the LLM takes no part."""

@@ -14,8 +14,9 @@ With `average: probabilities` and a temperature of 0.1 it is DS-FL (arXiv 2008.0
 from collections.abc import Mapping, Sequence
 
 from lada.allocators.base import Allocator
+from lada.core.choice import Choice
 from lada.core.terms import Knowledge, Lesson, TokenScores, Verb
-from lada.hosts.base import Bare
+from lada.hosts.base import Bare, Framework
 from lada.hosts.catalogue.fedmd import FedmdOptions
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
@@ -43,14 +44,14 @@ from lada.rounds.soft import check_wants_soft_targets, with_soft_targets
 from lada.rounds.steps import evaluate_party, gold_lessons, part_of, sft, study
 
 
-class Fedmd:
+class Fedmd(Framework):
     """Everybody scores the gold texts, the server averages the distributions, everybody learns the average."""
 
-    bare = Bare("all", "soft_targets", {"form": "forward_kl", "label_weight": 0.0})
-    pools_private = False
+    bare = Bare({"objective": Choice(name="soft_targets", options={"form": "forward_kl", "label_weight": 0.0})})
 
     def __init__(self, options: FedmdOptions) -> None:
         self.options = options
+        self.client_replay = options.client_replay
 
     def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
         """See Host.check."""

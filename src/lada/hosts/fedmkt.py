@@ -21,10 +21,11 @@ from dataclasses import replace
 from functools import partial
 
 from lada.allocators.base import Allocator
+from lada.core.choice import Choice
 from lada.core.errors import InputError
 from lada.core.terms import Allocation, Knowledge, Lesson, Verb
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
-from lada.hosts.base import Bare
+from lada.hosts.base import Bare, Framework
 from lada.hosts.catalogue.fedmkt import FedmktOptions
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
@@ -56,14 +57,19 @@ from lada.rounds.track_records import Records
 from lada.rounds.trust import doubted, limit_by_gold_texts, untrusted, without_paths
 
 
-class Fedmkt:
+class Fedmkt(Framework):
     """LLM and SLMs learn from each other on public questions, both ways."""
 
-    bare = Bare("dual_min_ce", "soft_targets", options={"knowledge": "labels"})
-    pools_private = False
+    bare = Bare(
+        {"allocator": Choice(name="dual_min_ce"), "objective": Choice(name="soft_targets")},
+        options={"knowledge": "labels"},
+        one_way={"directions": "llm_to_slm"},
+    )
 
     def __init__(self, options: FedmktOptions) -> None:
         self.options = options
+        self.server_studies = self._mutual
+        self.client_replay = options.client_replay
 
     def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
         """See Host.check."""

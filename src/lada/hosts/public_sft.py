@@ -9,7 +9,7 @@ from dataclasses import replace
 from lada.allocators.base import Allocator
 from lada.core.errors import InputError
 from lada.core.terms import Lesson, Verb
-from lada.hosts.base import Bare
+from lada.hosts.base import Framework
 from lada.hosts.catalogue.public_sft import PublicSftOptions
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
@@ -20,11 +20,8 @@ from lada.rounds.reports import REPORT, collect, report_payload
 from lada.rounds.steps import evaluate_party, gold_lessons, sft, study
 
 
-class PublicSft:
+class PublicSft(Framework):
     """Everybody studies the gold texts of the public samples, clients their private data before; nobody exchanges."""
-
-    bare = Bare("all")
-    pools_private = False
 
     def __init__(self, options: PublicSftOptions) -> None:
         self.options = options

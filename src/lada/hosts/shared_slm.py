@@ -18,6 +18,7 @@ from lada.allocators.base import Allocator
 from lada.codecs import adapters
 from lada.core.errors import InputError
 from lada.core.terms import Verb
+from lada.hosts.base import Framework
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 from lada.rounds.aggregating import Weights, check_rule
@@ -43,12 +44,11 @@ from lada.rounds.steps import evaluate_party, gold_lessons, study_both
 Prepared = TypeVar("Prepared")
 
 
-class SharesSlm(ABC, Generic[Prepared]):
+class SharesSlm(Framework, ABC, Generic[Prepared]):
     """A host whose clients share one SLM; what that is taught at the server is each host's own."""
 
     name: str
     llm_learns: bool
-    pools_private = False
 
     def __init__(self, options: SharedSlmOptions) -> None:
         self.options = options

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from lada.allocators.base import Allocator
 from lada.core.registry import Options
-from lada.hosts.base import Bare
+from lada.hosts.base import Framework
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 from lada.rounds.base import Exchange, Payload, Phase, Step
@@ -17,11 +17,8 @@ from lada.rounds.reports import REPORT, collect, report_payload
 from lada.rounds.steps import evaluate_party, gold_lessons, study_both
 
 
-class Standalone:
+class Standalone(Framework):
     """Private studies only, step-matched to a host with lessons."""
-
-    bare = Bare("all")
-    pools_private = False
 
     def __init__(self, options: Options) -> None:
         self.options = options

@@ -16,7 +16,7 @@ from lada.models.api_faults import Lost
 from lada.models.api_options import ApiOptions
 from lada.models.api_reply import Reply, Usage, alike, log_prob
 from lada.models.api_transport import read_secrets
-from lada.models.base import Answer, Progress, Study, StudyReport, silent
+from lada.models.base import Answer, Inside, LearnerBase, Progress, Study, StudyReport, silent
 from lada.models.objective import Objective
 from lada.models.vllm_server import find_vllm
 
@@ -54,11 +54,10 @@ def _judge(options: ApiOptions, client: ApiClient) -> "ApiJudge | None":
     return ApiJudge(options, client)
 
 
-class ApiLearner:
+class ApiLearner(LearnerBase):
     """The `Learner` of lada.models.base whose model is elsewhere."""
 
     device = "remote"
-    scaling = 1.0
 
     def __init__(self, options: ApiOptions, base: FilePath) -> None:
         """A relative `options.cache` starts at `base`.
@@ -81,6 +80,10 @@ class ApiLearner:
     def spent(self) -> str:
         """Return what this learner's requests took, in words; answers from the cache took nothing."""
         return str(self._client.meter)
+
+    def inside(self) -> Inside:
+        """See Learner.inside."""
+        return Inside("api")
 
     def answer(
         self, questions: Sequence[str], *, seed: int, temperature: float = 0.0, progress: Progress = silent

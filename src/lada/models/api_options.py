@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from lada.core.bounds import AnswerTokens, Seconds
 from lada.core.registry import Options
 from lada.core.terms import Verb
+from lada.models.learners import LearnerOptions
 
 Style = Literal["chat", "completions"]
 OWN = frozenset(
@@ -225,11 +226,28 @@ class ApiOptions(Options):
         return self
 
 
-class ApiModel(Options):
+class ApiModel(LearnerOptions):
     """A server's model that is behind an API: it can answer and, on some servers, judge; it cannot learn."""
 
+    remote: ClassVar[bool] = True
     api: ApiOptions
     """Where the model is, how it is asked and what that may cost."""
+
+    @property
+    def able(self) -> frozenset[Verb]:
+        """See LearnerOptions."""
+        return self.api.verbs
+
+    @property
+    def limited_by(self) -> str:
+        """See LearnerOptions."""
+        more = {Verb.CONFIDENCE: "log_probs: true", Verb.JUDGE: "scores", Verb.LOG_PROBS: "scores and a tokenizer"}
+        hints = [f"with {option} it has {verb}" for verb, option in more.items() if verb not in self.able]
+        return "; ".join(["model.api", *hints])
+
+    @property
+    def source(self) -> None:
+        """See LearnerOptions: its weights are the provider's."""
 
 
 def _is_sound(address: str) -> bool:

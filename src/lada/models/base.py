@@ -117,6 +117,18 @@ class StudyReport:
     """Lessons on answers that were cut when they were written: they teach no end of a turn."""
 
 
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What a learner's model is: its architecture, its number of parameters, the SHA-256 of its weights.
+
+    Of one behind an API the latter two are not known: 0 and empty.
+    """
+
+    architecture: str
+    parameters: int = 0
+    weights: str = ""
+
+
 class Learner(Protocol):
     """A model with its tokenizer. `verbs` says which of the methods below it supports."""
 
@@ -211,3 +223,47 @@ class Learner(Protocol):
     def save(self, folder: FilePath) -> None:
         """Write weights and tokenizer in Hugging Face format."""
         ...
+
+    def inside(self) -> Inside:
+        """Return what the model is, as it is now."""
+        ...
+
+    def digest(self) -> str | None:
+        """Return what is equal for learners that do the same with the same; None where nobody can tell."""
+        ...
+
+    @property
+    def spent(self) -> str:
+        """Return what its work took that somebody has to pay for, in words; empty where nobody has."""
+        ...
+
+    def close(self) -> None:
+        """End the processes that work for it, such as ranks of its studies or a server of its answers."""
+        ...
+
+
+class LearnerBase:
+    """Base of learners: what holds of one that has no adapter of LoRA, no processes of its own and nothing to say."""
+
+    device = "cpu"
+    scaling = 1.0
+
+    def take_notices(self) -> tuple[str, ...]:
+        """See Learner.take_notices: none."""
+        return ()
+
+    def inside(self) -> Inside:
+        """See Learner.inside: of an architecture that is called as its class."""
+        return Inside(type(self).__name__)
+
+    def digest(self) -> str | None:
+        """See Learner.digest: nobody can tell."""
+        return None
+
+    @property
+    def spent(self) -> str:
+        """See Learner.spent: nothing."""
+        return ""
+
+    def close(self) -> None:
+        """See Learner.close: there is nothing to end."""

@@ -1,5 +1,6 @@
 """A learner over any Hugging Face causal LM: full or LoRA training, on CPU, CUDA or MPS."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -17,7 +18,7 @@ from lada.core.plural import counted, plural
 from lada.core.terms import Lesson, Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.adapters import adapted_share, factors
 from lada.models.assignment import Assignment
-from lada.models.base import Answer, Progress, Study, StudyReport, adding_up, silent
+from lada.models.base import Answer, Inside, LearnerBase, Progress, Study, StudyReport, adding_up, silent
 from lada.models.batches import shuffled_batches, steps_of
 from lada.models.checksums import write_checksums
 from lada.models.company import try_batching
@@ -26,6 +27,7 @@ from lada.models.encoding import Encoded, Encoder, buckets, encoder_of, pad_righ
 from lada.models.generation import make_streams, write
 from lada.models.halving import Halving, within_memory
 from lada.models.head import head_sees, last
+from lada.models.identity import weights_digest
 from lada.models.likelihood import likeliest, log_probs_of, predict, token_log_probs
 from lada.models.masters import Masters
 from lada.models.objective import Objective, Pairs, Scored, first_divergence
@@ -59,7 +61,7 @@ LITTLE = 0.5
 """The share of its weights that LoRA adapts, where nobody chose them, below which a learner says so."""
 
 
-class HuggingFaceLearner:
+class HuggingFaceLearner(LearnerBase):
     """The `Learner` of lada.models.base over a causal LM that is in memory."""
 
     def __init__(self, model: Any, tokenizer: Any, options: ModelOptions) -> None:
@@ -477,6 +479,16 @@ class HuggingFaceLearner:
         """End the processes that study with it; it can no more study with others."""
         if self.replicas is not None:
             self.replicas.close()
+
+    def inside(self) -> Inside:
+        """See Learner.inside."""
+        size = sum(parameter.numel() for parameter in self.model.parameters())
+        return Inside(self.model.config.model_type, size, weights_digest(self.model))
+
+    def digest(self) -> str:
+        """See Learner.digest: that of options and weights."""
+        told = f"{self.options.model_dump_json()} {self.device} {weights_digest(self.model)}"
+        return hashlib.sha256(told.encode()).hexdigest()
 
     def save(self, folder: FilePath) -> None:
         """See Learner.save; under LoRA only the adapter is written, in peft's format. `load` takes it as `saved`."""

@@ -9,6 +9,7 @@ from lada.core.bounds import AnswerTokens, BatchSize, Seconds
 from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.core.thinking import TAGS
+from lada.models.learners import LearnerOptions
 
 DATE = datetime.date(2026, 1, 1)
 """The day that chat templates are told where nothing else is set."""
@@ -74,7 +75,7 @@ class Parallel(Options):
     """Seconds that one of them may be silent, as while it loads the model, before a study fails."""
 
 
-class ModelOptions(Options):
+class ModelOptions(LearnerOptions):
     """Which model a party runs and how."""
 
     model: str
@@ -149,3 +150,18 @@ class ModelOptions(Options):
                 "devices, the second puts a copy on each: leave one out"
             )
         return self
+
+    @property
+    def able(self) -> frozenset[Verb]:
+        """See LearnerOptions: a model in Hugging Face format can all that it may."""
+        return frozenset(Verb) if self.verbs is None else frozenset(self.verbs)
+
+    @property
+    def limited_by(self) -> str:
+        """See LearnerOptions."""
+        return "model.verbs"
+
+    @property
+    def source(self) -> str:
+        """See LearnerOptions."""
+        return self.model

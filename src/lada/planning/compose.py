@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from lada.allocators.base import ALLOCATORS
 from lada.codecs.samples import encode
 from lada.config import ClientConfig, RunConfig, ServerConfig, Source, open_config
 from lada.core.cores import cores
@@ -12,12 +13,14 @@ from lada.core.paths import is_folder
 from lada.core.results import Traffic
 from lada.core.terms import Verb
 from lada.federation.parties import located, notices_before
+from lada.hosts.base import HOSTS
 from lada.models.api import check_api
 from lada.models.api_options import ApiModel
 from lada.models.base import Study
 from lada.models.batches import steps_of
 from lada.models.options import ModelOptions
 from lada.models.placement import check_backend, check_placement, device_type
+from lada.objectives.base import OBJECTIVES
 from lada.planning.data import Samples, look
 from lada.planning.facts import Model, find_model
 from lada.planning.fit import Demand, device_plans
@@ -62,11 +65,11 @@ class _Planner:
                 "with the configuration that `lada federation init` was given"
             )
         self._config, self._samples = config, samples
-        self._objective = config.make_objective()
-        host = config.make_host()
-        self._pools = host.pools_private
+        self._objective = config.make(OBJECTIVES)
+        host = config.make(HOSTS)
+        self._pools = host.needs.pools_private
         self._rounds = [host.plan(round, self._objective) for round in range(config.rounds + 1)]
-        asks = config.method("allocator").default_needs.student
+        asks = config.make(ALLOCATORS).needs.student
         if Verb.EMBED in asks:
             self._rounds = list(_with_vectors(self._rounds))
         if Verb.LOG_PROBS in asks:
@@ -86,16 +89,12 @@ class _Planner:
 
     def plan(self) -> Plan:
         config, samples = self._config, self._samples
-        assert config.allocator is not None
-        assert config.objective is not None
         parties = tuple(self._named(party) for party in (config.server, *config.clients))
         workers = min(cores() if config.workers is None else config.workers, len(config.clients))
         return Plan(
             name=config.name,
             rounds=config.rounds,
-            host=config.host.name,
-            allocator=config.allocator.name,
-            objective=config.objective.name,
+            methods=config.methods_told,
             public=samples.public,
             test=samples.test,
             data=samples.source,

@@ -83,9 +83,8 @@ class Plan(Record):
 
     name: str
     rounds: int
-    host: str
-    allocator: str
-    objective: str
+    methods: dict[str, str]
+    """The names of the methods, by kind."""
     public: int
     test: int
     data: str

@@ -1,12 +1,12 @@
 """Refuse what would let out by one way what is held back on another."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from lada.core.errors import InputError
 from lada.models.base import Studies
 from lada.models.private import check_installed
 from lada.privacy.options import Blur
+from lada.rounds.options import Replay
 
 
 def check_blur(client: str, blur: Blur | None, objective: str, *, soft: bool) -> None:
@@ -35,20 +35,20 @@ def check_pooling(host: str, engine: str, held_back: Sequence[str]) -> None:
         )
 
 
-def check_dp(client: str, studies: Studies, options: Mapping[str, Any]) -> None:
+def check_dp(client: str, studies: Studies, replay: Replay | None) -> None:
     """Raise InputError for a client that studies private data with and without differential privacy.
 
-    `options` are the host's: with a `client_replay` whose share of private samples is 0, only the study named
-    `private` is on private data; otherwise every study may be. Raises InputError too where the package is missing.
+    `replay` is the host's `client_replay`: where its share of private samples is 0, only the study named `private` is
+    on private data; otherwise every study may be. Raises InputError too where the package is missing.
     """
     private, distil = studies.private.dp, studies.distil.dp
     if private is None and distil is None:
         return
     check_installed()
-    replays = options.get("client_replay", {}).get("private", 1.0) > 0
+    replays = replay is None or replay.private > 0
     if private is None or (distil is None and replays):
         lacking = "private" if private is None else "distil"
-        cure = ", or host.options.client_replay.private: 0.0" if "client_replay" in options and private else ""
+        cure = ", or host.options.client_replay.private: 0.0" if replay and private else ""
         raise InputError(
             f"clients.{client}.{lacking}.dp: not set, but that study is on private data too, so that the other's "
             f"differential privacy would say nothing; expected dp in both{cure}"

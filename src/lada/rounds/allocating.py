@@ -25,7 +25,7 @@ LOOKED_AT = 256
 
 def check_takes_labels(allocator: Allocator, where: str, instead: str) -> None:
     """Raise InputError for an allocator that has no use for gold texts, naming `where` these are asked for."""
-    if allocator.compares:
+    if allocator.needs.own_paths:
         raise InputError(
             f"{where}, but the allocator compares paths that the parties wrote themselves; expected {instead}, or an "
             "allocator such as dual_min_ce or random, or lada with the options prior: false, reward: probe_drop"

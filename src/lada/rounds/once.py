@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from lada.core.results import PhaseTime
 from lada.models.base import Progress
-from lada.models.identity import learner_digest
 from lada.rounds.party import Party, round_to_ms
 
 T = TypeVar("T")
@@ -76,7 +75,7 @@ def _notices(folder: FilePath) -> tuple[str, ...]:
 
 def _key(party: Party, round: int, phase: str, given: Any) -> str | None:
     """Return what is equal for the same work; None where it is not known whether two learners are the same."""
-    learner = learner_digest(party.learner)
+    learner = party.learner.digest()
     if learner is None:
         return None
     return hashlib.sha256(json.dumps([party.name, round, phase, learner, given]).encode()).hexdigest()

@@ -27,6 +27,7 @@ class MlflowOptions(Options):
     tracking_uri: str | None = None
     """A server, or a database such as `sqlite:///mlflow.db`; None: MLFLOW_TRACKING_URI, or else MLflow's default."""
     experiment: str = "lada"
+    """The experiment that runs are listed under."""
 
     @field_validator("tracking_uri")
     @classmethod

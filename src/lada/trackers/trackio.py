@@ -12,6 +12,7 @@ class TrackioOptions(Options):
     """Options of trackio."""
 
     project: str = "lada"
+    """The project that runs are listed under."""
     space_id: str | None = None
     """A Space such as `name/space`; None: on this machine, unless trackio's own environment variables say otherwise."""
 

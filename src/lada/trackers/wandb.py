@@ -16,6 +16,7 @@ class WandbOptions(Options):
     """Options of Weights & Biases. The key is read from WANDB_API_KEY or from what `wandb login` left."""
 
     project: str = "lada"
+    """The project that runs are listed under."""
     entity: str | None = None
     """A user or team; None: the one that the key belongs to."""
     mode: Literal["online", "offline", "disabled"] = "online"

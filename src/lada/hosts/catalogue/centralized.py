@@ -6,7 +6,7 @@ from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
 
 
-@HOSTS.register("centralized", needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.STUDY}))
+@HOSTS.register("centralized", needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.STUDY}, pools_private=True))
 def centralized(options: Options) -> Host:
     """All private data in one place, where every model studies it: a ceiling, and no federation."""
     from lada.hosts.centralized import Centralized

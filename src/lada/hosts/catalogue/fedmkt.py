@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from lada.core.bounds import Rounds
-from lada.core.needs import needs
+from lada.core.needs import Needs, needs
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
 from lada.rounds.options import CLIENT_REPLAY, SERVER_REPLAY, Kind, Replay, SecureOptions
@@ -45,12 +45,18 @@ class FedmktOptions(SecureOptions):
     """Study private data in the first so many rounds only; None: in every round, as the paper does."""
 
 
+def _needs(options: FedmktOptions) -> Needs:
+    """Return what the round needs: who tells of gold texts judges them."""
+    judges = {Verb.JUDGE} if options.knowledge == "labels" else set()
+    return needs({Verb.ANSWER, *judges}, {Verb.ANSWER, Verb.JUDGE, Verb.STUDY})
+
+
 @HOSTS.register(
     "fedmkt",
     options=FedmktOptions,
     paper="arXiv 2406.02224",
     status="our reading",
-    needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.JUDGE, Verb.STUDY}),
+    needs=_needs,
 )
 def fedmkt(options: FedmktOptions) -> Host:
     """LLM and SLMs learn from each other on public questions, both ways."""

@@ -1,0 +1,83 @@
+"""How a configuration chooses methods: a field for each point, options spelled out, and the methods made of them."""
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, Field, create_model
+
+from lada.core.choice import Choice
+from lada.core.registry import Options, Registry
+from lada.hosts.base import Bare
+from lada.overrides import apply_override
+from lada.points import Point
+from lada.validation import validate
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Options)
+
+
+def choosing(points: Iterable[Point], field: Callable[[Point], tuple[Any, Any]]) -> Callable[[type[M]], type[M]]:
+    """Class decorator: give a model a field for each of these points, by its key.
+
+    `field` is one of those below and says what the model does with it.
+    """
+    fields: dict[str, Any] = {point.key: field(point) for point in points}
+
+    def add(model: type[M]) -> type[M]:
+        name, module, doc = model.__name__, model.__module__, model.__doc__
+        return create_model(name, __base__=model, __module__=module, __doc__=doc, **fields)
+
+    return add
+
+
+def of_the_run(point: Point) -> tuple[Any, Any]:
+    """Return the field of a run's configuration: whatever it says goes before what would be chosen otherwise."""
+    if point.several:
+        return _kind(point), Field((), description=point.about)
+    if point.decides and point.default:
+        return _kind(point), Field(Choice(name=point.default), description=point.about)
+    return _kind(point) | None, Field(None, description=point.about)
+
+
+def of_a_party(point: Point) -> tuple[Any, Any]:
+    """Return the field of a party, which may leave the choice to the run."""
+    return _kind(point) | None, Field(None, description=f"This party's own {point.key}; None: the run's.")
+
+
+def settled(point: Point) -> tuple[Any, Any]:
+    """Return the field of what was resolved before."""
+    return _kind(point), Field(description=point.about)
+
+
+def _kind(point: Point) -> Any:
+    return Annotated[tuple[Choice, ...], AfterValidator(_each_once(point))] if point.several else Choice
+
+
+def _each_once(point: Point) -> Callable[[tuple[Choice, ...]], tuple[Choice, ...]]:
+    def check(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        names = [choice.name for choice in choices]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{twice[0]!r} is named twice; name each {point.kind} once")
+        return choices
+
+    return check
+
+
+def spelled_out(registry: Registry[Any], choice: Choice, where: str) -> Choice:
+    """Return a choice with all its options; InputError, naming the key `where` it stands, for faulty ones."""
+    options = validate(registry.get(choice.name).options, choice.options, f"{where}.options")
+    return Choice(name=choice.name, options=options.model_dump(mode="json"))
+
+
+def host_default(bare: Bare, point: Point) -> Choice | None:
+    """Return what a run has at a point by its host, where nobody says anything else."""
+    return bare.methods.get(point.kind) or (Choice(name=point.default) if point.default else None)
+
+
+def make_method(registry: Registry[T], name: str, overrides: tuple[str, ...] = ()) -> T:
+    """Build a method from `option=value` strings; InputError names any fault, or the package that is missing."""
+    options: dict[str, Any] = {}
+    for override in overrides:
+        apply_override(options, override)
+    choice = spelled_out(registry, Choice(name=name, options=options), f"{registry.kind}s.{name}")
+    return registry.make(choice.name, choice.options)

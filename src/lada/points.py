@@ -1,0 +1,127 @@
+"""The points at which methods plug in, one row a kind. Whatever lists the kinds of methods reads these rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from lada.allocators.base import ALLOCATORS
+from lada.core.registry import Registry
+from lada.fusers.base import FUSERS
+from lada.hosts.base import HOSTS
+from lada.objectives.base import OBJECTIVES
+from lada.trackers.base import TRACKERS
+
+Side = Literal["server", "client", "both"]
+Scope = Literal["run", "party", "pair"]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One kind of method."""
+
+    registry: Registry[Any]
+    side: Side
+    """Who runs it."""
+    scope: Scope
+    """What a state of it belongs to: the run, a party, or a pair of teacher and student. What belongs to a party can be
+    chosen for each of them too."""
+    key: str = ""
+    """The key of the configuration that chooses it; empty: no configuration does."""
+    several: bool = False
+    """Whether a configuration names a list of methods, each at most once, in the place of one."""
+    default: str | None = None
+    """What is chosen where neither the configuration nor `plugin` nor the host says anything; None: nothing."""
+    decides: bool = False
+    """Whether its choice says what the others are by default, so that its own default stands in the schema."""
+    observes: bool = False
+    """Whether it only watches: then a resumed run may have other ones, and no result depends on them."""
+    limit: str = "methods"
+    """The key of a client's limits that says which ones a server may ask it for."""
+    about: str = ""
+    """What its key means, for the schema and the docs."""
+
+    @property
+    def kind(self) -> str:
+        """What messages and tables call such a method."""
+        return self.registry.kind
+
+    @property
+    def by_party(self) -> bool:
+        """Whether each party may have another one than the run."""
+        return self.scope == "party" and bool(self.key)
+
+    @property
+    def agreed(self) -> bool:
+        """Whether the server tells clients of a deployment which one it is. What clients alone run, their files say."""
+        return self.side == "both" and bool(self.key)
+
+
+POINTS: Mapping[str, Point] = MappingProxyType(
+    {
+        point.kind: point
+        for point in (
+            Point(
+                HOSTS,
+                "both",
+                "run",
+                key="host",
+                default="fedmkt",
+                decides=True,
+                limit="hosts",
+                about="The framework of collaboration: what happens in a round.",
+            ),
+            Point(
+                ALLOCATORS,
+                "both",
+                "pair",
+                key="allocator",
+                default="all",
+                about="Which public samples a student studies, per pair and direction; None: what `plugin` says.",
+            ),
+            Point(
+                OBJECTIVES,
+                "both",
+                "party",
+                key="objective",
+                default="sft",
+                about="The loss that a lesson gives; None: what `plugin` says.",
+            ),
+            Point(FUSERS, "server", "run"),
+            Point(
+                TRACKERS,
+                "server",
+                "run",
+                key="trackers",
+                several=True,
+                observes=True,
+                about="Where figures go beside the run's folder, by name: tensorboard, trackio, wandb, mlflow.",
+            ),
+        )
+    }
+)
+"""All points by kind, in the order in which people meet them."""
+
+
+def chosen_points() -> Iterator[Point]:
+    """Yield the points that a configuration chooses methods for."""
+    return (point for point in POINTS.values() if point.key)
+
+
+BY_PARTY = tuple(point for point in chosen_points() if point.by_party)
+"""The points at which each party may have another method than the run."""
+
+
+@contextmanager
+def registries_frozen() -> Iterator[None]:
+    """Let no method register itself while a run is under way, after all that there are have done so."""
+    registries = [point.registry for point in POINTS.values()]
+    for registry in registries:
+        registry.names()  # which loads them all
+    with ExitStack() as stack:
+        for registry in registries:
+            stack.enter_context(registry)
+        yield

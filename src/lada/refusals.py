@@ -1,0 +1,68 @@
+"""Refuse, before anything is trained, what methods need and parties lack."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lada.core.errors import InputError
+from lada.core.needs import Needs
+from lada.core.terms import Verb
+from lada.models.learners import LearnerOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A method that a party runs, and what it needs with its options."""
+
+    name: str
+    needs: Needs
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A party as its configuration has it."""
+
+    name: str
+    model: LearnerOptions | None
+    """None: known to that party alone."""
+    methods: Mapping[str, Sequence[Chosen]] = field(default_factory=dict)
+    """What it runs, by the kind of method."""
+    studies: bool = True
+    """Whether it learns from the others."""
+
+
+def check_verbs(server: Seat, clients: Sequence[Seat]) -> None:
+    """Raise InputError for a method that needs of a learner what it cannot do, naming method, party and verbs.
+
+    Clients learn from the server, and the server from them where it studies. Clients study private data in any case.
+    """
+    everybody = (server, *clients)
+    from_server = _taught(clients)
+    from_clients = _taught([server] if server.studies else [])
+    for kind in server.methods:
+        for seat in everybody:
+            if seat.model is not None:
+                taught = (from_server if seat is server else from_clients).get(kind, {})
+                _check_able(kind, seat, seat.model, taught)
+
+
+def _taught(students: Sequence[Seat]) -> dict[str, dict[str, frozenset[Verb]]]:
+    """Return what the methods of `students` need of those who teach them, by kind and name."""
+    verbs: dict[str, dict[str, frozenset[Verb]]] = {}
+    for seat in students:
+        for kind, methods in seat.methods.items():
+            known = verbs.setdefault(kind, {})
+            for method in methods:
+                known[method.name] = known.get(method.name, frozenset()) | method.needs.teacher
+    return verbs
+
+
+def _check_able(kind: str, seat: Seat, model: LearnerOptions, taught: Mapping[str, frozenset[Verb]]) -> None:
+    own = {method.name: method.needs.student for method in seat.methods[kind]} if seat.studies else {}
+    for name in dict.fromkeys((*own, *taught)):
+        needed = own.get(name, frozenset()) | taught.get(name, frozenset())
+        if lacking := sorted(needed - model.able):
+            raise InputError(
+                f"{kind} {name!r} needs a learner that can {', '.join(lacking)}, but that of {seat.name!r} cannot "
+                f"({model.limited_by}); choose another method, another model, or directions: llm_to_slm for a server "
+                "that only teaches"
+            )
