@@ -359,7 +359,7 @@ def test_plugin_is_short_for_allocator_and_objective(changes: dict[str, Any], al
     assert config.objective is not None
     assert (config.allocator.name, config.objective.name) == (allocator, objective)
     # The shorthand learns the verified path without contrast; who names the objective gets its contrast too.
-    assert config.make_objective().contrasts == ("objective" in changes)
+    assert config.make_objective().needs.rejected == ("objective" in changes)
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,7 @@ def test_a_resolved_configuration_makes_its_methods():
     host: Any = config.make_host()
     assert allocator.options.budget == 7
     assert host.options.client_replay.general == 0.1
-    assert not config.make_objective().contrasts
+    assert not config.make_objective().needs.rejected
 
 
 def only(*verbs: str) -> dict[str, Any]:

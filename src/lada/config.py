@@ -289,7 +289,7 @@ class RunConfig(Options):
 
     def _check_privacy(self) -> None:
         """Refuse what would let out by one way what is held back on another."""
-        soft = self.make_objective().soft is not None
+        soft = self.make_objective().needs.signal is not None
         if self.server.distil.dp:
             raise InputError("server.distil.dp: the server has no private samples; expected dp at clients alone")
         for client in self.clients:

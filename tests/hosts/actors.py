@@ -14,7 +14,7 @@ from lada.core.terms import Lesson, Likelihood, Sample, SparseLogProbs, Spelled,
 from lada.hosts.base import HOSTS, Host, Look, Payload
 from lada.hosts.checks import Guard
 from lada.hosts.party import Party
-from lada.models.base import Answer, Progress, Studies, Study, StudyReport, silent
+from lada.models.base import Answer, Course, Progress, Studies, Study, StudyReport, silent
 from lada.models.objective import Objective
 from lada.objectives.base import OBJECTIVES
 from lada.tasks.data import TaskData
@@ -166,6 +166,7 @@ class ScriptedLearner:
         study: Study,
         *,
         seed: int,
+        course: Course = Course(),  # noqa: B008 - it is immutable
         progress: Progress = silent,
     ) -> StudyReport:
         self.studies.append(Studied(list(lessons), objective, study, seed))

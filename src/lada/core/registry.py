@@ -89,6 +89,9 @@ class Registry(Generic[T]):
             summary = (make.__doc__ or "").strip().partition("\n")[0]
             asks = needs if callable(needs) else lambda _: needs
             self._methods[name] = Method(name, make, options, paper, status, summary, asks)
+            if hasattr(make, "declared"):  # a class whose instances say what they need, whoever makes them
+                made: Any = make
+                made.name, made.declared = name, staticmethod(asks)
             return make
 
         return add

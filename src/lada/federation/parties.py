@@ -1,6 +1,7 @@
 """Build parties from a configuration, and keep them on disk between phases."""
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lada.config import ClientConfig, RunConfig
+from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
 from lada.core.clock import since
 from lada.core.errors import LadaError, of_party
 from lada.core.paths import is_folder
@@ -31,9 +33,9 @@ from lada.tasks.load import load_task
 from lada.tasks.options import BuiltinTask
 from lada.zoo.shipped import locate
 
-MODEL, STATE, REPORT, OWNER = "model", "state.safetensors", "report.json", "party"
-"""What a checkpoint holds: the learner, in Hugging Face format; the plug-ins' state; what was not yet reported; the
-party's name."""
+MODEL, STATE, STEPS, REPORT, OWNER = "model", "state.safetensors", "steps.json", "report.json", "party"
+"""What a checkpoint holds: the learner, in Hugging Face format; the plug-ins' state; the steps studied by each
+objective; what was not yet reported; the party's name."""
 NEEDED = (STATE, REPORT)
 """What no checkpoint can be without."""
 ROUNDS_DONE, CROSSED = "rounds-done", "crossed"
@@ -221,6 +223,7 @@ def _party(
         objective=config.make_objective(),
         studies=studies,
         seed=config.seed,
+        rounds=config.rounds,
         folder=place.party(name),
         emit=emit,
         clock=since(place.started),
@@ -256,12 +259,14 @@ def check_owner(saved: Path, name: str) -> None:
 def _restore(party: Party, saved: Path) -> None:
     """Give a party back what `keep` wrote beside its learner. Raises LadaError for another's checkpoint."""
     check_owner(saved, party.name)
-    for key, array in checkpoints.bytes_to_arrays((saved / STATE).read_bytes()).items():
+    for key, array in bytes_to_arrays((saved / STATE).read_bytes()).items():
         pair, _, part = key.partition("|")
         if pair == "memory":
             party.memory[part] = array.tobytes()
         else:
             party.states[pair] = {**party.states.get(pair, {}), part: array}
+    if (saved / STEPS).exists():  # a checkpoint of 0.1 has none
+        party.steps.update(json.loads((saved / STEPS).read_bytes()))
     rest = PartyReport.model_validate_json((saved / REPORT).read_bytes())
     party.noted.add({name: getattr(rest, name) for name in PartyReport.model_fields})
 
@@ -275,8 +280,9 @@ def keep(party: Party, place: Place, more: Mapping[str, bytes], report: PartyRep
     report = party.report if report is None else report
     arrays = {f"{pair}|{part}": array for pair, state in party.states.items() for part, array in state.items()}
     arrays |= {f"memory|{key}": np.frombuffer(data, np.uint8) for key, data in party.memory.items()}
-    small = {STATE: checkpoints.arrays_to_bytes(arrays), REPORT: report.model_dump_json().encode(), **more}
+    small = {STATE: arrays_to_bytes(arrays), REPORT: report.model_dump_json().encode(), **more}
     small[OWNER] = party.name.encode()
+    small[STEPS] = json.dumps(party.steps).encode()
 
     def fill(folder: Path) -> Mapping[str, str]:
         journal, known = party.journal, None

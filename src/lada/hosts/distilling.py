@@ -9,10 +9,11 @@ from lada.core.seeds import generator
 from lada.core.terms import Allocation, Knowledge, Lesson
 from lada.hosts.catalogue.common import Replay
 from lada.hosts.knowledge import Offer
-from lada.hosts.lessons import Pool, lesson_on, make_lessons, with_replay
+from lada.hosts.lessons import Pool, make_lessons, with_replay
 from lada.hosts.party import Party
 from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import gold_lessons, study
+from lada.models.objective import lesson_on
 
 
 def lessons_of(

@@ -32,12 +32,12 @@ from lada.core.errors import InputError
 from lada.core.plural import counted
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Allocation, Knowledge, Lesson
-from lada.hosts.lessons import lesson_on
 from lada.hosts.once import once
 from lada.hosts.party import Party
 from lada.hosts.steps import gold_lessons, sft
 from lada.hosts.trust import limit
 from lada.models.base import Progress
+from lada.models.objective import lesson_on
 
 MOST = 64
 """Most validation samples."""

@@ -82,7 +82,7 @@ def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -
     knowledge, changed = _discreet(party, knowledge, kind)
     knowledge = _fitting(party, knowledge, kind)
     payload = dict(encode(knowledge, kind))
-    if party.objective.soft is None or not soft:
+    if party.objective.needs.signal is None or not soft:
         return payload
     told = replace(knowledge, paths=tuple(path for path in knowledge.paths if path.sample_id not in changed))
     if not may_tell(party, party.learner.vocabulary()):
@@ -119,13 +119,13 @@ def score(party: Party, knowledge: Knowledge) -> dict[str, TokenScores]:
 
     Texts that it cannot trace or whose scores are not finite are left out and counted.
     """
-    assert party.objective.soft is not None
+    assert party.objective.needs.signal is not None
     size = len(party.learner.vocabulary().tokens)
     questions = {sample.id: sample.question for sample in party.task.public}
     paths = [path for path in knowledge.paths if path.text]
     with party.phase(knowledge.round, "score") as progress:
         pairs = [(questions[path.sample_id], path.text) for path in paths]
-        found = party.learner.log_probs(pairs, min(party.objective.soft.k, size), progress=progress)
+        found = party.learner.log_probs(pairs, min(party.objective.needs.signal.k, size), progress=progress)
     by_id = {path.sample_id: scores for path, scores in zip(paths, found, strict=True)}
     return sound_scores(party, knowledge, by_id, size)
 
@@ -142,7 +142,7 @@ def tell_scores(party: Party, round: int, scores: Mapping[str, TokenScores]) -> 
 
 def kinds_heard(party: Party, kind: Kind) -> Kinds:
     """Return the kinds of messages that `tell` writes."""
-    soft = frozenset() if party.objective.soft is None else frozenset({SOFT, VOCABULARY})
+    soft = frozenset() if party.objective.needs.signal is None else frozenset({SOFT, VOCABULARY})
     return Kinds(frozenset({PATHS if kind == "paths" else LIKELIHOODS}), soft)
 
 
@@ -254,7 +254,7 @@ def _offer(party: Party, payload: Payload, heard: "Told", teacher: str | None, r
                 "without them",
             )
         )
-    if party.objective.soft is None or SOFT not in payload:
+    if party.objective.needs.signal is None or SOFT not in payload:
         return Offer(knowledge)
     if VOCABULARY in payload:
         party.memory[f"{VOCABULARY} {knowledge.party}"] = payload[VOCABULARY]
@@ -298,7 +298,7 @@ def check_knowledge(party: Party, sender: str, round: int, payload: Payload) -> 
         told = _soft(party, payload, knowledge)
         if (told.party, told.round) != (sender, round) or (words and told.vocabulary_size != len(words.tokens)):
             raise FederationError("soft targets: of another party, round or vocabulary than the message")
-        if party.objective.soft is None or told.k > party.objective.soft.k:
+        if party.objective.needs.signal is None or told.k > party.objective.needs.signal.k:
             raise FederationError(f"soft targets: {counted(told.k, 'token')} per row, more than were asked for")
 
 

@@ -120,8 +120,12 @@ class Party:
     emit: Emit
     clock: Callable[[], float]
     """Seconds since the run began."""
+    rounds: int = 1
+    """The rounds of the run."""
     states: dict[str, State] = field(default_factory=dict)
-    """Allocator state by `teacher>student`."""
+    """What methods remember: an allocator's by `teacher>student`, an objective's by `objective/name/party`."""
+    steps: dict[str, int] = field(default_factory=dict)
+    """How many steps the party has studied, by the key that the objective's state has."""
     memory: dict[str, bytes] = field(default_factory=dict)
     """Encoded knowledge that a later phase needs."""
     noted: Noted = field(default_factory=Noted)
