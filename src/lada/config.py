@@ -10,7 +10,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from lada.allocators.base import ALLOCATORS, Allocator
 from lada.core.bounds import Parties, Rounds, Seconds, Seed
-from lada.core.errors import InputError
+from lada.core.errors import InputError, of_party
 from lada.core.limits import Limits
 from lada.core.names import Name, fault, same_folder
 from lada.core.paths import is_file
@@ -21,7 +21,7 @@ from lada.hosts.base import HOSTS, Host
 from lada.hosts.options import Blur, Redaction, Withholding
 from lada.hosts.privacy import check_blur, check_dp, check_pooling
 from lada.models.api_options import ApiModel
-from lada.models.base import Studies, Study
+from lada.models.base import Studies, Study, check_possible
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
@@ -46,6 +46,8 @@ class Choice(Options):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):  # several objectives, whose losses are added up
+            return {"name": "weighted", "options": {"objectives": value}}
         return {"name": value} if isinstance(value, str) else value
 
 
@@ -154,7 +156,8 @@ class RunConfig(Options):
     allocator: Choice | None = None
     """Which public samples a student studies, per pair and direction; None: what `plugin` says."""
     objective: Choice | None = None
-    """The loss that a lesson gives; None: what `plugin` says."""
+    """The loss that a lesson gives; None: what `plugin` says. A list, `[{name, options, weight}, …]`, stands for a
+    weighted sum."""
     engine: Literal["local", "simulation", "deployment"] = "local"
     """Where the clients are: on this machine in worker processes, in Flower's simulation as Ray actors (extra
     `simulation`), or on their own machines (see docs/deployment.md). Equal numbers, whichever it is."""
@@ -256,6 +259,7 @@ class RunConfig(Options):
         )
         resolved._check_verbs()
         resolved._check_privacy()
+        resolved._check_studies()
         clients = {client.name: client.model for client in self.clients if client.model is not None}
         made = resolved.make_host()
         made.check(resolved.make_allocator(), clients)
@@ -297,6 +301,15 @@ class RunConfig(Options):
             check_dp(client.name, Studies(client.private, client.distil), self.host.options)
         if self.make_host().pools_private:
             check_pooling(self.host.name, self.engine, [key for client in self.clients for key in client.held_back()])
+
+    def _check_studies(self) -> None:
+        """Refuse studies that the objective cannot have."""
+        objective = self.make_objective()
+        parties = [("server", self.server), *((f"clients.{client.name}", client) for client in self.clients)]
+        for owner, party in parties:
+            parallel = party.model.parallel if isinstance(party.model, ModelOptions) else None
+            with of_party(owner):
+                check_possible(objective.title, objective.needs, party.distil, parallel.processes if parallel else 1)
 
     def _roles(self, method: Method[Any]) -> Iterator[tuple[str, ModelOptions | ApiModel, frozenset[Verb]]]:
         """Yield each party, its model and what the roles that it has need: teacher, student or both."""

@@ -20,6 +20,7 @@ from lada.engines.terms import Terms
 from lada.hosts.options import Blur, Redaction, Withholding
 from lada.models.base import Study
 from lada.models.options import ModelOptions
+from lada.objectives.weighted import names_in
 from lada.tasks.options import FilesTask, TaskOptions
 from lada.validation import validate
 
@@ -160,7 +161,7 @@ def _check(client: ClientFile, terms: Terms) -> None:
     asked: list[tuple[str, str, tuple[str, ...] | None]] = [
         ("host", terms.host.name, limits.hosts),
         ("allocator", terms.allocator.name, limits.methods),
-        ("objective", terms.objective.name, limits.methods),
+        *(("objective", name, limits.methods) for name in names_in(terms.objective.name, terms.objective.options)),
     ]
     for kind, name, allowed in asked:
         if allowed is not None and name not in allowed:

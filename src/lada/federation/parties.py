@@ -12,6 +12,7 @@ from lada.config import ClientConfig, RunConfig
 from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
 from lada.core.clock import since
 from lada.core.errors import LadaError, of_party
+from lada.core.needs import SignalSpec
 from lada.core.paths import is_folder
 from lada.core.results import PartyInfo, PartyReport
 from lada.core.seeds import seed_of
@@ -230,6 +231,7 @@ def _party(
         private=task.private.get(name, ()),
         allocator=config.make_allocator(),
         objective=config.make_objective(),
+        signals=signals(config, name),
         studies=studies,
         seed=config.seed,
         rounds=config.rounds,
@@ -246,6 +248,13 @@ def _party(
     if fault:
         party.note(notices=(f"the newest checkpoint of {name} is unusable ({fault}); it went on from the one before",))
     return party
+
+
+def signals(config: RunConfig, name: str) -> dict[str, SignalSpec | None]:
+    """Return what the students of a party ask it for, by name: the clients the server, and the server each client."""
+    server = config.server.name
+    students = [client.name for client in config.clients] if name == server else [server]
+    return {student: config.make_objective().needs.signal for student in students}
 
 
 def let_go(party: Party) -> None:

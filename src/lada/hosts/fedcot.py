@@ -23,7 +23,7 @@ from lada.hosts.allocating import allocate
 from lada.hosts.base import Bare, Exchange, Payload, Phase, Step
 from lada.hosts.catalogue.fedcot import FedcotOptions
 from lada.hosts.distilling import distil, lessons_of
-from lada.hosts.knowledge import encode, hear, keep_own, kinds_heard, know, own, tell
+from lada.hosts.knowledge import encode, hear, keep_own, kinds_heard, know, own, tell_each
 from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, telling
@@ -74,7 +74,7 @@ class Fedcot:
         rationales = know(party, round, "answer", "paths")
         replies = pending.wait()
         collect(party, replies)
-        pending = exchange.ask("learn", round, dict.fromkeys(replies, tell(party, rationales, "paths")))
+        pending = exchange.ask("learn", round, tell_each(party, rationales, "paths", replies))
         evaluate_party(party, round)
         collect(party, pending.wait())
 

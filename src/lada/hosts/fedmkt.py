@@ -39,7 +39,7 @@ from lada.hosts.catalogue.fedmkt import FedmktOptions
 from lada.hosts.distilling import and_labels, distil, lessons_of
 from lada.hosts.fusing import Fusion, Won
 from lada.hosts.gain import limit_by_gain, validation
-from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, know, own, tell
+from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, know, own, tell, tell_each
 from lada.hosts.party import Party
 from lada.hosts.replies import each
 from lada.hosts.reports import REPORT, collect, report_payload
@@ -151,7 +151,7 @@ class Fedmkt:
             return
         if self._mutual:
             mine = know(party, round, "answer-anew", self._kind, tries=self.options.tries)
-        pending = exchange.ask("learn", round, dict.fromkeys(replies, tell(party, mine, self._kind)))
+        pending = exchange.ask("learn", round, tell_each(party, mine, self._kind, replies))
         evaluate_party(party, round)
         replies = pending.wait()
         collect(party, replies)
