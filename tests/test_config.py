@@ -354,7 +354,7 @@ def test_plugin_is_short_for_allocator_and_objective(changes: dict[str, Any], al
     config = make_config(plain(**changes))
     assert (config.choice(ALLOCATORS).name, config.choice(OBJECTIVES).name) == (allocator, objective)
     # The shorthand learns the verified path without contrast; who names the objective gets its contrast too.
-    assert config.make(OBJECTIVES).contrasts == ("objective" in changes)
+    assert config.make(OBJECTIVES).needs.rejected == ("objective" in changes)
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_a_resolved_configuration_makes_its_methods():
     host: Any = config.make(HOSTS)
     assert allocator.options.budget == 7
     assert host.options.client_replay.general == 0.1
-    assert not config.make(OBJECTIVES).contrasts
+    assert not config.make(OBJECTIVES).needs.rejected
 
 
 def only(*verbs: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field, create_model
+from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
 from lada.core.choice import Choice
 from lada.core.registry import Options, Registry
@@ -50,7 +50,16 @@ def settled(point: Point) -> tuple[Any, Any]:
 
 
 def _kind(point: Point) -> Any:
-    return Annotated[tuple[Choice, ...], AfterValidator(_each_once(point))] if point.several else Choice
+    if point.several:
+        return Annotated[tuple[Choice, ...], AfterValidator(_each_once(point))]
+    return Annotated[Choice, BeforeValidator(_combined(point))] if point.combined else Choice
+
+
+def _combined(point: Point) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        return {"name": point.combined, "options": {f"{point.key}s": value}} if isinstance(value, list) else value
+
+    return read
 
 
 def _each_once(point: Point) -> Callable[[tuple[Choice, ...]], tuple[Choice, ...]]:

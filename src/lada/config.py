@@ -12,7 +12,7 @@ from lada.allocators.base import ALLOCATORS
 from lada.choosing import choosing, host_default, of_a_party, of_the_run, spelled_out
 from lada.core.bounds import Parties, Rounds, Seconds, Seed
 from lada.core.choice import Choice, listed
-from lada.core.errors import InputError
+from lada.core.errors import InputError, of_party
 from lada.core.limits import Limits
 from lada.core.names import Name, fault, same_folder
 from lada.core.paths import is_file
@@ -20,7 +20,7 @@ from lada.core.registry import Options, Registry
 from lada.core.seeds import generator
 from lada.hosts.base import HOSTS, Host
 from lada.models.api_options import ApiModel
-from lada.models.base import Studies, Study
+from lada.models.base import Studies, Study, check_possible
 from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
@@ -224,6 +224,7 @@ class RunConfig(Options):
         seats = [resolved._seat(party) for party in (resolved.server, *resolved.clients)]
         check_verbs(replace(seats[0], studies=made.server_studies), seats[1:])
         resolved._check_privacy(made)
+        resolved._check_studies()
         clients = {client.name: client.model for client in self.clients if client.model is not None}
         for name in ("", *resolved._differing(ALLOCATORS)):
             made.check(resolved.make(ALLOCATORS, name), clients)
@@ -247,7 +248,7 @@ class RunConfig(Options):
         """Refuse what would let out by one way what is held back on another."""
         if self.server.distil.dp:
             raise InputError("server.distil.dp: the server has no private samples; expected dp at clients alone")
-        soft = self.make(OBJECTIVES, self.server.name).soft is not None  # which says what clients send
+        soft = self.make(OBJECTIVES, self.server.name).needs.signal is not None  # which says what clients send
         name = self.choice(OBJECTIVES, self.server.name).name
         for client in self.clients:
             check_blur(client.name, client.blur, name, soft=soft)
@@ -255,6 +256,15 @@ class RunConfig(Options):
         if host.needs.pools_private:
             held_back = [key for client in self.clients for key in client.held_back()]
             check_pooling(self.choice(HOSTS).name, self.engine, held_back)
+
+    def _check_studies(self) -> None:
+        """Refuse studies that a party's objective cannot have."""
+        parties = [("server", self.server), *((f"clients.{client.name}", client) for client in self.clients)]
+        for owner, party in parties:
+            objective = self.make(OBJECTIVES, party.name)
+            parallel = party.model.parallel if isinstance(party.model, ModelOptions) else None
+            with of_party(owner):
+                check_possible(objective.title, objective.needs, party.distil, parallel.processes if parallel else 1)
 
     def drawn(self, round: int) -> tuple[str, ...]:
         """Return the clients that take part in a round, sorted; for round 0 those of all rounds (of one at least)."""

@@ -188,7 +188,7 @@ def _load(config: RunConfig, base: Path) -> Prepared:
     task = read_task(config, base)
     objective, host = config.make(OBJECTIVES), config.make(HOSTS)
     first = host.plan(1, objective) if config.rounds else ()
-    check_sizes(config.limits, first, task.public, objective.soft.k if objective.soft else 0)
+    check_sizes(config.limits, first, task.public, objective.needs.signal.k if objective.needs.signal else 0)
     trackers = config.make_all(TRACKERS)
     models = {"server": config.server.model, **{f"clients.{c.name}": c.model for c in config.clients}}
     alike = {model.model_dump_json(): (model, owner) for owner, model in reversed(models.items()) if model is not None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,10 +13,16 @@ from lada.core.registry import Registry
 from lada.fusers.base import FUSERS
 from lada.hosts.base import HOSTS
 from lada.objectives.base import OBJECTIVES
+from lada.objectives.weighted import Weighted, names_in
 from lada.trackers.base import TRACKERS
 
 Side = Literal["server", "client", "both"]
 Scope = Literal["run", "party", "pair"]
+
+
+def alone(name: str, _options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the name alone: most methods consist of no others."""
+    return (name,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,10 @@ class Point:
     """Whether it only watches: then a resumed run may have other ones, and no result depends on them."""
     limit: str = "methods"
     """The key of a client's limits that says which ones a server may ask it for."""
+    combined: str = ""
+    """The method that a list in the place of one stands for; its option `<key>s` holds the list."""
+    names: Callable[[str, Mapping[str, Any]], tuple[str, ...]] = alone
+    """Returns the names of all methods that a chosen one, with its options, consists of."""
     about: str = ""
     """What its key means, for the schema and the docs."""
 
@@ -88,7 +98,10 @@ POINTS: Mapping[str, Point] = MappingProxyType(
                 "party",
                 key="objective",
                 default="sft",
-                about="The loss that a lesson gives; None: what `plugin` says.",
+                combined=Weighted.name,
+                names=names_in,
+                about="The loss that a lesson gives; None: what `plugin` says. A list, `[{name, options, weight}, …]`, "
+                "stands for a weighted sum.",
             ),
             Point(FUSERS, "server", "run"),
             Point(

@@ -15,8 +15,8 @@ from lada.allocators.base import Candidates, State
 from lada.allocators.features import features, prior_reward
 from lada.allocators.lada import LadaOptions
 from lada.allocators.networks import fit, hidden_state, new_network, predict
+from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
 from lada.core.terms import Allocation
-from lada.federation.checkpoints import arrays_to_bytes, bytes_to_arrays
 
 QUICK = {"hidden": 8, "epochs": 3}
 PAPER = {"reward": "paper", "prior": False, "gold": False}

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
 from lada.core.errors import LadaError
 from lada.federation import checkpoints
-from lada.federation.checkpoints import arrays_to_bytes, bytes_to_arrays, exists, files, find, remove, verify
+from lada.federation.checkpoints import exists, files, find, remove, verify
 from lada.federation.checkpoints import save as save_filled
 
 FILES = {"state.json": b"{}", "adapter/model.safetensors": b"\x00\x01", "empty": b""}

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from worlds import CLIENTS, Gate, Key, Replayed, World
 
+from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
 from lada.core.errors import LadaError
 from lada.core.results import Environment, PartyReport, Results, WallClock
-from lada.federation.checkpoints import arrays_to_bytes, bytes_to_arrays
 from lada.report import compare, render
 from lada.report.reading import read_results
 from lada.rounds.checks import FINISH

@@ -12,7 +12,7 @@ from lada.allocators.base import ALLOCATORS
 from lada.core.registry import Registry
 from lada.core.terms import Lesson, Likelihood, Sample, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.hosts.base import HOSTS, Host
-from lada.models.base import Answer, LearnerBase, Progress, Studies, Study, StudyReport, silent
+from lada.models.base import Answer, Course, LearnerBase, Progress, Studies, Study, StudyReport, silent
 from lada.models.objective import Objective
 from lada.objectives.base import OBJECTIVES
 from lada.rounds.base import Look, Payload
@@ -167,6 +167,7 @@ class ScriptedLearner(LearnerBase):
         study: Study,
         *,
         seed: int,
+        course: Course = Course(),  # noqa: B008 - it is immutable
         progress: Progress = silent,
     ) -> StudyReport:
         self.studies.append(Studied(list(lessons), objective, study, seed))

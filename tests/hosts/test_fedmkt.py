@@ -46,7 +46,7 @@ def test_before_the_first_round_everybody_is_only_evaluated(both: Federation):
 def test_the_llm_learns_from_its_clients(both: Federation):
     both.run(1)
     (study,) = both.studies("llm")
-    assert (study.options, study.objective.contrasts) == (DISTIL, False)
+    assert (study.options, study.objective.needs.rejected) == (DISTIL, False)
     # Of question 2 both clients have a right path, equally long: b is surer. Question 0 only the LLM itself is right
     # on, so it is replayed: 3 lessons are the 0.35 of 8.57 that replay leaves; half of these, 4, are not to be had of
     # own right paths; 0.15 of it, 1, is of general questions.
@@ -113,7 +113,7 @@ def test_with_a_contrasting_objective_the_wrong_path_is_rejected(tmp_path: FileP
         "p2": (right(2), None),
         "p3": (right(3), None),
     }
-    assert not both.studies("b")[0].objective.contrasts  # private data has nothing to be contrasted with
+    assert not both.studies("b")[0].objective.needs.rejected  # private data has nothing to be contrasted with
     assert next(r for r in both.server.report.studies if r.party == "b" and r.phase == "distil").pairs == 2
 
 

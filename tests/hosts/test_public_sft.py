@@ -34,7 +34,7 @@ def test_clients_study_private_data_and_everybody_the_gold_texts(
     for each in (alone.studies("llm")[0], alone.studies("a")[1], alone.studies("b")[3]):
         assert each.texts().keys() == {sample.id for sample in PUBLIC}
         assert each.texts()["p3"] == (text, None)
-        assert not each.objective.contrasts
+        assert not each.objective.needs.rejected
     report = alone.server.report
     assert {(e.round, e.party) for e in report.evaluations} == {(r, p) for r in range(3) for p in KNOWS}
     assert [s.phase for s in report.studies] == ["public", "private", "public", "private", "public"] * 2

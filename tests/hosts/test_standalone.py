@@ -22,7 +22,7 @@ def test_clients_study_their_private_data_as_many_steps_as_with_lessons(alone: F
         for study in studies:
             assert set(study.texts()) == {f"{name}-{i}" for i in range(4)}
             assert study.texts()[f"{name}-1"] == (f"by rule answer {CANARY}1", None)
-            assert not study.objective.contrasts
+            assert not study.objective.needs.rejected
     assert not alone.studies("llm")
 
 

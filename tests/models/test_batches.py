@@ -51,7 +51,7 @@ def told(tiny: Any, tokens: int | None, objective: Any = None, rows: Any = None,
 @pytest.mark.parametrize("steps", [1, 7, 9])
 def test_the_tokens_of_some_steps_give_these_steps_and_the_same_batches(tiny: Any, steps: int, paired: bool):
     def spy() -> Spy:
-        return Spy(contrasts=True, reference=True, loss=contrast) if paired else Spy()
+        return Spy(rejected=True, reference=True, loss=contrast) if paired else Spy()
 
     seen = [spy(), spy()]
     by_steps = told(tiny, None, seen[0], steps=steps)
@@ -66,7 +66,7 @@ def test_a_pair_has_two_texts(tiny: Any):
     rows = [Lesson("s", tiny.questions[0], tiny.paths[0], tiny.paths[1])]
     encode = tiny.learner().encoder.pair
     chosen, rejected = (len(encode(rows[0].question, text).completion) for text in tiny.paths[:2])
-    objective = Spy(contrasts=True)
+    objective = Spy(rejected=True)
     assert told(tiny, 6 * (chosen + rejected), objective, rows, batch_size=3).steps == 2
     alone = told(tiny, 6 * (chosen + rejected), None, rows, batch_size=3)
     assert alone.steps == round(2 * (chosen + rejected) / chosen)

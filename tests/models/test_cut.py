@@ -14,6 +14,8 @@ from lada.models.generation import Manner, make_streams
 from lada.models.learner import HuggingFaceLearner
 from lada.models.options import Generation, ModelOptions
 from lada.models.ranks import ALONE
+from lada.models.scoring import Rows
+from lada.models.trainer import reference_sums
 from lada.objectives.base import OBJECTIVES
 
 QUESTION = "7 + 5 ?"
@@ -132,7 +134,7 @@ class TestLessons:
     def test_the_reference_judges_what_is_learnt(self, tiny: Any):
         learner = gemma(tiny)
         rows = [learner.encoder.pair(QUESTION, "answer 12", cut=True), learner.encoder.pair(QUESTION, "answer 13")]
-        reference = learner._reference([rows[0]], {0: rows[1]}, ALONE)
+        reference = reference_sums(learner._judged, Rows([], [rows[0]], {0: rows[1]}), ALONE)
         with torch.inference_mode():
             for row, total in zip(rows, reference[0], strict=True):
                 ids = torch.tensor([row.prompt + row.completion])

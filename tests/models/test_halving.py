@@ -12,7 +12,7 @@ from lada.core.errors import InputError
 from lada.core.terms import Lesson
 from lada.models.base import Study
 from lada.models.halving import Halving, is_out_of_memory, within_memory
-from lada.models.objective import Scored, nll
+from lada.models.objective import Objective, Scored, nll
 from lada.models.training import Optimisation
 from lada.rounds.party import Party
 from lada.rounds.reports import collect, report_payload
@@ -150,11 +150,7 @@ def test_verbs_say_the_same_in_less_memory(tiny: Any, architecture: str):
     assert plain.take_notices() == (cut,)  # what is random hardly ends
 
 
-class Nll:
-    contrasts = reference = False
-    soft = prefer = None
-    unpaired: Any = "nll"
-
+class Nll(Objective):
     def __call__(self, scored: Scored) -> torch.Tensor:
         return nll(scored)
 
@@ -164,7 +160,7 @@ def test_a_step_is_the_same_in_less_memory(
     tiny: Any, architecture: str, backwards: bool, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(
-        "lada.models.learner.make_optimizer",
+        "lada.models.trainer.make_optimizer",
         lambda model, options: torch.optim.SGD(model.parameters(), lr=options.learning_rate),
     )
     pairs = zip(tiny.questions, tiny.paths, strict=True)
@@ -186,7 +182,7 @@ def test_an_optimiser_that_does_not_fit_is_said_to_be_so(tiny: Any, monkeypatch:
         def step(self, closure: Any = None) -> Any:
             raise spent()
 
-    monkeypatch.setattr("lada.models.learner.make_optimizer", lambda model, options: Greedy(model.parameters(), lr=1.0))
+    monkeypatch.setattr("lada.models.trainer.make_optimizer", lambda model, options: Greedy(model.parameters(), lr=1.0))
     with pytest.raises(InputError, match=r"training it does not fit into memory .*tune: lora"):
         tiny.learner().study([Lesson("a", "?", "5")], Nll(), Study(steps=1), seed=0)
 

@@ -38,7 +38,9 @@ def test_the_gradient_is_that_of_the_dense_divergence(tiny: Any, form: Any):
     assert places is not None
     own, beside = log_probs_of(predicted, places.ids)
     tokens = float(len(row.completion))
-    scored = Scored(predicted.rows(own), predicted.mask, torch.ones(1), None, tokens, 0.0, places.of(beside))
+    scored = Scored(
+        predicted.rows(own), predicted.mask, torch.ones(1), None, tokens, 0.0, places.of(beside, places.ids)
+    )
     loss = SoftTargets(SoftTargetsOptions(form=form, label_weight=0.0))(scored)
     mine = torch.autograd.grad(loss, weights, allow_unused=True)
 

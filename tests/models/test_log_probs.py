@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from lada.alignment import check_scores
 from lada.core.terms import ChunkLogProbs, Lesson, SparseLogProbs
 from lada.models.base import Study
-from lada.models.objective import Scored, nll
+from lada.models.objective import Objective, Scored, nll
 from lada.models.soft import chunk_sums
 from lada.objectives.soft_targets import SoftTargets, SoftTargetsOptions
 
@@ -95,14 +95,11 @@ def test_soft_targets_make_no_tensor_as_wide_as_the_vocabulary(tiny: Any, monkey
     assert wide[1] == wide[0]
 
 
-class Seen:
+class Seen(Objective):
     """NLL, and keeps what it was shown."""
 
-    contrasts = reference = False
-    soft = prefer = None
-    unpaired: Any = "nll"
-
     def __init__(self) -> None:
+        super().__init__()
         self.scored: list[Scored] = []
 
     def __call__(self, scored: Scored) -> torch.Tensor:

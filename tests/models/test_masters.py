@@ -46,7 +46,7 @@ def test_a_study_is_that_of_a_loop_with_a_fresh_copy_for_each_step(
 ):
     # Plain descent, since AdamW makes whole steps of gradients that are rounding alone.
     monkeypatch.setattr(
-        "lada.models.learner.make_optimizer", lambda weights, options: torch.optim.SGD(weights.parameters(), lr=1e-3)
+        "lada.models.trainer.make_optimizer", lambda weights, options: torch.optim.SGD(weights.parameters(), lr=1e-3)
     )
     learner = make(tiny, architecture, dtype)
     slow = copy.deepcopy(learner.model).float()

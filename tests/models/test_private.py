@@ -41,7 +41,7 @@ def train(model: Two, gradients, *, clip=1.0, noise=1e-30, expected=2.0, seed=0)
         noise=noise,
         expected=expected,
         seed=seed,
-        on_step=lambda _, loss: told.append(loss),
+        on_step=lambda _, loss, taken: told.append(loss),
     )
     return told
 

@@ -91,7 +91,7 @@ def test_all_have_the_weights_of_the_first(tmp_path: Path):
 
 @pytest.mark.usefixtures("plain_descent")
 @pytest.mark.parametrize("size", [2, 3])
-@pytest.mark.parametrize("objective", [{}, {"contrasts": True, "reference": True, "loss": contrast}])
+@pytest.mark.parametrize("objective", [{}, {"rejected": True, "reference": True, "loss": contrast}])
 @pytest.mark.parametrize(("batch", "micro"), [(8, None), (7, 2), (5, 1), (1, None)])
 def test_a_study_is_that_of_one(
     tiny: Any, tmp_path: Path, size: int, objective: dict[str, Any], batch: int, micro: int | None
@@ -214,7 +214,7 @@ def made(draw: Any) -> Lesson:
 def test_an_assignment_comes_through_as_it_was(rows: list[Lesson]):
     objective, study = Contrastive(ContrastiveOptions(form="dpo", reference=True)), Study(steps=7, optimisation=STEADY)
     read = Assignment.read(Assignment(rows, objective, study, 2**63).to_bytes())
-    assert (read.study, read.seed, read.objective.reference) == (study, 2**63, True)
+    assert (read.study, read.seed, read.objective.needs.reference) == (study, 2**63, True)
     assert type(read.objective).__name__ == "Contrastive"
     for found, row in zip(read.lessons, rows, strict=True):
         for name in ("sample_id", "question", "chosen", "rejected", "weight", "chosen_cut", "rejected_cut"):

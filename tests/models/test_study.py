@@ -9,28 +9,22 @@ import pytest
 import torch
 
 from lada.core.errors import InputError
-from lada.core.needs import SignalSpec
+from lada.core.needs import Needs
 from lada.core.terms import Lesson
 from lada.models.base import Study
 from lada.models.learner import HuggingFaceLearner
 from lada.models.load import load
-from lada.models.objective import Objective, Prefer, Scored, Unpaired, first_divergence, nll
+from lada.models.objective import Objective, Scored, first_divergence, nll
 from lada.models.options import LoraOptions
 from lada.models.training import Optimisation
 
 
-class Spy:
+class Spy(Objective):
     """NLL, or whatever `loss` says, over what it was shown."""
 
-    soft: SignalSpec | None = None
-    prefer: Prefer | None = None
-    unpaired: Unpaired = "nll"
-
-    def __init__(
-        self, *, contrasts: bool = False, reference: bool = False, loss: Callable[[Scored], torch.Tensor] = nll
-    ) -> None:
-        self.contrasts = contrasts
-        self.reference = reference
+    def __init__(self, *, loss: Callable[[Scored], torch.Tensor] = nll, **needs: Any) -> None:
+        self.needs = Needs(**needs)
+        self.options = None
         self.seen: list[Scored] = []
         self._loss = loss
 
@@ -77,7 +71,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def plain_descent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps proportional to the gradient; Adam would blow rounding in tiny gradients up to whole steps."""
     monkeypatch.setattr(
-        "lada.models.learner.make_optimizer",
+        "lada.models.trainer.make_optimizer",
         lambda model, options: torch.optim.SGD(model.parameters(), lr=options.learning_rate),
     )
 
@@ -86,7 +80,7 @@ STEADY = Optimisation(learning_rate=0.1, warm_up=0.0, floor=1.0, clip=1e9)
 
 
 @pytest.mark.usefixtures("plain_descent")
-@pytest.mark.parametrize("objective", [{}, {"contrasts": True, "reference": True, "loss": contrast}])
+@pytest.mark.parametrize("objective", [{}, {"rejected": True, "reference": True, "loss": contrast}])
 def test_micro_batches_change_nothing(tiny: Any, architecture: str, objective: dict[str, Any]):
     rows = lessons(tiny, (1.0, 2.0, 0.5, 1.0, 3.0, 0.1, 1.0, 0.2))
     after, losses = {}, {}
@@ -131,7 +125,7 @@ def test_what_an_objective_sees_of_pairs(tiny: Any):
         for row in rows
     }
     by_weight = {row.weight: row for row in rows if row.weight != 1.0}
-    spy = Spy(contrasts=True, reference=True)
+    spy = Spy(rejected=True, reference=True)
     report = study(learner, rows, spy, steps=1, micro_batch_size=3)
     assert (report.lessons, report.pairs) == (8, 4)
     assert {scored.batch_pairs for scored in spy.seen} == {2.0 + 1.0 + 0.1 + 0.2}
@@ -160,7 +154,7 @@ def test_what_an_objective_sees_of_pairs(tiny: Any):
 
 
 def test_without_reference_there_is_none(tiny: Any):
-    spy = Spy(contrasts=True)
+    spy = Spy(rejected=True)
     study(tiny.learner(), lessons(tiny), spy, steps=1)
     assert spy.seen[0].pairs is not None
     assert not spy.seen[0].pairs.reference_chosen.any()
@@ -172,9 +166,9 @@ def test_rejected_paths_cost_nothing_where_nobody_looks_or_nothing_differs(tiny:
     bare = [Lesson(row.sample_id, row.question, row.chosen) for row in rows]
     twins = [Lesson(row.sample_id, row.question, row.chosen, row.chosen) for row in rows]
     after, reports = [], []
-    for given, contrasts in ((bare, True), (rows, False), (twins, True)):
+    for given, rejected in ((bare, True), (rows, False), (twins, True)):
         learner = tiny.learner()
-        reports.append(study(learner, given, Spy(contrasts=contrasts)))
+        reports.append(study(learner, given, Spy(rejected=rejected)))
         after.append(tiny.weights(learner))
     assert same(after[0], after[1])
     assert same(after[0], after[2])

@@ -37,7 +37,7 @@ def run(*losses: list[float], clip: float = 100.0) -> tuple[list[float], list[fl
     torch.nn.init.constant_(model.weight, 10.0)
     seen, said = [], []
 
-    def on_step(number: int, loss: float) -> None:
+    def on_step(number: int, loss: float, taken: bool) -> None:
         seen.append(model.weight.item())
         said.append(loss)
 

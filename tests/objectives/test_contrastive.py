@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from lada.core.terms import Verb
 from lada.models.objective import Pairs, Scored, nll
 from lada.objectives.base import OBJECTIVES
 from lada.objectives.contrastive import ContrastiveOptions
@@ -239,8 +240,7 @@ def test_impossible_options_are_refused(options: dict[str, Any], said: str):
 
 def test_what_each_asks_of_the_learner_and_the_host():
     sft, contrastive = make("sft"), make("contrastive")
-    assert (sft.contrasts, sft.reference) == (False, False)
-    assert (contrastive.contrasts, contrastive.reference) == (True, False)
-    assert (contrastive.prefer, contrastive.unpaired) == ("verified", "nll")
+    assert (sft.needs.rejected, sft.needs.reference) == (False, False)
+    assert (contrastive.needs.rejected, contrastive.needs.reference) == (True, False)
     paper = make("contrastive", form="dpo", reference=True, normalise=False, prefer="role", unpaired="skip")
-    assert (paper.contrasts, paper.reference, paper.prefer, paper.unpaired) == (True, True, "role", "skip")
+    assert (paper.needs.rejected, paper.needs.reference, paper.needs.student) == (True, True, {Verb.STUDY})

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lada.core.terms import Allocation, Choice, Lesson, Likelihood, Path, Sample, Source
+from lada.models.objective import lesson_on
 from lada.objectives.base import OBJECTIVES
 from lada.objectives.contrastive import ContrastiveOptions
-from lada.rounds.lessons import Pool, lesson_on, make_lesson, make_lessons, with_replay
+from lada.objectives.preference import make_lesson
+from lada.rounds.lessons import Pool, make_lessons, with_replay
 
 SAMPLE = Sample("s", "why?")
 
@@ -171,7 +173,7 @@ def test_replay_never_repeats_itself(count: int, size: int, share: float, seed: 
 
 def test_without_weight_the_preference_still_picks_the_path_but_nothing_is_contrasted():
     objective = OBJECTIVES.get("contrastive").make(ContrastiveOptions(weight=0.0))
-    assert not objective.contrasts
+    assert not objective.needs.rejected
     sample = Sample("a", "a ?", "1")
     teacher = Path("a", "llm", "answer 2", "2", False, Likelihood(-1.0, -1.0, 2, 8))
     student = Path("a", "slm", "answer 1", "1", True, Likelihood(-1.0, -1.0, 2, 8))

@@ -47,6 +47,12 @@ class Needs:
     """Whether the loss of a lesson depends on others of its batch: then a batch is never split, and dp is refused."""
     held_out: float = 0.0
     """Share (0..1) of the lessons that a study keeps for an outer step."""
+    gold: bool = False
+    """Whether an objective looks at the ids of the texts' own tokens."""
+    dense: bool = False
+    """Whether an objective looks at the learner's distributions over its whole vocabulary."""
+    observes: bool = False
+    """Whether an objective adds up figures of its batches for its state: dp and parallel studies are refused."""
     own_paths: bool = False
     """Whether the two parties' own paths are compared, so that gold texts in their place are of no use."""
     pools_private: bool = False
@@ -66,6 +72,9 @@ class Needs:
             exits=tuple(sorted({*self.exits, *other.exits})),
             couples_batch=self.couples_batch or other.couples_batch,
             held_out=max(self.held_out, other.held_out),
+            gold=self.gold or other.gold,
+            dense=self.dense or other.dense,
+            observes=self.observes or other.observes,
             own_paths=self.own_paths or other.own_paths,
             pools_private=self.pools_private or other.pools_private,
         )

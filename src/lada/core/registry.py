@@ -123,6 +123,9 @@ class Registry(Generic[T]):
             summary = (make.__doc__ or "").strip().partition("\n")[0]
             asks = (lambda _: needs) if isinstance(needs, Needs) else needs
             self._methods[name] = Method(name, make, options, paper, status, summary, asks)
+            if hasattr(make, "declared"):  # a class whose instances say what they need, whoever makes them
+                made: Any = make
+                made.name, made.declared = name, staticmethod(asks)
             return make
 
         return add

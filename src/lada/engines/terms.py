@@ -64,7 +64,8 @@ class Terms(Options):
         for point in chosen_points():
             if point.agreed:
                 for owner in owners:
-                    yield from ((point, each.name) for each in listed(getattr(owner, point.key, None)))
+                    for each in listed(getattr(owner, point.key, None)):
+                        yield from ((point, name) for name in point.names(each.name, each.options))
 
 
 def run_id(place: Place) -> str:

@@ -10,8 +10,6 @@ import shutil
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-import safetensors.numpy
 from safetensors import SafetensorError
 
 from lada.core.errors import LadaError
@@ -148,20 +146,6 @@ def remove(folder: Path) -> None:
     """Remove a checkpoint and the one before it, where they are."""
     for place in (folder, _sibling(folder, "before"), _sibling(folder, "new")):
         shutil.rmtree(place, ignore_errors=True)
-
-
-def arrays_to_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return named arrays in the safetensors format; equal arrays give equal bytes."""
-    return safetensors.numpy.save({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)})
-
-
-def bytes_to_arrays(data: bytes) -> dict[str, np.ndarray]:
-    """Return what `arrays_to_bytes` was given, sorted by name. Raises LadaError for anything else."""
-    try:
-        arrays = safetensors.numpy.load(data)
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise LadaError(f"arrays: not in the safetensors format ({error})") from error
-    return dict(sorted(arrays.items()))
 
 
 def _sibling(folder: Path, state: str) -> Path:

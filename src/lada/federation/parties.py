@@ -1,6 +1,7 @@
 """Build parties from a configuration, and keep them on disk between phases."""
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -10,8 +11,10 @@ import numpy as np
 from lada.allocators.base import ALLOCATORS
 from lada.choosing import host_default
 from lada.config import ClientConfig, RunConfig
+from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
 from lada.core.clock import since
 from lada.core.errors import LadaError, of_party
+from lada.core.needs import SignalSpec
 from lada.core.paths import is_folder
 from lada.core.results import PartyInfo, PartyReport
 from lada.core.seeds import seed_of
@@ -37,9 +40,9 @@ from lada.tasks.load import check_named, load_task
 from lada.tasks.options import BuiltinTask
 from lada.zoo.shipped import locate
 
-MODEL, STATE, REPORT, OWNER = "model", "state.safetensors", "report.json", "party"
-"""What a checkpoint holds: the learner, in Hugging Face format; the plug-ins' state; what was not yet reported; the
-party's name."""
+MODEL, STATE, STEPS, REPORT, OWNER = "model", "state.safetensors", "steps.json", "report.json", "party"
+"""What a checkpoint holds: the learner, in Hugging Face format; the plug-ins' state; the steps studied by each
+objective; what was not yet reported; the party's name."""
 NEEDED = (STATE, REPORT)
 """What no checkpoint can be without."""
 ROUNDS_DONE, CROSSED = "rounds-done", "crossed"
@@ -233,8 +236,10 @@ def _party(
         private=task.private.get(name, ()),
         allocator=config.make(ALLOCATORS, name),
         objective=config.make(OBJECTIVES, name),
+        signals=signals(config, name),
         studies=studies,
         seed=config.seed,
+        rounds=config.rounds,
         folder=place.party(name),
         emit=emit,
         clock=since(place.started),
@@ -248,6 +253,13 @@ def _party(
     if fault:
         party.note(notices=(f"the newest checkpoint of {name} is unusable ({fault}); it went on from the one before",))
     return party
+
+
+def signals(config: RunConfig, name: str) -> dict[str, SignalSpec | None]:
+    """Return what the students of a party ask it for, by name: the clients the server, and the server each client."""
+    server = config.server.name
+    students = [client.name for client in config.clients] if name == server else [server]
+    return {student: config.make(OBJECTIVES, student).needs.signal for student in students}
 
 
 def let_go(party: Party) -> None:
@@ -268,12 +280,14 @@ def check_owner(saved: Path, name: str) -> None:
 def _restore(party: Party, saved: Path) -> None:
     """Give a party back what `keep` wrote beside its learner. Raises LadaError for another's checkpoint."""
     check_owner(saved, party.name)
-    for key, array in checkpoints.bytes_to_arrays((saved / STATE).read_bytes()).items():
+    for key, array in bytes_to_arrays((saved / STATE).read_bytes()).items():
         pair, _, part = key.partition("|")
         if pair == "memory":
             party.memory[part] = array.tobytes()
         else:
             party.states[pair] = {**party.states.get(pair, {}), part: array}
+    if (saved / STEPS).exists():  # a checkpoint of 0.1 has none
+        party.steps.update(json.loads((saved / STEPS).read_bytes()))
     rest = PartyReport.model_validate_json((saved / REPORT).read_bytes())
     party.noted.add({name: getattr(rest, name) for name in PartyReport.model_fields})
 
@@ -287,8 +301,9 @@ def keep(party: Party, place: Place, more: Mapping[str, bytes], report: PartyRep
     report = party.report if report is None else report
     arrays = {f"{pair}|{part}": array for pair, state in party.states.items() for part, array in state.items()}
     arrays |= {f"memory|{key}": np.frombuffer(data, np.uint8) for key, data in party.memory.items()}
-    small = {STATE: checkpoints.arrays_to_bytes(arrays), REPORT: report.model_dump_json().encode(), **more}
+    small = {STATE: arrays_to_bytes(arrays), REPORT: report.model_dump_json().encode(), **more}
     small[OWNER] = party.name.encode()
+    small[STEPS] = json.dumps(party.steps).encode()
 
     def fill(folder: Path) -> Mapping[str, str]:
         journal, known = party.journal, None

@@ -47,7 +47,7 @@ class Fedcollm(SharesSlm[Offer]):
 
 def _says(party: Party, round: int) -> Offer:
     known = know(party, round, "answer", "labels")
-    return Offer(known, score(party, known), party.learner.vocabulary())
+    return Offer(known, score(party, known, party.most_tokens), party.learner.vocabulary())
 
 
 def _learn(student: Party, round: int, offer: Offer, mine: Knowledge, replay: Replay) -> None:

@@ -26,7 +26,7 @@ from lada.models.options import ModelOptions
 from lada.rounds.allocating import allocate
 from lada.rounds.base import Exchange, Payload, Phase, Step
 from lada.rounds.distilling import distil, lessons_of
-from lada.rounds.knowledge import encode, hear, keep_own, kinds_heard, know, own, tell
+from lada.rounds.knowledge import encode, hear, keep_own, kinds_heard, know, own, tell_each
 from lada.rounds.outline import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, telling
 from lada.rounds.party import Party
 from lada.rounds.reports import REPORT, collect, report_payload
@@ -75,7 +75,7 @@ class Fedcot(Framework):
         rationales = know(party, round, "answer", "paths")
         replies = pending.wait()
         collect(party, replies)
-        pending = exchange.ask("learn", round, dict.fromkeys(replies, tell(party, rationales, "paths")))
+        pending = exchange.ask("learn", round, tell_each(party, rationales, "paths", replies))
         evaluate_party(party, round)
         collect(party, pending.wait())
 

@@ -43,7 +43,7 @@ def _ensemble(slm: Party, texts: Knowledge, told: Mapping[str, Weights]) -> Offe
     spelled: dict[str, Spelled] = {}  # the same for all, who have the same tokens
     for client in sorted(told):
         slm.load_adapter(told[client])
-        scores = score(slm, texts)
+        scores = score(slm, texts, slm.most_tokens)
         said[client] = {id: each.top for id, each in scores.items()}
         spelled |= {id: Spelled(each.tokens, each.offsets) for id, each in scores.items()}
     slm.load_adapter(student)

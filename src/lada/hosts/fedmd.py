@@ -33,7 +33,7 @@ from lada.rounds.knowledge import (
     own,
     score,
     tell,
-    tell_scores,
+    tell_scores_each,
 )
 from lada.rounds.matching import CONSENSUS, consensus_offer, match, merge_heard
 from lada.rounds.outline import EVALUATIONS, evaluate_everybody, learning, telling
@@ -90,7 +90,7 @@ class Fedmd(Framework):
             return
         pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
         mine = know(party, round, "answer", "labels") if self._member else None
-        scores = {} if mine is None else score(party, mine)
+        scores = {} if mine is None else score(party, mine, party.most_tokens)
         replies = pending.wait()
         collect(party, replies)
         lessons = gold_lessons(party, party.task.public)
@@ -100,8 +100,9 @@ class Fedmd(Framework):
 
         told = each(party, exchange, "contribute", round, replies, soft)
         merged = self._consensus(party, round, lessons, told, scores)
-        consensus = {**encode(merged.knowledge, "labels"), **tell_scores(party, round, merged.scores)}
-        pending = exchange.ask("digest", round, dict.fromkeys(told, consensus))
+        asked = {client: party.asked_by(client) for client in told}
+        consensus = tell_scores_each(party, round, merged.scores, asked, encode(merged.knowledge, "labels"))
+        pending = exchange.ask("digest", round, consensus)
         if mine is not None:
             teacher = Offer(Knowledge(CONSENSUS, round, merged.knowledge.paths), merged.scores, merged.vocabulary)
             match(party, round, teacher, mine, self.options.server_replay)

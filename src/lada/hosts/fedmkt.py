@@ -43,7 +43,7 @@ from lada.rounds.base import Exchange, Kinds, Payload, Phase, Step
 from lada.rounds.distilling import and_labels, distil, lessons_of
 from lada.rounds.fusing import Fusion, Won
 from lada.rounds.gain import limit_by_gain, validation
-from lada.rounds.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, know, own, tell
+from lada.rounds.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, know, own, tell, tell_each
 from lada.rounds.outline import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, studying_both, telling
 from lada.rounds.party import Party
 from lada.rounds.replies import each
@@ -158,7 +158,7 @@ class Fedmkt(Framework):
             return
         if self._mutual:
             mine = know(party, round, "answer-anew", self._kind, tries=self.options.tries)
-        pending = exchange.ask("learn", round, dict.fromkeys(replies, tell(party, mine, self._kind)))
+        pending = exchange.ask("learn", round, tell_each(party, mine, self._kind, replies))
         evaluate_party(party, round)
         replies = pending.wait()
         collect(party, replies)

@@ -16,7 +16,7 @@ from lada.models.api_faults import Lost
 from lada.models.api_options import ApiOptions
 from lada.models.api_reply import Reply, Usage, alike, log_prob
 from lada.models.api_transport import read_secrets
-from lada.models.base import Answer, Inside, LearnerBase, Progress, Study, StudyReport, silent
+from lada.models.base import Answer, Course, Inside, LearnerBase, Progress, Study, StudyReport, silent
 from lada.models.objective import Objective
 from lada.models.vllm_server import find_vllm
 
@@ -253,6 +253,7 @@ class ApiLearner(LearnerBase):
         study: Study,
         *,
         seed: int,
+        course: Course = Course(),  # noqa: B008 - it is immutable
         progress: Progress = silent,
     ) -> StudyReport:
         """Raise InputError."""

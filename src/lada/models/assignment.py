@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import Any
 
@@ -13,11 +13,11 @@ from safetensors.numpy import save as write_arrays
 from lada.core.errors import InputError
 from lada.core.plugins import load_plugins
 from lada.core.terms import ChunkLogProbs, Lesson, SparseLogProbs
-from lada.models.base import Study
+from lada.models.base import Course, Study
 from lada.models.objective import Objective
 
-TOLD = "told"
-"""The name under which all that is no array stands, as JSON."""
+TOLD, STATE = "told", "state."
+"""The name under which all that is no array stands, as JSON, and what the names of the objective's state begin with."""
 ARRAYS = {"soft": SparseLogProbs, "chunks": ChunkLogProbs}
 """The parts of a lesson that are made of arrays."""
 
@@ -30,6 +30,7 @@ class Assignment:
     objective: Objective
     study: Study
     seed: int
+    course: Course = field(default_factory=Course)
 
     def to_bytes(self) -> bytes:
         """Return what `read` takes. Raises InputError for an objective that no other process could build."""
@@ -41,11 +42,14 @@ class Assignment:
             if (value := getattr(lesson, part)) is not None
             for field in fields(kind)
         }
+        state = self.course.state
+        arrays |= {f"{STATE}{name}": np.asarray(array, order="C") for name, array in (state or {}).items()}
         told = {
             "lessons": [{name: getattr(lesson, name) for name in plain} for lesson in self.lessons],
             "objective": _named(self.objective),
             "study": self.study.model_dump_json(),
             "seed": self.seed,
+            "course": [state is not None, self.course.seed, self.course.run_step, self.course.rounds_left],
         }
         arrays[TOLD] = np.frombuffer(json.dumps(told).encode(), np.uint8)
         return write_arrays(arrays)
@@ -65,7 +69,10 @@ class Assignment:
             Lesson(**lesson, **{name: part(number, name) for name in ARRAYS})
             for number, lesson in enumerate(told["lessons"])
         ]
-        return cls(lessons, _made(*told["objective"]), Study.model_validate_json(told["study"]), told["seed"])
+        study, (remembers, *numbers) = Study.model_validate_json(told["study"]), told["course"]
+        state = {name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)}
+        course = Course(state if remembers else None, *numbers)
+        return cls(lessons, _made(*told["objective"]), study, told["seed"], course)
 
 
 def _named(objective: Objective) -> tuple[str, str, str]:

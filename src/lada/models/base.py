@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import Field, model_validator
 
 from lada.core.bounds import BatchSize
+from lada.core.errors import InputError
+from lada.core.needs import Needs, State
 from lada.core.registry import Options
 from lada.core.terms import Lesson, Likelihood, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.objective import Objective
@@ -115,6 +117,46 @@ class StudyReport:
     """Lessons without a text."""
     unfinished: int = 0
     """Lessons on answers that were cut when they were written: they teach no end of a turn."""
+    state: State = field(default_factory=dict, compare=False)
+    """The objective's memory after the last step."""
+
+    def figures(self) -> dict[str, Any]:
+        """Return all but the state, by name, as JSON has it."""
+        return {name: value for name, value in asdict(self).items() if name != "state"}
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Where in a run a study stands: what the objective remembers of the studies before it."""
+
+    state: State | None = None
+    """The objective's memory; None: it has none yet."""
+    seed: int = 0
+    """What an objective draws its first memory from."""
+    run_step: int = 0
+    """The steps that were studied by this objective before."""
+    rounds_left: int = 1
+    """The rounds to come, this one included."""
+
+
+def check_possible(name: str, needs: Needs, study: Study, processes: int = 1) -> None:
+    """Raise InputError for an objective that needs what a study of these options, by so many processes, cannot give."""
+    together = {
+        "couples the lessons of a batch": needs.couples_batch,
+        "adds up figures of its batches": needs.observes,
+    }
+    for what, so in {**together, "looks at lessons that are held out": needs.held_out > 0}.items():
+        if so and study.dp is not None:
+            raise InputError(
+                f"objective {name!r} {what}, and dp clips the gradient of each lesson by itself; expected another "
+                "objective, or a study without dp"
+            )
+    for what, so in together.items():
+        if so and processes > 1 and study.dp is None:  # a study with dp is one process's work
+            raise InputError(
+                f"objective {name!r} {what}, and model.parallel divides these among {processes} processes; expected "
+                "another objective, or a model without parallel"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +239,13 @@ class Learner(Protocol):
         study: Study,
         *,
         seed: int,
+        course: Course = Course(),
         progress: Progress = silent,
     ) -> StudyReport:
-        """Train on lessons, shuffled anew each time through. Raises InputError when there are none."""
+        """Train on lessons, shuffled anew each time through. Raises InputError when there are none.
+
+        The report has the state that `course` has become.
+        """
         ...
 
     def take_notices(self) -> tuple[str, ...]:

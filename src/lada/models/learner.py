@@ -1,8 +1,7 @@
 """A learner over any Hugging Face causal LM: full or LoRA training, on CPU, CUDA or MPS."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path as FilePath
@@ -18,26 +17,33 @@ from lada.core.plural import counted, plural
 from lada.core.terms import Lesson, Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.adapters import adapted_share, factors
 from lada.models.assignment import Assignment
-from lada.models.base import Answer, Inside, LearnerBase, Progress, Study, StudyReport, adding_up, silent
-from lada.models.batches import shuffled_batches, steps_of
+from lada.models.base import (
+    Answer,
+    Course,
+    Inside,
+    LearnerBase,
+    Progress,
+    Study,
+    StudyReport,
+    adding_up,
+    check_possible,
+    silent,
+)
 from lada.models.checksums import write_checksums
 from lada.models.company import try_batching
-from lada.models.compiled import compiled
 from lada.models.encoding import Encoded, Encoder, buckets, encoder_of, pad_right
 from lada.models.generation import make_streams, write
-from lada.models.halving import Halving, within_memory
+from lada.models.halving import Halving
 from lada.models.head import head_sees, last
 from lada.models.identity import weights_digest
-from lada.models.likelihood import likeliest, log_probs_of, predict, token_log_probs
+from lada.models.likelihood import likeliest, predict, token_log_probs
 from lada.models.masters import Masters
-from lada.models.objective import Objective, Pairs, Scored, first_divergence
+from lada.models.objective import Objective
 from lada.models.options import ModelOptions
-from lada.models.private import one_by_one, private_training
 from lada.models.ranks import ALONE, Ranks
 from lada.models.replicas import Replicas
-from lada.models.soft import chunk_sums, soft_places
 from lada.models.spelling import spell
-from lada.models.training import add_gradients, make_optimizer, optimise
+from lada.models.trainer import Trainer, Workplace
 from lada.models.turns import declared_ends
 
 Given = ParamSpec("Given")
@@ -268,16 +274,20 @@ class HuggingFaceLearner(LearnerBase):
         study: Study,
         *,
         seed: int,
+        course: Course = Course(),  # noqa: B008 - it is immutable
         progress: Progress = silent,
     ) -> StudyReport:
         """See Learner.study. The loss covers the answer part only."""
+        processes = 1 if self.replicas is None else self.replicas.size
+        check_possible(objective.title, objective.needs, study, processes)
+        alone = partial(self.study_among, ALONE, lessons, objective, study, seed=seed, course=course, progress=progress)
         if self.replicas is None or not lessons:
-            return self.study_among(ALONE, lessons, objective, study, seed=seed, progress=progress)
+            return alone()
         if study.dp is not None:  # which lets nobody know what was drawn, so that others could not do their share
             self._notices += (f"model.parallel: a study with dp is one process's work, not {self.replicas.size}",)
-            return self.study_among(ALONE, lessons, objective, study, seed=seed, progress=progress)
-        with self.replicas.studying(Assignment(lessons, objective, study, seed), self.model.device) as ranks:
-            return self.study_among(ranks, lessons, objective, study, seed=seed, progress=progress)
+            return alone()
+        with self.replicas.studying(Assignment(lessons, objective, study, seed, course), self.model.device) as ranks:
+            return self.study_among(ranks, lessons, objective, study, seed=seed, course=course, progress=progress)
 
     def study_among(
         self,
@@ -287,169 +297,23 @@ class HuggingFaceLearner(LearnerBase):
         study: Study,
         *,
         seed: int,
+        course: Course = Course(),  # noqa: B008 - it is immutable
         progress: Progress = silent,
     ) -> StudyReport:
         """Do this rank's share of a study that all `ranks` are given alike; it ends with the same weights in all."""
         self._begin()
-        if not lessons:
-            raise InputError("study: there are no lessons; the filter left nothing to learn from")
-        chosen = [self._encoder.pair(each.question, each.chosen, cut=each.chosen_cut) for each in lessons]
-        rejected = {
-            i: self._encoder.pair(lesson.question, lesson.rejected, cut=lesson.rejected_cut)
-            for i, lesson in enumerate(lessons)
-            if objective.contrasts and lesson.rejected is not None
-        }
-        rejected = {i: row for i, row in rejected.items() if row != chosen[i]}  # what is the same has no contrast
-        counts = [
-            len(row.completion) + (len(rejected[i].completion) if i in rejected else 0) for i, row in enumerate(chosen)
-        ]
-        total = steps_of(study, counts, seed)
-        if ranks.size > 1:
-            self.masters.keep()
-            ranks.agree(weight for weight in self.model.parameters() if weight.requires_grad)
-        reference = self._reference(chosen, rejected, ranks) if objective.reference else {}
-        losses: list[float] = []
-        tokens = 0
-
-        def micro_batches(batch: list[int], size: int) -> Iterator[Callable[[], Tensor]]:
-            weighted = sum(lessons[i].weight * len(chosen[i].completion) for i in batch)
-            pairs = sum(lessons[i].weight for i in batch if i in rejected)
-            mine = ranks.share(batch)
-            for part in buckets([len(chosen[i]) for i in mine], size):
-                rows = [mine[i] for i in part]
-                yield lambda rows=rows: objective(
-                    self._score(
-                        rows,
-                        lessons,
-                        chosen=chosen,
-                        rejected=rejected,
-                        reference=reference,
-                        batch_tokens=weighted,
-                        batch_pairs=pairs,
-                    )
-                )
-
-        def gradients(batch: list[int]) -> float:
-            nonlocal tokens
-            tokens += sum(counts[i] for i in batch)
-            wish = min(study.micro_batch_size or len(batch), len(batch))
-            loss = self._halving.fit("study", wish, lambda size: add_gradients(optimizer, micro_batches(batch, size)))
-            return ranks.add_gradients([p for group in optimizer.param_groups for p in group["params"]], loss)
-
-        def on_step(number: int, loss: float) -> None:
-            losses.append(loss)
-            progress("study", number + 1, total, 0 if study.dp else tokens)
-
-        generator = np.random.default_rng(seed)
-        # Chosen and rejected paths share a forward pass, so a batch is as long as the longest of both.
-        lengths = [max(len(row), len(rejected.get(i, row))) for i, row in enumerate(chosen)]
-        order = shuffled_batches(lengths, study.batch_size, total, generator)
-        train: Callable[..., int] = optimise
-        steps: Iterable[Any] = (partial(gradients, batch) for batch in order)
-        if study.dp is not None:
-            order, train = private_training(study.dp, len(lessons), study.batch_size, total, seed)
-            steps = map(one_by_one(lambda batch: micro_batches(batch, 1)), order)
-        self.model.train()
-        try:
-            with (
-                torch.random.fork_rng(),
-                within_memory("model: training it"),
-                compiled(self.model) if self._options.compile else nullcontext(),
-                self.masters.training(lambda weights: make_optimizer(weights, study.optimisation)) as trained,
-            ):
-                weights, optimizer = trained
-                torch.manual_seed(seed + ranks.rank)  # dropout
-                skipped = train(
-                    weights,
-                    optimizer,
-                    enumerate(steps),
-                    total,
-                    options=study.optimisation,
-                    on_step=on_step,
-                )
-        finally:
-            self.model.eval()
-        tenth = max(1, len(losses) // 10)
-        return StudyReport(
-            total,
-            len(lessons),
-            len(rejected),
-            sum(lesson.soft is not None or lesson.chunks is not None for lesson in lessons),
-            0 if study.dp else tokens,
-            float(np.mean(losses[:tenth])),
-            float(np.mean(losses[-tenth:])),
-            skipped,
-            sum(
-                row.completion[-1:] != (self._encoder.eos,)
-                for row, lesson in zip(chosen, lessons, strict=True)
-                if not lesson.chosen_cut
-            ),
-            sum(not lesson.chosen.strip() for lesson in lessons),
-            sum(lesson.chosen_cut for lesson in lessons),
+        place = Workplace(
+            self.model,
+            self._encoder,
+            self.masters,
+            self._halving,
+            self._batching.judge,
+            self._options.compile,
+            self._judged,
         )
-
-    def _score(
-        self,
-        rows: Sequence[int],
-        lessons: Sequence[Lesson],
-        *,
-        chosen: Sequence[Encoded],
-        rejected: dict[int, Encoded],
-        reference: dict[int, tuple[float, float]],
-        batch_tokens: float,
-        batch_pairs: float,
-    ) -> Scored:
-        """Run one micro-batch: chosen and rejected paths in one forward pass."""
-        paired = [k for k, i in enumerate(rows) if i in rejected]
-        encoded = [chosen[i] for i in rows] + [rejected[rows[k]] for k in paired]
-        predicted = predict(self.model, encoded, self._encoder.pad, self._batching.judge)
-        targets = soft_places(encoded, [lessons[i].soft for i in rows])
-        device = predicted.own.device
-        own, beside = log_probs_of(predicted, None if targets is None else targets.ids.to(device))
-        log_probs, mask = predicted.rows(own), predicted.mask
-
-        def tensor(values: list[Any], dtype: torch.dtype = torch.float32) -> Tensor:
-            return torch.tensor(values, dtype=dtype, device=device)
-
-        pairs = None
-        if paired:
-            ids = [rows[k] for k in paired]
-            sums = [reference.get(i, (0.0, 0.0)) for i in ids]
-            pairs = Pairs(
-                rows=tensor(paired, torch.long),
-                log_probs=log_probs[len(rows) :],
-                mask=mask[len(rows) :],
-                diverges=tensor(
-                    [first_divergence(chosen[i].completion, rejected[i].completion) for i in ids], torch.long
-                ),
-                reference_chosen=tensor([a for a, _ in sums]),
-                reference_rejected=tensor([b for _, b in sums]),
-            )
-        return Scored(
-            log_probs[: len(rows)],
-            mask[: len(rows)],
-            tensor([lessons[i].weight for i in rows]),
-            pairs,
-            batch_tokens,
-            batch_pairs,
-            None if targets is None else targets.of(beside),
-            chunk_sums(
-                log_probs[: len(rows)], [lessons[i].chunks for i in rows], [len(chosen[i].completion) for i in rows]
-            ),
-        )
-
-    @torch.inference_mode()
-    def _reference(
-        self, chosen: Sequence[Encoded], rejected: Mapping[int, Encoded], ranks: Ranks
-    ) -> dict[int, tuple[float, float]]:
-        """Return the sums of log-probs of chosen and rejected paths before the study, by lesson."""
-        paired = sorted(rejected)
-        places = ranks.share(range(len(paired)))
-        sums = torch.zeros((len(paired), 2), dtype=torch.float64)
-        for column, rows in enumerate((chosen, rejected)):
-            judged = self._judged([rows[paired[place]] for place in places])
-            sums[places, column] = torch.tensor([each.total for each in judged], dtype=torch.float64)
-        return {i: (a, b) for i, (a, b) in zip(paired, ranks.add_up(sums).tolist(), strict=True)}
+        trainer = Trainer(place, lessons, objective, study, seed=seed, course=course, ranks=ranks, progress=progress)
+        self._notices += trainer.notices()
+        return trainer.train()
 
     def adapter(self) -> dict[str, np.ndarray]:
         """See Learner.adapter."""

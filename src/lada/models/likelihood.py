@@ -5,12 +5,13 @@ log-probs in chunks of positions, forwards as well as backwards. Of the vocabula
 logits, in the model's own dtype: their gradient is written over them, where nothing needs them any more.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from lada.models.encoding import Company, Encoded, pad_right
 from lada.models.head import at, head_sees
@@ -25,31 +26,52 @@ class Predicted:
     """What a model predicts of the completions of some rows, all their N tokens in one line, row by row.
 
     `logits` [N, vocabulary] are those that predict each completion token and `own` [N] is that token; `mask` [rows,
-    longest completion] is True where a row has a token.
+    longest completion] is True where a row has a token. `hidden` are the hidden states [N, width] that predict them, by
+    the depths that were asked for.
     """
 
     logits: Tensor
     own: Tensor
     mask: Tensor
+    hidden: Mapping[float, Tensor] = field(default_factory=dict)
 
     def rows(self, flat: Tensor) -> Tensor:
-        """Return one value per token [N] as rows [rows, longest completion], 0 where there is no token."""
-        return flat.new_zeros(self.mask.shape).masked_scatter(self.mask, flat)
+        """Return one value per token [N, ...] as rows [rows, longest completion, ...], 0 where there is no token."""
+        found = flat.new_zeros((*self.mask.shape, *flat.shape[1:]))
+        mask = self.mask if flat.dim() == 1 else self.mask.reshape(*self.mask.shape, *[1] * (flat.dim() - 1))
+        return found.masked_scatter(mask, flat)
 
 
-def predict(model: Any, rows: Sequence[Encoded], pad: int, company: Company = "any") -> Predicted:
-    """Run the model over rows, each with at least one token before its completion. Gradients flow."""
+def predict(
+    model: Any, rows: Sequence[Encoded], pad: int, company: Company = "any", exits: Sequence[float] = ()
+) -> Predicted:
+    """Run the model over rows, each with at least one token before its completion. Gradients flow.
+
+    `exits` are the depths, as shares (0..1] of the layers, of which the hidden states are wanted.
+    """
     if company == "none" or (company == "equal" and len(set(map(len, rows))) > 1):
-        return _joined([predict(model, [row], pad) for row in rows])
+        return _joined([predict(model, [row], pad, exits=exits) for row in rows])
     ids, seen, answer = pad_right(rows, pad, model.device)
     before = answer.roll(-1, 1)  # token t is predicted at position t - 1, and none at the first
+    more = {"output_hidden_states": True} if exits else {}
     with head_sees(model, at(before)):
-        logits = model(input_ids=ids, attention_mask=seen, use_cache=False).logits
+        output = model(input_ids=ids, attention_mask=seen, use_cache=False, **more)
+    logits = output.logits
+    hidden = {depth: _at_depth(output.hidden_states, depth)[:, : ids.shape[1]][before] for depth in exits}
     if logits.shape[:2] == ids.shape:  # a model that has no head to be told so
         logits = logits[before.to(logits.device)]
     counts = answer.sum(1)
     mask = torch.arange(int(counts.max()), device=counts.device)[None, :] < counts[:, None]
-    return Predicted(logits.flatten(0, -2), ids[answer], mask)
+    return Predicted(logits.flatten(0, -2), ids[answer], mask, hidden)
+
+
+def _at_depth(hidden_states: Sequence[Tensor], depth: float) -> Tensor:
+    """Return the states [rows, positions, width] behind the layer nearest to a share (0..1] of all, the first at least.
+
+    The first of the states are the embeddings, behind no layer.
+    """
+    hidden = hidden_states[max(1, round(depth * (len(hidden_states) - 1)))]
+    return hidden.mean(0) if hidden.dim() > 3 else hidden  # Gemma 3n has several streams, and predicts from their mean
 
 
 def _joined(parts: Sequence[Predicted]) -> Predicted:
@@ -59,6 +81,7 @@ def _joined(parts: Sequence[Predicted]) -> Predicted:
         torch.cat([part.logits for part in parts]),
         torch.cat([part.own for part in parts]),
         torch.cat([torch.nn.functional.pad(part.mask, (0, widest - part.mask.shape[1])) for part in parts]),
+        {depth: torch.cat([part.hidden[depth] for part in parts]) for depth in parts[0].hidden},
     )
 
 
@@ -72,16 +95,30 @@ def token_log_probs(model: Any, rows: Sequence[Encoded], pad: int, company: Comp
     return predicted.rows(own), predicted.mask
 
 
-def log_probs_of(predicted: Predicted, beside: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def log_probs_of(predicted: Predicted, beside: Tensor | None = None, *, spare: bool = True) -> tuple[Tensor, Tensor]:
     """Return the log-probs of the completions' own tokens [N] and of those `beside` them, [N, k] for ids [N, k].
 
-    Both are float32, or float64 of a model in it. Gradients flow through both, once: they may take the logits' place.
+    Both are float32, or float64 of a model in it. Gradients flow through both, once: where nobody else reads the logits
+    (`spare`), they may take their place.
     """
     if beside is None:
         beside = predicted.own.new_zeros((len(predicted.own), 0))
     logits = predicted.logits
-    found: Any = _LogProbs.apply(logits, predicted.own[:, None], beside, is_spare(logits))
+    found: Any = _LogProbs.apply(logits, predicted.own[:, None], beside, spare and is_spare(logits))
     return found[:, 0], found[:, 1:]
+
+
+def over_vocabulary(logits: Tensor, measure: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return a `measure` of the distribution of each row of logits [N, vocabulary], [N]. Gradients flow.
+
+    It is given log-probs [c, vocabulary] in float32, a chunk of rows at a time, which is made again on the way back.
+    """
+
+    def of(chunk: Tensor) -> Tensor:
+        return measure(chunk.float().log_softmax(1))
+
+    found: list[Any] = [checkpoint(of, logits[part], use_reentrant=False) for part in _chunks(logits)]
+    return torch.cat(found)
 
 
 def likeliest(predicted: Predicted, k: int, vocabulary: int) -> tuple[Tensor, Tensor]:

@@ -1,17 +1,17 @@
-"""What an objective sees of a batch, and what it must return. The losses themselves are one floor up."""
+"""The contract of an objective: what it sees of a batch, what it returns, what it remembers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from lada.core.needs import SignalSpec
+from lada.core.needs import NOTHING, Needs, State
+from lada.core.terms import Lesson, Path, Sample
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
-
-Prefer = Literal["role", "verified"]
-Unpaired = Literal["nll", "skip"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,15 @@ class Soft:
     """The p token positions of a micro-batch that have a soft target.
 
     `student`, `teacher` [p, k] are both parties' log-probs of the same k tokens of the student's vocabulary, nats;
-    the teacher's are -inf where a place is unused. `rows` [p] says which lesson a position belongs to.
+    the teacher's are -inf where a place is unused. `rows` [p] says which lesson a position belongs to. `ids` [p, k] are
+    these tokens, 0 where a place is unused; `gold` [p] is the text's own token, where it is asked for (Needs.gold).
     """
 
     student: Tensor
     teacher: Tensor
     rows: Tensor
+    ids: Tensor
+    gold: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,18 @@ class Chunks:
     student: Tensor
     teacher: Tensor
     rows: Tensor
+
+
+Measure = Callable[["Tensor"], "Tensor"]
+"""Takes the log-probs [c, vocabulary] of c tokens, float32, and returns one number each, [c]."""
+
+
+def _over_vocabulary(_measure: Measure) -> NoReturn:
+    raise LookupError("Scored.over_vocabulary is for objectives that declare Needs.dense")
+
+
+def _observe(_name: str, _value: Tensor) -> NoReturn:
+    raise LookupError("Scored.observe is for objectives that declare Needs.observes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +88,108 @@ class Scored:
     batch_pairs: float
     soft: Soft | None = None
     chunks: Chunks | None = None
+    step: int = 0
+    """The number of this step in its study, from 0."""
+    steps: int = 1
+    """The steps of this study."""
+    run_step: int = 0
+    """The number of this step among all that the party studies by this objective in the run, from 0."""
+    run_steps: int = 1
+    """How many these will be, if each round that is left studies as long as this one."""
+    state: State = field(default_factory=dict)
+    """The objective's memory, as `init` or the last `after_step` returned it."""
+    parameters: Mapping[str, Tensor] = field(default_factory=dict)
+    """The arrays of the state that are trained (Objective.trained), as they are now; gradients flow into them."""
+    gold: Tensor | None = None
+    """The texts' own tokens [n, L], int64, 0 where the mask is False; where asked for (Needs.gold)."""
+    hidden: Mapping[float, Tensor] = field(default_factory=dict)
+    """By depth, for those asked for (Needs.exits): the hidden states [n, L, width] that predict each token."""
+    held_out: Scored | None = None
+    """Lessons that no step trains, scored likewise (Needs.held_out): the part of them that goes with this one."""
+    over_vocabulary: Callable[[Measure], Tensor] = _over_vocabulary
+    """Returns a measure of the learner's whole distribution at each token [n, L], 0 where the mask is False; where
+    asked for (Needs.dense). It is computed a chunk of tokens at a time, forwards and backwards."""
+    observe: Callable[[str, Tensor], None] = _observe
+    """Takes a tensor by name, which is added up over the batch for `after_step` (Needs.observes)."""
 
 
-class Objective(Protocol):
-    """A loss over lessons."""
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A step that was taken: its numbers as in Scored, its loss (NaN under differential privacy), what it observed.
 
-    contrasts: bool
-    """Whether rejected paths are to be scored."""
-    reference: bool
-    """Whether the log-probs of the learner as it was before this study are to be supplied."""
-    soft: SignalSpec | None
-    """The soft targets that it asks teachers for; None: it needs none."""
-    prefer: Prefer | None
-    """Which of two paths is the chosen one (see lada.rounds.lessons.make_lesson); None: the one that was allocated."""
-    unpaired: Unpaired
-    """Where it prefers, what becomes of a choice without a pair."""
+    `observed` holds what `Scored.observe` was given in all micro-batches of the batch, added up, float64.
+    """
+
+    step: int
+    steps: int
+    run_step: int
+    run_steps: int
+    loss: float
+    observed: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What an objective may have to know of a model to make arrays that fit: a width of hidden states, a vocabulary."""
+
+    width: int
+    vocabulary: int
+
+
+class Objective:
+    """A loss over lessons: explicit state, pure verbs. What it needs is declared where it is registered."""
+
+    name: str = ""
+    """What it is registered as."""
+    needs: Needs = NOTHING
+    plain: bool = False
+    """Whether it is the likelihood of the chosen texts alone, so that whoever studies the same does the same."""
+    trained: tuple[str, ...] = ()
+    """The names of those arrays of its state that are trained beside the model."""
+
+    def __init__(self, options: Any = None) -> None:
+        self.options = options
+        self.needs = self.declared(options)
+
+    @property
+    def title(self) -> str:
+        """What to call it: what it is registered as, or its class."""
+        return self.name or type(self).__name__
+
+    @staticmethod
+    def declared(options: Any) -> Needs:  # noqa: ARG004 - the contract's name
+        """Return what it needs with given options; the registry puts here what a class is registered with."""
+        return NOTHING
+
+    def init(self, seed: int, sizes: Sizes | None = None) -> State:
+        """Return the state before the first step of a run; `sizes` are the learner's."""
+        return {}
 
     def __call__(self, scored: Scored) -> Tensor:
         """Return the scalar loss of a micro-batch, such that a batch's losses add up to its mean."""
-        ...
+        raise NotImplementedError
+
+    def after_step(self, state: State, done: Done) -> State:
+        """Return the state after a step. One whose loss or gradient was not finite is not taken, and not told of."""
+        return state
+
+    def lesson(self, sample: Sample, chosen: Path, other: Path) -> Lesson | None:
+        """Return the lesson on a path that was allocated, beside the `other` party's; None: there is none."""
+        return lesson_on(sample, chosen)
+
+
+def lesson_on(sample: Sample, chosen: Path, rejected: Path | None = None) -> Lesson:
+    """Return the lesson on a path, beside a rejected one where there is one."""
+    if rejected is None:
+        return Lesson(sample.id, sample.question, chosen.text, chosen_cut=chosen.cut)
+    return Lesson(
+        sample.id,
+        sample.question,
+        chosen.text,
+        rejected.text,
+        chosen_cut=chosen.cut,
+        rejected_cut=rejected.cut,
+    )
 
 
 def nll(scored: Scored) -> Tensor:

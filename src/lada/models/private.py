@@ -143,7 +143,7 @@ def optimise_privately(
     noise: float,
     expected: float,
     seed: int,
-    on_step: Callable[[int, float], None],
+    on_step: Callable[[int, float, bool], None],
 ) -> int:
     """Run optimiser steps as `lada.models.training.optimise` does, but for the gradient; a closure is one lesson.
 
@@ -173,7 +173,7 @@ def optimise_privately(
             drawn = torch.normal(0.0, noise * clip, held.shape, generator=generator)
             parameter.grad = (held + drawn.to(held.device, held.dtype)) / expected
         optimizer.step()
-        on_step(number, math.nan)
+        on_step(number, math.nan, True)
     return 0
 
 

@@ -49,7 +49,9 @@ def main() -> None:
             group = Group(
                 told["rank"], how["size"], torch.device(learner.device), Path(how["store"]), how["timeout"], _nobody
             )
-            learner.study_among(group, given.lessons, given.objective, given.study, seed=given.seed)
+            learner.study_among(
+                group, given.lessons, given.objective, given.study, seed=given.seed, course=given.course
+            )
             say(DONE, notices=learner.take_shrunk())
     except LadaError as error:
         say(FAILED, kind=type(error).__name__, why=str(error))

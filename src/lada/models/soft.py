@@ -23,10 +23,19 @@ class Places:
     teacher: Tensor
     rows: Tensor
 
-    def of(self, student: Tensor) -> Soft:
-        """Return the positions with a target, with the student's log-probs [N, k] of `ids`."""
+    def of(self, student: Tensor, ids: Tensor, own: Tensor | None = None) -> Soft:
+        """Return the positions with a target, with the student's log-probs [N, k] of `ids`, which are where it is.
+
+        `own` [N] are the text's own tokens, where somebody asks for them.
+        """
         aimed = (~torch.isneginf(self.teacher).all(1)).to(student.device)
-        return Soft(student[aimed], self.teacher.to(student.device)[aimed], self.rows.to(student.device)[aimed])
+        return Soft(
+            student[aimed],
+            self.teacher.to(student.device)[aimed],
+            self.rows.to(student.device)[aimed],
+            ids[aimed],
+            None if own is None else own[aimed],
+        )
 
 
 def soft_places(encoded: Sequence[Encoded], soft: Sequence[SparseLogProbs | None]) -> Places | None:

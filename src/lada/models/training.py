@@ -78,12 +78,12 @@ def optimise(
     total: int,
     *,
     options: Optimisation,
-    on_step: Callable[[int, float], None],
+    on_step: Callable[[int, float, bool], None],
 ) -> int:
     """Run optimiser steps. Each is its number and what leaves its gradients in the weights and returns its loss.
 
-    `on_step(number, loss)` follows each. A step whose loss or gradient is not finite changes nothing, so that one bad
-    batch cannot destroy a model; how many these were is returned.
+    `on_step(number, loss, taken)` follows each. A step whose loss or gradient is not finite changes nothing and is not
+    taken, so that one bad batch cannot destroy a model; how many these were is returned.
     """
     import torch
 
@@ -94,10 +94,11 @@ def optimise(
             group["lr"] = rate
         loss = gradients()
         norm = torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], options.clip)
-        if math.isfinite(loss) and bool(torch.isfinite(norm)):
+        taken = math.isfinite(loss) and bool(torch.isfinite(norm))
+        if taken:
             optimizer.step()
         else:
             skipped += 1
-        on_step(number, loss)
+        on_step(number, loss, taken)
     optimizer.zero_grad(set_to_none=True)  # gradients are as large as what is trained, and answering follows
     return skipped

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from lada.core.needs import SignalSpec, needs
+from lada.core.needs import Needs, SignalSpec
 from lada.core.terms import Verb
-from lada.models.objective import Scored, nll
-from lada.objectives.base import OBJECTIVES, AsAllocated
+from lada.models.objective import Objective, Scored, nll
+from lada.objectives.base import OBJECTIVES
 from lada.objectives.blended import Blended
 from lada.objectives.forms import log1mexp
 
@@ -30,19 +30,23 @@ class AlmOptions(Blended):
     """How tokens of two tokenizers are matched."""
 
 
+def asks(options: AlmOptions) -> Needs:
+    """Return what is asked of both parties."""
+    signal = SignalSpec(1, options.alignment, as_chunks=True)
+    return Needs(frozenset({Verb.LOG_PROBS}), frozenset({Verb.STUDY}), signal)
+
+
 @OBJECTIVES.register(
     "alm",
     options=AlmOptions,
     paper="arXiv 2503.20083",
     status="our reading",
-    needs=needs({Verb.LOG_PROBS}, {Verb.STUDY}),
+    needs=asks,
 )
-class Alm(AsAllocated):
+class Alm(Objective):
     """Negative log-likelihood of the text plus the gap to the teacher's likelihood of each stretch of it."""
 
-    def __init__(self, options: AlmOptions) -> None:
-        self.options = options
-        self.soft: SignalSpec | None = SignalSpec(1, options.alignment, as_chunks=True)
+    options: AlmOptions
 
     def __call__(self, scored: Scored) -> Tensor:
         """See Objective. A lesson's weight counts for its chunks too."""

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import model_validator
 
 from lada.core.bounds import SLIGHTEST, STEEPEST
-from lada.core.needs import SignalSpec, needs
+from lada.core.needs import Needs
 from lada.core.registry import Options
-from lada.core.terms import Verb
-from lada.models.objective import Pairs, Prefer, Scored, Unpaired, nll
+from lada.core.terms import Lesson, Path, Sample, Verb
+from lada.models.objective import Objective, Pairs, Scored, nll
 from lada.objectives.base import OBJECTIVES
 from lada.objectives.forms import dpo, odds_ratio, simpo, unlikelihood
+from lada.objectives.preference import Prefer, Unpaired, make_lesson
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,24 +72,26 @@ class ContrastiveOptions(Options):
         return self
 
 
+def asks(options: ContrastiveOptions) -> Needs:
+    """Return what is asked of a learner. Without weight the rejected paths need not be scored."""
+    return Needs(student=frozenset({Verb.STUDY}), rejected=options.weight > 0, reference=options.reference)
+
+
 @OBJECTIVES.register(
     "contrastive",
     options=ContrastiveOptions,
     paper="arXiv 2602.18749",
     status="our reading",
-    needs=needs(student={Verb.STUDY}),
+    needs=asks,
 )
-class Contrastive:
+class Contrastive(Objective):
     """Negative log-likelihood of the chosen path plus a contrast with the rejected one."""
 
-    soft: SignalSpec | None = None
+    options: ContrastiveOptions
 
-    def __init__(self, options: ContrastiveOptions) -> None:
-        self.options = options
-        self.contrasts = options.weight > 0  # without weight the rejected paths need not be scored
-        self.reference = options.reference
-        self.prefer: Prefer | None = options.prefer
-        self.unpaired: Unpaired = options.unpaired
+    def lesson(self, sample: Sample, chosen: Path, other: Path) -> Lesson | None:
+        """See Objective.lesson: which path is chosen and which rejected is as its options prefer."""
+        return make_lesson(sample, chosen, other, self.options.prefer, self.options.unpaired)
 
     def __call__(self, scored: Scored) -> Tensor:
         """See Objective. Pairs count by their lesson's weight; rows without a pair give their NLL alone."""

@@ -5,21 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lada.core.needs import needs
-from lada.core.registry import Options
 from lada.core.terms import Verb
-from lada.models.objective import Scored, nll
-from lada.objectives.base import OBJECTIVES, AsAllocated
+from lada.models.objective import Objective, Scored, nll
+from lada.objectives.base import OBJECTIVES
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @OBJECTIVES.register("sft", needs=needs(student={Verb.STUDY}))
-class Sft(AsAllocated):
+class Sft(Objective):
     """Negative log-likelihood of the chosen path."""
 
-    def __init__(self, options: Options) -> None:
-        self.options = options
+    plain = True
 
     def __call__(self, scored: Scored) -> Tensor:
         """See Objective: mean over the batch's answer tokens, nats."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import model_validator
 
 from lada.core.bounds import MOST_K
-from lada.core.needs import SignalSpec, needs
+from lada.core.needs import Needs, SignalSpec
 from lada.core.terms import Verb
-from lada.models.objective import Scored, nll
-from lada.objectives.base import OBJECTIVES, AsAllocated
+from lada.models.objective import Objective, Scored, nll
+from lada.objectives.base import OBJECTIVES
 from lada.objectives.blended import Blended
 from lada.objectives.divergences import categories, cross_entropy, forward_kl, jsd, reverse_kl, tempered
 
@@ -47,18 +47,22 @@ class SoftTargetsOptions(Blended):
         return self
 
 
+def asks(options: SoftTargetsOptions) -> Needs:
+    """Return what is asked of both parties."""
+    signal = SignalSpec(options.k, options.alignment, options.inside)
+    return Needs(frozenset({Verb.LOG_PROBS}), frozenset({Verb.STUDY}), signal)
+
+
 @OBJECTIVES.register(
     "soft_targets",
     options=SoftTargetsOptions,
     paper="arXiv 2406.02224",
-    needs=needs({Verb.LOG_PROBS}, {Verb.STUDY}),
+    needs=asks,
 )
-class SoftTargets(AsAllocated):
+class SoftTargets(Objective):
     """Negative log-likelihood of the text plus a divergence from the teacher's likeliest tokens at each position."""
 
-    def __init__(self, options: SoftTargetsOptions) -> None:
-        self.options = options
-        self.soft: SignalSpec | None = SignalSpec(options.k, options.alignment, options.inside)
+    options: SoftTargetsOptions
 
     def __call__(self, scored: Scored) -> Tensor:
         """See Objective. A lesson's weight counts for its soft positions too."""

@@ -75,7 +75,7 @@ class _Planner:
         if Verb.LOG_PROBS in asks:
             self._rounds = [tuple(_with_looks(steps)) for steps in self._rounds]
         self._faults = [samples.fault] if samples.fault else []
-        soft = self._objective.soft
+        soft = self._objective.needs.signal
         if samples.task and config.rounds:
             try:
                 check_sizes(config.limits, self._rounds[1], samples.task.public, soft.k if soft else 0)
@@ -214,7 +214,7 @@ class _Planner:
                 study = part_of(getattr(party, step.study), *step.part)
                 if study.epochs is not None:
                     study = self._in_steps(study, party, private=step.samples == "private")
-                yield step.phase, (study, step.samples == "lessons" and self._objective.contrasts)
+                yield step.phase, (study, step.samples == "lessons" and self._objective.needs.rejected)
 
     def _in_steps(self, study: Study, party: Party, *, private: bool) -> Study:
         """Return a study of some epochs in steps: as many as they are at most, if an allocator chooses everything."""
@@ -224,7 +224,7 @@ class _Planner:
         return study.model_copy(update={"steps": steps_of(study, [1] * max(1, lessons), 0), "epochs": None})
 
     def _traffic(self) -> Iterator[Traffic]:
-        soft = self._objective.soft
+        soft = self._objective.needs.signal
         server, *clients = (self._senders[party.name] for party in (self._config.server, *self._config.clients))
         for round, steps in enumerate(self._rounds):
             yield from expect(round, steps, server, clients, self._samples.public, soft.k if soft else 0)

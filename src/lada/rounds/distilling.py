@@ -7,8 +7,9 @@ import numpy as np
 
 from lada.core.seeds import generator
 from lada.core.terms import Allocation, Knowledge, Lesson
+from lada.models.objective import lesson_on
 from lada.rounds.knowledge import Offer
-from lada.rounds.lessons import Pool, lesson_on, make_lessons, with_replay
+from lada.rounds.lessons import Pool, make_lessons, with_replay
 from lada.rounds.options import Replay
 from lada.rounds.party import Party
 from lada.rounds.soft import with_soft_targets

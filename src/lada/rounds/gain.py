@@ -33,7 +33,7 @@ from lada.core.plural import counted
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Allocation, Knowledge, Lesson
 from lada.models.base import Progress
-from lada.rounds.lessons import lesson_on
+from lada.models.objective import lesson_on
 from lada.rounds.once import once
 from lada.rounds.party import Party
 from lada.rounds.steps import gold_lessons, sft

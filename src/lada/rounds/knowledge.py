@@ -8,19 +8,22 @@ objective may ask for soft targets: the likeliest tokens at each position of the
 import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate
 from operator import is_
+
+import numpy as np
 
 from lada.alignment import check_scores
 from lada.codecs import likelihoods, paths, samples, soft_targets, table, vocabulary
 from lada.codecs.likelihoods import Judgement
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.known import Known, forget, read
+from lada.core.needs import SignalSpec
 from lada.core.plural import counted, plural
-from lada.core.terms import Knowledge, Likelihood, Path, TokenScores, Vocabulary
+from lada.core.terms import Knowledge, Likelihood, Path, SparseLogProbs, TokenScores, Vocabulary
 from lada.privacy.discretion import blur, redact
 from lada.rounds.base import Kinds, Payload
 from lada.rounds.options import Kind
@@ -72,8 +75,14 @@ def know(party: Party, round: int, purpose: str, kind: Kind, *, tries: int = 1) 
     return while_unchanged(party, round, public, ["labels", [sample.rationale for sample in public]], judged)
 
 
-def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -> Payload:
-    """Return a party's knowledge as message parts, with soft targets where its objective wants some and `soft`.
+def tell(party: Party, knowledge: Knowledge, kind: Kind) -> Payload:
+    """Return what a client tells its one student, the server; see `tell_each`."""
+    (payload,) = tell_each(party, knowledge, kind, list(party.signals)[:1] or [""]).values()
+    return payload
+
+
+def tell_each(party: Party, knowledge: Knowledge, kind: Kind, students: Iterable[str]) -> dict[str, Payload]:
+    """Return a party's knowledge as message parts by student, with soft targets for those whose objective wants some.
 
     The vocabulary goes along in the first round. A sample whose scores are not finite is left out and counted. What
     the party keeps back of its texts and losses is kept back here; a changed text gets no soft targets, since these
@@ -82,17 +91,19 @@ def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -
     knowledge, changed = _discreet(party, knowledge, kind)
     knowledge = _fitting(party, knowledge, kind)
     payload = dict(encode(knowledge, kind))
-    if party.objective.soft is None or not soft:
-        return payload
+    asked = {student: party.asked_by(student) for student in students}
+    most = max((signal.k for signal in asked.values() if signal is not None), default=0)
+    if not most:
+        return dict.fromkeys(asked, payload)
     told = replace(knowledge, paths=tuple(path for path in knowledge.paths if path.sample_id not in changed))
     if not may_tell(party, party.learner.vocabulary()):
         notice = (
             f"round {knowledge.round}: {party.name} tells no token scores, since its vocabulary repeats private text"
         )
         party.note(notices=(notice,))
-        return payload
-    scores = keep_back_scores(party, knowledge.round, score(party, told))
-    return {**payload, **tell_scores(party, knowledge.round, scores)}
+        return dict.fromkeys(asked, payload)
+    scores = keep_back_scores(party, knowledge.round, score(party, told, most))
+    return tell_scores_each(party, knowledge.round, scores, asked, payload)
 
 
 def _fitting(party: Party, knowledge: Knowledge, kind: Kind) -> Knowledge:
@@ -114,18 +125,17 @@ def _fitting(party: Party, knowledge: Knowledge, kind: Kind) -> Knowledge:
     return replace(knowledge, paths=knowledge.paths[: max(fitting, 0)])
 
 
-def score(party: Party, knowledge: Knowledge) -> dict[str, TokenScores]:
-    """Return what a party makes of the texts of its knowledge token by token, as its objective wants it.
+def score(party: Party, knowledge: Knowledge, k: int) -> dict[str, TokenScores]:
+    """Return what a party makes of the texts of its knowledge token by token, `k` tokens per position at most.
 
     Texts that it cannot trace or whose scores are not finite are left out and counted.
     """
-    assert party.objective.soft is not None
     size = len(party.learner.vocabulary().tokens)
     questions = {sample.id: sample.question for sample in party.task.public}
     paths = [path for path in knowledge.paths if path.text]
     with party.phase(knowledge.round, "score") as progress:
         pairs = [(questions[path.sample_id], path.text) for path in paths]
-        found = party.learner.log_probs(pairs, min(party.objective.soft.k, size), progress=progress)
+        found = party.learner.log_probs(pairs, min(k, size), progress=progress)
     by_id = {path.sample_id: scores for path, scores in zip(paths, found, strict=True)}
     return sound_scores(party, knowledge, by_id, size)
 
@@ -140,9 +150,35 @@ def tell_scores(party: Party, round: int, scores: Mapping[str, TokenScores]) -> 
     return payload
 
 
+def tell_scores_each(
+    party: Party,
+    round: int,
+    scores: Mapping[str, TokenScores],
+    asked: Mapping[str, SignalSpec | None],
+    payload: Payload,
+) -> dict[str, Payload]:
+    """Return a payload by student, with scores as far as each `asked` for them; who asks for as much gets the same."""
+    most = max((len(each.top.ids[0]) for each in scores.values() if len(each.top.ids)), default=0)
+    by_k: dict[int, Payload] = {}
+    for k in {signal.k for signal in asked.values() if signal is not None}:
+        part = scores if k >= most else {id: fewest(each, k) for id, each in scores.items()}
+        by_k[k] = {**payload, **tell_scores(party, round, part)}
+    return {student: payload if signal is None else by_k[signal.k] for student, signal in asked.items()}
+
+
+def fewest(scores: TokenScores, k: int) -> TokenScores:
+    """Return scores with the `k` likeliest tokens of each position, the text's own always among them."""
+    ids, log_probs = scores.top.ids, scores.top.log_probs
+    own = ids == scores.tokens[:, None]
+    order = np.lexsort((ids, np.where(own, -np.inf, -log_probs)), axis=1)[:, :k]
+    order = np.take_along_axis(order, np.argsort(np.take_along_axis(ids, order, 1), axis=1), 1)
+    top = SparseLogProbs(np.take_along_axis(ids, order, 1), np.take_along_axis(log_probs, order, 1))
+    return replace(scores, top=top)
+
+
 def kinds_heard(party: Party, kind: Kind) -> Kinds:
-    """Return the kinds of messages that `tell` writes."""
-    soft = frozenset() if party.objective.soft is None else frozenset({SOFT, VOCABULARY})
+    """Return the kinds of messages that `tell` writes, or that of its teachers."""
+    soft = frozenset({SOFT, VOCABULARY}) if party.most_tokens else frozenset[str]()
     return Kinds(frozenset({PATHS if kind == "paths" else LIKELIHOODS}), soft)
 
 
@@ -254,7 +290,7 @@ def _offer(party: Party, payload: Payload, heard: "Told", teacher: str | None, r
                 "without them",
             )
         )
-    if party.objective.soft is None or SOFT not in payload:
+    if party.objective.needs.signal is None or SOFT not in payload:
         return Offer(knowledge)
     if VOCABULARY in payload:
         party.memory[f"{VOCABULARY} {knowledge.party}"] = payload[VOCABULARY]
@@ -298,7 +334,7 @@ def check_knowledge(party: Party, sender: str, round: int, payload: Payload) -> 
         told = _soft(party, payload, knowledge)
         if (told.party, told.round) != (sender, round) or (words and told.vocabulary_size != len(words.tokens)):
             raise FederationError("soft targets: of another party, round or vocabulary than the message")
-        if party.objective.soft is None or told.k > party.objective.soft.k:
+        if party.objective.needs.signal is None or told.k > party.objective.needs.signal.k:
             raise FederationError(f"soft targets: {counted(told.k, 'token')} per row, more than were asked for")
 
 

@@ -1,4 +1,4 @@
-"""From an allocation to lessons: whose path is learnt, what it is contrasted with, what is replayed."""
+"""From an allocation to lessons: whose path is learnt, as the objective has it, and what is replayed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,41 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lada.core.terms import Allocation, Lesson, Path, Sample
-from lada.models.objective import Objective, Prefer, Unpaired
-
-
-def make_lesson(sample: Sample, chosen: Path, other: Path, prefer: Prefer, unpaired: Unpaired) -> Lesson | None:
-    """Return the lesson for one choice; None where there is nothing right to learn.
-
-    `role` (LaDa's paper): the chosen path against the other party's, whoever is right. `verified`: where one is known
-    to be right and the other to be wrong, the right against the wrong one; where the chosen path is wrong and the
-    other not known to be right, no lesson; else there is no preference. Without a preference, or where the two texts
-    are the same or one is empty, the chosen path is learnt by NLL alone (`nll`) or left out (`skip`).
-    """
-    pair = None
-    if prefer == "role":
-        pair = (chosen, other)
-    elif chosen.right is False and other.right is not True:
-        return None
-    elif None not in (chosen.right, other.right) and chosen.right != other.right:
-        pair = (chosen, other) if chosen.right else (other, chosen)
-    if pair and pair[1].text and pair[0].text != pair[1].text:
-        return lesson_on(sample, *pair)
-    return lesson_on(sample, chosen) if unpaired == "nll" else None
-
-
-def lesson_on(sample: Sample, chosen: Path, rejected: Path | None = None) -> Lesson:
-    """Return the lesson on a path, beside a rejected one where there is one."""
-    if rejected is None:
-        return Lesson(sample.id, sample.question, chosen.text, chosen_cut=chosen.cut)
-    return Lesson(
-        sample.id,
-        sample.question,
-        chosen.text,
-        rejected.text,
-        chosen_cut=chosen.cut,
-        rejected_cut=rejected.cut,
-    )
+from lada.models.objective import Objective
 
 
 def make_lessons(
@@ -55,11 +21,7 @@ def make_lessons(
     for choice in allocation.choices:
         pair = (teacher[choice.sample_id], student[choice.sample_id])
         chosen, other = pair if choice.source == "teacher" else pair[::-1]
-        sample = samples[choice.sample_id]
-        if objective.prefer is None:
-            lesson = lesson_on(sample, chosen)
-        else:
-            lesson = make_lesson(sample, chosen, other, objective.prefer, objective.unpaired)
+        lesson = objective.lesson(samples[choice.sample_id], chosen, other)
         if lesson is not None and lesson.chosen:
             lessons.append(lesson)
     return lessons

@@ -51,13 +51,12 @@ def merge(
     party: Party, spelled: Spelled, members: Sequence[SparseLogProbs], average: Average, temperature: float = 1.0
 ) -> TokenScores:
     """Return what the members say together of one text in the party's tokens, as far as all of their contexts reach."""
-    assert party.objective.soft is not None
     size, length = len(party.learner.vocabulary().tokens), min(len(member.ids) for member in members)
     top = consensus(
         [SparseLogProbs(member.ids[:length], member.log_probs[:length]) for member in members],
         spelled.tokens[:length],
         vocabulary_size=size,
-        k=min(party.objective.soft.k, size),
+        k=min(party.most_tokens, size),
         average=average,
         temperature=temperature,
     )

@@ -40,7 +40,7 @@ def telling(
     `known`: it knows them by the weights that it still has, so that it is not asked again.
     """
     verb = Verb.ANSWER if kind == "paths" else Verb.JUDGE
-    soft = objective.soft is not None and sends
+    soft = objective.needs.signal is not None and sends
     kinds = kinds_told(kind, round, soft=soft) if sends else ()
     first = (
         ()

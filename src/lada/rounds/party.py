@@ -11,6 +11,7 @@ import numpy as np
 
 from lada.allocators.base import Allocator, State
 from lada.core.limits import Limits
+from lada.core.needs import SignalSpec
 from lada.core.results import PartyReport, PhaseTime
 from lada.core.terms import Sample
 from lada.models.base import Learner, Progress, Studies
@@ -120,8 +121,14 @@ class Party:
     emit: Emit
     clock: Callable[[], float]
     """Seconds since the run began."""
+    rounds: int = 1
+    """The rounds of the run."""
+    signals: Mapping[str, SignalSpec | None] = field(default_factory=dict)
+    """What the students of this party ask it for, by name; others ask for what the party itself asks."""
     states: dict[str, State] = field(default_factory=dict)
-    """Allocator state by `teacher>student`."""
+    """What methods remember: an allocator's by `teacher>student`, an objective's by `objective/name/party`."""
+    steps: dict[str, int] = field(default_factory=dict)
+    """How many steps the party has studied, by the key that the objective's state has."""
     memory: dict[str, bytes] = field(default_factory=dict)
     """Encoded knowledge that a later phase needs."""
     noted: Noted = field(default_factory=Noted)
@@ -147,6 +154,16 @@ class Party:
     """At the server: how many private samples a client has, where that is known before it says so."""
     limits: Limits = field(default_factory=Limits)
     """What others may send it at most."""
+
+    def asked_by(self, student: str) -> SignalSpec | None:
+        """Return what a student of this party asks it for beside its texts."""
+        return self.signals.get(student, self.objective.needs.signal)
+
+    @property
+    def most_tokens(self) -> int:
+        """The most tokens per position that it asks a teacher for, or is asked for by a student; 0: none."""
+        asked = (self.objective.needs.signal, *self.signals.values())
+        return max((signal.k for signal in asked if signal is not None), default=0)
 
     def knows(self, what: str) -> str:
         """Return under which key of its memory the party keeps what it knows by the weights that it has."""

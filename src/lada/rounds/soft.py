@@ -16,7 +16,7 @@ from lada.rounds.party import Party
 
 def check_wants_soft_targets(host: str, objective: Objective) -> None:
     """Raise InputError for an objective that asks teachers for no distributions."""
-    if objective.soft is None or objective.soft.as_chunks:
+    if objective.needs.signal is None or objective.needs.signal.as_chunks:
         raise InputError(
             f"objective: host {host!r} exchanges distributions over tokens, and this one learns from none; expected "
             "soft_targets, or plugin: none, which has it"
@@ -29,7 +29,7 @@ def with_soft_targets(party: Party, lessons: Sequence[Lesson], offer: Offer) -> 
     A lesson whose text the party cannot trace in its own tokens stays as it is. Raises InputError for a teacher whose
     tokenizer has no byte in common with the party's.
     """
-    wish, teacher = party.objective.soft, offer.knowledge.party
+    wish, teacher = party.objective.needs.signal, offer.knowledge.party
     if wish is None or offer.vocabulary is None:
         return list(lessons)
     texts = {path.sample_id: path.text for path in offer.knowledge.paths}

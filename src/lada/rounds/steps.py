@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, astuple, replace
+from dataclasses import astuple, replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from lada.codecs.likelihoods import fault, rounded
 from lada.codecs.paths import encode
+from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
 from lada.core.errors import StudyError
 from lada.core.plural import counted, plural
 from lada.core.results import StudyRecord
@@ -17,17 +18,16 @@ from lada.core.sealed import seal
 from lada.core.seeds import seed_of
 from lada.core.terms import Knowledge, Lesson, Likelihood, Path, Sample
 from lada.evaluation.evaluate import evaluate
-from lada.models.base import Answer, Progress, Study, StudyReport
+from lada.models.base import Answer, Course, Progress, Study, StudyReport
 from lada.models.objective import Objective
 from lada.models.private import Privacy, Release, epsilon, release
 from lada.objectives.base import OBJECTIVES
-from lada.objectives.sft import Sft
 from lada.rounds.once import once
 from lada.rounds.party import Party
 from lada.rounds.unchanged import while_unchanged
 from lada.rounds.verdicts import verdicts
 
-ANSWERS, MODEL, REPORT = "answers.json", "model", "report.json"
+ANSWERS, MODEL, REPORT, STATE = "answers.json", "model", "report.json", "objective.safetensors"
 """Files of a journal's entries."""
 MOST_SKIPPED = 0.01
 """The share of a study's steps that may be skipped."""
@@ -192,25 +192,38 @@ def study(
 ) -> None:
     """Let a party study `lessons`, of which the last `replayed` are its own; recorded in its report."""
     seed = seed_of(party.seed, round, phase, party.name)
+    key = f"objective/{objective.title}/{party.name}"
+    course = Course(
+        state=party.states.get(key),
+        seed=seed_of(party.seed, "objective", key),
+        run_step=party.steps.get(key, 0),
+        rounds_left=max(1, party.rounds - round + 1),
+    )
 
     def do(progress: Progress) -> StudyReport:
-        return party.learner.study(lessons, objective, options, seed=seed, progress=progress)
+        return party.learner.study(lessons, objective, options, seed=seed, course=course, progress=progress)
 
     def write(folder: FilePath, report: StudyReport) -> None:
         party.learner.save(folder / MODEL)
-        (folder / REPORT).write_text(json.dumps(asdict(report)), encoding="utf-8")
+        (folder / REPORT).write_text(json.dumps(report.figures()), encoding="utf-8")
+        if report.state:
+            (folder / STATE).write_bytes(arrays_to_bytes(report.state))
 
     def read(folder: FilePath) -> StudyReport:
         party.learner = party.reopen(folder / MODEL)
-        return StudyReport(**json.loads((folder / REPORT).read_bytes()))
+        state = bytes_to_arrays((folder / STATE).read_bytes()) if (folder / STATE).exists() else {}
+        return StudyReport(**json.loads((folder / REPORT).read_bytes()), state=state)
 
     # Plain fine-tuning on gold lessons is what methods have in common; others' objectives cannot be told apart here.
-    plain = [[lesson.question, lesson.chosen, lesson.weight] for lesson in lessons] if type(objective) is Sft else None
+    plain = [[lesson.question, lesson.chosen, lesson.weight] for lesson in lessons] if objective.plain else None
     given = plain and [plain, options.model_dump(mode="json"), seed]
     report = once(party, round, phase, do, write=write, read=read, given=given)
     party.weights_changed(saved_as=phase)
+    party.steps[key] = course.run_step + report.steps
+    if report.state:
+        party.states[key] = report.state
     check_study(party.name, round, phase, report)
-    told = asdict(report)
+    told = report.figures()
     del told["empty"]  # a path may be empty; a study of nothing else was refused just now
     record = StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **told)
     if options.dp:

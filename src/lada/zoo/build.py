@@ -98,7 +98,7 @@ def _train(recipe: Recipe, model: Any, tokenizer: Any, work: Path, report: Repor
             if number >= start:
                 yield number, partial(gradients, batch)
 
-    def on_step(number: int, loss: float) -> None:
+    def on_step(number: int, loss: float, _taken: bool) -> None:
         done = number + 1
         if done % 50 == 0:
             report(recipe.name, done, recipe.steps, loss)

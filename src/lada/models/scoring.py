@@ -1,0 +1,136 @@
+"""Lessons as token rows, and micro-batches of them as an objective sees them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lada.core.needs import Needs
+from lada.core.terms import Lesson
+from lada.models.encoding import Company, Encoded, Encoder
+from lada.models.likelihood import Predicted, log_probs_of, over_vocabulary, predict
+from lada.models.objective import Measure, Pairs, Scored, first_divergence
+from lada.models.soft import chunk_sums, soft_places
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Lessons in a learner's tokens; `rejected` are by lesson, of those only that differ from the chosen ones."""
+
+    lessons: Sequence[Lesson]
+    chosen: Sequence[Encoded]
+    rejected: Mapping[int, Encoded]
+
+    @classmethod
+    def of(cls, encoder: Encoder, lessons: Sequence[Lesson], *, rejected: bool) -> "Rows":
+        """Encode lessons, with their rejected paths where `rejected`."""
+        chosen = [encoder.pair(each.question, each.chosen, cut=each.chosen_cut) for each in lessons]
+        others = {
+            i: encoder.pair(lesson.question, lesson.rejected, cut=lesson.rejected_cut)
+            for i, lesson in enumerate(lessons)
+            if rejected and lesson.rejected is not None
+        }
+        return cls(lessons, chosen, {i: row for i, row in others.items() if row != chosen[i]})
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """How many tokens each lesson trains."""
+        others = self.rejected
+        return [
+            len(row.completion) + (len(others[i].completion) if i in others else 0) for i, row in enumerate(self.chosen)
+        ]
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """How long each lesson makes a batch: chosen and rejected paths share a forward pass."""
+        return [max(len(row), len(self.rejected.get(i, row))) for i, row in enumerate(self.chosen)]
+
+    def unfinished(self, eos: int) -> int:
+        """Return how many lessons do not end within the model's context, though their texts do."""
+        return sum(
+            row.completion[-1:] != (eos,)
+            for row, lesson in zip(self.chosen, self.lessons, strict=True)
+            if not lesson.chosen_cut
+        )
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Runs a model over micro-batches of rows, and gives an objective what it needs to see of them."""
+
+    model: Any
+    pad: int
+    company: Company
+    rows: Rows
+    needs: Needs
+    reference: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    """The sums of log-probs of chosen and rejected paths before the study, by lesson."""
+
+    def whole(self, batch: Sequence[int]) -> dict[str, float]:
+        """Return the tokens and pairs of a batch, as Scored has them."""
+        lessons, chosen = self.rows.lessons, self.rows.chosen
+        return {
+            "batch_tokens": sum(lessons[i].weight * len(chosen[i].completion) for i in batch),
+            "batch_pairs": sum(lessons[i].weight for i in batch if i in self.rows.rejected),
+        }
+
+    def score(self, rows: Sequence[int], **more: Any) -> Scored:
+        """Run one micro-batch: chosen and rejected paths in one forward pass. `more` are fields of Scored."""
+        lessons, chosen, rejected = self.rows.lessons, self.rows.chosen, self.rows.rejected
+        paired = [k for k, i in enumerate(rows) if i in rejected]
+        encoded = [chosen[i] for i in rows] + [rejected[rows[k]] for k in paired]
+        predicted = predict(self.model, encoded, self.pad, self.company, self.needs.exits)
+        targets = soft_places(encoded, [lessons[i].soft for i in rows])
+        device = predicted.own.device
+        ids = None if targets is None else targets.ids.to(device)
+        own, beside = log_probs_of(predicted, ids, spare=not self.needs.dense)
+        log_probs = predicted.rows(own)
+        pairs = None
+        if paired:
+            pairs = self._pairs([rows[k] for k in paired], paired, log_probs[len(rows) :], predicted.mask[len(rows) :])
+        if targets is not None and ids is not None:
+            more["soft"] = targets.of(beside, ids, predicted.own if self.needs.gold else None)
+        return Scored(
+            log_probs[: len(rows)],
+            predicted.mask[: len(rows)],
+            torch.tensor([lessons[i].weight for i in rows], dtype=torch.float32, device=device),
+            pairs,
+            chunks=chunk_sums(
+                log_probs[: len(rows)], [lessons[i].chunks for i in rows], [len(chosen[i].completion) for i in rows]
+            ),
+            **self._asked(predicted, len(rows)),
+            **more,
+        )
+
+    def _asked(self, predicted: Predicted, count: int) -> dict[str, Any]:
+        """Return what only some objectives ask for, of the first `count` rows."""
+        asked: dict[str, Any] = {}
+        if self.needs.gold:
+            asked["gold"] = predicted.rows(predicted.own)[:count]
+        if self.needs.exits:
+            asked["hidden"] = {depth: predicted.rows(flat)[:count] for depth, flat in predicted.hidden.items()}
+        if self.needs.dense:
+            asked["over_vocabulary"] = _over_vocabulary(predicted, count)
+        return asked
+
+    def _pairs(self, ids: Sequence[int], places: list[int], log_probs: Tensor, mask: Tensor) -> Pairs:
+        chosen, rejected, device = self.rows.chosen, self.rows.rejected, log_probs.device
+        sums = [self.reference.get(i, (0.0, 0.0)) for i in ids]
+        diverges = [first_divergence(chosen[i].completion, rejected[i].completion) for i in ids]
+        return Pairs(
+            rows=torch.tensor(places, dtype=torch.long, device=device),
+            log_probs=log_probs,
+            mask=mask,
+            diverges=torch.tensor(diverges, dtype=torch.long, device=device),
+            reference_chosen=torch.tensor([a for a, _ in sums], dtype=torch.float32, device=device),
+            reference_rejected=torch.tensor([b for _, b in sums], dtype=torch.float32, device=device),
+        )
+
+
+def _over_vocabulary(predicted: Predicted, count: int) -> Callable[[Measure], Tensor]:
+    logits = predicted.logits[: int(predicted.mask[:count].sum())]
+    rows = Predicted(logits, predicted.own[: len(logits)], predicted.mask[:count])
+    return lambda measure: rows.rows(over_vocabulary(logits, measure))

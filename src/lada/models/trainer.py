@@ -1,0 +1,258 @@
+"""One study: a learner trains on lessons by an objective, whose state goes from step to step."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lada.core.errors import InputError
+from lada.core.needs import State
+from lada.core.plural import counted
+from lada.core.seeds import generator
+from lada.core.terms import Lesson, Likelihood
+from lada.models.base import Course, Progress, Study, StudyReport, silent
+from lada.models.batches import shuffled_batches, steps_of
+from lada.models.compiled import compiled
+from lada.models.encoding import Company, Encoded, Encoder, buckets
+from lada.models.halving import Halving, within_memory
+from lada.models.masters import Masters
+from lada.models.objective import Done, Objective, Sizes
+from lada.models.private import one_by_one, private_training
+from lada.models.ranks import Ranks
+from lada.models.scoring import Rows, Scorer
+from lada.models.training import add_gradients, make_optimizer, optimise
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What a study works on of a learner."""
+
+    model: Any
+    encoder: Encoder
+    masters: Masters
+    halving: Halving
+    company: Company
+    compile: bool
+    judged: Callable[[Sequence[Encoded]], list[Likelihood]]
+    """Returns the likelihoods of rows' completions."""
+
+
+class Trainer:
+    """One study, or one rank's share of it."""
+
+    def __init__(
+        self,
+        place: Workplace,
+        lessons: Sequence[Lesson],
+        objective: Objective,
+        study: Study,
+        *,
+        seed: int,
+        course: Course,
+        ranks: Ranks,
+        progress: Progress = silent,
+    ) -> None:
+        """Raises InputError without lessons."""
+        if not lessons:
+            raise InputError("study: there are no lessons; the filter left nothing to learn from")
+        self._place, self._objective, self._study = place, objective, study
+        self._seed, self._course, self._ranks, self._progress = seed, course, ranks, progress
+        self._needs = objective.needs
+        self._rows = Rows.of(place.encoder, lessons, rejected=self._needs.rejected)
+        self._trained, self._held = _apart(len(lessons), self._needs.held_out, seed)
+        self._steps = steps_of(study, [self._rows.counts[i] for i in self._trained], seed)
+        state = course.state
+        self._state: State = objective.init(course.seed, sizes_of(place.model)) if state is None else state
+        self._own = {
+            name: nn.Parameter(torch.tensor(self._state[name], dtype=torch.float32, device=place.model.device))
+            for name in objective.trained
+        }
+        self._observed: dict[str, Tensor] = {}
+        self._losses: list[float] = []
+        self._tokens = 0
+
+    def notices(self) -> tuple[str, ...]:
+        """Return what the user should know of how the lessons are studied."""
+        count, size = len(self._held), self._study.micro_batch_size
+        told = []
+        if self._needs.held_out:
+            told.append(f"{counted(count, 'lesson')} of {len(self._rows.lessons)} held out by the objective")
+        if self._needs.couples_batch and size is not None and size < self._study.batch_size:
+            told.append(f"micro_batch_size, {size}, has no effect: the objective couples the lessons of a batch")
+        return tuple(told)
+
+    def train(self) -> StudyReport:
+        """Study, and say what came of it; the model ends with the same weights in all ranks."""
+        place, ranks, study = self._place, self._ranks, self._study
+        if ranks.size > 1:
+            place.masters.keep()
+            ranks.agree(weight for weight in place.model.parameters() if weight.requires_grad)
+        reference = reference_sums(place.judged, self._rows, ranks) if self._needs.reference else {}
+        self._scorer = Scorer(place.model, place.encoder.pad, place.company, self._rows, self._needs, reference)
+        place.model.train()
+        try:
+            with (
+                torch.random.fork_rng(),
+                within_memory("model: training it"),
+                compiled(place.model) if place.compile else nullcontext(),
+                place.masters.training(
+                    lambda weights: make_optimizer(self._with_own(weights), study.optimisation)
+                ) as trained,
+            ):
+                weights, self._optimizer = trained
+                torch.manual_seed(self._seed + ranks.rank)  # dropout
+                steps, train = self._plan()
+                skipped = train(
+                    self._with_own(weights),
+                    self._optimizer,
+                    steps,
+                    self._steps,
+                    options=study.optimisation,
+                    on_step=self._on_step,
+                )
+        finally:
+            place.model.eval()
+        return self._report(skipped)
+
+    def _plan(self) -> tuple[Iterable[tuple[int, Any]], Callable[..., int]]:
+        """Return the numbered steps, each as what takes them wants it, and what takes them."""
+        study, trained = self._study, self._trained
+        if study.dp is not None:
+            order, train = private_training(study.dp, len(trained), study.batch_size, self._steps, self._seed)
+            batches = enumerate([trained[i] for i in batch] for batch in order)
+            return ((n, one_by_one(partial(self._micro_batches, n, size=1))(batch)) for n, batch in batches), train
+        lengths = [self._rows.lengths[i] for i in trained]
+        order = shuffled_batches(lengths, study.batch_size, self._steps, np.random.default_rng(self._seed))
+        batches = enumerate([trained[i] for i in batch] for batch in order)
+        return ((number, partial(self._gradients, number, batch)) for number, batch in batches), optimise
+
+    def _gradients(self, number: int, batch: list[int]) -> float:
+        """Leave the gradients of a step in the weights, and return its loss."""
+        self._tokens += sum(self._rows.counts[i] for i in batch)
+
+        def add(size: int) -> float:
+            self._observed = {}  # what an attempt has seen that ran out of memory is seen again
+            return add_gradients(self._optimizer, self._micro_batches(number, batch, size))
+
+        if self._needs.couples_batch:
+            loss = add(len(batch))
+        else:
+            wish = min(self._study.micro_batch_size or len(batch), len(batch))
+            loss = self._place.halving.fit("study", wish, add)
+        weights = [p for group in self._optimizer.param_groups for p in group["params"]]
+        return self._ranks.add_gradients(weights, loss)
+
+    def _micro_batches(self, number: int, batch: list[int], size: int) -> Iterator[Callable[[], Tensor]]:
+        """Yield what returns the loss of each part of a batch, which has at most `size` lessons."""
+        whole, mine = self._scorer.whole(batch), self._ranks.share(batch)
+        parts = list(buckets([len(self._rows.chosen[i]) for i in mine], size))
+        held = self._held_batch(number)
+        held_whole, its = self._scorer.whole(held), self._ranks.share(held)
+        for place, part in enumerate(parts):
+            rows = [mine[i] for i in part]
+            yield partial(self._loss, number, rows, whole, its[place :: len(parts)], held_whole)
+
+    def _loss(
+        self,
+        number: int,
+        rows: list[int],
+        whole: Mapping[str, float],
+        held: list[int],
+        held_whole: Mapping[str, float],
+    ) -> Tensor:
+        """Return the loss of a micro-batch."""
+        more: dict[str, Any] = {"observe": self._observe} if self._needs.observes else {}
+        if held:
+            more["held_out"] = self._scorer.score(held, **held_whole)
+        scored = self._scorer.score(rows, **whole, **self._at(number), state=self._state, parameters=self._own, **more)
+        return self._objective(scored)
+
+    def _held_batch(self, number: int) -> list[int]:
+        """Return the held-out lessons that go with a step, as many as a batch has at most."""
+        if not self._held:
+            return []
+        count = min(self._study.batch_size, len(self._held))
+        return generator(self._seed, "held out", number).choice(self._held, count, replace=False).tolist()
+
+    def _at(self, number: int) -> dict[str, int]:
+        """Return the numbers of a step, as Scored and Done have them."""
+        course = self._course
+        return {
+            "step": number,
+            "steps": self._steps,
+            "run_step": course.run_step + number,
+            "run_steps": course.run_step + self._steps * course.rounds_left,
+        }
+
+    def _observe(self, name: str, value: Tensor) -> None:
+        value = value.detach().to("cpu", torch.float64)
+        self._observed[name] = self._observed[name] + value if name in self._observed else value
+
+    def _on_step(self, number: int, loss: float, taken: bool) -> None:
+        self._losses.append(loss)
+        if taken:
+            observed = {name: value.numpy() for name, value in self._observed.items()}
+            self._state = self._objective.after_step(
+                self._state, Done(**self._at(number), loss=loss, observed=observed)
+            )
+        self._progress("study", number + 1, self._steps, 0 if self._study.dp else self._tokens)
+
+    def _with_own(self, weights: nn.Module) -> nn.Module:
+        """Return a module with the objective's own parameters behind `weights`."""
+        return nn.ModuleList([weights, nn.ParameterList(self._own.values())]) if self._own else weights
+
+    def _report(self, skipped: int) -> StudyReport:
+        losses, lessons = self._losses, self._rows.lessons
+        tenth = max(1, len(losses) // 10)
+        return StudyReport(
+            self._steps,
+            len(lessons),
+            len(self._rows.rejected),
+            sum(lesson.soft is not None or lesson.chunks is not None for lesson in lessons),
+            0 if self._study.dp else self._tokens,
+            float(np.mean(losses[:tenth])),
+            float(np.mean(losses[-tenth:])),
+            skipped,
+            self._rows.unfinished(self._place.encoder.eos),
+            sum(not lesson.chosen.strip() for lesson in lessons),
+            sum(lesson.chosen_cut for lesson in lessons),
+            {**self._state, **{name: weight.detach().cpu().numpy() for name, weight in self._own.items()}},
+        )
+
+
+def _apart(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Return which of `count` lessons are trained and which held out: a share, one at least, if there are two."""
+    if not share or count < 2:
+        return list(range(count)), []
+    order = generator(seed, "held out").permutation(count).tolist()
+    held = min(count - 1, max(1, round(share * count)))
+    return sorted(order[held:]), sorted(order[:held])
+
+
+def sizes_of(model: Any) -> Sizes:
+    """Return what an objective may have to know of a model."""
+    embeddings = model.get_input_embeddings().weight
+    try:
+        width = model.config.get_text_config().hidden_size
+    except (AttributeError, ValueError):  # several models in one, or a name of its own for it
+        width = embeddings.shape[1]
+    return Sizes(int(width), int(embeddings.shape[0]))
+
+
+@torch.inference_mode()
+def reference_sums(
+    judged: Callable[[Sequence[Encoded]], list[Likelihood]], rows: Rows, ranks: Ranks
+) -> dict[int, tuple[float, float]]:
+    """Return the sums of log-probs of chosen and rejected paths before the study, by lesson."""
+    paired = sorted(rows.rejected)
+    places = ranks.share(range(len(paired)))
+    sums = torch.zeros((len(paired), 2), dtype=torch.float64)
+    for column, side in enumerate((rows.chosen, rows.rejected)):
+        found = judged([side[paired[place]] for place in places])
+        sums[places, column] = torch.tensor([each.total for each in found], dtype=torch.float64)
+    return {i: (a, b) for i, (a, b) in zip(paired, ranks.add_up(sums).tolist(), strict=True)}
