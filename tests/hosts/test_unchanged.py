@@ -173,7 +173,7 @@ def test_questions_are_embedded_once_and_only_where_an_allocator_asks(tmp_path: 
         assert done["embed"] == times
         embedded = [p.round for p in both.server.report.phases if (p.party, p.phase) == ("a", "embed")]
         assert embedded == [1] * times
-    assert all(HOSTS.get(name).student_needs.isdisjoint({"embed"}) for name in HOSTS.names())
+    assert all(HOSTS.get(name).default_needs.student.isdisjoint({"embed"}) for name in HOSTS.names())
 
 
 def test_vectors_stay_those_of_the_first_time_and_a_damaged_file_is_told_of(tmp_path: FilePath):
@@ -190,6 +190,27 @@ def test_vectors_stay_those_of_the_first_time_and_a_damaged_file_is_told_of(tmp_
     assert notice.startswith(f"{VECTORS} of a is left out (")
     assert (embed_public(party, 4) == 7).all()
     assert len(party.report.notices) == 1
+
+
+def test_a_question_that_is_new_is_seen_beside_those_that_were_seen(tmp_path: FilePath):
+    party = make_party("a", set(), tmp_path)
+    whole = embed_public(party, 1)
+    asked: list[list[str]] = []
+    learner: Any = party.learner
+
+    def embed(questions: list[str], progress: Any) -> np.ndarray:
+        asked.append(questions)
+        return np.full((len(questions), whole.shape[1]), 7, np.float32)
+
+    learner.embed = embed
+    last, *others = party.task.public
+    party.task = replace(party.task, public=(replace(last, id="new", question="What is new?"), *reversed(others)))
+    found = embed_public(party, 2)
+    assert asked == [["What is new?"]]
+    assert (found[0] == 7).all()
+    assert (found[1:] == whole[:0:-1]).all()
+    assert (embed_public(party, 3) == found).all()
+    assert len(asked) == 1
 
 
 def test_a_resumed_run_knows_what_it_knew(tmp_path: FilePath):
