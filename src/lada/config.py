@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from lada.allocators.base import ALLOCATORS, Allocator
 from lada.core.bounds import Parties, Rounds, Seconds, Seed
+from lada.core.choice import Choice
 from lada.core.errors import InputError
 from lada.core.limits import Limits
 from lada.core.names import Name, fault, same_folder
@@ -33,20 +34,6 @@ from lada.validation import validate
 
 LEDGER_NAME = "server"
 """What the ledger calls the server, whatever its name."""
-
-
-class Choice(Options):
-    """A method by name, with its options: `{name: lada, options: {budget: 400}}`, or just the name."""
-
-    name: str
-    """The method's registered name; `lada methods` lists them."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Its options; those left out have their defaults."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
 
 
 LADA_ALLOCATOR = Choice(name="lada", options={"threshold": 0.6})

@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from lada.aggregators.base import AGGREGATORS
 from lada.allocators.base import ALLOCATORS
 from lada.core.docstrings import field_docstrings
 from lada.core.errors import InputError, nearest
@@ -21,7 +22,7 @@ from lada.tasks.data import TaskData
 
 EXAMPLES = 3
 """Of many clients, the samples of so many are listed by themselves."""
-REGISTRIES: tuple[Registry, ...] = (HOSTS, ALLOCATORS, OBJECTIVES, FUSERS)
+REGISTRIES: tuple[Registry, ...] = (HOSTS, ALLOCATORS, OBJECTIVES, FUSERS, AGGREGATORS)
 
 
 def method_tables() -> Iterator[Table]:

@@ -1,0 +1,26 @@
+"""A method as a configuration names it."""
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from lada.core.registry import Options
+
+
+class Choice(Options):
+    """A method by name, with its options: `{name: lada, options: {budget: 400}}`, or just the name."""
+
+    name: str
+    """The method's registered name; `lada methods` lists them."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Its options; those left out have their defaults."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+def listed(chosen: Choice | tuple[Choice, ...] | None) -> tuple[Choice, ...]:
+    """Return what a key of the configuration holds, be it one method, several or none, as several."""
+    return chosen if isinstance(chosen, tuple) else () if chosen is None else (chosen,)
