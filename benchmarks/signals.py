@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
-from lada.allocators.plain import Memoryless
+from lada.allocators.memoryless import Memoryless
 from lada.bench.suite import Cell, read_suite
 from lada.core.registry import Options
 from lada.core.seeds import seed_of

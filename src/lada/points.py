@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+from lada.aggregators.base import AGGREGATORS
 from lada.allocators.base import ALLOCATORS
 from lada.core.registry import Registry
 from lada.fusers.base import FUSERS
@@ -104,6 +105,7 @@ POINTS: Mapping[str, Point] = MappingProxyType(
                 "stands for a weighted sum.",
             ),
             Point(FUSERS, "server", "run"),
+            Point(AGGREGATORS, "server", "run"),
             Point(
                 TRACKERS,
                 "server",

@@ -16,6 +16,8 @@ from lada.allocators.features import features, prior_reward
 from lada.allocators.lada import LadaOptions
 from lada.allocators.networks import fit, hidden_state, new_network, predict
 from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
+from lada.core.errors import InputError
+from lada.core.seeds import seed_of
 from lada.core.terms import Allocation
 
 QUICK = {"hidden": 8, "epochs": 3}
@@ -377,7 +379,10 @@ def test_samples_may_be_missing_in_any_round(options):
         part = replace(only(table, *places), round=round)
         state, allocation, _ = filter.apply(state, part)
         assert {choice.sample_id for choice in allocation.choices} <= {f"q{place}" for place in places}
-        assert len(state["clusters"]) == len(state["probe"]) == len(places)
+        # All that were ever there are known, and among them those that were there in the last round.
+        known = {0, 1, 2, 3, 4, 5, 6, 7} | ({9} if round > 1 else set())
+        assert len(state["samples"]) == len(state["clusters"]) == len(state["probe"]) == len(known)
+        assert len(state["seen.samples"]) == len(state["seen.losses"]) == len(places)
 
 
 def test_what_was_chosen_is_rewarded_by_sample_and_not_by_place():
@@ -388,6 +393,128 @@ def test_what_was_chosen_is_rewarded_by_sample_and_not_by_place():
     assert len(allocation.choices) == 6
     after = candidates([Row("1", "1", True, place == 2) for place in range(6)], round=2)
     second, _, _ = filter.apply(first, only(after, 5, 3, 2, 0))
-    order = [place for place in first["pending.chosen"].tolist() if place not in (1, 4)]
+    order = [place for place in positions(allocation) if place not in (1, 4)]
     assert second["history.rewards"].tolist() == [1.0 if place == 2 else 0.5 for place in order]
-    assert second["clusters"].tolist() == first["clusters"][[5, 3, 2, 0]].tolist()
+    assert np.array_equal(second["samples"], first["samples"])
+    assert np.array_equal(second["clusters"], first["clusters"])
+
+
+COUNT = 6
+LINES = st.lists(st.lists(st.integers(0, COUNT - 1), unique=True), min_size=1, max_size=5)
+"""Which of the samples are known to both in each round, in which order."""
+FIRST = [0, 1, 3, 4]
+"""What a first round begins with; others are met later."""
+
+
+def told(round: int, place: int) -> Row:
+    """Return what is known of a sample in a round: who solves it changes, and the teacher's mean says which it is."""
+    solved = (round * 7 + place * 5) % 3 == 0
+    return Row("1", "2", True, solved, teacher_mean=-0.1 * (place + 1), judged_mean=-0.5 - (round * place) % 4)
+
+
+def over_rounds(line: list[list[int]], **options: Any) -> list[tuple[State, Allocation]]:
+    """Return what a filter makes of rounds in which only some samples are known; it takes all that it may."""
+    filter = make("lada", prior=False, threshold=-100.0, clusters=2, **{**QUICK, "epochs": 1}, **options)
+    state, found = filter.init(SEED), []
+    for round, places in enumerate(line, 1):
+        table = candidates([told(round, place) for place in range(COUNT)], round=round, embeddings=two_kinds(COUNT))
+        state, allocation, _ = filter.apply(state, only(table, *places))
+        found.append((state, allocation))
+    return found
+
+
+def by_key(state: State, name: str) -> dict[int, Any]:
+    return dict(zip(state["samples"].tolist(), state[name].tolist(), strict=True))
+
+
+def rewarded(before: State, after: State) -> dict[int, float]:
+    """Return the rewards that a round added, by the place that the teacher's mean tells."""
+    start = len(before.get("history.rewards", ()))
+    places = np.rint(-10 * np.log(after["history.features"][start:, 0])).astype(int) - 1
+    return dict(zip(places.tolist(), after["history.rewards"][start:].tolist(), strict=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(LINES)
+def test_a_cluster_is_a_samples_own_whoever_else_is_there(line: list[list[int]]):
+    earlier: dict[int, Any] = {}
+    for (state, allocation), places in zip(over_rounds(line, reward="probe_drop", probe_share=0.3), line, strict=True):
+        now = {key: (kind, state["probe"][row]) for row, (key, kind) in enumerate(by_key(state, "clusters").items())}
+        assert len(now) == len(state["samples"])
+        assert now.items() >= earlier.items()
+        assert set(positions(allocation)) <= set(places)
+        earlier = now
+
+
+@settings(max_examples=60, deadline=None)
+@given(LINES)
+def test_rewards_follow_samples_through_any_rounds(line: list[list[int]]):
+    """What a slow reference with a dictionary by sample says: who was there in both rounds has its reward."""
+    before: State = {}
+    for round, (state, _) in enumerate(over_rounds(line), 1):
+        both = set(line[round - 1]) & set(line[round - 2]) if round > 1 else set()
+        gains = {p: (1 + bool(told(round, p).student_right) - bool(told(round - 1, p).student_right)) / 2 for p in both}
+        assert rewarded(before, state) == gains
+        before = state
+
+
+@settings(max_examples=60, deadline=None)
+@given(LINES, st.randoms(use_true_random=False))
+def test_the_order_of_samples_does_not_matter(line: list[list[int]], random: Any):
+    line = [FIRST, *line]  # where clustering begins, in one order
+    other = [FIRST, *(random.sample(places, len(places)) for places in line[1:])]
+    before: tuple[State, State] = ({}, {})
+    for (a, chosen_a), (b, chosen_b) in zip(over_rounds(line), over_rounds(other), strict=True):
+        assert by_key(a, "clusters") == by_key(b, "clusters")
+        assert rewarded(before[0], a) == rewarded(before[1], b)
+        assert set(positions(chosen_a)) == set(positions(chosen_b))
+        before = (a, b)
+
+
+@settings(max_examples=60, deadline=None)
+@given(LINES, st.integers(0, COUNT - 1), st.integers(1, 4))
+def test_a_path_that_is_left_out_changes_nothing_for_others(line: list[list[int]], lost: int, when: int):
+    line = [FIRST, *line]
+    other = [[p for p in places if (round, p) != (when, lost)] for round, places in enumerate(line)]
+    before: tuple[State, State] = ({}, {})
+    for (a, _), (b, _) in zip(over_rounds(line), over_rounds(other), strict=True):
+        clusters_a, clusters_b = by_key(a, "clusters"), by_key(b, "clusters")
+        assert all(clusters_a[key] == clusters_b[key] for key in clusters_b)
+        gains_a, gains_b = rewarded(before[0], a), rewarded(before[1], b)
+        assert {p: gains_a[p] for p in gains_a if p != lost} == {p: gains_b[p] for p in gains_b if p != lost}
+        before = (a, b)
+
+
+@settings(max_examples=40, deadline=None)
+@given(LINES)
+def test_drops_on_probes_are_of_those_that_were_there_in_both_rounds(line: list[list[int]]):
+    before: State = {}
+    for round, (state, _) in enumerate(over_rounds(line, reward="probe_drop", probe_share=0.5), 1):
+        keys, cluster, probe = state["samples"].tolist(), by_key(state, "clusters"), by_key(state, "probe")
+        of = {p: key for p in line[round - 1] if (key := seed_of(f"q{p}")) in keys}
+        both = [p for p in line[round - 1] if round > 1 and p in line[round - 2]]
+        expected = {}
+        for place in both:
+            if probe[of[place]]:
+                continue  # held out, so never chosen
+            held = [p for p in both if probe[of[p]] and cluster[of[p]] == cluster[of[place]]]
+            losses = [np.mean([-told(r, p).judged_mean for p in held]) for r in (round - 1, round)] if held else [1, 1]
+            expected[place] = sigmoid(float((losses[0] - losses[1]) / max(losses))) if held else 0.5
+        assert rewarded(before, state) == pytest.approx(expected)
+        before = state
+
+
+def test_the_papers_reward_counts_what_was_chosen_wherever_it_is_now():
+    """S is of the samples and weights of its own round: that one of them is missing in the next changes nothing."""
+    line = [[0, 1, 2], [0, 1, 2], [1, 2]]
+    *_, (whole, _), (state, _) = over_rounds(line, reward="paper", gold=False)
+    losses = [[-told(round, place).judged_mean for place in range(3)] for round in (1, 2)]
+    sums = [sum(math.exp(loss) for loss in each) for each in losses]
+    assert not len(whole["history.rewards"])
+    assert state["history.rewards"].tolist() == pytest.approx([sigmoid((sums[0] - sums[1]) / max(sums))] * 3)
+
+
+def test_a_state_by_places_is_refused():
+    state = {"seed": np.array(SEED), "clusters": np.zeros(12, np.int64), "probe": np.zeros(12, bool)}
+    with pytest.raises(InputError, match=r"allocator lada: an earlier version .* or begin the run anew"):
+        make("lada", **QUICK).apply(state, candidates(MIXED))

@@ -19,12 +19,12 @@ from actors import Federation, ScriptedLearner, federation, make, make_party
 from safetensors.numpy import save
 from sharing import NONE, sharing
 
+from lada.aggregators.factors import pairs
 from lada.codecs import adapters
 from lada.core.errors import CodecError
 from lada.objectives.base import OBJECTIVES
 from lada.rounds.averaging import ADAPTER, check_adapter
 from lada.rounds.base import Look, Payload
-from lada.rounds.factors import pairs
 from lada.rounds.reports import report_payload
 
 Weights = dict[str, np.ndarray]

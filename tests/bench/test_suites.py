@@ -155,7 +155,7 @@ def test_another_configuration_is_another_cell(ran, tmp_path):
 
 
 PLUGIN = """from lada.allocators.base import ALLOCATORS
-from lada.allocators.plain import All
+from lada.allocators.all import All
 
 
 @ALLOCATORS.register("mine")

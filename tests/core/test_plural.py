@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from lada.aggregators.coordinates import check_least
 from lada.alignment.spans import align_spans
 from lada.allocators.base import no_look
 from lada.audit.canaries import make_canary
@@ -14,7 +15,6 @@ from lada.core.plural import counted, plural
 from lada.core.results import StudyRecord
 from lada.export.check import Check
 from lada.models.base import StudyReport
-from lada.rounds.aggregating import check_rule
 from lada.rounds.secure import check_enough
 from lada.rounds.steps import check_study
 
@@ -41,7 +41,7 @@ ONE: list[tuple[str, Callable[[], object]]] = [
     ("x: 1 byte; expected at most 0", lambda: tensors.read(b"x", "x", 0)),
     ("soft-targets: 1 token per row of a vocabulary of 0", lambda: soft_targets._check_sizes(1, 0, 1)),
     ("1 client in a round; expected", lambda: check_enough(1)),
-    ("needs 3 clients against 1 malicious one, there is 1;", lambda: check_rule("trimmed_mean", 1, 1)),
+    ("needs 3 clients against 1 malicious one, there is 1;", lambda: check_least("trimmed_mean", 3, 1, 1)),
     ("offsets: 1 source text, but 0 target texts;", lambda: align_spans([np.zeros((1, 2), np.int32)], [])),
     ("1 of 1 step was skipped, since its loss", lambda: check_study("a", 1, "p", study(steps=1, skipped=1))),
     ("1 of 3 steps was skipped, since its loss", lambda: check_study("a", 1, "p", study(steps=3, skipped=1))),

@@ -17,8 +17,7 @@ from lada.core.results import Results
 from lada.federation import held
 from lada.hosts.base import HOSTS
 from lada.models.options import LoraOptions, ModelOptions
-from lada.rounds.averaging import ADAPTER, Pooled, pool, shapes
-from lada.rounds.factors import outline
+from lada.rounds.averaging import ADAPTER, Pooled, pool
 from lada.rounds.party import Party
 
 A, B = "m.q.lora_A.default.weight", "m.q.lora_B.default.weight"
@@ -141,12 +140,10 @@ def test_who_has_other_layers_is_left_out_and_on_record(tmp_path: FilePath, odd:
     party = make_party("llm", set(), tmp_path)
     wide = told(1, A=[[1, 0], [0, 1]], B=[[1, 0], [1, 0]])
     host: Any = make(HOSTS, "fedavg", form="flexlora")
-    pooled = pool(party, {"a": SOUND, "b": odd, "c": wide}, 4, host.options, host._merge, outline)
-    assert list(pooled.told) == ["a", "c"]
+    pooled = pool(party, {"a": SOUND, "b": odd, "c": wide}, 4, host.options)
+    assert list(pooled.found.by_client) == ["a", "c"]
     assert [(gone.party, gone.round) for gone in party.report.missing] == [("b", 4)]
-    assert list(pool(party, {"a": SOUND, "b": odd}, 5, host.options, host._merge, outline).told) == [
-        "a"
-    ]  # as the first time
+    assert list(pool(party, {"a": SOUND, "b": odd}, 5, host.options).found.by_client) == ["a"]  # as the first time
 
 
 @pytest.mark.parametrize("odd", [{A: [1.0, 2.0], B: [[1.0]]}, {A: [[1.0, 2.0]]}])
@@ -160,7 +157,7 @@ def test_of_two_that_differ_the_first_time_nobody_can_say_which_is_right(tmp_pat
     party, host = make_party("llm", set(), tmp_path), cast(Any, make(HOSTS, "fedavg", form="flexlora"))
     odd = told(9, A=[[1, 0, 0]], B=[[1], [1]])
     with pytest.raises(FederationError, match="those of 'b' have other names or shapes"):
-        pool(party, {"a": SOUND, "b": odd}, 1, host.options, host._merge, outline)
+        pool(party, {"a": SOUND, "b": odd}, 1, host.options)
 
 
 def test_weights_that_are_no_adapter_cannot_be_multiplied(tmp_path: FilePath):
@@ -168,9 +165,9 @@ def test_weights_that_are_no_adapter_cannot_be_multiplied(tmp_path: FilePath):
     made: Any = host.make(host.options.model_validate({"form": "hetlora"}))
     full = {"a": told(1, C=[1.0]), "b": told(1, C=[3.0])}
     with pytest.raises(FederationError, match="no pairs of LoRA's factors"):
-        pool(party, full, 1, made.options, made._merge, outline)
+        pool(party, full, 1, made.options)
     plain: Any = make(HOSTS, "fedavg")
-    assert pool(party, full, 1, plain.options, plain._merge, shapes).weights["C"].tolist() == [2.0]
+    assert pool(party, full, 1, plain.options).found.weights["C"].tolist() == [2.0]
 
 
 def test_a_client_refuses_an_adapter_of_other_layers(tmp_path: FilePath):

@@ -6,7 +6,7 @@ import pytest
 from actors import ScriptedLearner, federation, make_party, right, wrong
 
 from lada.allocators.base import Candidates
-from lada.allocators.plain import Memoryless
+from lada.allocators.memoryless import Memoryless
 from lada.core.registry import Options
 from lada.core.terms import Allocation, Knowledge, Likelihood, Path, TokenScores
 from lada.rounds import allocating

@@ -8,14 +8,33 @@ import pytest
 from actors import federation, make, make_party
 from sharing import learns, sharing, told
 
+from lada.aggregators.base import Aggregate, Aggregator, Update
 from lada.codecs import adapters, vocabulary
 from lada.core.errors import FederationError, InputError
 from lada.objectives.base import OBJECTIVES
 from lada.rounds import averaging
-from lada.rounds.bounding import Merged
+from lada.rounds.aggregating import aggregate_in_range
 from lada.rounds.knowledge import VOCABULARY
-from lada.rounds.merging import merge_in_range
 from lada.rounds.replies import each
+
+
+class Sum(Aggregator):
+    """All add up, some times over; the state says how many updates there were."""
+
+    def __init__(self, times: float) -> None:
+        self.times = times
+
+    def aggregate(self, state: Any, updates: Any) -> tuple[Any, Aggregate]:
+        weights = {client: update.weights for client, update in updates.items()}
+        total = {"w": np.sum([self.times * own["w"] for own in weights.values()], axis=0)}
+        return {"asked": len(updates)}, Aggregate(total, dict.fromkeys(weights, total), weights)
+
+
+class Added(averaging.AveragingOptions):
+    @property
+    def aggregator(self) -> tuple[str, Aggregator]:
+        return "sum", Sum(1.0)
+
 
 KNOWS: dict[str, set[int]] = {"llm": {0}, "a": {1, 2}, "b": {3, 4}}
 
@@ -69,17 +88,17 @@ def test_a_vocabulary_of_other_bytes_costs_its_sender_the_round(
 
 
 def test_factors_too_large_for_their_product_are_left_out():
-    def doubled(weights: Any, *_: Any) -> Any:
-        return Merged({"w": np.sum([2.0 * each["w"] for each in weights.values()], axis=0)}, weights)
-
+    doubled = Sum(2.0)
     weights = {
         name: {"w": np.array([value], np.float32)} for name, value in (("a", 9000.0), ("b", -9500.0), ("c", 1.0))
     }
     weights["d"] = {"w": np.array([9600.0], np.float32)}
-    merged, out = merge_in_range(doubled, weights, dict.fromkeys(weights, 1), {})
+    updates = {client: Update(own, 1) for client, own in weights.items()}
+    state, merged, out = aggregate_in_range(doubled, {}, updates)
     assert (merged.weights["w"].tolist(), out) == ([2.0 * (9000 - 9500 + 1)], ["d"])  # with d it is 18202
+    assert (set(merged.by_client), state) == ({"a", "b", "c"}, {"asked": 3})
     with pytest.raises(FederationError, match="nor any one alone, has numbers in range"):
-        merge_in_range(doubled, {"a": weights["a"]}, {"a": 1}, {})
+        aggregate_in_range(doubled, {}, {"a": updates["a"]})
 
 
 def test_a_server_that_has_the_model_knows_the_shapes(tmp_path: FilePath):
@@ -100,9 +119,6 @@ def test_an_average_stays_within_what_an_adapter_holds(tmp_path: FilePath):
     weights = {"w": np.array([9999.0], np.float32)}
     replies = {name: {averaging.ADAPTER: adapters.encode(weights, 4)} for name in ("a", "b")}
 
-    def added(told: Any, *_: Any) -> Merged:
-        return Merged({"w": np.sum([each["w"] for each in told.values()], axis=0)}, told)
-
-    pooled = averaging.pool(server, replies, 1, averaging.AveragingOptions(), added)
-    assert list(pooled.told) == ["b"]
+    pooled = averaging.pool(server, replies, 1, Added())
+    assert list(pooled.found.by_client) == ["b"]
     assert [(m.party, m.phase) for m in server.report.missing] == [("a", "average")]

@@ -192,6 +192,27 @@ def test_vectors_stay_those_of_the_first_time_and_a_damaged_file_is_told_of(tmp_
     assert len(party.report.notices) == 1
 
 
+def test_a_question_that_is_new_is_seen_beside_those_that_were_seen(tmp_path: FilePath):
+    party = make_party("a", set(), tmp_path)
+    whole = embed_public(party, 1)
+    asked: list[list[str]] = []
+    learner: Any = party.learner
+
+    def embed(questions: list[str], progress: Any) -> np.ndarray:
+        asked.append(questions)
+        return np.full((len(questions), whole.shape[1]), 7, np.float32)
+
+    learner.embed = embed
+    last, *others = party.task.public
+    party.task = replace(party.task, public=(replace(last, id="new", question="What is new?"), *reversed(others)))
+    found = embed_public(party, 2)
+    assert asked == [["What is new?"]]
+    assert (found[0] == 7).all()
+    assert (found[1:] == whole[:0:-1]).all()
+    assert (embed_public(party, 3) == found).all()
+    assert len(asked) == 1
+
+
 def test_a_resumed_run_knows_what_it_knew(tmp_path: FilePath):
     config = tiny(host={"name": "fedmkt", "options": {"directions": "llm_to_slm"}}, rounds=2)
     whole = lada.run(config, runs=tmp_path / "whole")

@@ -12,12 +12,29 @@ def cluster(embeddings: np.ndarray, count: int, seed: int) -> np.ndarray:
         return np.zeros(0, dtype=np.int64)
     from sklearn.cluster import k_means  # seconds to import, which a command that only looks does not need
 
-    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    unit = embeddings / np.maximum(norms, 1e-12)
+    unit = _unit(embeddings)
     count = min(count, len(np.unique(unit, axis=0)))
     with threadpool_limits(1):  # the bits of a sum depend on how many threads share it
         labels = k_means(unit, count, n_init=4, random_state=seed % 2**32)[1]  # pyright: ignore[reportArgumentType]
     return np.asarray(labels, dtype=np.int64)
+
+
+def centres_of(embeddings: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Return the mean unit vector of each cluster, float64 [c, d]; of n rows with their `clusters` [n], all in use."""
+    unit = _unit(embeddings.astype(np.float64))
+    means = [unit[clusters == number].mean(0) for number in np.unique(clusters)]
+    return np.array(means).reshape(-1, embeddings.shape[1])
+
+
+def nearest(embeddings: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Return the number of the nearest of `centres` [c, d] for each row of `embeddings` [n, d], int64 [n]."""
+    unit = _unit(embeddings.astype(np.float64))
+    # Row by row: within a product of matrices, what becomes of one row may depend on how many others there are.
+    return np.array([np.square(row - centres).sum(1).argmin() for row in unit], np.int64)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def spread(ranked: Sequence[int], clusters: np.ndarray, budget: int | None) -> list[int]:

@@ -20,22 +20,22 @@ import numpy as np
 from pydantic import Field
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
-from lada.allocators.clusters import cluster, spread
+from lada.allocators.clusters import centres_of, cluster, nearest, spread
 from lada.allocators.features import features, prior_reward, solved
+from lada.allocators.memory import keys_of, places
 from lada.allocators.networks import fit, gradients, hidden_state, new_network, pool, predict
 from lada.allocators.rewards import correctness_reward, paper_reward, probe_reward
 from lada.allocators.selection import Budgeted, allocate, from_teacher
 from lada.core.bounds import Samples
+from lada.core.errors import InputError
 from lada.core.needs import Needs, needs
 from lada.core.registry import Pluggable
-from lada.core.seeds import generator, seed_of
+from lada.core.seeds import generator
 from lada.core.terms import Allocation, Verb
 from lada.evaluation.ranking import auc
 
-POSITIONAL = frozenset(
-    {"samples", "clusters", "probe", "pending.chosen", "pending.features", "pending.solved", "pending.losses"}
-)
-"""What of the state speaks of samples by their places."""
+ACQUAINTANCE = ("samples", "clusters", "probe", "centres")
+"""What of the state is known of every sample ever seen: its key, cluster and whether it is a probe; the centres."""
 
 
 class LadaOptions(Budgeted):
@@ -94,14 +94,19 @@ class Lada(Pluggable):
         return {"seed": np.array(seed)}
 
     def apply(self, state: State, candidates: Candidates) -> tuple[State, Allocation, dict[str, float]]:
-        """See Allocator.apply."""
-        options, seed = self.options, int(state["seed"])
-        state = _aligned(state, candidates)
-        if "clusters" not in state:
-            state = {**state, **self._begin(candidates, seed)}
-        clusters = state["clusters"]
+        """See Allocator.apply. Raises InputError for the state of a run that an earlier version began."""
+        if "clusters" in state and "centres" not in state:
+            raise InputError(
+                "allocator lada: an earlier version began this run, whose state knows samples by their places alone; "
+                "go on with that version, or begin the run anew"
+            )
+        options = self.options
+        at_hand = keys_of(candidates.samples)
+        state = {**state, **self._acquainted(state, candidates, at_hand)}
+        rows = places(state["samples"], at_hand)
+        clusters, probe = state["clusters"][rows], state["probe"][rows]
         x = features(candidates, clusters, options.clusters, gold=options.gold)
-        history = self._remember(state, candidates, x)
+        history = self._remember(state, candidates, at_hand, x)
         taught = self._with_prior(history, candidates, x)
         score = np.full(len(x), options.threshold)
         diagnostics: dict[str, float] = {"history": float(len(history.rewards))}
@@ -109,7 +114,7 @@ class Lada(Pluggable):
         if len(taught.rewards):
             networks, score = self._score(state, taught, x)
             diagnostics |= _diagnose(candidates, score)
-        allowed = ~state["probe"]
+        allowed = ~probe
         if options.gold:
             allowed &= np.array([path.right is not False for path in candidates.teacher_paths], dtype=bool)
         # Without any reward yet (the paper's round 1) every sample may be taken: the clusters alone decide.
@@ -121,40 +126,51 @@ class Lada(Pluggable):
         allocation = allocate(candidates, chosen, from_teacher(chosen), score, reasons)
         return (
             {
-                "seed": state["seed"],
-                "samples": _keys(candidates),
-                "clusters": clusters,
-                "probe": state["probe"],
+                **{name: state[name] for name in ("seed", *ACQUAINTANCE) if name in state},
                 "history.features": history.features,
                 "history.rewards": history.rewards,
                 **networks,
-                **self._pending(candidates, x, chosen),
+                **self._pending(candidates, at_hand, x, chosen),
                 **_previous(state),
             },
             allocation,
             diagnostics,
         )
 
-    def _begin(self, candidates: Candidates, seed: int) -> State:
-        """Cluster the questions and, for `probe_drop`, hold some out."""
-        count = len(candidates.samples)
+    def _acquainted(self, state: State, candidates: Candidates, at_hand: np.ndarray) -> State:
+        """Return what is known of all samples ever seen, those `at_hand` (keys, int64 [n]) among them.
+
+        The first that are seen are clustered and, for `probe_drop`, some of them held out. One that is seen later
+        belongs to the cluster with the nearest centre, so that it does not matter which others are there.
+        """
+        if not len(state.get("samples", ())):
+            return self._begin(candidates, at_hand, int(state["seed"]))
+        new = places(state["samples"], at_hand) < 0
+        if not new.any():
+            return {}
+        return {
+            "samples": np.concatenate([state["samples"], at_hand[new]]),
+            "clusters": np.concatenate([state["clusters"], nearest(candidates.embed()[new], state["centres"])]),
+            "probe": np.concatenate([state["probe"], np.zeros(int(new.sum()), bool)]),
+        }
+
+    def _begin(self, candidates: Candidates, at_hand: np.ndarray, seed: int) -> State:
+        count, vectors = len(at_hand), candidates.embed()
         probe = np.zeros(count, dtype=bool)
         if self.options.reward == "probe_drop":
             held_out = generator(seed, "probe").permutation(count)[: round(self.options.probe_share * count)]
             probe[held_out] = True
-        return {
-            "clusters": cluster(candidates.embed(), self.options.clusters, seed),
-            "probe": probe,
-        }
+        clusters = cluster(vectors, self.options.clusters, seed)
+        return {"samples": at_hand, "clusters": clusters, "probe": probe, "centres": centres_of(vectors, clusters)}
 
-    def _remember(self, state: State, candidates: Candidates, x: np.ndarray) -> "History":
-        """Return the replay with the rewards of last round's choice."""
+    def _remember(self, state: State, candidates: Candidates, at_hand: np.ndarray, x: np.ndarray) -> "History":
+        """Return the replay with the rewards of last round's choice, as far as it is at hand."""
         history = History(
             state.get("history.features", np.zeros((0, x.shape[1]), np.float32)),
             state.get("history.rewards", np.zeros(0)),
         )
-        if "pending.chosen" in state and len(state["pending.chosen"]):
-            history = self._reward(history, state, candidates)
+        if len(state.get("pending.samples", ())):
+            history = self._reward(history, state, candidates, at_hand)
         return history.last(self.options.replay)
 
     def _with_prior(self, history: "History", candidates: Candidates, x: np.ndarray) -> "History":
@@ -167,27 +183,34 @@ class Lada(Pluggable):
             return history
         return History(x, prior_reward(candidates, gold=self.options.gold)).add(history.features, history.rewards)
 
-    def _reward(self, history: "History", state: State, candidates: Candidates) -> "History":
-        chosen, before = state["pending.chosen"], state["pending.features"]
+    def _reward(self, history: "History", state: State, candidates: Candidates, at_hand: np.ndarray) -> "History":
+        """Return the history with the rewards of last round's choice; what is not at hand any more has none."""
+        if self.options.reward == "paper":
+            if "previous.losses" not in state:
+                return history
+            # S of two selections needs two of them: the paper's reward is known one round later than the others.
+            reward = paper_reward(state["previous.losses"], state["pending.losses"])
+            return history.add(state["previous.features"], np.full(len(state["previous.features"]), reward))
+        now = places(at_hand, state["pending.samples"])
+        kept = now >= 0
+        before, chosen = state["pending.features"][kept], now[kept]
         if self.options.reward == "correctness":
-            now = solved(candidates, gold=self.options.gold)[chosen]
-            return history.add(before, correctness_reward(state["pending.solved"][chosen], now))
-        losses = student_losses(candidates)
-        if self.options.reward == "probe_drop":
-            drops = probe_reward(state["pending.losses"], losses, state["probe"], state["clusters"], chosen)
-            return history.add(before, drops)
-        if "previous.chosen" not in state:
-            return history
-        # S of two selections needs two of them: the paper's reward is known one round later than the others.
-        reward = paper_reward(state["previous.losses"], state["pending.losses"][chosen])
-        return history.add(state["previous.features"], np.full(len(state["previous.features"]), reward))
+            solved_now = solved(candidates, gold=self.options.gold)[chosen]
+            return history.add(before, correctness_reward(state["pending.solved"][kept], solved_now))
+        rows, earlier = places(state["samples"], at_hand), places(state["seen.samples"], at_hand)
+        probe = state["probe"][rows] & (earlier >= 0)
+        losses = state["seen.losses"][earlier], student_losses(candidates)
+        return history.add(before, probe_reward(*losses, probe, state["clusters"][rows], chosen))
 
-    def _pending(self, candidates: Candidates, x: np.ndarray, chosen: list[int]) -> State:
+    def _pending(self, candidates: Candidates, at_hand: np.ndarray, x: np.ndarray, chosen: list[int]) -> State:
+        losses = student_losses(candidates)
         return {
-            "pending.chosen": np.array(chosen, dtype=np.int64),
+            "pending.samples": at_hand[chosen],
             "pending.features": x[chosen],
-            "pending.solved": solved(candidates, gold=self.options.gold),
-            "pending.losses": student_losses(candidates),
+            "pending.solved": solved(candidates, gold=self.options.gold)[chosen],
+            "pending.losses": losses[chosen],
+            "seen.samples": at_hand,
+            "seen.losses": losses,
         }
 
     def _score(self, state: State, taught: "History", x: np.ndarray) -> tuple[State, np.ndarray]:
@@ -236,55 +259,15 @@ def student_losses(candidates: Candidates) -> np.ndarray:
     return np.array([-likelihood.mean for likelihood in candidates.student_on_teacher])
 
 
-def _keys(candidates: Candidates) -> np.ndarray:
-    """Return a number for the id of each sample, int64 [n]."""
-    return np.array([seed_of(sample.id) for sample in candidates.samples], np.int64)
-
-
-def _aligned(state: State, candidates: Candidates) -> State:
-    """Return the state about the samples at hand, of which others may have been there last round.
-
-    Who answers a question in one round may not do so in another. A sample that is new belongs to the cluster of the one
-    that is most like it; without any of last round's, clustering begins anew.
-    """
-    keys, before = _keys(candidates), state.get("samples", np.zeros(0, np.int64))
-    if np.array_equal(keys, before):
-        return state
-    place = {key: row for row, key in enumerate(before.tolist())}
-    rows = np.array([place.get(key, -1) for key in keys.tolist()], np.int64)
-    known = rows >= 0
-    if not known.any():
-        return {key: value for key, value in state.items() if key not in POSITIONAL}
-    if not known.all():
-        vectors = candidates.embed()
-        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        rows[~known] = rows[known][(unit[~known] @ unit[known].T).argmax(1)]
-    aligned = {**state, "clusters": state["clusters"][rows], "probe": state["probe"][rows] & known}
-    if "pending.chosen" in state:
-        now = {int(rows[i]): i for i in np.flatnonzero(known).tolist()}
-        kept = np.array([row in now for row in state["pending.chosen"].tolist()], bool)
-        aligned |= {
-            "pending.chosen": np.array([now[row] for row in state["pending.chosen"][kept].tolist()], np.int64),
-            "pending.features": state["pending.features"][kept],
-            "pending.solved": state["pending.solved"][rows],
-            "pending.losses": state["pending.losses"][rows],
-        }
-    return aligned
-
-
 def _part(state: State, prefix: str) -> State:
     return {key.removeprefix(f"{prefix}."): value for key, value in state.items() if key.startswith(f"{prefix}.")}
 
 
 def _previous(state: State) -> State:
     """Return last round's choice, which the paper's reward compares with this one's."""
-    if "pending.chosen" not in state:
+    if "pending.samples" not in state:
         return {}
-    return {
-        "previous.chosen": state["pending.chosen"],
-        "previous.features": state["pending.features"],
-        "previous.losses": state["pending.losses"][state["pending.chosen"]],
-    }
+    return {f"previous.{name}": state[f"pending.{name}"] for name in ("features", "losses")}
 
 
 def _diagnose(candidates: Candidates, score: np.ndarray) -> dict[str, float]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
-from lada.allocators.plain import Memoryless, Outcome
+from lada.allocators.memoryless import Memoryless, Outcome
 from lada.allocators.selection import Budgeted, allocate, from_teacher, top
 from lada.core.needs import needs
 from lada.core.terms import TokenScores, Verb

@@ -8,7 +8,7 @@ from pydantic import field_validator
 from lada.allocators.base import Candidates
 from lada.core.bounds import MOST_SAMPLES
 from lada.core.registry import Options
-from lada.core.terms import Allocation, Choice, Path, Source
+from lada.core.terms import Allocation, Choice, Likelihood, Path, Source
 
 
 class Budgeted(Options):
@@ -90,6 +90,12 @@ def losses(paths: Sequence[Path]) -> np.ndarray:
     It is inf where the path ends in no answer, or where the writer's log-probs are not known.
     """
     return _of_answered(paths, [path.likelihood.per_byte for path in paths], np.inf)
+
+
+def gaps_of(candidates: Candidates, students: Sequence[Likelihood]) -> np.ndarray:
+    """Return how far losses of `students` are above those of the teacher on its own paths [n], nats per byte."""
+    paths = zip(candidates.teacher_paths, students, strict=True)
+    return np.array([student.per_byte - path.likelihood.per_byte for path, student in paths])
 
 
 def _of_answered(paths: Sequence[Path], values: Sequence[float], otherwise: float) -> np.ndarray:

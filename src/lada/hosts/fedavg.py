@@ -6,10 +6,10 @@ One round:
     server    makes one of them
     clients   go on with it                                                                        `average`
 
-With LoRA that is FedIT (Zhang et al. 2023, arXiv 2305.05644). Three forms of making one of several adapters, for an
-adapter changes its layers by the product s·B·A:
+With LoRA that is FedIT (Zhang et al. 2023, arXiv 2305.05644). An aggregator makes one of several adapters, of which
+each changes its layers by the product s·B·A. Three of them:
 
-    average    Σ p·A and Σ p·B, p by private samples. Their product is not the average of the products.
+    mean       Σ p·A and Σ p·B, p by private samples. Their product is not the average of the products.
     flexlora   the average of the products Σ p·s·B·A, and of that the nearest of each client's rank (arXiv 2402.11505)
     hetlora    A and B padded with zeros to the largest rank and averaged, p by the norm of s·B·A; of that the first
                rows and columns (arXiv 2401.06432)
@@ -20,6 +20,8 @@ steps or tokens as one that collaborates does in all. The LLM takes no part.
 
 from collections.abc import Mapping
 
+from lada.aggregators.base import Weights
+from lada.aggregators.factors import common_start, fit, outline, pairs, scaled
 from lada.allocators.base import Allocator
 from lada.codecs import adapters
 from lada.core.errors import FederationError
@@ -27,22 +29,16 @@ from lada.hosts.base import Framework
 from lada.hosts.catalogue.fedavg import FedavgOptions
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
-from lada.rounds.aggregating import Weights, check_rule
 from lada.rounds.averaging import (
     ADAPTER,
-    Merge,
-    Pooled,
     Start,
-    average_of,
     catch_up,
     check_alike,
     handed_out,
     newest_of,
     pool,
-    shapes,
 )
 from lada.rounds.base import Exchange, Kinds, Payload, Phase, Step
-from lada.rounds.factors import average_products, bounded_padded, common_start, fit, outline, pairs, scaled
 from lada.rounds.outline import EVALUATIONS, OF_CLIENTS, evaluate_everybody, studying_both
 from lada.rounds.party import Party
 from lada.rounds.reports import REPORT, collect, report_payload
@@ -57,12 +53,13 @@ class Fedavg(Framework):
 
     def __init__(self, options: FedavgOptions) -> None:
         self.options = options
+        self._aggregator = options.aggregator[1]
 
     def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
         """See Host.check."""
         if clients:  # of clients that bring their own models nothing is known
             check_alike(clients, f"host.options.form {self.options.form!r}", full=self._plain, ranks=not self._plain)
-            check_rule(self.options.aggregation, self.options.malicious, len(clients))
+            self._aggregator.check(len(clients))
             if self.options.secure_aggregation:
                 check_enough(len(clients))
 
@@ -100,9 +97,8 @@ class Fedavg(Framework):
             newest, clients = average_masked(party, exchange, round, replies)
             shared = {client: {} if newest is None else {ADAPTER: newest} for client in clients}
         else:
-            outlines = shapes if self._plain else outline
-            pooled = pool(party, replies, round, self.options, self._merge, outlines, self._start(party))
-            newest, shared = pooled.encode(pooled.weights), self._shared(pooled)
+            pooled = pool(party, replies, round, self.options, self._start(party))
+            newest, shared = pooled.newest, pooled.shared()
         replies = exchange.ask("average", round, shared).wait()
         collect(party, replies)
         if newest is not None:
@@ -128,17 +124,7 @@ class Fedavg(Framework):
 
     @property
     def _plain(self) -> bool:
-        return self.options.form == "average"
-
-    @property
-    def _merge(self) -> Merge:
-        match self.options.form:
-            case "average":
-                return average_of(self.options)
-            case "flexlora":
-                return lambda weights, samples, starts: average_products(weights, samples, starts, self.options.bounds)
-            case "hetlora":
-                return lambda weights, _, starts: bounded_padded(weights, starts, self.options.bounds)
+        return not self._aggregator.any_rank
 
     def _start(self, party: Party) -> Start:
         """Return what says what clients started from: the newest adapter, cut to their rank, or the common start."""
@@ -148,13 +134,6 @@ class Fedavg(Framework):
             return newest_of(party)
         newest, _ = adapters.decode(party.memory[ADAPTER], limit=party.limits.adapter_bytes)
         return lambda own: fit(newest, own)
-
-    def _shared(self, pooled: Pooled) -> dict[str, Payload]:
-        """Return what each client is sent: the adapter, cut to the rank of its own."""
-        if self._plain:
-            same = {ADAPTER: pooled.encode(pooled.weights)}
-            return {client: same for client in pooled.told}
-        return {client: {ADAPTER: pooled.encode(fit(pooled.weights, own))} for client, own in pooled.told.items()}
 
     def _told(self, party: Party) -> bytes:
         weights: Weights = party.learner.adapter()

@@ -11,12 +11,12 @@ Both divergences are of the student from the target, `form: reverse_kl`, and flo
 
 from collections.abc import Mapping
 
+from lada.aggregators.base import Weights
 from lada.core.choice import Choice
 from lada.core.terms import Knowledge
 from lada.hosts.base import Bare
 from lada.hosts.catalogue.fedcollm import FedcollmOptions
 from lada.hosts.shared_slm import SharesSlm
-from lada.rounds.aggregating import Weights
 from lada.rounds.allocating import allocate
 from lada.rounds.distilling import Replay, and_labels, distil, lessons_of
 from lada.rounds.knowledge import Offer, know, score

@@ -29,13 +29,12 @@ from lada.hosts.base import Bare, Framework
 from lada.hosts.catalogue.fedmkt import FedmktOptions
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
-from lada.rounds.aggregating import check_rule
 from lada.rounds.allocating import allocate, check_takes_labels, judge
 from lada.rounds.averaging import (
     ADAPTER,
-    average_adapters,
     check_alike,
     handed_out,
+    pool,
     take_adapter,
     tell_adapter,
 )
@@ -92,7 +91,7 @@ class Fedmkt(Framework):
             )
         if self.options.average_adapters and clients:  # of clients that bring their own models nothing is known
             check_alike(clients, "host.options.average_adapters")
-            check_rule(self.options.aggregation, self.options.malicious, len(clients))
+            self.options.aggregator[1].check(len(clients))
             if self.options.secure_aggregation:
                 check_enough(len(clients))
 
@@ -165,10 +164,11 @@ class Fedmkt(Framework):
         if self.options.average_adapters:
             if self.options.secure_aggregation:
                 average, kept = average_masked(party, exchange, round, replies)
+                shared = dict.fromkeys(kept, {} if average is None else {ADAPTER: average})
             else:
-                average, kept = average_adapters(party, replies, round, self.options)
-            newest = {} if average is None else {ADAPTER: average}
-            replies = exchange.ask("average", round, dict.fromkeys(kept, newest)).wait()
+                pooled = pool(party, replies, round, self.options)
+                average, shared = pooled.newest, pooled.shared()
+            replies = exchange.ask("average", round, shared).wait()
             collect(party, replies)
             if average is not None:
                 handed_out(party, average, replies)

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
+from lada.aggregators.base import Weights
 from lada.allocators.base import Allocator
 from lada.codecs import adapters
 from lada.core.errors import InputError
@@ -21,7 +22,6 @@ from lada.core.terms import Verb
 from lada.hosts.base import Framework
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
-from lada.rounds.aggregating import Weights, check_rule
 from lada.rounds.allocating import check_takes_labels
 from lada.rounds.averaging import (
     ADAPTER,
@@ -70,7 +70,7 @@ class SharesSlm(Framework, ABC, Generic[Prepared]):
                 "none; expected the same clients.model for all, also in a deployment"
             )
         check_alike(clients, f"host {self.name!r}")
-        check_rule(self.options.aggregation, self.options.malicious, len(clients))
+        self.options.aggregator[1].check(len(clients))
 
     def phases(self, party: Party) -> Mapping[str, Phase]:
         """See Host.phases."""
@@ -111,11 +111,11 @@ class SharesSlm(Framework, ABC, Generic[Prepared]):
         replies = pending.wait()
         collect(party, replies)
         pooled = pool(party, replies, round, self.options)
-        slm.load_adapter(pooled.weights)
-        self.teach(party, slm, round, pooled.told, prepared)
+        slm.load_adapter(pooled.found.weights)
+        self.teach(party, slm, round, pooled.found.clipped, prepared)
         collect(party, {SHARED_SLM: report_payload(slm)})
         newest = adapters.encode(slm.learner.adapter(), 0)
-        pending = exchange.ask("take", round, {client: {ADAPTER: newest} for client in pooled.told})
+        pending = exchange.ask("take", round, {client: {ADAPTER: newest} for client in pooled.found.by_client})
         if self.llm_learns:
             evaluate_party(party, round)
         replies = pending.wait()

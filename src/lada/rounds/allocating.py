@@ -7,6 +7,7 @@ from io import BytesIO
 import numpy as np
 
 from lada.allocators.base import Allocator, Candidates
+from lada.allocators.memory import keys_of, places
 from lada.codecs.likelihoods import rounded
 from lada.core.errors import InputError, LadaError
 from lada.core.results import AllocationRecord
@@ -17,8 +18,8 @@ from lada.evaluation.agreement import agreements
 from lada.rounds.party import Party
 from lada.rounds.records import keep_rows
 
-VECTORS = "question-vectors.npy"
-"""In a party's folder: the public questions as it sees them."""
+VECTORS = "question-vectors.npz"
+"""In a party's folder: the public questions as it sees them, by the keys of their samples."""
 LOOKED_AT = 256
 """Paths whose tokens are looked at in one go: their likeliest tokens are all in memory."""
 
@@ -130,15 +131,29 @@ def embed_public(party: Party, round: int) -> np.ndarray:
 
     They lie in the party's folder; a file that is not as it was written is left out, and the questions are seen anew.
     """
+    public = party.task.public
+    keys = keys_of(public)
+    kept = _kept_vectors(party)
+    known = np.zeros(len(keys), bool) if kept is None else places(kept[0], keys) >= 0
+    if kept is None or not known.all():
+        with party.phase(round, "embed") as progress:
+            asked = [sample.question for sample, has in zip(public, known, strict=True) if not has]
+            seen = keys[~known], party.learner.embed(asked, progress=progress)
+        kept = seen if kept is None else (np.concatenate([kept[0], seen[0]]), np.concatenate([kept[1], seen[1]]))
+        data = BytesIO()
+        np.savez(data, keys=kept[0], vectors=kept[1])
+        seal(party.folder / VECTORS, data.getvalue())
+    return kept[1][places(kept[0], keys)]
+
+
+def _kept_vectors(party: Party) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the keys [m] and vectors [m, width] in the party's folder; None where there is no file to be trusted."""
     file = party.folder / VECTORS
+    if not file.exists() and not is_sealed(file):
+        return None
     try:
-        if file.exists() or is_sealed(file):
-            return np.load(BytesIO(unseal(file)), allow_pickle=False)
+        with np.load(BytesIO(unseal(file)), allow_pickle=False) as kept:
+            return kept["keys"], kept["vectors"]
     except LadaError as error:
         party.note(notices=(f"{VECTORS} of {party.name} is left out ({error})",))
-    with party.phase(round, "embed") as progress:
-        vectors = party.learner.embed([sample.question for sample in party.task.public], progress=progress)
-    data = BytesIO()
-    np.save(data, vectors, allow_pickle=False)
-    seal(file, data.getvalue())
-    return vectors
+        return None

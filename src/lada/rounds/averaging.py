@@ -1,7 +1,7 @@
 """Clients with one model make one adapter of theirs: as FedMKT does in its homogeneous setting, and FedIT always.
 
 The factors A and B are averaged apart, weighed by private samples. That is not the average of the products BA; it is
-what FedMKT does. How far a few hostile clients can move the average is bounded: see lada.rounds.bounding.
+what FedMKT does. How far a few hostile clients can move the average is bounded: see lada.aggregators.bounding.
 """
 
 import json
@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from lada.aggregators.base import AGGREGATORS, Aggregate, Update, Weights
+from lada.aggregators.bounding import cap
+from lada.aggregators.factors import outline as layers
 from lada.codecs import adapters
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.known import read
-from lada.core.plural import counted
 from lada.core.results import Missing
+from lada.core.seeds import seed_of
 from lada.models.options import ModelOptions
-from lada.rounds.aggregating import Weights, aggregate
+from lada.rounds.aggregating import aggregate_in_range
 from lada.rounds.base import Payload
-from lada.rounds.bounding import Merged, bound, cap
-from lada.rounds.merging import Merge, merge_in_range
 from lada.rounds.options import AveragingOptions
 from lada.rounds.party import Party
 
@@ -34,8 +35,6 @@ MOST_SAMPLES = 10**9 - 1
 """What the codec can say of the samples behind an adapter; clients may claim more between them."""
 Start = Callable[[Weights], Weights | None]
 """Says what a client started from that sends this adapter; None where the server does not know."""
-Outline = Callable[[Weights], Hashable]
-"""Says of an adapter what those that go together have in common; None for one that goes with no other."""
 
 
 def check_alike(clients: Mapping[str, ModelOptions], key: str, *, full: bool = False, ranks: bool = False) -> None:
@@ -89,52 +88,40 @@ def fix_outline(party: Party, own: Weights) -> None:
     party.memory[SHAPE] = json.dumps(shapes(own)).encode()
 
 
-def average_of(options: AveragingOptions) -> Merge:
-    """Return what makes one adapter of several, coordinate by coordinate; see lada.rounds.aggregating.
-
-    The bounds are the mean's: each other rule has its own way to hold against malicious clients.
-    """
-    rule, malicious = options.aggregation, options.malicious
-    if rule != "mean":
-        return lambda weights, samples, _: Merged(aggregate(weights, samples, rule, malicious), weights)
-    return lambda weights, samples, starts: bound(
-        weights, starts, options.bounds, lambda clipped: aggregate(clipped, samples, "mean", 0)
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """One adapter made of several, float32; those of the clients that go on with it; the samples behind all.
+    """What became of several adapters, float32 (see Aggregate), and the samples behind all."""
 
-    What was `told` is clipped where all have the same coordinates, and as it was sent elsewhere.
-    """
-
-    weights: Weights
-    told: Mapping[str, Weights]
+    found: Aggregate
     samples: int
 
-    def encode(self, weights: Weights) -> bytes:
-        """Return this adapter, or what was made of it, as a message part."""
-        return adapters.encode(weights, self.samples)
+    @property
+    def newest(self) -> bytes:
+        """What they have in common, as a message part."""
+        return adapters.encode(self.found.weights, self.samples)
+
+    def shared(self) -> dict[str, Payload]:
+        """Return what each client is sent to go on with, encoded once where that is the same."""
+        same: Payload = {ADAPTER: self.newest}
+        return {
+            client: same if weights is self.found.weights else {ADAPTER: adapters.encode(weights, self.samples)}
+            for client, weights in self.found.by_client.items()
+        }
 
 
 def pool(
-    party: Party,
-    replies: Mapping[str, Payload],
-    round: int,
-    options: AveragingOptions,
-    merge: Merge | None = None,
-    outline: Outline = shapes,
-    start: Start | None = None,
+    party: Party, replies: Mapping[str, Payload], round: int, options: AveragingOptions, start: Start | None = None
 ) -> Pooled:
-    """Return what `merge` makes of the adapters in `replies`, by default `average_of`.
+    """Return what the aggregator makes of the adapters in `replies`; its state is the party's.
 
     A client whose adapter has another outline than those of the first time or, the first time, than most others' is
     left out and put on record as missing. What was clipped, capped or held stands in notices. By default clients
     started from the newest adapter. Raises CodecError for what is no adapter, FederationError where nobody's fits, no
     outline is that of most, or no average of them has numbers in range.
     """
+    name, aggregator = options.aggregator
     told = {client: _told(party, replies[client]) for client in sorted(replies)}
+    outline = layers if aggregator.any_rank else shapes
     outlines = {client: outline(weights) for client, (weights, _) in told.items()}
     if set(outlines.values()) == {None}:
         raise FederationError("adapters: those of all clients are no pairs of LoRA's factors")
@@ -142,13 +129,14 @@ def pool(
     weights = {client: told[client][0] for client in told if client not in odd}
     samples, capped = cap({client: told[client][1] for client in weights}, options.clip)
     start = start or newest_of(party)
-    starts = {c: began for c, own in weights.items() if (began := start(own)) is not None}
-    merged, extreme = merge_in_range(merge or average_of(options), weights, samples, starts)
+    updates = {client: Update(own, samples[client], start(own)) for client, own in weights.items()}
+    key = f"{AGGREGATORS.kind}/{name}/run"
+    state = party.states.get(key) or aggregator.init(seed_of(party.seed, key))
+    party.states[key], found, extreme = aggregate_in_range(aggregator, state, updates)
     why = "malformed message (adapter: numbers so large that none made of it can be told)"
     party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in extreme))
-    notices = (*capped, *merged.notices, *_too_few(options, len(merged.told)))
-    party.note(notices=tuple(f"round {round}: adapters: {notice}" for notice in notices))
-    return Pooled(merged.weights, merged.told, min(sum(samples[client] for client in merged.told), MOST_SAMPLES))
+    party.note(notices=tuple(f"round {round}: adapters: {notice}" for notice in (*capped, *found.notices)))
+    return Pooled(found, min(sum(samples[client] for client in found.by_client), MOST_SAMPLES))
 
 
 def odd_ones(party: Party, round: int, outlines: Mapping[str, Hashable]) -> list[str]:
@@ -177,19 +165,6 @@ def newest_of(party: Party) -> Start:
     return lambda own: newest if shapes(newest) == shapes(own) else None
 
 
-def _too_few(options: AveragingOptions, clients: int) -> tuple[str, ...]:
-    """Return what to say where so few clients answered that the mean is held against fewer than was asked for."""
-    holds = options.bounds.holds(clients)
-    if options.aggregation != "mean" or holds == options.malicious or clients < 2:
-        return ()
-    if not holds:
-        return ("of two clients nobody can say which is right, so their average is not held against a hostile one",)
-    return (
-        f"{clients} clients answered, whose average is held against {counted(holds, 'hostile one')}, not "
-        f"{options.malicious}",
-    )
-
-
 def _of_most(outlines: Mapping[str, bytes]) -> bytes:
     """Return the outline that most clients have. Raises FederationError where none is."""
     (common, count), *rest = Counter(outlines.values()).most_common()
@@ -200,14 +175,6 @@ def _of_most(outlines: Mapping[str, bytes]) -> bytes:
             "nobody can say; give both clients one model and one model.lora"
         )
     return common
-
-
-def average_adapters(
-    party: Party, replies: Mapping[str, Payload], round: int, options: AveragingOptions
-) -> tuple[bytes, list[str]]:
-    """Return one adapter of those in `replies`, and the clients that go on with it. Raises as `pool` does."""
-    pooled = pool(party, replies, round, options)
-    return pooled.encode(pooled.weights), list(pooled.told)
 
 
 def catch_up(party: Party, clients: Iterable[str]) -> dict[str, Payload]:

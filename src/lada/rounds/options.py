@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from lada.aggregators.base import AGGREGATORS, Aggregator
 from lada.core.bounds import Positive
-from lada.core.registry import Options
-
-if TYPE_CHECKING:
-    from lada.rounds.bounding import Bounds
+from lada.core.choice import Choice
+from lada.core.errors import InputError
+from lada.core.registry import Method, Options
 
 Kind = Literal["paths", "labels"]
 Average = Literal["logits", "probabilities"]
-Aggregation = Literal["mean", "median", "trimmed_mean", "krum", "multi_krum", "bulyan"]
 
 
 class Replay(Options):
@@ -49,8 +50,9 @@ SERVER_REPLAY = Replay(private=0.0, paths=0.5, general=0.3)
 class AveragingOptions(Options):
     """How adapters become one."""
 
-    aggregation: Aggregation = "mean"
-    """The mean by private samples as in the paper, within bounds, or a rule of robust averaging."""
+    aggregation: str | Choice = "mean"
+    """The aggregator, by name: the mean by private samples as in the paper, within bounds, or another; `lada methods`
+    lists them. One with options of its own: `{name: …, options: {…}}`."""
     malicious: int = Field(default=1, ge=0, le=1_000_000)
     """How many clients may be hostile. Of three clients or more the mean stays, coordinate by coordinate, within the
     range that is left without so many smallest and largest values; of three that is the median. 0 with `clip: null`:
@@ -59,12 +61,44 @@ class AveragingOptions(Options):
     """With the mean: a client's update is clipped to so many times the round's median norm, and its claimed samples to
     so many times the median claim. None: neither."""
 
-    @property
-    def bounds(self) -> Bounds:
-        """What bounds the mean."""
-        from lada.rounds.bounding import Bounds
+    @field_validator("aggregation")
+    @classmethod
+    def _registered(cls, named: str | Choice) -> str | Choice:
+        registered(named)
+        return named
 
-        return Bounds(self.malicious, self.clip)
+    @property
+    def aggregator(self) -> tuple[str, Aggregator]:
+        """The name of what makes one of several adapters, and itself; `malicious` and `clip` are of its options."""
+        named = registered(self.aggregation)
+        return named.method.name, named.made(malicious=self.malicious, clip=self.clip)
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """An aggregator that is named, and the options that are named beside it."""
+
+    method: Method[Aggregator]
+    options: Options
+
+    def made(self, **defaults: Any) -> Aggregator:
+        """Return it with those `defaults` that are among its options, where these are not named themselves."""
+        had = {name: value for name, value in defaults.items() if name in self.method.options.model_fields}
+        return self.method.make(self.options.model_copy(update={**had, **self.options.model_dump(exclude_unset=True)}))
+
+
+def registered(named: str | Choice) -> Registered:
+    """Return an aggregator that is named. Raises ValueError, saying what is wrong with its name or options."""
+    choice = Choice(name=named) if isinstance(named, str) else named
+    try:
+        method = AGGREGATORS.get(choice.name)
+        return Registered(method, method.options.model_validate_json(json.dumps(choice.options)))
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    except ValidationError as error:
+        first, *_ = error.errors()
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"aggregator {choice.name!r}, option {where}: {first['msg']}") from None
 
 
 class SecureOptions(AveragingOptions):

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lada.aggregators.base import Weights
+from lada.aggregators.bounding import norm_of, scaled_update
 from lada.codecs import adapters, masked, named
 from lada.core.errors import FederationError
 from lada.privacy import masks
-from lada.rounds.aggregating import Weights
 from lada.rounds.base import Payload
-from lada.rounds.bounding import norm_of, scaled_update
 from lada.rounds.party import Party
 from lada.rounds.secure import KEYS, MASKED, OPENED, SHARES, SURVIVORS, decode
 

@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lada.aggregators.base import Weights
 from lada.core.plural import counted, plural
-from lada.rounds.aggregating import Weights
 
 ROUNDING = 2.0**-22
 """An update that is no longer than this share of what it started from is float32's rounding: nothing moved."""

@@ -3,7 +3,7 @@
 An adapted layer computes W + s·B·A with A [rank, in], B [out, rank] and s = alpha / rank. Where ranks differ, s does
 too; so clients send s·B for B (`scaled`), and what is averaged here are the true changes of W.
 
-Both averages go within the bounds of lada.rounds.bounding. Padded factors are held coordinate by coordinate. Of
+Both averages go within the bounds of lada.aggregators.bounding. Padded factors are held coordinate by coordinate. Of
 products the coordinates are those of B·A, in which clients of any rank agree: their average is held, and then cut to
 the rank. The cut moves single coordinates; it never makes the norm larger.
 """
@@ -14,9 +14,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from lada.aggregators.base import Weights
+from lada.aggregators.bounding import UNBOUNDED, Bounds, Merged, Outside, bound, moved, scales
+from lada.aggregators.coordinates import shares
 from lada.core.seeds import generator
-from lada.rounds.aggregating import Weights, shares
-from lada.rounds.bounding import UNBOUNDED, Bounds, Merged, Outside, bound, moved, scales
 
 A_NAME = re.compile(r"(\.lora_(?:embedding_)?)A\.")
 BLOCK = 1 << 22

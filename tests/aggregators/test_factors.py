@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rules import aggregate
 
-from lada.rounds.aggregating import aggregate
-from lada.rounds.factors import average_padded, average_products, common_start, fit, norm, outline, scaled
+from lada.aggregators.factors import average_padded, average_products, common_start, fit, norm, outline, scaled
 
 A, B = "m.q_proj.lora_A.default.weight", "m.q_proj.lora_B.default.weight"
 Factors = dict[str, np.ndarray]

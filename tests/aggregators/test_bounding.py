@@ -9,13 +9,13 @@ from actors import make_party
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from rules import aggregate
 
+from lada.aggregators.bounding import Bounds, bound, cap, scales
+from lada.aggregators.factors import average_padded, average_products, bounded_padded
 from lada.codecs import adapters
 from lada.core.errors import FederationError
-from lada.rounds.aggregating import aggregate
 from lada.rounds.averaging import ADAPTER, catch_up, handed_out, pool
-from lada.rounds.bounding import Bounds, bound, cap, scales
-from lada.rounds.factors import average_padded, average_products, bounded_padded, outline
 from lada.rounds.options import AveragingOptions
 from lada.rounds.party import Party
 
@@ -33,7 +33,7 @@ def server() -> Party:
 
 
 def pooled(party: Party, replies: dict[str, dict[str, bytes]], round: int = 1, **options: Any) -> list[float]:
-    return pool(party, replies, round, AveragingOptions(**options)).weights["w"].tolist()
+    return pool(party, replies, round, AveragingOptions(**options)).found.weights["w"].tolist()
 
 
 def test_scales_by_hand():
@@ -103,7 +103,7 @@ def test_what_is_out_of_range_goes_to_nobody():
     large = {name: np.full((2, 2), adapters.GREATEST, np.float32) for name in (A, B)}
     replies = {"a": {ADAPTER: adapters.encode(large, 1)}}
     with pytest.raises(FederationError, match="nor any one alone, has numbers in range"):
-        pool(server(), replies, 1, AveragingOptions(), average_products, outline)
+        pool(server(), replies, 1, AveragingOptions(aggregation="flexlora"))
 
 
 def test_a_spoilt_average_of_a_checkpoint_goes_to_nobody():

@@ -1,0 +1,64 @@
+"""What rules share that weigh clients by what they claim, and go within the bounds of lada.aggregators.bounding."""
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from lada.aggregators.base import Aggregate, Aggregator, Update, Weights
+from lada.aggregators.bounding import Bounds, Merged
+from lada.aggregators.coordinates import Hostile, check_least
+from lada.core.needs import State
+from lada.core.plural import counted
+
+
+class Clipped(Hostile):
+    """Options of a mean within bounds."""
+
+    clip: float | None = Field(default=3.0, ge=1, le=1e6, allow_inf_nan=False)
+    """A client's update is clipped to so many times the round's median norm. None: not at all."""
+
+
+class Bounded(Aggregator):
+    """Base of means within bounds."""
+
+    name: str
+
+    def __init__(self, options: Clipped) -> None:
+        self.bounds = Bounds(options.malicious, options.clip)
+
+    def check(self, clients: int) -> None:
+        """See Aggregator.check. The mean of two clients can be held against nobody, and is not refused."""
+        if clients >= 3:
+            check_least(self.name, 2 * self.bounds.malicious + 1, self.bounds.malicious, clients)
+
+    def merge(
+        self, weights: Mapping[str, Weights], samples: Mapping[str, int], starts: Mapping[str, Weights]
+    ) -> Merged:
+        """Return what clients' weights have in common, given the samples behind each and what they started from."""
+        raise NotImplementedError
+
+    def fitted(self, common: Weights, own: Weights) -> Weights:
+        """Return what a client goes on with that sent its `own`."""
+        return common
+
+    def aggregate(self, state: State, updates: Mapping[str, Update]) -> tuple[State, Aggregate]:
+        """See Aggregator.aggregate."""
+        weights = {client: update.weights for client, update in updates.items()}
+        samples = {client: update.samples for client, update in updates.items()}
+        starts = {client: update.start for client, update in updates.items() if update.start is not None}
+        merged = self.merge(weights, samples, starts)
+        by_client = {client: self.fitted(merged.weights, own) for client, own in weights.items()}
+        notices = (*merged.notices, *self._held_against_fewer(len(updates)))
+        return state, Aggregate(merged.weights, by_client, merged.told, notices)
+
+    def _held_against_fewer(self, clients: int) -> tuple[str, ...]:
+        """Return what to say where so few clients answered that the mean is held against fewer than was asked for."""
+        holds, malicious = self.bounds.holds(clients), self.bounds.malicious
+        if holds == malicious or clients < 2:
+            return ()
+        if not holds:
+            return ("of two clients nobody can say which is right, so their average is not held against a hostile one",)
+        return (
+            f"{clients} clients answered, whose average is held against {counted(holds, 'hostile one')}, not "
+            f"{malicious}",
+        )

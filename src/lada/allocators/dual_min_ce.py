@@ -1,0 +1,25 @@
+"""FedMKT's selection (arXiv 2406.02224): where the teacher's loss is the lower one."""
+
+from lada.allocators.base import ALLOCATORS, Candidates, State
+from lada.allocators.memoryless import CONFIDENT, Memoryless, Outcome
+from lada.allocators.selection import Budgeted, allocate, from_teacher, gaps_of, top
+from lada.core.needs import needs
+
+
+@ALLOCATORS.register("dual_min_ce", options=Budgeted, paper="arXiv 2406.02224", needs=needs(CONFIDENT, CONFIDENT))
+class DualMinCE(Memoryless):
+    """FedMKT's selection for one pair: samples on which the teacher's loss is below the student's own.
+
+    Losses are of each party's own path, in nats per byte, so that tokenizers do not matter. The choice among several
+    teachers is the host's fuser. The larger the gap, the earlier a sample is taken under a budget (our reading; the
+    paper has no budget).
+    """
+
+    options: Budgeted
+
+    def apply(self, state: State, candidates: Candidates) -> Outcome:
+        """See Allocator.apply."""
+        gaps = gaps_of(candidates, [path.likelihood for path in candidates.student_paths])
+        chosen = top(gaps, gaps > 0, self.options.limit(len(gaps)))
+        reasons = dict.fromkeys(chosen, "the teacher's loss is below the student's")
+        return state, allocate(candidates, chosen, from_teacher(chosen), gaps, reasons), {}

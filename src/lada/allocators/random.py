@@ -1,0 +1,26 @@
+"""A draw without any rule: the control that every filter of a budget is compared with."""
+
+from lada.allocators.base import ALLOCATORS, Candidates, State
+from lada.allocators.memoryless import Memoryless, Outcome
+from lada.allocators.selection import Drawn, allocate, from_teacher
+from lada.core.needs import needs
+from lada.core.seeds import generator
+from lada.core.terms import Verb
+
+
+@ALLOCATORS.register("random", options=Drawn, needs=needs({Verb.ANSWER}))
+class Random(Memoryless):
+    """As many samples as the budget allows, drawn at random: the control for every filter of that budget."""
+
+    options: Drawn
+
+    def apply(self, state: State, candidates: Candidates) -> Outcome:
+        """See Allocator.apply."""
+        count = len(candidates.samples)
+        drawn = generator(candidates.seed, "random").permutation(count)[: self.options.draws(count)]
+        chosen = [int(i) for i in drawn]
+        return (
+            state,
+            allocate(candidates, chosen, from_teacher(chosen), None, dict.fromkeys(chosen, "drawn at random")),
+            {},
+        )

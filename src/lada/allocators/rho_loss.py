@@ -1,0 +1,32 @@
+"""Reducible holdout loss (arXiv 2206.07137): what the student could know and does not."""
+
+from lada.allocators.base import ALLOCATORS, Candidates, State
+from lada.allocators.memoryless import CONFIDENT, Memoryless, Outcome
+from lada.allocators.selection import Budgeted, allocate, from_teacher, gaps_of, top
+from lada.core.needs import needs
+from lada.core.terms import Verb
+
+
+@ALLOCATORS.register(
+    "rho_loss",
+    options=Budgeted,
+    paper="arXiv 2206.07137",
+    status="our reading",
+    needs=needs(CONFIDENT, {Verb.JUDGE}),
+)
+class RhoLoss(Memoryless):
+    """The teacher's paths that the student finds less likely than the teacher does, by far first: reducible loss.
+
+    L(path; student) − L(path; reference), where the paper's reference is a model that was trained on held-out data.
+    Here it is the teacher on what it wrote itself, and losses are in nats per byte, so that tokenizers do not matter
+    (our reading). Nearly every path has some; so give it a budget, of which the paper takes a tenth.
+    """
+
+    options: Budgeted
+
+    def apply(self, state: State, candidates: Candidates) -> Outcome:
+        """See Allocator.apply."""
+        gaps = gaps_of(candidates, candidates.student_on_teacher)
+        chosen = top(gaps, gaps > 0, self.options.limit(len(gaps)))
+        reasons = dict.fromkeys(chosen, "likelier to the teacher than to the student")
+        return state, allocate(candidates, chosen, from_teacher(chosen), gaps, reasons), {}

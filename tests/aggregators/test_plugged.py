@@ -1,0 +1,80 @@
+"""An aggregator of one's own: state across rounds, an option, and a result that differs per client."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
+
+import numpy as np
+import pytest
+from actors import make_party
+from pydantic import Field, ValidationError
+
+from lada.aggregators.base import AGGREGATORS, Aggregate, Aggregator, Update
+from lada.codecs import adapters
+from lada.core.needs import State
+from lada.core.registry import Options
+from lada.rounds.averaging import ADAPTER, pool
+from lada.rounds.options import AveragingOptions, SecureOptions
+
+
+class KeepOptions(Options):
+    keep: float = Field(default=0.5, ge=0, le=1)
+    """Share of its own weights that each client keeps."""
+
+
+class Keep(Aggregator):
+    """Each client keeps a share of its own weights; the rest is the mean of all rounds so far."""
+
+    def __init__(self, options: KeepOptions) -> None:
+        self.keep = options.keep
+
+    def aggregate(self, state: State, updates: Mapping[str, Update]) -> tuple[State, Aggregate]:
+        own = {client: update.weights["w"] for client, update in updates.items()}
+        total = state.get("total", 0.0) + np.mean(list(own.values()), axis=0)
+        count = int(state.get("count", 0)) + 1
+        common = {"w": total / count}
+        mixed = {client: {"w": self.keep * each + (1 - self.keep) * common["w"]} for client, each in own.items()}
+        weights = {client: update.weights for client, update in updates.items()}
+        return {"total": total, "count": np.array(count)}, Aggregate(common, mixed, weights)
+
+
+@pytest.fixture
+def plugged() -> Iterator[None]:
+    AGGREGATORS.names()  # loads those that are there
+    AGGREGATORS.register("keep", options=KeepOptions)(Keep)
+    yield
+    del AGGREGATORS._methods["keep"]
+
+
+def test_it_has_state_and_gives_each_client_its_own(plugged: None, tmp_path: FilePath):
+    server = make_party("llm", set(), tmp_path)
+    options = AveragingOptions.model_validate({"aggregation": {"name": "keep", "options": {"keep": 0.25}}})
+    told = ({"a": 4.0, "b": 0.0}, {"b": 8.0})  # the means of the two rounds are 2 and 8, so 5 over both
+    expected = ({"a": 0.25 * 4 + 0.75 * 2, "b": 0.75 * 2}, {"b": 0.25 * 8 + 0.75 * 5})
+    for round, (values, each) in enumerate(zip(told, expected, strict=True), 1):
+        replies = {
+            client: {ADAPTER: adapters.encode({"w": np.array([value], np.float32)}, 1)}
+            for client, value in values.items()
+        }
+        shared = pool(server, replies, round, options).shared()
+        found = {
+            client: adapters.decode(parts[ADAPTER], limit=1000)[0]["w"].tolist() for client, parts in shared.items()
+        }
+        assert found == {client: [value] for client, value in each.items()}
+    assert int(server.states["aggregator/keep/run"]["count"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("named", "why"),
+    [
+        ("kep", "aggregator: unknown name 'kep'.*did you mean 'keep'"),
+        ({"name": "keep", "options": {"keep": 2.0}}, "aggregator 'keep', option keep: Input should be less than"),
+    ],
+)
+def test_what_cannot_be_is_refused(plugged: None, named: object, why: str):
+    with pytest.raises(ValidationError, match=why):
+        AveragingOptions.model_validate({"aggregation": named})
+
+
+def test_only_the_mean_goes_with_secure_aggregation(plugged: None):
+    with pytest.raises(ValidationError, match="secure_aggregation is true and aggregation is 'keep'"):
+        SecureOptions.model_validate({"secure_aggregation": True, "aggregation": "keep", "malicious": 0, "clip": None})
