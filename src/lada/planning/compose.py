@@ -66,7 +66,7 @@ class _Planner:
         host = config.make_host()
         self._pools = host.pools_private
         self._rounds = [host.plan(round, self._objective) for round in range(config.rounds + 1)]
-        asks = config.method("allocator").student_needs
+        asks = config.method("allocator").default_needs.student
         if Verb.EMBED in asks:
             self._rounds = list(_with_vectors(self._rounds))
         if Verb.LOG_PROBS in asks:
