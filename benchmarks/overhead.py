@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from state import state, told
 
 from lada.config import read_config
 from lada.experiment import run
@@ -68,13 +69,14 @@ def write(out: Path, seconds: dict[str, float]) -> None:
     """Write the figures and the page that shows them."""
     out.mkdir(parents=True, exist_ok=True)
     models = sum(seconds[verb] for verb in VERBS if verb in seconds)
-    facts = {"python": platform.python_version(), "torch": torch.__version__, "date": time.strftime("%Y-%m-%d")}
+    facts = {"python": platform.python_version(), "torch": torch.__version__, "state": state()}
     (out / "figures.json").write_text(json.dumps({**facts, "cpu_seconds": seconds}, indent=1) + "\n", "utf-8")
     rows = [f"| `{verb}` | {seconds[verb]:.1f} | {seconds[verb] / models:.3f} |" for verb in VERBS if verb in seconds]
     page = f"""# What the demo computes besides its models
 
 CPU seconds of the demo in one process and on one thread, from the first import to the report, and their ratios to what
-the learners' verbs took together. `python benchmarks/overhead.py` regenerates the table.
+the learners' verbs took together. `python benchmarks/overhead.py` regenerates the table from one run.
+{told([facts["state"]])}
 
 | what | CPU seconds | ratio |
 |---|---|---|

@@ -17,9 +17,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from state import state, told
 
 import lada
 from lada.config import make_config
+from lada.core.plural import counted
 from lada.core.results import Evaluation, Interval, PhaseTime, StudyRecord
 from lada.core.terms import Lesson, Likelihood, Verb
 from lada.experiment import ignore
@@ -194,7 +196,7 @@ def main() -> None:
 def write(figures: Mapping[str, Mapping[str, float]], collected: Mapping[str, float], repeats: int) -> None:
     """Write figures and page."""
     TARGET.mkdir(parents=True, exist_ok=True)
-    everything = {"repeats": repeats, "rounds": figures, "collect": collected}
+    everything: dict[str, Any] = {"repeats": repeats, "state": state(), "rounds": figures, "collect": collected}
     (TARGET / "figures.json").write_text(json.dumps(everything, indent=1) + "\n")
     table = [f"| | run of {SHORT} rounds | run of {LONG} rounds | ratio |", "|---|---|---|---|"]
     table += [f"| {what} | {' | '.join(f'{value:.3g}' for value in row.values())} |" for what, row in figures.items()]
@@ -204,8 +206,8 @@ def write(figures: Mapping[str, Mapping[str, float]], collected: Mapping[str, fl
         f"{CLIENTS} clients, each with a model of {MODEL >> 20} MiB. A round costs the same however many came before "
         f"it where the ratio is 1.\n\n{chr(10).join(table)}\n\nThe server collects the reports of {FEW} clients in "
         f"{1000 * few:.0f} ms of CPU time a round, and of {MANY:,} in {1000 * many:.0f} ms: {ratio:.1f} times as "
-        f"much for {MANY // FEW} times as many.\n\nMedians of {repeats} turns; `python benchmarks/rounds.py` "
-        "regenerates the page.\n"
+        f"much for {MANY // FEW} times as many.\n\nThe figures are medians of {counted(repeats, 'turn')}. `python "
+        f"benchmarks/rounds.py` regenerates the page. {told([everything['state']])}\n"
     )
     (TARGET / "README.md").write_text(text)
     print(text)

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from state import state, told
 
 import lada
 
@@ -80,8 +81,9 @@ def main() -> None:
         key: float(np.polyval(np.polyfit(sizes, [row[key] for row in rows], 1), FAR))
         for key in ("start_seconds", "server_mib")
     }
+    now = state()
     TARGET.mkdir(parents=True, exist_ok=True)
-    (TARGET / "figures.json").write_text(json.dumps({"rows": rows, "line": line}, indent=1) + "\n")
+    (TARGET / "figures.json").write_text(json.dumps({"rows": rows, "line": line, "state": now}, indent=1) + "\n")
     table = [
         "| clients | took part | until round 0 | a round | server's peak memory | disk per participant |",
         "|---|---|---|---|---|---|",
@@ -97,9 +99,8 @@ def main() -> None:
     (TARGET / "README.md").write_text(
         f"# What a federation costs as it grows\n\nOf all clients, {DRAWN} are drawn for each of {ROUNDS} rounds "
         "(`participants`); two worker processes bring their models from disk and back. The last row is a straight line "
-        "through the others, no measurement. `python benchmarks/scale.py` regenerates the table.\n\n"
-        + "\n".join(table)
-        + "\n"
+        "through the others, no measurement. Seconds are those of the clock on the wall, of one run of each size. "
+        f"`python benchmarks/scale.py` regenerates the table. {told([now])}\n\n" + "\n".join(table) + "\n"
     )
 
 

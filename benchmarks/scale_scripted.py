@@ -22,6 +22,7 @@ from unittest.mock import patch
 
 import numpy as np
 from stages import clocked, peak
+from state import state, told
 
 import lada
 from lada import experiment
@@ -259,6 +260,7 @@ def one(clients: int, samples: int, rounds: int, allocator: str) -> dict[str, An
         "peak_mib": round(peak()),
         "stages": {stage: round(seconds[stage], 2) for stage in STAGES},
         "bytes": sizes,
+        "state": state(),
     }
 
 
@@ -266,11 +268,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the figures as tables."""
     few, many = rows[0], rows[-1]
     grown = many["clients"] - few["clients"]
-    told = [
+    lines = [
         "| clients | until round 0 | rounds, results | a client and round | peak memory | results.json | report.html |",
         "|---|---|---|---|---|---|---|",
     ]
-    told += [
+    lines += [
         f"| {row['clients']:,} | {row['start_cpu_seconds']:.1f} s | {row['rounds_cpu_seconds']:.1f} s "
         f"| {1000 * row['rounds_cpu_seconds'] / row['clients'] / row['rounds']:.1f} ms | {row['peak_mib']} MiB "
         f"| {row['bytes']['results.json'] / 1e6:.1f} MB | {row['bytes']['report.html'] / 1e6:.2f} MB |"
@@ -278,7 +280,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     ratio = many["rounds_cpu_seconds"] / few["rounds_cpu_seconds"]
     memory = 1024 * (many["peak_mib"] - few["peak_mib"]) / grown
-    told += [
+    lines += [
         "",
         f"{many['clients'] / few['clients']:.0f} times the clients take {ratio:.1f} times the CPU time (limit "
         f"{MOST_RATIO:g}), and each client more takes {memory:.0f} KiB of the server's memory, most of it for its rows "
@@ -291,8 +293,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for stage in STAGES:
         first, last = few["stages"][stage], many["stages"][stage]
         cells = " | ".join(f"{row['stages'][stage]:.1f}" for row in rows)
-        told.append(f"| {stage} | {cells} | {last / first if first else math.nan:.1f} |")
-    return told
+        lines.append(f"| {stage} | {cells} | {last / first if first else math.nan:.1f} |")
+    return lines
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -327,7 +329,7 @@ def write(rows: Sequence[Mapping[str, Any]], arguments: argparse.Namespace) -> N
         f"{arguments.rounds} rounds of `fedmkt` with the filter `{arguments.allocator}`, no models: the server's "
         "learner answers from a script, and the clients, in one worker process, write paths by rule. Messages, checks, "
         "ledger, journal, checkpoints, results and report are those of any run. CPU seconds and memory are the server "
-        f"process's.{size} Made by `{command}`.\n\n"
+        f"process's.{size} Made by `{command}`, in one run of each size. {told(row['state'] for row in rows)}\n\n"
     )
     (arguments.out / "README.md").write_text(text + "\n".join(table(rows)) + "\n", encoding="utf-8")
 

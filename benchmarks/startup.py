@@ -12,10 +12,11 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from importlib.resources import files
 from pathlib import Path
 from statistics import median
+
+from state import state, told
 
 from lada.federation.workers import ONE_THREAD
 
@@ -88,7 +89,7 @@ def write(medians: dict[str, float], rounds: int) -> None:
     """Write the figures and the page that shows them."""
     TARGET.mkdir(parents=True, exist_ok=True)
     bare = medians[f"`{BARE}`"]
-    facts = {"python": platform.python_version(), "rounds": rounds, "date": time.strftime("%Y-%m-%d")}
+    facts = {"python": platform.python_version(), "rounds": rounds, "state": state()}
     (TARGET / "figures.json").write_text(json.dumps({**facts, "cpu_seconds": medians}, indent=1) + "\n", "utf-8")
     rows = [f"| {name} | {took:.2f} | {took / bare:.2f} |" for name, took in medians.items()]
     page = f"""# What it costs to start
@@ -97,7 +98,8 @@ CPU seconds, user and system, of whole commands with one thread: medians of {rou
 their ratios to `{BARE}`. A further worker is half the difference between the runs with three
 workers and with one. What a plan asks of its models is kept, and shipped for the examples; to find it out takes at
 least `{SHAPES}`.
-`python benchmarks/startup.py` regenerates the table.
+`python benchmarks/startup.py` regenerates the table. The spread was not kept.
+{told([facts["state"]])}
 
 | what | CPU seconds | ratio |
 |---|---|---|

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 import yaml
 from memory import allocated
+from state import state, told
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -342,24 +343,25 @@ def _write(device: str, shape: str, rounds: int, figures: dict[str, dict[str, fl
     TARGET.mkdir(parents=True, exist_ok=True)
     file = TARGET / "figures.json"
     everything: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    everything.setdefault(device, {})[shape] = {"rounds": rounds, "ways": figures}
+    everything.setdefault(device, {})[shape] = {"rounds": rounds, "state": state(), "ways": figures}
     file.write_text(json.dumps(everything, indent=1) + "\n")
     lines = ["| device | model | way | time | memory | memory, MiB |", "|---|---|---|---|---|---|"]
+    cases = [case for shapes in everything.values() for case in shapes.values()]
     for place, shapes in everything.items():
-        for model, told in shapes.items():
-            for way, row in told["ways"].items():
-                memory = row["memory"] / told["ways"][BASES.get(way, LIMIT)]["memory"]
+        for model, case in shapes.items():
+            for way, row in case["ways"].items():
+                memory = row["memory"] / case["ways"][BASES.get(way, LIMIT)]["memory"]
                 cells = [place, model, way, f"{row['time']:.2f}", f"{memory:.2f}", f"{row['memory'] / 2**20:,.0f}"]
                 lines.append(f"| {' | '.join(cells)} |")
+    repeats = " or ".join(sorted({str(case["rounds"]) for case in cases}))
     text = (
         "# What a step of a study costs\n\nRatios to the limit, a plain loop with the same batches (of the contrast, "
         f"to the plain loop that contrasts): *{TINY}* studies 10 steps of 16 of 32 lessons; *{LARGE}* has 42 million "
         f"weights and studies one step of 4 rows of {LENGTH} tokens, half of each the question. On a CPU one thread, "
-        "float32, the time that the process computed, medians of the repeats that `figures.json` counts. Memory is "
-        "that of tensors at the peak, the model's own included, in two steps at least: AdamW's states come with the "
-        "first. `python benchmarks/step.py` regenerates the table and says what each way is.\n\n"
-        + "\n".join(lines)
-        + "\n"
+        f"float32, the time that the process computed; medians of {repeats} repeats, whose spread was not kept. Memory "
+        "is that of tensors at the peak, the model's own included, in two steps at least: AdamW's states come with the "
+        "first. A peer without a row was not installed. `python benchmarks/step.py` regenerates the table and says "
+        f"what each way is. {told(case['state'] for case in cases)}\n\n" + "\n".join(lines) + "\n"
     )
     (TARGET / "README.md").write_text(text)
     print(text)

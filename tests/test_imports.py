@@ -121,6 +121,12 @@ OF_RUNS = (
         (["run", "empty", "--resume"], "config.yaml"),
         (["run", DEMO, "--set", "server.model.model=zoo:llm-world-O"], "did you mean 'llm-world-0'?"),
         (["run", DEMO, "--dry-run", "--set", "server.model.model=zoo:llm-world-O"], "did you mean 'llm-world-0'?"),
+        (["run", DEMO, "--set", "clients.clinic.model.model=./nope"], "clinic.model: there is no folder './nope'"),
+        (["run", DEMO, "--set", "server.model.model=empty"], "there is no model.safetensors"),
+        (["run", DEMO, "--set", "task={kind: corpus, corpus: gsm8}"], "did you mean 'gsm8k'?"),
+        (["run", DEMO, "--set", "task={kind: corpus, corpus: gsm8k, source: nope}"], "task.source: there is no"),
+        (["run", DEMO, "--set", "task={kind: files, train: nope.jsonl, public: nope.jsonl}"], "there is no file"),
+        (["run", DEMO, "--set", "task={kind: files, train: a.josnl, public: a.jsonl}"], "did you mean '.jsonl'?"),
     ],
 )
 def test_nor_does_a_slip_in_what_is_read(

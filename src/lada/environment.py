@@ -18,7 +18,7 @@ def environment(device: str) -> Environment:
     """Return what this run runs on."""
     return Environment(
         lada=version("lada"),
-        git=_git(),
+        git=commit(),
         python=platform.python_version(),
         packages={name: version(name) for name in PACKAGES},
         device=device,
@@ -38,12 +38,12 @@ def _instructions() -> str:
     return torch.backends.cpu.get_cpu_capability() + (f", MKL_CBWR={mkl}" if mkl else "")
 
 
-def _git() -> str | None:
+def commit() -> str | None:
     """Return the commit of the checkout LaDa runs from, with `+` behind it where files differ; None outside one."""
     here = ["git", "-C", str(Path(__file__).parent)]
     try:
-        commit = subprocess.run([*here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+        head = subprocess.run([*here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
         changed = subprocess.run([*here, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
-    return commit.strip() + ("+" if changed.strip() else "")
+    return head.strip() + ("+" if changed.strip() else "")

@@ -1,8 +1,10 @@
+import hashlib
 import itertools
 import json
 import shutil
 import time
 from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -76,6 +78,26 @@ def test_replies_come_sorted_whatever_came_first(tmp_path, ledger):
     assert exchange.clients == ("b", "Ö", "東京")
     replies = exchange.ask("echo", 1, {name: {"kind": name.encode()} for name in names}).wait()
     assert list(replies.items()) == [(name, {"kind": name.encode()}) for name in ("b", "Ö", "東京")]
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["one payload", "a payload for each client"])
+def test_what_several_clients_are_sent_is_hashed_once(tmp_path, ledger, monkeypatch, copied):
+    hashed = []
+
+    def sha256(data):
+        hashed.append(data)
+        return hashlib.sha256(data)
+
+    monkeypatch.setattr("lada.core.known.hashlib", SimpleNamespace(sha256=sha256))
+    names, newest = ["a", "b", "c"], b"newest adapter"
+    exchange = exchange_with(Clients(tmp_path, names), names, ledger)
+    told = {"adapter": newest}
+    payloads = {name: dict(told) if copied else told for name in names} | {"c": {"adapter": b"another one"}}
+    assert exchange.ask("echo", 1, payloads).wait() == payloads
+    assert hashed[:2] == [newest, b"another one"]
+    assert len(hashed) == 2 + len(names)  # and each reply
+    digests = {row.receiver: row.digest for row in ledger.rows if row.sender == SERVER and row.phase == "echo"}
+    assert digests == {name: hashlib.sha256(payloads[name]["adapter"]).hexdigest() for name in names}
 
 
 def test_only_the_clients_asked_are_waited_for(tmp_path, ledger):

@@ -153,7 +153,7 @@ def _run(
             source, more = open_config(config, more), ()
             from lada.federation.parties import check_sources
 
-            check_sources(source.config)
+            check_sources(*source)
 
     from lada.cli.live import LiveView
     from lada.cli.summary import cut, summary

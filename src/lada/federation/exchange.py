@@ -128,8 +128,8 @@ class GridExchange:
             raise FederationError(f"round {round}, phase {phase}: no client is named {unknown[0]!r}")
         self._roster.look()
         envelope = Envelope(self._run, phase, round, SERVER)
-        alike = {id(payload): Known(payload) for payload in payloads.values()}  # a broadcast is one payload for many
-        ordered = {name: alike[id(payloads[name])] for name in sorted(payloads)}
+        alike: dict[frozenset[tuple[str, int]], Known] = {}  # a broadcast has the same parts for many
+        ordered = {name: alike.setdefault(_parts(payloads[name]), Known(payloads[name])) for name in sorted(payloads)}
         self._latest = Heard(self._journal(round), phase)
         return GridPending(self, envelope, ordered, self._latest)
 
@@ -265,6 +265,11 @@ class GridExchange:
         """Put on record how long the messages of a phase took, where any were sent."""
         if self._on_timed and times is not None:
             self._on_timed(times)
+
+
+def _parts(payload: Mapping[str, bytes]) -> frozenset[tuple[str, int]]:
+    """Return what tells whether another payload has the very same objects as its parts."""
+    return frozenset((kind, id(data)) for kind, data in payload.items())
 
 
 class GridPending:

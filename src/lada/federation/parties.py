@@ -26,8 +26,9 @@ from lada.models.base import Learner, Studies
 from lada.models.files import check_files
 from lada.models.options import ModelOptions
 from lada.models.placement import check_backend
+from lada.models.shapes import local_folder
 from lada.tasks.data import TaskData
-from lada.tasks.load import load_task
+from lada.tasks.load import check_named, load_task
 from lada.tasks.options import BuiltinTask
 from lada.zoo.shipped import locate
 
@@ -172,12 +173,20 @@ def check_model(model: ModelOptions | ApiModel, owner: str) -> None:
             check_backend(model.generation)
 
 
-def check_sources(config: RunConfig) -> None:
-    """Raise InputError for a model that is none of the zoo's, or whose folder is not whole: what no library is for."""
+def check_sources(config: RunConfig, base: Path) -> None:
+    """Raise InputError for data or a model that a run names and that is not there: what no library is for.
+
+    Files of data have to exist, folders of models to be whole, and other models to be the zoo's or an id of the hub's.
+    Relative paths of data start at `base`.
+    """
+    check_named(config.task, base)
     for owner, party in (("server", config.server), *((f"clients.{client.name}", client) for client in config.clients)):
         if isinstance(party.model, ModelOptions):
             with of_party(owner):
-                check_files(locate(party.model.model))
+                model = locate(party.model.model)
+                check_files(model)
+                if not is_folder(model):
+                    local_folder(model)
 
 
 def located(api: ApiOptions) -> ApiOptions:

@@ -34,6 +34,17 @@ class Table:
     columns: frozenset[str]
 
 
+def check_path(path: Path) -> None:
+    """Raise InputError where there is no file of samples at `path`, or one of an unknown form. It is not read."""
+    if path.suffix not in _READERS:
+        raise InputError(
+            f"data: {path} has the extension {path.suffix!r}; expected {', '.join(_READERS)}"
+            f"{nearest(path.suffix, _READERS)}"
+        )
+    if not is_file(path):
+        raise InputError(f"data: there is no file {path}; check the path, which is relative to the configuration")
+
+
 def read_samples(path: Path, columns: Columns, *, require_answer: bool, limit: int | None = None) -> Table:
     """Read a `.jsonl`, `.csv` or `.parquet` file, or its first `limit` rows.
 
@@ -45,13 +56,7 @@ def read_samples(path: Path, columns: Columns, *, require_answer: bool, limit: i
 
     Raises InputError, naming file and row, for anything that cannot be read without guessing.
     """
-    if path.suffix not in _READERS:
-        raise InputError(
-            f"data: {path} has the extension {path.suffix!r}; expected {', '.join(_READERS)}"
-            f"{nearest(path.suffix, _READERS)}"
-        )
-    if not is_file(path):
-        raise InputError(f"data: there is no file {path}; check the path, which is relative to the configuration")
+    check_path(path)
     samples: list[Sample] = []
     clients: list[str | None] = []
     rows_by_id: dict[str, int] = {}

@@ -145,11 +145,8 @@ def _splits(corpus: Corpus, options: HubTask, base: Path) -> dict[str, Any]:
     return {corpus.splits.train: loaded}
 
 
-def _load_local(source: Path) -> Any:
-    """Load a copy on this machine: a data set, or one per split."""
-    import datasets
-    from datasets.exceptions import DatasetGenerationError
-
+def check_source(source: Path) -> None:
+    """Raise InputError where there is no copy of a corpus at `source`, or a file of an unknown form. It is not read."""
     if not exists(source):
         raise InputError(f"task.source: there is no {source}; check the path, which is relative to the configuration")
     if source.is_file() and source.suffix not in _FORMATS:
@@ -157,6 +154,14 @@ def _load_local(source: Path) -> Any:
             f"task.source: {source} has the extension {source.suffix!r}; expected {', '.join(_FORMATS)}"
             f"{nearest(source.suffix, _FORMATS)}"
         )
+
+
+def _load_local(source: Path) -> Any:
+    """Load a copy on this machine: a data set, or one per split."""
+    import datasets
+    from datasets.exceptions import DatasetGenerationError
+
+    check_source(source)
     with _explained(f"task.source: cannot load {str(source)!r}", f"expected {_LOCAL}"):
         try:
             if source.is_file():

@@ -8,6 +8,27 @@ from lada.tasks.data import TaskData
 from lada.tasks.options import BuiltinTask, FilesTask, GymTask, HubTask
 
 
+def check_named(options: BuiltinTask | FilesTask | HubTask | GymTask, base: Path) -> None:
+    """Raise InputError for a file or a corpus that a task names and that is not there. No samples are read.
+
+    Relative paths start at `base`.
+    """
+    if isinstance(options, FilesTask):
+        from lada.tasks.files import check_path
+
+        train = (options.train,) if isinstance(options.train, str) else options.train or ()
+        for path in (*train, options.public, options.replay, options.test):
+            if path is not None:
+                check_path(base / path)
+    elif isinstance(options, HubTask):
+        from lada.tasks.corpus import read_corpus
+        from lada.tasks.hub import check_source
+
+        read_corpus(options.corpus, base)
+        if options.source is not None:
+            check_source(base / options.source)
+
+
 def load_task(
     options: BuiltinTask | FilesTask | HubTask | GymTask,
     clients: Mapping[str, tuple[str, ...]],
