@@ -18,7 +18,8 @@ from lada.core.known import Known, read
 from lada.core.terms import Knowledge, Likelihood
 from lada.core.terms import Path as Sampled
 from lada.federation import exchange
-from lada.hosts import fedmkt, knowledge, reports, verdicts
+from lada.hosts import fedmkt
+from lada.rounds import knowledge, reports, verdicts
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from lada.federation.admission import admit
 from lada.federation.failures import Failure
 from lada.federation.grid import read_message
 from lada.federation.messages import Envelope
-from lada.hosts.checks import FINISH
-from lada.hosts.knowledge import PATHS
+from lada.rounds.checks import FINISH
+from lada.rounds.knowledge import PATHS
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_a_check_that_breaks_costs_the_client_its_reply_and_not_the_run(sound: l
     def broken(*_: object):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("lada.hosts.checks.CHECKS", ((frozenset({"metrics", "times"}), broken),))
+    monkeypatch.setattr("lada.rounds.checks.CHECKS", ((frozenset({"metrics", "times"}), broken),))
     told = outcome(of(sound, FINISH, "metrics"))
     assert told == "malformed message (checking it failed with ZeroDivisionError)"
 

@@ -21,9 +21,9 @@ from lada.federation import run_folder
 from lada.federation.ledger import read
 from lada.federation.parties import read_task
 from lada.hosts.base import HOSTS
-from lada.hosts.checks import Guard
-from lada.hosts.knowledge import samples_in
-from lada.hosts.pooling import SAMPLES
+from lada.rounds.checks import Guard
+from lada.rounds.knowledge import samples_in
+from lada.rounds.pooling import SAMPLES
 
 EVERYTHING = {f"{name}-{i}" for name in "ab" for i in range(4)}
 

@@ -5,8 +5,8 @@ import numpy as np
 from lada.codecs import likelihoods, soft_targets
 from lada.codecs.likelihoods import Judgement
 from lada.core.terms import Likelihood, SparseLogProbs, TokenScores, Verb
-from lada.hosts.base import Step
 from lada.planning.traffic import Sender, expect, sizes
+from lada.rounds.base import Step
 
 
 def test_sizes_by_hand() -> None:

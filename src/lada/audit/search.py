@@ -12,8 +12,8 @@ from lada.core.errors import CodecError
 from lada.core.plural import counted
 from lada.federation import sent
 from lada.federation.ledger import Row
-from lada.hosts.distinctive import Distinctive
-from lada.hosts.knowledge import VOCABULARY
+from lada.privacy.distinctive import Distinctive
+from lada.rounds.knowledge import VOCABULARY
 
 
 def search(folder: Path, rows: Sequence[Row], canaries: Sequence[Canary], private: Distinctive | None) -> Searched:

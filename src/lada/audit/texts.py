@@ -7,10 +7,10 @@ from lada.audit.layers import spelled, strings
 from lada.codecs import adapters, likelihoods, metrics, paths, samples, vocabulary
 from lada.core.errors import CodecError
 from lada.core.results import PartyReport
-from lada.hosts.averaging import ADAPTER
-from lada.hosts.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY
-from lada.hosts.pooling import SAMPLES
-from lada.hosts.reports import METRICS, TIMES
+from lada.rounds.averaging import ADAPTER
+from lada.rounds.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY
+from lada.rounds.pooling import SAMPLES
+from lada.rounds.reports import METRICS, TIMES
 
 Text = tuple[str, str, bool]
 """How a text was come by, the text, and whether a model wrote it, so that a single word of it may tell something."""

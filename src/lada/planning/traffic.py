@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from lada.codecs.elias_fano import row_size
 from lada.core.results import Traffic
-from lada.hosts.averaging import ADAPTER
-from lada.hosts.base import Step
-from lada.hosts.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY
-from lada.hosts.pooling import SAMPLES
-from lada.hosts.secure import MASKED
+from lada.rounds.averaging import ADAPTER
+from lada.rounds.base import Step
+from lada.rounds.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY
+from lada.rounds.pooling import SAMPLES
+from lada.rounds.secure import MASKED
 
 PATH_BYTES = 1.0
 """Of a path, per token: results/alignment, on the built-in corpus."""
