@@ -26,10 +26,11 @@ from state import state, told
 import lada.examples
 from lada.config import make_config
 from lada.federation.nodes import read_task
+from lada.models.backends import write
 from lada.models.continuous import continue_streams
 from lada.models.decoding import decode_dropping, decode_in_batches, decode_keeping
 from lada.models.encoding import Encoded, buckets, pad_left
-from lada.models.generation import Continuation, Manner, Stream, make_streams, write
+from lada.models.generation import Continuation, Manner, Stream, make_streams
 from lada.models.halving import Halving
 from lada.models.learner import HuggingFaceLearner
 from lada.models.load import load

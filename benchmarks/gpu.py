@@ -31,9 +31,10 @@ from lada.core.registry import Options
 from lada.core.terms import Lesson
 from lada.models.base import Study
 from lada.models.load import load
-from lada.models.memory import Load, estimate
+from lada.models.memory import Load
 from lada.models.options import ModelOptions
 from lada.models.peak import begin_peak, peak_memory
+from lada.models.trace import estimate
 from lada.objectives.sft import Sft
 
 TARGET = Path("results/gpu")

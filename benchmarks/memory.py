@@ -27,9 +27,10 @@ from lada.core.terms import Lesson
 from lada.models.adapters import with_adapter
 from lada.models.base import Study
 from lada.models.learner import HuggingFaceLearner
-from lada.models.memory import Load, MemoryEstimate, estimate
+from lada.models.memory import Load, MemoryEstimate
 from lada.models.options import ModelOptions
 from lada.models.peak import begin_peak, resident_peak
+from lada.models.trace import estimate
 from lada.objectives.sft import Sft
 
 TARGET = Path("results/memory")

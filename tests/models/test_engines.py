@@ -16,8 +16,9 @@ import transformers as hf
 from lada.core.errors import InputError, LadaError
 from lada.core.seeds import seed_of
 from lada.models import placement
+from lada.models.backends import pick_backend
 from lada.models.continuous import continue_streams, paging_of, settings_of
-from lada.models.generation import Manner, Stream, make_streams, pick_backend
+from lada.models.generation import Manner, Stream, make_streams
 from lada.models.load import load
 from lada.models.options import Generation, ModelOptions
 from lada.models.vllm_engine import run_engine

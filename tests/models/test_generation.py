@@ -8,9 +8,10 @@ import torch
 import transformers as hf
 from pydantic import ValidationError
 
+from lada.models.backends import Backend
 from lada.models.decoding import can_drop_rows, decode_dropping, decode_in_batches, decode_keeping
 from lada.models.encoding import Encoder
-from lada.models.generation import Backend, Continuation, Manner, Stream, make_streams
+from lada.models.generation import Continuation, Manner, Stream, make_streams
 from lada.models.load import load
 from lada.models.options import Generation, ModelOptions
 from lada.zoo.shipped import cards, locate

@@ -8,10 +8,10 @@ import transformers as hf
 
 from lada.core.errors import InputError
 from lada.models.adapters import with_adapter
-from lada.models.memory import Load, MemoryEstimate, estimate
+from lada.models.memory import Load, MemoryEstimate
 from lada.models.options import LoraOptions, ModelOptions
 from lada.models.shapes import read_shape
-from lada.models.trace import _trace
+from lada.models.trace import _trace, estimate
 
 SHAPE: dict[str, Any] = {
     "hidden_size": 16,

@@ -241,3 +241,13 @@ def pad_left(rows: Sequence[Encoded], pad: int, device: torch.device) -> tuple[T
         ids[i, longest - len(row.prompt) :] = torch.tensor(row.prompt)
         seen[i, longest - len(row.prompt) :] = 1
     return ids.to(device), seen.to(device)
+
+
+def context_of(config: Any) -> int:
+    """Return the longest sequence that a model takes, tokens; 2048 where it sets no limit, as with Bloom's ALiBi."""
+    try:
+        text = config.get_text_config()
+    except ValueError:  # several models in one, each with texts
+        text = config
+    longest = getattr(text, "max_position_embeddings", None) or 0
+    return int(longest) if longest > 0 else 2048  # XLNet says -1

@@ -4,17 +4,15 @@ A *stream* is one text in the making. A backend continues streams and yields the
 and where it ends, is the same for all of them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from lada.core.terms import Likelihood
-from lada.models.encoding import Company, Encoded, Encoder, Written
+from lada.models.encoding import Company, Encoded, Encoder
 from lada.models.halving import Halving
-from lada.models.options import Generation, ModelOptions
-from lada.models.placement import check_backend
+from lada.models.options import Generation
 
 SLACK = 8
 """Tokens that are looked at beyond the length of a stop text, which may begin within one or after a special one."""
@@ -100,13 +98,6 @@ class Manner:
         return any(each in text for each in stop)
 
 
-Backend = Callable[[Any, Sequence[Stream], Manner], Iterator[dict[int, Continuation]]]
-"""Called as `backend(model, streams, manner)`: yields what was written, by the index of its stream.
-
-Ids may go on behind what ends an answer. Within inference mode.
-"""
-
-
 def make_streams(encoder: Encoder, questions: Sequence[str], paths: int, seed: int, most: int) -> list[Stream]:
     """Return `paths` streams per question, question by question, each with room for `most` tokens or its context."""
     streams = []
@@ -115,48 +106,3 @@ def make_streams(encoder: Encoder, questions: Sequence[str], paths: int, seed: i
         room = max(1, min(most, encoder.context - len(prompt)))
         streams += [Stream(prompt, room, (seed, number, path), question) for path in range(paths)]
     return streams
-
-
-def write(
-    model: Any,
-    encoder: Encoder,
-    streams: Sequence[Stream],
-    options: ModelOptions,
-    temperature: float,
-    halving: Halving,
-    company: Company,
-    on_done: Callable[[int, int], None],
-) -> list[tuple[Written, Encoded, Likelihood | None]]:
-    """Return what was written for each stream, as a row to judge, and its likelihood where writing it has told.
-
-    `on_done(streams, tokens)` is told how many are done and what they took.
-
-    Greedy texts are the same with every backend but for rounding. Sampled ones repeat with the same backend, streams
-    and batch size; with `batch` each is drawn from its own address alone, so that neither its neighbours nor the batch
-    size change it but by rounding. Rounding repeats on one kind of CPU.
-    """
-    manner = Manner(encoder, options.batch_size, temperature, options.generation, halving, company)
-    read: dict[int, tuple[Written, Encoded, Likelihood | None]] = {}
-    for part in pick_backend(options.generation)(model, streams, manner):
-        for number, each in part.items():
-            written = encoder.read(each.ids, options.generation.stop)
-            row = encoder.pair(streams[number].question, written.text)
-            read[number] = written, row, each.likelihood(streams[number].prompt, row, encoder.eos)
-        on_done(len(read), sum(len(each.ids) for each in part.values()))
-    return [read[number] for number in range(len(streams))]
-
-
-def pick_backend(generation: Generation) -> Backend:
-    """Return the backend. Raises InputError where its package is not installed, or too old."""
-    check_backend(generation)
-    if generation.backend == "continuous":
-        from lada.models.continuous import continue_streams
-
-        return continue_streams
-    if generation.backend == "vllm":
-        from lada.models.vllm_engine import run_engine
-
-        return run_engine
-    from lada.models.decoding import decode_in_batches
-
-    return decode_in_batches

@@ -17,6 +17,7 @@ from lada.core.plural import counted, plural
 from lada.core.terms import Lesson, Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
 from lada.models.adapters import adapted_share, factors
 from lada.models.assignment import Assignment
+from lada.models.backends import write
 from lada.models.base import (
     Answer,
     Course,
@@ -31,8 +32,8 @@ from lada.models.base import (
 )
 from lada.models.checksums import write_checksums
 from lada.models.company import try_batching
-from lada.models.encoding import Encoded, Encoder, buckets, encoder_of, pad_right
-from lada.models.generation import make_streams, write
+from lada.models.encoding import Encoded, Encoder, buckets, context_of, encoder_of, pad_right
+from lada.models.generation import make_streams
 from lada.models.halving import Halving
 from lada.models.head import head_sees, last
 from lada.models.identity import weights_digest
@@ -370,13 +371,3 @@ def little_adapted(share: float) -> str:
         f"LoRA adapts {share:.0%} of the weights between embeddings and logits; the rest stays as it is: name more of "
         "them in lora.targets, set lora.dropout: 0 where experts are fused, or tune: full"
     )
-
-
-def context_of(config: Any) -> int:
-    """Return the longest sequence that a model takes, tokens; 2048 where it sets no limit, as with Bloom's ALiBi."""
-    try:
-        text = config.get_text_config()
-    except ValueError:  # several models in one, each with texts
-        text = config
-    longest = getattr(text, "max_position_embeddings", None) or 0
-    return int(longest) if longest > 0 else 2048  # XLNet says -1

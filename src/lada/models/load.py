@@ -11,11 +11,11 @@ from lada.core.paths import is_folder
 from lada.models.adapters import with_adapter
 from lada.models.checksums import check_weights
 from lada.models.compiled import check_compiler
-from lada.models.encoding import encoder_of
+from lada.models.encoding import context_of, encoder_of
 from lada.models.frame import check_frame, check_loaded
 from lada.models.halving import within_memory
 from lada.models.hub import explained, find_on_hub
-from lada.models.learner import HuggingFaceLearner, context_of
+from lada.models.learner import HuggingFaceLearner
 from lada.models.options import ModelOptions
 from lada.models.placement import check_placement, pick_device, placement
 from lada.models.replicas import Replicas

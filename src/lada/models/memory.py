@@ -12,15 +12,12 @@ Not counted: what the allocator wastes, kernels' own workspaces, the CUDA contex
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, computed_field
 
 from lada.core.results import Record
 from lada.models.options import ModelOptions
-
-if TYPE_CHECKING:
-    import torch
 
 FLOAT32 = 4
 """Bytes of a float32."""
@@ -114,16 +111,6 @@ class Trace(Record):
     vocabulary: Count
     cached: Count
     """Numbers that are kept of a token as its keys, and as many as its values; of all layers."""
-
-
-def estimate(config: Any, options: ModelOptions, dtype: "torch.dtype", load: Load) -> MemoryEstimate:
-    """Return what a model of this configuration (`transformers`) takes under these options.
-
-    Raises InputError for a model whose shape alone does not lead through a forward pass.
-    """
-    from lada.models.trace import trace  # here, since it imports a model's code, and a trace may be known already
-
-    return estimate_of(trace(config, options, dtype, load.prompt, load.completion), options, load.rows)
 
 
 def estimate_of(trace: Trace, options: ModelOptions, rows: int) -> MemoryEstimate:

@@ -14,15 +14,23 @@ from transformers.pytorch_utils import Conv1D
 
 from lada.core.errors import InputError
 from lada.models.adapters import adapted_share, with_adapter
+from lada.models.encoding import context_of
 from lada.models.head import head_sees
-from lada.models.learner import context_of
 from lada.models.likelihood import is_spare
 from lada.models.masters import NARROW
-from lada.models.memory import SHAPING, Trace
+from lada.models.memory import SHAPING, Load, MemoryEstimate, Trace, estimate_of
 from lada.models.options import ModelOptions
 
 QUANTISED = {"8bit": 1.0, "4bit": 0.5 + 1 / 64 + 4 / 64 / 256}
 """Bytes of a quantised weight: NF4 keeps a scale of 8 bits for 64 of them, and a float32 for 256 of these."""
+
+
+def estimate(config: Any, options: ModelOptions, dtype: torch.dtype, load: Load) -> MemoryEstimate:
+    """Return what a model of this configuration (`transformers`) takes under these options.
+
+    Raises InputError for a model whose shape alone does not lead through a forward pass.
+    """
+    return estimate_of(trace(config, options, dtype, load.prompt, load.completion), options, load.rows)
 
 
 def trace(config: Any, options: ModelOptions, dtype: torch.dtype, prompt: int, completion: int) -> Trace:

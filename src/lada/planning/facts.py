@@ -148,8 +148,7 @@ def _encoder(model: ModelOptions, shape: "Shape") -> "Encoder | None":
 
     Raises InputError for a folder of the user's own without one; of the hub, the rest may still be loaded.
     """
-    from lada.models.encoding import encoder_of
-    from lada.models.learner import context_of
+    from lada.models.encoding import context_of, encoder_of
     from lada.models.load import load_tokenizer
     from lada.models.vocabulary import check_vocabulary, embeddings_of
 
