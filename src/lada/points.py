@@ -12,6 +12,7 @@ from lada.allocators.base import ALLOCATORS
 from lada.core.registry import Registry
 from lada.fusers.base import FUSERS
 from lada.hosts.base import HOSTS
+from lada.learners.base import LEARNERS
 from lada.objectives.base import OBJECTIVES
 from lada.trackers.base import TRACKERS
 
@@ -91,6 +92,7 @@ POINTS: Mapping[str, Point] = MappingProxyType(
                 about="The loss that a lesson gives; None: what `plugin` says.",
             ),
             Point(FUSERS, "server", "run"),
+            Point(LEARNERS, "both", "party"),  # chosen by `model`
             Point(
                 TRACKERS,
                 "server",

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from lada.core.needs import Needs
     from lada.hosts.catalogue.common import Replay
     from lada.hosts.party import Party
+    from lada.models.learners import LearnerOptions
     from lada.models.objective import Objective
-    from lada.models.options import ModelOptions
 
 Payload = Mapping[str, bytes]
 """What one message carries: encoded knowledge by kind, such as `paths` or `metrics`."""
@@ -128,7 +128,7 @@ class Host(Protocol):
         """What clients replay while they learn from others; None: they may study private samples in any study."""
         ...
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+    def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """Raise InputError for a plug-in or clients that the host's options cannot work with."""
         ...
 

@@ -20,8 +20,8 @@ from lada.hosts.replies import each
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, studying_both
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, study_both
+from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
-from lada.models.options import ModelOptions
 
 POOLED = Kinds(frozenset({SAMPLES}))
 
@@ -32,7 +32,7 @@ class Centralized(Framework):
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+    def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check: neither plays a part."""
 
     def phases(self, party: Party) -> Mapping[str, Phase]:

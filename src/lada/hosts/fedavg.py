@@ -47,8 +47,8 @@ from lada.hosts.secure import KEYS, MASKED, PHASES, check_enough
 from lada.hosts.secure_client import advertise, masked_reply, started_from
 from lada.hosts.secure_server import average_masked
 from lada.hosts.steps import evaluate_party, gold_lessons, study_both
+from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
-from lada.models.options import ModelOptions
 
 
 class Fedavg(Framework):
@@ -57,7 +57,7 @@ class Fedavg(Framework):
     def __init__(self, options: FedavgOptions) -> None:
         self.options = options
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+    def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check."""
         if clients:  # of clients that bring their own models nothing is known
             check_alike(clients, f"host.options.form {self.options.form!r}", full=self._plain, ranks=not self._plain)

@@ -28,8 +28,8 @@ from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, telling
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
+from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
-from lada.models.options import ModelOptions
 
 
 class Fedcot(Framework):
@@ -41,7 +41,7 @@ class Fedcot(Framework):
         self.options = options
         self.client_replay = options.client_replay
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+    def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check: any will do."""
 
     def phases(self, party: Party) -> Mapping[str, Phase]:

@@ -39,8 +39,8 @@ from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, telling
 from lada.hosts.soft import check_wants_soft_targets, with_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, part_of, sft, study
+from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
-from lada.models.options import ModelOptions
 
 
 class Fedmd(Framework):
@@ -52,7 +52,7 @@ class Fedmd(Framework):
         self.options = options
         self.client_replay = options.client_replay
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+    def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check."""
         check_takes_labels(allocator, "host: 'fedmd' works on gold texts", "plugin none")
 

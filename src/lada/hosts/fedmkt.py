@@ -52,8 +52,8 @@ from lada.hosts.soft import with_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, study_both
 from lada.hosts.track_records import Records
 from lada.hosts.trust import doubted, limit_by_gold_texts, untrusted, without_paths
+from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
-from lada.models.options import ModelOptions
 
 
 class Fedmkt(Framework):
@@ -70,7 +70,7 @@ class Fedmkt(Framework):
         self.server_studies = self._mutual
         self.client_replay = options.client_replay
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+    def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check."""
         if self._kind == "labels":
             check_takes_labels(allocator, "host.options.knowledge: 'labels'", "'paths' (under plugin none name it)")

@@ -15,8 +15,8 @@ from lada.hosts.party import Party
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
+from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
-from lada.models.options import ModelOptions
 
 
 class PublicSft(Framework):
@@ -25,7 +25,7 @@ class PublicSft(Framework):
     def __init__(self, options: PublicSftOptions) -> None:
         self.options = options
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+    def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check: neither plays a part."""
 
     def phases(self, party: Party) -> Mapping[str, Phase]:

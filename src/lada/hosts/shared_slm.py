@@ -37,8 +37,8 @@ from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, studying_both
 from lada.hosts.soft import check_wants_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, study_both
+from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
-from lada.models.options import ModelOptions
 
 Prepared = TypeVar("Prepared")
 
@@ -60,7 +60,7 @@ class SharesSlm(Framework, ABC, Generic[Prepared]):
     def teach(self, party: Party, slm: Party, round: int, told: Mapping[str, Weights], prepared: Prepared) -> None:
         """Teach the SLM, which has the adapter made of those that the clients `told`."""
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+    def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check."""
         check_takes_labels(allocator, f"host: {self.name!r} works on gold texts", "plugin none")
         if not clients:
