@@ -21,6 +21,7 @@ from lada.engines.terms import Member, Own, Terms
 from lada.federation.run_folder import MAY_DIFFER
 from lada.fusers.base import FUSERS
 from lada.hosts.base import HOSTS
+from lada.learners.base import LEARNERS
 from lada.objectives.base import OBJECTIVES
 from lada.points import BY_PARTY, POINTS, chosen_points, registries_frozen
 from lada.trackers.base import TRACKERS
@@ -64,6 +65,7 @@ def test_every_kind_of_method_is_a_point() -> None:
         ("allocator", ALLOCATORS),
         ("objective", OBJECTIVES),
         ("fuser", FUSERS),
+        ("learner", LEARNERS),
         ("tracker", TRACKERS),
     ]
     for point in POINTS.values():

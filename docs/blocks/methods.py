@@ -32,13 +32,16 @@ def _method(kind: str, method: Method) -> Iterator[str]:
         return
     if schema.get("description"):
         yield meaning(schema)
-    # An object within the options is shown below them; its anchor is the method's own.
+    # Objects within the options are shown below them; their anchors are the method's own.
     inner = schema.get("$defs", {})
-    yield table(schema, schema).replace("](#", f"](#{kind}-{method.name}-")
+    within = f"](#{kind}-{method.name}-"
+    yield table(schema, schema).replace("](#", within)
     for name, node in inner.items():
+        if "properties" not in node:  # a choice of words, which the table spells out
+            continue
         yield f"#### {method.name}: {anchor(name).replace('-', ' ')} {{ #{kind}-{method.name}-{anchor(name)} }}"
         yield meaning(node)
-        yield table(schema, node)
+        yield table(schema, node).replace("](#", within)
 
 
 def _paper(paper: str) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import yaml
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lada.allocators.base import ALLOCATORS
 from lada.choosing import choosing, host_default, of_a_party, of_the_run, spelled_out
@@ -19,7 +19,7 @@ from lada.core.paths import is_file
 from lada.core.registry import Options, Registry
 from lada.core.seeds import generator
 from lada.hosts.base import HOSTS, Host
-from lada.models.api_options import ApiModel
+from lada.learners.base import LEARNERS, ClientModel, OtherModel, ServerModel
 from lada.models.base import Studies, Study, check_possible
 from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
@@ -37,18 +37,6 @@ T = TypeVar("T")
 P = TypeVar("P", "ServerConfig", "ClientConfig")
 LEDGER_NAME = "server"
 """What the ledger calls the server, whatever its name."""
-
-
-def _form(value: Any) -> str:
-    """Return which form of a server's model a value has."""
-    remote = "api" in value if isinstance(value, Mapping) else isinstance(value, ApiModel)
-    return "ApiModel" if remote else "ModelOptions"
-
-
-ServerModel = Annotated[
-    Annotated[ModelOptions, Tag("ModelOptions")] | Annotated[ApiModel, Tag("ApiModel")], Discriminator(_form)
-]
-"""A model in Hugging Face format, or `{api: …}` for one behind an API; each form's faults are told for itself."""
 
 
 @choosing((point for point in BY_PARTY if point.side != "client"), of_a_party)
@@ -69,7 +57,7 @@ class ClientConfig(Options):
 
     name: Name
     """What results, report and `--set` call the client."""
-    model: ModelOptions | None = None
+    model: ClientModel | None = None
     """Its SLM; None only with `engine: deployment`, where each client brings its own."""
     domains: tuple[str, ...] = ()
     """Domains of its private data; empty: dealt out by the task."""
@@ -197,6 +185,8 @@ class RunConfig(Options):
 
     def resolved(self) -> "RunConfig":
         """Return the configuration with plugin and every method option spelled out; InputError where one is wrong."""
+        server = _of_its_own(self.server, "server")
+        clients = tuple(_of_its_own(client, f"clients.{client.name}") for client in self.clients)
         chosen = {point: _spelled_out(point, getattr(self, point.key)) for point in chosen_points()}
         host = POINTS[HOSTS.kind]
         (named,) = self._of(host)
@@ -215,8 +205,8 @@ class RunConfig(Options):
         resolved = self.model_copy(
             update={
                 "quorum": self.least_share,
-                "server": _of_its_own(self.server, "server"),
-                "clients": tuple(_of_its_own(client, f"clients.{client.name}") for client in self.clients),
+                "server": server,
+                "clients": clients,
                 **{point.key: choice for point, choice in chosen.items()},
             }
         )
@@ -225,9 +215,9 @@ class RunConfig(Options):
         check_verbs(replace(seats[0], studies=made.server_studies), seats[1:])
         resolved._check_privacy(made)
         resolved._check_studies()
-        clients = {client.name: client.model for client in self.clients if client.model is not None}
+        models = {client.name: client.model for client in clients if client.model is not None}
         for name in ("", *resolved._differing(ALLOCATORS)):
-            made.check(resolved.make(ALLOCATORS, name), clients)
+            made.check(resolved.make(ALLOCATORS, name), models)
         for name in ("", *resolved._differing(OBJECTIVES)):
             made.plan(1, resolved.make(OBJECTIVES, name))  # which refuses an objective that it cannot work with
         return resolved
@@ -334,7 +324,10 @@ def _spelled_out(point: Point, chosen: Any, where: str = "") -> Any:
 
 def _of_its_own(party: P, where: str) -> P:
     """Return a party with the options of its own methods spelled out."""
-    own = {point.key: _spelled_out(point, getattr(party, point.key, None), where) for point in BY_PARTY}
+    own: dict[str, Any] = {point.key: _spelled_out(point, getattr(party, point.key, None), where) for point in BY_PARTY}
+    if isinstance(party.model, OtherModel):
+        options = spelled_out(LEARNERS, party.model.choice, f"{where}.model").options
+        own["model"] = party.model.model_copy(update={"options": options})
     return party.model_copy(update={key: chosen for key, chosen in own.items() if chosen})
 
 

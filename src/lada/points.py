@@ -13,6 +13,7 @@ from lada.allocators.base import ALLOCATORS
 from lada.core.registry import Registry
 from lada.fusers.base import FUSERS
 from lada.hosts.base import HOSTS
+from lada.learners.base import LEARNERS
 from lada.objectives.base import OBJECTIVES
 from lada.objectives.weighted import Weighted, names_in
 from lada.trackers.base import TRACKERS
@@ -106,6 +107,7 @@ POINTS: Mapping[str, Point] = MappingProxyType(
             ),
             Point(FUSERS, "server", "run"),
             Point(AGGREGATORS, "server", "run"),
+            Point(LEARNERS, "both", "party"),  # chosen by `model`
             Point(
                 TRACKERS,
                 "server",

@@ -34,7 +34,7 @@ def method_tables() -> Iterator[Table]:
         )
         for method in point.registry:
             options = ", ".join(
-                f"{name}={field.get_default(call_default_factory=True)!r}"
+                name if field.is_required() else f"{name}={field.get_default(call_default_factory=True)!r}"
                 for name, field in method.options.model_fields.items()
             )
             table.add_row(

@@ -65,8 +65,8 @@ class Method(Generic[T]):
 
     @property
     def default_needs(self) -> Needs:
-        """What it needs with its default options, which every method has."""
-        return self.needs(self.options())
+        """What it needs with its default options."""
+        return self.needs(self.options.model_construct())
 
     def read(self, options: Mapping[str, Any]) -> Options:
         """Return plain options as the method's own. Raises pydantic's ValidationError for faulty ones."""

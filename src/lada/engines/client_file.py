@@ -18,6 +18,7 @@ from lada.core.plural import counted
 from lada.core.registry import Options
 from lada.engines.identity import seal_of
 from lada.engines.terms import Own, Terms
+from lada.learners.base import ClientModel
 from lada.models.base import Study
 from lada.models.options import ModelOptions
 from lada.points import BY_PARTY, chosen_points
@@ -72,7 +73,7 @@ class ClientFile(Options):
     """The client's private key; the server has the public one."""
     identity: str = "identity.pub"
     """The server's public key, by which the client knows its messages."""
-    model: ModelOptions
+    model: ClientModel
     private: Study = Study()
     distil: Study = Study()
     task: TaskOptions

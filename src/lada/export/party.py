@@ -13,6 +13,7 @@ from lada.core.results import PartyInfo, Results
 from lada.core.sealed import unseal
 from lada.federation import checkpoints
 from lada.federation.parties import check_owner
+from lada.learners.base import OtherModel
 from lada.models.api_options import ApiModel
 from lada.models.options import ModelOptions
 from lada.zoo.shipped import locate
@@ -92,7 +93,7 @@ def _find(run: Path, name: str) -> tuple[RunConfig, ModelOptions, Path]:
         raise InputError(f"run: {str(run)!r} holds no config.yaml; give the folder of a run, such as runs/demo")
     unseal(run / "config.yaml")
     config = read_config(run / "config.yaml")
-    models: dict[str, ModelOptions | ApiModel | None] = {config.server.name: config.server.model}
+    models: dict[str, ModelOptions | ApiModel | OtherModel | None] = {config.server.name: config.server.model}
     models |= {client.name: client.model for client in config.clients}
     if name not in models:
         raise InputError(
@@ -102,6 +103,11 @@ def _find(run: Path, name: str) -> tuple[RunConfig, ModelOptions, Path]:
     if options is None:
         raise InputError(
             f"party: the model of {name!r} is on that client's own machine; export it there, from its state folder"
+        )
+    if isinstance(options, OtherModel):
+        raise InputError(
+            f"party: {name!r} has a learner of another kind, {options.learner!r}, which keeps its weights in a form of "
+            "its own; expected a party with a model in Hugging Face format"
         )
     if isinstance(options, ApiModel):
         raise InputError(

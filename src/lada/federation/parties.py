@@ -24,11 +24,10 @@ from lada.federation.common import Common
 from lada.federation.journal import Journal
 from lada.federation.rounds_noted import DIGESTS, RoundsNoted
 from lada.hosts.base import HOSTS
-from lada.models.api_options import ApiModel, ApiOptions
+from lada.learners.base import opener
 from lada.models.base import Learner, Studies
 from lada.models.files import check_files
-from lada.models.options import ModelOptions
-from lada.models.placement import check_backend
+from lada.models.learners import LearnerOptions
 from lada.models.shapes import local_folder
 from lada.objectives.base import OBJECTIVES
 from lada.points import POINTS
@@ -109,7 +108,7 @@ def _shared_slm(config: RunConfig, place: Place, server: Party) -> Party:
     assert model is not None
 
     def reopen(folder: Path | None) -> Learner:
-        return _learner(model, place, init_seed=_init_seed(config, SHARED_SLM), saved=folder)
+        return opener(model).open(place.base, init_seed=_init_seed(config, SHARED_SLM), saved=folder)
 
     return dataclasses.replace(
         server,
@@ -148,14 +147,14 @@ def distinctive_of(
 def known_texts(task: TaskData, client: ClientConfig) -> list[str]:
     """Return the texts that are nobody's secret: public, test and replay samples, and what a client's model is told."""
     shared = [text for sample in (*task.public, *task.test, *task.replay) for text in texts_of(sample)]
-    return [*shared, client.model.prompt, client.model.system or ""] if client.model else shared
+    return [*shared, *client.model.texts] if client.model else shared
 
 
 def untrained(config: RunConfig, place: Place, name: str) -> Learner:
     """Return a client's learner as it was before the run."""
     client = next(client for client in config.clients if client.name == name)
     assert client.model is not None
-    return _learner(client.model, place, init_seed=_init_seed(config, name), saved=None)
+    return opener(client.model).open(place.base, init_seed=_init_seed(config, name), saved=None)
 
 
 def _init_seed(config: RunConfig, name: str) -> int:
@@ -163,22 +162,13 @@ def _init_seed(config: RunConfig, name: str) -> int:
     return seed_of(config.seed, name, "lora")
 
 
-def check_model(model: ModelOptions | ApiModel, owner: str) -> None:
+def check_model(model: LearnerOptions, owner: str) -> None:
     """Raise InputError for what can be told at once to be missing: a model's files or package, the key of its API.
 
     `owner` is the key of the party, such as `clients.clinic`, with which the message begins.
     """
-    from lada.models.api import check_api  # here, as below, since whoever reads a task has no use for a model's code
-    from lada.models.load import check
-
     with of_party(owner):
-        if isinstance(model, ApiModel):
-            check_api(located(model.api))
-        else:
-            source = locate(model.model)
-            check_files(source)
-            check(source, model)
-            check_backend(model.generation)
+        opener(model).check()
 
 
 def check_sources(config: RunConfig, base: Path) -> None:
@@ -189,26 +179,12 @@ def check_sources(config: RunConfig, base: Path) -> None:
     """
     check_named(config.task, base)
     for owner, party in (("server", config.server), *((f"clients.{client.name}", client) for client in config.clients)):
-        if isinstance(party.model, ModelOptions):
+        if party.model is not None and party.model.source:
             with of_party(owner):
-                model = locate(party.model.model)
+                model = locate(party.model.source)
                 check_files(model)
                 if not is_folder(model):
                     local_folder(model)
-
-
-def located(api: ApiOptions) -> ApiOptions:
-    """Return options of an API with the folder of a tokenizer that is shipped."""
-    return api if api.tokenizer is None else api.model_copy(update={"tokenizer": locate(api.tokenizer)})
-
-
-def _learner(model: ModelOptions | ApiModel, place: Place, *, init_seed: int, saved: Path | None) -> Learner:
-    from lada.models.api import ApiLearner
-    from lada.models.load import load
-
-    if isinstance(model, ApiModel):
-        return ApiLearner(located(model.api), place.base)
-    return load(locate(model.model), model, init_seed=init_seed, saved=saved)
 
 
 def _party(
@@ -218,14 +194,14 @@ def _party(
     emit: Emit,
     *,
     name: str,
-    model: ModelOptions | ApiModel,
+    model: LearnerOptions,
     studies: Studies,
 ) -> Party:
     kept = place.checkpoint(name)
     saved, fault = checkpoints.find(kept, NEEDED) if checkpoints.exists(kept) else (None, None)
 
     def reopen(folder: Path | None) -> Learner:
-        return _learner(model, place, init_seed=_init_seed(config, name), saved=folder)
+        return opener(model).open(place.base, init_seed=_init_seed(config, name), saved=folder)
 
     party = Party(
         name=name,

@@ -13,7 +13,7 @@ from lada.rounds.base import Rounds
 if TYPE_CHECKING:
     from lada.allocators.base import Allocator
     from lada.core.needs import Needs
-    from lada.models.options import ModelOptions
+    from lada.models.learners import LearnerOptions
     from lada.rounds.options import Replay
 
 
@@ -50,7 +50,7 @@ class Host(Rounds, Protocol):
         """What clients replay while they learn from others; None: they may study private samples in any study."""
         ...
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+    def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """Raise InputError for a plug-in or clients that the host's options cannot work with."""
         ...
 

@@ -14,8 +14,8 @@ from lada.codecs import samples
 from lada.core.registry import Options
 from lada.core.terms import Lesson, Sample, Verb
 from lada.hosts.base import Framework
+from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
-from lada.models.options import ModelOptions
 from lada.rounds.base import Exchange, Kinds, Payload, Phase, Step
 from lada.rounds.outline import EVALUATIONS, evaluate_everybody, studying_both
 from lada.rounds.party import Party
@@ -33,7 +33,7 @@ class Centralized(Framework):
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+    def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check: neither plays a part."""
 
     def phases(self, party: Party) -> Mapping[str, Phase]:

@@ -27,8 +27,8 @@ from lada.codecs import adapters
 from lada.core.errors import FederationError
 from lada.hosts.base import Framework
 from lada.hosts.catalogue.fedavg import FedavgOptions
+from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
-from lada.models.options import ModelOptions
 from lada.rounds.averaging import (
     ADAPTER,
     Start,
@@ -55,7 +55,7 @@ class Fedavg(Framework):
         self.options = options
         self._aggregator = options.aggregator[1]
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+    def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check."""
         if clients:  # of clients that bring their own models nothing is known
             check_alike(clients, f"host.options.form {self.options.form!r}", full=self._plain, ranks=not self._plain)

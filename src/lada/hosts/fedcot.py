@@ -21,8 +21,8 @@ from lada.core.errors import InputError
 from lada.core.terms import Lesson, Verb
 from lada.hosts.base import Framework
 from lada.hosts.catalogue.fedcot import FedcotOptions
+from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
-from lada.models.options import ModelOptions
 from lada.rounds.allocating import allocate
 from lada.rounds.base import Exchange, Payload, Phase, Step
 from lada.rounds.distilling import distil, lessons_of
@@ -42,7 +42,7 @@ class Fedcot(Framework):
         self.options = options
         self.client_replay = options.client_replay
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+    def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check: any will do."""
 
     def phases(self, party: Party) -> Mapping[str, Phase]:

@@ -18,8 +18,8 @@ from lada.core.choice import Choice
 from lada.core.terms import Knowledge, Lesson, TokenScores, Verb
 from lada.hosts.base import Bare, Framework
 from lada.hosts.catalogue.fedmd import FedmdOptions
+from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
-from lada.models.options import ModelOptions
 from lada.rounds.allocating import check_takes_labels
 from lada.rounds.base import Exchange, Payload, Phase, Step
 from lada.rounds.knowledge import (
@@ -53,7 +53,7 @@ class Fedmd(Framework):
         self.options = options
         self.client_replay = options.client_replay
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+    def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check."""
         check_takes_labels(allocator, "host: 'fedmd' works on gold texts", "plugin none")
 

@@ -27,8 +27,8 @@ from lada.core.terms import Allocation, Knowledge, Lesson, Verb
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.hosts.base import Bare, Framework
 from lada.hosts.catalogue.fedmkt import FedmktOptions
+from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
-from lada.models.options import ModelOptions
 from lada.rounds.allocating import allocate, check_takes_labels, judge
 from lada.rounds.averaging import (
     ADAPTER,
@@ -70,7 +70,7 @@ class Fedmkt(Framework):
         self.server_studies = self._mutual
         self.client_replay = options.client_replay
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+    def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check."""
         if self._kind == "labels":
             check_takes_labels(allocator, "host.options.knowledge: 'labels'", "'paths' (under plugin none name it)")

@@ -11,8 +11,8 @@ from lada.core.errors import InputError
 from lada.core.terms import Lesson, Verb
 from lada.hosts.base import Framework
 from lada.hosts.catalogue.public_sft import PublicSftOptions
+from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
-from lada.models.options import ModelOptions
 from lada.rounds.base import Exchange, Payload, Phase, Step
 from lada.rounds.outline import EVALUATIONS
 from lada.rounds.party import Party
@@ -26,7 +26,7 @@ class PublicSft(Framework):
     def __init__(self, options: PublicSftOptions) -> None:
         self.options = options
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+    def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check: neither plays a part."""
 
     def phases(self, party: Party) -> Mapping[str, Phase]:

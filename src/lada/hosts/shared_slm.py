@@ -20,8 +20,8 @@ from lada.codecs import adapters
 from lada.core.errors import InputError
 from lada.core.terms import Verb
 from lada.hosts.base import Framework
+from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
-from lada.models.options import ModelOptions
 from lada.rounds.allocating import check_takes_labels
 from lada.rounds.averaging import (
     ADAPTER,
@@ -61,7 +61,7 @@ class SharesSlm(Framework, ABC, Generic[Prepared]):
     def teach(self, party: Party, slm: Party, round: int, told: Mapping[str, Weights], prepared: Prepared) -> None:
         """Teach the SLM, which has the adapter made of those that the clients `told`."""
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+    def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check."""
         check_takes_labels(allocator, f"host: {self.name!r} works on gold texts", "plugin none")
         if not clients:

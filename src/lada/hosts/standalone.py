@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from lada.allocators.base import Allocator
 from lada.core.registry import Options
 from lada.hosts.base import Framework
+from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
-from lada.models.options import ModelOptions
 from lada.rounds.base import Exchange, Payload, Phase, Step
 from lada.rounds.outline import EVALUATIONS, OF_CLIENTS, evaluate_everybody, studying_both
 from lada.rounds.party import Party
@@ -23,7 +23,7 @@ class Standalone(Framework):
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
+    def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check: neither plays a part."""
 
     def phases(self, party: Party) -> Mapping[str, Phase]:

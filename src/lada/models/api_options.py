@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -229,7 +229,6 @@ class ApiOptions(Options):
 class ApiModel(LearnerOptions):
     """A server's model that is behind an API: it can answer and, on some servers, judge; it cannot learn."""
 
-    remote: ClassVar[bool] = True
     api: ApiOptions
     """Where the model is, how it is asked and what that may cost."""
 
@@ -246,8 +245,9 @@ class ApiModel(LearnerOptions):
         return "; ".join(["model.api", *hints])
 
     @property
-    def source(self) -> None:
+    def remote(self) -> bool:
         """See LearnerOptions: its weights are the provider's."""
+        return True
 
 
 def _is_sound(address: str) -> bool:

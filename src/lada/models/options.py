@@ -165,3 +165,8 @@ class ModelOptions(LearnerOptions):
     def source(self) -> str:
         """See LearnerOptions."""
         return self.model
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """See LearnerOptions."""
+        return (self.prompt, self.system or "")

@@ -12,8 +12,10 @@ from lada.core.errors import InputError, of_party
 from lada.core.paths import is_folder
 from lada.core.results import Traffic
 from lada.core.terms import Verb
-from lada.federation.parties import located, notices_before
+from lada.federation.parties import notices_before
 from lada.hosts.base import HOSTS
+from lada.learners.api import located
+from lada.learners.base import OtherModel, opener
 from lada.models.api import check_api
 from lada.models.api_options import ApiModel
 from lada.models.base import Study
@@ -32,6 +34,8 @@ from lada.rounds.base import Step
 from lada.rounds.sizes import check_sizes
 from lada.rounds.steps import part_of
 
+ASSUMED = 160
+"""Tokens of the longest answer of a learner of another kind: our assumption."""
 Party = ServerConfig | ClientConfig
 """A party with a model: see `_Planner`."""
 
@@ -115,6 +119,8 @@ class _Planner:
         assert model is not None
         if isinstance(model, ApiModel):
             return self._remote(party, model)
+        if isinstance(model, OtherModel):
+            return self._other(party, model)
         key = model.model_dump_json()
         if key not in self._models:
             self._models[key] = find_model(model)
@@ -175,21 +181,35 @@ class _Planner:
         except InputError as error:
             self._faults.append(str(error))
         lengths = measure(self._samples.seen_by(party.name), encoder, model.api.max_new_tokens)
-        self._senders[party.name] = Sender(party.name, lengths.mean, len(encoder.tokenizer) if encoder else 0, 0)
+        vocabulary = len(encoder.tokenizer) if encoder else 0
+        return self._sizeless(party, model.api.model, "remote", lengths, vocabulary, "behind an API")
+
+    def _other(self, party: Party, model: OtherModel) -> PartyPlan:
+        """Return what can be said of a learner of another kind."""
+        self._try(party, opener(model).check)
+        lengths = measure(self._samples.seen_by(party.name), None, ASSUMED)
+        return self._sizeless(party, model.learner, "its own", lengths, 0, "a learner of another kind, of unknown size")
+
+    def _sizeless(
+        self, party: Party, model: str, device: str, lengths: Lengths, vocabulary: int, note: str
+    ) -> PartyPlan:
+        """Return the plan of a party whose learner takes memory that nobody knows, or none of this machine's."""
+        self._senders[party.name] = Sender(party.name, lengths.mean, vocabulary, 0)
+        studies = {} if device == "remote" else dict(self._studies(party))
         return PartyPlan(
             name=party.name,
-            role="server",
-            model=model.api.model,
-            device="remote",
-            private=0,
-            studies=(),
+            role="client" if self._is_client(party) else "server",
+            model=model,
+            device=device,
+            private=self._samples.private.get(party.name, 0),
+            studies=tuple(_study_plan(phase, study, pairs, lengths) for phase, (study, pairs) in studies.items()),
             prompt=lengths.prompt,
             completion=lengths.completion,
             mean=round(lengths.mean, 1),
             lengths=lengths.source,
             shape="",
             memory=None,
-            note="behind an API",
+            note=note,
         )
 
     def _try(self, party: Party, check: Callable[[], object]) -> None:

@@ -20,6 +20,7 @@ from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.known import read
 from lada.core.results import Missing
 from lada.core.seeds import seed_of
+from lada.models.learners import LearnerOptions
 from lada.models.options import ModelOptions
 from lada.rounds.aggregating import aggregate_in_range
 from lada.rounds.base import Payload
@@ -37,17 +38,25 @@ Start = Callable[[Weights], Weights | None]
 """Says what a client started from that sends this adapter; None where the server does not know."""
 
 
-def check_alike(clients: Mapping[str, ModelOptions], key: str, *, full: bool = False, ranks: bool = False) -> None:
+def check_alike(clients: Mapping[str, LearnerOptions], key: str, *, full: bool = False, ranks: bool = False) -> None:
     """Raise InputError, for the sake of `key`, unless all clients tune the same weights of the same model.
 
     `full`: these may be all of its weights. `ranks`: their adapters may differ in all but the layers.
     """
-    first, *others = clients
-    if clients[first].tune != "lora" and not full:
-        raise InputError(f"{key}: client {first!r} has model.tune {clients[first].tune!r}; expected 'lora'")
-    mine = _tuned(clients[first], ranks)
+    models: dict[str, ModelOptions] = {}
+    for name, options in clients.items():
+        if not isinstance(options, ModelOptions):
+            raise InputError(
+                f"{key}: client {name!r} has a learner of another kind, whose weights are its own; expected the same "
+                "model in Hugging Face format for all clients"
+            )
+        models[name] = options
+    first, *others = models
+    if models[first].tune != "lora" and not full:
+        raise InputError(f"{key}: client {first!r} has model.tune {models[first].tune!r}; expected 'lora'")
+    mine = _tuned(models[first], ranks)
     for other in others:
-        for name, value in _tuned(clients[other], ranks).items():
+        for name, value in _tuned(models[other], ranks).items():
             if mine.get(name) != value:
                 raise InputError(
                     f"{key}: clients {first!r} and {other!r} differ in model.{name}: {mine.get(name)!r} and {value!r}; "

@@ -1,0 +1,1 @@
+"""Floor 2: where does a learner come from?"""
