@@ -258,8 +258,8 @@ class RunConfig(Options):
             }
         )
         resolved._check_verbs()
-        resolved._check_privacy()
         resolved._check_studies()
+        resolved._check_privacy()
         clients = {client.name: client.model for client in self.clients if client.model is not None}
         made = resolved.make_host()
         made.check(resolved.make_allocator(), clients)
