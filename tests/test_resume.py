@@ -259,7 +259,7 @@ REMEMBERS = ["moving_blend", {"name": "two_depths", "weight": 0.5}]
 def kill_and_resume(seed: int, folder: Path, kills: int, **changes) -> dict:
     """Start a run of two workers, kill -9 one of its processes again and again, resume until it is through."""
     rng = random.Random(seed)
-    (folder / "run.yaml").write_text(yaml.safe_dump(config(workers=2, **changes)), encoding="utf-8")
+    (folder / "run.yaml").write_text(yaml.safe_dump(config(workers=2) | changes), encoding="utf-8")
     command = [sys.executable, "-m", "lada", "run", str(folder / "run.yaml"), "--runs", str(folder), "--resume"]
     env = {**os.environ, "PYTHONPATH": str(Path(lada.__file__).parents[1]), "LADA_PLUGINS": str(PLUGGED)}
     while True:
@@ -294,7 +294,8 @@ def test_kill_9_with_an_objective_that_remembers_leads_to_the_same_bits(tmp_path
     runs = []
     for seed in range(4):
         (tmp_path / str(seed)).mkdir()
-        runs.append(kill_and_resume(seed, tmp_path / str(seed), kills=2 if seed else 0, objective=REMEMBERS))
+        changes = {"objective": REMEMBERS, "allocator": {"name": "all"}}
+        runs.append(kill_and_resume(seed, tmp_path / str(seed), kills=2 if seed else 0, **changes))
     assert all(run == runs[0] for run in runs)
 
 
@@ -309,33 +310,30 @@ def remembered(folder: Path) -> dict:
 
 
 def test_what_an_objective_remembers_is_journalled_with_its_study(tmp_path, monkeypatch):
-    """The run is broken off right behind each study by it in turn, of each party and round."""
+    """The run is broken off right behind a study by it: the first client's of round 1, and the server's of round 2."""
     OBJECTIVES.names()
     monkeypatch.setattr(OBJECTIVES, "_methods", dict(OBJECTIVES._methods))
     exec(compile(PLUGGED.read_text(encoding="utf-8"), str(PLUGGED), "exec"), {"__name__": "plugged"})
-    whole = lada.run(config(objective=REMEMBERS), runs=tmp_path / "whole")
+    told = config(objective=REMEMBERS) | {"allocator": {"name": "all"}}
+    whole = lada.run(told, runs=tmp_path / "whole")
     kept = remembered(tmp_path / "whole" / "small")
     for name, (arrays, steps) in kept.items():
         assert {key.partition("|")[2] for key in arrays} == {"0.blend", "0.moved", "1.probe"}
         assert steps[f"objective/weighted/{name}"] == 2  # one a round
-    studies = sum(study.phase == "distil" for study in whole.studies)
-    assert studies == 6
-    begun = check_study
-    for number in range(studies):
+    assert sum(study.phase == "distil" for study in whole.studies) == 6
+    for broken in (("clinic", 1), ("llm", 2)):
         held.forget()
-        count = []
 
-        def crashing(party, round, phase, report, number=number, count=count):
-            count.append(phase) if phase == "distil" else None
-            if count == ["distil"] * (number + 1):
+        def crashing(party, round, phase, report, broken=broken):
+            if (party, round, phase) == (*broken, "distil"):
                 raise Crash
-            begun(party, round, phase, report)
+            check_study(party, round, phase, report)
 
-        runs = tmp_path / str(number)
+        runs = tmp_path / broken[0]
         with monkeypatch.context() as patch:
             patch.setattr("lada.hosts.steps.check_study", crashing)
             with pytest.raises(Crash):
-                lada.run(config(objective=REMEMBERS), runs=runs)
+                lada.run(told, runs=runs)
         held.forget()
-        assert outcome(lada.run(config(objective=REMEMBERS), runs=runs, resume=True)) == outcome(whole)
+        assert outcome(lada.run(told, runs=runs, resume=True)) == outcome(whole)
         assert remembered(runs / "small") == kept
