@@ -15,12 +15,15 @@ import yaml
 from test_run import builtin
 
 import lada
+from lada.core.arrays import bytes_to_arrays
 from lada.core.errors import InputError
 from lada.core.results import Results
 from lada.core.sealed import seal
 from lada.federation import held
 from lada.federation.claim import claimed
 from lada.hosts.standalone import Standalone
+from lada.objectives.base import OBJECTIVES
+from lada.rounds.steps import check_study
 from lada.zoo.shipped import locate
 
 
@@ -248,12 +251,17 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in found] + [grandchild for child in found for grandchild in children(int(child))]
 
 
-def kill_and_resume(seed: int, folder: Path, kills: int) -> dict:
+PLUGGED = Path(__file__).parent / "objectives" / "plugged.py"
+REMEMBERS = ["moving_blend", {"name": "two_depths", "weight": 0.5}]
+"""A weighted sum of objectives of a plug-in: one goes by what its batches were like, one trains weights of its own."""
+
+
+def kill_and_resume(seed: int, folder: Path, kills: int, **changes) -> dict:
     """Start a run of two workers, kill -9 one of its processes again and again, resume until it is through."""
     rng = random.Random(seed)
-    (folder / "run.yaml").write_text(yaml.safe_dump(config(workers=2)), encoding="utf-8")
+    (folder / "run.yaml").write_text(yaml.safe_dump(config(workers=2) | changes), encoding="utf-8")
     command = [sys.executable, "-m", "lada", "run", str(folder / "run.yaml"), "--runs", str(folder), "--resume"]
-    env = {**os.environ, "PYTHONPATH": str(Path(lada.__file__).parents[1])}
+    env = {**os.environ, "PYTHONPATH": str(Path(lada.__file__).parents[1]), "LADA_PLUGINS": str(PLUGGED)}
     while True:
         with (folder / "out.log").open("ab") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=env)
@@ -278,3 +286,54 @@ def kill_and_resume(seed: int, folder: Path, kills: int) -> dict:
 def test_kill_9_of_any_process_at_any_moment_leads_to_the_same_bits(whole, tmp_path, seed):
     assert kill_and_resume(seed, tmp_path, kills=2 if seed else 1) == whole  # each start costs seconds
     assert json.loads((tmp_path / "small" / "place.json").read_bytes())["base"] == str(tmp_path.resolve())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs kill -9")
+@pytest.mark.slow
+def test_kill_9_with_an_objective_that_remembers_leads_to_the_same_bits(tmp_path):
+    runs = []
+    for seed in range(4):
+        (tmp_path / str(seed)).mkdir()
+        changes = {"objective": REMEMBERS, "allocator": {"name": "all"}}
+        runs.append(kill_and_resume(seed, tmp_path / str(seed), kills=2 if seed else 0, **changes))
+    assert all(run == runs[0] for run in runs)
+
+
+def remembered(folder: Path) -> dict:
+    """Return what each party's checkpoint has of its objective: arrays by name, and steps."""
+    found = {}
+    for place in sorted((folder / "checkpoints").glob("[!.]*")):
+        arrays = bytes_to_arrays((place / "state.safetensors").read_bytes())
+        its = {name: array.tobytes() for name, array in arrays.items() if name.startswith("objective/")}
+        found[place.name] = its, json.loads((place / "steps.json").read_bytes())
+    return found
+
+
+def test_what_an_objective_remembers_is_journalled_with_its_study(tmp_path, monkeypatch):
+    """The run is broken off right behind a study by it: the first client's of round 1, and the server's of round 2."""
+    OBJECTIVES.names()
+    monkeypatch.setattr(OBJECTIVES, "_methods", dict(OBJECTIVES._methods))
+    exec(compile(PLUGGED.read_text(encoding="utf-8"), str(PLUGGED), "exec"), {"__name__": "plugged"})
+    told = config(objective=REMEMBERS) | {"allocator": {"name": "all"}}
+    whole = lada.run(told, runs=tmp_path / "whole")
+    kept = remembered(tmp_path / "whole" / "small")
+    for name, (arrays, steps) in kept.items():
+        assert {key.partition("|")[2] for key in arrays} == {"0.blend", "0.moved", "1.probe"}
+        assert steps[f"objective/weighted/{name}"] == 2  # one a round
+    assert sum(study.phase == "distil" for study in whole.studies) == 6
+    for broken in (("clinic", 1), ("llm", 2)):
+        held.forget()
+
+        def crashing(party, round, phase, report, broken=broken):
+            if (party, round, phase) == (*broken, "distil"):
+                raise Crash
+            check_study(party, round, phase, report)
+
+        runs = tmp_path / broken[0]
+        with monkeypatch.context() as patch:
+            patch.setattr("lada.rounds.steps.check_study", crashing)
+            with pytest.raises(Crash):
+                lada.run(told, runs=runs)
+        held.forget()
+        assert outcome(lada.run(told, runs=runs, resume=True)) == outcome(whole)
+        assert remembered(runs / "small") == kept

@@ -213,8 +213,8 @@ class RunConfig(Options):
         made = resolved.make(HOSTS)
         seats = [resolved._seat(party) for party in (resolved.server, *resolved.clients)]
         check_verbs(replace(seats[0], studies=made.server_studies), seats[1:])
-        resolved._check_privacy(made)
         resolved._check_studies()
+        resolved._check_privacy(made)
         models = {client.name: client.model for client in clients if client.model is not None}
         for name in ("", *resolved._differing(ALLOCATORS)):
             made.check(resolved.make(ALLOCATORS, name), models)

@@ -140,7 +140,10 @@ class Trainer:
             return add_gradients(self._optimizer, self._micro_batches(number, batch, size))
 
         if self._needs.couples_batch:
-            loss = add(len(batch))
+            with within_memory(
+                f"a batch of {len(batch)}, which objective {self._objective.title!r} lets nobody split,"
+            ):
+                loss = add(len(batch))
         else:
             wish = min(self._study.micro_batch_size or len(batch), len(batch))
             loss = self._place.halving.fit("study", wish, add)

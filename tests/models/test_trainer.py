@@ -1,0 +1,329 @@
+"""What an objective is given and what it remembers: state, step numbers, own parameters, distributions, depths."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_study import STEADY, Spy, lessons, plain_descent, same  # noqa: F401 - a fixture
+
+from lada.core.errors import InputError
+from lada.core.needs import Needs, State
+from lada.core.registry import Options
+from lada.core.terms import Lesson, SparseLogProbs
+from lada.models import likelihood
+from lada.models.assignment import Assignment
+from lada.models.base import Course, Study, StudyReport, check_possible
+from lada.models.objective import Done, Objective, Scored, Sizes, nll
+from lada.models.private import Privacy
+from lada.objectives.sft import Sft
+
+
+class Counting(Objective):
+    """NLL; counts steps and weighs up its batches in its state."""
+
+    def __init__(self, spoil: int = -1) -> None:
+        super().__init__()
+        self.needs = Needs(observes=True)
+        self.seen: list[Scored] = []
+        self.done: list[Done] = []
+        self._spoil = spoil
+
+    def init(self, seed: int, sizes: Sizes | None = None) -> State:
+        assert sizes is not None
+        return {"steps": np.array(0), "mass": np.zeros(2), "start": np.array([seed, sizes.width, sizes.vocabulary])}
+
+    def __call__(self, scored: Scored) -> torch.Tensor:
+        self.seen.append(scored)
+        scored.observe("mass", torch.stack([scored.mask.sum().double(), scored.log_probs.detach().double().sum()]))
+        return nll(scored) * (math.nan if scored.step == self._spoil else 1.0)
+
+    def after_step(self, state: State, done: Done) -> State:
+        self.done.append(done)
+        return {**state, "steps": state["steps"] + 1, "mass": state["mass"] + done.observed["mass"]}
+
+
+def study(
+    learner: Any, objective: Objective, course: Course | None = None, rows: Any = None, **more: Any
+) -> StudyReport:
+    settings = Study(**{"steps": 4, "batch_size": 8, "optimisation": STEADY, **more})
+    return learner.study(rows, objective, settings, seed=3, course=course or Course())
+
+
+def test_a_state_goes_from_step_to_step_and_from_study_to_study(tiny: Any):
+    learner, objective, rows = tiny.learner(), Counting(), lessons(tiny)
+    first = study(learner, objective, Course(seed=9, rounds_left=3), rows)
+    size = len(learner.tokenizer)
+    assert first.state["start"].tolist() == [9, 16, size]
+    assert int(first.state["steps"]) == 4
+    assert [(each.step, each.steps, each.run_step, each.run_steps) for each in objective.seen] == [
+        (step, 4, step, 12) for step in range(4)
+    ]
+    assert [int(each.state["steps"]) for each in objective.seen] == [0, 1, 2, 3]
+    again = study(learner, objective, Course(first.state, 1, 4, 2), rows, steps=2)
+    assert [(done.step, done.steps, done.run_step, done.run_steps) for done in objective.done[4:]] == [
+        (0, 2, 4, 8),
+        (1, 2, 5, 8),
+    ]
+    assert int(again.state["steps"]) == 6
+    assert again.state["start"].tolist() == [9, 16, size]
+    masses = [done.observed["mass"] for done in objective.done]
+    assert first.tokens == sum(tokens for tokens, _ in masses[:4])
+    assert [done.loss for done in objective.done] == pytest.approx([-total / tokens for tokens, total in masses])
+
+
+@pytest.mark.usefixtures("plain_descent")
+def test_what_is_observed_is_of_the_whole_batch_however_it_is_cut(tiny: Any):
+    masses = [
+        study(tiny.learner(), Counting(), rows=lessons(tiny), micro_batch_size=size).state["mass"]
+        for size in (None, 3, 1)
+    ]
+    for mass in masses:
+        assert mass == pytest.approx(masses[0], rel=1e-5)
+    assert masses[0].dtype == np.float64
+
+
+def test_an_attempt_that_ran_out_of_memory_is_not_counted_twice(tiny: Any):
+    failed: list[int] = []
+
+    class Greedy(Counting):
+        def __call__(self, scored: Scored) -> torch.Tensor:
+            loss = super().__call__(scored)
+            if len(scored.mask) == 4 and not failed:
+                failed.append(1)
+                raise torch.OutOfMemoryError
+            return loss
+
+    report = study(tiny.learner(), Greedy(), rows=lessons(tiny), steps=1, micro_batch_size=4)
+    assert failed
+    assert report.state["mass"][0] == report.tokens
+
+
+def test_a_step_that_is_not_taken_changes_no_state(tiny: Any):
+    objective = Counting(spoil=1)
+    report = study(tiny.learner(), objective, rows=lessons(tiny))
+    assert (report.skipped, int(report.state["steps"])) == (1, 3)
+    assert [done.step for done in objective.done] == [0, 2, 3]
+
+
+def test_what_was_not_asked_for_cannot_be_used(tiny: Any):
+    for use in (lambda scored: scored.over_vocabulary(torch.sum), lambda scored: scored.observe("a", scored.weights)):
+        with pytest.raises(LookupError, match=r"for objectives that declare Needs\.(dense|observes)"):
+            study(tiny.learner(), Spy(loss=use), rows=lessons(tiny))
+
+
+class Scaled(Objective):
+    """NLL scaled by a parameter of its own, which is drawn to 1."""
+
+    trained = ("scale",)
+
+    def init(self, seed: int, sizes: Sizes | None = None) -> State:
+        return {"scale": np.array([3.0], np.float32), "other": np.array(7)}
+
+    def __call__(self, scored: Scored) -> torch.Tensor:
+        scale = scored.parameters["scale"]
+        return nll(scored) + (scale - 1).square().sum() * len(scored.mask) / 8
+
+
+@pytest.mark.usefixtures("plain_descent")
+@pytest.mark.parametrize("micro", [None, 3])
+def test_parameters_of_its_own_are_trained_beside_the_model_and_remembered(tiny: Any, micro: int | None):
+    learner, plain, rows = tiny.learner(), tiny.learner(), lessons(tiny)
+    first = study(learner, Scaled(), rows=rows, micro_batch_size=micro)
+    study(plain, Spy(), rows=rows, micro_batch_size=micro)
+    assert first.state["scale"] == pytest.approx([1 + 2 * 0.8**4])  # each step at rate 0.1 takes a fifth of the gap
+    assert int(first.state["other"]) == 7
+    assert same(tiny.weights(learner), tiny.weights(plain))  # the gradient is not clipped here
+    again = study(learner, Scaled(), Course(first.state), rows, micro_batch_size=micro)
+    assert again.state["scale"] == pytest.approx([1 + 2 * 0.8**8])
+    assert all("scale" not in name for name in tiny.weights(learner))
+
+
+@pytest.mark.usefixtures("plain_descent")
+def test_parameters_of_its_own_count_in_the_norm_that_is_clipped(tiny: Any):
+    clipped = STEADY.model_copy(update={"clip": 1e-3})
+    state = study(tiny.learner(), Scaled(), rows=lessons(tiny), steps=1, optimisation=clipped).state
+    assert 0 < 3 - state["scale"][0] <= 1e-4 + 1e-6  # rate times clip
+
+
+def dense(learner: Any, row: Lesson) -> torch.Tensor:
+    """Return the log-probs of a lesson's tokens [L, vocabulary] and leave out what needs no gradient."""
+    encoded = learner.encoder.pair(row.question, row.chosen)
+    ids = torch.tensor([encoded.prompt + encoded.completion])
+    return learner.model(input_ids=ids).logits[0, len(encoded.prompt) - 1 : -1].log_softmax(1)
+
+
+@pytest.mark.parametrize("chunk", [1, 2**20])
+def test_measures_of_whole_distributions_and_their_gradients(
+    tiny: Any, architecture: str, chunk: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(likelihood, "CHUNK", chunk)
+    rows, by_hand = lessons(tiny), tiny.learner(architecture)
+
+    def entropy(log_probs: torch.Tensor) -> torch.Tensor:
+        return -(log_probs.exp() * log_probs).sum(1)
+
+    seen: list[float] = []
+
+    def loss(scored: Scored) -> torch.Tensor:
+        found = scored.over_vocabulary(entropy)
+        assert found.shape == scored.mask.shape
+        assert not found[~scored.mask].any()
+        seen.append(found.sum().item())
+        return nll(scored) - 0.1 * found.sum()
+
+    learner = tiny.learner(architecture)
+    monkeypatch.setattr(
+        "lada.models.trainer.make_optimizer", lambda model, _: torch.optim.SGD(model.parameters(), lr=0.1)
+    )
+    study(learner, Spy(loss=loss, dense=True, rejected=True), rows=rows, steps=1)
+    scores = [dense(by_hand, row) for row in rows]
+    ids = [torch.tensor(by_hand.encoder.pair(row.question, row.chosen).completion) for row in rows]
+    own = torch.cat([each.gather(1, its[:, None])[:, 0] for each, its in zip(scores, ids, strict=True)])
+    total = torch.cat([entropy(each) for each in scores]).sum()
+    assert sum(seen) == pytest.approx(total.item(), rel=1e-4)
+    (-own.mean() - 0.1 * total).backward()
+    for found, start in zip(learner.model.parameters(), by_hand.model.parameters(), strict=True):
+        assert start.grad is not None
+        assert torch.allclose(found, start - 0.1 * start.grad, rtol=0, atol=1e-4)
+
+
+def test_hidden_states_by_depth_are_those_that_predict_each_token(tiny: Any, architecture: str):
+    learner, rows = tiny.learner(architecture), lessons(tiny)
+    spy = Spy(exits=(0.1, 0.5, 1.0), rejected=True)
+    with torch.no_grad():
+        expected = {}
+        for row in rows:
+            encoded = learner.encoder.pair(row.question, row.chosen)
+            ids = torch.tensor([encoded.prompt + encoded.completion])
+            states = learner.model(input_ids=ids, output_hidden_states=True).hidden_states
+            part = slice(len(encoded.prompt) - 1, -1)
+            expected[len(encoded.completion), row.weight] = [states[layer][0, part] for layer in (1, 1, 2)]
+    study(learner, spy, rows=rows, steps=1)
+    (scored,) = spy.seen
+    assert set(scored.hidden) == {0.1, 0.5, 1.0}
+    assert all(hidden.shape == (*scored.mask.shape, 16) for hidden in scored.hidden.values())
+    found = 0
+    for place, length in enumerate(scored.mask.sum(1).tolist()):
+        states = expected[length, 1.0]
+        pairs = [
+            torch.allclose(scored.hidden[d][place, :length], s, atol=1e-4)
+            for d, s in zip((0.1, 0.5, 1.0), states, strict=True)
+        ]
+        found += all(pairs)
+        assert not any(scored.hidden[depth][place, length:].any() for depth in scored.hidden)
+    assert found >= len(set(expected))  # lessons of equal length share a key, and the last of them is kept
+
+
+def test_the_texts_own_tokens_and_the_ids_of_the_categories(tiny: Any):
+    learner, row = tiny.learner(), lessons(tiny)[0]
+    completion = learner.encoder.pair(row.question, row.chosen).completion
+    ids = np.sort(np.array([[token, (token + 5) % 50] for token in completion], np.int32), axis=1)
+    soft = SparseLogProbs(ids, np.full(ids.shape, -1.0, np.float32))
+    spy = Spy(gold=True)
+    study(learner, spy, rows=[Lesson("a", row.question, row.chosen, soft=soft)], steps=1, batch_size=1)
+    (scored,) = spy.seen
+    assert scored.gold is not None
+    assert scored.gold[0].tolist() == list(completion)
+    assert scored.soft is not None
+    assert scored.soft.ids.tolist() == ids.tolist()
+    assert scored.soft.gold is not None
+    assert scored.soft.gold.tolist() == list(completion)
+    plain = Spy()
+    study(learner, plain, rows=[Lesson("a", row.question, row.chosen, soft=soft)], steps=1, batch_size=1)
+    assert plain.seen[0].gold is plain.seen[0].soft.gold is None  # type: ignore[union-attr]
+
+
+def test_a_batch_whose_lessons_are_coupled_is_never_split(tiny: Any):
+    learner, spy = tiny.learner(), Spy(couples_batch=True)
+    study(learner, spy, rows=lessons(tiny), micro_batch_size=2)
+    assert [len(scored.mask) for scored in spy.seen] == [8] * 4
+    assert "micro_batch_size, 2, has no effect: the objective couples the lessons of a batch" in learner.take_notices()
+
+
+def test_lessons_that_are_held_out_are_never_trained_and_all_are_seen(tiny: Any):
+    rows = [Lesson(f"s-{i}", tiny.questions[0], "7 " * (i + 1)) for i in range(8)]  # told apart by their lengths
+    whole = []
+    for micro in (None, 1):
+        learner, spy = tiny.learner(), Spy(held_out=0.25)
+        report = study(learner, spy, rows=rows, steps=3, batch_size=6, micro_batch_size=micro)
+        trained = {length for scored in spy.seen for length in scored.mask.sum(1).tolist()}
+        helds = [scored.held_out for scored in spy.seen if scored.held_out is not None]
+        held = {length for scored in helds for length in scored.mask.sum(1).tolist()}
+        assert (len(trained), len(held)) == (6, 2)
+        assert not trained & held
+        assert sum(len(scored.mask) for scored in helds) == 3 * 2
+        assert {scored.batch_tokens for scored in helds} == {float(sum(held))}
+        assert report.tokens == 3 * sum(trained)
+        assert "2 lessons of 8 held out by the objective" in learner.take_notices()
+        whole.append((trained, held))
+    assert whole[0] == whole[1]
+
+
+def test_of_a_single_lesson_nothing_is_held_out(tiny: Any):
+    learner, spy = tiny.learner(), Spy(held_out=0.9)
+    study(learner, spy, rows=lessons(tiny)[:1], steps=1)
+    assert spy.seen[0].held_out is None
+    assert "0 lessons of 1 held out by the objective" in learner.take_notices()
+
+
+DP = Study(dp=Privacy(noise_multiplier=1.0))
+
+
+@pytest.mark.parametrize(
+    ("needs", "study", "processes", "message"),
+    [
+        (Needs(couples_batch=True), DP, 1, r"objective 'x' couples the lessons of a batch, and dp clips"),
+        (Needs(observes=True), DP, 1, r"'x' adds up figures of its batches, and dp clips .* a study without dp"),
+        (Needs(held_out=0.5), DP, 1, r"'x' looks at lessons that are held out, and dp clips"),
+        (Needs(couples_batch=True), Study(), 2, r"'x' couples .* model.parallel divides these among 2 processes"),
+        (Needs(observes=True), Study(), 3, r"'x' adds up figures .* among 3 processes; .* without parallel"),
+    ],
+)
+def test_what_dp_and_parallel_cannot_give_is_refused_by_name(needs: Needs, study: Study, processes: int, message: str):
+    with pytest.raises(InputError, match=message):
+        check_possible("x", needs, study, processes)
+
+
+def test_all_else_is_possible():
+    check_possible("x", Needs(couples_batch=True, observes=True, held_out=0.5), Study(), 1)
+    check_possible("x", Needs(held_out=0.5, exits=(0.5,), dense=True), Study(), 2)
+    check_possible("x", Needs(exits=(0.5,), dense=True, gold=True), DP, 2)
+
+
+def test_a_learner_refuses_before_it_begins(tiny: Any):
+    learner = tiny.learner()
+    with pytest.raises(InputError, match="objective 'Spy' couples"):
+        learner.study(lessons(tiny), Spy(couples_batch=True), DP, seed=0)
+    learner.replicas = SimpleNamespace(size=2)
+    with pytest.raises(InputError, match="objective 'Spy' adds up figures"):
+        learner.study(lessons(tiny), Spy(observes=True), Study(), seed=0)
+
+
+def test_an_assignment_carries_what_the_objective_remembers():
+    state = {"a": np.array(3), "b.c": np.arange(6.0).reshape(2, 3).T}
+    for course in (Course(), Course({}, 5, 6, 7), Course(state, 2**62, 40, 3)):
+        read = Assignment.read(Assignment([], Sft(Options()), Study(), 0, course).to_bytes()).course
+        assert (read.seed, read.run_step, read.rounds_left) == (course.seed, course.run_step, course.rounds_left)
+        assert (read.state is None) == (course.state is None)
+        for name, array in (course.state or {}).items():
+            assert read.state is not None
+            assert read.state[name].shape == array.shape
+            assert np.array_equal(read.state[name], array)
+
+
+def test_a_stateful_study_is_the_same_to_the_bit_from_a_state_that_was_saved(tiny: Any):
+    after = []
+    for split in (False, True):
+        learner, objective = tiny.learner(), Scaled()
+        report = study(learner, objective, rows=lessons(tiny))
+        state = dict(report.state)
+        if split:
+            data = Assignment([], Sft(Options()), Study(), 0, Course(state)).to_bytes()
+            state = Assignment.read(data).course.state
+        report = study(learner, objective, Course(state, 0, 4), lessons(tiny))
+        after.append((tiny.weights(learner), report.state["scale"]))
+    assert same(after[0][0], after[1][0])
+    assert np.array_equal(after[0][1], after[1][1])
