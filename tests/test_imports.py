@@ -1,9 +1,10 @@
 """What a command imports: who lists methods or has made a slip does not wait for what computes."""
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -37,15 +38,58 @@ print("imported:", *(name for name in sys.argv[1].split(",") if name in sys.modu
 """
 
 
-def ran(code: str, names: tuple[str, ...], *arguments: str) -> tuple[str, str]:
-    """Return what a fresh interpreter said, and which of the modules called `names` it had in the end."""
-    command = [sys.executable, "-c", code, ",".join(names), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    said, _, imported = done.stdout.rpartition("imported:")
-    return said + done.stderr, imported.strip()
+FORKS = """
+import json, os, sys
+import lada.config
+from lada.cli.main import app
+
+for line in sys.stdin:
+    code, folder, environment, *sys.argv[1:] = json.loads(line)
+    child = os.fork()
+    if not child:
+        for handle, name in enumerate((os.devnull, f"{folder}/out", f"{folder}/err")):
+            os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC), handle)
+        os.chdir(environment["PWD"])
+        os.environ.clear()
+        os.environ.update(environment)
+        try:
+            exec(code, {})
+        finally:
+            sys.stdout.flush()
+            os._exit(sys.exc_info()[0] is not None)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+"""Does what it is told on each line in a fork of an interpreter that has imported what every command does."""
+
+Ran = Callable[..., tuple[str, str]]
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks one interpreter for each command")
 
 
-def test_the_probe_sees_what_is_imported() -> None:
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+    """Give what a fresh interpreter says to code, and which of the modules called `names` it has in the end."""
+    folder = tmp_path_factory.mktemp("said")
+    command = [sys.executable, "-c", FORKS]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as forks:
+        assert forks.stdin is not None
+        assert forks.stdout is not None
+        told, heard = forks.stdin, forks.stdout
+
+        def run(code: str, names: tuple[str, ...], *arguments: str) -> tuple[str, str]:
+            environment = {**os.environ, "PWD": os.getcwd()}
+            told.write(json.dumps([code, str(folder), environment, ",".join(names), *arguments]) + "\n")
+            told.flush()
+            out, err = heard.readline(), (folder / "err").read_text(encoding="utf-8")
+            assert out == "0\n", err
+            said, _, imported = (folder / "out").read_text(encoding="utf-8").rpartition("imported:")
+            return said + err, imported.strip()
+
+        yield run
+        told.close()
+
+
+def test_the_probe_sees_what_is_imported(ran: Ran) -> None:
     assert ran("import sys, numpy; " + READ.strip().splitlines()[-1], ("numpy", "torch")) == ("", "numpy")
 
 
@@ -84,7 +128,7 @@ def test_the_probe_sees_what_is_imported() -> None:
         (["track", "nope", "--to", "wandbb"], "did you mean 'wandb'?"),
     ],
 )
-def test_neither_a_list_nor_a_slip_brings_along_what_computes(arguments: list[str], said: str) -> None:
+def test_neither_a_list_nor_a_slip_brings_along_what_computes(ran: Ran, arguments: list[str], said: str) -> None:
     printed, imported = ran(RUN, HEAVY, *arguments)
     assert said in printed
     assert imported == ""
@@ -130,7 +174,7 @@ OF_RUNS = (
     ],
 )
 def test_nor_does_a_slip_in_what_is_read(
-    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ran: Ran, arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
@@ -149,7 +193,7 @@ def every_help(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]
 
 
 @pytest.mark.parametrize("words", list(every_help(get_command(app))), ids=" ".join)
-def test_nor_does_help(words: tuple[str, ...]) -> None:
+def test_nor_does_help(ran: Ran, words: tuple[str, ...]) -> None:
     printed, imported = ran(RUN, HEAVY, *words, "--help")
     assert "Usage" in printed
     assert imported == ""
@@ -157,7 +201,7 @@ def test_nor_does_help(words: tuple[str, ...]) -> None:
 
 @pytest.mark.skipif(has_driver(), reason="a plan asks PyTorch for its accelerators")
 @pytest.mark.parametrize("file", EXAMPLES)
-def test_nor_does_the_plan_of_an_example(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nor_does_the_plan_of_an_example(ran: Ran, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if json.loads(SHIPPED.read_text(encoding="utf-8"))["versions"] != versions(PACKAGES):
         pytest.skip("what is shipped is for other versions")
     monkeypatch.setenv("LADA_CACHE", str(tmp_path / "cache"))
@@ -169,5 +213,5 @@ def test_nor_does_the_plan_of_an_example(file: str, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("file", EXAMPLES)
-def test_reading_a_configuration_does_not_either(file: str) -> None:
+def test_reading_a_configuration_does_not_either(ran: Ran, file: str) -> None:
     assert ran(READ, HEAVY, file) == ("", "")

@@ -75,6 +75,8 @@ RUNS: dict[str, dict[str, Any]] = {
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Results]:
     config = small(**RUNS[request.param])
     config["server"]["model"]["model"] = "zoo:slm-gpt2"
+    for party in (config["server"], *config["clients"]):
+        party["model"]["max_new_tokens"] = 32
     if request.param not in ("paths", "labels"):  # whose messages are mostly head where samples are few
         config["task"] |= {"public": 24, "private": 12}
     return lada.plan(config), lada.run(config, runs=tmp_path_factory.mktemp("runs"))

@@ -15,6 +15,7 @@ import lada
 from lada.codecs import likelihoods, paths
 from lada.codecs.soft_targets import SoftTargets
 from lada.core.known import Known, read
+from lada.core.results import Results
 from lada.core.terms import Knowledge, Likelihood
 from lada.core.terms import Path as Sampled
 from lada.federation import exchange
@@ -22,8 +23,7 @@ from lada.hosts import fedmkt
 from lada.rounds import knowledge, reports, verdicts
 
 
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count what is decoded of others' messages; of what is a party's own, nothing is limited."""
     found: Counter[str] = Counter()
 
@@ -43,8 +43,21 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return found
 
 
-def test_each_part_of_each_message_is_decoded_once(tmp_path: Path, calls: Counter[str]):
-    lada.run(tiny(), runs=tmp_path)
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    return counted(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Counter[str]]:
+    """What a run came to, and what it decoded."""
+    with pytest.MonkeyPatch.context() as patch:
+        calls = counted(patch)
+        return lada.run(tiny(), runs=tmp_path_factory.mktemp("whole")), calls
+
+
+def test_each_part_of_each_message_is_decoded_once(whole: tuple[Results, Counter[str]]):
+    _, calls = whole
     # Two replies of paths and two messages with those of the LLM; reports of round 0, of two phases and of the end.
     assert calls == {"paths": 4, "reports": 8}
 
@@ -56,12 +69,10 @@ def test_so_are_soft_targets(tmp_path: Path, calls: Counter[str]):
 
 
 def test_what_there_is_no_room_for_is_decoded_again(
-    tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+    whole: tuple[Results, Counter[str]], tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ):
-    whole = lada.run(tiny(), runs=tmp_path / "a")
     monkeypatch.setattr(exchange, "KEPT", 0)
-    calls.clear()
-    assert lada.run(tiny(), runs=tmp_path / "b").traffic == whole.traffic
+    assert lada.run(tiny(), runs=tmp_path).traffic == whole[0].traffic
     assert calls == {"paths": 6, "reports": 16}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from actors import small
 from typer.testing import CliRunner
 
 import lada
@@ -143,7 +144,7 @@ def rows(count: int, offset: int, word: str) -> list[dict]:
 
 def own_files(folder: Path) -> dict:
     """A federation over the user's own JSONL, two clients."""
-    for name, count, offset, word in (("train", 60, 0, CANARY), ("public", 20, 100, "open"), ("test", 16, 200, "test")):
+    for name, count, offset, word in (("train", 60, 0, CANARY), ("public", 20, 100, "open"), ("test", 8, 200, "test")):
         text = "".join(json.dumps(row) + "\n" for row in rows(count, offset, word))
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
     config = builtin()
@@ -264,8 +265,8 @@ def test_report_compares_runs_and_names_a_folder_that_holds_none(first, tmp_path
 
 
 def fedmkt(**changes):
-    """The same run as in FedMKT's paper: labels for knowledge, soft targets."""
-    config = builtin(plugin="none", **changes)
+    """A smaller run as in FedMKT's paper: labels for knowledge, soft targets."""
+    config = small(builtin(plugin="none", **changes))
     del config["allocator"]
     return config
 
@@ -302,7 +303,7 @@ def test_fedmkt_with_one_model_averages_adapters(tmp_path):
     host = {"name": "fedmkt", "options": {"average_adapters": True, "client_replay": NO_REPLAY}}
     config = fedmkt(host=host, rounds=2)
     for client in config["clients"]:
-        client["model"] = {"model": "zoo:slm-llama", "tune": "lora", "lora": {"rank": 2}, "max_new_tokens": 60}
+        client["model"] = {"model": "zoo:slm-llama", "tune": "lora", "lora": {"rank": 2}, "max_new_tokens": 16}
     results = lada.run(config, runs=tmp_path)
     one, other = (party.weights for party in results.parties if party.role == "client")
     assert one == other

@@ -51,6 +51,13 @@ def stop(folder: Path, number: signal.Signals, phase: str) -> list[int]:
     return [process.wait(120), *its]
 
 
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE  # whoever has to reap it is no part of the run
+    except psutil.NoSuchProcess:
+        return True
+
+
 @pytest.mark.parametrize(
     ("number", "code", "rounds", "phase"),
     [
@@ -71,6 +78,17 @@ def test_a_first_signal_ends_a_run_which_then_goes_on_to_the_same_bits(tmp_path,
     assert events(tmp_path)[-1] | {"time": 0} == {"kind": "end", "status": "stopped", "time": 0}
     resumed = lada.run(folder, resume=True, overrides=("workers=0",))
     assert outcome(resumed) == outcome(lada.run(config(rounds=rounds), runs=tmp_path / "whole"))
+
+
+def test_kill_9_leaves_no_process_and_what_goes_on_to_the_same_bits(tmp_path):
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config(workers=1, rounds=0)), encoding="utf-8")
+    ended, *its = stop(tmp_path, signal.SIGKILL, "evaluate")
+    assert ended == -signal.SIGKILL
+    assert its
+    while not all(gone(pid) for pid in its):
+        time.sleep(0.02)
+    resumed = lada.run(tmp_path / "small", resume=True, overrides=("workers=0",))
+    assert outcome(resumed) == outcome(lada.run(config(rounds=0), runs=tmp_path / "whole"))
 
 
 def test_sigterm_is_an_interrupt_with_an_exit_code_of_its_own_and_only_for_as_long_as_asked():

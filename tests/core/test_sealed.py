@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,24 @@ def test_a_sealed_file_is_read_as_it_was_written_or_not_at_all(tmp_path):
     unsealed(file)
     assert not is_sealed(file)
     assert unseal(file.with_name("b.json")) == b"two"
+
+
+def test_a_file_and_then_its_folder_are_made_to_survive_a_power_cut(tmp_path, monkeypatch):
+    synced: list[str] = []
+
+    def note(handle: int) -> None:
+        names = {path.stat().st_ino: path.name for path in (tmp_path, *tmp_path.iterdir())}
+        synced.append(names[os.fstat(handle).st_ino])
+
+    def fill(path: Path) -> None:
+        path.write_bytes(b"two")
+
+    monkeypatch.setattr(os, "fsync", note)
+    seal(tmp_path / "a.json", b"one")
+    assert synced == ["digests.json.next", tmp_path.name, "a.json.next", tmp_path.name]
+    synced.clear()
+    seal_written(tmp_path / "b.json", fill)
+    assert synced == ["digests.json.next", tmp_path.name, "b.json.next", tmp_path.name]
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"a.json": 1}', b"\xff"])

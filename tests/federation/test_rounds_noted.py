@@ -1,6 +1,8 @@
 import json
+import shutil
 from collections import Counter
 
+import pytest
 from tiny_run import tiny
 
 import lada
@@ -48,8 +50,16 @@ def test_what_is_lost_is_told_and_the_rest_is_there(tmp_path):
     assert [("gone" in text, "not as it was written" in text) for text in lost] == [(True, False), (False, True)]
 
 
-def test_a_run_with_a_damaged_round_goes_on_and_says_so(tmp_path):
-    whole = lada.run(tiny(rounds=1), runs=tmp_path)
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """A run of one round, and the folder that it is in."""
+    runs = tmp_path_factory.mktemp("short")
+    return lada.run(tiny(rounds=1), runs=runs), runs
+
+
+def test_a_run_with_a_damaged_round_goes_on_and_says_so(short, tmp_path):
+    whole, runs = short
+    shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
     file = tmp_path / "tiny" / "noted" / "0.json"
     file.write_bytes(file.read_bytes()[:-1])
     held.forget()
@@ -58,9 +68,9 @@ def test_a_run_with_a_damaged_round_goes_on_and_says_so(tmp_path):
     assert any(text.startswith("what the server noted in round 0 is left out") for text in results.notices)
 
 
-def test_a_checkpoint_of_an_earlier_version_holds_all_itself(tmp_path):
+def test_a_checkpoint_of_an_earlier_version_holds_all_itself(short, tmp_path):
     whole = lada.run(tiny(rounds=2), runs=tmp_path / "whole")
-    lada.run(tiny(rounds=1), runs=tmp_path / "old")
+    shutil.copytree(short[1], tmp_path / "old")
     folder = tmp_path / "old" / "tiny"
     kept = folder / "checkpoints" / "llm"
     there = {str(p.relative_to(kept)): p.read_bytes() for p in kept.rglob("*") if p.is_file()}

@@ -56,6 +56,8 @@ def test_each_weight_that_comes_back_otherwise_is_named(saved: Path, tune: str, 
     shutil.copytree(saved / tune, tmp_path / tune)
     good = load_file(saved / tune / file)
     for name, weight in good.items():
+        if "layers.0." in name:
+            continue  # layer 1 has the same, and each model takes a while to load
         other = weight.clone()
         other.view(-1)[-1] += 1
         save_file({**good, name: other}, tmp_path / tune / file, {"format": "pt"})
