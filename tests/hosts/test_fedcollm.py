@@ -104,7 +104,8 @@ def test_lada_keeps_a_filter_per_direction(tmp_path: FilePath):
     filter = make(ALLOCATORS, "lada", prior=False, reward="probe_drop", probe_share=0.4, clusters=2, hidden=4, epochs=2)
     both, _ = federated(tmp_path, allocator=filter)
     both.run(1, 2)
-    assert set(both.server.states) == {f"{SHARED_SLM}>llm", f"llm>{SHARED_SLM}"}
+    filters = {key for key in both.server.states if ">" in key}
+    assert filters == {f"{SHARED_SLM}>llm", f"llm>{SHARED_SLM}"}
 
 
 def test_only_adapters_and_numbers_cross(tmp_path: FilePath):

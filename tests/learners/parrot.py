@@ -39,7 +39,7 @@ class Parrot(LearnerBase):
         """See Learner.judge."""
         return [self._likelihood(question, text) for question, text in pairs]
 
-    def study(self, lessons, objective, study, *, seed, progress=silent):
+    def study(self, lessons, objective, study, *, seed, course=None, progress=silent):
         """See Learner.study."""
         self.known |= {lesson.question: lesson.chosen for lesson in lessons}
         return StudyReport(1, len(lessons), 0, 0, 10 * len(lessons), 2.0, 0.1)
