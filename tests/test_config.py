@@ -12,6 +12,7 @@ from lada.config import LEDGER_NAME, RunConfig, full_schema, make_config, read_c
 from lada.core.errors import InputError
 from lada.federation.messages import SERVER
 from lada.hosts.base import HOSTS
+from lada.models.options import ModelOptions
 from lada.objectives.base import OBJECTIVES
 from lada.points import POINTS
 
@@ -252,8 +253,8 @@ def test_overrides_reach_every_depth():
     clinic, kitchen = config.clients
     assert (config.rounds, config.workers) == (5, None)
     assert config.server.distil.optimisation.learning_rate == 0.5
-    assert clinic.model is not None
-    assert kitchen.model is not None
+    assert isinstance(clinic.model, ModelOptions)
+    assert isinstance(kitchen.model, ModelOptions)
     assert (clinic.model.tune, kitchen.model.tune) == ("full", "lora")
     assert (clinic.private.steps, clinic.domains, kitchen.domains) == (7, ("sums",), ("a", "b"))
     assert config.task.model_dump(include={"world", "public"}) == {"world": 2, "public": 60}

@@ -20,6 +20,7 @@ from lada.engines.client_file import ClientLimits
 from lada.engines.terms import Member, Own, Terms
 from lada.federation.run_folder import MAY_DIFFER
 from lada.fusers.base import FUSERS
+from lada.fusers.least_loss import LeastLoss
 from lada.hosts.base import HOSTS
 from lada.learners.base import LEARNERS
 from lada.objectives.base import OBJECTIVES
@@ -177,7 +178,7 @@ class TestFrozen:
             monkeypatch.setattr(point.registry, "_methods", dict(point.registry._methods))
             told = rf"^{point.kind}: 'late' is registered while a run is under way"
             with registries_frozen(), registries_frozen(), pytest.raises(InputError, match=told):
-                point.registry.register("late")(Pluggable)
+                point.registry.register("late")(lambda options: Pluggable())
             assert point.registry.names() == before
             point.registry.register("late")(lambda options: Pluggable())
             assert point.registry.names() == sorted([*before, "late"])
@@ -189,15 +190,15 @@ class TestFrozen:
             def __init__(self, options: Options) -> None:
                 self.options = options
 
-            def start(self, *told: object) -> None:
+            def start(self, name: str, config: object, folder: object) -> None:
                 try:
-                    FUSERS.register("late")(Pluggable)
+                    FUSERS.register("late")(LeastLoss)
                 except InputError as error:
                     seen.append(str(error))
 
-            def log(self, *told: object) -> None: ...
+            def log(self, step: int, metrics: object) -> None: ...
 
-            def finish(self, *told: object) -> None: ...
+            def finish(self, status: str) -> None: ...
 
         monkeypatch.setattr(TRACKERS, "_methods", {**TRACKERS._methods})
         TRACKERS.register("late")(Late)

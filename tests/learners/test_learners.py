@@ -16,7 +16,7 @@ from lada.core.terms import Verb
 from lada.learners.api import Api
 from lada.learners.base import LEARNERS, OtherModel, opener
 from lada.learners.hugging_face import HuggingFace
-from lada.models.api_options import ApiModel, ApiOptions
+from lada.models.api_options import ApiModel
 from lada.models.learners import LearnerOptions
 from lada.models.options import ModelOptions
 
@@ -52,11 +52,14 @@ def config(**changes: Any) -> dict[str, Any]:
 
 def test_the_packages_own_are_opened_by_the_form_of_the_model() -> None:
     assert LEARNERS.names() == ["api", "hugging_face"]
-    local, remote = ModelOptions(model="zoo:slm-llama"), ApiModel(api=ApiOptions(model="m", base_url="http://a/v1"))
-    assert isinstance(opener(local), HuggingFace)
-    assert isinstance(opener(remote), Api)
+    local, remote = (
+        ModelOptions(model="zoo:slm-llama"),
+        ApiModel.model_validate({"api": {"model": "m", "base_url": "http://a/v1"}}),
+    )
+    assert type(opener(local)) is HuggingFace
+    assert type(opener(remote)) is Api
     by_name = OtherModel(learner="hugging_face", options={"model": "zoo:slm-llama", "verbs": ["answer"]})
-    assert isinstance(opener(by_name), HuggingFace)
+    assert type(opener(by_name)) is HuggingFace
     assert (by_name.source, by_name.able, by_name.remote) == ("zoo:slm-llama", {Verb.ANSWER}, False)
     assert by_name.limited_by == "model.verbs"
     assert by_name.texts == ("{question}\n", "")
