@@ -17,7 +17,7 @@ from lada.config import make_config
 from lada.core.errors import InputError
 from lada.core.needs import Needs
 from lada.core.terms import Lesson, SparseLogProbs
-from lada.models.base import Course, Study
+from lada.models.base import Course, Study, StudyReport
 from lada.models.load import load
 from lada.models.objective import Done, Objective, Scored, Soft
 from lada.models.options import ModelOptions
@@ -109,16 +109,18 @@ def soft_lessons() -> list[Lesson]:
     "name", ["label_smoothing", "entropy_bonus", "moving_blend", "risk_variance", "two_depths", "held_out_check"]
 )
 def test_each_studies_and_says_the_same_again(name: str, soft_lessons: list[Lesson]):
-    after = []
-    for _ in range(2):
+
+    def twice() -> tuple[StudyReport, StudyReport, list[np.ndarray]]:
         pupil = learner()
         first = pupil.study(soft_lessons, make(name), Study(steps=6, batch_size=4), seed=1, course=Course(seed=5))
         course = Course(first.state, 5, first.steps)
         second = pupil.study(soft_lessons, make(name), Study(steps=6, batch_size=4), seed=2, course=course)
-        after.append([*pupil.adapter().values(), *second.state.values()])
-        assert second.last_loss < first.first_loss
-        assert (first.skipped, second.skipped) == (0, 0)
-    assert all(np.array_equal(a, b) for a, b in zip(*after, strict=True))
+        return first, second, [*pupil.adapter().values(), *second.state.values()]
+
+    first, second, after = twice()
+    assert second.last_loss < first.first_loss
+    assert (first.skipped, second.skipped) == (0, 0)
+    assert all(np.array_equal(a, b) for a, b in zip(after, twice()[2], strict=True))
     if name == "moving_blend":
         assert int(second.state["moved"]) == 12
         assert second.state["blend"] != first.state["blend"] != 0.5

@@ -121,7 +121,7 @@ class Registry(Generic[T]):
             if name in self._methods:
                 raise ValueError(f"two {self.kind}s are named {name!r}")
             summary = (make.__doc__ or "").strip().partition("\n")[0]
-            asks: Callable[[Any], Needs] = needs if callable(needs) else (lambda _, fixed=needs: fixed)
+            asks = (lambda _: needs) if isinstance(needs, Needs) else needs
             self._methods[name] = Method(name, make, options, paper, status, summary, asks)
             if hasattr(make, "declared"):  # a class whose instances say what they need, whoever makes them
                 made: Any = make

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lada.core.terms import Lesson, Path, Sample
 
 T = TypeVar("T")
+NAME = "weighted"
 
 
 class Part(Options):
@@ -83,11 +84,11 @@ def asks(options: WeightedOptions) -> Needs:
 
 def names_in(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the name of a chosen objective and, of a sum, those of its objectives."""
-    parts = WeightedOptions.model_validate_json(json.dumps(options)).objectives if name == Weighted.name else ()
+    parts = WeightedOptions.model_validate_json(json.dumps(options)).objectives if name == NAME else ()
     return (name, *(inner for part in parts for inner in names_in(part.name, part.options)))
 
 
-@OBJECTIVES.register("weighted", options=WeightedOptions, needs=asks)
+@OBJECTIVES.register(NAME, options=WeightedOptions, needs=asks)
 class Weighted(Objective):
     """A weighted sum of objectives, each with a state of its own."""
 
