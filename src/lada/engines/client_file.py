@@ -16,7 +16,7 @@ from lada.core.paths import is_file
 from lada.core.plural import counted
 from lada.core.registry import Options
 from lada.engines.identity import seal_of
-from lada.engines.terms import Terms
+from lada.federation.terms import Terms
 from lada.models.base import Study
 from lada.models.options import ModelOptions
 from lada.privacy.options import Blur, Redaction, Withholding
