@@ -17,9 +17,11 @@ from tempfile import TemporaryDirectory
 
 from state import state, told
 
-from lada.federation.exchange import GridExchange, Rules
+from lada.federation.exchange import GridExchange
+from lada.federation.journal import Journal
 from lada.federation.local import run_local
 from lada.federation.parts import Parts, to_files
+from lada.federation.session import Rules, Session
 
 RESULTS = Path(__file__).parents[1] / "results" / "large_reply"
 
@@ -72,7 +74,9 @@ def measure(size: int, folder: Path) -> dict[str, float]:
         client = json.loads(exchange.ask("peaks", 3, {"c": {}}).wait()["c"]["peaks"])
         figures["client"] = (client[1] - client[0]) / len(data)
 
-    run_local("large_reply:open_node", {"c": "{}"}, serve, workers=1, rules=Rules(600), emit=print, folder=folder)
+    journal = Journal(folder / "journal" / "server")
+    session = Session(run="large", folder=folder, rules=Rules(600), journal=lambda round: journal.at(str(round)))
+    run_local("large_reply:open_node", {"c": "{}"}, serve, session, workers=1, emit=print)
     entry = next((folder / "journal").rglob("large/c/payload/0"))
     start = time.perf_counter()
     shutil.copyfile(entry, folder / "copy")

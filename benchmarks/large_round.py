@@ -47,13 +47,13 @@ MOST_RATIO = 11.0
 TEXT = "start with {n} , then add 7 and look at what comes out of it in the end ; so it is done . answer {m}"
 WORDS = re.compile(r" ?[a-z]+| ?[^a-z]")
 STAGES = {
-    "samples are read": "lada.experiment:read_task",
+    "samples are read": "lada.federation.prepared:read_task",
     "messages are checked": "lada.rounds.checks:Guard._check",
     "messages are read": "lada.hosts.fedmkt:hear",
     "messages are written": "lada.hosts.fedmkt:tell",
     "ledger": "lada.federation.ledger:Ledger.record",
     "journal of replies": "lada.federation.heard:Heard.keep",
-    "large replies": "lada.federation.exchange:GridPending._fetch",
+    "large replies": "lada.federation.pending:GridPending._fetch",
     "judging": "lada.hosts.fedmkt:judge",
     "allocation": "lada.hosts.fedmkt:allocate",
     "lessons": "lada.hosts.fedmkt:lessons_of",
@@ -61,8 +61,8 @@ STAGES = {
     "trust in soft targets": "lada.hosts.fedmkt:limit_by_gold_texts",
     "what is withheld": "lada.rounds.knowledge:keep_back",
     "which scores are withheld": "lada.rounds.knowledge:keep_back_scores",
-    "results": "lada.experiment:Run._write",
-    "report.html": "lada.experiment:render",
+    "results": "lada.federation.outcome:Outcome.write",
+    "report.html": "lada.federation.run:render",
 }
 """Functions by what they do; what one does may be part of what another does."""
 

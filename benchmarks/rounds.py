@@ -24,9 +24,9 @@ from lada.config import make_config
 from lada.core.plural import counted
 from lada.core.results import Evaluation, Interval, PhaseTime, StudyRecord
 from lada.core.terms import Lesson, Likelihood, Verb
-from lada.experiment import ignore
 from lada.federation import held, parties
 from lada.federation.parties import Place, client_party, read_task, server_party
+from lada.federation.run import ignore
 from lada.models.base import Answer, LearnerBase, Progress, Study, StudyReport, silent
 from lada.models.objective import Objective
 from lada.rounds.reports import collect, report_payload

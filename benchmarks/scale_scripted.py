@@ -61,9 +61,9 @@ STAGES = {
     "allocation": "lada.hosts.fedmkt:allocate",
     "rows of the allocation": "lada.rounds.allocating:keep_rows",
     "reports": "lada.hosts.fedmkt:collect",
-    "checkpoint": "lada.experiment:keep",
-    "results": "lada.experiment:Run._write",
-    "report.html": "lada.experiment:render",
+    "checkpoint": "lada.federation.run:keep",
+    "results": "lada.federation.outcome:Outcome.write",
+    "report.html": "lada.federation.run:render",
 }
 """Functions by what they do. `rows of the allocation` is part of `allocation`."""
 

@@ -28,8 +28,8 @@ from lada.core.seeds import seed_of
 from lada.core.terms import Allocation, Knowledge, Sample
 from lada.core.terms import Path as ReasoningPath
 from lada.evaluation.ranking import auc
-from lada.experiment import ignore
 from lada.federation.parties import Place, client_party, read_task, server_party
+from lada.federation.run import ignore
 from lada.rounds.allocating import allocate
 from lada.rounds.party import Party
 from lada.rounds.steps import gold_lessons, sft, study, write_paths

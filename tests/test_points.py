@@ -17,8 +17,8 @@ from lada.core.choice import Choice, listed
 from lada.core.errors import InputError
 from lada.core.registry import Options, Pluggable
 from lada.engines.client_file import ClientLimits
-from lada.engines.terms import Member, Own, Terms
 from lada.federation.run_folder import MAY_DIFFER
+from lada.federation.terms import Member, Own, Terms
 from lada.fusers.base import FUSERS
 from lada.fusers.least_loss import LeastLoss
 from lada.hosts.base import HOSTS

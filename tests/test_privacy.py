@@ -75,7 +75,7 @@ def test_no_byte_that_leaves_a_client_holds_the_canary_in_any_form(engine, tmp_p
         return messages
 
     monkeypatch.setattr(grid, "pull_messages", recording)
-    monkeypatch.setattr("lada.experiment.run_local", lambda _, *a, **k: run_local("leaky_nodes:open_node", *a, **k))
+    monkeypatch.setattr("lada.federation.run.run_local", lambda _, *a, **k: run_local("leaky_nodes:open_node", *a, **k))
     file = planted(tmp_path, keep_messages=True, membership_audit=True, **options)
     results = lada.run(file, runs=tmp_path / "runs")
     folder = tmp_path / "runs" / "small"

@@ -8,8 +8,8 @@ from flwr.common.serde import message_to_proto
 from flwr.serverapp import ServerApp
 from leaky_nodes import LeakyNode
 
-from lada.apps import server_app as real
 from lada.engines import simulated
+from lada.engines.server_app import server_app as real
 from lada.federation.client_app import make_client_app
 
 FOLDER = "LADA_TEST_RECORDED"

@@ -69,7 +69,7 @@ def flower():
         flower.Fence = Recording
         sys.argv += ["--database", os.path.join(os.environ[FOLDER], "state.db")]
     else:
-        sys.modules["lada.apps"] = leaky_apps
+        sys.modules["lada.engines.server_app"] = leaky_apps
     flower.main()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from flwr.app import Message
 
-import lada.apps
+import lada.engines.server_app
 from lada.engines import flower, submission
 from lada.federation.messages import MESSAGE_TYPE, Envelope, decode, encode
 
@@ -85,7 +85,7 @@ class Tricks:
 def main() -> None:
     """Run Flower's process."""
     sys.argv[0] = "flwr-serverapp"
-    honest = lada.apps.server_app
+    honest = lada.engines.server_app.server_app
 
     def tricky(grid, context):
         file = str(context.run_config["submission"])
@@ -94,7 +94,7 @@ def main() -> None:
         tricks: Any = Tricks(grid, Path(file).parent, binding.seal(VICTIM))
         honest(grid=tricks, context=context)
 
-    lada.apps.server_app = tricky  # type: ignore[assignment]
+    lada.engines.server_app.server_app = tricky  # type: ignore[assignment]
     flower.introduce()
     flower.serverapp()
 

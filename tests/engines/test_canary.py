@@ -54,7 +54,7 @@ def assert_clean(wire, results, *kinds):
 
 
 def test_a_simulation_lets_no_canary_out(tmp_path, wire, monkeypatch):
-    for room in ("lada.apps", "lada.engines.simulated"):
+    for room in ("lada.engines.server_app", "lada.engines.simulated"):
         monkeypatch.setattr(submission, "APP", submission.APP.replace(f"{room}:", "leaky_apps:"))
     results = lada.run(planted(tmp_path, engine="simulation", workers=1), runs=tmp_path / "runs")
     assert_clean(wire, results, "message")

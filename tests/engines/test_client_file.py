@@ -11,8 +11,8 @@ from lada.core.errors import FederationError, InputError
 from lada.core.terms import Sample
 from lada.engines.client_file import merge, read_client, split_address
 from lada.engines.setup import init
-from lada.engines.terms import TERMS, Terms, digest, run_id, terms_of
 from lada.federation.parties import Place, read_task
+from lada.federation.terms import TERMS, Terms, digest, run_id, terms_of
 
 
 @pytest.fixture(scope="module")

@@ -26,13 +26,13 @@ from lada.core.errors import FederationError
 from lada.engines.binding import read_binding, read_keys, write_binding
 from lada.engines.relay import VARIABLE, Relay, RelayFile, client_app
 from lada.engines.setup import init
-from lada.engines.terms import TERMS, run_id, terms_of
 from lada.engines.worker import TERMS_FILE
-from lada.experiment import Run, ignore
 from lada.federation import held, run_folder
 from lada.federation.grid import LocalGrid
 from lada.federation.messages import HELLO, MESSAGE_TYPE, Envelope, decode, encode
 from lada.federation.parties import Place, read_task
+from lada.federation.run import Run, ignore
+from lada.federation.terms import TERMS, run_id, terms_of
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs Unix sockets")
 

@@ -10,12 +10,13 @@ from toy_nodes import ToyNode
 
 from lada.federation.bound import Binding, Bound
 from lada.federation.client_app import make_client_app
-from lada.federation.exchange import GridExchange, Rules
+from lada.federation.exchange import GridExchange
 from lada.federation.grid import LocalGrid, read_message
 from lada.federation.journal import Journal
 from lada.federation.ledger import Ledger
 from lada.federation.messages import Envelope, decode, encode
 from lada.federation.seal import of_client, of_server
+from lada.federation.session import Rules, Session
 
 NAMES = ("clinic", "kitchen", "ward")
 NUMBERS = itertools.count()
@@ -83,16 +84,15 @@ class Sealed:
     def exchange(self, names=NAMES, *, quorum=0.3, missing=None, timeout=0.05):
         """Return an exchange that is connected."""
         journal = Journal(self.folder / f"journal-{next(NUMBERS)}")
-        exchange = GridExchange(
-            self.grid,
-            names,
+        session = Session(
             run="r",
+            folder=self.folder,
             rules=Rules(timeout=timeout, quorum=quorum, reply_bytes=20 << 20),
-            ledger=self.ledger,
             journal=lambda round: journal.at(str(round)),
             on_missing=(missing if missing is not None else []).append,
             binding=self.binding,
         )
+        exchange = GridExchange(self.grid, names, session, self.ledger)
         exchange.connect()
         return exchange
 

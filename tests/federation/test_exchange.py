@@ -13,12 +13,13 @@ from toy_nodes import CANARY
 
 from lada.core.errors import FederationError, LadaError
 from lada.federation.client_app import ERROR_LOG
-from lada.federation.exchange import GridExchange, Rules
+from lada.federation.exchange import GridExchange
 from lada.federation.grid import LocalGrid, open_clients
 from lada.federation.journal import Journal
 from lada.federation.ledger import Ledger, traffic
 from lada.federation.messages import SERVER, Envelope, encode
 from lada.federation.pieces import PIECE, announced, decode_what
+from lada.federation.session import Rules, Session
 from lada.federation.workers import DeadWorkerError, FailedTaskError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def exchange_with(clients, names, ledger, *, grid=None, quorum=1.0, timeout=0.02
     rules = Rules(timeout=timeout, quorum=quorum, reply_bytes=20 << 20)
     empty = Journal(ledger._folder / f"journal-{next(NUMBERS)}")
     options = {"journal": lambda round: empty.at(str(round)), **options}
-    exchange = GridExchange(grid, names, run="r", rules=rules, ledger=ledger, **options)
+    exchange = GridExchange(grid, names, Session(run="r", folder=ledger._folder, rules=rules, **options), ledger)
     exchange.connect()
     return exchange
 
@@ -369,7 +370,7 @@ def test_a_reply_that_was_heard_and_not_yet_entered_into_the_ledger_is_entered(t
     )
     exchange.ask("echo", 1, {"a": {"x": b"1"}}).wait()
     with Ledger(tmp_path / "resumed", ledger._describe, earlier=ledger.rows[:1]) as fewer:
-        exchange.ledger = fewer
+        exchange._channel.ledger = fewer
         for _ in range(2):
             exchange.ask("echo", 1, {"a": {"x": b"1"}}).wait()
         assert fewer.rows == ledger.rows
@@ -528,13 +529,13 @@ def test_all_pieces_of_a_reply_have_the_time_of_one_reply(tmp_path, ledger, monk
     clients = Clients(tmp_path, ["a"])
     exchange = exchange_with(clients, ["a"], ledger, timeout=60)
     clock = itertools.count(step=25)  # seconds: each look at the clock finds it later
-    monkeypatch.setattr("lada.federation.exchange.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("lada.federation.pending.time.monotonic", lambda: float(next(clock)))
     with pytest.raises(FederationError, match=r"client 'a': silent \(no reply within 60 s\)"):
         exchange.ask("large", 1, {"a": {"size": (20 * PIECE // 10).to_bytes(8, "big")}}).wait()
 
 
 def test_what_checking_one_reply_takes_is_not_the_others_delay(tmp_path, ledger, monkeypatch):
-    from lada.federation import exchange as module
+    from lada.federation import pending as module
 
     held, admit = [], module.admit
 
@@ -570,7 +571,7 @@ def test_sizes_that_are_none_are_refused(sizes):
 
 
 def test_no_more_than_a_window_of_messages_is_under_way(tmp_path, ledger, monkeypatch):
-    monkeypatch.setattr("lada.federation.exchange.IN_FLIGHT", 5000)
+    monkeypatch.setattr("lada.federation.channel.IN_FLIGHT", 5000)
     names = [f"c{i:02}" for i in range(10)]
     under_way, most = [], []
 

@@ -4,9 +4,10 @@ import os
 import pytest
 
 from lada.core.errors import FederationError, InputError
-from lada.federation.exchange import Rules
+from lada.federation.journal import Journal
 from lada.federation.ledger import read
 from lada.federation.local import run_local
+from lada.federation.session import Rules, Session
 
 NODE = "toy_nodes:open_node"
 CONFIG = {"Clinic-2": '{"seed": 1}', "b": '{"seed": 2}', "tokyo": '{"seed": 3}'}
@@ -18,8 +19,14 @@ def grow_twice(exchange, seen):
         seen.append(asked.wait())
 
 
+def session(folder, **options):
+    journal = Journal(folder / "journal" / "server")
+    rules = Rules(60.0)
+    return Session(run="r", folder=folder, rules=rules, journal=lambda round: journal.at(str(round)), **options)
+
+
 def run(folder, serve, *, config=CONFIG, workers=0, emit=print, **options):
-    return run_local(NODE, config, serve, workers=workers, rules=Rules(60.0), emit=emit, folder=folder, **options)
+    return run_local(NODE, config, serve, session(folder, emit=emit, **options), workers=workers, emit=emit)
 
 
 def expected(name: str) -> list[bytes]:
@@ -97,7 +104,7 @@ def test_the_servers_name_is_taken(tmp_path):
 
 def test_a_node_that_is_not_there_is_refused_before_anything_starts(tmp_path):
     with pytest.raises(InputError, match="'toy_nodes:closed'"):
-        run_local("toy_nodes:closed", CONFIG, print, workers=2, rules=Rules(1), emit=print, folder=tmp_path / "run")
+        run_local("toy_nodes:closed", CONFIG, print, session(tmp_path / "run"), workers=2, emit=print)
     assert not (tmp_path / "run").exists()
 
 

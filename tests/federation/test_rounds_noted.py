@@ -6,9 +6,8 @@ import pytest
 from tiny_run import tiny
 
 import lada
-from lada import experiment
 from lada.core.results import PartyReport
-from lada.federation import checkpoints, held
+from lada.federation import checkpoints, held, outcome
 from lada.federation.rounds_noted import RoundsNoted
 
 
@@ -89,15 +88,15 @@ def test_a_checkpoint_of_an_earlier_version_holds_all_itself(short, tmp_path):
 
 def test_what_a_round_left_is_not_read_again_after_the_next(tmp_path, monkeypatch):
     """Of rounds that the report does not show, answers are read once, for agreement; results as rounds have doubled."""
-    read, unseal = Counter(), experiment.unseal
-    wrote, seal = Counter(), experiment.seal
+    read, unseal = Counter(), outcome.unseal
+    wrote, seal = Counter(), outcome.seal
 
     def reading(file):
         read[f"{file.parent.name}/{file.name}"] += 1
         return unseal(file)
 
-    monkeypatch.setattr(experiment, "unseal", reading)
-    monkeypatch.setattr(experiment, "seal", lambda file, data: wrote.update([file.name]) or seal(file, data))
+    monkeypatch.setattr(outcome, "unseal", reading)
+    monkeypatch.setattr(outcome, "seal", lambda file, data: wrote.update([file.name]) or seal(file, data))
     results = lada.run(tiny(rounds=6, host={"name": "fedmkt", "options": {"directions": "llm_to_slm"}}), runs=tmp_path)
     names = ["warehouse", "clinic"]
     assert {read[f"{name}/test-paths-{round}.arrow"] for name in names for round in range(1, 6)} == {1}

@@ -16,10 +16,10 @@ from lada.codecs import samples
 from lada.config import RunConfig, make_config
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.engines.client_file import ClientFile, merge
-from lada.engines.terms import Member, Terms
 from lada.federation import run_folder
 from lada.federation.ledger import read
 from lada.federation.parties import read_task
+from lada.federation.terms import Member, Terms
 from lada.hosts.base import HOSTS
 from lada.points import chosen_points
 from lada.rounds.checks import Guard

@@ -1,9 +1,12 @@
 """Personal data by its form: what is taken out and what is left."""
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lada.privacy.options import Kind
 from lada.privacy.pii import FORMS, iban, luhn, redact
 
 
@@ -55,3 +58,7 @@ def test_an_iban_with_one_digit_changed_is_none(text: str, data):
 def test_long_texts_without_any_take_no_time_to_speak_of(kind):
     for letters in ("a", "1", "1 ", "a1@", "1.", "ab:", "4111 ", "de89 ", "+1 (2) "):
         redact(kind, letters * 5000, 20.0)
+
+
+def test_there_is_a_form_of_each_kind_that_a_configuration_may_name() -> None:
+    assert set(FORMS) == set(get_args(Kind))

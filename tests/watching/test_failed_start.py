@@ -12,10 +12,11 @@ from rich.console import Console
 import lada
 from lada.cli.watched import shown
 from lada.core.errors import FederationError, InputError
-from lada.federation.exchange import GridExchange, Rules
+from lada.federation.exchange import GridExchange
 from lada.federation.grid import LocalGrid
 from lada.federation.journal import Journal
 from lada.federation.ledger import Ledger
+from lada.federation.session import Rules, Session
 from lada.watching.watch import Snapshot, Watch
 from lada.zoo.shipped import locate
 
@@ -77,16 +78,10 @@ def test_a_run_that_told_of_nothing_shows_whom_it_is_for(tmp_path: Path):
 def test_clients_that_never_came_are_named(tmp_path: Path):
     events: list[dict[str, object]] = []
     grid = LocalGrid([], lambda *_: None)  # pyright: ignore[reportArgumentType]
+    journal = Journal(tmp_path)
+    session = Session(run="r", folder=tmp_path, rules=Rules(0.01), journal=lambda _: journal, emit=events.append)
     with Ledger(tmp_path) as ledger:
-        exchange = GridExchange(
-            grid,
-            ["b", "a"],
-            run="r",
-            rules=Rules(0.01),
-            ledger=ledger,
-            journal=lambda _: Journal(tmp_path),
-            emit=events.append,
-        )
+        exchange = GridExchange(grid, ["b", "a"], session, ledger)
         with pytest.raises(FederationError, match="connected are none"):
             exchange.connect()
     assert [(event["kind"], event["party"], event["phase"]) for event in events] == [

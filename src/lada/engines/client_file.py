@@ -17,7 +17,7 @@ from lada.core.paths import is_file
 from lada.core.plural import counted
 from lada.core.registry import Options
 from lada.engines.identity import seal_of
-from lada.engines.terms import Own, Terms
+from lada.federation.terms import Own, Terms
 from lada.learners.base import ClientModel
 from lada.models.base import Study
 from lada.models.options import ModelOptions

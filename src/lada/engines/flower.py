@@ -121,9 +121,10 @@ def serverapp() -> None:
     """Run flwr-serverapp with LaDa's ServerApp, whatever the run brought."""
     from flwr.superlink.cli import flwr_serverapp
 
+    from lada.engines.server_app import server_app
+
     def run(grid: Any, context: Any, **_: Any) -> Any:
-        # By name: the app stands above this room.
-        import_module("lada.apps").server_app(grid=grid, context=context)
+        server_app(grid=grid, context=context)
         return context
 
     _replace("flwr.superlink.runtime.run_serverapp", "run_", run)

@@ -43,7 +43,7 @@ dependencies = []
 [tool.flwr.app]
 publisher = "lada"
 [tool.flwr.app.components]
-serverapp = "lada.apps:server_app"
+serverapp = "lada.engines.server_app:server_app"
 clientapp = "lada.engines.simulated:client_app"
 [tool.flwr.app.config]
 submission = ""

@@ -25,13 +25,13 @@ from lada.core.plural import counted
 from lada.core.sealed import seal, unseal
 from lada.engines.client_file import ClientFile, merge, read_client
 from lada.engines.frames import REPLY, fail, opened, receive, send
-from lada.engines.terms import TERMS, Terms, digest
 from lada.federation import begun
 from lada.federation.events import to_file
 from lada.federation.messages import HELLO
 from lada.federation.nodes import Node, task_of
 from lada.federation.parties import Place, check_model
 from lada.federation.pieces import BYTES, FETCH, announce, decode_what
+from lada.federation.terms import TERMS, Terms, digest
 
 LOG = logging.getLogger("lada.worker")
 TERMS_FILE = "terms.json"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,19 +11,15 @@ from flwr.app import Context, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from lada.core.cores import cores
-from lada.core.errors import LadaError
-from lada.federation.exchange import GridExchange, Rules
+from lada.federation.exchange import GridExchange
 from lada.federation.grid import RUN_ID, SERVER_NODE, LocalGrid, open_clients
-from lada.federation.journal import Journal
-from lada.federation.ledger import Describe, Row
-from lada.federation.messages import SERVER
+from lada.federation.ledger import Row
 from lada.federation.server_app import check_names, serve_on
 from lada.federation.worker_process import load
 from lada.federation.workers import InProcess, Pool, Workers
-from lada.rounds.checks import Guard
 
 if TYPE_CHECKING:
-    from lada.core.results import ExchangeTime, Missing
+    from lada.federation.session import Session
     from lada.rounds.party import Emit
 
 FACTORY = f"{open_clients.__module__}:{open_clients.__qualname__}"
@@ -35,40 +31,29 @@ def run_local(
     open_node: str,
     node_config: Mapping[str, str],
     serve: Callable[[GridExchange], None],
+    session: Session,
     *,
     workers: int | None,
-    rules: Rules,
     emit: Emit,
-    folder: Path,
-    describe: Describe | None = None,
-    earlier: Iterable[Row] = (),
-    journal: Callable[[int], Journal] | None = None,
-    on_missing: Callable[[Missing], None] | None = None,
-    on_timed: Callable[[ExchangeTime], None] | None = None,
-    guard: Guard | None = None,
-    cause: Callable[[str, str], LadaError | None] | None = None,
 ) -> tuple[Row, ...]:
     """Run `serve` with one client per entry of `node_config` and return the ledger's rows.
 
     `open_node` names a function `package.module:function` that makes a ClientNode from (context, run, emit);
     `context.node_config` holds the client's `name`, its `folder` (`<folder>/clients/<name>`) and, as `config`, its
     text from `node_config`. `workers` is the number of processes: None for one per core but no more than clients,
-    0 for none (the clients then work one after another in this process, to the same bits). `rules` say
-    who is waited for and how long. Events of all clients go to `emit`, one at a time, and those of
-    the messages, from the calling thread.
+    0 for none (the clients then work one after another in this process, to the same bits). Events of all clients go to
+    `emit`, one at a time.
 
-    `ledger.parquet` and, with workers, `workers.log` are written to `folder`, also when the run fails; `describe` and
-    `earlier` are the Ledger's, `journal` (by default `<folder>/journal/server`), `on_missing`, `on_timed`,
-    `guard` and `cause` the exchange's. Raises InputError for a name that cannot be
-    a folder or a function that is not there, FederationError when no quorum of clients answers, and whatever `serve`
-    raises.
+    `ledger.parquet` and, with workers, `workers.log` are written to the session's folder, also when the run fails.
+    Raises InputError for a name that cannot be a folder or a function that is not there, FederationError when no quorum
+    of clients answers, and whatever `serve` raises.
     """
     check_names(node_config)
     load(open_node)
     nodes = sorted(node_config)
     texts = sorted(set(node_config.values()))  # mostly one for all, and long where clients are many
     which = {name: texts.index(node_config[name]) for name in nodes}
-    clients = str(folder / "clients")
+    clients = str(session.folder / "clients")
     config = json.dumps({"open_node": open_node, "clients": clients, "texts": texts, "nodes": which})
     size = min(cores() if workers is None else workers, len(nodes))
     rows: list[Row] = []
@@ -76,27 +61,10 @@ def run_local(
 
     @app.main()
     def main(grid: Grid, _: Context) -> None:
-        rows.extend(
-            serve_on(
-                grid,
-                nodes,
-                serve,
-                run=folder.resolve().name,
-                rules=rules,
-                folder=folder,
-                describe=describe,
-                earlier=earlier,
-                journal=journal or (lambda round: Journal(folder / "journal" / SERVER).at(str(round))),
-                on_missing=on_missing,
-                on_timed=on_timed,
-                guard=guard,
-                emit=emit,
-                cause=cause,
-            )
-        )
+        rows.extend(serve_on(grid, nodes, serve, session))
 
     preload = (open_node.partition(":")[0], *PRELOAD)
-    with _open(config, emit, size, folder / "workers.log", preload) as crew:
+    with _open(config, emit, size, session.folder / "workers.log", preload) as crew:
         app(LocalGrid(nodes, crew.submit), Context(RUN_ID, SERVER_NODE, {}, RecordDict(), {}))
     return tuple(rows)
 

@@ -2,66 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
-from lada.core.errors import FederationError, InputError, LadaError
+from lada.core.errors import FederationError, InputError
 from lada.core.names import check_name
-from lada.federation.bound import Binding
-from lada.federation.exchange import GridExchange, Rules, UnansweredError
-from lada.federation.ledger import Describe, Ledger, Row
+from lada.federation.exchange import GridExchange
+from lada.federation.ledger import Ledger, Row
 from lada.federation.messages import SERVER
+from lada.federation.pending import UnansweredError
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
-    from lada.core.results import ExchangeTime, Missing
-    from lada.federation.journal import Journal
-    from lada.rounds.checks import Guard
-    from lada.rounds.party import Emit
+    from lada.federation.session import Session
 
 
 def serve_on(
-    grid: Grid,
-    clients: Collection[str],
-    serve: Callable[[GridExchange], None],
-    *,
-    run: str,
-    rules: Rules,
-    folder: Path,
-    journal: Callable[[int], Journal],
-    describe: Describe | None = None,
-    earlier: Iterable[Row] = (),
-    on_missing: Callable[[Missing], None] | None = None,
-    on_timed: Callable[[ExchangeTime], None] | None = None,
-    terms: Mapping[str, bytes] | None = None,
-    guard: Guard | None = None,
-    emit: Emit | None = None,
-    binding: Binding | None = None,
-    cause: Callable[[str, str], LadaError | None] | None = None,
+    grid: Grid, clients: Collection[str], serve: Callable[[GridExchange], None], session: Session
 ) -> tuple[Row, ...]:
     """Find the clients by name, let `serve` work with them, and return the ledger's rows.
 
-    `ledger.parquet` is written to `folder`, also when the run fails; `describe` and `earlier` are the Ledger's, the
-    rest the exchange's. Raises FederationError when no quorum of clients answers, and whatever `serve` raises.
+    `ledger.parquet` is written to the session's folder, also when the run fails. Raises FederationError when no quorum
+    of clients answers, and whatever `serve` raises.
     """
-    with Ledger(folder, describe, earlier) as ledger:
-        exchange = GridExchange(
-            grid,
-            clients,
-            run=run,
-            rules=rules,
-            ledger=ledger,
-            journal=journal,
-            on_missing=on_missing,
-            on_timed=on_timed,
-            terms=terms,
-            guard=guard,
-            emit=emit,
-            binding=binding,
-            cause=cause,
-        )
+    with Ledger(session.folder, session.describe, session.earlier) as ledger:
+        exchange = GridExchange(grid, clients, session, ledger)
         exchange.connect()
         try:
             serve(exchange)

@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import regex
 
-from lada.privacy.options import Kind
-
 MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 
 
@@ -67,7 +65,7 @@ def _number(text: str) -> int:
     return len(text) if 8 <= sum(map(str.isdigit, text)) <= 15 else 0
 
 
-FORMS: dict[Kind, Form] = {
+FORMS: dict[str, Form] = {
     "url": Form(r"(?:https?|ftp)://\S+|www\.\S+", lambda text: len(text.rstrip(".,;:!?)]}'\""))),
     "email": Form(r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"),
     "iban": Form(r"(?<!\w)[a-z]{2}[0-9]{2}(?: ?[0-9a-z]){11,40}(?!\w)", _account),
@@ -88,7 +86,7 @@ FORMS: dict[Kind, Form] = {
 PATTERNS = {kind: regex.compile(form.pattern, regex.IGNORECASE) for kind, form in FORMS.items()}
 
 
-def redact(kind: Kind, text: str, timeout: float) -> str:
+def redact(kind: str, text: str, timeout: float) -> str:
     """Return a text with `[KIND]` in the place of all data of a kind. TimeoutError after so many seconds."""
 
     def put(match: regex.Match[str]) -> str:

@@ -5,7 +5,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from lada.core.signals import ended_by_signal
 from lada.engines import submission
-from lada.experiment import conduct
+from lada.federation.run import conduct
 
 server_app = ServerApp()
 

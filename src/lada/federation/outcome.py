@@ -1,0 +1,150 @@
+"""What came of a run: its results, put together from what the server noted and what lies in the run's folder."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from lada.codecs.paths import decode
+from lada.config import RunConfig
+from lada.core.errors import LadaError
+from lada.core.results import Evaluation, PartyReport, Results, Shown, Traffic, WallClock
+from lada.core.sealed import is_sealed, seal, seal_written, unseal
+from lada.core.seeds import generator
+from lada.core.terms import Path as ReasoningPath
+from lada.core.terms import Sample
+from lada.environment import environment
+from lada.evaluation.agreement import agreement
+from lada.federation.ledger import read, traffic
+from lada.federation.messages import SERVER
+from lada.federation.parties import Place
+from lada.rounds.records import gather
+from lada.tasks.data import TaskData
+
+SHOWN, SHOWN_CLIENTS = 24, 16
+"""Test questions per client in the report's sample browser, and the most clients."""
+
+
+class Outcome:
+    """The results of one run, as far as it has come."""
+
+    def __init__(
+        self, config: RunConfig, task: TaskData, place: Place, leave_out: Callable[[Path, Exception], None]
+    ) -> None:
+        """`leave_out` is told of each file that cannot be read, and why."""
+        self._config, self._task, self._place = config, task, place
+        self._leave_out = leave_out
+        self._agreements: dict[tuple[str, int], float | None] = {}
+        self._theirs: tuple[int, dict[str, ReasoningPath]] = (-1, {})
+
+    def results(self, report: PartyReport, device: str, seconds: float) -> Results:
+        """Return the results by what the server noted so far, which took `seconds`; `device` is the server's."""
+        return Results(
+            name=self._config.name,
+            config=self._config.model_dump(mode="json"),
+            environment=environment(device),
+            parties=report.parties,
+            evaluations=tuple(sorted(map(self.with_agreement, report.evaluations), key=lambda e: (e.round, e.party))),
+            studies=tuple(sorted(report.studies, key=lambda s: (s.round, s.party, s.phase))),
+            allocations=tuple(sorted(report.allocations, key=lambda a: (a.round, a.teacher, a.student))),
+            traffic=self._traffic(),
+            shown=tuple(self._shown()),
+            notices=report.notices,
+            missing=report.missing,
+            memberships=tuple(sorted(report.memberships, key=lambda m: (m.party, m.attack))),
+            withheld=tuple(sorted(report.withheld, key=lambda w: (w.round, w.party))),
+            noisy=tuple(sorted(self._task.noisy)),
+            wall_clock=WallClock(
+                started=datetime.fromtimestamp(self._place.started, UTC).isoformat(timespec="seconds"),
+                seconds=round(max(seconds, 0.0), 3),
+                phases=tuple(sorted(report.phases, key=lambda p: (p.start, p.party))),
+                exchanges=report.exchanges,
+            ),
+        )
+
+    def write(self, results: Results) -> None:
+        """Write results.json and allocations.parquet, each as a whole."""
+        folder = self._place.folder
+        rows = partial(gather, folder / "clients", leave_out=self._leave_out)
+        seal_written(folder / "allocations.parquet", rows)
+        seal(folder / "results.json", results.model_dump_json(indent=1).encode() + b"\n")
+
+    def _traffic(self) -> tuple[Traffic, ...]:
+        """Return what crossed the wire, with the server under its own name."""
+        names = {SERVER: self._config.server.name}
+        return tuple(
+            row.model_copy(
+                update={
+                    "sender": names.get(row.sender, row.sender),
+                    "receiver": names.get(row.receiver, row.receiver),
+                }
+            )
+            for row in traffic(read(self._place.folder))
+        )
+
+    def _test_paths(self, party: str, round: int) -> dict[str, ReasoningPath]:
+        file = self._place.party(party) / f"test-paths-{round}.arrow"
+        try:
+            if not file.exists() and not is_sealed(file):  # not written yet, or at a client that is elsewhere
+                return {}
+            return decode(unseal(file), known_ids=None).by_id()
+        except LadaError as error:
+            self._leave_out(file, error)
+            return {}
+
+    def with_agreement(self, evaluation: Evaluation) -> Evaluation:
+        """Add to a client's evaluation how often its answer is the server's of the same round, looked up once."""
+        if evaluation.party == self._config.server.name:
+            return evaluation
+        key = evaluation.party, evaluation.round
+        if key not in self._agreements:
+            self._agreements[key] = self._agreement(*key)
+        return evaluation.model_copy(update={"agreement": self._agreements[key]})
+
+    def _agreement(self, client: str, number: int) -> float | None:
+        if self._theirs[0] != number:
+            self._theirs = number, self._test_paths(self._config.server.name, number)
+        theirs, own = self._theirs[1], self._test_paths(client, number)
+        both = own.keys() & theirs.keys()
+        if not both:
+            return None
+        return round(agreement([own[i] for i in both], [theirs[i] for i in both], self._task.same), 4)
+
+    def _shown(self) -> list[Shown]:
+        """Pick test questions, the same for all clients, and show what was written before and after."""
+        rounds = self._config.rounds
+        teacher = self._test_paths(self._config.server.name, rounds)
+        order = generator(self._config.seed, "shown").permutation(len(self._task.test))[:SHOWN]
+        shown = []
+        for client in self._config.clients[:SHOWN_CLIENTS]:
+            before, after = self._test_paths(client.name, 0), self._test_paths(client.name, rounds)
+            sides = (before, teacher, after)
+            for sample in (self._task.test[int(i)] for i in sorted(order)):
+                if any(sample.id not in side for side in sides):
+                    continue
+                paths = [side[sample.id] for side in sides]
+                steps = [self._steps(sample, path.text) for path in paths]
+                right = [bool(path.right) for path in paths]
+                shown.append(
+                    Shown(
+                        sample_id=sample.id,
+                        question=sample.question,
+                        answer=sample.answer,
+                        domain=sample.domain,
+                        difficulty=sample.difficulty,
+                        party=client.name,
+                        before=steps[0],
+                        teacher=steps[1],
+                        after=steps[2],
+                        before_right=right[0],
+                        teacher_right=right[1],
+                        after_right=right[2],
+                    )
+                )
+        return shown
+
+    def _steps(self, sample: Sample, text: str) -> list[tuple[str, bool | None]]:
+        if self._task.steps is None:
+            return [(text, None)]
+        steps: list[tuple[str, bool | None]] = [(step, right) for step, right in self._task.steps(sample, text) if step]
+        return steps or [(text, False)]

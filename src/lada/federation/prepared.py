@@ -1,0 +1,37 @@
+"""What a run is given and needs before it can begin: its data, its models and its trackers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from lada.config import RunConfig
+from lada.federation import begun
+from lada.federation.parties import check_model, read_task
+from lada.hosts.base import HOSTS
+from lada.objectives.base import OBJECTIVES
+from lada.rounds.sizes import check_sizes
+from lada.tasks.data import TaskData
+from lada.trackers.base import TRACKERS, Tracker
+
+Prepared = tuple[TaskData, Mapping[str, Tracker]]
+
+
+def given(config: RunConfig, task: TaskData) -> dict[str, str]:
+    """Return digests of all that a run is given beside its configuration."""
+    return {**begun.samples(task, [client.name for client in config.clients]), **begun.models(config)}
+
+
+def prepare(config: RunConfig, base: Path) -> Prepared:
+    """Return the task and the trackers; raise InputError for data or models that are not as they should be."""
+    torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
+    task = read_task(config, base)
+    objective, host = config.make(OBJECTIVES), config.make(HOSTS)
+    first = host.plan(1, objective) if config.rounds else ()
+    check_sizes(config.limits, first, task.public, objective.needs.signal.k if objective.needs.signal else 0)
+    trackers = config.make_all(TRACKERS)
+    models = {"server": config.server.model, **{f"clients.{c.name}": c.model for c in config.clients}}
+    alike = {model.model_dump_json(): (model, owner) for owner, model in reversed(models.items()) if model is not None}
+    for model, owner in reversed(alike.values()):  # of clients that are alike, the first one is looked at
+        check_model(model, owner)
+    return task, trackers
