@@ -490,3 +490,11 @@ def test_a_count_stands_for_so_many_clients_and_some_are_drawn_for_each_round():
     assert config.drawn(1) == make_config(config.model_dump(mode="json")).drawn(1)
     everybody = make_config(plain(clients=[{**PLAIN["clients"][1], "name": "phone", "count": 3}]))
     assert everybody.drawn(0) == everybody.drawn(7) == ("phone-1", "phone-2", "phone-3")
+
+
+def test_a_fuser_is_chosen_by_name_with_options():
+    config = make_config(demo(fuser={"name": "least_loss", "options": {"below_own": True}}))
+    assert config.fuser.options == {"below_own": True}
+    assert make_config(demo()).make_fuser().pairwise
+    with pytest.raises(InputError, match="fuser: unknown name 'leest_loss'.*did you mean 'least_loss'"):
+        make_config(demo(fuser="leest_loss"))

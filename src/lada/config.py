@@ -18,6 +18,7 @@ from lada.core.paths import is_file
 from lada.core.registry import Method, Options, Registry
 from lada.core.seeds import generator
 from lada.core.terms import Verb
+from lada.fusers.base import FUSERS, Fuser
 from lada.hosts.base import HOSTS, Host
 from lada.models.api_options import ApiModel
 from lada.models.base import Studies, Study
@@ -142,6 +143,8 @@ class RunConfig(Options):
     """Which public samples a student studies, per pair and direction; None: what `plugin` says."""
     objective: Choice | None = None
     """The loss that a lesson gives; None: what `plugin` says."""
+    fuser: Choice = Choice(name="least_loss")
+    """Which path the server learns where several clients offer one for the same question."""
     engine: Literal["local", "simulation", "deployment"] = "local"
     """Where the clients are: on this machine in worker processes, in Flower's simulation as Ray actors (extra
     `simulation`), or on their own machines (see docs/deployment.md). Equal numbers, whichever it is."""
@@ -238,6 +241,7 @@ class RunConfig(Options):
                 "host": host,
                 "allocator": allocator,
                 "objective": objective,
+                "fuser": _with_defaults("fuser", FUSERS, self.fuser),
                 "trackers": trackers,
             }
         )
@@ -324,6 +328,10 @@ class RunConfig(Options):
         """Build the objective of a resolved configuration."""
         assert self.objective is not None
         return _make(OBJECTIVES, self.objective)
+
+    def make_fuser(self) -> Fuser:
+        """Build the fuser of a resolved configuration."""
+        return _make(FUSERS, self.fuser)
 
     def make_trackers(self) -> dict[str, Tracker]:
         """Build the trackers of a resolved configuration, by name; InputError where a package or a key is missing."""
@@ -416,6 +424,6 @@ def full_schema() -> dict[str, Any]:
     schema = RunConfig.model_json_schema()
     schema["x-methods"] = {
         registry.kind: {method.name: method.options.model_json_schema() for method in registry}
-        for registry in (HOSTS, ALLOCATORS, OBJECTIVES, TRACKERS)
+        for registry in (HOSTS, ALLOCATORS, OBJECTIVES, FUSERS, TRACKERS)
     }
     return schema

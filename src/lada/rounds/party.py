@@ -13,6 +13,8 @@ from lada.allocators.base import Allocator, State
 from lada.core.limits import Limits
 from lada.core.results import PartyReport, PhaseTime
 from lada.core.terms import Sample
+from lada.fusers.base import Fuser
+from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.models.base import Learner, Progress, Studies
 from lada.models.objective import Objective
 from lada.models.peak import begin_peak, peak_memory
@@ -145,6 +147,8 @@ class Party:
     states and memory, keeps its journal within the server's, and hands its report to nobody by itself."""
     samples_of: Callable[[str], int | None] = not_known
     """At the server: how many private samples a client has, where that is known before it says so."""
+    fuser: tuple[str, Fuser] = field(default_factory=lambda: ("least_loss", LeastLoss(LeastLossOptions())))
+    """What says which path it learns where several parties offer one, by name, and itself."""
     limits: Limits = field(default_factory=Limits)
     """What others may send it at most."""
 
