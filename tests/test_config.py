@@ -493,8 +493,8 @@ def test_a_count_stands_for_so_many_clients_and_some_are_drawn_for_each_round():
 
 
 def test_a_fuser_is_chosen_by_name_with_options():
-    config = make_config(demo(fuser={"name": "least_loss", "options": {"below_own": True}}))
+    config = make_config(plain(fuser={"name": "least_loss", "options": {"below_own": True}}))
     assert config.fuser.options == {"below_own": True}
-    assert make_config(demo()).make_fuser().pairwise
-    with pytest.raises(InputError, match="fuser: unknown name 'leest_loss'.*did you mean 'least_loss'"):
-        make_config(demo(fuser="leest_loss"))
+    assert make_config(plain()).make_fuser().pairwise
+    with pytest.raises(InputError, match=r"fuser: unknown name 'leest_loss'.*did you mean 'least_loss'"):
+        make_config(plain(fuser="leest_loss"))

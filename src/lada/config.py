@@ -27,7 +27,8 @@ from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
 from lada.overrides import apply_override, plain
-from lada.privacy.conflicts import check_blur, check_dp, check_pooling
+from lada.policies.base import POLICIES, Policy
+from lada.privacy.conflicts import check_dp, check_losses, check_pooling
 from lada.privacy.options import Blur, Redaction, Withholding
 from lada.tasks.options import BuiltinTask, FilesTask, TaskOptions
 from lada.trackers.base import TRACKERS, Tracker
@@ -87,6 +88,8 @@ class ClientConfig(Options):
     """What is taken out of the paths it sends: personal data by kind, and what the user's own patterns match."""
     blur: Blur | None = None
     """How the losses it sends are rounded and noised."""
+    policies: tuple[Choice, ...] = ()
+    """What else takes something out of what it sends, in this order, after `redact` and `blur`, which are two such."""
     withhold: Withholding | None = Withholding()
     """Which passages of its private samples stand in nothing that its model writes and that leaves it; None: all may.
     Of no effect where `private` has `dp`, whose account would not cover what is withheld."""
@@ -98,11 +101,38 @@ class ClientConfig(Options):
         """`withhold`, where it is in effect."""
         return None if self.private.dp else self.withhold
 
+    @field_validator("policies")
+    @classmethod
+    def _spelled_out(cls, policies: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        try:
+            return tuple(_with_defaults(f"policies.{each.name}", POLICIES, each) for each in policies)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+
+    @property
+    def chain(self) -> tuple[Choice, ...]:
+        """All its policies."""
+        keys = {"redact": self.redact, "blur": self.blur}
+        own = [Choice(name=key, options=each.model_dump(mode="json")) for key, each in keys.items() if each is not None]
+        return (*own, *self.policies)
+
+    @model_validator(mode="after")
+    def _each_policy_once(self) -> "ClientConfig":
+        names = [policy.name for policy in self.chain]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"policy {twice[0]!r} is named twice; name each once, by its key or among policies")
+        return self
+
+    def make_policies(self) -> tuple[tuple[str, Policy], ...]:
+        """Build its policies, by name."""
+        return tuple((each.name, _make(POLICIES, each)) for each in self.chain)
+
     def held_back(self) -> tuple[str, ...]:
         """Return the keys of what it holds back of what it sends."""
         means = {
             "redact": self.redact,
             "blur": self.blur,
+            **{f"policies.{each.name}": each for each in self.policies},
             "private.dp": self.private.dp,
             "distil.dp": self.distil.dp,
         }
@@ -284,7 +314,8 @@ class RunConfig(Options):
         if self.server.distil.dp:
             raise InputError("server.distil.dp: the server has no private samples; expected dp at clients alone")
         for client in self.clients:
-            check_blur(client.name, client.blur, self.method("objective").name, soft=soft)
+            for policy, made in client.make_policies():
+                check_losses(client.name, policy, self.method("objective").name, soft=soft and made.losses)
             check_dp(client.name, Studies(client.private, client.distil), self.host.options)
         if self.make_host().pools_private:
             check_pooling(self.host.name, self.engine, [key for client in self.clients for key in client.held_back()])
@@ -424,6 +455,6 @@ def full_schema() -> dict[str, Any]:
     schema = RunConfig.model_json_schema()
     schema["x-methods"] = {
         registry.kind: {method.name: method.options.model_json_schema() for method in registry}
-        for registry in (HOSTS, ALLOCATORS, OBJECTIVES, FUSERS, TRACKERS)
+        for registry in (HOSTS, ALLOCATORS, OBJECTIVES, FUSERS, POLICIES, TRACKERS)
     }
     return schema

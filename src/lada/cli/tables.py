@@ -18,11 +18,12 @@ from lada.core.terms import Sample
 from lada.fusers.base import FUSERS
 from lada.hosts.base import HOSTS
 from lada.objectives.base import OBJECTIVES
+from lada.policies.base import POLICIES
 from lada.tasks.data import TaskData
 
 EXAMPLES = 3
 """Of many clients, the samples of so many are listed by themselves."""
-REGISTRIES: tuple[Registry, ...] = (HOSTS, ALLOCATORS, OBJECTIVES, FUSERS, AGGREGATORS)
+REGISTRIES: tuple[Registry, ...] = (HOSTS, ALLOCATORS, OBJECTIVES, FUSERS, AGGREGATORS, POLICIES)
 
 
 def method_tables() -> Iterator[Table]:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from lada.config import ClientConfig, RunConfig, ServerConfig
 from lada.core.bounds import Rounds, Seconds
+from lada.core.choice import Choice
 from lada.core.errors import FederationError, InputError
 from lada.core.limits import Limits
 from lada.core.names import Name
@@ -62,6 +63,8 @@ class ClientFile(Options):
     """What is taken out of the client's paths before they leave it."""
     blur: Blur | None = None
     """How the losses that leave it are blurred."""
+    policies: tuple[Choice, ...] = ()
+    """What else takes something out of what leaves it, in this order."""
     withhold: Withholding | None = Withholding()
     """Which passages of its private samples leave in nothing that its model writes; None: all may."""
     state: str = "state"
@@ -125,6 +128,7 @@ def merge(client: ClientFile, terms: Terms) -> RunConfig:
         distil=client.distil,
         redact=client.redact,
         blur=client.blur,
+        policies=client.policies,
         withhold=client.withhold,
     )
     if isinstance(client.task, FilesTask):

@@ -121,7 +121,7 @@ def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, na
     assert client.model is not None
     studies = Studies(client.private, client.distil)
     party = _party(config, place, task, emit, name=name, model=client.model, studies=studies)
-    party.redaction, party.blur = client.redact, client.blur
+    party.policies = client.make_policies()
     party.distinctive = cache(lambda: distinctive_of(config, task, client, party.private))
     return party
 

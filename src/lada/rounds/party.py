@@ -18,8 +18,8 @@ from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.models.base import Learner, Progress, Studies
 from lada.models.objective import Objective
 from lada.models.peak import begin_peak, peak_memory
+from lada.policies.base import Policy
 from lada.privacy.distinctive import Distinctive
-from lada.privacy.options import Blur, Redaction
 from lada.rounds.noted import Noted
 from lada.tasks.data import TaskData
 
@@ -136,10 +136,8 @@ class Party:
     """What other runs did, by what it is the work of; None: nobody else's work is taken."""
     distinctive: Callable[[], Distinctive | None] = nothing_distinctive
     """Returns which passages of its private samples must not leave it; None: whatever its model writes may."""
-    redaction: Redaction | None = None
-    """What is taken out of the texts it sends."""
-    blur: Blur | None = None
-    """How the losses it sends are blurred."""
+    policies: tuple[tuple[str, Policy], ...] = ()
+    """What takes something out of what it sends, by name, in this order."""
     reopen: Callable[[FilePath], Learner] = not_reopened
     """Returns the learner that `Learner.save` wrote to a folder."""
     open_slm: "Callable[[], Party]" = no_slm
