@@ -19,6 +19,7 @@ from lada.core.registry import Method, Options, Registry
 from lada.core.seeds import generator
 from lada.core.terms import Verb
 from lada.fusers.base import FUSERS, Fuser
+from lada.hooks.base import HOOKS, Hook
 from lada.hosts.base import HOSTS, Host
 from lada.models.api_options import ApiModel
 from lada.models.base import Studies, Study
@@ -175,6 +176,8 @@ class RunConfig(Options):
     """The loss that a lesson gives; None: what `plugin` says."""
     fuser: Choice = Choice(name="least_loss")
     """Which path the server learns where several clients offer one for the same question."""
+    hooks: tuple[Choice, ...] = ()
+    """What every study goes through, in this order: its gradients, and the weights after it."""
     engine: Literal["local", "simulation", "deployment"] = "local"
     """Where the clients are: on this machine in worker processes, in Flower's simulation as Ray actors (extra
     `simulation`), or on their own machines (see docs/deployment.md). Equal numbers, whichever it is."""
@@ -272,11 +275,13 @@ class RunConfig(Options):
                 "allocator": allocator,
                 "objective": objective,
                 "fuser": _with_defaults("fuser", FUSERS, self.fuser),
+                "hooks": tuple(_with_defaults(f"hooks.{each.name}", HOOKS, each) for each in self.hooks),
                 "trackers": trackers,
             }
         )
         resolved._check_verbs()
         resolved._check_privacy()
+        resolved._check_hooks()
         clients = {client.name: client.model for client in self.clients if client.model is not None}
         made = resolved.make_host()
         made.check(resolved.make_allocator(), clients)
@@ -306,6 +311,22 @@ class RunConfig(Options):
                         f"{kind} {method.name!r} needs a learner that can {', '.join(lacking)}, but that of {party!r} "
                         f"cannot ({_limited_by(model)}); choose another method, another model, or directions: "
                         "llm_to_slm for a server that only teaches"
+                    )
+
+    def _check_hooks(self) -> None:
+        """Refuse hooks where what they do would be of no effect, or not the same everywhere."""
+        if self.hooks and self.engine == "deployment":
+            raise InputError("hooks: the clients of a deployment do not hear of them; expected another engine, or none")
+        for name, hook in self.make_hooks() if self.hooks else ():
+            for party in (self.server, *self.clients):
+                studies = [party.distil, *([party.private] if isinstance(party, ClientConfig) else [])]
+                why = "a study with dp" if any(study.dp for study in studies) else ""
+                if isinstance(party.model, ModelOptions) and party.model.parallel is not None:
+                    why = "model.parallel"
+                if hook.steers and why:
+                    raise InputError(
+                        f"hooks: {name!r} changes gradients, which goes with no {why}, as {party.name!r} has; expected "
+                        "another hook, or none of that"
                     )
 
     def _check_privacy(self) -> None:
@@ -363,6 +384,10 @@ class RunConfig(Options):
     def make_fuser(self) -> Fuser:
         """Build the fuser of a resolved configuration."""
         return _make(FUSERS, self.fuser)
+
+    def make_hooks(self) -> tuple[tuple[str, Hook], ...]:
+        """Build the hooks of a resolved configuration, by name."""
+        return tuple((each.name, _make(HOOKS, each)) for each in self.hooks)
 
     def make_trackers(self) -> dict[str, Tracker]:
         """Build the trackers of a resolved configuration, by name; InputError where a package or a key is missing."""
@@ -455,6 +480,6 @@ def full_schema() -> dict[str, Any]:
     schema = RunConfig.model_json_schema()
     schema["x-methods"] = {
         registry.kind: {method.name: method.options.model_json_schema() for method in registry}
-        for registry in (HOSTS, ALLOCATORS, OBJECTIVES, FUSERS, POLICIES, TRACKERS)
+        for registry in (HOSTS, ALLOCATORS, OBJECTIVES, FUSERS, HOOKS, POLICIES, TRACKERS)
     }
     return schema

@@ -219,6 +219,7 @@ def _party(
         private=task.private.get(name, ()),
         allocator=config.make_allocator(),
         objective=config.make_objective(),
+        hooks=config.make_hooks(),
         fuser=(config.fuser.name, config.make_fuser()),
         studies=studies,
         seed=config.seed,

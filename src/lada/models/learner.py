@@ -35,7 +35,7 @@ from lada.models.ranks import ALONE, Ranks
 from lada.models.replicas import Replicas
 from lada.models.soft import chunk_sums, soft_places
 from lada.models.spelling import spell
-from lada.models.training import add_gradients, make_optimizer, optimise
+from lada.models.training import Steer, add_gradients, make_optimizer, optimise, steered
 from lada.models.turns import declared_ends
 
 Given = ParamSpec("Given")
@@ -73,6 +73,7 @@ class HuggingFaceLearner:
         self._vocabulary: Vocabulary | None = None
         self._halving = Halving()
         self.replicas: Replicas | None = None
+        self.steer: Steer | None = None
         ends = declared_ends(getattr(model, "generation_config", None), tokenizer)
         self._encoder = encoder_of(tokenizer, options, context_of(model.config), ends)
         self._cut = self._written = 0
@@ -332,7 +333,9 @@ class HuggingFaceLearner:
             tokens += sum(counts[i] for i in batch)
             wish = min(study.micro_batch_size or len(batch), len(batch))
             loss = self._halving.fit("study", wish, lambda size: add_gradients(optimizer, micro_batches(batch, size)))
-            return ranks.add_gradients([p for group in optimizer.param_groups for p in group["params"]], loss)
+            loss = ranks.add_gradients([p for group in optimizer.param_groups for p in group["params"]], loss)
+            steered(weights, self.steer)
+            return loss
 
         def on_step(number: int, loss: float) -> None:
             losses.append(loss)

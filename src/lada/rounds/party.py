@@ -15,6 +15,7 @@ from lada.core.results import PartyReport, PhaseTime
 from lada.core.terms import Sample
 from lada.fusers.base import Fuser
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
+from lada.hooks.base import Hook
 from lada.models.base import Learner, Progress, Studies
 from lada.models.objective import Objective
 from lada.models.peak import begin_peak, peak_memory
@@ -136,6 +137,8 @@ class Party:
     """What other runs did, by what it is the work of; None: nobody else's work is taken."""
     distinctive: Callable[[], Distinctive | None] = nothing_distinctive
     """Returns which passages of its private samples must not leave it; None: whatever its model writes may."""
+    hooks: tuple[tuple[str, Hook], ...] = ()
+    """What its studies go through, by name, in this order."""
     policies: tuple[tuple[str, Policy], ...] = ()
     """What takes something out of what it sends, by name, in this order."""
     reopen: Callable[[FilePath], Learner] = not_reopened

@@ -22,6 +22,7 @@ from lada.models.objective import Objective
 from lada.models.private import Privacy, Release, epsilon, release
 from lada.objectives.base import OBJECTIVES
 from lada.objectives.sft import Sft
+from lada.rounds.hooked import hooked, read_states, write_states
 from lada.rounds.once import once
 from lada.rounds.party import Party
 from lada.rounds.unchanged import while_unchanged
@@ -194,19 +195,21 @@ def study(
     seed = seed_of(party.seed, round, phase, party.name)
 
     def do(progress: Progress) -> StudyReport:
-        return party.learner.study(lessons, objective, options, seed=seed, progress=progress)
+        return hooked(party, lambda: party.learner.study(lessons, objective, options, seed=seed, progress=progress))
 
     def write(folder: FilePath, report: StudyReport) -> None:
         party.learner.save(folder / MODEL)
         (folder / REPORT).write_text(json.dumps(asdict(report)), encoding="utf-8")
+        write_states(party, folder)
 
     def read(folder: FilePath) -> StudyReport:
         party.learner = party.reopen(folder / MODEL)
+        read_states(party, folder)
         return StudyReport(**json.loads((folder / REPORT).read_bytes()))
 
     # Plain fine-tuning on gold lessons is what methods have in common; others' objectives cannot be told apart here.
     plain = [[lesson.question, lesson.chosen, lesson.weight] for lesson in lessons] if type(objective) is Sft else None
-    given = plain and [plain, options.model_dump(mode="json"), seed]
+    given = [plain, options.model_dump(mode="json"), seed] if plain and not party.hooks else None
     report = once(party, round, phase, do, write=write, read=read, given=given)
     party.weights_changed(saved_as=phase)
     check_study(party.name, round, phase, report)
