@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from lada.aggregators.base import AGGREGATORS
 from lada.allocators.base import ALLOCATORS, Allocator
 from lada.core.bounds import Parties, Rounds, Seconds, Seed
 from lada.core.choice import Choice
@@ -480,6 +481,6 @@ def full_schema() -> dict[str, Any]:
     schema = RunConfig.model_json_schema()
     schema["x-methods"] = {
         registry.kind: {method.name: method.options.model_json_schema() for method in registry}
-        for registry in (HOSTS, ALLOCATORS, OBJECTIVES, FUSERS, HOOKS, POLICIES, TRACKERS)
+        for registry in (HOSTS, ALLOCATORS, OBJECTIVES, FUSERS, AGGREGATORS, POLICIES, HOOKS, TRACKERS)
     }
     return schema
