@@ -49,8 +49,8 @@ def client(**changes: Any) -> dict[str, Any]:
         (
             {"ronds": 3},
             "ronds: unknown key (its value is 3); expected one of allocator, clients, engine, fuser, "
-            "hooks, host, keep_messages, limits, membership_audit, name, objective, participants, plugin, quorum, rounds, seed, "
-            "server, task, timeout, trackers, workers; did you mean 'rounds'?",
+            "hooks, host, keep_messages, limits, membership_audit, name, objective, participants, plugin, quorum, "
+            "rounds, seed, server, task, timeout, trackers, workers; did you mean 'rounds'?",
         ),
         (
             {"server": {"model": MODEL, "modle": 1}},
