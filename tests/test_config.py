@@ -47,9 +47,9 @@ def client(**changes: Any) -> dict[str, Any]:
     [
         (
             {"ronds": 3},
-            "ronds: unknown key (its value is 3); expected one of allocator, clients, engine, host, "
-            "keep_messages, limits, membership_audit, name, objective, participants, plugin, quorum, rounds, seed, "
-            "server, task, timeout, trackers, workers; did you mean 'rounds'?",
+            "ronds: unknown key (its value is 3); expected one of allocator, clients, engine, fuser, "
+            "hooks, host, keep_messages, limits, membership_audit, name, objective, participants, plugin, quorum, "
+            "rounds, seed, server, task, timeout, trackers, workers; did you mean 'rounds'?",
         ),
         (
             {"server": {"model": MODEL, "modle": 1}},
@@ -486,3 +486,11 @@ def test_a_count_stands_for_so_many_clients_and_some_are_drawn_for_each_round():
     assert config.drawn(1) == make_config(config.model_dump(mode="json")).drawn(1)
     everybody = make_config(plain(clients=[{**PLAIN["clients"][1], "name": "phone", "count": 3}]))
     assert everybody.drawn(0) == everybody.drawn(7) == ("phone-1", "phone-2", "phone-3")
+
+
+def test_a_fuser_is_chosen_by_name_with_options():
+    config = make_config(plain(fuser={"name": "least_loss", "options": {"below_own": True}}))
+    assert config.fuser.options == {"below_own": True}
+    assert make_config(plain()).make_fuser().pairwise
+    with pytest.raises(InputError, match=r"fuser: unknown name 'leest_loss'.*did you mean 'least_loss'"):
+        make_config(plain(fuser="leest_loss"))

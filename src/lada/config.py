@@ -18,6 +18,7 @@ from lada.core.names import Name, fault, same_folder
 from lada.core.paths import is_file
 from lada.core.registry import Options, Registry
 from lada.core.seeds import generator
+from lada.hooks.base import HOOKS
 from lada.hosts.base import HOSTS, Host
 from lada.learners.base import LEARNERS, ClientModel, OtherModel, ServerModel
 from lada.models.base import Studies, Study, check_possible
@@ -26,8 +27,9 @@ from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
 from lada.overrides import apply_override, plain
 from lada.points import BY_PARTY, POINTS, Point, chosen_points
+from lada.policies.base import POLICIES, Policy
 from lada.presets import PRESETS
-from lada.privacy.conflicts import check_blur, check_dp, check_pooling
+from lada.privacy.conflicts import check_dp, check_losses, check_pooling
 from lada.privacy.options import Blur, Redaction, Withholding
 from lada.refusals import Chosen, Seat, check_verbs
 from lada.tasks.options import BuiltinTask, FilesTask, TaskOptions
@@ -81,6 +83,14 @@ class ClientConfig(Options):
     def guard(self) -> Withholding | None:
         """`withhold`, where it is in effect."""
         return None if self.private.dp else self.withhold
+
+    @property
+    def keyed_policies(self) -> tuple[Choice, ...]:
+        """Its policies that have keys of their own."""
+        keys = {"redact": self.redact, "blur": self.blur}
+        return tuple(
+            Choice(name=key, options=each.model_dump(mode="json")) for key, each in keys.items() if each is not None
+        )
 
     def held_back(self) -> tuple[str, ...]:
         """Return the keys of what it holds back of what it sends."""
@@ -215,6 +225,7 @@ class RunConfig(Options):
         check_verbs(replace(seats[0], studies=made.server_studies), seats[1:])
         resolved._check_studies()
         resolved._check_privacy(made)
+        resolved._check_hooks()
         models = {client.name: client.model for client in clients if client.model is not None}
         for name in ("", *resolved._differing(ALLOCATORS)):
             made.check(resolved.make(ALLOCATORS, name), models)
@@ -234,6 +245,20 @@ class RunConfig(Options):
         """Whether the server's LLM is behind an API, so that nothing is taught to it."""
         return self.server.model.remote
 
+    def _check_hooks(self) -> None:
+        """Refuse hooks where what they do would not be what they promise."""
+        for party in (self.server, *self.clients):
+            studies = [party.distil, *([party.private] if isinstance(party, ClientConfig) else [])]
+            why = "a study with dp" if any(study.dp for study in studies) else ""
+            if isinstance(party.model, ModelOptions) and party.model.parallel is not None:
+                why = "model.parallel"
+            for name, hook in self.make_all(HOOKS, party.name).items() if why else ():
+                if hook.steers:
+                    raise InputError(
+                        f"hooks: {name!r} changes gradients, which goes with no {why}, as {party.name!r} has; expected "
+                        "another hook, or none of that"
+                    )
+
     def _check_privacy(self, host: Host) -> None:
         """Refuse what would let out by one way what is held back on another."""
         if self.server.distil.dp:
@@ -241,10 +266,24 @@ class RunConfig(Options):
         soft = self.make(OBJECTIVES, self.server.name).needs.signal is not None  # which says what clients send
         name = self.choice(OBJECTIVES, self.server.name).name
         for client in self.clients:
-            check_blur(client.name, client.blur, name, soft=soft)
+            names = [each.name for each in self._policies(client)]
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise InputError(
+                    f"clients.{client.name}: policy {twice[0]!r} is named twice; name each once, by its key or among "
+                    "policies"
+                )
+            for policy, made in self.make_policies(client.name):
+                check_losses(client.name, policy, name, soft=soft and made.losses)
             check_dp(client.name, Studies(client.private, client.distil), host.client_replay)
         if host.needs.pools_private:
-            held_back = [key for client in self.clients for key in client.held_back()]
+            held_back = [
+                key
+                for client in self.clients
+                for key in (
+                    *client.held_back(),
+                    *(f"clients.{client.name}.policies.{each.name}" for each in self.choices(POLICIES, client.name)),
+                )
+            ]
             check_pooling(self.choice(HOSTS).name, self.engine, held_back)
 
     def _check_studies(self) -> None:
@@ -284,6 +323,18 @@ class RunConfig(Options):
     def make_all(self, registry: Registry[T], party: str = "") -> dict[str, T]:
         """Build the methods of a kind by name, in their order; InputError where a package or a key is missing."""
         return {each.name: registry.make(each.name, each.options) for each in self.choices(registry, party)}
+
+    def make_policies(self, client: str) -> tuple[tuple[str, Policy], ...]:
+        """Build the policies of a client, by name, in their order."""
+        return tuple(
+            (each.name, POLICIES.make(each.name, each.options))
+            for party in self.clients
+            if party.name == client
+            for each in self._policies(party)
+        )
+
+    def _policies(self, client: ClientConfig) -> tuple[Choice, ...]:
+        return (*client.keyed_policies, *self.choices(POLICIES, client.name))
 
     @property
     def methods_told(self) -> dict[str, str]:

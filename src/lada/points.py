@@ -12,10 +12,12 @@ from lada.aggregators.base import AGGREGATORS
 from lada.allocators.base import ALLOCATORS
 from lada.core.registry import Registry
 from lada.fusers.base import FUSERS
+from lada.hooks.base import HOOKS
 from lada.hosts.base import HOSTS
 from lada.learners.base import LEARNERS
 from lada.objectives.base import OBJECTIVES
 from lada.objectives.weighted import Weighted, names_in
+from lada.policies.base import POLICIES
 from lada.trackers.base import TRACKERS
 
 Side = Literal["server", "client", "both"]
@@ -105,7 +107,31 @@ POINTS: Mapping[str, Point] = MappingProxyType(
                 about="The loss that a lesson gives; None: what `plugin` says. A list, `[{name, options, weight}, …]`, "
                 "stands for a weighted sum.",
             ),
-            Point(FUSERS, "server", "run"),
+            Point(
+                FUSERS,
+                "server",
+                "run",
+                key="fuser",
+                default="least_loss",
+                about="Which path the server learns where several clients offer one for the same question.",
+            ),
+            Point(
+                POLICIES,
+                "client",
+                "party",
+                key="policies",
+                several=True,
+                about="What else clients take out of what they send, in this order, after `redact` and `blur`, which "
+                "are two such.",
+            ),
+            Point(
+                HOOKS,
+                "both",
+                "party",
+                key="hooks",
+                several=True,
+                about="What every study goes through, in this order: its gradients, and the weights after it.",
+            ),
             Point(AGGREGATORS, "server", "run"),
             Point(LEARNERS, "both", "party"),  # chosen by `model`
             Point(

@@ -40,7 +40,7 @@ def fused() -> int:
         offers = {"honest": path(row, "honest", 2.0), "liar": path(row, "liar", 0.0)}
         judged = {"honest": Likelihood(-3.0, -3.0, 4, 10), "liar": Likelihood(-9.0, -9.0, 4, 10)}
         told = {name: doubted(each, {f"p{row}": judged[name]}, own).paths[0] for name, each in offers.items()}
-        won += fuser.fuse(told) == "liar"
+        won += fuser.fuse({}, "llm", told)[1] == "liar"
     return won
 
 

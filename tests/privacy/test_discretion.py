@@ -16,7 +16,9 @@ from lada.core.terms import Knowledge, Likelihood, Path
 from lada.models.base import Studies, Study
 from lada.models.private import Privacy
 from lada.objectives.base import OBJECTIVES
-from lada.privacy.conflicts import check_blur, check_dp
+from lada.policies.blur import Blurs
+from lada.policies.redact import Redact
+from lada.privacy.conflicts import check_dp, check_losses
 from lada.privacy.discretion import blur
 from lada.privacy.options import Blur, Redaction, Rule
 from lada.rounds.knowledge import SOFT, hear, know, tell
@@ -34,7 +36,7 @@ def client(folder: FilePath, **more: Any) -> Party:
         PUBLIC[1].question: "so answer x@y.org",
         PUBLIC[2].question: "write to x@y.org so answer gold2",
     }
-    party.redaction = MAIL
+    party.policies = (("redact", Redact(MAIL)),)
     return party
 
 
@@ -77,7 +79,7 @@ def test_a_changed_text_gets_no_soft_targets(tmp_path: FilePath):
 def test_a_pattern_that_takes_too_long_holds_the_path_back(tmp_path: FilePath, monkeypatch):
     monkeypatch.setattr("lada.privacy.options.PATIENCE", 0.05)
     party = client(tmp_path)
-    party.redaction = Redaction(rules=(Rule(pattern=r"(?:b|b|bb)+c"),))
+    party.policies = (("redact", Redact(Redaction(rules=(Rule(pattern=r"(?:b|b|bb)+c"),)))),)
     learner: Any = party.learner
     learner.answers[PUBLIC[0].question] = "b" * 5000 + "d"
     assert [path.sample_id for path in told(party)[0].paths] == ["p1", "p2", "p3", "p4"]
@@ -86,7 +88,7 @@ def test_a_pattern_that_takes_too_long_holds_the_path_back(tmp_path: FilePath, m
 
 def test_without_redaction_nothing_changes(tmp_path: FilePath):
     party = client(tmp_path)
-    party.redaction = None
+    party.policies = ()
     assert told(party)[0] == know(party, 1, "answer", "paths")
     assert party.report.notices == ()
 
@@ -132,7 +134,7 @@ def test_noise_repeats_only_where_it_is_seeded(tmp_path: FilePath):
     totals = {}
     for seeded in (True, False):
         party = make_party("a", {0}, tmp_path)
-        party.blur = Blur(noise=0.1, seeded=seeded)
+        party.policies = (("blur", Blurs(Blur(noise=0.1, seeded=seeded))),)
         totals[seeded] = [[path.likelihood.total for path in told(party)[0].paths] for _ in range(2)]
     assert totals[True][0] == totals[True][1]
     assert totals[False][0] != totals[False][1]
@@ -145,7 +147,7 @@ def test_the_losses_of_studies_are_blurred_when_they_leave(tmp_path: FilePath):
         first_loss=1.234, last_loss=float("nan"),
     )  # fmt: skip
     party.note(studies=(study,))
-    party.blur = Blur(round_to=0.5)
+    party.policies = (("blur", Blurs(Blur(round_to=0.5))),)
     (sent,) = decode_records(report_payload(party)[METRICS], PartyReport)
     assert sent.studies[0].first_loss == 1.0
     assert np.isnan(sent.studies[0].last_loss)
@@ -155,8 +157,8 @@ def test_options_that_let_out_by_another_way_are_refused(monkeypatch):
     with pytest.raises(ValidationError):
         Blur()
     with pytest.raises(InputError, match=r"clients\.a\.blur: objective 'alm' sends soft targets"):
-        check_blur("a", Blur(noise=1.0), "alm", soft=True)
-    check_blur("a", None, "alm", soft=True)
+        check_losses("a", "blur", "alm", soft=True)
+    check_losses("a", "blur", "alm", soft=False)
     monkeypatch.setattr("lada.privacy.conflicts.check_installed", lambda: None)
     dp, other = (Study(dp=Privacy(noise_multiplier=1.0, delta=delta)) for delta in (1e-5, 1e-6))
     replay = {"client_replay": {"private": 0.25}}

@@ -1,13 +1,17 @@
 """One offer per sample, teacher by teacher: the same as if all were held against each other at once."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lada.core.needs import State
 from lada.core.terms import Allocation, Choice, Knowledge, Lesson, Likelihood, Path, Vocabulary
+from lada.fusers.base import Fuser
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.rounds.fusing import Fusion, Won
 from lada.rounds.knowledge import Offer
@@ -32,7 +36,7 @@ def offer(teacher: str, told: Told) -> Offer:
 
 
 def fused(told: Told, order: list[str]) -> dict[str, Won]:
-    fusion = Fusion(LeastOf, "llm", ROUND)
+    fusion = Fusion(LeastOf, {}, "llm", ROUND, {})
     for teacher in order:
         fusion.add(offer(teacher, told), allocation(teacher, told))
     return dict(fusion.won())
@@ -45,7 +49,7 @@ def at_once(told: Told) -> dict[str, list[tuple[Choice, Path]]]:
         for its, source in each:
             if source == "teacher":
                 proposals.setdefault(its.sample_id, {})[teacher] = its
-    winners = {sample: LeastOf.fuse(offered) for sample, offered in proposals.items()}
+    winners = {sample: LeastOf.fuse({}, "llm", offered)[1] for sample, offered in proposals.items()}
     return {
         teacher: [
             (choice, its)
@@ -95,7 +99,7 @@ def test_what_goes_with_a_path_goes_with_it_alone():
     }
     words = [Vocabulary((b"w",), 0) for _ in range(2)]
     lessons = {teacher: [Lesson(p.sample_id, "?", p.text) for p, _ in told[teacher]] for teacher in told}
-    fusion = Fusion(LeastOf, "llm", ROUND)
+    fusion = Fusion(LeastOf, {}, "llm", ROUND, {})
     for (teacher, known), vocabulary in zip(lessons.items(), words, strict=True):
         scores = {p.sample_id: p.text for p, _ in told[teacher]}
         fusion.add(
@@ -114,9 +118,57 @@ def test_what_goes_with_a_path_goes_with_it_alone():
 
 def test_a_choice_without_a_path_changes_nothing():
     told: Told = {"a": [(path("a", "x", -1.0), "teacher")], "b": [(path("b", "x", -0.5), "teacher")]}
-    fusion = Fusion(LeastOf, "llm", ROUND)
+    fusion = Fusion(LeastOf, {}, "llm", ROUND, {})
     fusion.add(offer("a", told), allocation("a", told))
     told["b"].append((path("b", "y", -1.0), "teacher"))
     with pytest.raises(KeyError):
         fusion.add(Offer(Knowledge("b", ROUND, (told["b"][0][0],))), allocation("b", told))
     assert [choice.sample_id for choice in fusion.won()["a"].allocation.choices] == ["x"]
+
+
+class Fair(Fuser):
+    """Whoever has taught least so far, by name where that is the same; a receiver called `pupil` learns of itself."""
+
+    def fuse(
+        self, state: State, receiver: str, offers: Mapping[str, Path], own: Path | None = None
+    ) -> tuple[State, str | None]:
+        if receiver == "pupil" and own is not None:
+            return state, None
+        least = min(offers, key=lambda party: (int(state.get(party, 0)), party))
+        return {**state, least: np.array(int(state.get(least, 0)) + 1)}, least
+
+
+@given(offers(), st.randoms(use_true_random=False))
+def test_a_fuser_with_a_state_sees_all_offers_of_a_sample_in_one_order(told: Told, random):
+    def found(order: list[str]) -> tuple[dict[str, list[str]], dict[str, int]]:
+        fusion = Fusion(Fair(), {"a": np.array(1)}, "llm", ROUND, {})
+        for teacher in order:
+            fusion.add(offer(teacher, told), allocation(teacher, told))
+        won = {teacher: [p.sample_id for p in each.offer.knowledge.paths] for teacher, each in fusion.won().items()}
+        return won, {party: int(count) for party, count in fusion.state.items()}
+
+    order = list(told)
+    random.shuffle(order)
+    won, taught = found(order)
+    assert (won, taught) == found(sorted(told))
+    offered = {p.sample_id for each in told.values() for p, source in each if source == "teacher"}
+    assert sorted(sample for each in won.values() for sample in each) == sorted(offered)
+    counts, expected = {"a": 1}, {}
+    for sample in sorted(offered):
+        who = sorted(t for t, each in told.items() if any(p.sample_id == sample and s == "teacher" for p, s in each))
+        best = min(who, key=lambda party: (counts.get(party, 0), party))
+        counts[best] = counts.get(best, 0) + 1
+        expected.setdefault(best, set()).add(sample)
+    assert {teacher: set(each) for teacher, each in won.items() if each} == expected
+    assert taught == counts
+
+
+def test_it_may_differ_from_one_receiver_to_another():
+    told: Told = {"a": [(path("a", "x", -1.0), "teacher")], "b": [(path("b", "x", -2.0), "teacher")]}
+    own = {"x": path("pupil", "x", -9.0)}
+    for receiver, expected in (("llm", {"a": ["x"], "b": []}), ("pupil", {"a": [], "b": []})):
+        fusion = Fusion(Fair(), {}, receiver, ROUND, own)
+        for teacher in told:
+            fusion.add(offer(teacher, told), allocation(teacher, told))
+        found = {teacher: [p.sample_id for p in each.offer.knowledge.paths] for teacher, each in fusion.won().items()}
+        assert found == expected

@@ -140,13 +140,13 @@ def test_what_a_client_claims_changes_nothing(totals: list[float]):
 
 @given(st.floats(-50, 0), st.floats(-50, 0), st.floats(-50, 0), st.floats(0, 50))
 def test_raising_a_claim_wins_no_fusion(total: float, mine: float, judged: float, raised: float):
-    fuser = make(FUSERS, "least_loss")
+    fuser = make(FUSERS, "least_loss", below_own=True)
     own = Knowledge("llm", 1, (replace(OWN.paths[0], likelihood=Likelihood(mine, mine, 4, 11)),))
     other = replace(OWN.paths[0], writer="a")
 
     def won(claim: float) -> bool:
         (path,) = doubted(claimed(claim), {"p0": Likelihood(judged, judged, 4, 8)}, own).paths
-        return fuser.fuse({"a": other, "b": path}, own.paths[0]) == "b"
+        return fuser.fuse({}, "llm", {"a": other, "b": path}, own.paths[0])[1] == "b"
 
     assert won(min(total + raised, 0.0)) <= won(total)
 

@@ -23,6 +23,8 @@ from lada.federation import checkpoints
 from lada.federation.common import Common
 from lada.federation.journal import Journal
 from lada.federation.rounds_noted import DIGESTS, RoundsNoted
+from lada.fusers.base import FUSERS
+from lada.hooks.base import HOOKS
 from lada.hosts.base import HOSTS
 from lada.learners.base import opener
 from lada.models.base import Learner, Studies
@@ -129,7 +131,7 @@ def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, na
     assert client.model is not None
     studies = Studies(client.private, client.distil)
     party = _party(config, place, task, emit, name=name, model=client.model, studies=studies)
-    party.redaction, party.blur = client.redact, client.blur
+    party.policies = config.make_policies(name)
     party.distinctive = cache(lambda: distinctive_of(config, task, client, party.private))
     return party
 
@@ -213,6 +215,8 @@ def _party(
         allocator=config.make(ALLOCATORS, name),
         objective=config.make(OBJECTIVES, name),
         signals=signals(config, name),
+        hooks=tuple(config.make_all(HOOKS, name).items()),
+        fuser=(config.choice(FUSERS).name, config.make(FUSERS)),
         studies=studies,
         seed=config.seed,
         rounds=config.rounds,

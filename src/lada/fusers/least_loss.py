@@ -3,35 +3,41 @@
 import math
 from collections.abc import Mapping
 
+from lada.core.needs import State
 from lada.core.registry import Options
 from lada.core.terms import Path
-from lada.fusers.base import FUSERS
+from lada.fusers.base import FUSERS, Fuser
 
 
 class LeastLossOptions(Options):
     """Losses are each writer's own, of its own path, in nats per byte: comparable across tokenizers."""
 
-    below_own: bool = True
-    """Learn only where the least loss is below the receiver's own, as FedMKT does."""
+    below_own: bool = False
+    """Learn only where the least loss is below the receiver's own, as FedMKT does: there its allocator, `dual_min_ce`,
+    has seen to that already."""
 
 
 @FUSERS.register("least_loss", options=LeastLossOptions, paper="arXiv 2406.02224", status="our reading")
-class LeastLoss:
+class LeastLoss(Fuser):
     """Take the path with the least loss in nats per byte under its own writer."""
+
+    pairwise = True
 
     def __init__(self, options: LeastLossOptions) -> None:
         self.options = options
 
-    def fuse(self, proposals: Mapping[str, Path], own: Path | None = None) -> str | None:
+    def fuse(
+        self, state: State, receiver: str, offers: Mapping[str, Path], own: Path | None = None
+    ) -> tuple[State, str | None]:
         """See Fuser.fuse. Ties go to the first party by name; a loss that is NaN never wins.
 
         Our reading: FedMKT compares losses on the gold text, per token; here each party is judged by the path it
         would teach, per byte.
         """
-        losses = {party: proposals[party].likelihood.per_byte for party in sorted(proposals)}
+        losses = {party: offers[party].likelihood.per_byte for party in sorted(offers)}
         losses = {party: loss for party, loss in losses.items() if not math.isnan(loss)}
         best = min(losses, key=losses.__getitem__, default=None)
         if best is None or not self.options.below_own or own is None:
-            return best
+            return state, best
         # Not `>=`: a receiver whose own loss is NaN has nothing to defend.
-        return None if own.likelihood.per_byte <= losses[best] else best
+        return state, None if own.likelihood.per_byte <= losses[best] else best

@@ -24,7 +24,7 @@ from lada.allocators.base import Allocator
 from lada.core.choice import Choice
 from lada.core.errors import InputError
 from lada.core.terms import Allocation, Knowledge, Lesson, Verb
-from lada.fusers.least_loss import LeastLoss, LeastLossOptions
+from lada.fusers.base import FUSERS
 from lada.hosts.base import Bare, Framework
 from lada.hosts.catalogue.fedmkt import FedmktOptions
 from lada.models.learners import LearnerOptions
@@ -51,6 +51,7 @@ from lada.rounds.secure import KEYS, MASKED, PHASES, check_enough
 from lada.rounds.secure_client import advertise, masked_reply, started_from
 from lada.rounds.secure_server import average_masked
 from lada.rounds.soft import with_soft_targets
+from lada.rounds.states import address, keep_state, state_of
 from lada.rounds.steps import evaluate_party, gold_lessons, sft, study, study_both
 from lada.rounds.track_records import Records
 from lada.rounds.trust import doubted, limit_by_gold_texts, untrusted, without_paths
@@ -253,8 +254,9 @@ class Fedmkt(Framework):
         What a client told is read when its turn comes and let go of after it. Only a trust that compares what all say
         of the same texts, or what all teach, has them in memory at once.
         """
-        # Which offers beat the LLM's own path was the allocator's to say; here they are only held against each other.
-        fusion = Fusion(LeastLoss(LeastLossOptions(below_own=False)), party.name, round)
+        name, fuser = party.fuser
+        key = address(FUSERS.kind, name, "run")
+        fusion = Fusion(fuser, state_of(party, fuser, key), party.name, round, mine.by_id())
         each_client = partial(each, party, exchange, "contribute", round)
 
         def choose(client: str, reply: Payload) -> tuple[Offer, Allocation]:
@@ -293,7 +295,9 @@ class Fedmkt(Framework):
         def lessons_won(_client: str, won: Won) -> list[Lesson]:
             return lessons_of(party, won.allocation, won.offer, mine, won.known)
 
-        by_client = each_client(fusion.won(), lessons_won)
+        won = fusion.won()
+        keep_state(party, key, fusion.state)
+        by_client = each_client(won, lessons_won)
         lessons = self._and_labels(party, [lesson for lessons in by_client.values() for lesson in lessons])
         distil(party, round, lessons, mine, replay=self.options.server_replay, teachers="its clients")
         return list(by_client)

@@ -45,6 +45,7 @@ from lada.models.ranks import ALONE, Ranks
 from lada.models.replicas import Replicas
 from lada.models.spelling import spell
 from lada.models.trainer import Trainer, Workplace
+from lada.models.training import Steer
 from lada.models.turns import declared_ends
 
 Given = ParamSpec("Given")
@@ -82,6 +83,7 @@ class HuggingFaceLearner(LearnerBase):
         self._vocabulary: Vocabulary | None = None
         self._halving = Halving()
         self.replicas: Replicas | None = None
+        self.steer: Steer | None = None
         ends = declared_ends(getattr(model, "generation_config", None), tokenizer)
         self._encoder = encoder_of(tokenizer, options, context_of(model.config), ends)
         self._cut = self._written = 0
@@ -311,6 +313,7 @@ class HuggingFaceLearner(LearnerBase):
             self._batching.judge,
             self._options.compile,
             self._judged,
+            self.steer,
         )
         trainer = Trainer(place, lessons, objective, study, seed=seed, course=course, ranks=ranks, progress=progress)
         self._notices += trainer.notices()

@@ -25,7 +25,7 @@ from lada.models.objective import Done, Objective, Sizes
 from lada.models.private import one_by_one, private_training
 from lada.models.ranks import Ranks
 from lada.models.scoring import Rows, Scorer
-from lada.models.training import add_gradients, make_optimizer, optimise
+from lada.models.training import Steer, add_gradients, make_optimizer, optimise, steered
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class Workplace:
     compile: bool
     judged: Callable[[Sequence[Encoded]], list[Likelihood]]
     """Returns the likelihoods of rows' completions."""
+    steer: Steer | None = None
+    """Returns what the gradients of a step become, by the names of the weights; None: they stay as they are."""
 
 
 class Trainer:
@@ -104,7 +106,7 @@ class Trainer:
                     lambda weights: make_optimizer(self._with_own(weights), study.optimisation)
                 ) as trained,
             ):
-                weights, self._optimizer = trained
+                weights, self._optimizer = self._weights, _ = trained
                 torch.manual_seed(self._seed + ranks.rank)  # dropout
                 steps, train = self._plan()
                 skipped = train(
@@ -148,7 +150,9 @@ class Trainer:
             wish = min(self._study.micro_batch_size or len(batch), len(batch))
             loss = self._place.halving.fit("study", wish, add)
         weights = [p for group in self._optimizer.param_groups for p in group["params"]]
-        return self._ranks.add_gradients(weights, loss)
+        loss = self._ranks.add_gradients(weights, loss)
+        steered(self._weights, self._place.steer)
+        return loss
 
     def _micro_batches(self, number: int, batch: list[int], size: int) -> Iterator[Callable[[], Tensor]]:
         """Yield what returns the loss of each part of a batch, which has at most `size` lessons."""

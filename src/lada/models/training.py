@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -69,6 +69,19 @@ def add_gradients(optimizer: torch.optim.Optimizer, micro_batches: Iterable[Call
         part.backward()
         loss += float(part.detach())
     return loss
+
+
+Steer = Callable[["Mapping[str, Tensor]"], "Mapping[str, Tensor]"]
+"""Says what the gradients of a step, by the names of the weights, become before they are clipped."""
+
+
+def steered(model: Any, steer: Steer | None) -> None:
+    """Put what becomes of a step's gradients in their place, where anybody has something to say of them."""
+    if steer is not None:
+        had = {name: weight for name, weight in model.named_parameters() if weight.grad is not None}
+        found = steer({name: weight.grad for name, weight in had.items()})
+        for name, weight in had.items():
+            weight.grad = found[name]
 
 
 def optimise(

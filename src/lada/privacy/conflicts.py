@@ -5,16 +5,15 @@ from collections.abc import Sequence
 from lada.core.errors import InputError
 from lada.models.base import Studies
 from lada.models.private import check_installed
-from lada.privacy.options import Blur
 from lada.rounds.options import Replay
 
 
-def check_blur(client: str, blur: Blur | None, objective: str, *, soft: bool) -> None:
-    """Raise InputError for a blur beside soft targets."""
-    if blur and soft:
+def check_losses(client: str, policy: str, objective: str, *, soft: bool) -> None:
+    """Raise InputError for a policy that hides losses beside `soft` targets."""
+    if soft:
         raise InputError(
-            f"clients.{client}.blur: objective {objective!r} sends soft targets, which hold the same losses exactly; "
-            "expected an objective without soft targets, or no blur"
+            f"clients.{client}.{policy}: objective {objective!r} sends soft targets, which hold the same losses "
+            f"exactly; expected an objective without soft targets, or no {policy}"
         )
 
 

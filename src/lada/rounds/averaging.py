@@ -19,13 +19,13 @@ from lada.codecs import adapters
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.known import read
 from lada.core.results import Missing
-from lada.core.seeds import seed_of
 from lada.models.learners import LearnerOptions
 from lada.models.options import ModelOptions
 from lada.rounds.aggregating import aggregate_in_range
 from lada.rounds.base import Payload
 from lada.rounds.options import AveragingOptions
 from lada.rounds.party import Party
+from lada.rounds.states import address, keep_state, state_of
 
 ADAPTER = "adapter"
 HOLD = "hold the newest adapter"
@@ -139,9 +139,9 @@ def pool(
     samples, capped = cap({client: told[client][1] for client in weights}, options.clip)
     start = start or newest_of(party)
     updates = {client: Update(own, samples[client], start(own)) for client, own in weights.items()}
-    key = f"{AGGREGATORS.kind}/{name}/run"
-    state = party.states.get(key) or aggregator.init(seed_of(party.seed, key))
-    party.states[key], found, extreme = aggregate_in_range(aggregator, state, updates)
+    key = address(AGGREGATORS.kind, name, "run")
+    state, found, extreme = aggregate_in_range(aggregator, state_of(party, aggregator, key), updates)
+    keep_state(party, key, state)
     why = "malformed message (adapter: numbers so large that none made of it can be told)"
     party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in extreme))
     party.note(notices=tuple(f"round {round}: adapters: {notice}" for notice in (*capped, *found.notices)))

@@ -1,9 +1,10 @@
-"""One offer for each public sample where several teachers have one, teacher by teacher: the best so far is all that is
-held, so that memory follows the samples and not the teachers."""
+"""One offer for each public sample where several teachers have one, teacher by teacher: of a fuser that compares pairs
+the best so far is all that is held, so that memory follows the samples and not the teachers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lada.core.needs import State
 from lada.core.terms import Allocation, Choice, Knowledge, Lesson, Path, TokenScores, Vocabulary
 from lada.fusers.base import Fuser
 from lada.rounds.knowledge import Offer
@@ -30,14 +31,12 @@ class _Held:
 
 
 class Fusion:
-    """Holds the offers of a round against each other as they come; the order in which they come does not matter.
+    """Holds the offers of a round against each other; the order in which they come does not matter."""
 
-    That is so for a fuser which takes of all paths the one that it takes of any two of them.
-    """
-
-    def __init__(self, fuser: Fuser, student: str, round: int) -> None:
-        self._fuser, self._student, self._round = fuser, student, round
-        self._held: dict[str, _Held] = {}
+    def __init__(self, fuser: Fuser, state: State, student: str, round: int, own: Mapping[str, Path]) -> None:
+        """`state` is the fuser's, and `own` are the student's own paths by sample."""
+        self._fuser, self.state, self._student, self._round, self._own = fuser, state, student, round, own
+        self._held: dict[str, dict[str, _Held]] = {}
         self._words: dict[str, Vocabulary | None] = {}
         self._alike: dict[Vocabulary, Vocabulary] = {}
 
@@ -61,16 +60,28 @@ class Fusion:
             self._hold(new)
 
     def _hold(self, new: _Held) -> None:
-        sample, held = new.path.sample_id, self._held.get(new.path.sample_id)
-        proposals = {each.path.writer: each.path for each in (held, new) if each is not None}
-        if self._fuser.fuse(proposals) == new.path.writer:
-            self._held[sample] = new
+        held = self._held.setdefault(new.path.sample_id, {})
+        held[new.path.writer] = new
+        if self._fuser.pairwise:
+            self._held[new.path.sample_id] = self._best(new.path.sample_id)
+
+    def _best(self, sample: str) -> dict[str, _Held]:
+        """Return the offer for a sample that is learnt, by its writer; nothing where none is."""
+        held = self._held[sample]
+        offers = {writer: held[writer].path for writer in sorted(held)}
+        self.state, writer = self._fuser.fuse(self.state, self._student, offers, self._own.get(sample))
+        return {} if writer is None else {writer: held[writer]}
 
     def won(self) -> Mapping[str, Won]:
-        """Return what is learnt of each teacher that offered anything, by name, sorted; of some that is nothing."""
+        """Return what is learnt of each teacher that offered anything, by name, sorted; of some that is nothing.
+
+        To be called once, when all have offered what they have; `state` is then the fuser's after this round.
+        """
         of: dict[str, list[_Held]] = {teacher: [] for teacher in sorted(self._words)}
-        for held in self._held.values():
-            of[held.path.writer].append(held)
+        for sample in sorted(self._held):
+            best = self._held[sample] if self._fuser.pairwise else self._best(sample)
+            for writer, held in best.items():
+                of[writer].append(held)
         return {teacher: self._won(teacher, sorted(each, key=lambda held: held.place)) for teacher, each in of.items()}
 
     def _won(self, teacher: str, held: Sequence[_Held]) -> Won:

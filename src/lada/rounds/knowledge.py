@@ -8,7 +8,7 @@ objective may ask for soft targets: the likeliest tokens at each position of the
 import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate
@@ -24,14 +24,14 @@ from lada.core.known import Known, forget, read
 from lada.core.needs import SignalSpec
 from lada.core.plural import counted, plural
 from lada.core.terms import Knowledge, Likelihood, Path, SparseLogProbs, TokenScores, Vocabulary
-from lada.privacy.discretion import blur, redact
 from lada.rounds.base import Kinds, Payload
 from lada.rounds.options import Kind
 from lada.rounds.party import Party
+from lada.rounds.releasing import release
 from lada.rounds.steps import gold_lessons, in_range, write_paths
 from lada.rounds.unchanged import while_unchanged
-from lada.rounds.verdicts import Verdict, checked, judged, note_failures
-from lada.rounds.withholding import keep_back, keep_back_scores, may_tell
+from lada.rounds.verdicts import checked, note_failures
+from lada.rounds.withholding import keep_back_scores, may_tell
 
 TOKENS_PER_BYTE = 16
 """Most tokens of a text per byte, and beside these: a normaliser (NFKC) makes eleven bytes of one."""
@@ -88,7 +88,7 @@ def tell_each(party: Party, knowledge: Knowledge, kind: Kind, students: Iterable
     the party keeps back of its texts and losses is kept back here; a changed text gets no soft targets, since these
     spell out the likeliest tokens of it.
     """
-    knowledge, changed = _discreet(party, knowledge, kind)
+    knowledge, changed = release(party, knowledge, kind)
     knowledge = _fitting(party, knowledge, kind)
     payload = dict(encode(knowledge, kind))
     asked = {student: party.asked_by(student) for student in students}
@@ -188,55 +188,6 @@ def kinds_told(kind: Kind, round: int, *, soft: bool) -> tuple[str, ...]:
     if not soft:
         return kinds
     return (*kinds, SOFT, VOCABULARY) if round == 1 else (*kinds, SOFT)
-
-
-def _discreet(party: Party, knowledge: Knowledge, kind: Kind) -> tuple[Knowledge, frozenset[str]]:
-    """Return knowledge as it may leave, and the ids of the samples whose texts were changed; what was done is counted.
-
-    Gold texts of public samples, which everybody has, stay as they are.
-    """
-    changed: set[str] = set()
-
-    def redacted(paths: Knowledge) -> Knowledge:
-        paths, ids = _redacted(party, paths)
-        changed.difference_update(path.sample_id for path in paths.paths)
-        changed.update(ids)
-        return paths
-
-    if kind == "paths":
-        knowledge = keep_back(party, redacted(knowledge), redacted)
-    if party.blur:
-        rng = party.blur.generator(party.seed, knowledge.round, "blur", party.name)
-        knowledge = replace(knowledge, paths=blur(party.blur, knowledge.paths, rng))
-    return knowledge, frozenset(changed)
-
-
-def _redacted(party: Party, knowledge: Knowledge) -> tuple[Knowledge, frozenset[str]]:
-    """Return knowledge without what the party's redaction takes out, and the ids of the samples that it changed."""
-    if party.redaction is None:
-        return knowledge, frozenset()
-    round, samples = knowledge.round, {sample.id: sample for sample in party.task.public}
-
-    def judge(texts: Sequence[tuple[str, str]]) -> list[Likelihood]:
-        with party.phase(round, "judge-redacted") as progress:
-            return party.learner.judge([(samples[id].question, text) for id, text in texts], progress=progress)
-
-    failures: Counter[str] = Counter()
-
-    def verify(id: str, text: str) -> Verdict:
-        return next(judged(party, [(samples[id], text)], failures))
-
-    redacted = redact(party.redaction, knowledge.paths, judge, verify)
-    note_failures(party, f"round {round}, redact", failures, len(redacted.changed))
-    if redacted.changed or redacted.withheld:
-        party.note(
-            notices=(
-                f"round {round}: {party.name} redacted {len(redacted.changed)} of "
-                f"{counted(len(knowledge.paths), 'path')}, "
-                f"{redacted.answers} of them in their answers, and held back {redacted.withheld} for time",
-            )
-        )
-    return in_range(party, replace(knowledge, paths=redacted.paths)), redacted.changed
 
 
 def keep_own(party: Party, payload: Payload) -> None:

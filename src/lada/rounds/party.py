@@ -14,11 +14,14 @@ from lada.core.limits import Limits
 from lada.core.needs import SignalSpec
 from lada.core.results import PartyReport, PhaseTime
 from lada.core.terms import Sample
+from lada.fusers.base import Fuser
+from lada.fusers.least_loss import LeastLoss, LeastLossOptions
+from lada.hooks.base import Hook
 from lada.models.base import Learner, Progress, Studies
 from lada.models.objective import Objective
 from lada.models.peak import begin_peak, peak_memory
+from lada.policies.base import Policy
 from lada.privacy.distinctive import Distinctive
-from lada.privacy.options import Blur, Redaction
 from lada.rounds.noted import Noted
 from lada.tasks.data import TaskData
 
@@ -141,10 +144,10 @@ class Party:
     """What other runs did, by what it is the work of; None: nobody else's work is taken."""
     distinctive: Callable[[], Distinctive | None] = nothing_distinctive
     """Returns which passages of its private samples must not leave it; None: whatever its model writes may."""
-    redaction: Redaction | None = None
-    """What is taken out of the texts it sends."""
-    blur: Blur | None = None
-    """How the losses it sends are blurred."""
+    hooks: tuple[tuple[str, Hook], ...] = ()
+    """What its studies go through, by name, in this order."""
+    policies: tuple[tuple[str, Policy], ...] = ()
+    """What takes something out of what it sends, by name, in this order."""
     reopen: Callable[[FilePath], Learner] = not_reopened
     """Returns the learner that `Learner.save` wrote to a folder."""
     open_slm: "Callable[[], Party]" = no_slm
@@ -152,6 +155,8 @@ class Party:
     states and memory, keeps its journal within the server's, and hands its report to nobody by itself."""
     samples_of: Callable[[str], int | None] = not_known
     """At the server: how many private samples a client has, where that is known before it says so."""
+    fuser: tuple[str, Fuser] = field(default_factory=lambda: ("least_loss", LeastLoss(LeastLossOptions())))
+    """What says which path it learns where several parties offer one, by name, and itself."""
     limits: Limits = field(default_factory=Limits)
     """What others may send it at most."""
 

@@ -14,13 +14,13 @@ from lada.core.plural import counted
 from lada.core.results import PartyReport, StudyRecord
 from lada.core.terms import Verb
 from lada.evaluation.membership import ATTACKS, MOST
-from lada.privacy.discretion import blur_report
 from lada.privacy.options import MOST_TRIES
 from lada.rounds.allocating import LOOKED_AT
 from lada.rounds.base import Kinds, Payload, Step
 from lada.rounds.noted import key_of
 from lada.rounds.party import Party
 from lada.rounds.ranges import LOSS, MEMORY, SECONDS, out_of_range
+from lada.rounds.releasing import release_report
 from lada.rounds.withholding import INSTEAD, keep_back_texts
 
 METRICS, TIMES = "metrics", "times"
@@ -49,8 +49,7 @@ def report_payload(party: Party) -> Payload:
     metrics, and equal runs would not send equal messages.
     """
     report = keep_back_texts(party, party.take_report())
-    if party.blur:
-        report = blur_report(party.blur, report, party.blur.generator(party.seed, *_moment(report), "blur", party.name))
+    report = release_report(party, report, _moment(report))
     report = report.model_copy(update={"studies": tuple(map(_tellable, report.studies))})
     times = np.array([[getattr(phase, name) for name in MEASURED] for phase in report.phases], dtype="<f8")
     notices = tuple(map(_plain, report.notices[: party.limits.notices]))

@@ -22,6 +22,7 @@ from lada.models.base import Answer, Course, Progress, Study, StudyReport
 from lada.models.objective import Objective
 from lada.models.private import Privacy, Release, epsilon, release
 from lada.objectives.base import OBJECTIVES
+from lada.rounds.hooked import hooked, read_states, write_states
 from lada.rounds.once import once
 from lada.rounds.party import Party
 from lada.rounds.unchanged import while_unchanged
@@ -201,22 +202,27 @@ def study(
     )
 
     def do(progress: Progress) -> StudyReport:
-        return party.learner.study(lessons, objective, options, seed=seed, course=course, progress=progress)
+        return hooked(
+            party,
+            lambda: party.learner.study(lessons, objective, options, seed=seed, course=course, progress=progress),
+        )
 
     def write(folder: FilePath, report: StudyReport) -> None:
         party.learner.save(folder / MODEL)
         (folder / REPORT).write_text(json.dumps(report.figures()), encoding="utf-8")
         if report.state:
             (folder / STATE).write_bytes(arrays_to_bytes(report.state))
+        write_states(party, folder)
 
     def read(folder: FilePath) -> StudyReport:
         party.learner = party.reopen(folder / MODEL)
+        read_states(party, folder)
         state = bytes_to_arrays((folder / STATE).read_bytes()) if (folder / STATE).exists() else {}
         return StudyReport(**json.loads((folder / REPORT).read_bytes()), state=state)
 
     # Plain fine-tuning on gold lessons is what methods have in common; others' objectives cannot be told apart here.
     plain = [[lesson.question, lesson.chosen, lesson.weight] for lesson in lessons] if objective.plain else None
-    given = plain and [plain, options.model_dump(mode="json"), seed]
+    given = [plain, options.model_dump(mode="json"), seed] if plain and not party.hooks else None
     report = once(party, round, phase, do, write=write, read=read, given=given)
     party.weights_changed(saved_as=phase)
     party.steps[key] = course.run_step + report.steps

@@ -1,0 +1,1 @@
+"""Floor 2: what happens inside and around a study?"""

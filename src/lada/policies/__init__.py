@@ -1,0 +1,1 @@
+"""What does a party take out of what it knows before it leaves?"""

@@ -1,0 +1,70 @@
+"""A party's study goes through its hooks: gradients within it, weights after it. What they remember is journalled."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lada.hooks.base import HOOKS
+from lada.models.base import StudyReport
+from lada.rounds.party import Party
+from lada.rounds.states import address, keep_state, state_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STATES = "hooks.npz"
+"""In the journal's entry of a study: what the hooks remember after it."""
+
+
+def hooked(party: Party, study: Callable[[], StudyReport]) -> StudyReport:
+    """Let a party study, with its hooks; without any it is the study alone."""
+    if not party.hooks:
+        return study()
+    states = {name: state_of(party, hook, _key(party, name)) for name, hook in party.hooks}
+
+    def steer(gradients: Mapping[str, "Tensor"]) -> Mapping[str, "Tensor"]:
+        for name, hook in party.hooks:
+            gradients = hook.gradients(states[name], gradients)
+        return gradients
+
+    learner: Any = party.learner
+    before = learner.adapter()
+    if any(hook.steers for _, hook in party.hooks):
+        learner.steer = steer
+    try:
+        report = study()
+    finally:
+        learner.steer = None
+    weights = learner.adapter()
+    for name, hook in party.hooks:
+        state, weights = hook.after_study(states[name], before, weights)
+        keep_state(party, _key(party, name), state)
+    learner.load_adapter(weights)
+    return report
+
+
+def write_states(party: Party, folder: FilePath) -> None:
+    """Write what the hooks remember into a folder, where there are any."""
+    if party.hooks:
+        arrays = {
+            f"{name}|{part}": array
+            for name, hook in party.hooks
+            for part, array in state_of(party, hook, _key(party, name)).items()
+        }
+        with (folder / STATES).open("wb") as file:
+            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def read_states(party: Party, folder: FilePath) -> None:
+    """Let the hooks remember what `write_states` wrote."""
+    if party.hooks:
+        with np.load(folder / STATES, allow_pickle=False) as kept:
+            for name, _ in party.hooks:
+                its = {part: kept[key] for key in kept.files for own, _, part in [key.partition("|")] if own == name}
+                keep_state(party, _key(party, name), its)
+
+
+def _key(party: Party, name: str) -> str:
+    return address(HOOKS.kind, name, party.name)
