@@ -11,6 +11,7 @@ from lada.allocators.base import ALLOCATORS
 from lada.config import LEDGER_NAME, RunConfig, full_schema, make_config, read_config
 from lada.core.errors import InputError
 from lada.federation.messages import SERVER
+from lada.fusers.base import FUSERS
 from lada.hosts.base import HOSTS
 from lada.models.options import ModelOptions
 from lada.objectives.base import OBJECTIVES
@@ -53,7 +54,7 @@ def client(**changes: Any) -> dict[str, Any]:
         ),
         (
             {"server": {"model": MODEL, "modle": 1}},
-            "server.modle: unknown key (its value is 1); expected one of distil, model, name, objective; did you mean "
+            "server.modle: unknown key (its value is 1); expected one of distil, hooks, model, name, objective; did you mean "
             "'model'?",
         ),
         (
@@ -490,7 +491,7 @@ def test_a_count_stands_for_so_many_clients_and_some_are_drawn_for_each_round():
 
 def test_a_fuser_is_chosen_by_name_with_options():
     config = make_config(plain(fuser={"name": "least_loss", "options": {"below_own": True}}))
-    assert config.fuser.options == {"below_own": True}
-    assert make_config(plain()).make_fuser().pairwise
+    assert config.choice(FUSERS).options == {"below_own": True}
+    assert make_config(plain()).make(FUSERS).pairwise
     with pytest.raises(InputError, match=r"fuser: unknown name 'leest_loss'.*did you mean 'least_loss'"):
         make_config(plain(fuser="leest_loss"))

@@ -10,21 +10,24 @@ from typing import Any
 import pytest
 
 import lada
+from lada.aggregators.base import AGGREGATORS
 from lada.allocators.base import ALLOCATORS
 from lada.bench.suite import merged, read_suite
 from lada.config import ClientConfig, RunConfig, ServerConfig, full_schema, make_config
 from lada.core.choice import Choice, listed
 from lada.core.errors import InputError
 from lada.core.registry import Options, Pluggable
-from lada.engines.client_file import ClientLimits
+from lada.engines.client_file import ClientFile, ClientLimits
 from lada.federation.run_folder import MAY_DIFFER
 from lada.federation.terms import Member, Own, Terms
 from lada.fusers.base import FUSERS
 from lada.fusers.least_loss import LeastLoss
+from lada.hooks.base import HOOKS
 from lada.hosts.base import HOSTS
 from lada.learners.base import LEARNERS
 from lada.objectives.base import OBJECTIVES
 from lada.points import BY_PARTY, POINTS, chosen_points, registries_frozen
+from lada.policies.base import POLICIES
 from lada.trackers.base import TRACKERS
 
 MODELS: dict[str, Any] = {
@@ -53,7 +56,7 @@ schema = {kind: "own" in methods for kind, methods in full_schema()["x-methods"]
 print(json.dumps([made, schema]))
 """
 READERS = (
-    *("config.py", "choosing.py", "refusals.py", "engines/terms.py", "engines/client_file.py", "engines/setup.py"),
+    *("config.py", "choosing.py", "refusals.py", "federation/terms.py", "engines/client_file.py", "engines/setup.py"),
     *("cli/tables.py", "cli/planned.py", "bench/suite.py", "planning/plan.py", "export/card.py"),
     *("federation/run_folder.py", "../../docs/blocks/methods.py"),
 )
@@ -66,6 +69,9 @@ def test_every_kind_of_method_is_a_point() -> None:
         ("allocator", ALLOCATORS),
         ("objective", OBJECTIVES),
         ("fuser", FUSERS),
+        ("policy", POLICIES),
+        ("hook", HOOKS),
+        ("aggregator", AGGREGATORS),
         ("learner", LEARNERS),
         ("tracker", TRACKERS),
     ]
@@ -100,11 +106,14 @@ def test_no_kind_of_method_is_listed_by_hand(file: str) -> None:
 
 def test_the_models_of_configurations_have_a_field_for_each_point() -> None:
     keys = {point.key for point in chosen_points()}
-    assert keys == {"host", "allocator", "objective", "trackers"}
+    assert keys == {"host", "allocator", "objective", "fuser", "policies", "hooks", "trackers"}
     assert keys <= RunConfig.model_fields.keys()
-    assert keys - {"trackers"} <= Terms.model_fields.keys()
-    for model in (ServerConfig, ClientConfig, Member, Own):
-        assert keys & model.model_fields.keys() == {point.key for point in BY_PARTY} == {"objective"}
+    assert keys & Terms.model_fields.keys() == {"host", "allocator", "objective", "hooks"}
+    assert {point.key for point in BY_PARTY} == {"objective", "policies", "hooks"}
+    for model in (ServerConfig, Member, Own):
+        assert keys & model.model_fields.keys() == {"objective", "hooks"}
+    assert keys & ClientConfig.model_fields.keys() == {"objective", "policies", "hooks"}
+    assert keys & ClientFile.model_fields.keys() == {"policies"}
     assert ClientLimits.model_fields.keys() >= {"hosts", "methods", "rounds", "seconds"}
     assert full_schema()["properties"]["allocator"]["description"] == POINTS["allocator"].about
     assert full_schema()["x-methods"].keys() == POINTS.keys()

@@ -92,16 +92,6 @@ class ClientConfig(Options):
             Choice(name=key, options=each.model_dump(mode="json")) for key, each in keys.items() if each is not None
         )
 
-    def held_back(self) -> tuple[str, ...]:
-        """Return the keys of what it holds back of what it sends."""
-        means = {
-            "redact": self.redact,
-            "blur": self.blur,
-            "private.dp": self.private.dp,
-            "distil.dp": self.distil.dp,
-        }
-        return tuple(f"clients.{self.name}.{key}" for key, value in means.items() if value is not None)
-
     def each(self) -> "tuple[ClientConfig, ...]":
         """Return the `count` clients that this one stands for."""
         if self.count == 1:
@@ -276,15 +266,7 @@ class RunConfig(Options):
                 check_losses(client.name, policy, name, soft=soft and made.losses)
             check_dp(client.name, Studies(client.private, client.distil), host.client_replay)
         if host.needs.pools_private:
-            held_back = [
-                key
-                for client in self.clients
-                for key in (
-                    *client.held_back(),
-                    *(f"clients.{client.name}.policies.{each.name}" for each in self.choices(POLICIES, client.name)),
-                )
-            ]
-            check_pooling(self.choice(HOSTS).name, self.engine, held_back)
+            check_pooling(self.choice(HOSTS).name, self.engine, self.held_back())
 
     def _check_studies(self) -> None:
         """Refuse studies that a party's objective cannot have."""
@@ -332,6 +314,17 @@ class RunConfig(Options):
             if party.name == client
             for each in self._policies(party)
         )
+
+    def held_back(self) -> tuple[str, ...]:
+        """Return the keys of what clients hold back of what they send."""
+        key = POINTS[POLICIES.kind].key
+        keys: list[str] = []
+        for client in self.clients:
+            means = [each.name for each in client.keyed_policies]
+            means += [f"{key}.{each.name}" for each in self.choices(POLICIES, client.name)]
+            means += [f"{study}.dp" for study in ("private", "distil") if getattr(client, study).dp is not None]
+            keys += [f"clients.{client.name}.{each}" for each in means]
+        return tuple(keys)
 
     def _policies(self, client: ClientConfig) -> tuple[Choice, ...]:
         return (*client.keyed_policies, *self.choices(POLICIES, client.name))

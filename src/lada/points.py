@@ -49,6 +49,8 @@ class Point:
     """Whether its choice says what the others are by default, so that its own default stands in the schema."""
     observes: bool = False
     """Whether it only watches: then a resumed run may have other ones, and no result depends on them."""
+    later: bool = False
+    """Whether its default is how runs went before it was there, so that their figures are still good."""
     limit: str = "methods"
     """The key of a client's limits that says which ones a server may ask it for."""
     combined: str = ""
@@ -113,6 +115,7 @@ POINTS: Mapping[str, Point] = MappingProxyType(
                 "run",
                 key="fuser",
                 default="least_loss",
+                later=True,
                 about="Which path the server learns where several clients offer one for the same question.",
             ),
             Point(

@@ -71,8 +71,8 @@ def test_it_is_chosen_by_configuration(plugged: None):
         clients = [{"name": "a", "model": model, **client}]
         return make_config({"server": {"model": model}, "clients": clients})
 
-    chosen = config(policies=["thrift"], blur={"round_to": 0.5}).clients[0]
-    assert [name for name, _ in chosen.make_policies()] == ["blur", "thrift"]
+    chosen = config(policies=["thrift"], blur={"round_to": 0.5})
+    assert [name for name, _ in chosen.make_policies("a")] == ["blur", "thrift"]
     assert chosen.held_back() == ("clients.a.blur", "clients.a.policies.thrift")
     with pytest.raises(InputError, match=r"policy: unknown name 'thirft'.*did you mean 'thrift'"):
         config(policies=["thirft"])

@@ -12,8 +12,10 @@ from typing import Any
 import yaml
 from pydantic import Field, model_validator
 
+from lada.choosing import spelled_out
 from lada.config import RunConfig, make_config
 from lada.core.bounds import Seed
+from lada.core.choice import Choice
 from lada.core.errors import InputError, nearest
 from lada.core.names import Name
 from lada.core.paths import is_file
@@ -29,6 +31,12 @@ UNTOLD = frozenset(
 
 LATER = frozenset({"withhold"} | {point.key for point in chosen_points()})
 """Keys that came later; without a value they change nothing of the figures that were there before."""
+DEFAULTS = {
+    point.key: spelled_out(point.registry, Choice(name=point.default), point.key).model_dump(mode="json")
+    for point in chosen_points()
+    if point.later and point.default
+}
+"""Nor do these with their default."""
 
 
 class Layer(Options):
@@ -152,7 +160,7 @@ class Cell:
         told = {key: value for key, value in self.config.model_dump(mode="json").items() if key not in UNTOLD}
         for part in (told, told["server"], *told["clients"]):
             for key in LATER & part.keys():
-                if not part[key]:
+                if not part[key] or part[key] == DEFAULTS.get(key):
                     del part[key]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
