@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from lada.allocators.base import ALLOCATORS
+from lada.codecs.base import CODECS
 from lada.config import LEDGER_NAME, RunConfig, full_schema, learner_verbs, make_config, read_config
 from lada.core.errors import InputError
 from lada.federation.messages import SERVER
@@ -46,7 +47,7 @@ def client(**changes: Any) -> dict[str, Any]:
     [
         (
             {"ronds": 3},
-            "ronds: unknown key (its value is 3); expected one of allocator, clients, engine, host, "
+            "ronds: unknown key (its value is 3); expected one of allocator, clients, codecs, engine, host, "
             "keep_messages, limits, membership_audit, name, objective, participants, plugin, quorum, rounds, seed, "
             "server, task, timeout, trackers, workers; did you mean 'rounds'?",
         ),
@@ -459,7 +460,7 @@ def test_the_schema_knows_every_methods_options():
     assert schema["properties"]["rounds"]["minimum"] == 0
     methods = schema["x-methods"]
     assert {kind: sorted(rows) for kind, rows in methods.items()} == {
-        registry.kind: registry.names() for registry in (HOSTS, ALLOCATORS, OBJECTIVES, TRACKERS)
+        registry.kind: registry.names() for registry in (HOSTS, ALLOCATORS, OBJECTIVES, CODECS, TRACKERS)
     }
     assert methods["allocator"]["lada"]["properties"]["replay"]["default"] == 4000
     assert json.loads(json.dumps(schema)) == schema

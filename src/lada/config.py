@@ -9,6 +9,7 @@ import yaml
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from lada.allocators.base import ALLOCATORS, Allocator
+from lada.codecs.base import CODECS, Codecs
 from lada.core.bounds import Parties, Rounds, Seconds, Seed
 from lada.core.errors import InputError
 from lada.core.limits import Limits
@@ -172,16 +173,19 @@ class RunConfig(Options):
     """Clients that take part in a round, drawn anew for each; None: all. Who is never drawn is not evaluated."""
     limits: Limits = Limits()
     """What a message may hold at most."""
+    codecs: tuple[Choice, ...] = ()
+    """How parts of messages become bytes where not as usual, by name; at most one for each kind of part. All parties
+    of a run have the same."""
     trackers: tuple[Choice, ...] = ()
     """Where figures go beside the run's folder, by name: tensorboard, trackio, wandb, mlflow."""
 
-    @field_validator("trackers")
+    @field_validator("trackers", "codecs")
     @classmethod
-    def _each_once(cls, trackers: tuple[Choice, ...]) -> tuple[Choice, ...]:
-        names = [tracker.name for tracker in trackers]
+    def _each_once(cls, chosen: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        names = [choice.name for choice in chosen]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"{twice[0]!r} is named twice; name each tracker once")
-        return trackers
+            raise ValueError(f"{twice[0]!r} is named twice; name each once")
+        return chosen
 
     keep_messages: bool = False
     """Each client keeps a copy of all it sends, in `clients/<name>/sent`, which `lada audit` searches. It takes as much
@@ -233,6 +237,7 @@ class RunConfig(Options):
         host = _with_defaults("host", HOSTS, self.host)
         allocator = self.allocator and _with_defaults("allocator", ALLOCATORS, self.allocator)
         objective = self.objective and _with_defaults("objective", OBJECTIVES, self.objective)
+        codecs = tuple(_with_defaults(f"codecs.{each.name}", CODECS, each) for each in self.codecs)
         trackers = tuple(_with_defaults(f"trackers.{each.name}", TRACKERS, each) for each in self.trackers)
         bare = _make(HOSTS, host).bare  # last, since a host brings along what a round needs
         if not lada:
@@ -251,9 +256,11 @@ class RunConfig(Options):
                 "host": host,
                 "allocator": allocator,
                 "objective": objective,
+                "codecs": codecs,
                 "trackers": trackers,
             }
         )
+        resolved.make_codecs()  # which refuses two of one kind
         resolved._check_verbs()
         resolved._check_privacy()
         clients = {client.name: client.model for client in self.clients if client.model is not None}
@@ -337,6 +344,10 @@ class RunConfig(Options):
         """Build the objective of a resolved configuration."""
         assert self.objective is not None
         return _make(OBJECTIVES, self.objective)
+
+    def make_codecs(self) -> Codecs:
+        """Build the codecs of a resolved configuration."""
+        return Codecs({codec.name: _make(CODECS, codec) for codec in self.codecs})
 
     def make_trackers(self) -> dict[str, Tracker]:
         """Build the trackers of a resolved configuration, by name; InputError where a package or a key is missing."""
@@ -429,6 +440,6 @@ def full_schema() -> dict[str, Any]:
     schema = RunConfig.model_json_schema()
     schema["x-methods"] = {
         registry.kind: {method.name: method.options.model_json_schema() for method in registry}
-        for registry in (HOSTS, ALLOCATORS, OBJECTIVES, TRACKERS)
+        for registry in (HOSTS, ALLOCATORS, OBJECTIVES, CODECS, TRACKERS)
     }
     return schema

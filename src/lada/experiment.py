@@ -57,8 +57,8 @@ from lada.federation.parties import (
 )
 from lada.federation.rounds_noted import DIGESTS
 from lada.federation.server_app import serve_on
+from lada.hosts import wire
 from lada.hosts.checks import FINISH, Guard
-from lada.hosts.knowledge import samples_in
 from lada.hosts.party import Emit
 from lada.hosts.records import gather
 from lada.hosts.reports import collect
@@ -185,7 +185,8 @@ def _load(config: RunConfig, base: Path) -> Prepared:
     task = read_task(config, base)
     objective, host = config.make_objective(), config.make_host()
     first = host.plan(1, objective) if config.rounds else ()
-    check_sizes(config.limits, first, task.public, objective.soft.k if objective.soft else 0)
+    k = objective.soft.k if objective.soft else 0
+    check_sizes(config.limits, first, task.public, k, config.make_codecs())
     trackers = config.make_trackers()
     models = {"server": config.server.model, **{f"clients.{c.name}": c.model for c in config.clients}}
     alike = {model.model_dump_json(): (model, owner) for owner, model in reversed(models.items()) if model is not None}
@@ -310,7 +311,7 @@ class Run:
         common: dict[str, Any] = {
             "rules": rules,
             "folder": place.folder,
-            "describe": samples_in,
+            "describe": wire.describe(self._party.codecs),
             "earlier": self._earlier,
             "journal": self._journal,
             "on_missing": lambda missing: self._party.note(missing=(missing,)),

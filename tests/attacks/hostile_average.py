@@ -21,8 +21,9 @@ from sharing import NONE, sharing
 
 from lada.codecs import adapters
 from lada.core.errors import CodecError
-from lada.hosts.averaging import ADAPTER, check_adapter
+from lada.hosts.averaging import ADAPTER
 from lada.hosts.base import Look, Payload
+from lada.hosts.checks import check_parts
 from lada.hosts.factors import pairs
 from lada.hosts.reports import report_payload
 from lada.objectives.base import OBJECTIVES
@@ -84,7 +85,7 @@ class Script:
             reply: Payload = {**part, **report_payload(make_party(client, set(), UNUSED))}
             try:
                 if sends:
-                    check_adapter(make_party("llm", set(), UNUSED), client, 1, reply)
+                    check_parts(make_party("llm", set(), UNUSED), client, 1, reply)
                 replies[client] = reply
             except CodecError:
                 self.refused += 1
@@ -97,7 +98,7 @@ class Script:
             return adapters.encode(own, 10)
         make_lie, samples = LIES[self.lie]
         lies = {name: np.asarray(make_lie(array, self._rng)).astype(np.float32) for name, array in own.items()}
-        return save(lies, metadata={"kind": adapters.KIND, "samples": str(samples)})
+        return save(lies, metadata={"kind": adapters.MARK, "samples": str(samples)})
 
 
 def factors(rng: np.random.Generator) -> Weights:

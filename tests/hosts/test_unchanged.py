@@ -173,7 +173,7 @@ def test_questions_are_embedded_once_and_only_where_an_allocator_asks(tmp_path: 
         assert done["embed"] == times
         embedded = [p.round for p in both.server.report.phases if (p.party, p.phase) == ("a", "embed")]
         assert embedded == [1] * times
-    assert all(HOSTS.get(name).student_needs.isdisjoint({"embed"}) for name in HOSTS.names())
+    assert all(HOSTS.get(name).default_needs.student.isdisjoint({"embed"}) for name in HOSTS.names())
 
 
 def test_vectors_stay_those_of_the_first_time_and_a_damaged_file_is_told_of(tmp_path: FilePath):

@@ -9,6 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from lada.allocators.base import ALLOCATORS
+from lada.codecs.base import CODECS
 from lada.core.docstrings import field_docstrings
 from lada.core.errors import InputError, nearest
 from lada.core.plural import MANY
@@ -21,7 +22,7 @@ from lada.tasks.data import TaskData
 
 EXAMPLES = 3
 """Of many clients, the samples of so many are listed by themselves."""
-REGISTRIES: tuple[Registry, ...] = (HOSTS, ALLOCATORS, OBJECTIVES, FUSERS)
+REGISTRIES: tuple[Registry, ...] = (HOSTS, ALLOCATORS, OBJECTIVES, FUSERS, CODECS)
 
 
 def method_tables() -> Iterator[Table]:

@@ -35,7 +35,7 @@ class ClientLimits(Limits):
     hosts: Names | None = None
     """The hosts that it takes part in, such as `[fedmkt]`."""
     methods: Names | None = None
-    """The allocators and objectives that it works with."""
+    """The allocators, objectives and codecs that it works with."""
     rounds: Rounds | None = None
     seconds: Seconds | None = None
     """How long one message may be worked on; then the work is given up."""
@@ -146,6 +146,7 @@ def merge(client: ClientFile, terms: Terms) -> RunConfig:
         host=terms.host,
         allocator=terms.allocator,
         objective=terms.objective,
+        codecs=terms.codecs,
         engine="deployment",
         limits=Limits(**client.limits.model_dump(include=set(Limits.model_fields))),
     )
@@ -161,6 +162,7 @@ def _check(client: ClientFile, terms: Terms) -> None:
         ("host", terms.host.name, limits.hosts),
         ("allocator", terms.allocator.name, limits.methods),
         ("objective", terms.objective.name, limits.methods),
+        *(("codec", codec.name, limits.methods) for codec in terms.codecs),
     ]
     for kind, name, allowed in asked:
         if allowed is not None and name not in allowed:

@@ -35,6 +35,7 @@ class Terms(Options):
     host: Choice
     allocator: Choice
     objective: Choice
+    codecs: tuple[Choice, ...] = Field(default=(), exclude_if=lambda codecs: not codecs)
     server: Name
     clients: tuple[Member, ...]
     public: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -62,6 +63,7 @@ def terms_of(config: RunConfig, task: TaskData, place: Place) -> dict[str, bytes
         host=config.host,
         allocator=config.allocator,
         objective=config.objective,
+        codecs=config.codecs,
         server=config.server.name,
         clients=tuple(Member(name=client.name, domains=client.domains) for client in config.clients),
         public=digest(task.public),

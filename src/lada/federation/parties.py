@@ -227,6 +227,7 @@ def _party(
         journal=place.journal(name),
         common=Common(place.common) if place.common else None,
         reopen=reopen,
+        codecs=config.make_codecs(),
         limits=config.limits,
     )
     if saved:

@@ -10,11 +10,9 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from lada.codecs import adapters
+from lada.codecs.adapters import Adapter
 from lada.core.errors import CodecError, FederationError, InputError
-from lada.core.known import read
 from lada.core.plural import counted
 from lada.core.results import Missing
 from lada.hosts.aggregating import Weights, aggregate
@@ -23,9 +21,10 @@ from lada.hosts.bounding import Merged, bound, cap
 from lada.hosts.catalogue.common import AveragingOptions
 from lada.hosts.merging import Merge, merge_in_range
 from lada.hosts.party import Party
+from lada.hosts.wire import part, write
 from lada.models.options import ModelOptions
 
-ADAPTER = "adapter"
+ADAPTER = adapters.KIND
 HOLD = "hold the newest adapter"
 """In the server's memory: the clients that went on with the newest adapter."""
 SHAPE = "adapter shape"
@@ -66,17 +65,7 @@ def _tuned(options: ModelOptions, ranks: bool) -> dict[str, Any]:
 
 def tell_adapter(party: Party) -> bytes:
     """Return a client's adapter with the number of private samples behind it."""
-    return adapters.encode(party.learner.adapter(), len(party.private))
-
-
-def check_adapter(party: Party, _sender: str, _round: int, payload: Payload) -> None:
-    """Raise CodecError unless `payload` holds an adapter."""
-    _told(party, payload)
-
-
-def _told(party: Party, payload: Payload) -> tuple[dict[str, np.ndarray], int]:
-    """Return the adapter of a payload and the number of samples behind it. Raises CodecError for other bytes."""
-    return read(payload, ADAPTER, lambda: adapters.decode(payload[ADAPTER], limit=party.limits.adapter_bytes))
+    return write(party, ADAPTER, Adapter(party.learner.adapter(), len(party.private)))
 
 
 def shapes(weights: Weights) -> Hashable:
@@ -113,9 +102,9 @@ class Pooled:
     told: Mapping[str, Weights]
     samples: int
 
-    def encode(self, weights: Weights) -> bytes:
-        """Return this adapter, or what was made of it, as a message part."""
-        return adapters.encode(weights, self.samples)
+    def encode(self, party: Party, weights: Weights, *, to: str = "") -> bytes:
+        """Return this adapter, or what was made of it, as a message part of the server's."""
+        return write(party, ADAPTER, Adapter(weights, self.samples), to=to)
 
 
 def pool(
@@ -134,7 +123,7 @@ def pool(
     started from the newest adapter. Raises CodecError for what is no adapter, FederationError where nobody's fits, no
     outline is that of most, or no average of them has numbers in range.
     """
-    told = {client: _told(party, replies[client]) for client in sorted(replies)}
+    told = {client: part(party, replies[client], ADAPTER) for client in sorted(replies)}
     outlines = {client: outline(weights) for client, (weights, _) in told.items()}
     if set(outlines.values()) == {None}:
         raise FederationError("adapters: those of all clients are no pairs of LoRA's factors")
@@ -169,11 +158,16 @@ def odd_ones(party: Party, round: int, outlines: Mapping[str, Hashable]) -> list
     return odd
 
 
+def newest_weights(party: Party) -> Weights:
+    """Return the newest adapter that a server has handed out. KeyError where there is none."""
+    return part(party, party.memory, ADAPTER).weights
+
+
 def newest_of(party: Party) -> Start:
     """Return what says that clients started from the newest adapter, where there is one of the same outline."""
     if ADAPTER not in party.memory:
         return lambda _: None
-    newest, _ = adapters.decode(party.memory[ADAPTER], limit=party.limits.adapter_bytes)
+    newest = newest_weights(party)
     return lambda own: newest if shapes(newest) == shapes(own) else None
 
 
@@ -207,7 +201,7 @@ def average_adapters(
 ) -> tuple[bytes, list[str]]:
     """Return one adapter of those in `replies`, and the clients that go on with it. Raises as `pool` does."""
     pooled = pool(party, replies, round, options)
-    return pooled.encode(pooled.weights), list(pooled.told)
+    return pooled.encode(party, pooled.weights), list(pooled.told)
 
 
 def catch_up(party: Party, clients: Iterable[str]) -> dict[str, Payload]:
@@ -218,7 +212,7 @@ def catch_up(party: Party, clients: Iterable[str]) -> dict[str, Payload]:
     newest = {ADAPTER: party.memory[ADAPTER]} if ADAPTER in party.memory else {}
     if newest:
         try:
-            check_adapter(party, party.name, 0, newest)
+            part(party, newest, ADAPTER)
         except CodecError as error:
             raise FederationError(
                 f"{error}; the newest average is spoilt, nobody gets it: begin the run anew"
@@ -232,7 +226,6 @@ def handed_out(party: Party, newest: bytes, clients: Iterable[str]) -> None:
     party.memory |= {ADAPTER: newest, HOLD: json.dumps(list(clients)).encode()}
 
 
-def take_adapter(party: Party, data: bytes) -> None:
+def take_adapter(party: Party, payload: Payload) -> None:
     """Let a client go on with the average."""
-    weights, _ = adapters.decode(data, limit=party.limits.adapter_bytes)
-    party.load_adapter(weights)
+    party.load_adapter(part(party, payload, ADAPTER).weights)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from lada.allocators.base import Allocator
-from lada.codecs import samples
+from lada.codecs.samples import Pooled
 from lada.core.registry import Options
 from lada.core.terms import Lesson, Sample, Verb
 from lada.hosts.base import Bare, Exchange, Kinds, Payload, Phase, Step
@@ -20,6 +20,7 @@ from lada.hosts.replies import each
 from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, studying_both
 from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, study_both
+from lada.hosts.wire import write
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
@@ -68,7 +69,7 @@ class Centralized:
             for client in each(party, exchange, "pool", round, replies, partial(_lessons, party)):
                 party.memory[_of(client)] = replies[client][SAMPLES]
         everything = _everything(party)
-        told = {SAMPLES: samples.encode(party.name, round, everything)}
+        told = {SAMPLES: write(party, SAMPLES, Pooled(party.name, round, tuple(everything)))}
         there = [client for client in exchange.clients if _of(client) in party.memory]
         pending = exchange.ask("study", round, dict.fromkeys(there, told))
         study(party, gold_lessons(party, everything), sft(), party.studies.distil, round=round, phase="pooled")
@@ -78,7 +79,7 @@ class Centralized:
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
         """See Host.reply."""
         if phase == "pool":
-            return {SAMPLES: samples.encode(party.name, round, party.private)}
+            return {SAMPLES: write(party, SAMPLES, Pooled(party.name, round, party.private))}
         if phase == "study":
             study_both(party, gold_lessons(party, hear_samples(party, payload)), round=round, phase="pooled")
         evaluate_party(party, round)

@@ -21,7 +21,7 @@ steps or tokens as one that collaborates does in all. The LLM takes no part.
 from collections.abc import Mapping
 
 from lada.allocators.base import Allocator
-from lada.codecs import adapters
+from lada.codecs.adapters import Adapter
 from lada.core.errors import FederationError
 from lada.hosts.aggregating import Weights, check_rule
 from lada.hosts.averaging import (
@@ -34,6 +34,7 @@ from lada.hosts.averaging import (
     check_alike,
     handed_out,
     newest_of,
+    newest_weights,
     pool,
     shapes,
 )
@@ -47,6 +48,7 @@ from lada.hosts.secure import KEYS, MASKED, PHASES, check_enough
 from lada.hosts.secure_client import advertise, masked_reply, started_from
 from lada.hosts.secure_server import average_masked
 from lada.hosts.steps import evaluate_party, gold_lessons, study_both
+from lada.hosts.wire import part, write
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
@@ -104,7 +106,7 @@ class Fedavg:
         else:
             outlines = shapes if self._plain else outline
             pooled = pool(party, replies, round, self.options, self._merge, outlines, self._start(party))
-            newest, shared = pooled.encode(pooled.weights), self._shared(pooled)
+            newest, shared = self._shared(party, pooled)
         replies = exchange.ask("average", round, shared).wait()
         collect(party, replies)
         if newest is not None:
@@ -116,7 +118,7 @@ class Fedavg:
         if phase in PHASES:
             return masked_reply(phase, party, round, payload, self.options.update_norm)
         if ADAPTER in payload:
-            self._take(party, payload[ADAPTER])
+            self._take(party, payload)
         elif phase == "study" and round == 1 and pairs(own := party.learner.adapter()):
             party.load_adapter(common_start(own, party.seed))
         if secure and (ADAPTER in payload or (phase == "study" and round == 1)):
@@ -148,24 +150,27 @@ class Fedavg:
             return lambda own: common_start(own, party.seed) if outline(own) else None
         if self._plain:
             return newest_of(party)
-        newest, _ = adapters.decode(party.memory[ADAPTER], limit=party.limits.adapter_bytes)
+        newest = newest_weights(party)
         return lambda own: fit(newest, own)
 
-    def _shared(self, pooled: Pooled) -> dict[str, Payload]:
-        """Return what each client is sent: the adapter, cut to the rank of its own."""
+    def _shared(self, party: Party, pooled: Pooled) -> tuple[bytes, dict[str, Payload]]:
+        """Return the newest adapter, and what each client is sent of it: as much as the rank of its own holds."""
+        newest = pooled.encode(party, pooled.weights)
         if self._plain:
-            same = {ADAPTER: pooled.encode(pooled.weights)}
-            return {client: same for client in pooled.told}
-        return {client: {ADAPTER: pooled.encode(fit(pooled.weights, own))} for client, own in pooled.told.items()}
+            return newest, {client: {ADAPTER: newest} for client in pooled.told}
+        return newest, {
+            client: {ADAPTER: pooled.encode(party, fit(pooled.weights, own), to=client)}
+            for client, own in pooled.told.items()
+        }
 
     def _told(self, party: Party) -> bytes:
         weights: Weights = party.learner.adapter()
         if not self._plain:
             weights = scaled(weights, party.learner.scaling)
-        return adapters.encode(weights, len(party.private))
+        return write(party, ADAPTER, Adapter(weights, len(party.private)))
 
-    def _take(self, party: Party, data: bytes) -> None:
-        weights: Weights = adapters.decode(data, limit=party.limits.adapter_bytes)[0]
+    def _take(self, party: Party, payload: Payload) -> None:
+        weights: Weights = part(party, payload, ADAPTER).weights
         if not self._plain:
             own = party.learner.adapter()
             if outline(weights) != outline(own):

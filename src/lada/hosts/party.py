@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lada.allocators.base import Allocator, State
+from lada.codecs.base import Codecs
 from lada.core.limits import Limits
 from lada.core.results import PartyReport, PhaseTime
 from lada.core.terms import Sample
@@ -121,7 +122,7 @@ class Party:
     clock: Callable[[], float]
     """Seconds since the run began."""
     states: dict[str, State] = field(default_factory=dict)
-    """Allocator state by `teacher>student`."""
+    """State of methods: of allocators by `teacher>student`, of codecs as `Codecs.address` says."""
     memory: dict[str, bytes] = field(default_factory=dict)
     """Encoded knowledge that a later phase needs."""
     noted: Noted = field(default_factory=Noted)
@@ -145,6 +146,8 @@ class Party:
     states and memory, keeps its journal within the server's, and hands its report to nobody by itself."""
     samples_of: Callable[[str], int | None] = not_known
     """At the server: how many private samples a client has, where that is known before it says so."""
+    codecs: Codecs = field(default_factory=Codecs)
+    """What its messages are written and read with."""
     limits: Limits = field(default_factory=Limits)
     """What others may send it at most."""
 

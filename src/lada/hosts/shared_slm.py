@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 from lada.allocators.base import Allocator
-from lada.codecs import adapters
+from lada.codecs.adapters import Adapter
 from lada.core.errors import InputError
 from lada.core.terms import Verb
 from lada.hosts.aggregating import Weights, check_rule
@@ -26,6 +26,7 @@ from lada.hosts.averaging import (
     check_alike,
     fix_outline,
     handed_out,
+    newest_weights,
     pool,
     take_adapter,
     tell_adapter,
@@ -37,6 +38,7 @@ from lada.hosts.reports import REPORT, collect, report_payload
 from lada.hosts.rounds import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, studying_both
 from lada.hosts.soft import check_wants_soft_targets
 from lada.hosts.steps import evaluate_party, gold_lessons, study_both
+from lada.hosts.wire import write
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 
@@ -104,8 +106,9 @@ class SharesSlm(ABC, Generic[Prepared]):
             evaluate_everybody(party, exchange, round)
             return
         slm = party.open_slm()
-        party.memory.setdefault(ADAPTER, adapters.encode(slm.learner.adapter(), 0))
-        fix_outline(party, adapters.decode(party.memory[ADAPTER], limit=party.limits.adapter_bytes)[0])
+        if ADAPTER not in party.memory:
+            party.memory[ADAPTER] = write(party, ADAPTER, Adapter(slm.learner.adapter(), 0))
+        fix_outline(party, newest_weights(party))
         pending = exchange.ask("study", round, catch_up(party, exchange.clients))
         prepared = self.prepare(party, round)
         replies = pending.wait()
@@ -114,7 +117,7 @@ class SharesSlm(ABC, Generic[Prepared]):
         slm.load_adapter(pooled.weights)
         self.teach(party, slm, round, pooled.told, prepared)
         collect(party, {SHARED_SLM: report_payload(slm)})
-        newest = adapters.encode(slm.learner.adapter(), 0)
+        newest = write(party, ADAPTER, Adapter(slm.learner.adapter(), 0))
         pending = exchange.ask("take", round, {client: {ADAPTER: newest} for client in pooled.told})
         if self.llm_learns:
             evaluate_party(party, round)
@@ -125,7 +128,7 @@ class SharesSlm(ABC, Generic[Prepared]):
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
         """See Host.reply."""
         if ADAPTER in payload:
-            take_adapter(party, payload[ADAPTER])
+            take_adapter(party, payload)
         if phase == "study":
             study_both(party, gold_lessons(party, party.private), round=round, phase="private")
             return {ADAPTER: tell_adapter(party), **report_payload(party)}
