@@ -27,7 +27,7 @@ CLOCKS = 86_400.0
 
 @CODECS.register(KIND)
 class Times(Codec[np.ndarray, np.ndarray]):
-    """MEASURED of each phase of the report in the same message: float64 [n, 3]."""
+    """When the phases of a report began, how long they took, and with how much memory: float64 [n, 3]."""
 
     kind = KIND
     about_the_run = True

@@ -52,7 +52,10 @@ def _check(tokens: Sequence[bytes], eos: int) -> None:
 
 @CODECS.register(KIND)
 class Vocabularies(Codec[Vocabulary, Vocabulary]):
-    """What a party's token ids stand for. It travels once, in the first round; who hears it remembers it."""
+    """What a party's token ids stand for.
+
+    It travels once, in the first round; whoever hears it remembers it.
+    """
 
     kind = KIND
 
