@@ -70,7 +70,7 @@ class Script:
     def ask(self, phase: str, round: int, payloads: Mapping[str, Payload]) -> "Script":
         """Keep what is handed out after the averaging, and reply to all."""
         if phase in ("average", "take"):
-            self.handed = [adapters.decode(payload[ADAPTER])[0] for payload in payloads.values()]
+            self.handed = [dict(adapters.decode(payload[ADAPTER]).weights) for payload in payloads.values()]
         self._asked, self._phase = sorted(payloads), phase
         return self
 

@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from safetensors.numpy import save
 
 from lada.codecs.adapters import GREATEST, Adapter, Adapters
 from lada.codecs.base import CODECS, Outlook, Reading, Text, Words
 from lada.codecs.table import LIMIT, header_number
-from lada.codecs.tensors import read
+from lada.codecs.tensors import read, write
 from lada.core.errors import CodecError
 from lada.core.needs import State
 
@@ -30,7 +29,7 @@ class Int8Adapters(Adapters):
             sent[name] = np.rint(wanted / scale).astype(np.int8)
             sent[SCALE + name] = np.array(scale)
             left[name] = wanted - sent[name] * scale
-        return left, save(sent, metadata={"kind": MARK, "samples": str(value.samples)})
+        return left, write(sent, {"kind": MARK, "samples": str(value.samples)})
 
     def decode(self, data: bytes, reading: Reading) -> Adapter:
         """See Codec.decode."""

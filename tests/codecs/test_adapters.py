@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from lada.codecs import adapters
+from lada.codecs import adapters, masked
 from lada.core.errors import CodecError
 
 WEIGHTS = {
@@ -16,6 +16,7 @@ WEIGHTS = {
     "scale": np.array(2.0, np.float32),
 }
 GOOD = adapters.encode(WEIGHTS, 40)
+MASKED = masked.encode(np.arange(3, dtype=np.uint64), (("é\n", (2,)),))
 
 
 def alike(heard: Mapping[str, np.ndarray], sent: Mapping[str, np.ndarray]) -> None:
@@ -117,3 +118,8 @@ def test_flipped_bytes_give_a_codec_error_or_valid_weights(choice: Any):
     except CodecError:
         return
     alike(adapters.decode(adapters.encode(heard, samples))[0], heard)
+
+
+def test_equal_adapters_are_equal_bytes():
+    assert {adapters.encode(WEIGHTS, 40) for _ in range(50)} == {GOOD}
+    assert {masked.encode(np.arange(3, dtype=np.uint64), (("é\n", (2,)),)) for _ in range(50)} == {MASKED}

@@ -88,7 +88,7 @@ def test_other_bytes_are_refused(tmp_path: Path, data: bytes, codec: Any):
     for wrong in (data, as_usual):
         with pytest.raises(CodecError, match="int8: "):
             check_parts(party, "a", 1, {"adapter": wrong})
-    wide = codec.save({"w": np.ones(2, np.int8), "scale of w": np.array(np.float32(np.inf))}, {"kind": "int8"})
+    wide = codec.write({"w": np.ones(2, np.int8), "scale of w": np.array(np.float32(np.inf))}, {"kind": "int8"})
     with pytest.raises(CodecError, match="a scale that is none"):
         check_parts(party, "a", 1, {"adapter": wide})
 

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from safetensors.numpy import save
 
 from lada.codecs.base import CODECS, Codec, Outlook, Reading, Text, Words
 from lada.codecs.table import LIMIT, header_number
-from lada.codecs.tensors import read
+from lada.codecs.tensors import read, write
 from lada.core.errors import CodecError
 from lada.core.needs import State
 
@@ -44,7 +43,7 @@ def encode(weights: Mapping[str, np.ndarray], samples: int) -> bytes:
             raise CodecError(f"{MARK}: {name!r} holds {why}")
     header = {"kind": MARK, "samples": str(samples)}
     header_number(MARK, header, "samples")
-    return save(arrays, metadata=header)
+    return write(arrays, header)
 
 
 def decode(data: bytes, *, limit: int = LIMIT) -> Adapter:

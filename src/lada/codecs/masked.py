@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from safetensors.numpy import save
 
 from lada.codecs.base import CODECS, Codec, Outlook, Reading, Text, Words
 from lada.codecs.table import LIMIT
-from lada.codecs.tensors import read
+from lada.codecs.tensors import read, write
 from lada.core.errors import CodecError
 from lada.core.needs import State
 
@@ -30,7 +29,7 @@ class Masked(NamedTuple):
 
 def encode(numbers: np.ndarray, shapes: Shapes) -> bytes:
     """Return masked numbers, uint64 [n + 1], as bytes: n of the weights, in the order of `shapes`, and the samples."""
-    return save({KIND: np.ascontiguousarray(numbers, np.uint64)}, metadata={"kind": KIND, "shapes": json.dumps(shapes)})
+    return write({KIND: np.ascontiguousarray(numbers, np.uint64)}, {"kind": KIND, "shapes": json.dumps(shapes)})
 
 
 def decode(data: bytes, *, limit: int = LIMIT) -> Masked:
