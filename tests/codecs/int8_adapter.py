@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from lada.codecs.adapters import GREATEST, Adapter, Adapters
-from lada.codecs.base import CODECS, Outlook, Reading, Text, Words
+from lada.codecs.adapters import GREATEST, KIND, Adapter
+from lada.codecs.base import CODECS, Codec, Outlook, Reading, Text, Words
 from lada.codecs.table import LIMIT, header_number
 from lada.codecs.tensors import read, write
 from lada.core.errors import CodecError
@@ -15,8 +15,10 @@ MARK, SCALE = "int8", "scale of "
 
 
 @CODECS.register("int8_adapter", paper="arXiv 1809.07599", status="our reading")
-class Int8Adapters(Adapters):
+class Int8Adapters(Codec[Adapter, Adapter]):
     """An adapter's weights in 255 steps each; what that leaves over is sent with the next ones."""
+
+    kind = KIND
 
     def encode(self, state: State, value: Adapter) -> tuple[State, bytes]:
         """See Codec.encode. The state is what each weight was rounded by, so far."""
@@ -34,6 +36,10 @@ class Int8Adapters(Adapters):
     def decode(self, data: bytes, reading: Reading) -> Adapter:
         """See Codec.decode."""
         return _decode(data, reading.receiver.limits.adapter_bytes)
+
+    def claims(self, heard: Adapter) -> Iterator[int]:
+        """See Codec.claims."""
+        yield heard.samples
 
     def expected_bytes(self, outlook: Outlook) -> int:
         """See Codec.expected_bytes."""
