@@ -27,11 +27,12 @@ from lada.core.errors import FederationError, InputError
 from lada.core.terms import Likelihood, SparseLogProbs, TokenScores
 from lada.core.terms import Path as ReasoningPath
 from lada.evaluation.statistics import mean_interval
-from lada.hosts.averaging import ADAPTER
-from lada.hosts.base import HOSTS, Payload
-from lada.hosts.knowledge import LIKELIHOODS, PATHS, SOFT
-from lada.hosts.party import Party
-from lada.hosts.pooling import SAMPLES
+from lada.hosts.base import HOSTS
+from lada.rounds.averaging import ADAPTER
+from lada.rounds.base import Payload
+from lada.rounds.knowledge import LIKELIHOODS, PATHS, SOFT
+from lada.rounds.party import Party
+from lada.rounds.pooling import SAMPLES
 from lada.tasks.builtin import load_builtin
 from lada.tasks.options import BuiltinTask
 

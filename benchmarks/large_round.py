@@ -46,7 +46,7 @@ TEXT = "start with {n} , then add 7 and look at what comes out of it in the end 
 WORDS = re.compile(r" ?[a-z]+| ?[^a-z]")
 STAGES = {
     "samples are read": "lada.experiment:read_task",
-    "messages are checked": "lada.hosts.checks:Guard._check",
+    "messages are checked": "lada.rounds.checks:Guard._check",
     "messages are read": "lada.hosts.fedmkt:hear",
     "messages are written": "lada.hosts.fedmkt:tell",
     "ledger": "lada.federation.ledger:Ledger.record",
@@ -55,10 +55,10 @@ STAGES = {
     "judging": "lada.hosts.fedmkt:judge",
     "allocation": "lada.hosts.fedmkt:allocate",
     "lessons": "lada.hosts.fedmkt:lessons_of",
-    "trust": "lada.hosts.track_records:Records.look",
+    "trust": "lada.rounds.track_records:Records.look",
     "trust in soft targets": "lada.hosts.fedmkt:limit_by_gold_texts",
-    "what is withheld": "lada.hosts.knowledge:keep_back",
-    "which scores are withheld": "lada.hosts.knowledge:keep_back_scores",
+    "what is withheld": "lada.rounds.knowledge:keep_back",
+    "which scores are withheld": "lada.rounds.knowledge:keep_back_scores",
     "results": "lada.experiment:Run._write",
     "report.html": "lada.experiment:render",
 }

@@ -25,9 +25,9 @@ from lada.core.terms import Lesson, Likelihood, Verb
 from lada.experiment import ignore
 from lada.federation import held, parties
 from lada.federation.parties import Place, client_party, read_task, server_party
-from lada.hosts.reports import collect, report_payload
 from lada.models.base import Answer, Progress, Study, StudyReport, silent
 from lada.models.objective import Objective
+from lada.rounds.reports import collect, report_payload
 
 TARGET = Path(__file__).parents[1] / "results" / "rounds"
 SHORT, LONG, CLIENTS = 5, 50, 3

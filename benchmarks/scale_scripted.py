@@ -41,8 +41,8 @@ from lada.core.terms import Knowledge, Likelihood, Verb
 from lada.core.terms import Path as ReasoningPath
 from lada.federation import parties
 from lada.federation.local import run_local
-from lada.hosts.reports import MEASURED, METRICS, TIMES
 from lada.models.base import Answer, StudyReport
+from lada.rounds.reports import MEASURED, METRICS, TIMES
 
 TARGET = Path(__file__).parents[1] / "results" / "scale_scripted"
 CLIENTS, SAMPLES, ROUNDS, TESTS = (100, 1000), 10_000, 5, 40
@@ -52,13 +52,13 @@ MOST_RATIO = 11.0
 PATH_BYTES = 600
 """About what a decoded path takes in memory: a Path, its Likelihood and four short texts."""
 STAGES = {
-    "reply is checked": "lada.hosts.checks:Guard.check_reply",
+    "reply is checked": "lada.rounds.checks:Guard.check_reply",
     "ledger": "lada.federation.ledger:Ledger.record",
     "journal": "lada.federation.heard:Heard.keep",
     "reply is read": "lada.hosts.fedmkt:hear",
     "judging": "lada.hosts.fedmkt:judge",
     "allocation": "lada.hosts.fedmkt:allocate",
-    "rows of the allocation": "lada.hosts.allocating:keep_rows",
+    "rows of the allocation": "lada.rounds.allocating:keep_rows",
     "reports": "lada.hosts.fedmkt:collect",
     "checkpoint": "lada.experiment:keep",
     "results": "lada.experiment:Run._write",

@@ -30,9 +30,9 @@ from lada.core.terms import Path as ReasoningPath
 from lada.evaluation.ranking import auc
 from lada.experiment import ignore
 from lada.federation.parties import Place, client_party, read_task, server_party
-from lada.hosts.allocating import allocate
-from lada.hosts.party import Party
-from lada.hosts.steps import gold_lessons, sft, study, write_paths
+from lada.rounds.allocating import allocate
+from lada.rounds.party import Party
+from lada.rounds.steps import gold_lessons, sft, study, write_paths
 
 TARGET = Path("results/signals")
 SETTINGS = {"heterogeneous": "Rulebooks", "lineups_heterogeneous": "Lineups"}

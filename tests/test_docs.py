@@ -17,8 +17,8 @@ from lada.cli.tables import REGISTRIES
 from lada.config import make_config
 from lada.core.terms import Sample
 from lada.federation.parties import read_task
-from lada.hosts.options import Withholding
 from lada.models.options import ModelOptions
+from lada.privacy.options import Withholding
 from lada.tasks.corpus import corpus_names, read_corpus, sample_of
 
 Blocks = Callable[[Path, str], list[str]]
@@ -135,7 +135,7 @@ def test_a_configuration_with_an_api_is_accepted(root: Path, blocks: Blocks) -> 
 
 
 def test_the_privacy_pages_options_are_accepted(root: Path, blocks: Blocks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lada.hosts.privacy.check_installed", lambda: None)
+    monkeypatch.setattr("lada.privacy.conflicts.check_installed", lambda: None)
     keep, withhold, redact, dp, secure = (yaml.safe_load(block) for block in blocks(root / "docs/privacy.md", "yaml"))
     assert make_config(MODELS | keep).keep_messages
     (client,) = make_config(MODELS | withhold).clients

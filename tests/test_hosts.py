@@ -10,10 +10,10 @@ from test_resume import config as small
 
 import lada
 from lada.federation import held
-from lada.hosts.averaging import HOLD
-from lada.hosts.base import Payload
-from lada.hosts.party import SHARED_SLM, Party
-from lada.hosts.reports import collect
+from lada.rounds.averaging import HOLD
+from lada.rounds.base import Payload
+from lada.rounds.party import SHARED_SLM, Party
+from lada.rounds.reports import collect
 
 ROUNDS = {"fedcot": 2, "fedmd": 1, "fedcollm": 2, "feddf": 2}
 SHARED = ("fedcollm", "feddf")

@@ -21,9 +21,9 @@ from lada.core.results import Missing, PartyReport, Results, StudyRecord
 from lada.core.signals import Terminated, exit_code
 from lada.engines import submission
 from lada.federation import cause, held, run_folder
-from lada.hosts.steps import check_study
 from lada.models.base import StudyReport
 from lada.models.files import check_files
+from lada.rounds.steps import check_study
 from lada.zoo.shipped import locate
 
 ALONE = {"host": "standalone", "plugin": "none"}

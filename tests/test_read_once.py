@@ -20,7 +20,8 @@ from lada.core.known import Known, read
 from lada.core.terms import Knowledge, Likelihood
 from lada.core.terms import Path as Sampled
 from lada.federation import exchange
-from lada.hosts import fedmkt, knowledge, reports, verdicts, wire
+from lada.hosts import fedmkt
+from lada.rounds import knowledge, reports, verdicts, wire
 
 
 @pytest.fixture

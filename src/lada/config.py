@@ -19,8 +19,6 @@ from lada.core.registry import Method, Options, Registry
 from lada.core.seeds import generator
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
-from lada.hosts.options import Blur, Redaction, Withholding
-from lada.hosts.privacy import check_blur, check_dp, check_pooling
 from lada.models.api_options import ApiModel
 from lada.models.base import Studies, Study
 from lada.models.objective import Objective
@@ -28,6 +26,8 @@ from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
 from lada.overrides import apply_override, plain
+from lada.privacy.conflicts import check_blur, check_dp, check_pooling
+from lada.privacy.options import Blur, Redaction, Withholding
 from lada.tasks.options import BuiltinTask, FilesTask, TaskOptions
 from lada.trackers.base import TRACKERS, Tracker
 from lada.validation import validate

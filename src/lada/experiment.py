@@ -57,13 +57,13 @@ from lada.federation.parties import (
 )
 from lada.federation.rounds_noted import DIGESTS
 from lada.federation.server_app import serve_on
-from lada.hosts import wire
-from lada.hosts.checks import FINISH, Guard
-from lada.hosts.party import Emit
-from lada.hosts.records import gather
-from lada.hosts.reports import collect
-from lada.hosts.sizes import check_sizes
 from lada.report.page import render
+from lada.rounds import wire
+from lada.rounds.checks import FINISH, Guard
+from lada.rounds.party import Emit
+from lada.rounds.records import gather
+from lada.rounds.reports import collect
+from lada.rounds.sizes import check_sizes
 from lada.tasks.data import TaskData
 from lada.trackers.base import Status, Tracker
 from lada.trackers.feed import Feed

@@ -28,12 +28,12 @@ import tiny_types  # noqa: E402
 from lada.core.errors import InputError  # noqa: E402
 from lada.core.terms import Lesson  # noqa: E402
 from lada.export.export import export  # noqa: E402
-from lada.hosts.steps import sft  # noqa: E402
 from lada.models.base import Study  # noqa: E402
 from lada.models.learner import HuggingFaceLearner  # noqa: E402
 from lada.models.load import load  # noqa: E402
 from lada.models.options import ModelOptions  # noqa: E402
 from lada.planning.compose import plan_without_data  # noqa: E402
+from lada.rounds.steps import sft  # noqa: E402
 from lada.zoo.tokenizers import make_tokenizer  # noqa: E402
 
 PAGE, OUT = ROOT / "docs" / "architectures.md", ROOT / "results" / "architectures"

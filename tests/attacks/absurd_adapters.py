@@ -13,7 +13,7 @@ from drive import drive
 from safetensors.numpy import load, save
 from worlds import Gate, World, wire, worlds
 
-from lada.hosts.averaging import ADAPTER
+from lada.rounds.averaging import ADAPTER
 
 VALUES = (3e38, -3e38, 1e30, 1e20, 1e5, 1.0001e4, 5000.0)
 CLAIMS = (999_999_999, 5)

@@ -9,7 +9,7 @@ from actors import federation, make, task
 from lada.core.terms import Knowledge, Likelihood, Sample
 from lada.core.terms import Path as ReasoningPath
 from lada.fusers.base import FUSERS
-from lada.hosts.trust import Record, doubted, untrusted
+from lada.rounds.trust import Record, doubted, untrusted
 
 QUESTIONS = 18
 ALLOCATORS = ("dual_min_ce", "winner", "teachable", "rho_loss", "lada", "all")

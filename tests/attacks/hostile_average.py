@@ -21,12 +21,12 @@ from sharing import NONE, sharing
 
 from lada.codecs import adapters
 from lada.core.errors import CodecError
-from lada.hosts.averaging import ADAPTER
-from lada.hosts.base import Look, Payload
-from lada.hosts.checks import check_parts
-from lada.hosts.factors import pairs
-from lada.hosts.reports import report_payload
 from lada.objectives.base import OBJECTIVES
+from lada.rounds.averaging import ADAPTER
+from lada.rounds.base import Look, Payload
+from lada.rounds.checks import check_parts
+from lada.rounds.factors import pairs
+from lada.rounds.reports import report_payload
 
 Weights = dict[str, np.ndarray]
 A, B = "m.q.lora_A.default.weight", "m.q.lora_B.default.weight"

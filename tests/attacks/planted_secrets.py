@@ -10,15 +10,15 @@ from harness import Count, main
 from lada.codecs import paths
 from lada.core.terms import Knowledge, Likelihood, Sample
 from lada.core.terms import Path as Written
-from lada.hosts.distinctive import Distinctive, texts_of
-from lada.hosts.options import Withholding
+from lada.privacy.distinctive import Distinctive, texts_of
+from lada.privacy.options import Withholding
 from lada.tasks.load import load_task
 from lada.tasks.options import BuiltinTask
 
 sys.path.append(str(Path(__file__).parents[1] / "hosts"))
 from actors import make_party
 
-from lada.hosts.knowledge import PATHS, tell
+from lada.rounds.knowledge import PATHS, tell
 
 SECRETS = (
     "PIN 4711",

@@ -17,9 +17,9 @@ import numpy as np
 from actors import Direct, Federation, federation
 
 from lada.codecs import masked, named
-from lada.hosts import masks
-from lada.hosts.base import Payload
-from lada.hosts.secure import KEYS, MASKED, OPENED
+from lada.privacy import masks
+from lada.rounds.base import Payload
+from lada.rounds.secure import KEYS, MASKED, OPENED
 
 NAMES = "abcdefghij"
 SIZE = 5000

@@ -23,8 +23,8 @@ from lada.engines.terms import Member, Terms
 from lada.federation import held
 from lada.federation.checkpoints import bytes_to_arrays
 from lada.federation.parties import STATE
-from lada.hosts.checks import check_parts
-from lada.hosts.wire import part, write
+from lada.rounds.checks import check_parts
+from lada.rounds.wire import part, write
 
 NAME = "int8_adapter"
 

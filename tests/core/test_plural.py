@@ -13,10 +13,10 @@ from lada.core.errors import LadaError
 from lada.core.plural import counted, plural
 from lada.core.results import StudyRecord
 from lada.export.check import Check
-from lada.hosts.aggregating import check_rule
-from lada.hosts.secure import check_enough
-from lada.hosts.steps import check_study
 from lada.models.base import StudyReport
+from lada.rounds.aggregating import check_rule
+from lada.rounds.secure import check_enough
+from lada.rounds.steps import check_study
 
 
 @pytest.mark.parametrize(

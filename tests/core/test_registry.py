@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from lada.core.errors import InputError
-from lada.core.needs import needs
+from lada.core.needs import Needs, needs
 from lada.core.registry import Method, Options, Registry
 from lada.core.terms import Verb
 
@@ -68,16 +68,9 @@ def test_a_method_is_a_row_of_the_index(package):
         """
         return options.width
 
-    assert registry.get("wide") == Method(
-        "wide",
-        make,
-        Width,
-        "arXiv 1",
-        "our reading",
-        "Give the width.",
-        frozenset({Verb.ANSWER}),
-        frozenset({Verb.JUDGE, Verb.STUDY}),
-    )
+    wide = registry.get("wide")
+    assert wide == Method("wide", make, Width, "arXiv 1", "our reading", "Give the width.", wide.needs)
+    assert wide.default_needs == Needs(teacher=frozenset({"answer"}), student=frozenset({"judge", "study"}))
     assert registry.get("wide").make(Width(width=5)) == 5
 
 
@@ -89,7 +82,9 @@ def test_without_words_the_summary_is_empty(package, doc):
 
     make.__doc__ = doc
     registry.register("plain")(make)
-    assert registry.get("plain") == Method("plain", make, Options, "", "confirmed", "")
+    plain = registry.get("plain")
+    assert plain == Method("plain", make, Options, "", "confirmed", "", plain.needs)
+    assert plain.default_needs == Needs()
 
 
 def test_a_class_registers_and_stays_itself(package):

@@ -20,7 +20,7 @@ from lada.federation.pieces import PIECE, announced, decode_what
 from lada.federation.workers import DeadWorkerError, FailedTaskError
 
 if TYPE_CHECKING:
-    from lada.hosts.base import Exchange, Pending
+    from lada.rounds.base import Exchange, Pending
 
     def _keeps_the_contract(exchange: GridExchange) -> tuple[Exchange, Pending]:
         return exchange, exchange.ask("phase", 1, {})

@@ -24,8 +24,8 @@ from lada.federation.admission import admit
 from lada.federation.failures import Failure
 from lada.federation.grid import read_message
 from lada.federation.messages import Envelope
-from lada.hosts.checks import FINISH
-from lada.hosts.knowledge import PATHS
+from lada.rounds.checks import FINISH
+from lada.rounds.knowledge import PATHS
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,12 @@ from worlds import CLIENTS, Gate, Key, Replayed, World
 from lada.core.errors import LadaError
 from lada.core.results import Environment, PartyReport, Results, WallClock
 from lada.federation.checkpoints import arrays_to_bytes, bytes_to_arrays
-from lada.hosts.checks import FINISH
-from lada.hosts.party import Party
-from lada.hosts.records import COLUMNS
-from lada.hosts.reports import collect
 from lada.report import compare, render
 from lada.report.reading import read_results
+from lada.rounds.checks import FINISH
+from lada.rounds.party import Party
+from lada.rounds.records import COLUMNS
+from lada.rounds.reports import collect
 from lada.trackers.figures import Figures
 from lada.watching.health import Health
 

@@ -18,7 +18,7 @@ from lada.core.errors import FederationError
 from lada.federation.admission import admit, read_reply
 from lada.federation.failures import Failure
 from lada.federation.grid import read_message
-from lada.hosts.knowledge import hear
+from lada.rounds.knowledge import hear
 
 COUNTS = {"round", "steps", "lessons", "pairs", "soft", "replayed", "tokens", "candidates", "chosen", "from_teacher"}
 IDS = {sample.id for sample in PUBLIC}

@@ -14,10 +14,10 @@ from lada.core.results import PartyInfo
 from lada.federation.grid import LocalGrid
 from lada.federation.messages import MESSAGE_TYPE, SERVER, Envelope, encode
 from lada.federation.pieces import SIZES
-from lada.hosts.checks import FINISH, Guard
-from lada.hosts.knowledge import Kind
-from lada.hosts.reports import report_payload
 from lada.objectives.base import OBJECTIVES
+from lada.rounds.checks import FINISH, Guard
+from lada.rounds.knowledge import Kind
+from lada.rounds.reports import report_payload
 
 CLIENT, RUN, K = "a", "r", 3
 LIMITS = Limits(

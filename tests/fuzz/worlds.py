@@ -20,11 +20,11 @@ from lada.federation.admission import admit, read_reply
 from lada.federation.failures import Failure
 from lada.federation.grid import LocalGrid, read_message
 from lada.federation.messages import MESSAGE_TYPE, SERVER, Envelope, encode
-from lada.hosts.base import Look, Payload
-from lada.hosts.checks import FINISH, Guard
-from lada.hosts.party import Party
-from lada.hosts.reports import report_payload
 from lada.objectives.base import OBJECTIVES
+from lada.rounds.base import Look, Payload
+from lada.rounds.checks import FINISH, Guard
+from lada.rounds.party import Party
+from lada.rounds.reports import report_payload
 
 Key = tuple[str, int, str]
 """Phase, round, client."""

@@ -11,12 +11,13 @@ import numpy as np
 from lada.allocators.base import ALLOCATORS
 from lada.core.registry import Registry
 from lada.core.terms import Lesson, Likelihood, Sample, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
-from lada.hosts.base import HOSTS, Host, Look, Payload
-from lada.hosts.checks import Guard
-from lada.hosts.party import Party
+from lada.hosts.base import HOSTS, Host
 from lada.models.base import Answer, Progress, Studies, Study, StudyReport, silent
 from lada.models.objective import Objective
 from lada.objectives.base import OBJECTIVES
+from lada.rounds.base import Look, Payload
+from lada.rounds.checks import Guard
+from lada.rounds.party import Party
 from lada.tasks.data import TaskData
 
 CANARY = "Ms-Żółć-of-room-9"

@@ -8,9 +8,9 @@ import numpy as np
 from actors import Federation, ScriptedLearner, federation
 
 from lada.codecs import adapters
-from lada.hosts.noted import Noted
-from lada.hosts.party import SHARED_SLM, Party
 from lada.models.base import Studies, Study
+from lada.rounds.noted import Noted
+from lada.rounds.party import SHARED_SLM, Party
 
 KNOWS: dict[str, set[int]] = {"llm": set(), "a": set(), "b": set()}
 GOLD = {f"p{i}": f"answer gold{i}" for i in range(5)}

@@ -22,9 +22,9 @@ from lada.federation import run_folder
 from lada.federation.ledger import read
 from lada.federation.parties import read_task
 from lada.hosts.base import HOSTS
-from lada.hosts.checks import Guard
-from lada.hosts.pooling import SAMPLES
-from lada.hosts.wire import describe
+from lada.rounds.checks import Guard
+from lada.rounds.pooling import SAMPLES
+from lada.rounds.wire import describe
 
 EVERYTHING = {f"{name}-{i}" for name in "ab" for i in range(4)}
 

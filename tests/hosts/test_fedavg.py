@@ -15,11 +15,11 @@ from lada.config import make_config
 from lada.core.errors import FederationError, InputError
 from lada.core.results import Results
 from lada.federation import held
-from lada.hosts.averaging import ADAPTER, Pooled, pool, shapes
 from lada.hosts.base import HOSTS
-from lada.hosts.factors import outline
-from lada.hosts.party import Party
 from lada.models.options import LoraOptions, ModelOptions
+from lada.rounds.averaging import ADAPTER, Pooled, pool, shapes
+from lada.rounds.factors import outline
+from lada.rounds.party import Party
 
 A, B = "m.q.lora_A.default.weight", "m.q.lora_B.default.weight"
 

@@ -12,9 +12,9 @@ from lada.allocators.base import ALLOCATORS
 from lada.config import make_config
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.hosts.base import HOSTS
-from lada.hosts.checks import Guard
-from lada.hosts.party import SHARED_SLM, NoJournal, Within, no_slm
 from lada.objectives.base import OBJECTIVES
+from lada.rounds.checks import Guard
+from lada.rounds.party import SHARED_SLM, NoJournal, Within, no_slm
 
 BARE = {"slm_replay": NONE, "server_replay": NONE}
 

@@ -16,9 +16,9 @@ from lada.core.errors import FederationError, InputError
 from lada.core.terms import Lesson
 from lada.hosts.base import HOSTS
 from lada.hosts.catalogue.fedcot import FedcotOptions
-from lada.hosts.checks import Guard
 from lada.hosts.fedcot import weigh
 from lada.models.objective import Scored, nll
+from lada.rounds.checks import Guard
 
 KNOWS = {"llm": {0, 1}, "a": {1, 2}, "b": set()}
 BARE = {"client_replay": {"private": 0.0, "paths": 0.0, "general": 0.0}}

@@ -12,8 +12,8 @@ from sharing import GOLD, NONE, SLM, config, learns, sharing, told
 from lada.config import make_config
 from lada.core.errors import InputError
 from lada.core.terms import SparseLogProbs, TokenScores
-from lada.hosts.party import SHARED_SLM
 from lada.objectives.base import OBJECTIVES
+from lada.rounds.party import SHARED_SLM
 
 OWN = {1.0: 0.9, 3.0: 0.5}
 """What the SLM gives each token of a text, by the first weight of its adapter; the rest goes evenly to all others."""

@@ -14,11 +14,11 @@ from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.terms import TokenScores
 from lada.hosts.base import HOSTS
 from lada.hosts.catalogue.fedmd import FedmdOptions
-from lada.hosts.checks import Guard
-from lada.hosts.soft import check_wants_soft_targets
-from lada.hosts.steps import part_of
 from lada.models.base import Study
 from lada.objectives.base import OBJECTIVES
+from lada.rounds.checks import Guard
+from lada.rounds.soft import check_wants_soft_targets
+from lada.rounds.steps import part_of
 
 KNOWS: dict[str, set[int]] = {"llm": set(), "a": set(), "b": set()}
 NONE = {"private": 0.0, "paths": 0.0, "general": 0.0}

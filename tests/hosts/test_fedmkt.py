@@ -12,10 +12,10 @@ from lada.codecs.paths import decode
 from lada.core.errors import FederationError, InputError
 from lada.core.results import AllocationRecord
 from lada.core.terms import Knowledge, Sample
-from lada.hosts.allocating import round_percent
-from lada.hosts.catalogue.common import Replay
-from lada.hosts.distilling import _trusted
-from lada.hosts.steps import write_paths
+from lada.rounds.allocating import round_percent
+from lada.rounds.distilling import _trusted
+from lada.rounds.options import Replay
+from lada.rounds.steps import write_paths
 
 KNOWS = {"llm": {0, 1}, "a": {1, 2}, "b": {2, 3}}
 """Which public questions each party answers rightly; nobody the last."""

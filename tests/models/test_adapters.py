@@ -11,12 +11,12 @@ from peft.tuners.lora import ParamWrapper
 
 from lada.core.errors import InputError
 from lada.core.terms import Lesson
-from lada.hosts.steps import sft
 from lada.models.adapters import adapted_share, factors, with_adapter
 from lada.models.base import Study
 from lada.models.load import load
 from lada.models.options import LoraOptions, ModelOptions
 from lada.models.training import Optimisation
+from lada.rounds.steps import sft
 
 IDS: dict[str, Any] = {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0, "vocab_size": 300}
 GATED: dict[str, Any] = {

@@ -20,11 +20,11 @@ from tokenizers.processors import TemplateProcessing
 from lada.alignment import check_scores
 from lada.core.errors import InputError
 from lada.core.terms import Lesson
-from lada.hosts.steps import sft
 from lada.models.base import Study
 from lada.models.load import load
 from lada.models.options import LoraOptions, ModelOptions
 from lada.models.training import Optimisation
+from lada.rounds.steps import sft
 
 pytestmark = pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated")
 

@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 
 from lada.core.errors import InputError
 from lada.core.terms import Lesson
-from lada.hosts.steps import sft
 from lada.models.base import Study
 from lada.models.checksums import FILE, checksums
 from lada.models.load import load
 from lada.models.options import LoraOptions, ModelOptions
+from lada.rounds.steps import sft
 
 FULL = ModelOptions(model="tiny", device="cpu", max_new_tokens=24)
 LORA = FULL.model_copy(update={"tune": "lora"})

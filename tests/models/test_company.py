@@ -8,13 +8,13 @@ import transformers as hf
 
 from lada.core.errors import InputError
 from lada.core.terms import Lesson
-from lada.hosts.steps import sft
 from lada.models.base import Study
 from lada.models.company import Batching, try_batching
 from lada.models.encoding import Encoded, buckets
 from lada.models.learner import HuggingFaceLearner
 from lada.models.likelihood import token_log_probs
 from lada.models.options import Generation, ModelOptions
+from lada.rounds.steps import sft
 
 IDS: dict[str, Any] = {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}
 SMALL: dict[str, Any] = {**IDS, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}

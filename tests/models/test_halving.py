@@ -10,12 +10,12 @@ import torch
 
 from lada.core.errors import InputError
 from lada.core.terms import Lesson
-from lada.hosts.party import Party
-from lada.hosts.reports import collect, report_payload
 from lada.models.base import Study
 from lada.models.halving import Halving, is_out_of_memory, within_memory
 from lada.models.objective import Scored, nll
 from lada.models.training import Optimisation
+from lada.rounds.party import Party
+from lada.rounds.reports import collect, report_payload
 
 CPU = "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate"
 Raise = Callable[[], BaseException]

@@ -11,7 +11,6 @@ import transformers as hf
 
 from lada.core.errors import InputError
 from lada.core.terms import Lesson
-from lada.hosts.steps import sft
 from lada.models.adapters import with_adapter
 from lada.models.base import Study
 from lada.models.likelihood import token_log_probs
@@ -19,6 +18,7 @@ from lada.models.load import check, load
 from lada.models.options import LoraOptions, ModelOptions
 from lada.models.placement import check_placement, pick_device, pick_dtype, placement
 from lada.models.training import Optimisation
+from lada.rounds.steps import sft
 
 pytestmark = pytest.mark.filterwarnings("ignore:`.*gradient_checkpointing.*` is deprecated")
 LORA = {"tune": "lora", "lora": LoraOptions(rank=2, alpha=4)}

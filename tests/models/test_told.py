@@ -14,7 +14,6 @@ from test_cut import QUESTION, gemma, plain, scripted
 from test_generation import CONFIGS, SHAPE, make, manner
 
 from lada.core.terms import Lesson, Likelihood
-from lada.hosts.steps import sft
 from lada.models.base import Study
 from lada.models.decoding import can_drop_rows, decode_dropping, decode_keeping
 from lada.models.encoding import Encoded
@@ -24,6 +23,7 @@ from lada.models.likelihood import token_log_probs
 from lada.models.load import load
 from lada.models.options import Generation, ModelOptions
 from lada.models.record import Record
+from lada.rounds.steps import sft
 from lada.zoo.shipped import locate
 
 MORE: dict[str, Any] = {

@@ -6,8 +6,8 @@ from lada.codecs import likelihoods, soft_targets
 from lada.codecs.base import Codecs
 from lada.codecs.likelihoods import Judgement
 from lada.core.terms import Likelihood, SparseLogProbs, TokenScores, Verb
-from lada.hosts.base import Step
 from lada.planning.traffic import Forecast, Sender
+from lada.rounds.base import Step
 
 
 def test_sizes_by_hand() -> None:

@@ -13,8 +13,8 @@ from lada.core.terms import Sample
 from lada.federation import run_folder, sent
 from lada.federation.ledger import Row, read
 from lada.federation.parties import Place, known_texts, read_task
-from lada.hosts.distinctive import Distinctive
-from lada.hosts.options import Withholding
+from lada.privacy.distinctive import Distinctive
+from lada.privacy.options import Withholding
 from lada.tasks.data import TaskData
 
 HEAD = re.compile(r"\S+ reference \S+, run ")

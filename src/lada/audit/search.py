@@ -13,7 +13,7 @@ from lada.core.errors import CodecError
 from lada.core.plural import counted
 from lada.federation import sent
 from lada.federation.ledger import Row
-from lada.hosts.distinctive import Distinctive
+from lada.privacy.distinctive import Distinctive
 
 
 def search(

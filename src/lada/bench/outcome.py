@@ -140,7 +140,7 @@ def outcome(cell: Cell, folder: Path) -> Outcome:
 
 
 def _taken(folder: Path) -> dict[tuple[str, int, str], float]:
-    """Return the seconds of what a run took from others, by party, round and phase; see lada.hosts.once."""
+    """Return the seconds of what a run took from others, by party, round and phase; see lada.rounds.once."""
     events = (event for event in Tail(folder / EVENTS).new() if event["kind"] == "taken")
     return {(event["party"], event["round"], event["phase"]): event["seconds"] for event in events}
 

@@ -1,6 +1,6 @@
 """Short byte strings by name, such as public keys by client, as JSON with base64: the parts of secure aggregation.
 
-What each part is for: see lada.hosts.secure.
+What each part is for: see lada.rounds.secure.
 """
 
 import base64

@@ -1,7 +1,7 @@
 """What every number of a record may be: one range per field, so that a finite number that is absurd goes nowhere.
 
 The ranges are wide: nobody's honest run comes near them, and what lies within breaks no sum, page or date. What a run
-itself narrows down, such as its age, is checked in lada.hosts.reports.
+itself narrows down, such as its age, is checked in lada.rounds.reports.
 """
 
 import math

@@ -17,9 +17,9 @@ from lada.core.plural import counted
 from lada.core.registry import Options
 from lada.engines.identity import seal_of
 from lada.engines.terms import Terms
-from lada.hosts.options import Blur, Redaction, Withholding
 from lada.models.base import Study
 from lada.models.options import ModelOptions
+from lada.privacy.options import Blur, Redaction, Withholding
 from lada.tasks.options import FilesTask, TaskOptions
 from lada.validation import validate
 

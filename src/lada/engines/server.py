@@ -23,7 +23,7 @@ from lada.engines.identity import fingerprint, read_private
 from lada.engines.server_file import FILE, NAME, ServerFile, read_server, write_connection
 from lada.engines.submission import submit
 from lada.federation.parties import Place
-from lada.hosts.party import Emit
+from lada.rounds.party import Emit
 
 LOG = "superlink.log"
 SOON = 30

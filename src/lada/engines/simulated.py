@@ -15,7 +15,7 @@ from lada.federation.client_app import make_client_app
 from lada.federation.events import to_file
 from lada.federation.nodes import Node, task_of
 from lada.federation.parties import Place
-from lada.hosts.party import Emit
+from lada.rounds.party import Emit
 
 
 def _who(context: Context) -> tuple[RunConfig, Place, str]:

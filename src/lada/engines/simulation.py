@@ -10,7 +10,7 @@ from lada.engines.family import Family, flower, free_port, wait_for_port
 from lada.engines.flower import write_commands
 from lada.engines.submission import LOG, submit
 from lada.federation.parties import Place
-from lada.hosts.party import Emit
+from lada.rounds.party import Emit
 
 CONNECTION = """\
 [superlink]

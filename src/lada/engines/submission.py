@@ -29,7 +29,7 @@ from lada.federation.bound import Binding
 from lada.federation.claim import claimed
 from lada.federation.events import EVENTS, Tail, mend, to_file
 from lada.federation.parties import Place
-from lada.hosts.party import Emit
+from lada.rounds.party import Emit
 from lada.trackers.base import Status
 
 KEY = "submission"

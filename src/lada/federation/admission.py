@@ -12,10 +12,10 @@ from lada.core.known import Known
 from lada.federation.failures import Failure, Reply
 from lada.federation.messages import Code, Envelope, decode
 from lada.federation.pieces import PIECE, announced
-from lada.hosts.checks import Guard, check_kinds
+from lada.rounds.checks import Guard, check_kinds
 
 if TYPE_CHECKING:
-    from lada.hosts.base import Payload
+    from lada.rounds.base import Payload
 
 # Flower's codes for "the client's process crashed" and, in a simulation, "the actor died": there 0 is for whatever is
 # no exception of the client's app. Then those for "the message is not there any more" and "heartbeat lost".

@@ -24,7 +24,7 @@ from lada.federation.pieces import BYTES, FETCH, What, announce, decode_what
 from lada.federation.seal import Seal
 
 if TYPE_CHECKING:  # the contracts import torch, which a worker that has no model need not pay for
-    from lada.hosts.party import Emit
+    from lada.rounds.party import Emit
 
 ERROR_LOG = "errors.log"
 UNSEALED = (

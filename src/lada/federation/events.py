@@ -13,7 +13,7 @@ from lada.core.clock import since
 
 if TYPE_CHECKING:  # with them comes torch, which nobody needs to follow a run
     from lada.federation.parties import Place
-    from lada.hosts.party import Emit
+    from lada.rounds.party import Emit
 
 EVENTS, PLACE = "events.jsonl", "place.json"
 

@@ -25,15 +25,15 @@ from lada.federation.messages import HELLO, SERVER, Code, Envelope
 from lada.federation.pieces import BYTES, FETCH, PIECE, What
 from lada.federation.roster import Roster
 from lada.federation.timing import Timing
-from lada.hosts.base import Look, Payload
-from lada.hosts.checks import Guard
+from lada.rounds.base import Look, Payload
+from lada.rounds.checks import Guard
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
     from lada.federation.journal import Journal
     from lada.federation.ledger import Ledger
-    from lada.hosts.party import Emit
+    from lada.rounds.party import Emit
 
 IN_FLIGHT = 256 << 20
 """About how many bytes of one ask are under way at a time; four messages always may."""

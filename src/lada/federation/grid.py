@@ -25,7 +25,7 @@ from lada.federation.worker_process import load
 from lada.federation.workers import DeadWorkerError, FailedTaskError, Handle
 
 if TYPE_CHECKING:
-    from lada.hosts.party import Emit
+    from lada.rounds.party import Emit
 
 RUN_ID = 1
 SERVER_NODE = 1

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from lada.federation.checkpoints import MANIFEST
 from lada.federation.parties import Place
-from lada.hosts.party import Party
+from lada.rounds.party import Party
 
 ROOM = 2**26
 """Bytes of weights that stay in memory beside the party at work: those of several tiny models, of no large one."""

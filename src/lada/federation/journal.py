@@ -10,7 +10,7 @@ from lada.federation.checkpoints import Fill
 
 
 class Journal:
-    """Entries by key in a folder, each whole or not at all; see lada.hosts.party.Journal.
+    """Entries by key in a folder, each whole or not at all; see lada.rounds.party.Journal.
 
     A key may hold `/`. An entry that does not verify counts as absent: what it held is then done again.
     """

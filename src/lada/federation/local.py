@@ -20,11 +20,11 @@ from lada.federation.messages import SERVER
 from lada.federation.server_app import check_names, serve_on
 from lada.federation.worker_process import load
 from lada.federation.workers import InProcess, Pool, Workers
-from lada.hosts.checks import Guard
+from lada.rounds.checks import Guard
 
 if TYPE_CHECKING:
     from lada.core.results import ExchangeTime, Missing
-    from lada.hosts.party import Emit
+    from lada.rounds.party import Emit
 
 FACTORY = f"{open_clients.__module__}:{open_clients.__qualname__}"
 PRELOAD = ("lada.models.load", "transformers.modeling_layers", "pyarrow.parquet")

@@ -5,11 +5,11 @@ from typing import Any
 from lada.config import RunConfig
 from lada.core.results import Membership
 from lada.federation.parties import Place, client_party, read_task, untrained
-from lada.hosts.membership import memberships
+from lada.rounds.membership import memberships
 
 
 def audit_memberships(config: RunConfig, place: Place, name: str) -> tuple[Membership, ...]:
-    """Return how well a client's model tells its private samples from others; see lada.hosts.membership.
+    """Return how well a client's model tells its private samples from others; see lada.rounds.membership.
 
     Raises InputError where its data or model are not on this machine, LadaError where its checkpoint is not whole.
     """

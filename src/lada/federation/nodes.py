@@ -21,11 +21,11 @@ from lada.federation.journal import Journal
 from lada.federation.parties import MODEL, NEEDED, Place, client_party, describe, keep, read_task, untrained
 from lada.federation.parts import Parts, to_files
 from lada.federation.pieces import What
-from lada.hosts.base import Payload
-from lada.hosts.checks import FINISH, Guard
-from lada.hosts.membership import memberships
-from lada.hosts.party import Emit, Party
-from lada.hosts.reports import report_payload
+from lada.rounds.base import Payload
+from lada.rounds.checks import FINISH, Guard
+from lada.rounds.membership import memberships
+from lada.rounds.party import Emit, Party
+from lada.rounds.reports import report_payload
 from lada.tasks.data import TaskData
 from lada.validation import validate
 

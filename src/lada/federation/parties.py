@@ -18,14 +18,14 @@ from lada.federation import checkpoints
 from lada.federation.common import Common
 from lada.federation.journal import Journal
 from lada.federation.rounds_noted import DIGESTS, RoundsNoted
-from lada.hosts.distinctive import Distinctive, texts_of
-from lada.hosts.noted import Noted
-from lada.hosts.party import SHARED_SLM, Emit, Party, Within
 from lada.models.api_options import ApiModel, ApiOptions
 from lada.models.base import Learner, Studies
 from lada.models.files import check_files
 from lada.models.options import ModelOptions
 from lada.models.placement import check_backend
+from lada.privacy.distinctive import Distinctive, texts_of
+from lada.rounds.noted import Noted
+from lada.rounds.party import SHARED_SLM, Emit, Party, Within
 from lada.tasks.data import TaskData
 from lada.tasks.load import load_task
 from lada.tasks.options import BuiltinTask

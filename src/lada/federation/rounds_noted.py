@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lada.core.results import PartyReport
 from lada.core.sealed import write
-from lada.hosts.noted import Noted
+from lada.rounds.noted import Noted
 
 DIGESTS = "noted.json"
 """In the server's checkpoint: SHA-256 of each round's file, by round."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from lada.core.results import ExchangeTime, Missing
     from lada.federation.journal import Journal
-    from lada.hosts.checks import Guard
-    from lada.hosts.party import Emit
+    from lada.rounds.checks import Guard
+    from lada.rounds.party import Emit
 
 
 def serve_on(

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from lada.core.results import ClientTime, ExchangeTime
-from lada.hosts.party import round_to_ms
+from lada.rounds.party import round_to_ms
 
 
 class Clock:

@@ -31,7 +31,7 @@ from lada.federation.worker_process import (
 )
 
 if TYPE_CHECKING:
-    from lada.hosts.party import Emit
+    from lada.rounds.party import Emit
 
 Handle = Callable[[str, bytes], bytes]
 """Does one task, given a client's name and a message, and returns the reply."""

@@ -2,75 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lada.core.registry import Registry
-from lada.core.terms import Verb
+from lada.rounds.base import Rounds
 
 if TYPE_CHECKING:
     from lada.allocators.base import Allocator
-    from lada.hosts.party import Party
-    from lada.models.objective import Objective
     from lada.models.options import ModelOptions
-
-Payload = Mapping[str, bytes]
-"""What one message carries: encoded knowledge by kind, such as `paths` or `metrics`."""
-Look = Callable[[str, Payload], None]
-"""Takes a client's name and its reply, which was checked. It does not raise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kinds:
-    """Which kinds a message has: those that it must have and those that it may."""
-
-    must: frozenset[str] = frozenset()
-    may: frozenset[str] = frozenset()
-
-    def __or__(self, other: Kinds) -> Kinds:
-        """Return the kinds of both."""
-        return Kinds(self.must | other.must, self.may | other.may)
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """What a client is sent in a phase, and what it replies with. Messages with other kinds are refused."""
-
-    asks: Kinds = Kinds()
-    replies: Kinds = Kinds()
-
-
-class Pending(Protocol):
-    """An ask that is under way; the server may work on until it needs the replies."""
-
-    def wait(self, look: Look | None = None) -> dict[str, Payload]:
-        """Return the replies by client name, sorted: of those who answered in time.
-
-        `look` is given each reply once, in any order, as soon as it has been checked: what the check made of it is at
-        hand then, and later only as far as there is room.
-        Raises FederationError when they are fewer than the quorum. Whoever is missing is to be left alone for the rest
-        of the round: it may still be at this phase.
-        """
-        ...
-
-
-class Exchange(Protocol):
-    """How a server half reaches its clients, whatever carries the messages."""
-
-    clients: tuple[str, ...]
-    """The clients that take part in the round, sorted by name."""
-
-    def ask(self, phase: str, round: int, payloads: Mapping[str, Payload]) -> Pending:
-        """Send one message to each client named in `payloads`; it runs the host's client half for `phase`."""
-        ...
-
-    def drop(self, phase: str, round: int, faults: Mapping[str, str]) -> None:
-        """Put clients on record as missing that answered a phase with what cannot be used; `faults` say why, by name.
-
-        Raises FederationError where those that are left of the phase are fewer than the quorum.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,26 +26,7 @@ class Bare:
     """Options of the host itself that differ from its defaults, which are those under a plug-in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that the server, or each client, does in a round, as it can be told before the run."""
-
-    side: Literal["server", "client"]
-    phase: str
-    """What it is timed as."""
-    verb: Verb | None
-    """What is asked of the learner; None: nothing."""
-    samples: Literal["public", "private", "test", "lessons"]
-    """What it works on; `lessons` are what an allocator chose."""
-    study: Literal["private", "distil"] | None = None
-    """Whose options hold for a study."""
-    part: tuple[float, float] = (0.0, 1.0)
-    """From where to where it goes through that study's steps (lada.hosts.steps.part_of); all of them."""
-    sends: tuple[str, ...] = ()
-    """Kinds of knowledge that then go to the server, or to every client."""
-
-
-class Host(Protocol):
+class Host(Rounds, Protocol):
     """A framework. Its state lives in the parties; a host object holds options only."""
 
     bare: Bare
@@ -113,25 +35,6 @@ class Host(Protocol):
 
     def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
         """Raise InputError for a plug-in or clients that the host's options cannot work with."""
-        ...
-
-    def phases(self, party: Party) -> Mapping[str, Phase]:
-        """Return the phases of a round with the kinds of their messages, as `party` (either half) expects them."""
-        ...
-
-    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
-        """Return what happens in a round, in order, if everybody finds something to learn.
-
-        Raises InputError for an objective that the host cannot work with.
-        """
-        ...
-
-    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
-        """Run the server half of one round (1, 2, …; round 0 only evaluates)."""
-        ...
-
-    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
-        """Run the client half of one phase and return its reply."""
         ...
 
 

@@ -13,16 +13,17 @@ from lada.allocators.base import Allocator
 from lada.codecs.samples import Pooled
 from lada.core.registry import Options
 from lada.core.terms import Lesson, Sample, Verb
-from lada.hosts.base import Bare, Exchange, Kinds, Payload, Phase, Step
-from lada.hosts.party import Party
-from lada.hosts.pooling import SAMPLES, hear_samples
-from lada.hosts.replies import each
-from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, studying_both
-from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, study_both
-from lada.hosts.wire import write
+from lada.hosts.base import Bare
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
+from lada.rounds.base import Exchange, Kinds, Payload, Phase, Step
+from lada.rounds.outline import EVALUATIONS, evaluate_everybody, studying_both
+from lada.rounds.party import Party
+from lada.rounds.pooling import SAMPLES, hear_samples
+from lada.rounds.replies import each
+from lada.rounds.reports import REPORT, collect, report_payload
+from lada.rounds.steps import evaluate_party, gold_lessons, sft, study, study_both
+from lada.rounds.wire import write
 
 POOLED = Kinds(frozenset({SAMPLES}))
 

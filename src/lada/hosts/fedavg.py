@@ -23,8 +23,12 @@ from collections.abc import Mapping
 from lada.allocators.base import Allocator
 from lada.codecs.adapters import Adapter
 from lada.core.errors import FederationError
-from lada.hosts.aggregating import Weights, check_rule
-from lada.hosts.averaging import (
+from lada.hosts.base import Bare
+from lada.hosts.catalogue.fedavg import FedavgOptions
+from lada.models.objective import Objective
+from lada.models.options import ModelOptions
+from lada.rounds.aggregating import Weights, check_rule
+from lada.rounds.averaging import (
     ADAPTER,
     Merge,
     Pooled,
@@ -38,19 +42,16 @@ from lada.hosts.averaging import (
     pool,
     shapes,
 )
-from lada.hosts.base import Bare, Exchange, Kinds, Payload, Phase, Step
-from lada.hosts.catalogue.fedavg import FedavgOptions
-from lada.hosts.factors import average_products, bounded_padded, common_start, fit, outline, pairs, scaled
-from lada.hosts.party import Party
-from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS, OF_CLIENTS, evaluate_everybody, studying_both
-from lada.hosts.secure import KEYS, MASKED, PHASES, check_enough
-from lada.hosts.secure_client import advertise, masked_reply, started_from
-from lada.hosts.secure_server import average_masked
-from lada.hosts.steps import evaluate_party, gold_lessons, study_both
-from lada.hosts.wire import part, write
-from lada.models.objective import Objective
-from lada.models.options import ModelOptions
+from lada.rounds.base import Exchange, Kinds, Payload, Phase, Step
+from lada.rounds.factors import average_products, bounded_padded, common_start, fit, outline, pairs, scaled
+from lada.rounds.outline import EVALUATIONS, OF_CLIENTS, evaluate_everybody, studying_both
+from lada.rounds.party import Party
+from lada.rounds.reports import REPORT, collect, report_payload
+from lada.rounds.secure import KEYS, MASKED, PHASES, check_enough
+from lada.rounds.secure_client import advertise, masked_reply, started_from
+from lada.rounds.secure_server import average_masked
+from lada.rounds.steps import evaluate_party, gold_lessons, study_both
+from lada.rounds.wire import part, write
 
 
 class Fedavg:

@@ -12,14 +12,14 @@ Both divergences are of the student from the target, `form: reverse_kl`, and flo
 from collections.abc import Mapping
 
 from lada.core.terms import Knowledge
-from lada.hosts.aggregating import Weights
-from lada.hosts.allocating import allocate
 from lada.hosts.base import Bare
 from lada.hosts.catalogue.fedcollm import FedcollmOptions
-from lada.hosts.distilling import Replay, and_labels, distil, lessons_of
-from lada.hosts.knowledge import Offer, know, score
-from lada.hosts.party import Party
 from lada.hosts.shared_slm import SharesSlm
+from lada.rounds.aggregating import Weights
+from lada.rounds.allocating import allocate
+from lada.rounds.distilling import Replay, and_labels, distil, lessons_of
+from lada.rounds.knowledge import Offer, know, score
+from lada.rounds.party import Party
 
 
 class Fedcollm(SharesSlm[Offer]):

@@ -19,17 +19,18 @@ from dataclasses import replace
 from lada.allocators.base import Allocator
 from lada.core.errors import InputError
 from lada.core.terms import Lesson, Verb
-from lada.hosts.allocating import allocate
-from lada.hosts.base import Bare, Exchange, Payload, Phase, Step
+from lada.hosts.base import Bare
 from lada.hosts.catalogue.fedcot import FedcotOptions
-from lada.hosts.distilling import distil, lessons_of
-from lada.hosts.knowledge import encode, hear, keep_own, kinds_heard, know, own, tell
-from lada.hosts.party import Party
-from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, telling
-from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
+from lada.rounds.allocating import allocate
+from lada.rounds.base import Exchange, Payload, Phase, Step
+from lada.rounds.distilling import distil, lessons_of
+from lada.rounds.knowledge import encode, hear, keep_own, kinds_heard, know, own, tell
+from lada.rounds.outline import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, telling
+from lada.rounds.party import Party
+from lada.rounds.reports import REPORT, collect, report_payload
+from lada.rounds.steps import evaluate_party, gold_lessons, sft, study
 
 
 class Fedcot:

@@ -11,12 +11,12 @@ The server has the clients' weights, so the distributions never cross. The LLM t
 from collections.abc import Mapping
 
 from lada.core.terms import Knowledge, SparseLogProbs, Spelled
-from lada.hosts.aggregating import Weights
 from lada.hosts.base import Bare
-from lada.hosts.knowledge import Offer, know, score
-from lada.hosts.matching import CONSENSUS, consensus_offer, match, merge_heard
-from lada.hosts.party import Party
 from lada.hosts.shared_slm import SharesSlm
+from lada.rounds.aggregating import Weights
+from lada.rounds.knowledge import Offer, know, score
+from lada.rounds.matching import CONSENSUS, consensus_offer, match, merge_heard
+from lada.rounds.party import Party
 
 
 class Feddf(SharesSlm[None]):

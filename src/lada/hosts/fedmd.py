@@ -15,10 +15,13 @@ from collections.abc import Mapping, Sequence
 
 from lada.allocators.base import Allocator
 from lada.core.terms import Knowledge, Lesson, TokenScores, Verb
-from lada.hosts.allocating import check_takes_labels
-from lada.hosts.base import Bare, Exchange, Payload, Phase, Step
+from lada.hosts.base import Bare
 from lada.hosts.catalogue.fedmd import FedmdOptions
-from lada.hosts.knowledge import (
+from lada.models.objective import Objective
+from lada.models.options import ModelOptions
+from lada.rounds.allocating import check_takes_labels
+from lada.rounds.base import Exchange, Payload, Phase, Step
+from lada.rounds.knowledge import (
     Offer,
     encode,
     hear,
@@ -31,15 +34,13 @@ from lada.hosts.knowledge import (
     tell,
     tell_scores,
 )
-from lada.hosts.matching import CONSENSUS, consensus_offer, match, merge_heard
-from lada.hosts.party import Party
-from lada.hosts.replies import each
-from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS, evaluate_everybody, learning, telling
-from lada.hosts.soft import check_wants_soft_targets, with_soft_targets
-from lada.hosts.steps import evaluate_party, gold_lessons, part_of, sft, study
-from lada.models.objective import Objective
-from lada.models.options import ModelOptions
+from lada.rounds.matching import CONSENSUS, consensus_offer, match, merge_heard
+from lada.rounds.outline import EVALUATIONS, evaluate_everybody, learning, telling
+from lada.rounds.party import Party
+from lada.rounds.replies import each
+from lada.rounds.reports import REPORT, collect, report_payload
+from lada.rounds.soft import check_wants_soft_targets, with_soft_targets
+from lada.rounds.steps import evaluate_party, gold_lessons, part_of, sft, study
 
 
 class Fedmd:

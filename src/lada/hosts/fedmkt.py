@@ -10,7 +10,7 @@ One round:
     clients   with one model: go on with the average of their adapters                          `average`
 
 What is known of a sample is either a path that the party wrote, or, as in the paper, its loss on the gold text and the
-likeliest tokens at each position of it (see lada.hosts.knowledge).
+likeliest tokens at each position of it (see lada.rounds.knowledge).
 
 A learner that studies another's paths forgets what these do not cover; so a share of every study is replayed: own data
 and, for the server, its own paths.
@@ -24,9 +24,13 @@ from lada.allocators.base import Allocator
 from lada.core.errors import InputError
 from lada.core.terms import Allocation, Knowledge, Lesson, Verb
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
-from lada.hosts.aggregating import check_rule
-from lada.hosts.allocating import allocate, check_takes_labels, judge
-from lada.hosts.averaging import (
+from lada.hosts.base import Bare
+from lada.hosts.catalogue.fedmkt import FedmktOptions
+from lada.models.objective import Objective
+from lada.models.options import ModelOptions
+from lada.rounds.aggregating import check_rule
+from lada.rounds.allocating import allocate, check_takes_labels, judge
+from lada.rounds.averaging import (
     ADAPTER,
     average_adapters,
     check_alike,
@@ -34,25 +38,22 @@ from lada.hosts.averaging import (
     take_adapter,
     tell_adapter,
 )
-from lada.hosts.base import Bare, Exchange, Kinds, Payload, Phase, Step
-from lada.hosts.catalogue.fedmkt import FedmktOptions
-from lada.hosts.distilling import and_labels, distil, lessons_of
-from lada.hosts.fusing import Fusion, Won
-from lada.hosts.gain import limit_by_gain, validation
-from lada.hosts.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, know, own, tell
-from lada.hosts.party import Party
-from lada.hosts.replies import each
-from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, studying_both, telling
-from lada.hosts.secure import KEYS, MASKED, PHASES, check_enough
-from lada.hosts.secure_client import advertise, masked_reply, started_from
-from lada.hosts.secure_server import average_masked
-from lada.hosts.soft import with_soft_targets
-from lada.hosts.steps import evaluate_party, gold_lessons, sft, study, study_both
-from lada.hosts.track_records import Records
-from lada.hosts.trust import doubted, limit_by_gold_texts, untrusted, without_paths
-from lada.models.objective import Objective
-from lada.models.options import ModelOptions
+from lada.rounds.base import Exchange, Kinds, Payload, Phase, Step
+from lada.rounds.distilling import and_labels, distil, lessons_of
+from lada.rounds.fusing import Fusion, Won
+from lada.rounds.gain import limit_by_gain, validation
+from lada.rounds.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, know, own, tell
+from lada.rounds.outline import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, studying_both, telling
+from lada.rounds.party import Party
+from lada.rounds.replies import each
+from lada.rounds.reports import REPORT, collect, report_payload
+from lada.rounds.secure import KEYS, MASKED, PHASES, check_enough
+from lada.rounds.secure_client import advertise, masked_reply, started_from
+from lada.rounds.secure_server import average_masked
+from lada.rounds.soft import with_soft_targets
+from lada.rounds.steps import evaluate_party, gold_lessons, sft, study, study_both
+from lada.rounds.track_records import Records
+from lada.rounds.trust import doubted, limit_by_gold_texts, untrusted, without_paths
 
 
 class Fedmkt:

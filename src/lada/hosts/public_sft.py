@@ -9,14 +9,15 @@ from dataclasses import replace
 from lada.allocators.base import Allocator
 from lada.core.errors import InputError
 from lada.core.terms import Lesson, Verb
-from lada.hosts.base import Bare, Exchange, Payload, Phase, Step
+from lada.hosts.base import Bare
 from lada.hosts.catalogue.public_sft import PublicSftOptions
-from lada.hosts.party import Party
-from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS
-from lada.hosts.steps import evaluate_party, gold_lessons, sft, study
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
+from lada.rounds.base import Exchange, Payload, Phase, Step
+from lada.rounds.outline import EVALUATIONS
+from lada.rounds.party import Party
+from lada.rounds.reports import REPORT, collect, report_payload
+from lada.rounds.steps import evaluate_party, gold_lessons, sft, study
 
 
 class PublicSft:

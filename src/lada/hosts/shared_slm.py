@@ -18,9 +18,11 @@ from lada.allocators.base import Allocator
 from lada.codecs.adapters import Adapter
 from lada.core.errors import InputError
 from lada.core.terms import Verb
-from lada.hosts.aggregating import Weights, check_rule
-from lada.hosts.allocating import check_takes_labels
-from lada.hosts.averaging import (
+from lada.models.objective import Objective
+from lada.models.options import ModelOptions
+from lada.rounds.aggregating import Weights, check_rule
+from lada.rounds.allocating import check_takes_labels
+from lada.rounds.averaging import (
     ADAPTER,
     catch_up,
     check_alike,
@@ -31,16 +33,14 @@ from lada.hosts.averaging import (
     take_adapter,
     tell_adapter,
 )
-from lada.hosts.base import Exchange, Kinds, Payload, Phase, Step
-from lada.hosts.catalogue.common import SharedSlmOptions
-from lada.hosts.party import SHARED_SLM, Party
-from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, studying_both
-from lada.hosts.soft import check_wants_soft_targets
-from lada.hosts.steps import evaluate_party, gold_lessons, study_both
-from lada.hosts.wire import write
-from lada.models.objective import Objective
-from lada.models.options import ModelOptions
+from lada.rounds.base import Exchange, Kinds, Payload, Phase, Step
+from lada.rounds.options import SharedSlmOptions
+from lada.rounds.outline import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, studying_both
+from lada.rounds.party import SHARED_SLM, Party
+from lada.rounds.reports import REPORT, collect, report_payload
+from lada.rounds.soft import check_wants_soft_targets
+from lada.rounds.steps import evaluate_party, gold_lessons, study_both
+from lada.rounds.wire import write
 
 Prepared = TypeVar("Prepared")
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 
 from lada.allocators.base import Allocator
 from lada.core.registry import Options
-from lada.hosts.base import Bare, Exchange, Payload, Phase, Step
-from lada.hosts.party import Party
-from lada.hosts.reports import REPORT, collect, report_payload
-from lada.hosts.rounds import EVALUATIONS, OF_CLIENTS, evaluate_everybody, studying_both
-from lada.hosts.steps import evaluate_party, gold_lessons, study_both
+from lada.hosts.base import Bare
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
+from lada.rounds.base import Exchange, Payload, Phase, Step
+from lada.rounds.outline import EVALUATIONS, OF_CLIENTS, evaluate_everybody, studying_both
+from lada.rounds.party import Party
+from lada.rounds.reports import REPORT, collect, report_payload
+from lada.rounds.steps import evaluate_party, gold_lessons, study_both
 
 
 class Standalone:

@@ -85,7 +85,7 @@ class Objective(Protocol):
     soft: SignalSpec | None
     """The soft targets that it asks teachers for; None: it needs none."""
     prefer: Prefer | None
-    """Which of two paths is the chosen one (see lada.hosts.lessons.make_lesson); None: the one that was allocated."""
+    """Which of two paths is the chosen one (see lada.rounds.lessons.make_lesson); None: the one that was allocated."""
     unpaired: Unpaired
     """Where it prefers, what becomes of a choice without a pair."""
 

@@ -11,9 +11,6 @@ from lada.core.paths import is_folder
 from lada.core.results import Traffic
 from lada.core.terms import Verb
 from lada.federation.parties import located, notices_before
-from lada.hosts.base import Step
-from lada.hosts.sizes import check_sizes
-from lada.hosts.steps import part_of
 from lada.models.api import check_api
 from lada.models.api_options import ApiModel
 from lada.models.base import Study
@@ -27,6 +24,9 @@ from lada.planning.lengths import Lengths, measure
 from lada.planning.machine import devices
 from lada.planning.plan import PartyPlan, Plan, PlannedStep, RoundPlan, StudyPlan
 from lada.planning.traffic import Forecast, Sender
+from lada.rounds.base import Step
+from lada.rounds.sizes import check_sizes
+from lada.rounds.steps import part_of
 
 Party = ServerConfig | ClientConfig
 """A party with a model: see `_Planner`."""

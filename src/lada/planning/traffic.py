@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lada.codecs.base import Codecs, Outlook
 from lada.core.results import Traffic
 from lada.core.terms import Sample
-from lada.hosts.base import Step
+from lada.rounds.base import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ class TaskData:
     party has, replayed so that it forgets nothing (may be empty); `general` domains measure skill alone. `noisy` are
     the ids of public samples whose gold answer is wrong on purpose; no party is told. `notices` say what of the data
     was left out. A `verifier` says which answers to public and test questions are right, in the place of `same`, which
-    then only says whether two answers are the same (see lada.hosts.verdicts)."""
+    then only says whether two answers are the same (see lada.rounds.verdicts)."""
 
     public: tuple[Sample, ...]
     private: Mapping[str, tuple[Sample, ...]]

@@ -7,7 +7,7 @@ from pydantic import model_validator
 from lada.core.needs import needs
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
-from lada.hosts.catalogue.common import SecureOptions
+from lada.rounds.options import SecureOptions
 
 
 class FedavgOptions(SecureOptions):

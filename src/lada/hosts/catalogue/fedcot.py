@@ -8,7 +8,7 @@ from lada.core.needs import needs
 from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
-from lada.hosts.catalogue.common import CLIENT_REPLAY, Replay
+from lada.rounds.options import CLIENT_REPLAY, Replay
 
 
 class FedcotOptions(Options):

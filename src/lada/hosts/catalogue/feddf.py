@@ -3,7 +3,7 @@
 from lada.core.needs import needs
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
-from lada.hosts.catalogue.common import SharedSlmOptions
+from lada.rounds.options import SharedSlmOptions
 
 
 @HOSTS.register(

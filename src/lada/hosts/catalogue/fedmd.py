@@ -7,7 +7,7 @@ from lada.core.needs import needs
 from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
-from lada.hosts.catalogue.common import CLIENT_REPLAY, SERVER_REPLAY, Average, Replay
+from lada.rounds.options import CLIENT_REPLAY, SERVER_REPLAY, Average, Replay
 
 
 class FedmdOptions(Options):

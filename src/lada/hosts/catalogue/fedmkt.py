@@ -8,7 +8,7 @@ from lada.core.bounds import Rounds
 from lada.core.needs import needs
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
-from lada.hosts.catalogue.common import CLIENT_REPLAY, SERVER_REPLAY, Kind, Replay, SecureOptions
+from lada.rounds.options import CLIENT_REPLAY, SERVER_REPLAY, Kind, Replay, SecureOptions
 
 ReadOff = BeforeValidator(lambda value: "off" if value is False else value)
 """YAML reads a bare `off` as false."""
@@ -31,10 +31,10 @@ class FedmktOptions(SecureOptions):
     """Clients with one model average their LoRA adapters after each round: the paper's homogeneous setting."""
     trust: Annotated[Literal["auto", "off", "agreement", "gain"], ReadOff] = "auto"
     """What a client's word is worth to the LLM. `agreement`: who answers far worse than the other clients teaches it
-    nothing; see lada.hosts.trust. `auto`: that, and for questions without a gold answer the LLM's own judgement in the
+    nothing; see lada.rounds.trust. `auto`: that, and for questions without a gold answer the LLM's own judgement in the
     place of what clients claim. With labels, whose distributions contradict the gold
     texts teaches nothing. `gain`: how much a few steps on a client's paths improve the LLM on samples of its own; see
-    lada.hosts.gain. `off`: clients are believed."""
+    lada.rounds.gain. `off`: clients are believed."""
     trust_steps: int = Field(16, ge=1, le=10_000_000)
     """Steps on each client's paths by which `gain` is measured."""
     client_replay: Replay = CLIENT_REPLAY

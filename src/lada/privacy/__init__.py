@@ -1,0 +1,1 @@
+"""Floor 3: what of a party's own data must not leave it?"""

@@ -1,0 +1,288 @@
+"""Which passages of private samples are distinctive: few of the samples have them, and no text that others know.
+
+Texts are compared by their words (`lada.core.words`), so that case, spacing, punctuation and forms of characters do not
+count. A passage stands in at most `samples` private samples and in no known text, and it is
+
+    rare    one or more words in a row that are all rare, such as a name, a number, an identifier
+    near    words in a row with a rare one among them
+    plain   words in a row, whatever they are
+    whole   a whole question, rationale or answer with fewer words than that
+
+A word is rare that stands in at most `samples` private samples and in no known text. How many words in a row are a
+passage is found out, kind by kind: the least number at which next to no private sample, no more than one in a hundred
+or FEW, has what would be a passage of another. So texts that follow a pattern are not taken for each other's secrets.
+Private samples also share what is secret, such as the name of a person whom two of them are about. So a number of rare
+words is enough as well where next to no known text would have a passage if it were not known: what nobody but private
+samples shares is no pattern.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from lada.core.terms import Sample
+from lada.core.words import compounds_of, identifiers_of, tokens_of, unescaped, windows, words_of
+from lada.privacy.options import Withholding
+from lada.privacy.word_index import Places, Texts, coded, once_each
+
+Kind = Literal["rare", "near", "plain", "whole"]
+SHARE, FEW = 0.01, 10
+"""So large a share of the private samples, or of the known texts, or so many, may have a passage by chance."""
+RARE, NEAR = (1, 2, 3), (2, 3, 4, 6)
+"""Words in a row that may be a passage of these kinds, the least first."""
+PLAIN = (1, 1.5, 2, 2.5, 3, 3.5, 4)
+"""The same of plain passages, in multiples of `words`."""
+JOINED, WITHIN, TOGETHER = 4, 6, 7
+"""Characters from which on a rare word is found in pieces too, a rare word within a longer one, and words that are run
+together."""
+ENDINGS = ("s", "es")
+"""What may stand behind a rare word."""
+RATIONALES = 8
+"""Most samples with one question that count as one."""
+LONGEST = 64
+"""Most characters of a rare word that is found so. A longer one is told by so many at its start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A passage that was found: its kind, its words, and the id of a private sample that has it."""
+
+    kind: Kind
+    words: int
+    sample_id: str
+
+
+Find = Callable[[int, int, int, int], Places]
+"""`find(length, least, most, heard)` returns the passages of so many words that stand in at most `heard` known texts (0
+or 1), and in `least` to `most` private samples."""
+
+
+class Distinctive:
+    """The distinctive passages of private samples.
+
+    They are held as 64-bit hashes: that one is found by chance is about as likely as their number times that of the
+    words searched, over 10^19.
+    """
+
+    def __init__(self, private: Sequence[Sample], known: Iterable[str], options: Withholding) -> None:
+        """`known` are the texts that others know. Those with the same words count as one.
+
+        So do samples with the same words, and up to RATIONALES samples with the same question.
+        """
+        self._ids, texts = _by_question(private)
+        heard = list({tuple(words_of(text)): text for text in sorted(set(known))}.values())
+        having = sorted({(word, owner) for owner, text in texts for word in _all_words(text)})
+        self._spread = Counter(word for word, _ in having)
+        """In how many private samples a word is."""
+        self._heard = Counter(word for text in heard for word in _all_words(text))
+        """In how many known texts a word is."""
+        self._private = Texts([words_of(text) for _, text in texts])
+        self._owners = np.array([owner for owner, _ in texts], np.int64)
+        self._known = Texts([words_of(text) for text in heard])
+        self.options = options
+        self._most = options.samples
+        self.lengths: dict[Kind, int] = self._find_lengths(options.words)
+        """How many words in a row are a passage; whole texts may be shorter than `plain` ones."""
+        self._tables = sorted(self._make_tables(), key=lambda table: table[1])
+        self._joined = self._find_joined(having, [text for _, text in texts])
+        """The rare words that are also found in another form, and a sample that has each."""
+        self._heads = {word[:JOINED] for word in self._joined}
+        self._within = sorted({len(word) for word in self._joined if len(word) >= WITHIN})
+        self._unspaced, self._known_unspaced = self._private.unspaced(), self._known.unspaced()
+
+    def __len__(self) -> int:
+        return sum(len(np.unique(hashes)) for _, _, (hashes, _) in self._tables)
+
+    def found_in(self, text: str, *, alone: bool = True) -> list[Passage]:
+        """Return the distinctive passages in a text, at most one of each kind and length.
+
+        Without `alone` a single word is none: for texts that no model wrote, whose words are the program's.
+        """
+        found = self._found_in(text, alone)
+        return found or ([] if (other := unescaped(text)) == text else self._found_in(other, alone))
+
+    def _found_in(self, text: str, alone: bool) -> list[Passage]:
+        words, found = words_of(text), list[Passage]()
+        searched = dict(windows(coded(words), sorted({length for _, length, _ in self._tables})))
+        for kind, length, (hashes, owners) in self._tables:
+            if (alone or length > 1) and (hit := _first(hashes, searched[length])) is not None:
+                found.append(Passage(kind, length, self._ids[owners[hit]]))
+        if alone and not any(passage.kind == "rare" for passage in found):
+            owner = self._in_other_form(words)
+            found += [Passage("rare", 1, self._ids[owner])] if owner is not None else []
+        return found
+
+    def _find_joined(self, having: Sequence[tuple[str, int]], texts: Sequence[str]) -> dict[str, int]:
+        """Return rare words of JOINED characters or more: all where single ones are distinctive, else identifiers.
+
+        Where identifiers too are shared by chance, there are none.
+        """
+        if self.lengths["rare"] > 1:
+            identifiers = {each for text in texts for each in identifiers_of(text)}
+            if not self._are_seldom(identifiers, having):
+                return {}
+            having = [(word, owner) for word, owner in having if word in identifiers]
+        return {
+            word[:LONGEST]: owner for word, owner in having if len(word) >= JOINED and self._is_rare(word, self._most)
+        }
+
+    def _are_seldom(self, words: set[str], having: Sequence[tuple[str, int]]) -> bool:
+        """Return whether single words of these are seldom shared by chance; see `_is_seldom_private`, and `_known`."""
+        shared = {word for word in words if self._is_rare(word, self._most + 1) and self._spread[word] > 1}
+        met = [word for word in words if self._is_rare(word, self._most, 1) and self._heard[word] == 1]
+        owners = {owner for word, owner in having if word in shared}
+        return _next_to_none(len(owners), of=len(self._ids)) or _next_to_none(len(met), of=len(self._known.sizes))
+
+    def _find_lengths(self, words: int) -> dict[Kind, int]:
+        seldom = (self._is_seldom_private, self._is_seldom_known)
+        return {
+            "rare": _least(RARE, partial(self._with_rare, True), *seldom),
+            "near": _least(NEAR, partial(self._with_rare, False), *seldom),
+            "plain": _least([round(words * each) for each in PLAIN], self._passages, self._is_seldom_private),
+        }
+
+    def _make_tables(self) -> Iterator[tuple[Kind, int, Places]]:
+        finds: dict[Kind, Find] = {
+            "rare": partial(self._with_rare, True),
+            "near": partial(self._with_rare, False),
+            "plain": self._passages,
+        }
+        for kind, find in finds.items():
+            yield kind, self.lengths[kind], find(self.lengths[kind], 1, self._most, 0)
+        sizes = set(range(self.lengths["rare"], self.lengths["plain"])).intersection(self._private.sizes.tolist())
+        for length in sorted(sizes):
+            if self._is_seldom_private(length, self._whole) and self._is_seldom_known(length, self._whole):
+                yield "whole", length, self._whole(length, 1, self._most, 0)
+
+    def _is_seldom_private(self, length: int, find: Find) -> bool:
+        """Return whether next to no private sample has what would, without that sample, be a passage of another."""
+        _, owners = find(length, 2, self._most + 1, 0)
+        return _next_to_none(len(np.unique(owners)), of=len(self._ids))
+
+    def _is_seldom_known(self, length: int, find: Find) -> bool:
+        """Return whether next to no known text has what would, if the text were not known, be a passage."""
+        hashes, starts = self._known.passages(length)
+        texts = self._known.text[starts]
+        passages, _ = find(length, 1, self._most, 1)
+        met = np.unique(texts[np.isin(hashes, passages)])
+        return _next_to_none(len(met), of=len(np.unique(texts)))
+
+    def _passages(self, length: int, least: int, most: int, heard: int, among: np.ndarray | None = None) -> Places:
+        """See Find; `among` bool [words of all texts] says at which words a passage may begin."""
+        hashes, starts = self._private.passages(length)
+        if among is not None:
+            hashes, starts = hashes[among[starts]], starts[among[starts]]
+        owners = self._owners[self._private.text[starts]]
+        hashes, owners = once_each(hashes, owners)
+        _, which, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+        samples = counts[which]
+        kept = (samples >= least) & (samples <= most)
+        hashes, owners = hashes[kept], owners[kept]
+        unknown = ~np.isin(hashes, self._known.passages_of_more(length, heard))
+        return hashes[unknown], owners[unknown]
+
+    def _with_rare(self, alone: bool, length: int, least: int, most: int, heard: int) -> Places:
+        """See Find: of passages with rare words `alone`, or with one at least."""
+        rare = np.cumsum([0, *(self._is_rare(word, most, heard) for word in self._private.words)])
+        ends = np.minimum(np.arange(len(rare) - 1) + length, len(rare) - 1)
+        return self._passages(length, least, most, heard, rare[ends] - rare[:-1] >= (length if alone else 1))
+
+    def _whole(self, length: int, least: int, most: int, heard: int) -> Places:
+        """See Find: of passages that are a whole text."""
+        hashes, starts = self._private.passages(length)
+        wholes = hashes[self._private.sizes[self._private.text[starts]] == length]
+        found, owners = self._passages(length, least, most, heard)
+        chosen = np.isin(found, wholes)
+        return found[chosen], owners[chosen]
+
+    def _is_rare(self, word: str, most: int, heard: int = 0) -> bool:
+        return 0 < self._spread[word] <= most and self._heard[word] <= heard
+
+    def _in_other_form(self, words: Sequence[str]) -> int | None:
+        """Return the place of a sample of which a text has a rare word, or several words, with other spaces."""
+        word = self._in_pieces(words) or self._within_another(words)
+        return self._run_together(words) if word is None else self._joined[word]
+
+    def _in_pieces(self, words: Sequence[str]) -> str | None:
+        """Return a rare word that words in a row make up, as where a line breaks within it or a sign stands in it.
+
+        It may begin with zeros or have an ending.
+        """
+        for start in range(len(words)):
+            joined = ""
+            for word in words[start : start + LONGEST]:
+                joined = (joined + word[: LONGEST + 1 - len(joined)]).lstrip("0")
+                for each in (joined, *(joined.removesuffix(ending) for ending in ENDINGS)):
+                    if each[:LONGEST] in self._joined:
+                        return each[:LONGEST]
+                if len(joined) >= LONGEST or (len(joined) >= JOINED and joined[:JOINED] not in self._heads):
+                    break
+        return None
+
+    def _within_another(self, words: Sequence[str]) -> str | None:
+        """Return a rare word within a longer word that no known text has, as where spaces are left out."""
+        for word in self._new(words, WITHIN + 1):
+            for length in self._within:
+                for start in range(len(word) - length + 1):
+                    if word[start : start + length] in self._joined:
+                        return word[start : start + length]
+        return None
+
+    def _run_together(self, words: Sequence[str]) -> int | None:
+        """Return the place of a sample that has a word but for spaces, where few samples and no known text have it."""
+        for word in self._new(words, TOGETHER):
+            owners = {int(self._owners[text]) for text in self._unspaced.texts_with(word)}
+            if 0 < len(owners) <= self._most and not self._known_unspaced.texts_with(word):
+                return min(owners)
+        return None
+
+    def _new(self, words: Sequence[str], least: int) -> list[str]:
+        """Return the words of `least` characters or more that neither a known text nor a private sample has."""
+        return sorted({word for word in words if len(word) >= least and not self._heard[word] + self._spread[word]})
+
+
+def _least(lengths: Sequence[int], find: Find, *seldom: Callable[[int, Find], bool]) -> int:
+    """Return the least length at which passages are found by chance `seldom` by one of the tests, else the last."""
+    return next((length for length in lengths if any(test(length, find) for test in seldom)), lengths[-1])
+
+
+def _next_to_none(count: int, *, of: int) -> bool:
+    """Return whether so few, `of` all, may have a passage by chance."""
+    return count <= max(FEW, SHARE * of)
+
+
+def texts_of(sample: Sample) -> list[str]:
+    """Return the texts of a sample that are not empty: question, rationale, answer."""
+    return [text for text in (sample.question, sample.rationale, sample.answer) if text]
+
+
+def _all_words(text: str) -> set[str]:
+    """Return the words of a text, and what several of them make that belong together."""
+    return {*words_of(text), *tokens_of(text), *compounds_of(text), *identifiers_of(text)}
+
+
+def _by_question(private: Sequence[Sample]) -> tuple[list[str], list[tuple[int, str]]]:
+    """Return the ids of samples that differ, and their texts with the places of these."""
+    different = {tuple(" ".join(words_of(text)) for text in texts_of(sample)): sample for sample in private}
+    groups: dict[str, list[Sample]] = {}
+    for sample in different.values():
+        groups.setdefault(" ".join(words_of(sample.question)), []).append(sample)
+    ids, texts = list[str](), list[tuple[int, str]]()
+    for group in groups.values():
+        for samples in [group] if len(group) <= RATIONALES else [[sample] for sample in group]:
+            texts += [(len(ids), text) for sample in samples for text in texts_of(sample)]
+            ids.append(samples[0].id)
+    return ids, texts
+
+
+def _first(table: np.ndarray, searched: np.ndarray) -> int | None:
+    """Return the place in a sorted table of the first hash searched for that is there."""
+    if not len(table):
+        return None
+    places = np.searchsorted(table, searched)
+    hits = np.flatnonzero(table.take(places, mode="clip") == searched)
+    return int(places[hits[0]]) if len(hits) else None

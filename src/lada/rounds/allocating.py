@@ -1,0 +1,144 @@
+"""A student lets its allocator choose among what one teacher offers; the choice is recorded."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from io import BytesIO
+
+import numpy as np
+
+from lada.allocators.base import Allocator, Candidates
+from lada.codecs.likelihoods import rounded
+from lada.core.errors import InputError, LadaError
+from lada.core.results import AllocationRecord
+from lada.core.sealed import is_sealed, seal, unseal
+from lada.core.seeds import seed_of
+from lada.core.terms import Allocation, Knowledge, Likelihood, Path, Sample, TokenScores
+from lada.evaluation.agreement import agreements
+from lada.rounds.party import Party
+from lada.rounds.records import keep_rows
+
+VECTORS = "question-vectors.npy"
+"""In a party's folder: the public questions as it sees them."""
+LOOKED_AT = 256
+"""Paths whose tokens are looked at in one go: their likeliest tokens are all in memory."""
+
+
+def check_takes_labels(allocator: Allocator, where: str, instead: str) -> None:
+    """Raise InputError for an allocator that has no use for gold texts, naming `where` these are asked for."""
+    if allocator.compares:
+        raise InputError(
+            f"{where}, but the allocator compares paths that the parties wrote themselves; expected {instead}, or an "
+            "allocator such as dual_min_ce or random, or lada with the options prior: false, reward: probe_drop"
+        )
+
+
+def allocate(
+    party: Party,
+    round: int,
+    teacher: Knowledge,
+    own: Knowledge,
+    judged: Mapping[str, Likelihood] | None = None,
+) -> Allocation:
+    """Let a student's allocator for one teacher choose, keep its state, and record the choice.
+
+    Candidates are the samples that both know something of. `judged` is what `judge` returned of the same two, where
+    somebody asked before.
+    """
+    paths, mine = teacher.by_id(), own.by_id()
+    judged = judge(party, round, teacher, own) if judged is None else judged
+    known = [i for i, sample in enumerate(party.task.public) if sample.id in judged]
+    samples = tuple(party.task.public[i] for i in known)
+    teacher_paths = tuple(paths[sample.id] for sample in samples)
+    student_paths = tuple(mine[sample.id] for sample in samples)
+    agree = agreements(teacher_paths, student_paths, party.task.same)
+    candidates = Candidates(
+        round=round,
+        teacher=teacher.party,
+        student=party.name,
+        samples=samples,
+        teacher_paths=teacher_paths,
+        student_paths=student_paths,
+        student_on_teacher=tuple(judged[sample.id] for sample in samples),
+        agree=tuple(agree),
+        embed=lambda: embed_public(party, round)[known],
+        look=partial(_look, party, round, samples, teacher_paths),
+        seed=seed_of(party.seed, round, "allocate", party.name, teacher.party),
+    )
+    key = f"{teacher.party}>{party.name}"
+    state = party.states.get(key) or party.allocator.init(seed_of(party.seed, "allocator", key))
+    party.states[key], allocation, diagnostics = party.allocator.apply(state, candidates)
+    learnt = [(paths if choice.source == "teacher" else mine)[choice.sample_id] for choice in allocation.choices]
+    verdicts = [path.right for path in learnt if path.right is not None]
+    asked = {sample.id: sample for sample in samples}
+    check = party.task.steps
+    sound = [all(good for _, good in check(asked[path.sample_id], path.text)) for path in learnt] if check else []
+    party.note(
+        allocations=(
+            AllocationRecord(
+                teacher=teacher.party,
+                student=party.name,
+                round=round,
+                candidates=len(samples),
+                chosen=len(learnt),
+                from_teacher=sum(choice.source == "teacher" for choice in allocation.choices),
+                right=round_percent(verdicts),
+                sound=round_percent(sound),
+                agreement=round_percent(agree) or 0.0,
+                diagnostics=diagnostics,
+            ),
+        )
+    )
+    keep_rows(party, candidates, allocation)
+    return allocation
+
+
+def judge(party: Party, round: int, teacher: Knowledge, own: Knowledge) -> dict[str, Likelihood]:
+    """Return a student's likelihoods of a teacher's paths by sample, of those that both know something of.
+
+    Of a text that is its own too it has one already.
+    """
+    theirs, mine = teacher.by_id(), own.by_id()
+    samples = [sample for sample in party.task.public if sample.id in theirs and sample.id in mine]
+    judged = {sample.id: mine[sample.id].likelihood for sample in samples}
+    other = [sample for sample in samples if theirs[sample.id].text != mine[sample.id].text]
+    if other:
+        with party.phase(round, "judge") as progress:
+            pairs = [(sample.question, theirs[sample.id].text) for sample in other]
+            for sample, likelihood in zip(other, party.learner.judge(pairs, progress=progress), strict=True):
+                judged[sample.id] = rounded(likelihood)  # as it is told, or equal ones would differ
+    return judged
+
+
+def _look(
+    party: Party, round: int, samples: Sequence[Sample], theirs: Sequence[Path], k: int
+) -> Iterator[TokenScores | None]:
+    """Yield what the student makes of each token of a teacher's paths; see Candidates.look."""
+    pairs = [(sample.question, path.text) for sample, path in zip(samples, theirs, strict=True)]
+    for start in range(0, len(pairs), LOOKED_AT):
+        with party.phase(round, "score") as progress:
+            found = party.learner.log_probs(pairs[start : start + LOOKED_AT], k, progress=progress)
+        yield from found
+
+
+def round_percent(flags: Sequence[bool]) -> float | None:
+    """Return the share of True in percent with four decimals; None of nothing."""
+    return round(100 * sum(flags) / len(flags), 4) if flags else None
+
+
+def embed_public(party: Party, round: int) -> np.ndarray:
+    """Return one vector per public question, float32 [n, width], as the party saw them when it was asked first.
+
+    They lie in the party's folder; a file that is not as it was written is left out, and the questions are seen anew.
+    """
+    file = party.folder / VECTORS
+    try:
+        if file.exists() or is_sealed(file):
+            return np.load(BytesIO(unseal(file)), allow_pickle=False)
+    except LadaError as error:
+        party.note(notices=(f"{VECTORS} of {party.name} is left out ({error})",))
+    with party.phase(round, "embed") as progress:
+        vectors = party.learner.embed([sample.question for sample in party.task.public], progress=progress)
+    data = BytesIO()
+    np.save(data, vectors, allow_pickle=False)
+    seal(file, data.getvalue())
+    return vectors

@@ -1,0 +1,231 @@
+"""Clients with one model make one adapter of theirs: as FedMKT does in its homogeneous setting, and FedIT always.
+
+The factors A and B are averaged apart, weighed by private samples. That is not the average of the products BA; it is
+what FedMKT does. How far a few hostile clients can move the average is bounded: see lada.rounds.bounding.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lada.codecs import adapters
+from lada.codecs.adapters import Adapter
+from lada.core.errors import CodecError, FederationError, InputError
+from lada.core.plural import counted
+from lada.core.results import Missing
+from lada.models.options import ModelOptions
+from lada.rounds.aggregating import Weights, aggregate
+from lada.rounds.base import Payload
+from lada.rounds.bounding import Merged, bound, cap
+from lada.rounds.merging import Merge, merge_in_range
+from lada.rounds.options import AveragingOptions
+from lada.rounds.party import Party
+from lada.rounds.wire import part, write
+
+ADAPTER = adapters.KIND
+HOLD = "hold the newest adapter"
+"""In the server's memory: the clients that went on with the newest adapter."""
+SHAPE = "adapter shape"
+"""In the server's memory: names and shapes of what it averages."""
+MOST_SAMPLES = 10**9 - 1
+"""What the codec can say of the samples behind an adapter; clients may claim more between them."""
+Start = Callable[[Weights], Weights | None]
+"""Says what a client started from that sends this adapter; None where the server does not know."""
+Outline = Callable[[Weights], Hashable]
+"""Says of an adapter what those that go together have in common; None for one that goes with no other."""
+
+
+def check_alike(clients: Mapping[str, ModelOptions], key: str, *, full: bool = False, ranks: bool = False) -> None:
+    """Raise InputError, for the sake of `key`, unless all clients tune the same weights of the same model.
+
+    `full`: these may be all of its weights. `ranks`: their adapters may differ in all but the layers.
+    """
+    first, *others = clients
+    if clients[first].tune != "lora" and not full:
+        raise InputError(f"{key}: client {first!r} has model.tune {clients[first].tune!r}; expected 'lora'")
+    mine = _tuned(clients[first], ranks)
+    for other in others:
+        for name, value in _tuned(clients[other], ranks).items():
+            if mine.get(name) != value:
+                raise InputError(
+                    f"{key}: clients {first!r} and {other!r} differ in model.{name}: {mine.get(name)!r} and {value!r}; "
+                    "expected the same for all clients"
+                )
+
+
+def _tuned(options: ModelOptions, ranks: bool) -> dict[str, Any]:
+    """Return what must be the same for all clients, by key, the model first."""
+    alike = {"model": options.model, "revision": options.revision, "tune": options.tune}
+    if options.tune == "full":
+        return alike
+    return {**alike, **({"lora.targets": options.lora.targets} if ranks else {"lora": options.lora})}
+
+
+def tell_adapter(party: Party) -> bytes:
+    """Return a client's adapter with the number of private samples behind it."""
+    return write(party, ADAPTER, Adapter(party.learner.adapter(), len(party.private)))
+
+
+def shapes(weights: Weights) -> Hashable:
+    """Return names and shapes of an adapter's weights."""
+    return tuple((name, array.shape) for name, array in weights.items())
+
+
+def fix_outline(party: Party, own: Weights) -> None:
+    """Let adapters have names and shapes as a server's `own` has them, whatever most clients send."""
+    party.memory[SHAPE] = json.dumps(shapes(own)).encode()
+
+
+def average_of(options: AveragingOptions) -> Merge:
+    """Return what makes one adapter of several, coordinate by coordinate; see lada.rounds.aggregating.
+
+    The bounds are the mean's: each other rule has its own way to hold against malicious clients.
+    """
+    rule, malicious = options.aggregation, options.malicious
+    if rule != "mean":
+        return lambda weights, samples, _: Merged(aggregate(weights, samples, rule, malicious), weights)
+    return lambda weights, samples, starts: bound(
+        weights, starts, options.bounds, lambda clipped: aggregate(clipped, samples, "mean", 0)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """One adapter made of several, float32; those of the clients that go on with it; the samples behind all.
+
+    What was `told` is clipped where all have the same coordinates, and as it was sent elsewhere.
+    """
+
+    weights: Weights
+    told: Mapping[str, Weights]
+    samples: int
+
+    def encode(self, party: Party, weights: Weights, *, to: str = "") -> bytes:
+        """Return this adapter, or what was made of it, as a message part of the server's."""
+        return write(party, ADAPTER, Adapter(weights, self.samples), to=to)
+
+
+def pool(
+    party: Party,
+    replies: Mapping[str, Payload],
+    round: int,
+    options: AveragingOptions,
+    merge: Merge | None = None,
+    outline: Outline = shapes,
+    start: Start | None = None,
+) -> Pooled:
+    """Return what `merge` makes of the adapters in `replies`, by default `average_of`.
+
+    A client whose adapter has another outline than those of the first time or, the first time, than most others' is
+    left out and put on record as missing. What was clipped, capped or held stands in notices. By default clients
+    started from the newest adapter. Raises CodecError for what is no adapter, FederationError where nobody's fits, no
+    outline is that of most, or no average of them has numbers in range.
+    """
+    told = {client: part(party, replies[client], ADAPTER) for client in sorted(replies)}
+    outlines = {client: outline(weights) for client, (weights, _) in told.items()}
+    if set(outlines.values()) == {None}:
+        raise FederationError("adapters: those of all clients are no pairs of LoRA's factors")
+    odd = odd_ones(party, round, outlines)
+    weights = {client: told[client][0] for client in told if client not in odd}
+    samples, capped = cap({client: told[client][1] for client in weights}, options.clip)
+    start = start or newest_of(party)
+    starts = {c: began for c, own in weights.items() if (began := start(own)) is not None}
+    merged, extreme = merge_in_range(merge or average_of(options), weights, samples, starts)
+    why = "malformed message (adapter: numbers so large that none made of it can be told)"
+    party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in extreme))
+    notices = (*capped, *merged.notices, *_too_few(options, len(merged.told)))
+    party.note(notices=tuple(f"round {round}: adapters: {notice}" for notice in notices))
+    return Pooled(merged.weights, merged.told, min(sum(samples[client] for client in merged.told), MOST_SAMPLES))
+
+
+def odd_ones(party: Party, round: int, outlines: Mapping[str, Hashable]) -> list[str]:
+    """Return the clients whose adapters have another outline than those of the first time or, then, than most others'.
+
+    They are put on record as missing. Raises FederationError where nobody's fits or no outline is that of most.
+    """
+    known = {client: json.dumps(each).encode() for client, each in outlines.items() if each is not None}
+    common = party.memory[SHAPE] = party.memory.get(SHAPE) or _of_most(known)
+    odd = [client for client in outlines if known.get(client) != common]
+    if len(odd) == len(outlines):
+        raise FederationError(
+            f"adapters: those of {', '.join(map(repr, odd))} have other names or shapes than those of earlier rounds; "
+            "let these clients go on with the model and model.lora that they began with"
+        )
+    why = "malformed message (adapter: other names or shapes than those of the other clients)"
+    party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in odd))
+    return odd
+
+
+def newest_weights(party: Party) -> Weights:
+    """Return the newest adapter that a server has handed out. KeyError where there is none."""
+    return part(party, party.memory, ADAPTER).weights
+
+
+def newest_of(party: Party) -> Start:
+    """Return what says that clients started from the newest adapter, where there is one of the same outline."""
+    if ADAPTER not in party.memory:
+        return lambda _: None
+    newest = newest_weights(party)
+    return lambda own: newest if shapes(newest) == shapes(own) else None
+
+
+def _too_few(options: AveragingOptions, clients: int) -> tuple[str, ...]:
+    """Return what to say where so few clients answered that the mean is held against fewer than was asked for."""
+    holds = options.bounds.holds(clients)
+    if options.aggregation != "mean" or holds == options.malicious or clients < 2:
+        return ()
+    if not holds:
+        return ("of two clients nobody can say which is right, so their average is not held against a hostile one",)
+    return (
+        f"{clients} clients answered, whose average is held against {counted(holds, 'hostile one')}, not "
+        f"{options.malicious}",
+    )
+
+
+def _of_most(outlines: Mapping[str, bytes]) -> bytes:
+    """Return the outline that most clients have. Raises FederationError where none is."""
+    (common, count), *rest = Counter(outlines.values()).most_common()
+    if rest and rest[0][1] == count:
+        first, other = (next(c for c in outlines if outlines[c] == each) for each in (common, rest[0][0]))
+        raise FederationError(
+            f"adapters: those of {other!r} have other names or shapes than those of {first!r}, and which are right "
+            "nobody can say; give both clients one model and one model.lora"
+        )
+    return common
+
+
+def average_adapters(
+    party: Party, replies: Mapping[str, Payload], round: int, options: AveragingOptions
+) -> tuple[bytes, list[str]]:
+    """Return one adapter of those in `replies`, and the clients that go on with it. Raises as `pool` does."""
+    pooled = pool(party, replies, round, options)
+    return pooled.encode(party, pooled.weights), list(pooled.told)
+
+
+def catch_up(party: Party, clients: Iterable[str]) -> dict[str, Payload]:
+    """Return what each client is sent before it studies: the newest adapter there is, unless it went on with that.
+
+    Raises FederationError where the newest, from a checkpoint of an earlier version, is spoilt.
+    """
+    newest = {ADAPTER: party.memory[ADAPTER]} if ADAPTER in party.memory else {}
+    if newest:
+        try:
+            part(party, newest, ADAPTER)
+        except CodecError as error:
+            raise FederationError(
+                f"{error}; the newest average is spoilt, nobody gets it: begin the run anew"
+            ) from error
+    hold = json.loads(party.memory.get(HOLD, b"[]"))
+    return {client: {} if client in hold else newest for client in clients}
+
+
+def handed_out(party: Party, newest: bytes, clients: Iterable[str]) -> None:
+    """Keep the newest adapter, and which clients went on with it."""
+    party.memory |= {ADAPTER: newest, HOLD: json.dumps(list(clients)).encode()}
+
+
+def take_adapter(party: Party, payload: Payload) -> None:
+    """Let a client go on with the average."""
+    party.load_adapter(part(party, payload, ADAPTER).weights)

@@ -1,0 +1,73 @@
+"""What another party sent is checked whole before any of it is used: its kinds first, then each kind by its meaning.
+
+A kind that nothing here checks is refused, so that a new one cannot be forgotten.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from lada.codecs.base import Reading
+from lada.core.errors import FederationError
+from lada.rounds import claims
+from lada.rounds.base import Kinds, Payload, Phase, Rounds
+from lada.rounds.party import Party
+from lada.rounds.reports import METRICS, REPORT, check_rows
+from lada.rounds.wire import reading
+
+FINISH = "finish"
+"""The last phase of every run: each client says what it has become."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Refuses what a party is not to be sent. Errors name fields and kinds; they repeat nothing that was sent."""
+
+    host: Rounds
+    party: Party
+
+    def phase(self, name: str) -> Phase:
+        """Return what the messages of a phase hold. Raises FederationError for one that the host does not have."""
+        phases: Mapping[str, Phase] = {FINISH: Phase(replies=REPORT), **self.host.phases(self.party)}
+        if name not in phases:
+            raise FederationError(f"phase: expected one of {', '.join(sorted(phases))}")
+        return phases[name]
+
+    def check_reply(self, client: str, phase: str, round: int, payload: Payload) -> None:
+        """Raise FederationError or CodecError unless `payload` is a sound reply of `client`."""
+        read = self._read(client, self.phase(phase).replies, round, payload)
+        if METRICS in payload:
+            plan = () if phase == FINISH else self.host.plan(round, self.party.objective)
+            steps = tuple(step for step in plan if step.side == "client")
+            check_rows(read.payload, self.party, None if phase == FINISH else steps)
+        claims.remember(self.party, read)
+
+    def check_ask(self, server: str, phase: str, round: int, payload: Payload) -> None:
+        """Raise FederationError or CodecError unless `payload` is what the server may send."""
+        self._read(server, self.phase(phase).asks, round, payload)
+
+    def _read(self, sender: str, kinds: Kinds, round: int, payload: Payload) -> Reading:
+        check_kinds(payload, kinds)
+        return check_parts(self.party, sender, round, payload)
+
+
+def check_parts(party: Party, sender: str, round: int, payload: Payload) -> Reading:
+    """Read every part of what `sender` sent in a round, and return it; nothing of the party changes.
+
+    Raises CodecError or FederationError for what nobody honest sends, and for a kind that no codec carries.
+    """
+    read = reading(party, payload, sender, round, party.limits.check_seconds)
+    if unknown := [kind for kind in sorted(payload) if kind not in party.codecs]:
+        raise FederationError(f"kinds: nothing checks {', '.join(unknown)}")
+    for kind in sorted(payload, key=lambda kind: (party.codecs[kind].about_the_run, kind)):
+        party.codecs[kind].check(read.part(kind), read)
+    claims.check_claims(party, read)
+    return read
+
+
+def check_kinds(given: Collection[str], kinds: Kinds) -> None:
+    """Raise FederationError unless a message has the kinds that it must have, and none that it may not."""
+    if lacking := sorted(kinds.must - set(given)):
+        raise FederationError(f"kinds: {', '.join(lacking)} missing")
+    if set(given) - kinds.must - kinds.may:
+        told = ", ".join(sorted(kinds.must | kinds.may)) or "none"
+        raise FederationError(f"kinds: one that this phase does not have; expected {told}")

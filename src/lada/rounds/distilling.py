@@ -1,0 +1,78 @@
+"""A party studies what others have for it, with a share of replay, so that it does not forget what it knows."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lada.core.seeds import generator
+from lada.core.terms import Allocation, Knowledge, Lesson
+from lada.rounds.knowledge import Offer
+from lada.rounds.lessons import Pool, lesson_on, make_lessons, with_replay
+from lada.rounds.options import Replay
+from lada.rounds.party import Party
+from lada.rounds.soft import with_soft_targets
+from lada.rounds.steps import gold_lessons, study
+
+
+def lessons_of(
+    party: Party, allocation: Allocation, offer: Offer, mine: Knowledge, known: Sequence[Lesson] = ()
+) -> list[Lesson]:
+    """Return the lessons of what a party chose of an offer, with soft targets where its objective wants some.
+
+    `known` are lessons on texts of the offer that have their soft targets already, which are not made again.
+    """
+    samples = {sample.id: sample for sample in party.task.public}
+    lessons = make_lessons(allocation, samples, offer.knowledge.by_id(), mine.by_id(), party.objective)
+    made = {(each.sample_id, each.chosen): each for each in known}
+    rest = iter(
+        with_soft_targets(party, [each for each in lessons if (each.sample_id, each.chosen) not in made], offer)
+    )
+    return [
+        replace(each, soft=found.soft, chunks=found.chunks)
+        if (found := made.get((each.sample_id, each.chosen)))
+        else next(rest)
+        for each in lessons
+    ]
+
+
+def and_labels(party: Party, lessons: list[Lesson]) -> list[Lesson]:
+    """Return the lessons and the gold texts of the public samples that nobody was chosen for.
+
+    With labels for knowledge these are the first term of a loss (L2 and L3 of FedMKT's paper) whose second are the
+    lessons' soft targets.
+    """
+    chosen = {lesson.sample_id for lesson in lessons}
+    return lessons + [rest for rest in gold_lessons(party, party.task.public) if rest.sample_id not in chosen]
+
+
+def distil(
+    party: Party, round: int, lessons: Sequence[Lesson], own: Knowledge, *, replay: Replay, teachers: str
+) -> None:
+    """Let a party study what `teachers` have for it, with its replay; a notice where that is nothing."""
+    if not lessons:
+        party.note(notices=(f"round {round}: {party.name} found nothing to learn from {teachers}",))
+        if not replay.alone:
+            return
+    pools = [
+        Pool(gold_lessons(party, party.private), replay.private),
+        Pool(_trusted(party, own, {lesson.sample_id for lesson in lessons}), replay.paths),
+        Pool(gold_lessons(party, party.task.replay), replay.general),
+    ]
+    rng = generator(party.seed, round, "replay", party.name)
+    lessons, replayed = with_replay(lessons, pools, rng, least=replay.least, alone=replay.alone)
+    if lessons:
+        study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
+
+
+def _trusted(party: Party, own: Knowledge, taught: set[str]) -> list[Lesson]:
+    """Return a party's own paths, but for those `taught`, that are right; the surer half where that is unknown."""
+    samples = {sample.id: sample for sample in party.task.public}
+    middle = float(np.median([path.likelihood.mean for path in own.paths])) if own.paths else 0.0
+    return [
+        lesson_on(samples[path.sample_id], path)
+        for path in own.paths
+        if path.sample_id not in taught
+        and path.answer is not None
+        and (path.likelihood.mean > middle if path.right is None else path.right)
+    ]

@@ -1,0 +1,317 @@
+"""What a party lets others know of the public samples, as messages: paths or likelihoods, soft targets, vocabulary.
+
+`paths`: each party writes a path of its own per question; the path travels with its writer's likelihood. `labels`:
+everybody has the gold texts, as in FedMKT's paper, so that only the likelihood of each travels. With either, an
+objective may ask for soft targets: the likeliest tokens at each position of the same text.
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+
+from lada.alignment import check_scores
+from lada.codecs import likelihoods, paths, soft_targets, vocabulary
+from lada.codecs.likelihoods import Judgement
+from lada.codecs.soft_targets import Scores, SoftTargets
+from lada.codecs.told import Told
+from lada.core.errors import CodecError, FederationError, InputError
+from lada.core.known import forget
+from lada.core.plural import counted, plural
+from lada.core.terms import Knowledge, Likelihood, TokenScores, Vocabulary
+from lada.privacy.discretion import blur, redact
+from lada.rounds.base import Kinds, Payload
+from lada.rounds.options import Kind
+from lada.rounds.party import Party
+from lada.rounds.steps import gold_texts, in_range, write_paths
+from lada.rounds.unchanged import while_unchanged
+from lada.rounds.verdicts import Verdict, judged, note_failures
+from lada.rounds.wire import part, reading, write
+from lada.rounds.withholding import keep_back, keep_back_scores, may_tell
+
+ROOM, HEADER = 48, 4096
+"""Bytes that a row of a table takes at most beside its texts, and what its header and batches take beside the rows."""
+PATHS, LIKELIHOODS, SOFT, VOCABULARY = paths.KIND, likelihoods.KIND, soft_targets.KIND, vocabulary.KIND
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a party was told by another: its knowledge, and for soft targets its token scores and vocabulary."""
+
+    knowledge: Knowledge
+    scores: Mapping[str, TokenScores] = field(default_factory=dict)
+    vocabulary: Vocabulary | None = None
+
+
+def know(party: Party, round: int, purpose: str, kind: Kind, *, tries: int = 1) -> Knowledge:
+    """Let a party write (in `tries`, see `write_paths`) or judge a path for every public sample; timed as `purpose`.
+
+    As long as its weights are the same, it does so once: later rounds have the paths of the first time, unless it had
+    no answer to some.
+    """
+    public = party.task.public
+
+    def written() -> Knowledge:
+        return in_range(party, write_paths(party, public, round, purpose, tries=tries, answered=True))
+
+    def judged() -> Knowledge:
+        texts = gold_texts(party)
+        with party.phase(round, purpose) as progress:
+            found = party.learner.judge([texts[id] for id in texts], progress=progress)
+        told = Judgement(party.name, round, dict(zip(texts, found, strict=True)))
+        return in_range(party, likelihoods.labelled(told, texts, party.task.extract))
+
+    if kind == "paths":
+        return while_unchanged(party, round, public, ["paths", tries], written, least=len(public))
+    return while_unchanged(party, round, public, ["labels", [sample.rationale for sample in public]], judged)
+
+
+def tell(party: Party, knowledge: Knowledge, kind: Kind, *, soft: bool = True) -> Payload:
+    """Return a party's knowledge as message parts, with soft targets where its objective wants some and `soft`.
+
+    The vocabulary goes along in the first round. A sample whose scores are not finite is left out and counted. What
+    the party keeps back of its texts and losses is kept back here; a changed text gets no soft targets, since these
+    spell out the likeliest tokens of it.
+    """
+    knowledge, changed = _discreet(party, knowledge, kind)
+    knowledge = _fitting(party, knowledge, kind)
+    texts = PATHS if kind == "paths" else LIKELIHOODS
+    payload = {texts: write(party, texts, knowledge)}
+    if party.objective.soft is None or not soft:
+        return payload
+    told = replace(knowledge, paths=tuple(path for path in knowledge.paths if path.sample_id not in changed))
+    if not may_tell(party, party.learner.vocabulary()):
+        notice = (
+            f"round {knowledge.round}: {party.name} tells no token scores, since its vocabulary repeats private text"
+        )
+        party.note(notices=(notice,))
+        return payload
+    scores = keep_back_scores(party, knowledge.round, score(party, told))
+    return {**payload, **tell_scores(party, knowledge.round, scores)}
+
+
+def _fitting(party: Party, knowledge: Knowledge, kind: Kind) -> Knowledge:
+    """Return the first paths of which a table lies within the party's limit; the others are left out and counted."""
+    sizes = [ROOM + len(path.sample_id.encode()) for path in knowledge.paths]
+    if kind == "paths":
+        texts = ((path.text, path.answer or "") for path in knowledge.paths)
+        sizes = [size + sum(len(text.encode()) for text in each) for size, each in zip(sizes, texts, strict=True)]
+    ends = list(accumulate(sizes, initial=HEADER))
+    fitting = bisect_right(ends, party.limits.table_bytes) - 1
+    if fitting >= len(sizes):
+        return knowledge
+    party.note(
+        notices=(
+            f"round {knowledge.round}: {len(sizes) - fitting} of {counted(len(sizes), 'path')} of {party.name} are "
+            f"left out, since a table has at most limits.table_bytes, {party.limits.table_bytes}; {ends[-1]} would do",
+        )
+    )
+    return replace(knowledge, paths=knowledge.paths[: max(fitting, 0)])
+
+
+def score(party: Party, knowledge: Knowledge) -> dict[str, TokenScores]:
+    """Return what a party makes of the texts of its knowledge token by token, as its objective wants it.
+
+    Texts that it cannot trace or whose scores are not finite are left out and counted.
+    """
+    assert party.objective.soft is not None
+    size = len(party.learner.vocabulary().tokens)
+    questions = {sample.id: sample.question for sample in party.task.public}
+    paths = [path for path in knowledge.paths if path.text]
+    with party.phase(knowledge.round, "score") as progress:
+        pairs = [(questions[path.sample_id], path.text) for path in paths]
+        found = party.learner.log_probs(pairs, min(party.objective.soft.k, size), progress=progress)
+    by_id = {path.sample_id: scores for path, scores in zip(paths, found, strict=True)}
+    return sound_scores(party, knowledge, by_id, size)
+
+
+def tell_scores(party: Party, round: int, scores: Mapping[str, TokenScores]) -> Payload:
+    """Return scores over the party's own vocabulary as message parts; the vocabulary goes along in the first round."""
+    own, payload = party.learner.vocabulary(), {}
+    if scores:
+        payload[SOFT] = write(party, SOFT, Scores(party.name, round, len(own.tokens), scores))
+    if round == 1:
+        payload[VOCABULARY] = write(party, VOCABULARY, own)
+    return payload
+
+
+def kinds_heard(party: Party, kind: Kind) -> Kinds:
+    """Return the kinds of messages that `tell` writes."""
+    soft = frozenset() if party.objective.soft is None else frozenset({SOFT, VOCABULARY})
+    return Kinds(frozenset({PATHS if kind == "paths" else LIKELIHOODS}), soft)
+
+
+def kinds_told(kind: Kind, round: int, *, soft: bool) -> tuple[str, ...]:
+    """Return the kinds of message parts that `tell` gives in a round."""
+    kinds = (PATHS if kind == "paths" else LIKELIHOODS,)
+    if not soft:
+        return kinds
+    return (*kinds, SOFT, VOCABULARY) if round == 1 else (*kinds, SOFT)
+
+
+def _discreet(party: Party, knowledge: Knowledge, kind: Kind) -> tuple[Knowledge, frozenset[str]]:
+    """Return knowledge as it may leave, and the ids of the samples whose texts were changed; what was done is counted.
+
+    Gold texts of public samples, which everybody has, stay as they are.
+    """
+    changed: set[str] = set()
+
+    def redacted(paths: Knowledge) -> Knowledge:
+        paths, ids = _redacted(party, paths)
+        changed.difference_update(path.sample_id for path in paths.paths)
+        changed.update(ids)
+        return paths
+
+    if kind == "paths":
+        knowledge = keep_back(party, redacted(knowledge), redacted)
+    if party.blur:
+        rng = party.blur.generator(party.seed, knowledge.round, "blur", party.name)
+        knowledge = replace(knowledge, paths=blur(party.blur, knowledge.paths, rng))
+    return knowledge, frozenset(changed)
+
+
+def _redacted(party: Party, knowledge: Knowledge) -> tuple[Knowledge, frozenset[str]]:
+    """Return knowledge without what the party's redaction takes out, and the ids of the samples that it changed."""
+    if party.redaction is None:
+        return knowledge, frozenset()
+    round, samples = knowledge.round, {sample.id: sample for sample in party.task.public}
+
+    def judge(texts: Sequence[tuple[str, str]]) -> list[Likelihood]:
+        with party.phase(round, "judge-redacted") as progress:
+            return party.learner.judge([(samples[id].question, text) for id, text in texts], progress=progress)
+
+    failures: Counter[str] = Counter()
+
+    def verify(id: str, text: str) -> Verdict:
+        return next(judged(party, [(samples[id], text)], failures))
+
+    redacted = redact(party.redaction, knowledge.paths, judge, verify)
+    note_failures(party, f"round {round}, redact", failures, len(redacted.changed))
+    if redacted.changed or redacted.withheld:
+        party.note(
+            notices=(
+                f"round {round}: {party.name} redacted {len(redacted.changed)} of "
+                f"{counted(len(knowledge.paths), 'path')}, "
+                f"{redacted.answers} of them in their answers, and held back {redacted.withheld} for time",
+            )
+        )
+    return in_range(party, replace(knowledge, paths=redacted.paths)), redacted.changed
+
+
+def keep_own(party: Party, payload: Payload) -> None:
+    """Keep what a party knows, but for soft targets, until a later phase (`own`) needs it."""
+    for each in (PATHS, LIKELIHOODS):
+        if each in payload:
+            party.memory[each] = payload[each]
+
+
+def own(party: Party, round: int, kind: Kind) -> Knowledge:
+    """Return what a party knows in this round and kept. Raises FederationError for what it kept of another."""
+    if kind == "paths":
+        kept = paths.decode(party.memory.pop(PATHS), known_ids=None, limit=None)
+    else:
+        told = likelihoods.decode(party.memory.pop(LIKELIHOODS), known_ids=None, limit=None)
+        kept = likelihoods.labelled(told, gold_texts(party), party.task.extract)
+    if (kept.party, kept.round) != (party.name, round):
+        raise FederationError(
+            f"{kind}: {party.name} kept those of {kept.party!r} in round {kept.round}, not of {round}"
+        )
+    return kept
+
+
+def hear(party: Party, payload: Payload, teacher: str | None, round: int, kind: Kind) -> Offer:
+    """Return what `teacher` (None: whoever it is) told of this round.
+
+    What a check has made of the payload is taken from it and forgotten there. Raises CodecError for parts that hold
+    nothing of the kind, FederationError for somebody else's knowledge or another round's. Samples of which it says
+    nothing are left out and counted.
+    """
+    try:
+        return _offer(party, payload, teacher, round, kind)
+    finally:
+        forget(payload)
+
+
+def _offer(party: Party, payload: Payload, teacher: str | None, round: int, kind: Kind) -> Offer:
+    read = reading(party, payload)
+    heard: Told = read.part(PATHS if kind == "paths" else LIKELIHOODS)
+    knowledge = heard.knowledge
+    if teacher not in (None, knowledge.party) or knowledge.round != round:
+        raise FederationError(
+            f"{kind}: of {knowledge.party!r} in round {knowledge.round}; expected those of {teacher or 'the server'!r} "
+            f"in round {round}"
+        )
+    note_failures(party, f"round {round}, paths of {knowledge.party}", heard.failures, len(knowledge.paths))
+    if (missing := len(party.task.public) - len(knowledge.paths)) and knowledge.party != party.name:
+        party.note(
+            notices=(
+                f"round {round}: {knowledge.party} said nothing of {counted(missing, 'public sample')}; "
+                f"{party.name} goes on "
+                "without them",
+            )
+        )
+    if party.objective.soft is None or SOFT not in payload:
+        return Offer(knowledge)
+    if VOCABULARY in payload:
+        party.memory[vocabulary.key_of(knowledge.party)] = payload[VOCABULARY]
+    words = vocabulary.vocabulary_of(read, knowledge.party)
+    if words is None:  # the message that had it was refused or late
+        party.note(
+            notices=(
+                f"round {round}: soft targets of {knowledge.party} are left out, since its vocabulary never came to "
+                f"{party.name}",
+            )
+        )
+        return Offer(knowledge)
+    told: SoftTargets = read.part(SOFT)
+    if (told.party, told.round, told.vocabulary_size) != (knowledge.party, round, len(words.tokens)):
+        raise FederationError(
+            f"soft targets: of {told.party!r} in round {told.round} over {counted(told.vocabulary_size, 'token')}; "
+            f"expected "
+            f"those of {knowledge.party!r} in round {round} over {len(words.tokens)}"
+        )
+    return Offer(knowledge, sound_scores(party, knowledge, told, len(words.tokens)), words)
+
+
+def read_knowledge(party: Party, payload: Payload, kind: Kind) -> Knowledge:
+    """Return what was told of public samples, verified, for one who looks before it is heard."""
+    return part(party, payload, PATHS if kind == "paths" else LIKELIHOODS).knowledge
+
+
+def sound_scores(
+    party: Party, texts: Knowledge, scores: Mapping[str, TokenScores | None], size: int
+) -> dict[str, TokenScores]:
+    """Return the scores of `texts` that can be learnt from, over `size` tokens.
+
+    The others are counted in a notice, the first with its fault.
+    """
+    ends = {path.sample_id: len(path.text.encode()) + 1 for path in texts.paths}  # end-of-sequence has one byte more
+    sound: dict[str, TokenScores] = {}
+    faults: list[str] = []
+    for sample_id in scores:
+        try:
+            each = scores[sample_id]
+            if each is None:
+                raise InputError("its tokens do not lead back to the bytes of the text")
+            check_scores(each, size)
+            if each.offsets.max(initial=0) > ends[sample_id]:
+                raise InputError(f"offsets beyond the end of the text, byte {ends[sample_id]}")
+            sound[sample_id] = each
+        except (InputError, CodecError) as error:
+            faults.append(f"sample {sample_id!r}, {error}")
+    if faults:
+        party.note(
+            notices=(
+                f"round {texts.round}: {len(faults)} of {counted(len(scores), 'soft target')} of {texts.party} "
+                f"{plural(len(faults), 'is', 'are')} left out; the first: {faults[0]}",
+            )
+        )
+    return sound
+
+
+def encode(knowledge: Knowledge, kind: Kind) -> Payload:
+    """Return knowledge as message parts, as it is."""
+    if kind == "paths":
+        return {PATHS: paths.encode(knowledge)}
+    return {LIKELIHOODS: likelihoods.encode(likelihoods.judgement(knowledge))}

@@ -1,0 +1,78 @@
+"""A party learns what several say together of the gold texts: a consensus, which is nobody's own."""
+
+from collections.abc import Mapping, Sequence
+
+from lada.core.terms import Knowledge, Lesson, Likelihood, Path, SparseLogProbs, Spelled, TokenScores
+from lada.rounds.allocating import allocate
+from lada.rounds.consensus import Average, consensus
+from lada.rounds.distilling import Replay, distil, lessons_of
+from lada.rounds.knowledge import Offer
+from lada.rounds.party import Party
+from lada.rounds.steps import gold_lessons
+from lada.rounds.trust import contradicting, note_contradicting, text_losses
+
+CONSENSUS = "consensus"
+"""What allocations call a teacher that is no party."""
+
+
+def match(party: Party, round: int, offer: Offer, mine: Knowledge, replay: Replay) -> None:
+    """Let a party learn the consensus on the samples that its allocator chooses."""
+    allocation = allocate(party, round, offer.knowledge, mine)
+    lessons = lessons_of(party, allocation, offer, mine)
+    distil(party, round, lessons, mine, replay=replay, teachers="the consensus")
+
+
+def merge_heard(
+    party: Party,
+    round: int,
+    spelled: Mapping[str, Spelled],
+    said: Mapping[str, Mapping[str, SparseLogProbs]],
+    average: Average,
+    temperature: float = 1.0,
+) -> dict[str, TokenScores]:
+    """Return what members say together of the texts that are `spelled` in the party's tokens, by sample.
+
+    `said` is by member and sample. Members that contradict the gold texts have no say (lada.rounds.trust); a notice
+    names them. Texts of which nobody else says anything are left out.
+    """
+    losses = {member: text_losses(party, texts, spelled) for member, texts in said.items()}
+    against = contradicting(losses, judge=party.name)
+    note_contradicting(party, round, against)
+    said = {member: texts for member, texts in said.items() if member not in against}
+    merged = {}
+    for id, each in spelled.items():
+        members = [texts[id] for texts in said.values() if id in texts]
+        if members:
+            merged[id] = merge(party, each, members, average, temperature)
+    return merged
+
+
+def merge(
+    party: Party, spelled: Spelled, members: Sequence[SparseLogProbs], average: Average, temperature: float = 1.0
+) -> TokenScores:
+    """Return what the members say together of one text in the party's tokens, as far as all of their contexts reach."""
+    assert party.objective.soft is not None
+    size, length = len(party.learner.vocabulary().tokens), min(len(member.ids) for member in members)
+    top = consensus(
+        [SparseLogProbs(member.ids[:length], member.log_probs[:length]) for member in members],
+        spelled.tokens[:length],
+        vocabulary_size=size,
+        k=min(party.objective.soft.k, size),
+        average=average,
+        temperature=temperature,
+    )
+    return TokenScores(spelled.tokens[:length], spelled.offsets[:length], top)
+
+
+def consensus_offer(party: Party, teacher: str, round: int, merged: Mapping[str, TokenScores]) -> Offer:
+    """Return what was `merged` of the gold texts, by sample, as a `teacher`'s offer in the party's vocabulary."""
+    lessons = [lesson for lesson in gold_lessons(party, party.task.public) if lesson.sample_id in merged]
+    paths = tuple(_path(party, lesson, merged[lesson.sample_id]) for lesson in lessons)
+    return Offer(Knowledge(teacher, round, paths), merged, party.learner.vocabulary())
+
+
+def _path(party: Party, lesson: Lesson, scores: TokenScores) -> Path:
+    """Return a gold text with how likely the consensus, `scores`, finds it."""
+    log_probs, size = scores.own().astype(float), len(lesson.chosen.encode())
+    likelihood = Likelihood(float(log_probs.sum()), float(log_probs.min()), len(log_probs), size)
+    return Path(lesson.sample_id, party.name, lesson.chosen, party.task.extract(lesson.chosen), True, likelihood)

@@ -1,0 +1,14 @@
+"""Private samples as a message part: for a host that says `pools_private`, and refused on every other."""
+
+from lada.codecs import samples
+from lada.core.terms import Sample
+from lada.rounds.base import Payload
+from lada.rounds.party import Party
+from lada.rounds.wire import part
+
+SAMPLES = samples.KIND
+
+
+def hear_samples(party: Party, payload: Payload) -> tuple[Sample, ...]:
+    """Return the samples of a message. Raises CodecError for other bytes."""
+    return part(party, payload, SAMPLES).samples

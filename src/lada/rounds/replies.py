@@ -1,0 +1,38 @@
+"""What the server makes of its clients' replies, client by client: content that cannot be used costs its sender the
+round, and nobody the run."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from lada.core.errors import LadaError
+from lada.rounds.base import Exchange
+from lada.rounds.party import Party
+
+S = TypeVar("S")
+T = TypeVar("T")
+LOG = logging.getLogger(__name__)
+
+
+def each(
+    party: Party, exchange: Exchange, phase: str, round: int, told: Mapping[str, S], use: Callable[[str, S], T]
+) -> dict[str, T]:
+    """Return what `use` makes of what each client `told` in a phase, by name, sorted.
+
+    A client on whose content it fails is left out of the rest of the round: it counts as missing, and a notice says
+    why. Raises FederationError where too few are left for a quorum.
+    """
+    made: dict[str, T] = {}
+    faults: dict[str, str] = {}
+    for client in sorted(told):
+        try:
+            made[client] = use(client, told[client])
+        except Exception as error:  # a check cannot foresee everything that a library makes of hostile content
+            LOG.warning("round %s, phase %s: the reply of %s cannot be used", round, phase, client, exc_info=True)
+            # Texts of others' errors may repeat what was sent.
+            faults[client] = str(error) if isinstance(error, LadaError) else f"using it failed: {type(error).__name__}"
+    if faults:
+        notices = tuple(f"round {round}: {client} is left out, {why}" for client, why in faults.items())
+        party.note(notices=notices)
+        exchange.drop(phase, round, faults)
+    return made

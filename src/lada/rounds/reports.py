@@ -1,0 +1,109 @@
+"""Clients tell the server numbers about themselves; the server gathers them with its own."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lada.codecs import metrics, times
+from lada.codecs.metrics import LONGEST, ONCE, expect, timed
+from lada.codecs.ranges import LOSS
+from lada.codecs.times import MEASURED
+from lada.core.plural import counted
+from lada.core.results import PartyReport, StudyRecord
+from lada.core.terms import Verb
+from lada.evaluation.membership import ATTACKS
+from lada.privacy.discretion import blur_report
+from lada.privacy.options import MOST_TRIES
+from lada.rounds.allocating import LOOKED_AT
+from lada.rounds.base import Kinds, Payload, Step
+from lada.rounds.party import Party
+from lada.rounds.wire import reading, write
+from lada.rounds.withholding import INSTEAD, keep_back_texts
+
+METRICS, TIMES = metrics.KIND, times.KIND
+REPORT = Kinds(frozenset({METRICS, TIMES}))
+"""What `report_payload` writes."""
+SPARE = 8
+"""Phases beside those of the plan."""
+ASIDE = frozenset({"judge", "judge-redacted", "score", "embed"})
+"""What a client is timed at besides, whatever its host."""
+
+
+def report_payload(party: Party) -> Payload:
+    """Return the message parts that hand a party's report on.
+
+    Times and memory travel apart, as fixed-size numbers: else how long a phase took would show in the bytes of the
+    metrics, and equal runs would not send equal messages.
+    """
+    report = keep_back_texts(party, party.take_report())
+    if party.blur:
+        report = blur_report(party.blur, report, party.blur.generator(party.seed, *_moment(report), "blur", party.name))
+    report = report.model_copy(update={"studies": tuple(map(_tellable, report.studies))})
+    measured = np.array([[getattr(phase, name) for name in MEASURED] for phase in report.phases], dtype="<f8")
+    notices = tuple(map(_plain, report.notices[: party.limits.notices]))
+    timeless = tuple(phase.model_copy(update=dict.fromkeys(MEASURED, 0)) for phase in report.phases)
+    told = report.model_copy(update={"phases": timeless, "notices": notices})
+    return {METRICS: write(party, METRICS, told), TIMES: write(party, TIMES, measured)}
+
+
+def _tellable(study: StudyRecord) -> StudyRecord:
+    """Return a study as it is told: a loss beyond LOSS, as of a model that breaks, is infinite."""
+    losses = {name: getattr(study, name) for name in ("first_loss", "last_loss")}
+    beyond = {name: math.copysign(math.inf, loss) for name, loss in losses.items() if abs(loss) > LOSS}
+    return study.model_copy(update=beyond) if beyond else study
+
+
+def _moment(report: PartyReport) -> tuple[int | str, ...]:
+    """Return which of a party's reports this is."""
+    return tuple(part for phase in report.phases for part in (phase.round, phase.phase))
+
+
+def collect(party: Party, replies: Mapping[str, Payload]) -> None:
+    """Add the reports in `replies` to the server's own, client by client, equal notices once.
+
+    What a client told before is left out, and counted: a run has one evaluation per party and round. Raises CodecError
+    for a report that is amiss.
+    """
+    for client in sorted(replies):
+        report = timed(reading(party, replies[client]))
+        # A client forgets between messages what it has said, as when the same batch does not fit again.
+        notices = tuple(notice for notice in report.notices if not party.noted.has("notices", notice))
+        rows: dict[str, tuple[Any, ...]] = {name: getattr(report, name) for name in PartyReport.model_fields}
+        new = {name: tuple(row for row in rows[name] if not party.noted.has(name, row)) for name in ONCE}
+        if again := {name: len(rows[name]) - len(new[name]) for name in ONCE if len(new[name]) < len(rows[name])}:
+            told = ", ".join(f"{count} of its {name}" for name, count in again.items())
+            notices = (*notices, f"{client} told twice of the same: {told} are left out")
+        party.note(**{**rows, **new, "notices": notices})
+
+
+def check_rows(payload: Payload, party: Party, steps: Sequence[Step] | None) -> None:
+    """Raise CodecError or FederationError for a report with more rows than its phase can give.
+
+    `steps` are what a client does in the round; None: its last word, when it only says what it has become. What has a
+    name of its own, such as a study, counts once per step; the phases that are timed are at most twice as many.
+    """
+    report = reading(party, payload).part(METRICS)
+    last, steps = steps is None, steps or ()
+    looks = -(-len(party.task.public) // LOOKED_AT)
+    most = {
+        "evaluations": sum(step.phase == "evaluate" for step in steps),
+        "studies": sum(step.verb is Verb.STUDY for step in steps),
+        "allocations": sum(step.samples == "lessons" for step in steps),
+        "phases": SPARE + 2 * len(steps) + looks + 2 * MOST_TRIES,
+        "withheld": 2 * len(steps),
+        "parties": int(last),
+        "memberships": len(ATTACKS) * last,
+    }
+    for name, count in most.items():
+        told = len(getattr(report, name))
+        expect(told <= count, f"{name}: {counted(told, 'row')}; a reply of this phase has at most {count}")
+    named = {f"{step.phase}{suffix}" for step in steps for suffix in ("", "-again")} | ASIDE
+    named |= {INSTEAD.format(attempt) for attempt in range(1, MOST_TRIES + 1)}
+    for row in (*report.studies, *report.phases):
+        expect(row.phase in named, "phase: one that the host does not have")
+
+
+def _plain(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text[:LONGEST])

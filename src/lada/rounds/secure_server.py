@@ -1,0 +1,149 @@
+"""The server's half of secure aggregation; see lada.rounds.secure."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from lada.codecs import named
+from lada.codecs.adapters import Adapter
+from lada.codecs.masked import Masked
+from lada.core.plural import counted, plural
+from lada.core.results import Missing
+from lada.privacy import masks
+from lada.rounds.averaging import ADAPTER, MOST_SAMPLES, odd_ones
+from lada.rounds.base import Exchange, Payload
+from lada.rounds.party import Party
+from lada.rounds.secure import KEYS, MASKED, OPENED, SHARES, SURVIVORS
+from lada.rounds.wire import part, write
+
+T = TypeVar("T")
+
+
+class _GivenUpError(Exception):
+    """A round has no average; `clients` are there to the last."""
+
+    def __init__(self, why: str, clients: Iterable[str]) -> None:
+        super().__init__(why)
+        self.clients = sorted(clients)
+
+
+def average_masked(
+    party: Party, exchange: Exchange, round: int, replies: Mapping[str, Payload]
+) -> tuple[bytes | None, list[str]]:
+    """Return the average of the adapters behind the keys in `replies`, and the clients that go on with it.
+
+    Those are the clients that were there to the last. Where too few are left in a phase or the masks do not cancel, the
+    newest average there is stands in its place, None where there is none, and a notice says why. Raises FederationError
+    where nobody's adapter fits, or no outline is that of most.
+    """
+    try:
+        return _average(party, exchange, round, replies)
+    except _GivenUpError as given_up:
+        why = f"round {round}: secure aggregation: {given_up}; nobody gets a new adapter in this round"
+        party.note(notices=(why,))
+        return party.memory.get(ADAPTER), given_up.clients
+
+
+def _average(party: Party, exchange: Exchange, round: int, replies: Mapping[str, Payload]) -> tuple[bytes, list[str]]:
+    keys = _keys(party, round, replies)
+    least = masks.threshold(len(keys))
+    _expect(keys, least)
+    sealed = _sealed(party, exchange, round, keys)
+    _expect(sealed, least)
+    told = _masked(party, exchange, round, sealed)
+    _expect(told, least)
+    there = {SURVIVORS: write(party, SURVIVORS, dict.fromkeys(told, b""))}
+    answers = exchange.ask("unmask", round, dict.fromkeys(told, there)).wait()
+    opened = {client: part(party, answers[client], OPENED) for client in sorted(answers)}
+    _expect(opened, least)
+    total = _sum(numbers for numbers, _ in told.values())
+    try:
+        for client in sorted(sealed):
+            secret = _secret(client, opened, sorted(keys), least)
+            if client in told:
+                total -= masks.mask(secret, len(total))
+            else:
+                total -= _common(client, secret, round, keys, sorted(told), len(total))
+        weights, samples = masks.from_ring(total, next(iter(told.values()))[1], len(told))
+    except ValueError as error:
+        raise _GivenUpError(f"the masks do not cancel ({error}), so a client broke the protocol", opened) from None
+    return write(party, ADAPTER, Adapter(weights, min(samples, MOST_SAMPLES))), list(opened)
+
+
+def _keys(party: Party, round: int, replies: Mapping[str, Payload]) -> dict[str, bytes]:
+    """Return the keys of each client; those that two have are nobody's, since every client refuses them."""
+    keys = {client: part(party, replies[client], KEYS)[client] for client in sorted(replies)}
+    often = Counter(keys.values())
+    return _without(party, round, keys, [c for c in keys if often[keys[c]] > 1], "keys: another client's as well")
+
+
+def _secret(of: str, opened: Mapping[str, Mapping[str, bytes]], roster: Sequence[str], least: int) -> bytes:
+    """Return the secret of which clients opened their shares. Raises ValueError where too few have one of theirs."""
+    numbers = {client: number for number, client in enumerate(roster, 1)}
+    shares = [
+        told[of] for client, told in opened.items() if of in told and masks.number_of(told[of]) == numbers[client]
+    ]
+    if len(shares) < least:
+        raise ValueError("too few shares of a secret")
+    return masks.join(shares[:least])
+
+
+def _sealed(party: Party, exchange: Exchange, round: int, keys: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
+    """Let the clients share their secrets, and return what each has for the others."""
+    roster = {KEYS: write(party, KEYS, keys)}
+    replies = exchange.ask("share", round, dict.fromkeys(keys, roster)).wait()
+    sealed = {client: part(party, replies[client], SHARES) for client in sorted(replies)}
+    odd = [client for client, told in sealed.items() if set(told) != keys.keys() - {client}]
+    return _without(party, round, sealed, odd, "key_shares: not for all others")
+
+
+def _without(party: Party, round: int, told: Mapping[str, T], odd: Collection[str], why: str) -> dict[str, T]:
+    """Return what clients told without the odd ones, which are put on record as missing."""
+    why = f"malformed message ({why})"
+    party.note(missing=tuple(Missing(party=client, round=round, phase="share", why=why) for client in odd))
+    return {client: each for client, each in told.items() if client not in odd}
+
+
+def _masked(
+    party: Party, exchange: Exchange, round: int, sealed: Mapping[str, Mapping[str, bytes]]
+) -> dict[str, Masked]:
+    """Hand out the shares, and return the masked adapters that fit."""
+    payloads: dict[str, Payload] = {}
+    for client in sealed:
+        others = {other: sealed[other][client] for other in sealed if other != client}
+        payloads[client] = {SHARES: write(party, SHARES, others, to=client)}
+    replies = exchange.ask("mask", round, payloads).wait()
+    told: dict[str, Masked] = {client: part(party, replies[client], MASKED) for client in sorted(replies)}
+    _expect(told, 2)
+    odd = odd_ones(party, round, {client: shapes for client, (_, shapes) in told.items()})
+    return {client: each for client, each in told.items() if client not in odd}
+
+
+def _common(
+    gone: str, private: bytes, round: int, keys: Mapping[str, bytes], there: Sequence[str], size: int
+) -> np.ndarray:
+    """Return what the clients that are there added for one that is gone. Raises ValueError for another's key."""
+    if masks.public_key(private) != keys[gone][named.SECRET :]:
+        raise ValueError("another key")
+    seeds = {client: masks.mask_seed(private, keys[client][named.SECRET :], round) for client in there}
+    return _sum(masks.pair_mask(client, gone, seed, size) for client, seed in seeds.items())
+
+
+def _sum(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the sum modulo 2^64."""
+    first, *others = parts
+    total = first.copy()
+    for each in others:
+        total += each
+    return total
+
+
+def _expect(told: Collection[str], least: int) -> None:
+    if len(told) < least:
+        raise _GivenUpError(
+            f"{counted(len(told), 'client')} {plural(len(told), 'is', 'are')} left, and {least} are needed for a sum "
+            "that hides each of them",
+            told,
+        )

@@ -1,0 +1,51 @@
+"""Whether what a run will tell of its public samples lies within its limits, as far as that can be said before it.
+
+Texts are taken to be as long as the gold ones; where these have no rationales, as their answers. Tables are counted
+before compression, to the byte but for the texts.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from lada.codecs.base import Codecs
+from lada.core.errors import InputError
+from lada.core.limits import Limits
+from lada.core.plural import counted
+from lada.core.terms import Sample
+from lada.rounds.base import Step
+
+SPARE = 1.25
+"""What is advised beyond what is expected."""
+MOST_AT_ONCE = 2**31 - 1
+"""Bytes that no message can exceed: the length of one is told in 31 bits."""
+
+
+def check_sizes(limits: Limits, steps: Iterable[Step], public: Sequence[Sample], k: int, codecs: Codecs) -> None:
+    """Raise InputError where what the `steps` send of `public` samples, with `k` tokens a position, is beyond a limit.
+
+    The message names the key and a value that would do.
+    """
+    told = dict.fromkeys((step.side, step.sends) for step in steps)
+    for side, kinds in told:
+        sizes = {kind: codecs[kind].size(public, k) for kind in sorted({*kinds})}
+        for kind, size in sizes.items():
+            _check("table_bytes", limits.table_bytes, size.table, f"{kind} before compression")
+        message = sum(size.message for size in sizes.values())
+        if side == "client":
+            _check("reply_bytes", limits.reply_bytes, message, "a client's reply")
+            continue
+        _check("max_message_bytes", limits.max_message_bytes, message, "a message of the server's")
+        if message > MOST_AT_ONCE:
+            raise InputError(
+                f"task: {counted(len(public), 'public sample')} make a message of about {message:,} bytes, and "
+                f"none can have more than {MOST_AT_ONCE:,}; use fewer samples, or a lower objective.options.k"
+            )
+
+
+def _check(key: str, limit: int, size: int, what: str) -> None:
+    if size > limit:
+        enough = math.ceil(SPARE * size / 2**20) * 2**20
+        raise InputError(
+            f"limits.{key}: {what} will take about {counted(size, 'byte')}, and the limit is {limit}; expected "
+            f"{enough} or so, or fewer public samples"
+        )

@@ -1,0 +1,119 @@
+"""Give lessons what a teacher's scores say of them: soft targets in the learner's own tokens, or chunks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lada.alignment import Spans, align_mined, align_spans, carry_batch, chunk_log_probs, map_vocabulary
+from lada.core.errors import InputError
+from lada.core.needs import SignalSpec
+from lada.core.terms import ChunkLogProbs, Lesson, SparseLogProbs, Spelled, TokenScores, Vocabulary
+from lada.models.objective import Objective
+from lada.rounds.knowledge import Offer
+from lada.rounds.party import Party
+
+
+def check_wants_soft_targets(host: str, objective: Objective) -> None:
+    """Raise InputError for an objective that asks teachers for no distributions."""
+    if objective.soft is None or objective.soft.as_chunks:
+        raise InputError(
+            f"objective: host {host!r} exchanges distributions over tokens, and this one learns from none; expected "
+            "soft_targets, or plugin: none, which has it"
+        )
+
+
+def with_soft_targets(party: Party, lessons: Sequence[Lesson], offer: Offer) -> list[Lesson]:
+    """Return lessons with what the teacher's scores say of them, where they are on its own texts and it scored these.
+
+    A lesson whose text the party cannot trace in its own tokens stays as it is. Raises InputError for a teacher whose
+    tokenizer has no byte in common with the party's.
+    """
+    wish, teacher = party.objective.soft, offer.knowledge.party
+    if wish is None or offer.vocabulary is None:
+        return list(lessons)
+    texts = {path.sample_id: path.text for path in offer.knowledge.paths}
+    aimed = [
+        i for i, each in enumerate(lessons) if each.sample_id in offer.scores and each.chosen == texts[each.sample_id]
+    ]
+    spelled = dict(zip(aimed, party.learner.spell([lessons[i].chosen for i in aimed]), strict=True))
+    known = {i: spelling for i, spelling in spelled.items() if spelling is not None}
+    pair = Pair(
+        [offer.scores[lessons[i].sample_id] for i in known],
+        offer.vocabulary,
+        list(known.values()),
+        party.learner.vocabulary(),
+    )
+    if not pair.have_a_byte_in_common:
+        raise InputError(
+            f"soft targets: the tokenizers of {teacher!r} and {party.name!r} have no byte in common, so nothing can be "
+            "carried across; expected tokenizers of the same scripts, or an objective without soft targets"
+        )
+    told = list(lessons)
+    if wish.as_chunks:
+        for i, chunks in zip(known, pair.chunks(wish), strict=True):
+            told[i] = replace(lessons[i], chunks=chunks)
+    else:
+        for i, soft in zip(known, pair.carried(wish), strict=True):
+            told[i] = replace(lessons[i], soft=soft)
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Some texts as a teacher scored them and as the student spells them, with both vocabularies."""
+
+    scores: Sequence[TokenScores]
+    theirs: Vocabulary
+    spelled: Sequence[Spelled]
+    own: Vocabulary
+
+    @property
+    def have_a_byte_in_common(self) -> bool:
+        """Whether anything of the one vocabulary could stand for anything of the other."""
+        return not set(b"".join(self.theirs.tokens)).isdisjoint(b"".join(self.own.tokens))
+
+    def carried(self, wish: SignalSpec) -> list[SparseLogProbs]:
+        """Return the scores as soft targets in the student's tokens, one row per token.
+
+        With one vocabulary, texts that both cut in the same way need no alignment.
+        """
+        same = self.theirs == self.own
+        result = [scores.top for scores in self.scores]
+        rest = [
+            i
+            for i, (scores, spelled) in enumerate(zip(self.scores, self.spelled, strict=True))
+            if not (same and np.array_equal(scores.tokens, spelled.tokens))
+        ]
+        if rest:
+            other = replace(self, scores=[self.scores[i] for i in rest], spelled=[self.spelled[i] for i in rest])
+            for i, carried in zip(rest, other._aligned(wish), strict=True):
+                result[i] = carried
+        return result
+
+    def chunks(self, wish: SignalSpec) -> list[ChunkLogProbs]:
+        """Return how likely the teacher finds the stretches that both tokenizers cut alike."""
+        spans, result = self._spans(wish), []
+        for row, scores in enumerate(self.scores):
+            mine = spans.row == row
+            part = Spans(np.zeros(mine.sum(), np.int32), spans.source[mine], spans.target[mine])
+            result.append(ChunkLogProbs(part.target, chunk_log_probs(scores.own(), part, "source")))
+        return result
+
+    def _aligned(self, wish: SignalSpec) -> list[SparseLogProbs]:
+        if self.theirs == self.own:  # id to id, even where a vocabulary holds the same bytes twice
+            mapping = np.arange(len(self.own.tokens), dtype=np.int32)
+        else:
+            mapping = map_vocabulary(self.theirs.tokens, self.own.tokens).copy()
+            mapping[self.theirs.eos] = self.own.eos
+        items = [(a, b.tokens, b.offsets) for a, b in zip(self.scores, self.spelled, strict=True)]
+        return carry_batch(items, mapping, spans=self._spans(wish), inside=wish.inside)
+
+    def _spans(self, wish: SignalSpec) -> Spans:
+        if wish.alignment == "mined":
+            return align_mined(_words(self.scores, self.theirs), _words(self.spelled, self.own))
+        return align_spans([text.offsets for text in self.scores], [text.offsets for text in self.spelled])
+
+
+def _words(texts: Sequence[TokenScores | Spelled], vocabulary: Vocabulary) -> list[list[bytes]]:
+    return [[vocabulary.tokens[token] for token in text.tokens.tolist()] for text in texts]

@@ -1,0 +1,292 @@
+"""What hosts are made of: a party writes paths, studies lessons, is evaluated. Every step is timed and recorded."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, astuple, replace
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+
+from lada.codecs.likelihoods import fault, rounded
+from lada.codecs.paths import encode
+from lada.core.errors import InputError, StudyError
+from lada.core.plural import counted, plural
+from lada.core.results import StudyRecord
+from lada.core.sealed import seal
+from lada.core.seeds import seed_of
+from lada.core.terms import Knowledge, Lesson, Likelihood, Path, Sample
+from lada.evaluation.evaluate import evaluate
+from lada.models.base import Answer, Progress, Study, StudyReport
+from lada.models.objective import Objective
+from lada.models.private import Privacy, Release, epsilon, release
+from lada.objectives.base import OBJECTIVES
+from lada.objectives.sft import Sft
+from lada.rounds.once import once
+from lada.rounds.party import Party
+from lada.rounds.unchanged import while_unchanged
+from lada.rounds.verdicts import verdicts
+
+ANSWERS, MODEL, REPORT = "answers.json", "model", "report.json"
+"""Files of a journal's entries."""
+MOST_SKIPPED = 0.01
+"""The share of a study's steps that may be skipped."""
+RELEASES = "releases"
+"""In a party's memory: what each of its studies under differential privacy let out."""
+
+
+def sft() -> Objective:
+    """Return plain supervised fine-tuning, with which every party studies its own data."""
+    method = OBJECTIVES.get("sft")
+    return method.make(method.options())
+
+
+def gold_lessons(party: Party, samples: Sequence[Sample]) -> list[Lesson]:
+    """Return lessons on the gold rationales of `samples`; samples without an answer are left out.
+
+    Where a rationale does not end in the gold answer (or there is none), the answer is put behind it. A task with a
+    verifier may have rationales without answers, such as programs; these are lessons as they stand. The verifier is not
+    asked, since it may be elsewhere and `samples` may be private.
+    """
+    lessons = []
+    for sample in samples:
+        if sample.answer is None:
+            if party.task.verifier is not None and sample.rationale is not None:
+                lessons.append(Lesson(sample.id, sample.question, sample.rationale))
+            continue
+        text = sample.rationale or ""
+        if not party.task.same(party.task.extract(text), sample.answer):
+            text = f"{text} answer {sample.answer}".strip()
+        lessons.append(Lesson(sample.id, sample.question, text))
+    return lessons
+
+
+def gold_texts(party: Party) -> dict[str, tuple[str, str]]:
+    """Return question and gold text of each public sample that has one. Raises InputError where none has."""
+    texts = {lesson.sample_id: (lesson.question, lesson.chosen) for lesson in gold_lessons(party, party.task.public)}
+    if not texts:
+        raise InputError("host.options.knowledge: 'labels' needs public samples with gold answers; expected 'paths'")
+    return texts
+
+
+def write_paths(
+    party: Party, samples: Sequence[Sample], round: int, purpose: str, *, tries: int = 1, answered: bool = False
+) -> Knowledge:
+    """Let a party answer `samples` greedily; its paths are verified where the gold answer is known.
+
+    With `answered`, as where paths are to be taught, questions that were refused are left out and counted.
+
+    Where an answer is known to be wrong, the party has `tries` in all: the others are sampled at temperature 1, and
+    the right one that it finds likeliest per token takes the place of the wrong one (rejection sampling, as in STaR,
+    arXiv 2203.14465, and RFT, arXiv 2308.01825).
+    """
+    questions = [sample.question for sample in samples]
+    seed = seed_of(party.seed, round, purpose, party.name)
+
+    def first(progress: Progress) -> list[list[Answer]]:
+        return [[answer] for answer in party.learner.answer(questions, seed=seed, progress=progress)]
+
+    answers = answer_once(party, round, purpose, first, given=[questions, seed])
+    first_tried = [(sample, answer) for sample, (answer,) in zip(samples, answers, strict=True)]
+    paths = {path.sample_id: path for path in verified(party, first_tried, round, purpose)}
+    refused = {sample.id for sample, answer in first_tried if answer.refused}
+    wrong = [sample for sample in samples if paths[sample.id].right is False]
+    if tries > 1 and wrong:
+        again = f"{purpose}-again"
+
+        def others(progress: Progress) -> list[list[Answer]]:
+            return party.learner.sample(
+                [sample.question for sample in wrong],
+                paths=tries - 1,
+                seed=seed_of(party.seed, round, again, party.name),
+                temperature=1.0,
+                progress=progress,
+            )
+
+        given = [[sample.question for sample in wrong], tries, seed]
+        tried = zip(wrong, answer_once(party, round, again, others, given=given), strict=True)
+        found: dict[str, list[Path]] = {}
+        more = [(sample, answer) for sample, each in tried for answer in each]
+        for path in verified(party, more, round, again):
+            if path.right:
+                found.setdefault(path.sample_id, []).append(path)
+        paths |= {id: max(right, key=_by_likelihood) for id, right in found.items()}
+        refused -= found.keys()
+    if answered and refused:
+        party.note(
+            notices=(
+                f"round {round}: {len(refused)} of {counted(len(samples), 'question')} "
+                f"{plural(len(refused), 'is', 'are')} left out, since {party.name} gave no "
+                "answer",
+            )
+        )
+        paths = {id: path for id, path in paths.items() if id not in refused}
+    return Knowledge(party.name, round, tuple(paths.values()))
+
+
+def _by_likelihood(path: Path) -> float:
+    return float(np.nan_to_num(path.likelihood.mean, nan=-np.inf))
+
+
+def verified(party: Party, answers: Sequence[tuple[Sample, Answer]], round: int, purpose: str) -> list[Path]:
+    """Return answers of a party as its paths, verified as far as that can be (see `verdicts`)."""
+    found = verdicts(party, [(sample, answer.text) for sample, answer in answers], f"round {round}, {purpose}")
+    return [
+        Path(sample.id, party.name, answer.text, said, right, answer.likelihood, answer.cut)
+        for (sample, answer), (said, right) in zip(answers, found, strict=True)
+    ]
+
+
+def answer_once(
+    party: Party, round: int, purpose: str, do: Callable[[Progress], list[list[Answer]]], *, given: Any
+) -> list[list[Answer]]:
+    """Let a party answer, some times per question. JSON keeps floats to the bit. For `given` see `once`."""
+
+    def write(folder: FilePath, answers: list[list[Answer]]) -> None:
+        rows = [[astuple(answer) for answer in each] for each in answers]
+        (folder / ANSWERS).write_text(json.dumps(rows), encoding="utf-8")
+
+    def read(folder: FilePath) -> list[list[Answer]]:
+        rows = json.loads((folder / ANSWERS).read_bytes())
+        return [[Answer(text, Likelihood(*likelihood), *how) for text, likelihood, *how in each] for each in rows]
+
+    return once(party, round, purpose, do, write=write, read=read, given=given)
+
+
+def in_range(party: Party, knowledge: Knowledge) -> Knowledge:
+    """Return knowledge as it can be told: its log-probs are rounded, and paths whose nobody would take are left out.
+
+    Such are those of a model with NaN weights; they are counted.
+    """
+    knowledge = replace(
+        knowledge, paths=tuple(replace(path, likelihood=rounded(path.likelihood)) for path in knowledge.paths)
+    )
+    faults = {path.sample_id: why for path in knowledge.paths if (why := fault(path.likelihood))}
+    if not faults:
+        return knowledge
+    finite = all(np.isfinite([p.likelihood.total, p.likelihood.minimum]).all() for p in knowledge.paths)
+    party.note(
+        notices=(
+            f"round {knowledge.round}: {len(faults)} of {counted(len(knowledge.paths), 'path')} of "
+            f"{knowledge.party} are left "
+            f"out, since their log-probs are {'out of range' if finite else 'not finite'}; the first: sample "
+            f"{next(iter(faults))!r}",
+        )
+    )
+    kept = tuple(path for path in knowledge.paths if path.sample_id not in faults)
+    return Knowledge(knowledge.party, knowledge.round, kept)
+
+
+def part_of(study: Study, start: float, end: float) -> Study:
+    """Return a study's options for what lies between `start` and `end` (0..1) of it: one step or token at least."""
+    whole = {"steps": study.steps, "tokens": study.tokens}
+    part: dict[str, float] = {
+        key: max(1, round(end * of) - round(start * of)) for key, of in whole.items() if of is not None
+    }
+    if study.epochs is not None:
+        part["epochs"] = study.epochs * (end - start)
+    return study.model_copy(update=part)
+
+
+def study(
+    party: Party,
+    lessons: Sequence[Lesson],
+    objective: Objective,
+    options: Study,
+    *,
+    round: int,
+    phase: str,
+    replayed: int = 0,
+) -> None:
+    """Let a party study `lessons`, of which the last `replayed` are its own; recorded in its report."""
+    seed = seed_of(party.seed, round, phase, party.name)
+
+    def do(progress: Progress) -> StudyReport:
+        return party.learner.study(lessons, objective, options, seed=seed, progress=progress)
+
+    def write(folder: FilePath, report: StudyReport) -> None:
+        party.learner.save(folder / MODEL)
+        (folder / REPORT).write_text(json.dumps(asdict(report)), encoding="utf-8")
+
+    def read(folder: FilePath) -> StudyReport:
+        party.learner = party.reopen(folder / MODEL)
+        return StudyReport(**json.loads((folder / REPORT).read_bytes()))
+
+    # Plain fine-tuning on gold lessons is what methods have in common; others' objectives cannot be told apart here.
+    plain = [[lesson.question, lesson.chosen, lesson.weight] for lesson in lessons] if type(objective) is Sft else None
+    given = plain and [plain, options.model_dump(mode="json"), seed]
+    report = once(party, round, phase, do, write=write, read=read, given=given)
+    party.weights_changed(saved_as=phase)
+    check_study(party.name, round, phase, report)
+    told = asdict(report)
+    del told["empty"]  # a path may be empty; a study of nothing else was refused just now
+    record = StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **told)
+    if options.dp:
+        spent = _spend(party, options, options.dp, len(lessons))
+        record = record.model_copy(update={"epsilon": spent, "delta": options.dp.delta})
+    party.note(studies=(record,))
+
+
+def check_study(party: str, round: int, phase: str, report: StudyReport) -> None:
+    """Raise StudyError for a study that cannot have taught what it should: too many steps skipped, no lesson whole."""
+    where = f"{party}, study {phase!r} of round {round}"
+    if report.skipped > MOST_SKIPPED * report.steps:
+        raise StudyError(
+            f"{where}: {report.skipped} of {counted(report.steps, 'step')} "
+            f"{plural(report.skipped, 'was skipped, since its', 'were skipped, since their')} loss or gradient was not "
+            f"finite, and at most {MOST_SKIPPED:.0%} may be; set a lower optimisation.learning_rate, or dtype: "
+            "bfloat16 or float32 in the place of float16, or look whether the model's weights are sound"
+        )
+    for count, what, fix in (
+        (report.empty, "have no text", "look at the data with `lada tasks show`"),
+        (report.cut, "are cut at the end of the model's context", "use shorter texts or a model with a longer one"),
+    ):
+        if report.lessons and count == report.lessons:
+            raise StudyError(
+                f"{where}: all {counted(count, 'lesson')} {what}, so that nothing whole can be learnt; {fix}"
+            )
+
+
+def study_both(party: Party, lessons: Sequence[Lesson], *, round: int, phase: str) -> None:
+    """Let a party study lessons by plain fine-tuning for its private and its other budget, timed as `phase` and more.
+
+    So a client that hears nothing from others studies as much as one that collaborates does in all.
+    """
+    for part, options in ((phase, party.studies.private), (f"{phase}-more", party.studies.distil)):
+        study(party, lessons, sft(), options, round=round, phase=part)
+
+
+def _spend(party: Party, options: Study, dp: Privacy, lessons: int) -> float:
+    """Add a study to those that a party has had under differential privacy, and return the ε that all have spent."""
+    had = [Release(*each) for each in json.loads(party.memory.get(RELEASES, b"[]"))]
+    had.append(release(dp, lessons, options.batch_size, options.steps))
+    party.memory[RELEASES] = json.dumps(had).encode()
+    return epsilon(had, dp.delta)
+
+
+def evaluate_party(party: Party, round: int) -> None:
+    """Evaluate a party on the test questions, which it answers anew where its weights have changed.
+
+    Its paths stay in its folder.
+
+    A client's own domains are those of its data. For the server, own domains are those that no client has.
+    """
+    test = party.task.test
+    knowledge = while_unchanged(party, round, test, ["test"], lambda: write_paths(party, test, round, "evaluate"))
+    domains = frozenset(sample.domain for sample in party.task.test) - party.task.general
+    clients = frozenset[str]().union(*party.task.own_domains.values())
+    own = party.task.own_domains.get(party.name, domains - clients)
+    evaluation = evaluate(
+        party.name,
+        round,
+        party.task.test,
+        knowledge.paths,
+        own=own,
+        other=domains - own,
+        general=party.task.general,
+        steps=party.task.steps,
+        agreement=None,
+        seed=seed_of(party.seed, "bootstrap"),
+    )
+    party.note(evaluations=(evaluation,))
+    seal(party.folder / f"test-paths-{round}.arrow", encode(in_range(party, knowledge)))

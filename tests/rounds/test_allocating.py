@@ -1,0 +1,80 @@
+"""What an allocator is given: the candidates, and a look at the tokens of the teacher's paths where it asks for one."""
+
+from pathlib import Path as FilePath
+
+import pytest
+from actors import ScriptedLearner, federation, make_party, right, wrong
+
+from lada.allocators.base import Candidates
+from lada.allocators.plain import Memoryless
+from lada.core.registry import Options
+from lada.core.terms import Allocation, Knowledge, Likelihood, Path, TokenScores
+from lada.rounds import allocating
+from lada.rounds.party import Party
+
+KNOWS = {"llm": {0, 1}, "a": {1, 2}, "b": {2, 3}}
+
+
+class Looking(Memoryless):
+    """Looks at two tokens of every path so many times, and takes nothing."""
+
+    def __init__(self, times: int = 1) -> None:
+        super().__init__(Options())
+        self.times = times
+        self.seen: list[list[TokenScores | None]] = []
+
+    def apply(self, state, candidates: Candidates):
+        """See Allocator.apply."""
+        self.seen += [list(candidates.look(2)) for _ in range(self.times)]
+        return state, Allocation(candidates.teacher, candidates.student, candidates.round, ()), {}
+
+
+def knowledge(party: Party, texts: list[str]) -> Knowledge:
+    paths = [
+        Path(sample.id, party.name, text, text, None, Likelihood(-1.0, -1.0, 4, len(text)))
+        for sample, text in zip(party.task.public, texts, strict=True)
+    ]
+    return Knowledge(party.name, 1, tuple(paths))
+
+
+def let_choose(folder: FilePath, allocator: Looking, untraceable: frozenset[str] = frozenset()) -> Party:
+    student, teacher = make_party("a", {1}, folder, allocator=allocator), make_party("llm", {0}, folder)
+    assert isinstance(student.learner, ScriptedLearner)
+    student.learner.untraceable = untraceable
+    theirs, own = [right(i) for i in range(5)], [wrong(i, "a") for i in range(5)]
+    allocating.allocate(student, 1, knowledge(teacher, theirs), knowledge(student, own))
+    return student
+
+
+@pytest.mark.parametrize("looked_at", [2, 5, 256])
+def test_a_look_is_at_the_teachers_paths_in_their_order(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch, looked_at: int
+):
+    monkeypatch.setattr(allocating, "LOOKED_AT", looked_at)
+    allocator = Looking()
+    let_choose(tmp_path, allocator, untraceable=frozenset({right(3)}))
+    (seen,) = allocator.seen
+    assert [scores and bytes(scores.tokens[:-1].tolist()).decode() for scores in seen] == [
+        *(right(i) for i in range(3)),
+        None,
+        right(4),
+    ]
+    assert {scores.top.ids.shape[1] for scores in seen if scores} == {2}
+
+
+@pytest.mark.parametrize("times", [0, 1])
+def test_a_look_costs_nothing_until_it_is_asked_for(tmp_path: FilePath, times: int):
+    student = let_choose(tmp_path, Looking(times))
+    assert [phase.phase for phase in student.report.phases] == ["judge", *["score"] * times]
+
+
+def test_an_allocator_that_looks_serves_both_directions(tmp_path: FilePath):
+    both = federation(tmp_path, "fedmkt", KNOWS, allocator="lark")
+    both.run(0, 1)
+    # Whoever knows half of each token finds all paths equally learnable, and all of these have some gain.
+    assert {(r.teacher, r.student, r.chosen) for r in both.server.report.allocations} == {
+        ("a", "llm", 5),
+        ("b", "llm", 5),
+        ("llm", "a", 5),
+        ("llm", "b", 5),
+    }
