@@ -13,6 +13,7 @@ import lada
 from lada.aggregators.base import AGGREGATORS
 from lada.allocators.base import ALLOCATORS
 from lada.bench.suite import merged, read_suite
+from lada.codecs.base import CODECS
 from lada.config import ClientConfig, RunConfig, ServerConfig, full_schema, make_config
 from lada.core.choice import Choice, listed
 from lada.core.errors import InputError
@@ -72,6 +73,7 @@ def test_every_kind_of_method_is_a_point() -> None:
         ("policy", POLICIES),
         ("hook", HOOKS),
         ("aggregator", AGGREGATORS),
+        ("codec", CODECS),
         ("learner", LEARNERS),
         ("tracker", TRACKERS),
     ]
@@ -106,9 +108,9 @@ def test_no_kind_of_method_is_listed_by_hand(file: str) -> None:
 
 def test_the_models_of_configurations_have_a_field_for_each_point() -> None:
     keys = {point.key for point in chosen_points()}
-    assert keys == {"host", "allocator", "objective", "fuser", "policies", "hooks", "trackers"}
+    assert keys == {"host", "allocator", "objective", "fuser", "policies", "hooks", "codecs", "trackers"}
     assert keys <= RunConfig.model_fields.keys()
-    assert keys & Terms.model_fields.keys() == {"host", "allocator", "objective", "hooks"}
+    assert keys & Terms.model_fields.keys() == {"host", "allocator", "objective", "hooks", "codecs"}
     assert {point.key for point in BY_PARTY} == {"objective", "policies", "hooks"}
     for model in (ServerConfig, Member, Own):
         assert keys & model.model_fields.keys() == {"objective", "hooks"}

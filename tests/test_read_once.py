@@ -12,15 +12,17 @@ from actors import make_party
 from tiny_run import tiny
 
 import lada
-from lada.codecs import likelihoods, paths
+from lada.codecs import likelihoods, metrics, paths
+from lada.codecs.base import Codecs
 from lada.codecs.soft_targets import SoftTargets
+from lada.codecs.told import Told
 from lada.core.known import Known, read
 from lada.core.results import Results
 from lada.core.terms import Knowledge, Likelihood
 from lada.core.terms import Path as Sampled
 from lada.federation import exchange
 from lada.hosts import fedmkt
-from lada.rounds import knowledge, reports, verdicts
+from lada.rounds import knowledge, reports, verdicts, wire
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
@@ -39,7 +41,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count(paths, "decode", "paths")
     count(likelihoods, "decode", "likelihoods")
     count(SoftTargets, "__init__", "soft targets")
-    count(reports, "decode_records", "reports")
+    count(metrics, "decode_records", "reports")
     return found
 
 
@@ -87,7 +89,7 @@ def test_only_what_is_not_so_is_verified_again(honest: bool, tmp_path: Path, mon
     def claimed(paths: Any) -> Any:
         return paths if honest else replace(paths, paths=tuple(replace(path, right=None) for path in paths.paths))
 
-    monkeypatch.setattr(knowledge, "checked", counted)
+    monkeypatch.setattr(wire, "checked", counted)
     party = make_party("llm", set(), tmp_path)
     texts = ["so answer gold0", "so answer gold9"]
     written = Knowledge(
@@ -112,7 +114,7 @@ def test_what_was_decoded_is_held_as_far_as_there_is_room(
     kept: int, held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def counted(*given: Any) -> None:
-        found.append(sum(type(each) is knowledge.Told for each in gc.get_objects()))
+        found.append(sum(type(each) is Told for each in gc.get_objects()))
         reports.collect(*given)
 
     found: list[int] = []
@@ -144,8 +146,9 @@ def test_a_broadcast_is_hashed_and_counted_once(tmp_path: Path, monkeypatch: pyt
 
     from lada.federation.ledger import Ledger
 
-    monkeypatch.setattr(knowledge, "COUNTS", {"paths": counted})
-    with Ledger(tmp_path, knowledge.samples_in) as ledger:
+    codecs = Codecs()
+    monkeypatch.setattr(codecs["paths"], "describe", counted)
+    with Ledger(tmp_path, wire.describe(codecs)) as ledger:
         payload = exchange.Known({"paths": b"p" * 100})
         monkeypatch.setattr("lada.core.known.hashlib", type("hashing", (), {"sha256": staticmethod(sha256)}))
         for name in ("a", "b", "c"):

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from lada.allocators.base import ALLOCATORS
 from lada.choosing import choosing, host_default, of_a_party, of_the_run, spelled_out
+from lada.codecs.base import CODECS, Codecs
 from lada.core.bounds import Parties, Rounds, Seconds, Seed
 from lada.core.choice import Choice, listed
 from lada.core.errors import InputError, of_party
@@ -210,6 +211,7 @@ class RunConfig(Options):
                 **{point.key: choice for point, choice in chosen.items()},
             }
         )
+        Codecs(resolved.make_all(CODECS))  # which refuses two of one kind
         made = resolved.make(HOSTS)
         seats = [resolved._seat(party) for party in (resolved.server, *resolved.clients)]
         check_verbs(replace(seats[0], studies=made.server_studies), seats[1:])

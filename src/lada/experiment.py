@@ -13,7 +13,9 @@ from lada.engines.server import check_deployment, deploy
 from lada.engines.simulation import check_simulation, simulate
 from lada.federation import begun, run_folder
 from lada.federation.claim import claimed
-from lada.federation.parties import Place
+from lada.federation.parties import (
+    Place,
+)
 from lada.federation.prepared import Prepared, given, prepare
 from lada.federation.run import Run, ignore
 from lada.points import registries_frozen

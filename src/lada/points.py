@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from lada.aggregators.base import AGGREGATORS
 from lada.allocators.base import ALLOCATORS
+from lada.codecs.base import CODECS
 from lada.core.registry import Registry
 from lada.fusers.base import FUSERS
 from lada.hooks.base import HOOKS
@@ -136,6 +137,15 @@ POINTS: Mapping[str, Point] = MappingProxyType(
                 about="What every study goes through, in this order: its gradients, and the weights after it.",
             ),
             Point(AGGREGATORS, "server", "run"),
+            Point(
+                CODECS,
+                "both",
+                "run",
+                key="codecs",
+                several=True,
+                about="How parts of messages become bytes where not as usual, by name; at most one for each kind of "
+                "part. All parties of a run have the same.",
+            ),
             Point(LEARNERS, "both", "party"),  # chosen by `model`
             Point(
                 TRACKERS,

@@ -23,8 +23,9 @@ from lada.aggregators.factors import pairs
 from lada.codecs import adapters
 from lada.core.errors import CodecError
 from lada.objectives.base import OBJECTIVES
-from lada.rounds.averaging import ADAPTER, check_adapter
+from lada.rounds.averaging import ADAPTER
 from lada.rounds.base import Look, Payload
+from lada.rounds.checks import check_parts
 from lada.rounds.reports import report_payload
 
 Weights = dict[str, np.ndarray]
@@ -69,7 +70,7 @@ class Script:
     def ask(self, phase: str, round: int, payloads: Mapping[str, Payload]) -> "Script":
         """Keep what is handed out after the averaging, and reply to all."""
         if phase in ("average", "take"):
-            self.handed = [adapters.decode(payload[ADAPTER])[0] for payload in payloads.values()]
+            self.handed = [dict(adapters.decode(payload[ADAPTER]).weights) for payload in payloads.values()]
         self._asked, self._phase = sorted(payloads), phase
         return self
 
@@ -84,7 +85,7 @@ class Script:
             reply: Payload = {**part, **report_payload(make_party(client, set(), UNUSED))}
             try:
                 if sends:
-                    check_adapter(make_party("llm", set(), UNUSED), client, 1, reply)
+                    check_parts(make_party("llm", set(), UNUSED), client, 1, reply)
                 replies[client] = reply
             except CodecError:
                 self.refused += 1
@@ -97,7 +98,7 @@ class Script:
             return adapters.encode(own, 10)
         make_lie, samples = LIES[self.lie]
         lies = {name: np.asarray(make_lie(array, self._rng)).astype(np.float32) for name, array in own.items()}
-        return save(lies, metadata={"kind": adapters.KIND, "samples": str(samples)})
+        return save(lies, metadata={"kind": adapters.MARK, "samples": str(samples)})
 
 
 def factors(rng: np.random.Generator) -> Weights:

@@ -73,21 +73,21 @@ def known_masks(both: Federation, round: int, client: str, clients: int) -> list
     keys: dict[str, bytes] = {}
     for message in heard:
         if KEYS in message.payload:
-            keys |= named.decode(message.payload[KEYS], KEYS, 2 * masks.SECRET)
+            keys |= named.decode(message.payload[KEYS], KEYS, 2 * named.SECRET)
     opened: dict[str, list[bytes]] = {}
     for message in heard:
         if OPENED in message.payload:
-            for of, share in named.decode(message.payload[OPENED], OPENED, masks.SHARE).items():
+            for of, share in named.decode(message.payload[OPENED], OPENED, named.SHARE).items():
                 opened.setdefault(of, []).append(share)
     found = []
     for of, shares in opened.items():
         if len(shares) < masks.threshold(clients):
             continue
         secret = masks.join(shares[: masks.threshold(clients)])
-        if masks.public_key(secret) == keys[of][masks.SECRET :]:
+        if masks.public_key(secret) == keys[of][named.SECRET :]:
             partners = [other for other in keys if other != of] if of == client else [of]
             for other in partners:
-                public = keys[other if of == client else client][masks.SECRET :]
+                public = keys[other if of == client else client][named.SECRET :]
                 seed = masks.mask_seed(secret, public, round)
                 found.append(masks.pair_mask(client, other, seed, SIZE + 1))
         elif of == client:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lada.codecs import token_scores
-from lada.codecs.soft_targets import FIELDS, KIND, ZSTD, SoftTargets, encode
+from lada.codecs.soft_targets import FIELDS, MARK, ZSTD, SoftTargets, encode
 from lada.codecs.table import pack
 from lada.codecs.token_scores import Shape
 from lada.core.errors import CodecError
@@ -194,7 +194,7 @@ def forged(raw: bytes, shape: Shape, index: dict[str, list[Any]] | None = None, 
     frame = pa.Codec(ZSTD).compress(raw, asbytes=True)
     columns = {"id": ["s"], "offset": [0], "size": [len(frame)], "tokens": [shape.n], "bits": [shape.bits]}
     told = {"party": "p", "round": 1, "vocabulary_size": shape.vocabulary_size, "k": shape.k, **header}
-    table = pack(KIND, FIELDS, {**columns, **(index or {})}, {key: str(value) for key, value in told.items()})
+    table = pack(MARK, FIELDS, {**columns, **(index or {})}, {key: str(value) for key, value in told.items()})
     return len(table).to_bytes(8, "little") + table + frame
 
 

@@ -125,7 +125,7 @@ def test_a_check_that_breaks_costs_the_client_its_reply_and_not_the_run(sound: l
     def broken(*_: object):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("lada.rounds.checks.CHECKS", ((frozenset({"metrics", "times"}), broken),))
+    monkeypatch.setattr("lada.codecs.metrics.Metrics.check", broken)
     told = outcome(of(sound, FINISH, "metrics"))
     assert told == "malformed message (checking it failed with ZeroDivisionError)"
 

@@ -13,6 +13,7 @@ import lada
 from lada.audit.audit import audit
 from lada.cli.main import app
 from lada.codecs import samples
+from lada.codecs.base import Codecs
 from lada.config import RunConfig, make_config
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.engines.client_file import ClientFile, merge
@@ -23,8 +24,8 @@ from lada.federation.terms import Member, Terms
 from lada.hosts.base import HOSTS
 from lada.points import chosen_points
 from lada.rounds.checks import Guard
-from lada.rounds.knowledge import samples_in
 from lada.rounds.pooling import SAMPLES
+from lada.rounds.wire import describe
 
 EVERYTHING = {f"{name}-{i}" for name in "ab" for i in range(4)}
 
@@ -61,7 +62,7 @@ def test_each_client_tells_its_samples_once(pooled: Federation):
     ]
     sent = next(m.payload[SAMPLES] for m in pooled.exchange.sent if m.sender == "b" and SAMPLES in m.payload)
     assert samples.decode(sent) == ("b", 1, pooled.clients["b"].private)
-    assert samples_in(SAMPLES, {SAMPLES: sent}) == 4
+    assert describe(Codecs())(SAMPLES, {SAMPLES: sent}) == 4
 
 
 def test_a_client_that_comes_later_is_heard_then(pooled: Federation):

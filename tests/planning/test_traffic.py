@@ -3,14 +3,17 @@
 import numpy as np
 
 from lada.codecs import likelihoods, soft_targets
+from lada.codecs.base import Codecs
 from lada.codecs.likelihoods import Judgement
 from lada.core.terms import Likelihood, SparseLogProbs, TokenScores, Verb
-from lada.planning.traffic import Sender, expect, sizes
+from lada.planning.traffic import Forecast, Sender
 from lada.rounds.base import Step
 
 
 def test_sizes_by_hand() -> None:
-    found = sizes(Sender("a", mean=30.0, vocabulary=1000, adapter=250), texts=100, k=0)
+    sender, forecast = Sender("a", mean=30.0, vocabulary=1000, adapter=250), Forecast(Codecs(), texts=100, k=0)
+    kinds = ("paths", "likelihoods", "soft_targets", "vocabulary")
+    found = {kind: forecast.size(kind, sender, 0) for kind in kinds}
     assert found == {"paths": 3000, "likelihoods": 1200, "soft_targets": 0, "vocabulary": 4000}
 
 
@@ -25,7 +28,7 @@ def test_soft_targets_are_about_what_their_codec_writes() -> None:
         offsets = np.stack([ends[:-1], ends[1:]], 1).astype(np.int32)
         told[str(i)] = TokenScores(ids[:, 3], offsets, SparseLogProbs(ids, log_probs))
     written = len(soft_targets.encode(told, vocabulary_size=50_000, party="a", round=1))
-    expected = sizes(Sender("a", 50.0, 50_000, 0), texts=20, k=32)["soft_targets"]
+    expected = Forecast(Codecs(), texts=20, k=32).size("soft_targets", Sender("a", 50.0, 50_000, 0), 0)
     assert 0.8 < expected / written < 1.25
 
 
@@ -34,7 +37,8 @@ def test_likelihoods_are_about_what_their_codec_writes() -> None:
     drawn = -rng.exponential(3.0, (500, 40)).astype(np.float32).astype(float)
     told = {f"public-{i:05d}": Likelihood(a.sum(), a.min(), 40, 160) for i, a in enumerate(drawn)}
     written = len(likelihoods.encode(Judgement("a", 1, told)))
-    assert 0.67 < sizes(Sender("a", 40.0, 100, 0), 500, 0)["likelihoods"] / written < 1.5
+    expected = Forecast(Codecs(), 500, 0).size("likelihoods", Sender("a", 40.0, 100, 0), 0)
+    assert 0.67 < expected / written < 1.5
 
 
 def test_who_sends_what_to_whom() -> None:
@@ -45,7 +49,7 @@ def test_who_sends_what_to_whom() -> None:
         Step("client", "evaluate", Verb.ANSWER, "test"),
     )
     server, a, b = (Sender(name, mean, 10, 250) for name, mean in (("llm", 10.0), ("a", 20.0), ("b", 30.0)))
-    rows = expect(3, steps, server, (b, a), texts=10, k=0)
+    rows = Forecast(Codecs(), texts=10, k=0).expect(3, steps, server, (b, a))
     assert [(row.round, row.sender, row.receiver, row.kind, row.messages, row.bytes) for row in rows] == [
         (3, "a", "llm", "paths", 1, 200),
         (3, "b", "llm", "paths", 1, 300),

@@ -10,6 +10,8 @@ import pytest
 from actors import PUBLIC, make, make_party, right
 
 from lada.codecs import adapters, paths
+from lada.codecs.metrics import REPORTED
+from lada.codecs.ranges import RANGES
 from lada.core.errors import CodecError, FederationError
 from lada.core.limits import Limits
 from lada.core.results import (
@@ -26,11 +28,10 @@ from lada.core.terms import Knowledge, Likelihood, Path
 from lada.hosts.base import HOSTS
 from lada.models.base import StudyReport
 from lada.rounds.base import Kinds, Payload, Phase
-from lada.rounds.checks import CHECKS, FINISH, Guard, check_kinds
-from lada.rounds.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY, check_knowledge, hear
+from lada.rounds.checks import FINISH, Guard, check_kinds, check_parts
+from lada.rounds.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY, hear
 from lada.rounds.party import NoJournal, Party
-from lada.rounds.ranges import RANGES
-from lada.rounds.reports import METRICS, REPORTED, TIMES, collect, report_payload
+from lada.rounds.reports import METRICS, TIMES, collect, report_payload
 from lada.rounds.steps import evaluate_party, gold_lessons, sft, study
 
 
@@ -226,16 +227,16 @@ def test_what_a_writer_says_of_its_own_path_is_not_believed(llm: Party):
 def test_paths_are_the_senders_and_short(llm: Party, data: bytes, why: str):
     llm.limits = Limits(path_chars=10)
     with pytest.raises((FederationError, CodecError), match=why):
-        check_knowledge(llm, "a", 1, {PATHS: data})
+        check_parts(llm, "a", 1, {PATHS: data})
 
 
 def test_answers_that_take_for_ever_to_compare_cost_no_more_than_their_time(llm: Party, monkeypatch):
     now = iter(range(0, 1000, 10))
     monkeypatch.setattr("lada.rounds.verdicts.time.monotonic", lambda: next(now))
     llm.limits = Limits(check_seconds=25.0)
-    check_knowledge(llm, "a", 1, {PATHS: told("x", "y")})
+    check_parts(llm, "a", 1, {PATHS: told("x", "y")})
     with pytest.raises(FederationError, match=r"longer to check than limits.check_seconds, 25"):
-        check_knowledge(llm, "a", 1, {PATHS: told("x", "y", "z")})
+        check_parts(llm, "a", 1, {PATHS: told("x", "y", "z")})
 
 
 def test_a_phase_has_its_kinds_and_no_others(llm: Party, report: Payload):
@@ -278,12 +279,11 @@ def test_adapters_are_bounded(llm: Party, report: Payload):
 
 
 def test_every_kind_of_every_host_has_a_check(llm: Party):
-    checked = frozenset[str]().union(*(kinds for kinds, _ in CHECKS))
-    assert checked >= {PATHS, LIKELIHOODS, SOFT, VOCABULARY, METRICS, TIMES}
+    assert all(kind in llm.codecs for kind in (PATHS, LIKELIHOODS, SOFT, VOCABULARY, METRICS, TIMES))
     for method in HOSTS:
         for phase in method.make(method.options()).phases(llm).values():
             for kinds in (phase.asks, phase.replies):
-                assert kinds.must | kinds.may <= checked
+                assert all(kind in llm.codecs for kind in kinds.must | kinds.may)
 
 
 def test_a_kind_that_nothing_checks_is_refused(llm: Party):
@@ -314,10 +314,10 @@ def test_a_likelihood_is_of_its_text(llm: Party, tmp_path: FilePath, tokens: int
             said = Likelihood(-1.0, -1.0, tokens, size)
         data = paths.encode(Knowledge(sender, 1, (Path("p0", sender, "x", None, None, said),)))
         if sound or (sender == "llm" and size == 1):
-            check_knowledge(party, sender, 1, {PATHS: data})
+            check_parts(party, sender, 1, {PATHS: data})
         else:
             with pytest.raises(FederationError, match="likelihoods: "):
-                check_knowledge(party, sender, 1, {PATHS: data})
+                check_parts(party, sender, 1, {PATHS: data})
 
 
 def test_a_report_has_no_more_rows_than_its_phase_can_give(llm: Party, report: Payload):

@@ -13,11 +13,11 @@ from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.limits import Limits
 from lada.core.terms import Knowledge, Lesson, Sample, SparseLogProbs, TokenScores, Vocabulary
 from lada.objectives.base import OBJECTIVES
+from lada.rounds.checks import check_parts
 from lada.rounds.knowledge import (
     PATHS,
     SOFT,
     VOCABULARY,
-    check_knowledge,
     encode,
     hear,
     keep_own,
@@ -278,7 +278,7 @@ def test_more_tokens_than_a_text_can_have_are_refused(tmp_path: FilePath) -> Non
     client = make_party("a", {0}, tmp_path, objective=objective)
     known = know(client, 1, "answer", "labels")
     told = dict(tell(client, known, "labels"))
-    check_knowledge(party, "a", 1, told)
+    check_parts(party, "a", 1, told)
     many = 16 * (len(GOLD["p0"]) + 1) + 1
     size = len(client.learner.vocabulary().tokens)
     ids = np.tile(np.array([0, 1], np.int32), (many, 1))
@@ -289,4 +289,4 @@ def test_more_tokens_than_a_text_can_have_are_refused(tmp_path: FilePath) -> Non
     )
     told[SOFT] = soft_targets.encode({"p0": scores}, vocabulary_size=size, party="a", round=1)
     with pytest.raises(FederationError, match="more than 16 tokens per byte of a text"):
-        check_knowledge(party, "a", 1, told)
+        check_parts(party, "a", 1, told)

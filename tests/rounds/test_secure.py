@@ -15,20 +15,21 @@ from test_run import builtin
 
 import lada
 from lada.codecs import adapters, masked, named
+from lada.codecs.base import Codecs
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.results import Results
 from lada.federation import held
 from lada.federation.exchange import GridExchange
 from lada.hosts.base import HOSTS
 from lada.objectives.base import OBJECTIVES
-from lada.planning.traffic import Sender, expect
+from lada.planning.traffic import Forecast, Sender
 from lada.privacy import masks
 from lada.rounds import secure_client
 from lada.rounds.averaging import ADAPTER
 from lada.rounds.base import Payload
-from lada.rounds.checks import Guard
+from lada.rounds.checks import Guard, check_parts
 from lada.rounds.party import Party
-from lada.rounds.secure import KEYS, OPENED, PHASES, SHARES, SURVIVORS, check_part
+from lada.rounds.secure import KEYS, OPENED, PHASES, SHARES, SURVIVORS
 from lada.rounds.secure_client import HEARD, OWN, PRIVATE, ROSTER, SEED
 
 SECURE = {"secure_aggregation": True, "malicious": 0, "clip": None}
@@ -139,7 +140,9 @@ def test_what_crosses_is_planned(tmp_path: FilePath, host: str):
         ("client", "masked_adapter"),
         ("server", "adapter"),
     }
-    traffic = expect(1, made.plan(1, make(OBJECTIVES, "sft")), Sender("llm", 1, 1, 0), [Sender("a", 1, 1, 100)], 1, 0)
+    forecast = Forecast(Codecs(), 1, 0)
+    plan = made.plan(1, make(OBJECTIVES, "sft"))
+    traffic = forecast.expect(1, plan, Sender("llm", 1, 1, 0), [Sender("a", 1, 1, 100)])
     large = {row.kind: row.bytes for row in traffic if row.kind != "paths"}
     assert large == {"masked_adapter": 800, "adapter": 400}
 
@@ -182,7 +185,7 @@ def rewritten(both: Federation, name: str, phase: str, kind: str, size: int, mak
 @pytest.mark.parametrize("host", ["fedavg", "fedmkt"])
 @pytest.mark.parametrize(
     ("phase", "kind", "size", "why"),
-    [("share", SHARES, masks.SEALED, "too few shares"), ("unmask", OPENED, masks.SHARE, "masks do not cancel")],
+    [("share", SHARES, named.SEALED, "too few shares"), ("unmask", OPENED, named.SHARE, "masks do not cancel")],
 )
 def test_masks_that_do_not_cancel_give_the_average_up_and_the_run_goes_on(
     tmp_path: FilePath, host: str, phase: str, kind: str, size: int, why: str
@@ -204,7 +207,7 @@ def test_masks_that_do_not_cancel_give_the_average_up_and_the_run_goes_on(
 
 def test_a_share_under_another_number_is_not_used(tmp_path: FilePath):
     both = secure(tmp_path, 3)
-    rewritten(both, "a", "unmask", OPENED, masks.SHARE, lambda value: bytes([9]) + value[1:])
+    rewritten(both, "a", "unmask", OPENED, named.SHARE, lambda value: bytes([9]) + value[1:])
     both.run(1)
     assert np.abs(handed(both)["b"] - expected(both, "a", "b", "c")).max() <= 1e-6  # the two others are enough
 
@@ -216,8 +219,8 @@ def test_a_key_of_low_order_costs_its_sender_alone(tmp_path: FilePath, low: str)
     for point in (bytes(32), b"\1" + bytes(31)):
         keys = {KEYS: named.encode({"b": point + good if low == "seal" else good + point})}
         with pytest.raises(FederationError, match="keys: one is no public key"):
-            check_part(both.server, "b", 1, keys)
-    check_part(both.server, "b", 1, {KEYS: named.encode({"b": good + good})})
+            check_parts(both.server, "b", 1, keys)
+    check_parts(both.server, "b", 1, {KEYS: named.encode({"b": good + good})})
 
 
 def test_keys_that_two_clients_send_are_nobodys(tmp_path: FilePath):
@@ -264,7 +267,7 @@ def test_a_client_refuses_what_would_open_its_update(tmp_path: FilePath):
     with pytest.raises(FederationError, match="keys: one is no public key"):
         asked("share", KEYS, {**keys, "b": bytes(64)})
     asked("share", KEYS, keys)
-    sealed = bytes(masks.SEALED)
+    sealed = bytes(named.SEALED)
     for shares in ({}, {"d": sealed, "b": sealed}, {"a": sealed, "b": sealed}):
         with pytest.raises(FederationError, match="key_shares: of clients without keys, or of too few"):
             asked("mask", SHARES, shares)
@@ -273,7 +276,7 @@ def test_a_client_refuses_what_would_open_its_update(tmp_path: FilePath):
         with pytest.raises(FederationError, match="survivors: without this client"):
             asked("unmask", SURVIVORS, dict.fromkeys(there, b""))
     told = asked("unmask", SURVIVORS, {"a": b"", "b": b""})
-    assert set(named.decode(told[OPENED], OPENED, masks.SHARE)) == {"a"}  # the others' seals do not open
+    assert set(named.decode(told[OPENED], OPENED, named.SHARE)) == {"a"}  # the others' seals do not open
     with pytest.raises(FederationError, match="this client has none in this round"):
         asked("unmask", SURVIVORS, {"a": b"", "c": b""})
 
@@ -341,7 +344,7 @@ def test_masks_by_hand():
 def test_secrets_need_more_than_half(clients: int, least: int):
     secret, _ = masks.new_key()
     shares = masks.split(secret, clients)
-    assert {len(share) for share in shares} == {masks.SHARE}
+    assert {len(share) for share in shares} == {named.SHARE}
     assert masks.threshold(clients) == least
     assert masks.join(shares[-least:]) == secret
     assert _joined(shares[: least - 1]) != secret
@@ -451,7 +454,7 @@ def test_a_hostile_client_costs_a_place_or_a_round_and_not_the_run(tmp_path: Fil
         told = answer(phase, party, round, *how)
         if (phase, party.name, round) != ("unmask", "clinic", 1):
             return told
-        shares = named.decode(told[OPENED], OPENED, masks.SHARE)
+        shares = named.decode(told[OPENED], OPENED, named.SHARE)
         return {OPENED: named.encode({of: share[:4] + bytes(48) for of, share in shares.items()})}
 
     monkeypatch.setattr("lada.hosts.fedavg.advertise", low_order)

@@ -7,6 +7,7 @@ from pathlib import Path
 from lada.audit.canaries import Canary, make_canary
 from lada.audit.search import search
 from lada.audit.verdict import Audit, ClientAudit, Crossing
+from lada.codecs.base import CODECS, Codecs
 from lada.config import ClientConfig, RunConfig
 from lada.core.errors import InputError
 from lada.core.terms import Sample
@@ -15,7 +16,6 @@ from lada.federation.ledger import Row, read
 from lada.federation.parties import Place, known_texts, read_task
 from lada.privacy.distinctive import Distinctive
 from lada.privacy.options import Withholding
-from lada.rounds.pooling import SAMPLES
 from lada.tasks.data import TaskData
 
 HEAD = re.compile(r"\S+ reference \S+, run ")
@@ -62,6 +62,7 @@ def _client(
 
     name = client.name
     folder = place.party(name)
+    codecs = Codecs(config.make_all(CODECS))
     left = [row for row in rows if row.sender == name]
     kept = sent.is_kept(folder)
     private = _private(folder, client, task) if kept and task else None
@@ -76,8 +77,8 @@ def _client(
         name=name,
         sent=_crossings(left),
         received=_crossings([row for row in rows if row.receiver == name]),
-        searched=search(folder, left, canaries, private) if kept else None,
-        pooled=sum(row.samples or 0 for row in left if row.kind == SAMPLES),
+        searched=search(folder, left, canaries, private, codecs) if kept else None,
+        pooled=sum(row.samples or 0 for row in left if row.kind in codecs and codecs[row.kind].private),
         notes=tuple(notes),
         memberships=audit_memberships(config, place, name) if memberships else (),
     )

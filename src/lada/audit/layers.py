@@ -1,15 +1,11 @@
 """A message part in every form in which it can be read: as sent, unpacked, as the strings of JSON, tokens as text."""
 
-import json
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-import numpy as np
 
 from lada.audit.frames import unpack
-from lada.codecs.soft_targets import SoftTargets
+from lada.codecs.metrics import strings
+from lada.codecs.soft_targets import spelled
 from lada.core.errors import CodecError
-from lada.core.plural import counted
 
 WINDOW, OVERLAP = 16 << 20, 1 << 16
 """Bytes that are searched at once, and those at their end that are searched again with the next ones."""
@@ -47,35 +43,3 @@ def _layers(data: bytes, name: str, depth: int) -> Iterator[Layer]:
 def _windows(data: bytes, name: str) -> Iterator[Layer]:
     for start in range(0, max(len(data) - OVERLAP, 1), WINDOW - OVERLAP):
         yield name, data[start : start + WINDOW]
-
-
-def strings(data: bytes) -> Iterator[str]:
-    """Yield the strings of a JSON document, keys too; nothing where it is none."""
-    if data[:1] not in (b"[", b"{"):
-        return
-    try:
-        left: list[Any] = [json.loads(data)]
-    except (ValueError, RecursionError):
-        return
-    while left:
-        value = left.pop()
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, dict):
-            left += [*value, *value.values()]
-        elif isinstance(value, list):
-            left += value
-
-
-def spelled(data: bytes, vocabulary: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield of each sample with token scores its own text and the one that takes the likeliest token everywhere.
-
-    Raises CodecError for what are no token scores over this vocabulary.
-    """
-    found = SoftTargets(data, known_ids=None)
-    if found.vocabulary_size != len(vocabulary):
-        raise CodecError(f"token scores over {counted(found.vocabulary_size, 'token')}; expected {len(vocabulary)}")
-    for scores in found.values():
-        likeliest = scores.top.log_probs.argmax(1)
-        for tokens in (scores.tokens, scores.top.ids[np.arange(len(likeliest)), likeliest]):
-            yield b"".join(vocabulary[token] for token in tokens.tolist())

@@ -8,15 +8,17 @@ from lada.audit.layers import Layer, layers
 from lada.audit.texts import Text, texts
 from lada.audit.verdict import Found, Searched
 from lada.codecs import vocabulary
+from lada.codecs.base import Codecs
 from lada.core.errors import CodecError
 from lada.core.plural import counted
 from lada.federation import sent
 from lada.federation.ledger import Row
 from lada.privacy.distinctive import Distinctive
-from lada.rounds.knowledge import VOCABULARY
 
 
-def search(folder: Path, rows: Sequence[Row], canaries: Sequence[Canary], private: Distinctive | None) -> Searched:
+def search(
+    folder: Path, rows: Sequence[Row], canaries: Sequence[Canary], private: Distinctive | None, codecs: Codecs
+) -> Searched:
     """Search what a client kept in `folder` of all it sent; `rows` are the ledger's of its messages.
 
     A row is covered where a part with its digest was kept: so what was searched is what arrived. Parts that are in no
@@ -36,7 +38,7 @@ def search(folder: Path, rows: Sequence[Row], canaries: Sequence[Canary], privat
         row = of.get(digest)
         finds.look(layers(data, words), row, digest)
         try:
-            found = texts(row and row.kind, data, words)
+            found = texts(row and row.kind, data, words, codecs)
         except CodecError:
             unread += 1
             found = ((layer, part.decode("utf-8", "replace"), False) for layer, part in layers(data))
@@ -97,7 +99,7 @@ def _names(rows: Sequence[Row]) -> list[str]:
 
 def _vocabulary(folder: Path, rows: Sequence[Row]) -> list[bytes] | None:
     """Return what the client's token ids stand for, as it told once; None where it did not."""
-    wanted = {row.digest for row in rows if row.kind == VOCABULARY}
+    wanted = {row.digest for row in rows if row.kind == vocabulary.KIND}
     for digest, data in sent.read(folder) if wanted else ():
         if digest in wanted:
             try:

@@ -1,18 +1,31 @@
 """Adapter weights by name as a safetensors file, with the number of samples that weighs them in an average."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
-from safetensors.numpy import save
 
+from lada.codecs.base import CODECS, Codec, Outlook, Reading, Text, Words
 from lada.codecs.table import LIMIT, header_number
-from lada.codecs.tensors import read
+from lada.codecs.tensors import read, write
 from lada.core.errors import CodecError
+from lada.core.needs import State
 
-KIND = "adapters"
+KIND = "adapter"
+MARK = "adapters"
+"""What the bytes call themselves."""
 GREATEST = 1e4
 """No weight lies further from 0; those of models that work stay below 100."""
+
+EXPECTED = 4
+"""Bytes of a number: a float32."""
+
+
+class Adapter(NamedTuple):
+    """Weights by name, and how many private samples are behind them (>= 0)."""
+
+    weights: Mapping[str, np.ndarray]
+    samples: int
 
 
 def encode(weights: Mapping[str, np.ndarray], samples: int) -> bytes:
@@ -23,37 +36,31 @@ def encode(weights: Mapping[str, np.ndarray], samples: int) -> bytes:
     """
     for name, array in weights.items():
         if not np.can_cast(array.dtype, np.float32):
-            raise CodecError(f"{KIND}: {name!r} is of type {array.dtype}; expected float32 or less")
+            raise CodecError(f"{MARK}: {name!r} is of type {array.dtype}; expected float32 or less")
     arrays = {name: array.astype(np.float32, order="C") for name, array in weights.items()}
     for name, array in arrays.items():
         if why := fault(array):
-            raise CodecError(f"{KIND}: {name!r} holds {why}")
-    header = {"kind": KIND, "samples": str(samples)}
-    header_number(KIND, header, "samples")
-    return save(arrays, metadata=header)
+            raise CodecError(f"{MARK}: {name!r} holds {why}")
+    header = {"kind": MARK, "samples": str(samples)}
+    header_number(MARK, header, "samples")
+    return write(arrays, header)
 
 
-def decode(data: bytes, *, limit: int = LIMIT) -> tuple[dict[str, np.ndarray], int]:
+def decode(data: bytes, *, limit: int = LIMIT) -> Adapter:
     """Return the weights, float32, sorted by name, and the number of samples behind them.
 
     `limit` is the most bytes of `data`. Raises CodecError, and nothing else, for anything that `encode` would not
     write: another type or kind, a number that is not finite or beyond GREATEST.
     """
-    arrays, header = read(data, KIND, limit)
-    if header.get("kind") != KIND:
-        raise CodecError(f"{KIND}: of another kind; expected {KIND!r}")
-    samples = header_number(KIND, header, "samples")
+    arrays, header = read(data, MARK, limit)
+    if header.get("kind") != MARK:
+        raise CodecError(f"{MARK}: of another kind; expected {MARK!r}")
+    samples = header_number(MARK, header, "samples")
     if other := [array.dtype for array in arrays.values() if array.dtype != np.float32]:
-        raise CodecError(f"{KIND}: a weight of type {other[0]}; expected float32")
+        raise CodecError(f"{MARK}: a weight of type {other[0]}; expected float32")
     if why := next(filter(None, map(fault, arrays.values())), None):
-        raise CodecError(f"{KIND}: a weight holds {why}")
-    return {name: arrays[name].copy() for name in sorted(arrays)}, samples
-
-
-def count(data: bytes) -> int:
-    """Return the number of samples behind weights that `decode` takes, without reading these."""
-    length = int.from_bytes(data[:8], "little")
-    return header_number(KIND, json.loads(data[8 : 8 + length])["__metadata__"], "samples")
+        raise CodecError(f"{MARK}: a weight holds {why}")
+    return Adapter({name: arrays[name].copy() for name in sorted(arrays)}, samples)
 
 
 def fault(array: np.ndarray) -> str | None:
@@ -61,3 +68,30 @@ def fault(array: np.ndarray) -> str | None:
     if not np.isfinite(array).all():
         return "a number that is not finite"
     return f"a number beyond {GREATEST:g}" if (np.abs(array) > GREATEST).any() else None
+
+
+@CODECS.register(KIND)
+class Adapters(Codec[Adapter, Adapter]):
+    """An adapter's weights as float32: a client's with its private samples behind it, or what was made of many."""
+
+    kind = KIND
+
+    def encode(self, state: State, value: Adapter) -> tuple[State, bytes]:
+        """See Codec.encode."""
+        return state, encode(*value)
+
+    def decode(self, data: bytes, reading: Reading) -> Adapter:
+        """See Codec.decode."""
+        return decode(data, limit=reading.receiver.limits.adapter_bytes)
+
+    def claims(self, heard: Adapter) -> Iterator[int]:
+        """See Codec.claims."""
+        yield heard.samples
+
+    def expected_bytes(self, outlook: Outlook) -> int:
+        """See Codec.expected_bytes."""
+        return EXPECTED * outlook.numbers
+
+    def texts(self, data: bytes, words: Words) -> Iterator[Text]:
+        """See Codec.texts."""
+        yield from (("a name", name, False) for name in decode(data, limit=len(data)).weights)

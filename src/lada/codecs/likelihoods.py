@@ -6,14 +6,17 @@ what was rounded with what was not.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from ctypes import c_float
 from dataclasses import dataclass
 from typing import Any
 
-from lada.codecs.table import LIMIT, Field, pack, signature, signed, unpack
+from lada.codecs.base import CODECS, Codec, Outlook, Reading, Size, Text, Words
+from lada.codecs.table import LIMIT, Field, count, pack, signature, signed, unpack
+from lada.codecs.told import Told, check_signature, check_size
 from lada.core.errors import CodecError
-from lada.core.terms import Likelihood
+from lada.core.needs import State
+from lada.core.terms import Knowledge, Likelihood, Path, Sample
 
 KIND = "likelihoods"
 ID = Field("id", "string", nullable=False)
@@ -31,6 +34,10 @@ MOST_TOKENS = 2**24
 """Most tokens of a text."""
 CLOSE = 1e-6
 """By how much, relatively, a sum of log-probs may be off."""
+ROW = 20
+"""Bytes of a row beside its id: two floats, two counts, and 4 for the place of the id."""
+EXPECTED = 12
+"""Bytes of a likelihood, compressed."""
 
 
 def to_columns(likelihoods: Sequence[Likelihood]) -> dict[str, list[Any]]:
@@ -111,3 +118,61 @@ def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int | None 
     columns, header = unpack(data, KIND, (ID, *FIELDS), known_ids=known_ids, limit=limit)
     party, round = signature(KIND, header)
     return Judgement(party, round, dict(zip(columns["id"], from_columns(columns), strict=True)))
+
+
+@CODECS.register(KIND)
+class Likelihoods(Codec[Knowledge, Told]):
+    """What a party thinks of the gold texts, which everybody has: a likelihood for each."""
+
+    kind = KIND
+
+    def encode(self, state: State, value: Knowledge) -> tuple[State, bytes]:
+        """See Codec.encode."""
+        return state, encode(judgement(value))
+
+    def decode(self, data: bytes, reading: Reading) -> Told:
+        """See Codec.decode. The texts are the receiver's own gold ones."""
+        texts = reading.receiver.gold()
+        told = decode(data, known_ids=texts.keys(), limit=reading.receiver.limits.table_bytes)
+        for id, likelihood in told.likelihoods.items():
+            check_size(reading.receiver, likelihood, texts[id][1])
+        return Told(labelled(told, texts, reading.receiver.task.extract))
+
+    def check(self, heard: Told, reading: Reading) -> None:
+        """See Codec.check."""
+        check_signature("labels", heard.knowledge, reading)
+
+    def describe(self, data: bytes) -> int:
+        """See Codec.describe."""
+        return count(data, KIND)
+
+    def expected_bytes(self, outlook: Outlook) -> int:
+        """See Codec.expected_bytes."""
+        return EXPECTED * outlook.samples
+
+    def size(self, public: Sequence[Sample], k: int) -> Size:
+        """See Codec.size."""
+        table = sum(ROW + len(sample.id.encode()) for sample in public)
+        return Size(table, table)
+
+    def texts(self, data: bytes, words: Words) -> Iterator[Text]:
+        """See Codec.texts."""
+        yield from (("an id", id, False) for id in decode(data, known_ids=None).likelihoods)
+
+
+def judgement(knowledge: Knowledge) -> Judgement:
+    """Return the likelihoods alone of what a party knows."""
+    told = {path.sample_id: path.likelihood for path in knowledge.paths}
+    return Judgement(knowledge.party, knowledge.round, told)
+
+
+def labelled(told: Judgement, texts: Mapping[str, tuple[str, str]], extract: Callable[[str], str | None]) -> Knowledge:
+    """Return likelihoods of gold `texts` (question and text by sample) as if each were a path of who judged it."""
+    return Knowledge(
+        told.party,
+        told.round,
+        tuple(
+            Path(id, told.party, texts[id][1], extract(texts[id][1]), True, likelihood)
+            for id, likelihood in told.likelihoods.items()
+        ),
+    )

@@ -2,26 +2,37 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
-from safetensors.numpy import save
 
+from lada.codecs.base import CODECS, Codec, Outlook, Reading, Text, Words
 from lada.codecs.table import LIMIT
-from lada.codecs.tensors import read
+from lada.codecs.tensors import read, write
 from lada.core.errors import CodecError
+from lada.core.needs import State
 
 KIND = "masked_adapter"
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 """Names and shapes, sorted by name."""
+EXPECTED = 8
+"""Bytes of a number."""
+
+
+class Masked(NamedTuple):
+    """Numbers modulo 2^64 of the weights, in the order of `shapes`, and of the samples behind them."""
+
+    numbers: np.ndarray
+    shapes: Shapes
 
 
 def encode(numbers: np.ndarray, shapes: Shapes) -> bytes:
     """Return masked numbers, uint64 [n + 1], as bytes: n of the weights, in the order of `shapes`, and the samples."""
-    return save({KIND: np.ascontiguousarray(numbers, np.uint64)}, metadata={"kind": KIND, "shapes": json.dumps(shapes)})
+    return write({KIND: np.ascontiguousarray(numbers, np.uint64)}, {"kind": KIND, "shapes": json.dumps(shapes)})
 
 
-def decode(data: bytes, *, limit: int = LIMIT) -> tuple[np.ndarray, Shapes]:
+def decode(data: bytes, *, limit: int = LIMIT) -> Masked:
     """Return the masked numbers and the names and shapes.
 
     Raises CodecError, and nothing else, for anything that `encode` would not write and for more than `limit` bytes.
@@ -42,9 +53,32 @@ def decode(data: bytes, *, limit: int = LIMIT) -> tuple[np.ndarray, Shapes]:
         raise CodecError(f"{KIND}: other numbers than masked ones; expected one array of uint64")
     if numbers.shape != (1 + sum(math.prod(shape) for _, shape in told),):
         raise CodecError(f"{KIND}: not as many numbers as its shapes have, and one for the samples")
-    return numbers.copy(), tuple(told)
+    return Masked(numbers.copy(), tuple(told))
 
 
 def shapes_of(weights: Mapping[str, np.ndarray]) -> Shapes:
     """Return names and shapes, sorted by name."""
     return tuple((name, weights[name].shape) for name in sorted(weights))
+
+
+@CODECS.register(KIND)
+class MaskedAdapters(Codec[Masked, Masked]):
+    """An adapter under masks that cancel in the sum of all (secure aggregation)."""
+
+    kind = KIND
+
+    def encode(self, state: State, value: Masked) -> tuple[State, bytes]:
+        """See Codec.encode."""
+        return state, encode(*value)
+
+    def decode(self, data: bytes, reading: Reading) -> Masked:
+        """See Codec.decode. A number takes twice the bytes that it takes in clear."""
+        return decode(data, limit=2 * reading.receiver.limits.adapter_bytes)
+
+    def expected_bytes(self, outlook: Outlook) -> int:
+        """See Codec.expected_bytes."""
+        return EXPECTED * outlook.numbers
+
+    def texts(self, data: bytes, words: Words) -> Iterator[Text]:
+        """See Codec.texts."""
+        yield from (("a name", name, False) for name, _ in decode(data, limit=len(data)).shapes)

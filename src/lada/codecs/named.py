@@ -1,13 +1,29 @@
-"""Short byte strings by name, such as public keys by client, as JSON with base64."""
+"""Short byte strings by name, such as public keys by client, as JSON with base64: the parts of secure aggregation.
+
+What each part is for: see lada.rounds.secure.
+"""
 
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
+from lada.codecs.base import CODECS, Codec, Reading, Text, Words
 from lada.codecs.table import LIMIT
-from lada.core.errors import CodecError
+from lada.core.errors import CodecError, FederationError
+from lada.core.needs import State
 from lada.core.plural import counted
+
+KEYS, SHARES, SURVIVORS, OPENED = "keys", "key_shares", "survivors", "opened_shares"
+SECRET = 32
+"""Bytes of a private key, a public key and the seed of a mask."""
+SHARE = 52
+"""Bytes of a share of a secret: its number and three blocks."""
+SEALED = 12 + 2 * SHARE + 16
+"""Bytes of two shares under lock: a nonce, the shares, a tag."""
+MOST_CLIENTS = 2**11
+"""Clients of which a part speaks at most: the sum of so many adapters does not leave the ring."""
 
 
 def encode(values: Mapping[str, bytes]) -> bytes:
@@ -33,3 +49,74 @@ def decode(data: bytes, kind: str, size: int, *, limit: int = LIMIT) -> dict[str
     if encode(values) != data:
         raise CodecError(f"{kind}: not in the form in which it is written")
     return values
+
+
+class Named(Codec[Mapping[str, bytes], Mapping[str, bytes]]):
+    """Byte strings of one size by client's name."""
+
+    bytes_each: ClassVar[int]
+
+    def encode(self, state: State, value: Mapping[str, bytes]) -> tuple[State, bytes]:
+        """See Codec.encode."""
+        return state, encode(value)
+
+    def decode(self, data: bytes, reading: Reading) -> Mapping[str, bytes]:
+        """See Codec.decode."""
+        return decode(data, self.kind, self.bytes_each, limit=reading.receiver.limits.table_bytes)
+
+    def check(self, heard: Mapping[str, bytes], reading: Reading) -> None:
+        """See Codec.check."""
+        if len(heard) > MOST_CLIENTS:
+            raise FederationError(f"{self.kind}: of more clients than {MOST_CLIENTS}")
+
+    def texts(self, data: bytes, words: Words) -> Iterator[Text]:
+        """See Codec.texts."""
+        yield from (("a name", name, False) for name in decode(data, self.kind, self.bytes_each, limit=len(data)))
+
+
+@CODECS.register(KEYS)
+class Keys(Named):
+    """Two public keys of each client: one for seals, one for masks."""
+
+    kind, bytes_each = KEYS, 2 * SECRET
+
+    def check(self, heard: Mapping[str, bytes], reading: Reading) -> None:
+        """See Codec.check. A client tells the server of its own keys alone."""
+        super().check(heard, reading)
+        if reading.receiver.role == "server":
+            if set(heard) != {reading.sender}:
+                raise FederationError(f"{KEYS}: of another client than the sender")
+            _check_keys(heard[reading.sender])
+
+
+@CODECS.register(SHARES)
+class Shares(Named):
+    """Shares of a client's secrets under lock, one for each other client."""
+
+    kind, bytes_each = SHARES, SEALED
+
+
+@CODECS.register(SURVIVORS)
+class Survivors(Named):
+    """Whose masked adapters are there: names alone."""
+
+    kind, bytes_each = SURVIVORS, 0
+
+
+@CODECS.register(OPENED)
+class OpenedShares(Named):
+    """A client's shares of the other clients' secrets, of one secret each."""
+
+    kind, bytes_each = OPENED, SHARE
+
+
+def _check_keys(both: bytes) -> None:
+    """Raise FederationError for a public key that is none: a point of low order, on which every key agrees alike."""
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
+    private = X25519PrivateKey.from_private_bytes(bytes(SECRET))
+    try:
+        for public in (both[:SECRET], both[SECRET:]):
+            private.exchange(X25519PublicKey.from_public_bytes(public))
+    except ValueError:
+        raise FederationError(f"{KEYS}: one is no public key") from None

@@ -1,13 +1,20 @@
 """What one party can say about public samples, as bytes."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from operator import is_
 
+from lada.codecs.base import CODECS, Codec, Outlook, Reading, Size, Text, Words
 from lada.codecs.likelihoods import FIELDS as LIKELIHOOD
 from lada.codecs.likelihoods import ID, from_columns, to_columns
-from lada.codecs.table import LIMIT, Field, pack, signature, signed, unpack
-from lada.core.errors import CodecError
-from lada.core.terms import Knowledge, Path
+from lada.codecs.table import LIMIT, Field, count, pack, signature, signed, unpack
+from lada.codecs.told import Told, check_signature, check_size
+from lada.core.errors import CodecError, FederationError
+from lada.core.needs import State
+from lada.core.plural import counted
+from lada.core.terms import Knowledge, Path, Sample
 
 KIND = "paths"
 FIELDS = (
@@ -19,6 +26,13 @@ FIELDS = (
 )
 CUT = "cut"
 """In the header, where there are some: the numbers of the rows whose texts were cut, ascending, as in `0 12 13`."""
+TRUE = "paths, true"
+"""What was made of a payload whose writer says of its answers what is so: on how many a verifier failed, by reason. To
+read it again takes no verifying."""
+ROW = 29
+"""Bytes of a row beside its texts and id: what is in its columns, and 4 for the place of each text."""
+EXPECTED = 1.0
+"""Bytes of a path per token, compressed: results/alignment, on the built-in corpus."""
 NUMBERS = re.compile(r"\d{1,9}( \d{1,9})*", re.ASCII)
 
 
@@ -71,3 +85,62 @@ def _cut(header: Mapping[str, str], rows: int) -> frozenset[int]:
     if numbers != sorted({*numbers}) or numbers[-1] >= rows or told != " ".join(map(str, numbers)):
         raise CodecError(f"{KIND}: {CUT}: expected numbers of rows, ascending")
     return frozenset(numbers)
+
+
+@CODECS.register(KIND)
+class Paths(Codec[Knowledge, Told]):
+    """What a party wrote for public samples: a path for each, with its writer's likelihood."""
+
+    kind = KIND
+
+    def encode(self, state: State, value: Knowledge) -> tuple[State, bytes]:
+        """See Codec.encode."""
+        return state, encode(value)
+
+    def decode(self, data: bytes, reading: Reading) -> Told:
+        """See Codec.decode. Answers and verdicts are those that the texts have, whatever their writer says."""
+        receiver, limits = reading.receiver, reading.receiver.limits
+        known = {sample.id: sample for sample in receiver.task.public}
+        told = decode(data, known_ids=known, limit=limits.table_bytes)
+        if TRUE in reading.payload.made:
+            return Told(told, reading.payload.made[TRUE])
+        for path in told.paths:
+            if len(path.text) > limits.path_chars:
+                raise FederationError(
+                    f"{KIND}: a text of more than limits.path_chars, {counted(limits.path_chars, 'character')}"
+                )
+            check_size(receiver, path.likelihood, path.text)
+        failures: Counter[str] = Counter()
+        asked = [(known[path.sample_id], path.text) for path in told.paths]
+        verdicts = receiver.verify(asked, failures, reading.seconds)
+        verified = tuple(  # the same path where its writer says what is so
+            path if (path.answer, path.right) == verdict else replace(path, answer=verdict[0], right=verdict[1])
+            for path, verdict in zip(told.paths, verdicts, strict=True)
+        )
+        if all(map(is_, verified, told.paths)):
+            reading.payload.keep(TRUE, failures)
+        return Told(replace(told, paths=verified), failures)
+
+    def check(self, heard: Told, reading: Reading) -> None:
+        """See Codec.check."""
+        check_signature(KIND, heard.knowledge, reading)
+
+    def describe(self, data: bytes) -> int:
+        """See Codec.describe."""
+        return count(data, KIND)
+
+    def expected_bytes(self, outlook: Outlook) -> int:
+        """See Codec.expected_bytes."""
+        return round(EXPECTED * (outlook.samples * outlook.mean))
+
+    def size(self, public: Sequence[Sample], k: int) -> Size:
+        """See Codec.size."""
+        texts = ((sample.id, sample.rationale or sample.answer or "", sample.answer or "") for sample in public)
+        table = sum(ROW + sum(len(text.encode()) for text in each) for each in texts)
+        return Size(table, table)
+
+    def texts(self, data: bytes, words: Words) -> Iterator[Text]:
+        """See Codec.texts."""
+        for path in decode(data, known_ids=None).paths:
+            yield "a path", path.text, True
+            yield "an answer", path.answer or "", True

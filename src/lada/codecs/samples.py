@@ -1,12 +1,19 @@
 """Samples as bytes: what a bound on collaboration pools, and what no federation sends."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+from lada.codecs.base import CODECS, Codec, Outlook, Reading, Text, Words
 from lada.codecs.likelihoods import ID
-from lada.codecs.table import LIMIT, Field, pack, signature, signed, unpack
+from lada.codecs.table import LIMIT, Field, count, pack, signature, signed, unpack
+from lada.core.errors import FederationError
+from lada.core.needs import State
+from lada.core.plural import counted
 from lada.core.terms import Sample
 
 KIND = "samples"
+HARDEST = 10_000
+"""Most steps of a sample."""
 FIELDS = (
     ID,
     Field("question", "string", nullable=False),
@@ -18,13 +25,21 @@ FIELDS = (
 )
 
 
+class Pooled(NamedTuple):
+    """Samples, and who tells them in which round."""
+
+    party: str
+    round: int
+    samples: tuple[Sample, ...]
+
+
 def encode(party: str, round: int, samples: Sequence[Sample]) -> bytes:
     """Return samples as bytes, with who tells them in which round. Raises CodecError for an id that is there twice."""
     columns = {field.name: [getattr(sample, field.name) for sample in samples] for field in FIELDS}
     return pack(KIND, FIELDS, columns, signed(party, round))
 
 
-def decode(data: bytes, *, limit: int | None = LIMIT) -> tuple[str, int, tuple[Sample, ...]]:
+def decode(data: bytes, *, limit: int | None = LIMIT) -> Pooled:
     """Return party, round and samples, in the order of `encode`; whether the first two are true is for the caller.
 
     `limit` is the most bytes before compression (None: any number). Raises CodecError, and nothing else, for anything
@@ -32,4 +47,51 @@ def decode(data: bytes, *, limit: int | None = LIMIT) -> tuple[str, int, tuple[S
     """
     columns, header = unpack(data, KIND, FIELDS, known_ids=None, limit=limit)
     rows = zip(*(columns[field.name] for field in FIELDS), strict=True)
-    return *signature(KIND, header), tuple(Sample(*row) for row in rows)
+    return Pooled(*signature(KIND, header), tuple(Sample(*row) for row in rows))
+
+
+@CODECS.register(KIND)
+class Samples(Codec[Pooled, Pooled]):
+    """Private samples as they are: for a host that pools them, and refused on every other."""
+
+    kind = KIND
+    private = True
+
+    def encode(self, state: State, value: Pooled) -> tuple[State, bytes]:
+        """See Codec.encode."""
+        return state, encode(*value)
+
+    def decode(self, data: bytes, reading: Reading) -> Pooled:
+        """See Codec.decode."""
+        return decode(data, limit=reading.receiver.limits.table_bytes)
+
+    def check(self, heard: Pooled, reading: Reading) -> None:
+        """See Codec.check. No text is longer than a path may be, and a difficulty is a count of steps."""
+        if (heard.party, heard.round) != (reading.sender, reading.round):
+            raise FederationError("samples: of another party or round than the message")
+        longest = reading.receiver.limits.path_chars
+        for sample in heard.samples:
+            texts = (sample.id, sample.question, sample.answer, sample.rationale, sample.domain)
+            if any(text is not None and len(text) > longest for text in texts):
+                raise FederationError(
+                    f"samples: a text of more than limits.path_chars, {counted(longest, 'character')}"
+                )
+            if not 0 <= (sample.difficulty or 0) <= HARDEST:
+                raise FederationError(f"samples: a difficulty that is not in 0..{HARDEST}")
+
+    def describe(self, data: bytes) -> int:
+        """See Codec.describe."""
+        return count(data, KIND)
+
+    def claims(self, heard: Pooled) -> Iterator[int]:
+        """See Codec.claims."""
+        yield len(heard.samples)
+
+    def expected_bytes(self, outlook: Outlook) -> int:
+        """See Codec.expected_bytes."""
+        return len(encode(outlook.sender, 0, outlook.private))
+
+    def texts(self, data: bytes, words: Words) -> Iterator[Text]:
+        """See Codec.texts."""
+        for sample in decode(data).samples:
+            yield from (("a sample", text, True) for text in (sample.question, sample.rationale, sample.answer) if text)

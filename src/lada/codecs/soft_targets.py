@@ -5,20 +5,28 @@ sample (lada.codecs.token_scores). At k = 32 of 150 000 tokens that is less than
 and offsets come back exactly, log-probs within 0.02 nats in the mean (lada.codecs.quantise).
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from lada.codecs import token_scores
+import numpy as np
+
+from lada.codecs import elias_fano, likelihoods, paths, token_scores
+from lada.codecs.base import CODECS, Codec, Outlook, Reading, Size, Text, Words
 from lada.codecs.quantise import MOST_BITS
 from lada.codecs.table import LIMIT, Field, header_number, pack, signature, signed, unpack
 from lada.codecs.table import count as rows_of
 from lada.codecs.token_scores import Shape
-from lada.codecs.vocabulary import MOST
+from lada.codecs.told import TOKENS_PER_BYTE, Told
+from lada.codecs.vocabulary import MOST, vocabulary_of
 from lada.core.bounds import MOST_K
-from lada.core.errors import CodecError
+from lada.core.errors import CodecError, FederationError
+from lada.core.needs import State
 from lada.core.plural import counted
-from lada.core.terms import TokenScores
+from lada.core.terms import Sample, TokenScores
 
-KIND = "soft-targets"
+KIND = "soft_targets"
+MARK = "soft-targets"
+"""What the bytes call themselves."""
 FIELDS = (
     Field("id", "string", nullable=False),
     Field("offset", "uint64", nullable=False),  # bytes from the end of the index to the frame
@@ -30,6 +38,12 @@ LENGTH = 8
 """Bytes of the index's length."""
 ZSTD = "zstd"
 """How each sample is compressed, as Arrow calls it."""
+ROW = 21
+"""Bytes of a row of the index beside its id, and 4 for the place of that."""
+SCORE = 3
+"""Bytes of a position's own token, offsets and greatest log-prob, compressed; each of its k log-probs has one."""
+BYTES_PER_TOKEN, ASSUMED = 4, 150_000
+"""Of a text, and tokens of a vocabulary, where nothing is known of the sender: our assumptions."""
 
 
 def encode(scores: Mapping[str, TokenScores], *, vocabulary_size: int, party: str, round: int) -> bytes:
@@ -51,7 +65,7 @@ def encode(scores: Mapping[str, TokenScores], *, vocabulary_size: int, party: st
         try:
             raw, shape = token_scores.encode(sample, vocabulary_size, k)
         except CodecError as error:
-            raise CodecError(f"{KIND}: sample {sample_id!r}, {error}") from None
+            raise CodecError(f"{MARK}: sample {sample_id!r}, {error}") from None
         _check_size(sample_id, shape, LIMIT)
         frame = codec.compress(raw, asbytes=True)
         rows.append((sample_id, offset, len(frame), shape.n, shape.bits))
@@ -59,13 +73,13 @@ def encode(scores: Mapping[str, TokenScores], *, vocabulary_size: int, party: st
         offset += len(frame)
     columns = {field.name: [row[place] for row in rows] for place, field in enumerate(FIELDS)}
     header = {**signed(party, round), "vocabulary_size": str(vocabulary_size), "k": str(k)}
-    index = pack(KIND, FIELDS, columns, header)
+    index = pack(MARK, FIELDS, columns, header)
     return b"".join([len(index).to_bytes(LENGTH, "little"), index, *frames])
 
 
 def count(data: bytes) -> int:
     """Return of how many samples there are token scores, by the header alone. Raises CodecError for other bytes."""
-    return rows_of(data[LENGTH : LENGTH + int.from_bytes(data[:LENGTH], "little")], KIND)
+    return rows_of(data[LENGTH : LENGTH + int.from_bytes(data[:LENGTH], "little")], MARK)
 
 
 class SoftTargets(Mapping[str, TokenScores]):
@@ -91,11 +105,11 @@ class SoftTargets(Mapping[str, TokenScores]):
         """
         start = LENGTH + int.from_bytes(data[:LENGTH], "little")
         if start > len(data):
-            raise CodecError(f"{KIND}: {counted(len(data), 'byte')}; expected at least {start}")
-        columns, header = unpack(data[LENGTH:start], KIND, FIELDS, known_ids=known_ids, limit=limit)
-        self.party, self.round = signature(KIND, header)
-        self.vocabulary_size = header_number(KIND, header, "vocabulary_size")
-        self.k = header_number(KIND, header, "k")
+            raise CodecError(f"{MARK}: {counted(len(data), 'byte')}; expected at least {start}")
+        columns, header = unpack(data[LENGTH:start], MARK, FIELDS, known_ids=known_ids, limit=limit)
+        self.party, self.round = signature(MARK, header)
+        self.vocabulary_size = header_number(MARK, header, "vocabulary_size")
+        self.k = header_number(MARK, header, "k")
         _check_sizes(len(columns["id"]), self.vocabulary_size, self.k)
         self._samples: dict[str, tuple[memoryview, Shape]] = {}
         frames = memoryview(data)[start:]
@@ -103,12 +117,12 @@ class SoftTargets(Mapping[str, TokenScores]):
         for sample_id, offset, size, n, bits in zip(*(columns[field.name] for field in FIELDS), strict=True):
             shape = Shape(n, self.k, self.vocabulary_size, bits)
             if offset != end or bits > MOST_BITS:
-                raise CodecError(f"{KIND}: sample {sample_id!r} at byte {offset}, of {bits} bits; expected at {end}")
+                raise CodecError(f"{MARK}: sample {sample_id!r} at byte {offset}, of {bits} bits; expected at {end}")
             _check_size(sample_id, shape, sample_limit or limit)
             end += size
             self._samples[sample_id] = frames[offset:end], shape
         if end != len(frames):
-            raise CodecError(f"{KIND}: {counted(len(frames), 'byte')} of samples; expected {end}")
+            raise CodecError(f"{MARK}: {counted(len(frames), 'byte')} of samples; expected {end}")
 
     def tokens(self, sample_id: str) -> int:
         """Return how many tokens a sample's text has, by the index. KeyError for an id that is not there."""
@@ -123,11 +137,11 @@ class SoftTargets(Mapping[str, TokenScores]):
         try:
             raw = pa.Codec(ZSTD).decompress(frame, decompressed_size=shape.size, asbytes=True)
         except (pa.ArrowException, OSError) as error:
-            raise CodecError(f"{KIND}: sample {sample_id!r} is not a frame of {counted(shape.size, 'byte')}") from error
+            raise CodecError(f"{MARK}: sample {sample_id!r} is not a frame of {counted(shape.size, 'byte')}") from error
         try:
             return token_scores.decode(raw, shape)
         except CodecError as error:
-            raise CodecError(f"{KIND}: sample {sample_id!r}: {error}") from None
+            raise CodecError(f"{MARK}: sample {sample_id!r}: {error}") from None
 
     def __contains__(self, sample_id: object) -> bool:
         return sample_id in self._samples  # Mapping would decode the sample
@@ -142,10 +156,92 @@ class SoftTargets(Mapping[str, TokenScores]):
 def _check_sizes(samples: int, vocabulary_size: int, k: int) -> None:
     if not (min(samples, 1) <= k <= min(vocabulary_size, MOST_K) and vocabulary_size <= MOST):
         raise CodecError(
-            f"{KIND}: {counted(k, 'token')} per row of a vocabulary of {vocabulary_size}; expected 1..{MOST_K} of it"
+            f"{MARK}: {counted(k, 'token')} per row of a vocabulary of {vocabulary_size}; expected 1..{MOST_K} of it"
         )
 
 
 def _check_size(sample_id: str, shape: Shape, limit: int) -> None:
     if shape.size > limit:
-        raise CodecError(f"{KIND}: sample {sample_id!r} has {counted(shape.size, 'byte')}; expected at most {limit}")
+        raise CodecError(f"{MARK}: sample {sample_id!r} has {counted(shape.size, 'byte')}; expected at most {limit}")
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a party makes of some texts token by token, over a vocabulary of `size` tokens."""
+
+    party: str
+    round: int
+    size: int
+    by_id: Mapping[str, TokenScores]
+
+
+@CODECS.register(KIND)
+class SoftTargetsCodec(Codec[Scores, SoftTargets]):
+    """The likeliest tokens at each position of the texts in the same message."""
+
+    kind = KIND
+
+    def encode(self, state: State, value: Scores) -> tuple[State, bytes]:
+        """See Codec.encode."""
+        return state, encode(value.by_id, vocabulary_size=value.size, party=value.party, round=value.round)
+
+    def decode(self, data: bytes, reading: Reading) -> SoftTargets:
+        """See Codec.decode. Single samples are decoded when they are asked for."""
+        told: Told = reading.part(paths.KIND if paths.KIND in reading.payload else likelihoods.KIND)
+        limits = reading.receiver.limits
+        sizes = {path.sample_id: len(path.text.encode()) for path in told.knowledge.paths}
+        found = SoftTargets(data, known_ids=sizes.keys(), limit=limits.table_bytes, sample_limit=limits.sample_bytes)
+        if any(found.tokens(id) > TOKENS_PER_BYTE * (sizes[id] + 1) for id in found):
+            raise FederationError(f"soft targets: more than {TOKENS_PER_BYTE} tokens per byte of a text")
+        return found
+
+    def check(self, heard: SoftTargets, reading: Reading) -> None:
+        """See Codec.check. They have no more tokens per row than the receiver's objective wants."""
+        words = vocabulary_of(reading, reading.sender)
+        of_message = (heard.party, heard.round) == (reading.sender, reading.round)
+        if not of_message or (words and heard.vocabulary_size != len(words.tokens)):
+            raise FederationError("soft targets: of another party, round or vocabulary than the message")
+        signal = reading.receiver.signal
+        if signal is None or heard.k > signal.k:
+            raise FederationError(f"soft targets: {counted(heard.k, 'token')} per row, more than were asked for")
+
+    def describe(self, data: bytes) -> int:
+        """See Codec.describe."""
+        return count(data)
+
+    def expected_bytes(self, outlook: Outlook) -> int:
+        """See Codec.expected_bytes."""
+        k = min(outlook.k, outlook.vocabulary)
+        return round(outlook.samples * outlook.mean * _position(k, outlook.vocabulary)) if k else 0
+
+    def size(self, public: Sequence[Sample], k: int) -> Size:
+        """See Codec.size."""
+        table = sum(ROW + len(sample.id.encode()) for sample in public)
+        texts = sum(len((sample.rationale or sample.answer or "").encode()) for sample in public)
+        positions = texts // BYTES_PER_TOKEN + len(public)
+        return Size(table, table + (positions * _position(k, ASSUMED) if k else 0))
+
+    def texts(self, data: bytes, words: Words) -> Iterator[Text]:
+        """See Codec.texts."""
+        if words is None:
+            raise CodecError("token scores without the vocabulary of their ids")
+        yield from (("tokens", text.decode("utf-8", "replace"), True) for text in spelled(data, words))
+
+
+def spelled(data: bytes, vocabulary: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield of each sample with token scores its own text and the one that takes the likeliest token everywhere.
+
+    Raises CodecError for what are no token scores over this vocabulary.
+    """
+    found = SoftTargets(data, known_ids=None)
+    if found.vocabulary_size != len(vocabulary):
+        raise CodecError(f"token scores over {counted(found.vocabulary_size, 'token')}; expected {len(vocabulary)}")
+    for scores in found.values():
+        likeliest = scores.top.log_probs.argmax(1)
+        for tokens in (scores.tokens, scores.top.ids[np.arange(len(likeliest)), likeliest]):
+            yield b"".join(vocabulary[token] for token in tokens.tolist())
+
+
+def _position(k: int, vocabulary_size: int) -> int:
+    """Return about how many bytes the scores of a position have, compressed."""
+    return elias_fano.row_size(vocabulary_size, k) + k + SCORE

@@ -1,16 +1,22 @@
 """A party's vocabulary as bytes: the bytes of every token, and which of them ends a text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from lada.codecs.base import CODECS, Codec, Outlook, Reading, Text, Words
 from lada.codecs.table import LIMIT, Field, header_number, pack, unpack
 from lada.core.errors import CodecError
+from lada.core.known import read
+from lada.core.needs import State
 from lada.core.plural import counted
+from lada.core.terms import Vocabulary
 
 KIND = "vocabulary"
 MOST = 2**20
 """Most tokens."""
 LONGEST = 4096
 """Most bytes of one token."""
+EXPECTED = 4
+"""Bytes of a token, compressed."""
 FIELDS = (Field("token", "binary", nullable=False),)
 
 
@@ -42,3 +48,49 @@ def _check(tokens: Sequence[bytes], eos: int) -> None:
         raise CodecError(f"{KIND}: end-of-sequence is token {eos}; expected one of the {len(tokens)}")
     if (longest := max(map(len, tokens))) > LONGEST:
         raise CodecError(f"{KIND}: a token of {counted(longest, 'byte')}; expected at most {LONGEST}")
+
+
+@CODECS.register(KIND)
+class Vocabularies(Codec[Vocabulary, Vocabulary]):
+    """What a party's token ids stand for.
+
+    It travels once, in the first round; whoever hears it remembers it.
+    """
+
+    kind = KIND
+
+    def encode(self, state: State, value: Vocabulary) -> tuple[State, bytes]:
+        """See Codec.encode."""
+        return state, encode(value.tokens, value.eos)
+
+    def decode(self, data: bytes, reading: Reading) -> Vocabulary:
+        """See Codec.decode."""
+        return _decode(data, reading.receiver.limits.table_bytes)
+
+    def expected_bytes(self, outlook: Outlook) -> int:
+        """See Codec.expected_bytes."""
+        return EXPECTED * outlook.vocabulary
+
+    def texts(self, data: bytes, words: Words) -> Iterator[Text]:
+        """See Codec.texts."""
+        yield from (("a token", token.decode("utf-8", "replace"), False) for token in decode(data)[0])
+
+
+def key_of(party: str) -> str:
+    """Return under which key of its memory a receiver keeps another party's vocabulary."""
+    return f"{KIND} {party}"
+
+
+def vocabulary_of(reading: Reading, party: str) -> Vocabulary | None:
+    """Return a party's vocabulary from this message or, since it is sent once, from an earlier one; None: neither."""
+    if KIND in reading.payload:
+        return reading.part(KIND)
+    data = reading.receiver.memory.get(key_of(party))
+    if data is None:
+        return None
+    return read(reading.payload, KIND, lambda: _decode(data, reading.receiver.limits.table_bytes))
+
+
+def _decode(data: bytes, limit: int) -> Vocabulary:
+    tokens, eos = decode(data, limit=limit)
+    return Vocabulary(tuple(tokens), eos)

@@ -3,11 +3,15 @@
 Times, and the memory that was used, differ from run to run: they stand under `wall_clock` keys and nowhere else.
 """
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from lada.core.plural import counted
 
 SCHEMA_VERSION = 1
+ROW = ("party", "name", "teacher", "student", "round", "phase", "attack")
+"""What tells a row of a report from the others of its sort, as far as it has that."""
 
 
 class Record(BaseModel):
@@ -327,3 +331,8 @@ class Results(Record):
         if not done:
             raise KeyError((party, round))
         return max(done, key=lambda evaluation: evaluation.round)
+
+
+def key_of(row: Any) -> Any:
+    """Return what tells a row from the others of its sort."""
+    return row if isinstance(row, str) else tuple(getattr(row, name, None) for name in ROW)

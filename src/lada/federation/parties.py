@@ -10,6 +10,7 @@ import numpy as np
 
 from lada.allocators.base import ALLOCATORS
 from lada.choosing import host_default
+from lada.codecs.base import CODECS, Codecs
 from lada.config import ClientConfig, RunConfig
 from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
 from lada.core.clock import since
@@ -226,6 +227,7 @@ def _party(
         journal=place.journal(name),
         common=Common(place.common) if place.common else None,
         reopen=reopen,
+        codecs=Codecs(config.make_all(CODECS)),
         limits=config.limits,
     )
     if saved:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from lada.codecs.base import CODECS, Codecs
 from lada.config import RunConfig
 from lada.federation import begun
 from lada.federation.parties import check_model, read_task
@@ -28,7 +29,13 @@ def prepare(config: RunConfig, base: Path) -> Prepared:
     task = read_task(config, base)
     objective, host = config.make(OBJECTIVES), config.make(HOSTS)
     first = host.plan(1, objective) if config.rounds else ()
-    check_sizes(config.limits, first, task.public, objective.needs.signal.k if objective.needs.signal else 0)
+    check_sizes(
+        config.limits,
+        first,
+        task.public,
+        objective.needs.signal.k if objective.needs.signal else 0,
+        Codecs(config.make_all(CODECS)),
+    )
     trackers = config.make_all(TRACKERS)
     models = {"server": config.server.model, **{f"clients.{c.name}": c.model for c in config.clients}}
     alike = {model.model_dump_json(): (model, owner) for owner, model in reversed(models.items()) if model is not None}

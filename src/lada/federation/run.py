@@ -44,8 +44,8 @@ from lada.federation.terms import run_id, terms_of
 from lada.hosts.base import HOSTS
 from lada.points import registries_frozen
 from lada.report.page import render
+from lada.rounds import wire
 from lada.rounds.checks import FINISH, Guard
-from lada.rounds.knowledge import samples_in
 from lada.rounds.party import Emit
 from lada.rounds.reports import collect
 from lada.tasks.data import TaskData
@@ -201,7 +201,7 @@ class Run:
             folder=place.folder,
             rules=rules,
             journal=self._journal,
-            describe=samples_in,
+            describe=wire.describe(self._party.codecs),
             earlier=self._earlier,
             terms=terms_of(config, self.task, place) if far else {},
             guard=Guard(config.make(HOSTS), self._party),

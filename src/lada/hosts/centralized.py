@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from lada.allocators.base import Allocator
-from lada.codecs import samples
+from lada.codecs.samples import Pooled
 from lada.core.registry import Options
 from lada.core.terms import Lesson, Sample, Verb
 from lada.hosts.base import Framework
@@ -23,6 +23,7 @@ from lada.rounds.pooling import SAMPLES, hear_samples
 from lada.rounds.replies import each
 from lada.rounds.reports import REPORT, collect, report_payload
 from lada.rounds.steps import evaluate_party, gold_lessons, sft, study, study_both
+from lada.rounds.wire import write
 
 POOLED = Kinds(frozenset({SAMPLES}))
 
@@ -66,7 +67,7 @@ class Centralized(Framework):
             for client in each(party, exchange, "pool", round, replies, partial(_lessons, party)):
                 party.memory[_of(client)] = replies[client][SAMPLES]
         everything = _everything(party)
-        told = {SAMPLES: samples.encode(party.name, round, everything)}
+        told = {SAMPLES: write(party, SAMPLES, Pooled(party.name, round, tuple(everything)))}
         there = [client for client in exchange.clients if _of(client) in party.memory]
         pending = exchange.ask("study", round, dict.fromkeys(there, told))
         study(party, gold_lessons(party, everything), sft(), party.studies.distil, round=round, phase="pooled")
@@ -76,7 +77,7 @@ class Centralized(Framework):
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
         """See Host.reply."""
         if phase == "pool":
-            return {SAMPLES: samples.encode(party.name, round, party.private)}
+            return {SAMPLES: write(party, SAMPLES, Pooled(party.name, round, party.private))}
         if phase == "study":
             study_both(party, gold_lessons(party, hear_samples(party, payload)), round=round, phase="pooled")
         evaluate_party(party, round)

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from lada.aggregators.base import Weights
 from lada.aggregators.factors import common_start, fit, outline, pairs, scaled
 from lada.allocators.base import Allocator
-from lada.codecs import adapters
+from lada.codecs.adapters import Adapter
 from lada.core.errors import FederationError
 from lada.hosts.base import Framework
 from lada.hosts.catalogue.fedavg import FedavgOptions
@@ -36,6 +36,7 @@ from lada.rounds.averaging import (
     check_alike,
     handed_out,
     newest_of,
+    newest_weights,
     pool,
 )
 from lada.rounds.base import Exchange, Kinds, Payload, Phase, Step
@@ -46,6 +47,7 @@ from lada.rounds.secure import KEYS, MASKED, PHASES, check_enough
 from lada.rounds.secure_client import advertise, masked_reply, started_from
 from lada.rounds.secure_server import average_masked
 from lada.rounds.steps import evaluate_party, gold_lessons, study_both
+from lada.rounds.wire import part, write
 
 
 class Fedavg(Framework):
@@ -98,7 +100,7 @@ class Fedavg(Framework):
             shared = {client: {} if newest is None else {ADAPTER: newest} for client in clients}
         else:
             pooled = pool(party, replies, round, self.options, self._start(party))
-            newest, shared = pooled.newest, pooled.shared()
+            newest, shared = pooled.newest(party), pooled.shared(party)
         replies = exchange.ask("average", round, shared).wait()
         collect(party, replies)
         if newest is not None:
@@ -110,7 +112,7 @@ class Fedavg(Framework):
         if phase in PHASES:
             return masked_reply(phase, party, round, payload, self.options.update_norm)
         if ADAPTER in payload:
-            self._take(party, payload[ADAPTER])
+            self._take(party, payload)
         elif phase == "study" and round == 1 and pairs(own := party.learner.adapter()):
             party.load_adapter(common_start(own, party.seed))
         if secure and (ADAPTER in payload or (phase == "study" and round == 1)):
@@ -132,17 +134,17 @@ class Fedavg(Framework):
             return lambda own: common_start(own, party.seed) if outline(own) else None
         if self._plain:
             return newest_of(party)
-        newest, _ = adapters.decode(party.memory[ADAPTER], limit=party.limits.adapter_bytes)
+        newest = newest_weights(party)
         return lambda own: fit(newest, own)
 
     def _told(self, party: Party) -> bytes:
         weights: Weights = party.learner.adapter()
         if not self._plain:
             weights = scaled(weights, party.learner.scaling)
-        return adapters.encode(weights, len(party.private))
+        return write(party, ADAPTER, Adapter(weights, len(party.private)))
 
-    def _take(self, party: Party, data: bytes) -> None:
-        weights: Weights = adapters.decode(data, limit=party.limits.adapter_bytes)[0]
+    def _take(self, party: Party, payload: Payload) -> None:
+        weights: Weights = part(party, payload, ADAPTER).weights
         if not self._plain:
             own = party.learner.adapter()
             if outline(weights) != outline(own):

@@ -188,7 +188,7 @@ class Fedmkt(Framework):
                 secure = self.options.secure_aggregation
                 return {**(advertise(party) if secure else {ADAPTER: tell_adapter(party)}), **report_payload(party)}
         if ADAPTER in payload:
-            take_adapter(party, payload[ADAPTER])
+            take_adapter(party, payload)
             if self.options.secure_aggregation:
                 started_from(party)
         evaluate_party(party, round)

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from lada.aggregators.base import Weights
 from lada.allocators.base import Allocator
-from lada.codecs import adapters
+from lada.codecs.adapters import Adapter
 from lada.core.errors import InputError
 from lada.core.terms import Verb
 from lada.hosts.base import Framework
@@ -29,6 +29,7 @@ from lada.rounds.averaging import (
     check_alike,
     fix_outline,
     handed_out,
+    newest_weights,
     pool,
     take_adapter,
     tell_adapter,
@@ -40,6 +41,7 @@ from lada.rounds.party import SHARED_SLM, Party
 from lada.rounds.reports import REPORT, collect, report_payload
 from lada.rounds.soft import check_wants_soft_targets
 from lada.rounds.steps import evaluate_party, gold_lessons, study_both
+from lada.rounds.wire import write
 
 Prepared = TypeVar("Prepared")
 
@@ -104,8 +106,9 @@ class SharesSlm(Framework, ABC, Generic[Prepared]):
             evaluate_everybody(party, exchange, round)
             return
         slm = party.open_slm()
-        party.memory.setdefault(ADAPTER, adapters.encode(slm.learner.adapter(), 0))
-        fix_outline(party, adapters.decode(party.memory[ADAPTER], limit=party.limits.adapter_bytes)[0])
+        if ADAPTER not in party.memory:
+            party.memory[ADAPTER] = write(party, ADAPTER, Adapter(slm.learner.adapter(), 0))
+        fix_outline(party, newest_weights(party))
         pending = exchange.ask("study", round, catch_up(party, exchange.clients))
         prepared = self.prepare(party, round)
         replies = pending.wait()
@@ -114,7 +117,7 @@ class SharesSlm(Framework, ABC, Generic[Prepared]):
         slm.load_adapter(pooled.found.weights)
         self.teach(party, slm, round, pooled.found.clipped, prepared)
         collect(party, {SHARED_SLM: report_payload(slm)})
-        newest = adapters.encode(slm.learner.adapter(), 0)
+        newest = write(party, ADAPTER, Adapter(slm.learner.adapter(), 0))
         pending = exchange.ask("take", round, {client: {ADAPTER: newest} for client in pooled.found.by_client})
         if self.llm_learns:
             evaluate_party(party, round)
@@ -125,7 +128,7 @@ class SharesSlm(Framework, ABC, Generic[Prepared]):
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
         """See Host.reply."""
         if ADAPTER in payload:
-            take_adapter(party, payload[ADAPTER])
+            take_adapter(party, payload)
         if phase == "study":
             study_both(party, gold_lessons(party, party.private), round=round, phase="private")
             return {ADAPTER: tell_adapter(party), **report_payload(party)}

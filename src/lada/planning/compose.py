@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from lada.allocators.base import ALLOCATORS
-from lada.codecs.samples import encode
+from lada.codecs.base import CODECS, Codecs
 from lada.config import ClientConfig, RunConfig, ServerConfig, Source, open_config
 from lada.core.cores import cores
 from lada.core.errors import InputError, of_party
@@ -29,7 +29,7 @@ from lada.planning.fit import Demand, device_plans
 from lada.planning.lengths import Lengths, measure
 from lada.planning.machine import devices
 from lada.planning.plan import PartyPlan, Plan, PlannedStep, RoundPlan, StudyPlan
-from lada.planning.traffic import Sender, expect
+from lada.planning.traffic import Forecast, Sender
 from lada.rounds.base import Step
 from lada.rounds.sizes import check_sizes
 from lada.rounds.steps import part_of
@@ -80,9 +80,10 @@ class _Planner:
             self._rounds = [tuple(_with_looks(steps)) for steps in self._rounds]
         self._faults = [samples.fault] if samples.fault else []
         soft = self._objective.needs.signal
+        k, self._codecs = soft.k if soft else 0, Codecs(config.make_all(CODECS))
         if samples.task and config.rounds:
             try:
-                check_sizes(config.limits, self._rounds[1], samples.task.public, soft.k if soft else 0)
+                check_sizes(config.limits, self._rounds[1], samples.task.public, k, self._codecs)
             except InputError as error:
                 self._faults.append(str(error))
         self._devices = devices()
@@ -146,7 +147,7 @@ class _Planner:
             lengths.mean,
             facts.embeddings if facts else 0,
             memory.trainable if memory else 0,
-            len(encode(party.name, 0, self._samples.pooled(party.name))) if self._pools else 0,
+            tuple(self._samples.pooled(party.name)) if self._pools else (),
         )
         return PartyPlan(
             name=party.name,
@@ -246,8 +247,9 @@ class _Planner:
     def _traffic(self) -> Iterator[Traffic]:
         soft = self._objective.needs.signal
         server, *clients = (self._senders[party.name] for party in (self._config.server, *self._config.clients))
+        forecast = Forecast(self._codecs, self._samples.public, soft.k if soft else 0)
         for round, steps in enumerate(self._rounds):
-            yield from expect(round, steps, server, clients, self._samples.public, soft.k if soft else 0)
+            yield from forecast.expect(round, steps, server, clients)
 
 
 def _study_plan(phase: str, study: Study, pairs: bool, lengths: Lengths) -> StudyPlan:

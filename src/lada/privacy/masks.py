@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lada.codecs.masked import Shapes
+from lada.codecs.named import SECRET
 
 STEP = 2.0**-24
 """Of a weight."""
@@ -23,13 +24,6 @@ MOST = 2.0**8
 """Greatest absolute value of a weight."""
 MOST_SAMPLES = 2**20
 """That one client counts for."""
-MOST_CLIENTS = 2**11
-SECRET = 32
-"""Bytes of a private key, a public key and the seed of a mask."""
-SHARE = 52
-"""Bytes of a share of a secret: its number and three blocks."""
-SEALED = 12 + 2 * SHARE + 16
-"""Bytes of two shares under lock: a nonce, the shares, a tag."""
 
 
 def to_ring(weights: Mapping[str, np.ndarray], samples: int) -> np.ndarray:
@@ -94,11 +88,6 @@ def mask_seed(private: bytes, public: bytes, round: int) -> bytes:
 def seal_key(private: bytes, public: bytes, round: int) -> bytes:
     """Return the key of what two clients seal for each other. Raises ValueError for a public key that is none."""
     return _agree(private, public, f"seal {round}")
-
-
-def check_key(public: bytes) -> None:
-    """Raise ValueError for a public key that is none: a point of low order, on which every key agrees alike."""
-    _agree(bytes(SECRET), public, "check")
 
 
 def _agree(private: bytes, public: bytes, purpose: str) -> bytes:

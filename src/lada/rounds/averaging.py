@@ -10,14 +10,12 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from lada.aggregators.base import AGGREGATORS, Aggregate, Update, Weights
 from lada.aggregators.bounding import cap
 from lada.aggregators.factors import outline as layers
 from lada.codecs import adapters
+from lada.codecs.adapters import Adapter
 from lada.core.errors import CodecError, FederationError, InputError
-from lada.core.known import read
 from lada.core.results import Missing
 from lada.models.learners import LearnerOptions
 from lada.models.options import ModelOptions
@@ -26,8 +24,9 @@ from lada.rounds.base import Payload
 from lada.rounds.options import AveragingOptions
 from lada.rounds.party import Party
 from lada.rounds.states import address, keep_state, state_of
+from lada.rounds.wire import part, write
 
-ADAPTER = "adapter"
+ADAPTER = adapters.KIND
 HOLD = "hold the newest adapter"
 """In the server's memory: the clients that went on with the newest adapter."""
 SHAPE = "adapter shape"
@@ -74,17 +73,7 @@ def _tuned(options: ModelOptions, ranks: bool) -> dict[str, Any]:
 
 def tell_adapter(party: Party) -> bytes:
     """Return a client's adapter with the number of private samples behind it."""
-    return adapters.encode(party.learner.adapter(), len(party.private))
-
-
-def check_adapter(party: Party, _sender: str, _round: int, payload: Payload) -> None:
-    """Raise CodecError unless `payload` holds an adapter."""
-    _told(party, payload)
-
-
-def _told(party: Party, payload: Payload) -> tuple[dict[str, np.ndarray], int]:
-    """Return the adapter of a payload and the number of samples behind it. Raises CodecError for other bytes."""
-    return read(payload, ADAPTER, lambda: adapters.decode(payload[ADAPTER], limit=party.limits.adapter_bytes))
+    return write(party, ADAPTER, Adapter(party.learner.adapter(), len(party.private)))
 
 
 def shapes(weights: Weights) -> Hashable:
@@ -104,16 +93,17 @@ class Pooled:
     found: Aggregate
     samples: int
 
-    @property
-    def newest(self) -> bytes:
-        """What they have in common, as a message part."""
-        return adapters.encode(self.found.weights, self.samples)
+    def newest(self, party: Party) -> bytes:
+        """Return what they have in common, as a message part of the server's."""
+        return write(party, ADAPTER, Adapter(self.found.weights, self.samples))
 
-    def shared(self) -> dict[str, Payload]:
+    def shared(self, party: Party) -> dict[str, Payload]:
         """Return what each client is sent to go on with, encoded once where that is the same."""
-        same: Payload = {ADAPTER: self.newest}
+        same: Payload = {ADAPTER: self.newest(party)}
         return {
-            client: same if weights is self.found.weights else {ADAPTER: adapters.encode(weights, self.samples)}
+            client: same
+            if weights is self.found.weights
+            else {ADAPTER: write(party, ADAPTER, Adapter(weights, self.samples), to=client)}
             for client, weights in self.found.by_client.items()
         }
 
@@ -129,7 +119,7 @@ def pool(
     outline is that of most, or no average of them has numbers in range.
     """
     name, aggregator = options.aggregator
-    told = {client: _told(party, replies[client]) for client in sorted(replies)}
+    told = {client: part(party, replies[client], ADAPTER) for client in sorted(replies)}
     outline = layers if aggregator.any_rank else shapes
     outlines = {client: outline(weights) for client, (weights, _) in told.items()}
     if set(outlines.values()) == {None}:
@@ -166,11 +156,16 @@ def odd_ones(party: Party, round: int, outlines: Mapping[str, Hashable]) -> list
     return odd
 
 
+def newest_weights(party: Party) -> Weights:
+    """Return the newest adapter that a server has handed out. KeyError where there is none."""
+    return part(party, party.memory, ADAPTER).weights
+
+
 def newest_of(party: Party) -> Start:
     """Return what says that clients started from the newest adapter, where there is one of the same outline."""
     if ADAPTER not in party.memory:
         return lambda _: None
-    newest, _ = adapters.decode(party.memory[ADAPTER], limit=party.limits.adapter_bytes)
+    newest = newest_weights(party)
     return lambda own: newest if shapes(newest) == shapes(own) else None
 
 
@@ -194,7 +189,7 @@ def catch_up(party: Party, clients: Iterable[str]) -> dict[str, Payload]:
     newest = {ADAPTER: party.memory[ADAPTER]} if ADAPTER in party.memory else {}
     if newest:
         try:
-            check_adapter(party, party.name, 0, newest)
+            part(party, newest, ADAPTER)
         except CodecError as error:
             raise FederationError(
                 f"{error}; the newest average is spoilt, nobody gets it: begin the run anew"
@@ -208,7 +203,6 @@ def handed_out(party: Party, newest: bytes, clients: Iterable[str]) -> None:
     party.memory |= {ADAPTER: newest, HOLD: json.dumps(list(clients)).encode()}
 
 
-def take_adapter(party: Party, data: bytes) -> None:
+def take_adapter(party: Party, payload: Payload) -> None:
     """Let a client go on with the average."""
-    weights, _ = adapters.decode(data, limit=party.limits.adapter_bytes)
-    party.load_adapter(weights)
+    party.load_adapter(part(party, payload, ADAPTER).weights)

@@ -3,30 +3,17 @@
 A kind that nothing here checks is refused, so that a new one cannot be forgotten.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from lada.codecs.base import Reading
 from lada.core.errors import FederationError
 from lada.rounds import claims
-from lada.rounds.averaging import ADAPTER, check_adapter
 from lada.rounds.base import Kinds, Payload, Phase, Rounds
-from lada.rounds.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY, check_knowledge
 from lada.rounds.party import Party
-from lada.rounds.pooling import SAMPLES, check_samples
-from lada.rounds.reports import METRICS, REPORT, TIMES, check_report, check_rows
-from lada.rounds.secure import KEYS, MASKED, OPENED, SHARES, SURVIVORS, check_part
+from lada.rounds.reports import METRICS, REPORT, check_rows
+from lada.rounds.wire import reading
 
-Check = Callable[[Party, str, int, Payload], None]
-"""`check(party, sender, round, payload)` raises CodecError or FederationError and changes nothing."""
-
-CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
-    (frozenset({PATHS, LIKELIHOODS, SOFT, VOCABULARY}), check_knowledge),
-    (frozenset({METRICS, TIMES}), check_report),
-    (frozenset({ADAPTER}), check_adapter),
-    (frozenset({SAMPLES}), check_samples),
-    (frozenset({KEYS, SHARES, MASKED, SURVIVORS, OPENED}), check_part),
-    (frozenset({ADAPTER, METRICS, SAMPLES}), claims.check_claim),
-)
 FINISH = "finish"
 """The last phase of every run: each client says what it has become."""
 
@@ -47,24 +34,34 @@ class Guard:
 
     def check_reply(self, client: str, phase: str, round: int, payload: Payload) -> None:
         """Raise FederationError or CodecError unless `payload` is a sound reply of `client`."""
-        self._check(client, self.phase(phase).replies, round, payload)
+        read = self._read(client, self.phase(phase).replies, round, payload)
         if METRICS in payload:
             plan = () if phase == FINISH else self.host.plan(round, self.party.objective)
             steps = tuple(step for step in plan if step.side == "client")
-            check_rows(payload, self.party, None if phase == FINISH else steps)
-        claims.remember(self.party, client, payload)
+            check_rows(read.payload, self.party, None if phase == FINISH else steps)
+        claims.remember(self.party, read)
 
     def check_ask(self, server: str, phase: str, round: int, payload: Payload) -> None:
         """Raise FederationError or CodecError unless `payload` is what the server may send."""
-        self._check(server, self.phase(phase).asks, round, payload)
+        self._read(server, self.phase(phase).asks, round, payload)
 
-    def _check(self, sender: str, kinds: Kinds, round: int, payload: Payload) -> None:
+    def _read(self, sender: str, kinds: Kinds, round: int, payload: Payload) -> Reading:
         check_kinds(payload, kinds)
-        for group, check in CHECKS:
-            if group & payload.keys():
-                check(self.party, sender, round, payload)
-        if unchecked := payload.keys() - frozenset[str]().union(*(group for group, _ in CHECKS)):
-            raise FederationError(f"kinds: nothing checks {', '.join(sorted(unchecked))}")
+        return check_parts(self.party, sender, round, payload)
+
+
+def check_parts(party: Party, sender: str, round: int, payload: Payload) -> Reading:
+    """Read every part of what `sender` sent in a round, and return it; nothing of the party changes.
+
+    Raises CodecError or FederationError for what nobody honest sends, and for a kind that no codec carries.
+    """
+    read = reading(party, payload, sender, round, party.limits.check_seconds)
+    if unknown := [kind for kind in sorted(payload) if kind not in party.codecs]:
+        raise FederationError(f"kinds: nothing checks {', '.join(unknown)}")
+    for kind in sorted(payload, key=lambda kind: (party.codecs[kind].about_the_run, kind)):
+        party.codecs[kind].check(read.part(kind), read)
+    claims.check_claims(party, read)
+    return read
 
 
 def check_kinds(given: Collection[str], kinds: Kinds) -> None:

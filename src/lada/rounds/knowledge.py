@@ -5,42 +5,36 @@ everybody has the gold texts, as in FedMKT's paper, so that only the likelihood 
 objective may ask for soft targets: the likeliest tokens at each position of the same text.
 """
 
-import math
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import accumulate
-from operator import is_
 
 import numpy as np
 
 from lada.alignment import check_scores
-from lada.codecs import likelihoods, paths, samples, soft_targets, table, vocabulary
+from lada.codecs import likelihoods, paths, soft_targets, vocabulary
 from lada.codecs.likelihoods import Judgement
+from lada.codecs.soft_targets import Scores, SoftTargets
+from lada.codecs.told import Told
 from lada.core.errors import CodecError, FederationError, InputError
-from lada.core.known import Known, forget, read
+from lada.core.known import forget
 from lada.core.needs import SignalSpec
 from lada.core.plural import counted, plural
-from lada.core.terms import Knowledge, Likelihood, Path, SparseLogProbs, TokenScores, Vocabulary
+from lada.core.terms import Knowledge, SparseLogProbs, TokenScores, Vocabulary
 from lada.rounds.base import Kinds, Payload
 from lada.rounds.options import Kind
 from lada.rounds.party import Party
 from lada.rounds.releasing import release
-from lada.rounds.steps import gold_lessons, in_range, write_paths
+from lada.rounds.steps import gold_texts, in_range, write_paths
 from lada.rounds.unchanged import while_unchanged
-from lada.rounds.verdicts import checked, note_failures
+from lada.rounds.verdicts import note_failures
+from lada.rounds.wire import part, reading, write
 from lada.rounds.withholding import keep_back_scores, may_tell
 
-TOKENS_PER_BYTE = 16
-"""Most tokens of a text per byte, and beside these: a normaliser (NFKC) makes eleven bytes of one."""
 ROOM, HEADER = 48, 4096
 """Bytes that a row of a table takes at most beside its texts, and what its header and batches take beside the rows."""
-PATHS, LIKELIHOODS, SOFT, VOCABULARY = "paths", "likelihoods", "soft_targets", "vocabulary"
-TRUE = "paths, true"
-"""What was made of a payload whose writer says of its answers what is so: on how many a verifier failed, by reason. To
-read it again takes no verifying."""
+PATHS, LIKELIHOODS, SOFT, VOCABULARY = paths.KIND, likelihoods.KIND, soft_targets.KIND, vocabulary.KIND
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +58,11 @@ def know(party: Party, round: int, purpose: str, kind: Kind, *, tries: int = 1) 
         return in_range(party, write_paths(party, public, round, purpose, tries=tries, answered=True))
 
     def judged() -> Knowledge:
-        texts = _labels(party)
+        texts = gold_texts(party)
         with party.phase(round, purpose) as progress:
             found = party.learner.judge([texts[id] for id in texts], progress=progress)
         told = Judgement(party.name, round, dict(zip(texts, found, strict=True)))
-        return in_range(party, _labelled(party, texts, told))
+        return in_range(party, likelihoods.labelled(told, texts, party.task.extract))
 
     if kind == "paths":
         return while_unchanged(party, round, public, ["paths", tries], written, least=len(public))
@@ -90,7 +84,8 @@ def tell_each(party: Party, knowledge: Knowledge, kind: Kind, students: Iterable
     """
     knowledge, changed = release(party, knowledge, kind)
     knowledge = _fitting(party, knowledge, kind)
-    payload = dict(encode(knowledge, kind))
+    texts = PATHS if kind == "paths" else LIKELIHOODS
+    payload = {texts: write(party, texts, knowledge)}
     asked = {student: party.asked_by(student) for student in students}
     most = max((signal.k for signal in asked.values() if signal is not None), default=0)
     if not most:
@@ -144,9 +139,9 @@ def tell_scores(party: Party, round: int, scores: Mapping[str, TokenScores]) -> 
     """Return scores over the party's own vocabulary as message parts; the vocabulary goes along in the first round."""
     own, payload = party.learner.vocabulary(), {}
     if scores:
-        payload[SOFT] = soft_targets.encode(scores, vocabulary_size=len(own.tokens), party=party.name, round=round)
+        payload[SOFT] = write(party, SOFT, Scores(party.name, round, len(own.tokens), scores))
     if round == 1:
-        payload[VOCABULARY] = vocabulary.encode(own.tokens, own.eos)
+        payload[VOCABULARY] = write(party, VOCABULARY, own)
     return payload
 
 
@@ -192,9 +187,9 @@ def kinds_told(kind: Kind, round: int, *, soft: bool) -> tuple[str, ...]:
 
 def keep_own(party: Party, payload: Payload) -> None:
     """Keep what a party knows, but for soft targets, until a later phase (`own`) needs it."""
-    for part in (PATHS, LIKELIHOODS):
-        if part in payload:
-            party.memory[part] = payload[part]
+    for each in (PATHS, LIKELIHOODS):
+        if each in payload:
+            party.memory[each] = payload[each]
 
 
 def own(party: Party, round: int, kind: Kind) -> Knowledge:
@@ -203,7 +198,7 @@ def own(party: Party, round: int, kind: Kind) -> Knowledge:
         kept = paths.decode(party.memory.pop(PATHS), known_ids=None, limit=None)
     else:
         told = likelihoods.decode(party.memory.pop(LIKELIHOODS), known_ids=None, limit=None)
-        kept = _labelled(party, _labels(party), told)
+        kept = likelihoods.labelled(told, gold_texts(party), party.task.extract)
     if (kept.party, kept.round) != (party.name, round):
         raise FederationError(
             f"{kind}: {party.name} kept those of {kept.party!r} in round {kept.round}, not of {round}"
@@ -218,14 +213,15 @@ def hear(party: Party, payload: Payload, teacher: str | None, round: int, kind: 
     nothing of the kind, FederationError for somebody else's knowledge or another round's. Samples of which it says
     nothing are left out and counted.
     """
-    told = _told(party, payload, kind)
     try:
-        return _offer(party, payload, told, teacher, round, kind)
+        return _offer(party, payload, teacher, round, kind)
     finally:
         forget(payload)
 
 
-def _offer(party: Party, payload: Payload, heard: "Told", teacher: str | None, round: int, kind: Kind) -> Offer:
+def _offer(party: Party, payload: Payload, teacher: str | None, round: int, kind: Kind) -> Offer:
+    read = reading(party, payload)
+    heard: Told = read.part(PATHS if kind == "paths" else LIKELIHOODS)
     knowledge = heard.knowledge
     if teacher not in (None, knowledge.party) or knowledge.round != round:
         raise FederationError(
@@ -244,8 +240,8 @@ def _offer(party: Party, payload: Payload, heard: "Told", teacher: str | None, r
     if party.objective.needs.signal is None or SOFT not in payload:
         return Offer(knowledge)
     if VOCABULARY in payload:
-        party.memory[f"{VOCABULARY} {knowledge.party}"] = payload[VOCABULARY]
-    words = _vocabulary_of(party, knowledge.party, payload)
+        party.memory[vocabulary.key_of(knowledge.party)] = payload[VOCABULARY]
+    words = vocabulary.vocabulary_of(read, knowledge.party)
     if words is None:  # the message that had it was refused or late
         party.note(
             notices=(
@@ -254,7 +250,7 @@ def _offer(party: Party, payload: Payload, heard: "Told", teacher: str | None, r
             )
         )
         return Offer(knowledge)
-    told = _soft(party, payload, knowledge)
+    told: SoftTargets = read.part(SOFT)
     if (told.party, told.round, told.vocabulary_size) != (knowledge.party, round, len(words.tokens)):
         raise FederationError(
             f"soft targets: of {told.party!r} in round {told.round} over {counted(told.vocabulary_size, 'token')}; "
@@ -266,27 +262,7 @@ def _offer(party: Party, payload: Payload, heard: "Told", teacher: str | None, r
 
 def read_knowledge(party: Party, payload: Payload, kind: Kind) -> Knowledge:
     """Return what was told of public samples, verified, for one who looks before it is heard."""
-    return _told(party, payload, kind).knowledge
-
-
-def check_knowledge(party: Party, sender: str, round: int, payload: Payload) -> None:
-    """Raise CodecError or FederationError unless `payload` is what `sender` knows in this round; change nothing.
-
-    Ids are those of public samples that the sender has a text for, texts are no longer than the limit, soft targets
-    have as many tokens per row as the objective wants. Single soft targets are looked at when they are used.
-    """
-    kind = "paths" if PATHS in payload else "labels"
-    limits = party.limits
-    knowledge = _told(party, payload, kind, seconds=limits.check_seconds).knowledge
-    if (knowledge.party, knowledge.round) != (sender, round):
-        raise FederationError(f"{kind}: of another party or round than the message")
-    words = _vocabulary_of(party, sender, payload) if payload.keys() & {VOCABULARY, SOFT} else None
-    if SOFT in payload:
-        told = _soft(party, payload, knowledge)
-        if (told.party, told.round) != (sender, round) or (words and told.vocabulary_size != len(words.tokens)):
-            raise FederationError("soft targets: of another party, round or vocabulary than the message")
-        if party.objective.needs.signal is None or told.k > party.objective.needs.signal.k:
-            raise FederationError(f"soft targets: {counted(told.k, 'token')} per row, more than were asked for")
+    return part(party, payload, PATHS if kind == "paths" else LIKELIHOODS).knowledge
 
 
 def sound_scores(
@@ -320,148 +296,8 @@ def sound_scores(
     return sound
 
 
-COUNTS: Mapping[str, Callable[[bytes], int]] = {
-    PATHS: partial(table.count, kind=paths.KIND),
-    LIKELIHOODS: partial(table.count, kind=likelihoods.KIND),
-    SOFT: soft_targets.count,
-    samples.KIND: partial(table.count, kind=samples.KIND),
-}
-"""By kind, what returns how many samples a part speaks of."""
-
-
-def samples_in(kind: str, payload: Payload) -> int | None:
-    """Return how many samples a message part speaks of, for the ledger; None where that is not to be said.
-
-    Only a header is read, once for a known payload; whether the part holds what that says is for a check to find.
-    """
-    made = payload.made.get(kind) if isinstance(payload, Known) else None
-    if isinstance(made, Told | soft_targets.SoftTargets):
-        return len(made)
-    if kind not in COUNTS:
-        return None
-    try:
-        return read(payload, f"{kind}, counted", lambda: COUNTS[kind](payload[kind]))
-    except CodecError:
-        return None
-
-
-def _labels(party: Party) -> dict[str, tuple[str, str]]:
-    """Return question and gold text of each public sample that has one. Raises InputError where none has."""
-    texts = {lesson.sample_id: (lesson.question, lesson.chosen) for lesson in gold_lessons(party, party.task.public)}
-    if not texts:
-        raise InputError("host.options.knowledge: 'labels' needs public samples with gold answers; expected 'paths'")
-    return texts
-
-
-def _labelled(party: Party, texts: Mapping[str, tuple[str, str]], judgement: Judgement) -> Knowledge:
-    """Return likelihoods of the gold `texts` as if each were a path of the party that judged it."""
-    return Knowledge(
-        judgement.party,
-        judgement.round,
-        tuple(
-            Path(id, judgement.party, texts[id][1], party.task.extract(texts[id][1]), True, likelihood)
-            for id, likelihood in judgement.likelihoods.items()
-        ),
-    )
-
-
 def encode(knowledge: Knowledge, kind: Kind) -> Payload:
     """Return knowledge as message parts, as it is."""
     if kind == "paths":
         return {PATHS: paths.encode(knowledge)}
-    judged = {path.sample_id: path.likelihood for path in knowledge.paths}
-    return {LIKELIHOODS: likelihoods.encode(Judgement(knowledge.party, knowledge.round, judged))}
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """Knowledge as another told it, verified, and on how many answers a verifier failed, by reason."""
-
-    knowledge: Knowledge
-    failures: Counter[str] = field(default_factory=Counter)
-
-    def __len__(self) -> int:
-        return len(self.knowledge.paths)
-
-
-def _told(party: Party, payload: Payload, kind: Kind, *, seconds: float = math.inf) -> Told:
-    """Return what a payload tells, read once. Raises CodecError for other bytes, FederationError for what cannot be."""
-    return read(payload, PATHS if kind == "paths" else LIKELIHOODS, lambda: _decode(party, payload, kind, seconds))
-
-
-def _decode(party: Party, payload: Payload, kind: Kind, seconds: float) -> Told:
-    limit = party.limits.table_bytes
-    if kind == "paths":
-        told = paths.decode(payload[PATHS], known_ids={sample.id for sample in party.task.public}, limit=limit)
-        if isinstance(payload, Known) and TRUE in payload.made:
-            return Told(told, payload.made[TRUE])
-        verified = _verified(party, told, seconds)
-        if isinstance(payload, Known) and all(map(is_, verified.knowledge.paths, told.paths)):
-            payload.keep(TRUE, verified.failures)
-        return verified
-    texts = _labels(party)
-    judged = likelihoods.decode(payload[LIKELIHOODS], known_ids=texts.keys(), limit=limit)
-    for id, likelihood in judged.likelihoods.items():
-        _check_size(party, likelihood, texts[id][1])
-    return Told(_labelled(party, texts, judged))
-
-
-def _verified(party: Party, told: Knowledge, seconds: float) -> Told:
-    """Return paths with the answer and the verdict that the texts have, whatever their writer says.
-
-    Raises FederationError for a text longer than the limit or of another size, and where all that takes more than
-    `seconds`.
-    """
-    samples, longest = {sample.id: sample for sample in party.task.public}, party.limits.path_chars
-    for path in told.paths:
-        if len(path.text) > longest:
-            raise FederationError(f"paths: a text of more than limits.path_chars, {counted(longest, 'character')}")
-        _check_size(party, path.likelihood, path.text)
-    failures: Counter[str] = Counter()
-    found = checked(party, [(samples[path.sample_id], path.text) for path in told.paths], failures, seconds)
-    verified = (  # the same path where its writer says what is so
-        path if (path.answer, path.right) == verdict else replace(path, answer=verdict[0], right=verdict[1])
-        for path, verdict in zip(told.paths, found, strict=True)
-    )
-    return Told(replace(told, paths=tuple(verified)), failures)
-
-
-def _check_size(party: Party, likelihood: Likelihood, text: str) -> None:
-    """Raise FederationError where a likelihood cannot be of a text, which everybody has: by its bytes or its tokens.
-
-    A client's model is its own and has TOKENS_PER_BYTE at most. The server's may be behind an API, which counts what it
-    thought and does not show.
-    """
-    size = len(text.encode())
-    if likelihood.size != size:
-        raise FederationError("likelihoods: of a text of another size")
-    if party.role == "server" and likelihood.tokens > TOKENS_PER_BYTE * (size + 1):
-        raise FederationError(f"likelihoods: more than {TOKENS_PER_BYTE} tokens per byte of a text")
-
-
-def _soft(party: Party, payload: Payload, knowledge: Knowledge) -> soft_targets.SoftTargets:
-    """Return the soft targets of the texts of `knowledge`; FederationError for more tokens than a text can have."""
-    return read(payload, SOFT, lambda: _read_soft(party, payload[SOFT], knowledge))
-
-
-def _read_soft(party: Party, data: bytes, knowledge: Knowledge) -> soft_targets.SoftTargets:
-    limits, sizes = party.limits, {path.sample_id: len(path.text.encode()) for path in knowledge.paths}
-    told = soft_targets.SoftTargets(
-        data, known_ids=sizes.keys(), limit=limits.table_bytes, sample_limit=limits.sample_bytes
-    )
-    if any(told.tokens(id) > TOKENS_PER_BYTE * (sizes[id] + 1) for id in told):
-        raise FederationError(f"soft targets: more than {TOKENS_PER_BYTE} tokens per byte of a text")
-    return told
-
-
-def _vocabulary_of(party: Party, teacher: str, payload: Payload) -> Vocabulary | None:
-    """Return a teacher's vocabulary from this message or, since it is sent once, from an earlier one; None: neither."""
-
-    def make() -> Vocabulary | None:
-        data = payload.get(VOCABULARY, party.memory.get(f"{VOCABULARY} {teacher}"))
-        if data is None:
-            return None
-        tokens, eos = vocabulary.decode(data, limit=party.limits.table_bytes)
-        return Vocabulary(tuple(tokens), eos)
-
-    return read(payload, VOCABULARY, make)
+    return {LIKELIHOODS: likelihoods.encode(likelihoods.judgement(knowledge))}

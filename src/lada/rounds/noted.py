@@ -3,10 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lada.core.results import PartyReport
-
-ROW = ("party", "name", "teacher", "student", "round", "phase", "attack")
-"""What tells a row of a report from the others of its sort, as far as it has that."""
+from lada.core.results import PartyReport, key_of
 
 
 class Noted:
@@ -45,11 +42,6 @@ class Noted:
 
     def _counts(self) -> dict[str, int]:
         return {name: len(rows) for name, rows in self.rows.items()}
-
-
-def key_of(row: Any) -> Any:
-    """Return what tells a row from the others of its sort."""
-    return row if isinstance(row, str) else tuple(getattr(row, name, None) for name in ROW)
 
 
 def _report_of(rows: Mapping[str, Sequence[Any]]) -> PartyReport:

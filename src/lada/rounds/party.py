@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lada.allocators.base import Allocator, State
+from lada.codecs.base import Codecs
 from lada.core.limits import Limits
 from lada.core.needs import SignalSpec
 from lada.core.results import PartyReport, PhaseTime
@@ -129,7 +130,7 @@ class Party:
     signals: Mapping[str, SignalSpec | None] = field(default_factory=dict)
     """What the students of this party ask it for, by name; others ask for what the party itself asks."""
     states: dict[str, State] = field(default_factory=dict)
-    """What methods remember: an allocator's by `teacher>student`, an objective's by `objective/name/party`."""
+    """What methods remember: an allocator's by `teacher>student`, others' by `kind/name/scope`."""
     steps: dict[str, int] = field(default_factory=dict)
     """How many steps the party has studied, by the key that the objective's state has."""
     memory: dict[str, bytes] = field(default_factory=dict)
@@ -157,6 +158,8 @@ class Party:
     """At the server: how many private samples a client has, where that is known before it says so."""
     fuser: tuple[str, Fuser] = field(default_factory=lambda: ("least_loss", LeastLoss(LeastLossOptions())))
     """What says which path it learns where several parties offer one, by name, and itself."""
+    codecs: Codecs = field(default_factory=Codecs)
+    """What its messages are written and read with."""
     limits: Limits = field(default_factory=Limits)
     """What others may send it at most."""
 

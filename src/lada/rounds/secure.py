@@ -30,25 +30,21 @@ are not for all others, counts as missing. A wrong share shows in the end only, 
 from collections.abc import Mapping
 
 from lada.codecs import masked, named
-from lada.core.errors import FederationError, InputError
+from lada.core.errors import InputError
 from lada.core.plural import counted
-from lada.privacy import masks
-from lada.rounds.base import Kinds, Payload, Phase
-from lada.rounds.party import Party
+from lada.rounds.base import Kinds, Phase
 
-KEYS, SHARES, MASKED, SURVIVORS, OPENED = "keys", "key_shares", masked.KIND, "survivors", "opened_shares"
-SIZES = {KEYS: 2 * masks.SECRET, SHARES: masks.SEALED, SURVIVORS: 0, OPENED: masks.SHARE}
-"""Bytes of what each of these kinds has by client's name."""
+KEYS, SHARES, MASKED, SURVIVORS, OPENED = named.KEYS, named.SHARES, masked.KIND, named.SURVIVORS, named.OPENED
 LEAST = 3
 """Clients: of two each could take its own adapter out of the sum."""
 
 
 def check_enough(clients: int) -> None:
     """Raise InputError where secure aggregation cannot serve so many clients."""
-    if not LEAST <= clients <= masks.MOST_CLIENTS:
+    if not LEAST <= clients <= named.MOST_CLIENTS:
         raise InputError(
             f"host.options.secure_aggregation: {counted(clients, 'client')} in a round; expected {LEAST} to "
-            f"{masks.MOST_CLIENTS}, "
+            f"{named.MOST_CLIENTS}, "
             "or false"
         )
 
@@ -59,30 +55,3 @@ PHASES: Mapping[str, Phase] = {
     "unmask": Phase(Kinds(frozenset({SURVIVORS})), Kinds(frozenset({OPENED}))),
 }
 """What comes between the clients' study and the average."""
-
-
-def check_part(party: Party, sender: str, _round: int, payload: Payload) -> None:
-    """Raise CodecError or FederationError unless the parts of the protocol in `payload` are sound in form."""
-    for kind in payload.keys() & SIZES.keys():
-        values = decode(party, kind, payload[kind])
-        if len(values) > masks.MOST_CLIENTS:
-            raise FederationError(f"{kind}: of more clients than {masks.MOST_CLIENTS}")
-        if kind == KEYS and party.role == "server" and set(values) != {sender}:
-            raise FederationError(f"{kind}: of another client than the sender")
-        if kind == KEYS and party.role == "server":
-            _check_keys(values[sender])
-    if MASKED in payload:
-        masked.decode(payload[MASKED], limit=2 * party.limits.adapter_bytes)
-
-
-def _check_keys(both: bytes) -> None:
-    try:
-        for public in (both[: masks.SECRET], both[masks.SECRET :]):
-            masks.check_key(public)
-    except ValueError:
-        raise FederationError(f"{KEYS}: one is no public key") from None
-
-
-def decode(party: Party, kind: str, data: bytes) -> dict[str, bytes]:
-    """Return what a part of one of the SIZES has by client's name. Raises CodecError for other bytes."""
-    return named.decode(data, kind, SIZES[kind], limit=party.limits.table_bytes)

@@ -1,17 +1,19 @@
 """The client's half of secure aggregation; see lada.rounds.secure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from lada.aggregators.base import Weights
 from lada.aggregators.bounding import norm_of, scaled_update
 from lada.codecs import adapters, masked, named
+from lada.codecs.masked import Masked
 from lada.core.errors import FederationError
 from lada.privacy import masks
 from lada.rounds.base import Payload
 from lada.rounds.party import Party
-from lada.rounds.secure import KEYS, MASKED, OPENED, SHARES, SURVIVORS, decode
+from lada.rounds.secure import KEYS, MASKED, OPENED, SHARES, SURVIVORS
+from lada.rounds.wire import part, write
 
 PRIVATE, SEED, ROSTER, OWN, HEARD = (f"secure {part}" for part in ("keys", "seed", "roster", "own shares", "shares"))
 """In a client's memory, until it has given its shares."""
@@ -23,22 +25,22 @@ def advertise(party: Party) -> Payload:
     """Draw a client's keys and return the public ones: the first is for seals, the second for masks."""
     (seal, seal_public), (mask, mask_public) = masks.new_key(), masks.new_key()
     party.memory[PRIVATE] = seal + mask
-    return {KEYS: named.encode({party.name: seal_public + mask_public})}
+    return {KEYS: write(party, KEYS, {party.name: seal_public + mask_public})}
 
 
 def masked_reply(phase: str, party: Party, round: int, payload: Payload, update_norm: float) -> Payload:
     """Run a client's half of one of the PHASES. Raises FederationError for what breaks the protocol."""
     match phase:
         case "share":
-            return {SHARES: _share(party, round, payload[KEYS])}
+            return {SHARES: _share(party, round, payload)}
         case "mask":
-            return {MASKED: _mask(party, round, payload[SHARES], update_norm)}
+            return {MASKED: _mask(party, round, payload, update_norm)}
         case _:
-            return {OPENED: _unmask(party, round, payload[SURVIVORS])}
+            return {OPENED: _unmask(party, round, payload)}
 
 
-def _share(party: Party, round: int, keys: bytes) -> bytes:
-    roster = decode(party, KEYS, keys)
+def _share(party: Party, round: int, payload: Payload) -> bytes:
+    roster = part(party, payload, KEYS)
     seal, mask = _private(party)
     own = masks.public_key(seal) + masks.public_key(mask)
     if roster.get(party.name) != own or len(roster) < 2 or len(set(roster.values())) < len(roster):
@@ -46,47 +48,47 @@ def _share(party: Party, round: int, keys: bytes) -> bytes:
     seed, _ = masks.new_key()
     parts = zip(masks.split(seed, len(roster)), masks.split(mask, len(roster)), strict=True)
     shares = {client: one + other for client, (one, other) in zip(sorted(roster), parts, strict=True)}
-    party.memory |= {SEED: seed, ROSTER: keys, OWN: shares.pop(party.name)}
+    party.memory |= {SEED: seed, ROSTER: payload[KEYS], OWN: shares.pop(party.name)}
     sealed = {}
     for client, share in shares.items():
-        key = _agree(masks.seal_key, seal, roster[client][: masks.SECRET], round)
+        key = _agree(masks.seal_key, seal, roster[client][: named.SECRET], round)
         sealed[client] = masks.seal(key, share, f"{round}|{party.name}|{client}")
-    return named.encode(sealed)
+    return write(party, SHARES, sealed)
 
 
-def _mask(party: Party, round: int, shares: bytes, update_norm: float) -> bytes:
-    roster, others = decode(party, KEYS, _kept(party, ROSTER)), decode(party, SHARES, shares)
+def _mask(party: Party, round: int, payload: Payload, update_norm: float) -> bytes:
+    roster, others = _heard(party, KEYS, ROSTER), part(party, payload, SHARES)
     if not set(others) < set(roster) or party.name in others or len(others) + 1 < masks.threshold(len(roster)):
         raise FederationError("key_shares: of clients without keys, or of too few")
-    party.memory[HEARD] = shares
+    party.memory[HEARD] = payload[SHARES]
     weights = _clip(party, round, update_norm)
     numbers = masks.to_ring(weights, min(max(len(party.private), 1), masks.MOST_SAMPLES))
     numbers += masks.mask(party.memory[SEED], len(numbers))
     _, own = _private(party)
     for client in others:
-        seed = _agree(masks.mask_seed, own, roster[client][masks.SECRET :], round)
+        seed = _agree(masks.mask_seed, own, roster[client][named.SECRET :], round)
         numbers += masks.pair_mask(party.name, client, seed, len(numbers))
-    return masked.encode(numbers, masked.shapes_of(weights))
+    return write(party, MASKED, Masked(numbers, masked.shapes_of(weights)))
 
 
-def _unmask(party: Party, round: int, survivors: bytes) -> bytes:
-    there = set(decode(party, SURVIVORS, survivors))
-    roster, sealed = decode(party, KEYS, _kept(party, ROSTER)), decode(party, SHARES, _kept(party, HEARD))
+def _unmask(party: Party, round: int, payload: Payload) -> bytes:
+    there = set(part(party, payload, SURVIVORS))
+    roster, sealed = _heard(party, KEYS, ROSTER), _heard(party, SHARES, HEARD)
     if party.name not in there or not there <= {party.name, *sealed} or len(there) < masks.threshold(len(roster)):
         raise FederationError("survivors: without this client, with one that masked nothing, or too few")
     seal, _ = _private(party)
     shares: dict[str, bytes | None] = {party.name: party.memory[OWN]}
     for client, each in sealed.items():
-        key = _agree(masks.seal_key, seal, roster[client][: masks.SECRET], round)
+        key = _agree(masks.seal_key, seal, roster[client][: named.SECRET], round)
         shares[client] = masks.unseal(key, each, f"{round}|{client}|{party.name}")
     opened = {
-        client: both[: masks.SHARE] if client in there else both[masks.SHARE :]
+        client: both[: named.SHARE] if client in there else both[named.SHARE :]
         for client, both in shares.items()
-        if both is not None and len(both) == 2 * masks.SHARE
+        if both is not None and len(both) == 2 * named.SHARE
     }
     for secret in (PRIVATE, SEED, ROSTER, OWN, HEARD):
         del party.memory[secret]
-    return named.encode(opened)
+    return write(party, OPENED, opened)
 
 
 def _clip(party: Party, round: int, most: float) -> Weights:
@@ -122,7 +124,12 @@ def _agree(how: Callable[[bytes, bytes, int], bytes], private: bytes, public: by
 
 def _private(party: Party) -> tuple[bytes, bytes]:
     keys = _kept(party, PRIVATE)
-    return keys[: masks.SECRET], keys[masks.SECRET :]
+    return keys[: named.SECRET], keys[named.SECRET :]
+
+
+def _heard(party: Party, kind: str, what: str) -> Mapping[str, bytes]:
+    """Return what a client heard in an earlier phase of this round."""
+    return part(party, {kind: _kept(party, what)}, kind)
 
 
 def _kept(party: Party, what: str) -> bytes:

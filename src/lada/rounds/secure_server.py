@@ -6,14 +6,17 @@ from typing import TypeVar
 
 import numpy as np
 
-from lada.codecs import adapters, masked, named
+from lada.codecs import named
+from lada.codecs.adapters import Adapter
+from lada.codecs.masked import Masked
 from lada.core.plural import counted, plural
 from lada.core.results import Missing
 from lada.privacy import masks
 from lada.rounds.averaging import ADAPTER, MOST_SAMPLES, odd_ones
 from lada.rounds.base import Exchange, Payload
 from lada.rounds.party import Party
-from lada.rounds.secure import KEYS, MASKED, OPENED, SHARES, SURVIVORS, decode
+from lada.rounds.secure import KEYS, MASKED, OPENED, SHARES, SURVIVORS
+from lada.rounds.wire import part, write
 
 T = TypeVar("T")
 
@@ -51,9 +54,9 @@ def _average(party: Party, exchange: Exchange, round: int, replies: Mapping[str,
     _expect(sealed, least)
     told = _masked(party, exchange, round, sealed)
     _expect(told, least)
-    there = {SURVIVORS: named.encode(dict.fromkeys(told, b""))}
+    there = {SURVIVORS: write(party, SURVIVORS, dict.fromkeys(told, b""))}
     answers = exchange.ask("unmask", round, dict.fromkeys(told, there)).wait()
-    opened = {client: decode(party, OPENED, answers[client][OPENED]) for client in sorted(answers)}
+    opened = {client: part(party, answers[client], OPENED) for client in sorted(answers)}
     _expect(opened, least)
     total = _sum(numbers for numbers, _ in told.values())
     try:
@@ -66,12 +69,12 @@ def _average(party: Party, exchange: Exchange, round: int, replies: Mapping[str,
         weights, samples = masks.from_ring(total, next(iter(told.values()))[1], len(told))
     except ValueError as error:
         raise _GivenUpError(f"the masks do not cancel ({error}), so a client broke the protocol", opened) from None
-    return adapters.encode(weights, min(samples, MOST_SAMPLES)), list(opened)
+    return write(party, ADAPTER, Adapter(weights, min(samples, MOST_SAMPLES))), list(opened)
 
 
 def _keys(party: Party, round: int, replies: Mapping[str, Payload]) -> dict[str, bytes]:
     """Return the keys of each client; those that two have are nobody's, since every client refuses them."""
-    keys = {client: decode(party, KEYS, replies[client][KEYS])[client] for client in sorted(replies)}
+    keys = {client: part(party, replies[client], KEYS)[client] for client in sorted(replies)}
     often = Counter(keys.values())
     return _without(party, round, keys, [c for c in keys if often[keys[c]] > 1], "keys: another client's as well")
 
@@ -89,9 +92,9 @@ def _secret(of: str, opened: Mapping[str, Mapping[str, bytes]], roster: Sequence
 
 def _sealed(party: Party, exchange: Exchange, round: int, keys: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
     """Let the clients share their secrets, and return what each has for the others."""
-    roster = {KEYS: named.encode(keys)}
+    roster = {KEYS: write(party, KEYS, keys)}
     replies = exchange.ask("share", round, dict.fromkeys(keys, roster)).wait()
-    sealed = {client: decode(party, SHARES, replies[client][SHARES]) for client in sorted(replies)}
+    sealed = {client: part(party, replies[client], SHARES) for client in sorted(replies)}
     odd = [client for client, told in sealed.items() if set(told) != keys.keys() - {client}]
     return _without(party, round, sealed, odd, "key_shares: not for all others")
 
@@ -105,15 +108,14 @@ def _without(party: Party, round: int, told: Mapping[str, T], odd: Collection[st
 
 def _masked(
     party: Party, exchange: Exchange, round: int, sealed: Mapping[str, Mapping[str, bytes]]
-) -> dict[str, tuple[np.ndarray, masked.Shapes]]:
+) -> dict[str, Masked]:
     """Hand out the shares, and return the masked adapters that fit."""
-    payloads = {
-        client: {SHARES: named.encode({other: sealed[other][client] for other in sealed if other != client})}
-        for client in sealed
-    }
+    payloads: dict[str, Payload] = {}
+    for client in sealed:
+        others = {other: sealed[other][client] for other in sealed if other != client}
+        payloads[client] = {SHARES: write(party, SHARES, others, to=client)}
     replies = exchange.ask("mask", round, payloads).wait()
-    limit = 2 * party.limits.adapter_bytes
-    told = {client: masked.decode(replies[client][MASKED], limit=limit) for client in sorted(replies)}
+    told: dict[str, Masked] = {client: part(party, replies[client], MASKED) for client in sorted(replies)}
     _expect(told, 2)
     odd = odd_ones(party, round, {client: shapes for client, (_, shapes) in told.items()})
     return {client: each for client, each in told.items() if client not in odd}
@@ -123,9 +125,9 @@ def _common(
     gone: str, private: bytes, round: int, keys: Mapping[str, bytes], there: Sequence[str], size: int
 ) -> np.ndarray:
     """Return what the clients that are there added for one that is gone. Raises ValueError for another's key."""
-    if masks.public_key(private) != keys[gone][masks.SECRET :]:
+    if masks.public_key(private) != keys[gone][named.SECRET :]:
         raise ValueError("another key")
-    seeds = {client: masks.mask_seed(private, keys[client][masks.SECRET :], round) for client in there}
+    seeds = {client: masks.mask_seed(private, keys[client][named.SECRET :], round) for client in there}
     return _sum(masks.pair_mask(client, gone, seed, size) for client, seed in seeds.items())
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from lada.codecs.likelihoods import fault, rounded
 from lada.codecs.paths import encode
 from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
-from lada.core.errors import StudyError
+from lada.core.errors import InputError, StudyError
 from lada.core.plural import counted, plural
 from lada.core.results import StudyRecord
 from lada.core.sealed import seal
@@ -60,6 +60,14 @@ def gold_lessons(party: Party, samples: Sequence[Sample]) -> list[Lesson]:
             text = f"{text} answer {sample.answer}".strip()
         lessons.append(Lesson(sample.id, sample.question, text))
     return lessons
+
+
+def gold_texts(party: Party) -> dict[str, tuple[str, str]]:
+    """Return question and gold text of each public sample that has one. Raises InputError where none has."""
+    texts = {lesson.sample_id: (lesson.question, lesson.chosen) for lesson in gold_lessons(party, party.task.public)}
+    if not texts:
+        raise InputError("host.options.knowledge: 'labels' needs public samples with gold answers; expected 'paths'")
+    return texts
 
 
 def write_paths(

@@ -1,0 +1,60 @@
+"""When the phases of a report began, how long they took and with how much memory, as numbers of a fixed size.
+
+They travel beside the metrics: else how long a phase took would show in the bytes of these, and equal runs would not
+send equal messages.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lada.codecs.base import CODECS, Codec, Reading, Text, Words
+from lada.codecs.ranges import MEMORY, SECONDS
+from lada.core.errors import CodecError
+from lada.core.needs import State
+from lada.core.plural import counted
+
+KIND = "times"
+REPORT = "metrics"
+"""The part that has the phases themselves."""
+MEASURED = ("start", "seconds", "peak_memory")
+"""What of a phase differs from run to run."""
+ROW = 8 * len(MEASURED)
+"""Bytes of a phase."""
+CLOCKS = 86_400.0
+"""Seconds by which the clocks of two machines may differ; what a report tells of is moved into the run's time."""
+
+
+@CODECS.register(KIND)
+class Times(Codec[np.ndarray, np.ndarray]):
+    """When the phases of a report began, how long they took, and with how much memory: float64 [n, 3]."""
+
+    kind = KIND
+    about_the_run = True
+    shapeless = True
+
+    def encode(self, state: State, value: np.ndarray) -> tuple[State, bytes]:
+        """See Codec.encode."""
+        return state, value.astype("<f8").tobytes()
+
+    def decode(self, data: bytes, reading: Reading) -> np.ndarray:
+        """See Codec.decode. Times are moved into the run's own, within whose age they are but for CLOCKS."""
+        phases = len(reading.part(REPORT).phases)
+        if len(data) != ROW * phases:
+            raise CodecError(f"times: {counted(len(data), 'byte')} for {counted(phases, 'phase')}; expected {ROW} each")
+        receiver = reading.receiver
+        age = receiver.clock() + 1.0  # times are rounded
+        # Another machine's clock may be off, and be set while it works; another run's study may have taken longer.
+        longest = SECONDS.high if receiver.takes_others_work else age
+        told = np.frombuffer(data, "<f8").reshape(-1, len(MEASURED))
+        for name, column, most in zip(MEASURED, told.T, (age + CLOCKS, longest + CLOCKS, MEMORY.high), strict=True):
+            least = 0 if name == "peak_memory" else -CLOCKS
+            if not (np.isfinite(column) & (column >= least) & (column <= most)).all():
+                raise CodecError(f"times: {name}: a number that is not finite or out of range")
+        return told.clip(0.0, (age, longest, MEMORY.high))
+
+    def texts(self, data: bytes, words: Words) -> Iterator[Text]:
+        """See Codec.texts."""
+        if len(data) % ROW:
+            raise CodecError("times that are no numbers")
+        yield from ()
