@@ -130,7 +130,7 @@ def test_a_run_that_is_broken_off_goes_on_to_the_same_bits(
 def test_two_codecs_of_one_kind_are_refused():
     with pytest.raises(InputError, match=r"codecs: 'int8_adapter' and 'adapter' both carry 'adapter'; expected one"):
         make_config(config() | {"codecs": [NAME, "adapter"]})
-    with pytest.raises(InputError, match=r"codecs: .* is named twice; name each once"):
+    with pytest.raises(InputError, match=r"codecs: .* is named twice; name each codec once"):
         make_config(config() | {"codecs": [NAME, NAME]})
     with pytest.raises(InputError, match=r"did you mean 'int8_adapter'\?"):
         make_config(config() | {"codecs": ["int8_adaptr"]})
