@@ -59,7 +59,7 @@ STAGES = {
     "judging": "lada.hosts.fedmkt:judge",
     "allocation": "lada.hosts.fedmkt:allocate",
     "rows of the allocation": "lada.rounds.allocating:keep_rows",
-    "reports": "lada.rounds.engine:collect",
+    "reports": "lada.rounds.reports:collect",
     "checkpoint": "lada.experiment:keep",
     "results": "lada.experiment:Run._write",
     "report.html": "lada.experiment:render",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lada.core.errors import FederationError
 from lada.rounds.base import Ask, Exchange, Hear, Kinds, Payload, Pending, Phase, Round, Step, Turn
-from lada.rounds.reports import METRICS, collect
 
 if TYPE_CHECKING:
     from lada.models.objective import Objective
@@ -37,6 +37,8 @@ class Rounds(ABC):
 
     def serve(self, party: Party, exchange: Exchange, round: int) -> None:
         """Run the server half of a round."""
+        from lada.rounds.reports import METRICS, collect  # here: a registry of hosts is read without what computes
+
         turn, pending = Turn(party, round, exchange=exchange), None
         for each in self.round(round, party.objective):
             if isinstance(each, Ask):
@@ -78,6 +80,31 @@ def by_phase(round: Iterable[Step | Ask | Hear]) -> Iterator[tuple[Ask, list[Ste
             steps.append(each)
     if asked is not None:
         yield asked, steps
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stretch of a round: what the clients do in a phase and the server meanwhile, or the server between two."""
+
+    phase: str
+    """Empty between two phases."""
+    client: tuple[Step, ...]
+    server: tuple[Step, ...]
+
+
+def rows(round: Iterable[Step | Ask | Hear]) -> list[Row]:
+    """Return a round as it is told to people, in order; stretches in which nothing takes time are left out."""
+    stretches: list[tuple[str, list[Step]]] = [("", [])]
+    for each in round:
+        if isinstance(each, Step):
+            stretches[-1][1].append(each)
+        else:
+            stretches.append((each.phase if isinstance(each, Ask) else "", []))
+    told = (
+        Row(phase, *(tuple(s for s in steps if s.side == side and s.is_told) for side in ("client", "server")))
+        for phase, steps in stretches
+    )
+    return [row for row in told if row.phase or row.server]
 
 
 def _ask(turn: Turn, asked: Ask) -> Pending | None:
