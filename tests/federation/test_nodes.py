@@ -194,7 +194,7 @@ def test_what_a_study_left_in_the_journal_is_one_file_with_that_of_the_checkpoin
     kept = node._place.checkpoint("c")
     assert model_files(kept) == model_files(node._place.journal("c").at("1-study").folder("private-more"))
     checkpoints.verify(kept)
-    node.handle("evaluate", 1, {})  # changes nothing, and has a file of its own beside the checkpoint before
+    node.handle("finish", 1, {})  # changes nothing, and has a file of its own beside the checkpoint before
     assert len(saved) == 3
     before = model_files(kept.with_name(".c.before"))
     assert model_files(kept).keys() == before.keys()
