@@ -8,11 +8,13 @@ from rich.console import RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from lada.cli.rounds import round_table
 from lada.core.docstrings import field_docstrings
 from lada.core.errors import InputError, nearest
 from lada.core.plural import MANY
 from lada.core.registry import Options
 from lada.core.terms import Sample
+from lada.hosts.base import HOSTS
 from lada.points import POINTS
 from lada.tasks.data import TaskData
 
@@ -65,6 +67,8 @@ def method_told(name: str) -> Iterator[RenderableType]:
             yield Text(f"needs of a {side}: {', '.join(sorted(needs)) or 'nothing'}")
         if method.options.model_fields:
             yield _options(method.options)
+        if kind == HOSTS.kind:
+            yield round_table(method)
 
 
 def _options(options: type[Options]) -> Table:

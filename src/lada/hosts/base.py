@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lada.core.choice import Choice
 from lada.core.registry import Pluggable, Registry
-from lada.rounds.base import Rounds
+from lada.rounds.engine import Rounds
 
 if TYPE_CHECKING:
     from lada.allocators.base import Allocator
-    from lada.core.needs import Needs
     from lada.models.learners import LearnerOptions
     from lada.rounds.options import Replay
 
@@ -29,30 +28,17 @@ class Bare:
     """Options of the host with which nothing is taught to the server, for one that cannot learn, whatever `plugin`."""
 
 
-class Framework(Pluggable):
-    """Base of hosts: what holds of most of them."""
-
-    bare = Bare()
-    server_studies = True
-    client_replay: Replay | None = None
-
-
-class Host(Rounds, Protocol):
+class Host(Rounds, Pluggable):
     """A framework. Its state lives in the parties; a host object holds options only."""
 
-    needs: Needs
-    bare: Bare
-    server_studies: bool
+    bare: Bare = Bare()
+    server_studies: bool = True
     """Whether the server learns from its clients, so that they have to teach it."""
-
-    @property
-    def client_replay(self) -> Replay | None:
-        """What clients replay while they learn from others; None: they may study private samples in any study."""
-        ...
+    client_replay: Replay | None = None
+    """What clients replay while they learn from others; None: they may study private samples in any study."""
 
     def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """Raise InputError for a plug-in or clients that the host's options cannot work with."""
-        ...
 
 
 HOSTS: Registry[Host] = Registry("host", "lada.hosts.catalogue")

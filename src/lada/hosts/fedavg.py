@@ -25,7 +25,7 @@ from lada.aggregators.factors import common_start, fit, outline, pairs, scaled
 from lada.allocators.base import Allocator
 from lada.codecs.adapters import Adapter
 from lada.core.errors import FederationError
-from lada.hosts.base import Framework
+from lada.hosts.base import Host
 from lada.hosts.catalogue.fedavg import FedavgOptions
 from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
@@ -34,23 +34,30 @@ from lada.rounds.averaging import (
     Start,
     catch_up,
     check_alike,
-    handed_out,
     newest_of,
     newest_weights,
     pool,
 )
-from lada.rounds.base import Exchange, Kinds, Payload, Phase, Step
-from lada.rounds.outline import EVALUATIONS, OF_CLIENTS, evaluate_everybody, studying_both
+from lada.rounds.base import Ask, Hear, Kinds, Round, Step, Turn
+from lada.rounds.outline import (
+    EVALUATING,
+    NEWEST,
+    REPORTING,
+    SENT,
+    evaluating_everybody,
+    keep_newest,
+    silent,
+    studying_both,
+    to_each,
+)
 from lada.rounds.party import Party
-from lada.rounds.reports import REPORT, collect, report_payload
-from lada.rounds.secure import KEYS, MASKED, PHASES, check_enough
-from lada.rounds.secure_client import advertise, masked_reply, started_from
-from lada.rounds.secure_server import average_masked
-from lada.rounds.steps import evaluate_party, gold_lessons, study_both
+from lada.rounds.secure import check_enough
+from lada.rounds.secure_client import started_from
+from lada.rounds.secure_rounds import ADVERTISING, CHECKING_ENOUGH, averaging_masked
 from lada.rounds.wire import part, write
 
 
-class Fedavg(Framework):
+class Fedavg(Host):
     """Clients with one model study their private data and go on with the average of their adapters."""
 
     def __init__(self, options: FedavgOptions) -> None:
@@ -65,64 +72,35 @@ class Fedavg(Framework):
             if self.options.secure_aggregation:
                 check_enough(len(clients))
 
-    def phases(self, party: Party) -> Mapping[str, Phase]:
-        """See Host.phases."""
-        adapter, secure = frozenset({ADAPTER}), self.options.secure_aggregation
-        return {
-            "evaluate": Phase(replies=REPORT),
-            "study": Phase(Kinds(may=adapter), Kinds(frozenset({KEYS}) if secure else adapter) | REPORT),
-            **(PHASES if secure else {}),
-            "average": Phase(Kinds(may=adapter) if secure else Kinds(adapter), REPORT),
-        }
-
-    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
-        """See Host.plan."""
-        if round == 0:
-            return EVALUATIONS
+    def round(self, number: int, objective: Objective) -> Round:
+        """See Host.round. The server raises FederationError where the clients' adapters are not of the same layers."""
+        secure = self.options.secure_aggregation
+        checks = (CHECKING_ENOUGH,) if secure else ()
+        if number == 0:
+            return (*checks, *evaluating_everybody())
+        adapter = Kinds(frozenset({ADAPTER}))
+        sending = Step("client", "average", None, "private", sends=(ADAPTER,), kinds=adapter, run=self._send)
+        averaging = Step("server", "average", None, "private", sends=(ADAPTER,), run=self._average)
         return (
-            *studying_both("private"),
-            Step("client", "average", None, "private", sends=(MASKED if self.options.secure_aggregation else ADAPTER,)),
-            Step("server", "average", None, "private", sends=(ADAPTER,)),
-            *OF_CLIENTS,
+            *checks,
+            Ask("study", Kinds(may=adapter.must), lambda turn: catch_up(turn.party, turn.exchange.clients)),
+            silent("client", self._begin),
+            *studying_both(),
+            ADVERTISING if secure else sending,
+            REPORTING,
+            Hear(),
+            *(averaging_masked(self.options.update_norm) if secure else (averaging,)),
+            Ask("average", Kinds(may=adapter.must)) if secure else Ask("average", adapter, to_each),
+            silent("client", self._take),
+            EVALUATING,
+            REPORTING,
+            Hear(),
+            silent("server", keep_newest),
         )
 
-    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
-        """See Host.serve. Raises FederationError where the clients' adapters are not of the same layers."""
-        if self.options.secure_aggregation:
-            check_enough(len(exchange.clients))
-        if round == 0:
-            evaluate_everybody(party, exchange, round)
-            return
-        replies = exchange.ask("study", round, catch_up(party, exchange.clients)).wait()
-        collect(party, replies)
-        if self.options.secure_aggregation:
-            newest, clients = average_masked(party, exchange, round, replies)
-            shared = {client: {} if newest is None else {ADAPTER: newest} for client in clients}
-        else:
-            pooled = pool(party, replies, round, self.options, self._start(party))
-            newest, shared = pooled.newest(party), pooled.shared(party)
-        replies = exchange.ask("average", round, shared).wait()
-        collect(party, replies)
-        if newest is not None:
-            handed_out(party, newest, replies)
-
-    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
-        """See Host.reply."""
-        secure = self.options.secure_aggregation
-        if phase in PHASES:
-            return masked_reply(phase, party, round, payload, self.options.update_norm)
-        if ADAPTER in payload:
-            self._take(party, payload)
-        elif phase == "study" and round == 1 and pairs(own := party.learner.adapter()):
-            party.load_adapter(common_start(own, party.seed))
-        if secure and (ADAPTER in payload or (phase == "study" and round == 1)):
-            started_from(party)
-        if phase == "study":
-            study_both(party, gold_lessons(party, party.private), round=round, phase="private")
-            told = advertise(party) if secure else {ADAPTER: self._told(party)}
-            return {**told, **report_payload(party)}
-        evaluate_party(party, round)
-        return report_payload(party)
+    def _average(self, turn: Turn) -> None:
+        pooled = pool(turn.party, turn.replies, turn.round, self.options, self._start(turn.party))
+        turn[NEWEST], turn[SENT] = pooled.newest(turn.party), pooled.shared(turn.party)
 
     @property
     def _plain(self) -> bool:
@@ -137,17 +115,34 @@ class Fedavg(Framework):
         newest = newest_weights(party)
         return lambda own: fit(newest, own)
 
-    def _told(self, party: Party) -> bytes:
-        weights: Weights = party.learner.adapter()
-        if not self._plain:
-            weights = scaled(weights, party.learner.scaling)
-        return write(party, ADAPTER, Adapter(weights, len(party.private)))
+    def _begin(self, turn: Turn) -> None:
+        """Let a client go on with the newest adapter; at first all have the same factor A."""
+        party, first = turn.party, turn.round == 1
+        if ADAPTER in turn.heard:
+            self._take(turn)
+        elif first:
+            if pairs(own := party.learner.adapter()):
+                party.load_adapter(common_start(own, party.seed))
+            if self.options.secure_aggregation:
+                started_from(party)
 
-    def _take(self, party: Party, payload: Payload) -> None:
-        weights: Weights = part(party, payload, ADAPTER).weights
+    def _take(self, turn: Turn) -> None:
+        """Let a client go on with the adapter that it was sent, if any."""
+        if ADAPTER not in turn.heard:
+            return
+        party = turn.party
+        weights: Weights = part(party, turn.heard, ADAPTER).weights
         if not self._plain:
             own = party.learner.adapter()
             if outline(weights) != outline(own):
                 raise FederationError("adapter: of other layers than those of the client's own")
             weights = fit(scaled(weights, 1 / party.learner.scaling), own)
         party.load_adapter(weights)
+        if self.options.secure_aggregation:
+            started_from(party)
+
+    def _send(self, turn: Turn) -> None:
+        weights: Weights = turn.party.learner.adapter()
+        if not self._plain:
+            weights = scaled(weights, turn.party.learner.scaling)
+        turn.outbox[ADAPTER] = write(turn.party, ADAPTER, Adapter(weights, len(turn.party.private)))

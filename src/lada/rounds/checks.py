@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from lada.codecs.base import Reading
 from lada.core.errors import FederationError
 from lada.rounds import claims
-from lada.rounds.base import Kinds, Payload, Phase, Rounds
+from lada.rounds.base import Kinds, Payload, Phase
+from lada.rounds.engine import Rounds
 from lada.rounds.party import Party
 from lada.rounds.reports import METRICS, REPORT, check_rows
 from lada.rounds.wire import reading
@@ -25,25 +26,25 @@ class Guard:
     host: Rounds
     party: Party
 
-    def phase(self, name: str) -> Phase:
-        """Return what the messages of a phase hold. Raises FederationError for one that the host does not have."""
-        phases: Mapping[str, Phase] = {FINISH: Phase(replies=REPORT), **self.host.phases(self.party)}
+    def phase(self, name: str, round: int) -> Phase:
+        """Return what the messages of a phase hold. Raises FederationError for one that the round does not have."""
+        phases: Mapping[str, Phase] = {FINISH: Phase(replies=REPORT), **self.host.phases(round, self.party)}
         if name not in phases:
             raise FederationError(f"phase: expected one of {', '.join(sorted(phases))}")
         return phases[name]
 
     def check_reply(self, client: str, phase: str, round: int, payload: Payload) -> None:
         """Raise FederationError or CodecError unless `payload` is a sound reply of `client`."""
-        read = self._read(client, self.phase(phase).replies, round, payload)
+        read = self._read(client, self.phase(phase, round).replies, round, payload)
         if METRICS in payload:
-            plan = () if phase == FINISH else self.host.plan(round, self.party.objective)
+            plan = () if phase == FINISH else self.host.plan(round, self.party.asking)
             steps = tuple(step for step in plan if step.side == "client")
             check_rows(read.payload, self.party, None if phase == FINISH else steps)
         claims.remember(self.party, read)
 
     def check_ask(self, server: str, phase: str, round: int, payload: Payload) -> None:
         """Raise FederationError or CodecError unless `payload` is what the server may send."""
-        self._read(server, self.phase(phase).asks, round, payload)
+        self._read(server, self.phase(phase, round).asks, round, payload)
 
     def _read(self, sender: str, kinds: Kinds, round: int, payload: Payload) -> Reading:
         check_kinds(payload, kinds)

@@ -22,6 +22,7 @@ from lada.core.known import forget
 from lada.core.needs import SignalSpec
 from lada.core.plural import counted, plural
 from lada.core.terms import Knowledge, SparseLogProbs, TokenScores, Vocabulary
+from lada.models.objective import Objective
 from lada.rounds.base import Kinds, Payload
 from lada.rounds.options import Kind
 from lada.rounds.party import Party
@@ -171,9 +172,9 @@ def fewest(scores: TokenScores, k: int) -> TokenScores:
     return replace(scores, top=top)
 
 
-def kinds_heard(party: Party, kind: Kind) -> Kinds:
-    """Return the kinds of messages that `tell` writes, or that of its teachers."""
-    soft = frozenset({SOFT, VOCABULARY}) if party.most_tokens else frozenset[str]()
+def kinds_of(kind: Kind, objective: Objective) -> Kinds:
+    """Return the kinds of messages that `tell` writes."""
+    soft = frozenset() if objective.needs.signal is None else frozenset({SOFT, VOCABULARY})
     return Kinds(frozenset({PATHS if kind == "paths" else LIKELIHOODS}), soft)
 
 

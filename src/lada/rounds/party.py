@@ -3,7 +3,8 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any, Protocol
 
@@ -172,6 +173,16 @@ class Party:
         """The most tokens per position that it asks a teacher for, or is asked for by a student; 0: none."""
         asked = (self.objective.needs.signal, *self.signals.values())
         return max((signal.k for signal in asked if signal is not None), default=0)
+
+    @property
+    def asking(self) -> Objective:
+        """Its objective as its messages have to serve it: it wants a signal too where a student of its wants one."""
+        asked = [signal for signal in self.signals.values() if signal is not None]
+        if self.objective.needs.signal is not None or not asked:
+            return self.objective
+        objective = copy(self.objective)
+        objective.needs = replace(self.objective.needs, signal=max(asked, key=lambda signal: signal.k))
+        return objective
 
     def knows(self, what: str) -> str:
         """Return under which key of its memory the party keeps what it knows by the weights that it has."""
