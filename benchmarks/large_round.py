@@ -50,7 +50,7 @@ STAGES = {
     "samples are read": "lada.federation.prepared:read_task",
     "messages are checked": "lada.rounds.checks:Guard._check",
     "messages are read": "lada.hosts.fedmkt:hear",
-    "messages are written": "lada.hosts.fedmkt:tell",
+    "messages are written": "lada.rounds.outline:tell",
     "ledger": "lada.federation.ledger:Ledger.record",
     "journal of replies": "lada.federation.heard:Heard.keep",
     "large replies": "lada.federation.pending:GridPending._fetch",

@@ -60,7 +60,7 @@ STAGES = {
     "judging": "lada.hosts.fedmkt:judge",
     "allocation": "lada.hosts.fedmkt:allocate",
     "rows of the allocation": "lada.rounds.allocating:keep_rows",
-    "reports": "lada.hosts.fedmkt:collect",
+    "reports": "lada.rounds.reports:collect",
     "checkpoint": "lada.federation.run:keep",
     "results": "lada.federation.outcome:Outcome.write",
     "report.html": "lada.federation.run:render",

@@ -100,7 +100,7 @@ def test_nothing_is_taken_with_another_seed_whose_questions_are_others(common, t
 
 def test_what_was_taken_is_in_the_journal_of_a_run_that_is_stopped(alone, common, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("lada.hosts.fedmkt.distil", _stop)
+        patch.setattr("lada.rounds.outline.distil", _stop)
         with pytest.raises(KeyboardInterrupt):
             lada.run(config() | OTHER, runs=tmp_path, common=common)
     shutil.rmtree(common)

@@ -74,7 +74,7 @@ def test_the_probe_sees_what_is_imported() -> None:
         (["bench", "--suite", "quik"], "did you mean 'quick'?"),
         (["bench", "--only", "ladda"], "did you mean 'lada'?"),
         (["bench", "--list"], "quick"),
-        (["methods", "fedmkt"], "knowledge"),
+        (["methods", "random"], "budget"),
         (["methods", "fedmk"], "did you mean 'fedmkt'?"),
         (["examples", "show", "dmo"], "did you mean 'demo'?"),
         (["zoo", "list"], "llm-world-0"),
@@ -104,6 +104,7 @@ OF_RUNS = (
     [
         *(([command, "nope", *more], "nope") for command, *more in OF_RUNS),
         *(([command, "empty", *more], "empty") for command, *more in OF_RUNS),
+        (["methods", "fedmkt"], "knowledge"),
         (["report", "empty"], "results.json"),
         (["export", "empty", "--party", "clinic", "--to", "ggf"], "did you mean 'gguf'?"),
         (["federation", "init", "nope.yaml"], "does not exist"),

@@ -106,7 +106,7 @@ def test_what_was_studied_before_the_crash_is_not_studied_again(whole, tmp_path,
 
     monkeypatch.setattr(HuggingFaceLearner, "study", counting)
     with monkeypatch.context() as patch:
-        patch.setattr("lada.hosts.fedmkt.tell", _crash)
+        patch.setattr("lada.rounds.outline.tell", _crash)
         with pytest.raises(Crash):
             lada.run(config(), runs=tmp_path)
     assert len(studied) == 1  # the first client's private data

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 from blocks.schema import anchor, meaning, table
+from lada.cli.rounds import HEADER, round_rows
 from lada.cli.tables import REGISTRIES
 from lada.core.registry import Method
 from lada.core.terms import Verb
+from lada.hosts.base import HOSTS
 
 
 def methods() -> str:
@@ -27,6 +29,8 @@ def _method(kind: str, method: Method) -> Iterator[str]:
         f"Paper: {_paper(method.paper)}. Facts: [{method.status}](methods.md#{kind}). "
         f"Needs of the teacher: {_verbs(needs.teacher)}; of the student: {_verbs(needs.student)}."
     )
+    if kind == HOSTS.kind:
+        yield "\n".join(f"| {' | '.join(cells)} |" for cells in (HEADER, ("---",) * len(HEADER), *round_rows(method)))
     if not schema.get("properties"):
         yield "No options."
         return

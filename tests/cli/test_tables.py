@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from lada.cli.console import PlainConsole, console
 from lada.cli.main import app
+from lada.cli.rounds import round_rows
 from lada.cli.tables import REGISTRIES, method_tables
 from lada.core.docstrings import field_docstrings
 from lada.hosts.base import HOSTS
@@ -83,6 +84,28 @@ def test_every_method_is_told(registry: Any):
         assert f"{registry.kind} {method.name}: {method.summary}" in told
         for name in method.options.model_fields:
             assert f"│ {name} " in told
+
+
+@pytest.mark.parametrize(
+    ("host", "rows"),
+    [
+        ("standalone", [("study", "private; private-more; evaluate", "–")]),
+        ("fedcot", [("contribute", "private; answer", "answer → paths"), ("learn", "judge; distil; evaluate", "–")]),
+        (
+            "centralized",
+            [
+                ("pool", "pool → samples", "–"),
+                ("–", "–", "pool → samples"),
+                ("study", "pooled; pooled-more; evaluate", "pooled; evaluate"),
+            ],
+        ),
+    ],
+)
+def test_the_round_of_a_host_is_told_from_its_steps(host: str, rows: list[tuple[str, str, str]]):
+    assert list(round_rows(HOSTS.get(host))) == rows
+    told = [" ".join(line.split()) for line in told_of(host).splitlines()]
+    for cells in rows:
+        assert f"│ {' │ '.join(cells)} │" in told
 
 
 def test_a_method_that_there_is_not_has_neighbours():

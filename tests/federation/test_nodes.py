@@ -82,7 +82,7 @@ def test_a_phase_that_was_broken_off_is_gone_through_again_to_the_same_bits(node
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("lada.hosts.standalone.evaluate_party", breaks_off)
+        patch.setattr("lada.rounds.outline.evaluate_party", breaks_off)
         with pytest.raises(KeyboardInterrupt):
             node.handle("study", 1, {})
     assert done == [1]
@@ -125,7 +125,7 @@ def test_where_no_checkpoint_is_whole_the_error_says_what_to_delete(node):
 def test_a_message_that_fails_is_forgotten_and_the_next_one_answered(node, monkeypatch):
     before = node.handle("evaluate", 0, {})
     with monkeypatch.context() as patch:
-        patch.setattr("lada.hosts.standalone.study_both", lambda *_, **__: 1 / 0)
+        patch.setattr("lada.rounds.outline.study", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             node.handle("study", 1, {})
     assert node._place.journal("c").names() == ["0-evaluate"]
@@ -194,7 +194,7 @@ def test_what_a_study_left_in_the_journal_is_one_file_with_that_of_the_checkpoin
     kept = node._place.checkpoint("c")
     assert model_files(kept) == model_files(node._place.journal("c").at("1-study").folder("private-more"))
     checkpoints.verify(kept)
-    node.handle("evaluate", 1, {})  # changes nothing, and has a file of its own beside the checkpoint before
+    node.handle("finish", 1, {})  # changes nothing, and has a file of its own beside the checkpoint before
     assert len(saved) == 3
     before = model_files(kept.with_name(".c.before"))
     assert model_files(kept).keys() == before.keys()

@@ -25,6 +25,7 @@ from lada.core.results import (
 from lada.core.terms import Knowledge, Likelihood, Path
 from lada.hosts.base import HOSTS
 from lada.models.base import StudyReport
+from lada.objectives.base import OBJECTIVES
 from lada.rounds.base import Kinds, Payload, Phase
 from lada.rounds.checks import CHECKS, FINISH, Guard, check_kinds
 from lada.rounds.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY, check_knowledge, hear
@@ -117,9 +118,9 @@ def test_a_report_is_about_its_sender_and_its_numbers_can_be(
 ):
     changed = with_field(report, path, value)
     if told is None:
-        return guard(llm).check_reply("a", "evaluate", 1, changed)
+        return guard(llm).check_reply("a", "learn", 1, changed)
     with pytest.raises((FederationError, CodecError), match=told) as caught:
-        guard(llm).check_reply("a", "evaluate", 1, changed)
+        guard(llm).check_reply("a", "learn", 1, changed)
     assert "<" not in str(caught.value)
     return None
 
@@ -145,7 +146,7 @@ def test_times_are_times(llm: Party, report: Payload, times: np.ndarray, told: s
     llm.clock = lambda: 10.0
     one = with_field(report, "phases", json.loads(report[METRICS])[0]["phases"][:1])
     with pytest.raises((FederationError, CodecError), match=told):
-        guard(llm).check_reply("a", "evaluate", 1, {**one, TIMES: times.astype("<f8").tobytes()})
+        guard(llm).check_reply("a", "learn", 1, {**one, TIMES: times.astype("<f8").tobytes()})
 
 
 def test_allocations_and_parties_are_the_senders_own(llm: Party, report: Payload):
@@ -245,8 +246,9 @@ def test_a_phase_has_its_kinds_and_no_others(llm: Party, report: Payload):
         ("contribute", report, "kinds: paths missing"),
         ("contribute", {**both, "adapter": b""}, "one that this phase does not have; expected metrics, paths, times"),
         ("contribute", {**both, SOFT: b""}, "one that this phase does not have"),
-        ("evaluate", both, "one that this phase does not have; expected metrics, times"),
-        ("average", report, "phase: expected one of contribute, evaluate, finish, learn"),
+        ("learn", both, "one that this phase does not have; expected metrics, times"),
+        ("average", report, "phase: expected one of contribute, finish, learn"),
+        ("evaluate", report, "phase: expected one of contribute, finish, learn"),
         ("../etc", report, "phase: expected one of"),
     ):
         with pytest.raises(FederationError, match=why):
@@ -277,18 +279,19 @@ def test_adapters_are_bounded(llm: Party, report: Payload):
         averaging.check_reply("a", "learn", 1, {**report, "adapter": data})
 
 
-def test_every_kind_of_every_host_has_a_check(llm: Party):
+def test_every_kind_of_every_host_has_a_check(tmp_path: FilePath):
+    llm = make_party("llm", {0}, tmp_path, objective=make(OBJECTIVES, "soft_targets"))
     checked = frozenset[str]().union(*(kinds for kinds, _ in CHECKS))
     assert checked >= {PATHS, LIKELIHOODS, SOFT, VOCABULARY, METRICS, TIMES}
     for method in HOSTS:
-        for phase in method.make(method.options()).phases(llm).values():
+        for phase in method.make(method.options()).phases(1, llm).values():
             for kinds in (phase.asks, phase.replies):
                 assert kinds.must | kinds.may <= checked
 
 
 def test_a_kind_that_nothing_checks_is_refused(llm: Party):
     class Careless:
-        def phases(self, party: Party) -> dict[str, Phase]:
+        def phases(self, round: int, party: Party) -> dict[str, Phase]:
             return {"new": Phase(replies=Kinds(frozenset({"new"})))}
 
     careless: Any = Careless()
@@ -354,7 +357,7 @@ def test_what_was_told_before_is_left_out_and_counted(llm: Party, report: Payloa
 def test_times_of_other_clocks_are_moved_into_the_run(llm: Party, report: Payload):
     llm.clock = lambda: 10.0
     times = np.array([[-5.0, 3.0, 0.0], [4000.0, -0.5, 2.0**47]], "<f8")
-    guard(llm).check_reply("a", "evaluate", 1, {**report, TIMES: times.tobytes()})
+    guard(llm).check_reply("a", "learn", 1, {**report, TIMES: times.tobytes()})
     collect(llm, {"a": {**report, TIMES: times.tobytes()}})
     assert [(p.start, p.seconds, p.peak_memory) for p in llm.report.phases] == [(0, 3, 0), (11, 0, 2**47)]
 
@@ -362,9 +365,9 @@ def test_times_of_other_clocks_are_moved_into_the_run(llm: Party, report: Payloa
 def test_a_study_that_another_run_did_may_have_taken_longer(llm: Party, report: Payload, tmp_path: FilePath):
     times = np.array([[0.0, 1e6, 0.0], [0.0, 1.0, 0.0]], "<f8")
     with pytest.raises(CodecError, match="seconds"):
-        guard(llm).check_reply("a", "evaluate", 1, {**report, TIMES: times.tobytes()})
+        guard(llm).check_reply("a", "learn", 1, {**report, TIMES: times.tobytes()})
     llm.common = NoJournal()
-    guard(llm).check_reply("a", "evaluate", 1, {**report, TIMES: times.tobytes()})
+    guard(llm).check_reply("a", "learn", 1, {**report, TIMES: times.tobytes()})
 
 
 def test_a_loss_out_of_range_is_told_as_infinite(llm: Party, tmp_path: FilePath):

@@ -12,6 +12,7 @@ from lada.codecs import adapters, vocabulary
 from lada.core.errors import FederationError, InputError
 from lada.objectives.base import OBJECTIVES
 from lada.rounds import averaging
+from lada.rounds.base import Turn
 from lada.rounds.bounding import Merged
 from lada.rounds.knowledge import VOCABULARY
 from lada.rounds.merging import merge_in_range
@@ -36,7 +37,9 @@ def test_whoever_cannot_be_used_is_left_out(tmp_path: FilePath, error: Exception
             raise error
         return told + 1
 
-    assert each(both.server, both.exchange, "learn", 3, {"b": 1, "a": 5}, use) == {"b": 2}
+    turn = Turn(both.server, 3, exchange=both.exchange)
+    turn.phase = "learn"
+    assert each(turn, {"b": 1, "a": 5}, use) == {"b": 2}
     assert both.exchange.dropped == [("learn", 3, "a", why)]
     assert both.server.report.notices == (f"round 3: a is left out, {why}",)
 

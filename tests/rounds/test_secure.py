@@ -422,11 +422,11 @@ def test_a_run_that_broke_anywhere_in_the_protocol_goes_on_to_the_same_bits(
         with pytest.raises(Crash):
             whole(folder)
         monkeypatch.setattr(GridExchange, "ask", ask)
-        monkeypatch.setattr("lada.hosts.fedavg.masked_reply", client_breaks)
+        monkeypatch.setattr("lada.rounds.secure_rounds.masked_reply", client_breaks)
         if phase != "average":
             with pytest.raises(Crash):
                 whole(folder, resume=True)
-        monkeypatch.setattr("lada.hosts.fedavg.masked_reply", answer)
+        monkeypatch.setattr("lada.rounds.secure_rounds.masked_reply", answer)
         assert outcome(whole(folder, resume=True)) == unbroken
 
 
@@ -454,8 +454,8 @@ def test_a_hostile_client_costs_a_place_or_a_round_and_not_the_run(tmp_path: Fil
         shares = named.decode(told[OPENED], OPENED, masks.SHARE)
         return {OPENED: named.encode({of: share[:4] + bytes(48) for of, share in shares.items()})}
 
-    monkeypatch.setattr("lada.hosts.fedavg.advertise", low_order)
-    monkeypatch.setattr("lada.hosts.fedavg.masked_reply", wrong)
+    monkeypatch.setattr("lada.rounds.secure_rounds.advertise", low_order)
+    monkeypatch.setattr("lada.rounds.secure_rounds.masked_reply", wrong)
     results = whole(tmp_path, quorum=0.5)
     assert [(gone.party, gone.round, gone.phase) for gone in results.missing] == [("clinic", 2, "study")]
     assert [n for n in results.notices if n.startswith("round 1") and "nobody gets a new adapter" in n]

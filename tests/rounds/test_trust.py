@@ -432,7 +432,7 @@ def test_hosts_whose_clients_tell_nothing_have_nothing_to_lie_about(tmp_path: Fi
     party = make_party("llm", set(), tmp_path)
     for name in ("fedcot", "public_sft", "standalone"):
         method = HOSTS.get(name)
-        told = [phase.replies for phase in method.make(method.options()).phases(party).values()]
+        told = [phase.replies for phase in method.make(method.options()).phases(1, party).values()]
         assert {kind for kinds in told for kind in kinds.must | kinds.may} == {"metrics", "times"}
 
 

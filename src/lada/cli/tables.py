@@ -9,6 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from lada.allocators.base import ALLOCATORS
+from lada.cli.rounds import round_table
 from lada.core.docstrings import field_docstrings
 from lada.core.errors import InputError, nearest
 from lada.core.plural import MANY
@@ -69,6 +70,8 @@ def method_told(name: str) -> Iterator[RenderableType]:
             yield Text(f"needs of a {side}: {', '.join(sorted(needs)) or 'nothing'}")
         if method.options.model_fields:
             yield _options(method.options)
+        if registry is HOSTS:
+            yield round_table(method)
 
 
 def _options(options: type[Options]) -> Table:

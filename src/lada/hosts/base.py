@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lada.core.registry import Registry
-from lada.rounds.base import Rounds
+from lada.rounds.engine import Rounds
 
 if TYPE_CHECKING:
     from lada.allocators.base import Allocator
@@ -26,16 +26,15 @@ class Bare:
     """Options of the host itself that differ from its defaults, which are those under a plug-in."""
 
 
-class Host(Rounds, Protocol):
+class Host(Rounds):
     """A framework. Its state lives in the parties; a host object holds options only."""
 
     bare: Bare
-    pools_private: bool
+    pools_private: bool = False
     """Whether private samples leave their clients, so that it is a bound to compare with and runs on one machine."""
 
     def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
         """Raise InputError for a plug-in or clients that the host's options cannot work with."""
-        ...
 
 
 HOSTS: Registry[Host] = Registry("host", "lada.hosts.catalogue")

@@ -7,27 +7,31 @@ many as it would study of what it gets from clients.
 """
 
 from collections.abc import Mapping
-from functools import partial
 
-from lada.allocators.base import Allocator
 from lada.codecs import samples
 from lada.core.registry import Options
-from lada.core.terms import Lesson, Sample, Verb
-from lada.hosts.base import Bare
+from lada.core.terms import Lesson, Sample
+from lada.hosts.base import Bare, Host
 from lada.models.objective import Objective
-from lada.models.options import ModelOptions
-from lada.rounds.base import Exchange, Kinds, Payload, Phase, Step
-from lada.rounds.outline import EVALUATIONS, evaluate_everybody, studying_both
-from lada.rounds.party import Party
+from lada.rounds.base import Ask, Hear, Kinds, Payload, Round, Slot, Step, Turn
+from lada.rounds.outline import (
+    EVALUATING,
+    EVALUATING_SERVER,
+    REPORTING,
+    evaluating_everybody,
+    silent,
+    studying,
+    studying_both,
+)
 from lada.rounds.pooling import SAMPLES, hear_samples
 from lada.rounds.replies import each
-from lada.rounds.reports import REPORT, collect, report_payload
-from lada.rounds.steps import evaluate_party, gold_lessons, sft, study, study_both
+from lada.rounds.steps import gold_lessons
 
 POOLED = Kinds(frozenset({SAMPLES}))
+EVERYTHING: Slot[list[Sample]] = Slot("samples of all clients")
 
 
-class Centralized:
+class Centralized(Host):
     """All private data in one place, where every model studies it: a ceiling, and no federation."""
 
     bare = Bare("all")
@@ -36,67 +40,62 @@ class Centralized:
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
-        """See Host.check: neither plays a part."""
-
-    def phases(self, party: Party) -> Mapping[str, Phase]:
-        """See Host.phases."""
-        return {
-            "evaluate": Phase(replies=REPORT),
-            "pool": Phase(replies=POOLED),
-            "study": Phase(POOLED, REPORT),
-        }
-
-    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
-        """See Host.plan."""
-        if round == 0:
-            return EVALUATIONS
+    def round(self, number: int, objective: Objective) -> Round:
+        """See Host.round. A client that was not heard yet is asked for its samples before anybody studies."""
+        if number == 0:
+            return evaluating_everybody()
+        new = (SAMPLES,) if number == 1 else ()
         return (
-            *((Step("client", "pool", None, "private", sends=(SAMPLES,)),) if round == 1 else ()),
-            Step("server", "pool", None, "private", sends=(SAMPLES,)),
-            *studying_both("pooled"),
-            Step("server", "pooled", Verb.STUDY, "private", study="distil"),
-            *EVALUATIONS,
+            Ask("pool", send=_to_unheard),
+            Step("client", "pool", None, "private", sends=new, kinds=POOLED, run=_tell),
+            Hear(),
+            silent("server", _keep),
+            Step("server", "pool", None, "private", sends=(SAMPLES,), run=_gather),
+            Ask("study", POOLED, _to_heard),
+            *studying_both("pooled", _heard_lessons),
+            studying("server", "pooled", "private", _all_lessons, budget="distil"),
+            EVALUATING,
+            REPORTING,
+            EVALUATING_SERVER,
+            Hear(),
         )
 
-    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
-        """See Host.serve. A client that was not heard yet is asked for its samples before anybody studies."""
-        if round == 0:
-            evaluate_everybody(party, exchange, round)
-            return
-        if unheard := [client for client in exchange.clients if _of(client) not in party.memory]:
-            replies = exchange.ask("pool", round, {client: {} for client in unheard}).wait()
-            for client in each(party, exchange, "pool", round, replies, partial(_lessons, party)):
-                party.memory[_of(client)] = replies[client][SAMPLES]
-        everything = _everything(party)
-        told = {SAMPLES: samples.encode(party.name, round, everything)}
-        there = [client for client in exchange.clients if _of(client) in party.memory]
-        pending = exchange.ask("study", round, dict.fromkeys(there, told))
-        study(party, gold_lessons(party, everything), sft(), party.studies.distil, round=round, phase="pooled")
-        evaluate_party(party, round)
-        collect(party, pending.wait())
 
-    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
-        """See Host.reply."""
-        if phase == "pool":
-            return {SAMPLES: samples.encode(party.name, round, party.private)}
-        if phase == "study":
-            study_both(party, gold_lessons(party, hear_samples(party, payload)), round=round, phase="pooled")
-        evaluate_party(party, round)
-        return report_payload(party)
+def _to_unheard(turn: Turn) -> Mapping[str, Payload]:
+    return {client: {} for client in turn.exchange.clients if _of(client) not in turn.party.memory}
 
 
-def _lessons(party: Party, _client: str, reply: Payload) -> list[Lesson]:
-    """Return what a client's samples teach, made to see whether they can be used."""
-    return gold_lessons(party, hear_samples(party, reply))
+def _tell(turn: Turn) -> None:
+    turn.outbox[SAMPLES] = samples.encode(turn.party.name, turn.round, turn.party.private)
+
+
+def _keep(turn: Turn) -> None:
+    """Keep the samples of clients that were heard now, where they can be used."""
+    for client in each(turn, turn.replies, lambda _, reply: gold_lessons(turn.party, hear_samples(turn.party, reply))):
+        turn.party.memory[_of(client)] = turn.replies[client][SAMPLES]
+
+
+def _gather(turn: Turn) -> None:
+    """Put the samples of all clients heard so far together, client by client."""
+    memory = turn.party.memory
+    kept = sorted(key for key in memory if key.startswith(_of("")))
+    turn[EVERYTHING] = [sample for key in kept for sample in hear_samples(turn.party, {SAMPLES: memory[key]})]
+    turn.outbox[SAMPLES] = samples.encode(turn.party.name, turn.round, turn[EVERYTHING])
+
+
+def _to_heard(turn: Turn) -> Mapping[str, Payload]:
+    there = [client for client in turn.exchange.clients if _of(client) in turn.party.memory]
+    return dict.fromkeys(there, turn.outbox)
+
+
+def _heard_lessons(turn: Turn) -> list[Lesson]:
+    return gold_lessons(turn.party, hear_samples(turn.party, turn.heard))
+
+
+def _all_lessons(turn: Turn) -> list[Lesson]:
+    return gold_lessons(turn.party, turn[EVERYTHING])
 
 
 def _of(client: str) -> str:
     """Return under which key the server keeps the samples of a client."""
     return f"{SAMPLES} {client}"
-
-
-def _everything(party: Party) -> list[Sample]:
-    """Return the samples of all clients heard so far, client by client."""
-    kept = sorted(key for key in party.memory if key.startswith(_of("")))
-    return [sample for key in kept for sample in hear_samples(party, {SAMPLES: party.memory[key]})]

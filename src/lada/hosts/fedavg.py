@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from lada.allocators.base import Allocator
 from lada.codecs import adapters
 from lada.core.errors import FederationError
-from lada.hosts.base import Bare
+from lada.hosts.base import Bare, Host
 from lada.hosts.catalogue.fedavg import FedavgOptions
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
@@ -36,27 +36,25 @@ from lada.rounds.averaging import (
     average_of,
     catch_up,
     check_alike,
-    handed_out,
     newest_of,
     pool,
     shapes,
 )
-from lada.rounds.base import Exchange, Kinds, Payload, Phase, Step
+from lada.rounds.base import Ask, Hear, Kinds, Payload, Round, Slot, Step, Turn
 from lada.rounds.factors import average_products, bounded_padded, common_start, fit, outline, pairs, scaled
-from lada.rounds.outline import EVALUATIONS, OF_CLIENTS, evaluate_everybody, studying_both
+from lada.rounds.outline import EVALUATING, NEWEST, REPORTING, evaluating_everybody, keep_newest, silent, studying_both
 from lada.rounds.party import Party
-from lada.rounds.reports import REPORT, collect, report_payload
-from lada.rounds.secure import KEYS, MASKED, PHASES, check_enough
-from lada.rounds.secure_client import advertise, masked_reply, started_from
-from lada.rounds.secure_server import average_masked
-from lada.rounds.steps import evaluate_party, gold_lessons, study_both
+from lada.rounds.secure import check_enough
+from lada.rounds.secure_client import started_from
+from lada.rounds.secure_rounds import ADVERTISING, CHECKING_ENOUGH, averaging_masked
+
+SHARED: Slot[Mapping[str, Payload]] = Slot("adapters for each client")
 
 
-class Fedavg:
+class Fedavg(Host):
     """Clients with one model study their private data and go on with the average of their adapters."""
 
     bare = Bare("all")
-    pools_private = False
 
     def __init__(self, options: FedavgOptions) -> None:
         self.options = options
@@ -69,65 +67,37 @@ class Fedavg:
             if self.options.secure_aggregation:
                 check_enough(len(clients))
 
-    def phases(self, party: Party) -> Mapping[str, Phase]:
-        """See Host.phases."""
-        adapter, secure = frozenset({ADAPTER}), self.options.secure_aggregation
-        return {
-            "evaluate": Phase(replies=REPORT),
-            "study": Phase(Kinds(may=adapter), Kinds(frozenset({KEYS}) if secure else adapter) | REPORT),
-            **(PHASES if secure else {}),
-            "average": Phase(Kinds(may=adapter) if secure else Kinds(adapter), REPORT),
-        }
-
-    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
-        """See Host.plan."""
-        if round == 0:
-            return EVALUATIONS
+    def round(self, number: int, objective: Objective) -> Round:
+        """See Host.round. The server raises FederationError where the clients' adapters are not of the same layers."""
+        secure = self.options.secure_aggregation
+        checks = (CHECKING_ENOUGH,) if secure else ()
+        if number == 0:
+            return (*checks, *evaluating_everybody())
+        adapter = Kinds(frozenset({ADAPTER}))
+        sending = Step("client", "average", None, "private", sends=(ADAPTER,), kinds=adapter, run=self._send)
+        averaging = Step("server", "average", None, "private", sends=(ADAPTER,), run=self._average)
         return (
-            *studying_both("private"),
-            Step("client", "average", None, "private", sends=(MASKED if self.options.secure_aggregation else ADAPTER,)),
-            Step("server", "average", None, "private", sends=(ADAPTER,)),
-            *OF_CLIENTS,
+            *checks,
+            Ask("study", Kinds(may=adapter.must), lambda turn: catch_up(turn.party, turn.exchange.clients)),
+            silent("client", self._begin),
+            *studying_both(),
+            ADVERTISING if secure else sending,
+            REPORTING,
+            Hear(),
+            *(averaging_masked(self.options.update_norm) if secure else (averaging,)),
+            Ask("average", Kinds(may=adapter.must)) if secure else Ask("average", adapter, _to_each),
+            silent("client", self._take),
+            EVALUATING,
+            REPORTING,
+            Hear(),
+            silent("server", keep_newest),
         )
 
-    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
-        """See Host.serve. Raises FederationError where the clients' adapters are not of the same layers."""
-        if self.options.secure_aggregation:
-            check_enough(len(exchange.clients))
-        if round == 0:
-            evaluate_everybody(party, exchange, round)
-            return
-        replies = exchange.ask("study", round, catch_up(party, exchange.clients)).wait()
-        collect(party, replies)
-        if self.options.secure_aggregation:
-            newest, clients = average_masked(party, exchange, round, replies)
-            shared = {client: {} if newest is None else {ADAPTER: newest} for client in clients}
-        else:
-            outlines = shapes if self._plain else outline
-            pooled = pool(party, replies, round, self.options, self._merge, outlines, self._start(party))
-            newest, shared = pooled.encode(pooled.weights), self._shared(pooled)
-        replies = exchange.ask("average", round, shared).wait()
-        collect(party, replies)
-        if newest is not None:
-            handed_out(party, newest, replies)
-
-    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
-        """See Host.reply."""
-        secure = self.options.secure_aggregation
-        if phase in PHASES:
-            return masked_reply(phase, party, round, payload, self.options.update_norm)
-        if ADAPTER in payload:
-            self._take(party, payload[ADAPTER])
-        elif phase == "study" and round == 1 and pairs(own := party.learner.adapter()):
-            party.load_adapter(common_start(own, party.seed))
-        if secure and (ADAPTER in payload or (phase == "study" and round == 1)):
-            started_from(party)
-        if phase == "study":
-            study_both(party, gold_lessons(party, party.private), round=round, phase="private")
-            told = advertise(party) if secure else {ADAPTER: self._told(party)}
-            return {**told, **report_payload(party)}
-        evaluate_party(party, round)
-        return report_payload(party)
+    def _average(self, turn: Turn) -> None:
+        outlines = shapes if self._plain else outline
+        start = self._start(turn.party)
+        pooled = pool(turn.party, turn.replies, turn.round, self.options, self._merge, outlines, start)
+        turn[NEWEST], turn[SHARED] = pooled.encode(pooled.weights), self._cut(pooled)
 
     @property
     def _plain(self) -> bool:
@@ -152,24 +122,45 @@ class Fedavg:
         newest, _ = adapters.decode(party.memory[ADAPTER], limit=party.limits.adapter_bytes)
         return lambda own: fit(newest, own)
 
-    def _shared(self, pooled: Pooled) -> dict[str, Payload]:
+    def _cut(self, pooled: Pooled) -> dict[str, Payload]:
         """Return what each client is sent: the adapter, cut to the rank of its own."""
         if self._plain:
             same = {ADAPTER: pooled.encode(pooled.weights)}
             return {client: same for client in pooled.told}
         return {client: {ADAPTER: pooled.encode(fit(pooled.weights, own))} for client, own in pooled.told.items()}
 
-    def _told(self, party: Party) -> bytes:
-        weights: Weights = party.learner.adapter()
-        if not self._plain:
-            weights = scaled(weights, party.learner.scaling)
-        return adapters.encode(weights, len(party.private))
+    def _begin(self, turn: Turn) -> None:
+        """Let a client go on with the newest adapter; at first all have the same factor A."""
+        party, first = turn.party, turn.round == 1
+        if ADAPTER in turn.heard:
+            self._take(turn)
+        elif first:
+            if pairs(own := party.learner.adapter()):
+                party.load_adapter(common_start(own, party.seed))
+            if self.options.secure_aggregation:
+                started_from(party)
 
-    def _take(self, party: Party, data: bytes) -> None:
-        weights: Weights = adapters.decode(data, limit=party.limits.adapter_bytes)[0]
+    def _take(self, turn: Turn) -> None:
+        """Let a client go on with the adapter that it was sent, if any."""
+        if ADAPTER not in turn.heard:
+            return
+        party = turn.party
+        weights: Weights = adapters.decode(turn.heard[ADAPTER], limit=party.limits.adapter_bytes)[0]
         if not self._plain:
             own = party.learner.adapter()
             if outline(weights) != outline(own):
                 raise FederationError("adapter: of other layers than those of the client's own")
             weights = fit(scaled(weights, 1 / party.learner.scaling), own)
         party.load_adapter(weights)
+        if self.options.secure_aggregation:
+            started_from(party)
+
+    def _send(self, turn: Turn) -> None:
+        weights: Weights = turn.party.learner.adapter()
+        if not self._plain:
+            weights = scaled(weights, turn.party.learner.scaling)
+        turn.outbox[ADAPTER] = adapters.encode(weights, len(turn.party.private))
+
+
+def _to_each(turn: Turn) -> Mapping[str, Payload]:
+    return turn[SHARED]

@@ -9,20 +9,19 @@ studies them with the other's distributions:
 Both divergences are of the student from the target, `form: reverse_kl`, and flow back into the student alone.
 """
 
-from collections.abc import Mapping
-
-from lada.core.terms import Knowledge
+from lada.core.terms import Knowledge, Verb
 from lada.hosts.base import Bare
 from lada.hosts.catalogue.fedcollm import FedcollmOptions
-from lada.hosts.shared_slm import SharesSlm
-from lada.rounds.aggregating import Weights
+from lada.hosts.shared_slm import SLM, SharesSlm
 from lada.rounds.allocating import allocate
+from lada.rounds.base import Round, Step, Turn
 from lada.rounds.distilling import Replay, and_labels, distil, lessons_of
 from lada.rounds.knowledge import Offer, know, score
+from lada.rounds.outline import MINE, OFFER
 from lada.rounds.party import Party
 
 
-class Fedcollm(SharesSlm[Offer]):
+class Fedcollm(SharesSlm):
     """Clients share one SLM and average its adapters; at the server SLM and LLM then learn from each other."""
 
     name = "fedcollm"
@@ -33,19 +32,33 @@ class Fedcollm(SharesSlm[Offer]):
         super().__init__(options)
         self._server_replay = options.server_replay
 
-    def prepare(self, party: Party, round: int) -> Offer:
-        """See SharesSlm.prepare."""
-        return _says(party, round)
+    def preparing(self) -> Round:
+        """See SharesSlm.preparing."""
+        return (
+            Step("server", "answer", Verb.JUDGE, "public", run=_know),
+            Step("server", "score", Verb.LOG_PROBS, "public", run=_score),
+        )
 
-    def teach(self, party: Party, slm: Party, round: int, told: Mapping[str, Weights], prepared: Offer) -> None:
+    def teaching(self) -> Round:
+        """See SharesSlm.teaching."""
+        return (Step("server", "distil", Verb.STUDY, "lessons", "distil", run=self._teach),)
+
+    def _teach(self, turn: Turn) -> None:
         """Let both learn what the other knew before either of them studied."""
-        slm_says = _says(slm, round)
-        _learn(party, round, slm_says, prepared.knowledge, self._server_replay)
-        _learn(slm, round, prepared, slm_says.knowledge, self.options.slm_replay)
+        slm_says = _says(turn[SLM], know(turn[SLM], turn.round, "answer", "labels"))
+        _learn(turn.party, turn.round, slm_says, turn[MINE], self._server_replay)
+        _learn(turn[SLM], turn.round, turn[OFFER], slm_says.knowledge, self.options.slm_replay)
 
 
-def _says(party: Party, round: int) -> Offer:
-    known = know(party, round, "answer", "labels")
+def _know(turn: Turn) -> None:
+    turn[MINE] = know(turn.party, turn.round, "answer", "labels")
+
+
+def _score(turn: Turn) -> None:
+    turn[OFFER] = _says(turn.party, turn[MINE])
+
+
+def _says(party: Party, known: Knowledge) -> Offer:
     return Offer(known, score(party, known), party.learner.vocabulary())
 
 

@@ -13,96 +13,73 @@ federation. One round:
 The papers' prompts of private questions, perturbed under differential privacy, are left out: the questions are public.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from lada.allocators.base import Allocator
 from lada.core.errors import InputError
-from lada.core.terms import Lesson, Verb
-from lada.hosts.base import Bare
+from lada.core.terms import Lesson
+from lada.hosts.base import Bare, Host
 from lada.hosts.catalogue.fedcot import FedcotOptions
 from lada.models.objective import Objective
-from lada.models.options import ModelOptions
-from lada.rounds.allocating import allocate
-from lada.rounds.base import Exchange, Payload, Phase, Step
-from lada.rounds.distilling import distil, lessons_of
-from lada.rounds.knowledge import encode, hear, keep_own, kinds_heard, know, own, tell
-from lada.rounds.outline import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, telling
-from lada.rounds.party import Party
-from lada.rounds.reports import REPORT, collect, report_payload
-from lada.rounds.steps import evaluate_party, gold_lessons, sft, study
+from lada.rounds.base import Ask, Hear, Round, Turn
+from lada.rounds.knowledge import kinds_of
+from lada.rounds.outline import (
+    EVALUATING,
+    REPORTING,
+    STANDING,
+    allocating,
+    chosen_lessons,
+    distilling,
+    evaluating_everybody,
+    hearing,
+    knowing,
+    silent,
+    studying_private,
+    telling,
+)
+from lada.rounds.steps import gold_lessons
 
 
-class Fedcot:
+class Fedcot(Host):
     """The LLM writes rationales of the public questions; each SLM learns them and, as a second task, the labels."""
 
     bare = Bare("all")
-    pools_private = False
 
     def __init__(self, options: FedcotOptions) -> None:
         self.options = options
 
-    def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
-        """See Host.check: any will do."""
-
-    def phases(self, party: Party) -> Mapping[str, Phase]:
-        """See Host.phases."""
-        return {
-            "evaluate": Phase(replies=REPORT),
-            "contribute": Phase(replies=REPORT),
-            "learn": Phase(kinds_heard(party, "paths"), REPORT),
-        }
-
-    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
-        """See Host.plan."""
-        if round == 0:
-            return EVALUATIONS
+    def round(self, number: int, objective: Objective) -> Round:
+        """See Host.round. Round 0 begins with an InputError where labels are wanted of samples that have none."""
+        if number == 0:
+            return (silent("server", self._check_labels), *evaluating_everybody())
         return (
-            Step("client", "private", Verb.STUDY, "private", study="private"),
-            *telling("client", "answer", "paths", round, objective, sends=False),
-            *telling("server", "answer", "paths", round, objective, sends=True, known=round > 1),
-            *learning("client", "paths"),
-            *OF_CLIENTS,
+            Ask("contribute"),
+            studying_private(),
+            knowing("client", "answer", "paths", number, objective, tells=False),
+            REPORTING,
+            knowing("server", "answer", "paths", number, objective, tells=True, known=number > 1),
+            Hear(),
+            telling("server", "paths", number, objective),
+            Ask("learn", kinds_of("paths", objective)),
+            hearing("paths"),
+            allocating("client", "paths"),
+            distilling("client", self.options.client_replay, lessons=self._with_labels),
+            EVALUATING,
+            REPORTING,
+            STANDING,
+            Hear(),
         )
 
-    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
-        """See Host.serve. Raises InputError where labels are wanted of samples that have none."""
-        if round == 0:
-            self._check_labels(party)
-            evaluate_everybody(party, exchange, round)
-            return
-        pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
-        rationales = know(party, round, "answer", "paths")
-        replies = pending.wait()
-        collect(party, replies)
-        pending = exchange.ask("learn", round, dict.fromkeys(replies, tell(party, rationales, "paths")))
-        evaluate_party(party, round)
-        collect(party, pending.wait())
-
-    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
-        """See Host.reply."""
-        if phase == "contribute":
-            lessons = gold_lessons(party, party.private)
-            study(party, lessons, sft(), party.studies.private, round=round, phase="private")
-            keep_own(party, encode(know(party, round, "answer", "paths"), "paths"))
-            return report_payload(party)
-        if phase == "learn":
-            offer, mine = hear(party, payload, None, round, "paths"), own(party, round, "paths")
-            allocation = allocate(party, round, offer.knowledge, mine)
-            tasks = self._with_labels(party, lessons_of(party, allocation, offer, mine))
-            distil(party, round, tasks, mine, replay=self.options.client_replay, teachers=offer.knowledge.party)
-        evaluate_party(party, round)
-        return report_payload(party)
-
-    def _check_labels(self, party: Party) -> None:
-        if self.options.labels == "gold" and all(sample.answer is None for sample in party.task.public):
+    def _check_labels(self, turn: Turn) -> None:
+        if self.options.labels == "gold" and all(sample.answer is None for sample in turn.party.task.public):
             raise InputError(
                 "host.options.labels: 'gold' needs public samples with gold answers; expected 'llm', the answers that "
                 "the LLM gives"
             )
 
-    def _with_labels(self, party: Party, rationales: Sequence[Lesson]) -> list[Lesson]:
+    def _with_labels(self, turn: Turn) -> list[Lesson]:
         """Return each rationale, and behind them the labels of the same samples as lessons of their own."""
+        party, rationales = turn.party, chosen_lessons(turn)
         samples = {sample.id: sample for sample in party.task.public}
         labelled = []
         for lesson in rationales:

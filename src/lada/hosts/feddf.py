@@ -10,29 +10,46 @@ The server has the clients' weights, so the distributions never cross. The LLM t
 
 from collections.abc import Mapping
 
-from lada.core.terms import Knowledge, SparseLogProbs, Spelled
+from lada.core.terms import Knowledge, SparseLogProbs, Spelled, Verb
 from lada.hosts.base import Bare
-from lada.hosts.shared_slm import SharesSlm
+from lada.hosts.shared_slm import SLM, TOLD, SharesSlm
 from lada.rounds.aggregating import Weights
+from lada.rounds.base import Round, Step, Turn
 from lada.rounds.knowledge import Offer, know, score
 from lada.rounds.matching import CONSENSUS, consensus_offer, match, merge_heard
+from lada.rounds.outline import MINE, OFFER
 from lada.rounds.party import Party
 
 
-class Feddf(SharesSlm[None]):
+class Feddf(SharesSlm):
     """Clients share one SLM; the average of their adapters then learns the average of what they say."""
 
     name = "feddf"
     llm_learns = False
     bare = Bare("all", "soft_targets", {"form": "forward_kl", "label_weight": 0.0})
 
-    def prepare(self, party: Party, round: int) -> None:
-        """Do nothing: the LLM takes no part."""
+    def preparing(self) -> Round:
+        """See SharesSlm.preparing: the LLM takes no part."""
+        return ()
 
-    def teach(self, party: Party, slm: Party, round: int, told: Mapping[str, Weights], prepared: None) -> None:
-        """Let the average of the clients' weights learn the average of what they say."""
-        mine = know(slm, round, "answer", "labels")
-        match(slm, round, _ensemble(slm, mine, told), mine, self.options.slm_replay)
+    def teaching(self) -> Round:
+        """See SharesSlm.teaching: the average of the clients' weights learns the average of what they say."""
+        return (
+            Step("server", "answer", Verb.JUDGE, "public", run=_know),
+            Step("server", "score", Verb.LOG_PROBS, "public", run=_hear),
+            Step("server", "distil", Verb.STUDY, "lessons", "distil", run=self._match),
+        )
+
+    def _match(self, turn: Turn) -> None:
+        match(turn[SLM], turn.round, turn[OFFER], turn[MINE], self.options.slm_replay)
+
+
+def _know(turn: Turn) -> None:
+    turn[MINE] = know(turn[SLM], turn.round, "answer", "labels")
+
+
+def _hear(turn: Turn) -> None:
+    turn[OFFER] = _ensemble(turn[SLM], turn[MINE], turn[TOLD])
 
 
 def _ensemble(slm: Party, texts: Knowledge, told: Mapping[str, Weights]) -> Offer:

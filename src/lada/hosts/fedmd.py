@@ -15,39 +15,41 @@ from collections.abc import Mapping, Sequence
 
 from lada.allocators.base import Allocator
 from lada.core.terms import Knowledge, Lesson, TokenScores, Verb
-from lada.hosts.base import Bare
+from lada.hosts.base import Bare, Host
 from lada.hosts.catalogue.fedmd import FedmdOptions
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 from lada.rounds.allocating import check_takes_labels
-from lada.rounds.base import Exchange, Payload, Phase, Step
-from lada.rounds.knowledge import (
-    Offer,
-    encode,
-    hear,
-    keep_own,
-    kinds_heard,
-    kinds_told,
-    know,
-    own,
-    score,
-    tell,
-    tell_scores,
+from lada.rounds.base import Ask, Hear, Payload, Round, Side, Slot, Step, Turn
+from lada.rounds.knowledge import Offer, encode, hear, kinds_of, kinds_told, score, tell_scores
+from lada.rounds.matching import CONSENSUS, consensus_offer, merge_heard
+from lada.rounds.outline import (
+    EVALUATING,
+    EVALUATING_SERVER,
+    MINE,
+    OFFER,
+    REPORTING,
+    allocating,
+    distilling,
+    evaluating_everybody,
+    hearing,
+    knowing,
+    silent,
+    studying_private,
+    telling,
 )
-from lada.rounds.matching import CONSENSUS, consensus_offer, match, merge_heard
-from lada.rounds.outline import EVALUATIONS, evaluate_everybody, learning, telling
 from lada.rounds.party import Party
 from lada.rounds.replies import each
-from lada.rounds.reports import REPORT, collect, report_payload
 from lada.rounds.soft import check_wants_soft_targets, with_soft_targets
-from lada.rounds.steps import evaluate_party, gold_lessons, part_of, sft, study
+from lada.rounds.steps import gold_lessons
+
+SCORES: Slot[Mapping[str, TokenScores]] = Slot("own scores")
 
 
-class Fedmd:
+class Fedmd(Host):
     """Everybody scores the gold texts, the server averages the distributions, everybody learns the average."""
 
     bare = Bare("all", "soft_targets", {"form": "forward_kl", "label_weight": 0.0})
-    pools_private = False
 
     def __init__(self, options: FedmdOptions) -> None:
         self.options = options
@@ -56,79 +58,63 @@ class Fedmd:
         """See Host.check."""
         check_takes_labels(allocator, "host: 'fedmd' works on gold texts", "plugin none")
 
-    def phases(self, party: Party) -> Mapping[str, Phase]:
-        """See Host.phases."""
-        told = kinds_heard(party, "labels")
-        return {
-            "evaluate": Phase(replies=REPORT),
-            "contribute": Phase(replies=told | REPORT),
-            "digest": Phase(told, REPORT),
-        }
-
-    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
-        """See Host.plan."""
+    def round(self, number: int, objective: Objective) -> Round:
+        """See Host.round."""
         check_wants_soft_targets("fedmd", objective)
-        if round == 0:
-            return EVALUATIONS
-        before = 1 - self.options.revisit
-        averaging = Step("server", "average", None, "public", sends=kinds_told("labels", round, soft=True))
+        if number == 0:
+            return evaluating_everybody()
+        before, kinds = 1 - self.options.revisit, kinds_of("labels", objective)
         return (
-            Step("client", "private", Verb.STUDY, "private", study="private", part=(0.0, before)),
-            *telling("client", "answer", "labels", round, objective, sends=True),
-            *(telling("server", "answer", "labels", round, objective, sends=True) if self._member else (averaging,)),
-            *(learning("server", "labels") if self._member else ()),
-            *learning("client", "labels"),
-            Step("client", "revisit", Verb.STUDY, "private", study="private", part=(before, 1.0)),
-            *EVALUATIONS,
+            Ask("contribute"),
+            studying_private(part=(0.0, before)),
+            knowing("client", "answer", "labels", number, objective, tells=True),
+            telling("client", "labels", number, objective),
+            REPORTING,
+            *self._scoring(number, objective),
+            Hear(),
+            self._averaging(number),
+            Ask("digest", kinds),
+            *(self._digesting("server") if self.options.llm_member else ()),
+            hearing("labels"),
+            *self._digesting("client"),
+            studying_private("revisit", (before, 1.0)),
+            EVALUATING,
+            REPORTING,
+            EVALUATING_SERVER,
+            Hear(),
         )
 
-    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
-        """See Host.serve."""
-        if round == 0:
-            evaluate_everybody(party, exchange, round)
-            return
-        pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
-        mine = know(party, round, "answer", "labels") if self._member else None
-        scores = {} if mine is None else score(party, mine)
-        replies = pending.wait()
-        collect(party, replies)
+    def _scoring(self, number: int, objective: Objective) -> Round:
+        """Return how the LLM comes to say what it makes of the gold texts, where it has a say."""
+        if not self.options.llm_member:
+            return (silent("server", _say_nothing),)
+        sends = kinds_told("labels", number, soft=True)
+        return (
+            knowing("server", "answer", "labels", number, objective, tells=True),
+            Step("server", "score", Verb.LOG_PROBS, "public", sends=sends, run=_score),
+        )
+
+    def _averaging(self, number: int) -> Step:
+        sends = () if self.options.llm_member else kinds_told("labels", number, soft=True)
+        return Step("server", "average", None, "public", sends=sends, run=self._average)
+
+    def _digesting(self, side: Side) -> Round:
+        replay = self.options.server_replay if side == "server" else self.options.client_replay
+        return (allocating(side, "labels"), distilling(side, replay, teachers="the consensus"))
+
+    def _average(self, turn: Turn) -> None:
+        """Make one of what the members say, which is sent to all, and which the LLM learns."""
+        party, round = turn.party, turn.round
         lessons = gold_lessons(party, party.task.public)
 
         def soft(client: str, reply: Payload) -> list[Lesson]:
             return with_soft_targets(party, lessons, hear(party, reply, client, round, "labels"))
 
-        told = each(party, exchange, "contribute", round, replies, soft)
-        merged = self._consensus(party, round, lessons, told, scores)
-        consensus = {**encode(merged.knowledge, "labels"), **tell_scores(party, round, merged.scores)}
-        pending = exchange.ask("digest", round, dict.fromkeys(told, consensus))
-        if mine is not None:
-            teacher = Offer(Knowledge(CONSENSUS, round, merged.knowledge.paths), merged.scores, merged.vocabulary)
-            match(party, round, teacher, mine, self.options.server_replay)
-        evaluate_party(party, round)
-        collect(party, pending.wait())
-
-    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
-        """See Host.reply."""
-        before = 1 - self.options.revisit
-        if phase == "contribute":
-            self._study_private(party, round, phase="private", part=(0.0, before))
-            mine = know(party, round, "answer", "labels")
-            keep_own(party, encode(mine, "labels"))
-            return {**tell(party, mine, "labels"), **report_payload(party)}
-        if phase == "digest":
-            offer, mine = hear(party, payload, None, round, "labels"), own(party, round, "labels")
-            match(party, round, offer, mine, self.options.client_replay)
-            self._study_private(party, round, phase="revisit", part=(before, 1.0))
-        evaluate_party(party, round)
-        return report_payload(party)
-
-    @property
-    def _member(self) -> bool:
-        return self.options.llm_member
-
-    def _study_private(self, party: Party, round: int, *, phase: str, part: tuple[float, float]) -> None:
-        options = part_of(party.studies.private, *part)
-        study(party, gold_lessons(party, party.private), sft(), options, round=round, phase=phase)
+        told = each(turn, turn.replies, soft)
+        merged = self._consensus(party, round, lessons, told, turn[SCORES])
+        turn.replies = {client: turn.replies[client] for client in told}
+        turn.outbox |= {**encode(merged.knowledge, "labels"), **tell_scores(party, round, merged.scores)}
+        turn[OFFER] = Offer(Knowledge(CONSENSUS, round, merged.knowledge.paths), merged.scores, merged.vocabulary)
 
     def _consensus(
         self,
@@ -151,3 +137,11 @@ class Fedmd:
         spelled = {lesson.sample_id: text for lesson, text in texts if text is not None}
         merged = merge_heard(party, round, spelled, said, self.options.average, self.options.temperature)
         return consensus_offer(party, party.name, round, merged)
+
+
+def _score(turn: Turn) -> None:
+    turn[SCORES] = score(turn.party, turn[MINE])
+
+
+def _say_nothing(turn: Turn) -> None:
+    turn[SCORES] = {}

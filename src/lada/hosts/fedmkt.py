@@ -16,51 +16,65 @@ A learner that studies another's paths forgets what these do not cover; so a sha
 and, for the server, its own paths.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
 from lada.allocators.base import Allocator
 from lada.core.errors import InputError
-from lada.core.terms import Allocation, Knowledge, Lesson, Verb
+from lada.core.terms import Allocation, Lesson, Verb
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
-from lada.hosts.base import Bare
+from lada.hosts.base import Bare, Host
 from lada.hosts.catalogue.fedmkt import FedmktOptions
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 from lada.rounds.aggregating import check_rule
 from lada.rounds.allocating import allocate, check_takes_labels, judge
-from lada.rounds.averaging import (
-    ADAPTER,
-    average_adapters,
-    check_alike,
-    handed_out,
-    take_adapter,
-    tell_adapter,
-)
-from lada.rounds.base import Exchange, Kinds, Payload, Phase, Step
-from lada.rounds.distilling import and_labels, distil, lessons_of
+from lada.rounds.averaging import ADAPTER, average_adapters, check_alike
+from lada.rounds.base import Ask, Hear, Kinds, Look, Payload, Round, Slot, Step, Turn
+from lada.rounds.distilling import and_labels, lessons_of
 from lada.rounds.fusing import Fusion, Won
 from lada.rounds.gain import limit_by_gain, validation
-from lada.rounds.knowledge import Kind, Offer, encode, hear, keep_own, kinds_heard, know, own, tell
-from lada.rounds.outline import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, studying_both, telling
+from lada.rounds.knowledge import Kind, Offer, hear, kinds_of
+from lada.rounds.outline import (
+    EVALUATING,
+    EVALUATING_SERVER,
+    MINE,
+    NEWEST,
+    REPORTING,
+    STANDING,
+    allocating,
+    chosen_lessons,
+    distilling,
+    evaluating_everybody,
+    hearing,
+    keep_newest,
+    knowing,
+    send_adapter,
+    silent,
+    studying_both,
+    studying_private,
+    take_sent,
+    telling,
+)
 from lada.rounds.party import Party
 from lada.rounds.replies import each
-from lada.rounds.reports import REPORT, collect, report_payload
-from lada.rounds.secure import KEYS, MASKED, PHASES, check_enough
-from lada.rounds.secure_client import advertise, masked_reply, started_from
-from lada.rounds.secure_server import average_masked
+from lada.rounds.secure import check_enough
+from lada.rounds.secure_rounds import ADVERTISING, CHECKING_ENOUGH, averaging_masked, take_and_start
 from lada.rounds.soft import with_soft_targets
-from lada.rounds.steps import evaluate_party, gold_lessons, sft, study, study_both
+from lada.rounds.steps import gold_lessons
 from lada.rounds.track_records import Records
 from lada.rounds.trust import doubted, limit_by_gold_texts, untrusted, without_paths
 
+RECORDS: Slot[Records] = Slot("clients' records")
+CHOSEN: Slot[Mapping[str, tuple[Offer, Allocation]]] = Slot("choices per client")
+FUSION: Slot[Fusion] = Slot("fusion")
 
-class Fedmkt:
+
+class Fedmkt(Host):
     """LLM and SLMs learn from each other on public questions, both ways."""
 
     bare = Bare("dual_min_ce", "soft_targets", options={"knowledge": "labels"})
-    pools_private = False
 
     def __init__(self, options: FedmktOptions) -> None:
         self.options = options
@@ -90,102 +104,79 @@ class Fedmkt:
             if self.options.secure_aggregation:
                 check_enough(len(clients))
 
-    def phases(self, party: Party) -> Mapping[str, Phase]:
-        """See Host.phases."""
-        told, adapter = kinds_heard(party, self._kind), Kinds(frozenset({ADAPTER}))
-        averages, secure = self.options.average_adapters, self.options.secure_aggregation
-        more = (Kinds(frozenset({KEYS})) if secure else adapter) if averages else Kinds()
-        return {
-            "evaluate": Phase(replies=REPORT),
-            "contribute": Phase(replies=told | REPORT if self._mutual else REPORT),
-            **({"learn": Phase(told, more | REPORT)} if self._teaches else {}),
-            **(PHASES if secure else {}),
-            **({"average": Phase(Kinds(may=adapter.must) if secure else adapter, REPORT)} if averages else {}),
-        }
-
-    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
-        """See Host.plan."""
-        if round == 0:
-            return EVALUATIONS
-        first, more = studying_both("private")
-        private = (first,) if self._teaches else (first, more)
-        probe = (Step("server", "trust", Verb.STUDY, "lessons"),) if self._probes else ()
-        known = round > 1 and self._teaches  # nothing changes the LLM after it has told what it knows
-        learn_up = learning("server", self._kind, probe) if self._mutual else ()
+    def round(self, number: int, objective: Objective) -> Round:
+        """See Host.round. What the server can do meanwhile, it does while the clients work."""
+        enough = (CHECKING_ENOUGH,) if self.options.secure_aggregation else ()
+        if number == 0:
+            return (*enough, *((VALIDATING,) if self._probes else ()), *evaluating_everybody())
         return (
-            *(private if self._studies_private(round) else ()),
-            *telling("client", "answer", self._kind, round, objective, sends=self._mutual),
-            *telling("server", "answer", self._kind, round, objective, sends=not self._mutual, known=known),
-            *learn_up,
-            *(telling("server", "answer-anew", self._kind, round, objective, sends=True) if self._answers_anew else ()),
-            *(learning("client", self._kind) if self._teaches else ()),
-            *(self._averaging() if self.options.average_adapters else ()),
-            *(EVALUATIONS if self._mutual else OF_CLIENTS),
+            *enough,
+            *self._contributing(number, objective),
+            *(self._learning_from_clients() if self._mutual else ()),
+            *(self._learning_from_server(number, objective) if self._teaches else evaluating_everybody()),
         )
 
-    def _averaging(self) -> tuple[Step, ...]:
-        told = MASKED if self.options.secure_aggregation else ADAPTER
+    def _contributing(self, number: int, objective: Objective) -> Round:
+        """Return how all come to know the public samples, and how clients tell of them."""
+        know = partial(knowing, kind=self._kind, round=number, objective=objective, tries=self.options.tries)
+        known = number > 1 and self._teaches  # nothing changes the LLM after it has told what it knows
         return (
-            Step("client", "average", None, "private", sends=(told,)),
-            Step("server", "average", None, "private", sends=(ADAPTER,)),
+            Ask("contribute"),
+            *self._studying_private(number),
+            know("client", "answer", tells=self._mutual),
+            *((telling("client", self._kind, number, objective),) if self._mutual else ()),
+            REPORTING,
+            know("server", "answer", tells=not self._mutual, known=known),
+            Hear(_look_at_records) if self._keeps_records else Hear(),
         )
 
-    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
-        """See Host.serve. What the server can do meanwhile, it does while the clients work."""
-        if self.options.secure_aggregation:
-            check_enough(len(exchange.clients))
-        if round == 0:
-            if self._probes:
-                validation(party)  # before anything is trained
-            evaluate_everybody(party, exchange, round)
-            return
-        pending = exchange.ask("contribute", round, {client: {} for client in exchange.clients})
-        mine = know(party, round, "answer", self._kind, tries=self.options.tries)
-        records = Records(party, mine) if self._records(party) else None
-        replies = pending.wait(records and records.look)
-        collect(party, replies)
-        if self._mutual:
-            used = self._learn_from_clients(party, exchange, round, mine, replies, records)
-            replies = {client: replies[client] for client in used}
-        if not self._teaches:
-            evaluate_everybody(party, exchange, round)
-            return
-        if self._mutual:
-            mine = know(party, round, "answer-anew", self._kind, tries=self.options.tries)
-        pending = exchange.ask("learn", round, dict.fromkeys(replies, tell(party, mine, self._kind)))
-        evaluate_party(party, round)
-        replies = pending.wait()
-        collect(party, replies)
-        if self.options.average_adapters:
-            if self.options.secure_aggregation:
-                average, kept = average_masked(party, exchange, round, replies)
-            else:
-                average, kept = average_adapters(party, replies, round, self.options)
-            newest = {} if average is None else {ADAPTER: average}
-            replies = exchange.ask("average", round, dict.fromkeys(kept, newest)).wait()
-            collect(party, replies)
-            if average is not None:
-                handed_out(party, average, replies)
+    def _learning_from_clients(self) -> Round:
+        """Return SLM→LLM: the server allocates per client, fuses and studies."""
+        if self._probes:
+            probing = Step("server", "trust", Verb.STUDY, "lessons", run=self._probe)
+            choosing = (allocating("server", self._kind, self._choose), probing)
+        elif self._trusts_gold_texts:
+            choosing = (allocating("server", self._kind, self._choose), silent("server", _hold_against_gold_texts))
+        else:
+            choosing = (allocating("server", self._kind, self._choose_one_by_one),)
+        replay = self.options.server_replay
+        return (*choosing, distilling("server", replay, teachers="its clients", lessons=self._lessons_won))
 
-    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
-        """See Host.reply."""
-        if phase in PHASES:
-            return masked_reply(phase, party, round, payload, self.options.update_norm)
-        if phase == "contribute":
-            return self._contribute(party, round)
-        if phase == "learn":
-            offer = hear(party, payload, None, round, self._kind)
-            mine = own(party, round, self._kind)
-            self._learn_from_server(party, round, offer, mine)
-            if self.options.average_adapters:
-                secure = self.options.secure_aggregation
-                return {**(advertise(party) if secure else {ADAPTER: tell_adapter(party)}), **report_payload(party)}
-        if ADAPTER in payload:
-            take_adapter(party, payload[ADAPTER])
-            if self.options.secure_aggregation:
-                started_from(party)
-        evaluate_party(party, round)
-        return report_payload(party)
+    def _learning_from_server(self, number: int, objective: Objective) -> Round:
+        """Return LLM→SLM: the server tells what it knows; a client allocates and studies."""
+        know = partial(knowing, kind=self._kind, round=number, objective=objective, tries=self.options.tries)
+        return (
+            *((know("server", "answer-anew", tells=True),) if self._mutual else ()),
+            telling("server", self._kind, number, objective),
+            Ask("learn", kinds_of(self._kind, objective)),
+            hearing(self._kind),
+            allocating("client", self._kind),
+            distilling("client", self.options.client_replay, lessons=self._lessons_chosen),
+            *(self._averaging() if self.options.average_adapters else (EVALUATING, REPORTING, self._standing, Hear())),
+        )
+
+    def _averaging(self) -> Round:
+        """Return the end of a round in which clients with one model go on with the average of their adapters."""
+        adapter, secure = Kinds(frozenset({ADAPTER})), self.options.secure_aggregation
+        sending = Step("client", "average", None, "private", sends=(ADAPTER,), kinds=adapter, run=send_adapter)
+        averaging = Step("server", "average", None, "private", sends=(ADAPTER,), run=self._average)
+        return (
+            ADVERTISING if secure else sending,
+            REPORTING,
+            self._standing,
+            Hear(),
+            *(averaging_masked(self.options.update_norm) if secure else (averaging,)),
+            Ask("average", Kinds(may=adapter.must) if secure else adapter),
+            silent("client", take_and_start if secure else take_sent),
+            EVALUATING,
+            REPORTING,
+            Hear(),
+            silent("server", keep_newest),
+        )
+
+    @property
+    def _standing(self) -> Step:
+        return EVALUATING_SERVER if self._mutual else STANDING
 
     @property
     def _mutual(self) -> bool:
@@ -196,14 +187,15 @@ class Fedmkt:
         return self.options.directions != "slm_to_llm"
 
     @property
-    def _answers_anew(self) -> bool:
-        return self._mutual and self._teaches
-
-    @property
     def _probes(self) -> bool:
         return self._mutual and self.options.trust == "gain"
 
-    def _records(self, party: Party) -> bool:
+    @property
+    def _trusts_gold_texts(self) -> bool:
+        return self.options.trust == "auto" and self._kind == "labels"
+
+    @property
+    def _keeps_records(self) -> bool:
         """Whether clients' answers are held against gold ones and, where there are none, the LLM's first ones."""
         return self.options.trust in ("auto", "agreement") and self._mutual and self._kind == "paths"
 
@@ -211,86 +203,94 @@ class Fedmkt:
     def _kind(self) -> Kind:
         return self.options.knowledge
 
-    def _studies_private(self, round: int) -> bool:
-        return self.options.private_rounds is None or round <= self.options.private_rounds
+    def _studying_private(self, number: int) -> Round:
+        if self.options.private_rounds is not None and number > self.options.private_rounds:
+            return ()
+        return (studying_private(),) if self._teaches else studying_both()
 
-    def _contribute(self, party: Party, round: int) -> Payload:
-        if self._studies_private(round):
-            lessons = gold_lessons(party, party.private)
-            if self._teaches:
-                study(party, lessons, sft(), party.studies.private, round=round, phase="private")
-            else:
-                study_both(party, lessons, round=round, phase="private")
-        mine = know(party, round, "answer", self._kind, tries=self.options.tries)
-        keep_own(party, encode(mine, self._kind))  # as it is, whatever is taken out of what it tells
-        told = tell(party, mine, self._kind) if self._mutual else {}
-        return {**told, **report_payload(party)}
+    def _choose(self, turn: Turn) -> None:
+        """Allocate for each client, and have what all of them offer in memory at once, to compare it."""
+        turn[FUSION] = _fusion(turn)
+        turn[CHOSEN] = each(turn, turn.replies, partial(self._choice, turn))
 
-    def _learn_from_server(self, party: Party, round: int, offer: Offer, mine: Knowledge) -> None:
-        """LLM→SLM: a client allocates and studies."""
-        allocation = allocate(party, round, offer.knowledge, mine)
-        lessons = self._and_labels(party, lessons_of(party, allocation, offer, mine))
-        teacher = offer.knowledge.party
-        distil(party, round, lessons, mine, replay=self.options.client_replay, teachers=teacher)
+    def _choose_one_by_one(self, turn: Turn) -> None:
+        """Allocate for each client and fuse at once: what one told is read when its turn comes, and let go of then."""
+        turn[FUSION], replies, against = _fusion(turn), turn.replies, {}
+        its = each(turn, replies, turn[RECORDS].of) if self._keeps_records else {}
+        if self._keeps_records:
+            against, replies = untrusted(its), {client: replies[client] for client in its}
 
-    def _learn_from_clients(
-        self,
-        party: Party,
-        exchange: Exchange,
-        round: int,
-        mine: Knowledge,
-        replies: Mapping[str, Payload],
-        records: Records | None,
-    ) -> list[str]:
-        """SLM→LLM: the server allocates per client, fuses and studies. Returns the clients of which it could.
+        def add(client: str, reply: Payload) -> None:
+            offer, allocation = self._choice(turn, client, reply)
+            if client in against:
+                allocation = without_paths(turn.party, turn.round, allocation, its[client], against[client])
+            turn[FUSION].add(offer, allocation)
 
-        What a client told is read when its turn comes and let go of after it. Only a trust that compares what all say
-        of the same texts, or what all teach, has them in memory at once.
-        """
-        # Which offers beat the LLM's own path was the allocator's to say; here they are only held against each other.
-        fusion = Fusion(LeastLoss(LeastLossOptions(below_own=False)), party.name, round)
-        each_client = partial(each, party, exchange, "contribute", round)
+        each(turn, replies, add)
 
-        def choose(client: str, reply: Payload) -> tuple[Offer, Allocation]:
-            offer = hear(party, reply, client, round, self._kind)
-            judged = judge(party, round, offer.knowledge, mine)
-            if self.options.trust == "auto":
-                offer = replace(offer, knowledge=doubted(offer.knowledge, judged, mine))
-            return offer, allocate(party, round, offer.knowledge, mine, judged)
+    def _choice(self, turn: Turn, client: str, reply: Payload) -> tuple[Offer, Allocation]:
+        party, round, mine = turn.party, turn.round, turn[MINE]
+        offer = hear(party, reply, client, round, self._kind)
+        judged = judge(party, round, offer.knowledge, mine)
+        if self.options.trust == "auto":
+            offer = replace(offer, knowledge=doubted(offer.knowledge, judged, mine))
+        return offer, allocate(party, round, offer.knowledge, mine, judged)
 
-        if self._probes or (self.options.trust == "auto" and self._kind == "labels"):
-            chosen = each_client(replies, choose)
-            soft: Mapping[str, Sequence[Lesson]] = {}
-            allocations = {client: allocation for client, (_, allocation) in chosen.items()}
-            if self._probes:
-                told = {client: offer.knowledge for client, (offer, _) in chosen.items()}
-                allocations = limit_by_gain(party, allocations, told, round, self.options.trust_steps)
-            else:
-                checked = gold_lessons(party, party.task.public)
-                soft = each_client(chosen, lambda _, its: with_soft_targets(party, checked, its[0]))
-                allocations = {client: allocations[client] for client in soft}
-                allocations = limit_by_gold_texts(party, allocations, checked, soft, mine, round)
-            for client, allocation in allocations.items():
-                fusion.add(chosen[client][0], allocation, soft.get(client, ()))
-        else:
-            its = each_client(replies, records.of) if records else {}
-            against = untrusted(its)
+    def _probe(self, turn: Turn) -> None:
+        """Fuse what clients offer as far as a few steps on it improve the LLM."""
+        chosen = turn[CHOSEN]
+        allocations = {client: allocation for client, (_, allocation) in chosen.items()}
+        told = {client: offer.knowledge for client, (offer, _) in chosen.items()}
+        allocations = limit_by_gain(turn.party, allocations, told, turn.round, self.options.trust_steps)
+        for client, allocation in allocations.items():
+            turn[FUSION].add(chosen[client][0], allocation)
 
-            def add(client: str, reply: Payload) -> None:
-                offer, allocation = choose(client, reply)
-                if client in against:
-                    allocation = without_paths(party, round, allocation, its[client], against[client])
-                fusion.add(offer, allocation)
+    def _lessons_won(self, turn: Turn) -> list[Lesson]:
+        """Return the lessons of what the fuser took; clients of whom nothing could be used are left out from here."""
 
-            each_client({client: replies[client] for client in its} if records else replies, add)
+        def lessons(_client: str, won: Won) -> list[Lesson]:
+            return lessons_of(turn.party, won.allocation, won.offer, turn[MINE], won.known)
 
-        def lessons_won(_client: str, won: Won) -> list[Lesson]:
-            return lessons_of(party, won.allocation, won.offer, mine, won.known)
+        by_client = each(turn, turn[FUSION].won(), lessons)
+        turn.replies = {client: turn.replies[client] for client in by_client}
+        return self._and_labels(turn.party, [lesson for lessons in by_client.values() for lesson in lessons])
 
-        by_client = each_client(fusion.won(), lessons_won)
-        lessons = self._and_labels(party, [lesson for lessons in by_client.values() for lesson in lessons])
-        distil(party, round, lessons, mine, replay=self.options.server_replay, teachers="its clients")
-        return list(by_client)
+    def _lessons_chosen(self, turn: Turn) -> list[Lesson]:
+        return self._and_labels(turn.party, chosen_lessons(turn))
 
     def _and_labels(self, party: Party, lessons: list[Lesson]) -> list[Lesson]:
         return lessons if self._kind == "paths" else and_labels(party, lessons)
+
+    def _average(self, turn: Turn) -> None:
+        average, kept = average_adapters(turn.party, turn.replies, turn.round, self.options)
+        turn.replies = {client: turn.replies[client] for client in kept}
+        turn[NEWEST] = turn.outbox[ADAPTER] = average
+
+
+def _validate(turn: Turn) -> None:
+    validation(turn.party)
+
+
+VALIDATING = silent("server", _validate)
+"""The LLM looks at the samples that probes are held against, before anything is trained."""
+
+
+def _look_at_records(turn: Turn) -> Look:
+    turn[RECORDS] = Records(turn.party, turn[MINE])
+    return turn[RECORDS].look
+
+
+def _fusion(turn: Turn) -> Fusion:
+    # Which offers beat the LLM's own path was the allocator's to say; here they are only held against each other.
+    return Fusion(LeastLoss(LeastLossOptions(below_own=False)), turn.party.name, turn.round)
+
+
+def _hold_against_gold_texts(turn: Turn) -> None:
+    """Fuse what clients offer whose distributions do not contradict the gold texts."""
+    party, chosen = turn.party, turn[CHOSEN]
+    checked = gold_lessons(party, party.task.public)
+    soft = each(turn, chosen, lambda _, its: with_soft_targets(party, checked, its[0]))
+    allocations = {client: chosen[client][1] for client in soft}
+    allocations = limit_by_gold_texts(party, allocations, checked, soft, turn[MINE], turn.round)
+    for client, allocation in allocations.items():
+        turn[FUSION].add(chosen[client][0], allocation, soft.get(client, ()))

@@ -10,14 +10,13 @@ Public text and distributions stay at the server: adapters are all that crosses.
 tokens as one that collaborates by knowledge does in all; what the SLM is taught at the server comes on top.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Generic, TypeVar
 
 from lada.allocators.base import Allocator
 from lada.codecs import adapters
 from lada.core.errors import InputError
-from lada.core.terms import Verb
+from lada.hosts.base import Host
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 from lada.rounds.aggregating import Weights, check_rule
@@ -27,39 +26,46 @@ from lada.rounds.averaging import (
     catch_up,
     check_alike,
     fix_outline,
-    handed_out,
     pool,
-    take_adapter,
-    tell_adapter,
 )
-from lada.rounds.base import Exchange, Kinds, Payload, Phase, Step
+from lada.rounds.base import Ask, Hear, Kinds, Round, Slot, Step, Turn
 from lada.rounds.options import SharedSlmOptions
-from lada.rounds.outline import EVALUATIONS, OF_CLIENTS, evaluate_everybody, learning, studying_both
+from lada.rounds.outline import (
+    EVALUATING,
+    EVALUATING_SERVER,
+    NEWEST,
+    REPORTING,
+    evaluating_everybody,
+    keep_newest,
+    send_adapter,
+    silent,
+    studying_both,
+    take_sent,
+)
 from lada.rounds.party import SHARED_SLM, Party
-from lada.rounds.reports import REPORT, collect, report_payload
+from lada.rounds.reports import collect, report_payload
 from lada.rounds.soft import check_wants_soft_targets
-from lada.rounds.steps import evaluate_party, gold_lessons, study_both
 
-Prepared = TypeVar("Prepared")
+SLM: Slot[Party] = Slot("shared SLM")
+TOLD: Slot[Mapping[str, Weights]] = Slot("clients' adapters")
 
 
-class SharesSlm(ABC, Generic[Prepared]):
+class SharesSlm(Host):
     """A host whose clients share one SLM; what that is taught at the server is each host's own."""
 
     name: str
     llm_learns: bool
-    pools_private = False
 
     def __init__(self, options: SharedSlmOptions) -> None:
         self.options = options
 
     @abstractmethod
-    def prepare(self, party: Party, round: int) -> Prepared:
-        """Return what the LLM knows, made while the clients study."""
+    def preparing(self) -> Round:
+        """Return what the LLM does while the clients study."""
 
     @abstractmethod
-    def teach(self, party: Party, slm: Party, round: int, told: Mapping[str, Weights], prepared: Prepared) -> None:
-        """Teach the SLM, which has the adapter made of those that the clients `told`."""
+    def teaching(self) -> Round:
+        """Return how the server's SLM is taught, which has the adapter made of those that the clients sent."""
 
     def check(self, allocator: Allocator, clients: Mapping[str, ModelOptions]) -> None:
         """See Host.check."""
@@ -72,62 +78,50 @@ class SharesSlm(ABC, Generic[Prepared]):
         check_alike(clients, f"host {self.name!r}")
         check_rule(self.options.aggregation, self.options.malicious, len(clients))
 
-    def phases(self, party: Party) -> Mapping[str, Phase]:
-        """See Host.phases."""
-        adapter = frozenset({ADAPTER})
-        return {
-            "evaluate": Phase(replies=REPORT),
-            "study": Phase(Kinds(may=adapter), Kinds(adapter) | REPORT),
-            "take": Phase(Kinds(adapter), REPORT),
-        }
-
-    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
-        """See Host.plan. What the shared SLM does is counted as if the LLM did it, beside which it is small."""
+    def round(self, number: int, objective: Objective) -> Round:
+        """See Host.round. What the shared SLM does is counted as if the LLM did it, beside which it is small."""
         check_wants_soft_targets(self.name, objective)
-        if round == 0:
-            return EVALUATIONS
-        share = Step("server", "share", None, "private", sends=(ADAPTER,))
+        if number == 0:
+            return evaluating_everybody()
+        adapter, first = frozenset({ADAPTER}), (ADAPTER,) if number == 1 else ()
         return (
-            *((share,) if round == 1 else ()),
-            *studying_both("private"),
-            Step("client", "share", None, "private", sends=(ADAPTER,)),
-            Step("server", "answer", Verb.JUDGE, "public"),
-            Step("server", "score", Verb.LOG_PROBS, "public"),
-            *learning("server", "labels"),
-            share,
-            *(EVALUATIONS if self.llm_learns else OF_CLIENTS),
+            Step("server", "share", None, "private", sends=first, run=_open),
+            Ask("study", Kinds(may=adapter), lambda turn: catch_up(turn.party, turn.exchange.clients)),
+            silent("client", take_sent),
+            *studying_both(),
+            Step("client", "share", None, "private", sends=(ADAPTER,), kinds=Kinds(adapter), run=send_adapter),
+            REPORTING,
+            *self.preparing(),
+            Hear(),
+            silent("server", self._pool),
+            *self.teaching(),
+            Step("server", "share", None, "private", sends=(ADAPTER,), run=_share),
+            Ask("take", Kinds(adapter)),
+            silent("client", take_sent),
+            EVALUATING,
+            REPORTING,
+            *((EVALUATING_SERVER,) if self.llm_learns else ()),
+            Hear(),
+            silent("server", keep_newest),
         )
 
-    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
-        """See Host.serve."""
-        if round == 0:
-            evaluate_everybody(party, exchange, round)
-            return
-        slm = party.open_slm()
-        party.memory.setdefault(ADAPTER, adapters.encode(slm.learner.adapter(), 0))
-        fix_outline(party, adapters.decode(party.memory[ADAPTER], limit=party.limits.adapter_bytes)[0])
-        pending = exchange.ask("study", round, catch_up(party, exchange.clients))
-        prepared = self.prepare(party, round)
-        replies = pending.wait()
-        collect(party, replies)
-        pooled = pool(party, replies, round, self.options)
-        slm.load_adapter(pooled.weights)
-        self.teach(party, slm, round, pooled.told, prepared)
-        collect(party, {SHARED_SLM: report_payload(slm)})
-        newest = adapters.encode(slm.learner.adapter(), 0)
-        pending = exchange.ask("take", round, {client: {ADAPTER: newest} for client in pooled.told})
-        if self.llm_learns:
-            evaluate_party(party, round)
-        replies = pending.wait()
-        collect(party, replies)
-        handed_out(party, newest, replies)
+    def _pool(self, turn: Turn) -> None:
+        """Make one adapter of the clients', with which the SLM goes on."""
+        pooled = pool(turn.party, turn.replies, turn.round, self.options)
+        turn[SLM].load_adapter(pooled.weights)
+        turn[TOLD] = pooled.told
+        turn.replies = {client: turn.replies[client] for client in pooled.told}
 
-    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
-        """See Host.reply."""
-        if ADAPTER in payload:
-            take_adapter(party, payload[ADAPTER])
-        if phase == "study":
-            study_both(party, gold_lessons(party, party.private), round=round, phase="private")
-            return {ADAPTER: tell_adapter(party), **report_payload(party)}
-        evaluate_party(party, round)
-        return report_payload(party)
+
+def _open(turn: Turn) -> None:
+    """Bring the server's SLM back, as it was before the run."""
+    party, slm = turn.party, turn.party.open_slm()
+    party.memory.setdefault(ADAPTER, adapters.encode(slm.learner.adapter(), 0))
+    fix_outline(party, adapters.decode(party.memory[ADAPTER], limit=party.limits.adapter_bytes)[0])
+    turn[SLM] = slm
+
+
+def _share(turn: Turn) -> None:
+    """Send the adapter that the SLM has now; its report joins the server's."""
+    collect(turn.party, {SHARED_SLM: report_payload(turn[SLM])})
+    turn[NEWEST] = turn.outbox[ADAPTER] = adapters.encode(turn[SLM].learner.adapter(), 0)

@@ -1,15 +1,14 @@
-"""The contract of a round: its phases, what their messages hold, and how a server half reaches its clients."""
+"""What a round is made of: steps of the server and of its clients, and the messages between them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from lada.core.terms import Verb
 
 if TYPE_CHECKING:
-    from lada.models.objective import Objective
     from lada.rounds.party import Party
 
 Payload = Mapping[str, bytes]
@@ -70,43 +69,118 @@ class Exchange(Protocol):
         ...
 
 
+T = TypeVar("T")
+Side = Literal["server", "client"]
+
+
+class Slot(Generic[T]):
+    """The name of something that one step of a round leaves for a later one, and its type."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Turn:
+    """What a party has in hand: the server in a round, a client in one phase of it.
+
+    What a client needs in a later phase it keeps in its memory, since it may be another process by then.
+    """
+
+    def __init__(self, party: Party, round: int, *, heard: Payload | None = None, exchange: Exchange | None = None):
+        self.party, self.round = party, round
+        self.heard: Payload = heard or {}
+        """At a client: what the server sent."""
+        self.outbox: dict[str, bytes] = {}
+        """What is sent next: with a client's reply, or by the server to all clients that are still there."""
+        self.phase = ""
+        """At the server: the phase that clients were asked for last."""
+        self.replies: dict[str, Payload] = {}
+        """At the server: their replies by name, sorted; a step leaves out those that it cannot use."""
+        self._exchange = exchange
+        self._slots: dict[Slot[Any], Any] = {}
+
+    @property
+    def exchange(self) -> Exchange:
+        """How the server reaches the clients. Raises LookupError at a client."""
+        if self._exchange is None:
+            raise LookupError(f"{self.party.name} is a client, which asks nobody")
+        return self._exchange
+
+    def __getitem__(self, slot: Slot[T]) -> T:
+        """Return what a step before left. Raises LookupError where none did."""
+        if slot not in self._slots:
+            raise LookupError(f"no step of {self.party.name} before this one left its {slot.name}")
+        return self._slots[slot]
+
+    def __setitem__(self, slot: Slot[T], value: T) -> None:
+        """Leave something for a later step."""
+        self._slots[slot] = value
+
+
+Act = Callable[[Turn], None]
+
+
+def nothing(_: Turn) -> None:
+    """Do nothing: the step is done by another, and told apart."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that the server, or each client, does in a round, as it can be told before the run."""
+    """One thing that the server, or each client, does in a round: it can be told before the run, and run."""
 
-    side: Literal["server", "client"]
-    phase: str
-    """What it is timed as."""
-    verb: Verb | None
+    side: Side
+    phase: str = ""
+    """What it is timed as; empty for what is not told, since it asks nothing of a learner and sends nothing large."""
+    verb: Verb | None = None
     """What is asked of the learner; None: nothing."""
-    samples: Literal["public", "private", "test", "lessons"]
+    samples: Literal["public", "private", "test", "lessons"] = "public"
     """What it works on; `lessons` are what an allocator chose."""
     study: Literal["private", "distil"] | None = None
     """Whose options hold for a study."""
     part: tuple[float, float] = (0.0, 1.0)
     """From where to where it goes through that study's steps (lada.rounds.steps.part_of); all of them."""
     sends: tuple[str, ...] = ()
-    """Kinds of knowledge that then go to the server, or to every client."""
+    """Kinds of knowledge that are expected to go then to the server, or to every client."""
+    kinds: Kinds = Kinds()
+    """At a client: what it adds to the kinds of its reply."""
+    run: Act = field(default=nothing, compare=False)
+    """Does it."""
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the step takes time of a learner, or bytes worth counting."""
+        return self.verb is not None or bool(self.sends)
 
 
-class Rounds(Protocol):
-    """What happens in the rounds of a run, in a server half and a client half."""
+def to_all(turn: Turn) -> Mapping[str, Payload]:
+    """Return what is in the server's outbox for each client that is still there."""
+    there = turn.replies if turn.phase else turn.exchange.clients
+    return dict.fromkeys(there, turn.outbox)
 
-    def phases(self, party: Party) -> Mapping[str, Phase]:
-        """Return the phases of a round with the kinds of their messages, as `party` (either half) expects them."""
-        ...
 
-    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
-        """Return what happens in a round, in order, if everybody finds something to learn.
+def to_nobody(_: Turn) -> Mapping[str, Payload]:
+    """Return nothing: a step of the server asks by itself, for it needs what it heard at once."""
+    return {}
 
-        Raises InputError for an objective that the host cannot work with.
-        """
-        ...
 
-    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
-        """Run the server half of one round (1, 2, …; round 0 only evaluates)."""
-        ...
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The server begins a phase: what follows at the clients' side, up to the next one, is what they do in it."""
 
-    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
-        """Run the client half of one phase and return its reply."""
-        ...
+    phase: str
+    kinds: Kinds = Kinds()
+    """Of what the server sends."""
+    send: Callable[[Turn], Mapping[str, Payload]] = to_all
+    """Returns it by client. Nobody is asked where that is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """The server waits for the replies to what it asked, and adds the reports in them to its own."""
+
+    look: Callable[[Turn], Look | None] = lambda _: None
+    """Returns what looks at each reply as soon as it was checked."""
+
+
+Round = tuple[Step | Ask | Hear, ...]
+"""What happens in a round, in order. What the two sides do between an Ask and its Hear, they do at the same time."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from lada.core.errors import FederationError
 from lada.rounds import claims
 from lada.rounds.averaging import ADAPTER, check_adapter
-from lada.rounds.base import Kinds, Payload, Phase, Rounds
+from lada.rounds.base import Kinds, Payload, Phase
+from lada.rounds.engine import Rounds
 from lada.rounds.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY, check_knowledge
 from lada.rounds.party import Party
 from lada.rounds.pooling import SAMPLES, check_samples
@@ -38,16 +39,16 @@ class Guard:
     host: Rounds
     party: Party
 
-    def phase(self, name: str) -> Phase:
-        """Return what the messages of a phase hold. Raises FederationError for one that the host does not have."""
-        phases: Mapping[str, Phase] = {FINISH: Phase(replies=REPORT), **self.host.phases(self.party)}
+    def phase(self, name: str, round: int) -> Phase:
+        """Return what the messages of a phase hold. Raises FederationError for one that the round does not have."""
+        phases: Mapping[str, Phase] = {FINISH: Phase(replies=REPORT), **self.host.phases(round, self.party)}
         if name not in phases:
             raise FederationError(f"phase: expected one of {', '.join(sorted(phases))}")
         return phases[name]
 
     def check_reply(self, client: str, phase: str, round: int, payload: Payload) -> None:
         """Raise FederationError or CodecError unless `payload` is a sound reply of `client`."""
-        self._check(client, self.phase(phase).replies, round, payload)
+        self._check(client, self.phase(phase, round).replies, round, payload)
         if METRICS in payload:
             plan = () if phase == FINISH else self.host.plan(round, self.party.objective)
             steps = tuple(step for step in plan if step.side == "client")
@@ -56,7 +57,7 @@ class Guard:
 
     def check_ask(self, server: str, phase: str, round: int, payload: Payload) -> None:
         """Raise FederationError or CodecError unless `payload` is what the server may send."""
-        self._check(server, self.phase(phase).asks, round, payload)
+        self._check(server, self.phase(phase, round).asks, round, payload)
 
     def _check(self, sender: str, kinds: Kinds, round: int, payload: Payload) -> None:
         check_kinds(payload, kinds)

@@ -21,6 +21,7 @@ from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.known import Known, forget, read
 from lada.core.plural import counted, plural
 from lada.core.terms import Knowledge, Likelihood, Path, TokenScores, Vocabulary
+from lada.models.objective import Objective
 from lada.privacy.discretion import blur, redact
 from lada.rounds.base import Kinds, Payload
 from lada.rounds.options import Kind
@@ -140,9 +141,9 @@ def tell_scores(party: Party, round: int, scores: Mapping[str, TokenScores]) -> 
     return payload
 
 
-def kinds_heard(party: Party, kind: Kind) -> Kinds:
+def kinds_of(kind: Kind, objective: Objective) -> Kinds:
     """Return the kinds of messages that `tell` writes."""
-    soft = frozenset() if party.objective.soft is None else frozenset({SOFT, VOCABULARY})
+    soft = frozenset() if objective.soft is None else frozenset({SOFT, VOCABULARY})
     return Kinds(frozenset({PATHS if kind == "paths" else LIKELIHOODS}), soft)
 
 

@@ -1,59 +1,196 @@
-"""What the rounds of several hosts have in common, and how it is told beforehand (Host.plan)."""
+"""The steps that the rounds of several hosts have in common, ready to be put into their lists."""
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
-from lada.core.terms import Verb
+from lada.core.terms import Allocation, Knowledge, Lesson, Verb
 from lada.models.objective import Objective
-from lada.rounds.base import Exchange, Step
-from lada.rounds.knowledge import Kind, kinds_told
+from lada.rounds.allocating import allocate
+from lada.rounds.averaging import ADAPTER, handed_out, take_adapter, tell_adapter
+from lada.rounds.base import Act, Ask, Hear, Round, Side, Slot, Step, Turn
+from lada.rounds.distilling import distil, lessons_of
+from lada.rounds.knowledge import Kind, Offer, encode, hear, keep_own, kinds_of, kinds_told, know, own, tell
+from lada.rounds.options import Replay
 from lada.rounds.party import Party
-from lada.rounds.reports import collect
-from lada.rounds.steps import evaluate_party
+from lada.rounds.reports import REPORT, report_payload
+from lada.rounds.steps import evaluate_party, gold_lessons, part_of, sft, study
 
-Side = Literal["server", "client"]
-EVALUATIONS = tuple(Step(side, "evaluate", Verb.ANSWER, "test") for side in ("client", "server"))
-"""Everybody is evaluated."""
-OF_CLIENTS = EVALUATIONS[:1]
-"""The clients are evaluated; the server, where it still has the weights that it began with, stands where it stood."""
-
-
-def studying_both(phase: str) -> tuple[Step, ...]:
-    """Return the steps of lada.rounds.steps.study_both at a client."""
-    return (
-        Step("client", phase, Verb.STUDY, "private", study="private"),
-        Step("client", f"{phase}-more", Verb.STUDY, "private", study="distil"),
-    )
+MINE: Slot[Knowledge] = Slot("own knowledge")
+OFFER: Slot[Offer] = Slot("offer")
+ALLOCATION: Slot[Allocation] = Slot("allocation")
+NEWEST: Slot[bytes | None] = Slot("newest adapter")
+"""None where no average was ever made."""
 
 
-def evaluate_everybody(party: Party, exchange: Exchange, round: int) -> None:
-    """Let all clients be evaluated in the phase `evaluate`, and the server meanwhile."""
-    pending = exchange.ask("evaluate", round, {client: {} for client in exchange.clients})
-    evaluate_party(party, round)
-    collect(party, pending.wait())
+def silent(side: Side, run: Act) -> Step:
+    """Return a step that takes no time worth telling."""
+    return Step(side, run=run)
 
 
-def telling(
-    side: Side, phase: str, kind: Kind, round: int, objective: Objective, *, sends: bool, known: bool = False
-) -> tuple[Step, ...]:
-    """Return the steps in which one side comes to know the public samples and, where it `sends`, tells of them.
+def _report(turn: Turn) -> None:
+    turn.outbox |= report_payload(turn.party)
 
-    `known`: it knows them by the weights that it still has, so that it is not asked again.
+
+REPORTING = Step("client", kinds=REPORT, run=_report)
+"""The last of a client's steps in a phase: it tells what it measured."""
+
+
+def _evaluate(turn: Turn) -> None:
+    evaluate_party(turn.party, turn.round)
+
+
+EVALUATING = Step("client", "evaluate", Verb.ANSWER, "test", run=_evaluate)
+EVALUATING_SERVER = Step("server", "evaluate", Verb.ANSWER, "test", run=_evaluate)
+STANDING = silent("server", _evaluate)
+"""The server is evaluated, and has the weights that it began with: it stands where it stood, and is not asked again."""
+
+
+def evaluating_everybody(server: Step = EVALUATING_SERVER) -> Round:
+    """Return a phase `evaluate` of its own."""
+    return (Ask("evaluate"), EVALUATING, REPORTING, server, Hear())
+
+
+def private_lessons(party: Party) -> list[Lesson]:
+    """Return what a client's private samples teach."""
+    return gold_lessons(party, party.private)
+
+
+def studying(
+    side: Side,
+    phase: str,
+    samples: Literal["public", "private"],
+    lessons: Callable[[Turn], Sequence[Lesson]],
+    *,
+    budget: Literal["private", "distil"],
+    part: tuple[float, float] = (0.0, 1.0),
+) -> Step:
+    """Return plain fine-tuning on gold lessons, for a budget or a part of it."""
+
+    def run(turn: Turn) -> None:
+        whole = getattr(turn.party.studies, budget)
+        options = whole if part == (0.0, 1.0) else part_of(whole, *part)
+        study(turn.party, lessons(turn), sft(), options, round=turn.round, phase=phase)
+
+    return Step(side, phase, Verb.STUDY, samples, study=budget, part=part, run=run)
+
+
+def studying_private(phase: str = "private", part: tuple[float, float] = (0.0, 1.0)) -> Step:
+    """Return a client's study of its private samples."""
+    return studying("client", phase, "private", lambda turn: private_lessons(turn.party), budget="private", part=part)
+
+
+def studying_both(
+    phase: str = "private", lessons: Callable[[Turn], Sequence[Lesson]] = lambda turn: private_lessons(turn.party)
+) -> Round:
+    """Return a client's study of private lessons for its private and its other budget, timed as `phase` and more.
+
+    So a client that hears nothing from others studies as much as one that collaborates does in all.
     """
-    verb = Verb.ANSWER if kind == "paths" else Verb.JUDGE
-    soft = objective.soft is not None and sends
-    kinds = kinds_told(kind, round, soft=soft) if sends else ()
-    first = (
-        ()
-        if known and (soft or not sends)
-        else (Step(side, phase, None if known else verb, "public", sends=() if soft else kinds),)
+    return (
+        studying("client", phase, "private", lessons, budget="private"),
+        studying("client", f"{phase}-more", "private", lessons, budget="distil"),
     )
-    return (*first, Step(side, "score", Verb.LOG_PROBS, "public", sends=kinds)) if soft else first
 
 
-def learning(side: Side, kind: Kind, before: tuple[Step, ...] = ()) -> tuple[Step, ...]:
-    """Return the steps in which one side allocates and studies what it heard; `before` come between the two.
+def knowing(
+    side: Side,
+    phase: str,
+    kind: Kind,
+    round: int,
+    objective: Objective,
+    *,
+    tells: bool,
+    known: bool = False,
+    tries: int = 1,
+) -> Step:
+    """Return the step in which one side comes to know the public samples; a client keeps it for a later phase.
+
+    `tells`: it then tells of them (`telling`). `known`: it knows them by the weights that it still has, so that it is
+    not asked again.
+    """
+
+    def run(turn: Turn) -> None:
+        turn[MINE] = know(turn.party, turn.round, phase, kind, tries=tries)
+        if side == "client":
+            keep_own(turn.party, encode(turn[MINE], kind))  # as it is, whatever is taken out of what it tells
+
+    verb = None if known else Verb.ANSWER if kind == "paths" else Verb.JUDGE
+    sends = kinds_told(kind, round, soft=False) if tells and objective.soft is None else ()
+    return Step(side, phase, verb, "public", sends=sends, run=run)
+
+
+def telling(side: Side, kind: Kind, round: int, objective: Objective) -> Step:
+    """Return the step in which one side tells what it knows, with its scores where the objective asks for some."""
+
+    def run(turn: Turn) -> None:
+        turn.outbox |= tell(turn.party, turn[MINE], kind)
+
+    kinds = kinds_of(kind, objective)
+    if objective.soft is None:  # what it sends is told with what it knows
+        return Step(side, kinds=kinds, run=run)
+    sends = kinds_told(kind, round, soft=True)
+    return Step(side, "score", Verb.LOG_PROBS, "public", sends=sends, kinds=kinds, run=run)
+
+
+def hearing(kind: Kind) -> Step:
+    """Return the step in which a client reads what the server told, and what it knew itself."""
+
+    def run(turn: Turn) -> None:
+        turn[OFFER] = hear(turn.party, turn.heard, None, turn.round, kind)
+        turn[MINE] = own(turn.party, turn.round, kind)
+
+    return silent("client", run)
+
+
+def allocating(side: Side, kind: Kind, run: Act | None = None) -> Step:
+    """Return the step in which one side judges what it heard and allocates.
 
     What an allocator asks of the learner besides (Candidates.look, embed) is put in by who knows the allocator.
     """
-    judge = (Step(side, "judge", Verb.JUDGE, "public"),) if kind == "paths" else ()
-    return (*judge, *before, Step(side, "distil", Verb.STUDY, "lessons", "distil"))
+
+    def choose(turn: Turn) -> None:
+        turn[ALLOCATION] = allocate(turn.party, turn.round, turn[OFFER].knowledge, turn[MINE])
+
+    return Step(side, "judge", Verb.JUDGE if kind == "paths" else None, "public", run=run or choose)
+
+
+def distilling(
+    side: Side,
+    replay: Replay,
+    *,
+    teachers: str | None = None,
+    lessons: Callable[[Turn], Sequence[Lesson]] | None = None,
+) -> Step:
+    """Return the step in which one side studies what it chose. `teachers` are whom a notice names; None: the offer's.
+
+    `lessons` make more of the lessons than those of the allocation.
+    """
+
+    def run(turn: Turn) -> None:
+        taught = (lessons or chosen_lessons)(turn)
+        named = turn[OFFER].knowledge.party if teachers is None else teachers
+        distil(turn.party, turn.round, taught, turn[MINE], replay=replay, teachers=named)
+
+    return Step(side, "distil", Verb.STUDY, "lessons", "distil", run=run)
+
+
+def chosen_lessons(turn: Turn) -> list[Lesson]:
+    """Return the lessons of what a party chose of an offer."""
+    return lessons_of(turn.party, turn[ALLOCATION], turn[OFFER], turn[MINE])
+
+
+def send_adapter(turn: Turn) -> None:
+    """Let a client send its adapter, with the number of private samples behind it."""
+    turn.outbox[ADAPTER] = tell_adapter(turn.party)
+
+
+def take_sent(turn: Turn) -> None:
+    """Let a client go on with the adapter that it was sent, if any."""
+    if ADAPTER in turn.heard:
+        take_adapter(turn.party, turn.heard[ADAPTER])
+
+
+def keep_newest(turn: Turn) -> None:
+    """Let the server remember the newest adapter, if any, and which clients went on with it."""
+    if (newest := turn[NEWEST]) is not None:
+        handed_out(turn.party, newest, turn.replies)

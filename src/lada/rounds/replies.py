@@ -6,22 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from lada.core.errors import LadaError
-from lada.rounds.base import Exchange
-from lada.rounds.party import Party
+from lada.rounds.base import Turn
 
 S = TypeVar("S")
 T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 
 
-def each(
-    party: Party, exchange: Exchange, phase: str, round: int, told: Mapping[str, S], use: Callable[[str, S], T]
-) -> dict[str, T]:
-    """Return what `use` makes of what each client `told` in a phase, by name, sorted.
+def each(turn: Turn, told: Mapping[str, S], use: Callable[[str, S], T]) -> dict[str, T]:
+    """Return what `use` makes of what each client `told` in the latest phase, by name, sorted.
 
     A client on whose content it fails is left out of the rest of the round: it counts as missing, and a notice says
     why. Raises FederationError where too few are left for a quorum.
     """
+    party, phase, round = turn.party, turn.phase, turn.round
     made: dict[str, T] = {}
     faults: dict[str, str] = {}
     for client in sorted(told):
@@ -34,5 +32,5 @@ def each(
     if faults:
         notices = tuple(f"round {round}: {client} is left out, {why}" for client, why in faults.items())
         party.note(notices=notices)
-        exchange.drop(phase, round, faults)
+        turn.exchange.drop(phase, round, faults)
     return made

@@ -239,15 +239,6 @@ def check_study(party: str, round: int, phase: str, report: StudyReport) -> None
             )
 
 
-def study_both(party: Party, lessons: Sequence[Lesson], *, round: int, phase: str) -> None:
-    """Let a party study lessons by plain fine-tuning for its private and its other budget, timed as `phase` and more.
-
-    So a client that hears nothing from others studies as much as one that collaborates does in all.
-    """
-    for part, options in ((phase, party.studies.private), (f"{phase}-more", party.studies.distil)):
-        study(party, lessons, sft(), options, round=round, phase=part)
-
-
 def _spend(party: Party, options: Study, dp: Privacy, lessons: int) -> float:
     """Add a study to those that a party has had under differential privacy, and return the ε that all have spent."""
     had = [Release(*each) for each in json.loads(party.memory.get(RELEASES, b"[]"))]

@@ -1,0 +1,36 @@
+"""What happens in a host's round, for the terminal and the documentation."""
+
+from collections.abc import Iterable, Iterator
+
+from rich.table import Table
+
+from lada.core.registry import Method
+from lada.hosts.base import Host
+from lada.objectives.base import OBJECTIVES
+from lada.rounds.base import Step
+from lada.rounds.engine import rows
+
+HEADER = ("phase", "each client", "the server")
+
+
+def round_rows(method: Method[Host]) -> Iterator[tuple[str, str, str]]:
+    """Yield the first round of a host as a framework by itself (`plugin: none`) has it: HEADER's columns."""
+    bare = method.make(method.options()).bare
+    objective = OBJECTIVES.get(bare.objective)
+    host = method.make(method.options(**bare.options))
+    steps = host.round(1, objective.make(objective.options(**bare.objective_options)))
+    for row in rows(steps):
+        yield row.phase or "–", _told(row.client), _told(row.server)
+
+
+def round_table(method: Method[Host]) -> Table:
+    """Return the first round of a host, a row for each phase and for what the server does between two."""
+    table = Table(*HEADER, title="the first round")
+    for row in round_rows(method):
+        table.add_row(*row)
+    return table
+
+
+def _told(steps: Iterable[Step]) -> str:
+    """Return steps as text: what each is timed as, and what is sent then."""
+    return "; ".join(f"{s.phase} → {', '.join(s.sends)}" if s.sends else s.phase for s in steps) or "–"

@@ -1,0 +1,123 @@
+"""Run, tell and check rounds: all three read the one list of steps that a host gives for a round."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lada.core.errors import FederationError
+from lada.rounds.base import Ask, Exchange, Hear, Kinds, Payload, Pending, Phase, Round, Step, Turn
+
+if TYPE_CHECKING:
+    from lada.models.objective import Objective
+    from lada.rounds.party import Party
+
+
+class Rounds(ABC):
+    """The rounds of a run. What happens in one depends on its number, on options and on the objective alone."""
+
+    @abstractmethod
+    def round(self, number: int, objective: Objective) -> Round:
+        """Return what happens in a round (1, 2, …; round 0 only evaluates), in order.
+
+        Raises InputError for an objective that the host cannot work with.
+        """
+
+    def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
+        """Return the steps of a round that take time of a learner or send knowledge, if everybody finds something to
+        learn. Raises InputError as `round` does.
+        """
+        return tuple(each for each in self.round(round, objective) if isinstance(each, Step) and each.is_told)
+
+    def phases(self, round: int, party: Party) -> Mapping[str, Phase]:
+        """Return the phases of a round with the kinds of their messages, as `party` (either half) expects them."""
+        return schema(self.round(round, party.objective))
+
+    def serve(self, party: Party, exchange: Exchange, round: int) -> None:
+        """Run the server half of a round."""
+        from lada.rounds.reports import METRICS, collect  # here: a registry of hosts is read without what computes
+
+        turn, pending = Turn(party, round, exchange=exchange), None
+        for each in self.round(round, party.objective):
+            if isinstance(each, Ask):
+                pending = _ask(turn, each)
+            elif isinstance(each, Hear):
+                if pending is not None:
+                    turn.replies = pending.wait(each.look(turn))
+                    collect(party, {name: reply for name, reply in turn.replies.items() if METRICS in reply})
+                pending = None
+            elif each.side == "server":
+                each.run(turn)
+
+    def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
+        """Run the client half of one phase and return its reply. Raises FederationError for an unknown phase."""
+        turn = Turn(party, round, heard=payload)
+        for asked, steps in by_phase(self.round(round, party.objective)):
+            if asked.phase == phase:
+                for step in steps:
+                    step.run(turn)
+                return turn.outbox
+        raise FederationError(f"phase: round {round} has no {phase!r}")
+
+
+def schema(round: Iterable[Step | Ask | Hear]) -> dict[str, Phase]:
+    """Return the phases of a round with the kinds of their messages."""
+    return {asked.phase: Phase(asked.kinds, _all(step.kinds for step in steps)) for asked, steps in by_phase(round)}
+
+
+def by_phase(round: Iterable[Step | Ask | Hear]) -> Iterator[tuple[Ask, list[Step]]]:
+    """Yield each phase with what a client does in it."""
+    asked: Ask | None = None
+    steps: list[Step] = []
+    for each in round:
+        if isinstance(each, Ask):
+            if asked is not None:
+                yield asked, steps
+            asked, steps = each, []
+        elif isinstance(each, Step) and each.side == "client":
+            steps.append(each)
+    if asked is not None:
+        yield asked, steps
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stretch of a round: what the clients do in a phase and the server meanwhile, or the server between two."""
+
+    phase: str
+    """Empty between two phases."""
+    client: tuple[Step, ...]
+    server: tuple[Step, ...]
+
+
+def rows(round: Iterable[Step | Ask | Hear]) -> list[Row]:
+    """Return a round as it is told to people, in order; stretches in which nothing takes time are left out."""
+    stretches: list[tuple[str, list[Step]]] = [("", [])]
+    for each in round:
+        if isinstance(each, Step):
+            stretches[-1][1].append(each)
+        else:
+            stretches.append((each.phase if isinstance(each, Ask) else "", []))
+    told = (
+        Row(phase, *(tuple(s for s in steps if s.side == side and s.is_told) for side in ("client", "server")))
+        for phase, steps in stretches
+    )
+    return [row for row in told if row.phase or row.server]
+
+
+def _ask(turn: Turn, asked: Ask) -> Pending | None:
+    """Send what is to be sent; None where nobody is asked."""
+    payloads = asked.send(turn)
+    if not payloads:
+        return None
+    turn.phase, turn.outbox = asked.phase, {}
+    return turn.exchange.ask(asked.phase, turn.round, payloads)
+
+
+def _all(kinds: Iterable[Kinds]) -> Kinds:
+    result = Kinds()
+    for each in kinds:
+        result |= each
+    return result
