@@ -17,7 +17,7 @@ from lada.codecs.soft_targets import SoftTargets
 from lada.core.known import Known, read
 from lada.core.terms import Knowledge, Likelihood
 from lada.core.terms import Path as Sampled
-from lada.federation import exchange
+from lada.federation import exchange, pending
 from lada.hosts import fedmkt
 from lada.rounds import knowledge, reports, verdicts
 
@@ -59,7 +59,7 @@ def test_what_there_is_no_room_for_is_decoded_again(
     tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ):
     whole = lada.run(tiny(), runs=tmp_path / "a")
-    monkeypatch.setattr(exchange, "KEPT", 0)
+    monkeypatch.setattr(pending, "KEPT", 0)
     calls.clear()
     assert lada.run(tiny(), runs=tmp_path / "b").traffic == whole.traffic
     assert calls == {"paths": 6, "reports": 16}
@@ -96,7 +96,7 @@ def test_only_what_is_not_so_is_verified_again(honest: bool, tmp_path: Path, mon
     assert verified == ([2, 2] if honest else [2, 2, 2])
 
 
-@pytest.mark.parametrize(("kept", "held"), [(0, 0), (exchange.KEPT, 2)])
+@pytest.mark.parametrize(("kept", "held"), [(0, 0), (pending.KEPT, 2)])
 def test_what_was_decoded_is_held_as_far_as_there_is_room(
     kept: int, held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -105,7 +105,7 @@ def test_what_was_decoded_is_held_as_far_as_there_is_room(
         reports.collect(*given)
 
     found: list[int] = []
-    monkeypatch.setattr(exchange, "KEPT", kept)
+    monkeypatch.setattr(pending, "KEPT", kept)
     monkeypatch.setattr(fedmkt, "collect", counted)
     lada.run(tiny(), runs=tmp_path)
     assert found == [held, 0]  # when the paths of two clients were heard, and when they have learnt
