@@ -20,8 +20,7 @@ from lada.core.known import Known, read
 from lada.core.results import Results
 from lada.core.terms import Knowledge, Likelihood
 from lada.core.terms import Path as Sampled
-from lada.federation import exchange
-from lada.hosts import fedmkt
+from lada.federation import exchange, pending
 from lada.rounds import knowledge, reports, verdicts, wire
 
 
@@ -73,7 +72,7 @@ def test_so_are_soft_targets(tmp_path: Path, calls: Counter[str]):
 def test_what_there_is_no_room_for_is_decoded_again(
     whole: tuple[Results, Counter[str]], tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(exchange, "KEPT", 0)
+    monkeypatch.setattr(pending, "KEPT", 0)
     assert lada.run(tiny(), runs=tmp_path).traffic == whole[0].traffic
     assert calls == {"paths": 6, "reports": 16}
 
@@ -109,19 +108,24 @@ def test_only_what_is_not_so_is_verified_again(honest: bool, tmp_path: Path, mon
     assert verified == ([2, 2] if honest else [2, 2, 2])
 
 
-@pytest.mark.parametrize(("kept", "held"), [(0, 0), (exchange.KEPT, 2)])
+@pytest.mark.parametrize(("kept", "held"), [(0, 0), (pending.KEPT, 2)])
 def test_what_was_decoded_is_held_as_far_as_there_is_room(
     kept: int, held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def counted(*given: Any) -> None:
         found.append(sum(type(each) is Told for each in gc.get_objects()))
-        reports.collect(*given)
+        collect(*given)
 
     found: list[int] = []
-    monkeypatch.setattr(exchange, "KEPT", kept)
-    monkeypatch.setattr(fedmkt, "collect", counted)
+    collect = reports.collect
+    monkeypatch.setattr(pending, "KEPT", kept)
+    monkeypatch.setattr(reports, "collect", counted)
     lada.run(tiny(), runs=tmp_path)
-    assert found == [held, 0]  # when the paths of two clients were heard, and when they have learnt
+    assert found == [
+        0,
+        held,
+        0,
+    ]  # at the beginning, when the paths of two clients were heard, and when they have learnt
 
 
 def test_a_settled_payload_keeps_nothing_more():

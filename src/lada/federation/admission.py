@@ -63,7 +63,7 @@ def admit(guard: Guard | None, name: str, reply: Reply, reply_bytes: int) -> dic
     try:
         sizes = announced(payload, reply_bytes)
         if sizes is not None and guard:
-            check_kinds(sizes, guard.phase(envelope.phase).replies)
+            check_kinds(sizes, guard.phase(envelope.phase, envelope.round).replies)
     except FederationError as error:
         return Failure(Code.MALFORMED, str(error))
     if sizes is not None:
