@@ -135,7 +135,6 @@ class Fedmkt(Host):
             know("client", "answer", tells=self._mutual),
             *((telling("client", self._kind, number, objective),) if self._mutual else ()),
             REPORTING,
-            SENT,
             know("server", "answer", tells=not self._mutual, known=known),
             Hear(_look_at_records) if self._keeps_records else Hear(),
         )
@@ -173,7 +172,6 @@ class Fedmkt(Host):
         return (
             ADVERTISING if secure else sending,
             REPORTING,
-            SENT,
             self._standing,
             Hear(),
             *(averaging_masked(self.options.update_norm) if secure else (averaging,)),
@@ -181,7 +179,6 @@ class Fedmkt(Host):
             silent("client", take_and_start if secure else take_sent),
             EVALUATING,
             REPORTING,
-            SENT,
             Hear(),
             silent("server", keep_newest),
         )
