@@ -19,7 +19,8 @@ def told(samples: int, **weights: list[float]) -> dict[str, bytes]:
 
 
 def averaged(replies: dict[str, dict[str, bytes]]) -> bytes:
-    return pool(make_party("llm", set(), FilePath("unused")), replies, 1, AveragingOptions()).newest
+    server = make_party("llm", set(), FilePath("unused"))
+    return pool(server, replies, 1, AveragingOptions()).newest(server)
 
 
 def test_by_hand():
@@ -53,7 +54,7 @@ def test_who_does_not_fit_most_others_is_left_out_and_on_record():
     party = make_party("llm", set(), FilePath("unused"))
     replies = {"a": told(1, A=[1.0]), "b": told(9, A=[1.0, 2.0]), "c": told(1, A=[3.0])}
     pooled = pool(party, replies, 4, AveragingOptions())
-    assert (adapters.decode(pooled.newest)[0]["A"].tolist(), list(pooled.shared())) == ([2.0], ["a", "c"])
+    assert (adapters.decode(pooled.newest(party))[0]["A"].tolist(), list(pooled.shared(party))) == ([2.0], ["a", "c"])
     (missing,) = party.report.missing
     assert (missing.party, missing.round, missing.phase) == ("b", 4, "average")
     assert "other names or shapes" in missing.why
@@ -63,7 +64,7 @@ def test_what_fitted_in_the_first_round_fits_in_the_next_however_many_say_otherw
     party = make_party("llm", set(), FilePath("unused"))
     pool(party, {"a": told(1, A=[1.0]), "b": told(1, A=[3.0])}, 1, AveragingOptions())
     pooled = pool(party, {"a": told(1, A=[5.0]), "b": told(1, A=[1.0, 2.0])}, 2, AveragingOptions())
-    assert (adapters.decode(pooled.newest)[0]["A"].tolist(), list(pooled.shared())) == ([5.0], ["a"])
+    assert (adapters.decode(pooled.newest(party))[0]["A"].tolist(), list(pooled.shared(party))) == ([5.0], ["a"])
     assert [(gone.party, gone.round) for gone in party.report.missing] == [("b", 2)]
     with pytest.raises(FederationError, match="those of 'b', 'c' have other names or shapes than those of earlier"):
         pool(party, {"b": told(1, A=[1.0, 2.0]), "c": told(1, A=[1.0, 2.0])}, 3, AveragingOptions())

@@ -279,7 +279,8 @@ def test_adapters_are_bounded(llm: Party, report: Payload):
         averaging.check_reply("a", "learn", 1, {**report, "adapter": data})
 
 
-def test_every_kind_of_every_host_has_a_check(llm: Party):
+def test_every_kind_of_every_host_has_a_check(tmp_path: FilePath):
+    llm = make_party("llm", {0}, tmp_path, objective=make(OBJECTIVES, "soft_targets"))
     assert all(kind in llm.codecs for kind in (PATHS, LIKELIHOODS, SOFT, VOCABULARY, METRICS, TIMES))
     for method in HOSTS:
         for phase in method.make(method.options()).phases(1, llm).values():

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Iterator
 
 from rich.table import Table
 
+from lada.choosing import host_default
 from lada.core.registry import Method
 from lada.hosts.base import Host
 from lada.objectives.base import OBJECTIVES
+from lada.points import POINTS
 from lada.rounds.base import Step
 from lada.rounds.engine import rows
 
@@ -16,9 +18,9 @@ HEADER = ("phase", "each client", "the server")
 def round_rows(method: Method[Host]) -> Iterator[tuple[str, str, str]]:
     """Yield the first round of a host as a framework by itself (`plugin: none`) has it: HEADER's columns."""
     bare = method.make(method.options()).bare
-    objective = OBJECTIVES.get(bare.objective)
-    host = method.make(method.options(**bare.options))
-    steps = host.round(1, objective.make(objective.options(**bare.objective_options)))
+    objective = host_default(bare, POINTS[OBJECTIVES.kind])
+    assert objective is not None
+    steps = method.made(bare.options).round(1, OBJECTIVES.make(objective.name, objective.options))
     for row in rows(steps):
         yield row.phase or "–", _told(row.client), _told(row.server)
 
