@@ -1,48 +1,23 @@
 """An aggregator of one's own: state across rounds, an option, and a result that differs per client."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path as FilePath
 
 import numpy as np
 import pytest
 from actors import make_party
-from pydantic import Field, ValidationError
+from own_methods import registered
+from pydantic import ValidationError
 
-from lada.aggregators.base import AGGREGATORS, Aggregate, Aggregator, Update
 from lada.codecs import adapters
-from lada.core.needs import State
-from lada.core.registry import Options
 from lada.rounds.averaging import ADAPTER, pool
 from lada.rounds.options import AveragingOptions, SecureOptions
 
 
-class KeepOptions(Options):
-    keep: float = Field(default=0.5, ge=0, le=1)
-    """Share of its own weights that each client keeps."""
-
-
-class Keep(Aggregator):
-    """Each client keeps a share of its own weights; the rest is the mean of all rounds so far."""
-
-    def __init__(self, options: KeepOptions) -> None:
-        self.keep = options.keep
-
-    def aggregate(self, state: State, updates: Mapping[str, Update]) -> tuple[State, Aggregate]:
-        own = {client: update.weights["w"] for client, update in updates.items()}
-        total = state.get("total", 0.0) + np.mean(list(own.values()), axis=0)
-        count = int(state.get("count", 0)) + 1
-        common = {"w": total / count}
-        mixed = {client: {"w": self.keep * each + (1 - self.keep) * common["w"]} for client, each in own.items()}
-        weights = {client: update.weights for client, update in updates.items()}
-        return {"total": total, "count": np.array(count)}, Aggregate(common, mixed, weights)
-
-
 @pytest.fixture
 def plugged() -> Iterator[None]:
-    AGGREGATORS.names()  # loads those that are there
-    AGGREGATORS.register("keep", options=KeepOptions)(Keep)
-    yield
-    del AGGREGATORS._methods["keep"]
+    with registered("keep"):
+        yield
 
 
 def test_it_has_state_and_gives_each_client_its_own(plugged: None, tmp_path: FilePath):

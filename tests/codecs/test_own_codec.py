@@ -1,14 +1,13 @@
 """A codec in one file outside the package: chosen by name, its residual kept, and every room reads it."""
 
-import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from actors import make_party
+from own_methods import registered
 from test_resume import Crash, crash_at, outcome
 from tiny_run import tiny
 
@@ -32,12 +31,8 @@ NAME = "int8_adapter"
 @pytest.fixture(scope="module", autouse=True)
 def codec() -> Iterator[Any]:
     """Let the run know the file's codec, for these tests alone."""
-    CODECS.names()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CODECS, "_methods", dict(CODECS._methods))
-        patch.syspath_prepend(str(Path(__file__).parent))
-        yield import_module(NAME)
-    sys.modules.pop(NAME)
+    with registered(NAME) as modules:
+        yield modules[NAME]
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -150,7 +145,7 @@ def test_a_client_of_a_deployment_has_the_servers_codecs():
     assert resolved.objective is not None
     terms = Terms(
         run="r", started=0.0, seed=0, rounds=1, host=resolved.host, allocator=resolved.allocator,
-        objective=resolved.objective, codecs=resolved.codecs, server="llm", clients=(Member(name="a", domains=()),),
+        objective=resolved.objective, hooks=(), codecs=resolved.codecs, server="llm", clients=(Member(name="a", domains=()),),
         public="0" * 64, test="0" * 64,
     )  # fmt: skip
     assert merge(client, Terms.model_validate_json(terms.model_dump_json())).codecs == resolved.codecs

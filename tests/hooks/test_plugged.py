@@ -1,6 +1,6 @@
 """A hook of one's own: it slows studies down by what it remembers, and freezes some weights."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from actors import make_party
+from own_methods import registered
 from tiny_run import tiny
 
 from lada.config import make_config
 from lada.core.errors import InputError
-from lada.core.needs import State
 from lada.core.terms import Lesson
-from lada.hooks.base import HOOKS, Arrays, Hook
+from lada.hooks.base import HOOKS
 from lada.models.base import Study
 from lada.models.learner import HuggingFaceLearner
 from lada.models.options import LoraOptions, ModelOptions
@@ -22,17 +22,10 @@ from lada.models.training import Optimisation
 from lada.rounds.steps import sft, study
 
 
-class Slower(Hook):
-    """After its n-th study a party goes 1/n of the way; no A of LoRA moves at all."""
-
-    steers = True
-
-    def gradients(self, state: State, gradients: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {name: each * 0 if "lora_A" in name else each for name, each in gradients.items()}
-
-    def after_study(self, state: State, before: Arrays, after: Arrays) -> tuple[State, Arrays]:
-        count = int(state.get("studies", 0)) + 1
-        return {"studies": np.array(count)}, {k: before[k] + (after[k] - before[k]) / np.float32(count) for k in after}
+@pytest.fixture(autouse=True)
+def plugged() -> Iterator[None]:
+    with registered("slower"):
+        yield
 
 
 @dataclass
@@ -51,7 +44,7 @@ class Folder:
 
 def scripted(folder: FilePath, weights: float, taught: float) -> Any:
     party = make_party("a", set(), folder)
-    party.hooks = (("slower", Slower()),)
+    party.hooks = (("slower", HOOKS.make("slower", {})),)
     learner: Any = party.learner
     learner.weights = np.array([weights], np.float32)
     learned = learner.study
@@ -100,7 +93,7 @@ def test_a_gradient_of_nought_moves_nothing(tmp_path: FilePath):
     learner = load(locate("zoo:slm-llama"), options, init_seed=1, saved=None)
     assert isinstance(learner, HuggingFaceLearner)
     party = make_party("a", set(), tmp_path)
-    party.learner, party.hooks = learner, (("slower", Slower()),)
+    party.learner, party.hooks = learner, (("slower", HOOKS.make("slower", {})),)
     before = learner.adapter()
     flat = Study(steps=2, batch_size=2, optimisation=Optimisation(weight_decay=0.0))
     study(party, [Lesson("x", "one?", "two"), Lesson("y", "two?", "three")], sft(), flat, round=1, phase="private")
@@ -111,16 +104,11 @@ def test_a_gradient_of_nought_moves_nothing(tmp_path: FilePath):
 
 
 def test_it_is_refused_where_it_would_have_no_say():
-    HOOKS.names()
-    HOOKS.register("slower")(lambda _: Slower())
-    try:
-        config = make_config(tiny(hooks=["slower"]))
-        assert list(config.make_all(HOOKS)) == ["slower"]
-        with pytest.raises(InputError, match=r"hooks: unknown name|hook: unknown name 'slowr'.*did you mean 'slower'"):
-            make_config(tiny(hooks=["slowr"]))
-        parallel = tiny(hooks=["slower"])
-        parallel["server"]["model"] = {**parallel["server"]["model"], "parallel": {"processes": 2}}
-        with pytest.raises(InputError, match=r"hooks: 'slower' changes gradients, which goes with no model\.parallel"):
-            make_config(parallel)
-    finally:
-        del HOOKS._methods["slower"]
+    config = make_config(tiny(hooks=["slower"]))
+    assert list(config.make_all(HOOKS)) == ["slower"]
+    with pytest.raises(InputError, match=r"hooks: unknown name|hook: unknown name 'slowr'.*did you mean 'slower'"):
+        make_config(tiny(hooks=["slowr"]))
+    parallel = tiny(hooks=["slower"])
+    parallel["server"]["model"] = {**parallel["server"]["model"], "parallel": {"processes": 2}}
+    with pytest.raises(InputError, match=r"hooks: 'slower' changes gradients, which goes with no model\.parallel"):
+        make_config(parallel)

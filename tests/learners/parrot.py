@@ -11,33 +11,31 @@ from lada.models.learners import LearnerOptions
 
 
 class ParrotOptions(LearnerOptions):
-    """Options of a parrot."""
-
-    default: str = "answer 0"
-    """What it says to a question that it does not know."""
+    """A parrot has no options: it says `answer 0` to a question that it does not know."""
 
     @property
     def able(self) -> frozenset[Verb]:
         """See LearnerOptions."""
-        return frozenset({Verb.ANSWER, Verb.CONFIDENCE, Verb.JUDGE, Verb.STUDY})
+        return Parrot.verbs
 
 
 class Parrot(LearnerBase):
     """Knows texts by question. A text that it knows has a loss of 0.1 nats, any other one of 2."""
 
-    name = "parrot"
+    name, verbs = "parrot", frozenset({Verb.ANSWER, Verb.CONFIDENCE, Verb.JUDGE, Verb.STUDY})
 
-    def __init__(self, options: ParrotOptions, known: dict[str, str]) -> None:
-        self.verbs, self._options, self.known = options.able, options, known
+    def __init__(self, known: dict[str, str]) -> None:
+        self.known = known
 
     def answer(self, questions, *, seed, temperature=0.0, progress=silent):
         """See Learner.answer."""
-        texts = [self.known.get(question, self._options.default) for question in questions]
-        return [Answer(text, self._likelihood(question, text)) for question, text in zip(questions, texts, strict=True)]
+        pairs = [(question, self.known.get(question, "answer 0")) for question in questions]
+        return [Answer(text, told) for (_, text), told in zip(pairs, self.judge(pairs), strict=True)]
 
     def judge(self, pairs, *, progress=silent):
         """See Learner.judge."""
-        return [self._likelihood(question, text) for question, text in pairs]
+        losses = [0.1 if self.known.get(question) == text else 2.0 for question, text in pairs]
+        return [Likelihood(-loss, -loss, 1, len(text.encode())) for loss, (_, text) in zip(losses, pairs, strict=True)]
 
     def study(self, lessons, objective, study, *, seed, course=None, progress=silent):
         """See Learner.study."""
@@ -48,10 +46,6 @@ class Parrot(LearnerBase):
         """See Learner.save."""
         folder.mkdir(parents=True)
         (folder / "known.json").write_text(json.dumps(self.known))
-
-    def _likelihood(self, question, text):
-        loss = 0.1 if self.known.get(question) == text else 2.0
-        return Likelihood(-loss, -loss, 1, len(text.encode()))
 
 
 @LEARNERS.register("parrot", options=ParrotOptions)
@@ -66,4 +60,4 @@ class Opener(Pluggable):
 
     def open(self, base: Path, *, init_seed: int, saved: Path | None) -> Parrot:
         """See Opener.open."""
-        return Parrot(self.options, json.loads((saved / "known.json").read_text()) if saved else {})
+        return Parrot(json.loads((saved / "known.json").read_text()) if saved else {})

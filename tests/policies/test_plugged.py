@@ -1,52 +1,31 @@
 """A policy of one's own: a state across rounds, a part of the paths held back, a text changed."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
-import numpy as np
 import pytest
 from actors import make_party
+from own_methods import registered
 
-from lada.core.needs import State
-from lada.core.terms import Knowledge
-from lada.policies.base import POLICIES, Owner, Policy
+from lada.policies.base import POLICIES
 from lada.policies.blur import Blurs
 from lada.privacy.options import Blur
 from lada.rounds.knowledge import SOFT, hear, know, tell
 
 
-class Thrift(Policy):
-    """One path fewer leaves in each round, the last ones first; the first is made shorter."""
-
-    texts = True
-
-    def release(self, state: State, knowledge: Knowledge, owner: Owner) -> tuple[State, Knowledge]:
-        left = len(knowledge.paths) - int(state.get("rounds", 0))
-        first, *others = knowledge.paths[:left]
-        text = first.text.removeprefix("so ")
-        answer, right = owner.verify(first.sample_id, text)
-        (likelihood,) = owner.judge([(first.sample_id, text)])
-        owner.note(f"tells {left}")
-        short = replace(first, text=text, answer=answer, right=right, likelihood=likelihood)
-        return {"rounds": np.array(int(state.get("rounds", 0)) + 1)}, replace(knowledge, paths=(short, *others))
-
-
 @pytest.fixture
 def plugged() -> Iterator[None]:
-    POLICIES.names()
-    POLICIES.register("thrift")(lambda _: Thrift())
-    yield
-    del POLICIES._methods["thrift"]
+    with registered("thrift"):
+        yield
 
 
-def test_a_chain_is_gone_through_at_the_owner_before_anything_is_encoded(tmp_path: FilePath):
+def test_a_chain_is_gone_through_at_the_owner_before_anything_is_encoded(plugged: None, tmp_path: FilePath):
     party = make_party("a", {0, 1, 2, 3, 4}, tmp_path, objective="soft_targets")
     learner: Any = party.learner
     learner.judgements = {"answer gold0": -1.26}
     # The order of the two is not that of their work: texts come first, so that the losses of new texts are blurred too.
-    party.policies = (("blur", Blurs(Blur(round_to=0.5))), ("thrift", Thrift()))
+    party.policies = (("blur", Blurs(Blur(round_to=0.5))), ("thrift", POLICIES.make("thrift", {})))
     server = make_party("llm", set(), tmp_path, objective="soft_targets")
     for round in (1, 2):
         payload = dict(tell(party, know(party, round, "answer", "paths"), "paths"))

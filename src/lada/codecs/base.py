@@ -115,6 +115,8 @@ class Codec(Generic[Sent, Heard]):
     """Whether it tells people how the run goes, and no party of samples or weights; it is checked after all else."""
     shapeless: ClassVar[bool] = False
     """Whether bytes of any other kind may pass for it."""
+    lossy: ClassVar[bool] = False
+    """Whether it rounds what is said; what was rounded once goes through unchanged."""
 
     def __init__(self, options: Options) -> None:
         """Most kinds have nothing to choose."""

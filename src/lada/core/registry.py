@@ -62,6 +62,8 @@ class Method(Generic[T]):
     summary: str
     needs: Callable[[Any], Needs]
     """What the method needs with given options."""
+    by_order: str = ""
+    """Why its result hangs on the order of samples or parties; empty for one that gives the same in any order."""
 
     @property
     def default_needs(self) -> Needs:
@@ -104,10 +106,11 @@ class Registry(Generic[T]):
         paper: str = "",
         status: Status = "confirmed",
         needs: Needs | Callable[[Any], Needs] = NOTHING,
+        by_order: str = "",
     ) -> Callable[[Callable[[Any], T]], Callable[[Any], T]]:
         """Class or function decorator. Its docstring's first line becomes the summary.
 
-        `needs` may be a function of the options.
+        `needs` may be a function of the options; `by_order` says why, where the order of samples or parties matters.
 
         Raises ValueError when two methods of one kind share a name, InputError while a run is under way.
         """
@@ -122,7 +125,7 @@ class Registry(Generic[T]):
                 raise ValueError(f"two {self.kind}s are named {name!r}")
             summary = (make.__doc__ or "").strip().partition("\n")[0]
             asks = (lambda _: needs) if isinstance(needs, Needs) else needs
-            self._methods[name] = Method(name, make, options, paper, status, summary, asks)
+            self._methods[name] = Method(name, make, options, paper, status, summary, asks, by_order)
             if hasattr(make, "declared"):  # a class whose instances say what they need, whoever makes them
                 made: Any = make
                 made.name, made.declared = name, staticmethod(asks)
