@@ -38,6 +38,7 @@ class DdkOptions(Drawn):
     paper="arXiv 2407.16154",
     status="our reading",
     needs=needs({Verb.ANSWER, Verb.CONFIDENCE}, {Verb.JUDGE}),
+    by_order="places are drawn, not ids",
 )
 class Ddk(Pluggable):
     """Samples drawn at random by a mixture of their domains: most where the student is furthest behind the teacher.

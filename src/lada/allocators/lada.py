@@ -82,6 +82,7 @@ def _needs(options: LadaOptions) -> Needs:
     paper="arXiv 2602.18749",
     status="our reading",
     needs=_needs,
+    by_order="k-means begins with places that are drawn, and so do ties",
 )
 class Lada(Pluggable):
     """Explore–exploit filter of the samples that this student gains from, learnt from what it gained before."""

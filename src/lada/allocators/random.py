@@ -8,7 +8,7 @@ from lada.core.seeds import generator
 from lada.core.terms import Verb
 
 
-@ALLOCATORS.register("random", options=Drawn, needs=needs({Verb.ANSWER}))
+@ALLOCATORS.register("random", options=Drawn, needs=needs({Verb.ANSWER}), by_order="places are drawn, not ids")
 class Random(Memoryless):
     """As many samples as the budget allows, drawn at random: the control for every filter of that budget."""
 

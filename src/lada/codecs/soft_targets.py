@@ -180,6 +180,7 @@ class SoftTargetsCodec(Codec[Scores, SoftTargets]):
     """The likeliest tokens at each position of the texts in the same message."""
 
     kind = KIND
+    lossy = True
 
     def encode(self, state: State, value: Scores) -> tuple[State, bytes]:
         """See Codec.encode."""

@@ -19,7 +19,7 @@ class BlurOptions(Blur):
     """Losses are rounded to multiples of this, 10 at most, after the noise; 0: not."""
 
 
-@POLICIES.register("blur", options=BlurOptions, status="our reading")
+@POLICIES.register("blur", options=BlurOptions, status="our reading", by_order="noise is drawn path after path")
 class Blurs(Policy):
     """Losses of texts and of studies are rounded and noised, in nats per token."""
 

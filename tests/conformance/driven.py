@@ -1,0 +1,173 @@
+"""How a method of each kind is asked: one step of it, from a state, in a round, with what it works on in any order."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from scored import LESSONS, SIZES, batch
+from tables import Row, candidates
+from values import part_of
+
+from lada.aggregators.base import Update
+from lada.core.needs import State
+from lada.core.terms import Knowledge, Likelihood, Path, SparseLogProbs, TokenScores
+from lada.models.objective import Done
+from lada.policies.base import Owner
+
+Order = Callable[[Sequence[Any]], Sequence[Any]]
+"""Gives samples or parties in another order."""
+Step = Callable[[Any, State, int, Order], tuple[State, Any]]
+"""Takes a method, its state, the round and the order, and returns the next state and what came of it."""
+SAMPLES = 24
+
+
+def as_it_is(things: Sequence[Any]) -> Sequence[Any]:
+    return things
+
+
+def shuffled(things: Sequence[Any]) -> Sequence[Any]:
+    return [things[place] for place in np.random.default_rng(len(things)).permutation(len(things))]
+
+
+def likelihood(rng: np.random.Generator, size: int) -> Likelihood:
+    tokens = np.float32(-rng.exponential(1.0, 4))
+    return Likelihood(float(tokens.sum()), float(tokens.min()), 4, size)
+
+
+def allocate(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:
+    """Let an allocator choose among samples of which it loses and gains some from round to round."""
+    rng = np.random.default_rng(round)
+    answers = [None, "1", "2"]
+    rows = [
+        Row(
+            answers[rng.integers(3)],
+            answers[rng.integers(3)],
+            bool(rng.integers(2)),
+            bool(rng.integers(2)),
+            *(-rng.exponential(1.0, 6)),
+            domain=f"domain {place % 3}",
+        )
+        for place in range(SAMPLES)
+    ]
+    vectors = np.random.default_rng(0).normal(size=(SAMPLES + 4, 8)).astype(np.float32)[round : round + SAMPLES]
+    tokens = [np.sort(rng.choice(50, (5,), replace=False)).astype(np.int32) for _ in rows]
+    spans = np.stack([np.arange(3), np.arange(1, 4)], 1).astype(np.int32)
+    looks = [
+        TokenScores(ids[:3], spans, SparseLogProbs(np.tile(ids, (3, 1)), np.float32(-1 - rng.exponential(1.0, (3, 5)))))
+        for ids in tokens
+    ]
+    table = candidates(rows, round=round, embeddings=vectors, seed=7 + round, looks=looks)
+    at = list(order(range(SAMPLES)))
+    names = [f"q{place + round}" for place in range(SAMPLES)]
+    renamed = {
+        name: tuple(replace(getattr(table, name)[i], **{key: names[i]}) for i in at)
+        for name, key in (("samples", "id"), ("teacher_paths", "sample_id"), ("student_paths", "sample_id"))
+    }
+    moved = {name: tuple(getattr(table, name)[i] for i in at) for name in ("student_on_teacher", "agree")}
+    table = replace(
+        table, **renamed, **moved, embed=lambda: vectors[at], look=lambda k: iter([looks[i] for i in at])
+    )  # fmt: skip
+    state, allocation, numbers = method.apply(state, table)
+    choices = sorted((each.sample_id, each.source, each.score, each.reason) for each in allocation.choices)
+    return state, (choices, allocation.scores, numbers)
+
+
+def learn(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:
+    """Let an objective score a batch and take a step."""
+    whole = batch(round)
+    scored = whole.of(method, state, list(order(range(LESSONS))))
+    loss = method(scored)
+    loss.backward()
+    observed = {name: value.numpy() for name, value in whole.observed.items()}
+    state = method.after_step(state, Done(round, 2, round, 4, float(loss.detach()), observed))
+    gradients = [each.grad for each in whole.students if each.grad is not None]
+    own = {name: parameter.grad for name, parameter in scored.parameters.items()}
+    return state, (float(loss.detach()), gradients, own)
+
+
+def fuse(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:
+    """Let a fuser choose among three offers for each of some samples, for two receivers."""
+    rng, won = np.random.default_rng(round), []
+    for sample in range(SAMPLES):
+        paths = {name: Path(f"s{sample}", name, "answer 1", "1", None, likelihood(rng, 8)) for name in "abcd"}
+        offers = {name: paths[name] for name in order("abc")}
+        for receiver in ("d", "e"):
+            state, winner = method.fuse(state, receiver, offers, paths["d"] if receiver == "d" else None)
+            won.append(winner)
+    return state, won
+
+
+def release(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:
+    """Let a policy look at paths."""
+    rng, notes = np.random.default_rng(round), []
+    paths = [
+        Path(f"s{i}", "a", text, str(i), True, likelihood(rng, len(text)))
+        for i in range(SAMPLES)
+        for text in [f"so write to a{i}@b.org . answer {i}"]
+    ]
+    owner = Owner(
+        "a",
+        5,
+        judge=lambda texts: [Likelihood(-float(len(text)), -1.0, 4, len(text)) for _, text in texts],
+        verify=lambda id, text: (text.partition("answer ")[2] or None, True),
+        note=notes.append,
+    )
+    state, released = method.release(state, Knowledge("a", round, tuple(order(paths))), owner)
+    return state, (released.by_id(), notes)
+
+
+def go_on(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:
+    """Let a hook see a step's gradients and a study's weights."""
+    rng = np.random.default_rng(round)
+    names = order([f"layer.{number}.lora_{side}.weight" for number in range(3) for side in "AB"])
+    before, after, raw = (
+        {name: rng.normal(size=(3, 2)).astype(np.float32) for name in sorted(names)} for _ in range(3)
+    )
+    gradients = {name: torch.tensor(raw[name]) for name in names}
+    steered = method.gradients(state, gradients)
+    state, weights = method.after_study(state, {n: before[n] for n in names}, {n: after[n] for n in names})
+    assert all(torch.equal(gradients[name], torch.tensor(raw[name])) for name in names), "it changed what it was given"
+    return state, (dict(steered), dict(weights))
+
+
+def aggregate(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:
+    """Let an aggregator make weights of those of eleven clients, one of which is far from the others."""
+    rng = np.random.default_rng(round)
+    shapes: Mapping[str, tuple[int, int]] = {"m.lora_A.weight": (2, 5), "m.lora_B.weight": (4, 2)}
+    updates = {}
+    for client in "abcdefghijk":
+        weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+        start = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+        if client == "k":
+            weights = {name: 50 * each for name, each in weights.items()}
+        updates[client] = Update(weights, int(rng.integers(1, 100)), start)
+    state, found = method.aggregate(state, {client: updates[client] for client in order(sorted(updates))})
+    return state, (found.weights, found.by_client, found.clipped, sorted(found.notices))
+
+
+def encode(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:
+    """Let a codec write a part."""
+    return method.encode(state, part_of(method.kind, round).value)
+
+
+@dataclass(frozen=True)
+class Drive:
+    """How to ask methods of a kind."""
+
+    step: Step
+    begin: Callable[[Any], State] = lambda method: method.init(3)
+    ordered: bool = False
+    """Whether the order of what it works on says something, so that another is no other view of the same."""
+
+
+DRIVES: Mapping[str, Drive] = {
+    "allocator": Drive(allocate),
+    "objective": Drive(learn, lambda method: method.init(3, SIZES)),
+    "fuser": Drive(fuse),
+    "policy": Drive(release),
+    "hook": Drive(go_on),
+    "aggregator": Drive(aggregate),
+    "codec": Drive(encode, ordered=True),
+}
