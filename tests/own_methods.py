@@ -42,5 +42,3 @@ def registered(*names: str) -> Iterator[dict[str, ModuleType]]:
         for registry, methods in zip(registries, before, strict=True):
             registry._methods.clear()
             registry._methods.update(methods)
-        for name in modules:
-            sys.modules.pop(name, None)

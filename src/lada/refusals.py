@@ -38,7 +38,7 @@ def check_verbs(server: Seat, clients: Sequence[Seat]) -> None:
     everybody = (server, *clients)
     from_server = _taught(clients)
     from_clients = _taught([server] if server.studies else [])
-    for kind in server.methods:
+    for kind in dict.fromkeys(kind for seat in everybody for kind in seat.methods):
         for seat in everybody:
             if seat.model is not None:
                 taught = (from_server if seat is server else from_clients).get(kind, {})
@@ -57,7 +57,7 @@ def _taught(students: Sequence[Seat]) -> dict[str, dict[str, frozenset[Verb]]]:
 
 
 def _check_able(kind: str, seat: Seat, model: LearnerOptions, taught: Mapping[str, frozenset[Verb]]) -> None:
-    own = {method.name: method.needs.student for method in seat.methods[kind]} if seat.studies else {}
+    own = {method.name: method.needs.student for method in seat.methods.get(kind, ())} if seat.studies else {}
     for name in dict.fromkeys((*own, *taught)):
         needed = own.get(name, frozenset()) | taught.get(name, frozenset())
         if lacking := sorted(needed - model.able):

@@ -23,7 +23,9 @@ class Int8Adapters(Codec[Adapter, Adapter]):
 
     def encode(self, state: State, value: Adapter) -> tuple[State, bytes]:
         """See Codec.encode. The state is what each weight was rounded by, so far."""
-        left = {name: state[name] for name, w in value.weights.items() if name in state and state[name].shape == w.shape}
+        left = {
+            name: state[name] for name, w in value.weights.items() if name in state and state[name].shape == w.shape
+        }
         wanted = {name: w + left[name] if name in left else w for name, w in value.weights.items()}
         scales = {name: np.float32(max(np.abs(w).max(initial=0), 1e-30) / 127) for name, w in wanted.items()}
         steps = {name: np.rint(w / scales[name]).astype(np.int8) for name, w in wanted.items()}

@@ -145,7 +145,7 @@ def test_a_client_of_a_deployment_has_the_servers_codecs():
     assert resolved.objective is not None
     terms = Terms(
         run="r", started=0.0, seed=0, rounds=1, host=resolved.host, allocator=resolved.allocator,
-        objective=resolved.objective, hooks=(), codecs=resolved.codecs, server="llm", clients=(Member(name="a", domains=()),),
+        objective=resolved.objective, codecs=resolved.codecs, server="llm", clients=(Member(name="a", domains=()),),
         public="0" * 64, test="0" * 64,
     )  # fmt: skip
     assert merge(client, Terms.model_validate_json(terms.model_dump_json())).codecs == resolved.codecs

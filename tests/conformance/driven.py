@@ -32,7 +32,7 @@ def shuffled(things: Sequence[Any]) -> Sequence[Any]:
 
 
 def likelihood(rng: np.random.Generator, size: int) -> Likelihood:
-    tokens = np.float32(-rng.exponential(1.0, 4))
+    tokens = -rng.exponential(1.0, 4).astype(np.float32)
     return Likelihood(float(tokens.sum()), float(tokens.min()), 4, size)
 
 
@@ -55,7 +55,7 @@ def allocate(method: Any, state: State, round: int, order: Order) -> tuple[State
     tokens = [np.sort(rng.choice(50, (5,), replace=False)).astype(np.int32) for _ in rows]
     spans = np.stack([np.arange(3), np.arange(1, 4)], 1).astype(np.int32)
     looks = [
-        TokenScores(ids[:3], spans, SparseLogProbs(np.tile(ids, (3, 1)), np.float32(-1 - rng.exponential(1.0, (3, 5)))))
+        TokenScores(ids[:3], spans, SparseLogProbs(np.tile(ids, (3, 1)), (-1 - rng.exponential(1.0, (3, 5))).astype(np.float32)))
         for ids in tokens
     ]
     table = candidates(rows, round=round, embeddings=vectors, seed=7 + round, looks=looks)

@@ -119,7 +119,9 @@ class Result:
     observed: dict[str, Tensor]
 
 
-def result(objective: Objective, state: Mapping[str, np.ndarray], parts: Sequence[Sequence[int]], **more: Any) -> Result:
+def result(
+    objective: Objective, state: Mapping[str, np.ndarray], parts: Sequence[Sequence[int]], **more: Any
+) -> Result:
     """Return what becomes of a batch that is cut into `parts`; `more` is as for `Batch.of`, and the round."""
     whole = batch(more.pop("round", 1))
     losses = [objective(whole.of(objective, state, rows, **more)) for rows in parts]

@@ -1,5 +1,4 @@
-"""What holds of every codec: what is read is what was said, it has as many bytes as was declared, others are refused.
-"""
+"""What holds of every codec: what is read is what was said, its bytes are about those declared, others are refused."""
 
 from pathlib import Path as FilePath
 from typing import Any

@@ -1,5 +1,4 @@
-"""What holds of every method with a state: it is all that a method remembers, and the order of things is no part of it.
-"""
+"""What holds of every method with a state: it is all that the method remembers, and no order of things matters."""
 
 import pytest
 from alike import same

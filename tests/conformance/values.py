@@ -43,7 +43,7 @@ def knowledge(round: int) -> Knowledge:
     rng, paths = np.random.default_rng(round), []
     for sample in task().public:
         text = sample.rationale or ""
-        tokens = np.float32(-rng.exponential(0.5, len(text.split()) + 1))
+        tokens = -rng.exponential(0.5, len(text.split()) + 1).astype(np.float32)
         told = rounded(Likelihood(float(tokens.sum()), float(tokens.min()), len(tokens), len(text.encode())))
         paths.append(Path(sample.id, SENDER, text, task().extract(text), True, told))
     return Knowledge(SENDER, round, tuple(paths))
@@ -99,7 +99,7 @@ def tokens(round: int) -> tuple[bytes, ...]:
 PARTS: Mapping[str, Callable[[int], Part]] = {
     "paths": lambda round: Part(knowledge(round), said=of_told),
     "likelihoods": lambda round: Part(knowledge(round), said=of_told),
-    "soft_targets": lambda round: Part(scores(round), ("paths",), of_soft),
+    "soft_targets": lambda round: Part(scores(round), ("likelihoods",), of_soft),
     "vocabulary": lambda round: Part(Vocabulary(tokens(round), 1)),
     "adapter": lambda round: Part(Adapter(weights(round), 40)),
     "masked_adapter": lambda round: Part(masked(round)),

@@ -20,7 +20,7 @@ class Thrift(Policy):
         self.options = options
 
     def release(self, state: State, knowledge: Knowledge, owner: Owner) -> tuple[State, Knowledge]:
-        """See Policy.release. The state counts the rounds."""
+        """See Policy.release. The state counts how often it was asked: once a round, where nothing is withheld."""
         rounds = int(state.get("rounds", 0))
         left = max(len(knowledge.paths) - rounds, 0)
         after = {"rounds": np.array(rounds + 1)}
