@@ -55,7 +55,9 @@ def allocate(method: Any, state: State, round: int, order: Order) -> tuple[State
     tokens = [np.sort(rng.choice(50, (5,), replace=False)).astype(np.int32) for _ in rows]
     spans = np.stack([np.arange(3), np.arange(1, 4)], 1).astype(np.int32)
     looks = [
-        TokenScores(ids[:3], spans, SparseLogProbs(np.tile(ids, (3, 1)), (-1 - rng.exponential(1.0, (3, 5))).astype(np.float32)))
+        TokenScores(
+            ids[:3], spans, SparseLogProbs(np.tile(ids, (3, 1)), (-1 - rng.exponential(1.0, (3, 5))).astype(np.float32))
+        )
         for ids in tokens
     ]
     table = candidates(rows, round=round, embeddings=vectors, seed=7 + round, looks=looks)
