@@ -29,7 +29,7 @@ class Keep(Aggregator):
         told = {client: updates[client].weights for client in sorted(updates)}
         names = next(iter(told.values()))
         means = {name: np.mean([own[name] for own in told.values()], axis=0, dtype=np.float64) for name in names}
-        total = {name: state.get(f"sum of {name}", 0.0) + mean for name, mean in means.items()}
+        total = {name: state.get(f"sum of {name}", np.zeros(())) + mean for name, mean in means.items()}
         count = int(state.get("count", 0)) + 1
         common = {name: each / count for name, each in total.items()}
         mixed = {c: {n: self.keep * own[n] + (1 - self.keep) * common[n] for n in own} for c, own in told.items()}

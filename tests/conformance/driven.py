@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from said import part_of
 from scored import LESSONS, SIZES, batch
 from tables import Row, candidates
-from values import part_of
 
 from lada.aggregators.base import Update
 from lada.core.needs import State

@@ -7,7 +7,7 @@ import pytest
 from actors import make_party
 from alike import same
 from methods import Case, cases
-from values import SENDER, K, outlook, part_of, task
+from said import SENDER, K, outlook, part_of, task
 
 from lada.codecs.base import Codecs, Reading
 from lada.core.errors import CodecError, FederationError

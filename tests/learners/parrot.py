@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from lada.core.registry import Pluggable
 from lada.core.terms import Likelihood, Verb
@@ -58,6 +59,6 @@ class Parrots(Pluggable):
     def check(self) -> None:
         """See Opener.check: nothing can be missing."""
 
-    def open(self, base: Path, *, init_seed: int, saved: Path | None) -> Parrot:
+    def open(self, base: Path, *, init_seed: int, saved: Path | None) -> Any:
         """See Opener.open."""
         return Parrot(json.loads((saved / "known.json").read_text()) if saved else {})
