@@ -29,6 +29,8 @@ def _method(kind: str, method: Method) -> Iterator[str]:
         f"Paper: {_paper(method.paper)}. Facts: [{method.status}](methods.md#{kind}). "
         f"Needs of the teacher: {_verbs(needs.teacher)}; of the student: {_verbs(needs.student)}."
     )
+    if method.by_order:
+        yield f"The order of samples matters: {method.by_order}."
     if kind == HOSTS.kind:
         yield "\n".join(f"| {' | '.join(cells)} |" for cells in (HEADER, ("---",) * len(HEADER), *round_rows(method)))
     if not schema.get("properties"):

@@ -20,7 +20,7 @@ Order = Callable[[Sequence[Any]], Sequence[Any]]
 """Gives samples or parties in another order."""
 Step = Callable[[Any, State, int, Order], tuple[State, Any]]
 """Takes a method, its state, the round and the order, and returns the next state and what came of it."""
-SAMPLES = 24
+SAMPLES = 16
 
 
 def as_it_is(things: Sequence[Any]) -> Sequence[Any]:

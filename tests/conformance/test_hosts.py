@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from actors import Direct, Federation, ScriptedLearner, make_party
-from methods import Case, cases
+from methods import Case, each
 
 from lada.core.errors import InputError
 from lada.core.needs import Needs
@@ -45,7 +45,7 @@ def without_times(payload: Payload) -> list[tuple[str, bytes]]:
     return sorted((kind, data) for kind, data in payload.items() if kind != "times")
 
 
-@cases("host")
+@each("host")
 def test_the_same_parties_say_the_same_in_whatever_order_they_are_named(case: Case, tmp_path: FilePath):
     first = said(case, tmp_path / "one", ["a", "b", "c"])
     assert first == said(case, tmp_path / "two", ["c", "a", "b"])

@@ -1,6 +1,7 @@
 """What holds of every objective, whoever wrote it: what it makes of a batch hangs on the lessons in it alone."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -56,10 +57,17 @@ def test_splitting_a_batch_does_not_matter(case: Case, parts: list[list[int]]):
     close(result(objective, state, [ALL]), result(objective, state, parts))
 
 
-@pytest.fixture(scope="module")
+@cache
+def pupil() -> tuple[Any, dict[str, np.ndarray]]:
+    """Return a learner, and the weights with which each study of it begins."""
+    learner: Any = load(locate(MODEL), ModelOptions(model=MODEL, device="cpu"))
+    return learner, learner.adapter()
+
+
+@cache
 def lessons() -> list[Lesson]:
-    """Give lessons with all that a teacher may say."""
-    encoder, rows = load(locate(MODEL), ModelOptions(model=MODEL, device="cpu")).encoder, []
+    """Return lessons with all that a teacher may say."""
+    encoder, rows = pupil()[0].encoder, []
     for number in range(4):
         question, text = f"a box holds {number} .", f"{number} plus 2 makes {number + 2} . answer {number + 2}"
         tokens = encoder.pair(question, text).completion
@@ -70,17 +78,17 @@ def lessons() -> list[Lesson]:
     return rows
 
 
-def studied(objective: Any, lessons: list[Lesson]) -> tuple[StudyReport, dict[str, np.ndarray], bool]:
-    """Return what a study of two steps reports, the weights after it, and whether these are other ones than before."""
-    learner: Any = load(locate(MODEL), ModelOptions(model=MODEL, device="cpu"))
-    before = learner.adapter()
+def studied(objective: Any, lessons: list[Lesson]) -> tuple[StudyReport, bool]:
+    """Return what a study of two steps reports, and whether it has moved the weights."""
+    learner, before = pupil()
+    learner.load_adapter(before)
     report = learner.study(lessons, objective, Study(steps=2, batch_size=4), seed=1, course=Course(seed=5))
     after = learner.adapter()
-    return report, after, any(not np.array_equal(before[name], after[name]) for name in after)
+    return report, any(not np.array_equal(before[name], after[name]) for name in after)
 
 
 @cases("objective")
-def test_what_teachers_say_is_no_part_of_what_is_trained(case: Case, lessons: list[Lesson]):
+def test_what_teachers_say_is_no_part_of_what_is_trained(case: Case):
     objective, seen = case.make(), []
 
     class Watched(type(objective)):
@@ -93,7 +101,7 @@ def test_what_teachers_say_is_no_part_of_what_is_trained(case: Case, lessons: li
             return loss
 
     objective.__class__ = Watched
-    report, _, moved = studied(objective, lessons)
+    report, moved = studied(objective, lessons())
     assert (report.skipped, moved) == (0, True)
     assert len(seen) == 2
     assert all(student and not any(teachers) for student, teachers in seen)
@@ -102,17 +110,11 @@ def test_what_teachers_say_is_no_part_of_what_is_trained(case: Case, lessons: li
 
 
 @each("objective")
-def test_the_same_seed_gives_the_same_study(case: Case, lessons: list[Lesson]):
-    (one, weights, _), (other, again, _) = (studied(case.make(), lessons) for _ in range(2))
-    same((one, weights, dict(one.state)), (other, again, dict(other.state)))
-
-
-@each("objective")
-def test_a_loss_that_is_no_number_is_counted_and_changes_nothing(case: Case, lessons: list[Lesson]):
-    report, _, moved = studied(case.make(), [replace(lesson, weight=float("nan")) for lesson in lessons])
+def test_a_loss_that_is_no_number_is_counted_and_changes_nothing(case: Case):
+    report, moved = studied(case.make(), [replace(lesson, weight=float("nan")) for lesson in lessons()])
     assert (report.steps, report.skipped, moved) == (2, 2, False)
     assert np.isnan([report.first_loss, report.last_loss]).all()
-    sizes = sizes_of(load(locate(MODEL), ModelOptions(model=MODEL, device="cpu")).model)  # type: ignore[attr-defined]
+    sizes = sizes_of(pupil()[0].model)
     same(dict(report.state), dict(case.make().init(5, sizes)))
 
 
