@@ -90,3 +90,13 @@ def test_a_question_goes_the_way_that_is_told(page: str, tmp_path: Path) -> None
     calls = calls_of_a_run(tmp_path)
     assert goes(way, calls) == len(way)
     assert goes(way[::-1], calls) < len(way)  # in any order would be no way
+
+
+def test_the_readme_lists_every_point_and_its_methods(root: Path) -> None:
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    rows = cells(readme, "| kind of method | the question it answers | members |")
+    assert {kind for kind, *_ in rows} == set(POINTS)
+    for kind, _, members in rows:
+        named = set(re.findall(r"`(\w+)`", members))
+        assert named <= set(POINTS[kind].registry.names()), kind
+        assert named == set(POINTS[kind].registry.names()) or members.endswith("and others"), kind
