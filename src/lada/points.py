@@ -73,7 +73,7 @@ class Point:
 
     @property
     def agreed(self) -> bool:
-        """Whether the server tells clients of a deployment which one it is. What clients alone run, their files say."""
+        """Whether the server sends clients of a deployment which one it is. What clients alone run, their files say."""
         return self.side == "both" and bool(self.key)
 
 

@@ -30,7 +30,7 @@ beyond that is read again from the journal, so that memory does not follow the n
 
 
 class GridPending:
-    """Messages that are under way, but for those whose replies were heard before the run was resumed."""
+    """Messages that are under way, but for those whose replies were received before the run was resumed."""
 
     def __init__(
         self, channel: Channel, envelope: Envelope, payloads: Mapping[str, Mapping[str, bytes]], heard: Heard

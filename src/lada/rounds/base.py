@@ -121,16 +121,16 @@ Act = Callable[[Turn], None]
 
 
 def nothing(_: Turn) -> None:
-    """Do nothing: the step is done by another, and told apart."""
+    """Do nothing: another step does the work, and this one is listed by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that the server, or each client, does in a round: it can be told before the run, and run."""
+    """One thing that the server, or each client, does in a round: it can be described before the run, and run."""
 
     side: Side
     phase: str = ""
-    """What it is timed as; empty for what is not told, since it asks nothing of a learner and sends nothing large."""
+    """What it is timed as; empty for what no plan lists, since it asks nothing of a learner and sends nothing large."""
     verb: Verb | None = None
     """What is asked of the learner; None: nothing."""
     samples: Literal["public", "private", "test", "lessons"] = "public"
@@ -159,7 +159,7 @@ def to_all(turn: Turn) -> Mapping[str, Payload]:
 
 
 def to_nobody(_: Turn) -> Mapping[str, Payload]:
-    """Return nothing: a step of the server asks by itself, for it needs what it heard at once."""
+    """Return nothing: a step of the server asks by itself, for it needs what it received at once."""
     return {}
 
 

@@ -40,7 +40,7 @@ PATHS, LIKELIHOODS, SOFT, VOCABULARY = paths.KIND, likelihoods.KIND, soft_target
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a party was told by another: its knowledge, and for soft targets its token scores and vocabulary."""
+    """What a party received from another: its knowledge, and for soft targets its token scores and vocabulary."""
 
     knowledge: Knowledge
     scores: Mapping[str, TokenScores] = field(default_factory=dict)
@@ -208,7 +208,7 @@ def own(party: Party, round: int, kind: Kind) -> Knowledge:
 
 
 def hear(party: Party, payload: Payload, teacher: str | None, round: int, kind: Kind) -> Offer:
-    """Return what `teacher` (None: whoever it is) told of this round.
+    """Return what `teacher` (None: whoever it is) sent in this round.
 
     What a check has made of the payload is taken from it and forgotten there. Raises CodecError for parts that hold
     nothing of the kind, FederationError for somebody else's knowledge or another round's. Samples of which it says
