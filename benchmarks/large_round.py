@@ -48,7 +48,7 @@ TEXT = "start with {n} , then add 7 and look at what comes out of it in the end 
 WORDS = re.compile(r" ?[a-z]+| ?[^a-z]")
 STAGES = {
     "samples are read": "lada.federation.prepared:read_task",
-    "messages are checked": "lada.rounds.checks:Guard._check",
+    "messages are checked": "lada.rounds.checks:Guard._read",
     "messages are read": "lada.hosts.fedmkt:hear",
     "messages are written": "lada.rounds.outline:tell",
     "ledger": "lada.federation.ledger:Ledger.record",
@@ -59,7 +59,7 @@ STAGES = {
     "lessons": "lada.hosts.fedmkt:lessons_of",
     "trust": "lada.rounds.track_records:Records.look",
     "trust in soft targets": "lada.hosts.fedmkt:limit_by_gold_texts",
-    "what is withheld": "lada.rounds.knowledge:keep_back",
+    "what is withheld": "lada.rounds.releasing:keep_back",
     "which scores are withheld": "lada.rounds.knowledge:keep_back_scores",
     "results": "lada.federation.outcome:Outcome.write",
     "report.html": "lada.federation.run:render",

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from state import state, told
 
-from lada.config import read_config
+from lada.config_source import read_config
 from lada.experiment import run
 from lada.models.learner import HuggingFaceLearner
 

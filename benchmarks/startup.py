@@ -23,7 +23,9 @@ from lada.federation.workers import ONE_THREAD
 TARGET = Path("results/startup")
 DEMO = str(files("lada.examples") / "demo.yaml")
 API = str(files("lada.examples") / "api.yaml")
-READ = "import sys; from pathlib import Path; from lada.config import read_config; read_config(Path(sys.argv[1]))"
+READ = (
+    "import sys; from pathlib import Path; from lada.config_source import read_config; read_config(Path(sys.argv[1]))"
+)
 CHANGED = ("--set", "task.public=999")
 KNOWN, NEW = "a dry run of what was planned before", "a dry run of what was not"
 BARE, SHAPES = "import torch, transformers", "import transformers.modeling_layers"

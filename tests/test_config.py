@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from lada.allocators.base import ALLOCATORS
-from lada.config import LEDGER_NAME, RunConfig, full_schema, make_config, read_config
+from lada.config import LEDGER_NAME, RunConfig, full_schema, make_config
+from lada.config_source import read_config
 from lada.core.errors import InputError
 from lada.federation.messages import SERVER
 from lada.fusers.base import FUSERS

@@ -32,7 +32,7 @@ print("imported:", *(name for name in sys.argv[1].split(",") if name in sys.modu
 READ = """
 import sys
 from pathlib import Path
-from lada.config import read_config
+from lada.config_source import read_config
 read_config(Path(sys.argv[2]))
 print("imported:", *(name for name in sys.argv[1].split(",") if name in sys.modules))
 """

@@ -46,7 +46,13 @@ def of_a_party(point: Point) -> tuple[Any, Any]:
 
 def settled(point: Point) -> tuple[Any, Any]:
     """Return the field of what was resolved before."""
+    if point.several:
+        return _kind(point), Field((), description=point.about, exclude_if=_none)
     return _kind(point), Field(description=point.about)
+
+
+def _none(chosen: tuple[Choice, ...]) -> bool:
+    return not chosen
 
 
 def _kind(point: Point) -> Any:

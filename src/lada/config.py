@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from lada.allocators.base import ALLOCATORS
@@ -16,7 +14,6 @@ from lada.core.choice import Choice, listed
 from lada.core.errors import InputError, of_party
 from lada.core.limits import Limits
 from lada.core.names import Name, fault, same_folder
-from lada.core.paths import is_file
 from lada.core.registry import Options, Registry
 from lada.core.seeds import generator
 from lada.hooks.base import HOOKS
@@ -266,7 +263,8 @@ class RunConfig(Options):
                 )
             for policy, made in self.make_policies(client.name):
                 check_losses(client.name, policy, name, soft=soft and made.losses)
-            check_dp(client.name, Studies(client.private, client.distil), host.client_replay)
+            replay = host.client_replay
+            check_dp(client.name, Studies(client.private, client.distil), replay and replay.private)
         if host.needs.pools_private:
             check_pooling(self.choice(HOSTS).name, self.engine, self.held_back())
 
@@ -375,42 +373,6 @@ def _of_its_own(party: P, where: str) -> P:
         options = spelled_out(LEARNERS, party.model.choice, f"{where}.model").options
         own["model"] = party.model.model_copy(update={"options": options})
     return party.model_copy(update={key: chosen for key, chosen in own.items() if chosen})
-
-
-def read_config(file: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
-    """Read a YAML or JSON file and apply `key.path=value` overrides; values are YAML. InputError names any fault."""
-    if not is_file(file):
-        raise InputError(f"configuration: file {str(file)!r} does not exist; give the path of a YAML file")
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"configuration: {str(file)!r} is not valid YAML: {error}") from None
-    return make_config(data, overrides)
-
-
-class Opened(NamedTuple):
-    """A resolved configuration, and the folder that relative paths in it start at."""
-
-    config: RunConfig
-    base: Path
-
-
-Source = Opened | RunConfig | Mapping[str, Any] | str | Path
-"""Whatever a configuration may be given as."""
-
-
-def open_config(config: Source, overrides: tuple[str, ...] = ()) -> Opened:
-    """Return a resolved configuration from whatever form it has; one that is opened already is returned as it is.
-
-    Relative paths start at the folder of a file, else at the working directory. InputError names any fault.
-    """
-    if isinstance(config, Opened):
-        return config
-    if isinstance(config, (str, Path)):
-        return Opened(read_config(Path(config), overrides), Path(config).resolve().parent)
-    if isinstance(config, RunConfig):
-        config = config.model_dump(mode="json")
-    return Opened(make_config(config, overrides), Path.cwd())
 
 
 def make_config(data: Any, overrides: tuple[str, ...] = ()) -> RunConfig:

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from lada.config import RunConfig, Source, make_config, open_config
+from lada.config import RunConfig, make_config
+from lada.config_source import Source, open_config
 from lada.core.errors import InputError
 from lada.core.names import check_name
 from lada.core.owner import for_owner
@@ -37,8 +38,8 @@ def run(
     """Run an experiment and return its typed results.
 
     `config` is a RunConfig, plain data of the same form, or the path of a YAML file; `overrides` are `key=value`
-    strings. It may also be what `lada.config.open_config` made of these, and `overrides` then play no part. The run's
-    folder is `runs/<name>`, with a number behind it where that exists; relative paths in a file
+    strings. It may also be what `lada.config_source.open_config` made of these, and `overrides` then play no part. The
+    run's folder is `runs/<name>`, with a number behind it where that exists; relative paths in a file
     start at its folder, else at the working directory. `emit` gets every event as it happens.
 
     With `resume` the newest run of that name goes on where it stopped, to the same bits as if it had not; where there

@@ -70,7 +70,7 @@ def plan(clients: tuple[str, ...]) -> Plan:
         device="cpu", parties=("llm", *clients), missing=clients, needed=1, free=2, total=3, at_once=2, remedies=None
     )
     return Plan(
-        name="p", host="fedmkt", allocator="lada", objective="sft", rounds=1, public=5, test=4, data="built in",
+        name="p", methods={"host": "fedmkt", "allocator": "lada"}, rounds=1, public=5, test=4, data="built in",
         parties=(party("llm", "server"), *(party(c, "client", "m" if c != clients[-1] else "n") for c in clients)),
         schedule=(), traffic=tuple(traffic), devices=(device,), notices=(), faults=(),
     )  # fmt: skip

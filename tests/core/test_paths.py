@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lada.bench.suite import read_suite
-from lada.config import open_config
+from lada.config_source import open_config
 from lada.core.errors import InputError
 from lada.core.paths import exists, is_file, is_folder
 from lada.engines.binding import read_keys

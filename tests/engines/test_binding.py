@@ -20,7 +20,8 @@ from federations import change, write
 from typer.testing import CliRunner
 
 from lada.cli.main import app
-from lada.config import make_config, read_config
+from lada.config import make_config
+from lada.config_source import read_config
 from lada.core.errors import FederationError, InputError
 from lada.engines import server
 from lada.engines.binding import NODES, read_binding, read_keys, write_binding

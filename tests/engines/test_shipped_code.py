@@ -6,8 +6,7 @@ import flwr.superlink.cli
 import flwr.supernode.cli
 import pytest
 
-from lada import apps
-from lada.engines import flower, relay
+from lada.engines import flower, relay, server_app
 
 CLIENT, SERVER = "flwr.supernode.runtime.run_clientapp", "flwr.superlink.runtime.run_serverapp"
 
@@ -34,7 +33,7 @@ def test_a_client_installs_nothing_and_runs_the_relay(started):
 
 def test_the_server_runs_its_own_app_whatever_the_run_names(started, monkeypatch):
     given = []
-    monkeypatch.setattr(apps, "server_app", lambda **options: given.append(options))
+    monkeypatch.setattr(server_app, "server_app", lambda **options: given.append(options))
     flower.serverapp()
     assert started == ["server"]
     assert import_module(SERVER).run_(grid="g", context="c", server_app_dir="evil", server_app_attr="evil:app") == "c"

@@ -21,7 +21,7 @@ from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as Proto
 
 import lada
-from lada.config import read_config
+from lada.config_source import read_config
 from lada.core.errors import FederationError
 from lada.engines.binding import read_binding, read_keys, write_binding
 from lada.engines.relay import VARIABLE, Relay, RelayFile, client_app

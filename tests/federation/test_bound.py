@@ -41,8 +41,8 @@ def test_no_node_takes_another_clients_name_in_a_hello(fed, away):
     fed.lies["kitchen"] = claiming("clinic", fed.seals["kitchen"])
     missing = []
     exchange = fed.exchange(missing=missing)
-    assert exchange.is_there("ward")
-    assert (exchange.is_there("clinic"), exchange.is_there("kitchen")) == (not away, False)
+    assert exchange._channel.is_there("ward")
+    assert (exchange._channel.is_there("clinic"), exchange._channel.is_there("kitchen")) == (not away, False)
     replies = exchange.ask("echo", 1, {name: {"x": name.encode()} for name in NAMES}).wait()
     assert replies == {name: {"x": name.encode()} for name in (["ward"] if away else ["clinic", "ward"])}
     assert [(one.party, one.why) for one in missing] == [
@@ -65,7 +65,7 @@ def test_a_refusal_in_anothers_name_counts_for_the_node_that_sent_it(fed):
     assert "Client 'kitchen' refused: dropped (it gives another name than its own)." in told
     assert "Client 'clinic'" not in told
     exchange = fed.exchange(quorum=0.3)
-    assert exchange.is_there("clinic")
+    assert exchange._channel.is_there("clinic")
 
 
 @pytest.mark.parametrize("seal", ["kitchen", None])

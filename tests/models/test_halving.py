@@ -16,6 +16,7 @@ from lada.models.objective import Objective, Scored, nll
 from lada.models.training import Optimisation
 from lada.rounds.party import Party
 from lada.rounds.reports import collect, report_payload
+from lada.rounds.steps import sft
 
 CPU = "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate"
 Raise = Callable[[], BaseException]
@@ -193,7 +194,7 @@ def test_the_server_hears_of_it_once(tiny: Any, tmp_path: Path):
     def party(name: str, role: str) -> Party:
         return Party(
             name=name, role=role, learner=cramped(tiny, "llama", 2), emit=lambda event: None, clock=lambda: 0.0,
-            seed=0, folder=tmp_path, private=(), task=unused, allocator=unused, objective=unused, studies=unused,
+            seed=0, folder=tmp_path, private=(), task=unused, allocator=unused, objective=sft(), studies=unused,
         )  # fmt: skip
 
     server = party("llm", "server")

@@ -161,15 +161,14 @@ def test_options_that_let_out_by_another_way_are_refused(monkeypatch):
     check_losses("a", "blur", "alm", soft=False)
     monkeypatch.setattr("lada.privacy.conflicts.check_installed", lambda: None)
     dp, other = (Study(dp=Privacy(noise_multiplier=1.0, delta=delta)) for delta in (1e-5, 1e-6))
-    replay = {"client_replay": {"private": 0.25}}
-    check_dp("a", Studies(Study(), Study()), replay)
-    check_dp("a", Studies(dp, dp), replay)
-    check_dp("a", Studies(dp, Study()), {"client_replay": {"private": 0.0}})
-    for studies, options, expected in (
-        (Studies(dp, Study()), replay, r"distil\.dp: not set.*client_replay\.private: 0\.0"),
-        (Studies(dp, Study()), {}, r"distil\.dp: not set.*expected dp in both$"),
-        (Studies(Study(), dp), replay, r"private\.dp: not set"),
-        (Studies(dp, other), replay, r"delta: 1e-06, but private\.dp\.delta is 1e-05"),
+    check_dp("a", Studies(Study(), Study()), 0.25)
+    check_dp("a", Studies(dp, dp), 0.25)
+    check_dp("a", Studies(dp, Study()), 0.0)
+    for studies, replayed, expected in (
+        (Studies(dp, Study()), 0.25, r"distil\.dp: not set.*client_replay\.private: 0\.0"),
+        (Studies(dp, Study()), None, r"distil\.dp: not set.*expected dp in both$"),
+        (Studies(Study(), dp), 0.25, r"private\.dp: not set"),
+        (Studies(dp, other), 0.25, r"delta: 1e-06, but private\.dp\.delta is 1e-05"),
     ):
         with pytest.raises(InputError, match=expected):
-            check_dp("a", studies, options)
+            check_dp("a", studies, replayed)

@@ -27,6 +27,7 @@ from lada.core.results import (
 from lada.core.terms import Knowledge, Likelihood, Path
 from lada.hosts.base import HOSTS
 from lada.models.base import StudyReport
+from lada.objectives.base import OBJECTIVES
 from lada.rounds.base import Kinds, Payload, Phase
 from lada.rounds.checks import FINISH, Guard, check_kinds, check_parts
 from lada.rounds.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY, hear

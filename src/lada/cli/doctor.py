@@ -14,7 +14,7 @@ from lada.core.paths import is_file
 from lada.core.plural import counted, plural
 
 if TYPE_CHECKING:
-    from lada.config import Opened
+    from lada.config_source import Opened
 
 
 def doctor(
@@ -41,7 +41,7 @@ def doctor(
             return
         opened = None
         if target is not None:
-            from lada.config import open_config
+            from lada.config_source import open_config
 
             opened = open_config(target, tuple(set_))  # first, since a slip is not worth importing torch for
         for table in _machine():

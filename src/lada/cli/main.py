@@ -110,7 +110,7 @@ def _add(plugins: list[Path]) -> None:
 
 
 def _plan(config: Path, overrides: list[str], as_json: bool) -> None:
-    from lada.config import open_config
+    from lada.config_source import open_config
 
     with explained():
         opened = open_config(config, tuple(overrides))  # first, since a slip is not worth importing torch for
@@ -140,7 +140,7 @@ def _run(
     allow_missing: bool,
     federation: Path | None = None,
 ) -> None:
-    from lada.config import open_config
+    from lada.config_source import open_config
     from lada.core.paths import is_folder
 
     source, more = config, tuple(overrides)
@@ -278,7 +278,7 @@ def show(
     set_: Sets = [],  # noqa: B006
 ) -> None:
     """Show what samples a task gives: sizes, domains and a few examples of each group."""
-    from lada.config import read_config
+    from lada.config_source import read_config
 
     with explained(), as_file(files("lada.examples") / "demo.yaml") as example:
         resolved = read_config(config or example, tuple(set_))  # first, since a slip is not worth importing torch for

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from lada.config import RunConfig, read_config
+from lada.config import RunConfig
+from lada.config_source import read_config
 from lada.core.errors import InputError, nearest
 from lada.core.paths import is_file
 from lada.core.results import PartyInfo, Results

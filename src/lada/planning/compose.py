@@ -6,7 +6,8 @@ from typing import Any
 
 from lada.allocators.base import ALLOCATORS
 from lada.codecs.base import CODECS, Codecs
-from lada.config import ClientConfig, RunConfig, ServerConfig, Source, open_config
+from lada.config import ClientConfig, RunConfig, ServerConfig
+from lada.config_source import Source, open_config
 from lada.core.cores import cores
 from lada.core.errors import InputError, of_party
 from lada.core.paths import is_folder

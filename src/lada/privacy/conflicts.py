@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from lada.core.errors import InputError
 from lada.models.base import Studies
 from lada.models.private import check_installed
-from lada.rounds.options import Replay
 
 
 def check_losses(client: str, policy: str, objective: str, *, soft: bool) -> None:
@@ -34,20 +33,21 @@ def check_pooling(host: str, engine: str, held_back: Sequence[str]) -> None:
         )
 
 
-def check_dp(client: str, studies: Studies, replay: Replay | None) -> None:
+def check_dp(client: str, studies: Studies, replayed: float | None) -> None:
     """Raise InputError for a client that studies private data with and without differential privacy.
 
-    `replay` is the host's `client_replay`: where its share of private samples is 0, only the study named `private` is
-    on private data; otherwise every study may be. Raises InputError too where the package is missing.
+    `replayed` is the share (0..1) of private samples that a study of others' knowledge replays: at 0 only the study
+    named `private` is on private data. None: the host does not say, so every study may be. Raises InputError too where
+    the package is missing.
     """
     private, distil = studies.private.dp, studies.distil.dp
     if private is None and distil is None:
         return
     check_installed()
-    replays = replay is None or replay.private > 0
+    replays = replayed is None or replayed > 0
     if private is None or (distil is None and replays):
         lacking = "private" if private is None else "distil"
-        cure = ", or host.options.client_replay.private: 0.0" if replay and private else ""
+        cure = ", or host.options.client_replay.private: 0.0" if replayed is not None and private else ""
         raise InputError(
             f"clients.{client}.{lacking}.dp: not set, but that study is on private data too, so that the other's "
             f"differential privacy would say nothing; expected dp in both{cure}"
