@@ -175,7 +175,9 @@ def test_the_aggregator_keeps_a_share_of_the_round_before(own: Own) -> None:
     rule, found = own("aggregator", "slow_mean", keep=0.25), []
     state = rule.init(0)
     for values in ((1.0, 3.0), (6.0, 10.0)):
-        updates = {name: Update({"w": np.array([value], np.float32)}, 1) for name, value in zip("ab", values, strict=True)}
+        updates = {
+            name: Update({"w": np.array([value], np.float32)}, 1) for name, value in zip("ab", values, strict=True)
+        }
         state, result = rule.aggregate(state, updates)
         found.append({client: float(weights["w"][0]) for client, weights in result.by_client.items()})
     assert found == [{"a": 2.0, "b": 2.0}, {"a": 6.5, "b": 6.5}]  # 0.25 * 2 + 0.75 * 8
@@ -191,7 +193,8 @@ def test_the_policy_lets_only_right_paths_leave(own: Own) -> None:
 
 
 def test_the_hook_goes_half_of_the_way(own: Own) -> None:
-    _, weights = own("hook", "half_way").after_study({}, {"w": np.array([1, 2], np.float32)}, {"w": np.array([3, 2], np.float32)})
+    before, after = {"w": np.array([1, 2], np.float32)}, {"w": np.array([3, 2], np.float32)}
+    _, weights = own("hook", "half_way").after_study({}, before, after)
     assert weights["w"].tolist() == [2.0, 2.0]
 
 

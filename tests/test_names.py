@@ -57,7 +57,7 @@ def docstrings(code: str) -> str:
 
 def test_pages_name_what_exists(root: Path) -> None:
     example = {"lada.allocators.unsure", "src/lada/allocators/unsure.py", "tests/allocators/test_unsure.py"}
-    pages = [*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("results/*/README.md")]
+    pages = [root / "README.md", root / "CONTRIBUTING.md", *root.glob("docs/*.md"), *root.glob("results/*/README.md")]
     assert len(pages) > 40
     found = {(page.name, name) for page in pages for name in wrong(page.read_text(encoding="utf-8"), root)}
     assert found == {("CONTRIBUTING.md", name) for name in example}  # which its reader writes
