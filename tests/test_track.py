@@ -160,7 +160,7 @@ def test_a_run_that_breaks_says_how_it_ended(
 def test_trackers_are_off_unless_named_and_named_once() -> None:
     assert make_config(BUILTIN).choices(TRACKERS) == ()
     named = make_config(BUILTIN | {"trackers": ["tensorboard", {"name": "mlflow", "options": {"experiment": "e"}}]})
-    assert [(tracker.name, tracker.options) for tracker in named.trackers] == [
+    assert [(tracker.name, tracker.options) for tracker in named.choices(TRACKERS)] == [
         ("tensorboard", {"folder": None}),
         ("mlflow", {"tracking_uri": None, "experiment": "e"}),
     ]

@@ -17,7 +17,8 @@ from lada.hooks.base import HOOKS
 from lada.hosts.base import HOSTS
 from lada.learners.base import LEARNERS
 from lada.objectives.base import OBJECTIVES
-from lada.objectives.weighted import Weighted, names_in
+from lada.objectives.weighted import NAME as WEIGHTED
+from lada.objectives.weighted import names_in
 from lada.policies.base import POLICIES
 from lada.trackers.base import TRACKERS
 
@@ -105,7 +106,7 @@ POINTS: Mapping[str, Point] = MappingProxyType(
                 "party",
                 key="objective",
                 default="sft",
-                combined=Weighted.name,
+                combined=WEIGHTED,
                 names=names_in,
                 about="The loss that a lesson gives; None: what `plugin` says. A list, `[{name, options, weight}, …]`, "
                 "stands for a weighted sum.",

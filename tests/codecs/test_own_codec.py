@@ -23,6 +23,7 @@ from lada.engines.client_file import ClientFile, merge
 from lada.federation import held
 from lada.federation.parties import STATE
 from lada.federation.terms import Member, Terms
+from lada.points import chosen_points
 from lada.rounds.checks import check_parts
 from lada.rounds.wire import part, write
 
@@ -145,13 +146,11 @@ def test_a_client_of_a_deployment_has_the_servers_codecs():
             "task": {"kind": "rulebooks"},
         }
     )
-    resolved = make_config(config())
-    assert resolved.allocator is not None
-    assert resolved.objective is not None
+    resolved: Any = make_config(config())
+    methods = {point.key: getattr(resolved, point.key) for point in chosen_points() if point.agreed}
     terms = Terms(
-        run="r", started=0.0, seed=0, rounds=1, host=resolved.host, allocator=resolved.allocator,
-        objective=resolved.objective, codecs=resolved.codecs, server="llm", clients=(Member(name="a", domains=()),),
-        public="0" * 64, test="0" * 64,
+        run="r", started=0.0, seed=0, rounds=1, server="llm", clients=(Member(name="a", domains=()),),
+        public="0" * 64, test="0" * 64, **methods,
     )  # fmt: skip
-    assert merge(client, Terms.model_validate_json(terms.model_dump_json())).codecs == resolved.codecs
+    assert merge(client, Terms.model_validate_json(terms.model_dump_json())).choices(CODECS) == resolved.choices(CODECS)
     assert "codecs" not in terms.model_copy(update={"codecs": ()}).model_dump_json()

@@ -1,6 +1,7 @@
 """Nouns follow their number, also in what commands print."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ ONE: list[tuple[str, Callable[[], object]]] = [
 ]
 
 
-def study(**changes: int) -> StudyReport:
+def study(**changes: Any) -> StudyReport:
     return StudyReport(lessons=1, pairs=0, soft=0, tokens=1, first_loss=1.0, last_loss=1.0, **changes)
 
 

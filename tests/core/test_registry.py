@@ -70,7 +70,7 @@ def test_a_method_is_a_row_of_the_index(package):
 
     wide = registry.get("wide")
     assert wide == Method("wide", make, Width, "arXiv 1", "our reading", "Give the width.", wide.needs)
-    assert wide.default_needs == Needs(teacher=frozenset({"answer"}), student=frozenset({"judge", "study"}))
+    assert wide.default_needs == Needs(teacher=frozenset({Verb.ANSWER}), student=frozenset({Verb.JUDGE, Verb.STUDY}))
     assert registry.get("wide").make(Width(width=5)) == 5
 
 

@@ -42,7 +42,11 @@ def test_the_files_are_there_private_and_sound(tmp_path):
         mine = fed / "clients" / name
         assert {path.name for path in mine.iterdir()} == CLIENT
         client = read_client(mine / "client.yaml")
-        assert (client.name, client.superlink, client.limits.hosts) == (name, "fed.example.org:9555", ("fedmkt",))
+        assert (client.name, client.superlink, client.limits.model_dump()["hosts"]) == (
+            name,
+            "fed.example.org:9555",
+            ("fedmkt",),
+        )
         assert stat.S_IMODE(mine.stat().st_mode) == 0o700
         assert f"client {mine}/client.yaml" in (mine / "lada-client.service").read_text()
         assert yaml.safe_load((mine / "compose.yaml").read_text())["services"]["client"]["command"][1] == "client"

@@ -55,7 +55,7 @@ class Parrot(LearnerBase):
 
 
 @LEARNERS.register("parrot", options=ParrotOptions)
-class Opener(Pluggable):
+class Parrots(Pluggable):
     """Answers by heart what it has studied."""
 
     def __init__(self, options: ParrotOptions) -> None:

@@ -15,6 +15,7 @@ from lada.core.errors import InputError
 from lada.core.terms import Allocation, Choice, Knowledge, Likelihood, Sample
 from lada.core.terms import Path as ReasoningPath
 from lada.federation.journal import Journal
+from lada.models.base import Course
 from lada.models.identity import weights_digest
 from lada.rounds import gain
 from lada.rounds.gain import limit_by_gain, validation
@@ -33,10 +34,10 @@ class Pupil(ScriptedLearner):
 
     weights: np.ndarray = field(default_factory=lambda: np.array([2.0], np.float32))
 
-    def study(self, lessons, objective, study, *, seed, progress=lambda *_: None):
+    def study(self, lessons, objective, study, *, seed, course=Course(), progress=lambda *_: None):  # noqa: B008 - it is immutable
         for lesson in lessons:
             self.weights -= np.float32(study.steps * float(lesson.chosen.split()[0]) / len(lessons))
-        return super().study(lessons, objective, study, seed=seed, progress=progress)
+        return super().study(lessons, objective, study, seed=seed, course=course, progress=progress)
 
     def load_adapter(self, weights):
         self.weights[:] = weights["lora"]

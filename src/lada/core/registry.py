@@ -121,7 +121,7 @@ class Registry(Generic[T]):
             if name in self._methods:
                 raise ValueError(f"two {self.kind}s are named {name!r}")
             summary = (make.__doc__ or "").strip().partition("\n")[0]
-            asks = (lambda _: needs) if isinstance(needs, Needs) else needs
+            asks = _always(needs) if isinstance(needs, Needs) else needs
             self._methods[name] = Method(name, make, options, paper, status, summary, asks)
             if hasattr(make, "declared"):  # a class whose instances say what they need, whoever makes them
                 made: Any = make
@@ -169,3 +169,7 @@ class Registry(Generic[T]):
     def __exit__(self, *raised: object) -> None:
         """Take methods again, unless another run goes on."""
         self._runs -= 1
+
+
+def _always(needs: Needs) -> Callable[[Any], Needs]:
+    return lambda _: needs
