@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Sent = TypeVar("Sent")
 Heard = TypeVar("Heard")
 Text = tuple[str, str, bool]
-"""How a text was come by, the text, and whether a model wrote it, so that a single word of it may be telling."""
+"""What a text is called, the text, and whether a model wrote it, so that a single word of it may reveal something."""
 Words = Sequence[bytes] | None
 """The bytes of the sender's tokens, by id; None where it sent no vocabulary."""
 Verify = Callable[[Sequence[tuple["Sample", str]], "Counter[str]", float], Sequence[tuple[str | None, bool | None]]]
@@ -134,7 +134,7 @@ class Codec(Generic[Sent, Heard]):
         """Return what a part says.
 
         Raises CodecError for anything that `encode` would not write and for more than the receiver's limits, or
-        FederationError for what cannot be so; nothing else, and no error repeats what was sent.
+        FederationError for what contradicts the run; nothing else, and no error repeats what was sent.
         """
         raise NotImplementedError
 
@@ -157,7 +157,7 @@ class Codec(Generic[Sent, Heard]):
         return 0
 
     def size(self, public: Sequence[Sample], k: int) -> Size:
-        """Return about what a part on `public` samples takes, texts as long as the gold ones, `k` tokens a position."""
+        """Return roughly how large a part on `public` samples is: texts like the gold ones, `k` tokens a position."""
         return Size()
 
     def texts(self, data: bytes, words: Words) -> Iterator[Text]:

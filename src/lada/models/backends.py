@@ -1,4 +1,4 @@
-"""Whoever writes answers: the project's own loop in batches, transformers' continuous batching, or vLLM."""
+"""What writes answers: the project's own loop in batches, transformers' continuous batching, or vLLM."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Exchange(Protocol):
         ...
 
     def drop(self, phase: str, round: int, faults: Mapping[str, str]) -> None:
-        """Put clients on record as missing that answered a phase with what cannot be used; `faults` say why, by name.
+        """Put clients on record as missing whose replies cannot be used; `faults` say why, by name.
 
         Raises FederationError where those that are left of the phase are fewer than the quorum.
         """
@@ -138,9 +138,9 @@ class Step:
     study: Literal["private", "distil"] | None = None
     """Whose options hold for a study."""
     part: tuple[float, float] = (0.0, 1.0)
-    """From where to where it goes through that study's steps (lada.rounds.steps.part_of); all of them."""
+    """The part of that study's steps that it takes, from and to (lada.rounds.steps.part_of); by default all."""
     sends: tuple[str, ...] = ()
-    """Kinds of knowledge that are expected to go then to the server, or to every client."""
+    """Kinds of knowledge that it is expected to send to the server, or to every client."""
     kinds: Kinds = Kinds()
     """At a client: what it adds to the kinds of its reply."""
     run: Act = field(default=nothing, compare=False)

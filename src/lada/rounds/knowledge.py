@@ -71,7 +71,7 @@ def know(party: Party, round: int, purpose: str, kind: Kind, *, tries: int = 1) 
 
 
 def tell(party: Party, knowledge: Knowledge, kind: Kind) -> Payload:
-    """Return what a client tells its one student, the server; see `tell_each`."""
+    """Return what a client sends its one student, the server; see `tell_each`."""
     (payload,) = tell_each(party, knowledge, kind, list(party.signals)[:1] or [""]).values()
     return payload
 
@@ -262,7 +262,7 @@ def _offer(party: Party, payload: Payload, teacher: str | None, round: int, kind
 
 
 def read_knowledge(party: Party, payload: Payload, kind: Kind) -> Knowledge:
-    """Return what was told of public samples, verified, for one who looks before it is heard."""
+    """Return what was sent about public samples, verified, for one who looks at it before the round reads it."""
     return part(party, payload, PATHS if kind == "paths" else LIKELIHOODS).knowledge
 
 

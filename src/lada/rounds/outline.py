@@ -43,7 +43,7 @@ def _evaluate(turn: Turn) -> None:
 EVALUATING = Step("client", "evaluate", Verb.ANSWER, "test", run=_evaluate)
 EVALUATING_SERVER = Step("server", "evaluate", Verb.ANSWER, "test", run=_evaluate)
 STANDING = silent("server", _evaluate)
-"""The server is evaluated, and has the weights that it began with: it stands where it stood, and is not asked again."""
+"""The server is evaluated, and has the weights that it began with: nothing has changed, so it is not asked again."""
 
 
 def evaluating_everybody(server: Step = EVALUATING_SERVER) -> Round:
@@ -154,7 +154,7 @@ def hearing(kind: Kind) -> Step:
 def allocating(side: Side, kind: Kind, run: Act | None = None) -> Step:
     """Return the step in which one side judges what it received and allocates.
 
-    What an allocator asks of the learner besides (Candidates.look, embed) is put in by who knows the allocator.
+    What an allocator asks of the learner besides (Candidates.look, embed) is added by whoever has the allocator.
     """
 
     def choose(turn: Turn) -> None:
@@ -172,7 +172,7 @@ def distilling(
 ) -> Step:
     """Return the step in which one side studies what it chose. `teachers` are whom a notice names; None: the offer's.
 
-    `lessons` make more of the lessons than those of the allocation.
+    `lessons` returns them, by default those of the allocation.
     """
 
     def run(turn: Turn) -> None:

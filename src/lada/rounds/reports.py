@@ -80,7 +80,7 @@ def collect(party: Party, replies: Mapping[str, Payload]) -> None:
 def check_rows(payload: Payload, party: Party, steps: Sequence[Step] | None) -> None:
     """Raise CodecError or FederationError for a report with more rows than its phase can give.
 
-    `steps` are what a client does in the round; None: its last word, when it only says what it has become. What has a
+    `steps` are what a client does in the round; None: its last report, of what it has become. What has a
     name of its own, such as a study, counts once per step; the phases that are timed are at most twice as many.
     """
     report = reading(party, payload).part(METRICS)
