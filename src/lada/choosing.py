@@ -31,7 +31,7 @@ def choosing(points: Iterable[Point], field: Callable[[Point], tuple[Any, Any]])
 
 
 def of_the_run(point: Point) -> tuple[Any, Any]:
-    """Return the field of a run's configuration: whatever it says goes before what would be chosen otherwise."""
+    """Return the field of a run's configuration: what it says comes before any default."""
     if point.several:
         return _kind(point), Field((), description=point.about)
     if point.decides and point.default:
@@ -85,7 +85,7 @@ def spelled_out(registry: Registry[Any], choice: Choice, where: str) -> Choice:
 
 
 def host_default(bare: Bare, point: Point) -> Choice | None:
-    """Return what a run has at a point by its host, where nobody says anything else."""
+    """Return the host's default at a point, else the point's own; None where there is neither."""
     return bare.methods.get(point.kind) or (Choice(name=point.default) if point.default else None)
 
 

@@ -52,7 +52,7 @@ class Point:
     observes: bool = False
     """Whether it only watches: then a resumed run may have other ones, and no result depends on them."""
     later: bool = False
-    """Whether its default is how runs went before it was there, so that their figures are still good."""
+    """Whether its default is what runs did before the point existed, so that their figures still hold."""
     limit: str = "methods"
     """The key of a client's limits that says which ones a server may ask it for."""
     combined: str = ""
@@ -74,7 +74,7 @@ class Point:
 
     @property
     def agreed(self) -> bool:
-        """Whether the server tells clients of a deployment which one it is. What clients alone run, their files say."""
+        """Whether the server sends clients of a deployment which one it is. What clients alone run, their files say."""
         return self.side == "both" and bool(self.key)
 
 
@@ -174,7 +174,7 @@ BY_PARTY = tuple(point for point in chosen_points() if point.by_party)
 
 @contextmanager
 def registries_frozen() -> Iterator[None]:
-    """Let no method register itself while a run is under way, after all that there are have done so."""
+    """Load all methods, and let no other one register itself while a run is under way."""
     registries = [point.registry for point in POINTS.values()]
     for registry in registries:
         registry.names()  # which loads them all

@@ -1,1 +1,1 @@
-"""Floor 2: what does each client go on with, of what all of them send?"""
+"""What does each client go on with, of what all of them send?"""

@@ -44,7 +44,7 @@ class Aggregator:
     """A rule, pure over explicit state. Weights come in float32 and are combined in float64."""
 
     any_rank: bool = False
-    """Whether LoRA adapters of different ranks go together. Clients then send s·B for B, and take it so."""
+    """Whether LoRA adapters of different ranks go together. Clients then send and receive s·B in place of B."""
 
     def init(self, seed: int) -> State:
         """Return the state before round 1."""

@@ -1,4 +1,4 @@
-"""What rules share that weigh clients by what they claim, and go within the bounds of lada.aggregators.bounding."""
+"""Base of the rules that weigh clients by what they claim, within the bounds of lada.aggregators.bounding."""
 
 from collections.abc import Mapping
 

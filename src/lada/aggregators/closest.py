@@ -1,4 +1,4 @@
-"""What rules share that take the adapters which lie closest to the others: Flower's Multi-Krum, by names."""
+"""Base of the rules that take the adapters closest to the others: Flower's Multi-Krum, by names."""
 
 from collections.abc import Sequence
 

@@ -1,1 +1,1 @@
-"""Floor 2: which samples, for which (teacher, student) pair and direction?"""
+"""Which samples, for which (teacher, student) pair and direction?"""

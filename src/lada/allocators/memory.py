@@ -1,4 +1,4 @@
-"""What a rule remembers of samples goes by their ids, so that it does not matter which are there, in which order."""
+"""Rows of a state by the ids of samples, so that neither their order nor which of them are there matters."""
 
 from collections.abc import Sequence
 

@@ -1,1 +1,1 @@
-"""Floor 5: what left each client of a run, and the search for what must not have."""
+"""What left each client of a run, and the search for what must not have."""

@@ -1,1 +1,1 @@
-"""Floor 6: the command line; thin: parse, call, print."""
+"""The command line; thin: parse, call, print."""

@@ -16,7 +16,7 @@ HEADER = ("phase", "each client", "the server")
 
 
 def round_rows(method: Method[Host]) -> Iterator[tuple[str, str, str]]:
-    """Yield the first round of a host as a framework by itself (`plugin: none`) has it: HEADER's columns."""
+    """Yield the rows of a host's first round under `plugin: none`, in HEADER's columns."""
     bare = method.make(method.options()).bare
     objective = host_default(bare, POINTS[OBJECTIVES.kind])
     assert objective is not None

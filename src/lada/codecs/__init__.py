@@ -1,1 +1,1 @@
-"""Floor 2: how does knowledge become bytes?"""
+"""How does knowledge become bytes?"""

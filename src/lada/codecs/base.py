@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 Sent = TypeVar("Sent")
 Heard = TypeVar("Heard")
 Text = tuple[str, str, bool]
-"""How a text was come by, the text, and whether a model wrote it, so that a single word of it may tell something."""
+"""What a text is called, the text, and whether a model wrote it, so that a single word of it may reveal something."""
 Words = Sequence[bytes] | None
-"""The bytes of the sender's tokens, by id; None where it told no vocabulary."""
+"""The bytes of the sender's tokens, by id; None where it sent no vocabulary."""
 Verify = Callable[[Sequence[tuple["Sample", str]], "Counter[str]", float], Sequence[tuple[str | None, bool | None]]]
 """Returns answer and verdict of each text that another party wrote for its sample. It counts those that a verifier
 fails on, by reason, and raises FederationError where that takes more than so many seconds."""
@@ -58,7 +58,7 @@ class Outlook:
     numbers: int = 0
     """Trainable numbers of a client's adapter; 0: unknown."""
     private: tuple[Sample, ...] = ()
-    """The private samples that the sender tells, where the host has it tell them."""
+    """The private samples that the sender sends, where the host has it send them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,14 @@ class Receiver:
     signal: SignalSpec | None
     """What it asks of others beside their texts."""
     memory: Mapping[str, bytes]
-    """What it keeps between phases, such as a vocabulary that was told once."""
+    """What it keeps between phases, such as a vocabulary that was sent once."""
     verify: Verify
     gold: Callable[[], Mapping[str, tuple[str, str]]]
     """Returns question and gold text of each public sample that has one."""
     clock: Callable[[], float]
     """Seconds since the run began."""
     takes_others_work: bool = False
-    """Whether what it is told may have been worked out by another run, before this one began."""
+    """Whether what it receives may have been worked out by another run, before this one began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Codec(Generic[Sent, Heard]):
     private: ClassVar[bool] = False
     """Whether its samples are private ones."""
     about_the_run: ClassVar[bool] = False
-    """Whether it tells people how the run goes, and no party of samples or weights; it is checked after all else."""
+    """Whether it is a report for people, with nothing on samples or weights; it is checked after all else."""
     shapeless: ClassVar[bool] = False
     """Whether bytes of any other kind may pass for it."""
     lossy: ClassVar[bool] = False
@@ -136,7 +136,7 @@ class Codec(Generic[Sent, Heard]):
         """Return what a part says.
 
         Raises CodecError for anything that `encode` would not write and for more than the receiver's limits, or
-        FederationError for what cannot be so; nothing else, and no error repeats what was sent.
+        FederationError for what contradicts the run; nothing else, and no error repeats what was sent.
         """
         raise NotImplementedError
 
@@ -159,7 +159,7 @@ class Codec(Generic[Sent, Heard]):
         return 0
 
     def size(self, public: Sequence[Sample], k: int) -> Size:
-        """Return about what a part on `public` samples takes, texts as long as the gold ones, `k` tokens a position."""
+        """Return roughly how large a part on `public` samples is: texts like the gold ones, `k` tokens a position."""
         return Size()
 
     def texts(self, data: bytes, words: Words) -> Iterator[Text]:

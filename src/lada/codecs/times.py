@@ -22,7 +22,7 @@ MEASURED = ("start", "seconds", "peak_memory")
 ROW = 8 * len(MEASURED)
 """Bytes of a phase."""
 CLOCKS = 86_400.0
-"""Seconds by which the clocks of two machines may differ; what a report tells of is moved into the run's time."""
+"""Seconds by which the clocks of two machines may differ; what a report has is moved into the run's time."""
 
 
 @CODECS.register(KIND)

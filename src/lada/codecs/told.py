@@ -1,4 +1,4 @@
-"""What was told of public samples, once it was read: texts that are held against their limits, answers verified."""
+"""What a party received about public samples: texts are held against their limits, answers verified."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ TOKENS_PER_BYTE = 16
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Knowledge as another told it, verified, and on how many answers a verifier failed, by reason."""
+    """Another party's knowledge, verified, and on how many answers a verifier failed, by reason."""
 
     knowledge: Knowledge
     failures: Counter[str] = field(default_factory=Counter)

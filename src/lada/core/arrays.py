@@ -1,4 +1,4 @@
-"""Named arrays as bytes, in the safetensors format: what methods remember is kept so."""
+"""Named arrays as bytes in the safetensors format, in which states of methods are stored."""
 
 from __future__ import annotations
 

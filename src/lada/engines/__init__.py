@@ -1,1 +1,1 @@
-"""Floor 5: a run in Flower's own processes: the simulation, and the deployment over several machines."""
+"""A run in Flower's own processes: the simulation, and the deployment over several machines."""

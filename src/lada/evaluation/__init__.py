@@ -1,1 +1,1 @@
-"""Floor 1: accuracy, agreement, calibration and statistics."""
+"""Accuracy, agreement, calibration and statistics."""

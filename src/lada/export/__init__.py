@@ -1,1 +1,1 @@
-"""Floor 5: a party of a run as files that other software runs, and the check that these answer as the party does."""
+"""A party of a run as files that other software runs, and the check that these answer as the party does."""

@@ -1,4 +1,4 @@
-"""Floor 4: Flower's ServerApp and ClientApp, the local grid, the ledger and checkpoints."""
+"""Flower's ServerApp and ClientApp, the local grid, the ledger and checkpoints."""
 
 import os
 

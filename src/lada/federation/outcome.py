@@ -31,7 +31,7 @@ class Outcome:
     def __init__(
         self, config: RunConfig, task: TaskData, place: Place, leave_out: Callable[[Path, Exception], None]
     ) -> None:
-        """`leave_out` is told of each file that cannot be read, and why."""
+        """`leave_out` is given each file that cannot be read, and why."""
         self._config, self._task, self._place = config, task, place
         self._leave_out = leave_out
         self._agreements: dict[tuple[str, int], float | None] = {}

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from lada.federation.heard import Heard
 
 KEPT = 1 << 20
-"""Bytes of the replies to one ask of which the server keeps what a check made of them, some 25 times as large. What is
-beyond that is read again from the journal, so that memory does not follow the number of clients."""
+"""Bytes of the replies to one ask that the server keeps decoded, which takes some 25 times as much. Others are read
+again from the journal, so that memory does not follow the number of clients."""
 
 
 class GridPending:
-    """Messages that are under way, but for those whose replies were heard before the run was resumed."""
+    """Messages that are under way, but for those whose replies were received before the run was resumed."""
 
     def __init__(
         self, channel: Channel, envelope: Envelope, payloads: Mapping[str, Mapping[str, bytes]], heard: Heard
@@ -151,6 +151,6 @@ def refuse(expected: Envelope, failures: Mapping[str, Failure], lost: Collection
 
 
 def _told(name: str, failure: Failure, lost: Collection[str]) -> str:
-    """Return why there is no reply; of `lost` clients the reply was there once."""
+    """Return why there is no reply; the reply of a `lost` client was there once."""
     before = "its reply in the server's journal is damaged or gone, and asked again: " if name in lost else ""
     return f"{before}{failure}"

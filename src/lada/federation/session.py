@@ -1,4 +1,4 @@
-"""What holds for all that a run's server says to its clients: the rules, what is kept of it, and who is told."""
+"""What holds for all messages between a run's server and its clients: the rules, what is kept, and who is notified."""
 
 from __future__ import annotations
 

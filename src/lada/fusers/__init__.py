@@ -1,1 +1,1 @@
-"""Floor 2: how do several signals become one?"""
+"""How do several signals become one?"""

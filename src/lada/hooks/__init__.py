@@ -1,1 +1,1 @@
-"""Floor 2: what happens inside and around a study?"""
+"""What happens inside and around a study?"""

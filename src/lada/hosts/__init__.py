@@ -1,1 +1,1 @@
-"""Floor 3: what happens in a round, who tells whom what?"""
+"""What happens in a round, and who sends what to whom?"""

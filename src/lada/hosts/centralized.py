@@ -68,13 +68,13 @@ def _tell(turn: Turn) -> None:
 
 
 def _keep(turn: Turn) -> None:
-    """Keep the samples of clients that were heard now, where they can be used."""
+    """Keep the samples of the clients that have replied now, where they can be used."""
     for client in each(turn, turn.replies, lambda _, reply: gold_lessons(turn.party, hear_samples(turn.party, reply))):
         turn.party.memory[_of(client)] = turn.replies[client][SAMPLES]
 
 
 def _gather(turn: Turn) -> None:
-    """Put the samples of all clients heard so far together, client by client."""
+    """Put the samples of all clients that have replied so far together, client by client."""
     memory = turn.party.memory
     kept = sorted(key for key in memory if key.startswith(_of("")))
     turn[EVERYTHING] = [sample for key in kept for sample in hear_samples(turn.party, {SAMPLES: memory[key]})]

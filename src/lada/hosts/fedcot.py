@@ -5,7 +5,7 @@ federation. One round:
 
     clients   study their private data; answer the public questions                             `contribute`
     server    answers them too: these paths are the rationales, written once, since the LLM never learns
-    clients   hear the rationales; an allocator says which to study; each is studied as two lessons,   `learn`
+    clients   get the rationales; an allocator says which to study; each is studied as two lessons,    `learn`
               the rationale and the label alone
 
     loss = α · NLL(rationale and answer | question) + (1 - α) · NLL(label | label prompt)

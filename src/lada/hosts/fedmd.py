@@ -4,7 +4,7 @@ One round:
 
     clients   study their private data; score the gold texts of the public samples token by token     `contribute`
     server    scores them too; brings all into the LLM's tokens and averages them: the consensus
-    clients   hear the consensus; an allocator says on which samples to match it ("digest");           `digest`
+    clients   get the consensus; an allocator says on which samples to match it ("digest");            `digest`
               then study private data again ("revisit")
     server    meanwhile the LLM, a member like the others, matches it as well
 

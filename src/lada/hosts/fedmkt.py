@@ -2,11 +2,11 @@
 
 One round:
 
-    clients   study their private data; tell what they know of the public samples                `contribute`
+    clients   study their private data; send what they know of the public samples                `contribute`
               (which an LLM that only teaches does not need)
     server    knows them too, in later rounds from the round before; per client an allocator says which of its samples
-              to learn; where several clients offer one, the fuser takes one; the LLM studies, then tells what it knows
-    clients   hear the LLM; an allocator says which samples to learn; they study                 `learn`
+              to learn; where several clients offer one, the fuser takes one; the LLM studies, then sends what it knows
+    clients   receive that; an allocator says which samples to learn; they study                 `learn`
     clients   with one model: go on with the average of their adapters                          `average`
 
 What is known of a sample is either a path that the party wrote, or, as in the paper, its loss on the gold text and the
@@ -126,9 +126,9 @@ class Fedmkt(Host):
         )
 
     def _contributing(self, number: int, objective: Objective) -> Round:
-        """Return how all come to know the public samples, and how clients tell of them."""
+        """Return how all come to know the public samples, and how clients send what they know."""
         know = partial(knowing, kind=self._kind, round=number, objective=objective, tries=self.options.tries)
-        known = number > 1 and self._teaches  # nothing changes the LLM after it has told what it knows
+        known = number > 1 and self._teaches  # nothing changes the LLM after it has sent what it knows
         return (
             Ask("contribute"),
             *self._studying_private(number),
@@ -152,7 +152,7 @@ class Fedmkt(Host):
         return (*choosing, distilling("server", replay, teachers="its clients", lessons=self._lessons_won))
 
     def _learning_from_server(self, number: int, objective: Objective) -> Round:
-        """Return LLM→SLM: the server tells what it knows; a client allocates and studies."""
+        """Return LLM→SLM: the server sends what it knows; a client allocates and studies."""
         know = partial(knowing, kind=self._kind, round=number, objective=objective, tries=self.options.tries)
         return (
             *((know("server", "answer-anew", tells=True),) if self._mutual else ()),
@@ -223,7 +223,7 @@ class Fedmkt(Host):
         turn[CHOSEN] = each(turn, turn.replies, partial(self._choice, turn))
 
     def _choose_one_by_one(self, turn: Turn) -> None:
-        """Allocate for each client and fuse at once: what one told is read when its turn comes, and let go of then."""
+        """Allocate for each client and fuse at once: what one sent is read when its turn comes, and let go of then."""
         turn[FUSION], replies, against = _fusion(turn), turn.replies, {}
         its = each(turn, replies, turn[RECORDS].of) if self._keeps_records else {}
         if self._keeps_records:

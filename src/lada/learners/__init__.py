@@ -1,1 +1,1 @@
-"""Floor 2: where does a learner come from?"""
+"""Where does a learner come from?"""

@@ -21,7 +21,7 @@ class Opener(Protocol):
     """A kind of learner with its options, which are a LearnerOptions. Making one loads nothing."""
 
     def check(self) -> None:
-        """Raise InputError for what can be told at once to be missing: files, a package, the key of an API."""
+        """Raise InputError for what is seen at once to be missing: files, a package, the key of an API."""
         ...
 
     def open(self, base: Path, *, init_seed: int, saved: Path | None) -> Learner:
@@ -98,7 +98,7 @@ ServerModel = Annotated[
     Discriminator(_form),
 ]
 """A model in Hugging Face format, `{api: …}` for one behind an API, or `{learner: NAME}` for one of another kind; each
-form's faults are told for itself."""
+form's faults are reported by themselves."""
 ClientModel = Annotated[
     Annotated[ModelOptions, Tag("ModelOptions")] | Annotated[OtherModel, Tag("OtherModel")],
     Discriminator(_form_without_api),

@@ -1,1 +1,1 @@
-"""Floor 1: learners, that is a model with its tokenizer and the verbs answer, judge, embed and study."""
+"""Learners, that is a model with its tokenizer and the verbs answer, judge, embed and study."""

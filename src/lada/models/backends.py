@@ -1,4 +1,4 @@
-"""Whoever writes answers: the project's own loop in batches, transformers' continuous batching, or vLLM."""
+"""What writes answers: the project's own loop in batches, transformers' continuous batching, or vLLM."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write(
 ) -> list[tuple[Written, Encoded, Likelihood | None]]:
     """Return what was written for each stream, as a row to judge, and its likelihood where writing it has told.
 
-    `on_done(streams, tokens)` is told how many are done and what they took.
+    `on_done(streams, tokens)` is given how many are done and what they took.
 
     Greedy texts are the same with every backend but for rounding. Sampled ones repeat with the same backend, streams
     and batch size; with `batch` each is drawn from its own address alone, so that neither its neighbours nor the batch

@@ -29,5 +29,5 @@ class LearnerOptions(Options):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What the model is told with every question: nobody's secret."""
+        """What the model is given with every question: nobody's secret."""
         return ()

@@ -1,1 +1,1 @@
-"""Floor 2: what loss does a lesson give?"""
+"""What loss does a lesson give?"""

@@ -33,7 +33,7 @@ class Policy:
     """Whether it changes texts. It is then asked before distinctive passages are held back, and again for every path
     sampled in the place of another; not for gold texts, which all have. A changed text gets no soft targets."""
     losses: bool = False
-    """Whether it hides losses, which soft targets would tell exactly: the two are refused together."""
+    """Whether it hides losses, which soft targets would give away exactly: the two are refused together."""
 
     def init(self, seed: int) -> State:
         """Return the state before round 1."""

@@ -1,1 +1,1 @@
-"""Floor 3: what of a party's own data must not leave it?"""
+"""What of a party's own data must not leave it?"""

@@ -1,4 +1,4 @@
-"""Floor 5: the page to look at after a run, and the page that compares runs. Each is one self-contained file."""
+"""The page to look at after a run, and the page that compares runs. Each is one self-contained file."""
 
 from lada.report.comparison import compare
 from lada.report.page import render

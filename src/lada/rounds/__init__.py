@@ -1,1 +1,1 @@
-"""Floor 3: what a round is made of: what a party does, tells and hears."""
+"""What rounds are made of: what a party does, sends, receives and checks."""

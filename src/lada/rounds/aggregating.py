@@ -1,4 +1,4 @@
-"""Aggregate a round's updates into numbers that an adapter may hold: those with which that cannot be are left out."""
+"""Aggregate a round's updates into numbers that an adapter may hold; an update that prevents that is left out."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -62,7 +62,7 @@ class Exchange(Protocol):
         ...
 
     def drop(self, phase: str, round: int, faults: Mapping[str, str]) -> None:
-        """Put clients on record as missing that answered a phase with what cannot be used; `faults` say why, by name.
+        """Put clients on record as missing whose replies cannot be used; `faults` say why, by name.
 
         Raises FederationError where those that are left of the phase are fewer than the quorum.
         """
@@ -121,16 +121,16 @@ Act = Callable[[Turn], None]
 
 
 def nothing(_: Turn) -> None:
-    """Do nothing: the step is done by another, and told apart."""
+    """Do nothing: another step does the work, and this one is listed by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that the server, or each client, does in a round: it can be told before the run, and run."""
+    """One thing that the server, or each client, does in a round: it can be described before the run, and run."""
 
     side: Side
     phase: str = ""
-    """What it is timed as; empty for what is not told, since it asks nothing of a learner and sends nothing large."""
+    """What it is timed as; empty for what no plan lists, since it asks nothing of a learner and sends nothing large."""
     verb: Verb | None = None
     """What is asked of the learner; None: nothing."""
     samples: Literal["public", "private", "test", "lessons"] = "public"
@@ -138,9 +138,9 @@ class Step:
     study: Literal["private", "distil"] | None = None
     """Whose options hold for a study."""
     part: tuple[float, float] = (0.0, 1.0)
-    """From where to where it goes through that study's steps (lada.rounds.steps.part_of); all of them."""
+    """The part of that study's steps that it takes, from and to (lada.rounds.steps.part_of); by default all."""
     sends: tuple[str, ...] = ()
-    """Kinds of knowledge that are expected to go then to the server, or to every client."""
+    """Kinds of knowledge that it is expected to send to the server, or to every client."""
     kinds: Kinds = Kinds()
     """At a client: what it adds to the kinds of its reply."""
     run: Act = field(default=nothing, compare=False)
@@ -159,7 +159,7 @@ def to_all(turn: Turn) -> Mapping[str, Payload]:
 
 
 def to_nobody(_: Turn) -> Mapping[str, Payload]:
-    """Return nothing: a step of the server asks by itself, for it needs what it heard at once."""
+    """Return nothing: a step of the server asks by itself, for it needs what it received at once."""
     return {}
 
 

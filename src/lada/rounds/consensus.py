@@ -12,7 +12,7 @@ from lada.core.terms import SparseLogProbs
 from lada.rounds.options import Average
 
 TAIL = 1e-7
-"""The least mass that a party is taken to leave to tokens that it does not name: float32 tells no less from nothing."""
+"""The least mass that a party is taken to leave to tokens that it does not name: float32 rounds less away."""
 LEAST = -4000.0
 """The least log-prob of a consensus, nats: what the codec of soft targets can still write."""
 

@@ -1,4 +1,4 @@
-"""Run, tell and check rounds: all three read the one list of steps that a host gives for a round."""
+"""Run, describe and check rounds, all by the one list of steps that a host gives for a round."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Row:
 
 
 def rows(round: Iterable[Step | Ask | Hear]) -> list[Row]:
-    """Return a round as it is told to people, in order; stretches in which nothing takes time are left out."""
+    """Return a round as people read it, in order; stretches in which nothing takes time are left out."""
     stretches: list[tuple[str, list[Step]]] = [("", [])]
     for each in round:
         if isinstance(each, Step):

@@ -40,7 +40,7 @@ PATHS, LIKELIHOODS, SOFT, VOCABULARY = paths.KIND, likelihoods.KIND, soft_target
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a party was told by another: its knowledge, and for soft targets its token scores and vocabulary."""
+    """What a party received from another: its knowledge, and for soft targets its token scores and vocabulary."""
 
     knowledge: Knowledge
     scores: Mapping[str, TokenScores] = field(default_factory=dict)
@@ -71,7 +71,7 @@ def know(party: Party, round: int, purpose: str, kind: Kind, *, tries: int = 1) 
 
 
 def tell(party: Party, knowledge: Knowledge, kind: Kind) -> Payload:
-    """Return what a client tells its one student, the server; see `tell_each`."""
+    """Return what a client sends its one student, the server; see `tell_each`."""
     (payload,) = tell_each(party, knowledge, kind, list(party.signals)[:1] or [""]).values()
     return payload
 
@@ -208,7 +208,7 @@ def own(party: Party, round: int, kind: Kind) -> Knowledge:
 
 
 def hear(party: Party, payload: Payload, teacher: str | None, round: int, kind: Kind) -> Offer:
-    """Return what `teacher` (None: whoever it is) told of this round.
+    """Return what `teacher` (None: whoever it is) sent in this round.
 
     What a check has made of the payload is taken from it and forgotten there. Raises CodecError for parts that hold
     nothing of the kind, FederationError for somebody else's knowledge or another round's. Samples of which it says
@@ -262,7 +262,7 @@ def _offer(party: Party, payload: Payload, teacher: str | None, round: int, kind
 
 
 def read_knowledge(party: Party, payload: Payload, kind: Kind) -> Knowledge:
-    """Return what was told of public samples, verified, for one who looks before it is heard."""
+    """Return what was sent about public samples, verified, for one who looks at it before the round reads it."""
     return part(party, payload, PATHS if kind == "paths" else LIKELIHOODS).knowledge
 
 

@@ -24,7 +24,7 @@ NEWEST: Slot[bytes | None] = Slot("newest adapter")
 
 
 def silent(side: Side, run: Act) -> Step:
-    """Return a step that takes no time worth telling."""
+    """Return a step that takes no time worth a line in a plan."""
     return Step(side, run=run)
 
 
@@ -33,7 +33,7 @@ def _report(turn: Turn) -> None:
 
 
 REPORTING = Step("client", kinds=REPORT, run=_report)
-"""The last of a client's steps in a phase: it tells what it measured."""
+"""The last of a client's steps in a phase: it reports what it measured."""
 
 
 def _evaluate(turn: Turn) -> None:
@@ -43,7 +43,7 @@ def _evaluate(turn: Turn) -> None:
 EVALUATING = Step("client", "evaluate", Verb.ANSWER, "test", run=_evaluate)
 EVALUATING_SERVER = Step("server", "evaluate", Verb.ANSWER, "test", run=_evaluate)
 STANDING = silent("server", _evaluate)
-"""The server is evaluated, and has the weights that it began with: it stands where it stood, and is not asked again."""
+"""The server is evaluated, and has the weights that it began with: nothing has changed, so it is not asked again."""
 
 
 def evaluating_everybody(server: Step = EVALUATING_SERVER) -> Round:
@@ -85,7 +85,7 @@ def studying_both(
 ) -> Round:
     """Return a client's study of private lessons for its private and its other budget, timed as `phase` and more.
 
-    So a client that hears nothing from others studies as much as one that collaborates does in all.
+    So a client that receives nothing from others studies as much as one that collaborates does in all.
     """
     return (
         studying("client", phase, "private", lessons, budget="private"),
@@ -106,14 +106,14 @@ def knowing(
 ) -> Step:
     """Return the step in which one side comes to know the public samples; a client keeps it for a later phase.
 
-    `tells`: it then tells of them (`telling`). `known`: it knows them by the weights that it still has, so that it is
-    not asked again.
+    `tells`: it then sends what it knows (`telling`). `known`: it has answered with the weights that it still has, so
+    that it is not asked again.
     """
 
     def run(turn: Turn) -> None:
         turn[MINE] = know(turn.party, turn.round, phase, kind, tries=tries)
         if side == "client":
-            keep_own(turn.party, encode(turn[MINE], kind))  # as it is, whatever is taken out of what it tells
+            keep_own(turn.party, encode(turn[MINE], kind))  # as it is, whatever is taken out of what it sends
 
     verb = None if known else Verb.ANSWER if kind == "paths" else Verb.JUDGE
     sends = kinds_told(kind, round, soft=False) if tells and objective.needs.signal is None else ()
@@ -121,7 +121,7 @@ def knowing(
 
 
 def telling(side: Side, kind: Kind, round: int, objective: Objective) -> Step:
-    """Return the step in which one side tells what it knows, with its scores where the objective asks for some."""
+    """Return the step in which one side sends what it knows, with its scores where the objective asks for some."""
 
     def run(turn: Turn) -> None:
         if side == "client":
@@ -142,7 +142,7 @@ def to_each(turn: Turn) -> Mapping[str, Payload]:
 
 
 def hearing(kind: Kind) -> Step:
-    """Return the step in which a client reads what the server told, and what it knew itself."""
+    """Return the step in which a client reads what the server sent, and what it knew itself."""
 
     def run(turn: Turn) -> None:
         turn[OFFER] = hear(turn.party, turn.heard, None, turn.round, kind)
@@ -152,9 +152,9 @@ def hearing(kind: Kind) -> Step:
 
 
 def allocating(side: Side, kind: Kind, run: Act | None = None) -> Step:
-    """Return the step in which one side judges what it heard and allocates.
+    """Return the step in which one side judges what it received and allocates.
 
-    What an allocator asks of the learner besides (Candidates.look, embed) is put in by who knows the allocator.
+    What an allocator asks of the learner besides (Candidates.look, embed) is added by whoever has the allocator.
     """
 
     def choose(turn: Turn) -> None:
@@ -172,7 +172,7 @@ def distilling(
 ) -> Step:
     """Return the step in which one side studies what it chose. `teachers` are whom a notice names; None: the offer's.
 
-    `lessons` make more of the lessons than those of the allocation.
+    `lessons` returns them, by default those of the allocation.
     """
 
     def run(turn: Turn) -> None:

@@ -203,7 +203,7 @@ class Party:
         self.weights_changed()
 
     def note(self, **records: tuple[Any, ...]) -> None:
-        """Add records, by field name of PartyReport, to the report. The server, which hears of all, announces them."""
+        """Add records, by field name of PartyReport, to the report. The server, which receives all, announces them."""
         self.noted.add(records)
         if self.role == "server":
             for name, rows in records.items():

@@ -1,4 +1,5 @@
-"""What a party knows goes through its policies before it leaves, and distinctive passages are held back in between."""
+"""A party's knowledge goes through its policies before it leaves; between those for texts and the others distinctive
+passages are held back."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Clients tell the server numbers about themselves; the server gathers them with its own."""
+"""Clients send the server numbers about themselves; the server gathers them with its own."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ def report_payload(party: Party) -> Payload:
 
 
 def _tellable(study: StudyRecord) -> StudyRecord:
-    """Return a study as it is told: a loss beyond LOSS, as of a model that breaks, is infinite."""
+    """Return a study as it is reported: a loss beyond LOSS, as of a model that breaks, is infinite."""
     losses = {name: getattr(study, name) for name in ("first_loss", "last_loss")}
     beyond = {name: math.copysign(math.inf, loss) for name, loss in losses.items() if abs(loss) > LOSS}
     return study.model_copy(update=beyond) if beyond else study
@@ -62,8 +62,8 @@ def _moment(report: PartyReport) -> tuple[int | str, ...]:
 def collect(party: Party, replies: Mapping[str, Payload]) -> None:
     """Add the reports in `replies` to the server's own, client by client, equal notices once.
 
-    What a client told before is left out, and counted: a run has one evaluation per party and round. Raises CodecError
-    for a report that is amiss.
+    What a client reported before is left out, and counted: a run has one evaluation per party and round. Raises
+    CodecError for a report that is amiss.
     """
     for client in sorted(replies):
         report = timed(reading(party, replies[client]))
@@ -80,7 +80,7 @@ def collect(party: Party, replies: Mapping[str, Payload]) -> None:
 def check_rows(payload: Payload, party: Party, steps: Sequence[Step] | None) -> None:
     """Raise CodecError or FederationError for a report with more rows than its phase can give.
 
-    `steps` are what a client does in the round; None: its last word, when it only says what it has become. What has a
+    `steps` are what a client does in the round; None: its last report, of what it has become. What has a
     name of its own, such as a study, counts once per step; the phases that are timed are at most twice as many.
     """
     report = reading(party, payload).part(METRICS)

@@ -3,12 +3,12 @@
 The protocol of Bonawitz et al. 2017 for a server that keeps to it and is curious. After the clients studied:
 
     clients   draw two key pairs; send the public keys                          with the study's reply
-    clients   hear all public keys; draw the seed b of a mask of their own; send each other, sealed, shares of b
+    clients   get all public keys; draw the seed b of a mask of their own; send each other, sealed, shares of b
               and of a private key                                                             `share`
     clients   get the shares for them; send adapter times samples plus the mask of b, plus or minus a mask that
               they have in common with each other client                                       `mask`
-    clients   hear whose masked adapters are there; give their shares of b of those, of the private key of the
-              others                                                                           `unmask`
+    clients   get the names of those whose masked adapters are there; give their shares of b of those, of the
+              private key of the others                                                        `unmask`
     server    takes out the masks of b, and the common ones with clients whose adapters are not there; what is
               left is the sum
 

@@ -128,7 +128,7 @@ def _private(party: Party) -> tuple[bytes, bytes]:
 
 
 def _heard(party: Party, kind: str, what: str) -> Mapping[str, bytes]:
-    """Return what a client heard in an earlier phase of this round."""
+    """Return what a client received in an earlier phase of this round."""
     return part(party, {kind: _kept(party, what)}, kind)
 
 

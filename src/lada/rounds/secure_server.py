@@ -100,7 +100,7 @@ def _sealed(party: Party, exchange: Exchange, round: int, keys: Mapping[str, byt
 
 
 def _without(party: Party, round: int, told: Mapping[str, T], odd: Collection[str], why: str) -> dict[str, T]:
-    """Return what clients told without the odd ones, which are put on record as missing."""
+    """Return what clients sent without the odd ones, which are put on record as missing."""
     why = f"malformed message ({why})"
     party.note(missing=tuple(Missing(party=client, round=round, phase="share", why=why) for client in odd))
     return {client: each for client, each in told.items() if client not in odd}

@@ -1,4 +1,4 @@
-"""Whether what a run will tell of its public samples lies within its limits, as far as that can be said before it.
+"""Whether what a run will send of its public samples lies within its limits, as far as that can be said before it.
 
 Texts are taken to be as long as the gold ones; where these have no rationales, as their answers. Tables are counted
 before compression, to the byte but for the texts.
@@ -17,7 +17,7 @@ from lada.rounds.base import Step
 SPARE = 1.25
 """What is advised beyond what is expected."""
 MOST_AT_ONCE = 2**31 - 1
-"""Bytes that no message can exceed: the length of one is told in 31 bits."""
+"""Bytes that no message can exceed: the length of one is written in 31 bits."""
 
 
 def check_sizes(limits: Limits, steps: Iterable[Step], public: Sequence[Sample], k: int, codecs: Codecs) -> None:

@@ -21,11 +21,11 @@ def address(kind: str, name: str, scope: str) -> str:
 
 
 def state_of(party: Party, method: Remembers, key: str) -> State:
-    """Return what a method remembers, at first what it begins with."""
+    """Return a method's state, at first the one of `init`."""
     return party.states.get(key) or method.init(seed_of(party.seed, key))
 
 
 def keep_state(party: Party, key: str, state: State) -> None:
-    """Keep what a method remembers; of one that remembers nothing there is nothing to keep."""
+    """Keep a method's state; one without a state leaves nothing."""
     if state or key in party.states:
         party.states[key] = state

@@ -155,7 +155,7 @@ def answer_once(
 
 
 def in_range(party: Party, knowledge: Knowledge) -> Knowledge:
-    """Return knowledge as it can be told: its log-probs are rounded, and paths whose nobody would take are left out.
+    """Return knowledge as it can be sent: its log-probs are rounded, and paths whose nobody would take are left out.
 
     Such are those of a model with NaN weights; they are counted.
     """

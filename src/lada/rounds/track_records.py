@@ -14,7 +14,7 @@ from lada.rounds.trust import Record, keep_first, record, reference
 
 
 class Records:
-    """The records of the clients that tell paths, by what a server holds these against."""
+    """The records of the clients that send paths, by what a server holds these against."""
 
     def __init__(self, party: Party, mine: Knowledge) -> None:
         """`mine` is what the party itself answers in this round."""

@@ -92,7 +92,7 @@ def reference(party: Party) -> dict[str, Path]:
 
 
 def record(party: Party, theirs: Knowledge, reference: Mapping[str, Path]) -> Record:
-    """Return the record of a client by what it tells in a round."""
+    """Return the record of a client by what it sends in a round."""
     told = [path for path in theirs.paths if path.sample_id in reference]
     known = [reference[path.sample_id] for path in told]
     agreed = sum(agreements(told, known, party.task.same))
@@ -147,7 +147,7 @@ def limit_by_gold_texts(
 ) -> dict[str, Allocation]:
     """Return the allocations by client, without the soft targets of those that contradict the gold texts.
 
-    The gold texts are the `lessons`, all there are, so that no liar can tell which count; the `clients` have them with
+    The gold texts are the `lessons`, all there are, so that no liar can guess which count; the `clients` have them with
     soft targets. The party's own losses count beside
     those of the clients; notices say who is left out.
     """

@@ -52,9 +52,9 @@ def part(party: Party, payload: Payload, kind: str) -> Any:
 
 
 def describe(codecs: Codecs) -> Callable[[str, Payload], int | None]:
-    """Return what says of how many samples a part speaks, for the ledger; None where that is not to be said.
+    """Return what counts the samples in a part, for the ledger; it gives None where they cannot be counted.
 
-    Only a header is read, once for a known payload; whether the part holds what that says is for a check to find.
+    Only a header is read, once for a known payload; a check finds out whether the part holds as many.
     """
 
     def samples_in(kind: str, payload: Payload) -> int | None:

@@ -1,1 +1,1 @@
-"""Floor 1: where samples come from, how answers are checked, how data is spread over clients."""
+"""Where samples come from, how answers are checked, how data is spread over clients."""

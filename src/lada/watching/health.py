@@ -42,7 +42,7 @@ class PartyHealth:
     work: Work | None = None
     """The newest phase that is known of it; over where it is neither asked nor working."""
     seen: float | None = None
-    """When it was last heard of, from itself: at work, or with a reply."""
+    """When it last showed a sign of life: at work, or with a reply."""
     sent: int = 0
     received: int = 0
     messages: int = 0

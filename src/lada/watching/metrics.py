@@ -16,7 +16,7 @@ Samples = Mapping[tuple[str, ...], float | None]
 GAUGES: dict[str, tuple[str, Number]] = {
     "lada_party_round": ("The round that the party was last at work in.", lambda party: party.round),
     "lada_party_last_seen_timestamp_seconds": (
-        "When the party was last heard of, Unix time.",
+        "When the party last showed a sign of life, Unix time.",
         lambda party: party.last_seen,
     ),
 }

@@ -1,1 +1,1 @@
-"""Floor 2: the tiny models that are shipped with LaDa, and the recipe that trains them."""
+"""The tiny models that are shipped with LaDa, and the recipe that trains them."""

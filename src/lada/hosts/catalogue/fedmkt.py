@@ -25,7 +25,7 @@ class FedmktOptions(SecureOptions):
     samples, as in the paper: all are studied, and those that the allocation chooses with the teacher's soft targets.
     Under `plugin: none` the default is `labels`."""
     tries: int = Field(1, ge=1, le=1024)
-    """How many paths a party writes at most for a public question, until its answer is right; it tells of one. Of no
+    """How many paths a party writes at most for a public question, until its answer is right; it sends one. Of no
     use where the gold answer is unknown."""
     average_adapters: bool = False
     """Clients with one model average their LoRA adapters after each round: the paper's homogeneous setting."""
@@ -46,7 +46,7 @@ class FedmktOptions(SecureOptions):
 
 
 def _needs(options: FedmktOptions) -> Needs:
-    """Return what the round needs: who tells of gold texts judges them."""
+    """Return what the round needs: who sends likelihoods of gold texts judges them."""
     judges = {Verb.JUDGE} if options.knowledge == "labels" else set()
     return needs({Verb.ANSWER, *judges}, {Verb.ANSWER, Verb.JUDGE, Verb.STUDY})
 
