@@ -309,9 +309,9 @@ def wire() -> Iterator[Row]:
     tokens = [rng.integers(0, 150_000, 200).astype(np.int32) for _ in range(50)]
     told = {str(i): scored(ids, ends([b"word"] * 200), rng) for i, ids in enumerate(tokens)}
     data, seconds = timed(lambda: soft_targets.encode(told, vocabulary_size=150_000, party="llm", round=1))
-    heard = soft_targets.SoftTargets(data, known_ids=None)
-    errors = [np.abs(heard[i].top.log_probs - told[i].top.log_probs).mean() for i in told]
-    assert all(np.array_equal(heard[i].top.ids, told[i].top.ids) for i in told)
+    received = soft_targets.SoftTargets(data, known_ids=None)
+    errors = [np.abs(received[i].top.log_probs - told[i].top.log_probs).mean() for i in told]
+    assert all(np.array_equal(received[i].top.ids, told[i].top.ids) for i in told)
     count = 50 * 200
     yield (
         f"soft targets, {K} of 150k tokens a position: bytes per token",

@@ -30,7 +30,7 @@ from lada.models.backends import write
 from lada.models.continuous import continue_streams
 from lada.models.decoding import decode_dropping, decode_in_batches, decode_keeping
 from lada.models.encoding import Encoded, buckets, pad_left
-from lada.models.generation import Continuation, Manner, Stream, make_streams
+from lada.models.generation import Continuation, GenerationRequest, SamplingParams, make_requests
 from lada.models.halving import Halving
 from lada.models.learner import HuggingFaceLearner
 from lada.models.load import load
@@ -52,23 +52,25 @@ def questions(count: int) -> list[str]:
     return [sample.question for sample in task.public[:count]]
 
 
-def plain(model: Any, streams: Sequence[Stream], manner: Manner, *, scored: bool = False) -> list[list[int]]:
+def plain(
+    model: Any, streams: Sequence[GenerationRequest], params: SamplingParams, *, scored: bool = False
+) -> list[list[int]]:
     """Return what transformers writes, without the padding of finished rows, or its log-probs."""
-    eos, pad = manner.encoder.eos, manner.encoder.pad
+    eos, pad = params.encoder.eos, params.encoder.pad
     ids, seen = pad_left([Encoded(stream.prompt) for stream in streams], pad, model.device)
     torch.manual_seed(0)
-    sampled: dict[str, Any] = {"temperature": manner.temperature, "top_k": 0, "top_p": 1.0}
+    sampled: dict[str, Any] = {"temperature": params.temperature, "top_k": 0, "top_p": 1.0}
     found = model.generate(
         input_ids=ids,
         attention_mask=seen,
-        max_new_tokens=max(stream.room for stream in streams),
-        do_sample=manner.temperature > 0,
+        max_new_tokens=max(stream.max_new_tokens for stream in streams),
+        do_sample=params.temperature > 0,
         repetition_penalty=1.0,
         eos_token_id=eos,
         pad_token_id=pad,
         return_dict_in_generate=True,
         output_scores=scored,
-        **(sampled if manner.temperature > 0 else {}),
+        **(sampled if params.temperature > 0 else {}),
     )
     if scored:
         model.compute_transition_scores(found.sequences, found.scores, normalize_logits=True)
@@ -83,19 +85,21 @@ def in_order(found: Iterator[dict[int, Any]]) -> list[list[int]]:
     return [each.ids if isinstance(each, Continuation) else each for each in written]
 
 
-def ways(learner: HuggingFaceLearner, manner: Manner, streams: Sequence[Stream]) -> dict[str, Callable[[], list[Any]]]:
+def ways(
+    learner: HuggingFaceLearner, params: SamplingParams, streams: Sequence[GenerationRequest]
+) -> dict[str, Callable[[], list[Any]]]:
     """Return how streams are continued, by name; each gives their ids in order."""
 
     def batched(decode: Callable[..., list[Any]], **how: Any) -> Callable[[], list[list[int]]]:
         def parts() -> Iterator[dict[int, Any]]:
-            for batch in buckets([len(stream.prompt) for stream in streams], manner.batch_size):
-                yield dict(zip(batch, decode(learner.model, [streams[i] for i in batch], manner, **how), strict=True))
+            for batch in buckets([len(stream.prompt) for stream in streams], params.batch_size):
+                yield dict(zip(batch, decode(learner.model, [streams[i] for i in batch], params, **how), strict=True))
 
         return lambda: in_order(parts())
 
     def judged() -> list[list[int]]:
-        written = in_order(decode_in_batches(learner.model, streams, manner))
-        texts = [manner.encoder.text(ids) for ids in written]
+        written = in_order(decode_in_batches(learner.model, streams, params))
+        texts = [params.encoder.text(ids) for ids in written]
         learner.judge([(stream.question, text) for stream, text in zip(streams, texts, strict=True)])
         return written
 
@@ -105,9 +109,9 @@ def ways(learner: HuggingFaceLearner, manner: Manner, streams: Sequence[Stream])
         DROPPING: batched(decode_dropping),
         JUDGED: judged,
         KEEPING: batched(decode_keeping),
-        CONTINUOUS: lambda: in_order(continue_streams(learner.model, streams, manner)),
+        CONTINUOUS: lambda: in_order(continue_streams(learner.model, streams, params)),
     }
-    return every if manner.temperature == 0 else {name: every[name] for name in (BASE, SCORED, DROPPING, JUDGED)}
+    return every if params.temperature == 0 else {name: every[name] for name in (BASE, SCORED, DROPPING, JUDGED)}
 
 
 @torch.inference_mode()
@@ -135,7 +139,7 @@ def raced(
 
 
 @torch.inference_mode()
-def untold(learner: HuggingFaceLearner, streams: Sequence[Stream], temperature: float) -> float:
+def untold(learner: HuggingFaceLearner, streams: Sequence[GenerationRequest], temperature: float) -> float:
     """Return the share of answers whose likelihood is not known when they are written."""
     written = write(
         learner.model,
@@ -155,9 +159,9 @@ def measure(model: str, options: argparse.Namespace) -> dict[str, Any]:
     asked = questions(options.questions)
     learner = load(locate(model), ModelOptions(model=model, max_new_tokens=80, device=options.device))
     encoder = learner.encoder
-    greedy, warm = (Manner(encoder, options.batch_size, heat, Generation()) for heat in (0.0, 1.0))
-    streams = make_streams(encoder, asked, 1, 0, 80)
-    several = make_streams(encoder, asked[: len(asked) // PATHS], PATHS, 0, 80)
+    greedy, warm = (SamplingParams(encoder, options.batch_size, heat, Generation()) for heat in (0.0, 1.0))
+    streams = make_requests(encoder, asked, 1, 0, 80)
+    several = make_requests(encoder, asked[: len(asked) // PATHS], PATHS, 0, 80)
 
     def one_by_one() -> list[list[int]]:
         paths = [in_order(decode_in_batches(learner.model, several[path::PATHS], warm)) for path in range(PATHS)]

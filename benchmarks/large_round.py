@@ -31,7 +31,7 @@ from state import state, told
 import lada
 from lada.core.plural import counted
 from lada.core.seeds import generator
-from lada.core.terms import Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
+from lada.core.terms import Likelihood, SparseLogProbs, TokenizedText, TokenScores, Verb, Vocabulary
 from lada.federation import parties
 from lada.models import load  # noqa: F401  # imports transformers, which is to count for no size
 from lada.models.base import Answer, LearnerBase, StudyReport
@@ -49,13 +49,13 @@ WORDS = re.compile(r" ?[a-z]+| ?[^a-z]")
 STAGES = {
     "samples are read": "lada.federation.prepared:read_task",
     "messages are checked": "lada.rounds.checks:Guard._read",
-    "messages are read": "lada.hosts.fedmkt:hear",
-    "messages are written": "lada.rounds.outline:tell",
+    "messages are read": "lada.hosts.fedmkt:receive_knowledge",
+    "messages are written": "lada.rounds.outline:send_knowledge",
     "ledger": "lada.federation.ledger:Ledger.record",
-    "journal of replies": "lada.federation.heard:Heard.keep",
+    "journal of replies": "lada.federation.received:Heard.keep",
     "large replies": "lada.federation.pending:GridPending._fetch",
     "judging": "lada.hosts.fedmkt:judge",
-    "allocation": "lada.hosts.fedmkt:allocate",
+    "allocation": "lada.hosts.fedmkt:allocate_offers",
     "lessons": "lada.hosts.fedmkt:lessons_of",
     "trust": "lada.rounds.track_records:Records.look",
     "trust in soft targets": "lada.hosts.fedmkt:limit_by_gold_texts",
@@ -99,7 +99,7 @@ class Script(LearnerBase):
     def log_probs(self, pairs: Sequence[tuple[str, str]], k: int, **_: Any) -> list[TokenScores]:
         """Name the own token and others at random, none of them twice."""
         rng, found = generator(self._seed, "scores"), []
-        for spelled in self.spell([text for _, text in pairs]):
+        for spelled in self.tokenize([text for _, text in pairs]):
             n = len(spelled.tokens)
             steps = STEP * rng.integers(1, 20, (n, 1))
             ids = np.sort((spelled.tokens[:, None] + steps * np.arange(k)) % SIZE, 1).astype(np.int32)
@@ -108,15 +108,15 @@ class Script(LearnerBase):
             found.append(TokenScores(spelled.tokens, spelled.offsets, SparseLogProbs(ids, log_probs)))
         return found
 
-    def spell(self, texts: Sequence[str]) -> list[Spelled]:
+    def tokenize(self, texts: Sequence[str]) -> list[TokenizedText]:
         """Take a text apart into words, or halves of them."""
         return list(map(self._spell, texts))
 
-    def _spell(self, text: str) -> Spelled:
+    def _spell(self, text: str) -> TokenizedText:
         pieces = _pieces(text, self._fine)
         ends = np.cumsum([0, *map(len, pieces), 1], dtype=np.int32)
         tokens = np.array([*(self._ids[piece] for piece in pieces), SIZE - 1], np.int32)
-        return Spelled(tokens, np.stack([ends[:-1], ends[1:]], 1))
+        return TokenizedText(tokens, np.stack([ends[:-1], ends[1:]], 1))
 
     @cache  # noqa: B019  # one learner for as long as the process
     def vocabulary(self) -> Vocabulary:

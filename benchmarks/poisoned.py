@@ -27,8 +27,8 @@ from lada.core.results import Results
 from lada.core.terms import Path as ReasoningPath
 from lada.evaluation.statistics import mean_interval
 from lada.hosts.base import HOSTS
-from lada.hosts.catalogue.fedmkt import FedmktOptions
 from lada.hosts.fedmkt import Fedmkt
+from lada.hosts.options.fedmkt import FedmktOptions
 from lada.rounds.base import Payload
 from lada.rounds.knowledge import PATHS
 from lada.rounds.party import Party

@@ -24,7 +24,7 @@ from lada.config import make_config
 from lada.core.plural import counted
 from lada.core.results import Evaluation, Interval, PhaseTime, StudyRecord
 from lada.core.terms import Lesson, Likelihood, Verb
-from lada.federation import held, parties
+from lada.federation import parties, party_cache
 from lada.federation.parties import Place, client_party, read_task, server_party
 from lada.federation.run import ignore
 from lada.models.base import Answer, LearnerBase, Progress, Study, StudyReport, silent
@@ -104,7 +104,7 @@ def moved() -> int:
 
 def whole_run(rounds: int) -> dict[str, float]:
     """Run, and return CPU seconds and bytes."""
-    held.forget()
+    party_cache.forget()
     with TemporaryDirectory() as runs:
         start, before = time.process_time(), moved()
         lada.run(config(rounds), runs=Path(runs))

@@ -55,10 +55,10 @@ PATH_BYTES = 600
 STAGES = {
     "reply is checked": "lada.rounds.checks:Guard.check_reply",
     "ledger": "lada.federation.ledger:Ledger.record",
-    "journal": "lada.federation.heard:Heard.keep",
-    "reply is read": "lada.hosts.fedmkt:hear",
+    "journal": "lada.federation.received:Heard.keep",
+    "reply is read": "lada.hosts.fedmkt:receive_knowledge",
     "judging": "lada.hosts.fedmkt:judge",
-    "allocation": "lada.hosts.fedmkt:allocate",
+    "allocation": "lada.hosts.fedmkt:allocate_offers",
     "rows of the allocation": "lada.rounds.allocating:keep_rows",
     "reports": "lada.rounds.reports:collect",
     "checkpoint": "lada.federation.run:keep",

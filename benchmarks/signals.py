@@ -30,7 +30,7 @@ from lada.core.terms import Path as ReasoningPath
 from lada.evaluation.ranking import auc
 from lada.federation.parties import Place, client_party, read_task, server_party
 from lada.federation.run import ignore
-from lada.rounds.allocating import allocate
+from lada.rounds.allocating import allocate_offers
 from lada.rounds.party import Party
 from lada.rounds.steps import gold_lessons, sft, study, write_paths
 
@@ -97,7 +97,7 @@ def measure(cell: Cell, folder: Path) -> Iterator[tuple[str, str, str, float]]:
         for direction, teacher, student in (("LLM → SLM", server, client), ("SLM → LLM", client, server)):
             student.allocator = asking = Asking()
             theirs, own = known[teacher.name], known[student.name]
-            allocate(student, 1, theirs, own)
+            allocate_offers(student, 1, theirs, own)
             holds, new = worth(teacher, theirs, own)
             for signal, scores in {**asking.scores, VOTES: agreed[teacher.name]}.items():
                 for name, positive in zip(WORTH, (holds, holds & new), strict=True):

@@ -9,7 +9,7 @@ from test_resume import Crash, crash_at, outcome
 from test_resume import config as small
 
 import lada
-from lada.federation import held
+from lada.federation import party_cache
 from lada.rounds.averaging import HOLD
 from lada.rounds.base import Payload
 from lada.rounds.party import SHARED_SLM, Party
@@ -67,5 +67,5 @@ def test_a_run_does_what_was_planned_and_resumes_to_the_same_bits(host: str, tmp
             crash_at(2 * writes[0] // 3, patch)
         with pytest.raises(Crash):
             lada.run(config(host), runs=tmp_path / "broken")
-    held.forget()
+    party_cache.forget()
     assert outcome(lada.run(config(host), runs=tmp_path / "broken", resume=True)) == outcome(results)

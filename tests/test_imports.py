@@ -74,13 +74,13 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as forks:
         assert forks.stdin is not None
         assert forks.stdout is not None
-        told, heard = forks.stdin, forks.stdout
+        told, received = forks.stdin, forks.stdout
 
         def run(code: str, names: tuple[str, ...], *arguments: str) -> tuple[str, str]:
             environment = {**os.environ, "PWD": os.getcwd()}
             told.write(json.dumps([code, str(folder), environment, ",".join(names), *arguments]) + "\n")
             told.flush()
-            out, err = heard.readline(), (folder / "err").read_text(encoding="utf-8")
+            out, err = received.readline(), (folder / "err").read_text(encoding="utf-8")
             assert out == "0\n", err
             said, _, imported = (folder / "out").read_text(encoding="utf-8").rpartition("imported:")
             return said + err, imported.strip()

@@ -20,7 +20,7 @@ from lada.core.errors import LOST, FederationError, InputError, LadaError, Study
 from lada.core.results import Missing, PartyReport, Results, StudyRecord
 from lada.core.signals import Terminated, exit_code
 from lada.engines import submission
-from lada.federation import cause, held, run_folder
+from lada.federation import cause, party_cache, run_folder
 from lada.models.base import StudyReport
 from lada.models.files import check_files
 from lada.rounds.steps import check_study
@@ -50,14 +50,14 @@ def test_the_default_quorum_is_all_on_one_machine_and_half_in_a_deployment(tmp_p
 
 
 def test_a_client_that_dies_ends_the_run_which_goes_on_later_and_a_quorum_is_told_of_it(tmp_path):
-    held.forget()
+    party_cache.forget()
     with dying("clinic", 1), pytest.raises(FederationError, match="client 'clinic': failed"):
         lada.run(alone(), runs=tmp_path)
     kept = Results.model_validate_json((tmp_path / "tiny" / "results.json").read_text())
     assert {e.party for e in kept.evaluations if e.round == 0} == {"llm", "clinic", "warehouse"}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(alone(quorum=0.5)))
     command = ["run", str(tmp_path / "run.yaml"), "--runs", str(tmp_path), "--resume"]
-    held.forget()
+    party_cache.forget()
     with dying("clinic", 1):
         done = CliRunner().invoke(app, command)
     assert done.exit_code == LOST == 3

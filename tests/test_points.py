@@ -15,12 +15,12 @@ from lada.allocators.base import ALLOCATORS
 from lada.bench.suite import merged, read_suite
 from lada.codecs.base import CODECS
 from lada.config import ClientConfig, RunConfig, ServerConfig, full_schema, make_config
-from lada.core.choice import Choice, listed
+from lada.core.choice import MethodChoice, listed
 from lada.core.errors import InputError
 from lada.core.registry import Options, Pluggable
 from lada.engines.client_file import ClientFile, ClientLimits
 from lada.federation.run_folder import MAY_DIFFER
-from lada.federation.terms import Member, Own, Terms
+from lada.federation.terms import ExpectedClient, Own, Terms
 from lada.fusers.base import FUSERS
 from lada.fusers.least_loss import LeastLoss
 from lada.hooks.base import HOOKS
@@ -112,7 +112,7 @@ def test_the_models_of_configurations_have_a_field_for_each_point() -> None:
     assert keys <= RunConfig.model_fields.keys()
     assert keys & Terms.model_fields.keys() == {"host", "allocator", "objective", "hooks", "codecs"}
     assert {point.key for point in BY_PARTY} == {"objective", "policies", "hooks"}
-    for model in (ServerConfig, Member, Own):
+    for model in (ServerConfig, ExpectedClient, Own):
         assert keys & model.model_fields.keys() == {"objective", "hooks"}
     assert keys & ClientConfig.model_fields.keys() == {"objective", "policies", "hooks"}
     assert keys & ClientFile.model_fields.keys() == {"policies"}
@@ -123,7 +123,7 @@ def test_the_models_of_configurations_have_a_field_for_each_point() -> None:
 
 
 def test_one_method_none_or_several_are_read_alike() -> None:
-    one, other = Choice(name="one"), Choice(name="other")
+    one, other = MethodChoice(name="one"), MethodChoice(name="other")
     assert (listed(None), listed(one), listed((one, other))) == ((), (one,), (one, other))
 
 

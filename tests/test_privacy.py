@@ -20,7 +20,7 @@ from lada.codecs import paths
 from lada.core.errors import InputError
 from lada.core.terms import Knowledge, Likelihood
 from lada.core.terms import Path as ReasoningPath
-from lada.federation import held
+from lada.federation import party_cache
 from lada.federation.grid import LocalGrid
 from lada.federation.ledger import read
 from lada.federation.local import run_local
@@ -126,10 +126,10 @@ def test_the_audit_counts_what_the_ledger_has_and_covers_every_byte(kept):
 
 def leak(folder: Path, text: str, client: str = "clinic") -> None:
     """Put a path with a text among what a client keeps, as if it had sent it."""
-    from lada.federation import sent
+    from lada.federation import last_reply
 
     path = ReasoningPath("p1", client, text, None, None, Likelihood(-1.0, -1.0, 2, len(text.encode())))
-    sent.keep(folder / "clients" / client, {"paths": paths.encode(Knowledge(client, 1, (path,)))})
+    last_reply.keep(folder / "clients" / client, {"paths": paths.encode(Knowledge(client, 1, (path,)))})
 
 
 def test_what_did_leave_is_found_and_told_without_repeating_it(kept, tmp_path):
@@ -180,11 +180,11 @@ def test_with_a_copy_that_is_missing_or_altered_not_all_was_searched(kept, tmp_p
 
 def test_a_part_that_cannot_be_read_was_not_searched(kept, tmp_path):
     from lada.codecs import soft_targets
-    from lada.federation import sent
+    from lada.federation import last_reply
 
     folder = altered(kept, tmp_path)
     scores = soft_targets.encode({}, vocabulary_size=8, party="clinic", round=1)  # no vocabulary was ever told
-    sent.keep(folder / "clients" / "clinic", {"soft_targets": scores})
+    last_reply.keep(folder / "clients" / "clinic", {"soft_targets": scores})
     clinic = audit(folder).clients[0]
     assert clinic.searched is not None
     assert (clinic.verdict, clinic.searched.unread) == ("not searched", 1)
@@ -237,7 +237,7 @@ def test_what_cannot_be_audited_is_refused(kept, arguments, expected):
 
 def test_a_finished_run_is_attacked_as_it_was_at_its_end(kept):
     """The same figures as with `membership_audit` in the run."""
-    held.forget()
+    party_cache.forget()
     results = lada.run(kept, resume=True, overrides=("membership_audit=true",))
     assert results.memberships == ()  # the last message had been answered before
     told = [one for client in audit(kept, memberships=True).clients for one in client.memberships]

@@ -14,8 +14,8 @@ from tiny_run import tiny
 import lada
 from lada.codecs import likelihoods, metrics, paths
 from lada.codecs.base import Codecs
+from lada.codecs.received import Received
 from lada.codecs.soft_targets import SoftTargets
-from lada.codecs.told import Told
 from lada.core.known import Known, read
 from lada.core.results import Results
 from lada.core.terms import Knowledge, Likelihood
@@ -113,7 +113,7 @@ def test_what_was_decoded_is_held_as_far_as_there_is_room(
     kept: int, held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def counted(*given: Any) -> None:
-        found.append(sum(type(each) is Told for each in gc.get_objects()))
+        found.append(sum(type(each) is Received for each in gc.get_objects()))
         collect(*given)
 
     found: list[int] = []

@@ -19,8 +19,8 @@ from lada.core.arrays import bytes_to_arrays
 from lada.core.errors import InputError
 from lada.core.results import Results
 from lada.core.sealed import seal
-from lada.federation import held
-from lada.federation.claim import claimed
+from lada.federation import party_cache
+from lada.federation.run_lock import run_lock
 from lada.hosts.standalone import Standalone
 from lada.objectives.base import OBJECTIVES
 from lada.rounds.steps import check_study
@@ -101,12 +101,12 @@ def short(evaluated, tmp_path):
 def test_a_run_resumes_from_a_crash_before_any_write_to_the_same_bits(finished, tmp_path, monkeypatch, seed):
     whole, _, writes = finished
     assert writes > 30
-    held.forget()
+    party_cache.forget()
     with monkeypatch.context() as patch:
         crash_at(random.Random(seed).randrange(1, writes), patch)
         with pytest.raises(Crash):
             lada.run(config(), runs=tmp_path)
-    held.forget()
+    party_cache.forget()
     assert outcome(lada.run(config(), runs=tmp_path, resume=True)) == whole
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
@@ -122,11 +122,11 @@ def test_what_was_studied_before_the_crash_is_not_studied_again(whole, tmp_path,
 
     monkeypatch.setattr(HuggingFaceLearner, "study", counting)
     with monkeypatch.context() as patch:
-        patch.setattr("lada.rounds.outline.tell", _crash)
+        patch.setattr("lada.rounds.outline.send_knowledge", _crash)
         with pytest.raises(Crash):
             lada.run(config(), runs=tmp_path)
     assert len(studied) == 1  # the first client's private data
-    held.forget()
+    party_cache.forget()
     assert outcome(lada.run(config(), runs=tmp_path, resume=True)) == whole
     assert len(studied) == len(whole["studies"])
 
@@ -227,7 +227,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 
 def test_two_processes_cannot_hold_one_run(short, tmp_path):
-    with claimed(short), pytest.raises(InputError, match="under way in another process"):
+    with run_lock(short), pytest.raises(InputError, match="under way in another process"):
         lada.run(config(), runs=tmp_path, overrides=("rounds=0",), resume=True)
     assert not (short / ".lock").exists()
 
@@ -334,7 +334,7 @@ def test_what_an_objective_remembers_is_journalled_with_its_study(tmp_path, monk
         assert steps[f"objective/weighted/{name}"] == 2  # one a round
     assert sum(study.phase == "distil" for study in whole.studies) == 6
     for broken in (("clinic", 1), ("llm", 2)):
-        held.forget()
+        party_cache.forget()
 
         def crashing(party, round, phase, report, broken=broken):
             if (party, round, phase) == (*broken, "distil"):
@@ -346,6 +346,6 @@ def test_what_an_objective_remembers_is_journalled_with_its_study(tmp_path, monk
             patch.setattr("lada.rounds.steps.check_study", crashing)
             with pytest.raises(Crash):
                 lada.run(told, runs=runs)
-        held.forget()
+        party_cache.forget()
         assert outcome(lada.run(told, runs=runs, resume=True)) == outcome(whole)
         assert remembered(runs / "small") == kept

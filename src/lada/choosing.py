@@ -5,9 +5,9 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
-from lada.core.choice import Choice
+from lada.core.choice import MethodChoice
 from lada.core.registry import Options, Registry
-from lada.hosts.base import Bare
+from lada.hosts.base import PaperDefaults
 from lada.overrides import apply_override
 from lada.points import Point
 from lada.validation import validate
@@ -35,7 +35,7 @@ def of_the_run(point: Point) -> tuple[Any, Any]:
     if point.several:
         return _kind(point), Field((), description=point.about)
     if point.decides and point.default:
-        return _kind(point), Field(Choice(name=point.default), description=point.about)
+        return _kind(point), Field(MethodChoice(name=point.default), description=point.about)
     return _kind(point) | None, Field(None, description=point.about)
 
 
@@ -51,14 +51,14 @@ def settled(point: Point) -> tuple[Any, Any]:
     return _kind(point), Field(description=point.about)
 
 
-def _none(chosen: tuple[Choice, ...]) -> bool:
+def _none(chosen: tuple[MethodChoice, ...]) -> bool:
     return not chosen
 
 
 def _kind(point: Point) -> Any:
     if point.several:
-        return Annotated[tuple[Choice, ...], AfterValidator(_each_once(point))]
-    return Annotated[Choice, BeforeValidator(_combined(point))] if point.combined else Choice
+        return Annotated[tuple[MethodChoice, ...], AfterValidator(_each_once(point))]
+    return Annotated[MethodChoice, BeforeValidator(_combined(point))] if point.combined else MethodChoice
 
 
 def _combined(point: Point) -> Callable[[Any], Any]:
@@ -68,8 +68,8 @@ def _combined(point: Point) -> Callable[[Any], Any]:
     return read
 
 
-def _each_once(point: Point) -> Callable[[tuple[Choice, ...]], tuple[Choice, ...]]:
-    def check(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+def _each_once(point: Point) -> Callable[[tuple[MethodChoice, ...]], tuple[MethodChoice, ...]]:
+    def check(choices: tuple[MethodChoice, ...]) -> tuple[MethodChoice, ...]:
         names = [choice.name for choice in choices]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"{twice[0]!r} is named twice; name each {point.kind} once")
@@ -78,15 +78,15 @@ def _each_once(point: Point) -> Callable[[tuple[Choice, ...]], tuple[Choice, ...
     return check
 
 
-def spelled_out(registry: Registry[Any], choice: Choice, where: str) -> Choice:
+def spelled_out(registry: Registry[Any], choice: MethodChoice, where: str) -> MethodChoice:
     """Return a choice with all its options; InputError, naming the key `where` it stands, for faulty ones."""
     options = validate(registry.get(choice.name).options, choice.options, f"{where}.options")
-    return Choice(name=choice.name, options=options.model_dump(mode="json"))
+    return MethodChoice(name=choice.name, options=options.model_dump(mode="json"))
 
 
-def host_default(bare: Bare, point: Point) -> Choice | None:
+def host_default(bare: PaperDefaults, point: Point) -> MethodChoice | None:
     """Return the host's default at a point, else the point's own; None where there is neither."""
-    return bare.methods.get(point.kind) or (Choice(name=point.default) if point.default else None)
+    return bare.methods.get(point.kind) or (MethodChoice(name=point.default) if point.default else None)
 
 
 def make_method(registry: Registry[T], name: str, overrides: tuple[str, ...] = ()) -> T:
@@ -94,5 +94,5 @@ def make_method(registry: Registry[T], name: str, overrides: tuple[str, ...] = (
     options: dict[str, Any] = {}
     for override in overrides:
         apply_override(options, override)
-    choice = spelled_out(registry, Choice(name=name, options=options), f"{registry.kind}s.{name}")
+    choice = spelled_out(registry, MethodChoice(name=name, options=options), f"{registry.kind}s.{name}")
     return registry.make(choice.name, choice.options)

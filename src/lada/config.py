@@ -10,7 +10,7 @@ from lada.allocators.base import ALLOCATORS
 from lada.choosing import choosing, host_default, of_a_party, of_the_run, spelled_out
 from lada.codecs.base import CODECS, Codecs
 from lada.core.bounds import Parties, Rounds, Seconds, Seed
-from lada.core.choice import Choice, listed
+from lada.core.choice import MethodChoice, listed
 from lada.core.errors import InputError, of_party
 from lada.core.limits import Limits
 from lada.core.names import Name, fault, same_folder
@@ -83,11 +83,13 @@ class ClientConfig(Options):
         return None if self.private.dp else self.withhold
 
     @property
-    def keyed_policies(self) -> tuple[Choice, ...]:
+    def keyed_policies(self) -> tuple[MethodChoice, ...]:
         """Its policies that have keys of their own."""
         keys = {"redact": self.redact, "blur": self.blur}
         return tuple(
-            Choice(name=key, options=each.model_dump(mode="json")) for key, each in keys.items() if each is not None
+            MethodChoice(name=key, options=each.model_dump(mode="json"))
+            for key, each in keys.items()
+            if each is not None
         )
 
     def each(self) -> "tuple[ClientConfig, ...]":
@@ -194,7 +196,7 @@ class RunConfig(Options):
             options = {**bare.one_way, **options}
         if self.plugin not in PRESETS:
             options = {**bare.options, **options}
-        chosen[host] = spelled_out(HOSTS, Choice(name=named.name, options=options), host.key)
+        chosen[host] = spelled_out(HOSTS, MethodChoice(name=named.name, options=options), host.key)
         preset = PRESETS.get(self.plugin, {})
         for point, choice in chosen.items():
             fallback = preset.get(point.kind) or host_default(bare, point)
@@ -287,12 +289,12 @@ class RunConfig(Options):
         chosen = generator(self.seed, round, "participants").choice(len(names), self.participants, replace=False)
         return tuple(names[place] for place in sorted(chosen))
 
-    def choices(self, registry: Registry[Any], party: str = "") -> tuple[Choice, ...]:
+    def choices(self, registry: Registry[Any], party: str = "") -> tuple[MethodChoice, ...]:
         """Return the methods of one kind that a resolved configuration names: those of a party, or of the run."""
         point = POINTS[registry.kind]
         return self._of(point, self._party(party) if point.by_party and party else None)
 
-    def choice(self, registry: Registry[Any], party: str = "") -> Choice:
+    def choice(self, registry: Registry[Any], party: str = "") -> MethodChoice:
         """Return the one method of a kind that has no several."""
         (choice,) = self.choices(registry, party)
         return choice
@@ -326,7 +328,7 @@ class RunConfig(Options):
             keys += [f"clients.{client.name}.{each}" for each in means]
         return tuple(keys)
 
-    def _policies(self, client: ClientConfig) -> tuple[Choice, ...]:
+    def _policies(self, client: ClientConfig) -> tuple[MethodChoice, ...]:
         return (*client.keyed_policies, *self.choices(POLICIES, client.name))
 
     @property
@@ -335,7 +337,7 @@ class RunConfig(Options):
         told = {point.kind: ", ".join(each.name for each in self._of(point)) for point in chosen_points()}
         return {kind: names for kind, names in told.items() if names and not POINTS[kind].observes}
 
-    def _of(self, point: Point, party: "ServerConfig | ClientConfig | None" = None) -> tuple[Choice, ...]:
+    def _of(self, point: Point, party: "ServerConfig | ClientConfig | None" = None) -> tuple[MethodChoice, ...]:
         """Return what a party, or the run, has chosen at a point."""
         own = getattr(party, point.key, None)
         return listed(getattr(self, point.key) if own is None else own)

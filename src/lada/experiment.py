@@ -13,12 +13,12 @@ from lada.core.results import Results
 from lada.engines.server import check_deployment, deploy
 from lada.engines.simulation import check_simulation, simulate
 from lada.federation import begun, run_folder
-from lada.federation.claim import claimed
 from lada.federation.parties import (
     Place,
 )
 from lada.federation.prepared import Prepared, given, prepare
 from lada.federation.run import Run, ignore
+from lada.federation.run_lock import run_lock
 from lada.points import registries_frozen
 from lada.rounds.party import Emit
 
@@ -90,7 +90,7 @@ def _start(config: RunConfig, prepared: Prepared, place: Place, emit: Emit, fede
     if config.engine == "deployment":
         assert federation is not None
         return deploy(config, place, emit, federation)
-    with registries_frozen(), claimed(place.folder):
+    with registries_frozen(), run_lock(place.folder):
         return Run(config, place, emit, *prepared).go()
 
 

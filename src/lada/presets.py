@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 
-from lada.core.choice import Choice
+from lada.core.choice import MethodChoice
 
-PRESETS: Mapping[str, Mapping[str, Choice]] = {
+PRESETS: Mapping[str, Mapping[str, MethodChoice]] = {
     "lada": {
         # What is nothing new, or right by luck, has a score of 0.5 by the prior; the threshold lies as far above that
         # as the networks may err; see results/search.
-        "allocator": Choice(name="lada", options={"threshold": 0.6}),
+        "allocator": MethodChoice(name="lada", options={"threshold": 0.6}),
         # The path whose answer is verified, by its likelihood alone. Weight 0.1 costs the clients 16 points at equal
         # tokens; see results/search.
-        "objective": Choice(name="contrastive", options={"weight": 0.0}),
+        "objective": MethodChoice(name="contrastive", options={"weight": 0.0}),
     },
 }
-"""Under a preset that is not here, `none`, the host says what it comes with (lada.hosts.base.Bare)."""
+"""Under a preset that is not here, `none`, the host says what it comes with (lada.hosts.base.PaperDefaults)."""

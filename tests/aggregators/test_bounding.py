@@ -15,7 +15,7 @@ from lada.aggregators.bounding import Bounds, bound, cap, scales
 from lada.aggregators.factors import average_padded, average_products, bounded_padded
 from lada.codecs import adapters
 from lada.core.errors import FederationError
-from lada.rounds.averaging import ADAPTER, catch_up, handed_out, pool
+from lada.rounds.averaging import ADAPTER, aggregate_updates, catch_up, handed_out
 from lada.rounds.options import AveragingOptions
 from lada.rounds.party import Party
 
@@ -33,7 +33,7 @@ def server() -> Party:
 
 
 def pooled(party: Party, replies: dict[str, dict[str, bytes]], round: int = 1, **options: Any) -> list[float]:
-    return pool(party, replies, round, AveragingOptions(**options)).found.weights["w"].tolist()
+    return aggregate_updates(party, replies, round, AveragingOptions(**options)).found.weights["w"].tolist()
 
 
 def test_scales_by_hand():
@@ -103,7 +103,7 @@ def test_what_is_out_of_range_goes_to_nobody():
     large = {name: np.full((2, 2), adapters.GREATEST, np.float32) for name in (A, B)}
     replies = {"a": {ADAPTER: adapters.encode(large, 1)}}
     with pytest.raises(FederationError, match="nor any one alone, has numbers in range"):
-        pool(server(), replies, 1, AveragingOptions(aggregation="flexlora"))
+        aggregate_updates(server(), replies, 1, AveragingOptions(aggregation="flexlora"))
 
 
 def test_a_spoilt_average_of_a_checkpoint_goes_to_nobody():

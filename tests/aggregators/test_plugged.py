@@ -10,7 +10,7 @@ from own_methods import registered
 from pydantic import ValidationError
 
 from lada.codecs import adapters
-from lada.rounds.averaging import ADAPTER, pool
+from lada.rounds.averaging import ADAPTER, aggregate_updates
 from lada.rounds.options import AveragingOptions, SecureOptions
 
 
@@ -30,7 +30,7 @@ def test_it_has_state_and_gives_each_client_its_own(plugged: None, tmp_path: Fil
             client: {ADAPTER: adapters.encode({"w": np.array([value], np.float32)}, 1)}
             for client, value in values.items()
         }
-        shared = pool(server, replies, round, options).shared(server)
+        shared = aggregate_updates(server, replies, round, options).shared(server)
         found = {
             client: adapters.decode(parts[ADAPTER], limit=1000)[0]["w"].tolist() for client, parts in shared.items()
         }

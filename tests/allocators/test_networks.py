@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lada.allocators.networks import fit, gradients, hidden_state, new_network, pool, predict
+from lada.allocators.networks import block_means, fit, gradients, hidden_state, new_network, predict
 
 HAND = {
     "w1": np.array([[1.0, -2.0], [0.5, 1.0]], np.float32),
@@ -44,9 +44,9 @@ def test_gradients_are_those_of_autograd():
 
 def test_pool_takes_means_of_blocks():
     vectors = np.array([[1, 2, 3, 4, 5, 6, 10], [0, 0, 3, 1, 1, 1, -2]], np.float32)
-    assert pool(vectors, 3).tolist() == [[2, 5, 10], [1, 1, -2]]
-    assert pool(vectors, 1).tolist() == vectors.tolist()
-    assert pool(vectors, 50)[:, 0].tolist() == pytest.approx([31 / 7, 4 / 7])
+    assert block_means(vectors, 3).tolist() == [[2, 5, 10], [1, 1, -2]]
+    assert block_means(vectors, 1).tolist() == vectors.tolist()
+    assert block_means(vectors, 50)[:, 0].tolist() == pytest.approx([31 / 7, 4 / 7])
 
 
 def slow_adam(weights, inputs: np.ndarray, targets: np.ndarray, steps: int, rate: float) -> np.ndarray:

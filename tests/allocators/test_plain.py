@@ -10,7 +10,7 @@ from tables import STUDENT, TEACHER, Row, candidates, choose, chosen, make, rows
 
 from lada.allocators.base import ALLOCATORS
 from lada.allocators.selection import Budgeted, top
-from lada.core.terms import Choice
+from lada.core.terms import Selection
 
 NAN = math.nan
 BUDGETED = ("random", "confident", "dual_min_ce", "rho_loss", "winner", "verified", "teachable")
@@ -25,7 +25,7 @@ def test_all_takes_every_sample_by_the_teachers_path():
     state, allocation, diagnostics = rule.apply(rule.init(3), candidates([Row(), Row(), Row()], round=2))
     assert (state, diagnostics) == ({}, {})
     assert (allocation.teacher, allocation.student, allocation.round) == (TEACHER, STUDENT, 2)
-    assert allocation.choices == tuple(Choice(f"q{i}", "teacher", 1.0, "every sample") for i in range(3))
+    assert allocation.choices == tuple(Selection(f"q{i}", "teacher", 1.0, "every sample") for i in range(3))
     assert allocation.scores == {}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from test_resume import config
 
 import lada
-from lada.federation import held
+from lada.federation import party_cache
 from lada.federation.nodes import Node
 
 LIAR = "warehouse"
@@ -38,7 +38,7 @@ def attack() -> harness.Count:
             try:
                 overrides = ("rounds=1", "quorum=0.5")
                 lada.run(config(), runs=Path(folder), overrides=overrides)
-                held.forget()
+                party_cache.forget()
                 results = lada.run(config(), runs=Path(folder), overrides=overrides, resume=True)
                 phases = results.wall_clock.phases
                 succeeded += max(max(p.start, p.seconds, p.peak_memory / 2**47) for p in phases) > AN_HOUR
@@ -48,7 +48,7 @@ def attack() -> harness.Count:
                 succeeded += 1
             finally:
                 Node.handle = honest
-                held.forget()
+                party_cache.forget()
     return harness.Count(
         len(LIES), succeeded, "the reply is refused, the client is missing, and the report is drawn without it"
     )

@@ -129,9 +129,9 @@ def figures(results: dict[str, Any]) -> str:
 def resumed(runs: Path, expected: dict[str, Any]) -> str | None:
     """Resume a run; return what went wrong."""
     from lada.core.errors import LadaError
-    from lada.federation import held
+    from lada.federation import party_cache
 
-    held.forget()
+    party_cache.forget()
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             kills_local.run(runs)

@@ -14,7 +14,7 @@ from lada.config import make_config
 from lada.core.errors import LadaError
 from lada.engines.client_file import ClientFile
 from lada.engines.setup import init
-from lada.engines.worker import Member
+from lada.engines.worker import RunOfClient
 
 NAMES = (
     *("..", "../victim", "../../victim", "/tmp/victim", "a/../../victim", "..\\victim", "C:victim", ".hidden", "-rf"),
@@ -36,12 +36,12 @@ def attack() -> harness.Count:
                 lambda name=name: lada.run(tiny(rounds=0, name=name), runs=inside),
                 lambda name=name: make_config(_named(server=name)),
                 lambda name=name: make_config(_named(client=name)),
-                lambda name=name: Member(_client(name=name), inside, "run-1"),
-                lambda name=name: Member(_client(), inside, name),
+                lambda name=name: RunOfClient(_client(name=name), inside, "run-1"),
+                lambda name=name: RunOfClient(_client(), inside, name),
                 lambda name=name: init(_file(folder, _named(client=name)), inside / "fed"),
             ]
         attempts += [lambda: make_config(_named(server="CLINIC")), lambda: make_config(_named(client="WAREHOUSE"))]
-        attempts += [lambda: Member(_client(), inside, "logs"), lambda: _through_a_link(folder, inside)]
+        attempts += [lambda: RunOfClient(_client(), inside, "logs"), lambda: _through_a_link(folder, inside)]
         before = _there(folder)
         got_in = 0
         for each in attempts:

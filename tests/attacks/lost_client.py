@@ -16,7 +16,7 @@ from tiny_run import tiny
 from typer.testing import CliRunner
 
 from lada.cli.main import app
-from lada.federation import held
+from lada.federation import party_cache
 from lada.zoo.shipped import locate
 
 STANDALONE = {"host": "standalone", "plugin": "none", "rounds": 2}
@@ -31,7 +31,7 @@ class Attempt:
 
     def run(self, name: str, data: dict[str, Any], code: int, *said: str, more: tuple[str, ...] = ()) -> None:
         """Run a configuration; it has to end with `code` and to have said some texts, in one line each."""
-        held.forget()
+        party_cache.forget()
         file = self.folder / f"{name}.yaml"
         file.write_text(yaml.safe_dump(data), encoding="utf-8")
         arguments = ["run", str(file), "--name", name, "--runs", str(self.folder / "runs"), *more]

@@ -17,7 +17,7 @@ from lada.audit.layers import spelled
 from lada.codecs import paths, vocabulary
 from lada.core.errors import CodecError
 from lada.core.terms import Sample
-from lada.federation import sent
+from lada.federation import last_reply
 from lada.federation.parties import read_task
 from lada.federation.run_folder import read as read_run
 
@@ -115,7 +115,7 @@ def of(sample: Sample) -> list[str]:
 
 def texts_sent(run: Path, client: str) -> Iterator[str]:
     """Yield every path, and every text that token scores spell, that left a client."""
-    parts = [data for _, data in sent.read(run / "clients" / client)]
+    parts = [data for _, data in last_reply.read(run / "clients" / client)]
     words = next((found[0] for data in parts if (found := tried(vocabulary.decode, data))), None)
     for data in parts:
         if knowledge := tried(lambda data: paths.decode(data, known_ids=None), data):

@@ -18,7 +18,7 @@ from lada.tasks.options import BuiltinTask
 sys.path.append(str(Path(__file__).parents[1] / "hosts"))
 from actors import make_party
 
-from lada.rounds.knowledge import PATHS, tell
+from lada.rounds.knowledge import PATHS, send_knowledge
 
 SECRETS = (
     "PIN 4711",
@@ -96,7 +96,7 @@ def left(party, text: str) -> str:
     question = party.task.public[0]
     party.learner.others[question.question] = [text]
     path = Written(question.id, "a", text, None, None, Likelihood(-1.0, -1.0, 2, len(text.encode())))
-    payload = tell(party, Knowledge("a", 1, (path,)), "paths")
+    payload = send_knowledge(party, Knowledge("a", 1, (path,)), "paths")
     return " ".join(path.text for path in paths.decode(payload[PATHS], known_ids=None).paths)
 
 

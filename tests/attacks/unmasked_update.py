@@ -69,13 +69,13 @@ def _studying(learner: Any, weights: np.ndarray) -> Any:
 
 def known_masks(both: Federation, round: int, client: str, clients: int) -> list[np.ndarray]:
     """Return the masks on a client's numbers that the server can compute from what was opened to it."""
-    heard = [m for m in both.exchange.sent if m.round == round and m.sender != "llm"]
+    received = [m for m in both.exchange.sent if m.round == round and m.sender != "llm"]
     keys: dict[str, bytes] = {}
-    for message in heard:
+    for message in received:
         if KEYS in message.payload:
             keys |= named.decode(message.payload[KEYS], KEYS, 2 * named.SECRET)
     opened: dict[str, list[bytes]] = {}
-    for message in heard:
+    for message in received:
         if OPENED in message.payload:
             for of, share in named.decode(message.payload[OPENED], OPENED, named.SHARE).items():
                 opened.setdefault(of, []).append(share)

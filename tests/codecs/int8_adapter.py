@@ -41,9 +41,9 @@ class Int8Adapters(Codec[Adapter, Adapter]):
         """See Codec.expected_bytes."""
         return outlook.numbers
 
-    def claims(self, heard: Adapter) -> tuple[int]:
+    def claims(self, received: Adapter) -> tuple[int]:
         """See Codec.claims."""
-        return (heard.samples,)
+        return (received.samples,)
 
     def texts(self, data: bytes, words: Words) -> Iterator[Text]:
         """See Codec.texts."""

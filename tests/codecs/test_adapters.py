@@ -19,9 +19,9 @@ GOOD = adapters.encode(WEIGHTS, 40)
 MASKED = masked.encode(np.arange(3, dtype=np.uint64), (("é\n", (2,)),))
 
 
-def alike(heard: Mapping[str, np.ndarray], sent: Mapping[str, np.ndarray]) -> None:
-    assert list(heard) == sorted(sent)
-    for name, array in heard.items():
+def alike(received: Mapping[str, np.ndarray], sent: Mapping[str, np.ndarray]) -> None:
+    assert list(received) == sorted(sent)
+    for name, array in received.items():
         assert array.dtype == np.float32
         assert array.shape == sent[name].shape
         assert array.tobytes() == sent[name].astype(np.float32).tobytes()
@@ -114,10 +114,10 @@ def test_flipped_bytes_give_a_codec_error_or_valid_weights(choice: Any):
     for _ in range(choice.draw(st.integers(1, 3))):
         hurt[choice.draw(st.integers(0, len(hurt) - 1))] ^= choice.draw(st.integers(1, 255))
     try:
-        heard, samples = adapters.decode(bytes(hurt))
+        received, samples = adapters.decode(bytes(hurt))
     except CodecError:
         return
-    alike(adapters.decode(adapters.encode(heard, samples))[0], heard)
+    alike(adapters.decode(adapters.encode(received, samples))[0], received)
 
 
 def test_equal_adapters_are_equal_bytes():

@@ -50,9 +50,9 @@ def test_reference_and_round_trip(table: tuple[int, np.ndarray]):
     rows = elias_fano.encode(ids, vocabulary_size)
     assert rows.shape == (len(ids), elias_fano.row_size(vocabulary_size, ids.shape[1]))
     assert rows.tobytes() == b"".join(slow(row, vocabulary_size) for row in ids.tolist())
-    heard = elias_fano.decode(rows, vocabulary_size, ids.shape[1])
-    assert heard.dtype == np.int32
-    np.testing.assert_array_equal(heard, ids)
+    received = elias_fano.decode(rows, vocabulary_size, ids.shape[1])
+    assert received.dtype == np.int32
+    np.testing.assert_array_equal(received, ids)
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ def test_any_row_holds_ids_of_the_vocabulary_or_is_refused(choice: st.DataObject
     size = elias_fano.row_size(vocabulary_size, 3)
     rows = np.frombuffer(choice.draw(st.binary(min_size=size, max_size=size)), np.uint8).reshape(1, size)
     try:
-        heard = elias_fano.decode(rows, vocabulary_size, 3)[0].tolist()
+        received = elias_fano.decode(rows, vocabulary_size, 3)[0].tolist()
     except CodecError:
         return
-    assert 0 <= heard[0] < heard[1] < heard[2] < vocabulary_size
+    assert 0 <= received[0] < received[1] < received[2] < vocabulary_size
 
 
 @given(st.lists(st.integers(0, 2**32 - 1)))

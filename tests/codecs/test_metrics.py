@@ -30,9 +30,9 @@ def test_round_trip():
 
 def test_a_study_that_went_astray_can_be_told():
     lost = STUDY.model_copy(update={"first_loss": math.inf, "last_loss": math.nan})
-    heard = decode_records(encode_records([lost]), StudyRecord)[0]
-    assert heard.first_loss == math.inf
-    assert math.isnan(heard.last_loss)
+    received = decode_records(encode_records([lost]), StudyRecord)[0]
+    assert received.first_loss == math.inf
+    assert math.isnan(received.last_loss)
 
 
 @given(st.floats(allow_nan=False), st.integers())

@@ -18,10 +18,10 @@ from lada.codecs.base import CODECS, Codecs
 from lada.config import make_config
 from lada.core.arrays import bytes_to_arrays
 from lada.core.errors import CodecError, InputError
-from lada.engines.client_file import ClientFile, merge
-from lada.federation import held
+from lada.engines.client_file import ClientFile, merge_terms
+from lada.federation import party_cache
 from lada.federation.parties import STATE
-from lada.federation.terms import Member, Terms
+from lada.federation.terms import ExpectedClient, Terms
 from lada.points import chosen_points
 from lada.rounds.checks import check_parts
 from lada.rounds.wire import part, write
@@ -62,16 +62,16 @@ def codecs() -> Codecs:
 def test_what_rounding_leaves_over_is_sent_next(tmp_path: Path):
     party = make_party("a", set(), tmp_path)
     party.codecs = codecs()
-    heard = np.zeros(2)
+    received = np.zeros(2)
     weights = np.array([1.27, 0.004], np.float32)  # steps of 0.01, of which the second weight is two fifths
     for time in range(1, 6):
         data = write(party, "adapter", Adapter({"w": weights}, 3))
         told = part(party, {"adapter": data}, "adapter")
         assert told.samples == 3
-        heard += told.weights["w"]
-        assert np.abs(heard - time * weights).max() <= 0.0051
-        assert np.abs(party.states["codec/int8_adapter/a"]["w"] - (time * weights - heard)).max() < 1e-6
-    assert np.abs(heard - 5 * weights).max() < 1e-5  # without the residual the second weight would never arrive
+        received += told.weights["w"]
+        assert np.abs(received - time * weights).max() <= 0.0051
+        assert np.abs(party.states["codec/int8_adapter/a"]["w"] - (time * weights - received)).max() < 1e-6
+    assert np.abs(received - 5 * weights).max() < 1e-5  # without the residual the second weight would never arrive
     write(party, "adapter", Adapter({"w": weights}, 3), to="b")
     assert party.states.keys() == {"codec/int8_adapter/a", "codec/int8_adapter/b"}
 
@@ -114,12 +114,12 @@ def test_a_run_that_is_broken_off_goes_on_to_the_same_bits(
     run: tuple[Any, Path, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ):
     results, _, writes = run
-    held.forget()
+    party_cache.forget()
     with monkeypatch.context() as patch:
         crash_at(int(share * writes), patch)
         with pytest.raises(Crash):
             lada.run(config(), runs=tmp_path)
-    held.forget()
+    party_cache.forget()
     assert outcome(lada.run(config(), runs=tmp_path, resume=True)) == outcome(results)
 
 
@@ -144,8 +144,10 @@ def test_a_client_of_a_deployment_has_the_servers_codecs():
     resolved: Any = make_config(config())
     methods = {point.key: getattr(resolved, point.key) for point in chosen_points() if point.agreed}
     terms = Terms(
-        run="r", started=0.0, seed=0, rounds=1, server="llm", clients=(Member(name="a", domains=()),),
+        run="r", started=0.0, seed=0, rounds=1, server="llm", clients=(ExpectedClient(name="a", domains=()),),
         public="0" * 64, test="0" * 64, **methods,
     )  # fmt: skip
-    assert merge(client, Terms.model_validate_json(terms.model_dump_json())).choices(CODECS) == resolved.choices(CODECS)
+    assert merge_terms(client, Terms.model_validate_json(terms.model_dump_json())).choices(CODECS) == resolved.choices(
+        CODECS
+    )
     assert "codecs" not in terms.model_copy(update={"codecs": ()}).model_dump_json()

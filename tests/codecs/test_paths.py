@@ -71,8 +71,8 @@ GOOD = paths.encode(sent(sample(), sample(sample_id="s-2", text="", answer=None,
 
 @given(knowledge())
 def test_round_trip_to_the_bit(told: Knowledge):
-    heard = paths.decode(paths.encode(told), known_ids=None)
-    assert repr(heard) == repr(told)  # repr tells -0.0 from 0.0
+    received = paths.decode(paths.encode(told), known_ids=None)
+    assert repr(received) == repr(told)  # repr tells -0.0 from 0.0
     assert paths.decode(paths.encode(told), known_ids=[path.sample_id for path in told.paths]) == told
 
 
@@ -93,8 +93,8 @@ def test_what_rounding_takes(total: float, minimum: float):
 @given(likelihood, st.integers(0, 9))
 def test_whoever_is_told_has_the_numbers_of_the_one_who_tells(judged: Likelihood, size: int):
     exact = Likelihood(judged.total * (1 - 2**-40), judged.minimum * (1 - 2**-40), judged.tokens, size)
-    heard = likelihoods.decode(likelihoods.encode(Judgement("a", 1, {"s": exact})), known_ids=None)
-    assert heard.likelihoods == {"s": rounded(exact)}
+    received = likelihoods.decode(likelihoods.encode(Judgement("a", 1, {"s": exact})), known_ids=None)
+    assert received.likelihoods == {"s": rounded(exact)}
 
 
 def test_odd_texts_and_no_rows():
@@ -125,11 +125,11 @@ def test_flipped_and_truncated_bytes_give_a_codec_error_or_valid_knowledge(data:
     end = choice.draw(st.just(len(hurt)) | st.integers(0, len(hurt)))
     raw = bytes(hurt[:end]) if data is GOOD else zstd(bytes(hurt[:end]))
     try:
-        heard = paths.decode(raw, known_ids=["s-1", "s-2"])
+        received = paths.decode(raw, known_ids=["s-1", "s-2"])
     except CodecError:
         return
     # What is accepted could have been sent.
-    assert paths.decode(paths.encode(heard), known_ids=["s-1", "s-2"]) == heard
+    assert paths.decode(paths.encode(received), known_ids=["s-1", "s-2"]) == received
 
 
 @given(st.integers(0, len(GOOD) - 1))

@@ -57,10 +57,10 @@ def distributions(draw: st.DrawFn) -> np.ndarray:
 @given(distributions())
 def test_the_tail_is_never_negative_and_what_was_read_is_written_alike(log_probs: np.ndarray):
     greatest, steps = quantise(log_probs)
-    heard = restore(greatest, steps)
-    assert (np.exp(heard.astype(np.float64)).sum(1) <= 1).all()
-    assert np.abs(heard - log_probs).max() <= 1 / 16 + 1 / 32
-    again = quantise(heard)
+    received = restore(greatest, steps)
+    assert (np.exp(received.astype(np.float64)).sum(1) <= 1).all()
+    assert np.abs(received - log_probs).max() <= 1 / 16 + 1 / 32
+    again = quantise(received)
     assert again[0].tolist() == greatest.tolist()
     assert again[1].tolist() == steps.tolist()
 

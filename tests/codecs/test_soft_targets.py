@@ -39,24 +39,28 @@ A, B = scores_of(5, K, V, seed=1), scores_of(3, K, V, seed=2)
 GOOD = told(a=A, b=B)
 
 
-def same(heard: TokenScores, sent: TokenScores) -> None:
-    for one, other in ((heard.tokens, sent.tokens), (heard.offsets, sent.offsets), (heard.top.ids, sent.top.ids)):
+def same(received: TokenScores, sent: TokenScores) -> None:
+    for one, other in (
+        (received.tokens, sent.tokens),
+        (received.offsets, sent.offsets),
+        (received.top.ids, sent.top.ids),
+    ):
         assert one.dtype == np.int32
         np.testing.assert_array_equal(one, other)
-    assert heard.top.log_probs.dtype == np.float32
-    np.testing.assert_allclose(heard.top.log_probs, sent.top.log_probs, rtol=0, atol=1 / 16 + 1 / 128)
+    assert received.top.log_probs.dtype == np.float32
+    np.testing.assert_allclose(received.top.log_probs, sent.top.log_probs, rtol=0, atol=1 / 16 + 1 / 128)
 
 
-def valid(heard: TokenScores, shape: Shape) -> None:
-    ids, log_probs = heard.top.ids, heard.top.log_probs
+def valid(received: TokenScores, shape: Shape) -> None:
+    ids, log_probs = received.top.ids, received.top.log_probs
     assert ids.shape == log_probs.shape == (shape.n, shape.k)
     assert (np.diff(ids) > 0).all()
     assert ((ids >= 0) & (ids < shape.vocabulary_size)).all()
-    assert (ids == heard.tokens[:, None]).sum() == shape.n
+    assert (ids == received.tokens[:, None]).sum() == shape.n
     assert (np.isfinite(log_probs) & (log_probs <= 0)).all()
     assert (np.exp(log_probs.astype(np.float64)).sum(1) <= 1).all()
-    assert (heard.offsets >= 0).all()
-    assert (heard.offsets[:, 1] >= heard.offsets[:, 0]).all()
+    assert (received.offsets >= 0).all()
+    assert (received.offsets[:, 1] >= received.offsets[:, 0]).all()
 
 
 @given(
@@ -68,19 +72,25 @@ def valid(heard: TokenScores, shape: Shape) -> None:
 def test_round_trip(texts: dict[str, tuple[int, int]], k: int, more: int, spread: float):
     sent = {name: scores_of(n, k, k + more, seed, spread) for name, (n, seed) in texts.items()}
     data = encode(sent, vocabulary_size=k + more, party="p", round=7)
-    heard = SoftTargets(data, known_ids=sent)
-    assert list(heard) == list(sent)
+    received = SoftTargets(data, known_ids=sent)
+    assert list(received) == list(sent)
     for name, scores in sent.items():
-        same(heard[name], scores)
-        valid(heard[name], Shape(len(scores.tokens), k, k + more, 0))
-    assert encode(heard, vocabulary_size=k + more, party="p", round=7) == data
+        same(received[name], scores)
+        valid(received[name], Shape(len(scores.tokens), k, k + more, 0))
+    assert encode(received, vocabulary_size=k + more, party="p", round=7) == data
 
 
 def test_attributes():
-    heard = SoftTargets(GOOD, known_ids=["a", "b"])
-    assert (heard.party, heard.round, heard.vocabulary_size, heard.k, len(heard)) == ("client-ü", 3, V, K, 2)
+    received = SoftTargets(GOOD, known_ids=["a", "b"])
+    assert (received.party, received.round, received.vocabulary_size, received.k, len(received)) == (
+        "client-ü",
+        3,
+        V,
+        K,
+        2,
+    )
     with pytest.raises(KeyError):
-        heard["c"]
+        received["c"]
 
 
 def test_nothing_and_an_empty_text():
@@ -126,9 +136,9 @@ def test_less_than_100_bytes_per_token_within_2_hundredths_of_a_nat(kind: str):
     sent = likely_rows(kind, 60, 32, 150_000)
     data = encode({f"s-{i}": sent for i in range(50)}, vocabulary_size=150_000, party="p", round=1)
     assert len(data) / (50 * 60) <= 100
-    heard = SoftTargets(data, known_ids=None)["s-49"]
-    same(heard, sent)
-    assert np.abs(heard.top.log_probs - sent.top.log_probs).mean() <= 0.02
+    received = SoftTargets(data, known_ids=None)["s-49"]
+    same(received, sent)
+    assert np.abs(received.top.log_probs - sent.top.log_probs).mean() <= 0.02
 
 
 def changed(rows: dict[str, np.ndarray]) -> TokenScores:
@@ -245,9 +255,9 @@ def test_an_id_twice(monkeypatch: pytest.MonkeyPatch):
     [({"tokens": [4]}, {}), ({"tokens": [6]}, {}), ({"bits": [SHAPE.bits + 1]}, {}), ({}, {"k": 3}), ({}, {"k": 5})],
 )
 def test_sizes_that_are_not_those_of_the_frame(index: dict[str, list[Any]], header: dict[str, Any]):
-    heard = SoftTargets(forged(RAW, SHAPE, index, **header), known_ids=None)
+    received = SoftTargets(forged(RAW, SHAPE, index, **header), known_ids=None)
     with pytest.raises(CodecError, match="sample 's' is not a frame of"):
-        heard["s"]
+        received["s"]
 
 
 def test_a_decompression_bomb():
@@ -282,19 +292,19 @@ def test_parts_that_nobody_wrote(part: int, value: int, said: str):
 def test_only_what_is_asked_for_is_decompressed():
     hurt = bytearray(GOOD)
     hurt[-10:] = bytes(10)  # the end of b's frame
-    heard = SoftTargets(bytes(hurt), known_ids=["a", "b"])
-    same(heard["a"], A)
-    assert "b" in heard
+    received = SoftTargets(bytes(hurt), known_ids=["a", "b"])
+    same(received["a"], A)
+    assert "b" in received
     with pytest.raises(CodecError, match="sample 'b'"):
-        heard["b"]
+        received["b"]
 
 
 def read_all(data: bytes) -> None:
     """Read everything; CodecError is the only way to fail."""
     try:
-        heard = SoftTargets(data, known_ids=["a", "b", "s"], limit=2**16)
-        for scores in heard.values():
-            valid(scores, Shape(len(scores.tokens), heard.k, heard.vocabulary_size, 0))
+        received = SoftTargets(data, known_ids=["a", "b", "s"], limit=2**16)
+        for scores in received.values():
+            valid(scores, Shape(len(scores.tokens), received.k, received.vocabulary_size, 0))
     except CodecError:
         return
 

@@ -29,7 +29,7 @@ class Part:
 
     value: Any
     beside: tuple[str, ...] = ()
-    said: Callable[[Any], Any] = lambda heard: heard
+    said: Callable[[Any], Any] = lambda received: received
 
 
 @cache
@@ -78,12 +78,12 @@ def by_name(size: int) -> Callable[[int], Part]:
     return lambda round: Part({SENDER: np.random.default_rng(round).bytes(size)})
 
 
-def of_soft(heard: Any) -> Scores:
-    return Scores(heard.party, heard.round, heard.vocabulary_size, dict(heard.items()))
+def of_soft(received: Any) -> Scores:
+    return Scores(received.party, received.round, received.vocabulary_size, dict(received.items()))
 
 
-def of_told(heard: Any) -> Knowledge:
-    return heard.knowledge
+def of_told(received: Any) -> Knowledge:
+    return received.knowledge
 
 
 def report(round: int) -> PartyReport:

@@ -41,14 +41,14 @@ def read(server: Party, payload: dict[str, bytes]) -> Reading:
 def test_what_is_read_is_what_was_said(server: Party, case: Case):
     codec, payload = case.make(), message(server, case)
     part = part_of(codec.kind, ROUND)
-    heard = read(server, payload).part(codec.kind)
-    codec.check(heard, read(server, payload))
+    received = read(server, payload).part(codec.kind)
+    codec.check(received, read(server, payload))
     if codec.lossy:  # what was rounded once is rounded no further
-        again = {**payload, codec.kind: codec.encode({}, part.said(heard))[1]}
-        same(part.said(read(server, again).part(codec.kind)), part.said(heard), close=1e-6)
+        again = {**payload, codec.kind: codec.encode({}, part.said(received))[1]}
+        same(part.said(read(server, again).part(codec.kind)), part.said(received), close=1e-6)
     else:
-        same(part.said(heard), part.value)
-        assert codec.encode({}, part.said(heard))[1] == payload[codec.kind]
+        same(part.said(received), part.value)
+        assert codec.encode({}, part.said(received))[1] == payload[codec.kind]
 
 
 @cases("codec")

@@ -11,7 +11,7 @@ from tiny_run import tiny
 import lada
 from lada.core.owner import for_owner
 from lada.engines.setup import init
-from lada.federation.claim import claimed
+from lada.federation.run_lock import run_lock
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_the_files_of_a_federation(tmp_path):
 
 def test_a_run_that_an_earlier_version_made_is_closed_when_it_goes_on(tmp_path):
     tmp_path.chmod(0o755)
-    with claimed(tmp_path):
+    with run_lock(tmp_path):
         assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
 
 

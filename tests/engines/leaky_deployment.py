@@ -55,12 +55,12 @@ def flower():
         async def __call__(self, scope, receive, send):
             parts = []
 
-            async def heard():
+            async def received():
                 message = await receive()
                 parts.append(message.get("body", b""))
                 return message
 
-            await super().__call__(scope, heard, send)
+            await super().__call__(scope, received, send)
             if scope["type"] == "http" and scope["path"].startswith(FLEET):
                 head = [scope["path"].encode(), *(b": ".join(header) for header in scope["headers"])]
                 record("request", b"\n".join([*head, b"", *parts]))

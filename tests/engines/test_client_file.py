@@ -9,7 +9,7 @@ from federations import change, small, write
 from lada.config import make_config
 from lada.core.errors import FederationError, InputError
 from lada.core.terms import Sample
-from lada.engines.client_file import merge, read_client, split_address
+from lada.engines.client_file import merge_terms, read_client, split_address
 from lada.engines.setup import init
 from lada.federation.parties import Place, read_task
 from lada.federation.terms import TERMS, Terms, digest, run_id, terms_of
@@ -37,7 +37,7 @@ def terms(tmp_path, **changes):
 
 
 def test_a_client_sees_the_run_as_the_server_configured_it_with_its_own_model(file, tmp_path):
-    merged = merge(read_client(file), terms(tmp_path))
+    merged = merge_terms(read_client(file), terms(tmp_path))
     whole = make_config(small())
     for key in ("seed", "rounds", "host", "allocator", "objective"):
         assert getattr(merged, key) == getattr(whole, key)
@@ -51,13 +51,13 @@ def test_a_client_sees_the_run_as_the_server_configured_it_with_its_own_model(fi
 def test_what_a_client_holds_back_is_its_own_to_say(file, tmp_path):
     change(file, redact={"pii": ["iban"]}, blur={"noise": 0.1})
     client = read_client(file)
-    clinic = next(one for one in merge(client, terms(tmp_path)).clients if one.name == "clinic")
+    clinic = next(one for one in merge_terms(client, terms(tmp_path)).clients if one.name == "clinic")
     assert (clinic.redact, clinic.blur) == (client.redact, client.blur)
     assert client.redact is not None
     assert client.redact.pii == ("iban",)
     soft = terms(tmp_path, plugin="none", allocator="random", objective="soft_targets", host="fedmkt")
     with pytest.raises(InputError, match=r"clients\.clinic\.blur"):
-        merge(client, soft)
+        merge_terms(client, soft)
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_what_a_client_holds_back_is_its_own_to_say(file, tmp_path):
 def test_what_the_limits_do_not_allow_is_refused_by_their_name(file, tmp_path, limits, said):
     change(file, limits=limits)
     with pytest.raises(FederationError, match=said):
-        merge(read_client(file), terms(tmp_path))
+        merge_terms(read_client(file), terms(tmp_path))
 
 
 def test_a_run_for_others_is_refused(file, tmp_path):
     change(file, name="elsewhere")
     with pytest.raises(FederationError, match="the run is not for 'elsewhere'"):
-        merge(read_client(file), terms(tmp_path))
+        merge_terms(read_client(file), terms(tmp_path))
 
 
 @pytest.mark.parametrize(

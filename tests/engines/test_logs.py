@@ -38,7 +38,7 @@ def test_a_workers_log_names_what_failed_and_its_cause_goes_to_errors_log(tmp_pa
     def handle(*_):
         raise error
 
-    monkeypatch.setattr(worker.Member, "handle", handle)
+    monkeypatch.setattr(worker.RunOfClient, "handle", handle)
     monkeypatch.setattr(logging.getLogger("lada"), "propagate", True)
     asked, answered = io.BytesIO(), io.BytesIO()
     send(asked, TASK, {"run": "demo-1", "phase": "learn", "round": 2}, {"paths": b"whose illness"})

@@ -25,7 +25,7 @@ from lada.engines.identity import read_private
 from lada.engines.server import online, reach
 from lada.engines.server_file import read_server
 from lada.engines.setup import init
-from lada.federation import held
+from lada.federation import party_cache
 
 pytestmark = [
     pytest.mark.slow,
@@ -179,7 +179,7 @@ def test_a_client_that_speaks_as_the_server_or_for_another(folder, family, fed):
 
 def test_replayed_forged_and_oversized_messages_change_nothing(folder, family, fed):
     local = lada.run(folder / "run.yaml", runs=folder / "local")
-    held.forget()
+    party_cache.forget()
     code, printed = run(family, folder, fed, "replays")
     assert code == 0, printed
     told = json.loads((folder / "runs" / "replays" / "tricks.json").read_text())

@@ -27,7 +27,7 @@ from lada.engines.binding import read_binding, read_keys, write_binding
 from lada.engines.relay import VARIABLE, Relay, RelayFile, client_app
 from lada.engines.setup import init
 from lada.engines.worker import TERMS_FILE
-from lada.federation import held, run_folder
+from lada.federation import party_cache, run_folder
 from lada.federation.grid import LocalGrid
 from lada.federation.messages import HELLO, MESSAGE_TYPE, Envelope, decode, encode
 from lada.federation.parties import Place, read_task
@@ -110,7 +110,7 @@ def hello(tmp_path, **changes):
 @pytest.mark.slow
 def test_a_run_through_relays_and_workers_gives_the_bits_of_a_local_one_although_workers_are_killed(tmp_path, workers):
     local = lada.run(tmp_path / "run.yaml", runs=tmp_path / "local")
-    held.forget()
+    party_cache.forget()
     config = read_config(tmp_path / "fed" / "server" / "run.yaml")
     place = run_folder.new(tmp_path / "runs", config, tmp_path / "fed" / "server")
     seen = []
@@ -155,7 +155,7 @@ def test_clients_of_a_kind_of_which_some_are_drawn_give_the_bits_of_a_local_run(
     crew = Workers(tmp_path / "fed")
     try:
         local = lada.run(file, runs=tmp_path / "local")
-        held.forget()
+        party_cache.forget()
         config = read_config(tmp_path / "fed" / "server" / "run.yaml")
         place = run_folder.new(tmp_path / "runs", config, tmp_path / "fed" / "server")
         grid = LocalGrid(names, crew.submit)

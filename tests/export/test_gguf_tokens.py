@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from lada.core.errors import InputError
 from lada.export.gguf_name import name_of
 from lada.export.gguf_pre import PRES, pre_tokeniser
-from lada.export.gguf_tokens import DIFFERS, Kind, _unigram, vocabulary_of
+from lada.export.gguf_tokens import DIFFERS, TokenKind, _unigram, vocabulary_of
 
 LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
@@ -49,9 +49,9 @@ def test_byte_level_bpe_keeps_its_letters() -> None:
     found = vocabulary_of(tokenizer, len(tokenizer) + 2, ())
     assert (found.model, found.pre, found.scores, found.notes) == ("gpt2", "gpt-2", None, ())
     assert found.tokens[:2] == ["<pad>", "</s>"]
-    assert found.kinds[:2] == [Kind.CONTROL] * 2
+    assert found.kinds[:2] == [TokenKind.CONTROL] * 2
     assert found.tokens[-2:] == [f"[unused {len(tokenizer)}]", f"[unused {len(tokenizer) + 1}]"]
-    assert found.kinds[-2:] == [Kind.UNUSED] * 2
+    assert found.kinds[-2:] == [TokenKind.UNUSED] * 2
     assert found.merges is not None
     assert all("".join(merge.split(" ")) in found.tokens for merge in found.merges)
 
@@ -62,9 +62,9 @@ def test_bpe_whose_merges_no_cut_stops_is_spelt_in_characters() -> None:
     found = vocabulary_of(tokenizer, len(tokenizer), tiny_runs.TEXTS)
     assert (found.model, found.pre, found.notes) == ("gpt2", "sarvam-moe", ())
     ids = tokenizer.get_vocab()
-    assert (found.tokens[ids["Ã"]], found.kinds[ids["Ã"]]) == ("<0xC3>", Kind.BYTE)
-    assert (found.tokens[ids["b"]], found.kinds[ids["b"]]) == ("<0x62>", Kind.BYTE)
-    assert (found.tokens[ids["Ġ"]], found.kinds[ids["Ġ"]]) == ("▁", Kind.NORMAL)
+    assert (found.tokens[ids["Ã"]], found.kinds[ids["Ã"]]) == ("<0xC3>", TokenKind.BYTE)
+    assert (found.tokens[ids["b"]], found.kinds[ids["b"]]) == ("<0x62>", TokenKind.BYTE)
+    assert (found.tokens[ids["Ġ"]], found.kinds[ids["Ġ"]]) == ("▁", TokenKind.NORMAL)
     assert found.tokens[ids["Ġpallet"]] == "▁pallet"
 
 
@@ -85,7 +85,7 @@ def test_sentencepiece_merges_become_scores(prefix: bool) -> None:
     tokenizer = tiny_runs.sentencepiece(prefix)
     found = vocabulary_of(tokenizer, len(tokenizer), ())
     assert (found.model, found.prefix, found.adds_bos, found.unknown) == ("llama", prefix, True, 2)
-    assert (found.kinds[2], found.kinds[4]) == (Kind.CONTROL, Kind.BYTE)
+    assert (found.kinds[2], found.kinds[4]) == (TokenKind.CONTROL, TokenKind.BYTE)
     assert found.scores is not None
     scores = dict(zip(found.tokens, found.scores, strict=True))
     # The merges are, in this order: an ho ow ox wa ▁a ▁b ▁h ▁m, an+s an+y ho+u ox+e wa+r, ▁+an and ▁a+n, ▁b+o, …

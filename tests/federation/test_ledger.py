@@ -6,15 +6,15 @@ import pytest
 
 from lada.core.errors import LadaError
 from lada.core.results import Traffic
-from lada.federation.ledger import Ledger, Row, by_phase, read, recover, traffic
+from lada.federation.ledger import Ledger, LedgerRow, by_phase, read, recover, traffic
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # SHA-256 of "abc" (FIPS 180-2, B.1)
 
 
 def test_rows_are_written_as_they_come_and_as_a_table_at_the_end(tmp_path):
     expected = (
-        Row(1, "answer", "server", "Zoë", "ids", None, 0, hashlib.sha256(b"").hexdigest()),
-        Row(1, "answer", "server", "Zoë", "paths", 3, 3, ABC),
+        LedgerRow(1, "answer", "server", "Zoë", "ids", None, 0, hashlib.sha256(b"").hexdigest()),
+        LedgerRow(1, "answer", "server", "Zoë", "paths", 3, 3, ABC),
     )
     with Ledger(tmp_path, lambda kind, data: 3 if kind == "paths" else None) as ledger:
         ledger.record(1, "answer", "server", "Zoë", {"paths": b"abc", "ids": b""})
@@ -33,7 +33,7 @@ def test_a_failed_run_keeps_its_rows(tmp_path):
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert read(tmp_path) == (Row(1, "answer", "a", "server", "x", None, 3, ABC),)
+    assert read(tmp_path) == (LedgerRow(1, "answer", "a", "server", "x", None, 3, ABC),)
 
 
 def test_a_killed_run_leaves_its_whole_lines_and_a_resumed_one_goes_on_from_those_it_keeps(tmp_path):
@@ -77,10 +77,10 @@ def test_a_damaged_line_or_table_is_told_and_the_rest_can_be_recovered(tmp_path)
 
 def test_messages_are_summed_by_phase_to_the_server_and_from_it():
     rows = [
-        Row(1, "learn", "server", "b", "paths", 3, 10, ABC),
-        Row(1, "answer", "b", "server", "paths", 3, 4, ABC),
-        Row(1, "learn", "server", "a", "paths", 3, 12, ABC),
-        Row(1, "learn", "a", "server", "paths", 3, 1, ABC),
+        LedgerRow(1, "learn", "server", "b", "paths", 3, 10, ABC),
+        LedgerRow(1, "answer", "b", "server", "paths", 3, 4, ABC),
+        LedgerRow(1, "learn", "server", "a", "paths", 3, 12, ABC),
+        LedgerRow(1, "learn", "a", "server", "paths", 3, 1, ABC),
     ]
     assert by_phase(rows) == [
         {"round": 1, "phase": "answer", "content": "paths", "messages": 1, "up": 4, "down": 0},
@@ -90,7 +90,7 @@ def test_messages_are_summed_by_phase_to_the_server_and_from_it():
 
 
 def test_traffic_is_summed_over_phases_and_sorted():
-    row = Row(2, "answer", "b", "server", "paths", 1, 10, ABC)
+    row = LedgerRow(2, "answer", "b", "server", "paths", 1, 10, ABC)
     rows = [row, replace(row, phase="judge", bytes=5), replace(row, round=1), replace(row, sender="a", bytes=0)]
     assert traffic(rows) == (
         Traffic(round=1, sender="b", receiver="server", kind="paths", messages=1, bytes=10),

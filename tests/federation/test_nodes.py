@@ -10,7 +10,7 @@ from lada.codecs.metrics import decode_records
 from lada.config import make_config
 from lada.core.errors import FederationError
 from lada.core.results import PartyReport
-from lada.federation import checkpoints, held
+from lada.federation import checkpoints, party_cache
 from lada.federation.nodes import FINISH, Node
 from lada.federation.parties import Place, read_task
 from lada.federation.pieces import What
@@ -42,7 +42,7 @@ def node(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _nothing_held():
-    held.forget()
+    party_cache.forget()
 
 
 def state(node):
@@ -100,7 +100,7 @@ def test_from_the_checkpoint_before_the_last_message_is_answered_again_first(nod
         each.handle("evaluate", 0, {})
         each.handle("study", 1, {})
     (node._place.checkpoint("c") / lost).write_bytes(b"rust")
-    held.forget()
+    party_cache.forget()
     reply, expected = (json.loads(_unpacked(each.handle(FINISH, 1, {}))) for each in (node, twin))
     assert expected["parties"][0]["weights"] == reply["parties"][0]["weights"]
 
@@ -117,7 +117,7 @@ def test_where_no_checkpoint_is_whole_the_error_says_what_to_delete(node):
     node.handle("evaluate", 0, {})
     folder = node._place.checkpoint("c")
     shutil.rmtree(folder / "model")
-    held.forget()
+    party_cache.forget()
     with pytest.raises(Exception, match=r"model/.* is missing or cannot be read, and none before it is whole; delete"):
         node.handle("study", 1, {})
 
@@ -204,7 +204,7 @@ def test_what_a_study_left_in_the_journal_is_one_file_with_that_of_the_checkpoin
 def test_a_file_system_without_links_makes_no_difference(node, tmp_path, monkeypatch):
     twin = Node(node._config, Place(tmp_path / "twin", tmp_path, time.time()), node._task, "c", SEEN.append)
     node.handle("study", 1, {})
-    held.forget()
+    party_cache.forget()
 
     def refuse(*_):
         raise OSError("no links")
@@ -223,7 +223,7 @@ def test_a_learner_in_memory_is_not_read_from_disk(node, monkeypatch):
     answered = node._kept_beside().answered
     assert looked_at
     assert "model" not in looked_at
-    held.forget()
+    party_cache.forget()
     assert node._kept_beside() is None
     assert node._kept().answered == answered
     assert "model" in looked_at
@@ -234,7 +234,7 @@ def test_a_checkpoint_that_is_damaged_under_a_learner_in_memory_is_answered_once
     for round in (1, 2):
         twin.handle("study", round, {})
     expected = numbers(twin.handle("study", 3, {}))
-    held.forget()
+    party_cache.forget()
     for round in (1, 2):
         node.handle("study", round, {})
     (node._place.checkpoint("c") / "state.safetensors").write_bytes(b"")

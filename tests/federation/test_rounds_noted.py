@@ -7,7 +7,7 @@ from tiny_run import tiny
 
 import lada
 from lada.core.results import PartyReport
-from lada.federation import checkpoints, held, outcome
+from lada.federation import checkpoints, outcome, party_cache
 from lada.federation.rounds_noted import RoundsNoted
 
 
@@ -61,7 +61,7 @@ def test_a_run_with_a_damaged_round_goes_on_and_says_so(short, tmp_path):
     shutil.copytree(runs, tmp_path, dirs_exist_ok=True)
     file = tmp_path / "tiny" / "noted" / "0.json"
     file.write_bytes(file.read_bytes()[:-1])
-    held.forget()
+    party_cache.forget()
     results = lada.run(tmp_path / "tiny", resume=True)
     assert results.evaluations == tuple(e for e in whole.evaluations if e.round == 1)
     assert any(text.startswith("what the server noted in round 0 is left out") for text in results.notices)
@@ -79,7 +79,7 @@ def test_a_checkpoint_of_an_earlier_version_holds_all_itself(short, tmp_path):
     checkpoints.save(kept, checkpoints.files(there))
     for file in (folder / "noted").iterdir():
         file.unlink()
-    held.forget()
+    party_cache.forget()
     longer = lada.run({**tiny(rounds=2)}, runs=tmp_path / "old", resume=True)
     assert longer.evaluations == whole.evaluations
     assert longer.studies == whole.studies

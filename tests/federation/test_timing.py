@@ -50,10 +50,10 @@ def test_waiting_less_the_slowest_clients_computing_is_the_exchange(at):
     at(5)  # the server itself was at work until now
     timing.wait()
     at(9)
-    timing.hear("b", 6.5)  # 9 s went by, of which the server waited for 4
+    timing.receive("b", 6.5)  # 9 s went by, of which the server waited for 4
     at(21)
     with timing.clock.halted():
-        timing.hear("a", 19.0)  # 20 s went by, of which the server waited for 16
+        timing.receive("a", 19.0)  # 20 s went by, of which the server waited for 16
         at(30)
     at(31)
     assert timing.told(2, "learn", {"a", "b", "c"}) == ExchangeTime(
@@ -74,7 +74,7 @@ def test_what_passed_while_the_server_was_busy_is_not_counted(at):
     timing.send("a")
     at(60)
     timing.wait()
-    timing.hear("a", 10.0)  # 50 s are neither computing nor waited for
+    timing.receive("a", 10.0)  # 50 s are neither computing nor waited for
     told = timing.told(1, "learn", {"a"})
     assert told is not None
     assert (told.waited, told.exchange, told.clients[0].exchange) == (0.0, 0.0, 0.0)
@@ -87,8 +87,8 @@ def test_a_claim_that_cannot_be_is_not_believed(at, claim):
     timing.send("b")
     timing.wait()
     at(4)
-    timing.hear("a", claim)
-    timing.hear("b", 4.0)
+    timing.receive("a", claim)
+    timing.receive("b", 4.0)
     told = timing.told(1, "learn", {"a", "b"})
     assert told is not None
     assert (told.waited, told.computing, told.exchange) == (4.0, None, None)
@@ -101,8 +101,8 @@ def test_pieces_are_of_the_reply_and_other_clients_pieces_are_not(at):
     timing.send("b")
     timing.wait()
     at(3)
-    timing.hear("a", 1.0)
-    timing.hear("b", 2.0)
+    timing.receive("a", 1.0)
+    timing.receive("b", 2.0)
     with timing.fetching("a"):
         at(8)
     with timing.fetching("b"):
@@ -117,7 +117,7 @@ def test_of_a_client_that_was_refused_and_of_nobody_nothing_is_told(at):
     timing = Timing()
     assert timing.told(1, "learn", {"a"}) is None
     timing.send("a")
-    timing.hear("a", 0.0)
+    timing.receive("a", 0.0)
     assert timing.told(1, "learn", set()) is None
 
 
@@ -128,7 +128,7 @@ def test_a_message_that_is_sent_again_counts_from_then(at):
     at(30)
     timing.send("a")
     at(32)
-    timing.hear("a", 1.5)
+    timing.receive("a", 1.5)
     told = timing.told(1, "learn", {"a"})
     assert told is not None
     assert (told.clients[0].elapsed, told.clients[0].exchange, told.exchange) == (2.0, 0.5, 0.5)

@@ -9,13 +9,13 @@ import pytest
 
 from lada.core.errors import InputError
 from lada.federation.worker_process import load
-from lada.federation.workers import DeadWorkerError, FailedTaskError, InProcess, Pool, one_thread
+from lada.federation.workers import DeadWorkerError, FailedTaskError, InProcess, WorkerPool, one_thread
 
 FACTORY = "toy_tasks:factory"
 
 
-def pool(folder: Path, size: int = 1, emit=print, preload: tuple[str, ...] = ()) -> Pool:
-    return Pool(FACTORY, str(folder), emit, size=size, log=folder / "workers.log", preload=preload)
+def pool(folder: Path, size: int = 1, emit=print, preload: tuple[str, ...] = ()) -> WorkerPool:
+    return WorkerPool(FACTORY, str(folder), emit, size=size, log=folder / "workers.log", preload=preload)
 
 
 def test_two_workers_work_at_the_same_time(tmp_path):

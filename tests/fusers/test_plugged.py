@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from own_methods import registered
 
-from lada.core.terms import Allocation, Choice, Knowledge, Likelihood, Path
+from lada.core.terms import Allocation, Knowledge, Likelihood, Path, Selection
 from lada.fusers.base import FUSERS
 from lada.rounds.fusing import Fusion
 from lada.rounds.knowledge import Offer
@@ -22,7 +22,7 @@ def test_each_receiver_is_taught_by_all_in_turn():
         fusion = Fusion(FUSERS.make("fair", {}), state, receiver, 1, {})
         for teacher in ("b", "a"):
             paths = tuple(Path(each, teacher, "answer 1", "1", None, Likelihood(-1, -1, 1, 8)) for each in "xyz")
-            choices = tuple(Choice(each, "teacher", 1.0, "") for each in "xyz")
+            choices = tuple(Selection(each, "teacher", 1.0, "") for each in "xyz")
             fusion.add(Offer(Knowledge(teacher, 1, paths)), Allocation(teacher, receiver, 1, choices))
         won = {teacher: [p.sample_id for p in each.offer.knowledge.paths] for teacher, each in fusion.won().items()}
         return dict(fusion.state), won

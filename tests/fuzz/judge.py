@@ -18,7 +18,7 @@ from lada.core.errors import FederationError
 from lada.federation.admission import admit, read_reply
 from lada.federation.failures import Failure
 from lada.federation.grid import read_message
-from lada.rounds.knowledge import hear
+from lada.rounds.knowledge import receive_knowledge
 
 COUNTS = {"round", "steps", "lessons", "pairs", "soft", "replayed", "tokens", "candidates", "chosen", "from_teacher"}
 IDS = {sample.id for sample in PUBLIC}
@@ -79,13 +79,13 @@ def _sound(seed: Seed, payload: dict[str, bytes]) -> None:
         looks[kind](data)
     if "paths" in payload or "likelihoods" in payload:
         kind = "paths" if "paths" in payload else "labels"
-        heard = hear(seed.guard.party, payload, CLIENT, 1, kind)
+        received = receive_knowledge(seed.guard.party, payload, CLIENT, 1, kind)
         gold = {sample.id: sample.answer for sample in PUBLIC}
-        for path in heard.knowledge.paths:
+        for path in received.knowledge.paths:
             said = path.text.partition("answer ")[2] or None
             _expect(path.answer == said, "the answer is not the text's")
             _expect(path.right == (said is not None and said.lower() == str(gold[path.sample_id]).lower()), "verdict")
-        for scores in heard.scores.values():
+        for scores in received.scores.values():
             _scores(scores)
 
 

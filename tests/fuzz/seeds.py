@@ -16,7 +16,7 @@ from lada.federation.messages import MESSAGE_TYPE, SERVER, Envelope, encode
 from lada.federation.pieces import SIZES
 from lada.objectives.base import OBJECTIVES
 from lada.rounds.checks import FINISH, Guard
-from lada.rounds.knowledge import Kind
+from lada.rounds.knowledge import KnowledgeKind
 from lada.rounds.reports import report_payload
 
 CLIENT, RUN, K = "a", "r", 3
@@ -50,7 +50,7 @@ class Seed:
         return message_to_proto(Message(records, 2, MESSAGE_TYPE, group_id="1")).SerializeToString()
 
 
-def _federation(folder: Path, kind: Kind, averages: bool) -> Federation:
+def _federation(folder: Path, kind: KnowledgeKind, averages: bool) -> Federation:
     soft: Any = make(OBJECTIVES, "soft_targets", k=K) if kind == "labels" else "sft"
     options = {"knowledge": kind, "average_adapters": averages}
     knows = {"llm": {0, 1}, "a": {1, 2}, "b": {2, 3}}
@@ -73,7 +73,7 @@ def seeds(folder: Path) -> list[Seed]:
     """Return sound replies that have every kind between them; `folder` takes what the parties write."""
     LocalGrid([CLIENT], lambda name, data: None)  # type: ignore[arg-type, return-value] # an identity for this process
     found: list[Seed] = []
-    kinds: tuple[tuple[Kind, bool], ...] = (("paths", False), ("labels", False), ("paths", True))
+    kinds: tuple[tuple[KnowledgeKind, bool], ...] = (("paths", False), ("labels", False), ("paths", True))
     for both in (*(_federation(folder, kind, averages) for kind, averages in kinds), _secure(folder)):
         guard = Guard(both.host, both.server)
         both.run(0, 1)

@@ -88,7 +88,7 @@ class Replayed:
         if not self._left:
             raise FederationError("no quorum")
 
-    def heard(self, phase: str, round: int, names: list[str]) -> dict[str, Payload]:
+    def received(self, phase: str, round: int, names: list[str]) -> dict[str, Payload]:
         told: dict[str, Payload] = {}
         for name in names:
             key = phase, round, name
@@ -141,7 +141,7 @@ class Pending:
     names: list[str]
 
     def wait(self, look: Look | None = None) -> dict[str, Payload]:
-        return seen(self.exchange.heard(self.phase, self.round, self.names), look)
+        return seen(self.exchange.received(self.phase, self.round, self.names), look)
 
 
 def worlds(folder: Path, only: str = "") -> list[World]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lada.allocators.base import ALLOCATORS
 from lada.core.registry import Registry
-from lada.core.terms import Lesson, Likelihood, Sample, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
+from lada.core.terms import Lesson, Likelihood, Sample, SparseLogProbs, TokenizedText, TokenScores, Verb, Vocabulary
 from lada.hosts.base import HOSTS, Host
 from lada.models.base import Answer, Course, LearnerBase, Progress, Studies, Study, StudyReport, silent
 from lada.models.objective import Objective
@@ -116,7 +116,7 @@ class ScriptedLearner(LearnerBase):
     ) -> list[TokenScores | None]:
         """Give each own token half of the probability, and the rest in equal parts to the first other ones."""
         scores: list[TokenScores | None] = []
-        for (_, text), spelled in zip(pairs, self.spell([text for _, text in pairs]), strict=True):
+        for (_, text), spelled in zip(pairs, self.tokenize([text for _, text in pairs]), strict=True):
             if spelled is None:
                 scores.append(None)
                 continue
@@ -131,9 +131,9 @@ class ScriptedLearner(LearnerBase):
     def vocabulary(self) -> Vocabulary:
         return Vocabulary((*self.words, b"<end>"), len(self.words))
 
-    def spell(self, texts: Sequence[str]) -> list[Spelled | None]:
+    def tokenize(self, texts: Sequence[str]) -> list[TokenizedText | None]:
         """Take the longest word at each byte."""
-        spelled: list[Spelled | None] = []
+        spelled: list[TokenizedText | None] = []
         for text in texts:
             if text in self.untraceable:
                 spelled.append(None)
@@ -145,7 +145,7 @@ class ScriptedLearner(LearnerBase):
                 ids.append(self.words.index(word))
                 ends.append(ends[-1] + len(word))
             offsets = [*pairwise(ends), (len(data), len(data) + 1)]
-            spelled.append(Spelled(np.array([*ids, len(self.words)], np.int32), np.array(offsets, np.int32)))
+            spelled.append(TokenizedText(np.array([*ids, len(self.words)], np.int32), np.array(offsets, np.int32)))
         return spelled
 
     def take_notices(self) -> tuple[str, ...]:

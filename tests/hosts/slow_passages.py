@@ -29,7 +29,7 @@ def distinctive(
     groups = [[other for other in private if words(other.question) == words(sample.question)] for sample in private]
     owners = [[text for sample in group for text in texts(sample)] for group in groups]
     owners = list({str(sorted(owner)): owner for owner in owners}.values())
-    heard = [words(text) for text in known]
+    received = [words(text) for text in known]
     found: set[tuple[str, ...]] = set()
     for owner in owners:
         for text in owner:
@@ -38,7 +38,7 @@ def distinctive(
                     whole = length == len(text) < plain
                     if length in (1, plain) or whole:
                         having = sum(any(run in runs(other, length) for other in each) for each in owners)
-                        if having <= most and not any(run in runs(other, length) for other in heard):
+                        if having <= most and not any(run in runs(other, length) for other in received):
                             found.add(run)
     return found
 

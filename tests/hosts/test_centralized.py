@@ -16,11 +16,11 @@ from lada.codecs import samples
 from lada.codecs.base import Codecs
 from lada.config import RunConfig, make_config
 from lada.core.errors import CodecError, FederationError, InputError
-from lada.engines.client_file import ClientFile, merge
+from lada.engines.client_file import ClientFile, merge_terms
 from lada.federation import run_folder
 from lada.federation.ledger import read
 from lada.federation.parties import read_task
-from lada.federation.terms import Member, Terms
+from lada.federation.terms import ExpectedClient, Terms
 from lada.hosts.base import HOSTS
 from lada.points import chosen_points
 from lada.rounds.checks import Guard
@@ -116,11 +116,11 @@ def test_a_client_of_a_deployment_refuses_a_server_that_asks_for_it():
     resolved: RunConfig = make_config(config())
     methods: dict[str, Any] = {point.key: getattr(resolved, point.key) for point in chosen_points() if point.agreed}
     terms = Terms(
-        run="r", started=0.0, seed=0, rounds=1, server="llm", clients=(Member(name="a", domains=()),),
+        run="r", started=0.0, seed=0, rounds=1, server="llm", clients=(ExpectedClient(name="a", domains=()),),
         public="0" * 64, test="0" * 64, **methods,
     )  # fmt: skip
     with pytest.raises(InputError, match="engine: 'deployment', but host 'centralized'"):
-        merge(client, terms)
+        merge_terms(client, terms)
 
 
 @pytest.fixture(scope="module")

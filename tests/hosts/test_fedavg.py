@@ -14,10 +14,10 @@ from lada.codecs import adapters
 from lada.config import make_config
 from lada.core.errors import FederationError, InputError
 from lada.core.results import Results
-from lada.federation import held
+from lada.federation import party_cache
 from lada.hosts.base import HOSTS
 from lada.models.options import LoraOptions, ModelOptions
-from lada.rounds.averaging import ADAPTER, Pooled, pool
+from lada.rounds.averaging import ADAPTER, Aggregated, aggregate_updates
 from lada.rounds.party import Party
 
 A, B = "m.q.lora_A.default.weight", "m.q.lora_B.default.weight"
@@ -140,10 +140,12 @@ def test_who_has_other_layers_is_left_out_and_on_record(tmp_path: FilePath, odd:
     party = make_party("llm", set(), tmp_path)
     wide = told(1, A=[[1, 0], [0, 1]], B=[[1, 0], [1, 0]])
     host: Any = make(HOSTS, "fedavg", form="flexlora")
-    pooled = pool(party, {"a": SOUND, "b": odd, "c": wide}, 4, host.options)
+    pooled = aggregate_updates(party, {"a": SOUND, "b": odd, "c": wide}, 4, host.options)
     assert list(pooled.found.by_client) == ["a", "c"]
     assert [(gone.party, gone.round) for gone in party.report.missing] == [("b", 4)]
-    assert list(pool(party, {"a": SOUND, "b": odd}, 5, host.options).found.by_client) == ["a"]  # as the first time
+    assert list(aggregate_updates(party, {"a": SOUND, "b": odd}, 5, host.options).found.by_client) == [
+        "a"
+    ]  # as the first time
 
 
 @pytest.mark.parametrize("odd", [{A: [1.0, 2.0], B: [[1.0]]}, {A: [[1.0, 2.0]]}])
@@ -157,7 +159,7 @@ def test_of_two_that_differ_the_first_time_nobody_can_say_which_is_right(tmp_pat
     party, host = make_party("llm", set(), tmp_path), cast(Any, make(HOSTS, "fedavg", form="flexlora"))
     odd = told(9, A=[[1, 0, 0]], B=[[1], [1]])
     with pytest.raises(FederationError, match="those of 'b' have other names or shapes"):
-        pool(party, {"a": SOUND, "b": odd}, 1, host.options)
+        aggregate_updates(party, {"a": SOUND, "b": odd}, 1, host.options)
 
 
 def test_weights_that_are_no_adapter_cannot_be_multiplied(tmp_path: FilePath):
@@ -165,9 +167,9 @@ def test_weights_that_are_no_adapter_cannot_be_multiplied(tmp_path: FilePath):
     made: Any = host.make(host.options.model_validate({"form": "hetlora"}))
     full = {"a": told(1, C=[1.0]), "b": told(1, C=[3.0])}
     with pytest.raises(FederationError, match="no pairs of LoRA's factors"):
-        pool(party, full, 1, made.options)
+        aggregate_updates(party, full, 1, made.options)
     plain: Any = make(HOSTS, "fedavg")
-    assert pool(party, full, 1, plain.options).found.weights["C"].tolist() == [2.0]
+    assert aggregate_updates(party, full, 1, plain.options).found.weights["C"].tolist() == [2.0]
 
 
 def test_a_client_refuses_an_adapter_of_other_layers(tmp_path: FilePath):
@@ -261,19 +263,19 @@ def test_a_run_that_broke_goes_on_to_the_same_bits(tmp_path: FilePath, monkeypat
 
     rounds = []
 
-    def crash(party: Party, replies: Any, round: int, *how: Any) -> Pooled:
+    def crash(party: Party, replies: Any, round: int, *how: Any) -> Aggregated:
         rounds.append(round)
         if round == 2:
             raise Crash
-        return pool(party, replies, round, *how)
+        return aggregate_updates(party, replies, round, *how)
 
     twice = config("flexlora", tune="lora", lora={"rank": 4}) | {"rounds": 2}
     whole = lada.run(twice, runs=tmp_path / "whole")
-    held.forget()
+    party_cache.forget()
     with monkeypatch.context() as patch:
-        patch.setattr("lada.hosts.fedavg.pool", crash)
+        patch.setattr("lada.hosts.fedavg.aggregate_updates", crash)
         with pytest.raises(Crash):
             lada.run(twice, runs=tmp_path / "broken")
     assert rounds == [1, 2]
-    held.forget()
+    party_cache.forget()
     assert outcome(lada.run(twice, runs=tmp_path / "broken", resume=True)) == outcome(whole)

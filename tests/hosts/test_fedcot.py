@@ -15,9 +15,9 @@ from lada.allocators.base import ALLOCATORS
 from lada.config import make_config
 from lada.core.errors import FederationError, InputError
 from lada.core.terms import Lesson
-from lada.hosts.base import HOSTS, Bare
-from lada.hosts.catalogue.fedcot import FedcotOptions
+from lada.hosts.base import HOSTS, PaperDefaults
 from lada.hosts.fedcot import weigh
+from lada.hosts.options.fedcot import FedcotOptions
 from lada.models.objective import Scored, nll
 from lada.objectives.base import OBJECTIVES
 from lada.rounds.checks import Guard
@@ -180,4 +180,4 @@ def test_an_llm_behind_an_api_may_be_the_teacher():
         }
     )
     assert (config.choice(ALLOCATORS).name, config.choice(OBJECTIVES).name) == ("all", "sft")
-    assert make(HOSTS, "fedcot").bare == Bare()
+    assert make(HOSTS, "fedcot").bare == PaperDefaults()

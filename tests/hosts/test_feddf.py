@@ -38,7 +38,7 @@ def both(tmp_path: FilePath) -> tuple[Federation, ScriptedLearner, list[list[flo
                 spelled.offsets,
                 SparseLogProbs(spelled.tokens[:, None], np.full((len(spelled.tokens), 1), own, np.float32)),
             )
-            for spelled in slm.spell([text for _, text in pairs])
+            for spelled in slm.tokenize([text for _, text in pairs])
             if spelled is not None
         ]
 

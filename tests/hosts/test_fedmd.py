@@ -13,7 +13,7 @@ from lada.config import make_config
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.terms import TokenScores
 from lada.hosts.base import HOSTS
-from lada.hosts.catalogue.fedmd import FedmdOptions
+from lada.hosts.options.fedmd import FedmdOptions
 from lada.models.base import Study
 from lada.objectives.base import OBJECTIVES
 from lada.rounds.checks import Guard
@@ -119,7 +119,7 @@ def test_members_with_other_tokens_are_brought_into_the_llms(tmp_path: FilePath)
     both.run(1, 2)
     (first, second) = (both.studies("b")[i] for i in (1, 4))
     assert first.lessons[0].soft is not None
-    tokens = len(learner.spell([GOLD["p0"]])[0].tokens)
+    tokens = len(learner.tokenize([GOLD["p0"]])[0].tokens)
     assert len(first.lessons[0].soft.ids) == tokens == 4  # answer, gold, the number and the end
     assert second.lessons[0].soft is not None
     own = np.exp(first.lessons[0].soft.log_probs[3].max())  # of the end all are as sure

@@ -201,7 +201,7 @@ def test_tokens_lead_back_to_the_text(folder: Path):
     """The bytes of a text's tokens are the text, but for a space that sentencepiece puts in front."""
     asked = learner(folder)
     tokens = asked.vocabulary().tokens
-    for text, spelled in zip(PATHS, asked.spell(PATHS), strict=True):
+    for text, spelled in zip(PATHS, asked.tokenize(PATHS), strict=True):
         assert spelled is not None
         said = b"".join(tokens[token] for token in spelled.tokens[:-1])
         assert said.removeprefix(b" ") == text.encode()

@@ -10,7 +10,7 @@ from lada.core.terms import Lesson
 from lada.models.base import Study
 from lada.models.decoding import decode_dropping, decode_keeping
 from lada.models.encoding import Encoder
-from lada.models.generation import Manner, make_streams
+from lada.models.generation import SamplingParams, make_requests
 from lada.models.learner import HuggingFaceLearner
 from lada.models.options import Generation, ModelOptions
 from lada.models.ranks import ALONE
@@ -67,9 +67,9 @@ class TestEnds:
             assert learner.encoder.ends == (tokenizer.eos_token_id, *ends)
             script = [*plain(learner, "12"), end, *plain(learner, "7 7 7 7 7 7 7")]
             scripted(learner, script)
-            streams = make_streams(learner.encoder, [QUESTION], 1, 0, 16)
+            streams = make_requests(learner.encoder, [QUESTION], 1, 0, 16)
             with torch.inference_mode():
-                (written,) = decode(learner.model, streams, Manner(learner.encoder, 4, 0.0, Generation()))
+                (written,) = decode(learner.model, streams, SamplingParams(learner.encoder, 4, 0.0, Generation()))
             assert written.ids == script[: script.index(end) + 1]
 
 

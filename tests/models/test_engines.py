@@ -18,7 +18,7 @@ from lada.core.seeds import seed_of
 from lada.models import placement
 from lada.models.backends import pick_backend
 from lada.models.continuous import continue_streams, paging_of, settings_of
-from lada.models.generation import Manner, Stream, make_streams
+from lada.models.generation import GenerationRequest, SamplingParams, make_requests
 from lada.models.load import load
 from lada.models.options import Generation, ModelOptions
 from lada.models.vllm_engine import run_engine
@@ -89,8 +89,12 @@ def test_a_failure_within_continuous_batching_is_told(tiny: Any, monkeypatch: py
 
 def test_how_continuous_batching_is_set(tiny: Any):
     encoder = tiny.learner()._encoder
-    streams = [Stream((5,) * 40, 30, (1, 0, 0)), Stream((5,) * 10, 50, (1, 1, 0)), Stream((5,), 1, (1, 2, 0))]
-    warm = Manner(encoder, 2, 0.7, Generation(backend="continuous", top_p=0.9))
+    streams = [
+        GenerationRequest((5,) * 40, 30, (1, 0, 0)),
+        GenerationRequest((5,) * 10, 50, (1, 1, 0)),
+        GenerationRequest((5,), 1, (1, 2, 0)),
+    ]
+    warm = SamplingParams(encoder, 2, 0.7, Generation(backend="continuous", top_p=0.9))
     paging = paging_of(streams, warm, flash=False)
     # 70 tokens fill three pages of 32, and one is spare; two streams are in the making at once.
     assert (paging.page_size, paging.num_blocks, paging.max_requests_per_batch) == (32, 8, 2)
@@ -104,7 +108,7 @@ def test_how_continuous_batching_is_set(tiny: Any):
     settings = settings_of(warm)
     assert (settings.do_sample, settings.temperature, settings.top_p, settings.top_k) == (True, 0.7, 0.9, None)
     assert settings.eos_token_id == list(encoder.ends)
-    greedy = settings_of(Manner(encoder, 2, 0.0, Generation(top_k=3)))
+    greedy = settings_of(SamplingParams(encoder, 2, 0.0, Generation(top_k=3)))
     assert (greedy.do_sample, greedy.temperature, greedy.top_k) == (False, None, None)
 
 
@@ -185,8 +189,8 @@ def test_vllm_tells_how_likely_its_tokens_are(tiny: Any, vllm: FakeVllm):
     for answer, expected in zip(found, judged, strict=True):
         assert answer.likelihood.total == pytest.approx(expected.total, abs=1e-4)
         assert answer.likelihood.tokens == expected.tokens
-    streams = make_streams(learner.encoder, tiny.questions, 1, 0, 24)
-    (written,) = run_engine(learner.model, streams, Manner(learner.encoder, 4, 0.0, Generation(backend="vllm")))
+    streams = make_requests(learner.encoder, tiny.questions, 1, 0, 24)
+    (written,) = run_engine(learner.model, streams, SamplingParams(learner.encoder, 4, 0.0, Generation(backend="vllm")))
     assert all(len(each.log_probs) == len(each.ids) for each in written.values())
     assert vllm.asked
 
@@ -233,4 +237,4 @@ def test_a_transformers_without_paged_caches_is_named(monkeypatch: pytest.Monkey
 
 def test_continuous_batching_of_nothing_is_nothing(tiny: Any):
     learner = tiny.learner()
-    assert list(continue_streams(learner.model, [], Manner(learner._encoder, 1, 0.0, Generation()))) == []
+    assert list(continue_streams(learner.model, [], SamplingParams(learner._encoder, 1, 0.0, Generation()))) == []

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from lada.models.backends import Backend
 from lada.models.decoding import can_drop_rows, decode_dropping, decode_in_batches, decode_keeping
 from lada.models.encoding import Encoder
-from lada.models.generation import Continuation, Manner, Stream, make_streams
+from lada.models.generation import Continuation, GenerationRequest, SamplingParams, make_requests
 from lada.models.load import load
 from lada.models.options import Generation, ModelOptions
 from lada.zoo.shipped import cards, locate
@@ -42,23 +42,23 @@ def make(kind: str, tiny: Any) -> tuple[Any, Encoder]:
     return model, Encoder(tokenizer, prompt="{question}\n", context=tiny.context)
 
 
-def manner(encoder: Encoder, temperature: float = 0.0, batch_size: int = 64, **generation: Any) -> Manner:
-    return Manner(encoder, batch_size, temperature, Generation(**generation))
+def params(encoder: Encoder, temperature: float = 0.0, batch_size: int = 64, **generation: Any) -> SamplingParams:
+    return SamplingParams(encoder, batch_size, temperature, Generation(**generation))
 
 
-def generated(model: Any, encoder: Encoder, stream: Stream) -> list[int]:
+def generated(model: Any, encoder: Encoder, stream: GenerationRequest) -> list[int]:
     """Return what transformers writes for one stream alone."""
     ids = torch.tensor([stream.prompt])
     found = model.generate(
-        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=stream.room, do_sample=False,
+        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=stream.max_new_tokens, do_sample=False,
         eos_token_id=encoder.eos, pad_token_id=encoder.pad,
     )  # fmt: skip
     return found[0, ids.shape[1] :].tolist()
 
 
 @torch.inference_mode()
-def ordered(backend: Backend, model: Any, streams: list[Stream], manner: Manner) -> list[list[int]]:
-    found = {number: each for part in backend(model, streams, manner) for number, each in part.items()}
+def ordered(backend: Backend, model: Any, streams: list[GenerationRequest], params: SamplingParams) -> list[list[int]]:
+    found = {number: each for part in backend(model, streams, params) for number, each in part.items()}
     return ids([found[number] for number in range(len(streams))])
 
 
@@ -70,22 +70,22 @@ def ids(written: list[Continuation]) -> list[list[int]]:
 def test_greedy_ids_are_those_of_generate(kind: str, tiny: Any):
     model, encoder = make(kind, tiny)
     assert can_drop_rows(model) == (kind not in ("phi3", "mamba"))  # these prepare their inputs in their own way
-    streams = make_streams(encoder, tiny.questions, 2, 0, 40)
+    streams = make_requests(encoder, tiny.questions, 2, 0, 40)
     # Rows end at different steps, and in another order than they stand in.
-    streams = [Stream(each.prompt, 3 + 5 * i % 37, each.address) for i, each in enumerate(streams)]
+    streams = [GenerationRequest(each.prompt, 3 + 5 * i % 37, each.address) for i, each in enumerate(streams)]
     expected = [generated(model, encoder, stream) for stream in streams]
     assert len(set(map(len, expected))) > 3
-    assert ordered(decode_in_batches, model, streams, manner(encoder)) == expected
-    assert ordered(decode_in_batches, model, streams, manner(encoder, batch_size=3)) == expected
+    assert ordered(decode_in_batches, model, streams, params(encoder)) == expected
+    assert ordered(decode_in_batches, model, streams, params(encoder, batch_size=3)) == expected
 
 
 @pytest.mark.parametrize("card", cards(), ids=lambda card: card["name"])
 def test_the_shipped_models_write_what_generate_writes(card: dict[str, Any]):
     learner = load(locate(f"zoo:{card['name']}"), ModelOptions(model=card["name"], device="cpu"))
     asked = ["7 boxes in the warehouse . a) pallet . b) spoil 6 . how many boxes ?", "how many ?", "a) holiday"]
-    streams = make_streams(learner._encoder, asked, 1, 0, 60)
+    streams = make_requests(learner._encoder, asked, 1, 0, 60)
     with torch.inference_mode():
-        found = ids(decode_dropping(learner.model, streams, manner(learner._encoder)))
+        found = ids(decode_dropping(learner.model, streams, params(learner._encoder)))
     assert found == [generated(learner.model, learner._encoder, stream) for stream in streams]
 
 
@@ -93,8 +93,8 @@ def test_the_shipped_models_write_what_generate_writes(card: dict[str, Any]):
 @pytest.mark.parametrize("kind", ["llama", "convolutions"])
 def test_a_sampled_path_does_not_depend_on_its_neighbours(kind: str, decode: Any, tiny: Any):
     model, encoder = make(kind, tiny)
-    streams = make_streams(encoder, tiny.questions, 3, 5, 20)
-    warm = manner(encoder, 1.0, top_k=30, top_p=0.95)
+    streams = make_requests(encoder, tiny.questions, 3, 5, 20)
+    warm = params(encoder, 1.0, top_k=30, top_p=0.95)
     with torch.inference_mode():
         together = ids(decode(model, streams, warm))
         assert ids(decode(model, streams, warm)) == together
@@ -104,8 +104,8 @@ def test_a_sampled_path_does_not_depend_on_its_neighbours(kind: str, decode: Any
 
 def test_rows_that_are_kept_draw_the_same_tokens_as_rows_that_are_dropped(tiny: Any):
     model, encoder = make("llama", tiny)
-    streams = make_streams(encoder, tiny.questions, 2, 5, 20)
-    warm = manner(encoder, 0.8, stop=("a", "7"))
+    streams = make_requests(encoder, tiny.questions, 2, 5, 20)
+    warm = params(encoder, 0.8, stop=("a", "7"))
     with torch.inference_mode():
         assert ids(decode_keeping(model, streams, warm)) == ids(decode_dropping(model, streams, warm))
 
@@ -115,32 +115,32 @@ def test_a_shared_prompt_is_read_once(tiny: Any, monkeypatch: pytest.MonkeyPatch
     shapes: list[tuple[int, ...]] = []
     forward = model.forward
     monkeypatch.setattr(model, "forward", lambda **given: shapes.append(given["input_ids"].shape) or forward(**given))
-    streams = make_streams(encoder, tiny.questions[:2], 3, 0, 4)
+    streams = make_requests(encoder, tiny.questions[:2], 3, 0, 4)
     with torch.inference_mode():
-        decode_dropping(model, streams, manner(encoder, 1.0))
+        decode_dropping(model, streams, params(encoder, 1.0))
     assert shapes[0][0] == 2
     assert shapes[1] == (6, 1)
 
 
 def test_a_models_own_settings_bend_nothing_where_rows_are_kept(tiny: Any):
     model, encoder = make("phi3", tiny)
-    streams = make_streams(encoder, tiny.questions, 1, 0, 12)
-    plain = ordered(decode_in_batches, model, streams, manner(encoder))
+    streams = make_requests(encoder, tiny.questions, 1, 0, 12)
+    plain = ordered(decode_in_batches, model, streams, params(encoder))
     model.generation_config.update(repetition_penalty=5.0, no_repeat_ngram_size=1, min_new_tokens=9, num_beams=2)
     own = model.generation_config
-    assert ordered(decode_in_batches, model, streams, manner(encoder)) == plain
+    assert ordered(decode_in_batches, model, streams, params(encoder)) == plain
     assert model.generation_config is own
 
 
 @pytest.mark.parametrize("decode", [decode_dropping, decode_keeping])
 def test_generation_ends_at_a_stop_text(decode: Any, tiny: Any):
     model, encoder = make("llama", tiny)
-    streams = make_streams(encoder, tiny.questions, 1, 0, 30)
+    streams = make_requests(encoder, tiny.questions, 1, 0, 30)
     with torch.inference_mode():
-        whole = ids(decode(model, streams, manner(encoder)))
+        whole = ids(decode(model, streams, params(encoder)))
         texts = [encoder.tokenizer.decode(each, skip_special_tokens=True) for each in whole]
         stop = texts[0][6:9]
-        found = ids(decode(model, streams, manner(encoder, stop=(stop, "never written"))))
+        found = ids(decode(model, streams, params(encoder, stop=(stop, "never written"))))
     for all_ids, cut, text in zip(whole, found, texts, strict=True):
         assert cut == all_ids[: len(cut)]
         assert encoder.text(cut, (stop,)) == text.partition(stop)[0].strip()

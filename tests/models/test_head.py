@@ -12,7 +12,7 @@ from lada.models.adapters import with_adapter
 from lada.models.base import Study
 from lada.models.decoding import decode_dropping, decode_keeping
 from lada.models.encoding import Encoded
-from lada.models.generation import Manner, Stream
+from lada.models.generation import GenerationRequest, SamplingParams
 from lada.models.head import at, head_sees, last
 from lada.models.likelihood import predict
 from lada.models.options import Generation, ModelOptions
@@ -56,9 +56,9 @@ def test_a_model_that_names_no_head_is_scored_alike(tiny: Any, architecture: str
 def test_writing_computes_the_logits_of_the_last_position_alone(tiny: Any, architecture: str, decode: Any):
     learner = tiny.learner(architecture)
     seen = Seen(learner.model)
-    streams = [Stream((5, 6, 7, 8), 3, (0,)), Stream((9, 10), 3, (1,))]
+    streams = [GenerationRequest((5, 6, 7, 8), 3, (0,)), GenerationRequest((9, 10), 3, (1,))]
     with torch.inference_mode():
-        decode(learner.model, streams, Manner(learner.encoder, 2, 0.0, Generation()))
+        decode(learner.model, streams, SamplingParams(learner.encoder, 2, 0.0, Generation()))
     assert seen.shapes
     assert all(shape[1] == 1 for shape in seen.shapes)
 

@@ -44,7 +44,7 @@ def test_all_tokens_are_the_whole_distribution(tiny: Any):
 def test_a_text_that_the_context_cuts_has_scores_as_far_as_it_goes(tiny: Any):
     learner = tiny.learner()
     text = "answer 5 " * 60
-    (whole,), (cut,) = learner.spell([text]), learner.log_probs([("?", text)], 2)
+    (whole,), (cut,) = learner.tokenize([text]), learner.log_probs([("?", text)], 2)
     assert len(cut.tokens) == len(cut.top.ids) < tiny.context
     assert cut.tokens.tolist() == whole.tokens[: len(cut.tokens)].tolist()
 
@@ -62,7 +62,7 @@ def test_a_tokenizer_that_pads_at_the_left_changes_nothing(tiny: Any):
 def test_the_question_is_no_part_of_it(tiny: Any):
     learner = tiny.learner()
     long, short = learner.log_probs([("how many boxes ? " * 2, "answer 5"), ("?", "answer 5")], 3)
-    assert long.tokens.tolist() == short.tokens.tolist() == learner.spell(["answer 5"])[0].tokens.tolist()
+    assert long.tokens.tolist() == short.tokens.tolist() == learner.tokenize(["answer 5"])[0].tokens.tolist()
 
 
 class Widths(TorchDispatchMode):
@@ -110,7 +110,7 @@ class Seen(Objective):
 def test_an_objective_sees_the_soft_targets_of_the_right_tokens(tiny: Any):
     learner, seen = tiny.learner(), Seen()
     texts = TEXTS[:2]
-    a = learner.spell(texts)[0]
+    a = learner.tokenize(texts)[0]
     rng = np.random.default_rng(0)
     ids = np.sort(rng.permuted(np.tile(np.arange(50, dtype=np.int32), (len(a.tokens), 1)), axis=1)[:, :3], axis=1)
     target = np.log(rng.uniform(0.1, 0.3, ids.shape)).astype(np.float32)

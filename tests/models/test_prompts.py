@@ -134,7 +134,7 @@ def test_a_learner_s_thinking_paths_are_judged_as_it_writes_them(tiny: Any):
         scores = learner.model(input_ids=torch.tensor([prompt + path])).logits[0].log_softmax(1)
     total = sum(scores[len(prompt) + i - 1, token].item() for i, token in enumerate(path))
     assert answer.likelihood.total == pytest.approx(total, abs=1e-4)
-    (spelled,) = learner.spell([answer.text])
+    (spelled,) = learner.tokenize([answer.text])
     assert spelled is not None
     assert spelled.tokens.tolist() == path
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lada.models.objective import Chunks, Scored
-from lada.objectives.alm import Alm, AlmOptions, match
+from lada.objectives.alm import Alm, AlmOptions, chunk_loss
 
 
 def scored(chunks: Chunks | None, weights: tuple[float, float] = (1.0, 1.0)) -> Scored:
@@ -21,7 +21,7 @@ def scored(chunks: Chunks | None, weights: tuple[float, float] = (1.0, 1.0)) -> 
 
 def test_by_hand():
     # τ = 2: p = 1/4 becomes 1/2, q = 1/16 becomes 1/4: -(1/2 ln 1/4 + 1/2 ln 3/4).
-    found = match(torch.tensor([1 / 4]).log(), torch.tensor([1 / 16]).log(), 2.0)
+    found = chunk_loss(torch.tensor([1 / 4]).log(), torch.tensor([1 / 16]).log(), 2.0)
     assert found.tolist() == pytest.approx([-(0.5 * math.log(0.25) + 0.5 * math.log(0.75))])
 
 
@@ -38,8 +38,8 @@ def test_the_loss_by_hand():
 @settings(max_examples=60, deadline=None)
 def test_it_is_least_where_both_find_a_chunk_equally_likely(teacher: float, student: float, temperature: float):
     p, q = torch.tensor([teacher]), torch.tensor([student], requires_grad=True)
-    gap = match(p, q, temperature)
-    assert gap.item() >= match(p, p, temperature).item() - 1e-5
+    gap = chunk_loss(p, q, temperature)
+    assert gap.item() >= chunk_loss(p, p, temperature).item() - 1e-5
     gap.backward()
     assert q.grad is not None
     assert math.isfinite(q.grad.item())

@@ -11,7 +11,7 @@ from own_methods import registered
 from lada.policies.base import POLICIES
 from lada.policies.blur import Blurs
 from lada.privacy.options import Blur
-from lada.rounds.knowledge import SOFT, hear, know, tell
+from lada.rounds.knowledge import SOFT, receive_knowledge, send_knowledge, write_knowledge
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def test_a_chain_is_gone_through_at_the_owner_before_anything_is_encoded(plugged
     party.policies = (("blur", Blurs(Blur(round_to=0.5))), ("thrift", POLICIES.make("thrift", {})))
     server = make_party("llm", set(), tmp_path, objective="soft_targets")
     for round in (1, 2):
-        payload = dict(tell(party, know(party, round, "answer", "paths"), "paths"))
-        offer = hear(server, payload, "a", round, "paths")
+        payload = dict(send_knowledge(party, write_knowledge(party, round, "answer", "paths"), "paths"))
+        offer = receive_knowledge(server, payload, "a", round, "paths")
         told = offer.knowledge.by_id()
         assert list(told) == [f"p{i}" for i in range(6 - round)]
         assert (told["p0"].text, told["p0"].answer, told["p0"].right) == ("answer gold0", "gold0", True)

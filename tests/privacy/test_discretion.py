@@ -21,7 +21,7 @@ from lada.policies.redact import Redact
 from lada.privacy.conflicts import check_dp, check_losses
 from lada.privacy.discretion import blur
 from lada.privacy.options import Blur, Redaction, Rule
-from lada.rounds.knowledge import SOFT, hear, know, tell
+from lada.rounds.knowledge import SOFT, receive_knowledge, send_knowledge, write_knowledge
 from lada.rounds.party import Party
 from lada.rounds.reports import METRICS, report_payload
 
@@ -41,8 +41,8 @@ def client(folder: FilePath, **more: Any) -> Party:
 
 
 def told(party: Party, **more: Any) -> tuple[Knowledge, dict[str, bytes]]:
-    payload = dict(tell(party, know(party, 1, "answer", "paths"), "paths", **more))
-    return hear(make_party("llm", set(), party.folder), payload, "a", 1, "paths").knowledge, payload
+    payload = dict(send_knowledge(party, write_knowledge(party, 1, "answer", "paths"), "paths", **more))
+    return receive_knowledge(make_party("llm", set(), party.folder), payload, "a", 1, "paths").knowledge, payload
 
 
 def test_a_changed_path_travels_with_the_answer_verdict_and_likelihood_of_what_travels(tmp_path: FilePath):
@@ -89,7 +89,7 @@ def test_a_pattern_that_takes_too_long_holds_the_path_back(tmp_path: FilePath, m
 def test_without_redaction_nothing_changes(tmp_path: FilePath):
     party = client(tmp_path)
     party.policies = ()
-    assert told(party)[0] == know(party, 1, "answer", "paths")
+    assert told(party)[0] == write_knowledge(party, 1, "answer", "paths")
     assert party.report.notices == ()
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lada.privacy.options import Kind
+from lada.privacy.options import PiiKind
 from lada.privacy.pii import FORMS, iban, luhn, redact
 
 
@@ -61,4 +61,4 @@ def test_long_texts_without_any_take_no_time_to_speak_of(kind):
 
 
 def test_there_is_a_form_of_each_kind_that_a_configuration_may_name() -> None:
-    assert set(FORMS) == set(get_args(Kind))
+    assert set(FORMS) == set(get_args(PiiKind))

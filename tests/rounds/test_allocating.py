@@ -42,7 +42,7 @@ def let_choose(folder: FilePath, allocator: Looking, untraceable: frozenset[str]
     assert isinstance(student.learner, ScriptedLearner)
     student.learner.untraceable = untraceable
     theirs, own = [right(i) for i in range(5)], [wrong(i, "a") for i in range(5)]
-    allocating.allocate(student, 1, knowledge(teacher, theirs), knowledge(student, own))
+    allocating.allocate_offers(student, 1, knowledge(teacher, theirs), knowledge(student, own))
     return student
 
 

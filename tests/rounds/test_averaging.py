@@ -10,7 +10,7 @@ from actors import federation, make_party
 from lada.codecs import adapters
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.models.options import LoraOptions, ModelOptions
-from lada.rounds.averaging import ADAPTER, check_alike, pool
+from lada.rounds.averaging import ADAPTER, aggregate_updates, check_alike
 from lada.rounds.options import AveragingOptions
 
 
@@ -20,7 +20,7 @@ def told(samples: int, **weights: list[float]) -> dict[str, bytes]:
 
 def averaged(replies: dict[str, dict[str, bytes]]) -> bytes:
     server = make_party("llm", set(), FilePath("unused"))
-    return pool(server, replies, 1, AveragingOptions()).newest(server)
+    return aggregate_updates(server, replies, 1, AveragingOptions()).newest(server)
 
 
 def test_by_hand():
@@ -53,7 +53,7 @@ def test_adapters_that_do_not_fit_are_refused(other: dict[str, bytes]):
 def test_who_does_not_fit_most_others_is_left_out_and_on_record():
     party = make_party("llm", set(), FilePath("unused"))
     replies = {"a": told(1, A=[1.0]), "b": told(9, A=[1.0, 2.0]), "c": told(1, A=[3.0])}
-    pooled = pool(party, replies, 4, AveragingOptions())
+    pooled = aggregate_updates(party, replies, 4, AveragingOptions())
     assert (adapters.decode(pooled.newest(party))[0]["A"].tolist(), list(pooled.shared(party))) == ([2.0], ["a", "c"])
     (missing,) = party.report.missing
     assert (missing.party, missing.round, missing.phase) == ("b", 4, "average")
@@ -62,12 +62,12 @@ def test_who_does_not_fit_most_others_is_left_out_and_on_record():
 
 def test_what_fitted_in_the_first_round_fits_in_the_next_however_many_say_otherwise():
     party = make_party("llm", set(), FilePath("unused"))
-    pool(party, {"a": told(1, A=[1.0]), "b": told(1, A=[3.0])}, 1, AveragingOptions())
-    pooled = pool(party, {"a": told(1, A=[5.0]), "b": told(1, A=[1.0, 2.0])}, 2, AveragingOptions())
+    aggregate_updates(party, {"a": told(1, A=[1.0]), "b": told(1, A=[3.0])}, 1, AveragingOptions())
+    pooled = aggregate_updates(party, {"a": told(1, A=[5.0]), "b": told(1, A=[1.0, 2.0])}, 2, AveragingOptions())
     assert (adapters.decode(pooled.newest(party))[0]["A"].tolist(), list(pooled.shared(party))) == ([5.0], ["a"])
     assert [(gone.party, gone.round) for gone in party.report.missing] == [("b", 2)]
     with pytest.raises(FederationError, match="those of 'b', 'c' have other names or shapes than those of earlier"):
-        pool(party, {"b": told(1, A=[1.0, 2.0]), "c": told(1, A=[1.0, 2.0])}, 3, AveragingOptions())
+        aggregate_updates(party, {"b": told(1, A=[1.0, 2.0]), "c": told(1, A=[1.0, 2.0])}, 3, AveragingOptions())
 
 
 def test_samples_that_clients_invent_do_not_break_the_average():

@@ -28,9 +28,9 @@ from lada.core.terms import Knowledge, Likelihood, Path
 from lada.hosts.base import HOSTS
 from lada.models.base import StudyReport
 from lada.objectives.base import OBJECTIVES
-from lada.rounds.base import Kinds, Payload, Phase
+from lada.rounds.base import MessageSchema, Payload, Phase
 from lada.rounds.checks import FINISH, Guard, check_kinds, check_parts
-from lada.rounds.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY, hear
+from lada.rounds.knowledge import LIKELIHOODS, PATHS, SOFT, VOCABULARY, receive_knowledge
 from lada.rounds.party import NoJournal, Party
 from lada.rounds.reports import METRICS, TIMES, collect, report_payload
 from lada.rounds.steps import evaluate_party, gold_lessons, sft, study
@@ -208,8 +208,8 @@ def told(*texts: str, party: str = "a", round: int = 1, **more: Any) -> bytes:
 
 def test_what_a_writer_says_of_its_own_path_is_not_believed(llm: Party):
     claims = told("so answer moon", right(1), "", answer="gold0")
-    heard = hear(llm, {PATHS: claims}, "a", 1, "paths").knowledge.paths
-    assert [(path.answer, path.right, path.likelihood.size) for path in heard] == [
+    received = receive_knowledge(llm, {PATHS: claims}, "a", 1, "paths").knowledge.paths
+    assert [(path.answer, path.right, path.likelihood.size) for path in received] == [
         ("moon", False, 14),
         ("gold1", True, 15),
         (None, False, 0),
@@ -286,13 +286,13 @@ def test_every_kind_of_every_host_has_a_check(tmp_path: FilePath):
     for method in HOSTS:
         for phase in method.make(method.options()).phases(1, llm).values():
             for kinds in (phase.asks, phase.replies):
-                assert all(kind in llm.codecs for kind in kinds.must | kinds.may)
+                assert all(kind in llm.codecs for kind in kinds.required | kinds.optional)
 
 
 def test_a_kind_that_nothing_checks_is_refused(llm: Party):
     class Careless:
         def phases(self, round: int, party: Party) -> dict[str, Phase]:
-            return {"new": Phase(replies=Kinds(frozenset({"new"})))}
+            return {"new": Phase(replies=MessageSchema(frozenset({"new"})))}
 
     careless: Any = Careless()
     with pytest.raises(FederationError, match="kinds: nothing checks new"):
@@ -300,7 +300,7 @@ def test_a_kind_that_nothing_checks_is_refused(llm: Party):
 
 
 def test_kinds_that_may_be_missing():
-    kinds = Kinds(frozenset({"a"}), frozenset({"b"})) | Kinds(frozenset({"c"}))
+    kinds = MessageSchema(frozenset({"a"}), frozenset({"b"})) | MessageSchema(frozenset({"c"}))
     for sound in ("ac", "abc"):
         check_kinds(sound, kinds)
     for wrong in ("a", "ab", "abcd"):

@@ -11,7 +11,7 @@ from actors import Federation, federation, make, make_party
 from lada.core.errors import FederationError
 from lada.hosts.base import HOSTS, Host
 from lada.objectives.base import OBJECTIVES
-from lada.rounds.base import Ask, Hear, Slot, Step, Turn
+from lada.rounds.base import Ask, Receive, Slot, Step, Turn
 from lada.rounds.engine import by_phase, schema
 
 KNOWS: dict[str, set[int]] = {"llm": {0, 1}, "a": {1, 2}, "b": {2, 3}}
@@ -52,9 +52,9 @@ def test_what_is_expected_to_be_sent_is_what_may_be_sent(name: str, options: dic
         assert len(phases) == sum(isinstance(each, Ask) for each in steps)  # no phase twice
         for asked, done in by_phase(steps):
             replies = phases[asked.phase].replies
-            assert replies.must | replies.may >= {kind for each in done for kind in each.sends}
+            assert replies.required | replies.optional >= {kind for each in done for kind in each.sends}
         sent = {kind for each in steps if isinstance(each, Step) and each.side == "server" for kind in each.sends}
-        assert sent <= {kind for phase in phases.values() for kind in phase.asks.must | phase.asks.may}
+        assert sent <= {kind for phase in phases.values() for kind in phase.asks.required | phase.asks.optional}
 
 
 @pytest.mark.parametrize(("name", "options"), list(every_host()))
@@ -64,10 +64,10 @@ def test_clients_act_within_a_phase_and_every_phase_they_report_in_is_heard(name
         first = next(i for i, each in enumerate(steps) if isinstance(each, Ask))
         assert all(isinstance(each, Step) and each.side == "server" for each in steps[:first])
         assert all(each for _, each in by_phase(steps))
-        reporting = sum("metrics" in phase.replies.must for phase in schema(steps).values())
-        pooling = sum("samples" in phase.replies.must for phase in schema(steps).values())
-        assert sum(isinstance(each, Hear) for each in steps) == reporting + pooling
-        assert isinstance(steps[-1], Hear) or (isinstance(steps[-1], Step) and not steps[-1].is_told)
+        reporting = sum("metrics" in phase.replies.required for phase in schema(steps).values())
+        pooling = sum("samples" in phase.replies.required for phase in schema(steps).values())
+        assert sum(isinstance(each, Receive) for each in steps) == reporting + pooling
+        assert isinstance(steps[-1], Receive) or (isinstance(steps[-1], Step) and not steps[-1].is_told)
 
 
 @pytest.mark.parametrize(

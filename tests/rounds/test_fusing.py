@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lada.core.needs import State
-from lada.core.terms import Allocation, Choice, Knowledge, Lesson, Likelihood, Path, Vocabulary
+from lada.core.terms import Allocation, Knowledge, Lesson, Likelihood, Path, Selection, Vocabulary
 from lada.fusers.base import Fuser
 from lada.fusers.least_loss import LeastLoss, LeastLossOptions
 from lada.rounds.fusing import Fusion, Won
@@ -27,7 +27,7 @@ def path(teacher: str, sample: str, total: float, size: int = 4) -> Path:
 
 
 def allocation(teacher: str, told: Told) -> Allocation:
-    choices = tuple(Choice(each.sample_id, source, 1.0, "") for each, source in told[teacher])  # type: ignore[arg-type]
+    choices = tuple(Selection(each.sample_id, source, 1.0, "") for each, source in told[teacher])  # type: ignore[arg-type]
     return Allocation(teacher, "llm", ROUND, choices)
 
 
@@ -42,7 +42,7 @@ def fused(told: Told, order: list[str]) -> dict[str, Won]:
     return dict(fusion.won())
 
 
-def at_once(told: Told) -> dict[str, list[tuple[Choice, Path]]]:
+def at_once(told: Told) -> dict[str, list[tuple[Selection, Path]]]:
     """All offers for each sample held against each other, as the contract of a fuser says."""
     proposals: dict[str, dict[str, Path]] = {}
     for teacher, each in told.items():

@@ -12,7 +12,7 @@ from test_resume import config, outcome
 import lada
 from lada.allocators.base import ALLOCATORS
 from lada.core.errors import InputError
-from lada.core.terms import Allocation, Choice, Knowledge, Likelihood, Sample
+from lada.core.terms import Allocation, Knowledge, Likelihood, Sample, Selection
 from lada.core.terms import Path as ReasoningPath
 from lada.federation.journal import Journal
 from lada.models.base import Course
@@ -77,7 +77,7 @@ def offers(gains: Mapping[str, float], count: int = 8) -> tuple[dict[str, Alloca
         )
         for client, gain in gains.items()
     }
-    choices = tuple(Choice(f"p{i}", "teacher", 1.0, "") for i in range(count))
+    choices = tuple(Selection(f"p{i}", "teacher", 1.0, "") for i in range(count))
     return {client: Allocation(client, "llm", 1, choices) for client in gains}, told
 
 

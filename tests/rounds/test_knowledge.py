@@ -19,12 +19,12 @@ from lada.rounds.knowledge import (
     SOFT,
     VOCABULARY,
     encode,
-    hear,
-    keep_own,
-    know,
-    own,
+    keep_own_knowledge,
+    own_knowledge,
+    receive_knowledge,
+    send_knowledge,
     sound_scores,
-    tell,
+    write_knowledge,
 )
 from lada.rounds.party import Party
 from lada.rounds.soft import with_soft_targets
@@ -53,28 +53,28 @@ def bare(folder: FilePath, sure: dict[str, dict[int, float]]) -> Federation:
 
 def test_paths_are_heard_as_they_were_told(tmp_path: FilePath):
     llm, a = make_party("llm", {0}, tmp_path), make_party("a", {0}, tmp_path)
-    told = know(a, 2, "answer", "paths")
+    told = write_knowledge(a, 2, "answer", "paths")
     for teacher in ("a", None):
-        assert hear(llm, tell(a, told, "paths"), teacher, 2, "paths").knowledge == told
+        assert receive_knowledge(llm, send_knowledge(a, told, "paths"), teacher, 2, "paths").knowledge == told
     for teacher, round in (("b", 2), ("a", 3)):
         with pytest.raises(FederationError, match=rf"expected those of '{teacher}' in round {round}"):
-            hear(llm, tell(a, told, "paths"), teacher, round, "paths")
+            receive_knowledge(llm, send_knowledge(a, told, "paths"), teacher, round, "paths")
     strange = Knowledge("a", 2, (*told.paths[1:], replace(told.paths[0], sample_id="p9")))
     with pytest.raises(CodecError):
-        hear(llm, tell(a, strange, "paths"), "a", 2, "paths")
+        receive_knowledge(llm, send_knowledge(a, strange, "paths"), "a", 2, "paths")
 
 
 def test_samples_that_a_teacher_says_nothing_of_are_counted(tmp_path: FilePath):
     llm, a = make_party("llm", {0}, tmp_path), make_party("a", {0}, tmp_path)
     told = write_paths(a, PUBLIC, 1, "answer")
-    heard = hear(llm, tell(a, replace(told, paths=told.paths[2:]), "paths"), "a", 1, "paths")
-    assert [path.sample_id for path in heard.knowledge.paths] == ["p2", "p3", "p4"]
+    received = receive_knowledge(llm, send_knowledge(a, replace(told, paths=told.paths[2:]), "paths"), "a", 1, "paths")
+    assert [path.sample_id for path in received.knowledge.paths] == ["p2", "p3", "p4"]
     assert llm.report.notices == ("round 1: a said nothing of 2 public samples; llm goes on without them",)
 
 
 def test_paths_whose_log_probs_are_not_finite_are_left_out_and_counted(tmp_path: FilePath):
     a = make_party("a", {0}, tmp_path, sure={1: float("nan"), 3: float("-inf")})
-    assert [path.sample_id for path in know(a, 1, "answer", "paths").paths] == ["p0", "p2", "p4"]
+    assert [path.sample_id for path in write_knowledge(a, 1, "answer", "paths").paths] == ["p0", "p2", "p4"]
     assert a.report.notices == (
         "round 1: 2 of 5 paths of a are left out, since their log-probs are not finite; the first: sample 'p1'",
     )
@@ -82,32 +82,32 @@ def test_paths_whose_log_probs_are_not_finite_are_left_out_and_counted(tmp_path:
 
 def test_of_labels_only_the_likelihoods_travel(tmp_path: FilePath):
     llm, a = make_party("llm", set(), tmp_path), make_party("a", set(), tmp_path)
-    told = tell(a, know(a, 1, "answer", "labels"), "labels")
+    told = send_knowledge(a, write_knowledge(a, 1, "answer", "labels"), "labels")
     assert set(told) == {"likelihoods"}
-    heard = hear(llm, told, "a", 1, "labels").knowledge
-    assert {path.sample_id: path.text for path in heard.paths} == GOLD
-    assert all(path.writer == "a" and path.right for path in heard.paths)
-    assert heard.paths[0].likelihood.total == -2.0
+    received = receive_knowledge(llm, told, "a", 1, "labels").knowledge
+    assert {path.sample_id: path.text for path in received.paths} == GOLD
+    assert all(path.writer == "a" and path.right for path in received.paths)
+    assert received.paths[0].likelihood.total == -2.0
 
 
 def test_labels_need_gold_answers(tmp_path: FilePath):
     none = make_party("a", set(), tmp_path, data=task(tuple(Sample(f"p{i}", "?") for i in range(3))))
     with pytest.raises(InputError, match="'labels' needs public samples with gold answers; expected 'paths'"):
-        know(none, 1, "answer", "labels")
+        write_knowledge(none, 1, "answer", "labels")
     some = make_party("a", set(), tmp_path, data=task((Sample("p0", "?"), *PUBLIC[1:])))
-    assert [path.sample_id for path in know(some, 1, "answer", "labels").paths] == ["p1", "p2", "p3", "p4"]
+    assert [path.sample_id for path in write_knowledge(some, 1, "answer", "labels").paths] == ["p1", "p2", "p3", "p4"]
 
 
 def test_the_vocabulary_is_sent_once_and_kept(tmp_path: FilePath):
     llm, a = soft("llm", tmp_path), soft("a", tmp_path)
-    first, second = (tell(a, know(a, round, "answer", "labels"), "labels") for round in (1, 2))
+    first, second = (send_knowledge(a, write_knowledge(a, round, "answer", "labels"), "labels") for round in (1, 2))
     assert set(first) == {"likelihoods", "soft_targets", "vocabulary"}
     assert set(second) == {"likelihoods", "soft_targets"}
-    offer = hear(llm, second, "a", 2, "labels")
+    offer = receive_knowledge(llm, second, "a", 2, "labels")
     assert (len(offer.knowledge.paths), offer.scores, offer.vocabulary) == (len(GOLD), {}, None)
     assert "soft targets of a are left out, since its vocabulary never came to llm" in llm.report.notices[-1]
-    assert hear(llm, first, "a", 1, "labels").vocabulary == a.learner.vocabulary()
-    assert set(hear(llm, second, "a", 2, "labels").scores) == set(GOLD)
+    assert receive_knowledge(llm, first, "a", 1, "labels").vocabulary == a.learner.vocabulary()
+    assert set(receive_knowledge(llm, second, "a", 2, "labels").scores) == set(GOLD)
     assert vocabulary.decode(llm.memory["vocabulary a"])[1] == 256
 
 
@@ -115,8 +115,8 @@ def test_soft_targets_with_a_fault_are_left_out_and_counted(tmp_path: FilePath):
     llm, a = soft("llm", tmp_path), soft("a", tmp_path)
     learner: Any = a.learner
     learner.broken = frozenset({GOLD["p1"], GOLD["p3"]})
-    told = tell(a, know(a, 1, "answer", "labels"), "labels")
-    assert set(hear(llm, told, "a", 1, "labels").scores) == {"p0", "p2", "p4"}
+    told = send_knowledge(a, write_knowledge(a, 1, "answer", "labels"), "labels")
+    assert set(receive_knowledge(llm, told, "a", 1, "labels").scores) == {"p0", "p2", "p4"}
     (notice,) = a.report.notices
     assert notice.startswith("round 1: 2 of 5 soft targets of a are left out; the first: sample 'p1', position 1: ")
 
@@ -126,7 +126,7 @@ def test_a_token_that_no_vocabulary_has_is_named(tmp_path: FilePath):
     learner: Any = a.learner
     scores = dict(zip(GOLD, learner.log_probs([("?", text) for text in GOLD.values()], 3), strict=True))
     scores["p2"].top.ids[1, 2] = 999
-    texts = replace(know(a, 1, "answer", "labels"), round=4)
+    texts = replace(write_knowledge(a, 1, "answer", "labels"), round=4)
     assert set(sound_scores(llm, texts, scores, 257)) == {"p0", "p1", "p3", "p4"}
     (notice,) = llm.report.notices
     assert notice.startswith("round 4: 1 of 5 soft targets of a is left out; the first: sample 'p2', position 1: ")
@@ -140,7 +140,7 @@ def test_offsets_beyond_the_text_are_named(tmp_path: FilePath):
     size = len(GOLD["p2"].encode())
     assert scores["p2"].offsets[-1].tolist() == [size, size + 1]  # end-of-sequence
     scores["p2"].offsets[-1, 1] += 1
-    assert set(sound_scores(llm, know(a, 4, "answer", "labels"), scores, 257)) == {"p0", "p1", "p3", "p4"}
+    assert set(sound_scores(llm, write_knowledge(a, 4, "answer", "labels"), scores, 257)) == {"p0", "p1", "p3", "p4"}
     assert llm.report.notices[0].endswith(f"sample 'p2', offsets beyond the end of the text, byte {size + 1}")
 
 
@@ -149,7 +149,9 @@ def test_texts_that_a_tokenizer_cannot_trace_go_without(tmp_path: FilePath):
     learners: dict[str, Any] = {party.name: party.learner for party in (llm, a)}
     learners["a"].untraceable = frozenset({GOLD["p1"]})
     learners["llm"].untraceable = frozenset({GOLD["p2"]})
-    offer = hear(llm, tell(a, know(a, 1, "answer", "labels"), "labels"), "a", 1, "labels")
+    offer = receive_knowledge(
+        llm, send_knowledge(a, write_knowledge(a, 1, "answer", "labels"), "labels"), "a", 1, "labels"
+    )
     assert a.report.notices == (
         "round 1: 1 of 5 soft targets of a is left out; the first: sample 'p1', its tokens do not lead back to the "
         "bytes of the text",
@@ -164,24 +166,26 @@ def test_an_empty_path_has_no_soft_target(tmp_path: FilePath):
     llm, a = soft("llm", tmp_path), soft("a", tmp_path)
     learner: Any = a.learner
     learner.answers["public 2"] = ""
-    heard = hear(llm, tell(a, know(a, 1, "answer", "paths"), "paths"), "a", 1, "paths")
-    assert (len(heard.knowledge.paths), set(heard.scores)) == (5, {"p0", "p1", "p3", "p4"})
+    received = receive_knowledge(
+        llm, send_knowledge(a, write_knowledge(a, 1, "answer", "paths"), "paths"), "a", 1, "paths"
+    )
+    assert (len(received.knowledge.paths), set(received.scores)) == (5, {"p0", "p1", "p3", "p4"})
 
 
 def test_soft_targets_that_a_stranger_sends_are_checked(tmp_path: FilePath):
     llm, a = soft("llm", tmp_path), soft("a", tmp_path)
-    told = tell(a, know(a, 1, "answer", "labels"), "labels")
+    told = send_knowledge(a, write_knowledge(a, 1, "answer", "labels"), "labels")
     small = {**told, VOCABULARY: vocabulary.encode(BYTES[:99], 0)}
     with pytest.raises(FederationError, match="over 257 tokens; expected those of 'a' in round 1 over 99"):
-        hear(llm, small, "a", 1, "labels")
+        receive_knowledge(llm, small, "a", 1, "labels")
     scores = dict(soft_targets.SoftTargets(told[SOFT], known_ids=None))
     early = soft_targets.encode(scores, vocabulary_size=257, party="a", round=0)
     with pytest.raises(FederationError, match="of 'a' in round 0"):
-        hear(llm, {**told, SOFT: early}, "a", 1, "labels")
+        receive_knowledge(llm, {**told, SOFT: early}, "a", 1, "labels")
     broken = bytearray(told[SOFT])
     broken[-3] ^= 0xFF  # within the last sample's frame
-    heard = hear(llm, {**told, SOFT: bytes(broken)}, "a", 1, "labels")
-    assert set(heard.scores) == {"p0", "p1", "p2", "p3"}
+    received = receive_knowledge(llm, {**told, SOFT: bytes(broken)}, "a", 1, "labels")
+    assert set(received.scores) == {"p0", "p1", "p2", "p3"}
     assert "1 of 5 soft targets of a is left out; the first: sample 'p4'" in llm.report.notices[0]
 
 
@@ -212,7 +216,7 @@ def test_soft_targets_come_across_tokenizers(tmp_path: FilePath):
     both.run(1)
     lesson = both.studies("llm")[0].lessons[0]
     assert lesson.soft is not None
-    (spelled,) = llm.spell([lesson.chosen])
+    (spelled,) = llm.tokenize([lesson.chosen])
     assert spelled is not None
     assert lesson.soft.ids.shape == (len(spelled.tokens), 3)
     masses = np.exp(lesson.soft.log_probs).sum(1)
@@ -226,7 +230,9 @@ def test_chunks_come_across_tokenizers(tmp_path: FilePath):
     llm, a = (make_party(name, set(), tmp_path, objective=make(OBJECTIVES, "alm")) for name in ("llm", "a"))
     learner: Any = a.learner
     learner.words = (*BYTES, b"ans", b"wer")
-    offer = hear(llm, tell(a, know(a, 1, "answer", "labels"), "labels"), "a", 1, "labels")
+    offer = receive_knowledge(
+        llm, send_knowledge(a, write_knowledge(a, 1, "answer", "labels"), "labels"), "a", 1, "labels"
+    )
     (lesson,) = with_soft_targets(llm, [Lesson("p0", "public 0", GOLD["p0"])], offer)
     assert lesson.soft is None
     assert lesson.chunks is not None
@@ -234,7 +240,9 @@ def test_chunks_come_across_tokenizers(tmp_path: FilePath):
     assert lesson.chunks.tokens.tolist() == [[0, 3], [3, 6], *([i, i + 1] for i in range(6, 13))]
     assert lesson.chunks.log_probs == pytest.approx(np.log(0.5), abs=0.04)
     # A chunk is as likely as all of its tokens in turn.
-    back = hear(a, tell(llm, know(llm, 1, "answer", "labels"), "labels"), "llm", 1, "labels")
+    back = receive_knowledge(
+        a, send_knowledge(llm, write_knowledge(llm, 1, "answer", "labels"), "labels"), "llm", 1, "labels"
+    )
     (lesson,) = with_soft_targets(a, [Lesson("p0", "public 0", GOLD["p0"])], back)
     assert lesson.chunks is not None
     assert lesson.chunks.tokens.tolist() == [[i, i + 1] for i in range(9)]
@@ -243,7 +251,9 @@ def test_chunks_come_across_tokenizers(tmp_path: FilePath):
 
 def test_tokenizers_without_a_common_byte_are_refused(tmp_path: FilePath):
     llm, a = soft("llm", tmp_path), soft("a", tmp_path)
-    offer = hear(llm, tell(a, know(a, 1, "answer", "labels"), "labels"), "a", 1, "labels")
+    offer = receive_knowledge(
+        llm, send_knowledge(a, write_knowledge(a, 1, "answer", "labels"), "labels"), "a", 1, "labels"
+    )
     strange = replace(offer, vocabulary=Vocabulary(("я".encode(),) * 257, 256))
     learner: Any = llm.learner
     learner.words = tuple(word for word in BYTES if word not in "я".encode())
@@ -253,31 +263,31 @@ def test_tokenizers_without_a_common_byte_are_refused(tmp_path: FilePath):
 
 def test_paths_that_no_table_holds_are_left_out_and_counted(tmp_path: FilePath) -> None:
     party = make_party("a", set(range(5)), tmp_path)
-    whole = know(party, 1, "answer", "paths")
+    whole = write_knowledge(party, 1, "answer", "paths")
     party.limits = Limits(table_bytes=4096 + 2 * (48 + 2 + 15 + 5))  # a header, and two rows: id, text and answer
-    assert paths.decode(tell(party, whole, "paths")[PATHS], known_ids=None).paths == whole.paths[:2]
+    assert paths.decode(send_knowledge(party, whole, "paths")[PATHS], known_ids=None).paths == whole.paths[:2]
     assert party.report.notices == (
         "round 1: 3 of 5 paths of a are left out, since a table has at most limits.table_bytes, 4236; 4446 would do",
     )
     party.limits = Limits(table_bytes=4446)
-    assert paths.decode(tell(party, whole, "paths")[PATHS], known_ids=None) == whole
+    assert paths.decode(send_knowledge(party, whole, "paths")[PATHS], known_ids=None) == whole
 
 
 def test_what_a_party_tells_is_what_it_knows(tmp_path: FilePath) -> None:
     party = make_party("a", {0, 1}, tmp_path, sure={0: -0.1, 1: -1 / 3})
-    known = know(party, 1, "answer", "paths")
-    keep_own(party, encode(known, "paths"))
+    known = write_knowledge(party, 1, "answer", "paths")
+    keep_own_knowledge(party, encode(known, "paths"))
     assert known.paths[0].likelihood.total == -0.10000000149011612  # the float32 next to -0.1
-    assert own(party, 1, "paths") == known
-    assert hear(party, tell(party, known, "paths"), "a", 1, "paths").knowledge == known
+    assert own_knowledge(party, 1, "paths") == known
+    assert receive_knowledge(party, send_knowledge(party, known, "paths"), "a", 1, "paths").knowledge == known
 
 
 def test_more_tokens_than_a_text_can_have_are_refused(tmp_path: FilePath) -> None:
     objective = make(OBJECTIVES, "soft_targets", k=2)
     party = make_party("llm", {0}, tmp_path, objective=objective)
     client = make_party("a", {0}, tmp_path, objective=objective)
-    known = know(client, 1, "answer", "labels")
-    told = dict(tell(client, known, "labels"))
+    known = write_knowledge(client, 1, "answer", "labels")
+    told = dict(send_knowledge(client, known, "labels"))
     check_parts(party, "a", 1, told)
     many = 16 * (len(GOLD["p0"]) + 1) + 1
     size = len(client.learner.vocabulary().tokens)

@@ -7,12 +7,12 @@ from actors import make
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lada.core.terms import Allocation, Choice, Lesson, Likelihood, Path, Sample, Source
+from lada.core.terms import Allocation, Lesson, Likelihood, Path, Sample, Selection, Source
 from lada.models.objective import lesson_on
 from lada.objectives.base import OBJECTIVES
 from lada.objectives.contrastive import ContrastiveOptions
 from lada.objectives.preference import make_lesson
-from lada.rounds.lessons import Pool, make_lessons, with_replay
+from lada.rounds.lessons import ReplaySource, make_lessons, with_replay
 
 SAMPLE = Sample("s", "why?")
 
@@ -80,7 +80,7 @@ def lessons_of(choices: dict[str, Source], objective: str, **options: Any) -> li
     samples = {id: Sample(id, f"{id}?") for id in ("x", "y", "z")}
     teacher = {"x": path("teacher x", True), "y": path("teacher y", False), "z": path("", None)}
     student = {"x": path("student x", False), "y": path("student y", True), "z": path("student z", None)}
-    allocation = Allocation("t", "s", 1, tuple(Choice(id, source, 1.0, "") for id, source in choices.items()))
+    allocation = Allocation("t", "s", 1, tuple(Selection(id, source, 1.0, "") for id, source in choices.items()))
     return make_lessons(allocation, samples, teacher, student, make(OBJECTIVES, objective, **options))
 
 
@@ -126,22 +126,22 @@ def prefixes(lessons: list[Lesson]) -> str:
 
 def test_replay_makes_up_its_shares_of_all():
     # 7 new lessons are what 0.2 and 0.1 leave of 10: 2 and 1 are replayed.
-    pools = [Pool(named("a", 50), 0.2), Pool(named("b", 50), 0.1)]
+    pools = [ReplaySource(named("a", 50), 0.2), ReplaySource(named("b", 50), 0.1)]
     everything, replayed = with_replay(named("n", 7), pools, np.random.default_rng(0))
     assert (prefixes(everything), replayed) == ("nnnnnnnaab", 3)
     assert everything[:7] == named("n", 7)
 
 
 def test_replay_takes_what_there_is():
-    pools = [Pool(named("a", 1), 0.5), Pool([], 0.1), Pool(named("b", 9), 0.0)]
+    pools = [ReplaySource(named("a", 1), 0.5), ReplaySource([], 0.1), ReplaySource(named("b", 9), 0.0)]
     everything, replayed = with_replay(named("n", 4), pools, np.random.default_rng(0))
     assert (prefixes(everything), replayed) == ("nnnna", 1)
-    assert with_replay([], [Pool(named("a", 9), 0.5)], np.random.default_rng(0)) == ([], 0)
+    assert with_replay([], [ReplaySource(named("a", 9), 0.5)], np.random.default_rng(0)) == ([], 0)
     assert with_replay(named("n", 2), [], np.random.default_rng(0)) == (named("n", 2), 0)
 
 
 def test_replay_fills_a_study_up_to_the_least_number_of_lessons():
-    pools = [Pool(named("a", 50), 0.2), Pool(named("b", 2), 0.2)]
+    pools = [ReplaySource(named("a", 50), 0.2), ReplaySource(named("b", 2), 0.2)]
     rng = np.random.default_rng(0)
     # 2 of 10 lessons are new: 8 are replayed, of each pool 4; of b there are only 2.
     everything, replayed = with_replay(named("n", 2), pools, rng, least=10)
@@ -149,11 +149,11 @@ def test_replay_fills_a_study_up_to_the_least_number_of_lessons():
     # 0.4 of 20 is what 12 new ones leave anyway.
     assert prefixes(with_replay(named("n", 12), pools, rng, least=10)[0]) == 12 * "n" + "aaaabb"
     assert with_replay([], pools, rng, least=10) == ([], 0)
-    assert with_replay(named("n", 2), [Pool(named("a", 9), 0.0)], rng, least=10) == (named("n", 2), 0)
+    assert with_replay(named("n", 2), [ReplaySource(named("a", 9), 0.0)], rng, least=10) == (named("n", 2), 0)
 
 
 def test_where_nothing_is_new_pools_with_a_share_may_be_replayed_alone():
-    pools = [Pool(named("a", 3), 0.5), Pool(named("b", 9), 0.0), Pool(named("c", 2), 0.1)]
+    pools = [ReplaySource(named("a", 3), 0.5), ReplaySource(named("b", 9), 0.0), ReplaySource(named("c", 2), 0.1)]
     rng = np.random.default_rng(0)
     assert with_replay([], pools, rng, alone=True) == ([*named("a", 3), *named("c", 2)], 5)
     assert with_replay([], pools[1:2], rng, alone=True) == ([], 0)
@@ -162,7 +162,7 @@ def test_where_nothing_is_new_pools_with_a_share_may_be_replayed_alone():
 
 @given(st.integers(0, 30), st.integers(0, 30), st.floats(0, 0.8), st.integers(0, 9))
 def test_replay_never_repeats_itself(count: int, size: int, share: float, seed: int):
-    pools = [Pool(named("a", size), share)]
+    pools = [ReplaySource(named("a", size), share)]
     draws = [with_replay(named("n", count), pools, np.random.default_rng(seed)) for _ in range(2)]
     assert draws[0] == draws[1]
     everything, replayed = draws[0]
@@ -177,6 +177,6 @@ def test_without_weight_the_preference_still_picks_the_path_but_nothing_is_contr
     sample = Sample("a", "a ?", "1")
     teacher = Path("a", "llm", "answer 2", "2", False, Likelihood(-1.0, -1.0, 2, 8))
     student = Path("a", "slm", "answer 1", "1", True, Likelihood(-1.0, -1.0, 2, 8))
-    allocation = Allocation("llm", "slm", 1, (Choice("a", "teacher", 1.0, ""),))
+    allocation = Allocation("llm", "slm", 1, (Selection("a", "teacher", 1.0, ""),))
     (lesson,) = make_lessons(allocation, {"a": sample}, {"a": teacher}, {"a": student}, objective)
     assert lesson.chosen == "answer 1"

@@ -122,6 +122,6 @@ def test_an_average_stays_within_what_an_adapter_holds(tmp_path: FilePath):
     weights = {"w": np.array([9999.0], np.float32)}
     replies = {name: {averaging.ADAPTER: adapters.encode(weights, 4)} for name in ("a", "b")}
 
-    pooled = averaging.pool(server, replies, 1, Added())
+    pooled = averaging.aggregate_updates(server, replies, 1, Added())
     assert list(pooled.found.by_client) == ["b"]
     assert [(m.party, m.phase) for m in server.report.missing] == [("a", "average")]

@@ -18,7 +18,7 @@ from lada.codecs import adapters, masked, named
 from lada.codecs.base import Codecs
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.results import Results
-from lada.federation import held
+from lada.federation import party_cache
 from lada.federation.exchange import GridExchange
 from lada.hosts.base import HOSTS
 from lada.objectives.base import OBJECTIVES
@@ -392,7 +392,7 @@ def whole(folder: FilePath, *, resume: bool = False, **more: Any) -> Results:
     config["clients"].append({**config["clients"][0], "name": "kitchen", "domains": ["kitchen"]})
     for client in config["clients"]:
         client["model"] = {"model": "zoo:slm-llama", "tune": "lora", "lora": {"rank": 2}}
-    held.forget()
+    party_cache.forget()
     return lada.run(small(config), runs=folder, resume=resume)
 
 

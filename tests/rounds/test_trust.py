@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lada.allocators.base import ALLOCATORS, Candidates
-from lada.core.terms import Allocation, Choice, Knowledge, Likelihood, Sample, Source, SparseLogProbs, Spelled
+from lada.core.terms import Allocation, Knowledge, Likelihood, Sample, Selection, Source, SparseLogProbs, TokenizedText
 from lada.core.terms import Path as ReasoningPath
 from lada.fusers.base import FUSERS
 from lada.hosts.base import HOSTS
@@ -81,7 +81,7 @@ def knowledge(party: str, answers: Sequence[str | None]) -> Knowledge:
 
 def allocation(client: str, teacher: int, student: int = 0) -> Allocation:
     sources: list[Source] = [*["teacher" for _ in range(teacher)], *["student" for _ in range(student)]]
-    return Allocation(client, "llm", 1, tuple(Choice(f"p{i}", s, 1.0, "") for i, s in enumerate(sources)))
+    return Allocation(client, "llm", 1, tuple(Selection(f"p{i}", s, 1.0, "") for i, s in enumerate(sources)))
 
 
 def claimed(total: float, *, text: str = "answer x", verdict: bool | None = None) -> Knowledge:
@@ -232,7 +232,7 @@ def others_one_by_one(records: Mapping[str, Record]) -> dict[str, float]:
         others = sorted(other.excess for name, other in records.items() if name != client)
         usual = others[(len(others) - 1) // 2] if len(others) > 1 else 0.0
         least = its.chance + max(usual, 0.0) / 2
-        if binomial(its.agreed, its.told, min(least, 1.0)) < 0.01:
+        if binomial(its.agreed, its.received, min(least, 1.0)) < 0.01:
             against[client] = least
     return against
 
@@ -337,7 +337,7 @@ def test_contradictions_by_hand():
 def test_losses_are_of_the_receivers_own_tokens(tmp_path: FilePath):
     llm = make_party("llm", set(), tmp_path)
     size = len(llm.learner.vocabulary().tokens)
-    spelled = {"p0": Spelled(np.array([7, 8], np.int32), np.array([[0, 1], [1, 2]], np.int32))}
+    spelled = {"p0": TokenizedText(np.array([7, 8], np.int32), np.array([[0, 1], [1, 2]], np.int32))}
     said = SparseLogProbs(
         np.array([[7, 9], [9, 0]], np.int32), np.array([[np.log(0.5), np.log(0.25)], [0.0, -np.inf]], np.float32)
     )
@@ -433,7 +433,7 @@ def test_hosts_whose_clients_tell_nothing_have_nothing_to_lie_about(tmp_path: Fi
     for name in ("fedcot", "public_sft", "standalone"):
         method = HOSTS.get(name)
         told = [phase.replies for phase in method.make(method.options()).phases(1, party).values()]
-        assert {kind for kinds in told for kind in kinds.must | kinds.may} == {"metrics", "times"}
+        assert {kind for kinds in told for kind in kinds.required | kinds.optional} == {"metrics", "times"}
 
 
 def test_a_bare_off_in_yaml_is_off():

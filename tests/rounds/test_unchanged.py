@@ -16,7 +16,7 @@ from tiny_run import tiny
 
 import lada
 from lada.core.terms import Knowledge, Likelihood, Path, Sample
-from lada.federation import held
+from lada.federation import party_cache
 from lada.hosts.base import HOSTS
 from lada.models.base import Answer
 from lada.rounds.allocating import VECTORS, embed_public
@@ -67,18 +67,18 @@ def test_paths_sampled_in_tries_stay_those_of_the_first_time(tmp_path: FilePath)
     party = make_party("llm", {0}, tmp_path)
     learner: Any = party.learner
     learner.others = {s.question: [right(i)] * 9 for i, s in enumerate(PUBLIC)}
-    from lada.rounds.knowledge import know
+    from lada.rounds.knowledge import write_knowledge
 
-    first = know(party, 1, "answer-anew", "paths", tries=3)
+    first = write_knowledge(party, 1, "answer-anew", "paths", tries=3)
     learner.others.clear()
-    again = know(party, 2, "answer", "paths", tries=3)
+    again = write_knowledge(party, 2, "answer", "paths", tries=3)
     assert (again.round, again.paths) == (2, first.paths)
     assert all(path.right for path in again.paths)
-    assert know(party, 2, "answer", "paths", tries=2).paths != first.paths
+    assert write_knowledge(party, 2, "answer", "paths", tries=2).paths != first.paths
 
 
 def test_who_had_no_answer_to_some_is_asked_again(tmp_path: FilePath):
-    from lada.rounds.knowledge import know
+    from lada.rounds.knowledge import write_knowledge
 
     party, calls = make_party("llm", {0, 1}, tmp_path), 0
     learner: Any = party.learner
@@ -91,7 +91,7 @@ def test_who_had_no_answer_to_some_is_asked_again(tmp_path: FilePath):
         return [replace(first, text="", refused=True) if calls == 1 else first, *rest]
 
     learner.answer = down
-    told = [len(know(party, number, "answer", "paths").paths) for number in (1, 2, 3)]
+    told = [len(write_knowledge(party, number, "answer", "paths").paths) for number in (1, 2, 3)]
     assert (told, calls) == ([len(PUBLIC) - 1, len(PUBLIC), len(PUBLIC)], 2)
 
 
@@ -216,9 +216,9 @@ def test_a_question_that_is_new_is_seen_beside_those_that_were_seen(tmp_path: Fi
 def test_a_resumed_run_knows_what_it_knew(tmp_path: FilePath):
     config = tiny(host={"name": "fedmkt", "options": {"directions": "llm_to_slm"}}, rounds=2)
     whole = lada.run(config, runs=tmp_path / "whole")
-    held.forget()
+    party_cache.forget()
     lada.run({**config, "rounds": 1}, runs=tmp_path / "resumed")
-    held.forget()
+    party_cache.forget()
     resumed = lada.run({**config, "rounds": 2}, runs=tmp_path / "resumed", resume=True)
     assert resumed.evaluations == whole.evaluations
     for results in (whole, resumed):

@@ -16,7 +16,7 @@ from lada.core.results import PartyInfo, PartyReport, Withheld
 from lada.objectives.base import OBJECTIVES
 from lada.privacy.distinctive import Distinctive, texts_of
 from lada.privacy.options import Withholding
-from lada.rounds.knowledge import PATHS, SOFT, VOCABULARY, hear, know, tell
+from lada.rounds.knowledge import PATHS, SOFT, VOCABULARY, receive_knowledge, send_knowledge, write_knowledge
 from lada.rounds.party import Party
 from lada.rounds.reports import METRICS, report_payload
 
@@ -39,8 +39,8 @@ def client(folder: FilePath, others: list[str], **more: Any) -> Party:
 
 
 def told(party: Party) -> dict[str, str]:
-    payload = tell(party, know(party, 1, "answer", "paths"), "paths")
-    knowledge = hear(make_party("llm", set(), party.folder), payload, "a", 1, "paths").knowledge
+    payload = send_knowledge(party, write_knowledge(party, 1, "answer", "paths"), "paths")
+    knowledge = receive_knowledge(make_party("llm", set(), party.folder), payload, "a", 1, "paths").knowledge
     return {path.sample_id: path.text for path in knowledge.paths}
 
 
@@ -61,15 +61,17 @@ def test_one_that_repeats_it_each_time_is_withheld(tmp_path: FilePath):
 def test_without_a_catch_nothing_is_sampled_and_nothing_told(tmp_path: FilePath):
     honest = guarded(make_party("a", {0, 1}, tmp_path))
     plain = make_party("a", {0, 1}, tmp_path)
-    known = know(honest, 1, "answer", "paths")
-    assert tell(honest, known, "paths") == tell(plain, know(plain, 1, "answer", "paths"), "paths")
+    known = write_knowledge(honest, 1, "answer", "paths")
+    assert send_knowledge(honest, known, "paths") == send_knowledge(
+        plain, write_knowledge(plain, 1, "answer", "paths"), "paths"
+    )
     assert (honest.report.withheld, honest.report.notices) == ((), ())
     assert [phase.phase for phase in honest.report.phases] == ["answer"]
 
 
 def test_what_is_withheld_has_no_scores_and_scores_that_spell_a_passage_stay_too(tmp_path: FilePath):
     party = client(tmp_path, [SECRET], objective=make(OBJECTIVES, "soft_targets", k=2))
-    payload = tell(party, know(party, 1, "answer", "paths"), "paths")
+    payload = send_knowledge(party, write_knowledge(party, 1, "answer", "paths"), "paths")
     scores = SoftTargets(payload[SOFT], known_ids=None)
     assert sorted(scores) == ["p0", "p2", "p3", "p4"]
     learner: Any = party.learner
@@ -86,7 +88,7 @@ def test_what_is_withheld_has_no_scores_and_scores_that_spell_a_passage_stay_too
         return found
 
     learner.log_probs = dreaming
-    payload = tell(party, know(party, 2, "answer", "paths"), "paths")
+    payload = send_knowledge(party, write_knowledge(party, 2, "answer", "paths"), "paths")
     assert "p0" not in SoftTargets(payload[SOFT], known_ids=None)
     assert party.report.withheld[-1] == Withheld(party="a", round=2, paths=4, scores=1)
 
@@ -94,9 +96,9 @@ def test_what_is_withheld_has_no_scores_and_scores_that_spell_a_passage_stay_too
 def test_a_vocabulary_with_a_private_name_stays_with_its_scores(tmp_path: FilePath):
     party = guarded(make_party("a", {0, 1}, tmp_path, objective="soft_targets"))
     learner: Any = party.learner
-    assert {SOFT, VOCABULARY} <= tell(party, know(party, 1, "answer", "paths"), "paths").keys()
+    assert {SOFT, VOCABULARY} <= send_knowledge(party, write_knowledge(party, 1, "answer", "paths"), "paths").keys()
     learner.words = (*learner.words, f"{CANARY}1".encode())
-    assert tell(party, know(party, 1, "answer", "paths"), "paths").keys() == {PATHS}
+    assert send_knowledge(party, write_knowledge(party, 1, "answer", "paths"), "paths").keys() == {PATHS}
     assert "tells no token scores" in party.report.notices[-1]
 
 

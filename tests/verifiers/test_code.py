@@ -16,7 +16,7 @@ from lada.verifiers.sandbox import choose, run
 MEMORY = 512 * 2**20
 
 
-def works(kind: sandbox.Kind) -> bool:
+def works(kind: sandbox.SandboxKind) -> bool:
     return run("print(1)", kind, seconds=20, memory=MEMORY) == "1\n"
 
 
@@ -104,14 +104,14 @@ class TestScores:
 @isolated
 @pytest.mark.parametrize("kind", ISOLATED)
 class TestSandbox:
-    def run(self, kind: sandbox.Kind, source: str, seconds: float = 20) -> str | Failure:
+    def run(self, kind: sandbox.SandboxKind, source: str, seconds: float = 20) -> str | Failure:
         return run(source, kind, seconds=seconds, memory=MEMORY)
 
-    def test_there_is_no_network(self, kind: sandbox.Kind) -> None:
+    def test_there_is_no_network(self, kind: sandbox.SandboxKind) -> None:
         source = "import socket\nprint([name for _, name in socket.if_nameindex()])"
         assert self.run(kind, source) == "['lo']\n"
 
-    def test_a_server_on_this_machine_is_not_reached(self, kind: sandbox.Kind) -> None:
+    def test_a_server_on_this_machine_is_not_reached(self, kind: sandbox.SandboxKind) -> None:
         import socket
 
         with socket.create_server(("127.0.0.1", 0)) as server:
@@ -121,7 +121,7 @@ class TestSandbox:
             )
             assert self.run(kind, source + "except OSError:\n    print('not reached')") == "not reached\n"
 
-    def test_no_file_can_be_changed(self, kind: sandbox.Kind, root: Path) -> None:
+    def test_no_file_can_be_changed(self, kind: sandbox.SandboxKind, root: Path) -> None:
         victim = root / "tests" / "verifiers" / "victim.txt"
         victim.write_text("whole", encoding="utf-8")
         try:
@@ -133,26 +133,26 @@ class TestSandbox:
         finally:
             victim.unlink()
 
-    def test_rights_cannot_be_had_back(self, kind: sandbox.Kind) -> None:
+    def test_rights_cannot_be_had_back(self, kind: sandbox.SandboxKind) -> None:
         source = (
             "print([line.split()[1] for line in open('/proc/self/status') if line.startswith(('CapEff', 'CapBnd'))])"
         )
         assert self.run(kind, source) == f"{['0' * 16] * 2}\n"
 
     def test_other_processes_and_the_environment_are_not_seen(
-        self, kind: sandbox.Kind, monkeypatch: pytest.MonkeyPatch
+        self, kind: sandbox.SandboxKind, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
         source = "import os\nprocesses = [name for name in os.listdir('/proc') if name.isdigit()]\n"
         source += "print(len(processes) <= 2, 'OPENAI_API_KEY' in os.environ)"
         assert self.run(kind, source) == "True False\n"
 
-    def test_memory_files_and_time_are_limited(self, kind: sandbox.Kind) -> None:
+    def test_memory_files_and_time_are_limited(self, kind: sandbox.SandboxKind) -> None:
         assert self.run(kind, "x = bytearray(2**30)") == Failure("did not run to its end")
         assert self.run(kind, "open('x', 'wb').write(bytes(2**27))") == Failure("did not run to its end")
         assert self.run(kind, "while True:\n    pass", seconds=1) == Failure("took longer than 1 s")
 
-    def test_nothing_is_left_running(self, kind: sandbox.Kind) -> None:
+    def test_nothing_is_left_running(self, kind: sandbox.SandboxKind) -> None:
         """A daemon neither outlives its program nor keeps the verifier waiting."""
         source = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(1000)\nprint('done')"
         assert self.run(kind, source, seconds=20) == "done\n"

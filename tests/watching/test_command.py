@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from lada.cli.main import app
 from lada.cli.watched import shown
-from lada.federation.claim import claimed
+from lada.federation.run_lock import run_lock
 from lada.watching.watch import Watch
 
 
@@ -31,7 +31,7 @@ def lines(run: Path, height: int | None = None, width: int = 160) -> list[str]:
 
 def test_what_is_shown_of_a_run(tmp_path: Path) -> None:
     run = folder(tmp_path / "demo", EVENTS)
-    with claimed(run):
+    with run_lock(run):
         head, heads, *rest = lines(run)
     assert re.fullmatch(r"demo: running, round 1 of 2, \d+ h \d+ min", head)
     assert heads == "party doing done tokens/s seen ago sent received accuracy change loss"
@@ -116,7 +116,7 @@ def test_the_live_view_follows_and_ctrl_c_leaves_a_clean_screen(tmp_path: Path) 
             seen += os.read(ours, 65536)
         return found[0]
 
-    with claimed(run):
+    with run_lock(run):
         process = subprocess.Popen(
             command,
             stdin=its,

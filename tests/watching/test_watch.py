@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lada.core.errors import InputError
-from lada.federation.claim import claimed, is_claimed
 from lada.federation.events import Tail
+from lada.federation.run_lock import is_locked, run_lock
 from lada.watching.watch import Loss, Missed, PartySnapshot, Snapshot, Watch
 
 
 def test_a_run_under_way_in_figures(tmp_path: Path) -> None:
     watch = Watch(folder(tmp_path / "demo", EVENTS))
-    with claimed(watch.folder):
+    with run_lock(watch.folder):
         now = watch.look()
     assert (now.run, now.state, now.round, now.rounds, now.started) == ("demo", "running", 1, 2, STARTED)
     assert now.notices == ("a: a batch was halved",)
@@ -116,7 +116,7 @@ def test_whether_somebody_is_at_work_decides_on_the_state(tmp_path: Path) -> Non
     watch = Watch(run)
     assert watch.look().state == "waiting"
     states = []
-    with claimed(run):
+    with run_lock(run):
         for events in (EVENTS[:1], EVENTS, [*EVENTS, MORE[-1]]):
             folder(run, events)
             states.append(watch.look().state)
@@ -133,16 +133,16 @@ def test_whether_somebody_is_at_work_decides_on_the_state(tmp_path: Path) -> Non
 
 
 def test_looking_takes_no_lock_away_and_writes_nothing(tmp_path: Path) -> None:
-    assert not is_claimed(tmp_path)
+    assert not is_locked(tmp_path)
     assert list(tmp_path.iterdir()) == []
-    with claimed(tmp_path):
-        assert is_claimed(tmp_path)
-        assert is_claimed(tmp_path)
-    assert not is_claimed(tmp_path)
+    with run_lock(tmp_path):
+        assert is_locked(tmp_path)
+        assert is_locked(tmp_path)
+    assert not is_locked(tmp_path)
     (tmp_path / ".lock").touch()  # of a run that was killed
-    assert not is_claimed(tmp_path)
-    with claimed(tmp_path):
-        assert is_claimed(tmp_path)
+    assert not is_locked(tmp_path)
+    with run_lock(tmp_path):
+        assert is_locked(tmp_path)
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"started": "now"}', "{}"])

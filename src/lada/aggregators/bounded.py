@@ -49,7 +49,7 @@ class Bounded(Aggregator):
         merged = self.merge(weights, samples, starts)
         by_client = {client: self.fitted(merged.weights, own) for client, own in weights.items()}
         notices = (*merged.notices, *self._held_against_fewer(len(updates)))
-        return state, Aggregate(merged.weights, by_client, merged.told, notices)
+        return state, Aggregate(merged.weights, by_client, merged.received, notices)
 
     def _held_against_fewer(self, clients: int) -> tuple[str, ...]:
         """Return what to say where so few clients answered that the mean is held against fewer than was asked for."""

@@ -54,7 +54,7 @@ class Merged:
     """What became of several adapters: their average, float64, and each by itself after clipping."""
 
     weights: Weights
-    told: Mapping[str, Weights]
+    received: Mapping[str, Weights]
     notices: tuple[str, ...] = ()
 
 

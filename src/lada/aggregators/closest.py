@@ -33,9 +33,9 @@ class Closest(Robust):
         from flwr.serverapp.strategy.multikrum import select_multikrum
 
         clients = len(next(iter(stacks.values())))
-        told = [
+        received = [
             RecordDict({"adapter": ArrayRecord({name: Array(stack[row]) for name, stack in stacks.items()})})
             for row in range(clients)
         ]
-        chosen = select_multikrum(told, self.malicious, self.taken(clients))
+        chosen = select_multikrum(received, self.malicious, self.taken(clients))
         return [each.array_records["adapter"].to_numpy_ndarrays() for each in chosen]

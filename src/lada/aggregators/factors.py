@@ -78,8 +78,8 @@ def average_products(
         if holds:
             core = np.zeros_like(core)
             for rows in _blocks(len(left), len(clients) * right.shape[1]):
-                told = [weights[c][b][rows].astype(np.float64) @ weights[c][a].astype(np.float64) for c in clients]
-                held = outside.hold(left[rows] @ right, np.stack(told), holds)
+                received = [weights[c][b][rows].astype(np.float64) @ weights[c][a].astype(np.float64) for c in clients]
+                held = outside.hold(left[rows] @ right, np.stack(received), holds)
                 core += q_left[rows].T @ (held @ q_right)
         result[b], result[a] = _cut(q_left, core, q_right, rank)
     return Merged(result, weights, (*notices, *outside.notices(holds)))
@@ -122,8 +122,8 @@ def _product_norm(terms: list[tuple[float, Weights]]) -> float:
 def bounded_padded(weights: Mapping[str, Weights], starts: Mapping[str, Weights], bounds: Bounds) -> Merged:
     """Return `average_padded` within the bounds; adapters and what they started from count with their padding."""
     sizes = _largest(weights)
-    told, began = ({client: _padded(own, sizes) for client, own in each.items()} for each in (weights, starts))
-    return replace(bound(told, began, bounds, average_padded), told=weights)
+    received, began = ({client: _padded(own, sizes) for client, own in each.items()} for each in (weights, starts))
+    return replace(bound(received, began, bounds, average_padded), received=weights)
 
 
 def average_padded(weights: Mapping[str, Weights]) -> dict[str, np.ndarray]:

@@ -23,9 +23,9 @@ from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.clusters import centres_of, cluster, nearest, spread
 from lada.allocators.features import features, prior_reward, solved
 from lada.allocators.memory import keys_of, places
-from lada.allocators.networks import fit, gradients, hidden_state, new_network, pool, predict
+from lada.allocators.networks import block_means, fit, gradients, hidden_state, new_network, predict
 from lada.allocators.rewards import correctness_reward, paper_reward, probe_reward
-from lada.allocators.selection import Budgeted, allocate, from_teacher
+from lada.allocators.selection import Budgeted, allocate_by_clusters, from_teacher
 from lada.core.bounds import Samples
 from lada.core.errors import InputError
 from lada.core.needs import Needs, needs
@@ -124,7 +124,7 @@ class Lada(Pluggable):
         ranked = [int(i) for i in np.lexsort((tie, -score)) if keep[i]]
         chosen = spread(ranked, clusters, options.limit(len(candidates.samples)))
         reasons = {i: self._reason(len(taught.rewards), int(clusters[i])) for i in chosen}
-        allocation = allocate(candidates, chosen, from_teacher(chosen), score, reasons)
+        allocation = allocate_by_clusters(candidates, chosen, from_teacher(chosen), score, reasons)
         return (
             {
                 **{name: state[name] for name in ("seed", *ACQUAINTANCE) if name in state},
@@ -224,8 +224,8 @@ class Lada(Pluggable):
 
         def inner(rows: np.ndarray) -> np.ndarray:
             if options.explore_input == "hidden":
-                return pool(hidden_state(exploit, rows), 5)
-            return pool(gradients(exploit, rows), 50)
+                return block_means(hidden_state(exploit, rows), 5)
+            return block_means(gradients(exploit, rows), 50)
 
         seen = inner(taught.features)
         explore = _part(state, "explore") or new_network(seen.shape[1], options.hidden, seed, "explore")

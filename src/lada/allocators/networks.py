@@ -48,7 +48,7 @@ def gradients(weights: Weights, inputs: np.ndarray) -> np.ndarray:
     return np.concatenate([w1, b1, hidden, np.ones((len(inputs), 1))], axis=1).astype(np.float32)
 
 
-def pool(vectors: np.ndarray, block: int) -> np.ndarray:
+def block_means(vectors: np.ndarray, block: int) -> np.ndarray:
     """Return the means of consecutive blocks of `block` columns (the last may be shorter): [n, ceil(d / block)]."""
     starts = np.arange(0, vectors.shape[1], block)
     sizes = np.minimum(block, vectors.shape[1] - starts)

@@ -8,7 +8,7 @@ from pydantic import field_validator
 from lada.allocators.base import Candidates
 from lada.core.bounds import MOST_SAMPLES
 from lada.core.registry import Options
-from lada.core.terms import Allocation, Choice, Likelihood, Path, Source
+from lada.core.terms import Allocation, Likelihood, Path, Selection, Source
 
 
 class Budgeted(Options):
@@ -52,7 +52,7 @@ def from_teacher(chosen: Iterable[int]) -> dict[int, Source]:
     return dict.fromkeys(chosen, "teacher")
 
 
-def allocate(
+def allocate_by_clusters(
     candidates: Candidates,
     chosen: Sequence[int],
     sources: Mapping[int, Source],
@@ -65,7 +65,9 @@ def allocate(
         candidates.teacher,
         candidates.student,
         candidates.round,
-        tuple(Choice(ids[i], sources[i], float(scores[i]) if scores is not None else 1.0, reasons[i]) for i in chosen),
+        tuple(
+            Selection(ids[i], sources[i], float(scores[i]) if scores is not None else 1.0, reasons[i]) for i in chosen
+        ),
         {} if scores is None else {ids[i]: float(scores[i]) for i in range(len(ids))},
     )
 

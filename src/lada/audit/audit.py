@@ -11,8 +11,8 @@ from lada.codecs.base import CODECS, Codecs
 from lada.config import ClientConfig, RunConfig
 from lada.core.errors import InputError
 from lada.core.terms import Sample
-from lada.federation import run_folder, sent
-from lada.federation.ledger import Row, read
+from lada.federation import last_reply, run_folder
+from lada.federation.ledger import LedgerRow, read
 from lada.federation.parties import Place, known_texts, read_task
 from lada.privacy.distinctive import Distinctive
 from lada.privacy.options import Withholding
@@ -51,7 +51,7 @@ def _client(
     config: RunConfig,
     place: Place,
     client: ClientConfig,
-    rows: Sequence[Row],
+    rows: Sequence[LedgerRow],
     canaries: Sequence[Canary],
     task: TaskData | None,
     fault: str,
@@ -64,7 +64,7 @@ def _client(
     folder = place.party(name)
     codecs = Codecs(config.make_all(CODECS))
     left = [row for row in rows if row.sender == name]
-    kept = sent.is_kept(folder)
+    kept = last_reply.is_kept(folder)
     private = _private(folder, client, task) if kept and task else None
     notes = [fault] if fault else []
     if not kept:
@@ -120,7 +120,7 @@ def _private(folder: Path, client: ClientConfig, task: TaskData) -> Distinctive:
     return Distinctive(private, known_texts(task, client), client.withhold or Withholding())
 
 
-def _crossings(rows: Sequence[Row]) -> tuple[Crossing, ...]:
+def _crossings(rows: Sequence[LedgerRow]) -> tuple[Crossing, ...]:
     """Return the sums of rows by kind, sorted."""
     kinds = sorted({row.kind for row in rows})
     by_kind = {kind: [row for row in rows if row.kind == kind] for kind in kinds}

@@ -11,13 +11,13 @@ from lada.codecs import vocabulary
 from lada.codecs.base import Codecs
 from lada.core.errors import CodecError
 from lada.core.plural import counted
-from lada.federation import sent
-from lada.federation.ledger import Row
+from lada.federation import last_reply
+from lada.federation.ledger import LedgerRow
 from lada.privacy.distinctive import Distinctive
 
 
 def search(
-    folder: Path, rows: Sequence[Row], canaries: Sequence[Canary], private: Distinctive | None, codecs: Codecs
+    folder: Path, rows: Sequence[LedgerRow], canaries: Sequence[Canary], private: Distinctive | None, codecs: Codecs
 ) -> Searched:
     """Search what a client kept in `folder` of all it sent; `rows` are the ledger's of its messages.
 
@@ -32,7 +32,7 @@ def search(
     finds.read((("names", name, False) for name in names), None, "")
     digests: set[str] = set()
     size = unread = 0
-    for digest, data in sent.read(folder):
+    for digest, data in last_reply.read(folder):
         digests.add(digest)
         size += len(data)
         row = of.get(digest)
@@ -61,7 +61,7 @@ class Finds:
         self._canaries, self._private = canaries, private
         self.found: dict[tuple[str, str, str], Found] = {}
 
-    def look(self, read: Iterable[Layer], row: Row | None, digest: str) -> None:
+    def look(self, read: Iterable[Layer], row: LedgerRow | None, digest: str) -> None:
         """Look for canaries in the layers of one message part."""
         for layer, data in read if self._canaries else ():
             flat = folded(data.decode("utf-8", "replace"))
@@ -69,18 +69,18 @@ class Finds:
                 for form in canary.forms_in(data, flat):
                     self._add(canary.name, form, layer, row, digest)
 
-    def read(self, found: Iterable[Text], row: Row | None, digest: str) -> None:
+    def read(self, found: Iterable[Text], row: LedgerRow | None, digest: str) -> None:
         """Look for passages of private samples in the texts of one message part."""
         for layer, text, alone in found if self._private else ():
             for passage in self._private.found_in(text, alone=alone) if self._private else ():
                 form = f"{counted(passage.words, 'word')} in a row, {passage.kind}"
                 self._add(f"private sample {passage.sample_id!r}", form, layer, row, digest)
 
-    def _add(self, what: str, form: str, layer: str, row: Row | None, digest: str) -> None:
+    def _add(self, what: str, form: str, layer: str, row: LedgerRow | None, digest: str) -> None:
         self.found.setdefault((what, form, digest), _entry(what, form, layer, row, digest))
 
 
-def _entry(what: str, form: str, layer: str, row: Row | None, digest: str) -> Found:
+def _entry(what: str, form: str, layer: str, row: LedgerRow | None, digest: str) -> Found:
     return Found(
         what=what,
         form=form,
@@ -92,15 +92,15 @@ def _entry(what: str, form: str, layer: str, row: Row | None, digest: str) -> Fo
     )
 
 
-def _names(rows: Sequence[Row]) -> list[str]:
+def _names(rows: Sequence[LedgerRow]) -> list[str]:
     """Return the names that travel beside what the parts hold."""
     return sorted({name for row in rows for name in (row.phase, row.sender, row.kind)})
 
 
-def _vocabulary(folder: Path, rows: Sequence[Row]) -> list[bytes] | None:
+def _vocabulary(folder: Path, rows: Sequence[LedgerRow]) -> list[bytes] | None:
     """Return what the client's token ids stand for, as it told once; None where it did not."""
     wanted = {row.digest for row in rows if row.kind == vocabulary.KIND}
-    for digest, data in sent.read(folder) if wanted else ():
+    for digest, data in last_reply.read(folder) if wanted else ():
         if digest in wanted:
             try:
                 return vocabulary.decode(data)[0]

@@ -24,7 +24,7 @@ AREAS = ("overall", "own", "other", "general")
 DIGITS = 4
 
 
-class Member(Record):
+class PartyOutcome(Record):
     """One party of a cell, before the first round and after the last."""
 
     role: str
@@ -72,7 +72,7 @@ class Outcome(Record):
     """Of the configuration, as Cell.digest."""
     questions: int
     """Test questions of `overall`."""
-    members: dict[str, Member]
+    members: dict[str, PartyOutcome]
     """By party."""
     bytes: int
     """What crossed the wire. What a run that was interrupted sent again counts once, as if it had not been."""
@@ -95,7 +95,7 @@ class Outcome(Record):
         mine, others = (each.model_dump(exclude={"environment", "wall_clock"}) for each in (self, other))
         return differences(mine, others)
 
-    def clients(self) -> list[Member]:
+    def clients(self) -> list[PartyOutcome]:
         """Return the clients, sorted by name."""
         return [member for _, member in sorted(self.members.items()) if member.role == "client"]
 
@@ -103,7 +103,7 @@ class Outcome(Record):
         """Return the clients' mean accuracy in an area after the last round, percent; None where none is known."""
         return mean(client.after[area] for client in self.clients())
 
-    def server(self) -> Member:
+    def server(self) -> PartyOutcome:
         """Return the server."""
         return next(member for member in self.members.values() if member.role == "server")
 
@@ -140,7 +140,7 @@ def outcome(cell: Cell, folder: Path) -> Outcome:
 
 
 def _taken(folder: Path) -> dict[tuple[str, int, str], float]:
-    """Return the seconds of what a run took from others, by party, round and phase; see lada.rounds.once."""
+    """Return the seconds of what a run took from others, by party, round and phase; see lada.rounds.cached_phase."""
     events = (event for event in Tail(folder / EVENTS).new() if event["kind"] == "taken")
     return {(event["party"], event["round"], event["phase"]): event["seconds"] for event in events}
 
@@ -151,13 +151,13 @@ def _of_chosen(shares: Iterable[tuple[float | None, int]]) -> float | None:
     return round(sum(s * n for s, n in known) / sum(n for _, n in known), DIGITS) if known else None
 
 
-def _member(results: Results, name: str, role: str, model: str, folder: Path, counted: list[str]) -> Member:
+def _member(results: Results, name: str, role: str, model: str, folder: Path, counted: list[str]) -> PartyOutcome:
     mine = sorted((e for e in results.evaluations if e.party == name), key=lambda e: e.round)
     last = mine[-1]
     paths = _paths(folder, name, last.round)
     right = [bool(paths[i].right) if i in paths else False for i in counted]
     varied = distinct_n(paths[i].text for i in counted if i in paths)
-    return Member(
+    return PartyOutcome(
         role=role,
         model=model,
         before=_accuracy(mine[0]),

@@ -7,13 +7,13 @@ from zlib import crc32
 
 import numpy as np
 
-from lada.bench.outcome import Member, Outcome
+from lada.bench.outcome import Outcome, PartyOutcome
 from lada.bench.suite import Suite, Table
 from lada.evaluation.comparison import Effect, effect, holm
 from lada.report.view import mean
 
 EVERYWHERE = "all scenarios"
-Side = Callable[[Outcome], list[Member]]
+Side = Callable[[Outcome], list[PartyOutcome]]
 
 
 @dataclass(frozen=True, slots=True)

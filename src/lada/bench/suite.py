@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from lada.choosing import spelled_out
 from lada.config import RunConfig, make_config
 from lada.core.bounds import Seed
-from lada.core.choice import Choice
+from lada.core.choice import MethodChoice
 from lada.core.errors import InputError, nearest
 from lada.core.names import Name
 from lada.core.paths import is_file
@@ -32,7 +32,7 @@ UNTOLD = frozenset(
 LATER = frozenset({"withhold"} | {point.key for point in chosen_points()})
 """Keys that came later; without a value they change nothing of the figures that were there before."""
 DEFAULTS = {
-    point.key: spelled_out(point.registry, Choice(name=point.default), point.key).model_dump(mode="json")
+    point.key: spelled_out(point.registry, MethodChoice(name=point.default), point.key).model_dump(mode="json")
     for point in chosen_points()
     if point.later and point.default
 }
@@ -50,7 +50,7 @@ class Layer(Options):
     """Keys that every client of the run gets."""
 
 
-class Row(Layer):
+class SuiteRow(Layer):
     """A method, as it is called in the tables."""
 
     scenarios: tuple[str, ...] | None = None
@@ -85,7 +85,7 @@ class Suite(Options):
     """Keys that every client of every cell gets."""
     scenarios: dict[str, Layer]
     """The work, by name."""
-    rows: dict[str, Row]
+    rows: dict[str, SuiteRow]
     """The methods, by name."""
     tables: tuple[Table, ...]
     """What the page shows."""

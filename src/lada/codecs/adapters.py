@@ -84,9 +84,9 @@ class Adapters(Codec[Adapter, Adapter]):
         """See Codec.decode."""
         return decode(data, limit=reading.receiver.limits.adapter_bytes)
 
-    def claims(self, heard: Adapter) -> Iterator[int]:
+    def claims(self, received: Adapter) -> Iterator[int]:
         """See Codec.claims."""
-        yield heard.samples
+        yield received.samples
 
     def expected_bytes(self, outlook: Outlook) -> int:
         """See Codec.expected_bytes."""

@@ -140,7 +140,7 @@ class Codec(Generic[Sent, Heard]):
         """
         raise NotImplementedError
 
-    def check(self, heard: Heard, reading: Reading) -> None:
+    def check(self, received: Heard, reading: Reading) -> None:
         """Raise CodecError or FederationError unless this is what `reading.sender` may say in `reading.round`."""
 
     def describe(self, data: bytes) -> int | None:
@@ -150,7 +150,7 @@ class Codec(Generic[Sent, Heard]):
         """
         return None
 
-    def claims(self, heard: Heard) -> Iterable[int]:
+    def claims(self, received: Heard) -> Iterable[int]:
         """Yield what a part says of how many private samples its sender has."""
         return ()
 

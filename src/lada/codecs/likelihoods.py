@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lada.codecs.base import CODECS, Codec, Outlook, Reading, Size, Text, Words
+from lada.codecs.received import Received, check_signature, check_size
 from lada.codecs.table import LIMIT, Field, count, pack, signature, signed, unpack
-from lada.codecs.told import Told, check_signature, check_size
 from lada.core.errors import CodecError
 from lada.core.needs import State
 from lada.core.terms import Knowledge, Likelihood, Path, Sample
@@ -42,9 +42,9 @@ EXPECTED = 12
 
 def to_columns(likelihoods: Sequence[Likelihood]) -> dict[str, list[Any]]:
     """Return FIELDS as columns, rounded. Raises CodecError for what no learner says (see `fault`)."""
-    told = [rounded(likelihood) for likelihood in likelihoods]
-    _check(told)
-    return {field.name: [getattr(likelihood, field.name) for likelihood in told] for field in FIELDS}
+    received = [rounded(likelihood) for likelihood in likelihoods]
+    _check(received)
+    return {field.name: [getattr(likelihood, field.name) for likelihood in received] for field in FIELDS}
 
 
 def from_columns(columns: Mapping[str, Sequence[Any]]) -> list[Likelihood]:
@@ -121,7 +121,7 @@ def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int | None 
 
 
 @CODECS.register(KIND)
-class Likelihoods(Codec[Knowledge, Told]):
+class Likelihoods(Codec[Knowledge, Received]):
     """What a party thinks of the gold texts, which everybody has: a likelihood for each."""
 
     kind = KIND
@@ -130,17 +130,17 @@ class Likelihoods(Codec[Knowledge, Told]):
         """See Codec.encode."""
         return state, encode(judgement(value))
 
-    def decode(self, data: bytes, reading: Reading) -> Told:
+    def decode(self, data: bytes, reading: Reading) -> Received:
         """See Codec.decode. The texts are the receiver's own gold ones."""
         texts = reading.receiver.gold()
-        told = decode(data, known_ids=texts.keys(), limit=reading.receiver.limits.table_bytes)
-        for id, likelihood in told.likelihoods.items():
+        received = decode(data, known_ids=texts.keys(), limit=reading.receiver.limits.table_bytes)
+        for id, likelihood in received.likelihoods.items():
             check_size(reading.receiver, likelihood, texts[id][1])
-        return Told(labelled(told, texts, reading.receiver.task.extract))
+        return Received(labelled(received, texts, reading.receiver.task.extract))
 
-    def check(self, heard: Told, reading: Reading) -> None:
+    def check(self, received: Received, reading: Reading) -> None:
         """See Codec.check."""
-        check_signature("labels", heard.knowledge, reading)
+        check_signature("labels", received.knowledge, reading)
 
     def describe(self, data: bytes) -> int:
         """See Codec.describe."""
@@ -162,17 +162,19 @@ class Likelihoods(Codec[Knowledge, Told]):
 
 def judgement(knowledge: Knowledge) -> Judgement:
     """Return the likelihoods alone of what a party knows."""
-    told = {path.sample_id: path.likelihood for path in knowledge.paths}
-    return Judgement(knowledge.party, knowledge.round, told)
+    received = {path.sample_id: path.likelihood for path in knowledge.paths}
+    return Judgement(knowledge.party, knowledge.round, received)
 
 
-def labelled(told: Judgement, texts: Mapping[str, tuple[str, str]], extract: Callable[[str], str | None]) -> Knowledge:
+def labelled(
+    received: Judgement, texts: Mapping[str, tuple[str, str]], extract: Callable[[str], str | None]
+) -> Knowledge:
     """Return likelihoods of gold `texts` (question and text by sample) as if each were a path of who judged it."""
     return Knowledge(
-        told.party,
-        told.round,
+        received.party,
+        received.round,
         tuple(
-            Path(id, told.party, texts[id][1], extract(texts[id][1]), True, likelihood)
-            for id, likelihood in told.likelihoods.items()
+            Path(id, received.party, texts[id][1], extract(texts[id][1]), True, likelihood)
+            for id, likelihood in received.likelihoods.items()
         ),
     )

@@ -39,11 +39,11 @@ def decode(data: bytes, *, limit: int = LIMIT) -> Masked:
     """
     arrays, header = read(data, KIND, limit)
     try:
-        told = [(name, tuple(shape)) for name, shape in json.loads(header["shapes"])]
+        received = [(name, tuple(shape)) for name, shape in json.loads(header["shapes"])]
     except Exception as error:  # there is no telling what a reader raises on bytes made to break it
         raise CodecError(f"{KIND}: not readable: {type(error).__name__}") from error
-    sizes = [size for _, shape in told for size in shape]
-    names = [name for name, _ in told]
+    sizes = [size for _, shape in received for size in shape]
+    names = [name for name, _ in received]
     if not all(type(size) is int and 0 <= size <= limit for size in sizes) or not all(type(n) is str for n in names):
         raise CodecError(f"{KIND}: shapes that are none")
     if names != sorted(set(names)) or header.get("kind") != KIND:
@@ -51,9 +51,9 @@ def decode(data: bytes, *, limit: int = LIMIT) -> Masked:
     numbers = arrays.get(KIND)
     if len(arrays) != 1 or numbers is None or numbers.dtype != np.uint64:
         raise CodecError(f"{KIND}: other numbers than masked ones; expected one array of uint64")
-    if numbers.shape != (1 + sum(math.prod(shape) for _, shape in told),):
+    if numbers.shape != (1 + sum(math.prod(shape) for _, shape in received),):
         raise CodecError(f"{KIND}: not as many numbers as its shapes have, and one for the samples")
-    return Masked(numbers.copy(), tuple(told))
+    return Masked(numbers.copy(), tuple(received))
 
 
 def shapes_of(weights: Mapping[str, np.ndarray]) -> Shapes:

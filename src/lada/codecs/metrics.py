@@ -74,7 +74,7 @@ class Metrics(Codec[PartyReport, PartyReport]):
             raise CodecError(f"metrics: {len(reports)} reports; expected one")
         return reports[0]
 
-    def check(self, heard: PartyReport, reading: Reading) -> None:
+    def check(self, received: PartyReport, reading: Reading) -> None:
         """See Codec.check. A report is about its sender and this round, and its numbers can be.
 
         Every number is in its range (lada.codecs.ranges). How many rows there may be is the host's to say.
@@ -119,9 +119,9 @@ class Metrics(Codec[PartyReport, PartyReport]):
             expect(row.attack in ATTACKS, f"memberships: attack: expected one of {', '.join(ATTACKS)}")
             expect(max(row.members, row.others) <= MOST, f"memberships: more than {MOST} samples")
 
-    def claims(self, heard: PartyReport) -> Iterator[int]:
+    def claims(self, received: PartyReport) -> Iterator[int]:
         """See Codec.claims."""
-        yield from (row.private_samples for row in heard.parties)
+        yield from (row.private_samples for row in received.parties)
 
     def texts(self, data: bytes, words: Words) -> Iterator[Text]:
         """See Codec.texts."""
@@ -144,9 +144,11 @@ def _check_evaluations(task: TaskData, report: PartyReport) -> None:
     levels = Counter(str(sample.difficulty) for sample in task.test)
     for row in report.evaluations:
         expect(row.agreement is None, "evaluations: agreement: it is the server's to say")
-        for told, known, what in ((row.domains, domains, "domains"), (row.difficulty, levels, "difficulties")):
-            expect(told.keys() <= known.keys(), f"evaluations: {what} that the task does not have")
-            expect(all(told[key].count <= known[key] for key in told), "evaluations: more questions than there are")
+        for received, known, what in ((row.domains, domains, "domains"), (row.difficulty, levels, "difficulties")):
+            expect(received.keys() <= known.keys(), f"evaluations: {what} that the task does not have")
+            expect(
+                all(received[key].count <= known[key] for key in received), "evaluations: more questions than there are"
+            )
         for each in (row.overall, row.own, row.other, row.general):
             expect(each is None or each.count <= len(task.test), "evaluations: more questions than there are")
         expect(row.cut <= len(task.test), "evaluations: more answers cut than there are")

@@ -40,8 +40,8 @@ def decode(data: bytes, kind: str, size: int, *, limit: int = LIMIT) -> dict[str
     if len(data) > limit:
         raise CodecError(f"{kind}: {counted(len(data), 'byte')}; expected at most {limit}")
     try:
-        told = json.loads(data)
-        values = {name: base64.b64decode(text, validate=True) for name, text in told.items()}
+        received = json.loads(data)
+        values = {name: base64.b64decode(text, validate=True) for name, text in received.items()}
     except (ValueError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
         raise CodecError(f"{kind}: not readable: {type(error).__name__}") from error
     if any(len(value) != size for value in values.values()):
@@ -64,9 +64,9 @@ class Named(Codec[Mapping[str, bytes], Mapping[str, bytes]]):
         """See Codec.decode."""
         return decode(data, self.kind, self.bytes_each, limit=reading.receiver.limits.table_bytes)
 
-    def check(self, heard: Mapping[str, bytes], reading: Reading) -> None:
+    def check(self, received: Mapping[str, bytes], reading: Reading) -> None:
         """See Codec.check."""
-        if len(heard) > MOST_CLIENTS:
+        if len(received) > MOST_CLIENTS:
             raise FederationError(f"{self.kind}: of more clients than {MOST_CLIENTS}")
 
     def texts(self, data: bytes, words: Words) -> Iterator[Text]:
@@ -80,13 +80,13 @@ class Keys(Named):
 
     kind, bytes_each = KEYS, 2 * SECRET
 
-    def check(self, heard: Mapping[str, bytes], reading: Reading) -> None:
+    def check(self, received: Mapping[str, bytes], reading: Reading) -> None:
         """See Codec.check. A client tells the server of its own keys alone."""
-        super().check(heard, reading)
+        super().check(received, reading)
         if reading.receiver.role == "server":
-            if set(heard) != {reading.sender}:
+            if set(received) != {reading.sender}:
                 raise FederationError(f"{KEYS}: of another client than the sender")
-            _check_keys(heard[reading.sender])
+            _check_keys(received[reading.sender])
 
 
 @CODECS.register(SHARES)

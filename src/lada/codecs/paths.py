@@ -9,8 +9,8 @@ from operator import is_
 from lada.codecs.base import CODECS, Codec, Outlook, Reading, Size, Text, Words
 from lada.codecs.likelihoods import FIELDS as LIKELIHOOD
 from lada.codecs.likelihoods import ID, from_columns, to_columns
+from lada.codecs.received import Received, check_signature, check_size
 from lada.codecs.table import LIMIT, Field, count, pack, signature, signed, unpack
-from lada.codecs.told import Told, check_signature, check_size
 from lada.core.errors import CodecError, FederationError
 from lada.core.needs import State
 from lada.core.plural import counted
@@ -80,15 +80,15 @@ def _cut(header: Mapping[str, str], rows: int) -> frozenset[int]:
     """Return which rows a header says were cut. Raises CodecError for one that `encode` would not write."""
     if CUT not in header:
         return frozenset()
-    told = header[CUT]
-    numbers = [int(number) for number in told.split(" ")] if NUMBERS.fullmatch(told) else [rows]
-    if numbers != sorted({*numbers}) or numbers[-1] >= rows or told != " ".join(map(str, numbers)):
+    received = header[CUT]
+    numbers = [int(number) for number in received.split(" ")] if NUMBERS.fullmatch(received) else [rows]
+    if numbers != sorted({*numbers}) or numbers[-1] >= rows or received != " ".join(map(str, numbers)):
         raise CodecError(f"{KIND}: {CUT}: expected numbers of rows, ascending")
     return frozenset(numbers)
 
 
 @CODECS.register(KIND)
-class Paths(Codec[Knowledge, Told]):
+class Paths(Codec[Knowledge, Received]):
     """What a party wrote for public samples: a path for each, with its writer's likelihood."""
 
     kind = KIND
@@ -97,33 +97,33 @@ class Paths(Codec[Knowledge, Told]):
         """See Codec.encode."""
         return state, encode(value)
 
-    def decode(self, data: bytes, reading: Reading) -> Told:
+    def decode(self, data: bytes, reading: Reading) -> Received:
         """See Codec.decode. Answers and verdicts are those that the texts have, whatever their writer says."""
         receiver, limits = reading.receiver, reading.receiver.limits
         known = {sample.id: sample for sample in receiver.task.public}
-        told = decode(data, known_ids=known, limit=limits.table_bytes)
+        received = decode(data, known_ids=known, limit=limits.table_bytes)
         if TRUE in reading.payload.made:
-            return Told(told, reading.payload.made[TRUE])
-        for path in told.paths:
+            return Received(received, reading.payload.made[TRUE])
+        for path in received.paths:
             if len(path.text) > limits.path_chars:
                 raise FederationError(
                     f"{KIND}: a text of more than limits.path_chars, {counted(limits.path_chars, 'character')}"
                 )
             check_size(receiver, path.likelihood, path.text)
         failures: Counter[str] = Counter()
-        asked = [(known[path.sample_id], path.text) for path in told.paths]
+        asked = [(known[path.sample_id], path.text) for path in received.paths]
         verdicts = receiver.verify(asked, failures, reading.seconds)
         verified = tuple(  # the same path where its writer says what is so
             path if (path.answer, path.right) == verdict else replace(path, answer=verdict[0], right=verdict[1])
-            for path, verdict in zip(told.paths, verdicts, strict=True)
+            for path, verdict in zip(received.paths, verdicts, strict=True)
         )
-        if all(map(is_, verified, told.paths)):
+        if all(map(is_, verified, received.paths)):
             reading.payload.keep(TRUE, failures)
-        return Told(replace(told, paths=verified), failures)
+        return Received(replace(received, paths=verified), failures)
 
-    def check(self, heard: Told, reading: Reading) -> None:
+    def check(self, received: Received, reading: Reading) -> None:
         """See Codec.check."""
-        check_signature(KIND, heard.knowledge, reading)
+        check_signature(KIND, received.knowledge, reading)
 
     def describe(self, data: bytes) -> int:
         """See Codec.describe."""

@@ -65,12 +65,12 @@ class Samples(Codec[Pooled, Pooled]):
         """See Codec.decode."""
         return decode(data, limit=reading.receiver.limits.table_bytes)
 
-    def check(self, heard: Pooled, reading: Reading) -> None:
+    def check(self, received: Pooled, reading: Reading) -> None:
         """See Codec.check. No text is longer than a path may be, and a difficulty is a count of steps."""
-        if (heard.party, heard.round) != (reading.sender, reading.round):
+        if (received.party, received.round) != (reading.sender, reading.round):
             raise FederationError("samples: of another party or round than the message")
         longest = reading.receiver.limits.path_chars
-        for sample in heard.samples:
+        for sample in received.samples:
             texts = (sample.id, sample.question, sample.answer, sample.rationale, sample.domain)
             if any(text is not None and len(text) > longest for text in texts):
                 raise FederationError(
@@ -83,9 +83,9 @@ class Samples(Codec[Pooled, Pooled]):
         """See Codec.describe."""
         return count(data, KIND)
 
-    def claims(self, heard: Pooled) -> Iterator[int]:
+    def claims(self, received: Pooled) -> Iterator[int]:
         """See Codec.claims."""
-        yield len(heard.samples)
+        yield len(received.samples)
 
     def expected_bytes(self, outlook: Outlook) -> int:
         """See Codec.expected_bytes."""

@@ -13,10 +13,10 @@ import numpy as np
 from lada.codecs import elias_fano, likelihoods, paths, token_scores
 from lada.codecs.base import CODECS, Codec, Outlook, Reading, Size, Text, Words
 from lada.codecs.quantise import MOST_BITS
+from lada.codecs.received import TOKENS_PER_BYTE, Received
 from lada.codecs.table import LIMIT, Field, header_number, pack, signature, signed, unpack
 from lada.codecs.table import count as rows_of
 from lada.codecs.token_scores import Shape
-from lada.codecs.told import TOKENS_PER_BYTE, Told
 from lada.codecs.vocabulary import MOST, vocabulary_of
 from lada.core.bounds import MOST_K
 from lada.core.errors import CodecError, FederationError
@@ -188,23 +188,23 @@ class SoftTargetsCodec(Codec[Scores, SoftTargets]):
 
     def decode(self, data: bytes, reading: Reading) -> SoftTargets:
         """See Codec.decode. Single samples are decoded when they are asked for."""
-        told: Told = reading.part(paths.KIND if paths.KIND in reading.payload else likelihoods.KIND)
+        received: Received = reading.part(paths.KIND if paths.KIND in reading.payload else likelihoods.KIND)
         limits = reading.receiver.limits
-        sizes = {path.sample_id: len(path.text.encode()) for path in told.knowledge.paths}
+        sizes = {path.sample_id: len(path.text.encode()) for path in received.knowledge.paths}
         found = SoftTargets(data, known_ids=sizes.keys(), limit=limits.table_bytes, sample_limit=limits.sample_bytes)
         if any(found.tokens(id) > TOKENS_PER_BYTE * (sizes[id] + 1) for id in found):
             raise FederationError(f"soft targets: more than {TOKENS_PER_BYTE} tokens per byte of a text")
         return found
 
-    def check(self, heard: SoftTargets, reading: Reading) -> None:
+    def check(self, received: SoftTargets, reading: Reading) -> None:
         """See Codec.check. They have no more tokens per row than the receiver's objective wants."""
         words = vocabulary_of(reading, reading.sender)
-        of_message = (heard.party, heard.round) == (reading.sender, reading.round)
-        if not of_message or (words and heard.vocabulary_size != len(words.tokens)):
+        of_message = (received.party, received.round) == (reading.sender, reading.round)
+        if not of_message or (words and received.vocabulary_size != len(words.tokens)):
             raise FederationError("soft targets: of another party, round or vocabulary than the message")
         signal = reading.receiver.signal
-        if signal is None or heard.k > signal.k:
-            raise FederationError(f"soft targets: {counted(heard.k, 'token')} per row, more than were asked for")
+        if signal is None or received.k > signal.k:
+            raise FederationError(f"soft targets: {counted(received.k, 'token')} per row, more than were asked for")
 
     def describe(self, data: bytes) -> int:
         """See Codec.describe."""

@@ -46,12 +46,12 @@ class Times(Codec[np.ndarray, np.ndarray]):
         age = receiver.clock() + 1.0  # times are rounded
         # Another machine's clock may be off, and be set while it works; another run's study may have taken longer.
         longest = SECONDS.high if receiver.takes_others_work else age
-        told = np.frombuffer(data, "<f8").reshape(-1, len(MEASURED))
-        for name, column, most in zip(MEASURED, told.T, (age + CLOCKS, longest + CLOCKS, MEMORY.high), strict=True):
+        received = np.frombuffer(data, "<f8").reshape(-1, len(MEASURED))
+        for name, column, most in zip(MEASURED, received.T, (age + CLOCKS, longest + CLOCKS, MEMORY.high), strict=True):
             least = 0 if name == "peak_memory" else -CLOCKS
             if not (np.isfinite(column) & (column >= least) & (column <= most)).all():
                 raise CodecError(f"times: {name}: a number that is not finite or out of range")
-        return told.clip(0.0, (age, longest, MEMORY.high))
+        return received.clip(0.0, (age, longest, MEMORY.high))
 
     def texts(self, data: bytes, words: Words) -> Iterator[Text]:
         """See Codec.texts."""

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from lada.core.registry import Options
 
 
-class Choice(Options):
+class MethodChoice(Options):
     """A method by name, with its options: `{name: lada, options: {budget: 400}}`, or just the name."""
 
     name: str
@@ -21,6 +21,6 @@ class Choice(Options):
         return {"name": value} if isinstance(value, str) else value
 
 
-def listed(chosen: Choice | tuple[Choice, ...] | None) -> tuple[Choice, ...]:
+def listed(chosen: MethodChoice | tuple[MethodChoice, ...] | None) -> tuple[MethodChoice, ...]:
     """Return what a key of the configuration holds, be it one method, several or none, as several."""
     return chosen if isinstance(chosen, tuple) else () if chosen is None else (chosen,)

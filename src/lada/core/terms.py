@@ -125,7 +125,7 @@ class SparseLogProbs:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spelled:
+class TokenizedText:
     """A text in one tokenizer's tokens.
 
     `tokens` int32 [n] are its tokens, the last of them end-of-sequence unless the text was cut. `offsets` int32 [n, 2]
@@ -169,7 +169,7 @@ Source = Literal["teacher", "student"]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Selection:
     """One chosen sample: whose path to learn (`source`), how it scored and why, in a few words for people."""
 
     sample_id: str
@@ -185,7 +185,7 @@ class Allocation:
     teacher: str
     student: str
     round: int
-    choices: tuple[Choice, ...]
+    choices: tuple[Selection, ...]
     scores: Mapping[str, float] = field(default_factory=dict)
     """The score of every candidate, chosen or not (may be empty where a rule has no score)."""
 

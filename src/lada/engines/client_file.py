@@ -131,7 +131,7 @@ def split_address(address: str) -> tuple[str, int]:
     return found["host"].strip("[]"), int(found["port"])
 
 
-def merge(client: ClientFile, terms: Terms) -> RunConfig:
+def merge_terms(client: ClientFile, terms: Terms) -> RunConfig:
     """Return the run as this client sees it. Raises FederationError for terms that it does not accept.
 
     With its own files for data a client is alone in it: nothing is dealt out. What is drawn from a common source, as by

@@ -22,7 +22,7 @@ import psutil
 from lada.core.errors import FederationError, InputError
 from lada.core.signals import uninterrupted
 from lada.engines import operator_secret
-from lada.federation import claim
+from lada.federation import run_lock
 from lada.federation.workers import ONE_THREAD
 
 PACKAGE = Path(__file__).parents[2]
@@ -147,7 +147,7 @@ class Family:
 @contextmanager
 def alone(folder: Path, command: str) -> Iterator[None]:
     """Hold a folder; InputError where the same command holds it already. A process that is killed lets go of it."""
-    with claim.alone(folder, f"another `{command}` is at work in {str(folder)!r}; end it first"):
+    with run_lock.alone(folder, f"another `{command}` is at work in {str(folder)!r}; end it first"):
         yield
 
 

@@ -1,6 +1,6 @@
 """The clients of a simulation: Flower numbers them, and the numbers count through their sorted names.
 
-A Ray actor keeps the party that it served last in memory (lada.federation.held) and takes any other from its
+A Ray actor keeps the party that it served last in memory (lada.federation.party_cache) and takes any other from its
 checkpoint, so it does not matter which actor a client's next message goes to.
 """
 

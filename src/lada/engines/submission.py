@@ -26,9 +26,9 @@ from lada.engines.binding import read_binding
 from lada.engines.family import GRACE, Family, flower, last_words
 from lada.federation import run_folder
 from lada.federation.bound import Binding
-from lada.federation.claim import claimed
 from lada.federation.events import EVENTS, Tail, mend, to_file
 from lada.federation.parties import Place
+from lada.federation.run_lock import run_lock
 from lada.rounds.party import Emit
 from lada.trackers.base import Status
 
@@ -207,7 +207,7 @@ def _stop(family: Family, superlink: str, log: Path, begin: int, file: Path) -> 
 def _close(place: Place, status: Status) -> None:
     """Write the end of a run whose process could not: in a simulation it works in a thread, which no signal reaches."""
     file = place.folder / EVENTS
-    with suppress(InputError), claimed(place.folder):  # somebody is still at work on it, who will write it
+    with suppress(InputError), run_lock(place.folder):  # somebody is still at work on it, who will write it
         mend(file)
         last = deque(Tail(file).new(), maxlen=1)
         if last and last[0].get("kind") != "end":

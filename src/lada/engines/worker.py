@@ -23,7 +23,7 @@ from lada.core.names import fault
 from lada.core.owner import owner_only
 from lada.core.plural import counted
 from lada.core.sealed import seal, unseal
-from lada.engines.client_file import ClientFile, merge, read_client
+from lada.engines.client_file import ClientFile, merge_terms, read_client
 from lada.engines.frames import REPLY, fail, opened, receive, send
 from lada.federation import begun
 from lada.federation.events import to_file
@@ -41,7 +41,7 @@ LARGEST = 2**20
 """Bytes that terms may have."""
 
 
-class Member:
+class RunOfClient:
     """A client's part in one run, whose state lies in `<state>/<run>`."""
 
     def __init__(self, client: ClientFile, base: Path, run: str) -> None:
@@ -70,7 +70,7 @@ class Member:
                 f"run {self._run}: no terms were taken; the server has to say hello first, and a message of a run "
                 "that this client has no part in is refused"
             )
-        config, place = merge(self._client, terms), self._place(terms)
+        config, place = merge_terms(self._client, terms), self._place(terms)
         return Node(config, place, lambda: task_of(config, self._base), self._client.name, to_file(place))
 
     def forget(self, phase: str, round: int) -> None:
@@ -101,7 +101,7 @@ class Member:
                 f"{before.rounds}; so they are older and a replay, or the server was set back: let it go on with at "
                 f"least {before.rounds}"
             )
-        config = merge(self._client, terms)
+        config = merge_terms(self._client, terms)
         task = task_of(config, self._base)
         for kind, samples, expected in (("public", task.public, terms.public), ("test", task.test, terms.test)):
             if digest(samples) != expected:
@@ -155,7 +155,7 @@ def _answer(stream: IO[bytes], client: ClientFile, base: Path) -> None:
     where = {"party": client.name, "run": run, "round": round, "phase": phase}
     LOG.info("run %s, round %s, phase %s", run, round, phase, extra=where)
     try:
-        member = Member(client, base, run)
+        member = RunOfClient(client, base, run)
         with _given_up_after(client.limits.seconds, stream, member, phase, round):
             reply = member.handle(phase, round, payload)
     except Exception as error:
@@ -168,7 +168,9 @@ def _answer(stream: IO[bytes], client: ClientFile, base: Path) -> None:
 
 
 @contextmanager
-def _given_up_after(seconds: float | None, stream: IO[bytes], member: Member, phase: str, round: int) -> Iterator[None]:
+def _given_up_after(
+    seconds: float | None, stream: IO[bytes], member: RunOfClient, phase: str, round: int
+) -> Iterator[None]:
     """End this process where the work takes longer: nothing gentler stops a computation that is under way."""
 
     def give_up() -> None:

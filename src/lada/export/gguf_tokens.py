@@ -24,7 +24,7 @@ DIFFERS = (
 )
 
 
-class Kind(IntEnum):
+class TokenKind(IntEnum):
     """Token types of GGUF."""
 
     NORMAL = 1
@@ -42,7 +42,7 @@ class Vocabulary:
     model: str
     pre: str
     tokens: list[str]
-    kinds: list[Kind]
+    kinds: list[TokenKind]
     merges: list[str] | None = None
     scores: list[float] | None = None
     prefix: bool = False
@@ -89,20 +89,20 @@ def vocabulary_of(tokenizer: Any, rows: int, texts: Sequence[str]) -> Vocabulary
     )
 
 
-def _tokens(tokenizer: Any, rows: int, *, bytewise: bool) -> tuple[list[str], list[Kind]]:
+def _tokens(tokenizer: Any, rows: int, *, bytewise: bool) -> tuple[list[str], list[TokenKind]]:
     """Return tokens and kinds for ids 0 to `rows`; ids that the tokenizer does not know are unused."""
     names = {index: token for token, index in tokenizer.get_vocab().items()}
     added, special = tokenizer.added_tokens_decoder, set(tokenizer.all_special_ids)
     kinds = []
     for index in range(rows):
         if index not in names:
-            kinds.append(Kind.UNUSED)
+            kinds.append(TokenKind.UNUSED)
         elif index in special or (index in added and added[index].special):
-            kinds.append(Kind.CONTROL)
+            kinds.append(TokenKind.CONTROL)
         elif index in added:
-            kinds.append(Kind.USER_DEFINED)
+            kinds.append(TokenKind.USER_DEFINED)
         else:
-            kinds.append(Kind.BYTE if bytewise and BYTE_TOKEN.fullmatch(names[index]) else Kind.NORMAL)
+            kinds.append(TokenKind.BYTE if bytewise and BYTE_TOKEN.fullmatch(names[index]) else TokenKind.NORMAL)
     return [names.get(index, f"[unused {index}]") for index in range(rows)], kinds
 
 
@@ -139,9 +139,9 @@ def _spelt(bare: Vocabulary, tokenizer: Any, merges: Iterable[tuple[str, str]]) 
     spelt, ids = token_bytes(tokenizer), tokenizer.get_vocab()
     tokens, kinds = list(bare.tokens), list(bare.kinds)
     for index, kind in enumerate(bare.kinds):
-        if kind is Kind.NORMAL and len(spelt[index]) == 1 and spelt[index] != b" ":
-            tokens[index], kinds[index] = f"<0x{spelt[index][0]:02X}>", Kind.BYTE
-        elif kind is Kind.NORMAL:
+        if kind is TokenKind.NORMAL and len(spelt[index]) == 1 and spelt[index] != b" ":
+            tokens[index], kinds[index] = f"<0x{spelt[index][0]:02X}>", TokenKind.BYTE
+        elif kind is TokenKind.NORMAL:
             tokens[index] = _marked(spelt[index])
     joined = [" ".join(_marked(spelt[ids[part]]) for part in merge) for merge in merges]
     return replace(bare, model="gpt2", pre=UNCUT, tokens=tokens, kinds=kinds, merges=joined)
@@ -165,7 +165,7 @@ def _sentencepiece(bare: Vocabulary, model: Mapping[str, Any]) -> Vocabulary:
 
 def _closed(bare: Vocabulary, merges: set[tuple[str, str]]) -> bool:
     """Return whether any two tokens that make a third may merge, as SentencePiece takes for granted."""
-    normal = {token for token, kind in zip(bare.tokens, bare.kinds, strict=True) if kind is Kind.NORMAL}
+    normal = {token for token, kind in zip(bare.tokens, bare.kinds, strict=True) if kind is TokenKind.NORMAL}
     return all(
         (token[:cut], token[cut:]) in merges
         for token in normal

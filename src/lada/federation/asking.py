@@ -74,7 +74,7 @@ class Asking(Generic[K]):
         self._failures: dict[K, Failure] = {}
         self._fill()
 
-    def wait(self, hear: Callable[[K, Reply], Failure | None]) -> dict[K, Failure]:
+    def wait(self, receive: Callable[[K, Reply], Failure | None]) -> dict[K, Failure]:
         """Hand each reply to `hear`, which may refuse it, and return the failures, sorted."""
         self._since = dict.fromkeys(self._since, self._clock.now())
         pause = 0.001
@@ -84,7 +84,7 @@ class Asking(Generic[K]):
                 for message in messages:
                     key = self._under_way.pop(message.metadata.reply_to_message_id, None)
                     if key is not None:
-                        self._take(key, message, hear)
+                        self._take(key, message, receive)
             self._drop_late()
             self._find_again()
             self._fill()
@@ -93,10 +93,10 @@ class Asking(Generic[K]):
                 pause = min(2 * pause, 0.2, *(max(self._left(key), 0.0) for key in waited_for))
         return {key: self._failures[key] for key in sorted(self._failures)}
 
-    def _take(self, key: K, message: Message, hear: Callable[[K, Reply], Failure | None]) -> None:
+    def _take(self, key: K, message: Message, receive: Callable[[K, Reply], Failure | None]) -> None:
         outcome = read_reply(message, self._expected, self._limit, partial(self._authenticate, key))
         if not isinstance(outcome, Failure):
-            outcome = hear(key, outcome)
+            outcome = receive(key, outcome)
         elif outcome.code is Code.LOST and self._is_back:
             self._lost[key] = self._clock.now() + LOOK
             return

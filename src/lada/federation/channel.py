@@ -93,7 +93,7 @@ class Channel:
         if left <= 0:
             raise FetchError(self.silent(name))
 
-        def hear(name: str, reply: Reply) -> Failure | None:
+        def receive(name: str, reply: Reply) -> Failure | None:
             piece = reply[1]
             if reply[0].sender != name or set(piece) != {BYTES} or len(piece[BYTES]) != what.length:
                 return Failure(Code.MALFORMED, "a piece of its reply is not what was asked for")
@@ -110,7 +110,7 @@ class Channel:
             is_back=self._is_back,
             authenticate=sealed.fault,
         )
-        for failure in asking.wait(hear).values():
+        for failure in asking.wait(receive).values():
             raise FetchError(failure if failure.code is not Code.SILENT else self.silent(name))
         return pieces[0]
 

@@ -10,9 +10,9 @@ from lada.core.known import Known
 from lada.core.results import Missing
 from lada.federation.channel import Channel
 from lada.federation.failures import Failure
-from lada.federation.heard import Heard
 from lada.federation.messages import HELLO, SERVER, Code, Envelope
 from lada.federation.pending import GridPending, refuse
+from lada.federation.received import ReceivedReplies
 from lada.federation.roster import Roster
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class GridExchange:
         self._session, self._all = session, frozenset(clients)
         self._roster = Roster(grid, clients, run=session.run, terms=session.terms, binding=session.binding)
         self._channel = Channel(grid, self._roster, session, ledger)
-        self._latest: Heard | None = None
+        self._latest: ReceivedReplies | None = None
 
     @property
     def ledger(self) -> Ledger:
@@ -55,7 +55,7 @@ class GridExchange:
         envelope = Envelope(self._session.run, phase, round, SERVER)
         alike: dict[frozenset[tuple[str, int]], Known] = {}  # a broadcast has the same parts for many
         ordered = {name: alike.setdefault(_parts(payloads[name]), Known(payloads[name])) for name in sorted(payloads)}
-        self._latest = Heard(self._session.journal(round), phase)
+        self._latest = ReceivedReplies(self._session.journal(round), phase)
         return GridPending(self._channel, envelope, ordered, self._latest)
 
     def void(self) -> None:

@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LedgerRow:
     """One crossing: `bytes` as encoded; `digest` is their SHA-256, hexadecimal; `samples` None where not known."""
 
     round: int
@@ -56,9 +56,9 @@ class Ledger:
     A run that fails closes its ledger too; of one that was killed, the lines are left and `read` finds them.
     """
 
-    def __init__(self, folder: Path, describe: Describe | None = None, earlier: Iterable[Row] = ()) -> None:
+    def __init__(self, folder: Path, describe: Describe | None = None, earlier: Iterable[LedgerRow] = ()) -> None:
         """`earlier` are the rows to keep of a run that is resumed; whatever else the folder's ledger held is gone."""
-        self.rows: list[Row] = list(earlier)
+        self.rows: list[LedgerRow] = list(earlier)
         self._folder = folder
         self._describe = describe
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ class Ledger:
         self._crossed.add((round, phase, sender, receiver))
         for kind in sorted(payload):
             samples = self._describe(kind, told) if self._describe else None
-            row = Row(round, phase, sender, receiver, kind, samples, told.size(kind), told.digest(kind))
+            row = LedgerRow(round, phase, sender, receiver, kind, samples, told.size(kind), told.digest(kind))
             self.rows.append(row)
             self._lines.write(_line(row))
             total += row.bytes
@@ -104,24 +104,24 @@ class Ledger:
         self.close()
 
 
-def _line(row: Row) -> str:
+def _line(row: LedgerRow) -> str:
     """Return a row as a line of JSON with a checksum, `crc`, of the same line without it."""
     text = json.dumps({name: getattr(row, name) for name in SCHEMA.names}, ensure_ascii=False)
     return f'{text[:-1]}, "crc": {zlib.crc32(text.encode())}}}\n'
 
 
-def _row(line: str) -> Row | None:
+def _row(line: str) -> LedgerRow | None:
     """Return what `_line` wrote; None for anything else. A line of a version without checksums has none."""
     try:
         fields = json.loads(line)
         crc = fields.pop("crc", None)
-        row = Row(**fields)
+        row = LedgerRow(**fields)
     except (ValueError, TypeError, AttributeError):
         return None
     return row if crc is None or _line(row) == line + "\n" else None
 
 
-def read(folder: Path) -> tuple[Row, ...]:
+def read(folder: Path) -> tuple[LedgerRow, ...]:
     """Return the rows of a run folder, in the order in which they were written; none where there is no ledger.
 
     A last line that was cut short when the run was killed is left out. Raises LadaError, naming the file, for one that
@@ -136,7 +136,7 @@ def read(folder: Path) -> tuple[Row, ...]:
     return rows
 
 
-def recover(folder: Path) -> tuple[tuple[Row, ...], str]:
+def recover(folder: Path) -> tuple[tuple[LedgerRow, ...], str]:
     """Return the rows of a run folder that are as they were written, and in words what is wrong with the others."""
     if (folder / LINES).exists():
         *whole, _ = (folder / LINES).read_text(encoding="utf-8", errors="replace").split("\n")
@@ -149,12 +149,12 @@ def recover(folder: Path) -> tuple[tuple[Row, ...], str]:
         if not (folder / TABLE).exists() and not is_sealed(folder / TABLE):
             return (), ""
         table = pq.read_table(io.BytesIO(unseal(folder / TABLE)), schema=SCHEMA)
-        return tuple(Row(**row) for row in table.to_pylist()), ""
+        return tuple(LedgerRow(**row) for row in table.to_pylist()), ""
     except (LadaError, pa.ArrowException, OSError, KeyError) as error:
         return (), f"{TABLE} cannot be read ({error})"
 
 
-def by_phase(rows: Iterable[Row]) -> list[dict[str, int | str]]:
+def by_phase(rows: Iterable[LedgerRow]) -> list[dict[str, int | str]]:
     """Return messages and bytes by round, phase and kind (`content`), sorted: `up` to the server, `down` from it."""
     sums: dict[tuple[int, str, str], dict[str, int]] = defaultdict(lambda: {"messages": 0, "up": 0, "down": 0})
     for row in rows:
@@ -167,7 +167,7 @@ def by_phase(rows: Iterable[Row]) -> list[dict[str, int | str]]:
     ]
 
 
-def traffic(rows: Iterable[Row]) -> tuple[Traffic, ...]:
+def traffic(rows: Iterable[LedgerRow]) -> tuple[Traffic, ...]:
     """Return messages and bytes summed over phases, sorted by round, sender, receiver and kind."""
     sums: dict[tuple[int, str, str, str], list[int]] = defaultdict(lambda: [0, 0])
     for row in rows:

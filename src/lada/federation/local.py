@@ -13,10 +13,10 @@ from flwr.serverapp import Grid, ServerApp
 from lada.core.cores import cores
 from lada.federation.exchange import GridExchange
 from lada.federation.grid import RUN_ID, SERVER_NODE, LocalGrid, open_clients
-from lada.federation.ledger import Row
+from lada.federation.ledger import LedgerRow
 from lada.federation.server_app import check_names, serve_on
 from lada.federation.worker_process import load
-from lada.federation.workers import InProcess, Pool, Workers
+from lada.federation.workers import InProcess, WorkerPool, Workers
 
 if TYPE_CHECKING:
     from lada.federation.session import Session
@@ -35,7 +35,7 @@ def run_local(
     *,
     workers: int | None,
     emit: Emit,
-) -> tuple[Row, ...]:
+) -> tuple[LedgerRow, ...]:
     """Run `serve` with one client per entry of `node_config` and return the ledger's rows.
 
     `open_node` names a function `package.module:function` that makes a ClientNode from (context, run, emit);
@@ -56,7 +56,7 @@ def run_local(
     clients = str(session.folder / "clients")
     config = json.dumps({"open_node": open_node, "clients": clients, "texts": texts, "nodes": which})
     size = min(cores() if workers is None else workers, len(nodes))
-    rows: list[Row] = []
+    rows: list[LedgerRow] = []
     app = ServerApp()
 
     @app.main()
@@ -72,4 +72,4 @@ def run_local(
 def _open(config: str, emit: Emit, size: int, log: Path, preload: tuple[str, ...]) -> Workers:
     if not size:
         return InProcess(FACTORY, config, emit)
-    return Pool(FACTORY, config, emit, size=size, log=log, preload=preload)
+    return WorkerPool(FACTORY, config, emit, size=size, log=log, preload=preload)

@@ -16,7 +16,7 @@ from flwr.app import Context
 from lada.config import RunConfig
 from lada.core.errors import FederationError, LadaError
 from lada.core.known import Known
-from lada.federation import begun, checkpoints, held, sent
+from lada.federation import begun, checkpoints, last_reply, party_cache
 from lada.federation.journal import Journal
 from lada.federation.parties import MODEL, NEEDED, Place, client_party, describe, keep, read_task, untrained
 from lada.federation.parts import Parts, to_files
@@ -53,7 +53,7 @@ class Node:
         """
         reply = self._handle(phase, round, payload)
         if self._config.keep_messages:
-            sent.keep(self._place.party(self._name), reply)
+            last_reply.keep(self._place.party(self._name), reply)
         return reply
 
     def _handle(self, phase: str, round: int, payload: Payload) -> Payload:
@@ -83,7 +83,7 @@ class Node:
             return Kept()
         found, fault = checkpoints.find(folder, NEEDED)
         if fault:
-            held.forget()  # what is in memory has answered more than the checkpoint before
+            party_cache.forget()  # what is in memory has answered more than the checkpoint before
         return Kept.read(found)
 
     def _kept_beside(self) -> "Kept | None":
@@ -92,7 +92,7 @@ class Node:
         None where there is none in memory, or that cannot be relied on.
         """
         folder = self._place.checkpoint(self._name)
-        if not held.holds(self._place, self._name):
+        if not party_cache.holds(self._place, self._name):
             return None
         try:
             checkpoints.verify(folder, NEEDED, unread=MODEL)
@@ -103,7 +103,7 @@ class Node:
     def _answer(self, asked: "Asked", kept: "Kept", journal: Journal) -> Payload:
         here = journal.at(asked.key)
         here.save(REQUEST, asked.write)
-        with registries_frozen(), held.party(self._place, self._name, self._open) as party:
+        with registries_frozen(), party_cache.party(self._place, self._name, self._open) as party:
             party.emit, party.journal = self._emit, here
             try:
                 reply = self._reply(asked, party)

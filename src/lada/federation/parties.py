@@ -21,9 +21,9 @@ from lada.core.results import PartyInfo, PartyReport
 from lada.core.seeds import seed_of
 from lada.core.terms import Sample
 from lada.federation import checkpoints
-from lada.federation.common import Common
 from lada.federation.journal import Journal
 from lada.federation.rounds_noted import DIGESTS, RoundsNoted
+from lada.federation.shared_cache import SharedCache
 from lada.fusers.base import FUSERS
 from lada.hooks.base import HOOKS
 from lada.hosts.base import HOSTS
@@ -225,7 +225,7 @@ def _party(
         emit=emit,
         clock=since(place.started),
         journal=place.journal(name),
-        common=Common(place.common) if place.common else None,
+        common=SharedCache(place.common) if place.common else None,
         reopen=reopen,
         codecs=Codecs(config.make_all(CODECS)),
         limits=config.limits,

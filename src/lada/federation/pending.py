@@ -22,7 +22,7 @@ from lada.rounds.base import Look, Payload
 
 if TYPE_CHECKING:
     from lada.federation.channel import Channel
-    from lada.federation.heard import Heard
+    from lada.federation.received import ReceivedReplies
 
 KEPT = 1 << 20
 """Bytes of the replies to one ask that the server keeps decoded, which takes some 25 times as much. Others are read
@@ -33,16 +33,20 @@ class GridPending:
     """Messages that are under way, but for those whose replies were received before the run was resumed."""
 
     def __init__(
-        self, channel: Channel, envelope: Envelope, payloads: Mapping[str, Mapping[str, bytes]], heard: Heard
+        self,
+        channel: Channel,
+        envelope: Envelope,
+        payloads: Mapping[str, Mapping[str, bytes]],
+        received: ReceivedReplies,
     ) -> None:
         """Send what has no reply yet. Of a phase that is over, that is a reply which is lost."""
-        self._channel, self._envelope, self._heard = channel, envelope, heard
-        missing = heard.missing(payloads)
+        self._channel, self._envelope, self._received = channel, envelope, received
+        missing = received.missing(payloads)
         self._missing = missing or {}
         self._room, self._look = KEPT, None
         self._known: dict[str, Known] = {}
         for name in sorted(payloads.keys() - self._missing.keys()):
-            reply = heard.reply(name)
+            reply = received.reply(name)
             if reply is not None and self._fault(name, reply) is None:
                 channel.catch_up(envelope, name, payloads[name], reply)
                 self._keep(name, reply)
@@ -66,7 +70,7 @@ class GridPending:
         self._look = look
         if not self._over:
             self._timing.wait()
-            failures = self._asking.wait(self._hear)
+            failures = self._asking.wait(self._receive)
             for name in sorted(self._large):
                 if failure := self._fetch(name, self._large[name]):
                     failures[name] = failure
@@ -75,24 +79,24 @@ class GridPending:
                 for name in sorted(failures):
                     self._channel.fail(self._envelope, name, failures[name])
                 refuse(self._envelope, failures, self._lost)
-            new = {name: _told(name, failures[name], self._lost) for name in failures}
+            new = {name: _reason(name, failures[name], self._lost) for name in failures}
             self._missing = dict(sorted({**self._missing, **new}.items()))
-            self._heard.close(self._missing)
+            self._received.close(self._missing)
             self._channel.timed(self._timing.told(self._envelope.round, self._envelope.phase, self._known))
         for name, why in self._missing.items():
             self._channel.miss(Missing(party=name, round=self._envelope.round, phase=self._envelope.phase, why=why))
         self._channel.answers[self._envelope.phase, self._envelope.round] = set(self._known), self._least
         return {name: self._known[name] for name in sorted(self._known)}
 
-    def _hear(self, name: str, reply: Reply) -> Failure | None:
-        self._timing.hear(name, reply[0].seconds)
+    def _receive(self, name: str, reply: Reply) -> Failure | None:
+        self._timing.receive(name, reply[0].seconds)
         outcome = admit(self._channel.session.guard, name, reply, self._channel.session.rules.reply_bytes)
         if isinstance(outcome, Failure):
             return outcome
         if outcome is not None:
             self._large[name] = outcome
         else:
-            self._heard.keep(name, reply[1])
+            self._received.keep(name, reply[1])
             self._put_on_record(name, reply[1])
         return None
 
@@ -105,10 +109,10 @@ class GridPending:
         pieces = {kind: self._pieces(name, kind, sizes[kind], deadline) for kind in sizes}
         try:
             with self._timing.fetching(name):
-                self._heard.keep_pieces(name, pieces)
+                self._received.keep_pieces(name, pieces)
         except FetchError as error:
             return error.failure
-        reply = self._heard.reply(name)
+        reply = self._received.reply(name)
         assert reply is not None
         with self._timing.clock.halted():
             if refused := self._fault(name, reply):
@@ -129,7 +133,7 @@ class GridPending:
 
     def _keep(self, name: str, checked: Known) -> None:
         """Keep a reply, which lies in the journal, and what the check made of it as far as there is room."""
-        reply = self._heard.reply(name)
+        reply = self._received.reply(name)
         assert reply is not None
         for what, made in checked.made.items():
             if (size := checked.size(what) if what in checked else 0) <= self._room:  # beside parts there are numbers
@@ -146,11 +150,11 @@ class UnansweredError(FederationError):
 def refuse(expected: Envelope, failures: Mapping[str, Failure], lost: Collection[str] = ()) -> None:
     """Raise FederationError naming every failure; return where there is none."""
     if failures:
-        told = "; ".join(f"client {key!r}: {_told(key, failure, lost)}" for key, failure in failures.items())
+        told = "; ".join(f"client {key!r}: {_reason(key, failure, lost)}" for key, failure in failures.items())
         raise UnansweredError(f"round {expected.round}, phase {expected.phase}: {told}")
 
 
-def _told(name: str, failure: Failure, lost: Collection[str]) -> str:
+def _reason(name: str, failure: Failure, lost: Collection[str]) -> str:
     """Return why there is no reply; the reply of a `lost` client was there once."""
     before = "its reply in the server's journal is damaged or gone, and asked again: " if name in lost else ""
     return f"{before}{failure}"

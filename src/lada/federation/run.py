@@ -14,11 +14,10 @@ from lada.core.results import PartyReport, Results
 from lada.federation import begun
 from lada.federation.bound import DROPPED, Binding
 from lada.federation.cause import find
-from lada.federation.claim import claimed
 from lada.federation.events import EVENTS, Tail, mend, paused
 from lada.federation.exchange import GridExchange
 from lada.federation.journal import Journal
-from lada.federation.ledger import Row, by_phase, read, recover
+from lada.federation.ledger import LedgerRow, by_phase, read, recover
 from lada.federation.local import run_local
 from lada.federation.nodes import node_config
 from lada.federation.outcome import Outcome
@@ -38,6 +37,7 @@ from lada.federation.parties import (
 )
 from lada.federation.prepared import given, prepare
 from lada.federation.rounds_noted import DIGESTS
+from lada.federation.run_lock import run_lock
 from lada.federation.server_app import serve_on
 from lada.federation.session import Rules, Session
 from lada.federation.terms import run_id, terms_of
@@ -71,7 +71,7 @@ def conduct(config: RunConfig, place: Place, grid: "Grid", binding: Binding | No
     prepared = prepare(config, place.base)
     if changed := begun.changed(place.folder, given(config, prepared[0])):
         raise FederationError(f"{', '.join(changed)}: changed since the run was handed to Flower; put them back")
-    with registries_frozen(), claimed(place.folder):
+    with registries_frozen(), run_lock(place.folder):
         Run(config, place, ignore, *prepared, grid, binding).go()
 
 
@@ -268,7 +268,7 @@ class Run:
                 share = {"party": evaluation.party, "round": evaluation.round, "share": evaluation.agreement}
                 self.emit({"kind": "agreement", **share})
 
-    def _tell_traffic(self, rows: Sequence[Row]) -> None:
+    def _tell_traffic(self, rows: Sequence[LedgerRow]) -> None:
         """Announce what of all that crossed the wire, the `rows`, crossed since the last time."""
         for row in by_phase(rows[self._told :]):
             self.emit({"kind": "traffic", **row})

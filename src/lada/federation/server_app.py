@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lada.core.errors import FederationError, InputError
 from lada.core.names import check_name
 from lada.federation.exchange import GridExchange
-from lada.federation.ledger import Ledger, Row
+from lada.federation.ledger import Ledger, LedgerRow
 from lada.federation.messages import SERVER
 from lada.federation.pending import UnansweredError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def serve_on(
     grid: Grid, clients: Collection[str], serve: Callable[[GridExchange], None], session: Session
-) -> tuple[Row, ...]:
+) -> tuple[LedgerRow, ...]:
     """Find the clients by name, let `serve` work with them, and return the ledger's rows.
 
     `ledger.parquet` is written to the session's folder, also when the run fails. Raises FederationError when no quorum

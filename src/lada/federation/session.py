@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lada.core.results import ExchangeTime, Missing
     from lada.federation.bound import Binding
     from lada.federation.journal import Journal
-    from lada.federation.ledger import Describe, Row
+    from lada.federation.ledger import Describe, LedgerRow
     from lada.rounds.checks import Guard
     from lada.rounds.party import Emit
 
@@ -59,7 +59,7 @@ class Session:
     """The server's journal of a round."""
     describe: Describe | None = None
     """What the ledger says of a message part beside its size."""
-    earlier: Iterable[Row] = ()
+    earlier: Iterable[LedgerRow] = ()
     """The ledger's rows of before, where a run is resumed."""
     terms: Mapping[str, bytes] = field(default_factory=dict)
     """What a client has to know and to accept before it takes part, where it does not know it already."""

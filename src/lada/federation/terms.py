@@ -32,7 +32,7 @@ class Own(Options):
         return {point.key: getattr(party, point.key) for point in BY_PARTY if point.agreed}
 
 
-class Member(Own):
+class ExpectedClient(Own):
     """A client that is expected, with the domains that the server's configuration lists for it."""
 
     name: Name
@@ -49,7 +49,7 @@ class Terms(Options):
     rounds: Rounds
     server: Name
     server_own: Own = Own()
-    clients: tuple[Member, ...]
+    clients: tuple[ExpectedClient, ...]
     public: str = Field(pattern=r"^[0-9a-f]{64}$")
     test: str = Field(pattern=r"^[0-9a-f]{64}$")
 
@@ -87,7 +87,9 @@ def terms_of(config: RunConfig, task: TaskData, place: Place) -> dict[str, bytes
         rounds=config.rounds,
         server=config.server.name,
         server_own=Own(**Own.of(config.server)),
-        clients=tuple(Member(name=client.name, domains=client.domains, **Own.of(client)) for client in config.clients),
+        clients=tuple(
+            ExpectedClient(name=client.name, domains=client.domains, **Own.of(client)) for client in config.clients
+        ),
         public=digest(task.public),
         test=digest(task.test),
         **methods,

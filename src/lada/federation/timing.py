@@ -52,7 +52,7 @@ class Timing:
         """The server has nothing left to do but to wait."""
         self._began = self.clock.now()
 
-    def hear(self, name: str, computing: float | None) -> None:
+    def receive(self, name: str, computing: float | None) -> None:
         """A reply is there, from a client that claims to have worked for so many seconds: no more than went by."""
         sent, now = self._sent[name], self.clock.now()
         self._elapsed[name], self._waited[name], self._there[name] = now - sent, now - max(sent, self._began), now
@@ -72,19 +72,19 @@ class Timing:
 
         What passed while the server was busy itself is not counted: it is not known when a reply came by then.
         """
-        heard = sorted(self._there.keys() & set(names))
-        if not heard:
+        received = sorted(self._there.keys() & set(names))
+        if not received:
             return None
-        last = max(self._there[name] for name in heard)
+        last = max(self._there[name] for name in received)
         waited = max(last - self._began, 0.0)
-        known = [seconds for name in heard if (seconds := self._computing[name]) is not None]
-        slowest = max(known) if len(known) == len(heard) else None
+        known = [seconds for name in received if (seconds := self._computing[name]) is not None]
+        slowest = max(known) if len(known) == len(received) else None
         return ExchangeTime(
             round=round,
             phase=phase,
             waited=round_to_ms(waited),
             computing=_in_ms(slowest),
-            exchange=_apart(last - min(self._sent[name] for name in heard), slowest, waited),
+            exchange=_apart(last - min(self._sent[name] for name in received), slowest, waited),
             clients=tuple(
                 ClientTime(
                     party=name,
@@ -92,7 +92,7 @@ class Timing:
                     computing=_in_ms(self._computing[name]),
                     exchange=_apart(self._elapsed[name], self._computing[name], self._waited[name]),
                 )
-                for name in heard
+                for name in received
             ),
         )
 

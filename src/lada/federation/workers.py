@@ -109,7 +109,7 @@ class Task(NamedTuple):
     future: Future[bytes]
 
 
-class Pool:
+class WorkerPool:
     """Worker processes that share one queue, so any worker may get any client. A worker starts with its first task.
 
     A process that dies fails the task it was at; the next task gets a fresh one. Workers end with the `with` block,
@@ -177,7 +177,7 @@ class Pool:
         with self._starting:
             self._live.discard(worker)
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lada.core.choice import Choice
+from lada.core.choice import MethodChoice
 from lada.core.registry import Pluggable, Registry
 from lada.rounds.engine import Rounds
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Bare:
+class PaperDefaults:
     """What a framework comes with: it holds under `plugin: none` for whatever the configuration does not name."""
 
-    methods: Mapping[str, Choice] = field(default_factory=dict)
+    methods: Mapping[str, MethodChoice] = field(default_factory=dict)
     """By the kind of method; of other kinds it comes with their defaults."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the host itself that differ from its defaults, which are those under a plug-in."""
@@ -31,7 +31,7 @@ class Bare:
 class Host(Rounds, Pluggable):
     """A framework. Its state lives in the parties; a host object holds options only."""
 
-    bare: Bare = Bare()
+    bare: PaperDefaults = PaperDefaults()
     server_studies: bool = True
     """Whether the server learns from its clients, so that they have to teach it."""
     client_replay: Replay | None = None

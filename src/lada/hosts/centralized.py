@@ -13,7 +13,7 @@ from lada.core.registry import Options
 from lada.core.terms import Lesson, Sample
 from lada.hosts.base import Host
 from lada.models.objective import Objective
-from lada.rounds.base import Ask, Hear, Kinds, Payload, Round, Slot, Step, Turn
+from lada.rounds.base import Ask, MessageSchema, Payload, Receive, Round, Slot, Step, Turn
 from lada.rounds.outline import (
     EVALUATING,
     EVALUATING_SERVER,
@@ -23,12 +23,12 @@ from lada.rounds.outline import (
     studying,
     studying_both,
 )
-from lada.rounds.pooling import SAMPLES, hear_samples
+from lada.rounds.pooling import SAMPLES, receive_samples
 from lada.rounds.replies import each
 from lada.rounds.steps import gold_lessons
 from lada.rounds.wire import write
 
-POOLED = Kinds(frozenset({SAMPLES}))
+POOLED = MessageSchema(frozenset({SAMPLES}))
 EVERYTHING: Slot[list[Sample]] = Slot("samples of all clients")
 
 
@@ -46,7 +46,7 @@ class Centralized(Host):
         return (
             Ask("pool", send=_to_unheard),
             Step("client", "pool", None, "private", sends=new, kinds=POOLED, run=_tell),
-            Hear(),
+            Receive(),
             silent("server", _keep),
             Step("server", "pool", None, "private", sends=(SAMPLES,), run=_gather),
             Ask("study", POOLED, _to_heard),
@@ -55,7 +55,7 @@ class Centralized(Host):
             EVALUATING,
             REPORTING,
             EVALUATING_SERVER,
-            Hear(),
+            Receive(),
         )
 
 
@@ -69,7 +69,9 @@ def _tell(turn: Turn) -> None:
 
 def _keep(turn: Turn) -> None:
     """Keep the samples of the clients that have replied now, where they can be used."""
-    for client in each(turn, turn.replies, lambda _, reply: gold_lessons(turn.party, hear_samples(turn.party, reply))):
+    for client in each(
+        turn, turn.replies, lambda _, reply: gold_lessons(turn.party, receive_samples(turn.party, reply))
+    ):
         turn.party.memory[_of(client)] = turn.replies[client][SAMPLES]
 
 
@@ -77,7 +79,7 @@ def _gather(turn: Turn) -> None:
     """Put the samples of all clients that have replied so far together, client by client."""
     memory = turn.party.memory
     kept = sorted(key for key in memory if key.startswith(_of("")))
-    turn[EVERYTHING] = [sample for key in kept for sample in hear_samples(turn.party, {SAMPLES: memory[key]})]
+    turn[EVERYTHING] = [sample for key in kept for sample in receive_samples(turn.party, {SAMPLES: memory[key]})]
     turn.outbox[SAMPLES] = write(turn.party, SAMPLES, Pooled(turn.party.name, turn.round, tuple(turn[EVERYTHING])))
 
 
@@ -87,7 +89,7 @@ def _to_heard(turn: Turn) -> Mapping[str, Payload]:
 
 
 def _heard_lessons(turn: Turn) -> list[Lesson]:
-    return gold_lessons(turn.party, hear_samples(turn.party, turn.heard))
+    return gold_lessons(turn.party, receive_samples(turn.party, turn.received))
 
 
 def _all_lessons(turn: Turn) -> list[Lesson]:

@@ -26,19 +26,19 @@ from lada.allocators.base import Allocator
 from lada.codecs.adapters import Adapter
 from lada.core.errors import FederationError
 from lada.hosts.base import Host
-from lada.hosts.catalogue.fedavg import FedavgOptions
+from lada.hosts.options.fedavg import FedavgOptions
 from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
 from lada.rounds.averaging import (
     ADAPTER,
     Start,
+    aggregate_updates,
     catch_up,
     check_alike,
     newest_of,
     newest_weights,
-    pool,
 )
-from lada.rounds.base import Ask, Hear, Kinds, Round, Step, Turn
+from lada.rounds.base import Ask, MessageSchema, Receive, Round, Step, Turn
 from lada.rounds.outline import (
     EVALUATING,
     NEWEST,
@@ -78,28 +78,32 @@ class Fedavg(Host):
         checks = (CHECKING_ENOUGH,) if secure else ()
         if number == 0:
             return (*checks, *evaluating_everybody())
-        adapter = Kinds(frozenset({ADAPTER}))
+        adapter = MessageSchema(frozenset({ADAPTER}))
         sending = Step("client", "average", None, "private", sends=(ADAPTER,), kinds=adapter, run=self._send)
         averaging = Step("server", "average", None, "private", sends=(ADAPTER,), run=self._average)
         return (
             *checks,
-            Ask("study", Kinds(may=adapter.must), lambda turn: catch_up(turn.party, turn.exchange.clients)),
+            Ask(
+                "study",
+                MessageSchema(optional=adapter.required),
+                lambda turn: catch_up(turn.party, turn.exchange.clients),
+            ),
             silent("client", self._begin),
             *studying_both(),
             ADVERTISING if secure else sending,
             REPORTING,
-            Hear(),
+            Receive(),
             *(averaging_masked(self.options.update_norm) if secure else (averaging,)),
-            Ask("average", Kinds(may=adapter.must)) if secure else Ask("average", adapter, to_each),
+            Ask("average", MessageSchema(optional=adapter.required)) if secure else Ask("average", adapter, to_each),
             silent("client", self._take),
             EVALUATING,
             REPORTING,
-            Hear(),
+            Receive(),
             silent("server", keep_newest),
         )
 
     def _average(self, turn: Turn) -> None:
-        pooled = pool(turn.party, turn.replies, turn.round, self.options, self._start(turn.party))
+        pooled = aggregate_updates(turn.party, turn.replies, turn.round, self.options, self._start(turn.party))
         turn[NEWEST], turn[SENT] = pooled.newest(turn.party), pooled.shared(turn.party)
 
     @property
@@ -118,7 +122,7 @@ class Fedavg(Host):
     def _begin(self, turn: Turn) -> None:
         """Let a client go on with the newest adapter; at first all have the same factor A."""
         party, first = turn.party, turn.round == 1
-        if ADAPTER in turn.heard:
+        if ADAPTER in turn.received:
             self._take(turn)
         elif first:
             if pairs(own := party.learner.adapter()):
@@ -128,10 +132,10 @@ class Fedavg(Host):
 
     def _take(self, turn: Turn) -> None:
         """Let a client go on with the adapter that it was sent, if any."""
-        if ADAPTER not in turn.heard:
+        if ADAPTER not in turn.received:
             return
         party = turn.party
-        weights: Weights = part(party, turn.heard, ADAPTER).weights
+        weights: Weights = part(party, turn.received, ADAPTER).weights
         if not self._plain:
             own = party.learner.adapter()
             if outline(weights) != outline(own):

@@ -9,15 +9,15 @@ studies them with the other's distributions:
 Both divergences are of the student from the target, `form: reverse_kl`, and flow back into the student alone.
 """
 
-from lada.core.choice import Choice
+from lada.core.choice import MethodChoice
 from lada.core.terms import Knowledge, Verb
-from lada.hosts.base import Bare
-from lada.hosts.catalogue.fedcollm import FedcollmOptions
+from lada.hosts.base import PaperDefaults
+from lada.hosts.options.fedcollm import FedcollmOptions
 from lada.hosts.shared_slm import SLM, SharesSlm
-from lada.rounds.allocating import allocate
+from lada.rounds.allocating import allocate_offers
 from lada.rounds.base import Round, Step, Turn
 from lada.rounds.distilling import Replay, and_labels, distil, lessons_of
-from lada.rounds.knowledge import Offer, know, score
+from lada.rounds.knowledge import Offer, score, write_knowledge
 from lada.rounds.outline import MINE, OFFER
 from lada.rounds.party import Party
 
@@ -27,7 +27,9 @@ class Fedcollm(SharesSlm):
 
     name = "fedcollm"
     llm_learns = True
-    bare = Bare({"objective": Choice(name="soft_targets", options={"form": "reverse_kl", "label_weight": 0.5})})
+    bare = PaperDefaults(
+        {"objective": MethodChoice(name="soft_targets", options={"form": "reverse_kl", "label_weight": 0.5})}
+    )
 
     def __init__(self, options: FedcollmOptions) -> None:
         super().__init__(options)
@@ -46,13 +48,13 @@ class Fedcollm(SharesSlm):
 
     def _teach(self, turn: Turn) -> None:
         """Let both learn what the other knew before either of them studied."""
-        slm_says = _says(turn[SLM], know(turn[SLM], turn.round, "answer", "labels"))
+        slm_says = _says(turn[SLM], write_knowledge(turn[SLM], turn.round, "answer", "labels"))
         _learn(turn.party, turn.round, slm_says, turn[MINE], self._server_replay)
         _learn(turn[SLM], turn.round, turn[OFFER], slm_says.knowledge, self.options.slm_replay)
 
 
 def _know(turn: Turn) -> None:
-    turn[MINE] = know(turn.party, turn.round, "answer", "labels")
+    turn[MINE] = write_knowledge(turn.party, turn.round, "answer", "labels")
 
 
 def _score(turn: Turn) -> None:
@@ -65,6 +67,6 @@ def _says(party: Party, known: Knowledge) -> Offer:
 
 def _learn(student: Party, round: int, offer: Offer, mine: Knowledge, replay: Replay) -> None:
     """Let a party study all gold texts, those that its allocator chooses with the other's distributions."""
-    allocation = allocate(student, round, offer.knowledge, mine)
+    allocation = allocate_offers(student, round, offer.knowledge, mine)
     lessons = and_labels(student, lessons_of(student, allocation, offer, mine))
     distil(student, round, lessons, mine, replay=replay, teachers=offer.knowledge.party)

@@ -19,9 +19,9 @@ from dataclasses import replace
 from lada.core.errors import InputError
 from lada.core.terms import Lesson
 from lada.hosts.base import Host
-from lada.hosts.catalogue.fedcot import FedcotOptions
+from lada.hosts.options.fedcot import FedcotOptions
 from lada.models.objective import Objective
-from lada.rounds.base import Ask, Hear, Round, Turn
+from lada.rounds.base import Ask, Receive, Round, Turn
 from lada.rounds.knowledge import kinds_of
 from lada.rounds.outline import (
     EVALUATING,
@@ -33,9 +33,9 @@ from lada.rounds.outline import (
     evaluating_everybody,
     hearing,
     knowing,
+    sending,
     silent,
     studying_private,
-    telling,
     to_each,
 )
 from lada.rounds.steps import gold_lessons
@@ -60,8 +60,8 @@ class Fedcot(Host):
             knowing("client", "answer", "paths", number, objective, tells=False),
             REPORTING,
             knowing("server", "answer", "paths", number, objective, tells=True, known=number > 1),
-            Hear(),
-            telling("server", "paths", number, objective),
+            Receive(),
+            sending("server", "paths", number, objective),
             Ask("learn", kinds_of("paths", objective), to_each),
             hearing("paths"),
             allocating("client", "paths"),
@@ -69,7 +69,7 @@ class Fedcot(Host):
             EVALUATING,
             REPORTING,
             STANDING,
-            Hear(),
+            Receive(),
         )
 
     def _check_labels(self, turn: Turn) -> None:

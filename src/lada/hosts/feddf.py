@@ -11,13 +11,13 @@ The server has the clients' weights, so the distributions never cross. The LLM t
 from collections.abc import Mapping
 
 from lada.aggregators.base import Weights
-from lada.core.choice import Choice
-from lada.core.terms import Knowledge, SparseLogProbs, Spelled, Verb
-from lada.hosts.base import Bare
+from lada.core.choice import MethodChoice
+from lada.core.terms import Knowledge, SparseLogProbs, TokenizedText, Verb
+from lada.hosts.base import PaperDefaults
 from lada.hosts.shared_slm import SLM, TOLD, SharesSlm
 from lada.rounds.base import Round, Step, Turn
-from lada.rounds.knowledge import Offer, know, score
-from lada.rounds.matching import CONSENSUS, consensus_offer, match, merge_heard
+from lada.rounds.knowledge import Offer, score, write_knowledge
+from lada.rounds.matching import CONSENSUS, add_opponents, consensus_offer, merge_heard
 from lada.rounds.outline import MINE, OFFER
 from lada.rounds.party import Party
 
@@ -27,7 +27,9 @@ class Feddf(SharesSlm):
 
     name = "feddf"
     llm_learns = False
-    bare = Bare({"objective": Choice(name="soft_targets", options={"form": "forward_kl", "label_weight": 0.0})})
+    bare = PaperDefaults(
+        {"objective": MethodChoice(name="soft_targets", options={"form": "forward_kl", "label_weight": 0.0})}
+    )
 
     def preparing(self) -> Round:
         """See SharesSlm.preparing: the LLM takes no part."""
@@ -42,27 +44,27 @@ class Feddf(SharesSlm):
         )
 
     def _match(self, turn: Turn) -> None:
-        match(turn[SLM], turn.round, turn[OFFER], turn[MINE], self.options.slm_replay)
+        add_opponents(turn[SLM], turn.round, turn[OFFER], turn[MINE], self.options.slm_replay)
 
 
 def _know(turn: Turn) -> None:
-    turn[MINE] = know(turn[SLM], turn.round, "answer", "labels")
+    turn[MINE] = write_knowledge(turn[SLM], turn.round, "answer", "labels")
 
 
 def _hear(turn: Turn) -> None:
     turn[OFFER] = _ensemble(turn[SLM], turn[MINE], turn[TOLD])
 
 
-def _ensemble(slm: Party, texts: Knowledge, told: Mapping[str, Weights]) -> Offer:
+def _ensemble(slm: Party, texts: Knowledge, received: Mapping[str, Weights]) -> Offer:
     """Return what the clients, whose adapters were `told`, say together of the texts."""
     student = slm.learner.adapter()
     said: dict[str, dict[str, SparseLogProbs]] = {}
-    spelled: dict[str, Spelled] = {}  # the same for all, who have the same tokens
-    for client in sorted(told):
-        slm.load_adapter(told[client])
+    spelled: dict[str, TokenizedText] = {}  # the same for all, who have the same tokens
+    for client in sorted(received):
+        slm.load_adapter(received[client])
         scores = score(slm, texts, slm.most_tokens)
         said[client] = {id: each.top for id, each in scores.items()}
-        spelled |= {id: Spelled(each.tokens, each.offsets) for id, each in scores.items()}
+        spelled |= {id: TokenizedText(each.tokens, each.offsets) for id, each in scores.items()}
     slm.load_adapter(student)
     merged = merge_heard(slm, texts.round, spelled, said, "logits")
     return consensus_offer(slm, CONSENSUS, texts.round, merged)

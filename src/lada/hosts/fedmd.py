@@ -14,15 +14,15 @@ With `average: probabilities` and a temperature of 0.1 it is DS-FL (arXiv 2008.0
 from collections.abc import Mapping, Sequence
 
 from lada.allocators.base import Allocator
-from lada.core.choice import Choice
+from lada.core.choice import MethodChoice
 from lada.core.terms import Knowledge, Lesson, TokenScores, Verb
-from lada.hosts.base import Bare, Host
-from lada.hosts.catalogue.fedmd import FedmdOptions
+from lada.hosts.base import Host, PaperDefaults
+from lada.hosts.options.fedmd import FedmdOptions
 from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
 from lada.rounds.allocating import check_takes_labels
-from lada.rounds.base import Ask, Hear, Payload, Round, Side, Slot, Step, Turn
-from lada.rounds.knowledge import Offer, encode, hear, kinds_of, kinds_told, score, tell_scores_each
+from lada.rounds.base import Ask, Payload, Receive, Round, Side, Slot, Step, Turn
+from lada.rounds.knowledge import Offer, encode, kinds_of, kinds_sent, receive_knowledge, score, tell_scores_each
 from lada.rounds.matching import CONSENSUS, consensus_offer, merge_heard
 from lada.rounds.outline import (
     EVALUATING,
@@ -36,9 +36,9 @@ from lada.rounds.outline import (
     evaluating_everybody,
     hearing,
     knowing,
+    sending,
     silent,
     studying_private,
-    telling,
     to_each,
 )
 from lada.rounds.party import Party
@@ -52,7 +52,9 @@ SCORES: Slot[Mapping[str, TokenScores]] = Slot("own scores")
 class Fedmd(Host):
     """Everybody scores the gold texts, the server averages the distributions, everybody learns the average."""
 
-    bare = Bare({"objective": Choice(name="soft_targets", options={"form": "forward_kl", "label_weight": 0.0})})
+    bare = PaperDefaults(
+        {"objective": MethodChoice(name="soft_targets", options={"form": "forward_kl", "label_weight": 0.0})}
+    )
 
     def __init__(self, options: FedmdOptions) -> None:
         self.options = options
@@ -72,10 +74,10 @@ class Fedmd(Host):
             Ask("contribute"),
             studying_private(part=(0.0, before)),
             knowing("client", "answer", "labels", number, objective, tells=True),
-            telling("client", "labels", number, objective),
+            sending("client", "labels", number, objective),
             REPORTING,
             *self._scoring(number, objective),
-            Hear(),
+            Receive(),
             self._averaging(number),
             Ask("digest", kinds, to_each),
             *(self._digesting("server") if self.options.llm_member else ()),
@@ -85,21 +87,21 @@ class Fedmd(Host):
             EVALUATING,
             REPORTING,
             EVALUATING_SERVER,
-            Hear(),
+            Receive(),
         )
 
     def _scoring(self, number: int, objective: Objective) -> Round:
         """Return how the LLM comes to say what it makes of the gold texts, where it has a say."""
         if not self.options.llm_member:
             return (silent("server", _say_nothing),)
-        sends = kinds_told("labels", number, soft=True)
+        sends = kinds_sent("labels", number, soft=True)
         return (
             knowing("server", "answer", "labels", number, objective, tells=True),
             Step("server", "score", Verb.LOG_PROBS, "public", sends=sends, run=_score),
         )
 
     def _averaging(self, number: int) -> Step:
-        sends = () if self.options.llm_member else kinds_told("labels", number, soft=True)
+        sends = () if self.options.llm_member else kinds_sent("labels", number, soft=True)
         return Step("server", "average", None, "public", sends=sends, run=self._average)
 
     def _digesting(self, side: Side) -> Round:
@@ -112,12 +114,12 @@ class Fedmd(Host):
         lessons = gold_lessons(party, party.task.public)
 
         def soft(client: str, reply: Payload) -> list[Lesson]:
-            return with_soft_targets(party, lessons, hear(party, reply, client, round, "labels"))
+            return with_soft_targets(party, lessons, receive_knowledge(party, reply, client, round, "labels"))
 
-        told = each(turn, turn.replies, soft)
-        merged = self._consensus(party, round, lessons, told, turn[SCORES])
-        turn.replies = {client: turn.replies[client] for client in told}
-        asked = {client: party.asked_by(client) for client in told}
+        received = each(turn, turn.replies, soft)
+        merged = self._consensus(party, round, lessons, received, turn[SCORES])
+        turn.replies = {client: turn.replies[client] for client in received}
+        asked = {client: party.asked_by(client) for client in received}
         turn[SENT] = tell_scores_each(party, round, merged.scores, asked, encode(merged.knowledge, "labels"))
         turn[OFFER] = Offer(Knowledge(CONSENSUS, round, merged.knowledge.paths), merged.scores, merged.vocabulary)
 
@@ -136,8 +138,8 @@ class Fedmd(Host):
         said = {party.name: {id: own.top for id, own in scores.items()}}
         for client in sorted(clients):
             said[client] = {lesson.sample_id: lesson.soft for lesson in clients[client] if lesson.soft is not None}
-        told = [lesson for lesson in lessons if any(lesson.sample_id in member for member in said.values())]
-        texts = zip(told, party.learner.spell([lesson.chosen for lesson in told]), strict=True)
+        received = [lesson for lesson in lessons if any(lesson.sample_id in member for member in said.values())]
+        texts = zip(received, party.learner.tokenize([lesson.chosen for lesson in received]), strict=True)
         # Whose soft targets could be brought into these tokens, or were scored in them, can be spelled in them.
         spelled = {lesson.sample_id: text for lesson, text in texts if text is not None}
         merged = merge_heard(party, round, spelled, said, self.options.average, self.options.temperature)

@@ -21,21 +21,21 @@ from dataclasses import replace
 from functools import partial
 
 from lada.allocators.base import Allocator
-from lada.core.choice import Choice
+from lada.core.choice import MethodChoice
 from lada.core.errors import InputError
 from lada.core.terms import Allocation, Lesson, Verb
 from lada.fusers.base import FUSERS
-from lada.hosts.base import Bare, Host
-from lada.hosts.catalogue.fedmkt import FedmktOptions
+from lada.hosts.base import Host, PaperDefaults
+from lada.hosts.options.fedmkt import FedmktOptions
 from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
-from lada.rounds.allocating import allocate, check_takes_labels, judge
-from lada.rounds.averaging import ADAPTER, check_alike, pool
-from lada.rounds.base import Ask, Hear, Kinds, Look, Payload, Round, Slot, Step, Turn
+from lada.rounds.allocating import allocate_offers, check_takes_labels, judge
+from lada.rounds.averaging import ADAPTER, aggregate_updates, check_alike
+from lada.rounds.base import Ask, Look, MessageSchema, Payload, Receive, Round, Slot, Step, Turn
 from lada.rounds.distilling import and_labels, lessons_of
 from lada.rounds.fusing import Fusion, Won
 from lada.rounds.gain import limit_by_gain, validation
-from lada.rounds.knowledge import Kind, Offer, hear, kinds_of
+from lada.rounds.knowledge import KnowledgeKind, Offer, kinds_of, receive_knowledge
 from lada.rounds.outline import (
     EVALUATING,
     EVALUATING_SERVER,
@@ -52,11 +52,11 @@ from lada.rounds.outline import (
     keep_newest,
     knowing,
     send_adapter,
+    sending,
     silent,
     studying_both,
     studying_private,
     take_sent,
-    telling,
     to_each,
 )
 from lada.rounds.party import Party
@@ -77,8 +77,8 @@ FUSION: Slot[Fusion] = Slot("fusion")
 class Fedmkt(Host):
     """LLM and SLMs learn from each other on public questions, both ways."""
 
-    bare = Bare(
-        {"allocator": Choice(name="dual_min_ce"), "objective": Choice(name="soft_targets")},
+    bare = PaperDefaults(
+        {"allocator": MethodChoice(name="dual_min_ce"), "objective": MethodChoice(name="soft_targets")},
         options={"knowledge": "labels"},
         one_way={"directions": "llm_to_slm"},
     )
@@ -133,10 +133,10 @@ class Fedmkt(Host):
             Ask("contribute"),
             *self._studying_private(number),
             know("client", "answer", tells=self._mutual),
-            *((telling("client", self._kind, number, objective),) if self._mutual else ()),
+            *((sending("client", self._kind, number, objective),) if self._mutual else ()),
             REPORTING,
             know("server", "answer", tells=not self._mutual, known=known),
-            Hear(_look_at_records) if self._keeps_records else Hear(),
+            Receive(_look_at_records) if self._keeps_records else Receive(),
         )
 
     def _learning_from_clients(self) -> Round:
@@ -156,30 +156,34 @@ class Fedmkt(Host):
         know = partial(knowing, kind=self._kind, round=number, objective=objective, tries=self.options.tries)
         return (
             *((know("server", "answer-anew", tells=True),) if self._mutual else ()),
-            telling("server", self._kind, number, objective),
+            sending("server", self._kind, number, objective),
             Ask("learn", kinds_of(self._kind, objective), to_each),
             hearing(self._kind),
             allocating("client", self._kind),
             distilling("client", self.options.client_replay, lessons=self._lessons_chosen),
-            *(self._averaging() if self.options.average_adapters else (EVALUATING, REPORTING, self._standing, Hear())),
+            *(
+                self._averaging()
+                if self.options.average_adapters
+                else (EVALUATING, REPORTING, self._standing, Receive())
+            ),
         )
 
     def _averaging(self) -> Round:
         """Return the end of a round in which clients with one model go on with the average of their adapters."""
-        adapter, secure = Kinds(frozenset({ADAPTER})), self.options.secure_aggregation
+        adapter, secure = MessageSchema(frozenset({ADAPTER})), self.options.secure_aggregation
         sending = Step("client", "average", None, "private", sends=(ADAPTER,), kinds=adapter, run=send_adapter)
         averaging = Step("server", "average", None, "private", sends=(ADAPTER,), run=self._average)
         return (
             ADVERTISING if secure else sending,
             REPORTING,
             self._standing,
-            Hear(),
+            Receive(),
             *(averaging_masked(self.options.update_norm) if secure else (averaging,)),
-            Ask("average", Kinds(may=adapter.must)) if secure else Ask("average", adapter, to_each),
+            Ask("average", MessageSchema(optional=adapter.required)) if secure else Ask("average", adapter, to_each),
             silent("client", take_and_start if secure else take_sent),
             EVALUATING,
             REPORTING,
-            Hear(),
+            Receive(),
             silent("server", keep_newest),
         )
 
@@ -209,7 +213,7 @@ class Fedmkt(Host):
         return self.options.trust in ("auto", "agreement") and self._mutual and self._kind == "paths"
 
     @property
-    def _kind(self) -> Kind:
+    def _kind(self) -> KnowledgeKind:
         return self.options.knowledge
 
     def _studying_private(self, number: int) -> Round:
@@ -239,18 +243,18 @@ class Fedmkt(Host):
 
     def _choice(self, turn: Turn, client: str, reply: Payload) -> tuple[Offer, Allocation]:
         party, round, mine = turn.party, turn.round, turn[MINE]
-        offer = hear(party, reply, client, round, self._kind)
+        offer = receive_knowledge(party, reply, client, round, self._kind)
         judged = judge(party, round, offer.knowledge, mine)
         if self.options.trust == "auto":
             offer = replace(offer, knowledge=doubted(offer.knowledge, judged, mine))
-        return offer, allocate(party, round, offer.knowledge, mine, judged)
+        return offer, allocate_offers(party, round, offer.knowledge, mine, judged)
 
     def _probe(self, turn: Turn) -> None:
         """Fuse what clients offer as far as a few steps on it improve the LLM."""
         chosen = turn[CHOSEN]
         allocations = {client: allocation for client, (_, allocation) in chosen.items()}
-        told = {client: offer.knowledge for client, (offer, _) in chosen.items()}
-        allocations = limit_by_gain(turn.party, allocations, told, turn.round, self.options.trust_steps)
+        received = {client: offer.knowledge for client, (offer, _) in chosen.items()}
+        allocations = limit_by_gain(turn.party, allocations, received, turn.round, self.options.trust_steps)
         for client, allocation in allocations.items():
             turn[FUSION].add(chosen[client][0], allocation)
 
@@ -274,7 +278,7 @@ class Fedmkt(Host):
         return lessons if self._kind == "paths" else and_labels(party, lessons)
 
     def _average(self, turn: Turn) -> None:
-        pooled = pool(turn.party, turn.replies, turn.round, self.options)
+        pooled = aggregate_updates(turn.party, turn.replies, turn.round, self.options)
         turn[NEWEST], turn[SENT] = pooled.newest(turn.party), pooled.shared(turn.party)
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from lada.core.errors import InputError
 from lada.core.terms import Lesson
 from lada.hosts.base import Host
-from lada.hosts.catalogue.public_sft import PublicSftOptions
+from lada.hosts.options.public_sft import PublicSftOptions
 from lada.models.objective import Objective
-from lada.rounds.base import Ask, Hear, Round, Step, Turn
+from lada.rounds.base import Ask, Receive, Round, Step, Turn
 from lada.rounds.outline import (
     EVALUATING,
     EVALUATING_SERVER,
@@ -44,7 +44,7 @@ class PublicSft(Host):
             EVALUATING,
             REPORTING,
             EVALUATING_SERVER,
-            Hear(),
+            Receive(),
         )
 
     def _public(self, side: Side) -> Step:

@@ -23,13 +23,13 @@ from lada.models.objective import Objective
 from lada.rounds.allocating import check_takes_labels
 from lada.rounds.averaging import (
     ADAPTER,
+    aggregate_updates,
     catch_up,
     check_alike,
     fix_outline,
     newest_weights,
-    pool,
 )
-from lada.rounds.base import Ask, Hear, Kinds, Round, Slot, Step, Turn
+from lada.rounds.base import Ask, MessageSchema, Receive, Round, Slot, Step, Turn
 from lada.rounds.options import SharedSlmOptions
 from lada.rounds.outline import (
     EVALUATING,
@@ -88,28 +88,28 @@ class SharesSlm(Host):
         adapter, first = frozenset({ADAPTER}), (ADAPTER,) if number == 1 else ()
         return (
             Step("server", "share", None, "private", sends=first, run=_open),
-            Ask("study", Kinds(may=adapter), lambda turn: catch_up(turn.party, turn.exchange.clients)),
+            Ask("study", MessageSchema(optional=adapter), lambda turn: catch_up(turn.party, turn.exchange.clients)),
             silent("client", take_sent),
             *studying_both(),
-            Step("client", "share", None, "private", sends=(ADAPTER,), kinds=Kinds(adapter), run=send_adapter),
+            Step("client", "share", None, "private", sends=(ADAPTER,), kinds=MessageSchema(adapter), run=send_adapter),
             REPORTING,
             *self.preparing(),
-            Hear(),
+            Receive(),
             silent("server", self._pool),
             *self.teaching(),
             Step("server", "share", None, "private", sends=(ADAPTER,), run=_share),
-            Ask("take", Kinds(adapter)),
+            Ask("take", MessageSchema(adapter)),
             silent("client", take_sent),
             EVALUATING,
             REPORTING,
             *((EVALUATING_SERVER,) if self.llm_learns else ()),
-            Hear(),
+            Receive(),
             silent("server", keep_newest),
         )
 
     def _pool(self, turn: Turn) -> None:
         """Make one adapter of the clients', with which the SLM goes on."""
-        pooled = pool(turn.party, turn.replies, turn.round, self.options)
+        pooled = aggregate_updates(turn.party, turn.replies, turn.round, self.options)
         turn[SLM].load_adapter(pooled.found.weights)
         turn[TOLD] = pooled.found.clipped
         turn.replies = {client: turn.replies[client] for client in pooled.found.by_client}

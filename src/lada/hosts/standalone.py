@@ -6,7 +6,7 @@ It studies as many steps as a collaborating client: those that the other spends 
 from lada.core.registry import Options
 from lada.hosts.base import Host
 from lada.models.objective import Objective
-from lada.rounds.base import Ask, Hear, Round
+from lada.rounds.base import Ask, Receive, Round
 from lada.rounds.outline import EVALUATING, REPORTING, evaluating_everybody, studying_both
 
 
@@ -20,4 +20,4 @@ class Standalone(Host):
         """See Host.round."""
         if number == 0:
             return evaluating_everybody()
-        return (Ask("study"), *studying_both(), EVALUATING, REPORTING, Hear())
+        return (Ask("study"), *studying_both(), EVALUATING, REPORTING, Receive())

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import Discriminator, Field, Tag
 
-from lada.core.choice import Choice
+from lada.core.choice import MethodChoice
 from lada.core.registry import Registry
 from lada.core.terms import Verb
 from lada.models.api_options import ApiModel
@@ -45,9 +45,9 @@ class OtherModel(LearnerOptions):
     """Its options; those left out have their defaults."""
 
     @property
-    def choice(self) -> Choice:
+    def choice(self) -> MethodChoice:
         """Which learner it is, as a configuration names methods."""
-        return Choice(name=self.learner, options=self.options)
+        return MethodChoice(name=self.learner, options=self.options)
 
     def read(self) -> LearnerOptions:
         """Return the options as the learner's own."""

@@ -10,7 +10,7 @@ import numpy as np
 from lada.core.cache import cache_folder
 from lada.core.errors import InputError
 from lada.core.plural import plural
-from lada.core.terms import Lesson, Likelihood, Spelled, TokenScores, Verb, Vocabulary
+from lada.core.terms import Lesson, Likelihood, TokenizedText, TokenScores, Verb, Vocabulary
 from lada.models.api_client import ApiClient
 from lada.models.api_faults import Lost
 from lada.models.api_options import ApiOptions
@@ -233,9 +233,9 @@ class ApiLearner(LearnerBase):
         """See Learner.vocabulary. Raises InputError without a tokenizer."""
         return self._scorer("tell its vocabulary", Verb.LOG_PROBS).vocabulary()
 
-    def spell(self, texts: Sequence[str]) -> list[Spelled | None]:
+    def tokenize(self, texts: Sequence[str]) -> list[TokenizedText | None]:
         """See Learner.spell. Raises InputError without a tokenizer."""
-        return self._scorer("tell its tokens", Verb.LOG_PROBS).spell(texts)
+        return self._scorer("tell its tokens", Verb.LOG_PROBS).tokenize(texts)
 
     def _scorer(self, what: str, verb: Verb = Verb.JUDGE) -> "ApiJudge":
         if self._judge is None or verb not in self.verbs:

@@ -7,7 +7,7 @@ import numpy as np
 
 from lada.alignment import token_bytes
 from lada.core.errors import InputError
-from lada.core.terms import Likelihood, Spelled, TokenScores, Vocabulary
+from lada.core.terms import Likelihood, TokenizedText, TokenScores, Vocabulary
 from lada.models.api_client import FAILED, ApiClient
 from lada.models.api_faults import Lost
 from lada.models.api_options import ApiOptions
@@ -15,7 +15,7 @@ from lada.models.api_reply import Reply, Usage
 from lada.models.api_scores import Scored, likeliest
 from lada.models.encoding import Encoded, Encoder
 from lada.models.load import load_tokenizer
-from lada.models.spelling import spell
+from lada.models.tokenizing import tokenize_text
 
 OnScored = Callable[[int, Scored | Lost], None]
 TRIED = 16
@@ -85,9 +85,9 @@ class ApiJudge:
         assert self._encoder is not None
         k, size = min(k, self._options.top_log_probs), len(self.vocabulary().tokens)
         self._try_out(pairs)
-        spelled = self.spell([text for _, text in pairs])
+        tokenized = self.tokenize([text for _, text in pairs])
         result: list[TokenScores | None] = []
-        for (found, _), text in zip(self._by_token(self._encoder, pairs, k, on_reply), spelled, strict=True):
+        for (found, _), text in zip(self._by_token(self._encoder, pairs, k, on_reply), tokenized, strict=True):
             top = None if found is None or text is None else likeliest(found, text.tokens, k, size)
             result.append(None if top is None or text is None else TokenScores(text.tokens, text.offsets, top))
         return result
@@ -130,10 +130,10 @@ class ApiJudge:
             self._vocabulary = Vocabulary(tuple(token_bytes(self._encoder.tokenizer)), self._encoder.eos)
         return self._vocabulary
 
-    def spell(self, texts: Sequence[str]) -> list[Spelled | None]:
+    def tokenize(self, texts: Sequence[str]) -> list[TokenizedText | None]:
         """See Learner.spell."""
         assert self._encoder is not None
-        return [spell(self._encoder, self.vocabulary(), text) for text in texts]
+        return [tokenize_text(self._encoder, self.vocabulary(), text) for text in texts]
 
     def _ask(
         self, prompts: Sequence[str | list[int]], k: int, on_reply: OnScored, *, trial: bool = False

@@ -7,12 +7,12 @@ from typing import Any
 
 from lada.core.terms import Likelihood
 from lada.models.encoding import Company, Encoded, Encoder, Written
-from lada.models.generation import Continuation, Manner, Stream
+from lada.models.generation import Continuation, GenerationRequest, SamplingParams
 from lada.models.halving import Halving
 from lada.models.options import Generation, ModelOptions
 from lada.models.placement import check_backend
 
-Backend = Callable[[Any, Sequence[Stream], Manner], Iterator[dict[int, Continuation]]]
+Backend = Callable[[Any, Sequence[GenerationRequest], SamplingParams], Iterator[dict[int, Continuation]]]
 """Called as `backend(model, streams, manner)`: yields what was written, by the index of its stream.
 
 Ids may go on behind what ends an answer. Within inference mode.
@@ -22,7 +22,7 @@ Ids may go on behind what ends an answer. Within inference mode.
 def write(
     model: Any,
     encoder: Encoder,
-    streams: Sequence[Stream],
+    streams: Sequence[GenerationRequest],
     options: ModelOptions,
     temperature: float,
     halving: Halving,
@@ -37,9 +37,9 @@ def write(
     and batch size; with `batch` each is drawn from its own address alone, so that neither its neighbours nor the batch
     size change it but by rounding. Rounding repeats on one kind of CPU.
     """
-    manner = Manner(encoder, options.batch_size, temperature, options.generation, halving, company)
+    params = SamplingParams(encoder, options.batch_size, temperature, options.generation, halving, company)
     read: dict[int, tuple[Written, Encoded, Likelihood | None]] = {}
-    for part in pick_backend(options.generation)(model, streams, manner):
+    for part in pick_backend(options.generation)(model, streams, params):
         for number, each in part.items():
             written = encoder.read(each.ids, options.generation.stop)
             row = encoder.pair(streams[number].question, written.text)

@@ -13,7 +13,7 @@ from lada.core.bounds import BatchSize
 from lada.core.errors import InputError
 from lada.core.needs import Needs, State
 from lada.core.registry import Options
-from lada.core.terms import Lesson, Likelihood, Spelled, TokenScores, Verb, Vocabulary
+from lada.core.terms import Lesson, Likelihood, TokenizedText, TokenScores, Verb, Vocabulary
 from lada.models.objective import Objective
 from lada.models.private import Privacy
 from lada.models.training import Optimisation
@@ -221,7 +221,7 @@ class Learner(Protocol):
         """Return what the learner's token ids stand for."""
         ...
 
-    def spell(self, texts: Sequence[str]) -> list[Spelled | None]:
+    def tokenize(self, texts: Sequence[str]) -> list[TokenizedText | None]:
         """Return the tokens of texts as the learner studies them, each closed by end-of-sequence.
 
         None for a text whose tokens the tokenizer does not lead back to its bytes.

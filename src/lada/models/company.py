@@ -14,7 +14,7 @@ from torch import Tensor
 from lada.core.errors import InputError
 from lada.models.decoding import decode
 from lada.models.encoding import Company, Encoded, Encoder
-from lada.models.generation import Manner, Stream
+from lada.models.generation import GenerationRequest, SamplingParams
 from lada.models.halving import is_out_of_memory
 from lada.models.likelihood import log_probs_at, token_log_probs
 from lada.models.options import Generation
@@ -142,9 +142,9 @@ def _writing(model: Any, encoder: Encoder, tokens: Sequence[int]) -> Run:
             seen.append(logits.float())
             return torch.full((len(streams),), tokens[step], device=logits.device)
 
-        manner = Manner(encoder, len(prompts), 0.0, Generation())
-        room = len(tokens) - 1  # the last is dropped; see Manner.most
-        decode(model, [Stream(prompt, room, ()) for prompt in prompts], manner, choose)
+        params = SamplingParams(encoder, len(prompts), 0.0, Generation())
+        max_new_tokens = len(tokens) - 1  # the last is dropped; see Manner.most
+        decode(model, [GenerationRequest(prompt, max_new_tokens, ()) for prompt in prompts], params, choose)
         return torch.stack(seen, 1).flatten(1)
 
     return run

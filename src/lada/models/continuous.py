@@ -17,7 +17,7 @@ from lada.core.errors import InputError, LadaError
 from lada.core.plural import counted
 from lada.core.seeds import seed_of
 from lada.models.decoding import bare
-from lada.models.generation import Continuation, Manner, Stream
+from lada.models.generation import Continuation, GenerationRequest, SamplingParams
 
 FLASH_PAGE, PAGE = 256, 32
 """Tokens in a page of the cache; flash attention takes no smaller ones, and others read masks as wide as the pages."""
@@ -25,7 +25,9 @@ PREFILL = 1024
 """Tokens that one step computes at most, unless more streams than that are in the making."""
 
 
-def continue_streams(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[dict[int, Continuation]]:
+def continue_streams(
+    model: Any, streams: Sequence[GenerationRequest], params: SamplingParams
+) -> Iterator[dict[int, Continuation]]:
     """See Backend. Stop texts are cut behind, since transformers does not know them here: what follows them is written.
 
     Raises InputError for a model that it cannot serve, LadaError where it fails on the way.
@@ -36,20 +38,22 @@ def continue_streams(model: Any, streams: Sequence[Stream], manner: Manner) -> I
     if not model._can_set_attn_implementation():  # it would compute its own attention, and none over pages
         raise _refusal(model, "its attention cannot be exchanged")
     with torch.random.fork_rng():  # it seeds and draws from the generator that is everybody's
-        yield from _serve(model, streams, manner)
+        yield from _serve(model, streams, params)
 
 
-def _serve(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[dict[int, Continuation]]:
-    paging = paging_of(streams, manner, flash="flash" in model.config._attn_implementation)
+def _serve(
+    model: Any, streams: Sequence[GenerationRequest], params: SamplingParams
+) -> Iterator[dict[int, Continuation]]:
+    paging = paging_of(streams, params, flash="flash" in model.config._attn_implementation)
     try:
         manager = model.init_continuous_batching(
-            generation_config=settings_of(manner), continuous_batching_config=paging
+            generation_config=settings_of(params), continuous_batching_config=paging
         )
     except (ValueError, AttributeError) as error:
         raise _refusal(model, error) from error
     # All are there before the first step, so that no two runs form other batches.
     names = {
-        manager.add_request(list(stream.prompt), max_new_tokens=stream.room): number
+        manager.add_request(list(stream.prompt), max_new_tokens=stream.max_new_tokens): number
         for number, stream in enumerate(streams)
     }
     manager.start()
@@ -69,21 +73,21 @@ def _serve(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[di
         manager.destroy()
 
 
-def settings_of(manner: Manner) -> GenerationConfig:
+def settings_of(params: SamplingParams) -> GenerationConfig:
     """Return transformers' form of how tokens are chosen."""
-    encoder, sampled = manner.encoder, manner.temperature > 0
-    chosen = {"temperature": manner.temperature, "top_k": manner.generation.top_k, "top_p": manner.generation.top_p}
+    encoder, sampled = params.encoder, params.temperature > 0
+    chosen = {"temperature": params.temperature, "top_k": params.generation.top_k, "top_p": params.generation.top_p}
     return GenerationConfig(
         do_sample=sampled, eos_token_id=list(encoder.ends), pad_token_id=encoder.pad, **(chosen if sampled else {})
     )
 
 
-def paging_of(streams: Sequence[Stream], manner: Manner, *, flash: bool) -> ContinuousBatchingConfig:
+def paging_of(streams: Sequence[GenerationRequest], params: SamplingParams, *, flash: bool) -> ContinuousBatchingConfig:
     """Return a cache with pages for as many of the longest streams as may be in the making at once."""
     page = FLASH_PAGE if flash else PAGE
-    generation = manner.generation
-    longest = max(len(stream.prompt) + stream.room for stream in streams)
-    at_once = min(manner.batch_size, len(streams))
+    generation = params.generation
+    longest = max(len(stream.prompt) + stream.max_new_tokens for stream in streams)
+    at_once = min(params.batch_size, len(streams))
     return ContinuousBatchingConfig(
         page_size=page,
         num_blocks=at_once * (math.ceil(longest / page) + 1),
@@ -91,7 +95,7 @@ def paging_of(streams: Sequence[Stream], manner: Manner, *, flash: bool) -> Cont
         max_requests_per_batch=at_once,
         auto_switch_to_flash=False,  # the model keeps the attention that it was configured with
         # What it tells is what it draws by, and greedily it would choose by other, rounded numbers if it were to tell.
-        return_logprobs=manner.temperature == 1 and generation.top_k is None and generation.top_p is None,
+        return_logprobs=params.temperature == 1 and generation.top_k is None and generation.top_p is None,
         seed=seed_of("continuous", *streams[0].address) % 2**32,
     )
 

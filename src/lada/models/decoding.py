@@ -21,7 +21,7 @@ from transformers import (
 
 from lada.models.cache import roomy_cache
 from lada.models.encoding import Encoded, buckets, pad_left
-from lada.models.generation import Continuation, Manner, Stream
+from lada.models.generation import Continuation, GenerationRequest, SamplingParams
 from lada.models.head import head_sees, last
 from lada.models.record import Record
 from lada.models.sampling import Chooser
@@ -30,20 +30,24 @@ Choose = Callable[[Tensor, Sequence[int], int], Tensor]
 """Called as `choose(logits, streams, step)`; see Chooser."""
 
 
-def decode_in_batches(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[dict[int, Continuation]]:
+def decode_in_batches(
+    model: Any, streams: Sequence[GenerationRequest], params: SamplingParams
+) -> Iterator[dict[int, Continuation]]:
     """See Backend; streams of similar length share a batch."""
-    batches = buckets([len(stream.prompt) for stream in streams], manner.batch_size, manner.company)
-    for batch, written in manner.halving.each(
-        "answer", batches, lambda rows: decode(model, [streams[i] for i in rows], manner)
+    batches = buckets([len(stream.prompt) for stream in streams], params.batch_size, params.company)
+    for batch, written in params.halving.each(
+        "answer", batches, lambda rows: decode(model, [streams[i] for i in rows], params)
     ):
         yield dict(zip(batch, written, strict=True))
 
 
-def decode(model: Any, streams: Sequence[Stream], manner: Manner, choose: Choose | None = None) -> list[Continuation]:
+def decode(
+    model: Any, streams: Sequence[GenerationRequest], params: SamplingParams, choose: Choose | None = None
+) -> list[Continuation]:
     """Return what is written for each stream, all in one batch; None chooses them as `manner` says."""
     model = bare(model)
     way = decode_dropping if can_drop_rows(model) else decode_keeping
-    return way(model, streams, manner, choose)
+    return way(model, streams, params, choose)
 
 
 def bare(model: Any) -> Any:
@@ -69,14 +73,14 @@ def can_drop_rows(model: Any) -> bool:
 
 
 def decode_dropping(
-    model: Any, streams: Sequence[Stream], manner: Manner, choose: Choose | None = None
+    model: Any, streams: Sequence[GenerationRequest], params: SamplingParams, choose: Choose | None = None
 ) -> list[Continuation]:
     """Return what is written for each stream; a prompt that several share is read once. See `can_drop_rows`."""
     prompts = {prompt: row for row, prompt in enumerate(dict.fromkeys(stream.prompt for stream in streams))}
-    rows = _Rows(model, list(prompts), manner.encoder.pad)
+    rows = _Rows(model, list(prompts), params.encoder.pad)
     rows.select([prompts[stream.prompt] for stream in streams])
-    choose = choose or _chooser(streams, manner)
-    record = Record(manner.encoder.eos)
+    choose = choose or _chooser(streams, params)
+    record = Record(params.encoder.eos)
     written: list[list[int]] = [[] for _ in streams]
     alive, step = list(range(len(streams))), 0
     while alive:
@@ -84,14 +88,14 @@ def decode_dropping(
         record.add(rows.logits, tokens, alive)
         for i, token in zip(alive, tokens.tolist(), strict=True):
             written[i].append(token)
-        kept = [row for row, i in enumerate(alive) if not manner.over(written[i], streams[i])]
+        kept = [row for row, i in enumerate(alive) if not params.over(written[i], streams[i])]
         if len(kept) < len(alive):
             rows.select(kept)
             tokens, alive = tokens[kept], [alive[row] for row in kept]
         if alive:
             rows.advance(tokens)
         step += 1
-    return record.continuations(written, [stream.room for stream in streams])
+    return record.continuations(written, [stream.max_new_tokens for stream in streams])
 
 
 class _Rows:
@@ -129,30 +133,30 @@ class _Rows:
 
 
 def decode_keeping(
-    model: Any, streams: Sequence[Stream], manner: Manner, choose: Choose | None = None
+    model: Any, streams: Sequence[GenerationRequest], params: SamplingParams, choose: Choose | None = None
 ) -> list[Continuation]:
     """Return what is written for each stream by transformers' `generate`, which serves every model.
 
     Tokens are chosen, and streams end, as in `decode_dropping`.
     """
-    ids, seen = pad_left([Encoded(stream.prompt) for stream in streams], manner.encoder.pad, model.device)
-    over, own, record = _Over(streams, manner), model.generation_config, Record(manner.encoder.eos)
+    ids, seen = pad_left([Encoded(stream.prompt) for stream in streams], params.encoder.pad, model.device)
+    over, own, record = _Over(streams, params), model.generation_config, Record(params.encoder.eos)
     # A model's own settings, such as a penalty of repetition, must not bend what is written.
-    model.generation_config = GenerationConfig(eos_token_id=list(manner.encoder.ends), pad_token_id=manner.encoder.pad)
+    model.generation_config = GenerationConfig(eos_token_id=list(params.encoder.ends), pad_token_id=params.encoder.pad)
     try:
-        chosen = _Chosen(choose or _chooser(streams, manner), record, len(streams), ids.shape[1])
+        chosen = _Chosen(choose or _chooser(streams, params), record, len(streams), ids.shape[1])
         with head_sees(model, last):
             model.generate(
                 input_ids=ids,
                 attention_mask=seen,
-                max_new_tokens=max(map(manner.most, streams)),
+                max_new_tokens=max(map(params.most, streams)),
                 do_sample=False,
                 logits_processor=LogitsProcessorList([chosen]),
                 stopping_criteria=StoppingCriteriaList([over]),
             )
     finally:
         model.generation_config = own
-    return record.continuations(over.chosen, [stream.room for stream in streams])
+    return record.continuations(over.chosen, [stream.max_new_tokens for stream in streams])
 
 
 class _Chosen(LogitsProcessor):
@@ -170,9 +174,9 @@ class _Chosen(LogitsProcessor):
 class _Over(StoppingCriteria):
     """Says which rows are done, and keeps what was `chosen` for each until then."""
 
-    def __init__(self, streams: Sequence[Stream], manner: Manner) -> None:
+    def __init__(self, streams: Sequence[GenerationRequest], params: SamplingParams) -> None:
         self.chosen: list[list[int]] = [[] for _ in streams]
-        self._streams, self._manner = streams, manner
+        self._streams, self._manner = streams, params
         self._done = [False] * len(streams)
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
@@ -183,6 +187,6 @@ class _Over(StoppingCriteria):
         return torch.tensor(self._done, device=input_ids.device)
 
 
-def _chooser(streams: Sequence[Stream], manner: Manner) -> Chooser:
-    most = max(map(manner.most, streams))
-    return Chooser([stream.address for stream in streams], most, manner.temperature, manner.generation)
+def _chooser(streams: Sequence[GenerationRequest], params: SamplingParams) -> Chooser:
+    most = max(map(params.most, streams))
+    return Chooser([stream.address for stream in streams], most, params.temperature, params.generation)

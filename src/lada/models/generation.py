@@ -19,11 +19,11 @@ SLACK = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class GenerationRequest:
     """A question's prompt, to be continued by at most `room` tokens; `address` seeds what is drawn for it."""
 
     prompt: tuple[int, ...]
-    room: int
+    max_new_tokens: int
     address: tuple[int, ...]
     question: str = ""
 
@@ -65,7 +65,7 @@ class Continuation:
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class SamplingParams:
     """How streams are continued; greedily at temperature 0. At most `batch_size` are in the making at once."""
 
     encoder: Encoder
@@ -75,15 +75,15 @@ class Manner:
     halving: Halving = field(default_factory=Halving)
     company: Company = "any"
 
-    def most(self, stream: Stream) -> int:
+    def most(self, stream: GenerationRequest) -> int:
         """Return how many tokens are chosen for a stream that nothing ends: one more than it has room for.
 
         That one is dropped; in its place the model says how likely the end of the text is. No stream that fills the
         context has one, since its text is judged without an end.
         """
-        return stream.room + (len(stream.prompt) + stream.room < self.encoder.context)
+        return stream.max_new_tokens + (len(stream.prompt) + stream.max_new_tokens < self.encoder.context)
 
-    def over(self, written: Sequence[int], stream: Stream) -> bool:
+    def over(self, written: Sequence[int], stream: GenerationRequest) -> bool:
         """Return whether a stream is done, for which these tokens are chosen, at least one."""
         return written[-1] in self.encoder.ends or len(written) >= self.most(stream) or self._stopped(written)
 
@@ -98,11 +98,13 @@ class Manner:
         return any(each in text for each in stop)
 
 
-def make_streams(encoder: Encoder, questions: Sequence[str], paths: int, seed: int, most: int) -> list[Stream]:
+def make_requests(
+    encoder: Encoder, questions: Sequence[str], paths: int, seed: int, most: int
+) -> list[GenerationRequest]:
     """Return `paths` streams per question, question by question, each with room for `most` tokens or its context."""
     streams = []
     for number, question in enumerate(questions):
         prompt = encoder.prompt(question)
-        room = max(1, min(most, encoder.context - len(prompt)))
-        streams += [Stream(prompt, room, (seed, number, path), question) for path in range(paths)]
+        max_new_tokens = max(1, min(most, encoder.context - len(prompt)))
+        streams += [GenerationRequest(prompt, max_new_tokens, (seed, number, path), question) for path in range(paths)]
     return streams

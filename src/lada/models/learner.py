@@ -14,7 +14,7 @@ from torch import Tensor
 from lada.alignment import token_bytes
 from lada.core.errors import InputError
 from lada.core.plural import counted, plural
-from lada.core.terms import Lesson, Likelihood, SparseLogProbs, Spelled, TokenScores, Verb, Vocabulary
+from lada.core.terms import Lesson, Likelihood, SparseLogProbs, TokenizedText, TokenScores, Verb, Vocabulary
 from lada.models.adapters import adapted_share, factors
 from lada.models.assignment import Assignment
 from lada.models.backends import write
@@ -33,7 +33,7 @@ from lada.models.base import (
 from lada.models.checksums import write_checksums
 from lada.models.company import try_batching
 from lada.models.encoding import Encoded, Encoder, buckets, context_of, encoder_of, pad_right
-from lada.models.generation import make_streams
+from lada.models.generation import make_requests
 from lada.models.halving import Halving
 from lada.models.head import head_sees, last
 from lada.models.identity import weights_digest
@@ -43,7 +43,7 @@ from lada.models.objective import Objective
 from lada.models.options import ModelOptions
 from lada.models.ranks import ALONE, Ranks
 from lada.models.replicas import Replicas
-from lada.models.spelling import spell
+from lada.models.tokenizing import tokenize_text
 from lada.models.trainer import Trainer, Workplace
 from lada.models.training import Steer
 from lada.models.turns import declared_ends
@@ -135,7 +135,7 @@ class HuggingFaceLearner(LearnerBase):
         """See Learner.sample. A path is read again to judge it only where writing it has not told what `judge` says."""
         self._begin()
         progress = adding_up(progress)
-        streams = make_streams(self._encoder, questions, paths, seed, self._options.max_new_tokens)
+        streams = make_requests(self._encoder, questions, paths, seed, self._options.max_new_tokens)
         written = write(
             self.model,
             self._encoder,
@@ -189,7 +189,7 @@ class HuggingFaceLearner(LearnerBase):
         self._begin()
         progress = adding_up(progress)
         rows = [self._encoder.pair(question, text) for question, text in pairs]
-        spelled = self.spell([text for _, text in pairs])
+        tokenized = self.tokenize([text for _, text in pairs])
         size = len(self.vocabulary().tokens)
         result: dict[int, TokenScores | None] = {}
 
@@ -203,7 +203,7 @@ class HuggingFaceLearner(LearnerBase):
             for i, end in zip(batch, ends.tolist(), strict=True):
                 length = len(rows[i].completion)
                 part = slice(end - length, end)
-                top, text = SparseLogProbs(ids[part].astype(np.int32), log_probs[part]), spelled[i]
+                top, text = SparseLogProbs(ids[part].astype(np.int32), log_probs[part]), tokenized[i]
                 result[i] = text and TokenScores(text.tokens[:length], text.offsets[:length], top)
             progress("log_probs", len(result), len(rows), sum(len(rows[i]) for i in batch))
         return [result[i] for i in range(len(rows))]
@@ -241,9 +241,9 @@ class HuggingFaceLearner(LearnerBase):
             self._vocabulary = Vocabulary(tuple(token_bytes(self.tokenizer)[:rows]), self._encoder.eos)
         return self._vocabulary
 
-    def spell(self, texts: Sequence[str]) -> list[Spelled | None]:
+    def tokenize(self, texts: Sequence[str]) -> list[TokenizedText | None]:
         """See Learner.spell."""
-        return [spell(self._encoder, self.vocabulary(), text) for text in texts]
+        return [tokenize_text(self._encoder, self.vocabulary(), text) for text in texts]
 
     @_computing
     def embed(self, questions: Sequence[str], *, progress: Progress = silent) -> np.ndarray:

@@ -29,4 +29,7 @@ class Record:
         order = np.argsort(np.array(self._streams), kind="stable")
         starts = np.cumsum(np.bincount(self._streams, minlength=len(chosen)))[:-1]
         rows = zip(chosen, rooms, np.split(steps[order], starts), strict=True)
-        return [Continuation(ids[:room], row[: len(ids[:room]), 0], row[: len(ids), 1]) for ids, room, row in rows]
+        return [
+            Continuation(ids[:max_new_tokens], row[: len(ids[:max_new_tokens]), 0], row[: len(ids), 1])
+            for ids, max_new_tokens, row in rows
+        ]

@@ -120,7 +120,7 @@ class _Replica:
     def __init__(self, rank: int, told: Mapping[str, Any], folder: Path, device: torch.device) -> None:
         self.rank = rank
         self._log = folder / f"rank-{rank}.log"
-        self._heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._received: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._said: set[str] = set()
         self._failure: dict[str, str] | None = None
         self.notices: list[str] = []
@@ -133,7 +133,7 @@ class _Replica:
                 env={**os.environ, **_visible(rank, device)},
                 start_new_session=True,  # a terminal's Ctrl-C reaches the main process alone
             )
-        threading.Thread(target=_hear, args=(self.process.stdout, self._heard), daemon=True).start()
+        threading.Thread(target=_hear, args=(self.process.stdout, self._received), daemon=True).start()
         self.send({**told, "rank": rank, "threads": torch.get_num_threads()})
 
     def send(self, told: Mapping[str, Any], data: bytes = b"") -> None:
@@ -148,7 +148,7 @@ class _Replica:
         """Return whether it has said that word since it was last sent something."""
         with suppress(queue.Empty):
             while True:
-                told = self._heard.get_nowait()
+                told = self._received.get_nowait()
                 self._said.add(told["word"])
                 self.notices += told.get("notices", ())
                 if told["word"] == FAILED:
@@ -179,9 +179,9 @@ class _Replica:
         return ""
 
 
-def _hear(stream: Any, heard: "queue.SimpleQueue[dict[str, Any]]") -> None:
+def _hear(stream: Any, received: "queue.SimpleQueue[dict[str, Any]]") -> None:
     for line in stream:
-        heard.put(json.loads(line))
+        received.put(json.loads(line))
 
 
 def _visible(rank: int, device: torch.device) -> dict[str, str]:

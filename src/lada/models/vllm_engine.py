@@ -18,24 +18,26 @@ import torch
 
 from lada.core.seeds import seed_of
 from lada.models.adapters import merged
-from lada.models.generation import Continuation, Manner, Stream
+from lada.models.generation import Continuation, GenerationRequest, SamplingParams
 
 SHARE = 0.9
 """Of the memory that is free on the GPU, beside the model itself and other parties', what the engine may take."""
 
 
-def run_engine(model: Any, streams: Sequence[Stream], manner: Manner) -> Iterator[dict[int, Continuation]]:
+def run_engine(
+    model: Any, streams: Sequence[GenerationRequest], params: SamplingParams
+) -> Iterator[dict[int, Continuation]]:
     """See Backend. vLLM's cache of prefixes reads a prompt once that several streams share."""
     if not streams:
         return
     vllm: Any = import_module("vllm")
     with TemporaryDirectory(prefix="lada-vllm-") as folder:
-        save_merged(model, manner.encoder.tokenizer, Path(folder))
-        engine = vllm.LLM(model=folder, **engine_options(model, manner))
+        save_merged(model, params.encoder.tokenizer, Path(folder))
+        engine = vllm.LLM(model=folder, **engine_options(model, params))
         try:
             replies = engine.generate(
                 [{"prompt_token_ids": list(stream.prompt)} for stream in streams],
-                [vllm.SamplingParams(**sampling_options(stream, manner)) for stream in streams],
+                [vllm.SamplingParams(**sampling_options(stream, params)) for stream in streams],
                 use_tqdm=False,
             )
             written = {number: _continuation(reply.outputs[0]) for number, reply in enumerate(replies)}
@@ -61,12 +63,12 @@ def save_merged(model: Any, tokenizer: Any, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def engine_options(model: Any, manner: Manner) -> dict[str, Any]:
+def engine_options(model: Any, params: SamplingParams) -> dict[str, Any]:
     """Return the arguments of vllm.LLM but `model`."""
     options = {
         "dtype": str(model.dtype).removeprefix("torch."),
-        "max_model_len": manner.encoder.context,
-        "max_num_seqs": manner.batch_size,
+        "max_model_len": params.encoder.context,
+        "max_num_seqs": params.batch_size,
         "generation_config": "vllm",  # a model's own settings must not bend what is written
         "logprobs_mode": "raw_logprobs",  # before temperature, top_k and top_p
         "seed": 0,
@@ -77,17 +79,17 @@ def engine_options(model: Any, manner: Manner) -> dict[str, Any]:
     return options
 
 
-def sampling_options(stream: Stream, manner: Manner) -> dict[str, Any]:
+def sampling_options(stream: GenerationRequest, params: SamplingParams) -> dict[str, Any]:
     """Return the arguments of vllm.SamplingParams for one stream."""
     options: dict[str, Any] = {
-        "max_tokens": stream.room,
+        "max_tokens": stream.max_new_tokens,
         "logprobs": 0,  # of the tokens that are written alone
-        "temperature": manner.temperature,
-        "stop": [*manner.generation.stop, *manner.encoder.stop],
-        "stop_token_ids": list(manner.encoder.ends),
+        "temperature": params.temperature,
+        "stop": [*params.generation.stop, *params.encoder.stop],
+        "stop_token_ids": list(params.encoder.ends),
     }
-    if manner.temperature > 0:
+    if params.temperature > 0:
         options["seed"] = seed_of(*stream.address)
-        chosen = {"top_k": manner.generation.top_k, "top_p": manner.generation.top_p}
+        chosen = {"top_k": params.generation.top_k, "top_p": params.generation.top_p}
         options |= {name: value for name, value in chosen.items() if value is not None}
     return options

@@ -52,11 +52,11 @@ class Alm(Objective):
         """See Objective. A lesson's weight counts for its chunks too."""
         if scored.chunks is None:
             return self.options.label_weight * nll(scored)
-        gaps = match(scored.chunks.teacher, scored.chunks.student, self.options.temperature)
+        gaps = chunk_loss(scored.chunks.teacher, scored.chunks.student, self.options.temperature)
         return self.options.blend(scored, gaps, scored.chunks.rows)
 
 
-def match(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+def chunk_loss(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
     """Return the binary cross-entropy between p^(1/τ) and q^(1/τ) of log-probs [c], nats [c] (arXiv 2503.20083).
 
     It is least, the entropy of p^(1/τ), where the two are equal.

@@ -30,7 +30,7 @@ from lada.core.words import compounds_of, identifiers_of, tokens_of, unescaped, 
 from lada.privacy.options import Withholding
 from lada.privacy.word_index import Places, Texts, Unspaced, coded, once_each
 
-Kind = Literal["rare", "near", "plain", "whole"]
+PassageKind = Literal["rare", "near", "plain", "whole"]
 SHARE, FEW = 0.01, 10
 """So large a share of the private samples, or of the known texts, or so many, may have a passage by chance."""
 RARE, NEAR = (1, 2, 3), (2, 3, 4, 6)
@@ -52,7 +52,7 @@ LONGEST = 64
 class Passage:
     """A passage that was found: its kind, its words, and the id of a private sample that has it."""
 
-    kind: Kind
+    kind: PassageKind
     words: int
     sample_id: str
 
@@ -79,12 +79,12 @@ class Distinctive:
         having = sorted({(word, owner) for owner, text in texts for word in _all_words(text)})
         self._spread = Counter(word for word, _ in having)
         """In how many private samples a word is."""
-        self._heard, self._known, self._known_unspaced = _known(frozenset(known))
+        self._received, self._known, self._known_unspaced = _known(frozenset(known))
         self._private = Texts([words(text) for _, text in texts])
         self._owners = np.array([owner for owner, _ in texts], np.int64)
         self.options = options
         self._most = options.samples
-        self.lengths: dict[Kind, int] = self._find_lengths(options.words)
+        self.lengths: dict[PassageKind, int] = self._find_lengths(options.words)
         """How many words in a row are a passage; whole texts may be shorter than `plain` ones."""
         self._tables = sorted(self._make_tables(), key=lambda table: table[1])
         self._joined = self._find_joined(having, [text for _, text in texts])
@@ -132,11 +132,11 @@ class Distinctive:
     def _are_seldom(self, words: set[str], having: Sequence[tuple[str, int]]) -> bool:
         """Return whether single words of these are seldom shared by chance; see `_is_seldom_private`, and `_known`."""
         shared = {word for word in words if self._is_rare(word, self._most + 1) and self._spread[word] > 1}
-        met = [word for word in words if self._is_rare(word, self._most, 1) and self._heard[word] == 1]
+        met = [word for word in words if self._is_rare(word, self._most, 1) and self._received[word] == 1]
         owners = {owner for word, owner in having if word in shared}
         return _next_to_none(len(owners), of=len(self._ids)) or _next_to_none(len(met), of=len(self._known.sizes))
 
-    def _find_lengths(self, words: int) -> dict[Kind, int]:
+    def _find_lengths(self, words: int) -> dict[PassageKind, int]:
         seldom = (self._is_seldom_private, self._is_seldom_known)
         return {
             "rare": _least(RARE, partial(self._with_rare, True), *seldom),
@@ -144,8 +144,8 @@ class Distinctive:
             "plain": _least([round(words * each) for each in PLAIN], self._passages, self._is_seldom_private),
         }
 
-    def _make_tables(self) -> Iterator[tuple[Kind, int, Places]]:
-        finds: dict[Kind, Find] = {
+    def _make_tables(self) -> Iterator[tuple[PassageKind, int, Places]]:
+        finds: dict[PassageKind, Find] = {
             "rare": partial(self._with_rare, True),
             "near": partial(self._with_rare, False),
             "plain": self._passages,
@@ -170,7 +170,7 @@ class Distinctive:
         met = np.unique(texts[np.isin(hashes, passages)])
         return _next_to_none(len(met), of=len(np.unique(texts)))
 
-    def _passages(self, length: int, least: int, most: int, heard: int, among: np.ndarray | None = None) -> Places:
+    def _passages(self, length: int, least: int, most: int, received: int, among: np.ndarray | None = None) -> Places:
         """See Find; `among` bool [words of all texts] says at which words a passage may begin."""
         hashes, starts = self._private.passages(length)
         if among is not None:
@@ -181,25 +181,25 @@ class Distinctive:
         samples = counts[which]
         kept = (samples >= least) & (samples <= most)
         hashes, owners = hashes[kept], owners[kept]
-        unknown = ~np.isin(hashes, self._known.passages_of_more(length, heard))
+        unknown = ~np.isin(hashes, self._known.passages_of_more(length, received))
         return hashes[unknown], owners[unknown]
 
-    def _with_rare(self, alone: bool, length: int, least: int, most: int, heard: int) -> Places:
+    def _with_rare(self, alone: bool, length: int, least: int, most: int, received: int) -> Places:
         """See Find: of passages with rare words `alone`, or with one at least."""
-        rare = np.cumsum([0, *(self._is_rare(word, most, heard) for word in self._private.words)])
+        rare = np.cumsum([0, *(self._is_rare(word, most, received) for word in self._private.words)])
         ends = np.minimum(np.arange(len(rare) - 1) + length, len(rare) - 1)
-        return self._passages(length, least, most, heard, rare[ends] - rare[:-1] >= (length if alone else 1))
+        return self._passages(length, least, most, received, rare[ends] - rare[:-1] >= (length if alone else 1))
 
-    def _whole(self, length: int, least: int, most: int, heard: int) -> Places:
+    def _whole(self, length: int, least: int, most: int, received: int) -> Places:
         """See Find: of passages that are a whole text."""
         hashes, starts = self._private.passages(length)
         wholes = hashes[self._private.sizes[self._private.text[starts]] == length]
         among = np.zeros(len(self._private.text), bool)
         among[starts[np.isin(hashes, wholes)]] = True
-        return self._passages(length, least, most, heard, among)
+        return self._passages(length, least, most, received, among)
 
-    def _is_rare(self, word: str, most: int, heard: int = 0) -> bool:
-        return 0 < self._spread[word] <= most and self._heard[word] <= heard
+    def _is_rare(self, word: str, most: int, received: int = 0) -> bool:
+        return 0 < self._spread[word] <= most and self._received[word] <= received
 
     def _in_other_form(self, words: Sequence[str]) -> int | None:
         """Return the place of a sample of which a text has a rare word, or several words, with other spaces."""
@@ -241,7 +241,7 @@ class Distinctive:
 
     def _new(self, words: Sequence[str], least: int) -> list[str]:
         """Return the words of `least` characters or more that neither a known text nor a private sample has."""
-        return sorted({word for word in words if len(word) >= least and not self._heard[word] + self._spread[word]})
+        return sorted({word for word in words if len(word) >= least and not self._received[word] + self._spread[word]})
 
 
 def _least(lengths: Sequence[int], find: Find, *seldom: Callable[[int, Find], bool]) -> int:

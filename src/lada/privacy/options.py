@@ -14,7 +14,7 @@ from lada.core.seeds import generator
 if TYPE_CHECKING:
     import numpy as np
 
-Kind = Literal["url", "email", "iban", "credit_card", "ip", "date", "phone"]
+PiiKind = Literal["url", "email", "iban", "credit_card", "ip", "date", "phone"]
 """Of personal data that has a form of its own; see lada.privacy.pii."""
 PATIENCE = 1.0
 """Seconds that a pattern may take for one text."""
@@ -47,7 +47,7 @@ class Rule(Options):
 class Redaction(Options):
     """What is taken out of the texts that leave."""
 
-    pii: tuple[Kind, ...] = ()
+    pii: tuple[PiiKind, ...] = ()
     """Personal data by kind, such as email or iban."""
     rules: tuple[Rule, ...] = ()
     """Applied before `pii`, in this order."""

@@ -5,7 +5,7 @@ from statistics import fmean
 
 import numpy as np
 
-Row = tuple[str, ...]
+TableRow = tuple[str, ...]
 PLACES = {"least": 0.0, "10 %": 0.1, "median": 0.5, "90 %": 0.9, "most": 1.0}
 """Shares (0..1) of the clients that lie at or below each value."""
 MEAN = "mean"
@@ -28,9 +28,9 @@ def spread_rows(
     who: str,
     columns: Sequence[tuple[Iterable[float | None], Callable[[float | None], str]]],
     *,
-    beside: Row = (),
+    beside: TableRow = (),
     labels: Sequence[str] = LABELS,
-) -> list[Row]:
+) -> list[TableRow]:
     """Return a row for each of `labels`, each column by itself with how it is written; none where nothing is known.
 
     `who` begins a row's first cell, and the cells `beside` follow it.

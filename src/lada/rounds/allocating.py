@@ -33,7 +33,7 @@ def check_takes_labels(allocator: Allocator, where: str, instead: str) -> None:
         )
 
 
-def allocate(
+def allocate_offers(
     party: Party,
     round: int,
     teacher: Knowledge,

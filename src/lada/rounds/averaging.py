@@ -71,7 +71,7 @@ def _tuned(options: ModelOptions, ranks: bool) -> dict[str, Any]:
     return {**alike, **({"lora.targets": options.lora.targets} if ranks else {"lora": options.lora})}
 
 
-def tell_adapter(party: Party) -> bytes:
+def encode_adapter(party: Party) -> bytes:
     """Return a client's adapter with the number of private samples behind it."""
     return write(party, ADAPTER, Adapter(party.learner.adapter(), len(party.private)))
 
@@ -87,7 +87,7 @@ def fix_outline(party: Party, own: Weights) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Pooled:
+class Aggregated:
     """What became of several adapters, float32 (see Aggregate), and the samples behind all."""
 
     found: Aggregate
@@ -108,9 +108,9 @@ class Pooled:
         }
 
 
-def pool(
+def aggregate_updates(
     party: Party, replies: Mapping[str, Payload], round: int, options: AveragingOptions, start: Start | None = None
-) -> Pooled:
+) -> Aggregated:
     """Return what the aggregator makes of the adapters in `replies`; its state is the party's.
 
     A client whose adapter has another outline than those of the first time or, the first time, than most others' is
@@ -119,14 +119,14 @@ def pool(
     outline is that of most, or no average of them has numbers in range.
     """
     name, aggregator = options.aggregator
-    told = {client: part(party, replies[client], ADAPTER) for client in sorted(replies)}
+    received = {client: part(party, replies[client], ADAPTER) for client in sorted(replies)}
     outline = layers if aggregator.any_rank else shapes
-    outlines = {client: outline(weights) for client, (weights, _) in told.items()}
+    outlines = {client: outline(weights) for client, (weights, _) in received.items()}
     if set(outlines.values()) == {None}:
         raise FederationError("adapters: those of all clients are no pairs of LoRA's factors")
     odd = odd_ones(party, round, outlines)
-    weights = {client: told[client][0] for client in told if client not in odd}
-    samples, capped = cap({client: told[client][1] for client in weights}, options.clip)
+    weights = {client: received[client][0] for client in received if client not in odd}
+    samples, capped = cap({client: received[client][1] for client in weights}, options.clip)
     start = start or newest_of(party)
     updates = {client: Update(own, samples[client], start(own)) for client, own in weights.items()}
     key = address(AGGREGATORS.kind, name, "run")
@@ -135,7 +135,7 @@ def pool(
     why = "malformed message (adapter: numbers so large that none made of it can be told)"
     party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in extreme))
     party.note(notices=tuple(f"round {round}: adapters: {notice}" for notice in (*capped, *found.notices)))
-    return Pooled(found, min(sum(samples[client] for client in found.by_client), MOST_SAMPLES))
+    return Aggregated(found, min(sum(samples[client] for client in found.by_client), MOST_SAMPLES))
 
 
 def odd_ones(party: Party, round: int, outlines: Mapping[str, Hashable]) -> list[str]:

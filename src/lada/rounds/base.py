@@ -18,23 +18,23 @@ Look = Callable[[str, Payload], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Kinds:
+class MessageSchema:
     """Which kinds a message has: those that it must have and those that it may."""
 
-    must: frozenset[str] = frozenset()
-    may: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
 
-    def __or__(self, other: Kinds) -> Kinds:
+    def __or__(self, other: MessageSchema) -> MessageSchema:
         """Return the kinds of both."""
-        return Kinds(self.must | other.must, self.may | other.may)
+        return MessageSchema(self.required | other.required, self.optional | other.optional)
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
     """What a client is sent in a phase, and what it replies with. Messages with other kinds are refused."""
 
-    asks: Kinds = Kinds()
-    replies: Kinds = Kinds()
+    asks: MessageSchema = MessageSchema()
+    replies: MessageSchema = MessageSchema()
 
 
 class Pending(Protocol):
@@ -86,9 +86,9 @@ class Turn:
     What a client needs in a later phase it keeps in its memory, since it may be another process by then.
     """
 
-    def __init__(self, party: Party, round: int, *, heard: Payload | None = None, exchange: Exchange | None = None):
+    def __init__(self, party: Party, round: int, *, received: Payload | None = None, exchange: Exchange | None = None):
         self.party, self.round = party, round
-        self.heard: Payload = heard or {}
+        self.received: Payload = received or {}
         """At a client: what the server sent."""
         self.outbox: dict[str, bytes] = {}
         """What is sent next: with a client's reply, or by the server to all clients that are still there."""
@@ -141,7 +141,7 @@ class Step:
     """The part of that study's steps that it takes, from and to (lada.rounds.steps.part_of); by default all."""
     sends: tuple[str, ...] = ()
     """Kinds of knowledge that it is expected to send to the server, or to every client."""
-    kinds: Kinds = Kinds()
+    kinds: MessageSchema = MessageSchema()
     """At a client: what it adds to the kinds of its reply."""
     run: Act = field(default=nothing, compare=False)
     """Does it."""
@@ -168,19 +168,19 @@ class Ask:
     """The server begins a phase: what follows at the clients' side, up to the next one, is what they do in it."""
 
     phase: str
-    kinds: Kinds = Kinds()
+    kinds: MessageSchema = MessageSchema()
     """Of what the server sends."""
     send: Callable[[Turn], Mapping[str, Payload]] = to_all
     """Returns it by client. Nobody is asked where that is empty."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hear:
+class Receive:
     """The server waits for the replies to what it asked, and adds the reports in them to its own."""
 
     look: Callable[[Turn], Look | None] = lambda _: None
     """Returns what looks at each reply as soon as it was checked."""
 
 
-Round = tuple[Step | Ask | Hear, ...]
+Round = tuple[Step | Ask | Receive, ...]
 """What happens in a round, in order. What the two sides do between an Ask and its Hear, they do at the same time."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lada.codecs.base import Reading
 from lada.core.errors import FederationError
 from lada.rounds import claims
-from lada.rounds.base import Kinds, Payload, Phase
+from lada.rounds.base import MessageSchema, Payload, Phase
 from lada.rounds.engine import Rounds
 from lada.rounds.party import Party
 from lada.rounds.reports import METRICS, REPORT, check_rows
@@ -46,7 +46,7 @@ class Guard:
         """Raise FederationError or CodecError unless `payload` is what the server may send."""
         self._read(server, self.phase(phase, round).asks, round, payload)
 
-    def _read(self, sender: str, kinds: Kinds, round: int, payload: Payload) -> Reading:
+    def _read(self, sender: str, kinds: MessageSchema, round: int, payload: Payload) -> Reading:
         check_kinds(payload, kinds)
         return check_parts(self.party, sender, round, payload)
 
@@ -65,10 +65,10 @@ def check_parts(party: Party, sender: str, round: int, payload: Payload) -> Read
     return read
 
 
-def check_kinds(given: Collection[str], kinds: Kinds) -> None:
+def check_kinds(given: Collection[str], kinds: MessageSchema) -> None:
     """Raise FederationError unless a message has the kinds that it must have, and none that it may not."""
-    if lacking := sorted(kinds.must - set(given)):
+    if lacking := sorted(kinds.required - set(given)):
         raise FederationError(f"kinds: {', '.join(lacking)} missing")
-    if set(given) - kinds.must - kinds.may:
-        told = ", ".join(sorted(kinds.must | kinds.may)) or "none"
-        raise FederationError(f"kinds: one that this phase does not have; expected {told}")
+    if set(given) - kinds.required - kinds.optional:
+        expected = ", ".join(sorted(kinds.required | kinds.optional)) or "none"
+        raise FederationError(f"kinds: one that this phase does not have; expected {expected}")

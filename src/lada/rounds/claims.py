@@ -15,18 +15,18 @@ def check_claims(party: Party, reading: Reading) -> None:
     """Raise FederationError where a client says of its private samples what is not so, or not what it said before."""
     if party.role != "server":
         return
-    told, sender = _claims(reading), reading.sender
+    received, sender = _claims(reading), reading.sender
     known = party.memory.get(f"{CLAIM} {sender}")
     first = party.samples_of(sender) if known is None else int(known)
-    if told and {*told, told[0] if first is None else first} != {told[0]}:
+    if received and {*received, received[0] if first is None else first} != {received[0]}:
         raise FederationError("samples: not as many as the client has, or as it said before")
 
 
 def remember(party: Party, reading: Reading) -> None:
     """Keep what a client said first of its private samples; its message was checked."""
     key = f"{CLAIM} {reading.sender}"
-    if party.role == "server" and key not in party.memory and (told := _claims(reading)):
-        party.memory[key] = str(told[0]).encode()
+    if party.role == "server" and key not in party.memory and (received := _claims(reading)):
+        party.memory[key] = str(received[0]).encode()
 
 
 def _claims(reading: Reading) -> list[int]:

@@ -69,8 +69,8 @@ def loss(member: SparseLogProbs, own: np.ndarray, vocabulary_size: int) -> float
 def _named(members: Sequence[SparseLogProbs], own: np.ndarray, size: int, k: int) -> np.ndarray:
     """Return per position, ascending, all ids that a member names, the own one and the first k; then `size` [n, u]."""
     first = np.broadcast_to(np.arange(k), (len(own), k))  # so that there are k of them, whoever names how many
-    told = [np.where(np.isneginf(member.log_probs), size, member.ids) for member in members]
-    ids = np.sort(np.concatenate([*told, own[:, None], first], axis=1).astype(np.int64), axis=1)
+    received = [np.where(np.isneginf(member.log_probs), size, member.ids) for member in members]
+    ids = np.sort(np.concatenate([*received, own[:, None], first], axis=1).astype(np.int64), axis=1)
     ids[:, 1:][ids[:, 1:] == ids[:, :-1]] = size
     return np.sort(ids, axis=1)
 
@@ -83,8 +83,8 @@ def _completed(member: SparseLogProbs, ids: np.ndarray, size: int) -> np.ndarray
     tail = np.maximum(1 - np.exp(log_probs).sum(1), TAIL)
     share = np.where(unnamed > 0, np.log(tail / np.maximum(unnamed, 1)), -np.inf)
     same = (member.ids[:, None, :] == ids[:, :, None]) & used[:, None, :]
-    told = np.where(same, log_probs[:, None, :], -np.inf).max(2, initial=-np.inf)
-    completed = np.append(np.where(same.any(2), told, share[:, None]), share[:, None], axis=1)
+    received = np.where(same, log_probs[:, None, :], -np.inf).max(2, initial=-np.inf)
+    completed = np.append(np.where(same.any(2), received, share[:, None]), share[:, None], axis=1)
     completed[~used.any(1)] = np.nan
     return completed
 

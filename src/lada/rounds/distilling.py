@@ -9,7 +9,7 @@ from lada.core.seeds import generator
 from lada.core.terms import Allocation, Knowledge, Lesson
 from lada.models.objective import lesson_on
 from lada.rounds.knowledge import Offer
-from lada.rounds.lessons import Pool, make_lessons, with_replay
+from lada.rounds.lessons import ReplaySource, make_lessons, with_replay
 from lada.rounds.options import Replay
 from lada.rounds.party import Party
 from lada.rounds.soft import with_soft_targets
@@ -56,9 +56,9 @@ def distil(
         if not replay.alone:
             return
     pools = [
-        Pool(gold_lessons(party, party.private), replay.private),
-        Pool(_trusted(party, own, {lesson.sample_id for lesson in lessons}), replay.paths),
-        Pool(gold_lessons(party, party.task.replay), replay.general),
+        ReplaySource(gold_lessons(party, party.private), replay.private),
+        ReplaySource(_trusted(party, own, {lesson.sample_id for lesson in lessons}), replay.paths),
+        ReplaySource(gold_lessons(party, party.task.replay), replay.general),
     ]
     rng = generator(party.seed, round, "replay", party.name)
     lessons, replayed = with_replay(lessons, pools, rng, least=replay.least, alone=replay.alone)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lada.core.errors import FederationError
-from lada.rounds.base import Ask, Exchange, Hear, Kinds, Payload, Pending, Phase, Round, Step, Turn
+from lada.rounds.base import Ask, Exchange, MessageSchema, Payload, Pending, Phase, Receive, Round, Step, Turn
 
 if TYPE_CHECKING:
     from lada.models.objective import Objective
@@ -43,7 +43,7 @@ class Rounds(ABC):
         for each in self.round(round, party.asking):
             if isinstance(each, Ask):
                 pending = _ask(turn, each)
-            elif isinstance(each, Hear):
+            elif isinstance(each, Receive):
                 if pending is not None:
                     turn.replies = pending.wait(each.look(turn))
                     collect(party, {name: reply for name, reply in turn.replies.items() if METRICS in reply})
@@ -53,7 +53,7 @@ class Rounds(ABC):
 
     def reply(self, phase: str, party: Party, round: int, payload: Payload) -> Payload:
         """Run the client half of one phase and return its reply. Raises FederationError for an unknown phase."""
-        turn = Turn(party, round, heard=payload)
+        turn = Turn(party, round, received=payload)
         for asked, steps in by_phase(self.round(round, party.asking)):
             if asked.phase == phase:
                 for step in steps:
@@ -62,12 +62,12 @@ class Rounds(ABC):
         raise FederationError(f"phase: round {round} has no {phase!r}")
 
 
-def schema(round: Iterable[Step | Ask | Hear]) -> dict[str, Phase]:
+def schema(round: Iterable[Step | Ask | Receive]) -> dict[str, Phase]:
     """Return the phases of a round with the kinds of their messages."""
     return {asked.phase: Phase(asked.kinds, _all(step.kinds for step in steps)) for asked, steps in by_phase(round)}
 
 
-def by_phase(round: Iterable[Step | Ask | Hear]) -> Iterator[tuple[Ask, list[Step]]]:
+def by_phase(round: Iterable[Step | Ask | Receive]) -> Iterator[tuple[Ask, list[Step]]]:
     """Yield each phase with what a client does in it."""
     asked: Ask | None = None
     steps: list[Step] = []
@@ -92,7 +92,7 @@ class Row:
     server: tuple[Step, ...]
 
 
-def rows(round: Iterable[Step | Ask | Hear]) -> list[Row]:
+def rows(round: Iterable[Step | Ask | Receive]) -> list[Row]:
     """Return a round as people read it, in order; stretches in which nothing takes time are left out."""
     stretches: list[tuple[str, list[Step]]] = [("", [])]
     for each in round:
@@ -100,11 +100,11 @@ def rows(round: Iterable[Step | Ask | Hear]) -> list[Row]:
             stretches[-1][1].append(each)
         else:
             stretches.append((each.phase if isinstance(each, Ask) else "", []))
-    told = (
+    received = (
         Row(phase, *(tuple(s for s in steps if s.side == side and s.is_told) for side in ("client", "server")))
         for phase, steps in stretches
     )
-    return [row for row in told if row.phase or row.server]
+    return [row for row in received if row.phase or row.server]
 
 
 def _ask(turn: Turn, asked: Ask) -> Pending | None:
@@ -116,8 +116,8 @@ def _ask(turn: Turn, asked: Ask) -> Pending | None:
     return turn.exchange.ask(asked.phase, turn.round, payloads)
 
 
-def _all(kinds: Iterable[Kinds]) -> Kinds:
-    result = Kinds()
+def _all(kinds: Iterable[MessageSchema]) -> MessageSchema:
+    result = MessageSchema()
     for each in kinds:
         result |= each
     return result

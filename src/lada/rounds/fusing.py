@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lada.core.needs import State
-from lada.core.terms import Allocation, Choice, Knowledge, Lesson, Path, TokenScores, Vocabulary
+from lada.core.terms import Allocation, Knowledge, Lesson, Path, Selection, TokenScores, Vocabulary
 from lada.fusers.base import Fuser
 from lada.rounds.knowledge import Offer
 
@@ -24,7 +24,7 @@ class _Held:
     """The best offer for a sample so far, and its place among its teacher's choices."""
 
     place: int
-    choice: Choice
+    choice: Selection
     path: Path
     scores: TokenScores | None
     known: Lesson | None

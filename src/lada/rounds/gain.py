@@ -34,7 +34,7 @@ from lada.core.seeds import generator, seed_of
 from lada.core.terms import Allocation, Knowledge, Lesson
 from lada.models.base import Progress
 from lada.models.objective import lesson_on
-from lada.rounds.once import once
+from lada.rounds.cached_phase import cached_phase
 from lada.rounds.party import Party
 from lada.rounds.steps import gold_lessons, sft
 from lada.rounds.trust import limit
@@ -94,7 +94,7 @@ def _gains(
     def do(progress: Progress) -> dict[str, float]:
         return _probed(party, lessons, held, round, steps, progress) if lessons else {}
 
-    return once(party, round, "trust", do, write=write, read=read)
+    return cached_phase(party, round, "trust", do, write=write, read=read)
 
 
 def _probed(
@@ -152,8 +152,8 @@ def _with_other_answers(party: Party, held: Sequence[Lesson]) -> list[str | None
         if answer is not None and answer in lesson.chosen:
             head, _, tail = lesson.chosen.rpartition(answer)
             text = f"{head}{answers[(answers.index(answer) + 1) % len(answers)]}{tail}"
-        told = None if text is None else party.task.extract(text)
-        texts.append(None if told is None or party.task.same(told, answer or "") else text)
+        answer_given = None if text is None else party.task.extract(text)
+        texts.append(None if answer_given is None or party.task.same(answer_given, answer or "") else text)
     return texts
 
 

@@ -15,16 +15,16 @@ import numpy as np
 from lada.alignment import check_scores
 from lada.codecs import likelihoods, paths, soft_targets, vocabulary
 from lada.codecs.likelihoods import Judgement
+from lada.codecs.received import Received
 from lada.codecs.soft_targets import Scores, SoftTargets
-from lada.codecs.told import Told
 from lada.core.errors import CodecError, FederationError, InputError
 from lada.core.known import forget
 from lada.core.needs import SignalSpec
 from lada.core.plural import counted, plural
 from lada.core.terms import Knowledge, SparseLogProbs, TokenScores, Vocabulary
 from lada.models.objective import Objective
-from lada.rounds.base import Kinds, Payload
-from lada.rounds.options import Kind
+from lada.rounds.base import MessageSchema, Payload
+from lada.rounds.options import KnowledgeKind
 from lada.rounds.party import Party
 from lada.rounds.releasing import release
 from lada.rounds.steps import gold_texts, in_range, write_paths
@@ -47,7 +47,7 @@ class Offer:
     vocabulary: Vocabulary | None = None
 
 
-def know(party: Party, round: int, purpose: str, kind: Kind, *, tries: int = 1) -> Knowledge:
+def write_knowledge(party: Party, round: int, purpose: str, kind: KnowledgeKind, *, tries: int = 1) -> Knowledge:
     """Let a party write (in `tries`, see `write_paths`) or judge a path for every public sample; timed as `purpose`.
 
     As long as its weights are the same, it does so once: later rounds have the paths of the first time, unless it had
@@ -62,21 +62,21 @@ def know(party: Party, round: int, purpose: str, kind: Kind, *, tries: int = 1) 
         texts = gold_texts(party)
         with party.phase(round, purpose) as progress:
             found = party.learner.judge([texts[id] for id in texts], progress=progress)
-        told = Judgement(party.name, round, dict(zip(texts, found, strict=True)))
-        return in_range(party, likelihoods.labelled(told, texts, party.task.extract))
+        judgement = Judgement(party.name, round, dict(zip(texts, found, strict=True)))
+        return in_range(party, likelihoods.labelled(judgement, texts, party.task.extract))
 
     if kind == "paths":
         return while_unchanged(party, round, public, ["paths", tries], written, least=len(public))
     return while_unchanged(party, round, public, ["labels", [sample.rationale for sample in public]], judged)
 
 
-def tell(party: Party, knowledge: Knowledge, kind: Kind) -> Payload:
+def send_knowledge(party: Party, knowledge: Knowledge, kind: KnowledgeKind) -> Payload:
     """Return what a client sends its one student, the server; see `tell_each`."""
     (payload,) = tell_each(party, knowledge, kind, list(party.signals)[:1] or [""]).values()
     return payload
 
 
-def tell_each(party: Party, knowledge: Knowledge, kind: Kind, students: Iterable[str]) -> dict[str, Payload]:
+def tell_each(party: Party, knowledge: Knowledge, kind: KnowledgeKind, students: Iterable[str]) -> dict[str, Payload]:
     """Return a party's knowledge as message parts by student, with soft targets for those whose objective wants some.
 
     The vocabulary goes along in the first round. A sample whose scores are not finite is left out and counted. What
@@ -91,18 +91,18 @@ def tell_each(party: Party, knowledge: Knowledge, kind: Kind, students: Iterable
     most = max((signal.k for signal in asked.values() if signal is not None), default=0)
     if not most:
         return dict.fromkeys(asked, payload)
-    told = replace(knowledge, paths=tuple(path for path in knowledge.paths if path.sample_id not in changed))
+    received = replace(knowledge, paths=tuple(path for path in knowledge.paths if path.sample_id not in changed))
     if not may_tell(party, party.learner.vocabulary()):
         notice = (
             f"round {knowledge.round}: {party.name} tells no token scores, since its vocabulary repeats private text"
         )
         party.note(notices=(notice,))
         return dict.fromkeys(asked, payload)
-    scores = keep_back_scores(party, knowledge.round, score(party, told, most))
+    scores = keep_back_scores(party, knowledge.round, score(party, received, most))
     return tell_scores_each(party, knowledge.round, scores, asked, payload)
 
 
-def _fitting(party: Party, knowledge: Knowledge, kind: Kind) -> Knowledge:
+def _fitting(party: Party, knowledge: Knowledge, kind: KnowledgeKind) -> Knowledge:
     """Return the first paths of which a table lies within the party's limit; the others are left out and counted."""
     sizes = [ROOM + len(path.sample_id.encode()) for path in knowledge.paths]
     if kind == "paths":
@@ -136,7 +136,7 @@ def score(party: Party, knowledge: Knowledge, k: int) -> dict[str, TokenScores]:
     return sound_scores(party, knowledge, by_id, size)
 
 
-def tell_scores(party: Party, round: int, scores: Mapping[str, TokenScores]) -> Payload:
+def send_scores(party: Party, round: int, scores: Mapping[str, TokenScores]) -> Payload:
     """Return scores over the party's own vocabulary as message parts; the vocabulary goes along in the first round."""
     own, payload = party.learner.vocabulary(), {}
     if scores:
@@ -158,7 +158,7 @@ def tell_scores_each(
     by_k: dict[int, Payload] = {}
     for k in {signal.k for signal in asked.values() if signal is not None}:
         part = scores if k >= most else {id: fewest(each, k) for id, each in scores.items()}
-        by_k[k] = {**payload, **tell_scores(party, round, part)}
+        by_k[k] = {**payload, **send_scores(party, round, part)}
     return {student: payload if signal is None else by_k[signal.k] for student, signal in asked.items()}
 
 
@@ -172,13 +172,13 @@ def fewest(scores: TokenScores, k: int) -> TokenScores:
     return replace(scores, top=top)
 
 
-def kinds_of(kind: Kind, objective: Objective) -> Kinds:
+def kinds_of(kind: KnowledgeKind, objective: Objective) -> MessageSchema:
     """Return the kinds of messages that `tell` writes."""
     soft = frozenset() if objective.needs.signal is None else frozenset({SOFT, VOCABULARY})
-    return Kinds(frozenset({PATHS if kind == "paths" else LIKELIHOODS}), soft)
+    return MessageSchema(frozenset({PATHS if kind == "paths" else LIKELIHOODS}), soft)
 
 
-def kinds_told(kind: Kind, round: int, *, soft: bool) -> tuple[str, ...]:
+def kinds_sent(kind: KnowledgeKind, round: int, *, soft: bool) -> tuple[str, ...]:
     """Return the kinds of message parts that `tell` gives in a round."""
     kinds = (PATHS if kind == "paths" else LIKELIHOODS,)
     if not soft:
@@ -186,20 +186,20 @@ def kinds_told(kind: Kind, round: int, *, soft: bool) -> tuple[str, ...]:
     return (*kinds, SOFT, VOCABULARY) if round == 1 else (*kinds, SOFT)
 
 
-def keep_own(party: Party, payload: Payload) -> None:
+def keep_own_knowledge(party: Party, payload: Payload) -> None:
     """Keep what a party knows, but for soft targets, until a later phase (`own`) needs it."""
     for each in (PATHS, LIKELIHOODS):
         if each in payload:
             party.memory[each] = payload[each]
 
 
-def own(party: Party, round: int, kind: Kind) -> Knowledge:
+def own_knowledge(party: Party, round: int, kind: KnowledgeKind) -> Knowledge:
     """Return what a party knows in this round and kept. Raises FederationError for what it kept of another."""
     if kind == "paths":
         kept = paths.decode(party.memory.pop(PATHS), known_ids=None, limit=None)
     else:
-        told = likelihoods.decode(party.memory.pop(LIKELIHOODS), known_ids=None, limit=None)
-        kept = likelihoods.labelled(told, gold_texts(party), party.task.extract)
+        judgement = likelihoods.decode(party.memory.pop(LIKELIHOODS), known_ids=None, limit=None)
+        kept = likelihoods.labelled(judgement, gold_texts(party), party.task.extract)
     if (kept.party, kept.round) != (party.name, round):
         raise FederationError(
             f"{kind}: {party.name} kept those of {kept.party!r} in round {kept.round}, not of {round}"
@@ -207,7 +207,7 @@ def own(party: Party, round: int, kind: Kind) -> Knowledge:
     return kept
 
 
-def hear(party: Party, payload: Payload, teacher: str | None, round: int, kind: Kind) -> Offer:
+def receive_knowledge(party: Party, payload: Payload, teacher: str | None, round: int, kind: KnowledgeKind) -> Offer:
     """Return what `teacher` (None: whoever it is) sent in this round.
 
     What a check has made of the payload is taken from it and forgotten there. Raises CodecError for parts that hold
@@ -220,16 +220,16 @@ def hear(party: Party, payload: Payload, teacher: str | None, round: int, kind: 
         forget(payload)
 
 
-def _offer(party: Party, payload: Payload, teacher: str | None, round: int, kind: Kind) -> Offer:
+def _offer(party: Party, payload: Payload, teacher: str | None, round: int, kind: KnowledgeKind) -> Offer:
     read = reading(party, payload)
-    heard: Told = read.part(PATHS if kind == "paths" else LIKELIHOODS)
-    knowledge = heard.knowledge
+    received: Received = read.part(PATHS if kind == "paths" else LIKELIHOODS)
+    knowledge = received.knowledge
     if teacher not in (None, knowledge.party) or knowledge.round != round:
         raise FederationError(
             f"{kind}: of {knowledge.party!r} in round {knowledge.round}; expected those of {teacher or 'the server'!r} "
             f"in round {round}"
         )
-    note_failures(party, f"round {round}, paths of {knowledge.party}", heard.failures, len(knowledge.paths))
+    note_failures(party, f"round {round}, paths of {knowledge.party}", received.failures, len(knowledge.paths))
     if (missing := len(party.task.public) - len(knowledge.paths)) and knowledge.party != party.name:
         party.note(
             notices=(
@@ -251,17 +251,17 @@ def _offer(party: Party, payload: Payload, teacher: str | None, round: int, kind
             )
         )
         return Offer(knowledge)
-    told: SoftTargets = read.part(SOFT)
-    if (told.party, told.round, told.vocabulary_size) != (knowledge.party, round, len(words.tokens)):
+    found: SoftTargets = read.part(SOFT)
+    if (found.party, found.round, found.vocabulary_size) != (knowledge.party, round, len(words.tokens)):
         raise FederationError(
-            f"soft targets: of {told.party!r} in round {told.round} over {counted(told.vocabulary_size, 'token')}; "
+            f"soft targets: of {found.party!r} in round {found.round} over {counted(found.vocabulary_size, 'token')}; "
             f"expected "
             f"those of {knowledge.party!r} in round {round} over {len(words.tokens)}"
         )
-    return Offer(knowledge, sound_scores(party, knowledge, told, len(words.tokens)), words)
+    return Offer(knowledge, sound_scores(party, knowledge, found, len(words.tokens)), words)
 
 
-def read_knowledge(party: Party, payload: Payload, kind: Kind) -> Knowledge:
+def read_knowledge(party: Party, payload: Payload, kind: KnowledgeKind) -> Knowledge:
     """Return what was sent about public samples, verified, for one who looks at it before the round reads it."""
     return part(party, payload, PATHS if kind == "paths" else LIKELIHOODS).knowledge
 
@@ -297,7 +297,7 @@ def sound_scores(
     return sound
 
 
-def encode(knowledge: Knowledge, kind: Kind) -> Payload:
+def encode(knowledge: Knowledge, kind: KnowledgeKind) -> Payload:
     """Return knowledge as message parts, as it is."""
     if kind == "paths":
         return {PATHS: paths.encode(knowledge)}

@@ -28,7 +28,7 @@ def make_lessons(
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class ReplaySource:
     """Lessons a party may replay, and the share (0..1) of all lessons that they shall make up."""
 
     lessons: Sequence[Lesson]
@@ -37,7 +37,7 @@ class Pool:
 
 def with_replay(
     lessons: Sequence[Lesson],
-    pools: Sequence[Pool],
+    pools: Sequence[ReplaySource],
     rng: np.random.Generator,
     *,
     least: int = 0,

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from lada.core.terms import Knowledge, Lesson, Likelihood, Path, SparseLogProbs, Spelled, TokenScores
-from lada.rounds.allocating import allocate
+from lada.core.terms import Knowledge, Lesson, Likelihood, Path, SparseLogProbs, TokenizedText, TokenScores
+from lada.rounds.allocating import allocate_offers
 from lada.rounds.consensus import Average, consensus
 from lada.rounds.distilling import Replay, distil, lessons_of
 from lada.rounds.knowledge import Offer
@@ -15,9 +15,9 @@ CONSENSUS = "consensus"
 """What allocations call a teacher that is no party."""
 
 
-def match(party: Party, round: int, offer: Offer, mine: Knowledge, replay: Replay) -> None:
+def add_opponents(party: Party, round: int, offer: Offer, mine: Knowledge, replay: Replay) -> None:
     """Let a party learn the consensus on the samples that its allocator chooses."""
-    allocation = allocate(party, round, offer.knowledge, mine)
+    allocation = allocate_offers(party, round, offer.knowledge, mine)
     lessons = lessons_of(party, allocation, offer, mine)
     distil(party, round, lessons, mine, replay=replay, teachers="the consensus")
 
@@ -25,7 +25,7 @@ def match(party: Party, round: int, offer: Offer, mine: Knowledge, replay: Repla
 def merge_heard(
     party: Party,
     round: int,
-    spelled: Mapping[str, Spelled],
+    spelled: Mapping[str, TokenizedText],
     said: Mapping[str, Mapping[str, SparseLogProbs]],
     average: Average,
     temperature: float = 1.0,
@@ -48,7 +48,7 @@ def merge_heard(
 
 
 def merge(
-    party: Party, spelled: Spelled, members: Sequence[SparseLogProbs], average: Average, temperature: float = 1.0
+    party: Party, spelled: TokenizedText, members: Sequence[SparseLogProbs], average: Average, temperature: float = 1.0
 ) -> TokenScores:
     """Return what the members say together of one text in the party's tokens, as far as all of their contexts reach."""
     size, length = len(party.learner.vocabulary().tokens), min(len(member.ids) for member in members)

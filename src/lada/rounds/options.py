@@ -10,11 +10,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from lada.aggregators.base import AGGREGATORS, Aggregator
 from lada.core.bounds import Positive
-from lada.core.choice import Choice
+from lada.core.choice import MethodChoice
 from lada.core.errors import InputError
 from lada.core.registry import Method, Options
 
-Kind = Literal["paths", "labels"]
+KnowledgeKind = Literal["paths", "labels"]
 Average = Literal["logits", "probabilities"]
 
 
@@ -50,7 +50,7 @@ SERVER_REPLAY = Replay(private=0.0, paths=0.5, general=0.3)
 class AveragingOptions(Options):
     """How adapters become one."""
 
-    aggregation: str | Choice = "mean"
+    aggregation: str | MethodChoice = "mean"
     """The aggregator, by name: the mean by private samples as in the paper, within bounds, or another; `lada methods`
     lists them. One with options of its own: `{name: …, options: {…}}`."""
     malicious: int = Field(default=1, ge=0, le=1_000_000)
@@ -63,7 +63,7 @@ class AveragingOptions(Options):
 
     @field_validator("aggregation")
     @classmethod
-    def _registered(cls, named: str | Choice) -> str | Choice:
+    def _registered(cls, named: str | MethodChoice) -> str | MethodChoice:
         registered(named)
         return named
 
@@ -87,9 +87,9 @@ class Registered:
         return self.method.make(self.options.model_copy(update={**had, **self.options.model_dump(exclude_unset=True)}))
 
 
-def registered(named: str | Choice) -> Registered:
+def registered(named: str | MethodChoice) -> Registered:
     """Return an aggregator that is named. Raises ValueError, saying what is wrong with its name or options."""
-    choice = Choice(name=named) if isinstance(named, str) else named
+    choice = MethodChoice(name=named) if isinstance(named, str) else named
     try:
         method = AGGREGATORS.get(choice.name)
         return Registered(method, method.options.model_validate_json(json.dumps(choice.options)))

@@ -5,11 +5,23 @@ from typing import Literal
 
 from lada.core.terms import Allocation, Knowledge, Lesson, Verb
 from lada.models.objective import Objective
-from lada.rounds.allocating import allocate
-from lada.rounds.averaging import ADAPTER, handed_out, take_adapter, tell_adapter
-from lada.rounds.base import Act, Ask, Hear, Payload, Round, Side, Slot, Step, Turn
+from lada.rounds.allocating import allocate_offers
+from lada.rounds.averaging import ADAPTER, encode_adapter, handed_out, take_adapter
+from lada.rounds.base import Act, Ask, Payload, Receive, Round, Side, Slot, Step, Turn
 from lada.rounds.distilling import distil, lessons_of
-from lada.rounds.knowledge import Kind, Offer, encode, hear, keep_own, kinds_of, kinds_told, know, own, tell, tell_each
+from lada.rounds.knowledge import (
+    KnowledgeKind,
+    Offer,
+    encode,
+    keep_own_knowledge,
+    kinds_of,
+    kinds_sent,
+    own_knowledge,
+    receive_knowledge,
+    send_knowledge,
+    tell_each,
+    write_knowledge,
+)
 from lada.rounds.options import Replay
 from lada.rounds.party import Party
 from lada.rounds.reports import REPORT, report_payload
@@ -48,7 +60,7 @@ STANDING = silent("server", _evaluate)
 
 def evaluating_everybody(server: Step = EVALUATING_SERVER) -> Round:
     """Return a phase `evaluate` of its own."""
-    return (Ask("evaluate"), EVALUATING, REPORTING, server, Hear())
+    return (Ask("evaluate"), EVALUATING, REPORTING, server, Receive())
 
 
 def private_lessons(party: Party) -> list[Lesson]:
@@ -96,7 +108,7 @@ def studying_both(
 def knowing(
     side: Side,
     phase: str,
-    kind: Kind,
+    kind: KnowledgeKind,
     round: int,
     objective: Objective,
     *,
@@ -111,28 +123,28 @@ def knowing(
     """
 
     def run(turn: Turn) -> None:
-        turn[MINE] = know(turn.party, turn.round, phase, kind, tries=tries)
+        turn[MINE] = write_knowledge(turn.party, turn.round, phase, kind, tries=tries)
         if side == "client":
-            keep_own(turn.party, encode(turn[MINE], kind))  # as it is, whatever is taken out of what it sends
+            keep_own_knowledge(turn.party, encode(turn[MINE], kind))  # as it is, whatever is taken out of what it sends
 
     verb = None if known else Verb.ANSWER if kind == "paths" else Verb.JUDGE
-    sends = kinds_told(kind, round, soft=False) if tells and objective.needs.signal is None else ()
+    sends = kinds_sent(kind, round, soft=False) if tells and objective.needs.signal is None else ()
     return Step(side, phase, verb, "public", sends=sends, run=run)
 
 
-def telling(side: Side, kind: Kind, round: int, objective: Objective) -> Step:
+def sending(side: Side, kind: KnowledgeKind, round: int, objective: Objective) -> Step:
     """Return the step in which one side sends what it knows, with its scores where the objective asks for some."""
 
     def run(turn: Turn) -> None:
         if side == "client":
-            turn.outbox |= tell(turn.party, turn[MINE], kind)
+            turn.outbox |= send_knowledge(turn.party, turn[MINE], kind)
         else:
             turn[SENT] = tell_each(turn.party, turn[MINE], kind, list(turn.replies))
 
     kinds = kinds_of(kind, objective)
     if objective.needs.signal is None:  # what it sends is told with what it knows
         return Step(side, kinds=kinds, run=run)
-    sends = kinds_told(kind, round, soft=True)
+    sends = kinds_sent(kind, round, soft=True)
     return Step(side, "score", Verb.LOG_PROBS, "public", sends=sends, kinds=kinds, run=run)
 
 
@@ -141,24 +153,24 @@ def to_each(turn: Turn) -> Mapping[str, Payload]:
     return turn[SENT]
 
 
-def hearing(kind: Kind) -> Step:
+def hearing(kind: KnowledgeKind) -> Step:
     """Return the step in which a client reads what the server sent, and what it knew itself."""
 
     def run(turn: Turn) -> None:
-        turn[OFFER] = hear(turn.party, turn.heard, None, turn.round, kind)
-        turn[MINE] = own(turn.party, turn.round, kind)
+        turn[OFFER] = receive_knowledge(turn.party, turn.received, None, turn.round, kind)
+        turn[MINE] = own_knowledge(turn.party, turn.round, kind)
 
     return silent("client", run)
 
 
-def allocating(side: Side, kind: Kind, run: Act | None = None) -> Step:
+def allocating(side: Side, kind: KnowledgeKind, run: Act | None = None) -> Step:
     """Return the step in which one side judges what it received and allocates.
 
     What an allocator asks of the learner besides (Candidates.look, embed) is added by whoever has the allocator.
     """
 
     def choose(turn: Turn) -> None:
-        turn[ALLOCATION] = allocate(turn.party, turn.round, turn[OFFER].knowledge, turn[MINE])
+        turn[ALLOCATION] = allocate_offers(turn.party, turn.round, turn[OFFER].knowledge, turn[MINE])
 
     return Step(side, "judge", Verb.JUDGE if kind == "paths" else None, "public", run=run or choose)
 
@@ -190,13 +202,13 @@ def chosen_lessons(turn: Turn) -> list[Lesson]:
 
 def send_adapter(turn: Turn) -> None:
     """Let a client send its adapter, with the number of private samples behind it."""
-    turn.outbox[ADAPTER] = tell_adapter(turn.party)
+    turn.outbox[ADAPTER] = encode_adapter(turn.party)
 
 
 def take_sent(turn: Turn) -> None:
     """Let a client go on with the adapter that it was sent, if any."""
-    if ADAPTER in turn.heard:
-        take_adapter(turn.party, turn.heard)
+    if ADAPTER in turn.received:
+        take_adapter(turn.party, turn.received)
 
 
 def keep_newest(turn: Turn) -> None:

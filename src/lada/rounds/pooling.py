@@ -9,6 +9,6 @@ from lada.rounds.wire import part
 SAMPLES = samples.KIND
 
 
-def hear_samples(party: Party, payload: Payload) -> tuple[Sample, ...]:
+def receive_samples(party: Party, payload: Payload) -> tuple[Sample, ...]:
     """Return the samples of a message. Raises CodecError for other bytes."""
     return part(party, payload, SAMPLES).samples

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lada.core.results import PartyReport
 from lada.core.terms import Knowledge, Likelihood
 from lada.policies.base import POLICIES, Owner, Policy
-from lada.rounds.options import Kind
+from lada.rounds.options import KnowledgeKind
 from lada.rounds.party import Party
 from lada.rounds.states import address, keep_state, state_of
 from lada.rounds.steps import in_range
@@ -18,7 +18,7 @@ JUDGED = "judge-redacted"
 """What judging a changed text is timed as, whichever policy changed it."""
 
 
-def release(party: Party, knowledge: Knowledge, kind: Kind) -> tuple[Knowledge, frozenset[str]]:
+def release(party: Party, knowledge: Knowledge, kind: KnowledgeKind) -> tuple[Knowledge, frozenset[str]]:
     """Return knowledge as it may leave, and the ids of the samples whose texts were changed; what was done is counted.
 
     Gold texts of public samples, which everybody has, stay as they are.

@@ -13,7 +13,7 @@ T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 
 
-def each(turn: Turn, told: Mapping[str, S], use: Callable[[str, S], T]) -> dict[str, T]:
+def each(turn: Turn, received: Mapping[str, S], use: Callable[[str, S], T]) -> dict[str, T]:
     """Return what `use` makes of what each client `told` in the latest phase, by name, sorted.
 
     A client on whose content it fails is left out of the rest of the round: it counts as missing, and a notice says
@@ -22,9 +22,9 @@ def each(turn: Turn, told: Mapping[str, S], use: Callable[[str, S], T]) -> dict[
     party, phase, round = turn.party, turn.phase, turn.round
     made: dict[str, T] = {}
     faults: dict[str, str] = {}
-    for client in sorted(told):
+    for client in sorted(received):
         try:
-            made[client] = use(client, told[client])
+            made[client] = use(client, received[client])
         except Exception as error:  # a check cannot foresee everything that a library makes of hostile content
             LOG.warning("round %s, phase %s: the reply of %s cannot be used", round, phase, client, exc_info=True)
             # Texts of others' errors may repeat what was sent.

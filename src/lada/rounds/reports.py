@@ -16,14 +16,14 @@ from lada.core.terms import Verb
 from lada.evaluation.membership import ATTACKS
 from lada.privacy.options import MOST_TRIES
 from lada.rounds.allocating import LOOKED_AT
-from lada.rounds.base import Kinds, Payload, Step
+from lada.rounds.base import MessageSchema, Payload, Step
 from lada.rounds.party import Party
 from lada.rounds.releasing import release_report
 from lada.rounds.wire import reading, write
 from lada.rounds.withholding import INSTEAD, keep_back_texts
 
 METRICS, TIMES = metrics.KIND, times.KIND
-REPORT = Kinds(frozenset({METRICS, TIMES}))
+REPORT = MessageSchema(frozenset({METRICS, TIMES}))
 """What `report_payload` writes."""
 SPARE = 8
 """Phases beside those of the plan."""
@@ -43,8 +43,8 @@ def report_payload(party: Party) -> Payload:
     measured = np.array([[getattr(phase, name) for name in MEASURED] for phase in report.phases], dtype="<f8")
     notices = tuple(map(_plain, report.notices[: party.limits.notices]))
     timeless = tuple(phase.model_copy(update=dict.fromkeys(MEASURED, 0)) for phase in report.phases)
-    told = report.model_copy(update={"phases": timeless, "notices": notices})
-    return {METRICS: write(party, METRICS, told), TIMES: write(party, TIMES, measured)}
+    sent = report.model_copy(update={"phases": timeless, "notices": notices})
+    return {METRICS: write(party, METRICS, sent), TIMES: write(party, TIMES, measured)}
 
 
 def _tellable(study: StudyRecord) -> StudyRecord:
@@ -72,8 +72,8 @@ def collect(party: Party, replies: Mapping[str, Payload]) -> None:
         rows: dict[str, tuple[Any, ...]] = {name: getattr(report, name) for name in PartyReport.model_fields}
         new = {name: tuple(row for row in rows[name] if not party.noted.has(name, row)) for name in ONCE}
         if again := {name: len(rows[name]) - len(new[name]) for name in ONCE if len(new[name]) < len(rows[name])}:
-            told = ", ".join(f"{count} of its {name}" for name, count in again.items())
-            notices = (*notices, f"{client} told twice of the same: {told} are left out")
+            received = ", ".join(f"{count} of its {name}" for name, count in again.items())
+            notices = (*notices, f"{client} told twice of the same: {received} are left out")
         party.note(**{**rows, **new, "notices": notices})
 
 
@@ -96,8 +96,8 @@ def check_rows(payload: Payload, party: Party, steps: Sequence[Step] | None) -> 
         "memberships": len(ATTACKS) * last,
     }
     for name, count in most.items():
-        told = len(getattr(report, name))
-        expect(told <= count, f"{name}: {counted(told, 'row')}; a reply of this phase has at most {count}")
+        received = len(getattr(report, name))
+        expect(received <= count, f"{name}: {counted(received, 'row')}; a reply of this phase has at most {count}")
     named = {f"{step.phase}{suffix}" for step in steps for suffix in ("", "-again")} | ASIDE
     named |= {INSTEAD.format(attempt) for attempt in range(1, MOST_TRIES + 1)}
     for row in (*report.studies, *report.phases):

@@ -32,7 +32,7 @@ from collections.abc import Mapping
 from lada.codecs import masked, named
 from lada.core.errors import InputError
 from lada.core.plural import counted
-from lada.rounds.base import Kinds, Phase
+from lada.rounds.base import MessageSchema, Phase
 
 KEYS, SHARES, MASKED, SURVIVORS, OPENED = named.KEYS, named.SHARES, masked.KIND, named.SURVIVORS, named.OPENED
 LEAST = 3
@@ -50,8 +50,8 @@ def check_enough(clients: int) -> None:
 
 
 PHASES: Mapping[str, Phase] = {
-    "share": Phase(Kinds(frozenset({KEYS})), Kinds(frozenset({SHARES}))),
-    "mask": Phase(Kinds(frozenset({SHARES})), Kinds(frozenset({MASKED}))),
-    "unmask": Phase(Kinds(frozenset({SURVIVORS})), Kinds(frozenset({OPENED}))),
+    "share": Phase(MessageSchema(frozenset({KEYS})), MessageSchema(frozenset({SHARES}))),
+    "mask": Phase(MessageSchema(frozenset({SHARES})), MessageSchema(frozenset({MASKED}))),
+    "unmask": Phase(MessageSchema(frozenset({SURVIVORS})), MessageSchema(frozenset({OPENED}))),
 }
 """What comes between the clients' study and the average."""

@@ -57,7 +57,7 @@ def _share(party: Party, round: int, payload: Payload) -> bytes:
 
 
 def _mask(party: Party, round: int, payload: Payload, update_norm: float) -> bytes:
-    roster, others = _heard(party, KEYS, ROSTER), part(party, payload, SHARES)
+    roster, others = _received(party, KEYS, ROSTER), part(party, payload, SHARES)
     if not set(others) < set(roster) or party.name in others or len(others) + 1 < masks.threshold(len(roster)):
         raise FederationError("key_shares: of clients without keys, or of too few")
     party.memory[HEARD] = payload[SHARES]
@@ -73,7 +73,7 @@ def _mask(party: Party, round: int, payload: Payload, update_norm: float) -> byt
 
 def _unmask(party: Party, round: int, payload: Payload) -> bytes:
     there = set(part(party, payload, SURVIVORS))
-    roster, sealed = _heard(party, KEYS, ROSTER), _heard(party, SHARES, HEARD)
+    roster, sealed = _received(party, KEYS, ROSTER), _received(party, SHARES, HEARD)
     if party.name not in there or not there <= {party.name, *sealed} or len(there) < masks.threshold(len(roster)):
         raise FederationError("survivors: without this client, with one that masked nothing, or too few")
     seal, _ = _private(party)
@@ -127,7 +127,7 @@ def _private(party: Party) -> tuple[bytes, bytes]:
     return keys[: named.SECRET], keys[named.SECRET :]
 
 
-def _heard(party: Party, kind: str, what: str) -> Mapping[str, bytes]:
+def _received(party: Party, kind: str, what: str) -> Mapping[str, bytes]:
     """Return what a client received in an earlier phase of this round."""
     return part(party, {kind: _kept(party, what)}, kind)
 

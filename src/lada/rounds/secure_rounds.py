@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from lada.rounds.averaging import ADAPTER
-from lada.rounds.base import Ask, Kinds, Phase, Round, Step, Turn, to_nobody
+from lada.rounds.base import Ask, MessageSchema, Phase, Round, Step, Turn, to_nobody
 from lada.rounds.outline import NEWEST, silent, take_sent
 from lada.rounds.secure import KEYS, MASKED, PHASES, check_enough
 from lada.rounds.secure_client import advertise, masked_reply, started_from
@@ -22,7 +22,7 @@ def _advertise(turn: Turn) -> None:
     turn.outbox |= advertise(turn.party)
 
 
-ADVERTISING = Step("client", kinds=Kinds(frozenset({KEYS})), run=_advertise)
+ADVERTISING = Step("client", kinds=MessageSchema(frozenset({KEYS})), run=_advertise)
 """A client sends public keys in the place of its adapter."""
 
 
@@ -37,10 +37,10 @@ def averaging_masked(update_norm: float) -> Round:
 
 def _phase(name: str, messages: Phase, update_norm: float) -> Iterator[Step | Ask]:
     def run(turn: Turn) -> None:
-        turn.outbox |= masked_reply(name, turn.party, turn.round, turn.heard, update_norm)
+        turn.outbox |= masked_reply(name, turn.party, turn.round, turn.received, update_norm)
 
     yield Ask(name, messages.asks, to_nobody)
-    if MASKED in messages.replies.must:
+    if MASKED in messages.replies.required:
         yield Step("client", "average", None, "private", sends=(MASKED,), kinds=messages.replies, run=run)
     else:
         yield Step("client", kinds=messages.replies, run=run)
@@ -56,5 +56,5 @@ def _average(turn: Turn) -> None:
 def take_and_start(turn: Turn) -> None:
     """Let a client go on with the average, if there is one, and remember that it starts from there."""
     take_sent(turn)
-    if ADAPTER in turn.heard:
+    if ADAPTER in turn.received:
         started_from(turn.party)

@@ -52,21 +52,21 @@ def _average(party: Party, exchange: Exchange, round: int, replies: Mapping[str,
     _expect(keys, least)
     sealed = _sealed(party, exchange, round, keys)
     _expect(sealed, least)
-    told = _masked(party, exchange, round, sealed)
-    _expect(told, least)
-    there = {SURVIVORS: write(party, SURVIVORS, dict.fromkeys(told, b""))}
-    answers = exchange.ask("unmask", round, dict.fromkeys(told, there)).wait()
+    received = _masked(party, exchange, round, sealed)
+    _expect(received, least)
+    there = {SURVIVORS: write(party, SURVIVORS, dict.fromkeys(received, b""))}
+    answers = exchange.ask("unmask", round, dict.fromkeys(received, there)).wait()
     opened = {client: part(party, answers[client], OPENED) for client in sorted(answers)}
     _expect(opened, least)
-    total = _sum(numbers for numbers, _ in told.values())
+    total = _sum(numbers for numbers, _ in received.values())
     try:
         for client in sorted(sealed):
             secret = _secret(client, opened, sorted(keys), least)
-            if client in told:
+            if client in received:
                 total -= masks.mask(secret, len(total))
             else:
-                total -= _common(client, secret, round, keys, sorted(told), len(total))
-        weights, samples = masks.from_ring(total, next(iter(told.values()))[1], len(told))
+                total -= _common(client, secret, round, keys, sorted(received), len(total))
+        weights, samples = masks.from_ring(total, next(iter(received.values()))[1], len(received))
     except ValueError as error:
         raise _GivenUpError(f"the masks do not cancel ({error}), so a client broke the protocol", opened) from None
     return write(party, ADAPTER, Adapter(weights, min(samples, MOST_SAMPLES))), list(opened)
@@ -83,7 +83,9 @@ def _secret(of: str, opened: Mapping[str, Mapping[str, bytes]], roster: Sequence
     """Return the secret of which clients opened their shares. Raises ValueError where too few have one of theirs."""
     numbers = {client: number for number, client in enumerate(roster, 1)}
     shares = [
-        told[of] for client, told in opened.items() if of in told and masks.number_of(told[of]) == numbers[client]
+        received[of]
+        for client, received in opened.items()
+        if of in received and masks.number_of(received[of]) == numbers[client]
     ]
     if len(shares) < least:
         raise ValueError("too few shares of a secret")
@@ -95,15 +97,15 @@ def _sealed(party: Party, exchange: Exchange, round: int, keys: Mapping[str, byt
     roster = {KEYS: write(party, KEYS, keys)}
     replies = exchange.ask("share", round, dict.fromkeys(keys, roster)).wait()
     sealed = {client: part(party, replies[client], SHARES) for client in sorted(replies)}
-    odd = [client for client, told in sealed.items() if set(told) != keys.keys() - {client}]
+    odd = [client for client, received in sealed.items() if set(received) != keys.keys() - {client}]
     return _without(party, round, sealed, odd, "key_shares: not for all others")
 
 
-def _without(party: Party, round: int, told: Mapping[str, T], odd: Collection[str], why: str) -> dict[str, T]:
+def _without(party: Party, round: int, received: Mapping[str, T], odd: Collection[str], why: str) -> dict[str, T]:
     """Return what clients sent without the odd ones, which are put on record as missing."""
     why = f"malformed message ({why})"
     party.note(missing=tuple(Missing(party=client, round=round, phase="share", why=why) for client in odd))
-    return {client: each for client, each in told.items() if client not in odd}
+    return {client: each for client, each in received.items() if client not in odd}
 
 
 def _masked(
@@ -115,10 +117,10 @@ def _masked(
         others = {other: sealed[other][client] for other in sealed if other != client}
         payloads[client] = {SHARES: write(party, SHARES, others, to=client)}
     replies = exchange.ask("mask", round, payloads).wait()
-    told: dict[str, Masked] = {client: part(party, replies[client], MASKED) for client in sorted(replies)}
-    _expect(told, 2)
-    odd = odd_ones(party, round, {client: shapes for client, (_, shapes) in told.items()})
-    return {client: each for client, each in told.items() if client not in odd}
+    received: dict[str, Masked] = {client: part(party, replies[client], MASKED) for client in sorted(replies)}
+    _expect(received, 2)
+    odd = odd_ones(party, round, {client: shapes for client, (_, shapes) in received.items()})
+    return {client: each for client, each in received.items() if client not in odd}
 
 
 def _common(
@@ -140,10 +142,10 @@ def _sum(parts: Iterable[np.ndarray]) -> np.ndarray:
     return total
 
 
-def _expect(told: Collection[str], least: int) -> None:
-    if len(told) < least:
+def _expect(left: Collection[str], least: int) -> None:
+    if len(left) < least:
         raise _GivenUpError(
-            f"{counted(len(told), 'client')} {plural(len(told), 'is', 'are')} left, and {least} are needed for a sum "
+            f"{counted(len(left), 'client')} {plural(len(left), 'is', 'are')} left, and {least} are needed for a sum "
             "that hides each of them",
-            told,
+            left,
         )

@@ -25,8 +25,8 @@ def check_sizes(limits: Limits, steps: Iterable[Step], public: Sequence[Sample],
 
     The message names the key and a value that would do.
     """
-    told = dict.fromkeys((step.side, step.sends) for step in steps)
-    for side, kinds in told:
+    sent = dict.fromkeys((step.side, step.sends) for step in steps)
+    for side, kinds in sent:
         sizes = {kind: codecs[kind].size(public, k) for kind in sorted({*kinds})}
         for kind, size in sizes.items():
             _check("table_bytes", limits.table_bytes, size.table, f"{kind} before compression")

@@ -8,7 +8,7 @@ import numpy as np
 from lada.alignment import Spans, align_mined, align_spans, carry_batch, chunk_log_probs, map_vocabulary
 from lada.core.errors import InputError
 from lada.core.needs import SignalSpec
-from lada.core.terms import ChunkLogProbs, Lesson, SparseLogProbs, Spelled, TokenScores, Vocabulary
+from lada.core.terms import ChunkLogProbs, Lesson, SparseLogProbs, TokenizedText, TokenScores, Vocabulary
 from lada.models.objective import Objective
 from lada.rounds.knowledge import Offer
 from lada.rounds.party import Party
@@ -36,7 +36,7 @@ def with_soft_targets(party: Party, lessons: Sequence[Lesson], offer: Offer) -> 
     aimed = [
         i for i, each in enumerate(lessons) if each.sample_id in offer.scores and each.chosen == texts[each.sample_id]
     ]
-    spelled = dict(zip(aimed, party.learner.spell([lessons[i].chosen for i in aimed]), strict=True))
+    spelled = dict(zip(aimed, party.learner.tokenize([lessons[i].chosen for i in aimed]), strict=True))
     known = {i: spelling for i, spelling in spelled.items() if spelling is not None}
     pair = Pair(
         [offer.scores[lessons[i].sample_id] for i in known],
@@ -49,14 +49,14 @@ def with_soft_targets(party: Party, lessons: Sequence[Lesson], offer: Offer) -> 
             f"soft targets: the tokenizers of {teacher!r} and {party.name!r} have no byte in common, so nothing can be "
             "carried across; expected tokenizers of the same scripts, or an objective without soft targets"
         )
-    told = list(lessons)
+    taught = list(lessons)
     if wish.as_chunks:
         for i, chunks in zip(known, pair.chunks(wish), strict=True):
-            told[i] = replace(lessons[i], chunks=chunks)
+            taught[i] = replace(lessons[i], chunks=chunks)
     else:
         for i, soft in zip(known, pair.carried(wish), strict=True):
-            told[i] = replace(lessons[i], soft=soft)
-    return told
+            taught[i] = replace(lessons[i], soft=soft)
+    return taught
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Pair:
 
     scores: Sequence[TokenScores]
     theirs: Vocabulary
-    spelled: Sequence[Spelled]
+    spelled: Sequence[TokenizedText]
     own: Vocabulary
 
     @property
@@ -115,5 +115,5 @@ class Pair:
         return align_spans([text.offsets for text in self.scores], [text.offsets for text in self.spelled])
 
 
-def _words(texts: Sequence[TokenScores | Spelled], vocabulary: Vocabulary) -> list[list[bytes]]:
+def _words(texts: Sequence[TokenScores | TokenizedText], vocabulary: Vocabulary) -> list[list[bytes]]:
     return [[vocabulary.tokens[token] for token in text.tokens.tolist()] for text in texts]

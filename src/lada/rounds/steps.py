@@ -22,8 +22,8 @@ from lada.models.base import Answer, Course, Progress, Study, StudyReport
 from lada.models.objective import Objective
 from lada.models.private import Privacy, Release, epsilon, release
 from lada.objectives.base import OBJECTIVES
+from lada.rounds.cached_phase import cached_phase
 from lada.rounds.hooked import hooked, read_states, write_states
-from lada.rounds.once import once
 from lada.rounds.party import Party
 from lada.rounds.unchanged import while_unchanged
 from lada.rounds.verdicts import verdicts
@@ -151,7 +151,7 @@ def answer_once(
         rows = json.loads((folder / ANSWERS).read_bytes())
         return [[Answer(text, Likelihood(*likelihood), *how) for text, likelihood, *how in each] for each in rows]
 
-    return once(party, round, purpose, do, write=write, read=read, given=given)
+    return cached_phase(party, round, purpose, do, write=write, read=read, given=given)
 
 
 def in_range(party: Party, knowledge: Knowledge) -> Knowledge:
@@ -231,15 +231,15 @@ def study(
     # Plain fine-tuning on gold lessons is what methods have in common; others' objectives cannot be told apart here.
     plain = [[lesson.question, lesson.chosen, lesson.weight] for lesson in lessons] if objective.plain else None
     given = [plain, options.model_dump(mode="json"), seed] if plain and not party.hooks else None
-    report = once(party, round, phase, do, write=write, read=read, given=given)
+    report = cached_phase(party, round, phase, do, write=write, read=read, given=given)
     party.weights_changed(saved_as=phase)
     party.steps[key] = course.run_step + report.steps
     if report.state:
         party.states[key] = report.state
     check_study(party.name, round, phase, report)
-    told = report.figures()
-    del told["empty"]  # a path may be empty; a study of nothing else was refused just now
-    record = StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **told)
+    figures = report.figures()
+    del figures["empty"]  # a path may be empty; a study of nothing else was refused just now
+    record = StudyRecord(party=party.name, round=round, phase=phase, replayed=replayed, **figures)
     if options.dp:
         spent = _spend(party, options, options.dp, len(lessons))
         record = record.model_copy(update={"epsilon": spent, "delta": options.dp.delta})

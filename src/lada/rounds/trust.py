@@ -30,7 +30,7 @@ import numpy as np
 
 from lada.codecs import paths
 from lada.core.plural import counted
-from lada.core.terms import Allocation, Knowledge, Lesson, Likelihood, Path, SparseLogProbs, Spelled
+from lada.core.terms import Allocation, Knowledge, Lesson, Likelihood, Path, SparseLogProbs, TokenizedText
 from lada.evaluation.agreement import agreements
 from lada.rounds.consensus import loss
 from lada.rounds.party import Party
@@ -50,13 +50,13 @@ def doubted(knowledge: Knowledge, judged: Mapping[str, Likelihood], own: Knowled
     without a yardstick, so that its judgement is minus infinity. Paths that a gold answer can check are as they were.
     """
     mine = own.by_id()
-    told = tuple(
+    received = tuple(
         replace(path, likelihood=_judgement(judged[path.sample_id], mine[path.sample_id]))
         if path.right is None and path.sample_id in judged
         else path
         for path in knowledge.paths
     )
-    return replace(knowledge, paths=told)
+    return replace(knowledge, paths=received)
 
 
 def _judgement(judged: Likelihood, own: Path) -> Likelihood:
@@ -75,13 +75,13 @@ class Record:
     """How many of a client's `told` answers are the reference's, and which share would be by chance (0..1)."""
 
     agreed: int
-    told: int
+    received: int
     chance: float
 
     @property
     def excess(self) -> float:
         """By how much the share that agreed is above chance."""
-        return self.agreed / max(self.told, 1) - self.chance
+        return self.agreed / max(self.received, 1) - self.chance
 
 
 def reference(party: Party) -> dict[str, Path]:
@@ -93,11 +93,11 @@ def reference(party: Party) -> dict[str, Path]:
 
 def record(party: Party, theirs: Knowledge, reference: Mapping[str, Path]) -> Record:
     """Return the record of a client by what it sends in a round."""
-    told = [path for path in theirs.paths if path.sample_id in reference]
-    known = [reference[path.sample_id] for path in told]
-    agreed = sum(agreements(told, known, party.task.same))
-    a, b = (Counter(path.answer for path in each if path.answer is not None) for each in (told, known))
-    return Record(agreed, len(told), sum(a[answer] * b[answer] for answer in a) / max(len(told), 1) ** 2)
+    received = [path for path in theirs.paths if path.sample_id in reference]
+    known = [reference[path.sample_id] for path in received]
+    agreed = sum(agreements(received, known, party.task.same))
+    a, b = (Counter(path.answer for path in each if path.answer is not None) for each in (received, known))
+    return Record(agreed, len(received), sum(a[answer] * b[answer] for answer in a) / max(len(received), 1) ** 2)
 
 
 def without_paths(party: Party, round: int, allocation: Allocation, its: Record, least: float) -> Allocation:
@@ -109,9 +109,9 @@ def without_paths(party: Party, round: int, allocation: Allocation, its: Record,
     party.note(
         notices=(
             f"round {round}: {party.name} learns none of the {counted(taught(allocation), 'chosen path')} of "
-            f"{client}: {its.agreed} of its {counted(its.told, 'answer')} are the gold ones, or those of "
+            f"{client}: {its.agreed} of its {counted(its.received, 'answer')} are the gold ones, or those of "
             f"{party.name} before anybody taught it; one half as good as the other clients has "
-            f"{least * its.told:.1f}",
+            f"{least * its.received:.1f}",
         )
     )
     return _limit(allocation, 0.0)
@@ -132,7 +132,7 @@ def untrusted(records: Mapping[str, Record]) -> dict[str, float]:
         # Without the client's own excess, what stands behind it moves up by one place.
         usual = excesses[middle + (bisect_left(excesses, its.excess) <= middle)] if len(excesses) > 2 else 0.0
         least = its.chance + max(usual, 0.0) / 2
-        if bdtr(its.agreed, its.told, min(least, 1.0)) < ALPHA:
+        if bdtr(its.agreed, its.received, min(least, 1.0)) < ALPHA:
             against[client] = least
     return against
 
@@ -151,19 +151,21 @@ def limit_by_gold_texts(
     soft targets. The party's own losses count beside
     those of the clients; notices say who is left out.
     """
-    texts = party.learner.spell([lesson.chosen for lesson in lessons])
+    texts = party.learner.tokenize([lesson.chosen for lesson in lessons])
     spelled = {x.sample_id: text for x, text in zip(lessons, texts, strict=True) if text is not None}
     own = mine.by_id()
     losses = {party.name: {id: -own[id].likelihood.mean for id in spelled if id in own}}
     for client in sorted(clients):
-        told = {x.sample_id: x.soft for x in clients[client] if x.soft is not None}
-        losses[client] = text_losses(party, told, spelled)
+        received = {x.sample_id: x.soft for x in clients[client] if x.soft is not None}
+        losses[client] = text_losses(party, received, spelled)
     against = contradicting(losses, judge=party.name)
     note_contradicting(party, round, against)
     return {client: _limit(each, float(client not in against)) for client, each in allocations.items()}
 
 
-def text_losses(party: Party, said: Mapping[str, SparseLogProbs], spelled: Mapping[str, Spelled]) -> dict[str, float]:
+def text_losses(
+    party: Party, said: Mapping[str, SparseLogProbs], spelled: Mapping[str, TokenizedText]
+) -> dict[str, float]:
     """Return how unlikely somebody finds texts by what it `said` in the party's own tokens: nats per token, by sample.
 
     Of these tokens, and not of those that a sender names as the text's.

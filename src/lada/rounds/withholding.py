@@ -61,8 +61,8 @@ def keep_back_scores(party: Party, round: int, scores: Mapping[str, TokenScores]
     tokens = party.learner.vocabulary().tokens
     kept = {id: each for id, each in scores.items() if not guard.found_in(_likeliest(each, tokens))}
     if lost := len(scores) - len(kept):
-        spell = plural(lost, "spells", "spell")
-        what = f"{party.name} withheld {lost} of {counted(len(scores), 'token score')}, which {spell}"
+        tokenize = plural(lost, "spells", "spell")
+        what = f"{party.name} withheld {lost} of {counted(len(scores), 'token score')}, which {tokenize}"
         _note(party, round, what, paths=len(scores), scores=lost)
     return kept
 

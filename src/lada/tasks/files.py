@@ -17,7 +17,7 @@ from lada.core.terms import Sample
 from lada.tasks.options import Columns
 from lada.tasks.turns import conversation, has_half
 
-Row = Mapping[str, object]
+FileRow = Mapping[str, object]
 LONGEST_FIELD = 2**31 - 1
 """Characters of a CSV field, of which Python's own limit allows 131,072: the most that a C long holds everywhere."""
 
@@ -86,7 +86,7 @@ def _place(path: Path, number: int) -> str:
     return f"data: {path}, {_row(path)} {number}"
 
 
-def _sample(row: Row, columns: Columns, path: Path, number: int, *, require_answer: bool) -> Sample:
+def _sample(row: FileRow, columns: Columns, path: Path, number: int, *, require_answer: bool) -> Sample:
     where = _place(path, number)
 
     def text(column: str) -> str | None:
@@ -125,7 +125,7 @@ def _sample(row: Row, columns: Columns, path: Path, number: int, *, require_answ
     )
 
 
-def _text(row: Row, column: str, where: str) -> str | None:
+def _text(row: FileRow, column: str, where: str) -> str | None:
     """Return a value as stripped text; None where it is absent or blank."""
     value = row.get(column)
     if value is None:
@@ -137,7 +137,7 @@ def _text(row: Row, column: str, where: str) -> str | None:
     return value.strip() or None
 
 
-def _choose_from(name: str, row: Row) -> str:
+def _choose_from(name: str, row: FileRow) -> str:
     names = sorted(row)
     return f"it has {', '.join(map(repr, names))}{nearest(name, names)}"
 
@@ -159,7 +159,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _read_jsonl(path: Path, _columns: Columns) -> Iterator[tuple[int, Row]]:
+def _read_jsonl(path: Path, _columns: Columns) -> Iterator[tuple[int, FileRow]]:
     for number, line in _lines(path):
         if not line.strip():
             continue
@@ -181,7 +181,7 @@ def check_jsonl(path: Path) -> None:
         pass
 
 
-def _read_csv(path: Path, _columns: Columns) -> Iterator[tuple[int, Row]]:
+def _read_csv(path: Path, _columns: Columns) -> Iterator[tuple[int, FileRow]]:
     csv.field_size_limit(LONGEST_FIELD)
     reader = csv.reader((line for _, line in _lines(path)), strict=True)
     header: list[str] | None = None
@@ -209,7 +209,7 @@ def _read_csv(path: Path, _columns: Columns) -> Iterator[tuple[int, Row]]:
         yield number, dict(zip(header, fields, strict=True))
 
 
-def _read_parquet(path: Path, columns: Columns) -> Iterator[tuple[int, Row]]:
+def _read_parquet(path: Path, columns: Columns) -> Iterator[tuple[int, FileRow]]:
     wanted = set(columns.model_dump().values())
     try:
         file = parquet.ParquetFile(path)
@@ -248,7 +248,7 @@ def _as_text(column: pa.Array) -> list[str | None]:
     return [None if value == "nan" else value for value in values] if pa.types.is_floating(column.type) else values
 
 
-_READERS: dict[str, Callable[[Path, Columns], Iterator[tuple[int, Row]]]] = {
+_READERS: dict[str, Callable[[Path, Columns], Iterator[tuple[int, FileRow]]]] = {
     ".jsonl": _read_jsonl,
     ".csv": _read_csv,
     ".parquet": _read_parquet,

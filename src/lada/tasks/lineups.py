@@ -14,7 +14,7 @@ import numpy as np
 
 from lada.core.seeds import one_of
 from lada.tasks.generated import Domain, GeneratedCorpus, Step
-from lada.tasks.moves import KINDS, Kind, Line, Rule, apply, draw_rule
+from lada.tasks.moves import KINDS, Line, Rule, RuleKind, apply, draw_rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Lineups(GeneratedCorpus[LineDomain, Rule, Line]):
 
     def draw_rule(self, kind: str, domain: LineDomain, rng: np.random.Generator, taken: set[Rule]) -> Rule:
         """See GeneratedCorpus."""
-        return draw_rule(cast(Kind, str(kind)), domain.things, rng, taken)
+        return draw_rule(cast(RuleKind, str(kind)), domain.things, rng, taken)
 
     def draw_value(self, domain: LineDomain, rng: np.random.Generator) -> Line:
         """See GeneratedCorpus."""

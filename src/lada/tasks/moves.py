@@ -15,8 +15,8 @@ from lada.core.seeds import one_of
 
 Line = tuple[str, ...]
 PLACES = 4
-Kind = Literal["argument", "swap", "turn", "two", "first", "opener"]
-KINDS: tuple[Kind, ...] = (*repeat("argument", 2), *repeat("swap", 3), *repeat("turn", 2), "two", "first", "opener")
+RuleKind = Literal["argument", "swap", "turn", "two", "first", "opener"]
+KINDS: tuple[RuleKind, ...] = (*repeat("argument", 2), *repeat("swap", 3), *repeat("turn", 2), "two", "first", "opener")
 """Rule kinds of a domain's ten verbs."""
 SWAPS = tuple(f"swap {one} {other}" for one, other in combinations(range(1, PLACES + 1), 2))
 TURNS = ("left", "right", "reverse")
@@ -32,7 +32,7 @@ class Rule:
     moves[1].
     """
 
-    kind: Kind
+    kind: RuleKind
     moves: tuple[str, ...]
     thing: str = ""
 
@@ -78,13 +78,13 @@ def apply(rule: Rule, line: Line, first: Line, argument: str | None) -> tuple[Li
     return line, steps
 
 
-def draw_rule(kind: Kind, things: Line, rng: np.random.Generator, taken: set[Rule]) -> Rule:
+def draw_rule(kind: RuleKind, things: Line, rng: np.random.Generator, taken: set[Rule]) -> Rule:
     """Draw a rule of a kind that is not in `taken`; `things` are those of the domain."""
 
     def first() -> Rule:
         return Rule(kind, tuple(map(str, rng.choice(SWAPS + TURNS, 2, replace=False))), one_of(rng, things))
 
-    draws: dict[Kind, Callable[[], Rule]] = {
+    draws: dict[RuleKind, Callable[[], Rule]] = {
         "argument": lambda: Rule(kind, (one_of(rng, ENDS),)),
         "swap": lambda: Rule(kind, (one_of(rng, SWAPS),)),
         "turn": lambda: Rule(kind, (one_of(rng, TURNS),)),

@@ -11,7 +11,7 @@ import numpy as np
 
 from lada.core.seeds import one_of
 from lada.tasks.generated import Domain, GeneratedCorpus, Step
-from lada.tasks.rules import HIGHEST, KINDS, WEEKDAYS, Kind, Rule, Scale, apply, draw_rule, show
+from lada.tasks.rules import HIGHEST, KINDS, WEEKDAYS, Rule, RuleKind, Scale, apply, draw_rule, show
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Rulebooks(GeneratedCorpus[ScaleDomain, Rule, int]):
 
     def draw_rule(self, kind: str, domain: ScaleDomain, rng: np.random.Generator, taken: set[Rule]) -> Rule:
         """See GeneratedCorpus."""
-        return draw_rule(cast(Kind, kind), domain.scale, rng, taken)
+        return draw_rule(cast(RuleKind, kind), domain.scale, rng, taken)
 
     def draw_value(self, domain: ScaleDomain, rng: np.random.Generator) -> int:
         """See GeneratedCorpus."""

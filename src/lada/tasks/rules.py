@@ -17,9 +17,9 @@ from lada.tasks.generated import OutOfRange
 HIGHEST = 20
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 Scale = Literal["number", "weekday"]
-Kind = Literal["argument", "constant", "times", "two", "threshold", "first"]
+RuleKind = Literal["argument", "constant", "times", "two", "threshold", "first"]
 
-KINDS: dict[Scale, tuple[Kind, ...]] = {
+KINDS: dict[Scale, tuple[RuleKind, ...]] = {
     "number": (*repeat("argument", 2), *repeat("constant", 4), "times", "two", "threshold", "first"),
     "weekday": (*repeat("argument", 2), *repeat("constant", 5), *repeat("two", 2), "threshold"),
 }
@@ -35,7 +35,7 @@ class Rule:
     first: ± the first value of the question (sign of amounts[0]).
     """
 
-    kind: Kind
+    kind: RuleKind
     amounts: tuple[int, ...]
     limit: int = 0
 
@@ -79,14 +79,14 @@ def apply(rule: Rule, value: int, first: int, argument: int | None, scale: Scale
     return value, steps
 
 
-def draw_rule(kind: Kind, scale: Scale, rng: np.random.Generator, taken: set[Rule]) -> Rule:
+def draw_rule(kind: RuleKind, scale: Scale, rng: np.random.Generator, taken: set[Rule]) -> Rule:
     """Draw a rule of a kind that is not in `taken`."""
     most = 9 if scale == "number" else 3
 
     def amount() -> int:
         return int(rng.integers(1, most + 1)) * one_of(rng, (-1, 1))
 
-    draws: dict[Kind, Callable[[], Rule]] = {
+    draws: dict[RuleKind, Callable[[], Rule]] = {
         "argument": lambda: Rule(kind, (one_of(rng, (-1, 1)),)),
         "first": lambda: Rule(kind, (one_of(rng, (-1, 1)),)),
         "constant": lambda: Rule(kind, (amount(),)),

@@ -9,7 +9,7 @@ from lada.core.thinking import conclusion
 from lada.verifiers.base import Asked, Failure
 from lada.verifiers.fences import fenced
 from lada.verifiers.options import CodeOptions
-from lada.verifiers.sandbox import Kind, choose, run
+from lada.verifiers.sandbox import SandboxKind, choose, run
 
 LABELS = {"python", "python3", "py", "py3"}
 SCANNED = 100_000
@@ -23,7 +23,7 @@ class CodeVerifier:
 
     def __init__(self, options: CodeOptions) -> None:
         """Try the sandbox. Raises InputError where none works."""
-        self._kind: Kind = choose(options.sandbox)
+        self._kind: SandboxKind = choose(options.sandbox)
         self._options = options
         self.fingerprint = f"code {options.seconds} {options.memory_mb}"
 

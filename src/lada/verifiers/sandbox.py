@@ -16,7 +16,7 @@ from lada.core.errors import InputError
 from lada.verifiers.base import Failure
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
-Kind = Literal["bubblewrap", "namespaces", "none"]
+SandboxKind = Literal["bubblewrap", "namespaces", "none"]
 LONGEST_OUTPUT = 64 * 2**10
 """Bytes that a program may print."""
 BWRAP = [
@@ -30,14 +30,14 @@ UNSHARE = [
 ]
 
 
-def choose(wish: Kind | Literal["auto"]) -> Kind:
+def choose(wish: SandboxKind | Literal["auto"]) -> SandboxKind:
     """Return the sandbox that works on this machine, the strictest first. Raises InputError where none does.
 
     `none` is chosen only where it is wished for.
     """
     if wish == "none":
         return wish
-    kinds: tuple[Kind, ...] = ("bubblewrap", "namespaces") if wish == "auto" else (wish,)
+    kinds: tuple[SandboxKind, ...] = ("bubblewrap", "namespaces") if wish == "auto" else (wish,)
     for kind in kinds:
         if run("print('it works')", kind, seconds=20, memory=512 * 2**20) == "it works\n":
             return kind
@@ -49,7 +49,7 @@ def choose(wish: Kind | Literal["auto"]) -> Kind:
     )
 
 
-def run(source: str, kind: Kind, *, seconds: float, memory: int) -> str | Failure:
+def run(source: str, kind: SandboxKind, *, seconds: float, memory: int) -> str | Failure:
     """Return what a Python program prints, or why it did not end well."""
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "source.py"
@@ -97,7 +97,7 @@ def _read(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, bool
     return printed, False
 
 
-def _command(kind: Kind) -> list[str]:
+def _command(kind: SandboxKind) -> list[str]:
     python = [sys.executable, "-I", "-S", str(LAUNCHER)]
     if kind == "bubblewrap":
         return [shutil.which("bwrap") or "bwrap", *BWRAP, *python]

@@ -9,9 +9,9 @@ import yaml
 
 from lada.core.errors import InputError
 from lada.core.results import Record
-from lada.federation.claim import is_claimed
 from lada.federation.events import EVENTS, PLACE, Tail
 from lada.federation.run_folder import CONFIG
+from lada.federation.run_lock import is_locked
 from lada.watching.health import Health, PartyHealth
 
 State = Literal["waiting", "running", "finished", "failed", "stopped"]
@@ -103,7 +103,7 @@ class Watch:
 
     def look(self) -> Snapshot:
         """Return how the run is doing now."""
-        at_work = is_claimed(self.folder)  # before the events: the end is written, then the folder let go of
+        at_work = is_locked(self.folder)  # before the events: the end is written, then the folder let go of
         for event in self._tail.new():
             self._fresh().take(event)
         health = self._fresh()

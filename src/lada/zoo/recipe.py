@@ -8,7 +8,7 @@ from lada.core.seeds import generator
 from lada.core.terms import Sample
 from lada.tasks.builtin import CORPORA
 from lada.tasks.generated import GENERAL, GeneratedCorpus
-from lada.zoo.tokenizers import Kind
+from lada.zoo.tokenizers import TokenizerKind
 
 Architecture = Literal["llama", "gpt2", "olmo2"]
 CONTEXT = 256
@@ -23,7 +23,7 @@ class Recipe:
     width: int
     layers: int
     heads: int
-    tokenizer: Kind
+    tokenizer: TokenizerKind
     vocabulary: int
     world: int | None
     steps: int

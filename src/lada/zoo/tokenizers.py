@@ -11,7 +11,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 
 EOS, PAD = "<eos>", "<pad>"
 SPECIAL = [PAD, EOS]
-Kind = Literal["bpe", "unigram"]
+TokenizerKind = Literal["bpe", "unigram"]
 
 
 def _bpe(words: Iterable[str], size: int) -> Tokenizer:
@@ -49,7 +49,7 @@ def _unigram(words: Iterable[str]) -> Tokenizer:
     return tokenizer
 
 
-def make_tokenizer(kind: Kind, texts: Iterable[str], size: int) -> Any:
+def make_tokenizer(kind: TokenizerKind, texts: Iterable[str], size: int) -> Any:
     """Return a fast transformers tokenizer learnt from `texts`; `size` is ignored by the unigram kind."""
     from transformers import PreTrainedTokenizerFast  # here, since recipes are looked up without it
 

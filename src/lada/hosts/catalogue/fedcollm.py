@@ -3,14 +3,7 @@
 from lada.core.needs import needs
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
-from lada.rounds.options import SERVER_REPLAY, Replay, SharedSlmOptions
-
-
-class FedcollmOptions(SharedSlmOptions):
-    """Options of FedCoLLM. All clients have the same model, tuned by LoRA."""
-
-    server_replay: Replay = SERVER_REPLAY
-    """What the LLM replays while it learns from the SLM."""
+from lada.hosts.options.fedcollm import FedcollmOptions
 
 
 @HOSTS.register(

@@ -1,38 +1,9 @@
 """The host `fedcot`; see lada.hosts.fedcot."""
 
-from typing import Literal
-
-from pydantic import Field, field_validator
-
 from lada.core.needs import needs
-from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
-from lada.rounds.options import CLIENT_REPLAY, Replay
-
-
-class FedcotOptions(Options):
-    """Options of FedCoT."""
-
-    directions: Literal["llm_to_slm"] = "llm_to_slm"
-    """From the LLM to the SLMs: the LLM is not trained, so it may be behind an API."""
-    alpha: float = Field(0.5, ge=0, le=1)
-    """Weight of the rationales; the labels have the rest."""
-    labels: Literal["gold", "llm"] = "gold"
-    """Where labels come from: the gold answer, or the answer that the studied path ends in. A sample without one is
-    studied by its rationale alone."""
-    label_prompt: str = "[label] {question}"
-    """What the SLM is asked where it is to give the label alone. The rationale's question is asked as it is, since
-    that is how a party is evaluated."""
-    client_replay: Replay = CLIENT_REPLAY
-    """What a client replays beside the LLM's paths."""
-
-    @field_validator("label_prompt")
-    @classmethod
-    def _asks(cls, prompt: str) -> str:
-        if "{question}" not in prompt:
-            raise ValueError(f"{prompt!r} holds no '{{question}}'; put it where the question belongs")
-        return prompt
+from lada.hosts.options.fedcot import FedcotOptions
 
 
 @HOSTS.register(

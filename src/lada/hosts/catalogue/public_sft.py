@@ -1,16 +1,9 @@
 """The host `public_sft`; see lada.hosts.public_sft."""
 
 from lada.core.needs import needs
-from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
-
-
-class PublicSftOptions(Options):
-    """Options of the study of labelled public data."""
-
-    rationales: bool = True
-    """Whether the gold rationales are studied, or the gold answers alone."""
+from lada.hosts.options.public_sft import PublicSftOptions
 
 
 @HOSTS.register(

@@ -4,11 +4,11 @@ import numpy as np
 
 from lada.alignment import byte_offsets
 from lada.core.errors import InputError
-from lada.core.terms import Spelled, Vocabulary
+from lada.core.terms import TokenizedText, Vocabulary
 from lada.models.encoding import Encoder
 
 
-def spell(encoder: Encoder, vocabulary: Vocabulary, text: str) -> Spelled | None:
+def tokenize_text(encoder: Encoder, vocabulary: Vocabulary, text: str) -> TokenizedText | None:
     """Return the tokens of a text, closed by end-of-sequence; None where they do not lead back to its bytes."""
     *ids, eos = encoder.completion(text)
     size = len(text.encode())
@@ -16,4 +16,4 @@ def spell(encoder: Encoder, vocabulary: Vocabulary, text: str) -> Spelled | None
         offsets = byte_offsets(encoder.tokenizer, vocabulary.tokens, text, ids)
     except InputError:
         return None
-    return Spelled(np.array([*ids, eos], np.int32), np.vstack([offsets, [[size, size + 1]]]))
+    return TokenizedText(np.array([*ids, eos], np.int32), np.vstack([offsets, [[size, size + 1]]]))

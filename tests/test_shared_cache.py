@@ -9,8 +9,8 @@ import pytest
 from test_resume import config, outcome
 
 import lada
-from lada.federation import checkpoints, held
-from lada.federation.common import Common
+from lada.federation import checkpoints, party_cache
+from lada.federation.shared_cache import SharedCache
 from lada.models.load import load
 from lada.models.options import ModelOptions
 from lada.zoo.shipped import locate
@@ -103,7 +103,7 @@ def test_what_was_taken_is_in_the_journal_of_a_run_that_is_stopped(alone, common
         with pytest.raises(KeyboardInterrupt):
             lada.run(config() | OTHER, runs=tmp_path, common=common)
     shutil.rmtree(common)
-    held.forget()
+    party_cache.forget()
     results = lada.run(config() | OTHER, runs=tmp_path, resume=True)
     assert outcome(results) == {key: value for key, value in alone.items() if key != "traffic"}
 
@@ -129,7 +129,7 @@ def entry(text: str):
 
 
 def test_an_entry_is_there_as_it_was_first_written_and_nothing_else(tmp_path):
-    common = Common(tmp_path / "common")
+    common = SharedCache(tmp_path / "common")
     assert common.load("key") is None
     common.save("key", entry("one"))
     common.save("key", entry("two"))
@@ -140,7 +140,7 @@ def test_an_entry_is_there_as_it_was_first_written_and_nothing_else(tmp_path):
 
 
 def test_who_comes_second_while_an_entry_is_written_loses_nothing(tmp_path):
-    common = Common(tmp_path)
+    common = SharedCache(tmp_path)
 
     def slow(folder: Path) -> None:
         entry("slow")(folder)
@@ -153,7 +153,7 @@ def test_who_comes_second_while_an_entry_is_written_loses_nothing(tmp_path):
 
 
 def test_an_entry_that_is_spoilt_or_could_not_be_written_is_none(tmp_path):
-    common = Common(tmp_path)
+    common = SharedCache(tmp_path)
 
     def full(folder: Path) -> None:
         raise OSError("no space left")

@@ -16,7 +16,7 @@ PATIENCE = 0.5
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def run_lock(folder: Path) -> Iterator[None]:
     """Hold a run's folder; InputError where another process does. A process that dies lets go of it.
 
     The folder is for its owner alone from here on, also one that an earlier version made.
@@ -42,7 +42,7 @@ def alone(folder: Path, busy: str, patience: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
-def is_claimed(folder: Path) -> bool:
+def is_locked(folder: Path) -> bool:
     """Return whether a process holds a run's folder. Writes nothing, so the right to read is enough.
 
     On a system without flock the presence of the file has to do, which outlives a run that was killed.

@@ -12,7 +12,7 @@ TOKENS_PER_BYTE = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Received:
     """Another party's knowledge, verified, and on how many answers a verifier failed, by reason."""
 
     knowledge: Knowledge

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PAYLOAD, MISSING = "payload", "missing.json"
 
 
-class Heard:
+class ReceivedReplies:
     """The entries of one phase."""
 
     def __init__(self, journal: Journal, phase: str) -> None:

@@ -11,13 +11,13 @@ import torch
 import transformers as hf
 from templates import STYLES, tokenizer_of
 from test_cut import QUESTION, gemma, plain, scripted
-from test_generation import CONFIGS, SHAPE, make, manner
+from test_generation import CONFIGS, SHAPE, make, params
 
 from lada.core.terms import Lesson, Likelihood
 from lada.models.base import Study
 from lada.models.decoding import can_drop_rows, decode_dropping, decode_keeping
 from lada.models.encoding import Encoded
-from lada.models.generation import Continuation, Stream, make_streams
+from lada.models.generation import Continuation, GenerationRequest, make_requests
 from lada.models.learner import HuggingFaceLearner
 from lada.models.likelihood import token_log_probs
 from lada.models.load import load
@@ -109,12 +109,12 @@ def test_every_decoding_tells_what_the_model_predicts(
         monkeypatch.setitem(CONFIGS, name, config)
     model, encoder = make(kind, tiny)
     model = model.to(dtype)
-    streams = make_streams(encoder, tiny.questions, 1, 3, 8)
+    streams = make_requests(encoder, tiny.questions, 1, 3, 8)
     near = 1e-4 if dtype == torch.float32 else 0.5
     for decode in [decode_keeping, *([decode_dropping] if can_drop_rows(model) else [])]:
         for heat, bent in ((0.0, {}), (0.7, {"top_k": 20, "top_p": 0.9})):
             with torch.inference_mode():
-                written = decode(model, streams, manner(encoder, heat, **bent))
+                written = decode(model, streams, params(encoder, heat, **bent))
                 for stream, each in zip(streams, written, strict=True):
                     assert 1 <= len(each.ids) <= 8
                     row = Encoded(stream.prompt, tuple(each.ids))
@@ -132,10 +132,10 @@ def test_every_decoding_tells_what_the_model_predicts(
 def test_the_token_behind_the_last_changes_nothing(decode: Any, tiny: Any):
     """With room for one token more the same ones are drawn; with no room in the context nothing is asked about it."""
     model, encoder = make("llama", tiny)
-    few, many = (make_streams(encoder, tiny.questions, 2, 4, room) for room in (6, 7))
+    few, many = (make_requests(encoder, tiny.questions, 2, 4, max_new_tokens) for max_new_tokens in (6, 7))
     with torch.inference_mode():
-        short, long = (decode(model, streams, manner(encoder, 1.0)) for streams in (few, many))
-        full = decode(model, [Stream((5,) * 90, 6, (0,))], manner(encoder, 1.0))
+        short, long = (decode(model, streams, params(encoder, 1.0)) for streams in (few, many))
+        full = decode(model, [GenerationRequest((5,) * 90, 6, (0,))], params(encoder, 1.0))
     assert [each.ids for each in short] == [each.ids[:6] for each in long]
     assert any(len(each.ids) == 7 for each in long)
     (filled,) = full
@@ -166,13 +166,13 @@ def test_exact_numbers_of_a_model_made_by_hand(tiny: Any, monkeypatch: pytest.Mo
 
 def test_a_path_that_fills_the_context_has_no_end(tiny: Any, monkeypatch: pytest.MonkeyPatch):
     learner = gemma(tiny, max_new_tokens=500)
-    room = tiny.context - len(learner.encoder.prompt(QUESTION))
+    max_new_tokens = tiny.context - len(learner.encoder.prompt(QUESTION))
     decode = learner.tokenizer.decode
-    token = next(i for i in range(300) if plain(learner, decode([i] * room)) == [i] * room)
+    token = next(i for i in range(300) if plain(learner, decode([i] * max_new_tokens)) == [i] * max_new_tokens)
     reading = Reading(scripted(learner, [token]), monkeypatch)
     (cut,) = learner.answer([QUESTION], seed=0)
-    assert (cut.cut, cut.likelihood.tokens, reading.rows) == (True, room, [])
-    whole = -room * log1p((learner.model.config.vocab_size - 1) * exp(-18))
+    assert (cut.cut, cut.likelihood.tokens, reading.rows) == (True, max_new_tokens, [])
+    whole = -max_new_tokens * log1p((learner.model.config.vocab_size - 1) * exp(-18))
     assert cut.likelihood.total == pytest.approx(whole, abs=1e-4)  # where its end counted, it would be -18
 
 

@@ -15,7 +15,7 @@ TIME, NOTICES = "time.json", "notices.json"
 """Files of a journal's entries: when and for how long, and what there was to say of the work."""
 
 
-def once(
+def cached_phase(
     party: Party,
     round: int,
     phase: str,

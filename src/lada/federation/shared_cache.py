@@ -9,7 +9,7 @@ from lada.federation.checkpoints import Fill
 from lada.federation.journal import Journal
 
 
-class Common:
+class SharedCache:
     """Entries by key in a folder that processes share, each whole or not at all; see lada.rounds.party.Journal.
 
     An entry is never replaced, since another process may read it: under one key all write the same.

@@ -1,0 +1,41 @@
+"""The options of the host `fedavg`; see lada.hosts.fedavg."""
+
+from pydantic import field_validator, model_validator
+
+from lada.aggregators.base import Aggregator
+from lada.rounds.options import SecureOptions, registered
+
+
+class FedavgOptions(SecureOptions):
+    """Options of federated averaging. Clients have one model; the server's LLM is evaluated once and takes no part."""
+
+    form: str = "average"
+    """Another way to name the aggregators `flexlora` (as products) and `hetlora` (padded), with which ranks and alphas
+    may differ; `average`: what `aggregation` says."""
+
+    @field_validator("form")
+    @classmethod
+    def _takes_any_rank(cls, form: str) -> str:
+        if form != "average" and not registered(form).made().any_rank:
+            raise ValueError(f"{form!r} is no form of LoRA's adapters; expected average, and aggregation: {form}")
+        return form
+
+    @model_validator(mode="after")
+    def _robust(self) -> "FedavgOptions":
+        if self.form != "average" and self.aggregation != "mean":
+            raise ValueError(
+                f"aggregation is {self.aggregation!r} with form {self.form!r}, whose adapters have no coordinates in "
+                "common; expected aggregation: mean, or form: average"
+            )
+        if self.form != "average" and self.secure_aggregation:
+            raise ValueError(
+                f"secure_aggregation is true with form {self.form!r}, whose adapters are no sum; expected form: average"
+            )
+        return self
+
+    @property
+    def aggregator(self) -> tuple[str, Aggregator]:
+        """See AveragingOptions.aggregator."""
+        if self.form == "average":
+            return super().aggregator
+        return self.form, registered(self.form).made(malicious=self.malicious, clip=self.clip)

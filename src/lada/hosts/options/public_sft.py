@@ -1,0 +1,10 @@
+"""The options of the host `public_sft`; see lada.hosts.public_sft."""
+
+from lada.core.registry import Options
+
+
+class PublicSftOptions(Options):
+    """Options of the study of labelled public data."""
+
+    rationales: bool = True
+    """Whether the gold rationales are studied, or the gold answers alone."""
