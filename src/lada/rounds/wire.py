@@ -5,8 +5,8 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from lada.codecs.base import Codecs, Reading, Receiver
-from lada.core.errors import CodecError
+from lada.codecs.base import CODECS, Codecs, Reading, Receiver
+from lada.core.errors import CodecError, of_method
 from lada.core.known import known, read
 from lada.core.seeds import seed_of
 from lada.rounds.base import Payload
@@ -23,7 +23,8 @@ def write(party: Party, kind: str, value: Any, *, to: str = "") -> bytes:
     codec = party.codecs[kind]
     address = party.codecs.address(kind, to or party.name)
     state = party.states.get(address) or codec.init(seed_of(party.seed, "codec", address))
-    state, data = codec.encode(state, value)
+    with of_method(CODECS.kind, party.codecs.name(kind)):
+        state, data = codec.encode(state, value)
     if state:
         party.states[address] = state
     return data
