@@ -254,3 +254,26 @@ def test_what_is_told_in_a_line_or_dealt_with_elsewhere_stays_as_it_is():
         raise ValueError
     with pytest.raises(InputError, match="ValueError: two lines; mend"), of_method("hook", "odd"):
         raise ValueError("two\nlines")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        [1],
+        *(
+            {"x": array}
+            for array in (None, "text", np.array(["text"]), np.array([{}], object), [[1], [1, 2]], np.array([1j]))
+        ),
+        {3: np.ones(1)},
+    ],
+)
+def test_a_state_that_no_checkpoint_could_hold(tmp_path: FilePath, state: Any):
+    party = make_party("a", set(), tmp_path)
+    party.hooks = (("odd", FaultyHook(lambda _, before, after: (state, after))),)
+    with pytest.raises(InputError, match=r"state of 'hook/odd/a': .*; expected"):
+        study(party, [Lesson("s", "?", "text")], sft(), Study(steps=1), round=1, phase="study")
+    allocation = Allocation("llm", "b", 1, ())
+    student = make_party("b", set(), tmp_path, allocator=Odd(lambda *_: (state, allocation, {})))
+    with pytest.raises(InputError, match=r"state of 'allocator/Odd/llm>b': .*; expected"):
+        allocate_offers(student, 1, Knowledge("llm", 1, ()), Knowledge("b", 1, ()))

@@ -69,11 +69,12 @@ class Trainer:
         self._trained, self._held = _apart(len(lessons), self._needs.held_out, seed)
         self._steps = steps_of(study, [self._rows.counts[i] for i in self._trained], seed)
         state = course.state
-        self._state: State = objective.init(course.seed, sizes_of(place.model)) if state is None else state
-        self._own = {
-            name: nn.Parameter(torch.tensor(self._state[name], dtype=torch.float32, device=place.model.device))
-            for name in objective.trained
-        }
+        with of_method("objective", objective.title, unless=is_out_of_memory):
+            self._state: State = objective.init(course.seed, sizes_of(place.model)) if state is None else state
+            self._own = {
+                name: nn.Parameter(torch.tensor(self._state[name], dtype=torch.float32, device=place.model.device))
+                for name in objective.trained
+            }
         self._observed: dict[str, Tensor] = {}
         self._losses: list[float] = []
         self._tokens = 0

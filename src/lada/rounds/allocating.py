@@ -17,6 +17,7 @@ from lada.core.terms import Allocation, Knowledge, Likelihood, Path, Sample, Tok
 from lada.evaluation.agreement import agreements
 from lada.rounds.party import Party
 from lada.rounds.records import keep_rows
+from lada.rounds.states import check_state
 
 VECTORS = "question-vectors.npz"
 """In a party's folder: the public questions as it sees them, by the keys of their samples."""
@@ -70,6 +71,7 @@ def allocate_offers(
     name = type(party.allocator).__name__
     with of_method(ALLOCATORS.kind, name):
         party.states[key], allocation, diagnostics = party.allocator.apply(state, candidates)
+        check_state(f"{ALLOCATORS.kind}/{name}/{key}", party.states[key])
         chosen = [choice.sample_id for choice in allocation.choices]
         if len(set(chosen)) < len(chosen) or not judged.keys() >= set(chosen):
             raise InputError(

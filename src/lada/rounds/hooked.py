@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
 from lada.core.errors import InputError, of_method
 from lada.hooks.base import HOOKS
 from lada.models.base import StudyReport
@@ -15,7 +16,7 @@ from lada.rounds.states import address, keep_state, state_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-STATES = "hooks.npz"
+STATES = "hooks.safetensors"
 """In the journal's entry of a study: what the hooks remember after it."""
 
 
@@ -77,17 +78,16 @@ def write_states(party: Party, folder: FilePath) -> None:
             for name, hook in party.hooks
             for part, array in state_of(party, hook, _key(party, name)).items()
         }
-        with (folder / STATES).open("wb") as file:
-            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+        (folder / STATES).write_bytes(arrays_to_bytes(arrays))
 
 
 def read_states(party: Party, folder: FilePath) -> None:
     """Let the hooks remember what `write_states` wrote."""
     if party.hooks:
-        with np.load(folder / STATES, allow_pickle=False) as kept:
-            for name, _ in party.hooks:
-                its = {part: kept[key] for key in kept.files for own, _, part in [key.partition("|")] if own == name}
-                keep_state(party, _key(party, name), its)
+        kept = bytes_to_arrays((folder / STATES).read_bytes())
+        for name, _ in party.hooks:
+            its = {part: kept[key] for key in kept for own, _, part in [key.partition("|")] if own == name}
+            keep_state(party, _key(party, name), its)
 
 
 def _key(party: Party, name: str) -> str:

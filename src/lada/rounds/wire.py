@@ -11,6 +11,7 @@ from lada.core.known import known, read
 from lada.core.seeds import seed_of
 from lada.rounds.base import Payload
 from lada.rounds.party import Party
+from lada.rounds.states import keep_state
 from lada.rounds.steps import gold_texts
 from lada.rounds.verdicts import checked
 
@@ -25,8 +26,7 @@ def write(party: Party, kind: str, value: Any, *, to: str = "") -> bytes:
     state = party.states.get(address) or codec.init(seed_of(party.seed, "codec", address))
     with of_method(CODECS.kind, party.codecs.name(kind)):
         state, data = codec.encode(state, value)
-    if state:
-        party.states[address] = state
+    keep_state(party, address, state)
     return data
 
 
