@@ -122,7 +122,8 @@ def test_a_trained_array_that_the_state_lacks_names_its_objective(tiny: Any):
 
 
 def test_a_loss_that_is_no_scalar_names_its_objective(tiny: Any):
-    for loss in (lambda scored: scored.log_probs, lambda scored: 1.0, lambda scored: None):
+    faulty: list[Any] = [lambda scored: scored.log_probs, lambda scored: 1.0, lambda scored: None]
+    for loss in faulty:
         with pytest.raises(InputError, match="objective 'Spy': its loss is no scalar tensor"):
             study(tiny.learner(), Spy(loss=loss), rows=lessons(tiny))
 
