@@ -16,9 +16,9 @@ import lada
 from lada.config import RunConfig, make_config
 from lada.core.errors import InputError
 from lada.core.registry import Options
+from lada.core.validation import validate
 from lada.engines.client_file import ClientFile
 from lada.objectives.blended import Blended
-from lada.validation import validate
 
 RATE = "private.optimisation.learning_rate"
 ABSURD: list[tuple[str, Any]] = [

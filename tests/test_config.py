@@ -496,3 +496,14 @@ def test_a_fuser_is_chosen_by_name_with_options():
     assert make_config(plain()).make(FUSERS).pairwise
     with pytest.raises(InputError, match=r"fuser: unknown name 'leest_loss'.*did you mean 'least_loss'"):
         make_config(plain(fuser="leest_loss"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"clients": [{**PLAIN["clients"][0], "objective": "stf"}]}, "clients.clinic.objective: objective"),
+        ({"hooks": ["stf"]}, "hooks: hook"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_its_key(changes: dict[str, Any], key: str):
+    assert refusal(plain(**changes)).startswith(f"{key}: unknown name 'stf'; expected one of")

@@ -6,11 +6,12 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
 from lada.core.choice import MethodChoice
+from lada.core.errors import InputError
 from lada.core.registry import Options, Registry
+from lada.core.validation import validate
 from lada.hosts.base import PaperDefaults
 from lada.overrides import apply_override
 from lada.points import Point
-from lada.validation import validate
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Options)
@@ -80,7 +81,12 @@ def _each_once(point: Point) -> Callable[[tuple[MethodChoice, ...]], tuple[Metho
 
 def spelled_out(registry: Registry[Any], choice: MethodChoice, where: str) -> MethodChoice:
     """Return a choice with all its options; InputError, naming the key `where` it stands, for faulty ones."""
-    options = validate(registry.get(choice.name).options, choice.options, f"{where}.options")
+    try:
+        method = registry.get(choice.name)
+    except InputError as error:  # which says the kind
+        key = where.removesuffix(f".{choice.name}")
+        raise InputError(str(error) if key == registry.kind else f"{key}: {error}") from None
+    options = validate(method.options, choice.options, f"{where}.options")
     return MethodChoice(name=choice.name, options=options.model_dump(mode="json"))
 
 

@@ -16,6 +16,7 @@ from lada.core.limits import Limits
 from lada.core.names import Name, fault, same_folder
 from lada.core.registry import Options, Registry
 from lada.core.seeds import generator
+from lada.core.validation import validate
 from lada.hooks.base import HOOKS
 from lada.hosts.base import HOSTS, Host
 from lada.learners.base import LEARNERS, ClientModel, OtherModel, ServerModel
@@ -31,7 +32,6 @@ from lada.privacy.conflicts import check_dp, check_losses, check_pooling
 from lada.privacy.options import Blur, Redaction, Withholding
 from lada.refusals import Chosen, Seat, check_verbs
 from lada.tasks.options import BuiltinTask, FilesTask, TaskOptions
-from lada.validation import validate
 
 T = TypeVar("T")
 P = TypeVar("P", "ServerConfig", "ClientConfig")

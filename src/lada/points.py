@@ -155,7 +155,7 @@ POINTS: Mapping[str, Point] = MappingProxyType(
                 key="trackers",
                 several=True,
                 observes=True,
-                about="Where figures go beside the run's folder, by name: tensorboard, trackio, wandb, mlflow.",
+                about="Where figures go beside the run's folder, by name; `lada methods` lists them.",
             ),
         )
     }

@@ -42,7 +42,11 @@ def test_it_has_state_and_gives_each_client_its_own(plugged: None, tmp_path: Fil
     ("named", "why"),
     [
         ("kep", "aggregator: unknown name 'kep'.*did you mean 'keep'"),
-        ({"name": "keep", "options": {"keep": 2.0}}, "aggregator 'keep', option keep: Input should be less than"),
+        (
+            {"name": "keep", "options": {"keep": 2.0}},
+            "options.keep: 2.0 is not valid: input should be less than or equal to 1",
+        ),
+        ({"name": "keep", "options": {"kep": 0.5}}, "options.kep: unknown key .its value is 0.5.*did you mean 'keep'"),
     ],
 )
 def test_what_cannot_be_is_refused(plugged: None, named: object, why: str):

@@ -433,7 +433,7 @@ def test_the_key_is_nowhere(tmp_path, caplog, capfd):
         ("judge", [[]]),
         ("log_probs", [[], 3]),
         ("vocabulary", []),
-        ("spell", [[]]),
+        ("tokenize", [[]]),
         ("embed", [[]]),
         ("adapter", []),
         ("load_adapter", [{}]),

@@ -7,9 +7,9 @@ import torch
 from pydantic import ValidationError
 
 from lada.core.errors import InputError
+from lada.core.validation import validate
 from lada.models.encoding import Encoder
 from lada.models.options import ModelOptions, Think
-from lada.validation import validate
 
 TURNS = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
 PLAIN = TURNS + "{% if add_generation_prompt %}[assistant]{% endif %}"

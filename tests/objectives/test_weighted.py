@@ -49,8 +49,8 @@ def test_options_are_spelled_out_and_needs_added_up():
     [
         ([], "there is no objective"),
         (["stf"], "unknown name 'stf'.*did you mean 'sft'"),
-        ([{"name": "soft_targets", "options": {"k": 0}}], "options of 'soft_targets'.*k is 0"),
-        ([{"name": "sft", "options": {"k": 8}}], "options.k of 'sft'"),
+        ([{"name": "soft_targets", "options": {"k": 0}}], "options.*k is 0"),
+        ([{"name": "sft", "options": {"k": 8}}], "options.k: unknown key .its value is 8"),
         ([{"name": "sft", "weight": -1}], "weight"),
         ([{"name": "sft", "weight": float("nan")}], "weight"),
         ([{"weight": 1}], "name"),

@@ -2,7 +2,7 @@
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import Memoryless, Outcome
-from lada.allocators.selection import allocate_by_clusters, from_teacher
+from lada.allocators.selection import allocate, from_teacher
 from lada.core.needs import needs
 from lada.core.terms import Verb
 
@@ -16,6 +16,6 @@ class All(Memoryless):
         chosen = range(len(candidates.samples))
         return (
             state,
-            allocate_by_clusters(candidates, chosen, from_teacher(chosen), None, dict.fromkeys(chosen, "every sample")),
+            allocate(candidates, chosen, from_teacher(chosen), None, dict.fromkeys(chosen, "every sample")),
             {},
         )

@@ -4,7 +4,7 @@ import numpy as np
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import CONFIDENT, Memoryless, Outcome
-from lada.allocators.selection import Budgeted, allocate_by_clusters, from_teacher, top
+from lada.allocators.selection import Budgeted, allocate, from_teacher, top
 from lada.core.needs import needs
 
 
@@ -19,4 +19,4 @@ class Confident(Memoryless):
         scores = np.array([path.likelihood.mean for path in candidates.teacher_paths])
         chosen = top(scores, np.isfinite(scores), self.options.limit(len(scores)))
         reasons = dict.fromkeys(chosen, "the teacher is sure of its path")
-        return state, allocate_by_clusters(candidates, chosen, from_teacher(chosen), scores, reasons), {}
+        return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
-from lada.allocators.selection import Drawn, allocate_by_clusters, from_teacher
+from lada.allocators.selection import Drawn, allocate, from_teacher
 from lada.core.needs import needs
 from lada.core.registry import Pluggable
 from lada.core.seeds import generator
@@ -65,7 +65,7 @@ class Ddk(Pluggable):
         shares = {"largest_share": float(mixture.max()), "smallest_share": float(mixture.min())} if names else {}
         return (
             {**state, **{_key(name): np.array(share) for name, share in zip(domains, mixture, strict=True)}},
-            allocate_by_clusters(candidates, chosen, from_teacher(chosen), mixture[domain], reasons),
+            allocate(candidates, chosen, from_teacher(chosen), mixture[domain], reasons),
             {"domains": float(len(domains)), **shares},
         )
 

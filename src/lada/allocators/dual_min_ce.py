@@ -2,7 +2,7 @@
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import CONFIDENT, Memoryless, Outcome
-from lada.allocators.selection import Budgeted, allocate_by_clusters, from_teacher, gaps_of, top
+from lada.allocators.selection import Budgeted, allocate, from_teacher, gaps_of, top
 from lada.core.needs import needs
 
 
@@ -22,4 +22,4 @@ class DualMinCE(Memoryless):
         gaps = gaps_of(candidates, [path.likelihood for path in candidates.student_paths])
         chosen = top(gaps, gaps > 0, self.options.limit(len(gaps)))
         reasons = dict.fromkeys(chosen, "the teacher's loss is below the student's")
-        return state, allocate_by_clusters(candidates, chosen, from_teacher(chosen), gaps, reasons), {}
+        return state, allocate(candidates, chosen, from_teacher(chosen), gaps, reasons), {}

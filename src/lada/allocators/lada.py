@@ -25,7 +25,7 @@ from lada.allocators.features import features, prior_reward, solved
 from lada.allocators.memory import keys_of, places
 from lada.allocators.networks import block_means, fit, gradients, hidden_state, new_network, predict
 from lada.allocators.rewards import correctness_reward, paper_reward, probe_reward
-from lada.allocators.selection import Budgeted, allocate_by_clusters, from_teacher
+from lada.allocators.selection import Budgeted, allocate, from_teacher
 from lada.core.bounds import Samples
 from lada.core.errors import InputError
 from lada.core.needs import Needs, needs
@@ -124,7 +124,7 @@ class Lada(Pluggable):
         ranked = [int(i) for i in np.lexsort((tie, -score)) if keep[i]]
         chosen = spread(ranked, clusters, options.limit(len(candidates.samples)))
         reasons = {i: self._reason(len(taught.rewards), int(clusters[i])) for i in chosen}
-        allocation = allocate_by_clusters(candidates, chosen, from_teacher(chosen), score, reasons)
+        allocation = allocate(candidates, chosen, from_teacher(chosen), score, reasons)
         return (
             {
                 **{name: state[name] for name in ("seed", *ACQUAINTANCE) if name in state},

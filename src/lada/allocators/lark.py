@@ -14,7 +14,7 @@ import numpy as np
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import Memoryless, Outcome
-from lada.allocators.selection import Budgeted, allocate_by_clusters, from_teacher, top
+from lada.allocators.selection import Budgeted, allocate, from_teacher, top
 from lada.core.needs import needs
 from lada.core.terms import TokenScores, Verb
 
@@ -44,7 +44,7 @@ class Lark(Memoryless):
         scores = gains(losses, briers)
         chosen = top(scores, scores > 0, self.options.limit(len(scores)))
         reasons = dict.fromkeys(chosen, "among what the student learns fastest")
-        return state, allocate_by_clusters(candidates, chosen, from_teacher(chosen), scores, reasons), {}
+        return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}
 
 
 def gains(losses: np.ndarray, briers: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import Memoryless, Outcome
-from lada.allocators.selection import Drawn, allocate_by_clusters, from_teacher
+from lada.allocators.selection import Drawn, allocate, from_teacher
 from lada.core.needs import needs
 from lada.core.seeds import generator
 from lada.core.terms import Verb
@@ -21,8 +21,6 @@ class Random(Memoryless):
         chosen = [int(i) for i in drawn]
         return (
             state,
-            allocate_by_clusters(
-                candidates, chosen, from_teacher(chosen), None, dict.fromkeys(chosen, "drawn at random")
-            ),
+            allocate(candidates, chosen, from_teacher(chosen), None, dict.fromkeys(chosen, "drawn at random")),
             {},
         )

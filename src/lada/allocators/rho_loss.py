@@ -2,7 +2,7 @@
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import CONFIDENT, Memoryless, Outcome
-from lada.allocators.selection import Budgeted, allocate_by_clusters, from_teacher, gaps_of, top
+from lada.allocators.selection import Budgeted, allocate, from_teacher, gaps_of, top
 from lada.core.needs import needs
 from lada.core.terms import Verb
 
@@ -29,4 +29,4 @@ class RhoLoss(Memoryless):
         gaps = gaps_of(candidates, candidates.student_on_teacher)
         chosen = top(gaps, gaps > 0, self.options.limit(len(gaps)))
         reasons = dict.fromkeys(chosen, "likelier to the teacher than to the student")
-        return state, allocate_by_clusters(candidates, chosen, from_teacher(chosen), gaps, reasons), {}
+        return state, allocate(candidates, chosen, from_teacher(chosen), gaps, reasons), {}

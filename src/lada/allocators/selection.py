@@ -52,7 +52,7 @@ def from_teacher(chosen: Iterable[int]) -> dict[int, Source]:
     return dict.fromkeys(chosen, "teacher")
 
 
-def allocate_by_clusters(
+def allocate(
     candidates: Candidates,
     chosen: Sequence[int],
     sources: Mapping[int, Source],

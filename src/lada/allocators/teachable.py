@@ -3,7 +3,7 @@
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.features import prior_reward
 from lada.allocators.memoryless import COMPARING, Memoryless, Outcome
-from lada.allocators.selection import Budgeted, allocate_by_clusters, from_teacher
+from lada.allocators.selection import Budgeted, allocate, from_teacher
 from lada.core.seeds import generator
 
 
@@ -23,4 +23,4 @@ class Teachable(Memoryless):
         order = generator(candidates.seed, "teachable").permutation(len(scores))
         chosen = [int(i) for i in order if scores[i] == 1][: self.options.limit(len(scores))]
         reasons = dict.fromkeys(chosen, "new to the student, and the teacher's loss is the lower")
-        return state, allocate_by_clusters(candidates, chosen, from_teacher(chosen), scores, reasons), {}
+        return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}

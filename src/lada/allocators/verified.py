@@ -2,7 +2,7 @@
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import Memoryless, Outcome
-from lada.allocators.selection import Budgeted, allocate_by_clusters
+from lada.allocators.selection import Budgeted, allocate
 from lada.core.needs import needs
 from lada.core.seeds import generator
 from lada.core.terms import Source, Verb
@@ -30,4 +30,4 @@ class Verified(Memoryless):
         drawn = [int(i) for i in order if int(i) in sources]
         chosen = sorted(drawn, key=lambda i: sources[i] != "teacher")[: self.options.limit(len(order))]
         reasons = {i: f"the {sources[i]}'s answer is right" for i in chosen}
-        return state, allocate_by_clusters(candidates, chosen, sources, None, reasons), {}
+        return state, allocate(candidates, chosen, sources, None, reasons), {}

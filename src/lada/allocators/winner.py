@@ -4,7 +4,7 @@ import numpy as np
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import COMPARING, Memoryless, Outcome
-from lada.allocators.selection import Budgeted, allocate_by_clusters, same_answers, sureness, top
+from lada.allocators.selection import Budgeted, allocate, same_answers, sureness, top
 from lada.core.terms import Source
 
 
@@ -30,4 +30,4 @@ class Winner(Memoryless):
         chosen = chosen[: self.options.limit(len(scores))]
         sources: dict[int, Source] = {i: "teacher" if teacher_wins[i] else "student" for i in chosen}
         reasons = {i: f"answers differ and the {sources[i]} is surer" for i in chosen}
-        return state, allocate_by_clusters(candidates, chosen, sources, scores, reasons), {}
+        return state, allocate(candidates, chosen, sources, scores, reasons), {}

@@ -20,8 +20,8 @@ from lada.core.errors import InputError, nearest
 from lada.core.names import Name
 from lada.core.paths import is_file
 from lada.core.registry import Options
+from lada.core.validation import validate
 from lada.points import chosen_points
-from lada.validation import validate
 
 UNTOLD = frozenset(
     {"name", "workers", "keep_messages", "timeout", "engine"}

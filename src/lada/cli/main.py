@@ -210,7 +210,7 @@ def report(
 @app.command()
 def track(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
-    to: Annotated[str, typer.Option(help="The tracker: tensorboard, trackio, wandb or mlflow.")],
+    to: Annotated[str, typer.Option(help="The tracker, by name; `lada methods` lists them.")],
     set_: Annotated[list[str], typer.Option("--set", metavar="OPTION=VALUE", help="Set one of its options.")] = [],  # noqa: B006
 ) -> None:
     """Hand a run's figures to an experiment tracker afterwards."""

@@ -139,7 +139,7 @@ class TokenizedText:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenScores:
-    """What one learner makes of one text, token by token: `tokens` and `offsets` as in Spelled, and the likeliest.
+    """What a learner makes of a text, token by token: `tokens` and `offsets` (see TokenizedText), and the likeliest.
 
     `top` has n rows without unused places and holds each position's own token.
     """

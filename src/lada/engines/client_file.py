@@ -16,6 +16,7 @@ from lada.core.names import Name
 from lada.core.paths import is_file
 from lada.core.plural import counted
 from lada.core.registry import Options
+from lada.core.validation import validate
 from lada.engines.identity import seal_of
 from lada.federation.terms import Own, Terms
 from lada.learners.base import ClientModel
@@ -24,7 +25,6 @@ from lada.models.options import ModelOptions
 from lada.points import BY_PARTY, chosen_points
 from lada.privacy.options import Blur, Redaction, Withholding
 from lada.tasks.options import FilesTask, TaskOptions
-from lada.validation import validate
 
 ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 ELSEWHERE = ModelOptions(model="elsewhere")

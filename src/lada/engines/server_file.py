@@ -9,7 +9,7 @@ from pydantic import Field
 from lada.core.errors import InputError
 from lada.core.paths import is_file
 from lada.core.registry import Options
-from lada.validation import validate
+from lada.core.validation import validate
 
 FILE = "server.yaml"
 NAME = "federation"

@@ -75,7 +75,7 @@ class Asking(Generic[K]):
         self._fill()
 
     def wait(self, receive: Callable[[K, Reply], Failure | None]) -> dict[K, Failure]:
-        """Hand each reply to `hear`, which may refuse it, and return the failures, sorted."""
+        """Hand each reply to `receive`, which may refuse it, and return the failures, sorted."""
         self._since = dict.fromkeys(self._since, self._clock.now())
         pause = 0.001
         while self._under_way or self._lost:

@@ -16,6 +16,7 @@ from flwr.app import Context
 from lada.config import RunConfig
 from lada.core.errors import FederationError, LadaError
 from lada.core.known import Known
+from lada.core.validation import validate
 from lada.federation import begun, checkpoints, last_reply, party_cache
 from lada.federation.journal import Journal
 from lada.federation.parties import MODEL, NEEDED, Place, client_party, describe, keep, read_task, untrained
@@ -29,7 +30,6 @@ from lada.rounds.membership import memberships
 from lada.rounds.party import Emit, Party
 from lada.rounds.reports import report_payload
 from lada.tasks.data import TaskData
-from lada.validation import validate
 
 ANSWERED = "answered.json"
 """The messages that a party has answered, oldest first: key and digest."""

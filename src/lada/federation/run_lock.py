@@ -12,7 +12,7 @@ from lada.core.owner import FOLDER
 
 LOCK = ".lock"
 PATIENCE = 0.5
-"""Seconds to try, since `is_claimed` holds the lock for a moment."""
+"""Seconds to try, since `is_locked` holds the lock for a moment."""
 
 
 @contextmanager

@@ -60,7 +60,7 @@ class Timing:
 
     @contextmanager
     def fetching(self, name: str) -> Iterator[None]:
-        """What is done within belongs to a reply that `hear` was told of and that comes in pieces."""
+        """What is done within belongs to a reply that `receive` was told of and that comes in pieces."""
         before = self.clock.now()
         yield
         self._there[name] = self.clock.now()

@@ -56,7 +56,7 @@ def _hear(turn: Turn) -> None:
 
 
 def _ensemble(slm: Party, texts: Knowledge, received: Mapping[str, Weights]) -> Offer:
-    """Return what the clients, whose adapters were `told`, say together of the texts."""
+    """Return what the clients, whose adapters were `received`, say together of the texts."""
     student = slm.learner.adapter()
     said: dict[str, dict[str, SparseLogProbs]] = {}
     spelled: dict[str, TokenizedText] = {}  # the same for all, who have the same tokens

@@ -13,7 +13,7 @@ from lada.models.options import Generation, ModelOptions
 from lada.models.placement import check_backend
 
 Backend = Callable[[Any, Sequence[GenerationRequest], SamplingParams], Iterator[dict[int, Continuation]]]
-"""Called as `backend(model, streams, manner)`: yields what was written, by the index of its stream.
+"""Called as `backend(model, streams, params)`: yields what was written, by the index of its stream.
 
 Ids may go on behind what ends an answer. Within inference mode.
 """

@@ -213,7 +213,7 @@ class Learner(Protocol):
     ) -> list[TokenScores | None]:
         """Score (question, path) pairs token by token, with the k likeliest tokens at each position.
 
-        None for a path that `spell` cannot trace.
+        None for a path that `tokenize` cannot trace.
         """
         ...
 

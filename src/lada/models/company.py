@@ -143,7 +143,7 @@ def _writing(model: Any, encoder: Encoder, tokens: Sequence[int]) -> Run:
             return torch.full((len(streams),), tokens[step], device=logits.device)
 
         params = SamplingParams(encoder, len(prompts), 0.0, Generation())
-        max_new_tokens = len(tokens) - 1  # the last is dropped; see Manner.most
+        max_new_tokens = len(tokens) - 1  # the last is dropped; see SamplingParams.most
         decode(model, [GenerationRequest(prompt, max_new_tokens, ()) for prompt in prompts], params, choose)
         return torch.stack(seen, 1).flatten(1)
 

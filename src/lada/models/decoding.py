@@ -44,7 +44,7 @@ def decode_in_batches(
 def decode(
     model: Any, streams: Sequence[GenerationRequest], params: SamplingParams, choose: Choose | None = None
 ) -> list[Continuation]:
-    """Return what is written for each stream, all in one batch; None chooses them as `manner` says."""
+    """Return what is written for each stream, all in one batch; None chooses them as `params` say."""
     model = bare(model)
     way = decode_dropping if can_drop_rows(model) else decode_keeping
     return way(model, streams, params, choose)

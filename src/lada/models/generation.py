@@ -20,7 +20,7 @@ SLACK = 8
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """A question's prompt, to be continued by at most `room` tokens; `address` seeds what is drawn for it."""
+    """A question's prompt, to be continued by at most `max_new_tokens`; `address` seeds what is drawn for it."""
 
     prompt: tuple[int, ...]
     max_new_tokens: int

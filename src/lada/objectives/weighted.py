@@ -8,13 +8,14 @@ from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from lada.core.bounds import STEEPEST
 from lada.core.errors import InputError
 from lada.core.needs import Needs, State
 from lada.core.registry import Options
 from lada.core.seeds import seed_of
+from lada.core.validation import validate
 from lada.models.objective import Done, Objective, Scored, Sizes
 from lada.objectives.base import OBJECTIVES
 
@@ -50,10 +51,6 @@ class Part(Options):
             raise ValueError(f"more than {DEEPEST} sums lie within one another; list all objectives in one")
         try:
             options = _read(value["name"], value.get("options", {}))
-        except ValidationError as error:
-            fault = error.errors()[0]
-            key = ".".join(str(part) for part in ("options", *fault["loc"]))
-            raise ValueError(f"{key} of {value['name']!r}: {fault['msg']}") from None
         except InputError as error:
             raise ValueError(str(error)) from None
         return {**value, "options": options.model_dump(mode="json")}
@@ -64,7 +61,7 @@ class Part(Options):
 
 
 def _read(name: str, options: Any) -> Options:
-    return OBJECTIVES.get(name).options.model_validate_json(json.dumps(options))
+    return validate(OBJECTIVES.get(name).options, options, "options")
 
 
 class WeightedOptions(Options):

@@ -58,7 +58,7 @@ class Passage:
 
 
 Find = Callable[[int, int, int, int], Places]
-"""`find(length, least, most, heard)` returns the passages of so many words that stand in at most `heard` known texts (0
+"""`find(length, least, most, known)` returns the passages of so many words that stand in at most `known` known texts (0
 or 1), and in `least` to `most` private samples."""
 
 

@@ -183,4 +183,4 @@ class Receive:
 
 
 Round = tuple[Step | Ask | Receive, ...]
-"""What happens in a round, in order. What the two sides do between an Ask and its Hear, they do at the same time."""
+"""What happens in a round, in order. What the two sides do between an Ask and its Receive, they do at the same time."""

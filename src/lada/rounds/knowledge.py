@@ -173,13 +173,13 @@ def fewest(scores: TokenScores, k: int) -> TokenScores:
 
 
 def kinds_of(kind: KnowledgeKind, objective: Objective) -> MessageSchema:
-    """Return the kinds of messages that `tell` writes."""
+    """Return the kinds of messages that `send_knowledge` writes."""
     soft = frozenset() if objective.needs.signal is None else frozenset({SOFT, VOCABULARY})
     return MessageSchema(frozenset({PATHS if kind == "paths" else LIKELIHOODS}), soft)
 
 
 def kinds_sent(kind: KnowledgeKind, round: int, *, soft: bool) -> tuple[str, ...]:
-    """Return the kinds of message parts that `tell` gives in a round."""
+    """Return the kinds of message parts that `send_knowledge` gives in a round."""
     kinds = (PATHS if kind == "paths" else LIKELIHOODS,)
     if not soft:
         return kinds
@@ -187,7 +187,7 @@ def kinds_sent(kind: KnowledgeKind, round: int, *, soft: bool) -> tuple[str, ...
 
 
 def keep_own_knowledge(party: Party, payload: Payload) -> None:
-    """Keep what a party knows, but for soft targets, until a later phase (`own`) needs it."""
+    """Keep what a party knows, but for soft targets, until a later phase (`own_knowledge`) needs it."""
     for each in (PATHS, LIKELIHOODS):
         if each in payload:
             party.memory[each] = payload[each]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lada.aggregators.base import AGGREGATORS, Aggregator
 from lada.core.bounds import Positive
 from lada.core.choice import MethodChoice
 from lada.core.errors import InputError
 from lada.core.registry import Method, Options
+from lada.core.validation import validate
 
 KnowledgeKind = Literal["paths", "labels"]
 Average = Literal["logits", "probabilities"]
@@ -92,13 +92,9 @@ def registered(named: str | MethodChoice) -> Registered:
     choice = MethodChoice(name=named) if isinstance(named, str) else named
     try:
         method = AGGREGATORS.get(choice.name)
-        return Registered(method, method.options.model_validate_json(json.dumps(choice.options)))
+        return Registered(method, validate(method.options, choice.options, "options"))
     except InputError as error:
         raise ValueError(str(error)) from None
-    except ValidationError as error:
-        first, *_ = error.errors()
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"aggregator {choice.name!r}, option {where}: {first['msg']}") from None
 
 
 class SecureOptions(AveragingOptions):

@@ -118,7 +118,7 @@ def knowing(
 ) -> Step:
     """Return the step in which one side comes to know the public samples; a client keeps it for a later phase.
 
-    `tells`: it then sends what it knows (`telling`). `known`: it has answered with the weights that it still has, so
+    `tells`: it then sends what it knows (`sending`). `known`: it has answered with the weights that it still has, so
     that it is not asked again.
     """
 

@@ -14,7 +14,7 @@ LOG = logging.getLogger(__name__)
 
 
 def each(turn: Turn, received: Mapping[str, S], use: Callable[[str, S], T]) -> dict[str, T]:
-    """Return what `use` makes of what each client `told` in the latest phase, by name, sorted.
+    """Return what `use` makes of the server `received` from each client in the latest phase, by name, sorted.
 
     A client on whose content it fails is left out of the rest of the round: it counts as missing, and a notice says
     why. Raises FederationError where too few are left for a quorum.

@@ -72,7 +72,7 @@ def keep_first(party: Party, mine: Knowledge) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """How many of a client's `told` answers are the reference's, and which share would be by chance (0..1)."""
+    """How many of a client's `received` answers are the reference's, and which share would be by chance (0..1)."""
 
     agreed: int
     received: int

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from lada.bench.suite import Suite
 from lada.config import RunConfig
 from lada.core.errors import InputError
+from lada.core.validation import _fields, _kinds_at, validate
 from lada.models.api_options import PLAIN, ApiOptions
-from lada.validation import _fields, _kinds_at, validate
 
 
 def places(schema: dict[str, Any], node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple]:
