@@ -52,7 +52,7 @@ STAGES = {
     "messages are read": "lada.hosts.fedmkt:receive_knowledge",
     "messages are written": "lada.rounds.outline:send_knowledge",
     "ledger": "lada.federation.ledger:Ledger.record",
-    "journal of replies": "lada.federation.received:Heard.keep",
+    "journal of replies": "lada.federation.received:ReceivedReplies.keep",
     "large replies": "lada.federation.pending:GridPending._fetch",
     "judging": "lada.hosts.fedmkt:judge",
     "allocation": "lada.hosts.fedmkt:allocate_offers",

@@ -55,7 +55,7 @@ PATH_BYTES = 600
 STAGES = {
     "reply is checked": "lada.rounds.checks:Guard.check_reply",
     "ledger": "lada.federation.ledger:Ledger.record",
-    "journal": "lada.federation.received:Heard.keep",
+    "journal": "lada.federation.received:ReceivedReplies.keep",
     "reply is read": "lada.hosts.fedmkt:receive_knowledge",
     "judging": "lada.hosts.fedmkt:judge",
     "allocation": "lada.hosts.fedmkt:allocate_offers",

@@ -101,6 +101,14 @@ def test_a_class_registers_and_stays_itself(package):
     assert registry.get("shape").summary == "Have a shape."
 
 
+@pytest.mark.parametrize("name", ["", "a/b", "a|b", "..", "../up", "a b", "a>b", "memory|x", "a\n"])
+def test_a_name_must_not_divide_an_address(package, name):
+    registry = package()
+    with pytest.raises(ValueError, match="cannot be a name; expected letters"):
+        registry.register(name)(lambda options: 1)
+    assert registry.names() == []
+
+
 def test_two_methods_must_not_share_a_name(package):
     registry = package()
     registry.register("same")(lambda options: 1)

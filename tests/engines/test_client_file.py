@@ -7,6 +7,7 @@ import yaml
 from federations import change, small, write
 
 from lada.config import make_config
+from lada.core.choice import MethodChoice
 from lada.core.errors import FederationError, InputError
 from lada.core.terms import Sample
 from lada.engines.client_file import merge_terms, read_client, split_address
@@ -74,6 +75,15 @@ def test_what_the_limits_do_not_allow_is_refused_by_their_name(file, tmp_path, l
     change(file, limits=limits)
     with pytest.raises(FederationError, match=said):
         merge_terms(read_client(file), terms(tmp_path))
+
+
+def test_impossible_options_of_a_sum_are_refused_in_a_line_of_the_terms(file, tmp_path):
+    change(file, limits={"methods": ["sft"]})
+    asked = terms(tmp_path)
+    for options in ({"objectives": 5}, {"objectives": [{"name": "stf"}]}, {"more": 1}):
+        hidden = asked.model_copy(update={"objective": MethodChoice(name="weighted", options=options)})
+        with pytest.raises(FederationError, match="terms: they name a method with impossible options"):
+            merge_terms(read_client(file), hidden)
 
 
 def test_a_run_for_others_is_refused(file, tmp_path):

@@ -131,11 +131,11 @@ MAIN = """
 import signal
 import sys
 from pathlib import Path
-from lada.federation.workers import Pool
+from lada.federation.workers import WorkerPool
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests' own parent made of it
 folder = Path(sys.argv[1])
-with Pool("toy_tasks:factory", str(folder), print, size=2, log=folder / "workers.log") as crew:
+with WorkerPool("toy_tasks:factory", str(folder), print, size=2, log=folder / "workers.log") as crew:
     futures = [crew.submit("hang", name) for name in (b"left", b"right")]
     futures[0].result()
 """

@@ -110,8 +110,21 @@ def test_a_step_that_is_not_taken_changes_no_state(tiny: Any):
 
 def test_what_was_not_asked_for_cannot_be_used(tiny: Any):
     for use in (lambda scored: scored.over_vocabulary(torch.sum), lambda scored: scored.observe("a", scored.weights)):
-        with pytest.raises(LookupError, match=r"for objectives that declare Needs\.(dense|observes)"):
+        with pytest.raises(InputError, match=r"for objectives that declare Needs\.(dense|observes)"):
             study(tiny.learner(), Spy(loss=use), rows=lessons(tiny))
+
+
+def test_a_trained_array_that_the_state_lacks_names_its_objective(tiny: Any):
+    objective = Spy()
+    objective.trained = ("absent",)
+    with pytest.raises(InputError, match="objective 'Spy': it failed with KeyError: 'absent'"):
+        study(tiny.learner(), objective, rows=lessons(tiny))
+
+
+def test_a_loss_that_is_no_scalar_names_its_objective(tiny: Any):
+    for loss in (lambda scored: scored.log_probs, lambda scored: 1.0, lambda scored: None):
+        with pytest.raises(InputError, match="objective 'Spy': its loss is no scalar tensor"):
+            study(tiny.learner(), Spy(loss=loss), rows=lessons(tiny))
 
 
 class Scaled(Objective):

@@ -12,7 +12,7 @@ from lada.core.terms import Lesson, Likelihood, Path, Sample
 from lada.models.objective import Done, Objective, Scored, Sizes, Soft, nll
 from lada.objectives.base import OBJECTIVES
 from lada.objectives.soft_targets import SoftTargets, SoftTargetsOptions
-from lada.objectives.weighted import Weighted, WeightedOptions, names_in
+from lada.objectives.weighted import DEEPEST, Weighted, WeightedOptions, names_in
 
 
 def weighted(*parts: Any) -> Any:
@@ -60,6 +60,19 @@ def test_options_are_spelled_out_and_needs_added_up():
 def test_impossible_lists_are_refused(parts: list[Any], said: str):
     with pytest.raises(ValidationError, match=said):
         weighted(*parts)
+
+
+@pytest.mark.parametrize("depth", [DEEPEST, DEEPEST + 1, 50, 5000])
+def test_sums_within_sums_are_read_to_a_depth(depth: int):
+    """Each level is read several times: fifty of them, a few kilobytes of a server's terms, would never end."""
+    options: dict[str, Any] = {"objectives": ["sft"]}
+    for _ in range(depth - 1):
+        options = {"objectives": [{"name": "weighted", "options": options}]}
+    if depth <= DEEPEST:
+        assert names_in("weighted", options) == (*["weighted"] * depth, "sft")
+    else:
+        with pytest.raises(ValidationError, match="more than 4 sums lie within one another"):
+            weighted(*options["objectives"])
 
 
 class Remembers(Objective):

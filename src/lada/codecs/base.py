@@ -196,7 +196,11 @@ class Codecs:
 
     def address(self, kind: str, scope: str) -> str:
         """Return under which key of a party's states the codec of a kind has its own, for one receiver or all."""
-        return f"codec/{self._named[kind][0]}/{scope}"
+        return f"codec/{self.name(kind)}/{scope}"
+
+    def name(self, kind: str) -> str:
+        """Return what the codec of a kind is registered as."""
+        return self._named[kind][0]
 
 
 CODECS: Registry[Codec[Any, Any]] = Registry("codec", "lada.codecs")

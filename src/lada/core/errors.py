@@ -1,7 +1,7 @@
 """Errors meant for people: each names the key, the value, what was expected and the fix."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 LOST = 3
@@ -34,6 +34,26 @@ def of_party(owner: str) -> Iterator[None]:
     except InputError as error:
         key = "." if str(error).startswith("model") else ": "  # most begin with the key of what is wrong
         raise InputError(f"{owner}{key}{error}") from error
+
+
+@contextmanager
+def of_method(kind: str, name: str, *, unless: Callable[[BaseException], bool] = lambda _: False) -> Iterator[None]:
+    """Let what nobody foresaw in a method, such as a plug-in's KeyError, become an InputError that names the method.
+
+    What is `unless`, such as a lack of memory that somebody further up deals with, stays as it is.
+    """
+    try:
+        yield
+    except LadaError:
+        raise
+    except Exception as error:
+        if unless(error):
+            raise
+        told = " ".join(str(error).split())
+        raise InputError(
+            f"{kind} {name!r}: it failed with {type(error).__name__}{told and f': {told}'}; mend the method, or choose "
+            "another one"
+        ) from error
 
 
 class StudyError(LadaError):

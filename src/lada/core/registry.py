@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
 T = TypeVar("T")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""Of a method: what divides the addresses of states, such as `/` and `|`, would give one the state of another."""
 Status = Literal["confirmed", "our reading"]
 
 
@@ -112,7 +115,8 @@ class Registry(Generic[T]):
 
         `needs` may be a function of the options; `by_order` says why, where the order of samples or parties matters.
 
-        Raises ValueError when two methods of one kind share a name, InputError while a run is under way.
+        Raises ValueError for a name that cannot be one and for a second method of it, InputError while a run is under
+        way.
         """
 
         def add(make: Callable[[Any], T]) -> Callable[[Any], T]:
@@ -120,6 +124,11 @@ class Registry(Generic[T]):
                 raise InputError(
                     f"{self.kind}: {name!r} is registered while a run is under way, whose parties would not all know "
                     "it; register it before, in a file named by --plugin or LADA_PLUGINS"
+                )
+            if not NAME.fullmatch(name):
+                raise ValueError(
+                    f"{self.kind}: {name!r} cannot be a name; expected letters, digits, '_', '-' and '.', a letter or "
+                    "digit first"
                 )
             if name in self._methods:
                 raise ValueError(f"two {self.kind}s are named {name!r}")

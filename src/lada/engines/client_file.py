@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import Field, create_model
+from pydantic import Field, ValidationError, create_model
 
 from lada.choosing import choosing, of_a_party
 from lada.config import ClientConfig, RunConfig, ServerConfig
@@ -169,7 +169,13 @@ def _check(client: ClientFile, terms: Terms) -> None:
     if client.name not in {member.name for member in terms.clients}:
         raise FederationError(f"terms: the run is not for {client.name!r}; ask the server's operator to list that name")
     limits = client.limits
-    for point, name in terms.asked_of(client.name):
+    try:
+        asked = list(terms.asked_of(client.name))
+    except ValidationError as error:  # such as options of a sum that hide what it is made of
+        raise FederationError(
+            f"terms: they name a method with impossible options; do both sides run the same version? {error}"
+        ) from None
+    for point, name in asked:
         allowed = getattr(limits, point.limit)
         if allowed is not None and name not in allowed:
             raise FederationError(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lada.core.errors import InputError
+from lada.core.errors import InputError, of_method
 from lada.core.needs import State
 from lada.core.plural import counted
 from lada.core.seeds import generator
@@ -19,7 +19,7 @@ from lada.models.base import Course, Progress, Study, StudyReport, silent
 from lada.models.batches import shuffled_batches, steps_of
 from lada.models.compiled import compiled
 from lada.models.encoding import Company, Encoded, Encoder, buckets
-from lada.models.halving import Halving, within_memory
+from lada.models.halving import Halving, is_out_of_memory, within_memory
 from lada.models.masters import Masters
 from lada.models.objective import Done, Objective, Sizes
 from lada.models.private import one_by_one, private_training
@@ -69,11 +69,12 @@ class Trainer:
         self._trained, self._held = _apart(len(lessons), self._needs.held_out, seed)
         self._steps = steps_of(study, [self._rows.counts[i] for i in self._trained], seed)
         state = course.state
-        self._state: State = objective.init(course.seed, sizes_of(place.model)) if state is None else state
-        self._own = {
-            name: nn.Parameter(torch.tensor(self._state[name], dtype=torch.float32, device=place.model.device))
-            for name in objective.trained
-        }
+        with of_method("objective", objective.title, unless=is_out_of_memory):
+            self._state: State = objective.init(course.seed, sizes_of(place.model)) if state is None else state
+            self._own = {
+                name: nn.Parameter(torch.tensor(self._state[name], dtype=torch.float32, device=place.model.device))
+                for name in objective.trained
+            }
         self._observed: dict[str, Tensor] = {}
         self._losses: list[float] = []
         self._tokens = 0
@@ -177,7 +178,12 @@ class Trainer:
         if held:
             more["held_out"] = self._scorer.score(held, **held_whole)
         scored = self._scorer.score(rows, **whole, **self._at(number), state=self._state, parameters=self._own, **more)
-        return self._objective(scored)
+        title = self._objective.title
+        with of_method("objective", title, unless=is_out_of_memory):
+            loss = self._objective(scored)
+            if not isinstance(loss, Tensor) or loss.ndim:
+                raise InputError(f"objective {title!r}: its loss is no scalar tensor; mend the method")
+        return loss
 
     def _held_batch(self, number: int) -> list[int]:
         """Return the held-out lessons that go with a step, as many as a batch has at most."""
@@ -204,9 +210,9 @@ class Trainer:
         self._losses.append(loss)
         if taken:
             observed = {name: value.numpy() for name, value in self._observed.items()}
-            self._state = self._objective.after_step(
-                self._state, Done(**self._at(number), loss=loss, observed=observed)
-            )
+            done = Done(**self._at(number), loss=loss, observed=observed)
+            with of_method("objective", self._objective.title):
+                self._state = self._objective.after_step(self._state, done)
         self._progress("study", number + 1, self._steps, 0 if self._study.dp else self._tokens)
 
     def _with_own(self, weights: nn.Module) -> nn.Module:

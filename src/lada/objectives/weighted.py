@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NAME = "weighted"
+DEEPEST = 4
+"""Sums within one another. Each level is read several times, so that what it takes grows by a power of the depth."""
 
 
 class Part(Options):
@@ -45,6 +47,8 @@ class Part(Options):
             value = {"name": value}
         if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
             return value
+        if _depth([value]) >= DEEPEST:
+            raise ValueError(f"more than {DEEPEST} sums lie within one another; list all objectives in one")
         try:
             options = _read(value["name"], value.get("options", {}))
         except InputError as error:
@@ -72,6 +76,16 @@ class WeightedOptions(Options):
             raise ValueError("there is no objective; expected one at least")
         asks(self)
         return self
+
+
+def _depth(parts: list[Any]) -> int:
+    """Return how many sums lie within one another in parts of one, of which nothing is validated yet."""
+    depth = 0
+    while sums := [part for part in parts if isinstance(part, Mapping) and part.get("name") == NAME]:
+        inner = [options.get("objectives") for part in sums if isinstance(options := part.get("options"), Mapping)]
+        parts = [part for each in inner if isinstance(each, (list, tuple)) for part in each]
+        depth += 1
+    return depth
 
 
 def asks(options: WeightedOptions) -> Needs:

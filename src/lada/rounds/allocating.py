@@ -6,10 +6,10 @@ from io import BytesIO
 
 import numpy as np
 
-from lada.allocators.base import Allocator, Candidates
+from lada.allocators.base import ALLOCATORS, Allocator, Candidates
 from lada.allocators.memory import keys_of, places
 from lada.codecs.likelihoods import rounded
-from lada.core.errors import InputError, LadaError
+from lada.core.errors import InputError, LadaError, of_method
 from lada.core.results import AllocationRecord
 from lada.core.sealed import is_sealed, seal, unseal
 from lada.core.seeds import seed_of
@@ -17,6 +17,7 @@ from lada.core.terms import Allocation, Knowledge, Likelihood, Path, Sample, Tok
 from lada.evaluation.agreement import agreements
 from lada.rounds.party import Party
 from lada.rounds.records import keep_rows
+from lada.rounds.states import check_state
 
 VECTORS = "question-vectors.npz"
 """In a party's folder: the public questions as it sees them, by the keys of their samples."""
@@ -67,7 +68,16 @@ def allocate_offers(
     )
     key = f"{teacher.party}>{party.name}"
     state = party.states.get(key) or party.allocator.init(seed_of(party.seed, "allocator", key))
-    party.states[key], allocation, diagnostics = party.allocator.apply(state, candidates)
+    name = type(party.allocator).__name__
+    with of_method(ALLOCATORS.kind, name):
+        party.states[key], allocation, diagnostics = party.allocator.apply(state, candidates)
+        check_state(f"{ALLOCATORS.kind}/{name}/{key}", party.states[key])
+        chosen = [choice.sample_id for choice in allocation.choices]
+        if len(set(chosen)) < len(chosen) or not judged.keys() >= set(chosen):
+            raise InputError(
+                f"allocator {name!r}: it chose a sample twice, or one that is no candidate; expected each of the "
+                f"{len(samples)} candidates at most once"
+            )
     learnt = [(paths if choice.source == "teacher" else mine)[choice.sample_id] for choice in allocation.choices]
     verdicts = [path.right for path in learnt if path.right is not None]
     asked = {sample.id: sample for sample in samples}

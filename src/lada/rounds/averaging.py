@@ -15,7 +15,7 @@ from lada.aggregators.bounding import cap
 from lada.aggregators.factors import outline as layers
 from lada.codecs import adapters
 from lada.codecs.adapters import Adapter
-from lada.core.errors import CodecError, FederationError, InputError
+from lada.core.errors import CodecError, FederationError, InputError, of_method
 from lada.core.results import Missing
 from lada.models.learners import LearnerOptions
 from lada.models.options import ModelOptions
@@ -130,12 +130,30 @@ def aggregate_updates(
     start = start or newest_of(party)
     updates = {client: Update(own, samples[client], start(own)) for client, own in weights.items()}
     key = address(AGGREGATORS.kind, name, "run")
-    state, found, extreme = aggregate_in_range(aggregator, state_of(party, aggregator, key), updates)
+    with of_method(AGGREGATORS.kind, name):
+        state, found, extreme = aggregate_in_range(aggregator, state_of(party, aggregator, key), updates)
+        _check_kept(name, {client: own for client, own in weights.items() if client not in extreme}, found)
     keep_state(party, key, state)
     why = "malformed message (adapter: numbers so large that none made of it can be told)"
     party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in extreme))
     party.note(notices=tuple(f"round {round}: adapters: {notice}" for notice in (*capped, *found.notices)))
     return Aggregated(found, min(sum(samples[client] for client in found.by_client), MOST_SAMPLES))
+
+
+def _check_kept(name: str, sent: Mapping[str, Weights], found: Aggregate) -> None:
+    """Raise InputError unless an aggregator has for each client what it sent, in names and shapes."""
+    if {client: _shapes_by_name(own) for client, own in sent.items()} != {
+        client: _shapes_by_name(own) for client, own in found.by_client.items()
+    }:
+        raise InputError(
+            f"aggregator {name!r}: what clients go on with is not for those that sent something, or of other names or "
+            f"shapes; expected weights for {', '.join(sorted(sent))}, each in its own names and shapes"
+        )
+
+
+def _shapes_by_name(weights: Weights) -> Mapping[str, tuple[int, ...]]:
+    """Return the shapes of an adapter's weights, by name."""
+    return {name: array.shape for name, array in weights.items()}
 
 
 def odd_ones(party: Party, round: int, outlines: Mapping[str, Hashable]) -> list[str]:

@@ -4,9 +4,10 @@ the best so far is all that is held, so that memory follows the samples and not 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lada.core.errors import InputError, of_method
 from lada.core.needs import State
 from lada.core.terms import Allocation, Knowledge, Lesson, Path, Selection, TokenScores, Vocabulary
-from lada.fusers.base import Fuser
+from lada.fusers.base import FUSERS, Fuser
 from lada.rounds.knowledge import Offer
 
 
@@ -69,7 +70,11 @@ class Fusion:
         """Return the offer for a sample that is learnt, by its writer; nothing where none is."""
         held = self._held[sample]
         offers = {writer: held[writer].path for writer in sorted(held)}
-        self.state, writer = self._fuser.fuse(self.state, self._student, offers, self._own.get(sample))
+        name = type(self._fuser).__name__
+        with of_method(FUSERS.kind, name):
+            self.state, writer = self._fuser.fuse(self.state, self._student, offers, self._own.get(sample))
+            if writer is not None and writer not in offers:
+                raise InputError(f"fuser {name!r}: it took a path of somebody who offers none; mend the method")
         return {} if writer is None else {writer: held[writer]}
 
     def won(self) -> Mapping[str, Won]:

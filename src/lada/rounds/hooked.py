@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
+from lada.core.errors import InputError, of_method
 from lada.hooks.base import HOOKS
 from lada.models.base import StudyReport
 from lada.rounds.party import Party
@@ -14,7 +16,7 @@ from lada.rounds.states import address, keep_state, state_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-STATES = "hooks.npz"
+STATES = "hooks.safetensors"
 """In the journal's entry of a study: what the hooks remember after it."""
 
 
@@ -26,7 +28,10 @@ def hooked(party: Party, study: Callable[[], StudyReport]) -> StudyReport:
 
     def steer(gradients: Mapping[str, "Tensor"]) -> Mapping[str, "Tensor"]:
         for name, hook in party.hooks:
-            gradients = hook.gradients(states[name], gradients)
+            with of_method(HOOKS.kind, name):
+                found = hook.gradients(states[name], gradients)
+                _check_alike(name, "gradients", gradients, found)
+            gradients = found
         return gradients
 
     learner: Any = party.learner
@@ -39,10 +44,30 @@ def hooked(party: Party, study: Callable[[], StudyReport]) -> StudyReport:
         learner.steer = None
     weights = learner.adapter()
     for name, hook in party.hooks:
-        state, weights = hook.after_study(states[name], before, weights)
+        with of_method(HOOKS.kind, name):
+            state, found = hook.after_study(states[name], before, weights)
+            _check_alike(name, "weights", weights, found)
+            if _finite(weights) and not _finite(found):
+                raise InputError(f"hook {name!r}: it returned weights that are not finite; mend the method")
+        weights = found
         keep_state(party, _key(party, name), state)
     learner.load_adapter(weights)
     return report
+
+
+def _check_alike(hook: str, what: str, given: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Raise InputError unless a hook returned what it was given in names and shapes."""
+    shapes = [{name: tuple(each.shape) for name, each in arrays.items()} for arrays in (given, found)]
+    if shapes[0] != shapes[1]:
+        odd = min(name for name, _ in shapes[0].items() ^ shapes[1].items())
+        raise InputError(
+            f"hook {hook!r}: it returned {what} of other names or shapes than those it was given, such as {odd!r}; "
+            "expected the same ones"
+        )
+
+
+def _finite(weights: Mapping[str, np.ndarray]) -> bool:
+    return all(bool(np.isfinite(array).all()) for array in weights.values())
 
 
 def write_states(party: Party, folder: FilePath) -> None:
@@ -53,17 +78,16 @@ def write_states(party: Party, folder: FilePath) -> None:
             for name, hook in party.hooks
             for part, array in state_of(party, hook, _key(party, name)).items()
         }
-        with (folder / STATES).open("wb") as file:
-            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+        (folder / STATES).write_bytes(arrays_to_bytes(arrays))
 
 
 def read_states(party: Party, folder: FilePath) -> None:
     """Let the hooks remember what `write_states` wrote."""
     if party.hooks:
-        with np.load(folder / STATES, allow_pickle=False) as kept:
-            for name, _ in party.hooks:
-                its = {part: kept[key] for key in kept.files for own, _, part in [key.partition("|")] if own == name}
-                keep_state(party, _key(party, name), its)
+        kept = bytes_to_arrays((folder / STATES).read_bytes())
+        for name, _ in party.hooks:
+            its = {part: kept[key] for key in kept for own, _, part in [key.partition("|")] if own == name}
+            keep_state(party, _key(party, name), its)
 
 
 def _key(party: Party, name: str) -> str:

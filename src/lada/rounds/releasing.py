@@ -4,6 +4,7 @@ passages are held back."""
 from collections import Counter
 from collections.abc import Sequence
 
+from lada.core.errors import InputError, of_method
 from lada.core.results import PartyReport
 from lada.core.terms import Knowledge, Likelihood
 from lada.policies.base import POLICIES, Owner, Policy
@@ -39,8 +40,9 @@ def release(party: Party, knowledge: Knowledge, kind: KnowledgeKind) -> tuple[Kn
 
 def release_report(party: Party, report: PartyReport, moment: Sequence[str | int]) -> PartyReport:
     """Return a report as it may leave; `moment` is what it is of."""
-    for _, policy in party.policies:
-        report = policy.report(report, party.name, (party.seed, *moment))
+    for name, policy in party.policies:
+        with of_method(POLICIES.kind, name):
+            report = policy.report(report, party.name, (party.seed, *moment))
     return report
 
 
@@ -69,7 +71,14 @@ def _by(party: Party, name: str, policy: Policy, knowledge: Knowledge) -> Knowle
 
     owner = Owner(party.name, party.seed, judge, verify, notes.append)
     key = address(POLICIES.kind, name, party.name)
-    state, released = policy.release(state_of(party, policy, key), knowledge, owner)
+    with of_method(POLICIES.kind, name):
+        state, released = policy.release(state_of(party, policy, key), knowledge, owner)
+        given, left = knowledge.by_id(), [path.sample_id for path in released.paths]
+        if len(set(left)) < len(left) or not given.keys() >= set(left):
+            raise InputError(
+                f"policy {name!r}: it released a path twice, or one of a sample that it was given none of; expected "
+                f"each of the {len(given)} paths at most once"
+            )
     keep_state(party, key, state)
     note_failures(party, f"round {round}, {name}", failures, asked)
     party.note(notices=tuple(f"round {round}: {party.name} {note}" for note in notes))

@@ -1,7 +1,11 @@
 """What a party's methods remember between rounds, addressed by kind, name and what it belongs to."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
+import numpy as np
+
+from lada.core.errors import InputError
 from lada.core.needs import State
 from lada.core.seeds import seed_of
 from lada.rounds.party import Party
@@ -26,6 +30,24 @@ def state_of(party: Party, method: Remembers, key: str) -> State:
 
 
 def keep_state(party: Party, key: str, state: State) -> None:
-    """Keep a method's state; one without a state leaves nothing."""
+    """Keep a method's state; one without a state leaves nothing. Raises InputError as `check_state` does."""
+    check_state(key, state)
     if state or key in party.states:
         party.states[key] = state
+
+
+def check_state(key: str, state: Any) -> None:
+    """Raise InputError for a state that no checkpoint could hold; `key` says whose it is."""
+    if not isinstance(state, Mapping):
+        raise InputError(f"state of {key!r}: a {type(state).__name__} was returned; expected named arrays")
+    for name, array in state.items():
+        if not isinstance(name, str) or not _holds_numbers(array):
+            raise InputError(f"state of {key!r}: {name!r} is no array of numbers by name; expected a NumPy array")
+
+
+def _holds_numbers(array: Any) -> bool:
+    try:
+        kind = np.asarray(array).dtype
+    except ValueError:  # rows of different lengths
+        return False
+    return kind.kind in "biuf" and kind.itemsize <= 8  # safetensors knows no wider ones

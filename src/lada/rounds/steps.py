@@ -25,6 +25,7 @@ from lada.objectives.base import OBJECTIVES
 from lada.rounds.cached_phase import cached_phase
 from lada.rounds.hooked import hooked, read_states, write_states
 from lada.rounds.party import Party
+from lada.rounds.states import check_state
 from lada.rounds.unchanged import while_unchanged
 from lada.rounds.verdicts import verdicts
 
@@ -210,10 +211,12 @@ def study(
     )
 
     def do(progress: Progress) -> StudyReport:
-        return hooked(
+        report = hooked(
             party,
             lambda: party.learner.study(lessons, objective, options, seed=seed, course=course, progress=progress),
         )
+        check_state(key, report.state)
+        return report
 
     def write(folder: FilePath, report: StudyReport) -> None:
         party.learner.save(folder / MODEL)

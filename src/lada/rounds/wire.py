@@ -5,12 +5,13 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from lada.codecs.base import Codecs, Reading, Receiver
-from lada.core.errors import CodecError
+from lada.codecs.base import CODECS, Codecs, Reading, Receiver
+from lada.core.errors import CodecError, of_method
 from lada.core.known import known, read
 from lada.core.seeds import seed_of
 from lada.rounds.base import Payload
 from lada.rounds.party import Party
+from lada.rounds.states import keep_state
 from lada.rounds.steps import gold_texts
 from lada.rounds.verdicts import checked
 
@@ -23,9 +24,9 @@ def write(party: Party, kind: str, value: Any, *, to: str = "") -> bytes:
     codec = party.codecs[kind]
     address = party.codecs.address(kind, to or party.name)
     state = party.states.get(address) or codec.init(seed_of(party.seed, "codec", address))
-    state, data = codec.encode(state, value)
-    if state:
-        party.states[address] = state
+    with of_method(CODECS.kind, party.codecs.name(kind)):
+        state, data = codec.encode(state, value)
+    keep_state(party, address, state)
     return data
 
 
