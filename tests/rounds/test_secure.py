@@ -30,7 +30,7 @@ from lada.rounds.base import Payload
 from lada.rounds.checks import Guard, check_parts
 from lada.rounds.party import Party
 from lada.rounds.secure import KEYS, OPENED, PHASES, SHARES, SURVIVORS
-from lada.rounds.secure_client import HEARD, OWN, PRIVATE, ROSTER, SEED
+from lada.rounds.secure_client import OWN, PRIVATE, RECEIVED, ROSTER, SEED
 
 SECURE = {"secure_aggregation": True, "malicious": 0, "clip": None}
 NAMES = "abcdefghij"
@@ -129,7 +129,7 @@ def test_what_crosses_and_what_is_kept(tmp_path: FilePath):
     assert [crossed[phase, "a"] for phase in PHASES] == [["key_shares"], ["masked_adapter"], ["opened_shares"]]
     assert [crossed[phase, "llm"] for phase in PHASES] == [["keys"], ["key_shares"], ["survivors"]]
     for party in both.clients.values():
-        assert not party.memory.keys() & {PRIVATE, SEED, ROSTER, OWN, HEARD}
+        assert not party.memory.keys() & {PRIVATE, SEED, ROSTER, OWN, RECEIVED}
 
 
 @pytest.mark.parametrize("host", ["fedavg", "fedmkt"])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lada.tasks.data import TaskData
 
 Sent = TypeVar("Sent")
-Heard = TypeVar("Heard")
+Received = TypeVar("Received")
 Text = tuple[str, str, bool]
 """What a text is called, the text, and whether a model wrote it, so that a single word of it may reveal something."""
 Words = Sequence[bytes] | None
@@ -104,7 +104,7 @@ class Reading:
         return self._parts[kind]
 
 
-class Codec(Generic[Sent, Heard]):
+class Codec(Generic[Sent, Received]):
     """One kind of message part. Most kinds need `encode` and `decode` alone; the rest has an answer that suits them."""
 
     kind: ClassVar[str]
@@ -132,7 +132,7 @@ class Codec(Generic[Sent, Heard]):
         """
         raise NotImplementedError
 
-    def decode(self, data: bytes, reading: Reading) -> Heard:
+    def decode(self, data: bytes, reading: Reading) -> Received:
         """Return what a part says.
 
         Raises CodecError for anything that `encode` would not write and for more than the receiver's limits, or
@@ -140,7 +140,7 @@ class Codec(Generic[Sent, Heard]):
         """
         raise NotImplementedError
 
-    def check(self, received: Heard, reading: Reading) -> None:
+    def check(self, received: Received, reading: Reading) -> None:
         """Raise CodecError or FederationError unless this is what `reading.sender` may say in `reading.round`."""
 
     def describe(self, data: bytes) -> int | None:
@@ -150,7 +150,7 @@ class Codec(Generic[Sent, Heard]):
         """
         return None
 
-    def claims(self, received: Heard) -> Iterable[int]:
+    def claims(self, received: Received) -> Iterable[int]:
         """Yield what a part says of how many private samples its sender has."""
         return ()
 

@@ -39,18 +39,18 @@ class Centralized(Host):
         self.options = options
 
     def round(self, number: int, objective: Objective) -> Round:
-        """See Host.round. A client that was not heard yet is asked for its samples before anybody studies."""
+        """See Host.round. A client that has not replied yet is asked for its samples before anybody studies."""
         if number == 0:
             return evaluating_everybody()
         new = (SAMPLES,) if number == 1 else ()
         return (
-            Ask("pool", send=_to_unheard),
-            Step("client", "pool", None, "private", sends=new, kinds=POOLED, run=_tell),
+            Ask("pool", send=_to_missing),
+            Step("client", "pool", None, "private", sends=new, kinds=POOLED, run=_send),
             Receive(),
             silent("server", _keep),
             Step("server", "pool", None, "private", sends=(SAMPLES,), run=_gather),
-            Ask("study", POOLED, _to_heard),
-            *studying_both("pooled", _heard_lessons),
+            Ask("study", POOLED, _to_those_with_samples),
+            *studying_both("pooled", _received_lessons),
             studying("server", "pooled", "private", _all_lessons, budget="distil"),
             EVALUATING,
             REPORTING,
@@ -59,11 +59,11 @@ class Centralized(Host):
         )
 
 
-def _to_unheard(turn: Turn) -> Mapping[str, Payload]:
+def _to_missing(turn: Turn) -> Mapping[str, Payload]:
     return {client: {} for client in turn.exchange.clients if _of(client) not in turn.party.memory}
 
 
-def _tell(turn: Turn) -> None:
+def _send(turn: Turn) -> None:
     turn.outbox[SAMPLES] = write(turn.party, SAMPLES, Pooled(turn.party.name, turn.round, turn.party.private))
 
 
@@ -83,12 +83,12 @@ def _gather(turn: Turn) -> None:
     turn.outbox[SAMPLES] = write(turn.party, SAMPLES, Pooled(turn.party.name, turn.round, tuple(turn[EVERYTHING])))
 
 
-def _to_heard(turn: Turn) -> Mapping[str, Payload]:
+def _to_those_with_samples(turn: Turn) -> Mapping[str, Payload]:
     there = [client for client in turn.exchange.clients if _of(client) in turn.party.memory]
     return dict.fromkeys(there, turn.outbox)
 
 
-def _heard_lessons(turn: Turn) -> list[Lesson]:
+def _received_lessons(turn: Turn) -> list[Lesson]:
     return gold_lessons(turn.party, receive_samples(turn.party, turn.received))
 
 

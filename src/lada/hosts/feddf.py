@@ -14,10 +14,10 @@ from lada.aggregators.base import Weights
 from lada.core.choice import MethodChoice
 from lada.core.terms import Knowledge, SparseLogProbs, TokenizedText, Verb
 from lada.hosts.base import PaperDefaults
-from lada.hosts.shared_slm import SLM, TOLD, SharesSlm
+from lada.hosts.shared_slm import RECEIVED, SLM, SharesSlm
 from lada.rounds.base import Round, Step, Turn
 from lada.rounds.knowledge import Offer, score, write_knowledge
-from lada.rounds.matching import CONSENSUS, add_opponents, consensus_offer, merge_heard
+from lada.rounds.matching import CONSENSUS, add_opponents, consensus_offer, merge_received
 from lada.rounds.outline import MINE, OFFER
 from lada.rounds.party import Party
 
@@ -52,7 +52,7 @@ def _know(turn: Turn) -> None:
 
 
 def _hear(turn: Turn) -> None:
-    turn[OFFER] = _ensemble(turn[SLM], turn[MINE], turn[TOLD])
+    turn[OFFER] = _ensemble(turn[SLM], turn[MINE], turn[RECEIVED])
 
 
 def _ensemble(slm: Party, texts: Knowledge, received: Mapping[str, Weights]) -> Offer:
@@ -66,5 +66,5 @@ def _ensemble(slm: Party, texts: Knowledge, received: Mapping[str, Weights]) -> 
         said[client] = {id: each.top for id, each in scores.items()}
         spelled |= {id: TokenizedText(each.tokens, each.offsets) for id, each in scores.items()}
     slm.load_adapter(student)
-    merged = merge_heard(slm, texts.round, spelled, said, "logits")
+    merged = merge_received(slm, texts.round, spelled, said, "logits")
     return consensus_offer(slm, CONSENSUS, texts.round, merged)

@@ -22,8 +22,8 @@ from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
 from lada.rounds.allocating import check_takes_labels
 from lada.rounds.base import Ask, Payload, Receive, Round, Side, Slot, Step, Turn
-from lada.rounds.knowledge import Offer, encode, kinds_of, kinds_sent, receive_knowledge, score, tell_scores_each
-from lada.rounds.matching import CONSENSUS, consensus_offer, merge_heard
+from lada.rounds.knowledge import Offer, encode, kinds_of, kinds_sent, receive_knowledge, score, send_scores_each
+from lada.rounds.matching import CONSENSUS, consensus_offer, merge_received
 from lada.rounds.outline import (
     EVALUATING,
     EVALUATING_SERVER,
@@ -34,8 +34,8 @@ from lada.rounds.outline import (
     allocating,
     distilling,
     evaluating_everybody,
-    hearing,
     knowing,
+    receiving,
     sending,
     silent,
     studying_private,
@@ -81,7 +81,7 @@ class Fedmd(Host):
             self._averaging(number),
             Ask("digest", kinds, to_each),
             *(self._digesting("server") if self.options.llm_member else ()),
-            hearing("labels"),
+            receiving("labels"),
             *self._digesting("client"),
             studying_private("revisit", (before, 1.0)),
             EVALUATING,
@@ -120,7 +120,7 @@ class Fedmd(Host):
         merged = self._consensus(party, round, lessons, received, turn[SCORES])
         turn.replies = {client: turn.replies[client] for client in received}
         asked = {client: party.asked_by(client) for client in received}
-        turn[SENT] = tell_scores_each(party, round, merged.scores, asked, encode(merged.knowledge, "labels"))
+        turn[SENT] = send_scores_each(party, round, merged.scores, asked, encode(merged.knowledge, "labels"))
         turn[OFFER] = Offer(Knowledge(CONSENSUS, round, merged.knowledge.paths), merged.scores, merged.vocabulary)
 
     def _consensus(
@@ -142,7 +142,7 @@ class Fedmd(Host):
         texts = zip(received, party.learner.tokenize([lesson.chosen for lesson in received]), strict=True)
         # Whose soft targets could be brought into these tokens, or were scored in them, can be spelled in them.
         spelled = {lesson.sample_id: text for lesson, text in texts if text is not None}
-        merged = merge_heard(party, round, spelled, said, self.options.average, self.options.temperature)
+        merged = merge_received(party, round, spelled, said, self.options.average, self.options.temperature)
         return consensus_offer(party, party.name, round, merged)
 
 

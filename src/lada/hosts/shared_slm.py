@@ -49,7 +49,7 @@ from lada.rounds.soft import check_wants_soft_targets
 from lada.rounds.wire import write
 
 SLM: Slot[Party] = Slot("shared SLM")
-TOLD: Slot[Mapping[str, Weights]] = Slot("clients' adapters")
+RECEIVED: Slot[Mapping[str, Weights]] = Slot("clients' adapters")
 
 
 class SharesSlm(Host):
@@ -111,7 +111,7 @@ class SharesSlm(Host):
         """Make one adapter of the clients', with which the SLM goes on."""
         pooled = aggregate_updates(turn.party, turn.replies, turn.round, self.options)
         turn[SLM].load_adapter(pooled.found.weights)
-        turn[TOLD] = pooled.found.clipped
+        turn[RECEIVED] = pooled.found.clipped
         turn.replies = {client: turn.replies[client] for client in pooled.found.by_client}
 
 

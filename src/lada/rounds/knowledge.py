@@ -71,12 +71,12 @@ def write_knowledge(party: Party, round: int, purpose: str, kind: KnowledgeKind,
 
 
 def send_knowledge(party: Party, knowledge: Knowledge, kind: KnowledgeKind) -> Payload:
-    """Return what a client sends its one student, the server; see `tell_each`."""
-    (payload,) = tell_each(party, knowledge, kind, list(party.signals)[:1] or [""]).values()
+    """Return what a client sends its one student, the server; see `send_each`."""
+    (payload,) = send_each(party, knowledge, kind, list(party.signals)[:1] or [""]).values()
     return payload
 
 
-def tell_each(party: Party, knowledge: Knowledge, kind: KnowledgeKind, students: Iterable[str]) -> dict[str, Payload]:
+def send_each(party: Party, knowledge: Knowledge, kind: KnowledgeKind, students: Iterable[str]) -> dict[str, Payload]:
     """Return a party's knowledge as message parts by student, with soft targets for those whose objective wants some.
 
     The vocabulary goes along in the first round. A sample whose scores are not finite is left out and counted. What
@@ -99,7 +99,7 @@ def tell_each(party: Party, knowledge: Knowledge, kind: KnowledgeKind, students:
         party.note(notices=(notice,))
         return dict.fromkeys(asked, payload)
     scores = keep_back_scores(party, knowledge.round, score(party, received, most))
-    return tell_scores_each(party, knowledge.round, scores, asked, payload)
+    return send_scores_each(party, knowledge.round, scores, asked, payload)
 
 
 def _fitting(party: Party, knowledge: Knowledge, kind: KnowledgeKind) -> Knowledge:
@@ -146,7 +146,7 @@ def send_scores(party: Party, round: int, scores: Mapping[str, TokenScores]) -> 
     return payload
 
 
-def tell_scores_each(
+def send_scores_each(
     party: Party,
     round: int,
     scores: Mapping[str, TokenScores],

@@ -22,7 +22,7 @@ def add_opponents(party: Party, round: int, offer: Offer, mine: Knowledge, repla
     distil(party, round, lessons, mine, replay=replay, teachers="the consensus")
 
 
-def merge_heard(
+def merge_received(
     party: Party,
     round: int,
     spelled: Mapping[str, TokenizedText],

@@ -18,8 +18,8 @@ from lada.rounds.knowledge import (
     kinds_sent,
     own_knowledge,
     receive_knowledge,
+    send_each,
     send_knowledge,
-    tell_each,
     write_knowledge,
 )
 from lada.rounds.options import Replay
@@ -139,7 +139,7 @@ def sending(side: Side, kind: KnowledgeKind, round: int, objective: Objective) -
         if side == "client":
             turn.outbox |= send_knowledge(turn.party, turn[MINE], kind)
         else:
-            turn[SENT] = tell_each(turn.party, turn[MINE], kind, list(turn.replies))
+            turn[SENT] = send_each(turn.party, turn[MINE], kind, list(turn.replies))
 
     kinds = kinds_of(kind, objective)
     if objective.needs.signal is None:  # what it sends is told with what it knows
@@ -153,7 +153,7 @@ def to_each(turn: Turn) -> Mapping[str, Payload]:
     return turn[SENT]
 
 
-def hearing(kind: KnowledgeKind) -> Step:
+def receiving(kind: KnowledgeKind) -> Step:
     """Return the step in which a client reads what the server sent, and what it knew itself."""
 
     def run(turn: Turn) -> None:

@@ -15,7 +15,7 @@ from lada.rounds.party import Party
 from lada.rounds.secure import KEYS, MASKED, OPENED, SHARES, SURVIVORS
 from lada.rounds.wire import part, write
 
-PRIVATE, SEED, ROSTER, OWN, HEARD = (f"secure {part}" for part in ("keys", "seed", "roster", "own shares", "shares"))
+PRIVATE, SEED, ROSTER, OWN, RECEIVED = (f"secure {part}" for part in ("keys", "seed", "roster", "own shares", "shares"))
 """In a client's memory, until it has given its shares."""
 STARTED = "secure start"
 """In a client's memory: the adapter that it started from."""
@@ -60,7 +60,7 @@ def _mask(party: Party, round: int, payload: Payload, update_norm: float) -> byt
     roster, others = _received(party, KEYS, ROSTER), part(party, payload, SHARES)
     if not set(others) < set(roster) or party.name in others or len(others) + 1 < masks.threshold(len(roster)):
         raise FederationError("key_shares: of clients without keys, or of too few")
-    party.memory[HEARD] = payload[SHARES]
+    party.memory[RECEIVED] = payload[SHARES]
     weights = _clip(party, round, update_norm)
     numbers = masks.to_ring(weights, min(max(len(party.private), 1), masks.MOST_SAMPLES))
     numbers += masks.mask(party.memory[SEED], len(numbers))
@@ -73,7 +73,7 @@ def _mask(party: Party, round: int, payload: Payload, update_norm: float) -> byt
 
 def _unmask(party: Party, round: int, payload: Payload) -> bytes:
     there = set(part(party, payload, SURVIVORS))
-    roster, sealed = _received(party, KEYS, ROSTER), _received(party, SHARES, HEARD)
+    roster, sealed = _received(party, KEYS, ROSTER), _received(party, SHARES, RECEIVED)
     if party.name not in there or not there <= {party.name, *sealed} or len(there) < masks.threshold(len(roster)):
         raise FederationError("survivors: without this client, with one that masked nothing, or too few")
     seal, _ = _private(party)
@@ -86,7 +86,7 @@ def _unmask(party: Party, round: int, payload: Payload) -> bytes:
         for client, both in shares.items()
         if both is not None and len(both) == 2 * named.SHARE
     }
-    for secret in (PRIVATE, SEED, ROSTER, OWN, HEARD):
+    for secret in (PRIVATE, SEED, ROSTER, OWN, RECEIVED):
         del party.memory[secret]
     return write(party, OPENED, opened)
 
