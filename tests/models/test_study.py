@@ -233,7 +233,7 @@ def test_dropout_is_on_while_studying_and_off_after_even_after_a_failure(tiny: A
         modes.append(learner.model.training)
         raise RuntimeError("lost")
 
-    with pytest.raises(RuntimeError, match="lost"):
+    with pytest.raises(InputError, match="lost"):
         study(learner, lessons(tiny), Spy(loss=fail))
     assert modes == [True]
     assert not learner.model.training
