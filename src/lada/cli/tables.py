@@ -8,7 +8,6 @@ from rich.console import RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from lada.cli.rounds import round_table
 from lada.core.docstrings import field_docstrings
 from lada.core.errors import InputError, nearest
 from lada.core.plural import MANY
@@ -68,6 +67,8 @@ def method_told(name: str) -> Iterator[RenderableType]:
         if method.options.model_fields:
             yield _options(method.options)
         if kind == HOSTS.kind:
+            from lada.cli.rounds import round_table  # here, since a list of methods takes nothing of what it imports
+
             yield round_table(method)
 
 
