@@ -13,13 +13,17 @@ from lada.core.paths import is_file
 
 def read_config(file: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     """Read a YAML or JSON file and apply `key.path=value` overrides; values are YAML. InputError names any fault."""
+    return make_config(read_data(file), overrides)
+
+
+def read_data(file: Path) -> Any:
+    """Return what a YAML or JSON file holds, as plain data. Raises InputError for a file that cannot be read so."""
     if not is_file(file):
         raise InputError(f"configuration: file {str(file)!r} does not exist; give the path of a YAML file")
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"configuration: {str(file)!r} is not valid YAML: {error}") from None
-    return make_config(data, overrides)
 
 
 class Opened(NamedTuple):

@@ -12,9 +12,9 @@ import jinja2
 import yaml
 
 from lada.config import RunConfig, make_config
+from lada.config_source import read_data
 from lada.core.errors import InputError
 from lada.core.owner import for_owner
-from lada.core.paths import is_file
 from lada.engines.certificates import write_authority, write_node_key, write_server_certificate
 from lada.engines.lock import CONSTRAINTS, WHEELS, constraints
 from lada.engines.own_data import deal_out
@@ -169,12 +169,7 @@ class Writer:
 
 def _read(file: Path) -> tuple[dict[str, Any], RunConfig]:
     """Return a configuration as written and as understood."""
-    if not is_file(file):
-        raise InputError(f"configuration: file {str(file)!r} does not exist; give the path of a YAML file")
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"configuration: {str(file)!r} is not valid YAML: {error}") from None
+    data = read_data(file)
     config = make_config(data)
     if isinstance(config.task, FilesTask) and config.task.test is None:
         raise InputError(
