@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lada.core.needs import State
-from lada.core.registry import Registry
+from lada.core.registry import Pluggable, Registry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,15 +40,11 @@ class Aggregate:
     notices: tuple[str, ...] = ()
 
 
-class Aggregator:
+class Aggregator(Pluggable):
     """A rule, pure over explicit state. Weights come in float32 and are combined in float64."""
 
     any_rank: bool = False
     """Whether LoRA adapters of different ranks go together. Clients then send and receive s·B in place of B."""
-
-    def init(self, seed: int) -> State:
-        """Return the state before round 1."""
-        return {}
 
     def check(self, clients: int) -> None:
         """Raise InputError where it cannot serve so many clients."""

@@ -3,20 +3,16 @@
 from collections.abc import Mapping
 
 from lada.core.needs import State
-from lada.core.registry import Registry
+from lada.core.registry import Pluggable, Registry
 from lada.core.terms import Path
 
 
-class Fuser:
+class Fuser(Pluggable):
     """A rule over the offers for one sample, pure over explicit state. It may differ from one receiver to another."""
 
     pairwise: bool = False
     """Whether it takes of all offers the one that it takes of any two of them, and keeps no state: then offers are held
     against each other as they come, and no more than one for each sample is in memory."""
-
-    def init(self, seed: int) -> State:
-        """Return the state before round 1."""
-        return {}
 
     def fuse(
         self, state: State, receiver: str, offers: Mapping[str, Path], own: Path | None = None

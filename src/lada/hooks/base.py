@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lada.core.needs import State
-from lada.core.registry import Registry
+from lada.core.registry import Pluggable, Registry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,16 +15,12 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, "np.ndarray"]
 
 
-class Hook:
+class Hook(Pluggable):
     """A rule, pure over explicit state. A party may have several, which are asked in turn."""
 
     steers: bool = False
     """Whether it changes gradients; then it is refused beside dp, whose account is of other ones, and beside
     `model.parallel`."""
-
-    def init(self, seed: int) -> State:
-        """Return the state before round 1."""
-        return {}
 
     def gradients(self, state: State, gradients: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return what the gradients of a step become, by the names of the weights, before they are clipped.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lada.core.needs import State
-from lada.core.registry import Registry
+from lada.core.registry import Pluggable, Registry
 from lada.core.results import PartyReport
 from lada.core.terms import Knowledge, Likelihood
 
@@ -26,7 +26,7 @@ class Owner:
     """Takes what people should know of what was done, in numbers: it leaves the owner with its report."""
 
 
-class Policy:
+class Policy(Pluggable):
     """A rule, pure over explicit state. A party has a chain of them."""
 
     texts: bool = False
@@ -34,10 +34,6 @@ class Policy:
     sampled in the place of another; not for gold texts, which all have. A changed text gets no soft targets."""
     losses: bool = False
     """Whether it hides losses, which soft targets would give away exactly: the two are refused together."""
-
-    def init(self, seed: int) -> State:
-        """Return the state before round 1."""
-        return {}
 
     def release(self, state: State, knowledge: Knowledge, owner: Owner) -> tuple[State, Knowledge]:
         """Return the next state and what of the knowledge may leave.
