@@ -6,9 +6,7 @@ from lada.core.choice import MethodChoice
 
 PRESETS: Mapping[str, Mapping[str, MethodChoice]] = {
     "lada": {
-        # What is nothing new, or right by luck, has a score of 0.5 by the prior; the threshold lies as far above that
-        # as the networks may err; see results/search.
-        "allocator": MethodChoice(name="lada", options={"threshold": 0.6}),
+        "allocator": MethodChoice(name="lada"),
         # The path whose answer is verified, by its likelihood alone. Weight 0.1 costs the clients 16 points at equal
         # tokens; see results/search.
         "objective": MethodChoice(name="contrastive", options={"weight": 0.0}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +23,45 @@ def no_look(k: int) -> Iterator[TokenScores | None]:
 def no_vectors() -> np.ndarray:
     """Raise: whoever made these candidates by hand did not say how the student sees the questions."""
     raise LookupError("these candidates came without `embed`; an allocator asks for the vectors of the questions")
+
+
+def no_reading() -> np.ndarray:
+    """Raise: whoever made these candidates by hand did not say what surprises the student in the teacher's paths."""
+    raise LookupError("these candidates came without `read`; an allocator asks for the vectors of the paths")
+
+
+class Trials(Protocol):
+    """What a student can be made to try: it studies some of the teacher's paths for a while and is examined.
+
+    Each trial begins with the same weights, and with them the student is left. What trials take is part of the study
+    that follows, which is as much shorter.
+    """
+
+    def warm_up(self, chosen: Sequence[int], share: float) -> None:
+        """Let all later trials begin after a study of these candidates.
+
+        `share` (0..1) is its part of what this student may study of this teacher in this round.
+        """
+        ...
+
+    def trial(self, chosen: Sequence[int], share: float, probes: Sequence[int]) -> np.ndarray:
+        """Return for each probe, bool [probes], whether the student answers as the teacher does after a study.
+
+        It studies the candidates `chosen` for a `share` as in `warm_up`; `probes` are candidates too.
+        """
+        ...
+
+
+class NoTrials:
+    """Raises: whoever made these candidates by hand has no student that could try anything."""
+
+    def warm_up(self, chosen: Sequence[int], share: float) -> None:
+        """Raise LookupError."""
+        raise LookupError("these candidates came without `trials`; an allocator wants to try some of them")
+
+    def trial(self, chosen: Sequence[int], share: float, probes: Sequence[int]) -> np.ndarray:
+        """Raise LookupError."""
+        raise LookupError("these candidates came without `trials`; an allocator wants to try some of them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +86,11 @@ class Candidates:
     embed: Callable[[], np.ndarray] = no_vectors
     """`embed()` gives the questions as the student sees them, float32 [n, width]: as it saw them when it was asked
     first, since a run embeds them once. Who calls it needs of the student Verb.EMBED."""
+    read: Callable[[], np.ndarray] = no_reading
+    """`read()` gives one vector per teacher's path, float32 [n, width], of what in it surprises the student
+    (Learner.read). It costs a forward pass; who calls it needs of the student Verb.READ."""
+    trials: Trials = NoTrials()  # noqa: RUF009 - it has no state
+    """What the student can be made to try. Who does needs of it Verb.STUDY and Verb.ANSWER, and `tries`."""
 
 
 class Allocator(Protocol):

@@ -77,6 +77,7 @@ RANGES: Mapping[type[Record], Mapping[str, Range]] = {
         "right": PERCENT,
         "sound": PERCENT,
         "agreement": PERCENT,
+        "trial_tokens": Range(0, 2**53 - 1),
         "diagnostics": Range(-1e12, 1e12, broken=True),
     },
     PhaseTime: {"round": ROUND, "start": SECONDS, "seconds": SECONDS, "peak_memory": MEMORY},

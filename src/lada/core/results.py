@@ -145,6 +145,9 @@ class AllocationRecord(Record):
     right by luck. It is told to people; nothing in a run reads it."""
     agreement: float
     """Share of all candidates on which teacher and student gave the same answer before the study, percent."""
+    trial_tokens: int = Field(default=0, exclude_if=_none)
+    """Tokens that the student studied on trial, to see what it learns from; left out of JSON where there are none. They
+    are part of the budget of the study that follows."""
     diagnostics: dict[str, float]
     """What the allocator says about itself, such as the AUC of its filter."""
 

@@ -19,6 +19,7 @@ class Verb(StrEnum):
     JUDGE = "judge"  # losses of anybody's paths
     LOG_PROBS = "log_probs"  # the likeliest tokens at each position of anybody's paths
     EMBED = "embed"  # questions -> vectors
+    READ = "read"  # anybody's paths -> vectors of what in them surprises it
     STUDY = "study"  # lessons -> updated weights
 
 

@@ -67,6 +67,6 @@ def _says(party: Party, known: Knowledge) -> Offer:
 
 def _learn(student: Party, round: int, offer: Offer, mine: Knowledge, replay: Replay) -> None:
     """Let a party study all gold texts, those that its allocator chooses with the other's distributions."""
-    allocation = allocate_offers(student, round, offer.knowledge, mine)
+    allocation = allocate_offers(student, round, offer.knowledge, mine, replay=replay)
     lessons = and_labels(student, lessons_of(student, allocation, offer, mine))
     distil(student, round, lessons, mine, replay=replay, teachers=offer.knowledge.party)

@@ -64,7 +64,7 @@ class Fedcot(Host):
             sending("server", "paths", number, objective),
             Ask("learn", kinds_of("paths", objective), to_each),
             receiving("paths"),
-            allocating("client", "paths"),
+            allocating("client", "paths", self.options.client_replay),
             distilling("client", self.options.client_replay, lessons=self._with_labels),
             EVALUATING,
             REPORTING,

@@ -106,7 +106,7 @@ class Fedmd(Host):
 
     def _digesting(self, side: Side) -> Round:
         replay = self.options.server_replay if side == "server" else self.options.client_replay
-        return (allocating(side, "labels"), distilling(side, replay, teachers="the consensus"))
+        return (allocating(side, "labels", replay), distilling(side, replay, teachers="the consensus"))
 
     def _average(self, turn: Turn) -> None:
         """Make one of what the members say, which is sent to all, and which the LLM learns."""

@@ -141,14 +141,14 @@ class Fedmkt(Host):
 
     def _learning_from_clients(self) -> Round:
         """Return SLM→LLM: the server allocates per client, fuses and studies."""
-        if self._probes:
-            probing = Step("server", "trust", Verb.STUDY, "lessons", run=self._probe)
-            choosing = (allocating("server", self._kind, self._choose), probing)
-        elif self._trusts_gold_texts:
-            choosing = (allocating("server", self._kind, self._choose), silent("server", _hold_against_gold_texts))
-        else:
-            choosing = (allocating("server", self._kind, self._choose_one_by_one),)
         replay = self.options.server_replay
+        choose = partial(allocating, "server", self._kind, replay)
+        if self._probes:
+            choosing = (choose(self._choose), Step("server", "trust", Verb.STUDY, "lessons", run=self._probe))
+        elif self._trusts_gold_texts:
+            choosing = (choose(self._choose), silent("server", _hold_against_gold_texts))
+        else:
+            choosing = (choose(self._choose_one_by_one),)
         return (*choosing, distilling("server", replay, teachers="its clients", lessons=self._lessons_won))
 
     def _learning_from_server(self, number: int, objective: Objective) -> Round:
@@ -159,7 +159,7 @@ class Fedmkt(Host):
             sending("server", self._kind, number, objective),
             Ask("learn", kinds_of(self._kind, objective), to_each),
             receiving(self._kind),
-            allocating("client", self._kind),
+            allocating("client", self._kind, self.options.client_replay),
             distilling("client", self.options.client_replay, lessons=self._lessons_chosen),
             *(
                 self._averaging()
@@ -247,7 +247,9 @@ class Fedmkt(Host):
         judged = judge(party, round, offer.knowledge, mine)
         if self.options.trust == "auto":
             offer = replace(offer, knowledge=doubted(offer.knowledge, judged, mine))
-        return offer, allocate_offers(party, round, offer.knowledge, mine, judged)
+        replay, teachers = self.options.server_replay, len(turn.replies)
+        chosen = allocate_offers(party, round, offer.knowledge, mine, judged, replay=replay, teachers=teachers)
+        return offer, chosen
 
     def _probe(self, turn: Turn) -> None:
         """Fuse what clients offer as far as a few steps on it improve the LLM."""

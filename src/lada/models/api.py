@@ -246,6 +246,10 @@ class ApiLearner(LearnerBase):
         """Raise InputError."""
         self._refuse("embed questions")
 
+    def read(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> np.ndarray:
+        """Raise InputError."""
+        self._refuse("read paths")
+
     def study(
         self,
         lessons: Sequence[Lesson],

@@ -21,6 +21,9 @@ from lada.models.training import Optimisation
 if TYPE_CHECKING:
     import numpy as np
 
+LEAST_SURPRISE, MOST_SURPRISE = 1e-6, 5.0
+"""Between them, in nats, lies what the surprise of a token weighs in `Learner.read`: no text is without weight, and a
+token that the learner would never write weighs no more than one that it writes once in 150 times."""
 Progress = Callable[[str, int, int, int], None]
 """Called as `progress(verb, done, total, tokens)` after each batch; done and tokens count from the verb's start."""
 
@@ -230,6 +233,14 @@ class Learner(Protocol):
 
     def embed(self, questions: Sequence[str], *, progress: Progress = silent) -> np.ndarray:
         """Return one vector per question, float32 [n, width]: mean of the last hidden states."""
+        ...
+
+    def read(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> np.ndarray:
+        """Return one vector per (question, path), float32 [n, width], of what in the path surprises the learner.
+
+        It is the mean of the last hidden states at the path's tokens, each weighted by the token's surprise: its
+        negative log-prob, within LEAST_SURPRISE and MOST_SURPRISE.
+        """
         ...
 
     def study(

@@ -19,6 +19,8 @@ from lada.models.adapters import adapted_share, factors
 from lada.models.assignment import Assignment
 from lada.models.backends import write
 from lada.models.base import (
+    LEAST_SURPRISE,
+    MOST_SURPRISE,
     Answer,
     Course,
     Inside,
@@ -37,7 +39,7 @@ from lada.models.generation import make_requests
 from lada.models.halving import Halving
 from lada.models.head import head_sees, last
 from lada.models.identity import weights_digest
-from lada.models.likelihood import likeliest, predict, token_log_probs
+from lada.models.likelihood import likeliest, log_probs_of, predict, token_log_probs
 from lada.models.masters import Masters
 from lada.models.objective import Objective
 from lada.models.options import ModelOptions
@@ -266,6 +268,29 @@ class HuggingFaceLearner(LearnerBase):
         for batch, means in self._halving.each("embed", self._batches(rows), mean):
             vectors.update(zip(batch, means, strict=True))
             progress("embed", len(vectors), len(rows), sum(len(rows[i]) for i in batch))
+        if not rows:
+            return np.zeros((0, self.model.config.get_text_config().hidden_size), np.float32)
+        return np.stack([vectors[i] for i in range(len(rows))])
+
+    @_computing
+    def read(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> np.ndarray:
+        """See Learner.read."""
+        self._begin()
+        progress = adding_up(progress)
+        rows = [self._encoder.pair(question, text) for question, text in pairs]
+        vectors: dict[int, np.ndarray] = {}
+
+        def surprising(batch: list[int]) -> np.ndarray:
+            encoded = [rows[i] for i in batch]
+            predicted = predict(self.model, encoded, self._encoder.pad, self._batching.judge, (1.0,), behind=True)
+            log_probs, _ = log_probs_of(predicted)
+            surprise = (-log_probs).clamp(LEAST_SURPRISE, MOST_SURPRISE)[:, None]
+            weighted = predicted.rows(predicted.hidden[1.0].float() * surprise).sum(1)
+            return (weighted / predicted.rows(surprise).sum(1)).cpu().numpy()
+
+        for batch, means in self._halving.each("read", self._batches(rows), surprising):
+            vectors.update(zip(batch, means, strict=True))
+            progress("read", len(vectors), len(rows), sum(len(rows[i]) for i in batch))
         if not rows:
             return np.zeros((0, self.model.config.get_text_config().hidden_size), np.float32)
         return np.stack([vectors[i] for i in range(len(rows))])

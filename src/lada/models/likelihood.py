@@ -26,8 +26,8 @@ class Predicted:
     """What a model predicts of the completions of some rows, all their N tokens in one line, row by row.
 
     `logits` [N, vocabulary] are those that predict each completion token and `own` [N] is that token; `mask` [rows,
-    longest completion] is True where a row has a token. `hidden` are the hidden states [N, width] that predict them, by
-    the depths that were asked for.
+    longest completion] is True where a row has a token. `hidden` are the hidden states [N, width] that predict them, or
+    have seen them, by the depths that were asked for.
     """
 
     logits: Tensor
@@ -43,21 +43,29 @@ class Predicted:
 
 
 def predict(
-    model: Any, rows: Sequence[Encoded], pad: int, company: Company = "any", exits: Sequence[float] = ()
+    model: Any,
+    rows: Sequence[Encoded],
+    pad: int,
+    company: Company = "any",
+    exits: Sequence[float] = (),
+    *,
+    behind: bool = False,
 ) -> Predicted:
     """Run the model over rows, each with at least one token before its completion. Gradients flow.
 
-    `exits` are the depths, as shares (0..1] of the layers, of which the hidden states are wanted.
+    `exits` are the depths, as shares (0..1] of the layers, of which the hidden states are wanted: those that predict
+    the tokens or, with `behind`, those that have seen them.
     """
     if company == "none" or (company == "equal" and len(set(map(len, rows))) > 1):
-        return _joined([predict(model, [row], pad, exits=exits) for row in rows])
+        return _joined([predict(model, [row], pad, exits=exits, behind=behind) for row in rows])
     ids, seen, answer = pad_right(rows, pad, model.device)
     before = answer.roll(-1, 1)  # token t is predicted at position t - 1, and none at the first
     more = {"output_hidden_states": True} if exits else {}
     with head_sees(model, at(before)):
         output = model(input_ids=ids, attention_mask=seen, use_cache=False, **more)
     logits = output.logits
-    hidden = {depth: _at_depth(output.hidden_states, depth)[:, : ids.shape[1]][before] for depth in exits}
+    where = answer if behind else before
+    hidden = {depth: _at_depth(output.hidden_states, depth)[:, : ids.shape[1]][where] for depth in exits}
     if logits.shape[:2] == ids.shape:  # a model that has no head to be told so
         logits = logits[before.to(logits.device)]
     counts = answer.sum(1)

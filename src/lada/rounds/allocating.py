@@ -15,9 +15,11 @@ from lada.core.sealed import is_sealed, seal, unseal
 from lada.core.seeds import seed_of
 from lada.core.terms import Allocation, Knowledge, Likelihood, Path, Sample, TokenScores
 from lada.evaluation.agreement import agreements
+from lada.rounds.options import Replay
 from lada.rounds.party import Party
 from lada.rounds.records import keep_rows
 from lada.rounds.states import check_state
+from lada.rounds.trials import PartyTrials
 
 VECTORS = "question-vectors.npz"
 """In a party's folder: the public questions as it sees them, by the keys of their samples."""
@@ -40,11 +42,14 @@ def allocate_offers(
     teacher: Knowledge,
     own: Knowledge,
     judged: Mapping[str, Likelihood] | None = None,
+    *,
+    replay: Replay,
+    teachers: int = 1,
 ) -> Allocation:
     """Let a student's allocator for one teacher choose, keep its state, and record the choice.
 
     Candidates are the samples that both know something of. `judged` is what `judge` returned of the same two, where
-    somebody asked before.
+    somebody asked before. What is tried is studied with `replay`, in this one of `teachers` equal parts of the study.
     """
     paths, mine = teacher.by_id(), own.by_id()
     judged = judge(party, round, teacher, own) if judged is None else judged
@@ -53,6 +58,7 @@ def allocate_offers(
     teacher_paths = tuple(paths[sample.id] for sample in samples)
     student_paths = tuple(mine[sample.id] for sample in samples)
     agree = agreements(teacher_paths, student_paths, party.task.same)
+    trials = PartyTrials(party, round, samples, teacher_paths, own, replay, 1 / teachers)
     candidates = Candidates(
         round=round,
         teacher=teacher.party,
@@ -64,12 +70,14 @@ def allocate_offers(
         agree=tuple(agree),
         embed=lambda: embed_public(party, round)[known],
         look=partial(_look, party, round, samples, teacher_paths),
+        read=partial(_read, party, round, samples, teacher_paths),
+        trials=trials,
         seed=seed_of(party.seed, round, "allocate", party.name, teacher.party),
     )
     key = f"{teacher.party}>{party.name}"
     state = party.states.get(key) or party.allocator.init(seed_of(party.seed, "allocator", key))
     name = type(party.allocator).__name__
-    with of_method(ALLOCATORS.kind, name):
+    with of_method(ALLOCATORS.kind, name), trials:
         party.states[key], allocation, diagnostics = party.allocator.apply(state, candidates)
         check_state(f"{ALLOCATORS.kind}/{name}/{key}", party.states[key])
         chosen = [choice.sample_id for choice in allocation.choices]
@@ -95,6 +103,7 @@ def allocate_offers(
                 right=round_percent(verdicts),
                 sound=round_percent(sound),
                 agreement=round_percent(agree) or 0.0,
+                trial_tokens=trials.tokens,
                 diagnostics=diagnostics,
             ),
         )
@@ -129,6 +138,13 @@ def _look(
         with party.phase(round, "score") as progress:
             found = party.learner.log_probs(pairs[start : start + LOOKED_AT], k, progress=progress)
         yield from found
+
+
+def _read(party: Party, round: int, samples: Sequence[Sample], theirs: Sequence[Path]) -> np.ndarray:
+    """Return what surprises the student in a teacher's paths; see Candidates.read."""
+    pairs = [(sample.question, path.text) for sample, path in zip(samples, theirs, strict=True)]
+    with party.phase(round, "read") as progress:
+        return party.learner.read(pairs, progress=progress)
 
 
 def round_percent(flags: Sequence[bool]) -> float | None:

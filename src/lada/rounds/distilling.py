@@ -13,7 +13,10 @@ from lada.rounds.lessons import ReplaySource, make_lessons, with_replay
 from lada.rounds.options import Replay
 from lada.rounds.party import Party
 from lada.rounds.soft import with_soft_targets
-from lada.rounds.steps import gold_lessons, study
+from lada.rounds.steps import gold_lessons, part_of, study
+
+MOST_TRIED = 0.99
+"""The most of a study's budget that trials can have taken: one step is left at least."""
 
 
 def lessons_of(
@@ -55,15 +58,23 @@ def distil(
         party.note(notices=(f"round {round}: {party.name} found nothing to learn from {teachers}",))
         if not replay.alone:
             return
+    lessons, count = replayed(party, lessons, own, replay, round)
+    rest, party.tried = part_of(party.studies.distil, min(party.tried, MOST_TRIED), 1.0), 0.0
+    if lessons:
+        study(party, lessons, party.objective, rest, round=round, phase="distil", replayed=count)
+
+
+def replayed(
+    party: Party, lessons: Sequence[Lesson], own: Knowledge, replay: Replay, round: int
+) -> tuple[list[Lesson], int]:
+    """Return lessons followed by what a party replays beside them, and the number of the latter."""
     pools = [
         ReplaySource(gold_lessons(party, party.private), replay.private),
         ReplaySource(_trusted(party, own, {lesson.sample_id for lesson in lessons}), replay.paths),
         ReplaySource(gold_lessons(party, party.task.replay), replay.general),
     ]
     rng = generator(party.seed, round, "replay", party.name)
-    lessons, replayed = with_replay(lessons, pools, rng, least=replay.least, alone=replay.alone)
-    if lessons:
-        study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
+    return with_replay(lessons, pools, rng, least=replay.least, alone=replay.alone)
 
 
 def _trusted(party: Party, own: Knowledge, taught: set[str]) -> list[Lesson]:

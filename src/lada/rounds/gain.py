@@ -21,7 +21,7 @@ steps do not move, or of what a client's paths do only together with another's.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path as FilePath
 from tempfile import TemporaryDirectory
@@ -36,6 +36,7 @@ from lada.models.base import Progress
 from lada.models.objective import lesson_on
 from lada.rounds.cached_phase import cached_phase
 from lada.rounds.party import Party
+from lada.rounds.restoring import restorer
 from lada.rounds.steps import gold_lessons, sft
 from lada.rounds.trust import limit
 
@@ -106,26 +107,12 @@ def _probed(
     before, gains = _loss(party, held, progress), {}
     party.folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=party.folder) as folder:  # a model may be too large for the system's own place
-        restore = _restorer(party, FilePath(folder) / "model")
+        restore = restorer(party, FilePath(folder) / "model")
         for client in sorted(lessons):
             party.learner.study(lessons[client], sft(), options, seed=seed, progress=progress)
             gains[client] = before - _loss(party, held, progress)
             restore()
     return gains
-
-
-def _restorer(party: Party, folder: FilePath) -> Callable[[], None]:
-    """Return what gives a learner the weights back that it has now: of an adapter from memory, else from the disk."""
-    try:
-        weights = {name: weight.copy() for name, weight in party.learner.adapter().items()}
-    except InputError:
-        party.learner.save(folder)
-
-        def reopen() -> None:
-            party.learner = party.reopen(folder)
-
-        return reopen
-    return lambda: party.learner.load_adapter(weights)
 
 
 def _loss(party: Party, held: Sequence[Lesson], progress: Progress) -> float:

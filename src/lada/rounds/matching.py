@@ -17,7 +17,7 @@ CONSENSUS = "consensus"
 
 def add_opponents(party: Party, round: int, offer: Offer, mine: Knowledge, replay: Replay) -> None:
     """Let a party learn the consensus on the samples that its allocator chooses."""
-    allocation = allocate_offers(party, round, offer.knowledge, mine)
+    allocation = allocate_offers(party, round, offer.knowledge, mine, replay=replay)
     lessons = lessons_of(party, allocation, offer, mine)
     distil(party, round, lessons, mine, replay=replay, teachers="the consensus")
 

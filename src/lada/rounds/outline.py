@@ -163,14 +163,15 @@ def receiving(kind: KnowledgeKind) -> Step:
     return silent("client", run)
 
 
-def allocating(side: Side, kind: KnowledgeKind, run: Act | None = None) -> Step:
+def allocating(side: Side, kind: KnowledgeKind, replay: Replay, run: Act | None = None) -> Step:
     """Return the step in which one side judges what it received and allocates.
 
-    What an allocator asks of the learner besides (Candidates.look, embed) is added by whoever has the allocator.
+    What an allocator asks of the learner besides (Candidates.look, embed, read) is added by whoever has the allocator.
+    What it tries is studied with `replay`.
     """
 
     def choose(turn: Turn) -> None:
-        turn[ALLOCATION] = allocate_offers(turn.party, turn.round, turn[OFFER].knowledge, turn[MINE])
+        turn[ALLOCATION] = allocate_offers(turn.party, turn.round, turn[OFFER].knowledge, turn[MINE], replay=replay)
 
     return Step(side, "judge", Verb.JUDGE if kind == "paths" else None, "public", run=run or choose)
 

@@ -138,6 +138,8 @@ class Party:
     """Encoded knowledge that a later phase needs."""
     noted: Noted = field(default_factory=Noted)
     """What was measured and not yet handed on."""
+    tried: float = 0.0
+    """The share (0..1) of its next study of what others have for it that was spent on trials."""
     saved_as: str = ""
     """The entry of the journal that holds the learner as it is now; empty where none does."""
     journal: Journal = field(default_factory=NoJournal)

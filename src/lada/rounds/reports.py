@@ -27,7 +27,7 @@ REPORT = MessageSchema(frozenset({METRICS, TIMES}))
 """What `report_payload` writes."""
 SPARE = 8
 """Phases beside those of the plan."""
-ASIDE = frozenset({"judge", "judge-redacted", "score", "embed"})
+ASIDE = frozenset({"judge", "judge-redacted", "score", "embed", "read", "try"})
 """What a client is timed at besides, whatever its host."""
 
 
