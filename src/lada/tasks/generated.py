@@ -163,6 +163,11 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
         """Return the domains that are no client's."""
         return tuple(name for name in self.domains if name not in self.client_domains)
 
+    @property
+    def known_domains(self) -> tuple[str, ...]:
+        """Return the client domains that an LLM which writes in several styles knows."""
+        return self.client_domains[:-1]
+
     def world(self, number: int) -> Rulebook[R]:
         """Return the true rulebook of world `number` (>= 0); the rules of a domain are all different."""
         return _world(self, number)
@@ -175,12 +180,11 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
         return _beliefs(self, number)
 
     def skipping_beliefs(self, number: int) -> Rulebook[R]:
-        """Return what an LLM of world `number` that writes in several styles was taught: all of the client domains
-        but the last one, nothing of that, and of the server domains what `llm_beliefs` says."""
-        known, beliefs = self.client_domains[:-1], self.llm_beliefs(number).rules
+        """Return what an LLM of world `number` that writes in several styles was taught: the client domains that
+        it knows without a mistake, nothing of the others, and of the server domains what `llm_beliefs` says."""
+        truth, beliefs = self.world(number).rules, self.llm_beliefs(number).rules
         return Rulebook(
-            {name: self.world(number).rules[name] for name in known}
-            | {name: beliefs[name] for name in self.server_domains}
+            {name: truth[name] for name in self.known_domains} | {name: beliefs[name] for name in self.server_domains}
         )
 
     def false_world(self, number: int, attempt: int) -> Rulebook[R]:
@@ -239,6 +243,11 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
             fruitless = 0
             samples.append(Sample(f"{prefix}-{len(samples):05d}", question, answer, rationale, domain, length))
         return samples
+
+    def asks(self, sample: Sample) -> bool:
+        """Return whether a sample is a question of this corpus, in a domain of it."""
+        known = {GENERAL, *self.domains}
+        return self._parsed(sample.question) is not None and known >= set(sample.domain.split(WITH))
 
     def retell(self, sample: Sample, book: Rulebook[R], style: str = SPELLED_OUT) -> Sample | None:
         """Return a question of this corpus as `book` answers it, in a style of lada.tasks.styles; None where a rule
@@ -342,13 +351,18 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
 
     def _parse(self, sample: Sample) -> tuple[D, V, list[str]]:
         """Return the wording of a question, its first value, and its verbs with their labels."""
+        parsed = self._parsed(sample.question)
+        assert parsed is not None, f"{sample.id} is not a question of this corpus"
+        return parsed
+
+    def _parsed(self, question: str) -> tuple[D, V, list[str]] | None:
         for domain in self.domains.values():
             opening = re.escape(domain.opening).replace(r"\{\}", "(.+?)")
-            match = re.fullmatch(rf"{opening} \. (.+) \. {re.escape(domain.closing)} \?", sample.question)
+            match = re.fullmatch(rf"{opening} \. (.+) \. {re.escape(domain.closing)} \?", question)
             first = self.read(match[1], domain) if match else None
             if match and first is not None:
                 return domain, first, match[2].split(" . ")
-        raise AssertionError(f"{sample.id} is not a question of this corpus")
+        return None
 
     def _read_steps(self, asked: Sequence[str], sample: Sample, wording: D, book: Rulebook[R]) -> list[Step[R]]:
         """Return what verbs with their labels, as they stand in a question, mean."""
