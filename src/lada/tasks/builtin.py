@@ -197,22 +197,23 @@ class Drawn(Mapping[str, tuple[Sample, ...]]):
 
 def _check_domains(corpus: GeneratedCorpus[Any, Any, Any], options: BuiltinTask) -> None:
     """Raise InputError where an option names a domain that there is none of, or that cannot be mixed."""
-    named = [("mixed", options.mixed and sum(options.mixed, ()), corpus.mixable)]
-    named += [(key, getattr(options, key), tuple(corpus.domains)) for key in ("public_domains", "known")]
-    for key, chosen, domains in named:
+    every, mixable = tuple(corpus.domains), corpus.mixable
+    named = [("public_domains", options.public_domains, every), ("known", options.known, every)]
+    for key, chosen, domains in [*named, *(("mixed", each, mixable) for each in options.mixed)]:
         for domain in chosen:
             if domain not in domains:
                 raise InputError(
-                    f"task.{key}: {domain!r} is not among the domains that it may name, {', '.join(domains)}"
+                    f"task.{key}: {domain!r} cannot be named here; expected some of {', '.join(domains)}"
                     f"{nearest(domain, domains)}"
                 )
-    each = [options.public_domains, options.known, *options.mixed, tuple(WITH.join(sorted(m)) for m in options.mixed)]
-    if twice := next((name for names in each for name in names if names.count(name) > 1), None):
-        raise InputError(f"task: {twice!r} is named twice among the domains of one option; name it once")
-    if too_many := next((each for each in options.mixed if len(each) == len(corpus.mixable)), None):
-        raise InputError(
-            f"task.mixed: {list(too_many)} are all domains; leave one whose wording the questions can have"
-        )
+        if len(set(chosen)) < len(chosen):
+            raise InputError(f"task.{key}: {list(chosen)} has a domain twice; name each once")
+        if key == "mixed" and len(chosen) == len(domains):
+            raise InputError(
+                f"task.mixed: {list(chosen)} are all that can be mixed; leave one out, for the questions' wording"
+            )
+    if len({frozenset(each) for each in options.mixed}) < len(options.mixed):
+        raise InputError("task.mixed: it has the same domains twice; name them once")
 
 
 def _domains_of(

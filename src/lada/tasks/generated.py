@@ -295,13 +295,15 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
             else:
                 surplus.append((found[0], False))
         checked: list[tuple[str, bool]] = []
-        value, right, group = first, False, None
+        value, right = first, False
+        group: tuple[list[str], str] = [], ""
         for place, words in enumerate(asked):
             if words[:2] not in told:
                 checked.append(("", False))
                 continue
+            verbs, body = told[words[:2]]
             if told[words[:2]] is not group:
-                group = verbs, body = told[words[:2]]
+                group = told[words[:2]]
                 steps = self._read_steps(asked[place : place + len(verbs)], sample, wording, book)
                 try:
                     chain = self._carry_out(wording, steps, value, first, place)
@@ -310,7 +312,6 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
                     right = False
                 after = self.read(body.rpartition("= ")[2], wording)
                 value = value if after is None else after
-            verbs, body = group
             mine = next(verb for verb in verbs if verb[:2] == words[:2])
             checked.append((f"{mine} : {body} ." if mine == verbs[-1] else mine, right))
         return checked + surplus

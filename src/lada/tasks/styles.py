@@ -62,7 +62,7 @@ def bodies(group: Sequence[Told], join: Join) -> Iterator[str]:
     yield group[-1].value
     if len(group) == 1:
         yield _computed(group[0])
-    elif len(group) == 2 and (joined := _joined(*group, join)):
+    elif joined := _joined(group, join):
         yield joined
 
 
@@ -76,7 +76,7 @@ def _parts(chain: Sequence[Told], style: str, join: Join) -> Iterator[tuple[Sequ
         start = 0
         while start < len(chain):
             pair = chain[start : start + 2]
-            joined = _joined(*pair, join) if len(pair) == 2 else None
+            joined = _joined(pair, join)
             yield (pair, joined) if joined else (pair[:1], _computed(pair[0]))
             start += 2 if joined else 1
     elif style == SPELLED_OUT or style.startswith(SKIPS):
@@ -90,8 +90,8 @@ def _computed(told: Told) -> str:
     return " , ".join(told.primitives)
 
 
-def _joined(one: Told, other: Told, join: Join) -> str | None:
-    """Return two verbs as one expression; None where one of them is not plain."""
-    if len(one.primitives) == len(other.primitives) == 1:
-        return join(one.primitives[0], other.primitives[0])
+def _joined(group: Sequence[Told], join: Join) -> str | None:
+    """Return verbs as one expression; None where they are not two plain ones."""
+    if [len(told.primitives) for told in group] == [1, 1]:
+        return join(group[0].primitives[0], group[1].primitives[0])
     return None
