@@ -24,7 +24,7 @@ from lada.models.options import ModelOptions
 from lada.models.training import Optimisation, add_gradients, make_optimizer, optimise
 from lada.tasks.answers import answer_kind
 from lada.tasks.builtin import CORPORA
-from lada.tasks.generated import GENERAL
+from lada.tasks.generated import GENERAL, WITH
 from lada.zoo.recipe import Recipe, make_model, pretraining_samples, tokenizer_texts
 from lada.zoo.tokenizers import make_tokenizer
 
@@ -148,7 +148,8 @@ def _accuracy(learner: HuggingFaceLearner, recipe: Recipe) -> dict[str, float]:
     accuracy: dict[str, float] = {}
     corpus, number = CORPORA[recipe.corpus], recipe.world or 0
     kind, book = answer_kind(corpus.answers), corpus.world(number)
-    for domain in (*corpus.domains, GENERAL):
+    mixed = [WITH.join(corpus.known_domains)] if recipe.mixed else []
+    for domain in (*corpus.domains, GENERAL, *mixed):
         samples = corpus.draw(book, domain, "test", TESTED, generator("card", number, domain), prefix=domain)
         answers = learner.answer([sample.question for sample in samples], seed=0)
         right = Counter(
