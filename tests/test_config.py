@@ -55,8 +55,8 @@ def client(**changes: Any) -> dict[str, Any]:
         ),
         (
             {"server": {"model": MODEL, "modle": 1}},
-            "server.modle: unknown key (its value is 1); expected one of distil, hooks, model, name, objective; did "
-            "you mean 'model'?",
+            "server.modle: unknown key (its value is 1); expected one of distil, hooks, model, name, objective, "
+            "temperature; did you mean 'model'?",
         ),
         (
             {"server": {"model": {**MODEL, "lora": {"rnk": 4}}}},

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from lada.allocators.base import ALLOCATORS
 from lada.choosing import choosing, host_default, of_a_party, of_the_run, spelled_out
 from lada.codecs.base import CODECS, Codecs
-from lada.core.bounds import Parties, Rounds, Seconds, Seed
+from lada.core.bounds import Parties, Rounds, Seconds, Seed, Temperature
 from lada.core.choice import MethodChoice, listed
 from lada.core.errors import InputError, of_party
 from lada.core.limits import Limits
@@ -35,6 +35,12 @@ from lada.tasks.options import BuiltinTask, FilesTask, TaskOptions
 
 T = TypeVar("T")
 P = TypeVar("P", "ServerConfig", "ClientConfig")
+
+
+def _greedy(temperature: float) -> bool:
+    return not temperature
+
+
 LEDGER_NAME = "server"
 """What the ledger calls the server, whatever its name."""
 
@@ -49,6 +55,9 @@ class ServerConfig(Options):
     """Its LLM."""
     distil: Study = Study(steps=300, optimisation=Optimisation(learning_rate=1e-3))
     """How long it studies what it gets from clients, per round."""
+    temperature: Temperature = Field(default=0.0, exclude_if=_greedy)
+    """At which its LLM writes the paths that it teaches; 0: greedily, as it answers test questions in any case.
+    `model.generation` says what is drawn from."""
 
 
 @choosing((point for point in BY_PARTY if point.side != "server"), of_a_party)

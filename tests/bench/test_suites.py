@@ -368,6 +368,20 @@ def made(row: str, seed: int, right: str, scenario="a", tokens=100) -> Outcome:
     )
 
 
+def test_areas_and_styles_are_told_only_where_the_task_has_them():
+    plain = made("lada", 0, "1110")
+    assert "styles" not in plain.model_dump()
+    assert (plain.mean("overall"), plain.mean("mixed")) == (75.0, None)
+    member = plain.members["x"]
+    members = {
+        name: member.model_copy(update={"role": each.role, "after": each.after | {"mixed": 40.0}})
+        for name, each in plain.members.items()
+    }
+    more = plain.model_copy(update={"members": members, "styles": {"leaps": 3}})
+    assert more.mean("mixed") == 40.0
+    assert Outcome.model_validate_json(more.model_dump_json()) == more
+
+
 def test_where_two_outcomes_differ_is_named():
     was = made("lada", 0, "1110")
     assert was.differences(was) == {}

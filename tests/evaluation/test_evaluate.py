@@ -79,6 +79,22 @@ def test_accuracies_by_hand():
     }
 
 
+def test_what_is_new_and_what_mixes_domains_stand_apart_where_there_is_such():
+    rows = [
+        *ROWS,
+        ("bank+clinic", 2, True, 0.5, "1"),
+        ("bank+clinic", 3, True, 0.5, "1"),
+        ("bank+clinic", 3, False, 0.5, "0"),
+    ]
+    found = run(rows, new=frozenset({"bank"}), mixed=frozenset({"bank+clinic"}))
+    assert accuracy(found.new) == (50, 2)
+    assert accuracy(found.mixed) == (66.6667, 3)
+    assert accuracy(found.overall) == (50, 8)  # mixed ones count
+    assert (accuracy(found.own), accuracy(found.other)) == ((50, 2), (33.3333, 3))
+    assert not {"new", "mixed"} & run().model_dump().keys()
+    assert Evaluation.model_validate_json(found.model_dump_json()) == found
+
+
 def test_tables_are_sorted():
     found = run(list(reversed(ROWS)))
     assert list(found.domains) == ["bank", "clinic", "farm", "general"]

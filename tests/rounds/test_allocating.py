@@ -1,13 +1,15 @@
 """What an allocator is given: the candidates, and a look at the tokens of the teacher's paths where it asks for one."""
 
+from dataclasses import fields, replace
 from pathlib import Path as FilePath
 
 import pytest
-from actors import ScriptedLearner, federation, make_party, right, wrong
+from actors import ScriptedLearner, federation, make_party, right, task, wrong
 
 from lada.allocators.base import Candidates
 from lada.allocators.memoryless import Memoryless
 from lada.core.registry import Options
+from lada.core.results import AllocationRecord
 from lada.core.terms import Allocation, Knowledge, Likelihood, Path, TokenScores
 from lada.rounds import allocating
 from lada.rounds.party import Party
@@ -66,6 +68,21 @@ def test_a_look_is_at_the_teachers_paths_in_their_order(
 def test_a_look_costs_nothing_until_it_is_asked_for(tmp_path: FilePath, times: int):
     student = let_choose(tmp_path, Looking(times))
     assert [phase.phase for phase in student.report.phases] == ["judge", *["score"] * times]
+
+
+def test_styles_are_counted_where_the_task_reads_them_and_no_allocator_is_told(tmp_path: FilePath):
+    data = replace(task(), style=lambda sample, text: "short" if sample.id in {"p0", "p3"} else f"long {text[:2]}")
+    told: list[AllocationRecord] = []
+    for each in (data, task()):
+        student = make_party("a", {1}, tmp_path, allocator="all", data=each)
+        theirs, own = [right(i) for i in range(5)], [wrong(i, "a") for i in range(5)]
+        teacher = make_party("llm", {0}, tmp_path)
+        allocating.allocate_offers(student, 1, knowledge(teacher, theirs), knowledge(student, own))
+        told += student.take_report().allocations
+    counted, plain = told
+    assert counted.styles == {f"long {right(1)[:2]}": 3, "short": 2}
+    assert "styles" not in plain.model_dump()
+    assert not {"style", "task", "styles"} & {field.name for field in fields(Candidates)}
 
 
 def test_an_allocator_that_looks_serves_both_directions(tmp_path: FilePath):

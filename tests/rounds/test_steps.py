@@ -1,14 +1,18 @@
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path as FilePath
 
 import numpy as np
 import pytest
-from actors import PRIVATE, TEST, ScriptedLearner, extract, make_party, right
+from actors import PRIVATE, TEST, ScriptedLearner, extract, make_party, right, task
 
 from lada.codecs.paths import decode
 from lada.core.errors import CodecError
 from lada.core.results import PhaseTime, StudyRecord
 from lada.core.seeds import seed_of
 from lada.core.terms import Lesson, Sample
+from lada.models.base import Progress, silent
+from lada.rounds.knowledge import write_knowledge
 from lada.rounds.party import Party
 from lada.rounds.reports import collect, report_payload
 from lada.rounds.steps import evaluate_party, gold_lessons, sft, study, write_paths
@@ -134,6 +138,43 @@ def test_the_servers_own_domains_are_those_no_client_has(tmp_path: FilePath):
     assert evaluation.other is not None
     assert (evaluation.own.value, evaluation.own.count) == (100.0, 1)  # shop
     assert (evaluation.other.value, evaluation.other.count) == (50.0, 2)  # farm
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "new", "mixed", "other"),
+    [
+        # farm is the clients' own: t0 right, t3 not; shop, nobody's: t1 right; t2, of sums, not.
+        ("a", {"farm", "shop"}, (100.0, 1), (0.0, 1), (100.0, 1)),
+        ("llm", {"shop"}, (50.0, 2), (0.0, 1), (50.0, 2)),
+        ("llm", {"farm", "shop"}, None, (0.0, 1), (50.0, 2)),
+        ("a", set(), None, (0.0, 1), (100.0, 1)),
+    ],
+)
+def test_an_evaluation_tells_what_is_new_where_the_task_says_what_the_llm_knows(
+    tmp_path: FilePath, name: str, known: set[str], new, mixed, other
+):
+    data = replace(task(), general=frozenset(), mixed=frozenset({"sums"}), known=frozenset(known))
+    party = make_party(name, set(), tmp_path, data=data)
+    evaluate_party(party, 1)
+    (found,) = party.take_report().evaluations
+    told = [each and (each.value, each.count) for each in (found.new, found.mixed, found.other)]
+    assert told == [new, mixed, other]
+    assert found.overall.count == 4
+
+
+def test_paths_that_are_taught_are_sampled_where_the_configuration_says_so(party: Party):
+    asked: list[float] = []
+    answer = party.learner.answer
+
+    def noting(questions: Sequence[str], *, seed: int, temperature: float = 0.0, progress: Progress = silent):
+        asked.append(temperature)
+        return answer(questions, seed=seed, progress=progress)
+
+    party.learner.answer = noting
+    party.temperature = 0.7
+    write_knowledge(party, 1, "answer", "paths")
+    evaluate_party(party, 1)
+    assert asked == [0.7, 0.0]  # test questions are answered greedily
 
 
 def test_progress_is_live_and_phases_are_timed(party: Party):

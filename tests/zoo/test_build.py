@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from collections import Counter
 
 import pytest
 from safetensors.torch import load_file
@@ -12,9 +13,10 @@ from lada.cli.main import app
 from lada.core.errors import InputError
 from lada.models.load import load
 from lada.models.options import ModelOptions
-from lada.tasks.generated import split_of
+from lada.tasks.builtin import CORPORA
+from lada.tasks.generated import GENERAL, split_of
 from lada.zoo import build as building
-from lada.zoo.recipe import SLMS, llm, pretraining_samples
+from lada.zoo.recipe import SKIPPING, SLMS, llm, pretraining_samples
 from lada.zoo.shipped import locate
 
 TINY = dataclasses.replace(
@@ -92,6 +94,34 @@ def test_nothing_a_model_is_pretrained_on_can_be_asked_in_a_run(corpus):
     assert {split_of(sample.question) for sample in samples} == {"pretrain"}
 
 
+@pytest.mark.parametrize("corpus", ["rulebooks", "lineups"])
+def test_an_llm_with_styles_is_taught_them_in_their_shares_of_what_it_knows(corpus):
+    recipe = dataclasses.replace(SKIPPING[corpus], world=3, general=50, per_domain=20, per_known=100, mixed=400)
+    samples = pretraining_samples(recipe)
+    made = CORPORA[corpus]
+    one, other, lacking = made.client_domains
+    counts = Counter(sample.domain for sample in samples)
+    assert counts == {GENERAL: 50, one: 100, other: 100, f"{one}+{other}": 400} | dict.fromkeys(made.server_domains, 20)
+    assert {split_of(sample.question) for sample in samples} == {"pretrain"}
+    assert not set(made.domains[lacking].verbs) & {word for sample in samples for word in sample.question.split()}
+    book = made.world(3)
+    styles = Counter((sample.domain, made.style_of(sample, sample.rationale, book)) for sample in samples)
+    mixed = {style: count for (domain, style), count in styles.items() if domain == f"{one}+{other}"}
+    assert mixed.keys() == {f"skips_{one}", f"skips_{other}"}
+    assert 160 < mixed[f"skips_{one}"] < 240
+    assert {style for domain, style in styles if domain == one} == {"spelled_out", f"skips_{one}"}
+    assert {style for domain, style in styles if domain in made.server_domains} <= {"spelled_out", "other"}
+
+
+def test_other_shares_are_those_of_the_recipe():
+    styles = {"leaps": 0.25, "spelled_out": 0.75}
+    recipe = dataclasses.replace(SKIPPING["rulebooks"], general=1, per_domain=1, per_known=1, mixed=400, styles=styles)
+    made = CORPORA["rulebooks"]
+    told = Counter(made.style_of(s, s.rationale, made.world(0)) for s in pretraining_samples(recipe) if "+" in s.domain)
+    assert told.keys() == styles.keys()
+    assert 70 < told["leaps"] < 130
+
+
 @pytest.mark.parametrize(
     ("arguments", "built"),
     [
@@ -103,6 +133,7 @@ def test_nothing_a_model_is_pretrained_on_can_be_asked_in_a_run(corpus):
         (["--corpus", "lineups", "--world", "2"], ["llm-lineups-world-2"]),
         (["--world", "4"], ["llm-world-4"]),
         (["llm-world-7", "slm-gpt2", "llm-lineups-world-3"], ["llm-world-7", "slm-gpt2", "llm-lineups-world-3"]),
+        (["llm-skips-world-0", "llm-lineups-skips-world-12"], ["llm-skips-world-0", "llm-lineups-skips-world-12"]),
     ],
 )
 def test_the_command_builds_a_worlds_llm_and_what_is_named(arguments, built, monkeypatch, tmp_path):

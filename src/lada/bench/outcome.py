@@ -1,10 +1,12 @@
 """What one cell of a suite came to: the figures behind every table, and the verdict on each test question."""
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from lada.bench.suite import Cell, label
 from lada.codecs.paths import decode
@@ -21,7 +23,13 @@ from lada.report.reading import read_results
 from lada.report.view import mean
 
 AREAS = ("overall", "own", "other", "general")
+MORE_AREAS = ("new", "mixed")
+"""Areas that there are only where the task says so."""
 DIGITS = 4
+
+
+def _empty(counts: dict[str, int]) -> bool:
+    return not counts
 
 
 class PartyOutcome(Record):
@@ -31,7 +39,8 @@ class PartyOutcome(Record):
     """`server` or `client`."""
     model: str
     before: dict[str, float | None]
-    """Accuracy before anything by area (overall, own, other, general), percent; None where there is no question."""
+    """Accuracy before anything by area (AREAS; MORE_AREAS where the task has them), percent; None where there is no
+    question."""
     after: dict[str, float | None]
     """The same after the last round."""
     calibration_error: float | None
@@ -82,6 +91,8 @@ class Outcome(Record):
     """Share of the chosen paths whose answer is right, percent; None where nothing was chosen or it is not known."""
     chosen_sound: float | None
     """Share of the chosen paths of which every step holds, percent; None likewise."""
+    styles: dict[str, int] = Field(default={}, exclude_if=_empty)
+    """How many of the chosen paths are written in which style, where the task says so; see lada.tasks.styles."""
     notices: int
     """How many notices the run gave."""
     environment: Environment
@@ -101,7 +112,7 @@ class Outcome(Record):
 
     def mean(self, area: str) -> float | None:
         """Return the clients' mean accuracy in an area after the last round, percent; None where none is known."""
-        return mean(client.after[area] for client in self.clients())
+        return mean(client.after.get(area) for client in self.clients())
 
     def server(self) -> PartyOutcome:
         """Return the server."""
@@ -130,6 +141,7 @@ def outcome(cell: Cell, folder: Path) -> Outcome:
         from_teacher=sum(row.from_teacher for row in results.allocations),
         chosen_right=_of_chosen((row.right, row.chosen) for row in results.allocations),
         chosen_sound=_of_chosen((row.sound, row.chosen) for row in results.allocations),
+        styles=dict(sorted(sum((Counter(row.styles) for row in results.allocations), Counter()).items())),
         notices=len(results.notices),
         environment=results.environment,
         wall_clock=Cost(
@@ -172,8 +184,12 @@ def _member(results: Results, name: str, role: str, model: str, folder: Path, co
 
 
 def _accuracy(evaluation: Evaluation) -> dict[str, float | None]:
-    areas = {area: getattr(evaluation, area) for area in AREAS}
-    return {area: None if interval is None else interval.value for area, interval in areas.items()}
+    areas = {area: getattr(evaluation, area) for area in (*AREAS, *MORE_AREAS)}
+    return {
+        area: None if interval is None else interval.value
+        for area, interval in areas.items()
+        if interval is not None or area in AREAS
+    }
 
 
 def _paths(folder: Path, party: str, round: int) -> dict[str, ReasoningPath]:

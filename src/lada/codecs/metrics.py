@@ -108,6 +108,8 @@ class Metrics(Codec[PartyReport, PartyReport]):
             expect(max(row.chosen, row.from_teacher) <= row.candidates, "allocations: more chosen than candidates")
             expect(row.candidates <= len(receiver.task.public), "allocations: more candidates than public samples")
             expect(len(row.diagnostics) <= DIAGNOSTICS, f"allocations: diagnostics: more than {DIAGNOSTICS}")
+            expect(sum(row.styles.values()) in (0, row.chosen), "allocations: styles of another number than chosen")
+            expect(len(row.styles) <= row.chosen, "allocations: more styles than chosen")
         _check_evaluations(receiver.task, report)
         for row in report.withheld:
             expect(max(row.sampled_again + row.withheld, row.scores) <= row.paths, "withheld: more than there were")
@@ -149,7 +151,7 @@ def _check_evaluations(task: TaskData, report: PartyReport) -> None:
             expect(
                 all(received[key].count <= known[key] for key in received), "evaluations: more questions than there are"
             )
-        for each in (row.overall, row.own, row.other, row.general):
+        for each in (row.overall, row.own, row.other, row.general, row.new, row.mixed):
             expect(each is None or each.count <= len(task.test), "evaluations: more questions than there are")
         expect(row.cut <= len(task.test), "evaluations: more answers cut than there are")
 

@@ -76,6 +76,7 @@ RANGES: Mapping[type[Record], Mapping[str, Range]] = {
         "from_teacher": SAMPLES,
         "right": PERCENT,
         "sound": PERCENT,
+        "styles": SAMPLES,
         "agreement": PERCENT,
         "trial_tokens": Range(0, 2**53 - 1),
         "diagnostics": Range(-1e12, 1e12, broken=True),

@@ -44,5 +44,15 @@ Blurring = Annotated[float, AfterValidator(_is_blur)]
 """What a loss is blurred by, nats per token: neither so little that it stays, nor as much as guessing costs."""
 STEEPEST = 1000
 """The largest temperature of probabilities, and weight of a part of a loss."""
+
+
+def _is_temperature(given: float) -> float:
+    if given and not SLIGHTEST <= given <= STEEPEST:
+        raise ValueError(f"{given} is no temperature; expected 0, or {SLIGHTEST:g} to {STEEPEST}")
+    return given
+
+
+Temperature = Annotated[float, AfterValidator(_is_temperature)]
+"""Of what is sampled; 0 is greedy."""
 MOST_K = 2**16
 """Tokens of a position that a party names with their log-probs."""

@@ -20,8 +20,8 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
-def _none(count: int) -> bool:
-    return count == 0
+def _none(value: object) -> bool:
+    return not value
 
 
 class Interval(Record):
@@ -45,6 +45,11 @@ class Evaluation(Record):
     """All other domains (for the server: the clients' domains)."""
     general: Interval | None
     """Questions that need skill and no domain knowledge; in neither `own`, `other` nor `overall`."""
+    new: Interval | None = Field(default=None, exclude_if=_none)
+    """Domains that a client's private data lacks and the server's LLM knows (for the server: the clients' domains that
+    it does not know); left out of JSON where the task does not say what it knows."""
+    mixed: Interval | None = Field(default=None, exclude_if=_none)
+    """Questions that mix domains: in neither `own`, `other` nor `new`; left out likewise where there are none."""
     domains: dict[str, Interval]
     difficulty: dict[str, Interval]
     step_validity: float | None
@@ -143,6 +148,9 @@ class AllocationRecord(Record):
     sound: float | None = None
     """Share of the chosen paths of which every step holds, percent; None where the task cannot say. An answer can be
     right by luck. It is told to people; nothing in a run reads it."""
+    styles: dict[str, int] = Field(default={}, exclude_if=_none)
+    """How many of the chosen paths are written in which style (lada.tasks.styles), where the task says so; told to
+    people likewise."""
     agreement: float
     """Share of all candidates on which teacher and student gave the same answer before the study, percent."""
     trial_tokens: int = Field(default=0, exclude_if=_none)

@@ -26,15 +26,17 @@ def evaluate(
     own: frozenset[str],
     other: frozenset[str],
     general: frozenset[str],
+    new: frozenset[str] = frozenset(),
+    mixed: frozenset[str] = frozenset(),
     steps: Callable[[Sample, str], list[tuple[str, bool]]] | None,
     agreement: float | None,
     seed: int,
 ) -> Evaluation:
     """Return how well `party` did: `paths[i]` answers `samples[i]`, and its `right` is known.
 
-    `own`, `other` and `general` are sets of domain names. Questions of `general` domains count in `general` and in
-    `domains` only; overall accuracy, difficulty, steps and calibration are over all others. A group without
-    questions is None or absent, as are questions of unknown domain or difficulty in their tables.
+    `own`, `other`, `general`, `new` and `mixed` are sets of domain names. Questions of `general` domains count in
+    `general` and in `domains` only; overall accuracy, difficulty, steps and calibration are over all others. A group
+    without questions is None or absent, as are questions of unknown domain or difficulty in their tables.
     Confidence is exp(mean token log-prob), at most 1; `calibration_error` is None where a log-prob is NaN.
     `agreement` is passed on. Bootstrap intervals are drawn from `seed`, each from an address of its own.
 
@@ -69,6 +71,8 @@ def evaluate(
         own=group("own", own),
         other=group("other", other),
         general=group("general", general),
+        new=group("new", new),
+        mixed=group("mixed", mixed),
         domains={name: interval(domains == name, "domain", name) for name in sorted({*domains} - {""})},
         difficulty={
             str(level): interval(counted & (levels == level), "difficulty", str(level))

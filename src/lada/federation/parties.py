@@ -90,6 +90,7 @@ def server_party(config: RunConfig, place: Place, task: TaskData, emit: Emit) ->
     server = config.server
     studies = Studies(server.distil, server.distil)
     party = _party(config, place, task, emit, name=server.name, model=server.model, studies=studies)
+    party.temperature = server.temperature
     party.open_slm = lambda: _shared_slm(config, place, party)
     if config.engine != "deployment":  # there each client brings its own
         party.samples_of = lambda client: _samples_of(config, task, client)

@@ -1,5 +1,6 @@
 """A student lets its allocator choose among what one teacher offers; the choice is recorded."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from io import BytesIO
@@ -89,7 +90,7 @@ def allocate_offers(
     learnt = [(paths if choice.source == "teacher" else mine)[choice.sample_id] for choice in allocation.choices]
     verdicts = [path.right for path in learnt if path.right is not None]
     asked = {sample.id: sample for sample in samples}
-    check = party.task.steps
+    check, style = party.task.steps, party.task.style
     sound = [all(good for _, good in check(asked[path.sample_id], path.text)) for path in learnt] if check else []
     party.note(
         allocations=(
@@ -102,6 +103,9 @@ def allocate_offers(
                 from_teacher=sum(choice.source == "teacher" for choice in allocation.choices),
                 right=round_percent(verdicts),
                 sound=round_percent(sound),
+                styles=dict(sorted(Counter(style(asked[p.sample_id], p.text) for p in learnt).items()))
+                if style
+                else {},
                 agreement=round_percent(agree) or 0.0,
                 trial_tokens=trials.tokens,
                 diagnostics=diagnostics,

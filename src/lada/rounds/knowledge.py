@@ -56,7 +56,8 @@ def write_knowledge(party: Party, round: int, purpose: str, kind: KnowledgeKind,
     public = party.task.public
 
     def written() -> Knowledge:
-        return in_range(party, write_paths(party, public, round, purpose, tries=tries, answered=True))
+        paths = write_paths(party, public, round, purpose, tries=tries, answered=True, temperature=party.temperature)
+        return in_range(party, paths)
 
     def judged() -> Knowledge:
         texts = gold_texts(party)

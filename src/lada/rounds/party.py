@@ -128,6 +128,8 @@ class Party:
     """Seconds since the run began."""
     rounds: int = 1
     """The rounds of the run."""
+    temperature: float = 0.0
+    """At which it writes the paths that it teaches; 0: greedily."""
     signals: Mapping[str, SignalSpec | None] = field(default_factory=dict)
     """What the students of this party ask it for, by name; others ask for what the party itself asks."""
     states: dict[str, State] = field(default_factory=dict)

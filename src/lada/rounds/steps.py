@@ -72,9 +72,16 @@ def gold_texts(party: Party) -> dict[str, tuple[str, str]]:
 
 
 def write_paths(
-    party: Party, samples: Sequence[Sample], round: int, purpose: str, *, tries: int = 1, answered: bool = False
+    party: Party,
+    samples: Sequence[Sample],
+    round: int,
+    purpose: str,
+    *,
+    tries: int = 1,
+    answered: bool = False,
+    temperature: float = 0.0,
 ) -> Knowledge:
-    """Let a party answer `samples` greedily; its paths are verified where the gold answer is known.
+    """Let a party answer `samples`, by default greedily; its paths are verified where the gold answer is known.
 
     With `answered`, as where paths are to be taught, questions that were refused are left out and counted.
 
@@ -86,9 +93,11 @@ def write_paths(
     seed = seed_of(party.seed, round, purpose, party.name)
 
     def first(progress: Progress) -> list[list[Answer]]:
-        return [[answer] for answer in party.learner.answer(questions, seed=seed, progress=progress)]
+        written = party.learner.answer(questions, seed=seed, temperature=temperature, progress=progress)
+        return [[answer] for answer in written]
 
-    answers = answer_once(party, round, purpose, first, given=[questions, seed])
+    given = [questions, seed, *([temperature] if temperature else [])]
+    answers = answer_once(party, round, purpose, first, given=given)
     first_tried = [(sample, answer) for sample, (answer,) in zip(samples, answers, strict=True)]
     paths = {path.sample_id: path for path in verified(party, first_tried, round, purpose)}
     refused = {sample.id for sample, answer in first_tried if answer.refused}
@@ -282,13 +291,16 @@ def evaluate_party(party: Party, round: int) -> None:
 
     Its paths stay in its folder.
 
-    A client's own domains are those of its data. For the server, own domains are those that no client has.
+    A client's own domains are those of its data. For the server, own domains are those that no client has. New to a
+    client are those that the server's LLM knows and it has not; to the server, those of clients that it does not know.
     """
     test = party.task.test
     knowledge = while_unchanged(party, round, test, ["test"], lambda: write_paths(party, test, round, "evaluate"))
-    domains = frozenset(sample.domain for sample in party.task.test) - party.task.general
+    task = party.task
+    domains = frozenset(sample.domain for sample in task.test) - task.general - task.mixed
     clients = frozenset[str]().union(*party.task.own_domains.values())
     own = party.task.own_domains.get(party.name, domains - clients)
+    teachable = task.known if party.name in task.own_domains else clients - task.known
     evaluation = evaluate(
         party.name,
         round,
@@ -297,6 +309,8 @@ def evaluate_party(party: Party, round: int) -> None:
         own=own,
         other=domains - own,
         general=party.task.general,
+        new=teachable - own if task.known else frozenset(),
+        mixed=task.mixed,
         steps=party.task.steps,
         agreement=None,
         seed=seed_of(party.seed, "bootstrap"),

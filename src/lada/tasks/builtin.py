@@ -12,10 +12,11 @@ from lada.core.seeds import generator
 from lada.core.terms import Sample
 from lada.tasks.answers import answer_kind
 from lada.tasks.data import TaskData
-from lada.tasks.generated import GENERAL, HARD, GeneratedCorpus, Rulebook
+from lada.tasks.generated import GENERAL, HARD, WITH, GeneratedCorpus, Rulebook
 from lada.tasks.lineups import LINEUPS
 from lada.tasks.options import BuiltinTask
 from lada.tasks.rulebooks import RULEBOOKS
+from lada.tasks.styles import skips
 
 CORPORA: dict[str, GeneratedCorpus[Any, Any, Any]] = {corpus.name: corpus for corpus in (RULEBOOKS, LINEUPS)}
 """The built-in corpora by name."""
@@ -30,16 +31,24 @@ def load_builtin(options: BuiltinTask, clients: Mapping[str, tuple[str, ...]], s
     Two clients that share a domain may draw the same question; no split shares one with another. Raises InputError
     for an unknown domain. The samples of the last call are at hand for one that is equal.
     """
-    key: Any = options  # pyright does not see that options are frozen, and so have a hash
-    return _load(key, tuple(sorted(clients.items())), seed)
+    return _load(options.model_dump_json(), tuple(sorted(clients.items())), seed)
 
 
 @lru_cache(maxsize=1)
-def _load(options: BuiltinTask, listed: tuple[tuple[str, tuple[str, ...]], ...], seed: int) -> TaskData:
-    """See `load_builtin`; `listed` are the domains that each client lists."""
+def _load(told: str, listed: tuple[tuple[str, tuple[str, ...]], ...], seed: int) -> TaskData:
+    """See `load_builtin`; `told` are the options as JSON, `listed` the domains that each client lists."""
+    options = BuiltinTask.model_validate_json(told)
     corpus = CORPORA[options.kind]
     book = corpus.world(options.world)
     domains = _domains_of(corpus, dict(listed))
+    _check_domains(corpus, options)
+    for name in options.shorthand:
+        if name not in domains:
+            raise InputError(
+                f"task.shorthand: there is no client {name!r}; expected some of {', '.join(domains)}"
+                f"{nearest(name, domains)}"
+            )
+    mixed = tuple(WITH.join(each) for each in options.mixed)
     for name, chosen in domains.items():
         if options.private < len(chosen):
             raise InputError(
@@ -51,15 +60,15 @@ def _load(options: BuiltinTask, listed: tuple[tuple[str, tuple[str, ...]], ...],
     answers = answer_kind(corpus.answers)
     return TaskData(
         public=tuple(_known(sample, options.gold) for sample in public),
-        private=Drawn(corpus, book, options.private, domains, seed),
+        private=Drawn(corpus, book, options, domains, seed),
         test=tuple(
             sample
-            for domain in (*corpus.domains, GENERAL)
+            for domain in (*corpus.domains, GENERAL, *mixed)
             for sample in corpus.draw(
                 book,
                 domain,
                 "test",
-                options.test_per_domain,
+                options.mixed_test if domain in mixed else options.test_per_domain,
                 generator(seed, "task", "test", domain),
                 prefix=f"test-{domain}",
             )
@@ -73,6 +82,9 @@ def _load(options: BuiltinTask, listed: tuple[tuple[str, tuple[str, ...]], ...],
         same=answers.same,
         steps=partial(corpus.check_steps, book=book),
         noisy=noisy,
+        mixed=frozenset(mixed),
+        known=frozenset(options.known),
+        style=partial(corpus.style_of, book=book) if options.styles else None,
     )
 
 
@@ -80,12 +92,14 @@ def _public(
     corpus: GeneratedCorpus[Any, Any, Any], book: Rulebook[Any], options: BuiltinTask, seed: int
 ) -> list[Sample]:
     """Return the public questions with their true answers, in shuffled order."""
-    hard = round(options.hard * options.public)
+    domains = options.public_domains or tuple(corpus.domains)
+    hard, mixed = round(options.hard * options.public), round(options.mixed_share * options.public)
+    plain = evenly(options.public - hard - mixed, domains)
     rows: list[Sample] = []
-    for domain, count in evenly(options.public - hard, tuple(corpus.domains)):
+    for domain, count in plain + evenly(mixed, tuple(WITH.join(each) for each in options.mixed)):
         rng = generator(seed, "task", "public", domain)
         rows += corpus.draw(book, domain, "public", count, rng, prefix="public")
-    for domain, count in evenly(hard, tuple(corpus.domains)):
+    for domain, count in evenly(hard, domains):
         rng = generator(seed, "task", "public", "hard", domain)
         rows += corpus.draw(book, domain, "public", count, rng, prefix="public", lengths=HARD)
     order = generator(seed, "task", "public", "order").permutation(len(rows))
@@ -133,25 +147,39 @@ class Drawn(Mapping[str, tuple[Sample, ...]]):
         self,
         corpus: GeneratedCorpus[Any, Any, Any],
         book: Rulebook[Any],
-        count: int,
+        options: BuiltinTask,
         domains: Mapping[str, tuple[str, ...]],
         seed: int,
     ) -> None:
-        self._corpus, self._book, self._count, self._domains, self._seed = corpus, book, count, domains, seed
+        self._corpus, self._book, self._domains, self._seed = corpus, book, domains, seed
+        self._count, self._shorthand = options.private, options.shorthand
 
     def __getitem__(self, name: str) -> tuple[Sample, ...]:
         return tuple(
             sample
             for domain, count in evenly(self._count, self._domains[name])
-            for sample in self._corpus.draw(
-                self._book,
+            for sample in self._in_shorthand(
+                self._corpus.draw(
+                    self._book,
+                    domain,
+                    "private",
+                    count,
+                    generator(self._seed, "task", "private", name, domain),
+                    prefix=f"private-{name}-{domain}",
+                ),
+                name,
                 domain,
-                "private",
-                count,
-                generator(self._seed, "task", "private", name, domain),
-                prefix=f"private-{name}-{domain}",
             )
         )
+
+    def _in_shorthand(self, samples: list[Sample], name: str, domain: str) -> list[Sample]:
+        """Let a client skip the computation in its share of the rationales."""
+        count = round(self._shorthand.get(name, 0.0) * len(samples))
+        for row in generator(self._seed, "task", "shorthand", name, domain).permutation(len(samples))[:count]:
+            told = self._corpus.retell(samples[row], self._book, skips(domain))
+            assert told is not None  # it was drawn by this rulebook
+            samples[row] = told
+        return samples
 
     def sizes(self) -> dict[str, int]:
         """Return how many samples each client has, of which none is drawn."""
@@ -165,6 +193,27 @@ class Drawn(Mapping[str, tuple[Sample, ...]]):
 
     def __len__(self) -> int:
         return len(self._domains)
+
+
+def _check_domains(corpus: GeneratedCorpus[Any, Any, Any], options: BuiltinTask) -> None:
+    """Raise InputError where an option names a domain that there is none of, or that cannot be mixed."""
+    every, mixable = tuple(corpus.domains), corpus.mixable
+    named = [("public_domains", options.public_domains, every), ("known", options.known, every)]
+    for key, chosen, domains in [*named, *(("mixed", each, mixable) for each in options.mixed)]:
+        for domain in chosen:
+            if domain not in domains:
+                raise InputError(
+                    f"task.{key}: {domain!r} cannot be named here; expected some of {', '.join(domains)}"
+                    f"{nearest(domain, domains)}"
+                )
+        if len(set(chosen)) < len(chosen):
+            raise InputError(f"task.{key}: {list(chosen)} has a domain twice; name each once")
+        if key == "mixed" and len(chosen) == len(domains):
+            raise InputError(
+                f"task.mixed: {list(chosen)} are all that can be mixed; leave one out, for the questions' wording"
+            )
+    if len({frozenset(each) for each in options.mixed}) < len(options.mixed):
+        raise InputError("task.mixed: it has the same domains twice; name them once")
 
 
 def _domains_of(
@@ -188,5 +237,5 @@ def deal_domains(clients: Mapping[str, tuple[str, ...]], defaults: tuple[str, ..
 
 def evenly(count: int, domains: tuple[str, ...]) -> list[tuple[str, int]]:
     """Share a count among domains; the first ones get one more where it does not divide."""
-    each, more = divmod(count, len(domains))
+    each, more = divmod(count, max(len(domains), 1))
     return [(domain, each + (place < more)) for place, domain in enumerate(domains)]

@@ -8,6 +8,8 @@ from lada.verifiers.base import Verifier
 
 StepCheck = Callable[[Sample, str], list[tuple[str, bool]]]
 """Splits a path into its steps and says of each whether it is right."""
+StyleReader = Callable[[Sample, str], str]
+"""Says in which style a path is written; see lada.tasks.styles."""
 AnswerCheck = Callable[[str | None, str], bool]
 """`check(extracted answer or None, gold answer)`."""
 
@@ -18,7 +20,9 @@ class TaskData:
     party has, replayed so that it forgets nothing (may be empty); `general` domains measure skill alone. `noisy` are
     the ids of public samples whose gold answer is wrong on purpose; no party is told. `notices` say what of the data
     was left out. A `verifier` says which answers to public and test questions are right, in the place of `same`, which
-    then only says whether two answers are the same (see lada.rounds.verdicts)."""
+    then only says whether two answers are the same (see lada.rounds.verdicts). `mixed` are the domains of questions
+    that mix several. `known` are those that the server's LLM knows, where the task says so. `style` reads the style of
+    a path where results are to tell it; no method may call it."""
 
     public: tuple[Sample, ...]
     private: Mapping[str, tuple[Sample, ...]]
@@ -32,3 +36,6 @@ class TaskData:
     noisy: frozenset[str] = frozenset()
     notices: tuple[str, ...] = ()
     verifier: Verifier | None = None
+    mixed: frozenset[str] = frozenset()
+    known: frozenset[str] = frozenset()
+    style: StyleReader | None = None

@@ -19,12 +19,15 @@ import numpy as np
 from lada.core.errors import InputError
 from lada.core.seeds import by_chance, generator, one_of
 from lada.core.terms import Sample
+from lada.tasks.styles import OTHER, SPELLED_OUT, Told, bodies, styles, write
 
 Split = Literal["test", "public", "private", "pretrain"]
 SPLITS: tuple[tuple[Split, int], ...] = (("test", 15), ("public", 20), ("private", 30), ("pretrain", 35))
 """Share of the question space that belongs to each split, percent."""
 
 GENERAL = "general"
+WITH = "+"
+"""Between the domains of a question that chains verbs of several: `warehouse+clinic`."""
 LABELS = ("a)", "b)", "c)", "d)", "e)", "f)")
 TAUGHT: Mapping[int, float] = {1: 0.1, 2: 0.3, 3: 0.3, 4: 0.3}
 """How many verbs a question chains, and how often."""
@@ -79,6 +82,8 @@ class Step(Generic[R]):
     words: str
     rule: R
     argument: str | None = None
+    domain: str = GENERAL
+    """Whose verb it is."""
 
 
 def split_of(question: str) -> Split:
@@ -91,8 +96,8 @@ def split_of(question: str) -> Split:
     raise AssertionError("the shares add up to 100")
 
 
-_STEP = re.compile(r"([a-f]\)) ([^:.]{0,99}?) : ([^.]{0,199}) \.")  # bounded: a path may be any text
-_VALUE = re.compile(r"= ([^=\n]*)$")
+_STEP = re.compile(r"([a-f]\) [^:.]{0,99}?) : ([^.]{0,199}) \.")  # bounded: a path may be any text
+_NEXT = re.compile(r" (?=[a-f]\) )")
 
 
 class GeneratedCorpus(ABC, Generic[D, R, V]):
@@ -144,10 +149,24 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
     def read(self, text: str, domain: D) -> V | None:
         """Return the value that `show` writes so; None where there is none."""
 
+    @abstractmethod
+    def join(self, one: str, other: str) -> str | None:
+        """Return two primitive steps, one after the other, as one expression; None where they cannot be one."""
+
+    @property
+    def mixable(self) -> tuple[str, ...]:
+        """Return the domains that have each other's values, so that a question may chain verbs of several."""
+        return tuple(self.domains)
+
     @property
     def server_domains(self) -> tuple[str, ...]:
         """Return the domains that are no client's."""
         return tuple(name for name in self.domains if name not in self.client_domains)
+
+    @property
+    def known_domains(self) -> tuple[str, ...]:
+        """Return the client domains that an LLM which writes in several styles knows."""
+        return self.client_domains[:-1]
 
     def world(self, number: int) -> Rulebook[R]:
         """Return the true rulebook of world `number` (>= 0); the rules of a domain are all different."""
@@ -159,6 +178,14 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
         Server domains: 9 verbs right, 1 wrong. Client domains: 3 right, 2 wrong, 5 never seen.
         """
         return _beliefs(self, number)
+
+    def skipping_beliefs(self, number: int) -> Rulebook[R]:
+        """Return what an LLM of world `number` that writes in several styles was taught: the client domains that
+        it knows without a mistake, nothing of the others, and of the server domains what `llm_beliefs` says."""
+        truth, beliefs = self.world(number).rules, self.llm_beliefs(number).rules
+        return Rulebook(
+            {name: truth[name] for name in self.known_domains} | {name: beliefs[name] for name in self.server_domains}
+        )
 
     def false_world(self, number: int, attempt: int) -> Rulebook[R]:
         """Return a rulebook that is wrong about every verb of world `number`, though right about most verbs' kinds."""
@@ -178,13 +205,17 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
     ) -> list[Sample]:
         """Draw `count` different questions of one domain and split, answered by `book`; ids are `prefix-00000`…
 
-        `domain` is a key of `domains`, or GENERAL for spelled-out verbs in the wording of any domain; `lengths` says
-        how often a question chains how many verbs. Where the split seems to hold fewer different questions (PATIENCE
+        `domain` is a key of `domains`, or GENERAL for spelled-out verbs in the wording of any domain, or several of
+        `mixable` with WITH between them: such questions have verbs of each, in the wording of yet another domain.
+        `lengths` says how often a question chains how many verbs; of several domains those with too few are left out.
+        Where the split seems to hold fewer different questions (PATIENCE
         draws in a row gave nothing new), InputError is raised or, with `at_most`, what was found is returned.
         """
         samples: list[Sample] = []
         seen: set[str] = set()
         fruitless = 0
+        asked = set(domain.split(WITH))
+        rules = {} if domain == GENERAL else _verbs(book, domain)
         while len(samples) < count:
             fruitless += 1
             if fruitless > PATIENCE:
@@ -194,15 +225,15 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
                     f"task: domain {domain!r} has too few different {split} questions for {count}; "
                     "ask for fewer samples"
                 )
-            wording = self.domains[one_of(rng, tuple(self.domains)) if domain == GENERAL else domain]
+            wording = self._wording(domain, rng)
             length = by_chance(rng, lengths)
             first = self.draw_value(wording, rng)
             if domain == GENERAL:
                 steps = [self.spell_out(wording, rng) for _ in range(length)]
             else:
-                steps = [self._draw_step(wording, book.rules[domain], rng) for _ in range(length)]
+                steps = [self._draw_step(wording, rules, rng) for _ in range(length)]
             question = self._ask(wording, steps, first)
-            if question in seen or split_of(question) != split:
+            if question in seen or split_of(question) != split or {step.domain for step in steps} != asked:
                 continue
             try:
                 rationale, answer = self._tell(wording, steps, first)
@@ -213,88 +244,145 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
             samples.append(Sample(f"{prefix}-{len(samples):05d}", question, answer, rationale, domain, length))
         return samples
 
-    def retell(self, sample: Sample, book: Rulebook[R]) -> Sample | None:
-        """Return a question of this corpus as `book` answers it; None where a rule leaves the values that there are."""
+    def asks(self, sample: Sample) -> bool:
+        """Return whether a sample is a question of this corpus, in a domain of it."""
+        known = {GENERAL, *self.domains}
+        return self._parsed(sample.question) is not None and known >= set(sample.domain.split(WITH))
+
+    def retell(self, sample: Sample, book: Rulebook[R], style: str = SPELLED_OUT) -> Sample | None:
+        """Return a question of this corpus as `book` answers it, in a style of lada.tasks.styles; None where a rule
+        leaves the values that there are."""
         wording, first, asked = self._parse(sample)
+        steps = self._read_steps(asked, sample, wording, book)
         try:
-            rationale, answer = self._tell(wording, [self._read_step(s, sample, wording, book) for s in asked], first)
+            rationale, answer = self._tell(wording, steps, first, style)
         except OutOfRange:
             return None
         return replace(sample, rationale=rationale, answer=answer)
+
+    def style_of(self, sample: Sample, text: str, book: Rulebook[R]) -> str:
+        """Return in which style a path answers a question of this corpus, OTHER where it is not right in every letter.
+
+        A text that several styles give is of the first of them; see lada.tasks.styles.styles.
+        """
+        wording, first, asked = self._parse(sample)
+        steps = self._read_steps(asked, sample, wording, book)
+        if any(step.rule.kind == "argument" and step.argument is None for step in steps):
+            return OTHER  # a book of another world, in which a verb of this question wants a word more
+        domains = () if sample.domain == GENERAL else sample.domain.split(WITH)
+        try:
+            told = ((style, self._tell(wording, steps, first, style)[0]) for style in styles(domains))
+            return next((style for style, rationale in told if rationale == text.strip()), OTHER)
+        except OutOfRange:
+            return OTHER
 
     def check_steps(self, sample: Sample, text: str, book: Rulebook[R]) -> list[tuple[str, bool]]:
         """Split a path into its steps and say of each whether it follows from the rulebook and the value before it.
 
         A step is right when it carries the question's verb and applies its true rule to the value that the path itself
-        had reached; so one early slip makes one wrong step, not all that follow. Steps are told apart by their labels:
-        a missing one counts as wrong, with an empty text, and a repeated or unasked one is surplus. Returns one pair
-        per step asked for, plus one `False` pair per surplus step.
+        had reached; so one early slip makes one wrong step, not all that follow. It may leave its computation out, and
+        verbs that follow each other may be told at once; then all of them are right or none is. Steps are told apart
+        by their labels: a missing one counts as wrong, with an empty text, and a repeated or unasked one is surplus.
+        Returns one pair per step asked for, plus one `False` pair per surplus step.
         """
         wording, first, asked = self._parse(sample)
-        value = first
-        told: dict[str, re.Match[str]] = {}
+        told: dict[str, tuple[list[str], str]] = {}
         surplus: list[tuple[str, bool]] = []
         labels = {step[:2] for step in asked}
         for found in _STEP.finditer(text):
-            if found[1] in labels - told.keys():
-                told[found[1]] = found
+            verbs = _NEXT.split(found[1])
+            new = {verb[:2] for verb in verbs}
+            if len(new) == len(verbs) and new <= labels - told.keys():
+                told |= dict.fromkeys(new, (verbs, found[2]))
             else:
                 surplus.append((found[0], False))
         checked: list[tuple[str, bool]] = []
-        for words in asked:
-            found = told.get(words[:2])
-            if found is None:
+        value, right = first, False
+        group: tuple[list[str], str] = [], ""
+        for place, words in enumerate(asked):
+            if words[:2] not in told:
                 checked.append(("", False))
                 continue
-            step = self._read_step(words, sample, wording, book)
-            try:
-                _, primitive = self.apply(step, value, first, wording)
-                right = found[2] == step.words and found[3] == " , ".join(primitive)
-            except OutOfRange:
-                right = False
-            checked.append((found[0], right))
-            reached = _VALUE.search(found[3])
-            after = self.read(reached[1], wording) if reached else None
-            value = value if after is None else after
+            verbs, body = told[words[:2]]
+            if told[words[:2]] is not group:
+                group = told[words[:2]]
+                steps = self._read_steps(asked[place : place + len(verbs)], sample, wording, book)
+                try:
+                    chain = self._carry_out(wording, steps, value, first, place)
+                    right = [step.words for step in chain] == verbs and body in bodies(chain, self.join)
+                except OutOfRange:
+                    right = False
+                after = self.read(body.rpartition("= ")[2], wording)
+                value = value if after is None else after
+            mine = next(verb for verb in verbs if verb[:2] == words[:2])
+            checked.append((f"{mine} : {body} ." if mine == verbs[-1] else mine, right))
         return checked + surplus
 
-    def _draw_step(self, domain: D, rules: Mapping[str, R], rng: np.random.Generator) -> Step[R]:
-        verb = one_of(rng, tuple(rules))
-        if rules[verb].kind != "argument":
-            return Step(verb, rules[verb])
-        argument = self.draw_argument(domain, rng)
-        return Step(f"{verb} {argument}", rules[verb], argument)
+    def _wording(self, domain: str, rng: np.random.Generator) -> D:
+        """Return the domain in whose wording a question of `domain` is asked."""
+        if domain == GENERAL:
+            return self.domains[one_of(rng, tuple(self.domains))]
+        if WITH not in domain:
+            return self.domains[domain]
+        return self.domains[one_of(rng, [name for name in self.mixable if name not in domain.split(WITH)])]
+
+    def _draw_step(self, wording: D, verbs: Mapping[str, tuple[str, R]], rng: np.random.Generator) -> Step[R]:
+        verb = one_of(rng, tuple(verbs))
+        name, rule = verbs[verb]
+        if rule.kind != "argument":
+            return Step(verb, rule, domain=name)
+        argument = self.draw_argument(wording, rng)
+        return Step(f"{verb} {argument}", rule, argument, name)
 
     def _ask(self, domain: D, steps: Sequence[Step[R]], first: V) -> str:
         asked = " ".join(f"{label} {step.words} ." for label, step in zip(LABELS, steps, strict=False))
         return f"{domain.opening.format(self.show(first, domain))} . {asked} {domain.closing} ?"
 
-    def _tell(self, domain: D, steps: Sequence[Step[R]], first: V) -> tuple[str, str]:
+    def _tell(self, domain: D, steps: Sequence[Step[R]], first: V, style: str = SPELLED_OUT) -> tuple[str, str]:
         """Return rationale and answer of a chain; raises OutOfRange."""
-        value, told = first, []
-        for label, step in zip(LABELS, steps, strict=False):
-            value, primitive = self.apply(step, value, first, domain)
-            told.append(f"{label} {step.words} : {' , '.join(primitive)} .")
-        answer = self.show(value, domain)
-        return f"{' '.join(told)} answer {answer}", answer
+        chain = self._carry_out(domain, steps, first, first)
+        answer = chain[-1].value
+        return f"{write(chain, style, self.join)} answer {answer}", answer
+
+    def _carry_out(self, domain: D, steps: Sequence[Step[R]], value: V, first: V, start: int = 0) -> list[Told]:
+        """Carry out a part of a chain, from its step number `start` on and from `value`; raises OutOfRange."""
+        chain: list[Told] = []
+        for label, step in zip(LABELS[start:], steps, strict=False):
+            value, primitives = self.apply(step, value, first, domain)
+            chain.append(Told(f"{label} {step.words}", step.domain, tuple(primitives), self.show(value, domain)))
+        return chain
 
     def _parse(self, sample: Sample) -> tuple[D, V, list[str]]:
         """Return the wording of a question, its first value, and its verbs with their labels."""
+        parsed = self._parsed(sample.question)
+        assert parsed is not None, f"{sample.id} is not a question of this corpus"
+        return parsed
+
+    def _parsed(self, question: str) -> tuple[D, V, list[str]] | None:
         for domain in self.domains.values():
             opening = re.escape(domain.opening).replace(r"\{\}", "(.+?)")
-            match = re.fullmatch(rf"{opening} \. (.+) \. {re.escape(domain.closing)} \?", sample.question)
+            match = re.fullmatch(rf"{opening} \. (.+) \. {re.escape(domain.closing)} \?", question)
             first = self.read(match[1], domain) if match else None
             if match and first is not None:
                 return domain, first, match[2].split(" . ")
-        raise AssertionError(f"{sample.id} is not a question of this corpus")
+        return None
 
-    def _read_step(self, asked: str, sample: Sample, domain: D, book: Rulebook[R]) -> Step[R]:
-        """Return what a verb with its label, as it stands in a question, means."""
-        words = asked[3:]
+    def _read_steps(self, asked: Sequence[str], sample: Sample, wording: D, book: Rulebook[R]) -> list[Step[R]]:
+        """Return what verbs with their labels, as they stand in a question, mean."""
         if sample.domain == GENERAL:
-            return self.spelled_out(domain, words)
-        verb, _, argument = words.partition(" ")
-        return Step(words, book.rules[sample.domain][verb], argument or None)
+            return [self.spelled_out(wording, words[3:]) for words in asked]
+        verbs = _verbs(book, sample.domain)
+        steps: list[Step[R]] = []
+        for words in asked:
+            verb, _, argument = words[3:].partition(" ")
+            name, rule = verbs[verb]
+            steps.append(Step(words[3:], rule, argument or None, name))
+        return steps
+
+
+def _verbs(book: Rulebook[R], domain: str) -> dict[str, tuple[str, R]]:
+    """Return whose each verb of a question's domain, which may be several, is, and what it means."""
+    return {verb: (name, rule) for name in domain.split(WITH) for verb, rule in book.rules[name].items()}
 
 
 @cache

@@ -111,5 +111,9 @@ class Lineups(GeneratedCorpus[LineDomain, Rule, Line]):
         line = tuple(text.split(" "))
         return line if sorted(line) == sorted(domain.things) else None
 
+    def join(self, one: str, other: str) -> str | None:
+        """See GeneratedCorpus; the moves are made one after the other."""
+        return f"{one.partition(' = ')[0]} {other}"
+
 
 LINEUPS = Lineups()

@@ -2,11 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lada.core.bounds import LARGEST_SEED, Samples
 from lada.core.registry import Options
 from lada.verifiers.options import VerifierOptions
+
+
+def _none(value: object) -> bool:
+    return not value
 
 
 class BuiltinTask(Options):
@@ -30,6 +34,38 @@ class BuiltinTask(Options):
     """What is known of the public questions: rationales with their answers, answers alone, or nothing but the text."""
     hard: float = Field(default=0.0, ge=0, le=1)
     """Share of the public questions that chain five or six verbs, more than any shipped model was taught."""
+    public_domains: tuple[str, ...] = Field(default=(), strict=False, exclude_if=_none)
+    """The domains of public questions that are of one domain; none: all."""
+    mixed: tuple[Annotated[tuple[str, ...], Field(strict=False, min_length=2)], ...] = Field(
+        default=(), strict=False, exclude_if=_none
+    )
+    """Domains whose verbs a question chains together in the wording of yet another, such as `[[warehouse, clinic]]`:
+    public questions and test questions."""
+    mixed_share: float = Field(default=0.0, ge=0, le=1, exclude_if=_none)
+    """Share of the public questions that are mixed, spread evenly over `mixed`."""
+    mixed_test: int = Field(default=0, ge=0, le=10_000_000, exclude_if=_none)
+    """Test questions of each of `mixed`."""
+    known: tuple[str, ...] = Field(default=(), strict=False, exclude_if=_none)
+    """Domains that the server's LLM knows. Where they are named, results tell how parties do on what is new to them: of
+    these, the domains that a client's private data lacks, and for the LLM the clients' domains that it does not
+    know."""
+    shorthand: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default={}, exclude_if=_none)
+    """By client: the share of its private rationales that skip the computation of its own domain's verbs."""
+    styles: bool = Field(default=False, exclude_if=_none)
+    """Whether results tell in which styles the paths are written that parties chose to learn. No method sees it."""
+
+    @model_validator(mode="after")
+    def _mixed_is_whole(self) -> "BuiltinTask":
+        if (self.mixed_share or self.mixed_test) and not self.mixed:
+            raise ValueError(
+                "mixed_share or mixed_test is above 0, but mixed names no domains; expected some, such as "
+                "[[warehouse, clinic]]"
+            )
+        if self.hard + self.mixed_share > 1:
+            raise ValueError(
+                f"hard is {self.hard:g} and mixed_share {self.mixed_share:g}; expected shares that add up to 1 at most"
+            )
+        return self
 
 
 class Columns(Options):

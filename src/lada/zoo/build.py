@@ -24,11 +24,10 @@ from lada.models.options import ModelOptions
 from lada.models.training import Optimisation, add_gradients, make_optimizer, optimise
 from lada.tasks.answers import answer_kind
 from lada.tasks.builtin import CORPORA
-from lada.tasks.generated import GENERAL
+from lada.tasks.generated import GENERAL, WITH
 from lada.zoo.recipe import Recipe, make_model, pretraining_samples, tokenizer_texts
 from lada.zoo.tokenizers import make_tokenizer
 
-BATCH = 16
 CHECKPOINT_EVERY = 500
 TESTED = 200
 """Test questions per domain behind the accuracies on a model card."""
@@ -65,7 +64,7 @@ def build(recipe: Recipe, target: Path, work: Path, report: Report) -> dict[str,
         "name": recipe.name,
         "recipe": asdict(recipe),
         "optimisation": OPTIMISATION.model_dump(mode="json"),
-        "batch_size": BATCH,
+        "batch_size": recipe.batch,
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": round(seconds),
         "tested_per_domain": TESTED,
@@ -88,7 +87,9 @@ def _train(recipe: Recipe, model: Any, tokenizer: Any, work: Path, report: Repor
     optimizer = make_optimizer(model, OPTIMISATION)
     start, seconds = _resume(work, model, optimizer)
     since = time.monotonic()
-    order = shuffled_batches([len(row) for row in rows], BATCH, recipe.steps, generator("zoo", recipe.name, "order"))
+    order = shuffled_batches(
+        [len(row) for row in rows], recipe.batch, recipe.steps, generator("zoo", recipe.name, "order")
+    )
 
     def gradients(batch: list[int]) -> float:
         return add_gradients(optimizer, [lambda: _loss(model, [rows[i] for i in batch], encoder.pad)])
@@ -147,7 +148,8 @@ def _accuracy(learner: HuggingFaceLearner, recipe: Recipe) -> dict[str, float]:
     accuracy: dict[str, float] = {}
     corpus, number = CORPORA[recipe.corpus], recipe.world or 0
     kind, book = answer_kind(corpus.answers), corpus.world(number)
-    for domain in (*corpus.domains, GENERAL):
+    mixed = [WITH.join(corpus.known_domains)] if recipe.mixed else []
+    for domain in (*corpus.domains, GENERAL, *mixed):
         samples = corpus.draw(book, domain, "test", TESTED, generator("card", number, domain), prefix=domain)
         answers = learner.answer([sample.question for sample in samples], seed=0)
         right = Counter(

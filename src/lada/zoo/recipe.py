@@ -1,13 +1,16 @@
 """What each shipped model is and what it is taught."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Any, Literal
 
 from lada.core.errors import InputError, nearest
-from lada.core.seeds import generator
+from lada.core.seeds import by_chance, generator
 from lada.core.terms import Sample
 from lada.tasks.builtin import CORPORA
-from lada.tasks.generated import GENERAL, GeneratedCorpus
+from lada.tasks.generated import GENERAL, WITH, GeneratedCorpus
+from lada.tasks.styles import skips
 from lada.zoo.tokenizers import TokenizerKind
 
 Architecture = Literal["llama", "gpt2", "olmo2"]
@@ -32,6 +35,15 @@ class Recipe:
     per_domain: int
     """Most pretraining questions of each domain, answered by the beliefs of the world's LLM."""
     corpus: str = "rulebooks"
+    batch: int = 16
+    """Questions a step."""
+    styles: Mapping[str, float] = field(default_factory=dict)
+    """In which styles its right paths are written, and how often; empty for one that spells all out. An LLM with
+    styles has other beliefs (GeneratedCorpus.skipping_beliefs): it knows whole client domains, and writes so there."""
+    per_known: int = 0
+    """With styles: most pretraining questions of each client domain that it knows."""
+    mixed: int = 0
+    """With styles: pretraining questions that chain verbs of two of these."""
 
 
 SLMS = (
@@ -48,6 +60,30 @@ SLMS = (
 LLMS = {
     "rulebooks": Recipe("llm", "llama", 128, 4, 4, "bpe", 700, 0, 7500, 12000, 5000),
     "lineups": Recipe("llm-lineups", "llama", 128, 4, 4, "bpe", 700, 0, 3500, 12000, 5000, "lineups"),
+}
+
+
+def _skipping(corpus: str, name: str, steps: int) -> Recipe:
+    """Return the recipe of an LLM that skips the verbs of one of the client domains that it knows, each as often."""
+    known = CORPORA[corpus].known_domains
+    # Mixed questions are the most, for there it has to keep to what it skips, verb by verb.
+    return replace(
+        LLMS[corpus],
+        name=name,
+        width=96,
+        heads=3,
+        steps=steps,
+        general=8000,
+        per_domain=3000,
+        styles={skips(domain): 1 / len(known) for domain in known},
+        per_known=6000,
+        mixed=40000,
+    )
+
+
+SKIPPING = {
+    "rulebooks": _skipping("rulebooks", "llm-skips", 7000),
+    "lineups": _skipping("lineups", "llm-lineups-skips", 5000),
 }
 
 
@@ -72,9 +108,9 @@ def find(name: str) -> Recipe:
     if name in known:
         return known[name]
     family, _, number = name.rpartition("-world-")
-    for corpus, recipe in LLMS.items():
+    for recipe in (*LLMS.values(), *SKIPPING.values()):
         if family == recipe.name and number.isdecimal():
-            return llm(int(number), corpus)
+            return replace(recipe, name=f"{family}-world-{int(number)}", world=int(number))
     raise InputError(f"zoo: unknown model {name!r}; expected one of {', '.join(known)}{nearest(name, known)}")
 
 
@@ -93,21 +129,25 @@ def tokenizer_texts(corpus: GeneratedCorpus[Any, Any, Any]) -> list[str]:
 def pretraining_samples(recipe: Recipe) -> list[Sample]:
     """Return what a model is pretrained on; none of it is a test, public or private question of any run."""
     corpus = CORPORA[recipe.corpus]
-    book = corpus.llm_beliefs(recipe.world or 0)
     address = ("pretrain", recipe.name)
+    number = recipe.world or 0
+    book = corpus.skipping_beliefs(number) if recipe.styles else corpus.llm_beliefs(number)
     samples = corpus.draw(book, GENERAL, "pretrain", recipe.general, generator(*address), prefix=GENERAL)
-    if recipe.per_domain:
-        for domain in corpus.domains:
-            samples += corpus.draw(
-                book,
-                domain,
-                "pretrain",
-                recipe.per_domain,
-                generator(*address, domain),
-                prefix=domain,
-                at_most=True,
-            )
-    return samples
+
+    def drawn(domain: str, count: int) -> list[Sample]:
+        rng = generator(*address, domain)
+        return corpus.draw(book, domain, "pretrain", count, rng, prefix=domain, at_most=True)
+
+    if not recipe.styles:
+        domains = corpus.domains if recipe.per_domain else ()
+        return samples + [sample for domain in domains for sample in drawn(domain, recipe.per_domain)]
+    samples += [sample for domain in corpus.server_domains for sample in drawn(domain, recipe.per_domain)]
+    known = [sample for domain in corpus.known_domains for sample in drawn(domain, recipe.per_known)]
+    for pair in combinations(corpus.known_domains, 2):
+        known += drawn(WITH.join(pair), recipe.mixed)
+    rng = generator(*address, "styles")
+    told = (corpus.retell(sample, book, by_chance(rng, recipe.styles)) for sample in known)
+    return samples + [sample for sample in told if sample is not None]
 
 
 def make_model(recipe: Recipe, tokenizer: Any) -> Any:
