@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from lada.core.needs import Needs, State
 from lada.core.plural import counted
 from lada.core.registry import Registry
+from lada.core.seeds import seed_of
 from lada.core.terms import Allocation, Likelihood, Path, Sample, TokenScores
 
 if TYPE_CHECKING:
@@ -23,6 +24,25 @@ def no_look(k: int) -> Iterator[TokenScores | None]:
 def no_vectors() -> np.ndarray:
     """Raise: whoever made these candidates by hand did not say how the student sees the questions."""
     raise LookupError("these candidates came without `embed`; an allocator asks for the vectors of the questions")
+
+
+def lesson_key(sample_id: str, text: str) -> int:
+    """Return a number for the lesson on a path: an array in a state that says whose its rows are."""
+    return seed_of(sample_id, text)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Studied:
+    """What the student's last study of what was chosen for it made of these lessons, step by step.
+
+    One row for each lesson of each step: the number of the step, ascending, the lesson's key (`lesson_key` of the path
+    that was learnt) and its mean token loss before that step, nats. `steps`, `keys` int64 [m], `losses` float64 [m].
+    """
+
+    round: int
+    steps: np.ndarray
+    keys: np.ndarray
+    losses: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +67,8 @@ class Candidates:
     embed: Callable[[], np.ndarray] = no_vectors
     """`embed()` gives the questions as the student sees them, float32 [n, width]: as it saw them when it was asked
     first, since a run embeds them once. Who calls it needs of the student Verb.EMBED."""
+    studied: Studied | None = None
+    """For who declares Needs.lesson_losses; None before the first study."""
 
 
 class Allocator(Protocol):

@@ -53,6 +53,8 @@ class Needs:
     """Whether an objective looks at the learner's distributions over its whole vocabulary."""
     observes: bool = False
     """Whether an objective adds up figures of its batches for its state: dp and parallel studies are refused."""
+    lesson_losses: bool = False
+    """Whether an allocator reads the losses of lessons step by step: dp and parallel studies are refused."""
     own_paths: bool = False
     """Whether the two parties' own paths are compared, so that gold texts in their place are of no use."""
     pools_private: bool = False
@@ -75,6 +77,7 @@ class Needs:
             gold=self.gold or other.gold,
             dense=self.dense or other.dense,
             observes=self.observes or other.observes,
+            lesson_losses=self.lesson_losses or other.lesson_losses,
             own_paths=self.own_paths or other.own_paths,
             pools_private=self.pools_private or other.pools_private,
         )

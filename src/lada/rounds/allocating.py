@@ -18,6 +18,7 @@ from lada.evaluation.agreement import agreements
 from lada.rounds.party import Party
 from lada.rounds.records import keep_rows
 from lada.rounds.states import check_state
+from lada.rounds.watched import last_studied
 
 VECTORS = "question-vectors.npz"
 """In a party's folder: the public questions as it sees them, by the keys of their samples."""
@@ -65,6 +66,7 @@ def allocate_offers(
         embed=lambda: embed_public(party, round)[known],
         look=partial(_look, party, round, samples, teacher_paths),
         seed=seed_of(party.seed, round, "allocate", party.name, teacher.party),
+        studied=last_studied(party),
     )
     key = f"{teacher.party}>{party.name}"
     state = party.states.get(key) or party.allocator.init(seed_of(party.seed, "allocator", key))

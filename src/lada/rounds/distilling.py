@@ -63,7 +63,16 @@ def distil(
     rng = generator(party.seed, round, "replay", party.name)
     lessons, replayed = with_replay(lessons, pools, rng, least=replay.least, alone=replay.alone)
     if lessons:
-        study(party, lessons, party.objective, party.studies.distil, round=round, phase="distil", replayed=replayed)
+        study(
+            party,
+            lessons,
+            party.objective,
+            party.studies.distil,
+            round=round,
+            phase="distil",
+            replayed=replayed,
+            watch=party.allocator.needs.lesson_losses,
+        )
 
 
 def _trusted(party: Party, own: Knowledge, taught: set[str]) -> list[Lesson]:
