@@ -20,7 +20,7 @@ from lada.core.validation import validate
 from lada.hooks.base import HOOKS
 from lada.hosts.base import HOSTS, Host
 from lada.learners.base import LEARNERS, ClientModel, OtherModel, ServerModel
-from lada.models.base import Studies, Study, check_possible
+from lada.models.base import Studies, Study, check_possible, check_watched
 from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
@@ -280,13 +280,16 @@ class RunConfig(Options):
             check_pooling(self.choice(HOSTS).name, self.engine, self.held_back())
 
     def _check_studies(self) -> None:
-        """Refuse studies that a party's objective cannot have."""
+        """Refuse studies that a party's objective cannot have, or that its allocator cannot read."""
         parties = [("server", self.server), *((f"clients.{client.name}", client) for client in self.clients)]
         for owner, party in parties:
             objective = self.make(OBJECTIVES, party.name)
             parallel = party.model.parallel if isinstance(party.model, ModelOptions) else None
             with of_party(owner):
-                check_possible(objective.title, objective.needs, party.distil, parallel.processes if parallel else 1)
+                processes = parallel.processes if parallel else 1
+                check_possible(objective.title, objective.needs, party.distil, processes)
+                if self.make(ALLOCATORS, party.name).needs.lesson_losses:
+                    check_watched(self.choice(ALLOCATORS, party.name).name, party.distil, processes)
 
     def drawn(self, round: int) -> tuple[str, ...]:
         """Return the clients that take part in a round, sorted; for round 0 those of all rounds (of one at least)."""

@@ -15,7 +15,7 @@ from lada.core.registry import Options
 from lada.core.terms import Lesson, SparseLogProbs
 from lada.models import likelihood
 from lada.models.assignment import Assignment
-from lada.models.base import Course, Study, StudyReport, check_possible
+from lada.models.base import Course, Study, StudyReport, check_possible, check_watched
 from lada.models.objective import Done, Objective, Scored, Sizes, nll
 from lada.models.private import Privacy
 from lada.objectives.sft import Sft
@@ -341,3 +341,52 @@ def test_a_stateful_study_is_the_same_to_the_bit_from_a_state_that_was_saved(tin
         after.append((tiny.weights(learner), report.state["scale"]))
     assert same(after[0][0], after[1][0])
     assert np.array_equal(after[0][1], after[1][1])
+
+
+@pytest.mark.usefixtures("plain_descent")
+@pytest.mark.parametrize("micro", [None, 3])
+def test_a_watched_study_tells_each_lessons_loss_before_each_step(tiny: Any, micro: int | None):
+    rows, learner, quiet = lessons(tiny), tiny.learner(), tiny.learner()
+    judged = [-each.mean for each in learner.judge([(row.question, row.chosen) for row in rows])]
+    report = study(learner, Spy(rejected=True), Course(watch=True), rows, steps=2, micro_batch_size=micro)
+    assert report.losses["steps"].tolist() == [0] * 8 + [1] * 8
+    assert sorted(report.losses["lessons"].tolist()) == sorted([*range(8), *range(8)])
+    before, after = np.split(report.losses["losses"], 2)
+    expected, then = np.split(np.array(judged)[report.losses["lessons"]], 2)
+    assert before == pytest.approx(expected, rel=1e-4)
+    assert not np.allclose(after, then, rtol=1e-3)
+    # Watching changes nothing, and who does not ask is not told.
+    unwatched = study(quiet, Spy(rejected=True), rows=rows, steps=2, micro_batch_size=micro)
+    assert unwatched.losses == {}
+    assert unwatched.figures() == report.figures()
+    assert same(tiny.weights(learner), tiny.weights(quiet))
+
+
+def test_a_step_that_is_not_taken_or_was_tried_in_vain_tells_no_loss(tiny: Any):
+    report = study(tiny.learner(), Counting(spoil=1), Course(watch=True), lessons(tiny), batch_size=4)
+    assert report.losses["steps"].tolist() == [0] * 4 + [2] * 4 + [3] * 4
+    failed: list[int] = []
+
+    def greedy(scored: Scored) -> torch.Tensor:
+        if len(scored.mask) == 4 and not failed:
+            failed.append(1)
+            raise torch.OutOfMemoryError
+        return nll(scored)
+
+    once = study(tiny.learner(), Spy(loss=greedy), Course(watch=True), lessons(tiny), steps=1, micro_batch_size=4)
+    assert failed
+    assert once.losses["lessons"].tolist() == list(range(8))
+
+
+def test_a_private_study_tells_no_loss_of_a_lesson(tiny: Any):
+    assert tiny.learner().study(lessons(tiny), Spy(), DP, seed=0, course=Course(watch=True)).losses == {}
+
+
+def test_an_allocator_that_reads_losses_is_refused_where_there_are_none():
+    check_watched("x", Study(), 1)
+    for settings, processes, message in (
+        (DP, 1, r"allocator 'x' reads the losses .* which dp lets nobody know; .* or a study without dp"),
+        (Study(), 3, r"'x' .* which model.parallel divides among 3 processes; .* or a model without parallel"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_watched("x", settings, processes)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from lada.core.needs import Needs, State
 from lada.core.plural import counted
 from lada.core.registry import Registry
+from lada.core.seeds import seed_of
 from lada.core.terms import Allocation, Likelihood, Path, Sample, TokenScores
 
 if TYPE_CHECKING:
@@ -64,6 +65,25 @@ class NoTrials:
         raise LookupError("these candidates came without `trials`; an allocator wants to try some of them")
 
 
+def lesson_key(sample_id: str, text: str) -> int:
+    """Return a number for the lesson on a path: an array in a state that says whose its rows are."""
+    return seed_of(sample_id, text)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Studied:
+    """What the student's last study of what was chosen for it made of these lessons, step by step.
+
+    One row for each lesson of each step: the number of the step, ascending, the lesson's key (`lesson_key` of the path
+    that was learnt) and its mean token loss before that step, nats. `steps`, `keys` int64 [m], `losses` float64 [m].
+    """
+
+    round: int
+    steps: np.ndarray
+    keys: np.ndarray
+    losses: np.ndarray
+
+
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """What an allocator chooses from: position i of each tuple speaks of public sample i, in one fixed order."""
@@ -91,6 +111,8 @@ class Candidates:
     (Learner.read). It costs a forward pass; who calls it needs of the student Verb.READ."""
     trials: Trials = NoTrials()  # noqa: RUF009 - it has no state
     """What the student can be made to try. Who does needs of it Verb.STUDY and Verb.ANSWER, and `tries`."""
+    studied: Studied | None = None
+    """For who declares Needs.lesson_losses; None before the first study."""
 
 
 class Allocator(Protocol):

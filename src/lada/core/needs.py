@@ -55,6 +55,8 @@ class Needs:
     """Whether an objective adds up figures of its batches for its state: dp and parallel studies are refused."""
     tries: bool = False
     """Whether an allocator lets the student study on trial: dp is refused, whose privacy trials would spend."""
+    lesson_losses: bool = False
+    """Whether an allocator reads the losses of lessons step by step: dp and parallel studies are refused."""
     own_paths: bool = False
     """Whether the two parties' own paths are compared, so that gold texts in their place are of no use."""
     pools_private: bool = False
@@ -78,6 +80,7 @@ class Needs:
             dense=self.dense or other.dense,
             observes=self.observes or other.observes,
             tries=self.tries or other.tries,
+            lesson_losses=self.lesson_losses or other.lesson_losses,
             own_paths=self.own_paths or other.own_paths,
             pools_private=self.pools_private or other.pools_private,
         )

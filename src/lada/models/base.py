@@ -122,10 +122,13 @@ class StudyReport:
     """Lessons on answers that were cut when they were written: they teach no end of a turn."""
     state: State = field(default_factory=dict, compare=False)
     """The objective's memory after the last step."""
+    losses: State = field(default_factory=dict, compare=False)
+    """Where `Course.watch` asks for it, one row for each lesson of each step that was taken: `steps` and `lessons`,
+    the places of both, int64 [m]; `losses`, the mean token loss before the step, nats, float64 [m]."""
 
     def figures(self) -> dict[str, Any]:
-        """Return all but the state, by name, as JSON has it."""
-        return {name: value for name, value in asdict(self).items() if name != "state"}
+        """Return all but the arrays, by name, as JSON has it."""
+        return {name: value for name, value in asdict(self).items() if name not in ("state", "losses")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,9 @@ class Course:
     """The steps that were studied by this objective before."""
     rounds_left: int = 1
     """The rounds to come, this one included."""
+    watch: bool = False
+    """Whether the report is to say what the study made of each lesson, which one under differential privacy never does.
+    Not for studies that several processes share."""
 
 
 def check_possible(name: str, needs: Needs, study: Study, processes: int = 1) -> None:
@@ -160,6 +166,16 @@ def check_possible(name: str, needs: Needs, study: Study, processes: int = 1) ->
                 f"objective {name!r} {what}, and model.parallel divides these among {processes} processes; expected "
                 "another objective, or a model without parallel"
             )
+
+
+def check_watched(name: str, study: Study, processes: int = 1) -> None:
+    """Raise InputError where an allocator that reads the losses of lessons cannot have those of such a study."""
+    why = f"model.parallel divides among {processes} processes" if processes > 1 else ""
+    if why := "dp lets nobody know" if study.dp is not None else why:
+        raise InputError(
+            f"allocator {name!r} reads the losses of lessons step by step, which {why}; expected other options of it, "
+            f"another allocator, or a {'study without dp' if study.dp is not None else 'model without parallel'}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,9 @@ class Trainer:
                 for name in objective.trained
             }
         self._observed: dict[str, Tensor] = {}
+        self._watches = course.watch and study.dp is None
+        self._attempt: list[tuple[list[int], Tensor]] = []
+        self._watched: list[tuple[int, int, float]] = []
         self._losses: list[float] = []
         self._tokens = 0
 
@@ -139,7 +142,7 @@ class Trainer:
         self._tokens += sum(self._rows.counts[i] for i in batch)
 
         def add(size: int) -> float:
-            self._observed = {}  # what an attempt has seen that ran out of memory is seen again
+            self._observed, self._attempt = {}, []  # what an attempt that ran out of memory has seen is seen again
             return add_gradients(self._optimizer, self._micro_batches(number, batch, size))
 
         if self._needs.couples_batch:
@@ -178,6 +181,9 @@ class Trainer:
         if held:
             more["held_out"] = self._scorer.score(held, **held_whole)
         scored = self._scorer.score(rows, **whole, **self._at(number), state=self._state, parameters=self._own, **more)
+        if self._watches:
+            means = -scored.log_probs.detach().sum(1) / scored.mask.sum(1).clamp(min=1)
+            self._attempt.append((rows, means))
         title = self._objective.title
         with of_method("objective", title, unless=is_out_of_memory):
             loss = self._objective(scored)
@@ -213,6 +219,8 @@ class Trainer:
             done = Done(**self._at(number), loss=loss, observed=observed)
             with of_method("objective", self._objective.title):
                 self._state = self._objective.after_step(self._state, done)
+            seen = [pair for rows, means in self._attempt for pair in zip(rows, means.tolist(), strict=True)]
+            self._watched += [(number, lesson, mean) for lesson, mean in sorted(seen)]
         self._progress("study", number + 1, self._steps, 0 if self._study.dp else self._tokens)
 
     def _with_own(self, weights: nn.Module) -> nn.Module:
@@ -235,7 +243,16 @@ class Trainer:
             sum(not lesson.chosen.strip() for lesson in lessons),
             sum(lesson.chosen_cut for lesson in lessons),
             {**self._state, **{name: weight.detach().cpu().numpy() for name, weight in self._own.items()}},
+            self._lesson_losses() if self._watches else {},
         )
+
+    def _lesson_losses(self) -> State:
+        steps, lessons, losses = zip(*self._watched, strict=True) if self._watched else ((), (), ())
+        return {
+            "steps": np.array(steps, np.int64),
+            "lessons": np.array(lessons, np.int64),
+            "losses": np.array(losses, np.float64),
+        }
 
 
 def _apart(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:

@@ -21,6 +21,7 @@ from lada.rounds.party import Party
 from lada.rounds.records import keep_rows
 from lada.rounds.states import check_state
 from lada.rounds.trials import PartyTrials
+from lada.rounds.watched import last_studied
 
 VECTORS = "question-vectors.npz"
 """In a party's folder: the public questions as it sees them, by the keys of their samples."""
@@ -74,6 +75,7 @@ def allocate_offers(
         read=partial(_read, party, round, samples, teacher_paths),
         trials=trials,
         seed=seed_of(party.seed, round, "allocate", party.name, teacher.party),
+        studied=last_studied(party),
     )
     key = f"{teacher.party}>{party.name}"
     state = party.states.get(key) or party.allocator.init(seed_of(party.seed, "allocator", key))

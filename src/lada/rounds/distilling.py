@@ -61,7 +61,16 @@ def distil(
     lessons, count = replayed(party, lessons, own, replay, round)
     rest, party.tried = part_of(party.studies.distil, min(party.tried, MOST_TRIED), 1.0), 0.0
     if lessons:
-        study(party, lessons, party.objective, rest, round=round, phase="distil", replayed=count)
+        study(
+            party,
+            lessons,
+            party.objective,
+            rest,
+            round=round,
+            phase="distil",
+            replayed=count,
+            watch=party.allocator.needs.lesson_losses,
+        )
 
 
 def replayed(

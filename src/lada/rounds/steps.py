@@ -28,8 +28,10 @@ from lada.rounds.party import Party
 from lada.rounds.states import check_state
 from lada.rounds.unchanged import while_unchanged
 from lada.rounds.verdicts import verdicts
+from lada.rounds.watched import keep_losses
 
 ANSWERS, MODEL, REPORT, STATE = "answers.json", "model", "report.json", "objective.safetensors"
+LOSSES = "lesson-losses.safetensors"
 """Files of a journal's entries."""
 MOST_SKIPPED = 0.01
 """The share of a study's steps that may be skipped."""
@@ -208,8 +210,12 @@ def study(
     round: int,
     phase: str,
     replayed: int = 0,
+    watch: bool = False,
 ) -> None:
-    """Let a party study `lessons`, of which the last `replayed` are its own; recorded in its report."""
+    """Let a party study `lessons`, of which the last `replayed` are its own; recorded in its report.
+
+    With `watch` the party remembers what the study made of each lesson but these (see lada.rounds.watched).
+    """
     seed = seed_of(party.seed, round, phase, party.name)
     key = f"objective/{objective.title}/{party.name}"
     course = Course(
@@ -217,6 +223,7 @@ def study(
         seed=seed_of(party.seed, "objective", key),
         run_step=party.steps.get(key, 0),
         rounds_left=max(1, party.rounds - round + 1),
+        watch=watch,
     )
 
     def do(progress: Progress) -> StudyReport:
@@ -232,22 +239,28 @@ def study(
         (folder / REPORT).write_text(json.dumps(report.figures()), encoding="utf-8")
         if report.state:
             (folder / STATE).write_bytes(arrays_to_bytes(report.state))
+        if report.losses:
+            (folder / LOSSES).write_bytes(arrays_to_bytes(report.losses))
         write_states(party, folder)
 
     def read(folder: FilePath) -> StudyReport:
         party.learner = party.reopen(folder / MODEL)
         read_states(party, folder)
-        state = bytes_to_arrays((folder / STATE).read_bytes()) if (folder / STATE).exists() else {}
-        return StudyReport(**json.loads((folder / REPORT).read_bytes()), state=state)
+        state, losses = (
+            bytes_to_arrays(file.read_bytes()) if (file := folder / name).exists() else {} for name in (STATE, LOSSES)
+        )
+        return StudyReport(**json.loads((folder / REPORT).read_bytes()), state=state, losses=losses)
 
     # Plain fine-tuning on gold lessons is what methods have in common; others' objectives cannot be told apart here.
     plain = [[lesson.question, lesson.chosen, lesson.weight] for lesson in lessons] if objective.plain else None
-    given = [plain, options.model_dump(mode="json"), seed] if plain and not party.hooks else None
+    given = [plain, options.model_dump(mode="json"), seed] if plain and not party.hooks and not watch else None
     report = cached_phase(party, round, phase, do, write=write, read=read, given=given)
     party.weights_changed(saved_as=phase)
     party.steps[key] = course.run_step + report.steps
     if report.state:
         party.states[key] = report.state
+    if report.losses:
+        keep_losses(party, round, lessons[: len(lessons) - replayed], report.losses)
     check_study(party.name, round, phase, report)
     figures = report.figures()
     del figures["empty"]  # a path may be empty; a study of nothing else was refused just now
