@@ -3,8 +3,8 @@
 A client first studies one domain, which it then knows. It goes on with questions of another domain, or of both, whose
 paths are all right and differ in style (lada.tasks.styles), in how many verbs a question chains, and in whose verbs
 show their computation; its private lessons stand in turn with them, one each. Every study has the same number of
-tokens. Reported is how many test questions of the new domain it then answers right, for three sizes of one model. Writes
-`results/learnability/`: a study a line, a page and a figure. What was studied before is not studied again.
+tokens. Reported is how many test questions of the new domain it then answers right, for three sizes of one model.
+Writes `results/learnability/`: a study a line, and a page. What was studied before is not studied again.
 """
 
 import argparse
