@@ -62,22 +62,15 @@ class LadaOptions(Budgeted):
     """Most recent rewards of samples that Exploit is trained on."""
 
 
-def _needs(options: LadaOptions) -> Needs:
+def needs_of(options: LadaOptions) -> Needs:
+    """Return what the filter needs with these options."""
     sure = {Verb.ANSWER, Verb.CONFIDENCE}
     trying = {Verb.READ, Verb.STUDY} if options.groups else set()
     return needs(sure, {*sure, *trying}, own_paths=True, tries=bool(options.groups))
 
 
-@ALLOCATORS.register(
-    "lada",
-    options=LadaOptions,
-    paper="arXiv 2602.18749",
-    status="our reading",
-    needs=_needs,
-    by_order="k-means begins with places that are drawn, and so do ties",
-)
-class Lada(Pluggable):
-    """Filter of the samples that this student learns from, by what it learnt from others like them on trial."""
+class Learnability(Pluggable):
+    """Filter of the samples that a student learns from, by what it learnt from others like them on trial."""
 
     def __init__(self, options: LadaOptions) -> None:
         self.options = options
@@ -94,7 +87,7 @@ class Lada(Pluggable):
         kept, reason, diagnostics = pool, "the teacher is right, the student is not", {}
         if options.groups and len(pool) >= (options.groups + 1) * FEWEST:
             vectors = components(candidates.read(), pool, options.components)
-            trials = self._try(candidates, pool, vectors)
+            trials = self.credit(candidates, self._try(candidates, pool, vectors))
             keys = keys_of(candidates.samples)
             history = remembered(state).add(keys[trials.members], trials.rewards, options.replay)
             rows = places(keys, history.keys)
@@ -105,6 +98,10 @@ class Lada(Pluggable):
         chosen = [int(i) for i in kept][: options.limit(len(candidates.samples))]
         allocation = allocate(candidates, chosen, from_teacher(chosen), score, dict.fromkeys(chosen, reason))
         return state, allocation, {"pool": float(len(pool)), **diagnostics}
+
+    def credit(self, candidates: Candidates, tried: "Tried") -> "Tried":
+        """Return what came of the trials as the filter learns from it: as it is."""
+        return tried
 
     def _try(self, candidates: Candidates, pool: np.ndarray, vectors: np.ndarray) -> "Tried":
         """Let the student try groups of the candidates `pool` [m], told apart by their vectors [n, d]."""
@@ -169,3 +166,15 @@ class History:
 def remembered(state: State) -> History:
     """Return the history that a state holds, which is empty before the first trial."""
     return History(state.get("history.keys", np.zeros(0, np.int64)), state.get("history.rewards", np.zeros(0)))
+
+
+@ALLOCATORS.register(
+    "lada",
+    options=LadaOptions,
+    paper="arXiv 2602.18749",
+    status="our reading",
+    needs=needs_of,
+    by_order="k-means begins with places that are drawn, and so do ties",
+)
+class Lada(Learnability):
+    """Filter of the samples that this student learns from, by what it learnt from others like them on trial."""

@@ -1,6 +1,6 @@
 """Whoever knows the world and the students: what a filter of the built-in corpora could reach at best."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -16,16 +16,16 @@ from lada.tasks.styles import OTHER
 
 
 class OracleOptions(Budgeted):
-    """What it knows. A benchmark gives each student its own (`clients.NAME.allocator`)."""
+    """What it knows."""
 
     corpus: Literal["rulebooks", "lineups"] = "rulebooks"
     """The task's `kind`."""
     world: int = Field(default=0, ge=0, le=LARGEST_SEED)
     """The task's `world`."""
-    avoid: tuple[str, ...] = Field(default=(OTHER,), strict=False)
-    """Styles (lada.tasks.styles) of paths that are not chosen; `other` are those that are not right in every letter."""
-    prefer: tuple[str, ...] = Field(default=(), strict=False)
-    """Styles that are chosen first, in this order."""
+    suits: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] = Field(default={})
+    """By student: the styles (lada.tasks.styles) of paths that it is given, such as `{warehouse: [skips_warehouse,
+    spelled_out]}`; the first ones first. A student that is not named is given every style but `other`, which is that of
+    paths that are not right in every letter."""
 
 
 @ALLOCATORS.register("oracle", options=OracleOptions, status="our reading", needs=needs({Verb.ANSWER}, own_paths=True))
@@ -42,7 +42,7 @@ class Oracle(Memoryless):
         """See Allocator.apply. Raises InputError for a question that is not of the corpus."""
         from lada.tasks.builtin import CORPORA  # here, since a configuration is read without any corpus
 
-        avoid, prefer = self.options.avoid, self.options.prefer
+        suits = self.options.suits.get(candidates.student)
         corpus = CORPORA[self.options.corpus]
         book = corpus.world(self.options.world)
         styles: list[str] = []
@@ -54,9 +54,9 @@ class Oracle(Memoryless):
                 )
             styles.append(corpus.style_of(sample, path.text, book))
         order = generator(candidates.seed, "oracle").permutation(len(styles))
-        suitable = [int(i) for i in order if styles[i] not in avoid]
-        ranks = {style: rank for rank, style in enumerate(prefer)}
-        ranked = sorted(suitable, key=lambda i: ranks.get(styles[i], len(ranks)))
-        chosen = ranked[: self.options.limit(len(styles))]
+        suitable = [int(i) for i in order if (styles[i] != OTHER if suits is None else styles[i] in suits)]
+        chosen = sorted(suitable, key=lambda i: suits.index(styles[i]) if suits else 0)[
+            : self.options.limit(len(styles))
+        ]
         reasons = {i: styles[i] for i in chosen}
         return state, allocate(candidates, chosen, from_teacher(chosen), None, reasons), {}

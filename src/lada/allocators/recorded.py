@@ -1,0 +1,58 @@
+"""What another run chose, for the same student or for another one: a control for benchmarks."""
+
+from __future__ import annotations
+
+from pathlib import Path as FilePath
+
+from pydantic import Field
+
+from lada.allocators.base import ALLOCATORS, Candidates, State
+from lada.allocators.memoryless import Memoryless, Outcome
+from lada.allocators.selection import allocate, from_teacher
+from lada.core.errors import InputError
+from lada.core.needs import needs
+from lada.core.paths import is_file
+from lada.core.registry import Options
+from lada.core.terms import Verb
+
+TABLE = "allocations.parquet"
+
+
+class RecordedOptions(Options):
+    """Options of the control."""
+
+    run: str
+    """The folder of a finished run with the same public questions, whose allocations are taken."""
+    instead: dict[str, str] = Field(default={})
+    """By student: the one whose choice it studies, such as `{warehouse: clinic}`; who is not named studies its own."""
+
+
+@ALLOCATORS.register("recorded", options=RecordedOptions, status="our reading", needs=needs({Verb.ANSWER}))
+class Recorded(Memoryless):
+    """The teacher's paths that the filter of another run chose, if need be for another student."""
+
+    options: RecordedOptions
+
+    def apply(self, state: State, candidates: Candidates) -> Outcome:
+        """See Allocator.apply. Raises InputError where the run has no such choice."""
+        import pyarrow.parquet as pq  # here, since a configuration is read without it
+
+        student = self.options.instead.get(candidates.student, candidates.student)
+        table = FilePath(self.options.run) / TABLE
+        if not is_file(str(table)):
+            raise InputError(
+                f"allocator 'recorded': run is {self.options.run!r}, which has no {TABLE}; expected a "
+                "finished run's folder"
+            )
+        wanted = [("student", "=", student), ("teacher", "=", candidates.teacher), ("round", "=", candidates.round)]
+        rows = pq.read_table(table, columns=["sample_id", "chosen", "score"], filters=wanted).to_pylist()
+        if not rows:
+            raise InputError(
+                f"allocator 'recorded': {str(table)!r} has nothing that {student!r} chose of {candidates.teacher!r} in "
+                f"round {candidates.round}; expected a run with the same parties and rounds"
+            )
+        at_hand = {sample.id: i for i, sample in enumerate(candidates.samples)}
+        picked = sorted((row for row in rows if row["chosen"]), key=lambda row: -(row["score"] or 0.0))
+        chosen = [at_hand[row["sample_id"]] for row in picked if row["sample_id"] in at_hand]
+        reasons = dict.fromkeys(chosen, f"chosen by {student}")
+        return state, allocate(candidates, chosen, from_teacher(chosen), None, reasons), {}
