@@ -20,7 +20,7 @@ from lada.core.validation import validate
 from lada.hooks.base import HOOKS
 from lada.hosts.base import HOSTS, Host
 from lada.learners.base import LEARNERS, ClientModel, OtherModel, ServerModel
-from lada.models.base import Studies, Study, check_possible, check_watched
+from lada.models.base import Studies, Study, check_possible, check_tried, check_watched
 from lada.models.options import ModelOptions
 from lada.models.training import Optimisation
 from lada.objectives.base import OBJECTIVES
@@ -288,8 +288,11 @@ class RunConfig(Options):
             with of_party(owner):
                 processes = parallel.processes if parallel else 1
                 check_possible(objective.title, objective.needs, party.distil, processes)
-                if self.make(ALLOCATORS, party.name).needs.lesson_losses:
-                    check_watched(self.choice(ALLOCATORS, party.name).name, party.distil, processes)
+                allocator, asks = self.choice(ALLOCATORS, party.name).name, self.make(ALLOCATORS, party.name).needs
+                if asks.lesson_losses:
+                    check_watched(allocator, party.distil, processes)
+                if asks.tries:
+                    check_tried(allocator, party.distil)
 
     def drawn(self, round: int) -> tuple[str, ...]:
         """Return the clients that take part in a round, sorted; for round 0 those of all rounds (of one at least)."""

@@ -45,10 +45,11 @@ class Trials(Protocol):
         """
         ...
 
-    def trial(self, chosen: Sequence[int], share: float, probes: Sequence[int]) -> np.ndarray:
+    def trial(self, chosen: Sequence[int], share: float, probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
         """Return for each probe, bool [probes], whether the student answers as the teacher does after a study.
 
-        It studies the candidates `chosen` for a `share` as in `warm_up`; `probes` are candidates too.
+        It studies the candidates `chosen` for a `share` as in `warm_up`; `probes` are candidates too. With `gold`, an
+        answer that is known to be right counts as the teacher's does.
         """
         ...
 
@@ -60,7 +61,7 @@ class NoTrials:
         """Raise LookupError."""
         raise LookupError("these candidates came without `trials`; an allocator wants to try some of them")
 
-    def trial(self, chosen: Sequence[int], share: float, probes: Sequence[int]) -> np.ndarray:
+    def trial(self, chosen: Sequence[int], share: float, probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
         """Raise LookupError."""
         raise LookupError("these candidates came without `trials`; an allocator wants to try some of them")
 

@@ -18,9 +18,10 @@ learned. Trials within the round, vectors, regression and prior are ours; the pa
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.clusters import cluster
@@ -37,7 +38,9 @@ from lada.core.terms import Allocation, Verb
 NOTHING_NEW = 0.5
 """The prior's expectation of a sample that is neither a gain nor a harm."""
 FEWEST = 10
-"""Candidates that a group has at least, and probes that there are at least: fewer tell nothing."""
+"""Candidates that a group has at least, and candidates per group that there are at least: fewer tell nothing."""
+MOST_TRIED = 0.9
+"""The most of a study's budget that its trials may take."""
 
 
 class LadaOptions(Budgeted):
@@ -60,6 +63,15 @@ class LadaOptions(Budgeted):
     """Share of the candidates that is kept, those with the highest scores."""
     replay: Samples = 4000
     """Most recent rewards of samples that Exploit is trained on."""
+
+    @model_validator(mode="after")
+    def _leaves_a_study(self) -> Self:
+        if (tried := self.warm_up + self.groups * self.trial) > MOST_TRIED:
+            raise ValueError(
+                f"warm_up + groups · trial is {tried:g} of the study's budget; expected {MOST_TRIED:g} at most, so that "
+                "something is left to study what was chosen"
+            )
+        return self
 
 
 def needs_of(options: LadaOptions) -> Needs:
@@ -91,10 +103,11 @@ class Learnability(Pluggable):
             keys = keys_of(candidates.samples)
             history = remembered(state).add(keys[trials.members], trials.rewards, options.replay)
             rows = places(keys, history.keys)
-            score = ridge(vectors[rows[rows >= 0]], history.rewards[rows >= 0])(vectors)
-            kept = top(score, np.isin(np.arange(len(score)), pool), max(FEWEST, round(options.keep * len(pool))))
-            reason, state = "like what the student learnt from on trial", history.state()
-            diagnostics = trials.diagnostics()
+            if (rows >= 0).any():
+                score = ridge(vectors[rows[rows >= 0]], history.rewards[rows >= 0])(vectors)
+                kept = top(score, np.isin(np.arange(len(score)), pool), max(FEWEST, round(options.keep * len(pool))))
+                reason = "like what the student learnt from on trial"
+            state, diagnostics = history.state(), trials.diagnostics()
         chosen = [int(i) for i in kept][: options.limit(len(candidates.samples))]
         allocation = allocate(candidates, chosen, from_teacher(chosen), score, dict.fromkeys(chosen, reason))
         return state, allocation, {"pool": float(len(pool)), **diagnostics}
@@ -115,7 +128,7 @@ class Learnability(Pluggable):
         for number in np.unique(groups):
             members = studied[groups == number]
             if len(members) >= FEWEST:
-                passed = trials.trial(members.tolist(), options.trial, probes.tolist())
+                passed = trials.trial(members.tolist(), options.trial, probes.tolist(), gold=options.gold)
                 found.groups.append(members)
                 found.passed.append(float(passed.mean()))
         return found
@@ -174,7 +187,7 @@ def remembered(state: State) -> History:
     paper="arXiv 2602.18749",
     status="our reading",
     needs=needs_of,
-    by_order="k-means begins with places that are drawn, and so do ties",
+    by_order="k-means begins with places that are drawn, probes are drawn by place, and ties go by place",
 )
 class Lada(Learnability):
     """Filter of the samples that this student learns from, by what it learnt from others like them on trial."""

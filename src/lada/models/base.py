@@ -178,6 +178,15 @@ def check_watched(name: str, study: Study, processes: int = 1) -> None:
         )
 
 
+def check_tried(name: str, study: Study) -> None:
+    """Raise InputError where an allocator that lets the student study on trial would do so beside such a study."""
+    if study.dp is not None:
+        raise InputError(
+            f"allocator {name!r} lets the student study on trial, which dp would not account for; expected another "
+            "allocator, or a study without dp"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Inside:
     """What a learner's model is: its architecture, its number of parameters, the SHA-256 of its weights.

@@ -34,7 +34,7 @@ def check_takes_labels(allocator: Allocator, where: str, instead: str) -> None:
     if allocator.needs.own_paths:
         raise InputError(
             f"{where}, but the allocator compares paths that the parties wrote themselves; expected {instead}, or an "
-            "allocator such as dual_min_ce or random, or lada with the options prior: false, reward: probe_drop"
+            "allocator such as dual_min_ce, random or lada_paper"
         )
 
 

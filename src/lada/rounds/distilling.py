@@ -53,13 +53,16 @@ def and_labels(party: Party, lessons: list[Lesson]) -> list[Lesson]:
 def distil(
     party: Party, round: int, lessons: Sequence[Lesson], own: Knowledge, *, replay: Replay, teachers: str
 ) -> None:
-    """Let a party study what `teachers` have for it, with its replay; a notice where that is nothing."""
+    """Let a party study what `teachers` have for it, with its replay; a notice where that is nothing.
+
+    What was tried before is part of it.
+    """
+    rest, party.tried = part_of(party.studies.distil, min(party.tried, MOST_TRIED), 1.0), 0.0
     if not lessons:
         party.note(notices=(f"round {round}: {party.name} found nothing to learn from {teachers}",))
         if not replay.alone:
             return
     lessons, count = replayed(party, lessons, own, replay, round)
-    rest, party.tried = part_of(party.studies.distil, min(party.tried, MOST_TRIED), 1.0), 0.0
     if lessons:
         study(
             party,

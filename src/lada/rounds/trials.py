@@ -4,7 +4,6 @@ What it tries, it studies by plain fine-tuning, with the replay of the study tha
 their random numbers, so that their luck is the same.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path as FilePath
@@ -20,7 +19,7 @@ from lada.rounds.options import Replay
 from lada.rounds.party import Party
 from lada.rounds.restoring import restorer
 from lada.rounds.steps import part_of, sft
-from lada.rounds.verdicts import judged
+from lada.rounds.verdicts import Verdict, verdicts
 
 
 class PartyTrials:
@@ -46,6 +45,7 @@ class PartyTrials:
         self._stack = ExitStack()
         self._began: Callable[[], None] | None = None
         self._from: Callable[[], None] | None = None
+        self._took = 0.0
         self.tokens = 0
         """Tokens that were studied on trial."""
 
@@ -54,27 +54,33 @@ class PartyTrials:
         self._study(chosen, share)
         self._from = self._restorer("warm")
 
-    def trial(self, chosen: Sequence[int], share: float, probes: Sequence[int]) -> np.ndarray:
+    def trial(self, chosen: Sequence[int], share: float, probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
         """See Trials.trial."""
         self._study(chosen, share)
         party, asked = self._party, [self._samples[i] for i in probes]
         questions = [sample.question for sample in asked]
         answers = party.learner.answer(questions, seed=self._seed, progress=self._progress)
-        said = judged(party, [(s, a.text) for s, a in zip(asked, answers, strict=True)], Counter())
-        same, paths = party.task.same, self._paths
-        return np.array(
-            [
-                answer is not None and (right or same(answer, paths[i].answer or ""))
-                for i, (answer, right) in zip(probes, said, strict=True)
-            ],
-            dtype=bool,
-        )
+        texts = [(sample, answer.text) for sample, answer in zip(asked, answers, strict=True)]
+        passed = [self._as_taught(i, verdict) for i, verdict in zip(probes, self._judged(texts, gold), strict=True)]
+        return np.array(passed, dtype=bool)
+
+    def _judged(self, texts: Sequence[tuple[Sample, str]], gold: bool) -> Sequence[Verdict]:
+        """Return what texts answer, and with `gold` whether that is right, as far as anybody knows."""
+        if gold:
+            return verdicts(self._party, texts, f"round {self._round}, try")
+        return [(self._party.task.extract(text), None) for _, text in texts]
+
+    def _as_taught(self, place: int, verdict: Verdict) -> bool:
+        """Return whether an answer is right or the teacher's."""
+        (said, right), taught = verdict, self._paths[place].answer
+        return said is not None and (bool(right) or (taught is not None and self._party.task.same(said, taught)))
 
     def _study(self, chosen: Sequence[int], share: float) -> None:
         """Let the party study some paths from where trials begin."""
         party = self._party
         if self._began is None:
             self._progress = self._stack.enter_context(party.phase(self._round, "try"))
+            party.folder.mkdir(parents=True, exist_ok=True)
             folder = TemporaryDirectory(dir=party.folder)  # a model may be too large for the system's own place
             self._folder = FilePath(self._stack.enter_context(folder))
             self._began = self._from = self._restorer("model")
@@ -85,9 +91,10 @@ class PartyTrials:
         lessons, _ = replayed(party, lessons, self._own, self._replay, self._round)
         end = share * self._share
         options = part_of(party.studies.distil, 0.0, end)
-        report = party.learner.study(lessons, sft(), options, seed=self._seed, progress=self._progress)
-        self.tokens += report.tokens
-        party.tried += end
+        if lessons:
+            report = party.learner.study(lessons, sft(), options, seed=self._seed, progress=self._progress)
+            self.tokens += report.tokens
+        self._took += end
 
     def _restorer(self, name: str) -> Callable[[], None]:
         return restorer(self._party, self._folder / name)
@@ -95,7 +102,9 @@ class PartyTrials:
     def __enter__(self) -> "PartyTrials":
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         with self._stack:
             if self._began is not None:
                 self._began()
+        if kind is None:
+            self._party.tried += self._took
