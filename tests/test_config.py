@@ -336,12 +336,6 @@ def test_what_a_host_cannot_work_with_is_refused(changes: dict[str, Any], told: 
     assert told in refusal(plain(**changes))
 
 
-def test_plugin_lada_leaves_out_what_is_nothing_new():
-    assert make_config(plain()).choice(ALLOCATORS) == make_config(
-        plain(allocator={"name": "lada", "options": {"threshold": 0.6}})
-    ).choice(ALLOCATORS)
-
-
 @pytest.mark.parametrize(
     ("changes", "allocator", "objective"),
     [

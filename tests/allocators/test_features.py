@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from tables import Row, candidates, rows
 
-from lada.allocators.features import features, prior_reward, solved
+from lada.allocators.features import features, prior_reward
 
 LN = math.log
 
@@ -29,22 +29,21 @@ def test_features_by_hand():
             Row("1", None, teacher_mean=0.0, teacher_least=0.0, student_mean=math.nan, student_least=-math.inf),
         ]
     )
-    x = features(table, np.array([1, 0]), 3, gold=True)
+    x = features(table, np.array([1, 0]), 3)
     assert x.dtype == np.float32
-    assert x[0].tolist() == pytest.approx([0.5, 0.25, 0.75, 0.125, 0.375, 0.0625, 1, 0, 0, 1, 0, 1, 0])
-    assert x[1].tolist() == pytest.approx([1, 1, 0, 0, math.exp(-0.5), math.exp(-1), 0, 1, 1, 0, 0, 0, 0])
-    assert np.array_equal(features(table, np.array([1, 0]), 3, gold=False), x[:, :-2])
+    assert x[0].tolist() == pytest.approx([0.5, 0.25, 0.75, 0.125, 0.375, 0.0625, 1, 0, 0, 1, 0])
+    assert x[1].tolist() == pytest.approx([1, 1, 0, 0, math.exp(-0.5), math.exp(-1), 0, 1, 1, 0, 0])
 
 
 @given(rows())
 def test_features_lie_between_0_and_1(table: list[Row]):
-    x = features(candidates(table), np.zeros(len(table), int), 2, gold=True)
-    assert x.shape == (len(table), 12)
+    x = features(candidates(table), np.zeros(len(table), int), 2)
+    assert x.shape == (len(table), 10)
     assert ((x >= 0) & (x <= 1)).all()
 
 
 def test_features_of_nothing():
-    assert features(candidates([]), np.zeros(0, int), 4, gold=True).shape == (0, 14)
+    assert features(candidates([]), np.zeros(0, int), 4).shape == (0, 12)
 
 
 # Who is right, then what the rule expects where the teacher's loss is the lower, the same, and not known.
@@ -58,42 +57,37 @@ def test_the_rule_with_gold_answers(teacher: bool, student: bool, rewards: list[
     means = (-0.25, -0.5, math.nan)
     table = candidates([Row("1", "2", teacher, student, teacher_mean=m, teacher_least=least) for m in means])
     assert prior_reward(table, gold=True).tolist() == rewards
-    assert solved(table, gold=True).tolist() == [student] * 3
 
 
-# The reward is by the mean loss per byte (10 bytes, 4 tokens), what is solved now by the least sure token.
+# The reward is by the mean loss per byte (10 bytes, 4 tokens), whatever the least sure token is.
 BLIND = [
-    (Row("1", "2", teacher_mean=-0.25, teacher_least=-1, student_least=-2), 1.0, False),
-    (Row("1", "2", student_mean=-0.25, teacher_least=-2, student_least=-1), 0.0, True),
-    (Row("1", "2", teacher_least=-1, student_least=-1), 0.0, True),
-    (Row("1", "2", bytes=(20, 10)), 1.0, True),
-    (Row("1", "1", teacher_mean=-0.25, teacher_least=-1, student_least=-2), 1.0, True),
-    (Row("1", "1", student_mean=-0.25, teacher_least=-2, student_least=-1), 0.0, True),
-    (Row("1", None, teacher_mean=-9, teacher_least=-9, student_least=-1), 1.0, False),
-    (Row(None, "2", student_mean=-9, teacher_least=-1, student_least=-9), 0.0, True),
-    (Row(None, None), 0.0, False),
-    (Row("1", "2", teacher_mean=math.nan, teacher_least=math.nan, student_least=-9), 0.0, True),
-    (Row("1", "2", student_mean=math.nan, teacher_least=-9, student_least=math.nan), 1.0, False),
+    (Row("1", "2", teacher_mean=-0.25, teacher_least=-1, student_least=-2), 1.0),
+    (Row("1", "2", student_mean=-0.25, teacher_least=-2, student_least=-1), 0.0),
+    (Row("1", "2", teacher_least=-1, student_least=-1), 0.0),
+    (Row("1", "2", bytes=(20, 10)), 1.0),
+    (Row("1", "1", teacher_mean=-0.25, teacher_least=-1, student_least=-2), 1.0),
+    (Row("1", "1", student_mean=-0.25, teacher_least=-2, student_least=-1), 0.0),
+    (Row("1", None, teacher_mean=-9, teacher_least=-9, student_least=-1), 1.0),
+    (Row(None, "2", student_mean=-9, teacher_least=-1, student_least=-9), 0.0),
+    (Row(None, None), 0.0),
+    (Row("1", "2", teacher_mean=math.nan, teacher_least=math.nan, student_least=-9), 0.0),
+    (Row("1", "2", student_mean=math.nan, teacher_least=-9, student_least=math.nan), 1.0),
 ]
 
 
-@pytest.mark.parametrize(("row", "reward", "now"), BLIND)
-def test_the_rule_without_gold_answers(row: Row, reward: float, now: bool):
+@pytest.mark.parametrize(("row", "reward"), BLIND)
+def test_the_rule_without_gold_answers(row: Row, reward: float):
     table = candidates([row])
     assert prior_reward(table, gold=False).tolist() == [reward]
-    assert solved(table, gold=False).tolist() == [now]
 
 
-@pytest.mark.parametrize(("row", "reward", "now"), BLIND)
-def test_without_a_gold_answer_there_is_none_to_read(row: Row, reward: float, now: bool):
+@pytest.mark.parametrize(("row", "reward"), BLIND)
+def test_without_a_gold_answer_there_is_none_to_read(row: Row, reward: float):
     table = candidates([row, Row("1", "2", True, False, teacher_mean=-0.25)])
     assert prior_reward(table, gold=True).tolist() == [reward, 1.0]
-    assert solved(table, gold=True).tolist() == [now, False]
 
 
 @given(rows())
 def test_the_form_without_gold_answers_reads_none(table: list[Row]):
     flipped = [replace(row, teacher_right=not row.teacher_right, student_right=None) for row in table]
-    clusters = np.zeros(len(table), int)
-    for function in (prior_reward, solved, lambda c, gold: features(c, clusters, 2, gold=gold)):
-        assert np.array_equal(function(candidates(table), gold=False), function(candidates(flipped), gold=False))
+    assert np.array_equal(prior_reward(candidates(table), gold=False), prior_reward(candidates(flipped), gold=False))

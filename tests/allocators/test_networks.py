@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
-import torch
 
-from lada.allocators.networks import block_means, fit, gradients, hidden_state, new_network, predict
+from lada.allocators.networks import block_means, fit, hidden_state, new_network, predict
 
 HAND = {
     "w1": np.array([[1.0, -2.0], [0.5, 1.0]], np.float32),
@@ -22,24 +21,6 @@ def test_prediction_by_hand():
     inputs = np.array([[2.0, 0.0], [0.0, 1.0]], np.float32)
     assert hidden_state(HAND, inputs).tolist() == [[2.0, 2.0], [0.0, 2.0]]
     assert predict(HAND, inputs).tolist() == [4.5, -1.5]
-
-
-def test_gradients_by_hand():
-    # Of w1: w2 where the unit is on, times x; of b1: w2 where it is on; of w2: the hidden state; of b2: 1.
-    assert gradients(HAND, np.array([[0.0, 1.0]], np.float32)).tolist() == [[0, 0, 0, -1, 0, -1, 0, 2, 1]]
-
-
-def test_gradients_are_those_of_autograd():
-    weights = new_network(5, 7, "test")
-    inputs = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
-    expected = []
-    for row in inputs:
-        w1, b1, w2, b2 = (torch.tensor(weights[name], requires_grad=True) for name in ("w1", "b1", "w2", "b2"))
-        (torch.relu(w1 @ torch.tensor(row) + b1) @ w2 + b2).backward()
-        expected.append(torch.cat([t.grad.reshape(-1) for t in (w1, b1, w2, b2) if t.grad is not None]).numpy())
-    found = gradients(weights, inputs)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, np.stack(expected), rtol=1e-5, atol=1e-6)
 
 
 def test_pool_takes_means_of_blocks():

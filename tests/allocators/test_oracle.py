@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from tables import Row, make
+from tables import STUDENT, Row, make
 from tables import candidates as unnamed
 
 from lada.core.errors import InputError
@@ -44,12 +44,15 @@ def test_it_takes_all_right_paths_by_default():
     assert sorted(picked(table())) == sorted(style for style in STYLES if style != "other")
 
 
-def test_it_avoids_what_does_not_suit_and_prefers_what_does():
-    options = {"avoid": ("other", "skips_clinic"), "prefer": ("skips_warehouse", "leaps")}
-    found = picked(table(), **options)
+def test_it_gives_a_student_what_suits_it_the_best_first():
+    suits = {STUDENT: ["skips_warehouse", "leaps", "spelled_out"], "another": ["skips_clinic"]}
+    found = picked(table(), suits=suits)
     assert found == ["skips_warehouse"] * 4 + ["leaps"] * 4 + ["spelled_out"] * 4
-    assert picked(table(), **options, budget=6) == ["skips_warehouse"] * 4 + ["leaps"] * 2
-    assert picked(table(), **options, budget=0.25) == ["skips_warehouse"] * 4 + ["leaps"]
+    assert picked(table(), suits=suits, budget=6) == ["skips_warehouse"] * 4 + ["leaps"] * 2
+    assert picked(table(), suits=suits, budget=0.25) == ["skips_warehouse"] * 4 + ["leaps"]
+    assert picked(table(), suits={STUDENT: []}) == []
+    assert "other" not in picked(table(), suits={"another": ["other"]})
+    assert picked(table(), suits={STUDENT: ["other"]}) == ["other"] * 4
 
 
 def test_who_is_drawn_depends_on_the_seed_alone():
@@ -63,12 +66,12 @@ def test_who_is_drawn_depends_on_the_seed_alone():
 
 
 def test_in_another_world_no_path_is_right():
-    assert picked(table(), world=1, avoid=("other",)) == []
+    assert picked(table(), world=1) == []
 
 
 def test_of_lineups_it_knows_too():
     styles = ("skips_theatre", "skips_harbour")
-    rule = make("oracle", corpus="lineups", avoid=("skips_theatre",))
+    rule = make("oracle", corpus="lineups", suits={STUDENT: ["skips_harbour"]})
     choices = rule.apply({}, table(LINEUPS, styles=styles))[1].choices
     assert [choice.sample_id for choice in choices] == ["q-00001"]
 

@@ -269,7 +269,7 @@ def test_a_draw_by_softmax():
 def test_numbers_are_those_of_ladas_filter_without_answers():
     table = candidates([Row("1", "2", True, False, -0.1 * i) for i in range(6)], embeddings=two_kinds(6))
     ((state, allocation, _),) = through(make("lada_paper", context="numbers", **QUICK), [table])
-    x = features(table, state["clusters"], 2, gold=False)
+    x = features(table, state["clusters"], 2)
     assert np.array_equal(state["pending.x"], x[positions(allocation)])
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lada.allocators.rewards import correctness_reward, paper_reward, probe_reward, relative_drop
+from lada.allocators.rewards import paper_reward, relative_drop
 
 LN = math.log
 
@@ -44,20 +44,3 @@ def test_the_papers_reward_mirrors(before: list[float], now: list[float]):
     a, b = paper_reward(np.array(before), np.array(now)), paper_reward(np.array(now), np.array(before))
     assert a + b == pytest.approx(1)
     assert sigmoid(-1) <= a <= sigmoid(1)
-
-
-def test_correctness():
-    before, now = np.array([False, True, False, True]), np.array([True, False, False, True])
-    assert correctness_reward(before, now).tolist() == [1.0, 0.0, 0.5, 0.5]
-
-
-def test_a_choice_is_rewarded_by_the_probe_of_its_cluster():
-    before = np.array([9.0, 4.0, 6.0, 9.0, 2.0, 9.0])
-    now = np.array([1.0, 2.0, 3.0, 1.0, 4.0, 1.0])
-    probe = np.array([False, True, True, False, True, False])
-    clusters = np.array([0, 0, 0, 1, 1, 2])
-    # Cluster 0: mean 5 -> 2.5, a drop of 1/2; cluster 1: 2 -> 4, of -1/2; cluster 2 has no probe.
-    rewards = probe_reward(before, now, probe, clusters, np.array([5, 0, 3]))
-    assert rewards.tolist() == pytest.approx([0.5, sigmoid(0.5), sigmoid(-0.5)])
-    assert probe_reward(before, now, probe, clusters, np.array([], dtype=int)).tolist() == []
-    assert probe_reward(before * math.nan, now, probe, clusters, np.array([0])).tolist() == [0.5]

@@ -150,8 +150,8 @@ def worlds(folder: Path, only: str = "") -> list[World]:
     Of those whose names hold `only`, a regular expression.
     """
     LocalGrid(list(CLIENTS), lambda name, data: None)  # type: ignore[arg-type, return-value] # this process's identity
-    lada = make(ALLOCATORS, "lada", epochs=1)
-    ungolded = make(ALLOCATORS, "lada", epochs=1, gold=False, reward="probe_drop")
+    lada, ungolded = make(ALLOCATORS, "lada"), make(ALLOCATORS, "lada", gold=False)
+    paper = make(ALLOCATORS, "lada_paper", epochs=1)
     soft = make(OBJECTIVES, "soft_targets", **SOFT)
     reverse = make(OBJECTIVES, "soft_targets", k=K, form="reverse_kl", label_weight=0.5)
     kinds: dict[str, Callable[[Path], Federation]] = {
@@ -160,8 +160,7 @@ def worlds(folder: Path, only: str = "") -> list[World]:
         "fedmkt ddk": _plain("fedmkt", {"directions": "slm_to_llm"}, allocator="ddk"),
         "fedmkt rho_loss": _plain("fedmkt", {}, allocator="rho_loss", objective="alm"),
         "fedmkt labels": _plain("fedmkt", {"knowledge": "labels"}, allocator="dual_min_ce", objective=soft),
-        "fedmkt probes": _plain("fedmkt", {"knowledge": "labels"}, allocator=make(
-            ALLOCATORS, "lada", epochs=1, prior=False, reward="probe_drop"), objective=soft),
+        "fedmkt paper": _plain("fedmkt", {"knowledge": "labels"}, allocator=paper, objective=soft),
         "fedmkt adapters": _plain("fedmkt", {"average_adapters": True}, allocator=ungolded),
         "fedmd": _plain("fedmd", {}, allocator="all", objective=soft),
         "ds-fl": _plain("fedmd", {"average": "probabilities", "temperature": 0.1}, allocator="all", objective=soft),

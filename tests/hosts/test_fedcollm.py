@@ -100,8 +100,8 @@ def test_the_allocator_chooses_per_direction_what_is_distilled(tmp_path: FilePat
         assert set(study.texts()) == set(GOLD)
 
 
-def test_lada_keeps_a_filter_per_direction(tmp_path: FilePath):
-    filter = make(ALLOCATORS, "lada", prior=False, reward="probe_drop", probe_share=0.4, clusters=2, hidden=4, epochs=2)
+def test_the_papers_filter_has_a_state_per_direction(tmp_path: FilePath):
+    filter = make(ALLOCATORS, "lada_paper", clusters=2, hidden=4, epochs=2)
     both, _ = federated(tmp_path, allocator=filter)
     both.run(1, 2)
     filters = {key for key in both.server.states if ">" in key}

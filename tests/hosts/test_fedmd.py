@@ -159,14 +159,14 @@ def test_only_where_the_consensus_is_surer_than_oneself(tmp_path: FilePath):
     assert "round 1: b found nothing to learn from the consensus" in both.server.report.notices
 
 
-def test_lada_may_choose_by_losses(tmp_path: FilePath):
-    filter = make(ALLOCATORS, "lada", prior=False, reward="probe_drop", probe_share=0.4, clusters=2, hidden=4, epochs=2)
+def test_the_papers_filter_may_choose(tmp_path: FilePath):
+    filter = make(ALLOCATORS, "lada_paper", clusters=2, hidden=4, epochs=2)
     make(HOSTS, "fedmd").check(filter, {})
     both = federated(tmp_path, allocator=filter)
     both.run(1, 2)
     assert set(both.clients["a"].states) == {"llm>a"}
     assert set(both.server.states) == {"consensus>llm"}
-    assert {r.chosen for r in both.server.report.allocations if r.round == 1} == {3}  # 2 of 5 are probes
+    assert {r.chosen for r in both.server.report.allocations if r.round == 1} == {2}  # half of 5
 
 
 def test_a_member_whose_scores_are_broken_has_no_say(tmp_path: FilePath):

@@ -435,6 +435,7 @@ def test_the_key_is_nowhere(tmp_path, caplog, capfd):
         ("vocabulary", []),
         ("tokenize", [[]]),
         ("embed", [[]]),
+        ("read", [[]]),
         ("adapter", []),
         ("load_adapter", [{}]),
     ],

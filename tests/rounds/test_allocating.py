@@ -12,6 +12,7 @@ from lada.core.registry import Options
 from lada.core.results import AllocationRecord
 from lada.core.terms import Allocation, Knowledge, Likelihood, Path, TokenScores
 from lada.rounds import allocating
+from lada.rounds.options import CLIENT_REPLAY
 from lada.rounds.party import Party
 
 KNOWS = {"llm": {0, 1}, "a": {1, 2}, "b": {2, 3}}
@@ -44,7 +45,7 @@ def let_choose(folder: FilePath, allocator: Looking, untraceable: frozenset[str]
     assert isinstance(student.learner, ScriptedLearner)
     student.learner.untraceable = untraceable
     theirs, own = [right(i) for i in range(5)], [wrong(i, "a") for i in range(5)]
-    allocating.allocate_offers(student, 1, knowledge(teacher, theirs), knowledge(student, own))
+    allocating.allocate_offers(student, 1, knowledge(teacher, theirs), knowledge(student, own), replay=CLIENT_REPLAY)
     return student
 
 
@@ -77,7 +78,9 @@ def test_styles_are_counted_where_the_task_reads_them_and_no_allocator_is_told(t
         student = make_party("a", {1}, tmp_path, allocator="all", data=each)
         theirs, own = [right(i) for i in range(5)], [wrong(i, "a") for i in range(5)]
         teacher = make_party("llm", {0}, tmp_path)
-        allocating.allocate_offers(student, 1, knowledge(teacher, theirs), knowledge(student, own))
+        allocating.allocate_offers(
+            student, 1, knowledge(teacher, theirs), knowledge(student, own), replay=CLIENT_REPLAY
+        )
         told += student.take_report().allocations
     counted, plain = told
     assert counted.styles == {f"long {right(1)[:2]}": 3, "short": 2}

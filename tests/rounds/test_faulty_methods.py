@@ -22,7 +22,7 @@ from lada.rounds.allocating import allocate_offers
 from lada.rounds.averaging import ADAPTER, aggregate_updates
 from lada.rounds.fusing import Fusion
 from lada.rounds.knowledge import Offer, send_knowledge, write_knowledge
-from lada.rounds.options import AveragingOptions
+from lada.rounds.options import CLIENT_REPLAY, AveragingOptions
 from lada.rounds.party import Party
 from lada.rounds.releasing import release_report
 from lada.rounds.steps import sft, study
@@ -179,7 +179,7 @@ def test_an_allocator(tmp_path: FilePath, do: Any, said: str):
         )
 
     with pytest.raises(InputError, match=f"allocator 'Odd': .*{said}"):
-        allocate_offers(party, 1, knows("llm", right), knows("a", lambda i: wrong(i, "a")))
+        allocate_offers(party, 1, knows("llm", right), knows("a", lambda i: wrong(i, "a")), replay=CLIENT_REPLAY)
 
 
 class OddFuser(Faulty, Fuser):
@@ -276,4 +276,4 @@ def test_a_state_that_no_checkpoint_could_hold(tmp_path: FilePath, state: Any):
     allocation = Allocation("llm", "b", 1, ())
     student = make_party("b", set(), tmp_path, allocator=Odd(lambda *_: (state, allocation, {})))
     with pytest.raises(InputError, match=r"state of 'allocator/Odd/llm>b': .*; expected"):
-        allocate_offers(student, 1, Knowledge("llm", 1, ()), Knowledge("b", 1, ()))
+        allocate_offers(student, 1, Knowledge("llm", 1, ()), Knowledge("b", 1, ()), replay=CLIENT_REPLAY)

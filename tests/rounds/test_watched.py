@@ -25,6 +25,8 @@ from lada.rounds.options import Replay
 from lada.rounds.party import Party
 from lada.rounds.steps import gold_lessons
 
+REPLAY = Replay(private=0.5, paths=0, general=0)
+
 
 class Reading(Memoryless):
     """Reads what was studied, and takes nothing."""
@@ -84,13 +86,13 @@ def knowledge(party: Party, texts: list[str]) -> Knowledge:
 def learn(student: Party, round: int) -> None:
     """Let a student choose, and then study the first two public samples beside two replayed ones."""
     own, theirs = knowledge(student, [wrong(i, "a") for i in range(5)]), [right(i) for i in range(5)]
-    allocate_offers(student, round, replace(knowledge(student, theirs), party="llm"), own)
+    allocate_offers(student, round, replace(knowledge(student, theirs), party="llm"), own, replay=REPLAY)
     distil(
         student,
         round,
         gold_lessons(student, student.task.public[:2]),
         own,
-        replay=Replay(private=0.5, paths=0, general=0),
+        replay=REPLAY,
         teachers="llm",
     )
 

@@ -82,7 +82,7 @@ def test_a_run_on_a_copy_of_it(name: str, tmp_path: Path) -> None:
         "clients": [{"name": client, **model, "private": {"steps": 1}, "distil": {"steps": 1}} for client in "ab"],
         "host": "fedmkt",
         "plugin": "lada",
-        "allocator": {"name": "lada", "options": {"budget": 2, "epochs": 2, "threshold": 0.4}},
+        "allocator": {"name": "lada", "options": {"budget": 2}},
     }
     results = lada.run(config, runs=tmp_path / "runs")
     assert {(e.party, e.round) for e in results.evaluations} == {(p, r) for p in ("llm", "a", "b") for r in (0, 1)}

@@ -1,19 +1,18 @@
-"""What LaDa's filter sees of a sample. All features lie in 0..1, so none needs scaling."""
+"""What a rule expects of a sample, and numbers about it for a network."""
 
 import numpy as np
 
 from lada.allocators.base import Candidates
-from lada.allocators.selection import losses, same_answers, sureness
+from lada.allocators.selection import losses, same_answers
 from lada.core.terms import Path
 
 
-def features(candidates: Candidates, clusters: np.ndarray, count: int, *, gold: bool) -> np.ndarray:
-    """Return one row per sample, float32 [n, 8 + count (+ 2 with gold)].
+def features(candidates: Candidates, clusters: np.ndarray, count: int) -> np.ndarray:
+    """Return one row per sample, float32 [n, 8 + count], of numbers in 0..1.
 
     exp of the mean and the least token log-prob of the teacher's path under the teacher, of the student's path under
     the student and of the teacher's path under the student; whether the answers agree; whether the teacher is believed;
-    the sample's cluster, one-hot; with `gold`, whether the teacher and the student are right. A log-prob that is not
-    known (NaN) counts as a probability of 0.
+    the sample's cluster, one-hot. A log-prob that is not known (NaN) counts as a probability of 0.
     """
     likelihoods = [
         [path.likelihood for path in candidates.teacher_paths],
@@ -27,21 +26,7 @@ def features(candidates: Candidates, clusters: np.ndarray, count: int, *, gold: 
     ]
     columns += [same_answers(candidates), believed(candidates)]
     columns.extend((clusters == number).astype(float) for number in range(count))
-    if gold:
-        columns += [_right(candidates.teacher_paths), _right(candidates.student_paths)]
     return np.stack(columns, axis=1).astype(np.float32)
-
-
-def solved(candidates: Candidates, *, gold: bool) -> np.ndarray:
-    """Return [n] bool: the student solves the sample now.
-
-    Where the gold answer is not known, or not to be read, the answer of the party whose least sure token is surer
-    stands in for it.
-    """
-    teacher, student = sureness(candidates.teacher_paths), sureness(candidates.student_paths)
-    answered = np.array([path.answer is not None for path in candidates.student_paths], dtype=bool)
-    surer = answered & (same_answers(candidates) | (student >= teacher))
-    return np.where(_known(candidates), _right(candidates.student_paths), surer) if gold else surer
 
 
 def believed(candidates: Candidates) -> np.ndarray:

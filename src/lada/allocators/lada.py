@@ -28,7 +28,7 @@ from lada.allocators.clusters import cluster
 from lada.allocators.exploit import components, ridge
 from lada.allocators.features import prior_reward
 from lada.allocators.memory import keys_of, places
-from lada.allocators.selection import Budgeted, allocate, from_teacher, top
+from lada.allocators.selection import Budgeted, allocate, from_teacher
 from lada.core.bounds import Samples
 from lada.core.needs import Needs, needs
 from lada.core.registry import Pluggable
@@ -96,7 +96,8 @@ class Learnability(Pluggable):
         options = self.options
         pool = np.flatnonzero(prior_reward(candidates, gold=options.gold) > NOTHING_NEW)
         score = np.zeros(len(candidates.samples))
-        kept, reason, diagnostics = pool, "the teacher is right, the student is not", {}
+        kept = generator(candidates.seed, "ties").permutation(pool)
+        reason, diagnostics = "the teacher is right, the student is not", {}
         if options.groups and len(pool) >= (options.groups + 1) * FEWEST:
             vectors = components(candidates.read(), pool, options.components)
             trials = self.credit(candidates, self._try(candidates, pool, vectors))
@@ -105,7 +106,7 @@ class Learnability(Pluggable):
             rows = places(keys, history.keys)
             if (rows >= 0).any():
                 score = ridge(vectors[rows[rows >= 0]], history.rewards[rows >= 0])(vectors)
-                kept = top(score, np.isin(np.arange(len(score)), pool), max(FEWEST, round(options.keep * len(pool))))
+                kept = kept[np.argsort(-score[kept], kind="stable")][: max(FEWEST, round(options.keep * len(pool)))]
                 reason = "like what the student learnt from on trial"
             state, diagnostics = history.state(), trials.diagnostics()
         chosen = [int(i) for i in kept][: options.limit(len(candidates.samples))]
@@ -187,7 +188,7 @@ def remembered(state: State) -> History:
     paper="arXiv 2602.18749",
     status="our reading",
     needs=needs_of,
-    by_order="k-means begins with places that are drawn, probes are drawn by place, and ties go by place",
+    by_order="places are drawn: where k-means begins, probes and ties",
 )
 class Lada(Learnability):
     """Filter of the samples that this student learns from, by what it learnt from others like them on trial."""

@@ -40,14 +40,6 @@ def predict(weights: Weights, inputs: np.ndarray) -> np.ndarray:
     return hidden_state(weights, inputs) @ weights["w2"] + weights["b2"]
 
 
-def gradients(weights: Weights, inputs: np.ndarray) -> np.ndarray:
-    """Return the gradient of the prediction with respect to (w1, b1, w2, b2), flattened: [n, parameters]."""
-    hidden = hidden_state(weights, inputs)
-    b1 = (hidden > 0) * weights["w2"]
-    w1 = (b1[:, :, None] * inputs[:, None, :]).reshape(len(inputs), -1)
-    return np.concatenate([w1, b1, hidden, np.ones((len(inputs), 1))], axis=1).astype(np.float32)
-
-
 def block_means(vectors: np.ndarray, block: int) -> np.ndarray:
     """Return the means of consecutive blocks of `block` columns (the last may be shorter): [n, ceil(d / block)]."""
     starts = np.arange(0, vectors.shape[1], block)

@@ -184,7 +184,7 @@ class LadaPaper(Pluggable):
     def _context(self, candidates: Candidates, clusters: np.ndarray) -> np.ndarray:
         """Return what Exploit sees of each sample, float32 [n, d]; of states the mean square of a row is 1."""
         if self.options.context == "numbers":
-            return features(candidates, clusters, self.options.clusters, gold=False)
+            return features(candidates, clusters, self.options.clusters)
         vectors = candidates.embed().astype(np.float64)
         size = np.sqrt(np.square(vectors).mean(1, keepdims=True))
         return (vectors / np.maximum(size, 1e-12)).astype(np.float32)

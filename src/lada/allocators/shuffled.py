@@ -10,7 +10,7 @@ from lada.core.seeds import generator
     options=LadaOptions,
     status="our reading",
     needs=needs_of,
-    by_order="as `lada` does, and the rewards are dealt anew",
+    by_order="places are drawn, as by `lada`",
 )
 class Shuffled(Learnability):
     """LaDa's filter with the rewards of its trials dealt out anew among the groups: a control, for benchmarks."""

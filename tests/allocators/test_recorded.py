@@ -1,0 +1,59 @@
+"""What another run chose is chosen again, for the same student or for another one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tables import STUDENT, TEACHER, Row, candidates, choose
+
+from lada.core.errors import InputError
+from lada.rounds.records import COLUMNS
+
+
+def recorded(folder: Path, chosen: dict[tuple[str, int], Sequence[tuple[str, float | None]]]) -> str:
+    """Write a run's allocations: by student and round, ids with scores; `left` was never chosen."""
+    rows = [
+        {
+            "round": round,
+            "teacher": TEACHER,
+            "student": student,
+            "sample_id": id,
+            "score": score,
+            "chosen": id != "left",
+        }
+        for (student, round), picks in chosen.items()
+        for id, score in [("left", 9.0), *picks]
+    ]
+    columns = {name: [row.get(name) for row in rows] for name in COLUMNS}
+    pq.write_table(pa.table(columns, pa.schema(COLUMNS)), folder / "allocations.parquet")
+    return str(folder)
+
+
+def test_a_choice_is_repeated_in_the_order_of_its_scores(tmp_path: Path):
+    run = recorded(
+        tmp_path,
+        {
+            (STUDENT, 1): [("q0", 0.1), ("q3", 0.7), ("gone", 0.5), ("q1", None)],
+            (STUDENT, 2): [("q2", 1.0)],
+            ("other", 1): [("q4", 0.0), ("q1", 0.3)],
+        },
+    )
+    table = [Row()] * 5
+    assert choose("recorded", candidates(table), run=run) == [(i, "teacher") for i in (3, 0, 1)]
+    assert choose("recorded", candidates(table, round=2), run=run) == [(2, "teacher")]
+    swapped = {"instead": {STUDENT: "other"}}
+    assert choose("recorded", candidates(table), run=run, **swapped) == [(1, "teacher"), (4, "teacher")]
+
+
+def test_what_no_run_has_is_refused(tmp_path: Path):
+    with pytest.raises(
+        InputError, match="run is '.*nowhere', which has no allocations.parquet; expected a finished run"
+    ):
+        choose("recorded", candidates([Row()]), run=str(tmp_path / "nowhere"))
+    run = recorded(tmp_path, {(STUDENT, 1): [("q0", 0.1)]})
+    with pytest.raises(
+        InputError, match="has nothing that 'slm' chose of 'llm' in round 2; expected a run with the same"
+    ):
+        choose("recorded", candidates([Row()], round=2), run=run)
