@@ -48,6 +48,17 @@ def prior_reward(candidates: Candidates, *, gold: bool) -> np.ndarray:
     return np.where(_known(candidates), teacher * (0.5 + 0.5 * (trusted & ~student)), trusted)
 
 
+def promising(candidates: Candidates, *, gold: bool) -> np.ndarray:
+    """Return [n] bool: the teacher's path may teach what the student does not know.
+
+    With gold answers that is where the teacher is right and the student is not; where they are not known, or not to be
+    read, where the two answers differ and the teacher is believed.
+    """
+    teacher, student = _right(candidates.teacher_paths), _right(candidates.student_paths)
+    differs = believed(candidates) & ~same_answers(candidates)
+    return np.where(_known(candidates), teacher & ~student, differs) if gold else differs
+
+
 def _right(paths: tuple[Path, ...]) -> np.ndarray:
     return np.array([bool(path.right) for path in paths], dtype=bool)
 

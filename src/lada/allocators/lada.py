@@ -26,7 +26,7 @@ from pydantic import Field, model_validator
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.clusters import cluster
 from lada.allocators.exploit import components, ridge
-from lada.allocators.features import prior_reward
+from lada.allocators.features import promising
 from lada.allocators.memory import keys_of, places
 from lada.allocators.selection import Budgeted, allocate, from_teacher
 from lada.core.bounds import Samples
@@ -35,8 +35,6 @@ from lada.core.registry import Pluggable
 from lada.core.seeds import generator
 from lada.core.terms import Allocation, Verb
 
-NOTHING_NEW = 0.5
-"""The prior's expectation of a sample that is neither a gain nor a harm."""
 FEWEST = 10
 """Candidates that a group has at least, and candidates per group that there are at least: fewer tell nothing."""
 MOST_TRIED = 0.9
@@ -94,7 +92,7 @@ class Learnability(Pluggable):
     def apply(self, state: State, candidates: Candidates) -> tuple[State, Allocation, dict[str, float]]:
         """See Allocator.apply."""
         options = self.options
-        pool = np.flatnonzero(prior_reward(candidates, gold=options.gold) > NOTHING_NEW)
+        pool = np.flatnonzero(promising(candidates, gold=options.gold))
         score = np.zeros(len(candidates.samples))
         kept = generator(candidates.seed, "ties").permutation(pool)
         reason, diagnostics = "the teacher is right, the student is not", {}
@@ -117,10 +115,16 @@ class Learnability(Pluggable):
         """Return what came of the trials as the filter learns from it: as it is."""
         return tried
 
+    def _probes(self, candidates: Candidates, pool: np.ndarray) -> np.ndarray:
+        """Return half of the candidates `pool` [m] with the shortest questions: what is solved first tells soonest."""
+        lengths = np.array([len(candidates.samples[i].question) for i in pool])
+        shortest = pool[np.argsort(lengths, kind="stable")][: min(2 * self.options.probes, len(pool) // 2)]
+        return generator(candidates.seed, "probes").permutation(shortest)[: len(shortest) // 2]
+
     def _try(self, candidates: Candidates, pool: np.ndarray, vectors: np.ndarray) -> "Tried":
         """Let the student try groups of the candidates `pool` [m], told apart by their vectors [n, d]."""
         options, trials = self.options, candidates.trials
-        probes = generator(candidates.seed, "probes").permutation(pool)[: min(options.probes, len(pool) // 3)]
+        probes = self._probes(candidates, pool)
         studied = np.setdiff1d(pool, probes)
         groups = cluster(vectors[studied], options.groups, candidates.seed)
         if options.warm_up:
