@@ -49,7 +49,7 @@ def test_a_choice_is_repeated_in_the_order_of_its_scores(tmp_path: Path):
 
 def test_what_no_run_has_is_refused(tmp_path: Path):
     with pytest.raises(
-        InputError, match="run is '.*nowhere', which has no allocations.parquet; expected a finished run"
+        InputError, match=r"run is '.*nowhere', which has no allocations.parquet; expected a finished run"
     ):
         choose("recorded", candidates([Row()]), run=str(tmp_path / "nowhere"))
     run = recorded(tmp_path, {(STUDENT, 1): [("q0", 0.1)]})

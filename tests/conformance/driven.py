@@ -36,6 +36,21 @@ def likelihood(rng: np.random.Generator, size: int) -> Likelihood:
     return Likelihood(float(tokens.sum()), float(tokens.min()), 4, size)
 
 
+class Tries:
+    """A student on trial: it solves a question where it has studied one whose name is of the same length."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+
+    def warm_up(self, chosen: Sequence[int], share: float) -> None:
+        """Do nothing."""
+
+    def trial(self, chosen: Sequence[int], share: float, probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
+        """Return what it solves, whatever the order of what it studies."""
+        known = {len(self._names[i]) for i in chosen}
+        return np.array([len(self._names[i]) in known for i in probes], dtype=bool)
+
+
 def allocate(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:
     """Let an allocator choose among samples of which it loses and gains some from round to round."""
     rng = np.random.default_rng(round)
@@ -69,8 +84,14 @@ def allocate(method: Any, state: State, round: int, order: Order) -> tuple[State
     }
     moved = {name: tuple(getattr(table, name)[i] for i in at) for name in ("student_on_teacher", "agree")}
     table = replace(
-        table, **renamed, **moved, embed=lambda: vectors[at], look=lambda k: iter([looks[i] for i in at])
-    )  # fmt: skip
+        table,
+        **renamed,
+        **moved,
+        embed=lambda: vectors[at],
+        look=lambda k: iter([looks[i] for i in at]),
+        read=lambda: vectors[at],
+        trials=Tries([names[i] for i in at]),
+    )
     state, allocation, numbers = method.apply(state, table)
     choices = sorted((each.sample_id, each.source, each.score, each.reason) for each in allocation.choices)
     return state, (choices, allocation.scores, numbers)

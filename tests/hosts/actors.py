@@ -160,6 +160,9 @@ class ScriptedLearner(LearnerBase):
     def embed(self, questions: Sequence[str], *, progress: Progress = silent) -> np.ndarray:
         return np.eye(len(questions), dtype=np.float32)
 
+    def read(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> np.ndarray:
+        return np.array([[len(text), self.judgements.get(text, -2.0)] for _, text in pairs], np.float32).reshape(-1, 2)
+
     def study(
         self,
         lessons: Sequence[Lesson],

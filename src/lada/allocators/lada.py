@@ -36,7 +36,7 @@ from lada.core.seeds import generator
 from lada.core.terms import Allocation, Verb
 
 FEWEST = 10
-"""Candidates that a group has at least, and candidates per group that there are at least: fewer tell nothing."""
+"""Candidates that a group has at least, and that there are for each group: fewer tell nothing."""
 MOST_TRIED = 0.9
 """The most of a study's budget that its trials may take."""
 
@@ -66,8 +66,8 @@ class LadaOptions(Budgeted):
     def _leaves_a_study(self) -> Self:
         if (tried := self.warm_up + self.groups * self.trial) > MOST_TRIED:
             raise ValueError(
-                f"warm_up + groups · trial is {tried:g} of the study's budget; expected {MOST_TRIED:g} at most, so that "
-                "something is left to study what was chosen"
+                f"warm_up + groups · trial is {tried:g} of the study's budget; expected {MOST_TRIED:g} at most, so "
+                "that something is left to study what was chosen"
             )
         return self
 

@@ -1,0 +1,261 @@
+"""What a student tries it forgets again, and pays for with the study that follows."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+import pytest
+from actors import DISTIL, ScriptedLearner, make_party, right, wrong
+
+from lada.allocators.base import Candidates, NoTrials
+from lada.allocators.memoryless import Memoryless
+from lada.core.errors import InputError
+from lada.core.registry import Options
+from lada.core.terms import Allocation, Knowledge, Likelihood, Path, Selection
+from lada.models.base import Studies, Study
+from lada.rounds.allocating import allocate_offers
+from lada.rounds.distilling import distil, lessons_of
+from lada.rounds.knowledge import Offer
+from lada.rounds.options import Replay
+from lada.rounds.party import Party
+
+NO_REPLAY = Replay(private=0, paths=0, general=0, least=0)
+
+
+class Trying(Memoryless):
+    """Does with the trials what it is told, and takes the first path."""
+
+    def __init__(self, do: Callable[[Candidates], Any]) -> None:
+        super().__init__(Options())
+        self.do = do
+
+    def apply(self, state: Any, candidates: Candidates) -> Any:
+        """See Allocator.apply."""
+        self.found = self.do(candidates)
+        choices = (Selection(candidates.samples[0].id, "teacher", 1.0, "first"),)
+        return state, Allocation(candidates.teacher, candidates.student, candidates.round, choices), {}
+
+
+class Forgetful(ScriptedLearner):
+    """Its weights number what it has come to know, and with them it knows no more; see ScriptedLearner."""
+
+    def __init__(self, answers: dict[str, str]) -> None:
+        super().__init__(answers)
+        self.known = {0: dict(answers)}
+        self.loaded: list[int] = []
+
+    def study(self, lessons: Any, *args: Any, **more: Any) -> Any:
+        report = super().study(lessons, *args, **more)
+        self.weights = np.full_like(self.weights, len(self.known))
+        self.known[int(self.weights[0])] = dict(self.answers)
+        return report
+
+    def load_adapter(self, weights: Any) -> None:
+        super().load_adapter({name: weight.copy() for name, weight in weights.items()})
+        self.loaded.append(int(self.weights[0]))
+        self.answers = dict(self.known[int(self.weights[0])])
+
+
+def knowledge(party: Party, texts: Sequence[str], name: str = "a") -> Knowledge:
+    paths = [
+        Path(s.id, name, text, party.task.extract(text), None, Likelihood(-1.0, -1.0, 4, max(1, len(text))))
+        for s, text in zip(party.task.public, texts, strict=True)
+    ]
+    return Knowledge(name, 1, tuple(paths))
+
+
+def student(folder: FilePath, do: Callable[[Candidates], Any], study: Study = DISTIL, **more: Any) -> Party:
+    party = make_party("a", {1}, folder, allocator=Trying(do), **more)
+    assert isinstance(party.learner, ScriptedLearner)
+    party.learner = Forgetful(party.learner.answers)
+    party.studies = Studies(party.studies.private, study)
+    return party
+
+
+def choose(
+    party: Party, *, theirs: Sequence[str] | None = None, replay: Replay = NO_REPLAY, teachers: int = 1, round: int = 1
+) -> tuple[Allocation, Knowledge, Knowledge]:
+    own = knowledge(party, [right(i) if i == 1 else wrong(i, "a") for i in range(5)])
+    offered = knowledge(party, theirs or [right(i) for i in range(5)], "llm")
+    return allocate_offers(party, round, offered, own, replay=replay, teachers=teachers), offered, own
+
+
+def learn(party: Party, **more: Any) -> None:
+    allocation, offered, own = choose(party, **more)
+    lessons = lessons_of(party, allocation, Offer(offered, {}, None), own)
+    distil(party, 1, lessons, own, replay=more.get("replay", NO_REPLAY), teachers="llm")
+
+
+def twice(candidates: Candidates) -> list[list[bool]]:
+    """Warm up with path 0, then try paths 2 and 3 one at a time, each time asked all but the first."""
+    candidates.trials.warm_up([0], 0.2)
+    return [candidates.trials.trial([i], 0.2, [1, 2, 3, 4]).tolist() for i in (2, 3)]
+
+
+def test_each_trial_begins_with_the_warmed_up_weights_and_the_student_is_left_with_its_own(tmp_path: FilePath):
+    party = student(tmp_path, twice)
+    before = dict(party.learner.answers)
+    choose(party)
+    # Path 1 it knew. What was tried first, of question 2, is forgotten when 3 is tried.
+    assert party.allocator.found == [[True, True, False, False], [True, False, True, False]]
+    learner = party.learner
+    assert [list(study.texts()) for study in learner.studies] == [["p0"], ["p2"], ["p3"]]
+    assert learner.loaded == [1, 1, 0]
+    assert dict(learner.answers) == before
+    assert learner.weights.tolist() == [0, 0]
+    assert {study.objective.title for study in learner.studies} == {"sft"}
+    assert len({study.seed for study in learner.studies}) == 1
+
+
+def test_trials_are_part_of_the_study(tmp_path: FilePath):
+    party = student(tmp_path, twice, Study(steps=50))
+    learn(party)
+    assert [study.options.steps for study in party.learner.studies] == [10, 10, 10, 20]
+    assert party.tried == 0
+    (record,) = party.report.allocations
+    assert record.trial_tokens == 300  # ten a step
+    assert [phase.phase for phase in party.report.phases] == ["judge", "try", "distil"]
+    assert [study.phase for study in party.report.studies] == ["distil"]  # no study of its own in the report
+
+
+@pytest.mark.parametrize(
+    ("study", "parts"),
+    [
+        ({"tokens": 1000}, [200, 200, 200, 400]),
+        ({"epochs": 5.0}, [1.0, 1.0, 1.0, 2.0]),
+        ({"steps": 2}, [1, 1, 1, 1]),  # a step at least
+    ],
+)
+def test_of_whatever_the_budget_is_in(tmp_path: FilePath, study: dict[str, Any], parts: list[float]):
+    party = student(tmp_path, twice, Study(**study))
+    learn(party)
+    (unit,) = study
+    assert [getattr(each.options, unit) for each in party.learner.studies] == pytest.approx(parts)
+
+
+def test_of_several_teachers_each_has_an_equal_part(tmp_path: FilePath):
+    party = student(tmp_path, twice, Study(steps=100))
+    for _ in range(2):
+        choose(party, teachers=2)
+    assert party.tried == pytest.approx(0.6)
+    assert [study.options.steps for study in party.learner.studies] == [10] * 6
+    learn(party, teachers=2)
+    assert party.learner.studies[-1].options.steps == 10
+    assert party.tried == 0
+
+
+def test_however_much_was_tried_something_is_left(tmp_path: FilePath):
+    party = student(tmp_path, lambda c: [c.trials.trial([0], 0.5, [1]) for _ in range(5)], Study(steps=100))
+    learn(party)
+    assert party.learner.studies[-1].options.steps == 1
+
+
+def test_where_nothing_was_chosen_the_next_round_has_its_whole_budget(tmp_path: FilePath):
+    party = student(tmp_path, twice, Study(steps=50))
+    _, _, own = choose(party)
+    distil(party, 1, [], own, replay=NO_REPLAY, teachers="llm")
+    assert party.tried == 0
+    assert len(party.learner.studies) == 3
+    party.allocator = Trying(lambda _: None)
+    learn(party)
+    assert party.learner.studies[-1].options.steps == 50
+
+
+def test_nothing_tried_nothing_changed(tmp_path: FilePath):
+    party = student(tmp_path, lambda _: None)
+    learn(party)
+    assert (party.learner.loaded, len(party.learner.studies)) == ([], 1)
+    assert party.learner.studies[0].options.steps == DISTIL.steps
+    assert "trial_tokens" not in party.report.allocations[0].model_dump()
+
+
+def test_an_error_on_trial_leaves_the_student_as_it_was(tmp_path: FilePath):
+    def breaks(candidates: Candidates) -> None:
+        twice(candidates)
+        raise LookupError("lost")
+
+    party = student(tmp_path, breaks, Study(steps=50))
+    before = dict(party.learner.answers)
+    with pytest.raises(InputError, match="allocator 'Trying': it failed with LookupError: lost"):
+        choose(party)
+    assert (dict(party.learner.answers), party.learner.weights.tolist(), party.tried) == (before, [0, 0], 0)
+    assert list(party.folder.glob("tmp*")) == []
+
+
+def test_a_learner_without_an_adapter_goes_by_way_of_the_disk(tmp_path: FilePath):
+    party = student(tmp_path, twice, Study(steps=50))
+    learner: Any = party.learner
+
+    def no_adapter() -> Any:
+        raise InputError("it has no adapter")
+
+    def save(folder: FilePath) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "weights.npy", learner.weights)
+
+    def reopen(folder: FilePath) -> Any:
+        learner.__class__.load_adapter(learner, {"lora": np.load(folder / "weights.npy")})
+        return learner
+
+    learner.adapter, learner.save, party.reopen = no_adapter, save, reopen
+    before = dict(learner.answers)
+    choose(party)
+    assert party.allocator.found == [[True, True, False, False], [True, False, True, False]]
+    assert (dict(learner.answers), learner.weights.tolist()) == (before, [0, 0])
+    assert not [file for file in party.folder.rglob("weights.npy")]
+
+
+def test_a_trial_has_the_replay_of_the_study(tmp_path: FilePath):
+    party = student(tmp_path, lambda c: c.trials.trial([0, 2], 0.2, [1]), Study(steps=50))
+    replay = Replay(private=0.5, paths=0, general=0, least=0)
+    learn(party, replay=replay)
+    tried, studied = party.learner.studies
+    assert [lesson.sample_id.partition("-")[0] for lesson in tried.lessons] == ["p0", "p2", "a", "a"]
+    assert studied.lessons[1].sample_id in {lesson.sample_id for lesson in tried.lessons}
+
+
+def test_paths_without_text_are_no_lessons(tmp_path: FilePath):
+    party = student(tmp_path, lambda c: c.trials.trial([0, 1], 0.2, [2, 1]).tolist(), Study(steps=50))
+    choose(party, theirs=["", "", right(2), right(3), right(4)])
+    assert party.learner.studies == []
+    assert party.allocator.found == [False, True]
+    assert party.tried == pytest.approx(0.2)
+
+
+def test_an_answer_that_is_right_or_the_teachers_passes(tmp_path: FilePath):
+    theirs = [right(0), wrong(1, "llm"), "no idea", wrong(3, "llm"), "no idea"]
+    say = {"public 0": right(0), "public 1": right(1), "public 2": right(2), "public 3": wrong(3, "llm")}
+    for gold, passed in ((True, [True, True, True, True, False]), (False, [True, False, False, True, False])):
+        party = student(
+            tmp_path / str(gold), lambda c, gold=gold: c.trials.trial([0], 0.2, [0, 1, 2, 3, 4], gold=gold).tolist()
+        )
+        party.learner.answers |= say | {"public 4": "no idea"}
+        choose(party, theirs=theirs)
+        assert party.allocator.found == passed
+
+
+def test_hooks_and_the_objectives_state_see_nothing_of_it(tmp_path: FilePath):
+    seen: list[str] = []
+
+    class Hook:
+        steers = False
+
+        def __getattr__(self, name: str) -> Any:
+            seen.append(name)
+            raise AssertionError(name)
+
+    party = student(tmp_path, twice)
+    party.states["objective/sft/a"] = {"x": np.ones(1)}
+    party.steps["objective/sft/a"] = 4
+    party.hooks = (("odd", Hook()),)  # type: ignore[assignment]
+    choose(party)
+    assert seen == []
+    assert party.states["objective/sft/a"]["x"].tolist() == [1]
+    assert party.steps == {"objective/sft/a": 4}
+
+
+def test_candidates_made_by_hand_have_no_student_to_try_anything():
+    for ask in (lambda: NoTrials().warm_up([0], 0.1), lambda: NoTrials().trial([0], 0.1, [1])):
+        with pytest.raises(LookupError, match="came without `trials`"):
+            ask()
