@@ -156,12 +156,12 @@ class TestAPartyOfItsOwn:
     def test_what_it_needs_of_those_who_teach_it_is_refused_by_name(self) -> None:
         data = json.loads(json.dumps(MODELS))
         data["clients"][1]["objective"] = "soft_targets"
-        data["server"]["model"]["verbs"] = ["answer", "confidence", "judge", "embed", "study"]
+        data["server"]["model"]["verbs"] = ["answer", "confidence", "judge", "embed", "read", "study"]
         with pytest.raises(InputError, match=r"^objective 'soft_targets' needs a learner that can log_probs, .* 'llm'"):
             make_config({**data, "objective": "sft"})
         data["server"]["model"]["verbs"].append("log_probs")
         make_config({**data, "objective": "sft"})
-        data["clients"][0]["model"]["verbs"] = ["answer", "confidence", "judge", "embed", "study"]
+        data["clients"][0]["model"]["verbs"] = ["answer", "confidence", "judge", "embed", "read", "study"]
         make_config({**data, "objective": "sft"})  # `a` teaches the server alone, which studies plain texts
         with pytest.raises(InputError, match=r"^objective 'soft_targets' needs a learner that can log_probs, .* 'a'"):
             make_config({**data, "server": {**data["server"], "objective": "soft_targets"}, "objective": "sft"})

@@ -231,6 +231,7 @@ class RunConfig(Options):
             made.check(resolved.make(ALLOCATORS, name), models)
         for name in ("", *resolved._differing(OBJECTIVES)):
             made.plan(1, resolved.make(OBJECTIVES, name))  # which refuses an objective that it cannot work with
+        resolved._check_allocators(made)
         return resolved
 
     @property
@@ -280,7 +281,7 @@ class RunConfig(Options):
             check_pooling(self.choice(HOSTS).name, self.engine, self.held_back())
 
     def _check_studies(self) -> None:
-        """Refuse studies that a party's objective cannot have, or that its allocator cannot read."""
+        """Refuse studies that a party's objective cannot have."""
         parties = [("server", self.server), *((f"clients.{client.name}", client) for client in self.clients)]
         for owner, party in parties:
             objective = self.make(OBJECTIVES, party.name)
@@ -288,11 +289,21 @@ class RunConfig(Options):
             with of_party(owner):
                 processes = parallel.processes if parallel else 1
                 check_possible(objective.title, objective.needs, party.distil, processes)
-                allocator, asks = self.choice(ALLOCATORS, party.name).name, self.make(ALLOCATORS, party.name).needs
+
+    def _check_allocators(self, host: Host) -> None:
+        """Refuse studies that a party's allocator cannot read, or within which it cannot try anything."""
+        for party in (self.server, *self.clients):
+            steps = host.plan(1, self.make(OBJECTIVES, party.name))
+            side = "server" if party is self.server else "client"
+            if not any(step.side == side and step.samples == "lessons" for step in steps):
+                continue  # it chooses nothing
+            name, asks = self.choice(ALLOCATORS, party.name).name, self.make(ALLOCATORS, party.name).needs
+            parallel = party.model.parallel if isinstance(party.model, ModelOptions) else None
+            with of_party("server" if side == "server" else f"clients.{party.name}"):
                 if asks.lesson_losses:
-                    check_watched(allocator, party.distil, processes)
+                    check_watched(name, party.distil, parallel.processes if parallel else 1)
                 if asks.tries:
-                    check_tried(allocator, party.distil)
+                    check_tried(name, party.distil)
 
     def drawn(self, round: int) -> tuple[str, ...]:
         """Return the clients that take part in a round, sorted; for round 0 those of all rounds (of one at least)."""

@@ -3,6 +3,7 @@
 from pathlib import Path as FilePath
 from typing import Any
 
+import numpy as np
 import pytest
 from alike import same
 from methods import Case, each
@@ -54,4 +55,18 @@ def told(learner: Any) -> Any:
         found["judged"] = learner.judge(PAIRS)
     if Verb.EMBED in learner.verbs:
         found["vectors"] = learner.embed([question for question, _ in PAIRS])
+    if Verb.READ in learner.verbs:
+        found["read"] = learner.read(PAIRS)
     return found
+
+
+@each("learner")
+def test_what_a_learner_reads_is_a_vector_for_each_path_whoever_shares_its_batch(case: Case, tmp_path: FilePath):
+    opens, options = opener(case)
+    if Verb.READ not in options.able:
+        pytest.skip("it cannot read")
+    learner = opens.open(tmp_path, init_seed=1, saved=None)
+    vectors = learner.read(PAIRS)
+    assert (vectors.dtype, vectors.ndim, len(vectors)) == (np.float32, 2, len(PAIRS))
+    assert learner.read([]).shape == (0, vectors.shape[1])
+    assert np.stack([learner.read([pair])[0] for pair in PAIRS]) == pytest.approx(vectors, abs=1e-4)

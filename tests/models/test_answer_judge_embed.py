@@ -135,11 +135,68 @@ def test_embed_is_the_mean_of_the_last_hidden_states(tiny: Any, architecture: st
         assert vector.tolist() == pytest.approx(hidden.mean(0).tolist(), abs=1e-5)
 
 
+def test_reading_weighs_what_it_has_seen_by_how_it_surprises(tiny: Any, architecture: str):
+    learner = tiny.learner(architecture, batch_size=3)
+    pairs = [(question, f"{'so it is ' * i}answer {i}") for i, question in enumerate(tiny.questions)]
+    vectors = learner.read(pairs)
+    assert (vectors.shape, vectors.dtype) == ((4, 16), np.float32)
+    for (question, text), vector in zip(pairs, vectors, strict=True):
+        row = learner._encoder.pair(question, text)
+        ids, start = torch.tensor([row.ids]), row.start
+        with torch.inference_mode():
+            seen = learner.model(input_ids=ids, output_hidden_states=True)
+        log_probs, hidden = seen.logits[0].float().log_softmax(-1), seen.hidden_states[-1][0].float()
+        total, weights = torch.zeros(16), 0.0
+        for place in range(start, len(row.ids)):
+            surprise = min(max(-float(log_probs[place - 1, row.ids[place]]), LEAST_SURPRISE), MOST_SURPRISE)
+            total, weights = total + surprise * hidden[place], weights + surprise
+        assert vector.tolist() == pytest.approx((total / weights).tolist(), abs=1e-5)
+
+
+def test_a_path_is_read_alike_alone_and_in_company(tiny: Any, architecture: str):
+    pairs = [(question, "answer 5 " * (i + 1)) for i, question in enumerate(tiny.questions)]
+    together = tiny.learner(architecture, batch_size=4).read(pairs)
+    alone = [tiny.learner(architecture).read([pair])[0] for pair in pairs]
+    assert together == pytest.approx(np.stack(alone), abs=1e-5)
+
+
+@pytest.mark.parametrize("text", ["", "answer 5 " * 200, "żółć \U0001f600"])
+def test_whatever_a_path_is_its_vector_is_finite(tiny: Any, architecture: str, text: str):
+    vectors = tiny.learner(architecture).read([(tiny.questions[0], text), ("", "answer 5")])
+    assert np.isfinite(vectors).all()
+
+
+def test_surprise_is_bounded_both_ways(tiny: Any, monkeypatch: pytest.MonkeyPatch):
+    # A token that is certain weighs next to nothing, one that is impossible five nats: with both, the path is the latter.
+    learner = tiny.learner()
+    log_probs = torch.tensor([0.0, -math.inf, -2.0])
+    monkeypatch.setattr("lada.models.learner.log_probs_of", lambda p: (log_probs[: len(p.own)], None))
+    hidden: list[torch.Tensor] = []
+
+    def keep(*args: Any, **more: Any) -> Any:
+        found = predict(*args, **more)
+        hidden.append(found.hidden[1.0].float())
+        return found
+
+    monkeypatch.setattr("lada.models.learner.predict", keep)
+    pair = next((q, t) for q in tiny.questions for t in ("5", "answer 5") if len(tiny_row(learner, q, t)) == 3)
+    (vector,) = learner.read([pair])
+    (states,) = hidden
+    expected = (1e-6 * states[0] + 5 * states[1] + 2 * states[2]) / 7
+    assert vector.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def tiny_row(learner: Any, question: str, text: str) -> list[int]:
+    """Return the ids of a path's tokens."""
+    row = learner._encoder.pair(question, text)
+    return row.ids[row.start :]
+
+
 def test_nothing_asked_nothing_said(tiny: Any, architecture: str):
     learner = tiny.learner(architecture)
     assert learner.answer([], seed=0) == []
     assert learner.judge([]) == []
-    assert learner.embed([]).shape == (0, 16)
+    assert learner.embed([]).shape == learner.read([]).shape == (0, 16)
 
 
 def test_progress_reaches_the_total(tiny: Any):
@@ -152,6 +209,7 @@ def test_progress_reaches_the_total(tiny: Any):
     learner.answer(tiny.questions, seed=0, progress=progress)
     learner.judge([("?", "5")] * 4, progress=progress)
     learner.embed(tiny.questions, progress=progress)
-    assert said == [(verb, done, 4) for verb in ("answer", "judge", "embed") for done in (3, 4)]
+    learner.read([("?", "5")] * 4, progress=progress)
+    assert said == [(verb, done, 4) for verb in ("answer", "judge", "embed", "read") for done in (3, 4)]
     assert sums["judge"][1] * 3 == sums["judge"][0] * 4  # four rows alike, three of them in the first batch
     assert all(first < both for first, both in sums.values())

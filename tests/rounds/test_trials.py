@@ -10,9 +10,11 @@ from actors import DISTIL, ScriptedLearner, make_party, right, wrong
 
 from lada.allocators.base import Candidates, NoTrials
 from lada.allocators.memoryless import Memoryless
+from lada.config import make_config
 from lada.core.errors import InputError
 from lada.core.registry import Options
 from lada.core.terms import Allocation, Knowledge, Likelihood, Path, Selection
+from lada.learners.base import LEARNERS
 from lada.models.base import Studies, Study
 from lada.rounds.allocating import allocate_offers
 from lada.rounds.distilling import distil, lessons_of
@@ -259,3 +261,66 @@ def test_candidates_made_by_hand_have_no_student_to_try_anything():
     for ask in (lambda: NoTrials().warm_up([0], 0.1), lambda: NoTrials().trial([0], 0.1, [1])):
         with pytest.raises(LookupError, match="came without `trials`"):
             ask()
+
+
+@pytest.mark.parametrize("tune", [{"tune": "full"}, {"tune": "lora", "lora": {"rank": 2}}])
+def test_a_model_has_its_weights_back(tmp_path: FilePath, tune: dict[str, Any]):
+    digests: list[str | None] = []
+
+    def tries(candidates: Candidates) -> None:
+        digests.append(party.learner.digest())
+        candidates.trials.warm_up([0, 1, 2, 3, 4], 0.25)
+        digests.append(party.learner.digest())
+        for members in ([0, 1], [2, 3], [0, 1]):
+            assert candidates.trials.trial(members, 0.25, [4]).shape == (1,)
+            digests.append(party.learner.digest())
+
+    opener = LEARNERS.get("hugging_face")
+    options = opener.read({"model": "zoo:slm-llama-small", "device": "cpu", "max_new_tokens": 4, **tune})
+    party = student(tmp_path, tries, Study(steps=8, batch_size=2))
+    party.learner = opener.make(options).open(tmp_path, init_seed=1, saved=None)
+    choose(party)
+    before, warm, first, second, again = digests
+    assert len({before, warm, first, second}) == 4
+    assert again == first
+    assert party.learner.digest() == before
+    assert party.report.allocations[0].trial_tokens > 0
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    """Return two clients who study by dp."""
+    dp = {"steps": 2, "batch_size": 4, "dp": {"noise_multiplier": 1.0}}
+    model = {"model": "zoo:slm-llama-small", "tune": "lora"}
+    return {
+        "name": "private",
+        "task": {"kind": "rulebooks", "public": 40, "private": 8, "test_per_domain": 1, "replay": 4},
+        "server": {"model": {"model": "zoo:llm-world-0"}},
+        "clients": [
+            {"name": "warehouse", "domains": ["warehouse"], "model": model},
+            {"name": "clinic", "domains": ["clinic"], "model": model, "private": dp, "distil": dp},
+        ],
+    } | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({}, True),
+        ({"allocator": {"name": "lada", "options": {"groups": 0}}}, False),
+        ({"allocator": "verified"}, False),
+        ({"host": "fedavg"}, False),  # nobody chooses anything
+        ({"host": "standalone"}, False),
+    ],
+)
+def test_dp_beside_trials_is_refused_before_round_1(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], refused: bool
+):
+    monkeypatch.setattr("lada.privacy.conflicts.check_installed", lambda: None)
+    private = config(**changes)
+    if not refused:
+        make_config(private)
+        return
+    with pytest.raises(
+        InputError, match=r"^clients\.clinic: allocator 'lada' lets the student study on trial, which dp"
+    ):
+        make_config(private)

@@ -64,19 +64,24 @@ class LadaOptions(Budgeted):
 
     @model_validator(mode="after")
     def _leaves_a_study(self) -> Self:
-        if (tried := self.warm_up + self.groups * self.trial) > MOST_TRIED:
+        if self.tries > MOST_TRIED:
             raise ValueError(
-                f"warm_up + groups · trial is {tried:g} of the study's budget; expected {MOST_TRIED:g} at most, so "
-                "that something is left to study what was chosen"
+                f"warm_up + groups · trial is {self.tries:g} of the study's budget; expected {MOST_TRIED:g} at most, "
+                "so that something is left to study what was chosen"
             )
         return self
+
+    @property
+    def tries(self) -> float:
+        """Return the most of a study's budget that trials take."""
+        return self.warm_up + self.groups * self.trial if self.groups else 0.0
 
 
 def needs_of(options: LadaOptions) -> Needs:
     """Return what the filter needs with these options."""
     sure = {Verb.ANSWER, Verb.CONFIDENCE}
     trying = {Verb.READ, Verb.STUDY} if options.groups else set()
-    return needs(sure, {*sure, *trying}, own_paths=True, tries=bool(options.groups))
+    return needs(sure, {*sure, *trying}, own_paths=True, tries=options.tries)
 
 
 class Learnability(Pluggable):

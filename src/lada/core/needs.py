@@ -53,8 +53,9 @@ class Needs:
     """Whether an objective looks at the learner's distributions over its whole vocabulary."""
     observes: bool = False
     """Whether an objective adds up figures of its batches for its state: dp and parallel studies are refused."""
-    tries: bool = False
-    """Whether an allocator lets the student study on trial: dp is refused, whose privacy trials would spend."""
+    tries: float = 0.0
+    """Share (0..1) of a study's budget that an allocator spends at most on what the student studies on trial, for which
+    dp would not account and is refused; 0: it tries nothing."""
     lesson_losses: bool = False
     """Whether an allocator reads the losses of lessons step by step: dp and parallel studies are refused."""
     own_paths: bool = False
@@ -79,7 +80,7 @@ class Needs:
             gold=self.gold or other.gold,
             dense=self.dense or other.dense,
             observes=self.observes or other.observes,
-            tries=self.tries or other.tries,
+            tries=max(self.tries, other.tries),
             lesson_losses=self.lesson_losses or other.lesson_losses,
             own_paths=self.own_paths or other.own_paths,
             pools_private=self.pools_private or other.pools_private,

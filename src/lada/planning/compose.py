@@ -1,6 +1,7 @@
 """From a configuration to its plan. No weights are read and no network is asked."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -35,6 +36,8 @@ from lada.rounds.base import Step
 from lada.rounds.sizes import check_sizes
 from lada.rounds.steps import part_of
 
+LOOKS = {"score": Verb.LOG_PROBS, "read": Verb.READ}
+"""What an allocator may ask of a student about paths that it heard: the verb of each phase."""
 ASSUMED = 160
 """Tokens of the longest answer of a learner of another kind: our assumption."""
 Party = ServerConfig | ClientConfig
@@ -74,11 +77,14 @@ class _Planner:
         host = config.make(HOSTS)
         self._pools = host.needs.pools_private
         self._rounds = [host.plan(round, self._objective) for round in range(config.rounds + 1)]
-        asks = config.make(ALLOCATORS).needs.student
-        if Verb.EMBED in asks:
+        asks = config.make(ALLOCATORS).needs
+        if Verb.EMBED in asks.student:
             self._rounds = list(_with_vectors(self._rounds))
-        if Verb.LOG_PROBS in asks:
-            self._rounds = [tuple(_with_looks(steps)) for steps in self._rounds]
+        for phase, verb in LOOKS.items():
+            if verb in asks.student:
+                self._rounds = [tuple(_with_looks(steps, phase, verb)) for steps in self._rounds]
+        if asks.tries:
+            self._rounds = [tuple(_with_trials(steps, asks.tries)) for steps in self._rounds]
         self._faults = [samples.fault] if samples.fault else []
         soft = self._objective.needs.signal
         k, self._codecs = soft.k if soft else 0, Codecs(config.make_all(CODECS))
@@ -108,9 +114,18 @@ class _Planner:
             schedule=tuple(_schedule(self._rounds)),
             traffic=tuple(self._traffic()),
             devices=device_plans(self._demands, self._unknown, workers, self._devices),
-            notices=(*notices_before(config), *(samples.task.notices if samples.task else ())),
+            notices=(*notices_before(config), *self._on_trials(), *(samples.task.notices if samples.task else ())),
             faults=tuple(self._faults),
         )
+
+    def _on_trials(self) -> Iterator[str]:
+        """Yield what to know of trials, where there are some."""
+        if any(step.phase == "try" for steps in self._rounds for step in steps):
+            name, tries = self._config.choice(ALLOCATORS).name, self._config.make(ALLOCATORS).needs.tries
+            yield (
+                f"allocator {name!r} lets each student study on trial: that takes up to {100 * tries:.3g} % of the "
+                "budget of the study `distil`, which is as much shorter"
+            )
 
     def _named(self, party: Party) -> PartyPlan:
         with of_party(self._key(party)):
@@ -236,7 +251,8 @@ class _Planner:
                 study = part_of(getattr(party, step.study), *step.part)
                 if study.epochs is not None:
                     study = self._in_steps(study, party, private=step.samples == "private")
-                yield step.phase, (study, step.samples == "lessons" and self._objective.needs.rejected)
+                pairs = step.samples == "lessons" and step.phase != "try" and self._objective.needs.rejected
+                yield step.phase, (study, pairs)
 
     def _in_steps(self, study: Study, party: Party, *, private: bool) -> Study:
         """Return a study of some epochs in steps: as many as they are at most, if an allocator chooses everything."""
@@ -277,14 +293,24 @@ def _with_vectors(rounds: Iterable[Iterable[Step]]) -> Iterator[tuple[Step, ...]
         yield tuple(told)
 
 
-def _with_looks(steps: Iterable[Step]) -> Iterator[Step]:
-    """Yield steps, with a look at the tokens of what was heard (Candidates.look) where a student has to choose."""
+def _with_looks(steps: Iterable[Step], phase: str, verb: Verb) -> Iterator[Step]:
+    """Yield steps, with a look at what was heard (Candidates.look, read) where a student has to choose."""
     looked = False
     for step in steps:
         if step.samples == "lessons" and not looked:
-            yield Step(step.side, "score", Verb.LOG_PROBS, "public")
+            yield Step(step.side, phase, verb, "public")
         looked = step.samples == "lessons"
         yield step
+
+
+def _with_trials(steps: Iterable[Step], share: float) -> Iterator[Step]:
+    """Yield steps, with trials (Candidates.trials) where a student has to choose, that take a `share` of its study."""
+    tried = False
+    for step in steps:
+        if step.samples == "lessons" and not tried:
+            yield Step(step.side, "try", Verb.STUDY, "lessons", "distil", (0.0, share))
+        tried = step.samples == "lessons"
+        yield replace(step, part=(share, 1.0)) if step.study == "distil" and tried else step
 
 
 def _schedule(rounds: Sequence[tuple[Step, ...]]) -> Iterator[RoundPlan]:
