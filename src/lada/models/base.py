@@ -266,8 +266,8 @@ class Learner(Protocol):
     def read(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> np.ndarray:
         """Return one vector per (question, path), float32 [n, width], of what in the path surprises the learner.
 
-        It is the mean of the hidden states at the path's tokens, at the depth READ_AT, each weighted by the token's surprise: its
-        negative log-prob, within LEAST_SURPRISE and MOST_SURPRISE.
+        It is the mean of the hidden states at the path's tokens, at the depth READ_AT. Each is weighted by the token's
+        surprise, its negative log-prob, within LEAST_SURPRISE and MOST_SURPRISE.
         """
         ...
 
