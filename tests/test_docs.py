@@ -157,7 +157,8 @@ def test_the_privacy_pages_options_are_accepted(root: Path, blocks: Blocks, monk
 def test_the_papers_form_is_spelled_out(root: Path, blocks: Blocks) -> None:
     block = yaml.safe_load(blocks(root / "docs/methods.md", "yaml")[0])
     config = make_config(MODELS | block)
-    assert (config.choice(ALLOCATORS).options["reward"], config.choice(ALLOCATORS).options["gold"]) == ("paper", False)
+    allocator = config.choice(ALLOCATORS)
+    assert (allocator.name, allocator.options["reward"]) == ("lada_paper", "rounds")
     assert (config.choice(OBJECTIVES).options["form"], config.choice(OBJECTIVES).options["prefer"]) == ("dpo", "role")
 
 

@@ -49,7 +49,12 @@ def each(*kinds: str) -> Any:
 
 
 def choices(method: Method[Any]) -> Iterator[dict[str, Any]]:
-    """Yield the default options and those that differ from them in one choice among words or of true and false."""
+    """Yield the default options and those that differ from them in one choice among words or of true and false.
+
+    That is nothing where an option has no default: it says where something is, which only a user knows.
+    """
+    if any(field.is_required() for field in method.options.model_fields.values()):
+        return
     yield {}
     for name, field in method.options.model_json_schema().get("properties", {}).items():
         values = field.get("enum", [True, False] if field.get("type") == "boolean" else [])

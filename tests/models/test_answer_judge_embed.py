@@ -1,10 +1,14 @@
 """What a learner says of texts must not depend on what else is asked, in which order or batch."""
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+
+from lada.models.base import LEAST_SURPRISE, MOST_SURPRISE
+from lada.models.likelihood import predict
 
 
 def slow_greedy(learner: Any, encoder: Any, question: str, most: int) -> str:
@@ -142,13 +146,13 @@ def test_reading_weighs_what_it_has_seen_by_how_it_surprises(tiny: Any, architec
     assert (vectors.shape, vectors.dtype) == ((4, 16), np.float32)
     for (question, text), vector in zip(pairs, vectors, strict=True):
         row = learner._encoder.pair(question, text)
-        ids, start = torch.tensor([row.ids]), row.start
+        ids, start = [*row.prompt, *row.completion], len(row.prompt)
         with torch.inference_mode():
-            seen = learner.model(input_ids=ids, output_hidden_states=True)
+            seen = learner.model(input_ids=torch.tensor([ids]), output_hidden_states=True)
         log_probs, hidden = seen.logits[0].float().log_softmax(-1), seen.hidden_states[-1][0].float()
         total, weights = torch.zeros(16), 0.0
-        for place in range(start, len(row.ids)):
-            surprise = min(max(-float(log_probs[place - 1, row.ids[place]]), LEAST_SURPRISE), MOST_SURPRISE)
+        for place in range(start, len(ids)):
+            surprise = min(max(-float(log_probs[place - 1, ids[place]]), LEAST_SURPRISE), MOST_SURPRISE)
             total, weights = total + surprise * hidden[place], weights + surprise
         assert vector.tolist() == pytest.approx((total / weights).tolist(), abs=1e-5)
 
@@ -167,29 +171,24 @@ def test_whatever_a_path_is_its_vector_is_finite(tiny: Any, architecture: str, t
 
 
 def test_surprise_is_bounded_both_ways(tiny: Any, monkeypatch: pytest.MonkeyPatch):
-    # A token that is certain weighs next to nothing, one that is impossible five nats: with both, the path is the latter.
-    learner = tiny.learner()
-    log_probs = torch.tensor([0.0, -math.inf, -2.0])
-    monkeypatch.setattr("lada.models.learner.log_probs_of", lambda p: (log_probs[: len(p.own)], None))
-    hidden: list[torch.Tensor] = []
+    # What is certain weighs next to nothing, and what is impossible 5 nats. All else is as unlikely as e^-2.
+    learner, hidden = tiny.learner(), []
+    monkeypatch.setattr(
+        "lada.models.learner.log_probs_of",
+        lambda predicted: (torch.tensor([0.0, -math.inf, *[-2.0] * (len(predicted.own) - 2)]), None),
+    )
 
     def keep(*args: Any, **more: Any) -> Any:
         found = predict(*args, **more)
-        hidden.append(found.hidden[1.0].float())
+        hidden.append(found.hidden[1.0].float().numpy())
         return found
 
     monkeypatch.setattr("lada.models.learner.predict", keep)
-    pair = next((q, t) for q in tiny.questions for t in ("5", "answer 5") if len(tiny_row(learner, q, t)) == 3)
-    (vector,) = learner.read([pair])
+    (vector,) = learner.read([(tiny.questions[0], "so it is answer 5")])
     (states,) = hidden
-    expected = (1e-6 * states[0] + 5 * states[1] + 2 * states[2]) / 7
-    assert vector.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
-
-
-def tiny_row(learner: Any, question: str, text: str) -> list[int]:
-    """Return the ids of a path's tokens."""
-    row = learner._encoder.pair(question, text)
-    return row.ids[row.start :]
+    weights = np.array([1e-6, 5.0, *[2.0] * (len(states) - 2)])
+    assert len(states) > 2
+    assert vector.tolist() == pytest.approx((weights @ states / weights.sum()).tolist(), abs=1e-5)
 
 
 def test_nothing_asked_nothing_said(tiny: Any, architecture: str):

@@ -25,7 +25,7 @@ well it is known: *reported* (a second-hand reading of arXiv 2602.18749), *SamS*
    learning rate and a bounded history: ours. Output layers begin at 0.5 and 0, so that an untrained filter says of
    every sample what a choice without effect is worth: ours, in the place of SamS's networks that are trained before.
 8. `context: states`: what the model makes of a sample in its hidden states, scaled to one length: SamS. Of the question
-   alone, as the student saw it first: ours. `context: numbers` is what the allocator `lada` sees: ours.
+   alone, as the student saw it first: ours. `context: numbers`: ours.
 """
 
 from dataclasses import dataclass, fields
@@ -67,8 +67,8 @@ class LadaPaperOptions(Budgeted):
     gamma: Share = 0.5
     """Weight of the batches beside the sample's own term; of `batches` only."""
     context: Literal["states", "numbers"] = "states"
-    """What Exploit sees of a sample: the question in the student's hidden states, or the numbers that `lada` sees
-    without gold answers."""
+    """What Exploit sees of a sample: the question in the student's hidden states, or numbers: how sure both are of
+    the two paths, whether they agree, whose loss is the lower, and the cluster."""
     choose: Literal["threshold", "softmax"] = "threshold"
     """The best above the threshold up to the budget, or a draw of the whole budget by the softmax of the scores."""
     threshold: float = Field(default=NOTHING_GAINED, ge=-1e6, le=1e6, allow_inf_nan=False)
