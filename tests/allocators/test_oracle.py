@@ -45,11 +45,16 @@ def test_it_takes_all_right_paths_by_default():
 
 
 def test_it_avoids_what_does_not_suit_and_prefers_what_does():
-    options = {"avoid": ("other", "skips_clinic"), "prefer": ("skips_warehouse", "leaps")}
+    options = {"avoid": {"slm": ("skips_clinic",)}, "prefer": {"slm": ("skips_warehouse", "leaps")}}
     found = picked(table(), **options)
     assert found == ["skips_warehouse"] * 4 + ["leaps"] * 4 + ["spelled_out"] * 4
     assert picked(table(), **options, budget=6) == ["skips_warehouse"] * 4 + ["leaps"] * 2
     assert picked(table(), **options, budget=0.25) == ["skips_warehouse"] * 4 + ["leaps"]
+
+
+def test_another_students_styles_do_not_matter():
+    options = {"avoid": {"other": ("skips_clinic",)}, "prefer": {"other": ("leaps",)}}
+    assert picked(table(), **options) == picked(table())
 
 
 def test_who_is_drawn_depends_on_the_seed_alone():
@@ -63,12 +68,12 @@ def test_who_is_drawn_depends_on_the_seed_alone():
 
 
 def test_in_another_world_no_path_is_right():
-    assert picked(table(), world=1, avoid=("other",)) == []
+    assert picked(table(), world=1) == []
 
 
 def test_of_lineups_it_knows_too():
     styles = ("skips_theatre", "skips_harbour")
-    rule = make("oracle", corpus="lineups", avoid=("skips_theatre",))
+    rule = make("oracle", corpus="lineups", avoid={"slm": ("skips_theatre",)})
     choices = rule.apply({}, table(LINEUPS, styles=styles))[1].choices
     assert [choice.sample_id for choice in choices] == ["q-00001"]
 

@@ -1,6 +1,6 @@
 """Whoever knows the world and the students: what a filter of the built-in corpora could reach at best."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -14,26 +14,29 @@ from lada.core.seeds import generator
 from lada.core.terms import Verb
 from lada.tasks.styles import OTHER
 
+Styles = Annotated[tuple[str, ...], Field(strict=False)]
+
 
 class OracleOptions(Budgeted):
-    """What it knows. A benchmark gives each student its own (`clients.NAME.allocator`)."""
+    """What it knows."""
 
     corpus: Literal["rulebooks", "lineups"] = "rulebooks"
     """The task's `kind`."""
     world: int = Field(default=0, ge=0, le=LARGEST_SEED)
     """The task's `world`."""
-    avoid: tuple[str, ...] = Field(default=(OTHER,), strict=False)
-    """Styles (lada.tasks.styles) of paths that are not chosen; `other` are those that are not right in every letter."""
-    prefer: tuple[str, ...] = Field(default=(), strict=False)
-    """Styles that are chosen first, in this order."""
+    avoid: dict[str, Styles] = Field(default={})
+    """By student: styles of paths that it does not learn, such as `{clinic: [skips_warehouse]}`. Nobody learns what
+    is in no style, since it is not right in every letter."""
+    prefer: dict[str, Styles] = Field(default={})
+    """By student: styles of paths that it learns first, in this order."""
 
 
 @ALLOCATORS.register("oracle", options=OracleOptions, status="our reading", needs=needs({Verb.ANSWER}, own_paths=True))
 class Oracle(Memoryless):
     """The teacher's paths in styles that suit the student, by the true rulebook: for benchmarks of built-in corpora.
 
-    It reads the style off the text of a path and knows which world is the true one, as no method can. Within a style,
-    and where none is preferred, questions are drawn at random.
+    It reads the style (lada.tasks.styles) off the text of a path and knows which world is the true one, as no method
+    can. Within a style, and where none is preferred, questions are drawn at random.
     """
 
     options: OracleOptions
@@ -42,7 +45,8 @@ class Oracle(Memoryless):
         """See Allocator.apply. Raises InputError for a question that is not of the corpus."""
         from lada.tasks.builtin import CORPORA  # here, since a configuration is read without any corpus
 
-        avoid, prefer = self.options.avoid, self.options.prefer
+        avoid = {OTHER, *self.options.avoid.get(candidates.student, ())}
+        prefer = self.options.prefer.get(candidates.student, ())
         corpus = CORPORA[self.options.corpus]
         book = corpus.world(self.options.world)
         styles: list[str] = []
