@@ -22,7 +22,8 @@ import torch
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import Memoryless
-from lada.bench.suite import Cell, read_suite
+from lada.bench.cell import Cell, CellKey
+from lada.bench.suite import read_suite
 from lada.core.registry import Options
 from lada.core.seeds import seed_of
 from lada.core.terms import Allocation, Knowledge, Sample
@@ -128,7 +129,9 @@ def main() -> None:
         found: Figures = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
         for seed in options.seeds:
             with TemporaryDirectory() as folder:
-                for signal, direction, name, value in measure(suite.cell(setting, "lada", seed), Path(folder)):
+                for signal, direction, name, value in measure(
+                    suite.cell(CellKey(setting, "lada", 0, seed, "answers")), Path(folder)
+                ):
                     found[signal][direction][name].append(round(value, 4))
             print(title, seed, flush=True)
         figures[title] = found

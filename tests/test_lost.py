@@ -194,7 +194,7 @@ def test_a_cell_that_lost_a_client_does_not_count_and_is_run_anew(tmp_path, monk
         run_folder.new(tmp_path / "runs" / f"{cell.name}-{cell.digest}", cell.config, tmp_path)
         return LOST
 
-    monkeypatch.setattr(running._Processes, "call", ended)
+    monkeypatch.setattr(running.Processes, "call", ended)
     told = []
     failed = run_cells([cell], store, tmp_path / "runs", parallel=1, tell=lambda *what: told.append(what[1]))
     assert [type(one) for one in failed] == [Failed]

@@ -12,7 +12,8 @@ import pytest
 import lada
 from lada.aggregators.base import AGGREGATORS
 from lada.allocators.base import ALLOCATORS
-from lada.bench.suite import merged, read_suite
+from lada.bench.layers import merged
+from lada.bench.suite import read_suite
 from lada.codecs.base import CODECS
 from lada.config import ClientConfig, RunConfig, ServerConfig, full_schema, make_config
 from lada.core.choice import MethodChoice, listed
@@ -58,7 +59,7 @@ print(json.dumps([made, schema]))
 """
 READERS = (
     *("config.py", "choosing.py", "refusals.py", "federation/terms.py", "engines/client_file.py", "engines/setup.py"),
-    *("cli/tables.py", "cli/planned.py", "bench/suite.py", "planning/plan.py", "export/card.py"),
+    *("cli/tables.py", "cli/planned.py", "bench/cell.py", "bench/layers.py", "planning/plan.py", "export/card.py"),
     *("federation/run_folder.py", "../../docs/blocks/methods.py"),
 )
 """Files that deal with methods whatever kind these are of."""
@@ -167,7 +168,7 @@ class TestAPartyOfItsOwn:
             make_config({**data, "server": {**data["server"], "objective": "soft_targets"}, "objective": "sft"})
 
     def test_figures_of_a_suite_without_it_are_as_good_as_before(self) -> None:
-        cell = next(read_suite("quick").cells())
+        cell = read_suite("quick").cells()[0]
         assert cell.config.model_dump()["server"]["objective"] is None
         assert cell.digest == "a2ddfd1ce428ca96"  # as of the first version that had no such keys
 

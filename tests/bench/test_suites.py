@@ -1,5 +1,6 @@
 """Suites: from YAML to cells, through real runs to tables that are the same when they are made again."""
 
+import hashlib
 import json
 import os
 import re
@@ -12,48 +13,22 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from made import SUITE, WORK, made, suite_file
 from typer.testing import CliRunner
 
 from lada.allocators.base import ALLOCATORS
+from lada.bench.layers import merged
 from lada.bench.outcome import Outcome, outcome
 from lada.bench.pages import write_pages
 from lada.bench.pretraining import pretrain, untrained
-from lada.bench.running import AVX2, SAME, Store, _verdict, at_once, bounded, comparable
+from lada.bench.running import AVX2, SAME, Processes, Store, _verdict, at_once, bounded, comparable
 from lada.bench.standings import EVERYWHERE, sections
-from lada.bench.suite import merged, read_suite, shipped
+from lada.bench.suite import read_suite, shipped
 from lada.cli.main import app
 from lada.core.errors import InputError, LadaError
 from lada.core.plugins import add_plugins, load_plugins
 from lada.federation import ledger
 from lada.federation.run_folder import newest
-
-WORK = {
-    "rounds": 1,
-    "task": {"public": 12, "private": 12, "test_per_domain": 2, "replay": 4},
-    "server": {"model": {"model": "zoo:slm-gpt2", "max_new_tokens": 24}, "distil": {"steps": 1}},
-    "clients": [
-        {"name": "warehouse", "domains": ["warehouse"], "model": {"model": "zoo:slm-llama-small", "max_new_tokens": 24}}
-    ],
-}
-SUITE = {
-    "name": "tiny",
-    "about": "Two rows.",
-    "seeds": [0],
-    "each_client": {"private": {"steps": 1}, "distil": {"steps": 1}},
-    "scenarios": {"alone": {"about": "One client.", "config": WORK}},
-    "rows": {
-        "lada": {"about": "Ours.", "config": {"plugin": "lada"}},
-        "standalone": {"config": {"host": "standalone", "plugin": "none"}},
-    },
-    "tables": [{"title": "Methods", "rows": ["lada"], "against": "standalone"}],
-}
-
-
-def suite_file(folder: Path, **changes) -> str:
-    file = folder / "suite.yaml"
-    file.write_text(yaml.safe_dump(SUITE | changes, sort_keys=False))
-    return str(file)
 
 
 def lada(*arguments: object):
@@ -65,27 +40,36 @@ def ran(tmp_path_factory) -> Path:
     """The folder in which the suite was run by its command."""
     place = tmp_path_factory.mktemp("bench")
     where = ["--results", place / "results", "--runs", place / "runs", "--parallel", 2]
-    done = lada("bench", "--suite", suite_file(place), *where)
+    done = lada("bench", "--suite", suite_file(place, worlds=[1]), *where)
     assert done.exit_code == 0, done.output
     return place
 
 
 def test_a_suite_leaves_cells_tables_and_reports(ran):
     cells = [Outcome.model_validate_json(line) for line in (ran / "results/tiny/cells.jsonl").read_text().splitlines()]
-    assert [(cell.row, cell.seed, cell.questions) for cell in cells] == [("lada", 0, 14), ("standalone", 0, 14)]
+    told = [(cell.row, cell.world, cell.seed, cell.questions) for cell in cells]
+    assert told == [("lada", 1, 0, 14), ("standalone", 1, 0, 14)]
+    assert {cell.suite for cell in cells} == {hashlib.sha256((ran / "suite.yaml").read_bytes()).hexdigest()[:16]}
     for cell in cells:
         here = torch.backends.cpu.get_cpu_capability()
         assert cell.environment.instructions.split(", ")[0] == {"AVX512": "AVX2"}.get(here, here)
         for member in cell.members.values():
             assert 100 * member.verdicts(cell.questions).mean() == pytest.approx(member.after["overall"], abs=1e-4)
     readme = (ran / "results/tiny/README.md").read_text()
-    assert "| lada | 1 |" in readme
+    assert "| lada | public rationales, others' paths, log-probs | 1 | 1 |" in readme
     assert "Two rows." in readme
     assert "regenerates it: 2 of 2 cells" in readme
     page = (ran / "results/tiny/leaderboard.html").read_text()
     links = re.findall(r'href="([^"#]+report\.html)"', page)
     assert len(links) == 2
     assert all((ran / "results/tiny" / link).resolve().is_file() for link in links)
+
+
+def test_every_number_of_the_tables_follows_from_the_cells(ran, root):
+    command = [sys.executable, str(root / "results/recompute.py"), str(ran / "results/tiny")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.fullmatch(r"(\d+) of \1 numbers are the same\n", done.stdout)
 
 
 @pytest.mark.parametrize(("capability", "has_it"), [("AVX512", True), ("AVX2", True), ("DEFAULT", False)])
@@ -135,7 +119,7 @@ def test_checking_what_was_never_run_is_an_error_that_says_what_to_do(tmp_path):
 
 
 def test_what_is_sent_again_after_an_interruption_counts_once(ran, tmp_path):
-    cell = next(iter(read_suite(str(ran / "suite.yaml")).cells()))
+    cell = read_suite(str(ran / "suite.yaml")).cells()[0]
     whole = newest(ran / "runs/tiny" / f"{cell.name}-{cell.digest}", cell.name)
     assert whole is not None
     again = tmp_path / whole.name
@@ -149,7 +133,7 @@ def test_what_is_sent_again_after_an_interruption_counts_once(ran, tmp_path):
 
 
 def test_another_configuration_is_another_cell(ran, tmp_path):
-    changed = suite_file(tmp_path, each_client={"private": {"steps": 2}, "distil": {"steps": 1}})
+    changed = suite_file(tmp_path, worlds=[1], each_client={"private": {"steps": 2}, "distil": {"steps": 1}})
     where = ["--results", ran / "results", "--runs", ran / "runs", "--dry-run"]
     assert "2 of 2 cells would be run" in lada("bench", "--suite", changed, *where).output
 
@@ -192,10 +176,10 @@ def test_a_method_from_a_file_is_listed_and_runs_in_a_suite_and_one_that_fails_s
     assert "mine" in listed.stdout, listed.output
     done = lada("bench", "--suite", file, "--plugin", "mine.py")
     assert done.exit_code == 1, done.output
-    assert "failed: alone, broken, seed 0; see " in done.stderr
-    (log,) = (tmp_path / "runs" / "bench" / "tiny").glob("alone-broken-0-*/log.txt")
+    assert "failed: alone, broken, world 0, seed 0; see " in done.stderr
+    (log,) = (tmp_path / "runs" / "bench" / "tiny").glob("alone-broken-world-0-seed-0-*/log.txt")
     assert "out of order" in log.read_text()
-    assert "| mine | 1 |" in (tmp_path / "results/tiny/README.md").read_text()
+    assert "| mine | public rationales, others' paths | 1 |" in (tmp_path / "results/tiny/README.md").read_text()
 
 
 def test_a_plugin_that_is_not_there_is_told_by_name():
@@ -239,9 +223,9 @@ def test_a_suite_that_is_stopped_goes_on_where_it_was(tmp_path):
     assert process.returncode == 143
     assert "goes on" in told
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
-    (first,) = events.glob("alone-standalone-0-*/")
+    (first,) = events.glob("alone-standalone-world-0-seed-0-*/")
     assert [run.name for run in first.iterdir() if run.is_dir()] == [
-        "alone-standalone-0"
+        "alone-standalone-world-0-seed-0"
     ]  # gone on with, not begun anew
 
 
@@ -270,7 +254,7 @@ def test_layers_merge_and_another_method_replaces_the_one_before():
 )
 def test_a_faulty_suite_is_refused_by_key_value_and_fix(tmp_path, changes, told):
     with pytest.raises(InputError, match=re.escape(told)):
-        list(read_suite(suite_file(tmp_path, **changes)).cells())
+        read_suite(suite_file(tmp_path, **changes)).cells()
 
 
 def test_a_suite_that_is_not_there_is_told_with_those_that_are():
@@ -284,26 +268,25 @@ def test_every_shipped_suite_has_only_cells_that_can_run(name):
     assert suite.name == name
     of_one_seed = suite.model_copy(update={"seeds": suite.seeds[:1]})
     names = [cell.name for cell in of_one_seed.cells()]
-    assert len(set(names)) == len(names) == len(list(suite.places())) / len(suite.seeds) > 0
+    assert len(set(names)) == len(names) == len(list(suite.reported())) / len(suite.seeds) > 0
 
 
 def test_models_that_nobody_trained_are_trained_first_bounded_as_cells_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    cells = list(read_suite("search").cells())
+    cells = read_suite("search").cells()
     assert untrained(cells) == ["llm-world-1"]
     assert untrained(read_suite("quick").cells()) == []
     calls = []
 
-    def run(command, env, check):
-        calls.append((command[1:], env))
-        return subprocess.CompletedProcess(command, returncode=len(calls) - 1)
+    def call(self, command, log):
+        calls.append((command[1:], log.name))
+        return len(calls) - 1
 
-    monkeypatch.setattr(subprocess, "run", run)
-    pretrain(untrained(cells))
-    assert [command for command, _ in calls] == [["-m", "lada", "zoo", "build", "llm-world-1"]]
-    assert calls[0][1] == bounded()
-    with pytest.raises(LadaError, match="llm-world-1 could not be trained"):
-        pretrain(untrained(cells))
+    monkeypatch.setattr(Processes, "call", call)
+    pretrain(untrained(cells), tmp_path / "logs", parallel=2)
+    assert calls == [(["-m", "lada", "zoo", "build", "llm-world-1"], "llm-world-1.txt")]
+    with pytest.raises(LadaError, match=r"could not be trained: llm-world-1 \(see .*llm-world-1\.txt\)"):
+        pretrain(untrained(cells), tmp_path / "logs", parallel=2)
     (tmp_path / "zoo/llm-world-1").mkdir(parents=True)
     (tmp_path / "zoo/llm-world-1/card.json").write_text("{}")
     assert untrained(cells) == []
@@ -321,51 +304,11 @@ def test_memory_bounds_how_many_cells_run_at_once(tmp_path, monkeypatch):
     from lada.bench import running
     from lada.planning.machine import Device
 
-    suite = read_suite(suite_file(tmp_path))
+    cells = read_suite(suite_file(tmp_path)).cells()
     monkeypatch.setattr(running, "cores", lambda: 64)
     for free, most in ((1, 1), (5 << 30, 4)):
         monkeypatch.setattr(running, "devices", lambda free=free: (Device("cpu", "cpu", free, free),))
-        assert 1 <= at_once(suite) <= most
-
-
-def made(row: str, seed: int, right: str, scenario="a", tokens=100) -> Outcome:
-    """An outcome of four questions and two clients that answer alike; `right` as 0s and 1s."""
-    member = {
-        "model": "m",
-        "before": dict.fromkeys(("overall", "own", "other", "general"), 0.0),
-        "after": dict.fromkeys(("overall", "own", "other", "general"), 100 * right.count("1") / 4),
-        "calibration_error": 0.1,
-        "agreement": None,
-        "step_validity": None,
-        "distinct_2": 0.5,
-        "tokens": tokens,
-        "right": f"{int(right, 2) << 4:02x}",
-    }
-    parties = {name: member | {"role": "client"} for name in ("x", "y")} | {"llm": member | {"role": "server"}}
-    environment = {
-        "lada": "0",
-        "git": None,
-        "python": "3",
-        "packages": {"torch": "2", "transformers": "5"},
-        "device": "cpu",
-    }
-    return Outcome.model_validate(
-        {
-            "scenario": scenario,
-            "row": row,
-            "seed": seed,
-            "digest": "0",
-            "questions": 4,
-            "members": parties,
-            "bytes": 2_000_000,
-            "from_teacher": 0,
-            "chosen_right": None,
-            "chosen_sound": None,
-            "notices": 0,
-            "environment": environment,
-            "wall_clock": {"seconds": 1.0, "peak_memory": 0},
-        }
-    )
+        assert 1 <= at_once(cells) <= most
 
 
 def test_areas_and_styles_are_told_only_where_the_task_has_them():
@@ -423,17 +366,17 @@ def test_standings_by_hand(tmp_path):
     assert (lada_a.clients.tokens, lada_a.llm.tokens) == (220, 110)
     assert lada_a.clients.more_tokens == pytest.approx(10.0)
     assert standalone_a.clients.difference is None
-    assert lada_a.figures["traffic, MB"] == 2.0
+    assert lada_a.figures["traffic, MB"] == 2_000_000
     assert lada_a.figures["worst client"] == 62.5
-    assert everywhere.standings[0].clients.mean.value == (62.5 + 100) / 2
+    assert everywhere.standings[0].clients.mean.value == (75 + 100) / 2  # seed 0, which both scenarios have
     assert everywhere.standings[0].clients.difference is not None
-    assert everywhere.standings[0].clients.difference.value == 37.5 / 2
-    assert everywhere.standings[0].figures["worst client"] == (62.5 + 100) / 2  # scenarios count alike, as above
+    assert everywhere.standings[0].clients.difference.value == 25 / 2
+    assert everywhere.standings[0].figures["worst client"] == (75 + 100) / 2
     assert everywhere.standings[0].clients.tokens == (220 + 240) / 2
     assert everywhere.standings[0].seeds == 1
-    readme, page = write_pages(suite, outcomes, tmp_path)
-    assert "| lada | 2 | 62.5 [" in readme.read_text()
-    assert "| lada | 81.2 / 81.2 | 62.5 / 62.5 | 100.0 / 100.0 |" in readme.read_text()  # the overview
+    readme, _, page = write_pages(suite, outcomes, tmp_path)
+    assert "| lada | public rationales, others' paths, log-probs | 2 | 62.5 [" in readme.read_text()
+    assert "| lada | 87.5 / 87.5 | 62.5 / 62.5 | 100.0 / 100.0 |" in readme.read_text()  # the overview
     assert "standalone" in page.read_text()
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from lada.bench.suite import Cell, label
+from lada.bench.cell import Cell, CellKey
+from lada.bench.layers import MaybeTrack
 from lada.codecs.paths import decode
 from lada.core.nested import differences
-from lada.core.results import Environment, Evaluation, Record, Results
+from lada.core.results import Environment, Evaluation, Interval, Record, Results
 from lada.core.sealed import unseal
 from lada.core.terms import Path as ReasoningPath
 from lada.evaluation.diversity import distinct_n
@@ -22,9 +23,10 @@ from lada.federation.run_folder import read
 from lada.report.reading import read_results
 from lada.report.view import mean
 
-AREAS = ("overall", "own", "other", "general")
-MORE_AREAS = ("new", "mixed")
-"""Areas that there are only where the task says so."""
+AREAS = tuple(
+    name for name, field in Evaluation.model_fields.items() if field.annotation in (Interval, Interval | None)
+)
+"""Which groups of questions an evaluation tells the accuracy of, `overall` first."""
 DIGITS = 4
 
 
@@ -39,8 +41,8 @@ class PartyOutcome(Record):
     """`server` or `client`."""
     model: str
     before: dict[str, float | None]
-    """Accuracy before anything by area (AREAS; MORE_AREAS where the task has them), percent; None where there is no
-    question."""
+    """Accuracy before anything by area (overall, own, other, general and whatever else is evaluated), percent; None
+    where there is no question."""
     after: dict[str, float | None]
     """The same after the last round."""
     calibration_error: float | None
@@ -53,8 +55,21 @@ class PartyOutcome(Record):
     """Share of different pairs of words in its paths, 0..1."""
     tokens: int
     """Tokens it studied."""
+    trial_tokens: int
+    """Tokens that its filter spent on trying, beside those."""
+    lessons: int
+    """Lessons of its studies, all rounds together."""
+    updates: int
+    """Steps of its studies."""
+    judged: int
+    """Texts of others that it judged before it chose."""
     right: str
     """Which test questions (those of `overall`, in the task's order) it answered right at the end: bits as hex."""
+
+    @property
+    def spent(self) -> int:
+        """Return the tokens that it studied, those that its filter spent on trying too: what its budget is of."""
+        return self.tokens + self.trial_tokens
 
     def verdicts(self, count: int) -> np.ndarray:
         """Return `right` as float64 [count], 1 for a right answer."""
@@ -76,7 +91,12 @@ class Outcome(Record):
 
     scenario: str
     row: str
+    world: int
     seed: int
+    track: MaybeTrack
+    budget: float
+    setting: str
+    """All as in CellKey."""
     digest: str
     """Of the configuration, as Cell.digest."""
     questions: int
@@ -95,15 +115,26 @@ class Outcome(Record):
     """How many of the chosen paths are written in which style, where the task says so; see lada.tasks.styles."""
     notices: int
     """How many notices the run gave."""
+    suite: str
+    """A digest of the suite's file as it was when the cell was run."""
+    hypotheses: tuple[str, ...]
+    """A digest of each hypothesis that stood in it then."""
     environment: Environment
     wall_clock: Cost
 
+    @property
+    def key(self) -> CellKey:
+        """Return what tells it from the other cells of its suite."""
+        return CellKey(*(getattr(self, name) for name in CellKey._fields))
+
     def __str__(self) -> str:
-        return label(self.scenario, self.row, self.seed)
+        return str(self.key)
 
     def differences(self, other: "Outcome") -> dict[str, tuple[Any, Any]]:
-        """Return where two outcomes differ, but for what depends on the machine: both values by their dotted key."""
-        mine, others = (each.model_dump(exclude={"environment", "wall_clock"}) for each in (self, other))
+        """Return where two outcomes differ, both values by their dotted key; but for what depends on the machine, and
+        what else stood in the suite's file."""
+        untold = {"environment", "wall_clock", "suite", "hypotheses"}
+        mine, others = (each.model_dump(exclude=untold) for each in (self, other))
         return differences(mine, others)
 
     def clients(self) -> list[PartyOutcome]:
@@ -127,9 +158,7 @@ def outcome(cell: Cell, folder: Path) -> Outcome:
     counted = [sample.id for sample in task.test if sample.domain not in task.general]
     evaluated = {e.party for e in results.evaluations}
     return Outcome(
-        scenario=cell.scenario,
-        row=cell.row,
-        seed=cell.seed,
+        **cell.key._asdict(),
         digest=cell.digest,
         questions=len(counted),
         members={
@@ -143,6 +172,8 @@ def outcome(cell: Cell, folder: Path) -> Outcome:
         chosen_sound=_of_chosen((row.sound, row.chosen) for row in results.allocations),
         styles=dict(sorted(sum((Counter(row.styles) for row in results.allocations), Counter()).items())),
         notices=len(results.notices),
+        suite=cell.written.suite,
+        hypotheses=cell.written.hypotheses,
         environment=results.environment,
         wall_clock=Cost(
             seconds=round(results.wall_clock.seconds + sum(_taken(folder).values()), 3),
@@ -169,6 +200,7 @@ def _member(results: Results, name: str, role: str, model: str, folder: Path, co
     paths = _paths(folder, name, last.round)
     right = [bool(paths[i].right) if i in paths else False for i in counted]
     varied = distinct_n(paths[i].text for i in counted if i in paths)
+    studies = [study for study in results.studies if study.party == name]
     return PartyOutcome(
         role=role,
         model=model,
@@ -178,7 +210,11 @@ def _member(results: Results, name: str, role: str, model: str, folder: Path, co
         agreement=last.agreement,
         step_validity=last.step_validity,
         distinct_2=None if varied is None else round(varied, DIGITS),
-        tokens=sum(study.tokens for study in results.studies if study.party == name),
+        tokens=sum(study.tokens for study in studies),
+        trial_tokens=sum(study.trial_tokens for study in studies),
+        lessons=sum(study.lessons for study in studies),
+        updates=sum(study.steps for study in studies),
+        judged=sum(row.candidates for row in results.allocations if row.student == name),
         right=np.packbits(np.array(right, bool)).tobytes().hex(),
     )
 

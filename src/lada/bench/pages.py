@@ -1,57 +1,104 @@
-"""What a suite leaves behind: README.md with its tables, and leaderboard.html, where every column can be sorted."""
+"""What a suite leaves behind: README.md with its tables, tables.json with their numbers, and leaderboard.html."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 from markupsafe import Markup
 
+from lada.bench import record
+from lada.bench.columns import HYPOTHESES, SEARCH, Column, accuracy, costs, further, interval
+from lada.bench.curves import Budgeted, Curve, curves
+from lada.bench.explained import explained, searched
 from lada.bench.outcome import Outcome
-from lada.bench.standings import COSTS, FIGURES, Place, Section, Standing, sections
-from lada.bench.suite import Suite, Table
+from lada.bench.parts import Table
+from lada.bench.search import Choice, Frozen, Tried
+from lada.bench.standings import Section, Standing, sections
+from lada.bench.suite import Suite
+from lada.bench.verdicts import Verdict, verdicts
 from lada.core.errors import InputError
 from lada.core.plural import counted
-from lada.evaluation.comparison import Effect
+from lada.report.charts import Point, Series, line_chart
 from lada.report.page import write
 from lada.report.view import Table as PageTable
-from lada.report.words import NONE, number
+from lada.report.words import NONE, number, whole_percent
 
-Column = tuple[str, Callable[[Standing], str]]
+Told = Sequence[tuple[Table, list[Section]]]
+CURVE: list[Column] = [
+    ("row", lambda p: p.row),
+    ("times the tokens", lambda p: f"{p.budget:g}"),
+    ("tokens of the clients, millions", lambda p: f"{p.tokens / 1e6:.3f}"),
+    ("clients, %", lambda p: interval(p.clients)),
+    ("LLM, %", lambda p: interval(p.llm)),
+]
 
 
-def write_pages(suite: Suite, outcomes: Sequence[Outcome], folder: Path, runs: Path | None = None) -> list[Path]:
-    """Write README.md and leaderboard.html; return them. `runs` is where the cells' own reports are, to be linked."""
+def write_pages(
+    suite: Suite, outcomes: Sequence[Outcome], folder: Path, runs: Path | None = None, frozen: Frozen | None = None
+) -> list[Path]:
+    """Write README.md, tables.json and leaderboard.html; return them.
+
+    `runs` is where the cells' own reports are, to be linked; `frozen` is the suite's search, if it is over.
+    """
     told = [(table, sections(suite, table, outcomes)) for table in suite.tables]
     if not any(found for _, found in told):
         raise InputError(f"suite {suite.name!r}: no cell of its tables is there yet; run `lada bench` first")
+    said, drawn = verdicts(suite, outcomes, frozen), curves(suite, outcomes)
     folder.mkdir(parents=True, exist_ok=True)
     readme = folder / "README.md"
-    readme.write_text("\n".join(_markdown(suite, told, outcomes)) + "\n", encoding="utf-8")
+    text = "\n".join(_markdown(suite, told, outcomes, said, drawn, frozen))
+    readme.write_text(f"{text.rstrip()}\n", encoding="utf-8")
     page = write(
         "leaderboard.html.j2",
         folder / "leaderboard.html",
         suite=suite,
-        explained=_EXPLAINED,
-        tables=[(table, [(section.scenario, _page_table(section)) for section in found]) for table, found in told],
+        explained=explained(suite),
+        hypotheses=_page_table(HYPOTHESES, said, "What was written down before the cells were run."),
+        tables=[
+            (table, [(found.scenario, _standings_table(suite, found)) for found in parts]) for table, parts in told
+        ],
+        curves=[(_chart(curve), _page_table(CURVE, curve.points, _heading(curve))) for curve in drawn],
+        search=_page_table(SEARCH, _tried(frozen), "", words=3) if frozen else None,
+        searched=searched(frozen) if frozen else "",
         cells=_cell_table(outcomes, folder, runs),
         environment=_environment(outcomes),
+        seconds=_seconds(outcomes),
     )
-    return [readme, page]
+    return [readme, record.write(suite, outcomes, told, said, drawn, folder), page]
 
 
-def _markdown(suite: Suite, told: Sequence[tuple[Table, list[Section]]], outcomes: Sequence[Outcome]) -> Iterator[str]:
+def _markdown(
+    suite: Suite,
+    told: Told,
+    outcomes: Sequence[Outcome],
+    said: Sequence[Verdict],
+    drawn: Sequence[Curve],
+    frozen: Frozen | None,
+) -> Iterator[str]:
     yield f"# Suite {suite.name}\n"
     yield f"{suite.about.strip()}\n" if suite.about else ""
-    yield f"{_EXPLAINED}\n"
-    count = f"{len(outcomes)} of {counted(len(list(suite.places())), 'cell')}"
-    yield f"`lada bench --suite {suite.name}` regenerates it: {count}, {_environment(outcomes)}.\n"
+    count = f"{len(outcomes)} of {counted(len(list(suite.reported())), 'cell')}"
+    yield f"`lada bench --suite {suite.name}` regenerates it: {count}, {_environment(outcomes)}. {_seconds(outcomes)}\n"
+    yield "## How to read this page\n"
+    yield f"{explained(suite)}\n"
+    if said:
+        yield "## Hypotheses\n"
+        yield from _rows(HYPOTHESES, said)
+        yield ""
     for title, parts in (("Scenarios", suite.scenarios), ("Rows", suite.rows)):
         if any(part.about for part in parts.values()):
             yield f"## {title}\n"
             yield from (f"- **{name}**: {part.about}" for name, part in parts.items())
             yield ""
+    if frozen is not None:
+        yield "## Search\n"
+        yield f"{searched(frozen)}\n"
+        yield from _rows(SEARCH, _tried(frozen))
+        yield ""
     for table, found in told:
-        yield f"## {table.title}\n"
+        yield f"## {table.title}{f' (track {table.track})' if table.track else ''}\n"
         yield f"{table.about.strip()}\n" if table.about else ""
         if len(found) > 1:
             yield f"### {table.title}: overview\n"
@@ -59,69 +106,80 @@ def _markdown(suite: Suite, told: Sequence[tuple[Table, list[Section]]], outcome
             yield ""
         for section in found:
             yield f"### {table.title}: {section.scenario}\n"
-            for columns in (_accuracy(table.against), _further(FIGURES), _costs()):
-                yield from _rows(section, columns)
+            for columns in _columns(suite, table.against, section):
+                yield from _rows([("row", lambda s: s.row), *columns], section.standings)
                 yield ""
+    for curve in drawn:
+        yield f"## {_heading(curve)}\n"
+        yield from _rows(CURVE, curve.points)
+        yield ""
+
+
+def _rows(columns: Sequence[Column], each: Sequence[Any]) -> Iterator[str]:
+    yield f"| {' | '.join(name for name, _ in columns)} |"
+    yield "|---" * len(columns) + "|"
+    for one in each:
+        yield f"| {' | '.join(show(one) for _, show in columns)} |"
 
 
 def _overview(found: Sequence[Section]) -> Iterator[str]:
     """Yield one table of all sections: the clients' accuracy and, behind the stroke, the LLM's, percent."""
-    yield f"| clients / LLM, % | {' | '.join(section.scenario for section in found)} |"
-    yield "|---" * (1 + len(found)) + "|"
     told = [{standing.row: standing for standing in section.standings} for section in found]
-    for row in dict.fromkeys(row for section in told for row in section):
-        yield f"| {row} | {' | '.join(_both(section.get(row)) for section in told)} |"
+    both: list[Column] = [
+        (section.scenario, lambda row, rows=rows: _both(rows.get(row)))
+        for section, rows in zip(found, told, strict=True)
+    ]
+    rows = list(dict.fromkeys(row for section in told for row in section))
+    yield from _rows([("clients / LLM, %", str), *both], rows)
 
 
 def _both(standing: Standing | None) -> str:
     return NONE if standing is None else f"{standing.clients.mean.value:.1f} / {standing.llm.mean.value:.1f}"
 
 
-def _rows(section: Section, columns: Sequence[Column]) -> Iterator[str]:
-    yield f"| row | {' | '.join(name for name, _ in columns)} |"
-    yield "|---" * (1 + len(columns)) + "|"
-    for standing in section.standings:
-        yield f"| {standing.row} | {' | '.join(show(standing) for _, show in columns)} |"
+def _columns(suite: Suite, against: str, section: Section) -> list[list[Column]]:
+    of = section.standings
+    return [accuracy(against, bool(suite.worlds)), further(of), costs(of)]
 
 
-def _accuracy(against: str) -> list[Column]:
-    def side(name: str, of: Callable[[Standing], Place]) -> list[Column]:
-        return [
-            (f"{name}, %", lambda s: _interval(of(s).mean)),
-            (f"{name}, against {against}", lambda s: _interval(of(s).difference, "+")),
-            ("p (Holm)", lambda s: NONE if (p := of(s).adjusted) is None else f"{p:.3f}"),
-        ]
+def _tried(frozen: Frozen) -> list[tuple[Choice, Tried]]:
+    return [(choice, each) for choice in frozen.choices for each in choice.tried]
 
-    return [
-        ("seeds", lambda s: str(s.seeds)),
-        *side("clients", lambda s: s.clients),
-        *side("LLM", lambda s: s.llm),
+
+def _heading(curve: Curve) -> str:
+    return f"Accuracy by tokens: {curve.scenario}{f' (track {curve.track})' if curve.track else ''}"
+
+
+def _chart(curve: Curve) -> Markup:
+    by_row: dict[str, list[Budgeted]] = {}
+    for point in curve.points:
+        by_row.setdefault(point.row, []).append(point)
+    lines = [
+        Series(
+            row,
+            [Point(point.budget, point.clients.value, point.clients.low, point.clients.high) for point in points],
+            style,
+        )
+        for style, (row, points) in enumerate(by_row.items())
     ]
+    described = "Mean accuracy of the clients by how many times the usual budget of tokens they had."
+    return line_chart(_heading(curve), described, lines, show=whole_percent, top=100, along="times the tokens")
 
 
-def _further(names: Sequence[str] | dict) -> list[Column]:
-    return [(name, lambda s, name=name: _number(s.figures[name], name)) for name in names]
+def _standings_table(suite: Suite, section: Section) -> PageTable:
+    columns = [column for group in _columns(suite, "the reference", section) for column in group]
+    caption = f"{section.scenario}: a click on a heading sorts."
+    return _page_table([("row", lambda s: s.row), *columns], section.standings, caption, words=2)
 
 
-def _costs() -> list[Column]:
-    def tokens(name: str, of: Callable[[Standing], Place]) -> list[Column]:
-        return [
-            (f"{name}: tokens studied, millions", lambda s: f"{of(s).tokens / 1e6:.3f}"),
-            ("more, %", lambda s: NONE if (more := of(s).more_tokens) is None else f"{more:+.2f}"),
-        ]
-
-    return [*tokens("clients", lambda s: s.clients), *tokens("LLM", lambda s: s.llm), *_further(COSTS)]
-
-
-def _page_table(section: Section) -> PageTable:
-    columns = [*_accuracy("the reference"), *_further(FIGURES), *_costs()]
-    rows = [(s.row, *(show(s) for _, show in columns)) for s in section.standings]
-    return PageTable(("row", *(name for name, _ in columns)), rows, f"{section.scenario}: a click on a heading sorts.")
+def _page_table(columns: Sequence[Column], each: Sequence[Any], caption: str, words: int = 1) -> PageTable:
+    rows = [[show(one).replace("**", "") for _, show in columns] for one in each]
+    return PageTable([name for name, _ in columns], rows, caption, words)
 
 
 def _cell_table(outcomes: Sequence[Outcome], folder: Path, runs: Path | None) -> PageTable:
     rows = []
-    for each in sorted(outcomes, key=lambda o: (o.scenario, o.row, o.seed)):
+    for each in sorted(outcomes, key=lambda o: o.key):
         found = sorted(runs.glob(f"*-{each.digest}/*/report.html")) if runs else []
         name = str(each)
         link = Markup('<a href="{}">{}</a>').format(os.path.relpath(found[-1], folder), name) if found else name
@@ -139,27 +197,19 @@ def _environment(outcomes: Sequence[Outcome]) -> str:
         for e in (each.environment for each in outcomes)
     }
     commits = sorted({_commit(each.environment.git) for each in outcomes})
-    return f"{' and '.join(sorted(told))}; at {', '.join(commits)}"
+    files = sorted({each.suite for each in outcomes if each.suite})
+    of_file = f"; the suite's file had the digest {', '.join(files)}" if files else ""
+    return f"{' and '.join(sorted(told))}; at {', '.join(commits)}{of_file}"
 
 
 def _commit(git: str | None) -> str:
     return "no checkout" if git is None else git[:10] + ("+" if git.endswith("+") else "")
 
 
-def _interval(effect: Effect | None, sign: str = "") -> str:
-    if effect is None:
-        return NONE
-    return f"{effect.value:{sign}.1f} [{effect.low:{sign}.1f}, {effect.high:{sign}.1f}]"
-
-
-DIGITS = {"ECE": 3, "distinct-2": 3, "traffic, MB": 2, "seconds": 0, "peak memory, MiB": 0}
-
-
-def _number(value: float | None, name: str) -> str:
-    return NONE if value is None else f"{value:.{DIGITS.get(name, 1)}f}"
-
-
-_EXPLAINED = """Accuracy after the last round on all domains but general skill, mean over clients and seeds.
-Intervals are 95 %, of a bootstrap over seeds and, within them, over questions; differences are paired by seed and
-question, and their p-values are corrected for the number of rows by Holm's method. With one seed the interval is over
-questions alone."""
+def _seconds(outcomes: Sequence[Outcome]) -> str:
+    """Return in words how long the cells took."""
+    seconds = [each.wall_clock.seconds for each in outcomes]
+    return (
+        f"The cells took {sum(seconds) / 3600:.1f} hours of one core in all, each {median(seconds):.0f} seconds in the "
+        "median; what cells have in common counts in each of them, though it is done once."
+    )

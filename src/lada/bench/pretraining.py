@@ -1,11 +1,12 @@
 """Models of the zoo that a suite's cells need and nobody has trained yet."""
 
-import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from lada.bench.running import bounded
-from lada.bench.suite import Cell
+from lada.bench.cell import Cell
+from lada.bench.running import Processes
 from lada.core.errors import InputError, LadaError
 from lada.zoo.recipe import find
 from lada.zoo.shipped import PREFIX, locate
@@ -21,14 +22,22 @@ def untrained(cells: Iterable[Cell]) -> list[str]:
     return [name for name in names if not _there(name) and find(name)]
 
 
-def pretrain(names: Iterable[str]) -> None:
-    """Train models into `zoo/` of the working directory, bounded as cells are; a build that was stopped goes on.
+def pretrain(names: Sequence[str], folder: Path, *, parallel: int) -> None:
+    """Train models into `zoo/` of the working directory, several at a time, bounded as cells are, each with a log in
+    `folder`; a build that was stopped goes on.
 
-    Raises LadaError where one fails, after its own words on the terminal.
+    Raises LadaError where one fails, once the others are done.
     """
-    for name in names:
-        if subprocess.run([sys.executable, "-m", "lada", "zoo", "build", name], env=bounded(), check=False).returncode:
-            raise LadaError(f"zoo: {name} could not be trained; what it said stands above")
+    folder.mkdir(parents=True, exist_ok=True)
+    logs = [folder / f"{name}.txt" for name in names]
+    with ThreadPoolExecutor(parallel) as pool, Processes() as processes:
+
+        def one(name: str, log: Path) -> int:
+            return processes.call([sys.executable, "-m", "lada", "zoo", "build", name], log)
+
+        codes = list(pool.map(one, names, logs))
+    if failed := [f"{name} (see {log})" for name, log, code in zip(names, logs, codes, strict=True) if code]:
+        raise LadaError(f"zoo: could not be trained: {', '.join(failed)}")
 
 
 def _sources(cell: Cell) -> Iterable[str]:

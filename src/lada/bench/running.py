@@ -18,8 +18,8 @@ from typing import Any, Literal
 import torch
 from pydantic import ValidationError
 
+from lada.bench.cell import Cell, CellKey
 from lada.bench.outcome import Outcome, outcome
-from lada.bench.suite import Cell, Suite, slug
 from lada.core.cores import cores
 from lada.core.errors import LOST, InputError
 from lada.core.nested import differences
@@ -48,10 +48,10 @@ Tell = Callable[[Cell, Status, Outcome | None], None]
 class Store:
     """The outcomes of a suite, in `cells.jsonl`: one line per cell, written anew with each that is added."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = CELLS) -> None:
         """Read what is there. Raises InputError for a file that is no list of outcomes."""
-        self.file = folder / CELLS
-        self._outcomes: dict[tuple[str, str, int], Outcome] = {}
+        self.file = folder / name
+        self._outcomes: dict[CellKey, Outcome] = {}
         lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else []
         for number, line in enumerate(lines, 1):
             try:
@@ -64,7 +64,7 @@ class Store:
 
     def get(self, cell: Cell) -> Outcome | None:
         """Return what a cell came to; None where it was not run, or with another configuration."""
-        found = self._outcomes.get((cell.scenario, cell.row, cell.seed))
+        found = self._outcomes.get(cell.key)
         return found if found is not None and found.digest == cell.digest else None
 
     def add(self, new: Outcome) -> None:
@@ -78,10 +78,10 @@ class Store:
     def forget(self, cells: Iterable[Cell]) -> None:
         """Drop what some cells came to; the file follows with the next that is added."""
         for cell in cells:
-            self._outcomes.pop((cell.scenario, cell.row, cell.seed), None)
+            self._outcomes.pop(cell.key, None)
 
     def _put(self, new: Outcome) -> None:
-        self._outcomes[new.scenario, new.row, new.seed] = new
+        self._outcomes[new.key] = new
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,12 @@ class Failed:
     log: Path
 
 
-def at_once(suite: Suite) -> int:
-    """Return how many cells may run at a time: one per core, as many as the memory holds of the largest."""
+def at_once(cells: Sequence[Cell]) -> int:
+    """Return how many cells may run at a time: one per core, as many as the memory holds of the largest scenario's."""
     needed = PROCESS
-    for scenario in suite.scenarios:
-        row = next((row for row in suite.rows if suite.runs(row, scenario)), None)
-        if row is not None:
-            planned = plan(suite.cell(scenario, row, suite.seeds[0]).config)
-            needed = max([needed, *(PROCESS + device.needed for device in planned.devices if device.device == "cpu")])
+    for cell in {cell.key.scenario: cell for cell in cells}.values():
+        planned = plan(cell.config)
+        needed = max([needed, *(PROCESS + device.needed for device in planned.devices if device.device == "cpu")])
     cpu = next(device for device in devices() if device.name == "cpu")
     return max(1, min(cores(), cpu.free // needed))
 
@@ -110,29 +108,29 @@ def run_cells(cells: Iterable[Cell], store: Store, folder: Path, *, parallel: in
     `folder` holds their runs and logs. A run that was interrupted goes on; of one that is done the models are removed,
     the report stays. On KeyboardInterrupt all that run are ended, and what they did so far is kept.
 
-    What cells with one scenario and seed have in common, private studies and the answers before and after these, is
-    done by the first that comes to it.
+    What cells with one scenario, world and seed have in common, private studies and the answers before and after
+    these, is done by the first that comes to it.
     """
     missing = [cell for cell in cells if store.get(cell) is None]
-    left = Counter(map(_work, missing))
+    left = Counter(cell.key.work for cell in missing)
     failed: list[Failed] = []
     lock = threading.Lock()
     folder.mkdir(parents=True, exist_ok=True)
     with (
         TemporaryDirectory(dir=folder, prefix="common-") as common,
         ThreadPoolExecutor(parallel) as pool,
-        _Processes() as processes,
+        Processes() as processes,
     ):
 
         def one(cell: Cell) -> None:
             if processes.ended:
                 return
             tell(cell, "running", None)
-            shared = Path(common, _work(cell))
+            shared = Path(common, cell.key.work)
             result = _run(cell, folder, shared, processes)
             with lock:
-                left[_work(cell)] -= 1
-                if not left[_work(cell)]:
+                left[cell.key.work] -= 1
+                if not left[cell.key.work]:
                     shutil.rmtree(shared, ignore_errors=True)
                 if isinstance(result, Outcome):
                     store.add(result)
@@ -189,12 +187,7 @@ def _told(changes: Iterable[tuple[str, tuple[Any, Any]]]) -> list[str]:
     return [f"{key} was {before}, is {after}" for key, (before, after) in changes]
 
 
-def _work(cell: Cell) -> str:
-    """Return a name that cells share which do the same work by other methods."""
-    return slug(f"{cell.scenario}-{cell.seed}")
-
-
-def _run(cell: Cell, folder: Path, common: Path, processes: "_Processes") -> Outcome | Failed:
+def _run(cell: Cell, folder: Path, common: Path, processes: "Processes") -> Outcome | Failed:
     """Run one cell in a folder of its own, named by its configuration too: another's run is never gone on with."""
     place = folder / f"{cell.name}-{cell.digest}"
     place.mkdir(parents=True, exist_ok=True, mode=FOLDER)
@@ -225,8 +218,8 @@ def bounded() -> dict[str, str]:
     return {**(AVX2 if has_it else {}), **os.environ, **ONE_THREAD}
 
 
-class _Processes:
-    """A context: what is called within ends with it."""
+class Processes:
+    """A context: the processes that are called within end with it."""
 
     def __init__(self) -> None:
         self.ended = False
@@ -253,7 +246,7 @@ class _Processes:
             with self._lock:
                 self._running.discard(process)
 
-    def __enter__(self) -> "_Processes":
+    def __enter__(self) -> "Processes":
         return self
 
     def __exit__(self, *error: object) -> None:

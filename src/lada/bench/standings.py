@@ -1,19 +1,49 @@
-"""Rows side by side: means over seeds with intervals, paired differences, and what it cost."""
+"""Rows side by side: means over worlds with intervals, paired differences, and what it cost."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
-from zlib import crc32
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
-from lada.bench.outcome import Outcome, PartyOutcome
-from lada.bench.suite import Suite, Table
-from lada.evaluation.comparison import Effect, effect, holm
-from lada.report.view import mean
+from lada.bench.cell import CellKey
+from lada.bench.estimates import SIDES, Cells, Estimate, averaged, by_row, estimate
+from lada.bench.hypotheses import SideName
+from lada.bench.information import information
+from lada.bench.layers import MaybeTrack
+from lada.bench.outcome import AREAS, Outcome
+from lada.bench.parts import Table
+from lada.bench.suite import Suite
+from lada.evaluation.comparison import Effect, holm
 
 EVERYWHERE = "all scenarios"
-Side = Callable[[Outcome], list[PartyOutcome]]
+How = Literal["mean", "least", "spread", "sum"]
+"""The mean, the least, the standard deviation or the sum over parties."""
+MAKE: Mapping[How, Callable[[Sequence[float]], float]] = {"mean": fmean, "least": min, "spread": pstdev, "sum": sum}
+
+
+class Figure(NamedTuple):
+    """A figure of a cell: whose, how, and under which dotted key of cells.jsonl it is found, or key minus key."""
+
+    side: SideName | Literal["cell"]
+    how: How
+    key: str
+    digits: int = 1
+    """Decimals on the page."""
+    per: float = 1.0
+    """Its unit on the page."""
+
+    def of(self, cell: Outcome) -> float | None:
+        """Return the figure of one cell; None where it is not known."""
+        told = [cell] if self.side == "cell" else SIDES[self.side](cell)
+        parts = [[_at(party.model_dump(), key) for key in self.key.split("-")] for party in told]
+        known = [values[0] - sum(values[1:]) for values in parts if None not in values]
+        return MAKE[self.how](known) if known else None
+
+
+def _at(told: Any, key: str) -> Any:
+    for part in key.split("."):
+        told = told.get(part)
+    return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,26 +52,29 @@ class Place:
 
     mean: Effect
     difference: Effect | None
-    """None for the row `against` itself, and where the two have no seed in common."""
+    """None for the row `against` itself, and where the two have no world and seed in common."""
     adjusted: float | None
-    """The p-value of the difference after Holm's correction over the rows of the table."""
+    """The p-value of the difference after Holm's correction over the rows of the table; None likewise."""
     tokens: float
-    """Studied in a cell, mean."""
+    """Studied in a cell, those that a filter spent on trying too; mean."""
     more_tokens: float | None
     """How many more than `against`, percent; None where that studied none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One row of a table. Means are over seeds, then over scenarios; those of clients first over clients."""
+    """One row of a table. Means are over seeds, then worlds, then scenarios; those of clients first over clients."""
 
     row: str
+    worlds: int
     seeds: int
-    """With how many seeds it was run, in the scenario with the fewest."""
+    """With how many seeds it was run, in the world with the fewest."""
+    reads: tuple[str, ...]
+    """What it can read beside private data; see lada.bench.information."""
     clients: Place
     llm: Place
     figures: dict[str, float | None]
-    """Further figures by FIGURES and COSTS."""
+    """Further figures by FIGURES, TOKENS, TRYING and COSTS, as the cells have them: in bytes, not in megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,124 +85,112 @@ class Section:
     standings: tuple[Standing, ...]
 
 
-def _clients(key: str) -> Callable[[Outcome], float | None]:
-    return lambda cell: mean(getattr(client, key) for client in cell.clients())
-
-
-def _area(area: str) -> Callable[[Outcome], float | None]:
-    return lambda cell: cell.mean(area)
-
-
-def _gain(area: str) -> Callable[[Outcome], float | None]:
-    def gain(cell: Outcome) -> float | None:
-        before, after = cell.server().before[area], cell.server().after[area]
-        return None if before is None or after is None else after - before
-
-    return gain
-
-
-def _overall(cell: Outcome) -> list[float]:
-    return [value for client in cell.clients() if (value := client.after["overall"]) is not None]
-
-
-FIGURES: dict[str, Callable[[Outcome], float | None]] = {
-    "own domains": _area("own"),
-    "other domains": _area("other"),
-    "worst client": lambda cell: min(_overall(cell)),
-    "spread of clients": lambda cell: pstdev(_overall(cell)),
-    "general skill": _area("general"),
-    "right paths chosen": lambda cell: cell.chosen_right,
-    "sound paths chosen": lambda cell: cell.chosen_sound,
-    "agreement with the LLM": _clients("agreement"),
-    "right steps": _clients("step_validity"),
-    "ECE": _clients("calibration_error"),
-    "distinct-2": _clients("distinct_2"),
-    "LLM: gain on clients' domains": _gain("other"),
-    "LLM: gain on its own": _gain("own"),
-    "LLM: gain on general skill": _gain("general"),
+SAID = {
+    "own": "own domains",
+    "other": "other domains",
+    "new": "new domains",
+    "mixed": "mixed questions",
+    "general": "general skill",
+}
+"""What areas are called; another one by its name."""
+OF_LLM = {"own": "its own", "other": "clients' domains"}
+"""What they are called of the LLM."""
+FIGURES: dict[str, Figure] = {
+    **{SAID.get(area, area): Figure("clients", "mean", f"after.{area}") for area in AREAS if area != "overall"},
+    "worst client": Figure("clients", "least", "after.overall"),
+    "spread of clients": Figure("clients", "spread", "after.overall"),
+    "right paths chosen": Figure("cell", "mean", "chosen_right"),
+    "sound paths chosen": Figure("cell", "mean", "chosen_sound"),
+    "agreement with the LLM": Figure("clients", "mean", "agreement"),
+    "right steps": Figure("clients", "mean", "step_validity"),
+    "ECE": Figure("clients", "mean", "calibration_error", digits=3),
+    "distinct-2": Figure("clients", "mean", "distinct_2", digits=3),
+    **{
+        f"LLM: gain on {OF_LLM.get(area, SAID.get(area, area))}": Figure("LLM", "mean", f"after.{area}-before.{area}")
+        for area in AREAS
+        if area != "overall"
+    },
 }
 """What is told beside accuracy; percent or points, ECE and distinct-2 0..1."""
-COSTS: dict[str, Callable[[Outcome], float | None]] = {
-    "traffic, MB": lambda cell: cell.bytes / 1e6,
-    "seconds": lambda cell: cell.wall_clock.seconds,
-    "peak memory, MiB": lambda cell: cell.wall_clock.peak_memory / 2**20,
+TOKENS: dict[str, Figure] = {f"{side}: tokens": Figure(side, "sum", "tokens", digits=0) for side in SIDES}
+"""Tokens of studies."""
+TRYING: dict[str, Figure] = {
+    f"{side}: of these on trying": Figure(side, "sum", "trial_tokens", digits=0) for side in SIDES
 }
-SIDES: dict[str, Side] = {"clients": Outcome.clients, "LLM": lambda cell: [cell.server()]}
-
-
-Cells = dict[str, dict[int, Outcome]]
-"""One row's outcomes by scenario and seed."""
+"""Tokens that filters spent on trying."""
+COSTS: dict[str, Figure] = {
+    **{
+        f"{side}: {said}": Figure(side, "sum", key, digits=0)
+        for side in SIDES
+        for said, key in {"lessons": "lessons", "updates": "updates", "texts judged": "judged"}.items()
+    },
+    "traffic, MB": Figure("cell", "mean", "bytes", digits=2, per=1e6),
+    "seconds": Figure("cell", "mean", "wall_clock.seconds", digits=0),
+    "peak memory, MiB": Figure("cell", "mean", "wall_clock.peak_memory", digits=0, per=2**20),
+}
 
 
 def sections(suite: Suite, table: Table, outcomes: Iterable[Outcome]) -> list[Section]:
     """Return a table over all scenarios, where there are several, and in each; rows that were not run are left out."""
-    rows: dict[str, Cells] = {}
-    for each in outcomes:
-        rows.setdefault(each.row, {}).setdefault(each.scenario, {})[each.seed] = each
+    track = suite.track_of(table.title, table.track, (*table.rows, table.against))
+    rows = by_row(suite, outcomes, track)
     scenarios = list(suite.scenarios)
     groups = [(EVERYWHERE, scenarios)] if len(scenarios) > 1 else []
     groups += [(scenario, [scenario]) for scenario in scenarios]
-    found = [Section(name, _standings(table, rows, group)) for name, group in groups]
+    found = [Section(name, tuple(_standings(suite, table, track, rows, group))) for name, group in groups]
     return [section for section in found if section.standings]
 
 
-def _standings(table: Table, outcomes: dict[str, Cells], scenarios: Sequence[str]) -> tuple[Standing, ...]:
-    """Return the rows that were run in every one of the scenarios."""
+def _standings(
+    suite: Suite, table: Table, track: MaybeTrack, outcomes: Mapping[str, Cells], scenarios: Sequence[str]
+) -> Iterable[Standing]:
+    """Yield the rows that were run in every one of the scenarios."""
     rows = {
         row: {scenario: outcomes[row][scenario] for scenario in scenarios}
         for row in dict.fromkeys((*table.rows, table.against))
         if set(scenarios) <= outcomes.get(row, {}).keys()
     }
-    places = {side: _places(rows, table.against, of) for side, of in SIDES.items()}
-    standings = []
+    means = {side: {row: _mean(suite, row, cells, scenarios, side) for row, cells in rows.items()} for side in SIDES}
+    rows = {row: cells for row, cells in rows.items() if means["clients"][row] is not None}
+    places = {side: _places(suite, rows, table.against, scenarios, side) for side in SIDES}
     for row, cells in rows.items():
-        figures = {
-            name: mean(mean(map(figure, by_seed.values())) for by_seed in cells.values())
-            for name, figure in (FIGURES | COSTS).items()
-        }
-        seeds = min(map(len, cells.values()))
-        standings.append(Standing(row, seeds, places["clients"][row], places["LLM"][row], figures))
-    return tuple(standings)
+        figures = {name: averaged(cells, figure.of) for name, figure in (FIGURES | TOKENS | TRYING | COSTS).items()}
+        of = means["clients"][row]
+        assert of is not None
+        reads = information(suite.cell(_any_key(suite, scenarios[0], row, track)).config)
+        yield Standing(row, of.worlds, of.seeds, reads, places["clients"][row], places["LLM"][row], figures)
 
 
-def _places(rows: dict[str, Cells], against: str, of: Side) -> dict[str, Place]:
+def _any_key(suite: Suite, scenario: str, row: str, track: MaybeTrack) -> CellKey:
+    return CellKey(scenario, row, (suite.worlds or (0,))[0], suite.seeds[0], track)
+
+
+def _mean(suite: Suite, row: str, cells: Cells, scenarios: Sequence[str], side: SideName) -> Estimate | None:
+    return estimate(suite, cells, None, scenarios, side, name=row)
+
+
+def _places(
+    suite: Suite, rows: Mapping[str, Cells], against: str, scenarios: Sequence[str], side: SideName
+) -> dict[str, Place]:
     differences = {
-        row: found
+        row: found.effect
         for row, cells in rows.items()
-        if row != against and against in rows and (found := _difference(row, cells, rows[against], of)) is not None
+        if row != against
+        and against in rows
+        and (found := estimate(suite, cells, rows[against], scenarios, side, name=row)) is not None
     }
-    adjusted = dict(zip(differences, holm([each.p for each in differences.values()]), strict=True))
-    tokens = {row: _tokens(cells, of) for row, cells in rows.items()}
+    tested = {row: effect.p for row, effect in differences.items() if effect.p is not None}
+    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
+    tokens = {row: _tokens(cells, side) for row, cells in rows.items()}
     base = tokens.get(against)
-    return {
-        row: Place(
-            _effect(row, [[_verdicts(cell, of) for cell in by_seed.values()] for by_seed in cells.values()]),
-            differences.get(row),
-            adjusted.get(row),
-            tokens[row],
-            100 * (tokens[row] / base - 1) if base else None,
-        )
-        for row, cells in rows.items()
-    }
+    places = {}
+    for row, cells in rows.items():
+        of = _mean(suite, row, cells, scenarios, side)
+        assert of is not None
+        more = 100 * (tokens[row] / base - 1) if base else None
+        places[row] = Place(of.effect, differences.get(row), adjusted.get(row), tokens[row], more)
+    return places
 
 
-def _verdicts(cell: Outcome, of: Side) -> np.ndarray:
-    """Return the share of one side's parties that answered each question right, percent [questions]."""
-    return 100 * np.mean([member.verdicts(cell.questions) for member in of(cell)], axis=0)
-
-
-def _difference(row: str, cells: Cells, against: Cells, of: Side) -> Effect | None:
-    """Return how much better a row is, over the seeds that both were run with in each scenario."""
-    strata = [
-        [_verdicts(mine, of) - _verdicts(against[s][seed], of) for seed, mine in cells[s].items() if seed in against[s]]
-        for s in cells
-    ]
-    return _effect(row, strata) if all(strata) else None
-
-
-def _effect(row: str, strata: list[list[np.ndarray]]) -> Effect:
-    return effect(strata, seed=crc32(row.encode()))
-
-
-def _tokens(cells: Cells, of: Side) -> float:
-    return fmean(fmean(sum(m.tokens for m in of(cell)) for cell in by_seed.values()) for by_seed in cells.values())
+def _tokens(cells: Cells, side: SideName) -> float:
+    return averaged(cells, lambda cell: float(sum(member.spent for member in SIDES[side](cell)))) or 0.0

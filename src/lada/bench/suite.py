@@ -1,84 +1,46 @@
-"""A suite: which methods are run on which work with which seeds, and how they are set side by side. One YAML file."""
+"""A suite: which methods are run on which work in which worlds, and how they are set side by side. One YAML file."""
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
-from lada.choosing import spelled_out
-from lada.config import RunConfig, make_config
+from lada.bench.cell import Cell, CellKey, Written
+from lada.bench.hypotheses import Hypothesis
+from lada.bench.layers import GOLD, WORLD, Layer, MaybeTrack, Track, filled, has_worlds, merged, with_budget
+from lada.bench.parts import DEFAULT, Search, SuiteRow, Table, best, unsearched
+from lada.config import make_config
 from lada.core.bounds import Seed
-from lada.core.choice import MethodChoice
 from lada.core.errors import InputError, nearest
 from lada.core.names import Name
 from lada.core.paths import is_file
 from lada.core.registry import Options
 from lada.core.validation import validate
-from lada.points import chosen_points
-
-UNTOLD = frozenset(
-    {"name", "workers", "keep_messages", "timeout", "engine"}
-    | {point.key for point in chosen_points() if point.observes}
-)
-"""Keys of a run that change nothing of its figures."""
-
-LATER = frozenset({"withhold"} | {point.key for point in chosen_points()})
-"""Keys that came later; without a value they change nothing of the figures that were there before."""
-DEFAULTS = {
-    point.key: spelled_out(point.registry, MethodChoice(name=point.default), point.key).model_dump(mode="json")
-    for point in chosen_points()
-    if point.later and point.default
-}
-"""Nor do these with their default."""
-
-
-class Layer(Options):
-    """Keys of a run's configuration that lie over those before: mappings are merged, all else is replaced."""
-
-    about: str = ""
-    """One sentence for the page."""
-    config: dict[str, Any] = Field(default={})
-    """Keys of the run. A method with another name replaces the one before with all its options."""
-    each_client: dict[str, Any] = Field(default={})
-    """Keys that every client of the run gets."""
-
-
-class SuiteRow(Layer):
-    """A method, as it is called in the tables."""
-
-    scenarios: tuple[str, ...] | None = None
-    """Where it can run; None: everywhere."""
-
-
-class Table(Options):
-    """Rows that are set side by side."""
-
-    title: str
-    """Its heading."""
-    about: str = ""
-    """A few sentences below it."""
-    rows: tuple[str, ...]
-    """Which rows, in this order."""
-    against: str
-    """The row that each of them is compared with."""
+from lada.tasks.options import BuiltinTask
+from lada.zoo.shipped import PREFIX
 
 
 class Suite(Options):
-    """A whole suite. A cell is one row in one scenario with one seed."""
+    """A whole suite. A cell is one row in one scenario, on one track, in one world, with one seed."""
 
     name: Name = "suite"
     """Name of the folder of its results."""
     about: str = ""
     """A few sentences for the page."""
+    worlds: tuple[Seed, ...] = ()
+    """The worlds that are reported: `task.world` is each of them, and so is `{world}` in any text of the configuration.
+    Empty: the world of the configuration."""
+    development: tuple[Seed, ...] = ()
+    """The worlds of searches; none of them is reported."""
     seeds: tuple[Seed, ...] = (0,)
-    """One run each."""
+    """One run each, in every world."""
+    budgets: tuple[float, ...] = ()
+    """Factors of every budget of tokens, for the rows that have a `curve`; what is compared in tables is at 1."""
     base: str | dict[str, Any] = "demo"
     """The configuration below all: an example by name (`lada examples list`), or its keys."""
     each_client: dict[str, Any] = Field(default={})
@@ -87,103 +49,242 @@ class Suite(Options):
     """The work, by name."""
     rows: dict[str, SuiteRow]
     """The methods, by name."""
+    hypotheses: tuple[Hypothesis, ...] = ()
+    """What is claimed before any cell is run; all else on the page is exploratory."""
+    search: Search | None = None
+    """What `--search` tries in the development worlds."""
     tables: tuple[Table, ...]
     """What the page shows."""
 
+    _file: str = PrivateAttr(default="")
+
     @model_validator(mode="after")
-    def _names_are_known(self) -> "Suite":
+    def _is_sound(self) -> "Suite":
         if not (self.seeds and self.scenarios and self.rows and self.tables):
             raise ValueError("seeds, scenarios, rows or tables are empty; expected at least one of each")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds: {list(self.seeds)} has one twice; name each once")
-        for name, row in self.rows.items():
-            for scenario in row.scenarios or ():
-                _known(f"rows.{name}.scenarios", scenario, self.scenarios)
+        for key in ("seeds", "worlds", "development", "budgets"):
+            if len(set(getattr(self, key))) < len(getattr(self, key)):
+                raise ValueError(f"{key}: {list(getattr(self, key))} has one twice; name each once")
+        self._check_worlds()
+        self._check_rows()
         for table in self.tables:
+            where = f"tables: {table.title!r}"
             for row in (*table.rows, table.against):
-                _known(f"tables: {table.title!r}", row, self.rows)
+                _known(where, row, self.rows)
+            self.track_of(where, table.track, (*table.rows, table.against))
+        self._check_hypotheses()
+        self._check_search()
         return self
+
+    def _check_worlds(self) -> None:
+        if both := sorted({*self.worlds} & {*self.development}):
+            raise ValueError(
+                f"worlds, development: {both[0]} is in both; a world that a search has seen cannot be reported"
+            )
+        if self.development and not self.worlds:
+            raise ValueError("worlds: missing beside development; name the worlds that are reported")
+        if any(not 0 < factor <= 1000 for factor in self.budgets):
+            raise ValueError(f"budgets: {list(self.budgets)}; expected factors above 0, such as 0.5 and 2")
+
+    def _check_rows(self) -> None:
+        bare = [name for name, row in self.rows.items() if not row.tracks]
+        if bare and len(bare) < len(self.rows):
+            raise ValueError(f"rows.{bare[0]}.tracks: missing, while other rows have them; name the row's tracks")
+        for name, row in self.rows.items():
+            for scenario in (*(row.scenarios or ()), *row.curve):
+                _known(f"rows.{name}.scenarios", scenario, self.scenarios)
+            if row.curve and not self.budgets:
+                raise ValueError(f"rows.{name}.curve: the suite has no budgets; expected such as [0.5, 1, 2, 4]")
+            if away := [track for track in row.by_track if track not in row.tracks]:
+                raise ValueError(f"rows.{name}.by_track: {away[0]!r} is none of the row's tracks, {list(row.tracks)}")
+
+    def _check_hypotheses(self) -> None:
+        names = [hypothesis.name for hypothesis in self.hypotheses]
+        if len(set(names)) < len(names):
+            raise ValueError(f"hypotheses: two of {names} share a name; give each its own")
+        for hypothesis in self.hypotheses:
+            where, searched = f"hypotheses: {hypothesis.name!r}", self.search.rows if self.search else {}
+            known = {**self.rows, **{best(row): None for row in searched}}
+            for row in (hypothesis.row, hypothesis.against):
+                _known(where, row, known)
+            plain = [unsearched(row) for row in (hypothesis.row, hypothesis.against)]
+            self.track_of(where, hypothesis.track, plain)
+            for scenario in hypothesis.scenarios or self.scenarios:
+                _known(where, scenario, self.scenarios)
+                if away := [row for row in plain if not self.runs(row, scenario)]:
+                    raise ValueError(f"{where}: {away[0]!r} does not run in {scenario!r}; name the scenarios of both")
+
+    def _check_search(self) -> None:
+        if self.search is None:
+            return
+        if not self.development:
+            raise ValueError("development: missing; a search runs in worlds of its own, none of which is reported")
+        for row in self.search.rows:
+            _known("search.rows", row, self.rows)
+        for scenario in self.search.scenarios or ():
+            _known("search.scenarios", scenario, self.scenarios)
+
+    def track_of(self, where: str, named: Track | None, rows: Iterable[str]) -> MaybeTrack:
+        """Return the track on which rows are compared, empty in a suite without. ValueError where there is not one."""
+        rows = [row for row in rows if row in self.rows]
+        shared: list[Track] = [t for t in GOLD if all(t in self.rows[row].tracks for row in rows)]
+        if named is not None:
+            if away := [row for row in rows if named not in self.rows[row].tracks]:
+                raise ValueError(f"{where}: {away[0]!r} has no cells on the track {named!r}; a table is of one track")
+            return named
+        if not any(self.rows[row].tracks for row in rows):
+            return ""
+        if len(shared) != 1:
+            tracks = sorted({track for row in rows for track in self.rows[row].tracks})
+            what = f"all rows have {', '.join(shared)}" if shared else f"its rows are of {', '.join(tracks)}"
+            raise ValueError(
+                f"{where}: {what}, and what reads answers is never set beside what reads none; name the `track`, and "
+                "leave out rows without it"
+            )
+        return shared[0]
+
+    @property
+    def over_worlds(self) -> bool:
+        """Whether what is reported is of several worlds."""
+        return len(self.worlds) > 1
+
+    @property
+    def written(self) -> Written:
+        """What stands in the suite's file, to be kept with every cell."""
+        return Written(self._file, tuple(hypothesis.digest for hypothesis in self.hypotheses))
 
     def runs(self, row: str, scenario: str) -> bool:
         """Return whether a row can run in a scenario."""
         where = self.rows[row].scenarios
         return where is None or scenario in where
 
-    def places(self) -> Iterator[tuple[str, str, int]]:
-        """Yield scenario, row and seed of every cell, all rows of a scenario and seed one after another."""
-        for seed in self.seeds:
-            for scenario in self.scenarios:
-                for row in self.rows:
-                    if self.runs(row, scenario):
-                        yield scenario, row, seed
+    def reported(self) -> Iterator[CellKey]:
+        """Yield what every reported cell is, all rows of a scenario, world and seed one after another."""
+        for world in self.worlds or (None,):
+            for seed in self.seeds:
+                for scenario in self.scenarios:
+                    for name, row in self.rows.items():
+                        if self.runs(name, scenario):
+                            factors = [f for f in self.budgets if f != 1] if scenario in row.curve else []
+                            for track in row.tracks or ("",):
+                                for factor in (1.0, *factors):
+                                    at = self._world(scenario, name) if world is None else world
+                                    yield CellKey(scenario, name, at, seed, track, factor)
 
-    def cells(self) -> "Iterator[Cell]":
-        """Yield every cell. Raises InputError for a faulty one."""
-        for place in self.places():
-            yield self.cell(*place)
+    def searched(self) -> Iterator[CellKey]:
+        """Yield what every cell of the search is. Raises InputError for a suite without one."""
+        if self.search is None:
+            raise InputError(f"suite {self.name!r}: it has no `search`; expected the configurations to try, by row")
+        for world in self.development:
+            for seed in self.search.seeds or self.seeds:
+                for scenario in self.search.scenarios or self.scenarios:
+                    for row, settings in self.search.rows.items():
+                        if self.runs(row, scenario):
+                            for track in self.rows[row].tracks or ("",):
+                                for setting in (DEFAULT, *settings):
+                                    yield CellKey(scenario, row, world, seed, track, setting=setting)
 
-    def cell(self, scenario: str, row: str, seed: int) -> "Cell":
+    def cells(self, keys: Iterable[CellKey] | None = None) -> list[Cell]:
+        """Return cells, by default all that are reported. Raises InputError for a faulty one."""
+        self._check_one_gold_a_table()
+        self._check_worlds_differ()
+        return [self.cell(key) for key in (self.reported() if keys is None else keys)]
+
+    def cell(self, key: CellKey) -> Cell:
         """Return one cell. Raises InputError, naming it, for a configuration that cannot be run."""
+        try:
+            data = self._data(key)
+            if self.worlds:
+                data = filled(data, key.world)
+                data["task"] = _with_task(data, {"world": key.world})
+            if key.track:
+                data["task"] = _with_task(data, {"gold": GOLD[key.track]})
+            if key.budget != 1:
+                data = with_budget(data, key.budget)
+            data |= {"name": key.run_name, "seed": key.seed, "workers": 0}
+            cell = Cell(key, make_config(data), self.written)
+            if self.worlds:
+                _check_models(cell)
+            return cell
+        except InputError as error:
+            raise InputError(f"suite {self.name!r}, row {key.row!r}, scenario {key.scenario!r}: {error}") from None
+
+    def _data(self, key: CellKey) -> dict[str, Any]:
+        """Return a cell's configuration as its layers give it."""
         data = _example(self.base) if isinstance(self.base, str) else dict(self.base)
         everybody: dict[str, Any] = self.each_client
-        for layer in (self.scenarios[scenario], self.rows[row]):
+        row = self.rows[key.row]
+        layers: list[Layer] = [self.scenarios[key.scenario], row]
+        layers += [row.by_track[track] for track in row.by_track if track == key.track]
+        if self.search is not None and key.setting not in ("", DEFAULT):
+            layers.append(self.search.rows[key.row][key.setting])
+        for layer in layers:
             data = merged(data, layer.config)
             everybody = merged(everybody, layer.each_client)
         data["clients"] = [merged(client, everybody) for client in data.get("clients", [])]
-        data |= {"name": slug(f"{scenario}-{row}-{seed}"), "seed": seed, "workers": 0}
-        try:
-            return Cell(scenario, row, seed, make_config(data))
-        except InputError as error:
-            raise InputError(f"suite {self.name!r}, row {row!r}, scenario {scenario!r}: {error}") from None
+        return data
+
+    def _world(self, scenario: str, row: str) -> int:
+        """Return the world of a row's configuration, in a suite that names none; 0 for a task that has none."""
+        return self._data(CellKey(scenario, row, 0, 0)).get("task", {}).get("world", 0)
+
+    def _firsts(self) -> Iterator[CellKey]:
+        """Yield one cell of each row in each scenario and on each of its tracks."""
+        seen = set()
+        for key in self.reported():
+            if (what := (key.scenario, key.row, key.track)) not in seen:
+                seen.add(what)
+                yield key
+
+    def _check_one_gold_a_table(self) -> None:
+        """Refuse tables of rows whose configurations, without any `tracks`, know different things."""
+        if any(row.tracks for row in self.rows.values()):
+            return
+        known = {(key.scenario, key.row): getattr(self.cell(key).config.task, "gold", "") for key in self._firsts()}
+        for table in self.tables:
+            rows = (*table.rows, table.against)
+            for scenario in self.scenarios:
+                golds = {row: known[scenario, row] for row in rows if (scenario, row) in known}
+                if len(set(golds.values())) > 1:
+                    one, other = list({gold: row for row, gold in golds.items()}.values())[:2]
+                    raise InputError(
+                        f"suite {self.name!r}, tables: {table.title!r}: in {scenario!r} {one!r} has task.gold "
+                        f"{golds[one]!r} and {other!r} has {golds[other]!r}; expected one table for each, and `tracks` "
+                        "in every row"
+                    )
+
+    def _check_worlds_differ(self) -> None:
+        """Refuse a scenario that would be the same in two worlds."""
+        if not self.over_worlds:
+            return
+        first, second = self.worlds[:2]
+        for scenario, key in {key.scenario: key for key in self.reported()}.items():
+            one, other = (self.cell(key._replace(world=world)) for world in (first, second))
+            if one.digest == other.digest:
+                raise InputError(
+                    f"suite {self.name!r}, worlds: {scenario!r} is the same in worlds {first} and {second}; expected a "
+                    f"task with worlds, or {WORLD} in its configuration"
+                )
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One run of a suite."""
-
-    scenario: str
-    row: str
-    seed: int
-    config: RunConfig
-
-    def __str__(self) -> str:
-        return label(self.scenario, self.row, self.seed)
-
-    @property
-    def name(self) -> str:
-        """Return the name of its run."""
-        return self.config.name
-
-    @cached_property
-    def digest(self) -> str:
-        """Return what tells whether figures are of this configuration: a digest of all that changes them."""
-        told = {key: value for key, value in self.config.model_dump(mode="json").items() if key not in UNTOLD}
-        for part in (told, told["server"], *told["clients"]):
-            for key in LATER & part.keys():
-                if not part[key] or part[key] == DEFAULTS.get(key):
-                    del part[key]
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+def _check_models(cell: Cell) -> None:
+    """Raise InputError for a model that was made for another world than the cell's."""
+    for party in (cell.config.server, *cell.config.clients):
+        source = (party.model.source if party.model is not None else None) or ""
+        number = source.rpartition("-world-")[2]
+        if source.startswith(PREFIX) and number.isdecimal() and int(number) != cell.key.world:
+            raise InputError(
+                f"{party.name}: {source!r} is of world {number}, and the cell of world {cell.key.world}; expected "
+                f"{source.removesuffix(number)}{WORLD}"
+            )
 
 
-def label(scenario: str, row: str, seed: int) -> str:
-    """Return what a cell is called where people read it."""
-    return f"{scenario}, {row}, seed {seed}"
-
-
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plain data with what lies above it; a method with another name is replaced with its options."""
-    result = dict(below)
-    for key, value in above.items():
-        old = result.get(key)
-        if isinstance(old, Mapping) and isinstance(value, Mapping) and not _another_method(key, old, value):
-            result[key] = merged(old, value)
-        else:
-            result[key] = value
-    return result
-
-
-def _another_method(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    return key in {point.key for point in chosen_points()} and new.get("name", old.get("name")) != old.get("name")
+def _with_task(data: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's task with keys over it; a world is no key of a task that has none."""
+    task = dict(data.get("task") or {"kind": BuiltinTask().kind})
+    if "world" in keys and not has_worlds(str(task.get("kind"))):
+        return task
+    return {**task, **keys}
 
 
 def shipped() -> list[str]:
@@ -208,7 +309,9 @@ def read_suite(which: str) -> Suite:
         raise InputError(f"suite: {which!r} is not valid YAML: {error}") from None
     if not isinstance(data, Mapping):
         raise InputError(f"suite: {which!r} holds {data!r}; expected a mapping of keys to values")
-    return validate(Suite, data, "suite")
+    suite = validate(Suite, data, "suite")
+    suite._file = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return suite
 
 
 @cache
@@ -222,8 +325,3 @@ def _example(name: str) -> dict[str, Any]:
 def _known(key: str, name: str, names: Mapping[str, Any]) -> None:
     if name not in names:
         raise ValueError(f"{key}: {name!r} is not there; expected one of {', '.join(names)}{nearest(name, names)}")
-
-
-def slug(text: str) -> str:
-    """Return a text as a name of files."""
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)

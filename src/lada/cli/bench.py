@@ -1,5 +1,6 @@
 """`lada bench`: run a suite and set its methods side by side."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +14,10 @@ from lada.cli.plugins import Plugins
 from lada.core.plural import counted
 
 if TYPE_CHECKING:
-    from lada.bench.running import Store
-    from lada.bench.suite import Cell, Suite
+    from lada.bench.cell import Cell
+    from lada.bench.running import Failed, Store
+    from lada.bench.search import Frozen
+    from lada.bench.suite import Suite
 
 Which = Annotated[str, typer.Option("--suite", help="A shipped suite (see --list) or the path of a YAML file.")]
 
@@ -34,6 +37,12 @@ def bench(
     check: Annotated[
         int, typer.Option(min=0, max=65_536, help="Run so many random cells again and compare; no tables.")
     ] = 0,
+    search: Annotated[
+        bool, typer.Option("--search", help="Try the configurations of the suite's search, in its development worlds.")
+    ] = False,
+    models: Annotated[
+        bool, typer.Option("--models", help="Train the zoo models of the suite's worlds, and run no cell.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which cells would be run, and do nothing.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the shipped suites and do nothing.")] = False,
 ) -> None:
@@ -54,50 +63,101 @@ def bench(
                 raise InputError(
                     f"--only: no row {row!r}; expected some of {', '.join(chosen.rows)}{nearest(row, chosen.rows)}"
                 )
-        from lada.bench.pages import write_pages  # here, since a slip is not worth importing torch for
-        from lada.bench.pretraining import pretrain, untrained
-        from lada.bench.running import Store, at_once, run_cells
-        from lada.cli.bench_view import BenchView
+        from lada.bench import search as searching  # here, since a slip is not worth importing torch for
+        from lada.bench.parts import unsearched
+        from lada.bench.pretraining import untrained
+        from lada.bench.running import CELLS, Store
 
-        every = list(chosen.cells())
-        cells = [cell for cell in every if not only or cell.row in only]
-        target = results / chosen.name
-        store = Store(target)
+        target, place = results / chosen.name, runs / chosen.name
+        frozen = None if search else searching.read(chosen, target)
+        chosen = searching.with_best(chosen, frozen)
+        every = chosen.cells(chosen.searched() if search else None)
+        cells = [cell for cell in every if not only or unsearched(cell.key.row) in only]
+        store = Store(target, searching.CELLS if search else CELLS)
         if check:
-            same = _check(chosen, cells, store, runs / chosen.name, count=check, parallel=parallel)
+            same = _check(cells, store, place, count=check, parallel=parallel)
             raise typer.Exit(0 if same else 1)
         missing = [cell for cell in cells if fresh or store.get(cell) is None]
         if dry_run:
-            for name in untrained(missing):
-                console.print(f"{name} would be trained first", highlight=False)
-            for cell in missing:
-                console.print(str(cell), highlight=False)
-            console.print(f"{len(missing)} of {counted(len(cells), 'cell')} would be run", highlight=False)
+            _tell(cells, missing)
             return
         if fresh:
             store.forget(cells)
         try:
             with ended_by_signal():
-                pretrain(untrained(missing))
-                parallel = parallel or (at_once(chosen) if missing else 1)  # planning takes seconds
-                view = BenchView(chosen, cells, store, console, parallel)
-                with Live(view, console=console, refresh_per_second=2, transient=not console.is_terminal):
-                    failed = run_cells(cells, store, runs / chosen.name, parallel=parallel, tell=view.tell)
+                if models:
+                    tried = chosen.cells(chosen.searched()) if chosen.search else []
+                    _train(untrained([*every, *tried]), place, parallel)
+                    return
+                _train(untrained(missing), place, parallel)
+                failed = _run(chosen, cells, missing, store, place, parallel)
         except KeyboardInterrupt as stop:
             told = f"stopped. {store.file} has every finished cell; the same command goes on with the others."
             errors.print(told, soft_wrap=True)
             raise typer.Exit(exit_code(stop)) from None
-        outcomes = [found for cell in every if (found := store.get(cell)) is not None]
-        for page in write_pages(chosen, outcomes, target, runs / chosen.name):
-            console.print(str(page), soft_wrap=True, highlight=False)
+        _write(chosen, every, store, place, frozen, search=search)
     for one in failed:
         errors.print(f"failed: {one.cell}; see {one.log}", soft_wrap=True)
     raise typer.Exit(1 if failed else 0)
 
 
-def _check(chosen: "Suite", cells: "list[Cell]", store: "Store", place: Path, *, count: int, parallel: int) -> bool:
+def _tell(cells: "list[Cell]", missing: "list[Cell]") -> None:
+    """Say which cells, and which models before, would be run and trained."""
+    from lada.bench.pretraining import untrained
+
+    for name in untrained(missing):
+        console.print(f"{name} would be trained first", highlight=False)
+    for cell in missing:
+        console.print(str(cell), highlight=False)
+    console.print(f"{len(missing)} of {counted(len(cells), 'cell')} would be run", highlight=False)
+
+
+def _run(
+    suite: "Suite", cells: "list[Cell]", missing: "list[Cell]", store: "Store", place: Path, parallel: int
+) -> "list[Failed]":
+    """Run the cells that are missing, and show how it goes."""
+    from lada.bench.running import at_once, run_cells
+    from lada.cli.bench_view import BenchView
+
+    parallel = parallel or (at_once(missing) if missing else 1)  # planning takes seconds
+    view = BenchView(suite, cells, store, console, parallel)
+    with Live(view, console=console, refresh_per_second=2, transient=not console.is_terminal):
+        return run_cells(cells, store, place, parallel=parallel, tell=view.tell)
+
+
+def _write(
+    suite: "Suite", cells: "list[Cell]", store: "Store", place: Path, frozen: "Frozen | None", *, search: bool
+) -> None:
+    """Write the pages or, of a search whose cells are all there, what was best; and say where."""
+    from lada.bench import search as searching
+    from lada.bench.pages import write_pages
+
+    outcomes = {cell.key: found for cell in cells if (found := store.get(cell)) is not None}
+    folder, pages = store.file.parent, []
+    if not search:
+        pages = write_pages(suite, list(outcomes.values()), folder, place, frozen)
+    elif len(outcomes) == len(cells):
+        pages = [searching.write(searching.decide(suite, outcomes), folder)]
+    else:
+        left = counted(len(cells) - len(outcomes), "cell")
+        console.print(f"{left} of the search to go, before its best is chosen", highlight=False)
+    for page in pages:
+        console.print(str(page), soft_wrap=True, highlight=False)
+
+
+def _train(names: Sequence[str], place: Path, parallel: int) -> None:
+    """Train models of the zoo that are missing, and say so."""
+    from lada.bench.pretraining import pretrain
+    from lada.core.cores import cores
+
+    if names:
+        console.print(f"training {', '.join(names)}; logs in {place}", soft_wrap=True, highlight=False)
+        pretrain(names, place, parallel=parallel or cores())
+
+
+def _check(cells: "list[Cell]", store: "Store", place: Path, *, count: int, parallel: int) -> bool:
     """Run some of the cells that the store knows again, and say whether all came out the same."""
-    from lada.bench.pretraining import pretrain, untrained
+    from lada.bench.pretraining import untrained
     from lada.bench.running import SAME, at_once, comparable, run_again
     from lada.core.errors import InputError
 
@@ -107,8 +167,8 @@ def _check(chosen: "Suite", cells: "list[Cell]", store: "Store", place: Path, *,
     alike = comparable(known, store)
     told = f"{len(alike)} of {counted(len(known), 'cell')} are from these versions and this kind of processor"
     console.print(told if alike else f"{told}; others are run again", soft_wrap=True, highlight=False)
-    pretrain(untrained(known))
-    again = run_again(alike or known, store, place, count=count, parallel=parallel or at_once(chosen))
+    _train(untrained(known), place, parallel)
+    again = run_again(alike or known, store, place, count=count, parallel=parallel or at_once(known))
     for cell, verdict in again.items():
         console.print(f"{cell}: {verdict}", highlight=False)
     return set(again.values()) == {SAME}
@@ -120,5 +180,5 @@ def _suites() -> Table:
     table = Table(Column("suite", no_wrap=True), "cells", "what it is")
     for name in shipped():
         suite = read_suite(name)
-        table.add_row(name, str(len(list(suite.places()))), suite.about.strip())
+        table.add_row(name, str(len(list(suite.reported()))), suite.about.strip())
     return table

@@ -8,9 +8,10 @@ from statistics import fmean
 from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 
+from lada.bench.cell import Cell
 from lada.bench.outcome import Outcome
 from lada.bench.running import Status, Store
-from lada.bench.suite import Cell, Suite
+from lada.bench.suite import Suite
 from lada.core.plural import counted
 from lada.report.view import mean
 from lada.report.words import number
@@ -59,7 +60,7 @@ class BenchView:
         return Group(head, *running)
 
     def _square(self, row: str, scenario: str) -> str:
-        cells = [cell for cell in self._cells if (cell.row, cell.scenario) == (row, scenario)]
+        cells = [cell for cell in self._cells if (cell.key.row, cell.key.scenario) == (row, scenario)]
         if not cells:
             return ""
         done = [found for cell in cells if (found := self._store.get(cell)) is not None]

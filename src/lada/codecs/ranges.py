@@ -63,6 +63,7 @@ RANGES: Mapping[type[Record], Mapping[str, Range]] = {
         "skipped": COUNT,
         "cut": SAMPLES,
         "unfinished": SAMPLES,
+        "trial_tokens": Range(0, 2**53 - 1),
         "tokens": Range(0, 2**53 - 1),
         "first_loss": LOSSES,
         "last_loss": LOSSES,

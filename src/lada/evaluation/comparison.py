@@ -1,60 +1,103 @@
-"""Whether one method is better than another: paired over seeds and questions, corrected for how many are compared."""
+"""Whether one method is better than another: over worlds where there are several, else over seeds and questions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from lada.evaluation.statistics import mean_interval
+
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A difference in points with its 95 % bootstrap interval, and the two-sided p-value of no difference."""
+    """A mean in points with its 95 % interval and tests of it.
+
+    All but `value` are None where there is one unit alone, which says nothing of how others would differ.
+    """
 
     value: float
-    low: float
-    high: float
-    p: float
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    """Two-sided, of a mean of 0."""
+    p_above: float | None = None
+    """Of a mean at or below the bound that was asked about: twice the one-sided p-value, so that it is below 0.05 just
+    where the interval lies above that bound."""
 
 
-def resampled_means(differences: Sequence[np.ndarray], *, seed: int, resamples: int) -> np.ndarray:
-    """Return means over seeds and, within a seed, over questions: a two-stage bootstrap, float64 [resamples].
+def over_units(values: Sequence[float], *, bound: float = 0.0) -> Effect:
+    """Return the mean over units, such as worlds, with Student's t interval and tests.
 
-    `differences[s]` [n_s] holds one value per question of seed s, each of both methods on that question. Seeds are
-    drawn with replacement and within each drawn seed its questions, anew for each time that the seed is drawn (Davison
-    and Hinkley, "Bootstrap methods and their application", 1997, section 3.8). As in `bootstrap_interval`, how often
-    each distinct value turns up is drawn in the place of positions.
+    `values` [n] holds one value per unit; a difference between two methods makes it the paired t-test. Raises
+    ValueError where there is none, or one that is not finite.
+    """
+    if not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"values are {list(values)}; expected at least one, and finite ones")
+    if len(values) == 1:
+        return Effect(float(values[0]))
+    value, low, high = mean_interval(np.asarray(values, np.float64))
+    return tested(value, float(np.std(values, ddof=1) / np.sqrt(len(values))), len(values) - 1, bound, low, high)
+
+
+def tested(value: float, error: float, freedom: int, bound: float, low: float, high: float) -> Effect:
+    """Return a mean with its tests, by Student's t with so many degrees of freedom; `error` is its standard error."""
+    from scipy.special import stdtr  # here, since it takes as long to import as many a command to run
+
+    def beyond(distance: float) -> float:
+        """Return the chance of a t above the one at which the mean lies from something by `distance`."""
+        if error == 0:
+            return 0.0 if distance > 0 else 1.0
+        return float(stdtr(freedom, -distance / error))
+
+    return Effect(value, low, high, min(1.0, 2 * beyond(abs(value))), min(1.0, 2 * beyond(value - bound)))
+
+
+def resampled_means(seeds: Sequence[Sequence[np.ndarray]], *, seed: int, resamples: int) -> np.ndarray:
+    """Return means over seeds and, within a seed, over strata and their questions, float64 [resamples].
+
+    `seeds[s][i]` [n] holds one value per question of seed s in stratum i, such as a scenario; strata count alike. This
+    is a two-stage bootstrap (Davison and Hinkley, "Bootstrap methods and their application", 1997, section 3.8): seeds
+    are drawn with replacement, all strata of one together, for what they share would else seem to be independent. Of
+    each drawn seed the questions of every stratum are drawn, anew for each time that the seed is drawn. As in
+    `bootstrap_interval`, how often each distinct value turns up is drawn in the place of positions.
     """
     generator = np.random.default_rng(seed)
-    count = len(differences)
+    count = len(seeds)
     drawn = generator.integers(count, size=(resamples, count))
     means = np.empty((resamples, count))
-    for place, values in enumerate(differences):
-        distinct, counts = np.unique(np.asarray(values, np.float64), return_counts=True)
+    for place, strata in enumerate(seeds):
         taken = drawn == place
-        many = generator.multinomial(counts.sum(), counts / counts.sum(), size=int(taken.sum()))
-        means[taken] = many @ distinct / counts.sum()
+        sums = np.zeros(int(taken.sum()))
+        for values in strata:
+            distinct, counts = np.unique(np.asarray(values, np.float64), return_counts=True)
+            many = generator.multinomial(counts.sum(), counts / counts.sum(), size=len(sums))
+            sums += many @ distinct / counts.sum()
+        means[taken] = sums / len(strata)
     return means.mean(axis=1)
 
 
-def effect(strata: Sequence[Sequence[np.ndarray]], *, seed: int, resamples: int = 10_000) -> Effect:
-    """Return the mean difference over strata, such as scenarios, each of which counts alike.
+def over_questions(
+    seeds: Sequence[Sequence[np.ndarray]], *, seed: int, bound: float = 0.0, resamples: int = 10_000
+) -> Effect:
+    """Return the mean over seeds, strata and questions, with the interval of `resampled_means`, which takes the same.
 
-    `strata[i][s]` are the differences of seed s, as `resampled_means` takes them. The p-value is twice the share of
-    resampled means on the other side of zero, counting the one observed. Raises ValueError where there is nothing, or
-    a value that is not finite.
+    It says how sure the mean is in the one world that all questions are of, and nothing about others. A p-value is
+    twice the share of resampled means on the other side, counting the one observed. Raises ValueError where there is
+    nothing, or a value that is not finite.
     """
-    if not strata or not all(len(seeds) and all(len(values) for values in seeds) for seeds in strata):
-        raise ValueError("nothing to compare; expected at least one stratum, seed and question")
-    if not all(np.isfinite(values).all() for seeds in strata for values in seeds):
+    if not seeds or not all(len(strata) and all(len(values) for values in strata) for strata in seeds):
+        raise ValueError("nothing to compare; expected at least one seed, stratum and question")
+    if not all(np.isfinite(values).all() for strata in seeds for values in strata):
         raise ValueError("differences hold NaN or infinity; expected finite numbers")
-    value = float(np.mean([np.mean([np.mean(values) for values in seeds]) for seeds in strata]))
-    means = np.mean(
-        [resampled_means(seeds, seed=seed + place, resamples=resamples) for place, seeds in enumerate(strata)],
-        axis=0,
-    )
+    value = float(np.mean([np.mean([np.mean(values) for values in strata]) for strata in seeds]))
+    means = resampled_means(seeds, seed=seed, resamples=resamples)
     low, high = np.quantile(means, (0.025, 0.975))
-    rarer = min(int((means <= 0).sum()), int((means >= 0).sum()))
-    return Effect(value, float(low), float(high), min(1.0, 2 * (rarer + 1) / (resamples + 1)))
+
+    def p(rarer: int) -> float:
+        return min(1.0, 2 * (rarer + 1) / (resamples + 1))
+
+    below, above = int((means <= 0).sum()), int((means >= 0).sum())
+    return Effect(value, float(low), float(high), p(min(below, above)), p(int((means <= bound).sum())))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

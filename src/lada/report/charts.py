@@ -166,8 +166,9 @@ def line_chart(
     *,
     show: Callable[[float], str],
     top: float | None = None,
+    along: str = "round",
 ) -> Markup:
-    """Draw values over rounds, with their intervals as bands and each line's name at its end.
+    """Draw values over rounds, or what `along` says, with their intervals as bands and each line's name at its end.
 
     The y axis starts at 0 and ends at `top`, or at a round number over the highest value; `show` writes its labels.
     """
@@ -191,9 +192,9 @@ def line_chart(
         canvas.text(left - 6, at_y(mark), show(mark), anchor="end", class_="soft")
     for x in xs[:: math.ceil(len(xs) / 8)]:
         canvas.text(at_x(x), height - below + 12, _number(x), anchor="middle", class_="soft")
-    canvas.text((left + WIDTH - right) / 2, height - 7, "round", anchor="middle", class_="soft")
+    canvas.text((left + WIDTH - right) / 2, height - 7, along, anchor="middle", class_="soft")
     for line in series:
-        _draw_line(canvas, line, at_x, at_y, show)
+        _draw_line(canvas, line, at_x, at_y, show, along)
     ends = [at_y(line.points[-1].value) for line in loud]
     for line, name, y in zip(loud, names, spread(ends, 13, above, height - below), strict=True):
         canvas.text(at_x(line.points[-1].x) + 9, y, name, class_=f"name s{line.style}")
@@ -201,7 +202,12 @@ def line_chart(
 
 
 def _draw_line(
-    canvas: Canvas, line: Series, at_x: Callable[[float], float], at_y: Callable[[float], float], show: Callable
+    canvas: Canvas,
+    line: Series,
+    at_x: Callable[[float], float],
+    at_y: Callable[[float], float],
+    show: Callable,
+    along: str,
 ) -> None:
     def path(pairs: Iterable[tuple[float, float]]) -> str:
         return "M" + "L".join(f"{_number(at_x(x))} {_number(at_y(y))}" for x, y in pairs)
@@ -223,7 +229,7 @@ def _draw_line(
     canvas.add("path", d=path((p.x, p.value) for p in line.points), class_=f"line {style}")
     for p in line.points:
         interval = "" if p.low is None or p.high is None else f" ({show(p.low)} to {show(p.high)})"
-        tip = f"{line.name}, round {_number(p.x)}: {show(p.value)}{interval}"
+        tip = f"{line.name}, {along} {_number(p.x)}: {show(p.value)}{interval}"
         canvas.add("path", d=_marker(at_x(p.x), at_y(p.value), line.style), class_=f"mark {style}")
         canvas.add("circle", cx=at_x(p.x), cy=at_y(p.value), r=9, class_="hit", data_tip=tip)
 

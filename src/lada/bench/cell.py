@@ -1,0 +1,104 @@
+"""A cell of a suite: one run, what it is called, and what tells its figures from those of another configuration."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from lada.bench.layers import MaybeTrack, slug
+from lada.choosing import spelled_out
+from lada.config import RunConfig
+from lada.core.choice import MethodChoice
+from lada.core.names import LONGEST
+from lada.points import chosen_points
+
+UNTOLD = frozenset(
+    {"name", "workers", "keep_messages", "timeout", "engine"}
+    | {point.key for point in chosen_points() if point.observes}
+)
+"""Keys of a run that change nothing of its figures."""
+
+LATER = frozenset({"withhold"} | {point.key for point in chosen_points()})
+"""Keys that came later; without a value they change nothing of the figures that were there before."""
+DEFAULTS = {
+    point.key: spelled_out(point.registry, MethodChoice(name=point.default), point.key).model_dump(mode="json")
+    for point in chosen_points()
+    if point.later and point.default
+}
+"""Nor do these with their default."""
+
+
+class CellKey(NamedTuple):
+    """What tells a cell of a suite from the others."""
+
+    scenario: str
+    row: str
+    world: int
+    seed: int
+    track: MaybeTrack = ""
+    budget: float = 1.0
+    """By how much every budget of tokens is multiplied."""
+    setting: str = ""
+    """The configuration of a search; empty for a cell that is reported."""
+
+    def __str__(self) -> str:
+        """Return what the cell is called where people read it."""
+        parts = [self.scenario, self.row, *filter(None, (self.setting, self.track))]
+        parts += [f"world {self.world}", f"seed {self.seed}"]
+        return ", ".join([*parts, *([f"{self.budget:g} x tokens"] if self.budget != 1 else [])])
+
+    @property
+    def work(self) -> str:
+        """Return a name that cells share which do the same work by other methods."""
+        return slug(f"{self.scenario}-{self.world}-{self.seed}-{self.budget:g}")
+
+    @property
+    def run_name(self) -> str:
+        """Return the name of its run: of the letters that folders may have, and no longer."""
+        name = slug(str(self).replace(", ", "-"))
+        if len(name) <= LONGEST:
+            return name
+        return f"{name[: LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What stood in the suite's file when a cell was made."""
+
+    suite: str = ""
+    """A digest of the file."""
+    hypotheses: tuple[str, ...] = ()
+    """A digest of each hypothesis."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a suite."""
+
+    key: CellKey
+    config: RunConfig
+    written: Written = Written()
+
+    def __str__(self) -> str:
+        return str(self.key)
+
+    @property
+    def name(self) -> str:
+        """Return the name of its run."""
+        return self.config.name
+
+    @cached_property
+    def digest(self) -> str:
+        """Return what tells whether figures are of this configuration: a digest of all that changes them."""
+        told = {key: value for key, value in self.config.model_dump(mode="json").items() if key not in UNTOLD}
+        for part in (told, told["server"], *told["clients"]):
+            for key in LATER & part.keys():
+                if not part[key] or part[key] == DEFAULTS.get(key):
+                    del part[key]
+        return digest_of(told)
+
+
+def digest_of(data: Any) -> str:
+    """Return a digest of plain data, 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
