@@ -36,6 +36,14 @@ def likelihood(rng: np.random.Generator, size: int) -> Likelihood:
     return Likelihood(float(tokens.sum()), float(tokens.min()), 4, size)
 
 
+def byte_by_byte(address: str, text: str) -> TokenScores:
+    """Return a text whose tokens are its bytes, each as likely as its `address` says."""
+    ids = np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+    spans = np.stack([np.arange(len(ids)), np.arange(1, len(ids) + 1)], 1).astype(np.int32)
+    log_probs = -np.random.default_rng(list(address.encode())).exponential(1.0, (len(ids), 1))
+    return TokenScores(ids, spans, SparseLogProbs(ids[:, None], log_probs.astype(np.float32)))
+
+
 def allocate(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:
     """Let an allocator choose among samples of which it loses and gains some from round to round."""
     rng = np.random.default_rng(round)
@@ -48,6 +56,7 @@ def allocate(method: Any, state: State, round: int, order: Order) -> tuple[State
             bool(rng.integers(2)),
             *(-rng.exponential(1.0, 6)),
             domain=f"domain {place % 3}",
+            path=f"add {place} . then halve it . answer {place}",
         )
         for place in range(SAMPLES)
     ]
@@ -69,8 +78,13 @@ def allocate(method: Any, state: State, round: int, order: Order) -> tuple[State
     }
     moved = {name: tuple(getattr(table, name)[i] for i in at) for name in ("student_on_teacher", "agree")}
     table = replace(
-        table, **renamed, **moved, embed=lambda: vectors[at], look=lambda k: iter([looks[i] for i in at])
-    )  # fmt: skip
+        table,
+        **renamed,
+        **moved,
+        embed=lambda: vectors[at],
+        look=lambda k: iter([looks[i] for i in at]),
+        read=lambda texts: iter([byte_by_byte(f"{names[at[i]]} {text}", text) for i, text in texts]),
+    )
     state, allocation, numbers = method.apply(state, table)
     choices = sorted((each.sample_id, each.source, each.score, each.reason) for each in allocation.choices)
     return state, (choices, allocation.scores, numbers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 def no_look(k: int) -> Iterator[TokenScores | None]:
     """Raise: whoever made these candidates by hand did not say what the student makes of the tokens."""
     raise LookupError(f"these candidates came without `look`; an allocator asks for {counted(k, 'token')} a position")
+
+
+def no_texts(texts: Sequence[tuple[int, str]]) -> Iterator[TokenScores | None]:
+    """Raise: whoever made these candidates by hand did not say what the student makes of other texts."""
+    raise LookupError(f"these candidates came without `read`; an allocator asks for {counted(len(texts), 'text')}")
 
 
 def no_vectors() -> np.ndarray:
@@ -44,6 +49,10 @@ class Candidates:
     """`look(k)` gives, for each of the teacher's paths, the student's k likeliest tokens at each of its positions, None
     for a text that the student cannot trace in its tokens. It costs a forward pass; who calls it needs of the student
     Verb.LOG_PROBS."""
+    read: Callable[[Sequence[tuple[int, str]]], Iterator[TokenScores | None]] = no_texts
+    """`read(texts)` gives, for each (position, text), how likely the student finds each token of the text behind that
+    sample's question, such as a part of a path; None for a text that it cannot trace. Costs and needs are as for
+    `look`."""
     embed: Callable[[], np.ndarray] = no_vectors
     """`embed()` gives the questions as the student sees them, float32 [n, width]: as it saw them when it was asked
     first, since a run embeds them once. Who calls it needs of the student Verb.EMBED."""
