@@ -285,7 +285,8 @@ def test_teachable_without_gold_is_the_lower_loss_of_a_path_with_an_answer():
 
 
 def test_longest_and_shortest_count_bytes():
-    table = candidates([Row(bytes=(size, 5)) for size in (30, 10, 20, 10)])
+    # Sizes that are claimed must not count.
+    table = candidates([Row(path="é" * (size // 2), bytes=(size % 7, 5)) for size in (30, 10, 20, 10)])
     assert choose("longest", table) == [(0, "teacher"), (2, "teacher"), (1, "teacher"), (3, "teacher")]
     assert choose("shortest", table, budget=2) == [(1, "teacher"), (3, "teacher")]
     assert choose("longest", table, budget=0.5) == [(0, "teacher"), (2, "teacher")]

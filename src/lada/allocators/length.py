@@ -19,7 +19,8 @@ class ByLength(Memoryless):
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply."""
-        scores = np.array([self.sign * path.likelihood.size for path in candidates.teacher_paths], dtype=np.float64)
+        sizes = [len(path.text.encode()) for path in candidates.teacher_paths]  # as they are, whatever is claimed
+        scores = self.sign * np.array(sizes, dtype=np.float64)
         allowed = self.options.may_take(candidates.teacher_paths)
         chosen = top(scores, allowed, self.options.limit(len(scores)))
         reasons = dict.fromkeys(chosen, self.why)
