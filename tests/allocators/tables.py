@@ -1,13 +1,13 @@
 """Candidates from small hand-made tables, one row per sample."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
 
 from lada.allocators.base import ALLOCATORS, Allocator, Candidates
-from lada.core.terms import Allocation, Likelihood, Path, Sample, TokenScores
+from lada.core.terms import Allocation, Likelihood, Path, Sample, SparseLogProbs, TokenScores
 
 TOKENS = 4
 TEACHER, STUDENT = "llm", "slm"
@@ -29,6 +29,8 @@ class Row:
     judged_least: float = -1.0
     bytes: tuple[int, int] = (10, 10)
     domain: str = ""
+    path: str | None = None
+    """The teacher's path; None: it says the answer alone."""
 
 
 def make(name: str, **options) -> Allocator:
@@ -43,10 +45,12 @@ def candidates(
     embeddings: np.ndarray | None = None,
     seed: int = 7,
     looks: Sequence[TokenScores | None] | None = None,
+    read: Callable[[int, str], TokenScores | None] = lambda place, text: None,
 ) -> Candidates:
     """Return the candidates of a table; without `embeddings` no two questions are alike.
 
-    `looks` is what the student makes of the tokens of the teacher's paths; without, it can trace none of them.
+    `looks` is what the student makes of the tokens of the teacher's paths; without, it can trace none of them. `read`
+    is what it makes of another text for a sample, by its place.
     """
     ids = [f"q{i}" for i in range(len(rows))]
     vectors = np.eye(max(len(rows), 1), dtype=np.float32)[: len(rows)] if embeddings is None else embeddings
@@ -59,7 +63,7 @@ def candidates(
             Path(
                 id,
                 TEACHER,
-                f"answer {row.teacher}",
+                f"answer {row.teacher}" if row.path is None else row.path,
                 row.teacher,
                 row.teacher_right,
                 Likelihood(row.teacher_mean * TOKENS, row.teacher_least, TOKENS, row.bytes[0]),
@@ -83,8 +87,17 @@ def candidates(
         agree=tuple(row.teacher is not None and row.teacher == row.student for row in rows),
         embed=lambda: vectors,
         look=lambda k: iter(looks or [None] * len(rows)),
+        score=lambda texts: (read(place, text) for place, text in texts),
         seed=seed,
     )
+
+
+def scores(*likely: float) -> TokenScores:
+    """Return a text of one-byte tokens of these probabilities; the rest is that of one other token each."""
+    ids = np.tile(np.array([0, 1], np.int32), (len(likely), 1))
+    log_probs = np.log(np.array([(each, max(1 - each, 1e-30)) for each in likely])).astype(np.float32)
+    spans = np.stack([np.arange(len(likely)), np.arange(1, len(likely) + 1)], 1).astype(np.int32)
+    return TokenScores(np.zeros(len(likely), np.int32), spans, SparseLogProbs(ids, log_probs))
 
 
 def chosen(allocation: Allocation) -> list[tuple[int, str]]:

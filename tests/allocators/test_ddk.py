@@ -84,7 +84,7 @@ def test_half_is_drawn_without_a_budget_and_never_more_than_there_is():
 def test_the_first_draw_is_of_a_domain_by_its_share_and_a_used_up_domain_drops_out():
     mixture, domain = np.array([0.6, 0.3, 0.1]), np.array([0, 1, 1, 1, 2, 2, 2])
     rng = np.random.default_rng(0)
-    draws = [draw(mixture, domain, 2, rng) for _ in range(6000)]
+    draws = [draw(mixture, domain, np.ones(7, bool), 2, rng) for _ in range(6000)]
     first = Counter(domain[picks[0]] for picks in draws)
     assert [first[i] / 6000 for i in range(3)] == pytest.approx([0.6, 0.3, 0.1], abs=0.02)
     # Domain 0 has a single sample: after it, 0.3 and 0.1 are to each other as 3 to 1.

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tables import Row, candidates, choose
 
 from lada.allocators.base import no_look
-from lada.allocators.lark import LIKELIEST, gains, losses_and_briers
+from lada.allocators.lark import gains
+from lada.allocators.looks import LIKELIEST, losses_and_briers
 from lada.core.terms import SparseLogProbs, TokenScores
 
 OFFSETS = np.array([[0, 1], [1, 2]], dtype=np.int32)

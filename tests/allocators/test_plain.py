@@ -6,14 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from tables import STUDENT, TEACHER, Row, candidates, choose, chosen, make, rows
+from tables import STUDENT, TEACHER, Row, candidates, choose, chosen, make, rows, scores
 
 from lada.allocators.base import ALLOCATORS
 from lada.allocators.selection import Budgeted, top
 from lada.core.terms import Selection
 
 NAN = math.nan
-BUDGETED = ("random", "confident", "dual_min_ce", "rho_loss", "winner", "verified", "teachable")
+BUDGETED = (
+    "random",
+    "confident",
+    "dual_min_ce",
+    "rho_loss",
+    "winner",
+    "verified",
+    "teachable",
+    "longest",
+    "shortest",
+    "self_verified",
+)
+WITH_GOLD = [method.name for method in ALLOCATORS if "gold" in method.options.model_fields]
 
 
 def test_the_index_holds_every_rule():
@@ -195,10 +207,112 @@ def test_nothing_to_choose_from(name: str):
     assert choose(name, candidates([])) == []
 
 
-@given(rows(), st.sampled_from(["all", "random", "confident", "dual_min_ce", "rho_loss", "winner"]))
-def test_rules_without_gold_answers_read_none(table: list[Row], name: str):
+def test_every_rule_reads_verdicts_or_not_as_it_is_told():
+    """Each runs with the same information as the others, but `verified`, which is nothing without verdicts."""
+    assert {method.name for method in ALLOCATORS} - set(WITH_GOLD) == {"verified"}
+
+
+def told(name: str, table: list[Row], *, gold: bool) -> list[tuple[int, str]]:
+    """Return what a rule chooses where the student finds some tokens of each path likelier than others."""
+    looks = [scores(0.5, 0.25 + 0.01 * place) for place in range(len(table))]
+    given = candidates(table, looks=looks, read=lambda place, text: scores(0.5, 0.9))
+    return choose(name, given, gold=gold)
+
+
+@given(rows(), st.sampled_from(WITH_GOLD))
+def test_without_gold_no_rule_reads_a_verdict(table: list[Row], name: str):
     blind = [replace(row, teacher_right=None, student_right=None) for row in table]
-    assert choose(name, candidates(table)) == choose(name, candidates(blind))
+    assert told(name, table, gold=False) == told(name, blind, gold=False)
+
+
+@given(rows(), st.sampled_from(WITH_GOLD))
+def test_with_gold_no_rule_takes_a_path_that_is_known_to_be_wrong(table: list[Row], name: str):
+    for place, source in told(name, table, gold=True):
+        assert (table[place].teacher_right if source == "teacher" else table[place].student_right) is not False
+
+
+@given(rows(), st.sampled_from([name for name in WITH_GOLD if name not in ("lada", "teachable")]))
+def test_where_nobody_knows_what_is_right_gold_changes_nothing(table: list[Row], name: str):
+    blind = [replace(row, teacher_right=None, student_right=None) for row in table]
+    assert told(name, blind, gold=True) == told(name, blind, gold=False)
+
+
+def test_a_budget_is_filled_with_what_is_not_known_to_be_wrong():
+    # The best by each rule is wrong; the next best is taken in its place.
+    table = candidates(
+        [
+            Row(teacher_mean=-0.1, judged_mean=-2.0, teacher_right=False),
+            Row(teacher_mean=-0.2, judged_mean=-1.0, teacher_right=True),
+            Row(teacher_mean=-0.3, judged_mean=-0.9),
+            Row(teacher_mean=-0.4, judged_mean=-0.8, teacher_right=False),
+        ]
+    )
+    for name in ("confident", "dual_min_ce", "rho_loss"):
+        assert choose(name, table, budget=2) == [(0, "teacher"), (1, "teacher")]
+        assert choose(name, table, budget=2, gold=True) == [(1, "teacher"), (2, "teacher")]
+    assert choose("all", table, gold=True) == [(1, "teacher"), (2, "teacher")]
+    assert sorted(choose("random", table, budget=3, gold=True)) == [(1, "teacher"), (2, "teacher")]
+    assert sorted(choose("ddk", table, budget=3, gold=True)) == [(1, "teacher"), (2, "teacher")]
+
+
+def test_the_draws_without_gold_are_the_first_of_the_same_order_with_it():
+    table = [Row(teacher_right=None if i % 2 else False) for i in range(20)]
+    everything = choose("random", candidates(table), budget=20)
+    assert choose("random", candidates(table), budget=20, gold=True) == [pick for pick in everything if pick[0] % 2]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (Row("1", "2", False, None, teacher_least=-1.0, student_least=-2.0), "student"),
+        (Row("1", "2", True, False, teacher_least=-2.0, student_least=-1.0), "teacher"),
+        (Row("1", "2", False, False), None),
+        (Row("1", "2", True, None, teacher_least=-2.0, student_least=-1.0), "student"),
+    ],
+)
+def test_winner_with_gold_is_a_contest_of_what_is_not_known_to_be_wrong(row: Row, expected: str | None):
+    assert choose("winner", candidates([row]), gold=True) == ([] if expected is None else [(0, expected)])
+
+
+def test_teachable_without_gold_is_the_lower_loss_of_a_path_with_an_answer():
+    table = [
+        Row(teacher_right=False, student_right=True, teacher_mean=-0.25),
+        Row(teacher_right=True, student_right=False, teacher_mean=-0.75),
+        Row(teacher=None, teacher_mean=-0.25),
+    ]
+    assert choose("teachable", candidates(table), gold=False) == [(0, "teacher")]
+    assert choose("teachable", candidates([Row(teacher_right=False, teacher_mean=-0.25)])) == []
+
+
+def test_longest_and_shortest_count_bytes():
+    # Sizes that are claimed must not count.
+    table = candidates([Row(path="é" * (size // 2), bytes=(size % 7, 5)) for size in (30, 10, 20, 10)])
+    assert choose("longest", table) == [(0, "teacher"), (2, "teacher"), (1, "teacher"), (3, "teacher")]
+    assert choose("shortest", table, budget=2) == [(1, "teacher"), (3, "teacher")]
+    assert choose("longest", table, budget=0.5) == [(0, "teacher"), (2, "teacher")]
+
+
+@pytest.mark.parametrize(
+    ("right", "answer", "gold", "expected"),
+    [
+        (True, "2", True, True),
+        (False, "2", True, False),
+        (None, "2", True, True),
+        (False, "2", False, True),
+        (False, None, False, False),
+        (None, None, True, False),
+    ],
+)
+def test_self_verified_takes_the_students_own_paths(right: bool | None, answer: str | None, gold: bool, expected: bool):
+    table = candidates([Row("1", answer, True, right)])
+    assert choose("self_verified", table, gold=gold) == ([(0, "student")] if expected else [])
+
+
+def test_self_verified_draws_its_budget():
+    table = [Row(student_right=i % 2 == 0) for i in range(20)]
+    everything = choose("self_verified", candidates(table))
+    assert sorted(everything) == [(i, "student") for i in range(0, 20, 2)]
+    assert choose("self_verified", candidates(table), budget=4) == everything[:4]
 
 
 @pytest.mark.parametrize(("budget", "count", "limit"), [(None, 9, None), (4, 2, 4), (0.4, 1000, 400), (0.01, 9, 1)])

@@ -51,6 +51,14 @@ class Tries:
         return np.array([len(self._names[i]) in known for i in probes], dtype=bool)
 
 
+def byte_by_byte(address: str, text: str) -> TokenScores:
+    """Return a text whose tokens are its bytes, each as likely as its `address` says."""
+    ids = np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+    spans = np.stack([np.arange(len(ids)), np.arange(1, len(ids) + 1)], 1).astype(np.int32)
+    log_probs = -np.random.default_rng(list(address.encode())).exponential(1.0, (len(ids), 1))
+    return TokenScores(ids, spans, SparseLogProbs(ids[:, None], log_probs.astype(np.float32)))
+
+
 def allocate(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:
     """Let an allocator choose among samples of which it loses and gains some from round to round."""
     rng = np.random.default_rng(round)
@@ -63,6 +71,7 @@ def allocate(method: Any, state: State, round: int, order: Order) -> tuple[State
             bool(rng.integers(2)),
             *(-rng.exponential(1.0, 6)),
             domain=f"domain {place % 3}",
+            path=f"add {place} . then halve it . answer {place}",
         )
         for place in range(SAMPLES)
     ]
@@ -91,6 +100,7 @@ def allocate(method: Any, state: State, round: int, order: Order) -> tuple[State
         look=lambda k: iter([looks[i] for i in at]),
         read=lambda: vectors[at],
         trials=Tries([names[i] for i in at]),
+        score=lambda texts: iter([byte_by_byte(f"{names[at[i]]} {text}", text) for i, text in texts]),
     )
     state, allocation, numbers = method.apply(state, table)
     choices = sorted((each.sample_id, each.source, each.score, each.reason) for each in allocation.choices)

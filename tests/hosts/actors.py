@@ -1,7 +1,7 @@
 """Parties whose learners follow a script, and an exchange that calls the clients directly."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any
@@ -328,6 +328,8 @@ def federation(
     made = method.make(method.options.model_validate(options or {}))
     sure = more.pop("sure", {})
     parties = {name: make_party(name, known, folder, sure=sure.get(name), **more) for name, known in knows.items()}
+    for party in parties.values():
+        party.task = replace(party.task, public=made.ask(party.task.public))
     server = parties.pop("llm")
     return Federation(made, server, parties, Direct(made, server, list(parties.values())))
 

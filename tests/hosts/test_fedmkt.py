@@ -322,6 +322,18 @@ def test_a_client_that_speaks_for_another_stops_the_round(both: Federation):
         both.run(1)
 
 
+def test_a_client_may_study_nothing_but_its_own_verified_paths(tmp_path: FilePath):
+    both = federation(tmp_path, "fedmkt", KNOWS, {**REPLAYED, "tries": 3}, allocator="self_verified")
+    learner: Any = both.clients["a"].learner
+    learner.others = {"public 3": [wrong(3, "a"), f"then {right(3)}"], "public 4": [wrong(4, "a")] * 2}
+    both.run(0, 1)
+    # a knows 1 and 2 at once, 3 at its third try and 4 never; the LLM, which knows 0 and 1, teaches it nothing.
+    expected = {f"p{i}": (right(i), None) for i in KNOWS["a"]} | {"p3": (f"then {right(3)}", None)}
+    assert public_of(both.studies("a")[1].texts()) == expected
+    records = {(r.teacher, r.student): (r.chosen, r.from_teacher, r.right) for r in both.server.report.allocations}
+    assert records["llm", "a"] == (3, 0, 100.0)
+
+
 def test_own_paths_are_trusted_where_they_are_right_or_surer_than_most(tmp_path: FilePath):
     known = tuple(Sample(f"p{i}", f"public {i}", None if i < 4 else f"gold{i}") for i in range(6))
     party = make_party("llm", {4}, tmp_path, data=task(known), sure={0: -1, 1: -2, 2: -3, 3: -4, 4: -9, 5: -0.1})

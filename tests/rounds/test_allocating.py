@@ -4,9 +4,9 @@ from dataclasses import fields, replace
 from pathlib import Path as FilePath
 
 import pytest
-from actors import ScriptedLearner, federation, make_party, right, task, wrong
+from actors import ScriptedLearner, federation, make, make_party, right, task, wrong
 
-from lada.allocators.base import Candidates
+from lada.allocators.base import ALLOCATORS, Candidates
 from lada.allocators.memoryless import Memoryless
 from lada.core.registry import Options
 from lada.core.results import AllocationRecord
@@ -65,6 +65,50 @@ def test_a_look_is_at_the_teachers_paths_in_their_order(
     assert {scores.top.ids.shape[1] for scores in seen if scores} == {2}
 
 
+class Reading(Looking):
+    """Reads texts of its own for some samples, by their places."""
+
+    def __init__(self, *texts: tuple[int, str]) -> None:
+        super().__init__(0)
+        self.texts = texts
+
+    def apply(self, state, candidates: Candidates):
+        """See Allocator.apply."""
+        self.seen.append(list(candidates.read(self.texts)))
+        return super().apply(state, candidates)
+
+
+@pytest.mark.parametrize("looked_at", [1, 2, 256])
+def test_any_text_can_be_read_behind_a_samples_question_in_no_more_goes_than_a_look(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch, looked_at: int
+):
+    asked: list[tuple[str, str]] = []
+    scored = ScriptedLearner.log_probs
+
+    def log_probs(self, pairs, k: int, **more):
+        asked.extend(pairs)
+        return scored(self, pairs, k, **more)
+
+    monkeypatch.setattr(ScriptedLearner, "log_probs", log_probs)
+    monkeypatch.setattr(allocating, "LOOKED_AT", looked_at)
+    texts = [(place % 5, f"step {place}") for place in reversed(range(12))]
+    allocator = Reading(*texts)
+    student = let_choose(tmp_path, allocator, untraceable=frozenset({"step 3"}))
+    assert asked == [(f"public {place}", text) for place, text in texts]
+    (seen,) = allocator.seen
+    told = [None if text == "step 3" else text for _, text in texts]
+    assert [scores and bytes(scores.tokens[:-1].tolist()).decode() for scores in seen] == told
+    assert {scores.top.ids.shape[1] for scores in seen if scores} == {1}
+    goes = [phase.phase for phase in student.report.phases].count("score")
+    assert 1 <= goes <= -(-5 // looked_at)
+
+
+def test_there_may_be_nothing_to_read(tmp_path: FilePath):
+    allocator = Reading()
+    let_choose(tmp_path, allocator)
+    assert allocator.seen == [[]]
+
+
 @pytest.mark.parametrize("times", [0, 1])
 def test_a_look_costs_nothing_until_it_is_asked_for(tmp_path: FilePath, times: int):
     student = let_choose(tmp_path, Looking(times))
@@ -88,8 +132,9 @@ def test_styles_are_counted_where_the_task_reads_them_and_no_allocator_is_told(t
     assert not {"style", "task", "styles"} & {field.name for field in fields(Candidates)}
 
 
-def test_an_allocator_that_looks_serves_both_directions(tmp_path: FilePath):
-    both = federation(tmp_path, "fedmkt", KNOWS, allocator="lark")
+@pytest.mark.parametrize("allocator", ["lark", "rsr", "scas", "lalp"])
+def test_an_allocator_that_looks_serves_both_directions(tmp_path: FilePath, allocator: str):
+    both = federation(tmp_path, "fedmkt", KNOWS, allocator=make(ALLOCATORS, allocator, gold=False))
     both.run(0, 1)
     # Whoever knows half of each token finds all paths equally learnable, and all of these have some gain.
     assert {(r.teacher, r.student, r.chosen) for r in both.server.report.allocations} == {

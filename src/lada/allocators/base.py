@@ -21,6 +21,11 @@ def no_look(k: int) -> Iterator[TokenScores | None]:
     raise LookupError(f"these candidates came without `look`; an allocator asks for {counted(k, 'token')} a position")
 
 
+def no_texts(texts: Sequence[tuple[int, str]]) -> Iterator[TokenScores | None]:
+    """Raise: whoever made these candidates by hand did not say what the student makes of other texts."""
+    raise LookupError(f"these candidates came without `score`; an allocator asks for {counted(len(texts), 'text')}")
+
+
 def no_vectors() -> np.ndarray:
     """Raise: whoever made these candidates by hand did not say how the student sees the questions."""
     raise LookupError("these candidates came without `embed`; an allocator asks for the vectors of the questions")
@@ -104,6 +109,10 @@ class Candidates:
     """`look(k)` gives, for each of the teacher's paths, the student's k likeliest tokens at each of its positions, None
     for a text that the student cannot trace in its tokens. It costs a forward pass; who calls it needs of the student
     Verb.LOG_PROBS."""
+    score: Callable[[Sequence[tuple[int, str]]], Iterator[TokenScores | None]] = no_texts
+    """`score(texts)` gives, for each (position, text), how likely the student finds each token of the text behind that
+    sample's question, such as a part of a path; None for a text that it cannot trace. Costs and needs are as for
+    `look`."""
     embed: Callable[[], np.ndarray] = no_vectors
     """`embed()` gives the questions as the student sees them, float32 [n, width]: as it saw them when it was asked
     first, since a run embeds them once. Who calls it needs of the student Verb.EMBED."""

@@ -4,19 +4,20 @@ import numpy as np
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import CONFIDENT, Memoryless, Outcome
-from lada.allocators.selection import Budgeted, allocate, from_teacher, top
+from lada.allocators.selection import RuleOptions, allocate, from_teacher, top
 from lada.core.needs import needs
 
 
-@ALLOCATORS.register("confident", options=Budgeted, needs=needs(CONFIDENT))
+@ALLOCATORS.register("confident", options=RuleOptions, needs=needs(CONFIDENT))
 class Confident(Memoryless):
     """The samples on whose own path the teacher has the highest mean token log-prob."""
 
-    options: Budgeted
+    options: RuleOptions
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply."""
         scores = np.array([path.likelihood.mean for path in candidates.teacher_paths])
-        chosen = top(scores, np.isfinite(scores), self.options.limit(len(scores)))
+        allowed = np.isfinite(scores) & self.options.may_take(candidates.teacher_paths)
+        chosen = top(scores, allowed, self.options.limit(len(scores)))
         reasons = dict.fromkeys(chosen, "the teacher is sure of its path")
         return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}

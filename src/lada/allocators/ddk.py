@@ -59,8 +59,8 @@ class Ddk(Pluggable):
         names = [sample.domain for sample in candidates.samples]
         domains, domain = np.unique(np.array(names, dtype=str), return_inverse=True)
         mixture = self._mixture(state, list(domains), perplexity_ratios(candidates, domain, len(domains)))
-        budget = self.options.draws(len(names))
-        chosen = draw(mixture, domain, budget, generator(candidates.seed, "ddk"))
+        allowed = self.options.may_take(candidates.teacher_paths)
+        chosen = draw(mixture, domain, allowed, self.options.draws(len(names)), generator(candidates.seed, "ddk"))
         reasons = {i: f"drawn for its domain, which has a share of {mixture[domain[i]]:.2f}" for i in chosen}
         shares = {"largest_share": float(mixture.max()), "smallest_share": float(mixture.min())} if names else {}
         return (
@@ -89,22 +89,26 @@ def perplexity_ratios(candidates: Candidates, domain: np.ndarray, count: int) ->
     tokens = np.array([path.likelihood.tokens for path in candidates.teacher_paths], dtype=np.float64)
     judged = np.array([likelihood.known for likelihood in candidates.student_on_teacher], dtype=bool)
     known = judged & (tokens > 0) & np.isfinite(teacher) & np.isfinite(student)
-    gaps = np.bincount(domain[known], (teacher - student)[known], minlength=count)  # nats
+    gaps = np.bincount(domain[known], teacher[known] - student[known], minlength=count)  # nats
     sizes = np.bincount(domain[known], tokens[known], minlength=count)
     return np.exp(np.minimum(gaps / np.maximum(sizes, 1), np.log(RATIO)))
 
 
-def draw(mixture: np.ndarray, domain: np.ndarray, count: int, rng: np.random.Generator) -> list[int]:
+def draw(
+    mixture: np.ndarray, domain: np.ndarray, allowed: np.ndarray, count: int, rng: np.random.Generator
+) -> list[int]:
     """Draw a domain by its share and then one of its samples that are left, `count` times; return their positions.
+
+    Only samples that are `allowed` [n] bool are ever drawn, and count for whether a domain is used up.
 
     Shares of domains that are used up go to the others, in proportion. Drawn at once: the samples of a domain arrive at
     the times of a Poisson process with its share as the rate, and whose process is the next is then drawn by these.
     """
-    arrival = np.empty(len(domain))
+    arrival = np.full(len(domain), np.inf)
     for number, share in enumerate(mixture):
-        members = rng.permutation(np.flatnonzero(domain == number))
+        members = rng.permutation(np.flatnonzero((domain == number) & allowed))
         arrival[members] = np.cumsum(rng.exponential(1 / share, len(members)))
-    return [int(i) for i in np.argsort(arrival, kind="stable")[:count]]
+    return [int(i) for i in np.argsort(arrival, kind="stable") if allowed[i]][:count]
 
 
 def _key(domain: str) -> str:

@@ -2,11 +2,11 @@
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import CONFIDENT, Memoryless, Outcome
-from lada.allocators.selection import Budgeted, allocate, from_teacher, gaps_of, top
+from lada.allocators.selection import RuleOptions, allocate, from_teacher, gaps_of, top
 from lada.core.needs import needs
 
 
-@ALLOCATORS.register("dual_min_ce", options=Budgeted, paper="arXiv 2406.02224", needs=needs(CONFIDENT, CONFIDENT))
+@ALLOCATORS.register("dual_min_ce", options=RuleOptions, paper="arXiv 2406.02224", needs=needs(CONFIDENT, CONFIDENT))
 class DualMinCE(Memoryless):
     """FedMKT's selection for one pair: samples on which the teacher's loss is below the student's own.
 
@@ -15,11 +15,12 @@ class DualMinCE(Memoryless):
     paper has no budget).
     """
 
-    options: Budgeted
+    options: RuleOptions
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply."""
         gaps = gaps_of(candidates, [path.likelihood for path in candidates.student_paths])
-        chosen = top(gaps, gaps > 0, self.options.limit(len(gaps)))
+        allowed = (gaps > 0) & self.options.may_take(candidates.teacher_paths)
+        chosen = top(gaps, allowed, self.options.limit(len(gaps)))
         reasons = dict.fromkeys(chosen, "the teacher's loss is below the student's")
         return state, allocate(candidates, chosen, from_teacher(chosen), gaps, reasons), {}

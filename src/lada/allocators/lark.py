@@ -8,23 +8,19 @@ as in the paper. Its authors' code has B of the 50 likeliest tokens, scaled to a
 probabilities, and the path's own token is always one of them.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
+from lada.allocators.looks import LIKELIEST, losses_and_briers
 from lada.allocators.memoryless import Memoryless, Outcome
-from lada.allocators.selection import Budgeted, allocate, from_teacher, top
+from lada.allocators.selection import RuleOptions, allocate, from_teacher, top
 from lada.core.needs import needs
-from lada.core.terms import TokenScores, Verb
-
-LIKELIEST = 50
-"""Tokens per position that the Brier score is made of, as in the authors' code."""
+from lada.core.terms import Verb
 
 
 @ALLOCATORS.register(
     "lark",
-    options=Budgeted,
+    options=RuleOptions,
     paper="arXiv 2605.30651",
     status="our reading",
     needs=needs({Verb.ANSWER}, {Verb.LOG_PROBS}),
@@ -36,13 +32,14 @@ class Lark(Memoryless):
     question; so all of them are compared with each other, and none is weighed (our reading).
     """
 
-    options: Budgeted
+    options: RuleOptions
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply."""
         losses, briers = losses_and_briers(candidates.look(LIKELIEST))
         scores = gains(losses, briers)
-        chosen = top(scores, scores > 0, self.options.limit(len(scores)))
+        allowed = (scores > 0) & self.options.may_take(candidates.teacher_paths)
+        chosen = top(scores, allowed, self.options.limit(len(scores)))
         reasons = dict.fromkeys(chosen, "among what the student learns fastest")
         return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}
 
@@ -55,20 +52,3 @@ def gains(losses: np.ndarray, briers: np.ndarray) -> np.ndarray:
         return np.where(known, 0.0, np.nan)
     # (L / ΣL) · 2ρ is 2B / ΣL: so a path without loss needs no case of its own.
     return np.where(known, (2 * briers - losses * briers[known].sum() / total) / total, np.nan)
-
-
-def losses_and_briers(paths: Iterable[TokenScores | None]) -> tuple[np.ndarray, np.ndarray]:
-    """Return each path's mean token loss (nats) and mean Brier score, float64 [n]; NaN where nothing is known.
-
-    The Brier score of a token y is Σ p² − 2 p(y) + 1 over the tokens that are named, between 0 and 2.
-    """
-    found = []
-    for scores in paths:
-        if scores is None or not len(scores.tokens):
-            found.append((np.nan, np.nan))
-            continue
-        own = scores.own().astype(np.float64)
-        squares = np.exp(2 * scores.top.log_probs.astype(np.float64)).sum(1)
-        found.append((-own.mean(), (squares - 2 * np.exp(own) + 1).mean()))
-    losses, briers = np.array(found, dtype=np.float64).reshape(-1, 2).T
-    return losses, briers

@@ -16,9 +16,9 @@ class Random(Memoryless):
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply."""
-        count = len(candidates.samples)
-        drawn = generator(candidates.seed, "random").permutation(count)[: self.options.draws(count)]
-        chosen = [int(i) for i in drawn]
+        count, allowed = len(candidates.samples), self.options.may_take(candidates.teacher_paths)
+        drawn = generator(candidates.seed, "random").permutation(count)
+        chosen = [int(i) for i in drawn if allowed[i]][: self.options.draws(count)]
         return (
             state,
             allocate(candidates, chosen, from_teacher(chosen), None, dict.fromkeys(chosen, "drawn at random")),

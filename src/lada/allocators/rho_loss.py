@@ -2,14 +2,14 @@
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import CONFIDENT, Memoryless, Outcome
-from lada.allocators.selection import Budgeted, allocate, from_teacher, gaps_of, top
+from lada.allocators.selection import RuleOptions, allocate, from_teacher, gaps_of, top
 from lada.core.needs import needs
 from lada.core.terms import Verb
 
 
 @ALLOCATORS.register(
     "rho_loss",
-    options=Budgeted,
+    options=RuleOptions,
     paper="arXiv 2206.07137",
     status="our reading",
     needs=needs(CONFIDENT, {Verb.JUDGE}),
@@ -22,11 +22,12 @@ class RhoLoss(Memoryless):
     (our reading). Nearly every path has some; so give it a budget, of which the paper takes a tenth.
     """
 
-    options: Budgeted
+    options: RuleOptions
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply."""
         gaps = gaps_of(candidates, candidates.student_on_teacher)
-        chosen = top(gaps, gaps > 0, self.options.limit(len(gaps)))
+        allowed = (gaps > 0) & self.options.may_take(candidates.teacher_paths)
+        chosen = top(gaps, allowed, self.options.limit(len(gaps)))
         reasons = dict.fromkeys(chosen, "likelier to the teacher than to the student")
         return state, allocate(candidates, chosen, from_teacher(chosen), gaps, reasons), {}

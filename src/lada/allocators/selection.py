@@ -33,7 +33,23 @@ class Budgeted(Options):
         return max(1, round(self.budget * count)) if isinstance(self.budget, float) else self.budget
 
 
-class Drawn(Budgeted):
+class Gold(Options):
+    """Options of a rule that reads verdicts on answers where it is told to; all such rules do so alike."""
+
+    gold: bool = False
+    """Read which answers are right: never take a path that is known to be wrong. Of an answer that nobody can check
+    nothing is known, and its path may be taken."""
+
+    def may_take(self, paths: Sequence[Path]) -> np.ndarray:
+        """Return [n] bool: which of the paths the rule may take."""
+        return np.array([not self.gold or path.right is not False for path in paths], dtype=bool)
+
+
+class RuleOptions(Gold, Budgeted):
+    """Options of a rule: how many samples it takes, and whether it reads verdicts."""
+
+
+class Drawn(RuleOptions):
     """Options of a rule that draws `budget` samples, or half of all without one."""
 
     def draws(self, count: int) -> int:

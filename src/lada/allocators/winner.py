@@ -1,28 +1,31 @@
-"""A contest of the two paths without gold answers: the surer one is learnt."""
+"""A contest of the two paths: the surer one is learnt."""
 
 import numpy as np
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import COMPARING, Memoryless, Outcome
-from lada.allocators.selection import Budgeted, allocate, same_answers, sureness, top
+from lada.allocators.selection import RuleOptions, allocate, same_answers, sureness, top
 from lada.core.terms import Source
 
 
-@ALLOCATORS.register("winner", options=Budgeted, status="our reading", needs=COMPARING)
+@ALLOCATORS.register("winner", options=RuleOptions, status="our reading", needs=COMPARING)
 class Winner(Memoryless):
-    """No gold answers: where the two answers differ, the path of the party whose least sure token is surer.
+    """Where the two answers differ, the path of the party whose least sure token is surer.
 
-    A path without an answer never wins.
+    A path without an answer never wins, and with `gold` none that is known to be wrong, of either party.
     """
 
-    options: Budgeted
+    options: RuleOptions
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
         """See Allocator.apply. Under a budget the teacher's wins come first, the surest before; a tie is the student's.
 
         The student's own wins only fill what is left, else a sure student would spend the whole budget on itself.
         """
-        teacher, student = sureness(candidates.teacher_paths), sureness(candidates.student_paths)
+        teacher, student = (
+            np.where(self.options.may_take(paths), sureness(paths), -np.inf)
+            for paths in (candidates.teacher_paths, candidates.student_paths)
+        )
         teacher_wins = teacher > student
         scores = np.where(teacher_wins, teacher, student)
         allowed = ~same_answers(candidates) & np.isfinite(scores)

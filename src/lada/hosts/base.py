@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lada.core.choice import MethodChoice
 from lada.core.registry import Pluggable, Registry
+from lada.core.terms import Sample
 from lada.rounds.engine import Rounds
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class Host(Rounds, Pluggable):
     """Whether the server learns from its clients, so that they have to teach it."""
     client_replay: Replay | None = None
     """What clients replay while they learn from others; None: they may study private samples in any study."""
+
+    def ask(self, public: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        """Return the public samples as all parties are asked them in a run: nothing but their questions may differ."""
+        return public
 
     def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """Raise InputError for a plug-in or clients that the host's options cannot work with."""

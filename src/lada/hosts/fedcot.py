@@ -23,6 +23,7 @@ from lada.hosts.options.fedcot import FedcotOptions
 from lada.models.objective import Objective
 from lada.rounds.base import Ask, Receive, Round, Turn
 from lada.rounds.knowledge import kinds_of
+from lada.rounds.labels import ask_for_labels
 from lada.rounds.outline import (
     EVALUATING,
     REPORTING,
@@ -87,9 +88,9 @@ class Fedcot(Host):
         for lesson in rationales:
             sample = samples[lesson.sample_id]
             answer = sample.answer if self.options.labels == "gold" else party.task.extract(lesson.chosen)
-            asked = self.options.label_prompt.replace("{question}", sample.question)
-            labelled.append(replace(sample, question=asked, answer=answer, rationale=None))
-        return weigh(rationales, gold_lessons(party, labelled), self.options.alpha)
+            labelled.append(replace(sample, answer=answer, rationale=None))
+        labels = gold_lessons(party, ask_for_labels(labelled, self.options.label_prompt))
+        return weigh(rationales, labels, self.options.alpha)
 
 
 def weigh(rationales: Sequence[Lesson], labels: Sequence[Lesson], alpha: float) -> list[Lesson]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from lada.allocators.base import Allocator
 from lada.core.choice import MethodChoice
-from lada.core.terms import Knowledge, Lesson, TokenScores, Verb
+from lada.core.terms import Knowledge, Lesson, Sample, TokenScores, Verb
 from lada.hosts.base import Host, PaperDefaults
 from lada.hosts.options.fedmd import FedmdOptions
 from lada.models.learners import LearnerOptions
@@ -23,6 +23,7 @@ from lada.models.objective import Objective
 from lada.rounds.allocating import check_takes_labels
 from lada.rounds.base import Ask, Payload, Receive, Round, Side, Slot, Step, Turn
 from lada.rounds.knowledge import Offer, encode, kinds_of, kinds_sent, receive_knowledge, score, send_scores_each
+from lada.rounds.labels import ask_for_labels
 from lada.rounds.matching import CONSENSUS, consensus_offer, merge_received
 from lada.rounds.outline import (
     EVALUATING,
@@ -59,6 +60,10 @@ class Fedmd(Host):
     def __init__(self, options: FedmdOptions) -> None:
         self.options = options
         self.client_replay = options.client_replay
+
+    def ask(self, public: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        """See Host.ask."""
+        return ask_for_labels(public, self.options.label_prompt)
 
     def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check."""

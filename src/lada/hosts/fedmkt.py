@@ -23,7 +23,7 @@ from functools import partial
 from lada.allocators.base import Allocator
 from lada.core.choice import MethodChoice
 from lada.core.errors import InputError
-from lada.core.terms import Allocation, Lesson, Verb
+from lada.core.terms import Allocation, Lesson, Sample, Verb
 from lada.fusers.base import FUSERS
 from lada.hosts.base import Host, PaperDefaults
 from lada.hosts.options.fedmkt import FedmktOptions
@@ -36,6 +36,7 @@ from lada.rounds.distilling import and_labels, lessons_of
 from lada.rounds.fusing import Fusion, Won
 from lada.rounds.gain import limit_by_gain, validation
 from lada.rounds.knowledge import KnowledgeKind, Offer, kinds_of, receive_knowledge
+from lada.rounds.labels import ask_for_labels
 from lada.rounds.outline import (
     EVALUATING,
     EVALUATING_SERVER,
@@ -88,10 +89,19 @@ class Fedmkt(Host):
         self.server_studies = self._mutual
         self.client_replay = options.client_replay
 
+    def ask(self, public: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        """See Host.ask."""
+        return ask_for_labels(public, self.options.label_prompt)
+
     def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check."""
         if self._kind == "labels":
             check_takes_labels(allocator, "host.options.knowledge: 'labels'", "'paths' (under plugin none name it)")
+        if self._kind == "paths" and self.options.label_prompt is not None:
+            raise InputError(
+                f"host.options.label_prompt: {self.options.label_prompt!r} asks for bare answers, and with knowledge "
+                "'paths' nobody studies any; expected null, or knowledge 'labels'"
+            )
         if self._kind == "labels" and self.options.trust == "gain":
             raise InputError(
                 "host.options.trust: 'gain' measures what a client's own paths teach, and with knowledge 'labels' all "

@@ -11,6 +11,7 @@ from lada.hosts.base import Host
 from lada.hosts.options.public_sft import PublicSftOptions
 from lada.models.objective import Objective
 from lada.rounds.base import Ask, Receive, Round, Step, Turn
+from lada.rounds.labels import ask_for_labels
 from lada.rounds.outline import (
     EVALUATING,
     EVALUATING_SERVER,
@@ -57,7 +58,7 @@ class PublicSft(Host):
         samples = turn.party.task.public
         if not self.options.rationales:
             samples = [replace(sample, rationale=None) for sample in samples]
-        lessons = gold_lessons(turn.party, samples)
+        lessons = gold_lessons(turn.party, ask_for_labels(samples, self.options.label_prompt))
         if not lessons:
             raise InputError(
                 "host: 'public_sft' studies public samples with gold answers, and none has one; expected such samples, "

@@ -17,6 +17,7 @@ from lada.aggregators.base import Weights
 from lada.allocators.base import Allocator
 from lada.codecs.adapters import Adapter
 from lada.core.errors import InputError
+from lada.core.terms import Sample
 from lada.hosts.base import Host
 from lada.models.learners import LearnerOptions
 from lada.models.objective import Objective
@@ -30,6 +31,7 @@ from lada.rounds.averaging import (
     newest_weights,
 )
 from lada.rounds.base import Ask, MessageSchema, Receive, Round, Slot, Step, Turn
+from lada.rounds.labels import ask_for_labels
 from lada.rounds.options import SharedSlmOptions
 from lada.rounds.outline import (
     EVALUATING,
@@ -68,6 +70,10 @@ class SharesSlm(Host):
     @abstractmethod
     def teaching(self) -> Round:
         """Return how the server's SLM is taught, which has the adapter made of those that the clients sent."""
+
+    def ask(self, public: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        """See Host.ask."""
+        return ask_for_labels(public, self.options.label_prompt)
 
     def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check."""

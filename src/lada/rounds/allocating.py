@@ -74,6 +74,7 @@ def allocate_offers(
         look=partial(_look, party, round, samples, teacher_paths),
         read=partial(_read, party, round, samples, teacher_paths),
         trials=trials,
+        score=partial(_score_texts, party, round, samples),
         seed=seed_of(party.seed, round, "allocate", party.name, teacher.party),
         studied=last_studied(party),
     )
@@ -140,9 +141,25 @@ def _look(
 ) -> Iterator[TokenScores | None]:
     """Yield what the student makes of each token of a teacher's paths; see Candidates.look."""
     pairs = [(sample.question, path.text) for sample, path in zip(samples, theirs, strict=True)]
-    for start in range(0, len(pairs), LOOKED_AT):
+    yield from _score(party, round, pairs, k, LOOKED_AT)
+
+
+def _score_texts(
+    party: Party, round: int, samples: Sequence[Sample], texts: Sequence[tuple[int, str]]
+) -> Iterator[TokenScores | None]:
+    """Yield how likely the student finds each token of texts; see Candidates.score."""
+    pairs = [(samples[place].question, text) for place, text in texts]
+    # In as many goes as a look at all paths takes: that is what a report has room for.
+    yield from _score(party, round, pairs, 1, LOOKED_AT * -(-len(texts) // max(len(samples), 1)))
+
+
+def _score(
+    party: Party, round: int, pairs: Sequence[tuple[str, str]], k: int, size: int
+) -> Iterator[TokenScores | None]:
+    """Yield the student's `k` likeliest tokens at each position of texts, of which `size` are scored in one go."""
+    for start in range(0, len(pairs), max(size, 1)):
         with party.phase(round, "score") as progress:
-            found = party.learner.log_probs(pairs[start : start + LOOKED_AT], k, progress=progress)
+            found = party.learner.log_probs(pairs[start : start + size], k, progress=progress)
         yield from found
 
 

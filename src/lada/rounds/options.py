@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from lada.aggregators.base import AGGREGATORS, Aggregator
 from lada.core.bounds import Positive
@@ -45,6 +45,25 @@ class Replay(Options):
 CLIENT_REPLAY = Replay(private=0.25, paths=0.1, general=0.1)
 SERVER_REPLAY = Replay(private=0.0, paths=0.5, general=0.3)
 """What hosts replay by default, alike so that they can be compared."""
+
+
+def _asks(prompt: str) -> str:
+    if "{question}" not in prompt:
+        raise ValueError(f"{prompt!r} holds no '{{question}}'; put it where the question belongs")
+    return prompt
+
+
+Prompt = Annotated[str, AfterValidator(_asks)]
+"""What a party is asked: a text with `{question}` in it."""
+
+
+class LabelOptions(Options):
+    """How those public questions are asked whose gold text is an answer without reasoning."""
+
+    label_prompt: Prompt | None = None
+    """What a party is asked where the gold text is a bare answer, such as `[label] {question}`: by the same question
+    that asks for a path, bare answers would take the place of its reasoning. None: the question as it is, as in the
+    papers, whose test questions are answered barely too."""
 
 
 class AveragingOptions(Options):
@@ -120,7 +139,7 @@ class SecureOptions(AveragingOptions):
         return self
 
 
-class SharedSlmOptions(AveragingOptions):
+class SharedSlmOptions(LabelOptions, AveragingOptions):
     """Options of hosts whose clients share one SLM. All have the same model, tuned by LoRA."""
 
     slm_replay: Replay = CLIENT_REPLAY.model_copy(update={"private": 0.0})

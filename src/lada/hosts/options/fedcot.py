@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from lada.core.registry import Options
-from lada.rounds.options import CLIENT_REPLAY, Replay
+from lada.rounds.options import CLIENT_REPLAY, Prompt, Replay
 
 
 class FedcotOptions(Options):
@@ -18,15 +18,8 @@ class FedcotOptions(Options):
     labels: Literal["gold", "llm"] = "gold"
     """Where labels come from: the gold answer, or the answer that the studied path ends in. A sample without one is
     studied by its rationale alone."""
-    label_prompt: str = "[label] {question}"
+    label_prompt: Prompt = "[label] {question}"
     """What the SLM is asked where it is to give the label alone. The rationale's question is asked as it is, since
     that is how a party is evaluated."""
     client_replay: Replay = CLIENT_REPLAY
     """What a client replays beside the LLM's paths."""
-
-    @field_validator("label_prompt")
-    @classmethod
-    def _asks(cls, prompt: str) -> str:
-        if "{question}" not in prompt:
-            raise ValueError(f"{prompt!r} holds no '{{question}}'; put it where the question belongs")
-        return prompt

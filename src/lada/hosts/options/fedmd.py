@@ -3,11 +3,10 @@
 from pydantic import Field
 
 from lada.core.bounds import Positive
-from lada.core.registry import Options
-from lada.rounds.options import CLIENT_REPLAY, SERVER_REPLAY, Average, Replay
+from lada.rounds.options import CLIENT_REPLAY, SERVER_REPLAY, Average, LabelOptions, Replay
 
 
-class FedmdOptions(Options):
+class FedmdOptions(LabelOptions):
     """Options of FedMD and DS-FL."""
 
     average: Average = "logits"

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from lada.core.bounds import Rounds
-from lada.rounds.options import CLIENT_REPLAY, SERVER_REPLAY, KnowledgeKind, Replay, SecureOptions
+from lada.rounds.options import CLIENT_REPLAY, SERVER_REPLAY, KnowledgeKind, LabelOptions, Replay, SecureOptions
 
 ReadOff = BeforeValidator(lambda value: "off" if value is False else value)
 """YAML reads a bare `off` as false."""
 
 
-class FedmktOptions(SecureOptions):
+class FedmktOptions(LabelOptions, SecureOptions):
     """Options of the mutual round."""
 
     directions: Literal["both", "llm_to_slm", "slm_to_llm"] = "both"

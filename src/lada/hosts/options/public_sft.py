@@ -1,9 +1,9 @@
 """The options of the host `public_sft`; see lada.hosts.public_sft."""
 
-from lada.core.registry import Options
+from lada.rounds.options import LabelOptions
 
 
-class PublicSftOptions(Options):
+class PublicSftOptions(LabelOptions):
     """Options of the study of labelled public data."""
 
     rationales: bool = True

@@ -1,0 +1,91 @@
+"""Local average log-probability (arXiv 2510.03988): is each step of a path likely behind the few steps in front of it?
+
+    LALP = mean over steps of the mean log-prob of a step's tokens, given the `window` steps in front of it
+
+under the student; the higher, the better. We know the abstract and summaries: that steps, such as sentences, are scored
+behind a small local window, that scores are averaged, and that the most natural paths are taken (all reported). The
+paper's window and whether the question belongs to it are unknown to us: here one step by default, and the question
+stands in front, as it does before all that a student reads.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from lada.allocators.base import ALLOCATORS, Candidates, State
+from lada.allocators.memoryless import Memoryless, Outcome
+from lada.allocators.selection import RuleOptions, allocate, from_teacher, top
+from lada.core.needs import needs
+from lada.core.terms import TokenScores, Verb
+
+END = re.compile(r"[.!?]+\s+|\n+\s*")
+"""What ends a step: a full stop and the like with white space behind it, or the end of a line."""
+
+
+class LalpOptions(RuleOptions):
+    """Options of local average log-probability."""
+
+    window: int = Field(1, ge=0, le=1_000_000)
+    """How many steps in front of a step the student sees beside the question."""
+    over: Literal["mean", "hardest"] = "mean"
+    """A path counts by the mean over its steps, as in the paper, or by the one that the student finds hardest."""
+
+
+@ALLOCATORS.register(
+    "lalp",
+    options=LalpOptions,
+    paper="arXiv 2510.03988",
+    status="our reading",
+    needs=needs({Verb.ANSWER}, {Verb.LOG_PROBS}),
+)
+class Lalp(Memoryless):
+    """The teacher's paths each step of which the student finds likely behind the steps just in front of it.
+
+    The paper takes the best of several teachers' paths of one question. Here all paths of one teacher are compared with
+    each other (our reading), and without a budget every path that the student can trace is taken. Each step is read
+    together with its window, so that a path costs about 1 + `window` forward passes of its own length.
+    """
+
+    options: LalpOptions
+
+    def apply(self, state: State, candidates: Candidates) -> Outcome:
+        """See Allocator.apply."""
+        windows = [
+            (place, *each)
+            for place, path in enumerate(candidates.teacher_paths)
+            for each in local_steps(path.text, self.options.window)
+        ]
+        found = candidates.score([(place, text) for place, _, text in windows])
+        steps: list[list[float]] = [[] for _ in candidates.teacher_paths]
+        for (place, start, text), scores in zip(windows, found, strict=True):
+            steps[place].append(step_log_prob(scores, start, len(text.encode())))
+        over = np.mean if self.options.over == "mean" else np.min
+        scores = np.array([float(over(each)) if each else np.nan for each in steps])
+        allowed = np.isfinite(scores) & self.options.may_take(candidates.teacher_paths)
+        chosen = top(scores, allowed, self.options.limit(len(scores)))
+        reasons = dict.fromkeys(chosen, "each step is likely behind those just in front of it")
+        return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}
+
+
+def local_steps(text: str, window: int) -> Iterator[tuple[int, str]]:
+    """Yield each step of a path behind its window: the UTF-8 byte at which it begins, and both as one text."""
+    cuts = [0, *(match.end() for match in END.finditer(text)), len(text)]
+    steps = [step for start, end in pairwise(cuts) if (step := text[start:end]).strip()]
+    for number, step in enumerate(steps):
+        before = "".join(steps[max(0, number - window) : number])
+        yield len(before.encode()), before + step
+
+
+def step_log_prob(scores: TokenScores | None, start: int, end: int) -> float:
+    """Return the mean log-prob of the tokens that begin within the bytes `start` to `end`, nats; NaN where none does.
+
+    So the end of the text, which stands for a byte behind it, is no part of a step.
+    """
+    if scores is None:
+        return float("nan")
+    within = (scores.offsets[:, 0] >= start) & (scores.offsets[:, 0] < end)
+    return float(scores.own()[within].astype(np.float64).mean()) if within.any() else float("nan")

@@ -1,0 +1,52 @@
+"""Length alone: rules that look at nothing else, and hard to beat all the same."""
+
+import numpy as np
+
+from lada.allocators.base import ALLOCATORS, Candidates, State
+from lada.allocators.memoryless import Memoryless, Outcome
+from lada.allocators.selection import RuleOptions, allocate, from_teacher, top
+from lada.core.needs import needs
+from lada.core.terms import Verb
+
+
+class ByLength(Memoryless):
+    """Base of both rules: paths by their bytes, so that whose tokens they are counted in does not matter."""
+
+    options: RuleOptions
+    sign: int
+    """1: the longest are best; -1: the shortest."""
+    why: str
+
+    def apply(self, state: State, candidates: Candidates) -> Outcome:
+        """See Allocator.apply."""
+        sizes = [len(path.text.encode()) for path in candidates.teacher_paths]  # as they are, whatever is claimed
+        scores = self.sign * np.array(sizes, dtype=np.float64)
+        allowed = self.options.may_take(candidates.teacher_paths)
+        chosen = top(scores, allowed, self.options.limit(len(scores)))
+        reasons = dict.fromkeys(chosen, self.why)
+        return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {}
+
+
+@ALLOCATORS.register(
+    "longest", options=RuleOptions, paper="arXiv 2402.04833", status="our reading", needs=needs({Verb.ANSWER})
+)
+class Longest(ByLength):
+    """The teacher's longest paths: a baseline that is hard to beat in instruction tuning.
+
+    The paper takes the 1,000 longest answers of a data set, counted in tokens; here they are counted in bytes.
+    """
+
+    sign, why = 1, "among the longest paths"
+
+
+@ALLOCATORS.register(
+    "shortest", options=RuleOptions, paper="arXiv 2501.12599", status="our reading", needs=needs({Verb.ANSWER})
+)
+class Shortest(ByLength):
+    """The teacher's shortest paths, as in shortest rejection sampling, which takes right ones only: set `gold` for it.
+
+    The paper samples a question several times and takes the shortest answer that is right. Here a teacher offers one
+    path per question, so that all of them are compared (our reading).
+    """
+
+    sign, why = -1, "among the shortest paths"
