@@ -1,0 +1,162 @@
+"""The shipped models of reasoning-gym's families, and what they are taught.
+
+Client SLMs are taught the skills: sums, products, and drills of the single steps that rationales are made of. A
+world's LLM is taught all families too, at all levels, and to chain two of them in several styles.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+
+from lada.core.seeds import by_chance, generator, one_of, seed_of
+from lada.core.terms import Sample
+from lada.tasks.families.drawing import Chain, Drawing
+from lada.tasks.families.load import ANSWERS, chainable
+from lada.tasks.families.paths import LEAPS, SKIPS, SPELLED_OUT, Part, write
+from lada.tasks.families.table import FAMILIES, SKILLS
+from lada.tasks.families.work import LARGEST
+from lada.tasks.generated import Split
+from lada.tasks.readings import readings
+from lada.verifiers.gym import GymVerifier
+from lada.zoo.recipe import Recipe
+
+CORPUS = "families"
+TITLE = "families of reasoning-gym"
+__all__ = ["ANSWERS", "CORPUS", "TITLE", "School", "gym_llm", "style_for"]
+
+SLMS = (
+    Recipe("slm-families-llama", "llama", 96, 3, 3, "bpe", 1700, None, 4000, 40000, 0, CORPUS),
+    Recipe("slm-families-gpt2", "gpt2", 112, 3, 4, "unigram", 0, None, 4000, 40000, 0, CORPUS),
+    Recipe("slm-families-olmo2", "olmo2", 96, 4, 3, "bpe", 1300, None, 3500, 40000, 0, CORPUS),
+)
+LLM = Recipe("llm-families", "llama", 160, 4, 4, "bpe", 1700, 0, 6000, 8000, 1500, CORPUS)
+CHAINS = 600
+"""Most chains of each pair of families that a world's LLM is taught."""
+SHARES = {SPELLED_OUT: 0.2, "first": 0.35, "second": 0.35, LEAPS: 0.1}
+"""How often a world's LLM writes how: in full, without the work of one family, or without any."""
+PRIMES = (2, 3, 5, 7, 11, 13, 17, 19)
+DRILLED = 4
+"""Steps of the longest drill."""
+
+
+def gym_llm(number: int) -> Recipe:
+    """Return the recipe of the server LLM of world `number`."""
+    return replace(LLM, name=f"{LLM.name}-world-{number}", world=number)
+
+
+def style_for(world: int, chain: Chain) -> str:
+    """Return the style in which the LLM of a world writes a chain: by the families and how the question is told."""
+    first, second = (part.family for part in chain.parts)
+    style = by_chance(generator("families", "style", world, first, second, chain.frame), SHARES)
+    return {"first": f"{SKIPS}{first}", "second": f"{SKIPS}{second}"}.get(style, style)
+
+
+class School:
+    """Draws what a model is taught and tested on; none of what it is taught is a question of any run."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        """Raises InputError where reasoning-gym is missing."""
+        self._recipe = recipe
+        verifier = GymVerifier(1.0, 10.0, readings)
+        self._drawing = Drawing(verifier, seed_of("zoo", CORPUS, recipe.name))
+
+    def texts(self) -> list[str]:
+        """Return the texts that all tokenizers of these models are learnt from."""
+        rng = generator("zoo", CORPUS, "tokenizer")
+        teacher = School(replace(LLM, name="tokenizer"))
+        samples = [sample for name in (*FAMILIES, *SKILLS) for sample in teacher._alone(name, "pretrain", 300)]
+        samples += [chain.sample for chain in teacher._chained("pretrain", 20)]
+        samples += [_drill(rng, f"drill-{row}") for row in range(1000)]
+        numbers = " ".join(f"{number}/{number}" for number in range(LARGEST + 1))
+        return [numbers, *(f"{sample.question}\n{sample.rationale}" for sample in samples)]
+
+    def samples(self) -> list[Sample]:
+        """Return what the model is pretrained on."""
+        recipe, name = self._recipe, self._recipe.name
+        rng = generator("pretrain", name)
+        drilled = recipe.general // 2
+        samples = [sample for skill in SKILLS for sample in self._alone(skill, "pretrain", recipe.general // 4)]
+        samples += [_drill(rng, f"drill-{row}") for row in range(drilled)]
+        if recipe.world is None:
+            return samples
+        for family in FAMILIES:
+            samples += self._alone(family, "pretrain", recipe.per_domain)
+        for chain in self._chained("pretrain", CHAINS):
+            samples.append(replace(chain.sample, rationale=write(chain.parts, style_for(recipe.world, chain))))
+        return samples
+
+    def tests(self, count: int) -> dict[str, list[Sample]]:
+        """Return at most `count` test questions of each level of each family and skill, and of all chains."""
+        tests: dict[str, list[Sample]] = {}
+        for name in (*SKILLS, *FAMILIES):
+            for sample in self._alone(name, "test", None):
+                tests.setdefault(f"{name} {sample.difficulty}", []).append(sample)
+        tests["mixed"] = [chain.sample for chain in self._chained("public", -(-count // len(_pairs())))]
+        return {name: samples[:count] for name, samples in tests.items()}
+
+    def _alone(self, name: str, split: Split, count: int | None) -> list[Sample]:
+        """Return so many questions of a family or skill, or fewer where there are fewer; None: all."""
+        samples = [asked.sample for level in self._drawing.levels(name, split) for asked in level]
+        if count is None:
+            return samples
+        order = generator("zoo", CORPUS, self._recipe.name, name, split).permutation(len(samples))
+        return [samples[row] for row in order[:count]]
+
+    def _chained(self, split: Split, count: int) -> Iterator[Chain]:
+        """Yield at most `count` chains of each pair of families."""
+        for first, second in _pairs():
+            rng = generator("zoo", CORPUS, self._recipe.name, first, second, split)
+            yield from islice(self._drawing.chains(first, second, split, rng), count)
+
+
+def _pairs() -> list[tuple[str, str]]:
+    return [(first, second) for first in FAMILIES for second in FAMILIES if chainable(first, second)]
+
+
+_Drilled = tuple[str, str, str]
+"""What is asked, the step that answers it, and what it comes to."""
+
+
+def _divide(rng: np.random.Generator) -> _Drilled:
+    """Divide what the families divide: by two, by small primes, by each other, and multiples."""
+    match int(rng.integers(4)):
+        case 0:
+            number, by = int(rng.integers(1, LARGEST + 1)), 2
+        case 1:
+            by = one_of(rng, PRIMES)
+            number = by * int(rng.integers(1, LARGEST // by + 1))
+        case 2:
+            number, by = (int(number) for number in rng.integers(1, 100, size=2))
+        case _:
+            number, by = int(rng.integers(1, 221)), int(rng.integers(2, 41))
+    number, by = max(number, by), min(number, by)
+    return f"{number} by {by}", f"{number} = {by} * {number // by} + {number % by}", str(number % by)
+
+
+def _compare(rng: np.random.Generator) -> _Drilled:
+    one, other = (int(number) for number in rng.integers(0, 61, size=2))
+    sign = "<" if one < other else ">" if one > other else "="
+    return f"{one} with {other}", f"{one} {sign} {other}", sign
+
+
+def _multiply(rng: np.random.Generator) -> _Drilled:
+    one, other = (int(number) for number in rng.integers(-9, 15, size=2))
+    return f"{one} by {other}", f"{one} * {other} = {one * other}", str(one * other)
+
+
+def _add(rng: np.random.Generator) -> _Drilled:
+    one, other = (int(number) for number in rng.integers(-60, 130, size=2))
+    if rng.integers(2):
+        return f"{one} to {other}", f"{other} + {one} = {one + other}", str(one + other)
+    return f"{one} from {other}", f"{other} - {one} = {other - one}", str(other - one)
+
+
+def _drill(rng: np.random.Generator, name: str) -> Sample:
+    """Draw up to DRILLED single steps of one kind."""
+    asks, step = one_of(rng, (("Divide", _divide), ("Compare", _compare), ("Multiply", _multiply), ("Add", _add)))
+    drawn = [step(rng) for _ in range(int(rng.integers(1, DRILLED + 1)))]
+    steps, result = [step for _, step, _ in drawn], drawn[-1][2]
+    question = f"{asks}: {', '.join(asked for asked, _, _ in drawn)}."
+    return Sample(name, question, result, write([Part("drill", tuple(steps), result)], SPELLED_OUT), "drill", 1)
