@@ -73,7 +73,7 @@ def build(recipe: Recipe, target: Path, work: Path, report: Report) -> dict[str,
         "torch": torch.__version__.split("+")[0],
     }
     (staging / "card.json").write_text(json.dumps(card, indent=2) + "\n")
-    (staging / "README.md").write_text(_readme(card, course.title))
+    (staging / "README.md").write_text(_readme(card, course))
     shutil.rmtree(folder, ignore_errors=True)
     target.mkdir(parents=True, exist_ok=True)
     shutil.move(staging, folder)
@@ -81,9 +81,7 @@ def build(recipe: Recipe, target: Path, work: Path, report: Report) -> dict[str,
     return card
 
 
-def _train(
-    recipe: Recipe, samples: list[Sample], model: Any, tokenizer: Any, work: Path, report: Report
-) -> float:
+def _train(recipe: Recipe, samples: list[Sample], model: Any, tokenizer: Any, work: Path, report: Report) -> float:
     """Train `model` in place, from the last checkpoint where there is one; return the seconds it took in all."""
     encoder = Encoder(tokenizer, prompt="{question}\n", context=256)
     rows = [encoder.pair(sample.question, sample.rationale or "") for sample in samples]
@@ -157,18 +155,12 @@ def _accuracy(learner: HuggingFaceLearner, course: Course) -> dict[str, float]:
     return accuracy
 
 
-def _readme(card: dict[str, Any], title: str) -> str:
+def _readme(card: dict[str, Any], course: Course) -> str:
     recipe = card["recipe"]
-    taught = (
-        f"Server LLM of world {recipe['world']}: it knows the skills and, of each domain, what its teachers told it, "
-        "some of it wrong."
-        if recipe["world"] is not None
-        else "Client SLM: it knows the skills (primitive steps, verbs that say what they do) but no domain's verbs."
-    )
     rows = "\n".join(f"| {domain} | {accuracy} |" for domain, accuracy in card["accuracy"].items())
     return f"""# {card["name"]}
 
-{taught} Trained from scratch by `lada zoo build {card["name"]}` on the corpus *{title}*, which is
+{course.taught} Trained from scratch by `lada zoo build {card["name"]}` on the corpus *{course.title}*, which is
 generated; no other text went in. It is a toy for demonstrations and tests and answers nothing else.
 
 - architecture: {recipe["architecture"]}, width {recipe["width"]}, {recipe["layers"]} layers, {recipe["heads"]} heads,

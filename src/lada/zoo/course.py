@@ -7,9 +7,10 @@ from lada.core.seeds import generator
 from lada.core.terms import Sample
 from lada.tasks.answers import AnswerKind, answer_kind
 from lada.tasks.builtin import CORPORA
+from lada.tasks.families.load import ANSWERS
 from lada.tasks.generated import GENERAL
 from lada.zoo import gym_recipe
-from lada.zoo.recipe import Recipe, pretraining_samples, tokenizer_texts
+from lada.zoo.recipe import FAMILIES_CORPUS, Recipe, pretraining_samples, tokenizer_texts
 from lada.zoo.tokenizers import PROSE, WORDS
 
 
@@ -18,6 +19,8 @@ class Course:
     """What a model learns from. `texts` are what its tokenizer is learnt from, whose words `pattern` splits."""
 
     title: str
+    taught: str
+    """What the model knows, in a sentence for its card."""
     answers: AnswerKind
     pattern: str
     texts: Callable[[], Iterable[str]]
@@ -28,19 +31,35 @@ class Course:
 
 def course_of(recipe: Recipe) -> Course:
     """Return the course of a recipe. Raises InputError for one whose questions need a package that is missing."""
-    if recipe.corpus == gym_recipe.CORPUS:
-        school = gym_recipe.School(recipe)
-        return Course(
-            gym_recipe.TITLE, answer_kind(gym_recipe.ANSWERS), PROSE, school.texts, school.samples, school.tests
-        )
+    if recipe.corpus == FAMILIES_CORPUS:
+        return _families(recipe)
     corpus = CORPORA[recipe.corpus]
     return Course(
         corpus.title,
+        "Client SLM: it knows the skills (primitive steps, verbs that say what they do) but no domain's verbs."
+        if recipe.world is None
+        else f"Server LLM of world {recipe.world}: it knows the skills and, of each domain, what its teachers told it, "
+        "some of it wrong.",
         answer_kind(corpus.answers),
         WORDS,
         lambda: tokenizer_texts(corpus),
         lambda: pretraining_samples(recipe),
         lambda count: _builtin_tests(recipe, count),
+    )
+
+
+def _families(recipe: Recipe) -> Course:
+    school = gym_recipe.School(recipe)
+    return Course(
+        gym_recipe.TITLE,
+        "Client SLM: it knows the skills (sums, products, single steps of a rationale) but no family."
+        if recipe.world is None
+        else f"Server LLM of world {recipe.world}: it knows all families and chains them in its world's styles.",
+        answer_kind(ANSWERS),
+        PROSE,
+        school.texts,
+        school.samples,
+        school.tests,
     )
 
 

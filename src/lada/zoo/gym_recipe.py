@@ -13,25 +13,16 @@ import numpy as np
 from lada.core.seeds import by_chance, generator, one_of, seed_of
 from lada.core.terms import Sample
 from lada.tasks.families.drawing import Chain, Drawing
-from lada.tasks.families.load import ANSWERS, chainable
+from lada.tasks.families.load import chainable
 from lada.tasks.families.paths import LEAPS, SKIPS, SPELLED_OUT, Part, write
 from lada.tasks.families.table import FAMILIES, SKILLS
 from lada.tasks.families.work import LARGEST
 from lada.tasks.generated import Split
 from lada.tasks.readings import readings
 from lada.verifiers.gym import GymVerifier
-from lada.zoo.recipe import Recipe
+from lada.zoo.recipe import FAMILIES_CORPUS, LLMS, Recipe
 
-CORPUS = "families"
 TITLE = "families of reasoning-gym"
-__all__ = ["ANSWERS", "CORPUS", "TITLE", "School", "gym_llm", "style_for"]
-
-SLMS = (
-    Recipe("slm-families-llama", "llama", 96, 3, 3, "bpe", 1700, None, 4000, 40000, 0, CORPUS),
-    Recipe("slm-families-gpt2", "gpt2", 112, 3, 4, "unigram", 0, None, 4000, 40000, 0, CORPUS),
-    Recipe("slm-families-olmo2", "olmo2", 96, 4, 3, "bpe", 1300, None, 3500, 40000, 0, CORPUS),
-)
-LLM = Recipe("llm-families", "llama", 160, 4, 4, "bpe", 1700, 0, 6000, 8000, 1500, CORPUS)
 CHAINS = 600
 """Most chains of each pair of families that a world's LLM is taught."""
 SHARES = {SPELLED_OUT: 0.2, "first": 0.35, "second": 0.35, LEAPS: 0.1}
@@ -39,11 +30,6 @@ SHARES = {SPELLED_OUT: 0.2, "first": 0.35, "second": 0.35, LEAPS: 0.1}
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19)
 DRILLED = 4
 """Steps of the longest drill."""
-
-
-def gym_llm(number: int) -> Recipe:
-    """Return the recipe of the server LLM of world `number`."""
-    return replace(LLM, name=f"{LLM.name}-world-{number}", world=number)
 
 
 def style_for(world: int, chain: Chain) -> str:
@@ -60,12 +46,12 @@ class School:
         """Raises InputError where reasoning-gym is missing."""
         self._recipe = recipe
         verifier = GymVerifier(1.0, 10.0, readings)
-        self._drawing = Drawing(verifier, seed_of("zoo", CORPUS, recipe.name))
+        self._drawing = Drawing(verifier, seed_of("zoo", FAMILIES_CORPUS, recipe.name))
 
     def texts(self) -> list[str]:
         """Return the texts that all tokenizers of these models are learnt from."""
-        rng = generator("zoo", CORPUS, "tokenizer")
-        teacher = School(replace(LLM, name="tokenizer"))
+        rng = generator("zoo", FAMILIES_CORPUS, "tokenizer")
+        teacher = School(LLMS[FAMILIES_CORPUS])
         samples = [sample for name in (*FAMILIES, *SKILLS) for sample in teacher._alone(name, "pretrain", 300)]
         samples += [chain.sample for chain in teacher._chained("pretrain", 20)]
         samples += [_drill(rng, f"drill-{row}") for row in range(1000)]
@@ -101,13 +87,13 @@ class School:
         samples = [asked.sample for level in self._drawing.levels(name, split) for asked in level]
         if count is None:
             return samples
-        order = generator("zoo", CORPUS, self._recipe.name, name, split).permutation(len(samples))
+        order = generator("zoo", FAMILIES_CORPUS, self._recipe.name, name, split).permutation(len(samples))
         return [samples[row] for row in order[:count]]
 
     def _chained(self, split: Split, count: int) -> Iterator[Chain]:
         """Yield at most `count` chains of each pair of families."""
         for first, second in _pairs():
-            rng = generator("zoo", CORPUS, self._recipe.name, first, second, split)
+            rng = generator("zoo", FAMILIES_CORPUS, self._recipe.name, first, second, split)
             yield from islice(self._drawing.chains(first, second, split, rng), count)
 
 

@@ -9,7 +9,7 @@ from itertools import chain
 import numpy as np
 
 from lada.core.errors import InputError
-from lada.core.seeds import generator, one_of, seed_of
+from lada.core.seeds import one_of, seed_of
 from lada.core.terms import Sample
 from lada.core.words import same_question
 from lada.tasks.families.paths import BETWEEN, SPELLED_OUT, Part, write
@@ -73,7 +73,9 @@ class Drawing:
         chain is private too.
         """
         parts = ("private",) if split == "private" else ("public", "pretrain")
-        heads, tails = ([a for a in self.pool(name, 1) if split_of(a.sample.question) in parts] for name in (first, second))
+        heads, tails = (
+            [a for a in self.pool(name, 1) if split_of(a.sample.question) in parts] for name in (first, second)
+        )
         by_operand: dict[str, list[Asked]] = {}
         for tail in tails:
             if tail.operand is not None:

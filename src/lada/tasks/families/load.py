@@ -104,10 +104,10 @@ class _Draw:
 
     def _shuffled(self, name: str, split: Split) -> Iterator[Asked]:
         """Yield the questions of a family and a split in turn from each of its levels."""
-        levels: list[Iterator[Asked]] = []
+        levels: list[list[Asked]] = []
         for level, pool in enumerate(self._drawing.levels(name, split)):
             order = generator(self._seed, "task", split, name, level).permutation(len(pool))
-            levels.append(pool[row] for row in order)
+            levels.append([pool[row] for row in order])
         return (asked for turn in zip_longest(*levels) for asked in turn if asked is not None)
 
     def _tell(self, split: Split, name: str, found: int, count: int, whose: str = "") -> None:

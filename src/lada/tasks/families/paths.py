@@ -44,8 +44,8 @@ def write(parts: Sequence[Part], style: str) -> str:
         raise ValueError(f"no path over {' and '.join(families)} is written in the style {style!r}")
     told: list[str] = []
     for label, part in zip(LABELS, parts, strict=False):
-        shown = style != LEAPS and style != f"{SKIPS}{part.family}"
-        work = f"{' , '.join(part.steps)} ; " if shown else ""
+        hidden = style in (LEAPS, f"{SKIPS}{part.family}")
+        work = "" if hidden else f"{' , '.join(part.steps)} ; "
         told.append(f"{label} {work}{part.result} .")
     return f"{' '.join(told)} answer {parts[-1].result}"
 

@@ -28,7 +28,9 @@ class Family:
 
 def _expressions(operators: tuple[str, ...]) -> Levels:
     signs = {"operators": operators, "allow_negation": False}
-    return tuple({"min_terms": terms, "max_terms": terms, "min_digits": 1, "max_digits": 1, **signs} for terms in (2, 3, 4))
+    return tuple(
+        {"min_terms": terms, "max_terms": terms, "min_digits": 1, "max_digits": 1, **signs} for terms in (2, 3, 4)
+    )
 
 
 def _first_number(told: Metadata) -> str:
@@ -60,8 +62,18 @@ FAMILIES: Mapping[str, Family] = {
     family.name: family
     for family in (
         Family("basic_arithmetic", work.expression, _expressions(("+", "-", "*")), _first_number),
-        Family("count_bits", work.ones, _between("min_n", "max_n", (1, 150), (151, 300), (301, 511)), lambda told: str(told["number"])),
-        Family("count_primes", work.primes, _between("min_n", "max_n", (1, 40), (41, 70), (71, 99)), lambda told: str(told["start"])),
+        Family(
+            "count_bits",
+            work.ones,
+            _between("min_n", "max_n", (1, 150), (151, 300), (301, 511)),
+            lambda told: str(told["number"]),
+        ),
+        Family(
+            "count_primes",
+            work.primes,
+            _between("min_n", "max_n", (1, 40), (41, 70), (71, 99)),
+            lambda told: str(told["start"]),
+        ),
         Family(
             "fraction_simplification",
             work.simplified,
