@@ -15,7 +15,7 @@ from lada.core.terms import Sample
 from lada.tasks.families.drawing import Chain, Drawing
 from lada.tasks.families.load import chainable
 from lada.tasks.families.paths import LEAPS, SKIPS, SPELLED_OUT, Part, write
-from lada.tasks.families.table import FAMILIES, SKILLS
+from lada.tasks.families.table import EVERY, FAMILIES, SKILLS
 from lada.tasks.families.work import LARGEST
 from lada.tasks.generated import Split
 from lada.tasks.readings import readings
@@ -84,7 +84,8 @@ class School:
 
     def _alone(self, name: str, split: Split, count: int | None) -> list[Sample]:
         """Return so many questions of a family or skill, or fewer where there are fewer; None: all."""
-        samples = [asked.sample for level in self._drawing.levels(name, split) for asked in level]
+        levels = range(1, len(EVERY[name].levels) + 1)
+        samples = [asked.sample for level in levels for asked in self._drawing.alone(name, level, split)]
         if count is None:
             return samples
         order = generator("zoo", FAMILIES_CORPUS, self._recipe.name, name, split).permutation(len(samples))

@@ -53,7 +53,7 @@ SLMS = (
 LLMS = {
     "rulebooks": Recipe("llm", "llama", 128, 4, 4, "bpe", 700, 0, 7500, 12000, 5000),
     "lineups": Recipe("llm-lineups", "llama", 128, 4, 4, "bpe", 700, 0, 3500, 12000, 5000, "lineups"),
-    FAMILIES_CORPUS: Recipe("llm-families", "llama", 160, 4, 4, "bpe", 1700, 0, 6000, 8000, 1500, FAMILIES_CORPUS),
+    FAMILIES_CORPUS: Recipe("llm-families", "llama", 128, 4, 4, "bpe", 1700, 0, 4500, 8000, 1500, FAMILIES_CORPUS),
 }
 
 

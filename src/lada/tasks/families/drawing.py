@@ -22,7 +22,7 @@ from lada.verifiers.gym import GymVerifier, entry
 
 SIZE = 4_000
 """Questions that a generator is asked for at each level."""
-AT_ONCE = 500
+AT_ONCE = 250
 """Questions that are drawn with one call."""
 CHAINED = (2, 60)
 """Least and largest answer that stands for an operand."""
@@ -48,23 +48,36 @@ class Asked:
     operand: str | None
 
 
+class _Pool:
+    """What an iterator yields, for several that go through it at their own pace."""
+
+    def __init__(self, source: Iterator[Asked]) -> None:
+        self._source, self._known = source, list[Asked]()
+
+    def each(self) -> Iterator[Asked]:
+        place = 0
+        while True:
+            if place == len(self._known):
+                new = next(self._source, None)
+                if new is None:
+                    return
+                self._known.append(new)
+            yield self._known[place]
+            place += 1
+
+
 class Drawing:
     """Draws the questions of families; equal seeds draw equal ones. A question is of one split, by its text."""
 
     def __init__(self, verifier: GymVerifier, seed: int) -> None:
         self._verifier, self._seed = verifier, seed
-        self._pools: dict[tuple[str, int], list[Asked]] = {}
+        self._pools: dict[tuple[str, int], _Pool] = {}
 
-    def pool(self, name: str, level: int) -> list[Asked]:
-        """Return the different questions among SIZE of a family at a level (from 1), of all splits."""
+    def alone(self, name: str, level: int, split: Split) -> Iterator[Asked]:
+        """Yield the different questions among SIZE of a family at a level (from 1) that are of a split."""
         if (name, level) not in self._pools:
-            self._pools[name, level] = list(self._draw(EVERY[name], level))
-        return self._pools[name, level]
-
-    def levels(self, name: str, split: Split) -> list[list[Asked]]:
-        """Return the questions of a family and a split by level, the easiest first."""
-        levels = range(1, len(EVERY[name].levels) + 1)
-        return [[a for a in self.pool(name, level) if split_of(a.sample.question) == split] for level in levels]
+            self._pools[name, level] = _Pool(self._draw(EVERY[name], level))
+        return (asked for asked in self._pools[name, level].each() if split_of(asked.sample.question) == split)
 
     def chains(self, first: str, second: str, split: Split, rng: np.random.Generator) -> Iterator["Chain"]:
         """Yield different chains of two families in random order: the answer of the first is an operand of the second.
@@ -72,9 +85,10 @@ class Drawing:
         The chain's own text decides its split. No part of it is a test question, and none is a private one unless the
         chain is private too.
         """
-        parts = ("private",) if split == "private" else ("public", "pretrain")
+        parts: tuple[Split, ...] = ("private",) if split == "private" else ("public", "pretrain")
         heads, tails = (
-            [a for a in self.pool(name, 1) if split_of(a.sample.question) in parts] for name in (first, second)
+            sorted((a for part in parts for a in self.alone(name, 1, part)), key=lambda asked: asked.sample.id)
+            for name in (first, second)
         )
         by_operand: dict[str, list[Asked]] = {}
         for tail in tails:

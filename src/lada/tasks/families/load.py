@@ -12,7 +12,7 @@ from lada.tasks.builtin import deal_domains, evenly, known
 from lada.tasks.data import TaskData
 from lada.tasks.families.drawing import Asked, Drawing
 from lada.tasks.families.paths import BETWEEN
-from lada.tasks.families.table import FAMILIES, SKILLS
+from lada.tasks.families.table import EVERY, FAMILIES, SKILLS
 from lada.tasks.generated import Split
 from lada.tasks.options import FamiliesTask
 from lada.tasks.readings import readings
@@ -84,7 +84,8 @@ class _Draw:
         samples: list[Sample] = []
         for name, count in counts:
             if (name, split) not in self._dealt:
-                self._dealt[name, split] = self._shuffled(name, split)
+                levels = (self._drawing.alone(name, level, split) for level in range(1, len(EVERY[name].levels) + 1))
+                self._dealt[name, split] = (asked for turn in zip_longest(*levels) for asked in turn if asked)
             dealt = [asked.sample for asked in islice(self._dealt[name, split], count)]
             if len(dealt) < count:
                 self._tell(split, name, len(dealt), count, whose)
@@ -101,14 +102,6 @@ class _Draw:
                 self._tell(split, f"{first}{BETWEEN}{second}", len(dealt), share)
             samples += dealt
         return samples
-
-    def _shuffled(self, name: str, split: Split) -> Iterator[Asked]:
-        """Yield the questions of a family and a split in turn from each of its levels."""
-        levels: list[list[Asked]] = []
-        for level, pool in enumerate(self._drawing.levels(name, split)):
-            order = generator(self._seed, "task", split, name, level).permutation(len(pool))
-            levels.append([pool[row] for row in order])
-        return (asked for turn in zip_longest(*levels) for asked in turn if asked is not None)
 
     def _tell(self, split: Split, name: str, found: int, count: int, whose: str = "") -> None:
         self.notices.append(
