@@ -4,7 +4,7 @@ Client SLMs are taught the skills: sums, products, and drills of the single step
 world's LLM is taught all families too, at all levels, and to chain two of them in several styles.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 
@@ -28,7 +28,9 @@ CHAINS = 600
 SHARES = {SPELLED_OUT: 0.2, "first": 0.35, "second": 0.35, LEAPS: 0.1}
 """How often a world's LLM writes how: in full, without the work of one family, or without any."""
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19)
-DRILLED = 4
+FAR, SUBTRACTED = 0.25, 0.4
+"""Share of drilled sums of two large numbers, and of drilled differences."""
+DRILLED = 6
 """Steps of the longest drill."""
 
 
@@ -62,9 +64,8 @@ class School:
         """Return what the model is pretrained on."""
         recipe, name = self._recipe, self._recipe.name
         rng = generator("pretrain", name)
-        drilled = recipe.general // 2
         samples = [sample for skill in SKILLS for sample in self._alone(skill, "pretrain", recipe.general // 4)]
-        samples += [_drill(rng, f"drill-{row}") for row in range(drilled)]
+        samples += [_drill(rng, f"drill-{row}") for row in range(recipe.general - len(samples))]
         if recipe.world is None:
             return samples
         for family in FAMILIES:
@@ -107,18 +108,18 @@ _Drilled = tuple[str, str, str]
 
 
 def _divide(rng: np.random.Generator) -> _Drilled:
-    """Divide what the families divide: by two, by small primes, by each other, and multiples."""
-    match int(rng.integers(4)):
-        case 0:
+    """Divide what the families divide: by two, by a prime without remainder, two numbers, and multiples."""
+    match by_chance(rng, {"half": 0.15, "prime": 0.2, "pair": 0.45, "multiple": 0.2}):
+        case "half":
             number, by = int(rng.integers(1, LARGEST + 1)), 2
-        case 1:
+        case "prime":
             by = one_of(rng, PRIMES)
             number = by * int(rng.integers(1, LARGEST // by + 1))
-        case 2:
-            number, by = (int(number) for number in rng.integers(1, 100, size=2))
+        case "pair":
+            by, number = sorted(int(number) for number in rng.integers(1, 51, size=2))
         case _:
-            number, by = int(rng.integers(1, 221)), int(rng.integers(2, 41))
-    number, by = max(number, by), min(number, by)
+            by, number = int(rng.integers(2, 21)), int(rng.integers(2, 21))
+            number *= int(rng.integers(1, LARGEST // number + 1))
     return f"{number} by {by}", f"{number} = {by} * {number // by} + {number % by}", str(number % by)
 
 
@@ -134,16 +135,28 @@ def _multiply(rng: np.random.Generator) -> _Drilled:
 
 
 def _add(rng: np.random.Generator) -> _Drilled:
-    one, other = (int(number) for number in rng.integers(-60, 130, size=2))
-    if rng.integers(2):
-        return f"{one} to {other}", f"{other} + {one} = {one + other}", str(one + other)
-    return f"{one} from {other}", f"{other} - {one} = {other - one}", str(other - one)
+    if rng.random() < FAR:
+        one, other = (int(number) for number in rng.integers(0, 57, size=2))
+    else:
+        one, other = int(rng.integers(-9, 10)), int(rng.integers(-81, 82))
+    if rng.random() < SUBTRACTED:
+        return f"{one} from {other}", f"{other} - {one} = {other - one}", str(other - one)
+    return f"{one} to {other}", f"{other} + {one} = {other + one}", str(other + one)
+
+
+_DRILLS: Mapping[str, tuple[float, Callable[[np.random.Generator], _Drilled]]] = {
+    "Divide": (0.5, _divide),
+    "Compare": (0.05, _compare),
+    "Multiply": (0.1, _multiply),
+    "Add": (0.35, _add),
+}
+"""Kinds of single steps, how often each is drilled, and how it is drawn."""
 
 
 def _drill(rng: np.random.Generator, name: str) -> Sample:
     """Draw up to DRILLED single steps of one kind."""
-    asks, step = one_of(rng, (("Divide", _divide), ("Compare", _compare), ("Multiply", _multiply), ("Add", _add)))
-    drawn = [step(rng) for _ in range(int(rng.integers(1, DRILLED + 1)))]
+    asks = by_chance(rng, {kind: often for kind, (often, _) in _DRILLS.items()})
+    drawn = [_DRILLS[asks][1](rng) for _ in range(int(rng.integers(1, DRILLED + 1)))]
     steps, result = [step for _, step, _ in drawn], drawn[-1][2]
     question = f"{asks}: {', '.join(asked for asked, _, _ in drawn)}."
     return Sample(name, question, result, write([Part("drill", tuple(steps), result)], SPELLED_OUT), "drill", 1)

@@ -42,7 +42,7 @@ def _between(low: str, high: str, *bounds: tuple[int, int], **options: Any) -> L
 
 
 def _sums(*terms: int) -> Levels:
-    return tuple({"min_terms": count, "max_terms": count, "min_digits": 1, "max_digits": 2} for count in terms)
+    return tuple({"min_terms": count, "max_terms": count, "min_digits": 1, "max_digits": 1} for count in terms)
 
 
 SKILLS: Mapping[str, Family] = {
@@ -65,21 +65,21 @@ FAMILIES: Mapping[str, Family] = {
         Family(
             "count_bits",
             work.ones,
-            _between("min_n", "max_n", (1, 150), (151, 300), (301, 511)),
+            _between("min_n", "max_n", (1, 63), (64, 127), (128, 255)),
             lambda told: str(told["number"]),
         ),
         Family(
             "count_primes",
             work.primes,
-            _between("min_n", "max_n", (1, 40), (41, 70), (71, 99)),
+            _between("min_n", "max_n", (1, 30), (31, 50), (51, 70)),
             lambda told: str(told["start"]),
         ),
         Family(
             "fraction_simplification",
             work.simplified,
             tuple(
-                {"min_value": 1, "max_value": 12, "min_factor": low, "max_factor": high, "styles": ("plain",)}
-                for low, high in ((1, 3), (4, 7), (8, 12))
+                {"min_value": 1, "max_value": 10, "min_factor": low, "max_factor": high, "styles": ("plain",)}
+                for low, high in ((1, 2), (3, 4), (5, 6))
             ),
             lambda told: str(told["numerator"]),
             number=False,
@@ -88,9 +88,9 @@ FAMILIES: Mapping[str, Family] = {
             "gcd",
             work.greatest_divisor,
             (
-                {"min_value": 2, "max_value": 40},
-                {"min_value": 41, "max_value": 99},
-                {"min_value": 2, "max_value": 60, "min_numbers": 3, "max_numbers": 3},
+                {"min_value": 2, "max_value": 30},
+                {"min_value": 31, "max_value": 50},
+                {"min_value": 2, "max_value": 30, "min_numbers": 3, "max_numbers": 3},
             ),
             lambda told: str(told["numbers"][0]),
         ),
@@ -98,16 +98,16 @@ FAMILIES: Mapping[str, Family] = {
             "lcm",
             work.least_multiple,
             (
-                {"min_value": 2, "max_value": 15},
-                {"min_value": 16, "max_value": 40},
-                {"min_value": 2, "max_value": 15, "min_numbers": 3, "max_numbers": 3},
+                {"min_value": 2, "max_value": 10},
+                {"min_value": 11, "max_value": 20},
+                {"min_value": 2, "max_value": 10, "min_numbers": 3, "max_numbers": 3},
             ),
             lambda told: str(told["numbers"][0]),
         ),
         Family(
             "leg_counting",
             work.legs,
-            tuple({"min_animals": count, "max_animals": count, "max_instances": 9} for count in (1, 2, 3)),
+            tuple({"min_animals": count, "max_animals": count, "max_instances": 4} for count in (1, 2, 3)),
             lambda told: str(next(iter(told["animals"].values()))),
         ),
         Family(
@@ -123,7 +123,7 @@ FAMILIES: Mapping[str, Family] = {
         Family(
             "prime_factorization",
             work.factors,
-            _between("min_value", "max_value", (2, 150), (151, 300), (301, 511)),
+            _between("min_value", "max_value", (2, 60), (61, 120), (121, 255)),
             lambda told: str(told["number"]),
             number=False,
         ),

@@ -11,7 +11,7 @@ from functools import reduce
 from math import gcd, lcm
 from typing import Any
 
-LARGEST = 511
+LARGEST = 255
 """The largest number that a step may state, and the negative of the least."""
 LONGEST = 14
 """Steps of the longest rationale."""
