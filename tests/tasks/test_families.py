@@ -28,6 +28,7 @@ from lada.tasks.readings import readings
 from lada.verifiers.base import Asked
 from lada.verifiers.gym import GymVerifier
 
+ONES = "How many 1 bits are there in the binary representation of the number {}?"
 FOUR = ("count_primes", "gcd", "leg_counting", "number_filtering")
 
 
@@ -217,12 +218,20 @@ class TestTheDraw:
         known = load(gold="none").public
         assert {(sample.answer, sample.rationale) for sample in known} == {(None, None)}
 
-    def test_a_family_with_too_few_questions_is_told(self) -> None:
-        task = load({"a": ("prime_factorization",)}, families=("prime_factorization", "gcd"), private=9000)
-        (notice,) = task.notices
-        found = len(task.private["a"])
-        assert notice == f"a: prime_factorization has only {found} of the 9000 private questions asked for"
-        assert 100 < found < 9000
+    def test_a_family_with_too_few_questions_is_told_and_its_clients_share_them(self) -> None:
+        clients = {"a": ("count_bits",), "b": ("count_bits",)}
+        few = load(clients, families=("count_bits", "gcd"), private=60)
+        assert few.notices == ()
+        asked = {name: {sample.question for sample in part} for name, part in few.private.items()}
+        assert {name: len(questions) for name, questions in asked.items()} == {"a": 60, "b": 60}
+        every = {question for number in range(1, 256) if split_of(question := ONES.format(number)) == "private"}
+        assert len(every) < 120
+        assert asked["a"] | asked["b"] == every  # so b has what a left, and no more of a's than it takes
+        all_of_it = load(clients, families=("count_bits", "gcd"), private=600)
+        assert all_of_it.notices == tuple(
+            f"{name}: count_bits has only {len(every)} of the 600 private questions asked for" for name in "ab"
+        )
+        assert all({s.question for s in part} == every for part in all_of_it.private.values())
 
     @pytest.mark.parametrize(
         ("options", "clients", "told"),

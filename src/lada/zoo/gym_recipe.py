@@ -48,7 +48,7 @@ class School:
         """Raises InputError where reasoning-gym is missing."""
         self._recipe = recipe
         verifier = GymVerifier(1.0, 10.0, readings)
-        self._drawing = Drawing(verifier, seed_of("zoo", FAMILIES_CORPUS, recipe.name))
+        self.drawing = Drawing(verifier, seed_of("zoo", FAMILIES_CORPUS, recipe.name))
 
     def texts(self) -> list[str]:
         """Return the texts that all tokenizers of these models are learnt from."""
@@ -80,13 +80,15 @@ class School:
         for name in (*SKILLS, *FAMILIES):
             for sample in self._alone(name, "test", None):
                 tests.setdefault(f"{name} {sample.difficulty}", []).append(sample)
-        tests["mixed"] = [chain.sample for chain in self._chained("public", -(-count // len(_pairs())))]
+        chains = [chain.sample for chain in self._chained("public", -(-count // len(_pairs())))]
+        order = generator("card", FAMILIES_CORPUS, self._recipe.name).permutation(len(chains))
+        tests["mixed"] = [chains[row] for row in order]
         return {name: samples[:count] for name, samples in tests.items()}
 
     def _alone(self, name: str, split: Split, count: int | None) -> list[Sample]:
         """Return so many questions of a family or skill, or fewer where there are fewer; None: all."""
         levels = range(1, len(EVERY[name].levels) + 1)
-        samples = [asked.sample for level in levels for asked in self._drawing.alone(name, level, split)]
+        samples = [asked.sample for level in levels for asked in self.drawing.alone(name, level, split)]
         if count is None:
             return samples
         order = generator("zoo", FAMILIES_CORPUS, self._recipe.name, name, split).permutation(len(samples))
@@ -96,7 +98,7 @@ class School:
         """Yield at most `count` chains of each pair of families."""
         for first, second in _pairs():
             rng = generator("zoo", FAMILIES_CORPUS, self._recipe.name, first, second, split)
-            yield from islice(self._drawing.chains(first, second, split, rng), count)
+            yield from islice(self.drawing.chains(first, second, split, rng), count)
 
 
 def _pairs() -> list[tuple[str, str]]:
@@ -144,7 +146,7 @@ def _add(rng: np.random.Generator) -> _Drilled:
     return f"{one} to {other}", f"{other} + {one} = {other + one}", str(other + one)
 
 
-_DRILLS: Mapping[str, tuple[float, Callable[[np.random.Generator], _Drilled]]] = {
+DRILLS: Mapping[str, tuple[float, Callable[[np.random.Generator], _Drilled]]] = {
     "Divide": (0.5, _divide),
     "Compare": (0.05, _compare),
     "Multiply": (0.1, _multiply),
@@ -155,8 +157,8 @@ _DRILLS: Mapping[str, tuple[float, Callable[[np.random.Generator], _Drilled]]] =
 
 def _drill(rng: np.random.Generator, name: str) -> Sample:
     """Draw up to DRILLED single steps of one kind."""
-    asks = by_chance(rng, {kind: often for kind, (often, _) in _DRILLS.items()})
-    drawn = [_DRILLS[asks][1](rng) for _ in range(int(rng.integers(1, DRILLED + 1)))]
+    asks = by_chance(rng, {kind: often for kind, (often, _) in DRILLS.items()})
+    drawn = [DRILLS[asks][1](rng) for _ in range(int(rng.integers(1, DRILLED + 1)))]
     steps, result = [step for _, step, _ in drawn], drawn[-1][2]
     question = f"{asks}: {', '.join(asked for asked, _, _ in drawn)}."
     return Sample(name, question, result, write([Part("drill", tuple(steps), result)], SPELLED_OUT), "drill", 1)

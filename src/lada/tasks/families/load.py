@@ -28,8 +28,9 @@ def load_families(options: FamiliesTask, clients: Mapping[str, tuple[str, ...]],
 
     Clients that list no family get one each, in an order that is the world's. Domains are families, and `gcd+lcm` are
     questions where the answer of the first is an operand of the second. Difficulties are levels of the generator's
-    options, from 1; those of a chain add up. Raises InputError where reasoning-gym is missing, for an unknown family
-    and where a part would be empty.
+    options, from 1; those of a chain add up. Clients that share a family may get the same questions of it where there
+    are not enough for all. Raises InputError where reasoning-gym is missing, for an unknown family, and for families
+    that do not chain where mixed questions are asked for.
     """
     families = _families(options.families)
     domains = _domains(options, clients, families)
@@ -83,10 +84,11 @@ class _Draw:
         """Return so many questions of each family, its levels evenly mixed, or fewer where it has fewer."""
         samples: list[Sample] = []
         for name, count in counts:
-            if (name, split) not in self._dealt:
-                levels = (self._drawing.alone(name, level, split) for level in range(1, len(EVERY[name].levels) + 1))
-                self._dealt[name, split] = (asked for turn in zip_longest(*levels) for asked in turn if asked)
-            dealt = [asked.sample for asked in islice(self._dealt[name, split], count)]
+            dealt = [asked.sample for asked in islice(self._going_on(name, split), count)]
+            if len(dealt) < count and whose:  # what other clients were dealt
+                self._dealt[name, split] = self._from_the_start(name, split)
+                others = (asked.sample for asked in self._going_on(name, split))
+                dealt += islice((sample for sample in others if sample not in dealt), count - len(dealt))
             if len(dealt) < count:
                 self._tell(split, name, len(dealt), count, whose)
             samples += dealt
@@ -102,6 +104,14 @@ class _Draw:
                 self._tell(split, f"{first}{BETWEEN}{second}", len(dealt), share)
             samples += dealt
         return samples
+
+    def _going_on(self, name: str, split: Split) -> Iterator[Asked]:
+        return self._dealt.setdefault((name, split), self._from_the_start(name, split))
+
+    def _from_the_start(self, name: str, split: Split) -> Iterator[Asked]:
+        """Yield the questions of a family and a split, one of each level in turn."""
+        levels = (self._drawing.alone(name, level, split) for level in range(1, len(EVERY[name].levels) + 1))
+        return (asked for turn in zip_longest(*levels) for asked in turn if asked)
 
     def _tell(self, split: Split, name: str, found: int, count: int, whose: str = "") -> None:
         self.notices.append(
