@@ -250,7 +250,8 @@ class TestTheDraw:
 def test_every_family_is_read_as_right_at_every_level(drawing: Drawing, name: str) -> None:
     kind, verifier = answer_kind("auto"), GymVerifier(1.0, 10.0, readings)
     for level in range(1, len(EVERY[name].levels) + 1):
-        pool = list(islice(drawing.alone(name, level, "private"), 20))
+        every = (asked for split in ("private", "pretrain") for asked in drawing.alone(name, level, split))
+        pool = list(islice(every, 20))
         assert len(pool) == 20
         assert {asked.sample.difficulty for asked in pool} == {level}
         told = [Asked(a.sample, a.sample.rationale or "", kind.extract(a.sample.rationale or "")) for a in pool]
