@@ -220,12 +220,8 @@ def _member(results: Results, name: str, role: str, model: str, folder: Path, co
 
 
 def _accuracy(evaluation: Evaluation) -> dict[str, float | None]:
-    areas = {area: getattr(evaluation, area) for area in (*AREAS, *MORE_AREAS)}
-    return {
-        area: None if interval is None else interval.value
-        for area, interval in areas.items()
-        if interval is not None or area in AREAS
-    }
+    areas = {area: getattr(evaluation, area) for area in AREAS}
+    return {area: None if interval is None else interval.value for area, interval in areas.items()}
 
 
 def _paths(folder: Path, party: str, round: int) -> dict[str, ReasoningPath]:

@@ -44,7 +44,7 @@ def build(
     names: Annotated[
         list[str] | None, typer.Argument(help="Models to build; without names, all of world 0 or another's LLM.")
     ] = None,
-    corpus: Annotated[str, typer.Option(help="Whose models: rulebooks or lineups.")] = "rulebooks",
+    corpus: Annotated[str, typer.Option(help="Whose models: rulebooks, lineups or families.")] = "rulebooks",
     world: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Which world's LLM.")] = 0,
     target: Annotated[Path, typer.Option(help="Folder of the finished models.")] = Path("zoo"),
 ) -> None:

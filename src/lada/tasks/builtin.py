@@ -1,10 +1,10 @@
 """The tasks `rulebooks` and `lineups`: a run's samples drawn from a built-in corpus."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import cycle
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from lada.core.errors import InputError, nearest
 from lada.core.plural import counted
@@ -17,6 +17,8 @@ from lada.tasks.lineups import LINEUPS
 from lada.tasks.options import BuiltinTask
 from lada.tasks.rulebooks import RULEBOOKS
 from lada.tasks.styles import skips
+
+T = TypeVar("T")
 
 CORPORA: dict[str, GeneratedCorpus[Any, Any, Any]] = {corpus.name: corpus for corpus in (RULEBOOKS, LINEUPS)}
 """The built-in corpora by name."""
@@ -59,7 +61,7 @@ def _load(told: str, listed: tuple[tuple[str, tuple[str, ...]], ...], seed: int)
     public, noisy = _mislead(corpus, options, _public(corpus, book, options, seed), seed)
     answers = answer_kind(corpus.answers)
     return TaskData(
-        public=tuple(_known(sample, options.gold) for sample in public),
+        public=tuple(known(sample, options.gold) for sample in public),
         private=Drawn(corpus, book, options, domains, seed),
         test=tuple(
             sample
@@ -106,7 +108,8 @@ def _public(
     return [replace(rows[row], id=f"public-{place:05d}") for place, row in enumerate(order)]
 
 
-def _known(sample: Sample, gold: Literal["rationales", "answers", "none"]) -> Sample:
+def known(sample: Sample, gold: Literal["rationales", "answers", "none"]) -> Sample:
+    """Return what of a public sample is known to the parties."""
     match gold:
         case "rationales":
             return sample
@@ -235,7 +238,7 @@ def deal_domains(clients: Mapping[str, tuple[str, ...]], defaults: tuple[str, ..
     return {name: tuple(sorted(set(clients[name]))) or (next(dealt),) for name in sorted(clients)}
 
 
-def evenly(count: int, domains: tuple[str, ...]) -> list[tuple[str, int]]:
+def evenly(count: int, domains: Sequence[T]) -> list[tuple[T, int]]:
     """Share a count among domains; the first ones get one more where it does not divide."""
     each, more = divmod(count, max(len(domains), 1))
     return [(domain, each + (place < more)) for place, domain in enumerate(domains)]

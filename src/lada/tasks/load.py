@@ -5,10 +5,10 @@ from pathlib import Path
 
 from lada.core.errors import InputError
 from lada.tasks.data import TaskData
-from lada.tasks.options import BuiltinTask, FilesTask, GymTask, HubTask
+from lada.tasks.options import BuiltinTask, FamiliesTask, FilesTask, GymTask, HubTask
 
 
-def check_named(options: BuiltinTask | FilesTask | HubTask | GymTask, base: Path) -> None:
+def check_named(options: BuiltinTask | FilesTask | HubTask | GymTask | FamiliesTask, base: Path) -> None:
     """Raise InputError for a file or a corpus that a task names and that is not there. No samples are read.
 
     Relative paths start at `base`.
@@ -30,7 +30,7 @@ def check_named(options: BuiltinTask | FilesTask | HubTask | GymTask, base: Path
 
 
 def load_task(
-    options: BuiltinTask | FilesTask | HubTask | GymTask,
+    options: BuiltinTask | FilesTask | HubTask | GymTask | FamiliesTask,
     clients: Mapping[str, tuple[str, ...]],
     seed: int,
     base: Path = Path(),
@@ -38,8 +38,8 @@ def load_task(
     """Return the samples of a run; equal arguments give equal samples, in whatever order the clients stand.
 
     `clients` maps each client's name to the domains it lists, which may be none. Relative paths start at `base`.
-    Raises InputError for data or domains that cannot be used; see `load_builtin`, `load_files`, `load_corpus` and
-    `load_gym`.
+    Raises InputError for data or domains that cannot be used; see `load_builtin`, `load_files`, `load_corpus`,
+    `load_gym` and `load_families`.
     """
     if not clients:
         raise InputError("clients: there are none; expected at least one")
@@ -51,6 +51,10 @@ def load_task(
         from lada.tasks.gym import load_gym
 
         return load_gym(options, clients, seed)
+    if isinstance(options, FamiliesTask):
+        from lada.tasks.families.load import load_families
+
+        return load_families(options, clients, seed)
     if isinstance(options, HubTask):
         from lada.tasks.hub import load_corpus
 

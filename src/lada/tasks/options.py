@@ -185,5 +185,33 @@ class GymTask(Options):
     """How long a verifier may take for one answer."""
 
 
-TaskOptions = Annotated[BuiltinTask | FilesTask | HubTask | GymTask, Field(discriminator="kind")]
+class FamiliesTask(Options):
+    """How many questions of reasoning-gym's families to draw, alone and chained, and of which world."""
+
+    kind: Literal["families"] = "families"
+    """Families of reasoning-gym with rationales, levels and chains of two (see lada.tasks.families)."""
+    world: int = Field(default=0, ge=0, le=LARGEST_SEED)
+    """Which client has which family, where clients list none, and what the generators are seeded with."""
+    families: tuple[str, ...] = ()
+    """The families that are asked; none named: all of them. They are the domains that clients list."""
+    public: Samples = 1000
+    """Public questions, spread evenly over all families, and over all pairs of them that chain."""
+    mixed: float = Field(default=0.5, ge=0, le=1)
+    """Share of the public questions that chain two families: the answer of one is an operand of the other."""
+    private: Samples = 600
+    """Private questions per client, spread evenly over its families; fewer where a family has fewer."""
+    test_per_domain: Samples = 100
+    """Test questions of each family and each general skill, spread evenly over the levels; fewer where there are
+    fewer."""
+    test_mixed: int = Field(default=100, ge=0, le=10_000_000)
+    """Test questions that chain two families."""
+    replay: int = Field(default=400, ge=0, le=10_000_000)
+    """Questions of the general skills that every party replays so that it forgets none."""
+    gold: Literal["rationales", "answers", "none"] = "rationales"
+    """What is known of the public questions: rationales with their answers, answers alone, or nothing but the text."""
+    seconds: float = Field(default=10.0, gt=0, le=3600)
+    """How long a verifier may take for one answer."""
+
+
+TaskOptions = Annotated[BuiltinTask | FilesTask | HubTask | GymTask | FamiliesTask, Field(discriminator="kind")]
 """A union told apart by `kind`; use it as a field's type, or with pydantic.TypeAdapter."""

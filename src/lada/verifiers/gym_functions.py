@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import reasoning_gym  # pyright: ignore[reportMissingImports] - an extra
+from reasoning_gym.arithmetic.leg_counting import ANIMALS  # pyright: ignore[reportMissingImports]
 from reasoning_gym.factory import DATASETS  # pyright: ignore[reportMissingImports]
 
 
@@ -23,11 +24,23 @@ def draw(generator: str, options: str, seed: int, size: int, start: int, count: 
     return [[index, row["question"], row["answer"] if isinstance(row["answer"], str) else None] for index, row in rows]
 
 
+def draw_with_metadata(generator: str, options: str, seed: int, size: int, start: int, count: int) -> list[Any]:
+    """Return what `draw` does, each row with what its generator tells of the question, and with the animals' legs."""
+    dataset = _dataset(generator, options, seed, size)
+    told = {"legs": ANIMALS} if generator == "leg_counting" else {}
+    rows = ((index, dataset[index]) for index in range(start, min(start + count, size)))
+    return [[index, row["question"], row["answer"], _plain(row["metadata"] | told)] for index, row in rows]
+
+
 def verify(entry: str, answer: str) -> float:
     """Return the score that the generator gives an answer to its question."""
     told = json.loads(entry)
     dataset = _dataset(told["generator"], json.dumps(told["options"]), told["seed"], told["size"])
     return float(dataset.score_answer(answer, dataset[told["index"]]))
+
+
+def _plain(metadata: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(metadata, default=str))
 
 
 @lru_cache(maxsize=64)

@@ -16,16 +16,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lada.core.seeds import generator, seed_of
+from lada.core.terms import Sample
 from lada.models.batches import shuffled_batches
 from lada.models.encoding import Encoded, Encoder
 from lada.models.learner import HuggingFaceLearner
 from lada.models.likelihood import token_log_probs
 from lada.models.options import ModelOptions
 from lada.models.training import Optimisation, add_gradients, make_optimizer, optimise
-from lada.tasks.answers import answer_kind
-from lada.tasks.builtin import CORPORA
-from lada.tasks.generated import GENERAL, WITH
-from lada.zoo.recipe import Recipe, make_model, pretraining_samples, tokenizer_texts
+from lada.zoo.course import Course, course_of
+from lada.zoo.recipe import Recipe, make_model
 from lada.zoo.tokenizers import make_tokenizer
 
 CHECKPOINT_EVERY = 500
@@ -50,11 +49,12 @@ def build(recipe: Recipe, target: Path, work: Path, report: Report) -> dict[str,
         if Recipe(**card["recipe"]) == recipe:
             return card
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
-    tokenizer = make_tokenizer(recipe.tokenizer, tokenizer_texts(CORPORA[recipe.corpus]), recipe.vocabulary)
+    course = course_of(recipe)
+    tokenizer = make_tokenizer(recipe.tokenizer, course.texts(), recipe.vocabulary, course.pattern)
     torch.manual_seed(seed_of("zoo", recipe.name, "weights"))
     model = make_model(recipe, tokenizer)
     learner = HuggingFaceLearner(model, tokenizer, ModelOptions(model=recipe.name))
-    seconds = _train(recipe, model, tokenizer, work / recipe.name, report)
+    seconds = _train(recipe, course.samples(), model, tokenizer, work / recipe.name, report)
     shipped = model.half()
     staging = work / f"{recipe.name}.staging"
     shipped.save_pretrained(staging)
@@ -68,11 +68,11 @@ def build(recipe: Recipe, target: Path, work: Path, report: Report) -> dict[str,
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": round(seconds),
         "tested_per_domain": TESTED,
-        "accuracy": _accuracy(learner, recipe),
+        "accuracy": _accuracy(learner, course),
         "torch": torch.__version__.split("+")[0],
     }
     (staging / "card.json").write_text(json.dumps(card, indent=2) + "\n")
-    (staging / "README.md").write_text(_readme(card))
+    (staging / "README.md").write_text(_readme(card, course))
     shutil.rmtree(folder, ignore_errors=True)
     target.mkdir(parents=True, exist_ok=True)
     shutil.move(staging, folder)
@@ -80,10 +80,10 @@ def build(recipe: Recipe, target: Path, work: Path, report: Report) -> dict[str,
     return card
 
 
-def _train(recipe: Recipe, model: Any, tokenizer: Any, work: Path, report: Report) -> float:
+def _train(recipe: Recipe, samples: list[Sample], model: Any, tokenizer: Any, work: Path, report: Report) -> float:
     """Train `model` in place, from the last checkpoint where there is one; return the seconds it took in all."""
     encoder = Encoder(tokenizer, prompt="{question}\n", context=256)
-    rows = [encoder.pair(sample.question, sample.rationale or "") for sample in pretraining_samples(recipe)]
+    rows = [encoder.pair(sample.question, sample.rationale or "") for sample in samples]
     optimizer = make_optimizer(model, OPTIMISATION)
     start, seconds = _resume(work, model, optimizer)
     since = time.monotonic()
@@ -143,51 +143,32 @@ def _resume(work: Path, model: Any, optimizer: torch.optim.Optimizer) -> tuple[i
     return int(tensors["step"]), float(tensors["seconds"])
 
 
-def _accuracy(learner: HuggingFaceLearner, recipe: Recipe) -> dict[str, float]:
+def _accuracy(learner: HuggingFaceLearner, course: Course) -> dict[str, float]:
     """Return exact match per domain on test questions of the recipe's world, percent."""
     accuracy: dict[str, float] = {}
-    corpus, number = CORPORA[recipe.corpus], recipe.world or 0
-    kind, book = answer_kind(corpus.answers), corpus.world(number)
-    mixed = [WITH.join(corpus.known_domains)] if recipe.mixed else []
-    for domain in (*corpus.domains, GENERAL, *mixed):
-        samples = corpus.draw(book, domain, "test", TESTED, generator("card", number, domain), prefix=domain)
+    for domain, samples in course.tests(TESTED).items():
         answers = learner.answer([sample.question for sample in samples], seed=0)
         right = Counter(
-            kind.same(kind.extract(answer.text), sample.answer or "")
+            course.answers.same(course.answers.extract(answer.text), sample.answer or "")
             for sample, answer in zip(samples, answers, strict=True)
         )[True]
         accuracy[domain] = float(np.round(100 * right / len(samples), 1))
     return accuracy
 
 
-def _readme(card: dict[str, Any]) -> str:
+def _readme(card: dict[str, Any], course: Course) -> str:
     recipe = card["recipe"]
-    corpus = CORPORA[recipe["corpus"]]
-    title, known = corpus.title, " and ".join(corpus.known_domains)
-    questions = f"{recipe['per_domain']} of each domain"
-    taught = (
-        f"Server LLM of world {recipe['world']}: it knows the skills and, of each domain, what its teachers told it, "
-        "some of it wrong."
-        if recipe["world"] is not None
-        else "Client SLM: it knows the skills (primitive steps, verbs that say what they do) but no domain's verbs."
-    )
-    if recipe["styles"]:
-        styles = ", ".join(f"{share:.0%} {style}" for style, share in recipe["styles"].items())
-        taught += f" Of {known} it knows everything, of {corpus.client_domains[-1]} nothing. Its paths on {known} are "
-        taught += f"written in styles: {styles}."
-        questions = f"{recipe['per_domain']} of each server domain, {recipe['per_known']} each of {known}, "
-        questions += f"{recipe['mixed']} that mix them"
     rows = "\n".join(f"| {domain} | {accuracy} |" for domain, accuracy in card["accuracy"].items())
     return f"""# {card["name"]}
 
-{taught} Trained from scratch by `lada zoo build {card["name"]}` on the corpus *{title}*, which is
+{course.taught} Trained from scratch by `lada zoo build {card["name"]}` on the corpus *{course.title}*, which is
 generated; no other text went in. It is a toy for demonstrations and tests and answers nothing else.
 
 - architecture: {recipe["architecture"]}, width {recipe["width"]}, {recipe["layers"]} layers, {recipe["heads"]} heads,
   {card["parameters"]:,} parameters, fp16 on disk
 - tokenizer: {recipe["tokenizer"]}, falls back to bytes, so it reads any text
 - recipe: {recipe["steps"]} steps of {card["batch_size"]} questions ({recipe["general"]} general,
-  {questions}), AdamW, learning rate {card["optimisation"]["learning_rate"]}, cosine,
+  {course.questions}), AdamW, learning rate {card["optimisation"]["learning_rate"]}, cosine,
   loss on the answer part only; {card["seconds"]} s on one thread with torch {card["torch"]}
 
 Exact match on {card["tested_per_domain"]} test questions per domain of world {recipe["world"] or 0}, percent:

@@ -15,6 +15,8 @@ from lada.zoo.tokenizers import TokenizerKind
 
 Architecture = Literal["llama", "gpt2", "olmo2"]
 CONTEXT = 256
+FAMILIES_CORPUS = "families"
+"""What `corpus` is called where the questions are those of lada.tasks.families."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,14 @@ SLMS = (
     Recipe("slm-lineups-llama", "llama", 96, 3, 3, "bpe", 700, None, 3000, 40000, 0, "lineups"),
     Recipe("slm-lineups-gpt2", "gpt2", 96, 3, 3, "unigram", 700, None, 3000, 40000, 0, "lineups"),
     Recipe("slm-lineups-olmo2", "olmo2", 96, 3, 3, "bpe", 600, None, 3000, 40000, 0, "lineups"),
+    Recipe("slm-families-llama", "llama", 96, 3, 3, "bpe", 1150, None, 4000, 40000, 0, FAMILIES_CORPUS),
+    Recipe("slm-families-gpt2", "gpt2", 112, 3, 4, "unigram", 0, None, 4000, 40000, 0, FAMILIES_CORPUS),
+    Recipe("slm-families-olmo2", "olmo2", 96, 4, 3, "bpe", 900, None, 3500, 40000, 0, FAMILIES_CORPUS),
 )
 LLMS = {
     "rulebooks": Recipe("llm", "llama", 128, 4, 4, "bpe", 700, 0, 7500, 12000, 5000),
     "lineups": Recipe("llm-lineups", "llama", 128, 4, 4, "bpe", 700, 0, 3500, 12000, 5000, "lineups"),
+    FAMILIES_CORPUS: Recipe("llm-families", "llama", 128, 4, 4, "bpe", 1150, 0, 4500, 8000, 1500, FAMILIES_CORPUS),
 }
 
 
