@@ -75,8 +75,9 @@ def client(**changes: Any) -> dict[str, Any]:
         ),
         (
             {"task": {"kind": "rulebooks", "publik": 3}},
-            "task.publik: unknown key (its value is 3); expected one of gold, hard, kind, noise, private, public, "
-            "replay, test_per_domain, world; did you mean 'public'?",
+            "task.publik: unknown key (its value is 3); expected one of gold, hard, kind, known, mixed, "
+            "mixed_share, mixed_test, noise, private, public, public_domains, replay, shorthand, styles, "
+            "test_per_domain, world; did you mean 'public'?",
         ),
         (
             {"task": {"kind": "files", "train": "x", "public": "y", "columns": {"questoin": "q"}}},

@@ -156,3 +156,15 @@ def test_the_command_refuses_an_unknown_model_or_corpus(arguments, hint):
     result = CliRunner().invoke(app, ["zoo", "build", *arguments])
     assert result.exit_code == 2
     assert hint in result.output
+
+
+def test_the_card_of_an_llm_with_styles_says_what_it_knows_and_how_it_writes(tmp_path):
+    tiny = {"width": 16, "layers": 1, "heads": 2, "steps": 2, "general": 60, "per_domain": 20, "per_known": 20}
+    recipe = dataclasses.replace(SKIPPING["lineups"], name="tiny-skips", world=0, mixed=20, **tiny)
+    card = building.build(recipe, tmp_path, tmp_path / "work", lambda *_: None)
+    assert building.Recipe(**json.loads((tmp_path / "tiny-skips" / "card.json").read_text())["recipe"]) == recipe
+    assert [*card["accuracy"]][-1] == "theatre+harbour"
+    told = (tmp_path / "tiny-skips" / "README.md").read_text()
+    assert "Of theatre and harbour it knows everything, of garden nothing." in told
+    assert "written in styles: 50% skips_theatre, 50% skips_harbour." in told
+    assert "20 of each server domain, 20 each of theatre and harbour, 20 that mix them" in told

@@ -48,14 +48,21 @@ def prior_reward(candidates: Candidates, *, gold: bool) -> np.ndarray:
     return np.where(_known(candidates), teacher * (0.5 + 0.5 * (trusted & ~student)), trusted)
 
 
+def surer_half(candidates: Candidates) -> np.ndarray:
+    """Return [n] bool: the teacher's loss per byte on its own path is at most the median of those that are known."""
+    loss = losses(candidates.teacher_paths)
+    known = loss[np.isfinite(loss)]
+    return loss <= np.median(known) if len(known) else np.zeros(len(loss), dtype=bool)
+
+
 def promising(candidates: Candidates, *, gold: bool) -> np.ndarray:
     """Return [n] bool: the teacher's path may teach what the student does not know.
 
     With gold answers that is where the teacher is right and the student is not; where they are not known, or not to be
-    read, where the two answers differ and the teacher is believed.
+    read, where the two answers differ and the teacher is believed, or is surer of its path than of most.
     """
     teacher, student = _right(candidates.teacher_paths), _right(candidates.student_paths)
-    differs = believed(candidates) & ~same_answers(candidates)
+    differs = (believed(candidates) | surer_half(candidates)) & ~same_answers(candidates)
     return np.where(_known(candidates), teacher & ~student, differs) if gold else differs
 
 

@@ -47,11 +47,11 @@ class LadaOptions(Budgeted):
     gold: bool = True
     """Read the gold answers of public samples: a candidate is a path known to be right where the student is wrong.
     Without, or where there is none, the less uncertain party is taken to be right."""
-    groups: int = Field(8, ge=0, le=256)
+    groups: int = Field(12, ge=0, le=256)
     """Groups of candidates that are tried, one trial each; 0: nothing is tried, and all candidates are studied."""
-    warm_up: float = Field(0.125, ge=0, le=0.5)
+    warm_up: float = Field(0.15, ge=0, le=0.5)
     """Share of the study's budget that goes to a first study of all candidates, from which trials begin."""
-    trial: float = Field(0.04, gt=0, le=0.5)
+    trial: float = Field(0.03, gt=0, le=0.5)
     """Share of the study's budget that a trial takes."""
     probes: int = Field(200, ge=1, le=100_000)
     """Most questions of an examination. They are candidates, which no trial studies."""

@@ -21,6 +21,9 @@ from lada.models.training import Optimisation
 if TYPE_CHECKING:
     import numpy as np
 
+READ_AT = 2 / 3
+"""The depth, as a share of the layers, whose hidden states `Learner.read` takes: the last ones are about the next token
+alone."""
 LEAST_SURPRISE, MOST_SURPRISE = 1e-6, 5.0
 """Between them, in nats, lies what the surprise of a token weighs in `Learner.read`: no text is without weight, and a
 token that the learner would never write weighs no more than one that it writes once in 150 times."""
@@ -263,8 +266,8 @@ class Learner(Protocol):
     def read(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> np.ndarray:
         """Return one vector per (question, path), float32 [n, width], of what in the path surprises the learner.
 
-        It is the mean of the last hidden states at the path's tokens, each weighted by the token's surprise: its
-        negative log-prob, within LEAST_SURPRISE and MOST_SURPRISE.
+        It is the mean of the hidden states at the path's tokens, at the depth READ_AT. Each is weighted by the token's
+        surprise, its negative log-prob, within LEAST_SURPRISE and MOST_SURPRISE.
         """
         ...
 

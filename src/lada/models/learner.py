@@ -21,6 +21,7 @@ from lada.models.backends import write
 from lada.models.base import (
     LEAST_SURPRISE,
     MOST_SURPRISE,
+    READ_AT,
     Answer,
     Course,
     Inside,
@@ -282,10 +283,10 @@ class HuggingFaceLearner(LearnerBase):
 
         def surprising(batch: list[int]) -> np.ndarray:
             encoded = [rows[i] for i in batch]
-            predicted = predict(self.model, encoded, self._encoder.pad, self._batching.judge, (1.0,), behind=True)
+            predicted = predict(self.model, encoded, self._encoder.pad, self._batching.judge, (READ_AT,), behind=True)
             log_probs, _ = log_probs_of(predicted)
             surprise = (-log_probs).clamp(LEAST_SURPRISE, MOST_SURPRISE)[:, None]
-            weighted = predicted.rows(predicted.hidden[1.0].float() * surprise).sum(1)
+            weighted = predicted.rows(predicted.hidden[READ_AT].float() * surprise).sum(1)
             return (weighted / predicted.rows(surprise).sum(1)).cpu().numpy()
 
         for batch, means in self._halving.each("read", self._batches(rows), surprising):

@@ -162,13 +162,21 @@ def _accuracy(learner: HuggingFaceLearner, recipe: Recipe) -> dict[str, float]:
 
 def _readme(card: dict[str, Any]) -> str:
     recipe = card["recipe"]
-    title = CORPORA[recipe["corpus"]].title
+    corpus = CORPORA[recipe["corpus"]]
+    title, known = corpus.title, " and ".join(corpus.known_domains)
+    questions = f"{recipe['per_domain']} of each domain"
     taught = (
         f"Server LLM of world {recipe['world']}: it knows the skills and, of each domain, what its teachers told it, "
         "some of it wrong."
         if recipe["world"] is not None
         else "Client SLM: it knows the skills (primitive steps, verbs that say what they do) but no domain's verbs."
     )
+    if recipe["styles"]:
+        styles = ", ".join(f"{share:.0%} {style}" for style, share in recipe["styles"].items())
+        taught += f" Of {known} it knows everything, of {corpus.client_domains[-1]} nothing. Its paths on {known} are "
+        taught += f"written in styles: {styles}."
+        questions = f"{recipe['per_domain']} of each server domain, {recipe['per_known']} each of {known}, "
+        questions += f"{recipe['mixed']} that mix them"
     rows = "\n".join(f"| {domain} | {accuracy} |" for domain, accuracy in card["accuracy"].items())
     return f"""# {card["name"]}
 
@@ -179,7 +187,7 @@ generated; no other text went in. It is a toy for demonstrations and tests and a
   {card["parameters"]:,} parameters, fp16 on disk
 - tokenizer: {recipe["tokenizer"]}, falls back to bytes, so it reads any text
 - recipe: {recipe["steps"]} steps of {card["batch_size"]} questions ({recipe["general"]} general,
-  {recipe["per_domain"]} of each domain), AdamW, learning rate {card["optimisation"]["learning_rate"]}, cosine,
+  {questions}), AdamW, learning rate {card["optimisation"]["learning_rate"]}, cosine,
   loss on the answer part only; {card["seconds"]} s on one thread with torch {card["torch"]}
 
 Exact match on {card["tested_per_domain"]} test questions per domain of world {recipe["world"] or 0}, percent:
