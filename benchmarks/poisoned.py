@@ -37,7 +37,7 @@ SABOTEUR = "kitchen"
 WITHOUT, POISONED = "without it", "poisoned"
 RUNS, TARGET = Path("runs/poisoned"), Path("results/poisoned")
 
-BLIND = {"allocator": {"name": "lada", "options": {"threshold": 0.6, "gold": False}}, "objective": "sft"}
+BLIND = {"allocator": {"name": "lada", "options": {"gold": False}}, "objective": "sft"}
 """LaDa's filter and plain fine-tuning, without a look at the gold answers of the public samples."""
 SETTINGS: dict[str, dict[str, Any]] = {
     "lada": {},

@@ -206,14 +206,13 @@ def write_task(folder: Path, clients: int, samples: int) -> dict[str, Any]:
 def config(folder: Path, clients: int, samples: int, rounds: int, allocator: str) -> dict[str, Any]:
     """Return a run of so many scripted clients."""
     study = {"steps": STEPS, "batch_size": 4}
-    options = {"epochs": 2} if allocator == "lada" else {}
     return {
         "name": "scripted",
         "rounds": rounds,
         "workers": 1,
         "task": write_task(folder, clients, samples),
         "host": {"name": "fedmkt", "options": {"knowledge": "paths"}},
-        "allocator": {"name": allocator, "options": options},
+        "allocator": allocator,
         "objective": "sft",
         "server": {"model": {"model": "zoo:llm-world-0"}, "distil": study},
         "clients": [

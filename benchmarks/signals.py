@@ -32,6 +32,7 @@ from lada.evaluation.ranking import auc
 from lada.federation.parties import Place, client_party, read_task, server_party
 from lada.federation.run import ignore
 from lada.rounds.allocating import allocate_offers
+from lada.rounds.options import CLIENT_REPLAY
 from lada.rounds.party import Party
 from lada.rounds.steps import gold_lessons, sft, study, write_paths
 
@@ -44,8 +45,7 @@ RULES: dict[str, tuple[str, dict[str, Any]]] = {
     "the two losses on the teacher's path (`rho_loss`)": ("rho_loss", {}),
     "learnability (`lark`)": ("lark", {}),
     "perplexities by domain (`ddk`)": ("ddk", {}),
-    "`lada` without answers": ("lada", {"gold": False}),
-    "`lada` with answers": ("lada", {}),
+    "the teacher alone is right, and believed (`teachable`)": ("teachable", {}),
 }
 VOTES = "self-consistency"
 WORTH = ("holds", "holds and is new")
@@ -98,7 +98,7 @@ def measure(cell: Cell, folder: Path) -> Iterator[tuple[str, str, str, float]]:
         for direction, teacher, student in (("LLM → SLM", server, client), ("SLM → LLM", client, server)):
             student.allocator = asking = Asking()
             theirs, own = known[teacher.name], known[student.name]
-            allocate_offers(student, 1, theirs, own)
+            allocate_offers(student, 1, theirs, own, replay=CLIENT_REPLAY)
             holds, new = worth(teacher, theirs, own)
             for signal, scores in {**asking.scores, VOTES: agreed[teacher.name]}.items():
                 for name, positive in zip(WORTH, (holds, holds & new), strict=True):

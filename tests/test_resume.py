@@ -37,7 +37,7 @@ def config(**changes):
         party["distil"] = {"steps": 1, "batch_size": 4}
     for client in small["clients"]:
         client["private"] = {"steps": 1, "batch_size": 4}
-    small["allocator"] = {"name": "lada", "options": {"budget": 6, "epochs": 5, "threshold": 0.4}}
+    small["allocator"] = {"name": "lada_paper", "options": {"budget": 6, "epochs": 5}}
     return small
 
 

@@ -41,7 +41,7 @@ def builtin(**changes):
             for name, model in (("warehouse", "slm-llama"), ("clinic", "slm-olmo2"))
         ],
         "plugin": "lada",
-        "allocator": {"name": "lada", "options": {"budget": 12, "epochs": 20, "threshold": 0.4}},
+        "allocator": {"name": "lada_paper", "options": {"budget": 12}},
     }
     return config | changes
 

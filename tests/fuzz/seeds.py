@@ -54,7 +54,7 @@ def _federation(folder: Path, kind: KnowledgeKind, averages: bool) -> Federation
     soft: Any = make(OBJECTIVES, "soft_targets", k=K) if kind == "labels" else "sft"
     options = {"knowledge": kind, "average_adapters": averages}
     knows = {"llm": {0, 1}, "a": {1, 2}, "b": {2, 3}}
-    allocator: Any = "dual_min_ce" if kind == "labels" else make(ALLOCATORS, "lada", epochs=1)
+    allocator: Any = "dual_min_ce" if kind == "labels" else make(ALLOCATORS, "lada")
     both = federation(folder, "fedmkt", knows, options, allocator=allocator, objective=soft)
     for party in (both.server, *both.clients.values()):
         party.limits = LIMITS

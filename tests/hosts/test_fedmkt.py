@@ -275,15 +275,15 @@ def test_private_data_can_be_left_after_some_rounds(tmp_path: FilePath):
 
 
 def test_every_pair_and_direction_has_a_filter_of_its_own(tmp_path: FilePath):
-    both = federation(tmp_path, "fedmkt", KNOWS, allocator=make(ALLOCATORS, "lada", hidden=4, epochs=2))
-    both.run(1, 2)
+    both = federation(tmp_path, "fedmkt", KNOWS, allocator=make(ALLOCATORS, "lada_paper", hidden=4, epochs=2))
+    both.run(1, 2, 3)
     assert set(both.server.states) == {"a>llm", "b>llm"}
     assert set(both.clients["a"].states) == {"llm>a"}
     states = [*both.server.states.values(), *both.clients["a"].states.values()]
     assert len({int(state["seed"]) for state in states}) == 3
     history = {(r.student, r.round): r.diagnostics["history"] for r in both.server.report.allocations}
     first = next(r for r in both.server.report.allocations if (r.student, r.round) == ("a", 1))
-    assert (history["a", 1], history["a", 2]) == (0, first.chosen)
+    assert (history["a", 1], history["a", 2], history["a", 3]) == (0, 0, first.chosen)
 
 
 def test_nothing_private_crosses(both: Federation):

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from actors import DISTIL, ScriptedLearner, make_party, right, wrong
+from test_resume import Crash, outcome
+from test_resume import config as resumable
 
+import lada
 from lada.allocators.base import Candidates, NoTrials
 from lada.allocators.memoryless import Memoryless
 from lada.config import make_config
@@ -21,6 +24,7 @@ from lada.rounds.distilling import distil, lessons_of
 from lada.rounds.knowledge import Offer
 from lada.rounds.options import Replay
 from lada.rounds.party import Party
+from lada.rounds.trials import PartyTrials
 
 NO_REPLAY = Replay(private=0, paths=0, general=0, least=0)
 
@@ -324,3 +328,25 @@ def test_dp_beside_trials_is_refused_before_round_1(
         InputError, match=r"^clients\.clinic: allocator 'lada' lets the student study on trial, which dp"
     ):
         make_config(private)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_on_trial_goes_on_to_the_same_bits(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lada.allocators.lada.FEWEST", 1)
+    monkeypatch.setattr("lada.allocators.lada.promising", lambda c, gold: np.ones(len(c.samples), bool))
+    made = resumable(rounds=1) | {"allocator": {"name": "lada", "options": {"groups": 2, "budget": 6}}}
+    whole = lada.run(made, runs=tmp_path / "whole")
+    assert all(record.diagnostics["trials"] == 2 and record.trial_tokens > 0 for record in whole.allocations)
+    trial, count = PartyTrials.trial, [0]
+
+    def killed(*args: Any, **more: Any) -> Any:
+        count[0] += 1
+        if count[0] == 4:
+            raise Crash
+        return trial(*args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartyTrials, "trial", killed)
+        with pytest.raises(Crash):
+            lada.run(made, runs=tmp_path / "broken")
+    assert outcome(lada.run(made, runs=tmp_path / "broken", resume=True)) == outcome(whole)

@@ -168,7 +168,7 @@ def test_other_questions_or_ways_are_asked_anew(samples: tuple[Sample, ...], how
 
 
 def test_questions_are_embedded_once_and_only_where_an_allocator_asks(tmp_path: FilePath):
-    for allocator, times in (("lada", 1), ("verified", 0), ("all", 0)):
+    for allocator, times in (("lada_paper", 1), ("lada", 0), ("verified", 0), ("all", 0)):
         both, done = run(tmp_path / allocator, "fedmkt", {}, 0, 1, 2, 3, allocator=allocator)
         assert done["embed"] == times
         embedded = [p.round for p in both.server.report.phases if (p.party, p.phase) == ("a", "embed")]
