@@ -71,7 +71,7 @@ def test_in_another_world_no_path_is_right():
 
 def test_of_lineups_it_knows_too():
     styles = ("skips_theatre", "skips_harbour")
-    rule = make("oracle", corpus="lineups", suits={STUDENT: ["skips_harbour"]})
+    rule = make("oracle", suits={STUDENT: ["skips_harbour"]})
     choices = rule.apply({}, table(LINEUPS, styles=styles))[1].choices
     assert [choice.sample_id for choice in choices] == ["q-00001"]
 

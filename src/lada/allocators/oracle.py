@@ -1,6 +1,6 @@
 """Whoever knows the world and the students: what a filter of the built-in corpora could reach at best."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -18,8 +18,6 @@ from lada.tasks.styles import OTHER
 class OracleOptions(Budgeted):
     """What it knows."""
 
-    corpus: Literal["rulebooks", "lineups"] = "rulebooks"
-    """The task's `kind`."""
     world: int = Field(default=0, ge=0, le=LARGEST_SEED)
     """The task's `world`."""
     suits: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] = Field(default={})
@@ -43,16 +41,15 @@ class Oracle(Memoryless):
         from lada.tasks.builtin import CORPORA  # here, since a configuration is read without any corpus
 
         suits = self.options.suits.get(candidates.student)
-        corpus = CORPORA[self.options.corpus]
-        book = corpus.world(self.options.world)
         styles: list[str] = []
         for sample, path in zip(candidates.samples, candidates.teacher_paths, strict=True):
-            if not corpus.asks(sample):
+            corpus = next((corpus for corpus in CORPORA.values() if corpus.asks(sample)), None)
+            if corpus is None:
                 raise InputError(
-                    f"allocator 'oracle': {sample.id!r} is no question of {corpus.name}; expected a task of that kind, "
-                    "or another value of its option corpus"
+                    f"allocator 'oracle': {sample.id!r} is no question of a built-in corpus; expected task.kind to be "
+                    f"one of {', '.join(CORPORA)}"
                 )
-            styles.append(corpus.style_of(sample, path.text, book))
+            styles.append(corpus.style_of(sample, path.text, corpus.world(self.options.world)))
         order = generator(candidates.seed, "oracle").permutation(len(styles))
         suitable = [int(i) for i in order if (styles[i] != OTHER if suits is None else styles[i] in suits)]
         chosen = sorted(suitable, key=lambda i: suits.index(styles[i]) if suits else 0)[

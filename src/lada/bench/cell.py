@@ -79,6 +79,8 @@ class Cell:
     key: CellKey
     config: RunConfig
     written: Written = Written()
+    after: "Cell | None" = None
+    """The cell whose run this one needs; see SuiteRow.after."""
 
     def __str__(self) -> str:
         return str(self.key)
@@ -96,7 +98,7 @@ class Cell:
             for key in LATER & part.keys():
                 if not part[key] or part[key] == DEFAULTS.get(key):
                     del part[key]
-        return digest_of(told)
+        return digest_of(told if self.after is None else [told, self.after.digest])
 
 
 def digest_of(data: Any) -> str:

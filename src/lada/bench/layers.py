@@ -18,6 +18,8 @@ GOLD: dict[Track, str] = {"unlabelled": "none", "answers": "answers", "rationale
 """What `task.gold` is on each track."""
 WORLD = "{world}"
 """What stands for a world's number in any text of a suite's configuration."""
+AFTER = "{after}"
+"""What stands for the folder of another row's run; see SuiteRow.after."""
 
 
 class Layer(Options):
@@ -55,14 +57,14 @@ def _another_method(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
     return key in {point.key for point in chosen_points()} and new.get("name", old.get("name")) != old.get("name")
 
 
-def filled(value: Any, world: int) -> Any:
-    """Return plain data in which every `{world}` of a text is the world's number."""
+def filled(value: Any, mark: str, by: int | str) -> Any:
+    """Return plain data in which `by` stands in the place of every `mark` of a text, as itself where that is all."""
     if isinstance(value, str):
-        return value.replace(WORLD, str(world))
+        return by if value == mark else value.replace(mark, str(by))
     if isinstance(value, Mapping):
-        return {key: filled(inner, world) for key, inner in value.items()}
+        return {key: filled(inner, mark, by) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [filled(inner, world) for inner in value]
+        return [filled(inner, mark, by) for inner in value]
     return value
 
 

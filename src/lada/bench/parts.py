@@ -23,6 +23,9 @@ class SuiteRow(Layer):
     sets. Empty, as in every row then: what the configuration says."""
     by_track: dict[Track, Layer] = Field(default={})
     """Keys over the row's own, on one track."""
+    after: str | None = None
+    """A row that stands before it, whose run of the same scenario, track, world, seed and budget it needs: `{after}` in
+    any text of its configuration becomes that run's folder."""
     curve: tuple[str, ...] = ()
     """In which scenarios it also runs with the suite's other `budgets`."""
 

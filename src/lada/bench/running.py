@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
@@ -19,6 +19,7 @@ import torch
 from pydantic import ValidationError
 
 from lada.bench.cell import Cell, CellKey
+from lada.bench.layers import AFTER, filled
 from lada.bench.outcome import Outcome, outcome
 from lada.core.cores import cores
 from lada.core.errors import LOST, InputError
@@ -111,7 +112,7 @@ def run_cells(cells: Iterable[Cell], store: Store, folder: Path, *, parallel: in
     What cells with one scenario, world and seed have in common, private studies and the answers before and after
     these, is done by the first that comes to it.
     """
-    missing = [cell for cell in cells if store.get(cell) is None]
+    missing = with_needed([cell for cell in cells if store.get(cell) is None], folder)
     left = Counter(cell.key.work for cell in missing)
     failed: list[Failed] = []
     lock = threading.Lock()
@@ -123,6 +124,8 @@ def run_cells(cells: Iterable[Cell], store: Store, folder: Path, *, parallel: in
     ):
 
         def one(cell: Cell) -> None:
+            if cell.after is not None and cell.after.key in futures:
+                futures[cell.after.key].result()  # it was begun before, so nobody waits for what cannot begin
             if processes.ended:
                 return
             tell(cell, "running", None)
@@ -139,10 +142,27 @@ def run_cells(cells: Iterable[Cell], store: Store, folder: Path, *, parallel: in
                     failed.append(result)
                     tell(cell, "failed", None)
 
-        futures = [pool.submit(one, cell) for cell in missing]
-        for future in futures:
+        futures: dict[CellKey, Future[None]] = {}
+        for cell in missing:
+            futures[cell.key] = pool.submit(one, cell)
+        for future in futures.values():
             future.result()
     return failed
+
+
+def with_needed(missing: Sequence[Cell], folder: Path) -> list[Cell]:
+    """Return cells that are missing, each behind the one whose run it needs where that run is not at hand."""
+    found: dict[CellKey, Cell] = {}
+    for cell in missing:
+        if cell.after is not None and newest(_place(cell.after, folder), cell.after.name) is None:
+            found.setdefault(cell.after.key, cell.after)
+        found.setdefault(cell.key, cell)
+    return list(found.values())
+
+
+def _place(cell: Cell, folder: Path) -> Path:
+    """Return a cell's folder, named by its configuration too: another's run is never gone on with."""
+    return folder / f"{cell.name}-{cell.digest}"
 
 
 def comparable(cells: Iterable[Cell], store: Store) -> list[Cell]:
@@ -188,13 +208,16 @@ def _told(changes: Iterable[tuple[str, tuple[Any, Any]]]) -> list[str]:
 
 
 def _run(cell: Cell, folder: Path, common: Path, processes: "Processes") -> Outcome | Failed:
-    """Run one cell in a folder of its own, named by its configuration too: another's run is never gone on with."""
-    place = folder / f"{cell.name}-{cell.digest}"
+    """Run one cell in a folder of its own."""
+    place = _place(cell, folder)
     place.mkdir(parents=True, exist_ok=True, mode=FOLDER)
     file, log = place / "cell.json", place / "log.txt"
     for each in (file, log):
         each.touch(FILE)
-    file.write_text(json.dumps(cell.config.model_dump(mode="json"), indent=1))
+    config = cell.config.model_dump(mode="json")
+    if cell.after is not None:
+        config = filled(config, AFTER, str(newest(_place(cell.after, folder), cell.after.name)))
+    file.write_text(json.dumps(config, indent=1))
     code = processes.call([sys.executable, "-m", "lada.bench.one", str(file), str(place), str(common)], log)
     run = newest(place, cell.name)
     if code:

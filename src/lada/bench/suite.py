@@ -95,8 +95,23 @@ class Suite(Options):
                 _known(f"rows.{name}.scenarios", scenario, self.scenarios)
             if row.curve and not self.budgets:
                 raise ValueError(f"rows.{name}.curve: the suite has no budgets; expected such as [0.5, 1, 2, 4]")
+            if row.after is not None:
+                self._check_after(name, row)
             if away := [track for track in row.by_track if track not in row.tracks]:
                 raise ValueError(f"rows.{name}.by_track: {away[0]!r} is none of the row's tracks, {list(row.tracks)}")
+
+    def _check_after(self, name: str, row: SuiteRow) -> None:
+        """Raise ValueError where a row needs the run of one that does not stand before it, or not everywhere."""
+        where, after, names = f"rows.{name}.after", row.after or "", list(self.rows)
+        _known(where, after, self.rows)
+        before = self.rows[after]
+        if before.after is not None or names.index(after) > names.index(name):
+            raise ValueError(f"{where}: {after!r} is behind it or waits for another row; expected a row before it")
+        lacking = [s for s in self.scenarios if self.runs(name, s) and not self.runs(after, s)]
+        lacking += [track for track in row.tracks if track not in before.tracks]
+        lacking += [scenario for scenario in row.curve if scenario not in before.curve]
+        if lacking:
+            raise ValueError(f"{where}: {after!r} does not run on {lacking[0]!r}; expected it wherever {name!r} does")
 
     def _check_hypotheses(self) -> None:
         names = [hypothesis.name for hypothesis in self.hypotheses]
@@ -195,14 +210,16 @@ class Suite(Options):
         try:
             data = self._data(key)
             if self.worlds:
-                data = filled(data, key.world)
+                data = filled(data, WORLD, key.world)
                 data["task"] = _with_task(data, {"world": key.world})
             if key.track:
                 data["task"] = _with_task(data, {"gold": GOLD[key.track]})
             if key.budget != 1:
                 data = with_budget(data, key.budget)
             data |= {"name": key.run_name, "seed": key.seed, "workers": 0}
-            cell = Cell(key, make_config(data), self.written)
+            after = self.rows[key.row].after
+            before = None if after is None else self.cell(key._replace(row=after))
+            cell = Cell(key, make_config(data), self.written, before)
             if self.worlds:
                 _check_models(cell)
             return cell
