@@ -19,7 +19,7 @@ from lada.zoo import build as building
 from lada.zoo import gym_recipe
 from lada.zoo.course import course_of
 from lada.zoo.recipe import find, of_corpus
-from lada.zoo.tokenizers import PROSE, make_tokenizer
+from lada.zoo.tokenizers import PROSE, TokenizerKind, make_tokenizer
 
 THREE = {name: FAMILIES[name] for name in ("count_primes", "gcd", "number_filtering")}
 LLM = dataclasses.replace(find("llm-families-world-3"), width=16, layers=1, heads=2, steps=4, general=80, per_domain=12)
@@ -85,7 +85,7 @@ def test_every_drilled_step_is_right_and_within_what_rationales_state(kind: str)
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
-def test_a_tokenizer_for_prose_sets_punctuation_apart_and_reads_any_text(kind: str) -> None:
+def test_a_tokenizer_for_prose_sets_punctuation_apart_and_reads_any_text(kind: TokenizerKind) -> None:
     texts = ["Find the GCD of these numbers: 24, 36.\na) 36 = 24 * 1 + 12 ; 12 . answer 12", "12/24 to ['12', '36']"]
     tokenizer = make_tokenizer(kind, texts, 330, PROSE)
     for text in (*texts, "Ünïcode_ 7 × 8\t= 56 \u4e2d\n"):
