@@ -140,14 +140,15 @@ def test_another_configuration_is_another_cell(ran, tmp_path):
 
 PLUGIN = """from lada.allocators.base import ALLOCATORS
 from lada.allocators.all import All
+from lada.allocators.selection import Gold
 
 
-@ALLOCATORS.register("mine")
+@ALLOCATORS.register("mine", options=Gold)
 class Mine(All):
     '''Everything, by another name.'''
 
 
-@ALLOCATORS.register("broken")
+@ALLOCATORS.register("broken", options=Gold)
 class Broken(All):
     '''Fails.'''
 

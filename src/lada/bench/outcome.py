@@ -201,6 +201,7 @@ def _member(results: Results, name: str, role: str, model: str, folder: Path, co
     right = [bool(paths[i].right) if i in paths else False for i in counted]
     varied = distinct_n(paths[i].text for i in counted if i in paths)
     studies = [study for study in results.studies if study.party == name]
+    chosen = [row for row in results.allocations if row.student == name]
     return PartyOutcome(
         role=role,
         model=model,
@@ -211,10 +212,10 @@ def _member(results: Results, name: str, role: str, model: str, folder: Path, co
         step_validity=last.step_validity,
         distinct_2=None if varied is None else round(varied, DIGITS),
         tokens=sum(study.tokens for study in studies),
-        trial_tokens=sum(study.trial_tokens for study in studies),
+        trial_tokens=sum(row.trial_tokens for row in chosen),
         lessons=sum(study.lessons for study in studies),
         updates=sum(study.steps for study in studies),
-        judged=sum(row.candidates for row in results.allocations if row.student == name),
+        judged=sum(row.candidates for row in chosen),
         right=np.packbits(np.array(right, bool)).tobytes().hex(),
     )
 

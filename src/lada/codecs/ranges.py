@@ -63,7 +63,6 @@ RANGES: Mapping[type[Record], Mapping[str, Range]] = {
         "skipped": COUNT,
         "cut": SAMPLES,
         "unfinished": SAMPLES,
-        "trial_tokens": Range(0, 2**53 - 1),
         "tokens": Range(0, 2**53 - 1),
         "first_loss": LOSSES,
         "last_loss": LOSSES,

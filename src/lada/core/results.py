@@ -99,8 +99,6 @@ class StudyRecord(Record):
     in every sound study."""
     unfinished: int = Field(default=0, exclude_if=_none)
     """Lessons on answers that were cut when they were written; left out likewise."""
-    trial_tokens: int = Field(default=0, exclude_if=_none)
-    """Tokens that a filter spent on trying lessons before the study, beside `tokens`; left out likewise."""
     first_loss: float
     """Mean loss over the first tenth of the steps; NaN where it is not told."""
     last_loss: float
