@@ -337,7 +337,9 @@ def test_the_order_of_samples_does_not_matter_where_nothing_is_drawn():
 
 def test_what_it_needs_of_the_parties():
     sure, trying = {Verb.ANSWER, Verb.CONFIDENCE}, {Verb.READ, Verb.STUDY}
-    assert ALLOCATORS.make("lada", {}).needs == needs(sure, sure | trying, own_paths=True, tries=0.125 + 8 * 0.04)
+    assert ALLOCATORS.make("lada", {"groups": 4, "warm_up": 0.25, "trial": 0.125}).needs == needs(
+        sure, sure | trying, own_paths=True, tries=0.75
+    )
     assert ALLOCATORS.make("lada", {"groups": 0}).needs == needs(sure, sure, own_paths=True)
 
 
