@@ -328,7 +328,7 @@ def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
 
 
 def test_trials_are_part_of_the_study_that_follows() -> None:
-    config = small(allocator="lada")
+    config = small(allocator={"name": "lada", "options": {"groups": 8, "warm_up": 0.125, "trial": 0.04}})
     for party in (config["server"], *config["clients"]):
         party["distil"] = {"steps": 100, "batch_size": 4}
     plan = lada.plan(config)

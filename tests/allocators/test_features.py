@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from tables import Row, candidates, rows
 
-from lada.allocators.features import features, prior_reward
+from lada.allocators.features import features, prior_reward, promising
 
 LN = math.log
 
@@ -91,3 +91,18 @@ def test_without_a_gold_answer_there_is_none_to_read(row: Row, reward: float):
 def test_the_form_without_gold_answers_reads_none(table: list[Row]):
     flipped = [replace(row, teacher_right=not row.teacher_right, student_right=None) for row in table]
     assert np.array_equal(prior_reward(candidates(table), gold=False), prior_reward(candidates(flipped), gold=False))
+
+
+def test_what_may_teach_something_by_hand():
+    # Losses per byte are 0.1, 0.2 (twice), 0.4 and unknown: the median of those known is 0.2.
+    means = (-0.25, -0.5, -0.5, -1.0, math.nan)
+    blind = [Row("1", "2", teacher_mean=mean, student_mean=-0.1) for mean in means]
+    assert promising(candidates(blind), gold=True).tolist() == [True, True, True, False, False]
+    agreed = [replace(row, student="1") for row in blind]
+    assert promising(candidates(agreed), gold=False).tolist() == [False] * 5
+    known = [Row("1", "2", teacher, student) for teacher in (True, False) for student in (True, False)]
+    assert promising(candidates(known), gold=True).tolist() == [False, True, False, False]
+    assert promising(candidates(known), gold=False).tolist() == [True] * 4
+    nothing = [Row(None, "2"), Row("1", None, teacher_mean=math.nan, student_mean=math.nan)]
+    assert promising(candidates(nothing), gold=False).tolist() == [False, False]
+    assert promising(candidates([]), gold=True).tolist() == []

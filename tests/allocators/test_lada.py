@@ -14,8 +14,9 @@ from tables import Row, candidates, chosen, make, rows
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.exploit import components, ridge
-from lada.allocators.lada import FEWEST, LadaOptions, Tried, remembered
+from lada.allocators.lada import FEWEST, Tried, remembered
 from lada.allocators.memory import keys_of
+from lada.allocators.selection import Budgeted
 from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
 from lada.core.needs import needs
 from lada.core.terms import Allocation, Verb
@@ -301,7 +302,7 @@ def test_never_a_sample_twice_and_with_answers_none_that_is_known_to_be_wrong(
     at_hand = offered(table, Student(range(0, len(table), 3)), seed=seed)
     _, allocation, _ = let_choose(at_hand, gold=gold, groups=groups, budget=budget)
     kept = positions(allocation)
-    assert len(set(kept)) == len(kept) <= (make("lada", budget=budget).options.limit(len(table)) or len(table))
+    assert len(set(kept)) == len(kept) <= (Budgeted(budget=budget).limit(len(table)) or len(table))
     if gold:
         assert not any(table[i].teacher_right is False and table[i].student_right is not None for i in kept)
     assert set(allocation.scores) == {f"q{i}" for i in range(len(table))}
@@ -337,14 +338,16 @@ def test_the_order_of_samples_does_not_matter_where_nothing_is_drawn():
 
 def test_what_it_needs_of_the_parties():
     sure, trying = {Verb.ANSWER, Verb.CONFIDENCE}, {Verb.READ, Verb.STUDY}
-    assert ALLOCATORS.make("lada", {}).needs == needs(sure, sure | trying, own_paths=True, tries=0.15 + 12 * 0.03)
+    assert ALLOCATORS.make("lada", {"groups": 4, "warm_up": 0.25, "trial": 0.125}).needs == needs(
+        sure, sure | trying, own_paths=True, tries=0.75
+    )
     assert ALLOCATORS.make("lada", {"groups": 0}).needs == needs(sure, sure, own_paths=True)
 
 
 def test_trials_leave_something_of_the_budget():
-    assert LadaOptions(groups=10, trial=0.08, warm_up=0.1).groups == 10
+    assert ALLOCATORS.make("lada", {"groups": 10, "trial": 0.08, "warm_up": 0.1}).needs.tries == pytest.approx(0.9)
     with pytest.raises(ValidationError, match=r"warm_up \+ groups · trial is 0.98 of the study's budget; expected 0.9"):
-        LadaOptions(groups=11, trial=0.08, warm_up=0.1)
+        make("lada", groups=11, trial=0.08, warm_up=0.1)
 
 
 def test_the_control_deals_rewards_out_anew():

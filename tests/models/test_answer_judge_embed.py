@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lada.models.base import LEAST_SURPRISE, MOST_SURPRISE
+from lada.models.base import LEAST_SURPRISE, MOST_SURPRISE, READ_AT
 from lada.models.likelihood import predict
 
 
@@ -149,7 +149,8 @@ def test_reading_weighs_what_it_has_seen_by_how_it_surprises(tiny: Any, architec
         ids, start = [*row.prompt, *row.completion], len(row.prompt)
         with torch.inference_mode():
             seen = learner.model(input_ids=torch.tensor([ids]), output_hidden_states=True)
-        log_probs, hidden = seen.logits[0].float().log_softmax(-1), seen.hidden_states[-1][0].float()
+        log_probs = seen.logits[0].float().log_softmax(-1)
+        hidden = seen.hidden_states[1][0].float()  # two thirds up two layers is behind the first
         total, weights = torch.zeros(16), 0.0
         for place in range(start, len(ids)):
             surprise = min(max(-float(log_probs[place - 1, ids[place]]), LEAST_SURPRISE), MOST_SURPRISE)
@@ -180,7 +181,7 @@ def test_surprise_is_bounded_both_ways(tiny: Any, monkeypatch: pytest.MonkeyPatc
 
     def keep(*args: Any, **more: Any) -> Any:
         found = predict(*args, **more)
-        hidden.append(found.hidden[1.0].float().numpy())
+        hidden.append(found.hidden[READ_AT].float().numpy())
         return found
 
     monkeypatch.setattr("lada.models.learner.predict", keep)

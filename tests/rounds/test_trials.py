@@ -71,7 +71,7 @@ def knowledge(party: Party, texts: Sequence[str], name: str = "a") -> Knowledge:
     return Knowledge(name, 1, tuple(paths))
 
 
-def student(folder: FilePath, do: Callable[[Candidates], Any], study: Study = DISTIL, **more: Any) -> Party:
+def student(folder: FilePath, do: Callable[[Candidates], Any], study: Study = DISTIL, **more: Any) -> Any:
     party = make_party("a", {1}, folder, allocator=Trying(do), **more)
     assert isinstance(party.learner, ScriptedLearner)
     party.learner = Forgetful(party.learner.answers)
