@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow attack lint docs docs-serve bench bench-answers bench-fedmkt bench-generation bench-gpu bench-hostile bench-large bench-memory bench-overhead bench-poisoned bench-rounds bench-scale bench-signals bench-startup bench-step fuzz zoo clean
+.PHONY: help venv demo test test-slow attack lint docs docs-serve bench bench-answers bench-fedmkt bench-generation bench-gpu bench-hostile bench-large bench-learnability bench-memory bench-overhead bench-poisoned bench-rounds bench-scale bench-signals bench-startup bench-step fuzz zoo clean
 
 help: ## list the targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -80,6 +80,9 @@ bench-memory: $(VENV)/.lada ## compare a plan's memory with what a study and ans
 
 bench-overhead: $(VENV)/.lada ## measure what the demo computes besides its models; five minutes
 	@$(BIN)/python benchmarks/overhead.py $(ARGS)
+
+bench-learnability: $(VENV)/.lada ## measure what students gain from right paths by how they are written; half an hour
+	@$(BIN)/python benchmarks/learnability.py $(ARGS)
 
 bench-signals: $(VENV)/.lada ## measure which scores tell a path worth learning; half an hour
 	@$(BIN)/python benchmarks/signals.py $(ARGS)
