@@ -48,7 +48,8 @@ class LadaOptions(Budgeted):
     """Read the gold answers of public samples: a candidate is a path known to be right where the student is wrong.
     Without, or where there is none, the less uncertain party is taken to be right."""
     groups: int = Field(12, ge=0, le=256)
-    """Groups of candidates that are tried, one trial each; 0: nothing is tried, and all candidates are studied."""
+    """Groups of candidates that are tried at most, one trial each; fewer where there are few candidates. 0: nothing is
+    tried, and all candidates are studied."""
     warm_up: float = Field(0.15, ge=0, le=0.5)
     """Share of the study's budget that goes to a first study of all candidates, from which trials begin."""
     trial: float = Field(0.03, gt=0, le=0.5)
@@ -101,9 +102,10 @@ class Learnability(Pluggable):
         score = np.zeros(len(candidates.samples))
         kept = generator(candidates.seed, "ties").permutation(pool)
         reason, diagnostics = "the teacher is right, the student is not", {}
-        if options.groups and len(pool) >= (options.groups + 1) * FEWEST:
+        groups = min(options.groups, len(pool) // (2 * FEWEST))
+        if groups >= min(2, options.groups) > 0:  # one group alone has nothing to be compared with
             vectors = components(candidates.read(), pool, options.components)
-            trials = self.credit(candidates, self._try(candidates, pool, vectors))
+            trials = self.credit(candidates, self._try(candidates, pool, vectors, groups))
             keys = keys_of(candidates.samples)
             history = remembered(state).add(keys[trials.members], trials.rewards, options.replay)
             rows = places(keys, history.keys)
@@ -122,21 +124,23 @@ class Learnability(Pluggable):
 
     def _probes(self, candidates: Candidates, pool: np.ndarray) -> np.ndarray:
         """Return half of the candidates `pool` [m] with the shortest questions: what is solved first tells soonest."""
+        rng = generator(candidates.seed, "probes")
+        pool = rng.permutation(pool)  # or of questions of one length the first ones would be taken
         lengths = np.array([len(candidates.samples[i].question) for i in pool])
         shortest = pool[np.argsort(lengths, kind="stable")][: min(2 * self.options.probes, len(pool) // 2)]
-        return generator(candidates.seed, "probes").permutation(shortest)[: len(shortest) // 2]
+        return rng.permutation(shortest)[: len(shortest) // 2]
 
-    def _try(self, candidates: Candidates, pool: np.ndarray, vectors: np.ndarray) -> "Tried":
-        """Let the student try groups of the candidates `pool` [m], told apart by their vectors [n, d]."""
+    def _try(self, candidates: Candidates, pool: np.ndarray, vectors: np.ndarray, groups: int) -> "Tried":
+        """Let the student try so many groups of the candidates `pool` [m], told apart by their vectors [n, d]."""
         options, trials = self.options, candidates.trials
         probes = self._probes(candidates, pool)
         studied = np.setdiff1d(pool, probes)
-        groups = cluster(vectors[studied], options.groups, candidates.seed)
+        numbers = cluster(vectors[studied], groups, candidates.seed)
         if options.warm_up:
             trials.warm_up(studied.tolist(), options.warm_up)
         found = Tried([], [])
-        for number in np.unique(groups):
-            members = studied[groups == number]
+        for number in np.unique(numbers):
+            members = studied[numbers == number]
             if len(members) >= FEWEST:
                 passed = trials.trial(members.tolist(), options.trial, probes.tolist(), gold=options.gold)
                 found.groups.append(members)
