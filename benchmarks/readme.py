@@ -1,27 +1,38 @@
-"""Put the main tables of the suite `full` into README.md, from results/full: `make bench` does it last."""
+"""Put the tables of the suite `skips` into README.md, from results/skips: `make bench` does it last."""
 
 from pathlib import Path
 
-SOURCE, README = Path("results/full/README.md"), Path("README.md")
+SOURCE, README = Path("results/skips/README.md"), Path("README.md")
 OPENS, CLOSES = "<!-- results -->", "<!-- /results -->"
+CLAIMS, OVERVIEW = "## Hypotheses", ": overview"
+"""What was claimed before, and the rows of one track in every scenario."""
 
 
 def overview() -> str:
-    """Return the differences over all settings, the overview, and how both were made.
+    """Return how the tables were made, the hypotheses, and one table for each track.
 
     Raises ValueError where the suite's page lacks one of them.
     """
     text = SOURCE.read_text(encoding="utf-8")
-    made = next(line for line in text.splitlines() if "regenerates it" in line)
-    return "\n\n".join([_table(text, "all scenarios"), _table(text, "overview"), made]) + "\n"
+    made = [line for line in text.splitlines() if "regenerates it" in line]
+    tables = [part for line in text.splitlines() if _is_shown(line) for part in (_told(line), _table(text, line))]
+    if not made or CLAIMS not in text or OVERVIEW not in text:
+        raise ValueError(f"{SOURCE} has no hypotheses or no overview; run `lada bench --suite skips` first")
+    return "\n\n".join([*tables, *made]) + "\n"
+
+
+def _is_shown(line: str) -> bool:
+    return line == CLAIMS or (line.startswith("### ") and line.endswith(OVERVIEW))
+
+
+def _told(heading: str) -> str:
+    """Return a heading of the suite's page as a line of text."""
+    return f"**{heading.lstrip('# ').removesuffix(OVERVIEW)}**"
 
 
 def _table(text: str, heading: str) -> str:
     """Return the first table below a heading."""
-    _, found, rest = text.partition(f": {heading}\n\n")
-    if not found:
-        raise ValueError(f"{SOURCE} has no table {heading!r}; run `lada bench --suite full` first")
-    return rest.partition("\n\n")[0]
+    return text.partition(f"\n{heading}\n\n")[2].partition("\n\n")[0]
 
 
 def main() -> None:

@@ -146,7 +146,7 @@ def _write(figures: dict[str, Figures], seeds: tuple[int, ...]) -> None:
         "",
         "How often, in percent, a path worth learning has a higher score than another one: mean over pairs and seeds,",
         "and the least and the highest; 50 is chance. *Holds*: the teacher's path is right step by step; *new*: and",
-        "the student's own answer is wrong. First round, before anybody has learnt from another: `lada` has no reward.",
+        "the student's own answer is wrong. First round, before anybody has learnt from another.",
         f"Self-consistency is of {PATHS} sampled paths. Seeds {', '.join(map(str, seeds))}, which no suite has.",
         "`python benchmarks/signals.py` regenerates the tables.",
     ]

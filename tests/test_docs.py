@@ -6,6 +6,7 @@ import runpy
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -162,7 +163,74 @@ def test_the_papers_form_is_spelled_out(root: Path, blocks: Blocks) -> None:
     assert (config.choice(OBJECTIVES).options["form"], config.choice(OBJECTIVES).options["prefer"]) == ("dpo", "role")
 
 
-def test_the_readme_has_the_table_of_the_committed_results(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+PAGE = """# Suite skips
+
+`lada bench --suite skips` regenerates it: 2 of 2 cells, cpu.
+
+## Hypotheses
+
+| hypothesis | verdict |
+|---|---|
+| mine wins | holds |
+
+## With answers (track answers)
+
+### With answers: overview
+
+| clients / LLM, % | all scenarios |
+|---|---|
+| mine | 1.0 / 2.0 |
+
+### With answers: all scenarios
+
+| row | worlds |
+|---|---|
+| mine | 8 |
+"""
+SHOWN = """**Hypotheses**
+
+| hypothesis | verdict |
+|---|---|
+| mine wins | holds |
+
+**With answers**
+
+| clients / LLM, % | all scenarios |
+|---|---|
+| mine | 1.0 / 2.0 |
+
+`lada bench --suite skips` regenerates it: 2 of 2 cells, cpu.
+"""
+
+
+@pytest.fixture
+def readme(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What puts tables into README.md, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return runpy.run_path(str(root / "benchmarks/readme.py"))
+
+
+def test_the_readme_gets_hypotheses_and_a_table_a_track(readme: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "results/skips").mkdir(parents=True)
+    (tmp_path / "results/skips/README.md").write_text(PAGE)
+    (tmp_path / "README.md").write_text("a\n<!-- results -->\nold\n<!-- /results -->\nz\n")
+    readme["main"]()
+    assert (tmp_path / "README.md").read_text() == f"a\n<!-- results -->\n{SHOWN}<!-- /results -->\nz\n"
+
+
+def test_a_page_without_the_readmes_tables_is_refused(readme: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "results/skips").mkdir(parents=True)
+    (tmp_path / "results/skips/README.md").write_text(PAGE.replace("## Hypotheses", "## Claims"))
+    with pytest.raises(ValueError, match="no hypotheses or no overview; run `lada bench --suite skips` first"):
+        readme["overview"]()
+
+
+def test_the_readme_has_the_committed_tables_or_no_figure(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root)
-    overview = runpy.run_path("benchmarks/readme.py")["overview"]()
-    assert f"<!-- results -->\n{overview}<!-- /results -->" in (root / "README.md").read_text(encoding="utf-8")
+    page = runpy.run_path("benchmarks/readme.py")
+    shown = Path("README.md").read_text(encoding="utf-8").partition(page["OPENS"])[2].partition(page["CLOSES"])[0]
+    if page["SOURCE"].exists():
+        assert shown == f"\n{page['overview']()}"
+    else:
+        assert "|" not in shown
+        assert not re.search(r"\d", shown)

@@ -274,7 +274,9 @@ def test_every_shipped_suite_has_only_cells_that_can_run(name):
 
 def test_models_that_nobody_trained_are_trained_first_bounded_as_cells_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    cells = read_suite("search").cells()
+    server = {"model": {"model": "zoo:llm-world-1"}}
+    work = WORK | {"task": WORK["task"] | {"world": 1}, "server": WORK["server"] | server}
+    cells = read_suite(suite_file(tmp_path, scenarios={"alone": {"config": work}})).cells()
     assert untrained(cells) == ["llm-world-1"]
     assert untrained(read_suite("quick").cells()) == []
     calls = []
