@@ -36,7 +36,7 @@ def table(corpus: GeneratedCorpus[Any, Any, Any] = RULEBOOKS, world: int = 0, st
 
 
 def picked(offers, **options) -> list[str]:
-    rule = make("oracle", **options)
+    rule = make("oracle", **{"world": 0, **options})
     _, allocation, _ = rule.apply(rule.init(0), offers)
     assert {choice.source for choice in allocation.choices} <= {"teacher"}
     places = [int(choice.sample_id.rpartition("-")[2]) for choice in allocation.choices]
@@ -61,7 +61,7 @@ def test_it_gives_a_student_what_suits_it_the_best_first():
 
 def test_who_is_drawn_depends_on_the_seed_alone():
     def draw(seed: int) -> list[str]:
-        rule = make("oracle", budget=6)
+        rule = make("oracle", world=0, budget=6)
         offers = replace(table(), seed=seed)
         return [choice.sample_id for choice in rule.apply({}, offers)[1].choices]
 
@@ -75,7 +75,7 @@ def test_in_another_world_no_path_is_right():
 
 def test_of_lineups_it_knows_too():
     styles = ("skips_theatre", "skips_harbour")
-    rule = make("oracle", suits={STUDENT: ["skips_harbour"]})
+    rule = make("oracle", world=0, suits={STUDENT: ["skips_harbour"]})
     choices = rule.apply({}, table(LINEUPS, styles=styles))[1].choices
     assert [choice.sample_id for choice in choices] == ["q-00001"]
 
