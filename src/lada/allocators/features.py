@@ -67,7 +67,10 @@ def promising(candidates: Candidates, *, gold: bool) -> np.ndarray:
     if candidates.trusted:  # of whoever is not, half of all that it claims would be taken whatever it claims
         sure |= surer_half(candidates)
     differs = sure & ~same_answers(candidates)
-    return np.where(_known(candidates), teacher & ~student, differs) if gold else differs
+    if not gold:
+        return differs
+    wrong = np.array([path.right is False for path in candidates.teacher_paths], dtype=bool)
+    return np.where(_known(candidates), teacher & ~student, differs & ~wrong)
 
 
 def _right(paths: tuple[Path, ...]) -> np.ndarray:
