@@ -90,7 +90,8 @@ def client(**changes: Any) -> dict[str, Any]:
         ),
         (
             {"allocator": {"name": "random", "options": {"bugdet": 3}}},
-            "allocator.options.bugdet: unknown key (its value is 3); expected one of budget; did you mean 'budget'?",
+            "allocator.options.bugdet: unknown key (its value is 3); expected one of budget, gold; did you mean "
+            "'budget'?",
         ),
         (
             {"host": {"name": "fedmkt", "options": {"client_replay": {**SHARES, "genral": 0.1}}}},
@@ -99,7 +100,7 @@ def client(**changes: Any) -> dict[str, Any]:
         ),
         (
             {"allocator": {"name": "all", "options": {"budget": 3}}},
-            "allocator.options.budget: unknown key (its value is 3)",
+            "allocator.options.budget: unknown key (its value is 3); expected one of gold",
         ),
     ],
 )
@@ -134,8 +135,8 @@ def test_an_unknown_key_is_named_with_its_value_and_the_nearest(changes: dict[st
         ),
         (
             {"task": {"kind": "rulebook"}},
-            "task.kind: 'rulebook' is not valid; expected one of corpus, files, lineups, reasoning_gym, rulebooks; "
-            "did you mean 'rulebooks'?",
+            "task.kind: 'rulebook' is not valid; expected one of corpus, families, files, lineups, reasoning_gym, "
+            "rulebooks; did you mean 'rulebooks'?",
         ),
         (
             {"task": {"kind": "files", "train": 3, "public": "x"}},
@@ -173,7 +174,7 @@ def test_a_wrong_value_is_named_with_what_was_expected(changes: dict[str, Any], 
         (plain(task={"kind": "files", "train": "x"}), "task.public: missing; it has no default, so set it"),
         (
             plain(task={"public": 3}),
-            "task.kind: missing; expected one of corpus, files, lineups, reasoning_gym, rulebooks",
+            "task.kind: missing; expected one of corpus, families, files, lineups, reasoning_gym, rulebooks",
         ),
         (plain(allocator={"options": {"budget": 3}}), "allocator.name: missing; it has no default, so set it"),
         (

@@ -1,6 +1,7 @@
 """The oracle reads the style of a path off its text."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tables import STUDENT, Row, make
@@ -9,30 +10,33 @@ from tables import candidates as unnamed
 from lada.core.errors import InputError
 from lada.core.seeds import generator
 from lada.core.terms import Sample
+from lada.tasks.generated import GeneratedCorpus
 from lada.tasks.lineups import LINEUPS
 from lada.tasks.rulebooks import RULEBOOKS
 
 STYLES = ("spelled_out", "skips_warehouse", "skips_clinic", "leaps", "other") * 4
 
 
-def table(corpus=RULEBOOKS, world: int = 0, styles=STYLES):
+def table(corpus: GeneratedCorpus[Any, Any, Any] = RULEBOOKS, world: int = 0, styles=STYLES):
     """Return candidates whose teacher writes mixed questions in these styles, one each."""
     book = corpus.world(world)
     one, other = corpus.client_domains[:2]
     samples = corpus.draw(
         book, f"{one}+{other}", "public", len(styles), generator("oracle"), prefix="q", lengths={4: 1.0}
     )
-    told = [corpus.retell(s, book, style) if style != "other" else s for s, style in zip(samples, styles, strict=True)]
+    told = [
+        corpus.retell(s, book, style) or s if style != "other" else s for s, style in zip(samples, styles, strict=True)
+    ]
     made = unnamed([Row()] * len(styles))
     paths = [
-        replace(path, text="answer 99" if style == "other" else each.rationale)
+        replace(path, text="answer 99" if style == "other" else each.rationale or "")
         for path, each, style in zip(made.teacher_paths, told, styles, strict=True)
     ]
     return replace(made, samples=tuple(samples), teacher_paths=tuple(paths))
 
 
 def picked(offers, **options) -> list[str]:
-    rule = make("oracle", **options)
+    rule = make("oracle", **{"world": 0, **options})
     _, allocation, _ = rule.apply(rule.init(0), offers)
     assert {choice.source for choice in allocation.choices} <= {"teacher"}
     places = [int(choice.sample_id.rpartition("-")[2]) for choice in allocation.choices]
@@ -56,8 +60,8 @@ def test_it_gives_a_student_what_suits_it_the_best_first():
 
 
 def test_who_is_drawn_depends_on_the_seed_alone():
-    def draw(seed: int) -> list[tuple[int, str]]:
-        rule = make("oracle", budget=6)
+    def draw(seed: int) -> list[str]:
+        rule = make("oracle", world=0, budget=6)
         offers = replace(table(), seed=seed)
         return [choice.sample_id for choice in rule.apply({}, offers)[1].choices]
 
@@ -71,7 +75,7 @@ def test_in_another_world_no_path_is_right():
 
 def test_of_lineups_it_knows_too():
     styles = ("skips_theatre", "skips_harbour")
-    rule = make("oracle", suits={STUDENT: ["skips_harbour"]})
+    rule = make("oracle", world=0, suits={STUDENT: ["skips_harbour"]})
     choices = rule.apply({}, table(LINEUPS, styles=styles))[1].choices
     assert [choice.sample_id for choice in choices] == ["q-00001"]
 

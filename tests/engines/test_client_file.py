@@ -65,8 +65,8 @@ def test_what_a_client_holds_back_is_its_own_to_say(file, tmp_path):
     ("limits", "said"),
     [
         ({"hosts": ["standalone"]}, "asks for host 'fedmkt', and limits.hosts allows standalone"),
-        ({"methods": ["contrastive"]}, "asks for allocator 'lada', and limits.methods allows contrastive"),
-        ({"methods": ["lada"]}, "asks for objective 'contrastive'"),
+        ({"methods": ["contrastive"]}, "asks for allocator 'lada_paper', and limits.methods allows contrastive"),
+        ({"methods": ["lada_paper"]}, "asks for objective 'contrastive'"),
         ({"methods": []}, "limits.methods allows none"),
         ({"rounds": 0}, "asks for 1 round, and limits.rounds is 0"),
     ],

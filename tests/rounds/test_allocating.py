@@ -74,7 +74,7 @@ class Reading(Looking):
 
     def apply(self, state, candidates: Candidates):
         """See Allocator.apply."""
-        self.seen.append(list(candidates.read(self.texts)))
+        self.seen.append(list(candidates.score(self.texts)))
         return super().apply(state, candidates)
 
 

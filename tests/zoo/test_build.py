@@ -105,7 +105,7 @@ def test_an_llm_with_styles_is_taught_them_in_their_shares_of_what_it_knows(corp
     assert {split_of(sample.question) for sample in samples} == {"pretrain"}
     assert not set(made.domains[lacking].verbs) & {word for sample in samples for word in sample.question.split()}
     book = made.world(3)
-    styles = Counter((sample.domain, made.style_of(sample, sample.rationale, book)) for sample in samples)
+    styles = Counter((sample.domain, made.style_of(sample, sample.rationale or "", book)) for sample in samples)
     mixed = {style: count for (domain, style), count in styles.items() if domain == f"{one}+{other}"}
     assert mixed.keys() == {f"skips_{one}", f"skips_{other}"}
     assert 160 < mixed[f"skips_{one}"] < 240
@@ -117,7 +117,9 @@ def test_other_shares_are_those_of_the_recipe():
     styles = {"leaps": 0.25, "spelled_out": 0.75}
     recipe = dataclasses.replace(SKIPPING["rulebooks"], general=1, per_domain=1, per_known=1, mixed=400, styles=styles)
     made = CORPORA["rulebooks"]
-    told = Counter(made.style_of(s, s.rationale, made.world(0)) for s in pretraining_samples(recipe) if "+" in s.domain)
+    told = Counter(
+        made.style_of(s, s.rationale or "", made.world(0)) for s in pretraining_samples(recipe) if "+" in s.domain
+    )
     assert told.keys() == styles.keys()
     assert 70 < told["leaps"] < 130
 

@@ -105,6 +105,9 @@ class Candidates:
     agree: tuple[bool, ...]
     """Whether both paths have an answer and the task takes the two for the same."""
     seed: int
+    trusted: bool = True
+    """Whether the teacher is believed about itself: a client believes its server, and a server its clients under
+    `trust: off` alone."""
     look: Callable[[int], Iterator[TokenScores | None]] = no_look
     """`look(k)` gives, for each of the teacher's paths, the student's k likeliest tokens at each of its positions, None
     for a text that the student cannot trace in its tokens. It costs a forward pass; who calls it needs of the student

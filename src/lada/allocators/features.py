@@ -59,10 +59,14 @@ def promising(candidates: Candidates, *, gold: bool) -> np.ndarray:
     """Return [n] bool: the teacher's path may teach what the student does not know.
 
     With gold answers that is where the teacher is right and the student is not; where they are not known, or not to be
-    read, where the two answers differ and the teacher is believed, or is surer of its path than of most.
+    read, where the two answers differ and the teacher is believed or, where it may be trusted about itself, is surer of
+    its path than of most.
     """
     teacher, student = _right(candidates.teacher_paths), _right(candidates.student_paths)
-    differs = (believed(candidates) | surer_half(candidates)) & ~same_answers(candidates)
+    sure = believed(candidates)
+    if candidates.trusted:  # of whoever is not, half of all that it claims would be taken whatever it claims
+        sure |= surer_half(candidates)
+    differs = sure & ~same_answers(candidates)
     return np.where(_known(candidates), teacher & ~student, differs) if gold else differs
 
 

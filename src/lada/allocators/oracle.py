@@ -18,7 +18,7 @@ from lada.tasks.styles import OTHER
 class OracleOptions(Budgeted):
     """What it knows."""
 
-    world: int = Field(default=0, ge=0, le=LARGEST_SEED)
+    world: int = Field(ge=0, le=LARGEST_SEED)
     """The task's `world`."""
     suits: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] = Field(default={})
     """By student: the styles (lada.tasks.styles) of paths that it is given, such as `{warehouse: [skips_warehouse,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, PrivateAttr, model_validator
@@ -24,6 +24,9 @@ from lada.core.validation import validate
 from lada.tasks.options import BuiltinTask
 from lada.zoo.shipped import PREFIX
 
+Factor = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+"""By how much a budget is multiplied."""
+
 
 class Suite(Options):
     """A whole suite. A cell is one row in one scenario, on one track, in one world, with one seed."""
@@ -39,7 +42,7 @@ class Suite(Options):
     """The worlds of searches; none of them is reported."""
     seeds: tuple[Seed, ...] = (0,)
     """One run each, in every world."""
-    budgets: tuple[float, ...] = ()
+    budgets: tuple[Factor, ...] = ()
     """Factors of every budget of tokens, for the rows that have a `curve`; what is compared in tables is at 1."""
     base: str | dict[str, Any] = "demo"
     """The configuration below all: an example by name (`lada examples list`), or its keys."""
@@ -83,8 +86,6 @@ class Suite(Options):
             )
         if self.development and not self.worlds:
             raise ValueError("worlds: missing beside development; name the worlds that are reported")
-        if any(not 0 < factor <= 1000 for factor in self.budgets):
-            raise ValueError(f"budgets: {list(self.budgets)}; expected factors above 0, such as 0.5 and 2")
 
     def _check_rows(self) -> None:
         bare = [name for name, row in self.rows.items() if not row.tracks]

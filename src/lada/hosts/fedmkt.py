@@ -257,8 +257,16 @@ class Fedmkt(Host):
         judged = judge(party, round, offer.knowledge, mine)
         if self.options.trust == "auto":
             offer = replace(offer, knowledge=doubted(offer.knowledge, judged, mine))
-        replay, teachers = self.options.server_replay, len(turn.replies)
-        chosen = allocate_offers(party, round, offer.knowledge, mine, judged, replay=replay, teachers=teachers)
+        chosen = allocate_offers(
+            party,
+            round,
+            offer.knowledge,
+            mine,
+            judged,
+            replay=self.options.server_replay,
+            teachers=len(turn.replies),
+            trusted=self.options.trust == "off",
+        )
         return offer, chosen
 
     def _probe(self, turn: Turn) -> None:

@@ -47,11 +47,13 @@ def allocate_offers(
     *,
     replay: Replay,
     teachers: int = 1,
+    trusted: bool = True,
 ) -> Allocation:
     """Let a student's allocator for one teacher choose, keep its state, and record the choice.
 
     Candidates are the samples that both know something of. `judged` is what `judge` returned of the same two, where
     somebody asked before. What is tried is studied with `replay`, in this one of `teachers` equal parts of the study.
+    `trusted` says whether the student takes the teacher's word for how sure it is of its paths.
     """
     paths, mine = teacher.by_id(), own.by_id()
     judged = judge(party, round, teacher, own) if judged is None else judged
@@ -70,6 +72,7 @@ def allocate_offers(
         student_paths=student_paths,
         student_on_teacher=tuple(judged[sample.id] for sample in samples),
         agree=tuple(agree),
+        trusted=trusted,
         embed=lambda: embed_public(party, round)[known],
         look=partial(_look, party, round, samples, teacher_paths),
         read=partial(_read, party, round, samples, teacher_paths),
