@@ -137,3 +137,25 @@ def test_a_party_is_asked_so_in_a_run(tmp_path: FilePath, gold: str, labelled: b
     told = [f"[label] {sample.question}" if labelled else sample.question for sample in data.public]
     assert [sample.question for sample in asked.public] == told
     assert asked.test == data.test
+
+
+def test_steps_and_style_of_a_path_are_read_by_the_question_and_not_by_the_prompt(tmp_path: FilePath):
+    made = tiny(host={"name": "fedmd", "options": {"label_prompt": PROMPT}}, plugin="none", objective="soft_targets")
+    made["task"] |= {"gold": "answers", "styles": True}
+    data = read_task(make_config(made), tmp_path)
+    made["task"]["gold"] = "rationales"
+    paths = [sample.rationale or "" for sample in read_task(make_config(made), tmp_path).public]
+    made["task"]["gold"] = "answers"
+    asked = server_party(make_config(made), Place(tmp_path, tmp_path, 0.0), data, lambda event: None).task
+    for task_, samples in ((data, data.public), (asked, asked.public)):
+        assert task_.steps is not None
+        assert task_.style is not None
+        checked = [task_.steps(sample, path) for sample, path in zip(samples, paths, strict=True)]
+        assert all(good for steps in checked for _, good in steps)
+        assert all(not good for _, good in task_.steps(samples[0], "answer 0"))
+        assert [task_.style(sample, path) for sample, path in zip(samples, paths, strict=True)] == (
+            ["spelled_out"] * len(paths)
+        )
+    assert asked.steps is not None
+    assert data.steps is not None
+    assert asked.steps(asked.test[0], "answer 0") == data.steps(data.test[0], "answer 0")  # no prompt, no difference

@@ -212,7 +212,7 @@ def _party(
         role="client" if name in task.private else "server",
         learner=reopen(saved / MODEL if saved else None),
         # What the others hold privately is not even in this party's memory, nor which gold answers are wrong.
-        task=dataclasses.replace(task, public=config.make(HOSTS).ask(task.public), private={}, noisy=frozenset()),
+        task=dataclasses.replace(task.asked(config.make(HOSTS).ask(task.public)), private={}, noisy=frozenset()),
         private=task.private.get(name, ()),
         allocator=config.make(ALLOCATORS, name),
         objective=config.make(OBJECTIVES, name),

@@ -1,7 +1,9 @@
 """What a task gives a run: who holds which samples."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 from lada.core.terms import Sample
 from lada.verifiers.base import Verifier
@@ -12,6 +14,7 @@ StyleReader = Callable[[Sample, str], str]
 """Says in which style a path is written; see lada.tasks.styles."""
 AnswerCheck = Callable[[str | None, str], bool]
 """`check(extracted answer or None, gold answer)`."""
+Told = TypeVar("Told")
 
 
 @dataclass(frozen=True)
@@ -39,3 +42,24 @@ class TaskData:
     mixed: frozenset[str] = frozenset()
     known: frozenset[str] = frozenset()
     style: StyleReader | None = None
+
+    def asked(self, public: tuple[Sample, ...]) -> "TaskData":
+        """Return the task with its public samples asked by other prompts.
+
+        What reads a path's steps and style still sees the questions as they are, since a prompt is none of a corpus.
+        """
+        plain = {(new.id, new.question): old for new, old in zip(public, self.public, strict=True) if new != old}
+        steps, style = self.steps, self.style
+        return replace(
+            self,
+            public=public,
+            steps=steps and partial(_by_question, plain, steps),
+            style=style and partial(_by_question, plain, style),
+        )
+
+
+def _by_question(
+    plain: Mapping[tuple[str, str], Sample], read: Callable[[Sample, str], Told], sample: Sample, text: str
+) -> Told:
+    """Return what `read` says of a path to a sample as the task has it, whatever prompt it was asked by."""
+    return read(plain.get((sample.id, sample.question), sample), text)
