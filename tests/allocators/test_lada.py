@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from scipy.stats import chi2
 from tables import Row, candidates, chosen, make, rows
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.exploit import components, ridge
-from lada.allocators.lada import FEWEST, Tried, remembered
+from lada.allocators.lada import ENOUGH, FEWEST, Tried, remembered
 from lada.allocators.memory import keys_of
 from lada.allocators.selection import Budgeted
 from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
@@ -90,6 +91,7 @@ def test_two_students_keep_what_each_learns_from():
         assert set(kept) <= set(learns)
         assert reasons(allocation) == {TRIED}
         assert {source for _, source in chosen(allocation)} == {"teacher"}
+        assert told.pop("chance") == pytest.approx(chi2.sf(2 * 0.25 / (0.25 / 25), 1))
         assert told == {"pool": 100.0, "trials": 2.0, "worst trial": 0.0, "best trial": 1.0}
 
 
@@ -131,22 +133,27 @@ def test_scores_are_the_regression_of_rewards_on_components():
 
 def test_rewards_by_hand():
     # Two lessons after which half of the probes were solved, one after which all were: the mean is 2/3.
-    tried = Tried([np.array([4, 2]), np.array([7])], [0.5, 1.0])
+    tried = Tried([np.array([4, 2]), np.array([7])], [0.5, 1.0], 8)
     assert tried.members.tolist() == [4, 2, 7]
     assert tried.rewards.tolist() == pytest.approx([-1 / 6, -1 / 6, 1 / 3])
-    assert tried.diagnostics() == {"trials": 2.0, "worst trial": 0.5, "best trial": 1.0}
-    nothing = Tried([], [])
+    # Shares of 3/4 on the whole, of a variance of 3/16/8 each: 2 (1/4)^2 / (3/128) = 16/3.
+    chance = {"chance": pytest.approx(chi2.sf(16 / 3, 1))}
+    assert tried.diagnostics() == {"trials": 2.0, "worst trial": 0.5, "best trial": 1.0, **chance}
+    nothing = Tried([], [], 8)
     assert (nothing.members.tolist(), nothing.rewards.tolist(), nothing.diagnostics()) == ([], [], {})
 
 
 def test_history_keeps_the_most_recent():
     history = (
-        remembered({}).add(np.array([1, 2]), np.array([0.5, -0.5]), 3).add(np.array([2, 3]), np.array([1.0, 0.0]), 3)
+        remembered({})
+        .add(np.array([1, 2]), np.array([0.5, -0.5]), 0.125, 3)
+        .add(np.array([2, 3]), np.array([1.0, 0.0]), 0.5, 3)
     )
     assert (history.keys.tolist(), history.rewards.tolist()) == ([2, 2, 3], [-0.5, 1.0, 0.0])
     assert {name: array.tolist() for name, array in history.state().items()} == {
         "history.keys": [2, 2, 3],
         "history.rewards": [-0.5, 1.0, 0.0],
+        "history.chance": 0.125,
     }
 
 
@@ -157,7 +164,6 @@ def test_only_what_the_teacher_alone_gets_right_is_a_candidate():
     assert told["pool"] == 50
     assert {i % 4 for i in positions(allocation)} == {0, 3}
     assert {i % 4 for entry in student.log for i in entry[1]} == {0, 3}
-    assert len(positions(allocation)) == 20 == round(0.4 * 50)
 
 
 def test_without_answers_a_candidate_is_what_the_surer_teacher_says_otherwise():
@@ -169,11 +175,12 @@ def test_without_answers_a_candidate_is_what_the_surer_teacher_says_otherwise():
     assert {i % 4 for i in positions(allocation)} == {0, 2}
 
 
-@pytest.mark.parametrize(("count", "kept"), [(40, 16), (30, 12), (20, FEWEST)])
-def test_a_share_is_kept_and_at_least_so_many(count: int, kept: int):
-    _, allocation, _ = let_choose(offered([NEW] * count, Student(())), groups=1, keep=0.4)
+@pytest.mark.parametrize(("count", "keep", "kept"), [(60, 0.4, 24), (50, 0.4, 20), (60, 0.1, FEWEST)])
+def test_a_share_is_kept_and_at_least_so_many(count: int, keep: float, kept: int):
+    student = Student(range(0, count, 2))
+    _, allocation, _ = let_choose(offered([NEW] * count, student), groups=2, keep=keep)
     assert len(positions(allocation)) == kept
-    _, allocation, _ = let_choose(offered([NEW] * count, Student(())), groups=1, keep=0.4, budget=3)
+    _, allocation, _ = let_choose(offered([NEW] * count, student), groups=2, keep=keep, budget=3)
     assert len(positions(allocation)) == 3
 
 
@@ -219,14 +226,22 @@ def test_where_no_group_is_large_enough_all_candidates_are_studied(monkeypatch: 
     assert remembered(state).keys.tolist() == []
 
 
-def test_where_all_groups_teach_the_same_what_is_kept_is_drawn():
-    kept = []
-    for seed in range(4):
-        student = Student(())
-        _, allocation, _ = let_choose(offered([NEW] * 100, student, in_styles(100, 1, noise=0.0), seed=seed), groups=2)
+@pytest.mark.parametrize("learnable", [0, 100])
+def test_where_all_groups_teach_the_same_all_are_kept_and_trials_end_early(learnable: int):
+    student = Student(range(learnable))
+    _, allocation, told = let_choose(offered([NEW] * 240, student, in_styles(240, 6)), groups=6)
+    if not learnable:
+        assert (len(student.trials), told["chance"]) == (ENOUGH, 1.0)
         assert set(allocation.scores.values()) == {0.0}
-        kept.append(frozenset(positions(allocation)))
-    assert len(set(kept)) == 4
+    assert sorted(positions(allocation)) == list(range(240))
+    assert reasons(allocation) == {PRIOR}
+
+
+def test_trials_that_differ_by_chance_prefer_nothing():
+    # Of 25 probes 12 and 8 are solved: (4/25)^2 / 2 / (0.4 * 0.6 / 25) = 4/3, which is no rare thing.
+    tried = Tried([np.arange(40), np.arange(40, 75)], [12 / 25, 8 / 25], 25)
+    assert tried.chance == pytest.approx(chi2.sf(4 / 3, 1))
+    assert 0.2 < tried.chance < 0.3
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
@@ -237,7 +252,7 @@ def test_paths_that_cannot_be_read_are_as_good_as_the_mean(broken: float):
     assert np.isfinite(list(allocation.scores.values())).all()
     assert not set(positions(allocation)) & {3, 5}
     _, allocation, _ = let_choose(offered([NEW] * 100, student, np.full((100, 6), broken, np.float32)), groups=2)
-    assert len(positions(allocation)) == 40
+    assert sorted(positions(allocation)) == list(range(100))
     assert list(allocation.scores.values()) == pytest.approx([0.0] * 100, abs=1e-12)
 
 

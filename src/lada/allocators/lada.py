@@ -7,7 +7,7 @@ One filter serves one (teacher, student) pair in one direction. In each round it
 3. lets the student study all of them for a while, and from there each group in turn for a while more. The reward of a
    group is the share of held-out questions that the student then answers as the teacher does;
 4. trains Exploit, a ridge regression of these rewards on what surprises the student, and keeps the share of the
-   candidates that it scores highest.
+   candidates that it scores highest; all of them, where the rewards do not differ by more than chance.
 
 Trials are part of the budget of the study that follows. The student's own likelihood of a path cannot take their
 place: it prefers what the student can say already.
@@ -25,7 +25,7 @@ from pydantic import Field, model_validator
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.clusters import cluster
-from lada.allocators.exploit import components, ridge
+from lada.allocators.exploit import chance, components, ridge
 from lada.allocators.features import promising
 from lada.allocators.memory import keys_of, places
 from lada.allocators.selection import Budgeted, allocate, from_teacher
@@ -35,6 +35,10 @@ from lada.core.registry import Pluggable
 from lada.core.seeds import generator
 from lada.core.terms import Allocation, Verb
 
+CHANCE = 0.05
+"""Where groups that all teach the same would differ so much more often than this, no candidate is preferred."""
+ENOUGH, ALIKE = 4, 0.5
+"""After so many trials they end where groups that all teach the same would differ so much in half of all cases."""
 FEWEST = 10
 """Candidates that a group has at least, and that there are for each group: fewer tell nothing."""
 MOST_TRIED = 0.9
@@ -107,9 +111,9 @@ class Learnability(Pluggable):
             vectors = components(candidates.read(), pool, options.components)
             trials = self.credit(candidates, self._try(candidates, pool, vectors, groups))
             keys = keys_of(candidates.samples)
-            history = remembered(state).add(keys[trials.members], trials.rewards, options.replay)
+            history = remembered(state).add(keys[trials.members], trials.rewards, trials.chance, options.replay)
             rows = places(keys, history.keys)
-            if (rows >= 0).any():
+            if history.chance < CHANCE:
                 score = ridge(vectors[rows[rows >= 0]], history.rewards[rows >= 0])(vectors)
                 kept = kept[np.argsort(-score[kept], kind="stable")][: max(FEWEST, round(options.keep * len(pool)))]
                 reason = "like what the student learnt from on trial"
@@ -138,13 +142,15 @@ class Learnability(Pluggable):
         numbers = cluster(vectors[studied], groups, candidates.seed)
         if options.warm_up:
             trials.warm_up(studied.tolist(), options.warm_up)
-        found = Tried([], [])
+        found = Tried([], [], len(probes))
         for number in np.unique(numbers):
             members = studied[numbers == number]
             if len(members) >= FEWEST:
                 passed = trials.trial(members.tolist(), options.trial, probes.tolist(), gold=options.gold)
                 found.groups.append(members)
                 found.passed.append(float(passed.mean()))
+            if len(found.passed) >= ENOUGH and found.chance > ALIKE:
+                break
         return found
 
 
@@ -154,6 +160,13 @@ class Tried:
 
     groups: list[np.ndarray]
     passed: list[float]
+    probes: int
+    """How many there were."""
+
+    @property
+    def chance(self) -> float:
+        """Return how likely groups that all teach the same would differ so much, 0..1."""
+        return chance(self.passed, self.probes)
 
     @property
     def members(self) -> np.ndarray:
@@ -168,10 +181,15 @@ class Tried:
         return passed - passed.mean() if len(passed) else passed
 
     def diagnostics(self) -> dict[str, float]:
-        """Return the least and the greatest share of probes that were solved after a trial, and how many there were."""
+        """Return how many trials there were, the least and the greatest share solved, and the chance of that."""
         if not self.passed:
             return {}
-        return {"trials": float(len(self.passed)), "worst trial": min(self.passed), "best trial": max(self.passed)}
+        return {
+            "trials": float(len(self.passed)),
+            "worst trial": min(self.passed),
+            "best trial": max(self.passed),
+            "chance": self.chance,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,19 +198,27 @@ class History:
 
     keys: np.ndarray
     rewards: np.ndarray
+    chance: float
+    """The least of the rounds' (Tried.chance)."""
 
-    def add(self, keys: np.ndarray, rewards: np.ndarray, most: int) -> "History":
-        """Return the history with more at its end, the `most` recent of it."""
-        return History(np.concatenate([self.keys, keys])[-most:], np.concatenate([self.rewards, rewards])[-most:])
+    def add(self, keys: np.ndarray, rewards: np.ndarray, chance: float, most: int) -> "History":
+        """Return the history with a round's trials at its end, the `most` recent of it."""
+        keys, rewards = np.concatenate([self.keys, keys]), np.concatenate([self.rewards, rewards])
+        return History(keys[-most:], rewards[-most:], min(self.chance, chance))
 
     def state(self) -> State:
         """Return it as a state."""
-        return {"history.keys": self.keys, "history.rewards": self.rewards}
+        chance = np.array(self.chance)
+        return {"history.keys": self.keys, "history.rewards": self.rewards, "history.chance": chance}
 
 
 def remembered(state: State) -> History:
     """Return the history that a state holds, which is empty before the first trial."""
-    return History(state.get("history.keys", np.zeros(0, np.int64)), state.get("history.rewards", np.zeros(0)))
+    return History(
+        state.get("history.keys", np.zeros(0, np.int64)),
+        state.get("history.rewards", np.zeros(0)),
+        float(state.get("history.chance", 1.0)),
+    )
 
 
 @ALLOCATORS.register(

@@ -18,4 +18,4 @@ class Shuffled(Learnability):
     def credit(self, candidates: Candidates, tried: Tried) -> Tried:
         """See Learnability.credit."""
         order = generator(candidates.seed, "shuffled").permutation(len(tried.passed))
-        return Tried(tried.groups, [tried.passed[i] for i in order])
+        return Tried(tried.groups, [tried.passed[i] for i in order], tried.probes)
