@@ -97,12 +97,15 @@ def test_what_may_teach_something_by_hand():
     # Losses per byte are 0.1, 0.2 (twice), 0.4 and unknown: the median of those known is 0.2.
     means = (-0.25, -0.5, -0.5, -1.0, math.nan)
     blind = [Row("1", "2", teacher_mean=mean, student_mean=-0.1) for mean in means]
-    assert promising(candidates(blind), gold=True).tolist() == [True, True, True, False, False]
+    assert promising(candidates(blind), gold=True, trusting=True).tolist() == [True, True, True, False, False]
+    assert promising(candidates(blind), gold=True).tolist() == [False] * 5
+    doubted = replace(candidates(blind), trusted=False)
+    assert promising(doubted, gold=True, trusting=True).tolist() == [False] * 5
     agreed = [replace(row, student="1") for row in blind]
-    assert promising(candidates(agreed), gold=False).tolist() == [False] * 5
+    assert promising(candidates(agreed), gold=False, trusting=True).tolist() == [False] * 5
     known = [Row("1", "2", teacher, student) for teacher in (True, False) for student in (True, False)]
     assert promising(candidates(known), gold=True).tolist() == [False, True, False, False]
-    assert promising(candidates(known), gold=False).tolist() == [True] * 4
+    assert promising(candidates(known), gold=False, trusting=True).tolist() == [True] * 4
     nothing = [Row(None, "2"), Row("1", None, teacher_mean=math.nan, student_mean=math.nan)]
     assert promising(candidates(nothing), gold=False).tolist() == [False, False]
     assert promising(candidates([]), gold=True).tolist() == []

@@ -55,16 +55,18 @@ def surer_half(candidates: Candidates) -> np.ndarray:
     return loss <= np.median(known) if len(known) else np.zeros(len(loss), dtype=bool)
 
 
-def promising(candidates: Candidates, *, gold: bool) -> np.ndarray:
+def promising(candidates: Candidates, *, gold: bool, trusting: bool = False) -> np.ndarray:
     """Return [n] bool: the teacher's path may teach what the student does not know.
 
     With gold answers that is where the teacher is right and the student is not; where they are not known, or not to be
-    read, where the two answers differ and the teacher is believed or, where it may be trusted about itself, is surer of
-    its path than of most.
+    read, where the two answers differ and the teacher is believed. With `trusting` it is believed as well where it is
+    surer of its path than of most, if it may be trusted about itself.
     """
     teacher, student = _right(candidates.teacher_paths), _right(candidates.student_paths)
     sure = believed(candidates)
-    if candidates.trusted:  # of whoever is not, half of all that it claims would be taken whatever it claims
+    if (
+        trusting and candidates.trusted
+    ):  # of whoever is not, half of all that it claims would be taken whatever it claims
         sure |= surer_half(candidates)
     differs = sure & ~same_answers(candidates)
     if not gold:

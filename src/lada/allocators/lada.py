@@ -51,6 +51,9 @@ class LadaOptions(Budgeted):
     gold: bool = True
     """Read the gold answers of public samples: a candidate is a path known to be right where the student is wrong.
     Without, or where there is none, the less uncertain party is taken to be right."""
+    trusting: bool = False
+    """Without answers, take for candidates the half of the teacher's paths as well that it is surest of: for a teacher
+    that is right on most questions. Where it is not, what it is wrong about is learnt too."""
     groups: int = Field(12, ge=0, le=256)
     """Groups of candidates that are tried at most, one trial each; fewer where there are few candidates. 0: nothing is
     tried, and all candidates are studied."""
@@ -102,7 +105,7 @@ class Learnability(Pluggable):
     def apply(self, state: State, candidates: Candidates) -> tuple[State, Allocation, dict[str, float]]:
         """See Allocator.apply."""
         options = self.options
-        pool = np.flatnonzero(promising(candidates, gold=options.gold))
+        pool = np.flatnonzero(promising(candidates, gold=options.gold, trusting=options.trusting))
         score = np.zeros(len(candidates.samples))
         kept = generator(candidates.seed, "ties").permutation(pool)
         reason, diagnostics = "the teacher is right, the student is not", {}
