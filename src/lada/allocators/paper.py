@@ -39,7 +39,7 @@ from lada.allocators.clusters import centres_of, cluster, nearest, spread
 from lada.allocators.features import features
 from lada.allocators.memory import keys_of, places
 from lada.allocators.networks import Weights, block_means, fit, hidden_state, new_network, predict
-from lada.allocators.rewards import paper_reward, relative_drop
+from lada.allocators.rewards import paper_reward, relative_drop, sigmoid
 from lada.allocators.selection import Budgeted, allocate, from_teacher
 from lada.core.bounds import Samples, Share
 from lada.core.needs import Needs, needs
@@ -326,13 +326,6 @@ def by_scores(
     rest = [i for i in np.lexsort((tie, -missed)).tolist() if i not in taken]
     fill = rest[: max(0, least - len(above))]
     return above + fill, dict.fromkeys(above, "expected reward") | dict.fromkeys(fill, EXPLORED)
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + exp(−x)), elementwise."""
-    from scipy.special import expit  # here, since who only reads options does not need it
-
-    return expit(x)
 
 
 def batch_rewards(studied: Studied) -> dict[int, float]:

@@ -3,8 +3,11 @@
 import numpy as np
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(−x)), elementwise."""
+    from scipy.special import expit  # here, since who only reads options does not need it
+
+    return expit(x)
 
 
 def relative_drop(before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -26,4 +29,4 @@ def paper_reward(losses_before: np.ndarray, losses_now: np.ndarray) -> float:
     differ in samples and in number: a weakness of the formula that is kept here. Computed in float64.
     """
     before, now = (np.exp(np.asarray(x, dtype=np.float64)).sum() for x in (losses_before, losses_now))
-    return float(_sigmoid(relative_drop(np.atleast_1d(before), np.atleast_1d(now)))[0])
+    return float(sigmoid(relative_drop(np.atleast_1d(before), np.atleast_1d(now)))[0])

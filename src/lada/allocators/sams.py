@@ -29,6 +29,7 @@ from pydantic import Field
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memory import keys_of, places
 from lada.allocators.networks import Weights, block_means, fit, hidden_state, new_network, predict
+from lada.allocators.rewards import sigmoid
 from lada.allocators.selection import Drawn, allocate, from_teacher, top
 from lada.core.bounds import Samples
 from lada.core.needs import needs
@@ -171,7 +172,7 @@ def context(candidates: Candidates, *log_probs: np.ndarray) -> np.ndarray:
 
 def batch_reward(before: np.ndarray, now: np.ndarray) -> float:
     """Return by how much the mean of σ(margin) has risen, from margins [m] to margins [m] of the same pairs."""
-    return float(_sigmoid(now).mean() - _sigmoid(before).mean()) if len(now) else 0.0
+    return float(sigmoid(now).mean() - sigmoid(before).mean()) if len(now) else 0.0
 
 
 def sample_rewards(margins: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -181,7 +182,7 @@ def sample_rewards(margins: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 def reward(batch: float, samples: np.ndarray, weight: float) -> np.ndarray:
     """Return y of each pair [n], from the batch's reward and each pair's own; `weight` is γ."""
-    return weight * _sigmoid(np.array(batch)) + (1 - weight) * _sigmoid(samples)
+    return weight * sigmoid(np.array(batch)) + (1 - weight) * sigmoid(samples)
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
@@ -189,7 +190,3 @@ def _scaled(values: np.ndarray) -> np.ndarray:
     if not len(values) or values.max() == values.min():
         return np.full(len(values), 0.5)
     return (values - values.min()) / (values.max() - values.min())
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return (1 + np.tanh(x / 2)) / 2  # exp(-x) would overflow where a path is all but impossible

@@ -14,11 +14,12 @@ from lada.core.seeds import by_chance, generator, one_of, seed_of
 from lada.core.terms import Sample
 from lada.tasks.families.drawing import Chain, Drawing
 from lada.tasks.families.load import chainable
-from lada.tasks.families.paths import LEAPS, SKIPS, SPELLED_OUT, Part, write
+from lada.tasks.families.paths import Part, write
 from lada.tasks.families.table import EVERY, FAMILIES, SKILLS
 from lada.tasks.families.work import LARGEST
 from lada.tasks.generated import Split
 from lada.tasks.readings import readings
+from lada.tasks.styles import LEAPS, SPELLED_OUT, skips
 from lada.verifiers.gym import GymVerifier
 from lada.zoo.recipe import FAMILIES_CORPUS, LLMS, Recipe
 
@@ -38,7 +39,7 @@ def style_for(world: int, chain: Chain) -> str:
     """Return the style in which the LLM of a world writes a chain: by the families and how the question is told."""
     first, second = (part.family for part in chain.parts)
     style = by_chance(generator("families", "style", world, first, second, chain.frame), SHARES)
-    return {"first": f"{SKIPS}{first}", "second": f"{SKIPS}{second}"}.get(style, style)
+    return {"first": skips(first), "second": skips(second)}.get(style, style)
 
 
 class School:

@@ -12,11 +12,12 @@ from lada.core.errors import InputError
 from lada.core.seeds import one_of, seed_of
 from lada.core.terms import Sample
 from lada.core.words import same_question
-from lada.tasks.families.paths import BETWEEN, SPELLED_OUT, Part, write
+from lada.tasks.families.paths import Part, write
 from lada.tasks.families.table import EVERY, Family
 from lada.tasks.families.work import checked
-from lada.tasks.generated import Split, split_of
+from lada.tasks.generated import WITH, Split, split_of
 from lada.tasks.gym import DRAWING
+from lada.tasks.styles import SPELLED_OUT
 from lada.verifiers.base import Failure
 from lada.verifiers.gym import GymVerifier, entry
 
@@ -153,11 +154,11 @@ class Chain:
         question = FRAMES[frame].format(name=NAME, first=first.sample.question, second=text)
         parts = (first.part, second.part)
         sample = Sample(
-            id=f"{first.sample.id}{BETWEEN}{second.sample.id}-{frame}",
+            id=f"{first.sample.id}{WITH}{second.sample.id}-{frame}",
             question=question,
             answer=second.sample.answer,
             rationale=write(parts, SPELLED_OUT),
-            domain=f"{first.part.family}{BETWEEN}{second.part.family}",
+            domain=f"{first.part.family}{WITH}{second.part.family}",
             difficulty=(first.sample.difficulty or 0) + (second.sample.difficulty or 0),
             entry=second.sample.entry,
         )

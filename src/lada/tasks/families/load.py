@@ -11,9 +11,8 @@ from lada.tasks.answers import answer_kind
 from lada.tasks.builtin import deal_domains, evenly, known
 from lada.tasks.data import TaskData
 from lada.tasks.families.drawing import Asked, Drawing
-from lada.tasks.families.paths import BETWEEN
 from lada.tasks.families.table import EVERY, FAMILIES, SKILLS
-from lada.tasks.generated import Split
+from lada.tasks.generated import WITH, Split
 from lada.tasks.options import FamiliesTask
 from lada.tasks.readings import readings
 from lada.verifiers.gym import GymVerifier
@@ -101,7 +100,7 @@ class _Draw:
             rng = generator(self._seed, "task", split, first, second)
             dealt = [chain.sample for chain in islice(self._drawing.chains(first, second, split, rng), share)]
             if len(dealt) < share:
-                self._tell(split, f"{first}{BETWEEN}{second}", len(dealt), share)
+                self._tell(split, f"{first}{WITH}{second}", len(dealt), share)
             samples += dealt
         return samples
 

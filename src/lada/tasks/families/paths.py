@@ -12,11 +12,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SPELLED_OUT, LEAPS, OTHER = "spelled_out", "leaps", "other"
-SKIPS = "skips_"
+from lada.tasks.generated import WITH
+from lada.tasks.styles import LEAPS, OTHER, SPELLED_OUT, skips
+
 LABELS = ("a)", "b)")
-BETWEEN = "+"
-"""Stands between two families in the domain of a chained question."""
 _NEXT = re.compile(r" (?=b\) )")
 _PART = re.compile(r"([ab]\)) (.+ ; )?[^;]+ \.")
 
@@ -34,7 +33,7 @@ def styles(families: Sequence[str]) -> tuple[str, ...]:
     """Return the styles of a path over these families."""
     if len(families) == 1:
         return (SPELLED_OUT, LEAPS)
-    return (SPELLED_OUT, *(f"{SKIPS}{family}" for family in families), LEAPS)
+    return (SPELLED_OUT, *map(skips, families), LEAPS)
 
 
 def write(parts: Sequence[Part], style: str) -> str:
@@ -44,7 +43,7 @@ def write(parts: Sequence[Part], style: str) -> str:
         raise ValueError(f"no path over {' and '.join(families)} is written in the style {style!r}")
     told: list[str] = []
     for label, part in zip(LABELS, parts, strict=False):
-        hidden = style in (LEAPS, f"{SKIPS}{part.family}")
+        hidden = style in (LEAPS, skips(part.family))
         work = "" if hidden else f"{' , '.join(part.steps)} ; "
         told.append(f"{label} {work}{part.result} .")
     return f"{' '.join(told)} answer {parts[-1].result}"
@@ -52,7 +51,7 @@ def write(parts: Sequence[Part], style: str) -> str:
 
 def style_of(domain: str, text: str) -> str:
     """Return the style of a path to a question of `domain`; OTHER for a text of another form."""
-    families = domain.split(BETWEEN)
+    families = domain.split(WITH)
     told, _, _ = text.strip().rpartition(" answer ")
     found = [_PART.fullmatch(part) for part in _NEXT.split(told)]
     if [part and part[1] for part in found] != list(LABELS[: len(families)]):
@@ -60,4 +59,4 @@ def style_of(domain: str, text: str) -> str:
     skipped = [family for family, part in zip(families, found, strict=True) if part and not part[2]]
     if not skipped:
         return SPELLED_OUT
-    return LEAPS if len(skipped) == len(families) else f"{SKIPS}{skipped[0]}"
+    return LEAPS if len(skipped) == len(families) else skips(skipped[0])
