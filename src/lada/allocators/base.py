@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lada.core.needs import Needs, State
 from lada.core.plural import counted
@@ -37,38 +37,57 @@ def no_reading() -> np.ndarray:
 
 
 class Trials(Protocol):
-    """What a student can be made to try: it studies some of the teacher's paths for a while and is examined.
+    """What a student can be made to try: copies of it study some of the teacher's paths for a while and are examined.
 
-    Each trial begins with the same weights, and with them the student is left. What trials take is part of the study
-    that follows, which is as much shorter.
+    Weights are whatever `study` returned. In the end the student has the weights that it had, or those of `keep`. All
+    that was tried, kept or not, is part of the study that follows, which is as much shorter.
     """
 
-    def warm_up(self, chosen: Sequence[int], share: float) -> None:
-        """Let all later trials begin after a study of these candidates.
+    def study(self, chosen: Sequence[int], share: float, after: Any = None) -> Any:
+        """Return the student's weights after a study of these candidates, which begins with the weights `after`.
 
-        `share` (0..1) is its part of what this student may study of this teacher in this round.
+        None: with those that it had. `share` (0..1) is the study's part of what this student may study of this teacher
+        in this round.
         """
         ...
 
-    def trial(self, chosen: Sequence[int], share: float, probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
-        """Return for each probe, bool [probes], whether the student answers as the teacher does after a study.
+    def examine(self, after: Any, probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
+        """Return for each probe, bool [probes], whether the student answers as the teacher does with these weights.
 
-        It studies the candidates `chosen` for a `share` as in `warm_up`; `probes` are candidates too. With `gold`, an
-        answer that is known to be right counts as the teacher's does.
+        `probes` are candidates. With `gold`, an answer that is known to be right counts as the teacher's does.
         """
         ...
+
+    def likelihoods(self, after: Any, chosen: Sequence[int]) -> np.ndarray:
+        """Return the mean log-prob per token, nats, of the teacher's paths `chosen` with these weights, [chosen]."""
+        ...
+
+    def keep(self, after: Any) -> None:
+        """Leave the student with these weights."""
+        ...
+
+
+NO_TRIALS = "these candidates came without `trials`; an allocator wants to try some of them"
 
 
 class NoTrials:
     """Raises: whoever made these candidates by hand has no student that could try anything."""
 
-    def warm_up(self, chosen: Sequence[int], share: float) -> None:
+    def study(self, chosen: Sequence[int], share: float, after: Any = None) -> Any:
         """Raise LookupError."""
-        raise LookupError("these candidates came without `trials`; an allocator wants to try some of them")
+        raise LookupError(NO_TRIALS)
 
-    def trial(self, chosen: Sequence[int], share: float, probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
+    def examine(self, after: Any, probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
         """Raise LookupError."""
-        raise LookupError("these candidates came without `trials`; an allocator wants to try some of them")
+        raise LookupError(NO_TRIALS)
+
+    def likelihoods(self, after: Any, chosen: Sequence[int]) -> np.ndarray:
+        """Raise LookupError."""
+        raise LookupError(NO_TRIALS)
+
+    def keep(self, after: Any) -> None:
+        """Raise LookupError."""
+        raise LookupError(NO_TRIALS)
 
 
 def lesson_key(sample_id: str, text: str) -> int:
@@ -123,7 +142,7 @@ class Candidates:
     """`read()` gives one vector per teacher's path, float32 [n, width], of what in it surprises the student
     (Learner.read). It costs a forward pass; who calls it needs of the student Verb.READ."""
     trials: Trials = NoTrials()  # noqa: RUF009 - it has no state
-    """What the student can be made to try. Who does needs of it Verb.STUDY and Verb.ANSWER, and `tries`."""
+    """What the student can be made to try. Who does needs of it Verb.STUDY and what else it calls, and `tries`."""
     studied: Studied | None = None
     """For who declares Needs.lesson_losses; None before the first study."""
 

@@ -6,6 +6,9 @@ from lada.allocators.base import Candidates
 from lada.allocators.selection import losses, same_answers
 from lada.core.terms import Path
 
+SURE = 10
+"""One of so many of its own paths are those that a student is surest of."""
+
 
 def features(candidates: Candidates, clusters: np.ndarray, count: int) -> np.ndarray:
     """Return one row per sample, float32 [n, 8 + count], of numbers in 0..1.
@@ -48,26 +51,25 @@ def prior_reward(candidates: Candidates, *, gold: bool) -> np.ndarray:
     return np.where(_known(candidates), teacher * (0.5 + 0.5 * (trusted & ~student)), trusted)
 
 
-def surer_half(candidates: Candidates) -> np.ndarray:
-    """Return [n] bool: the teacher's loss per byte on its own path is at most the median of those that are known."""
-    loss = losses(candidates.teacher_paths)
-    known = loss[np.isfinite(loss)]
-    return loss <= np.median(known) if len(known) else np.zeros(len(loss), dtype=bool)
+def vouched_for(candidates: Candidates, share: float) -> bool:
+    """Return whether the teacher gives the same answer on more than `share` of the paths that the student is surest of.
+
+    They are the tenth of the student's own paths with the least loss per byte. Nobody is vouched for who is not to be
+    believed about itself: it could agree where that is easy, and lie elsewhere.
+    """
+    surest = np.argsort(losses(candidates.student_paths), kind="stable")[: max(1, len(candidates.samples) // SURE)]
+    return candidates.trusted and len(surest) > 0 and float(same_answers(candidates)[surest].mean()) > share
 
 
-def promising(candidates: Candidates, *, gold: bool, trusting: bool = False) -> np.ndarray:
+def promising(candidates: Candidates, *, gold: bool, vouch: float = 1.0) -> np.ndarray:
     """Return [n] bool: the teacher's path may teach what the student does not know.
 
-    With gold answers that is where the teacher is right and the student is not; where they are not known, or not to be
-    read, where the two answers differ and the teacher is believed. With `trusting` it is believed as well where it is
-    surer of its path than of most, if it may be trusted about itself.
+    With gold answers that is where the teacher is right and the student is not. Where they are not known, or not to be
+    read, it is where the two answers differ and the teacher is believed: everywhere, where it is `vouched_for`, else
+    where it is the less uncertain.
     """
     teacher, student = _right(candidates.teacher_paths), _right(candidates.student_paths)
-    sure = believed(candidates)
-    if (
-        trusting and candidates.trusted
-    ):  # of whoever is not, half of all that it claims would be taken whatever it claims
-        sure |= surer_half(candidates)
+    sure = believed(candidates) | vouched_for(candidates, vouch)
     differs = sure & ~same_answers(candidates)
     if not gold:
         return differs

@@ -3,44 +3,40 @@
 One filter serves one (teacher, student) pair in one direction. In each round it
 
 1. takes for candidates what a plain rule, the prior, expects a gain of: the teacher is right and the student is not;
-2. sorts them into groups by what in each path surprises the student (Learner.read);
-3. lets the student study all of them for a while, and from there each group in turn for a while more. The reward of a
-   group is the share of held-out questions that the student then answers as the teacher does;
-4. trains Exploit, a ridge regression of these rewards on what surprises the student, and keeps the share of the
-   candidates that it scores highest; all of them, where the rewards do not differ by more than chance.
+2. lets the student study all of them for a while, and makes two copies of it (Explore). Each copy studies one end of an
+   order of the candidates, and orders them anew by which copy finds them likelier, so that paths go together that help
+   to understand each other. They do so for some laps;
+3. examines both copies on held-out candidates. The reward of a copy is the share that it answers as the teacher does;
+4. goes on with the better copy and with the share of the candidates that it finds likelier by most (Exploit); with all
+   of them, where the rewards do not differ by more than chance.
 
-Trials are part of the budget of the study that follows. The student's own likelihood of a path cannot take their
-place: it prefers what the student can say already.
+All that either copy studied is part of the budget of the round's study. The student's own likelihood of a path cannot
+take the place of a trial: it prefers what the student can say already.
 
 Source: arXiv 2602.18749 for a filter for each pair and direction that explores and exploits rewards from what was
-learned. Trials within the round, vectors, regression and prior are ours; the paper's own form, in our reading, is
-`lada_paper`.
+learned. The race of two copies is ours; the paper's own form, in our reading, is `lada_paper`.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
-from lada.allocators.clusters import cluster
-from lada.allocators.exploit import chance, components, ridge
+from lada.allocators.exploit import chance, first_component
 from lada.allocators.features import promising
-from lada.allocators.memory import keys_of, places
 from lada.allocators.selection import Budgeted, allocate, from_teacher
-from lada.core.bounds import Samples
 from lada.core.needs import Needs, needs
 from lada.core.registry import Pluggable
 from lada.core.seeds import generator
 from lada.core.terms import Allocation, Verb
 
-CHANCE = 0.05
-"""Where groups that all teach the same would differ so much more often than this, no candidate is preferred."""
-ENOUGH, ALIKE = 4, 0.5
-"""After so many trials they end where groups that all teach the same would differ so much in half of all cases."""
+DECIDED, ALIKE = 0.01, 0.5
+"""A race ends where copies that learnt equally much would differ so much at most this often, or more often than that;
+the candidates of the better copy are preferred in the first case alone."""
 FEWEST = 10
-"""Candidates that a group has at least, and that there are for each group: fewer tell nothing."""
+"""Candidates that a copy studies at least, and questions of an examination: fewer tell nothing."""
 MOST_TRIED = 0.9
 """The most of a study's budget that its trials may take."""
 
@@ -50,84 +46,80 @@ class LadaOptions(Budgeted):
 
     gold: bool = True
     """Read the gold answers of public samples: a candidate is a path known to be right where the student is wrong.
-    Without, or where there is none, the less uncertain party is taken to be right."""
-    trusting: bool = False
-    """Without answers, take for candidates the half of the teacher's paths as well that it is surest of: for a teacher
-    that is right on most questions. Where it is not, what it is wrong about is learnt too."""
-    groups: int = Field(12, ge=0, le=256)
-    """Groups of candidates that are tried at most, one trial each; fewer where there are few candidates. 0: nothing is
-    tried, and all candidates are studied."""
+    Without, or where there is none, a candidate is a path that says otherwise, of a teacher that is believed."""
+    vouch: float = Field(0.8, ge=0, le=1)
+    """Without answers, a teacher is believed on everything that gives the student's answer on more than this share of
+    the tenth of its paths that the student is surest of; 1: none is, and FedMKT's rule holds."""
+    laps: int = Field(10, ge=0, le=256)
+    """Most laps of the race of two copies; it may end from the middle on. 0: nothing is tried, and all candidates are
+    studied."""
     warm_up: float = Field(0.15, ge=0, le=0.5)
-    """Share of the study's budget that goes to a first study of all candidates, from which trials begin."""
-    trial: float = Field(0.03, gt=0, le=0.5)
-    """Share of the study's budget that a trial takes."""
+    """Share of the study's budget that goes to a first study of all candidates, from which the copies begin."""
+    lap: float = Field(0.03, gt=0, le=0.5)
+    """Share of the study's budget that a copy takes in a lap."""
+    ends: float = Field(0.33, gt=0, le=0.5)
+    """Share of the candidates that a copy studies: those that it finds likelier than the other copy does by most."""
     probes: int = Field(200, ge=1, le=100_000)
     """Most questions of an examination. They are candidates, which no trial studies."""
-    components: int = Field(24, ge=1, le=4096)
-    """Principal components of the vectors that Exploit sees."""
     keep: float = Field(0.4, gt=0, le=1)
-    """Share of the candidates that is kept, those with the highest scores."""
-    replay: Samples = 4000
-    """Most recent rewards of samples that Exploit is trained on."""
+    """Share of the candidates that is kept where the race is decided: those that the better copy finds likelier by
+    most."""
 
     @model_validator(mode="after")
     def _leaves_a_study(self) -> Self:
         if self.tries > MOST_TRIED:
             raise ValueError(
-                f"warm_up + groups · trial is {self.tries:g} of the study's budget; expected {MOST_TRIED:g} at most, "
+                f"warm_up + 2 · laps · lap is {self.tries:g} of the study's budget; expected {MOST_TRIED:g} at most, "
                 "so that something is left to study what was chosen"
             )
         return self
 
     @property
     def tries(self) -> float:
-        """Return the most of a study's budget that trials take."""
-        return self.warm_up + self.groups * self.trial if self.groups else 0.0
+        """Return the share of a study's budget that trials take."""
+        return self.warm_up + 2 * self.laps * self.lap if self.laps else 0.0
 
 
 def needs_of(options: LadaOptions) -> Needs:
     """Return what the filter needs with these options."""
     sure = {Verb.ANSWER, Verb.CONFIDENCE}
-    trying = {Verb.READ, Verb.STUDY} if options.groups else set()
+    trying = {Verb.READ, Verb.STUDY, Verb.JUDGE} if options.laps else set()
     return needs(sure, {*sure, *trying}, own_paths=True, tries=options.tries)
 
 
 class Learnability(Pluggable):
-    """Filter of the samples that a student learns from, by what it learnt from others like them on trial."""
+    """Filter of the samples that a student learns from, by what copies of it learnt from others like them."""
 
     def __init__(self, options: LadaOptions) -> None:
         self.options = options
 
     def init(self, seed: int) -> State:
-        """Return the empty state: nothing was tried."""
+        """Return the empty state: nothing is kept between rounds, since a student that has learnt is another one."""
         return {}
 
     def apply(self, state: State, candidates: Candidates) -> tuple[State, Allocation, dict[str, float]]:
         """See Allocator.apply."""
         options = self.options
-        pool = np.flatnonzero(promising(candidates, gold=options.gold, trusting=options.trusting))
+        pool = np.flatnonzero(promising(candidates, gold=options.gold, vouch=options.vouch))
         score = np.zeros(len(candidates.samples))
         kept = generator(candidates.seed, "ties").permutation(pool)
         reason, diagnostics = "the teacher is right, the student is not", {}
-        groups = min(options.groups, len(pool) // (2 * FEWEST))
-        if groups >= min(2, options.groups) > 0:  # one group alone has nothing to be compared with
-            vectors = components(candidates.read(), pool, options.components)
-            trials = self.credit(candidates, self._try(candidates, pool, vectors, groups))
-            keys = keys_of(candidates.samples)
-            history = remembered(state).add(keys[trials.members], trials.rewards, trials.chance, options.replay)
-            rows = places(keys, history.keys)
-            if history.chance < CHANCE:
-                score = ridge(vectors[rows[rows >= 0]], history.rewards[rows >= 0])(vectors)
+        probes = self._probes(candidates, pool)
+        if options.laps and min(len(probes), round(options.ends * (len(pool) - len(probes)))) >= FEWEST:
+            race = self.credit(candidates, self._race(candidates, pool, probes))
+            diagnostics = race.diagnostics()
+            candidates.trials.keep(race.copies[race.winner])
+            if race.chance <= DECIDED:
+                score[pool] = race.lean * (1 if race.winner == 0 else -1)
                 kept = kept[np.argsort(-score[kept], kind="stable")][: max(FEWEST, round(options.keep * len(pool)))]
-                reason = "like what the student learnt from on trial"
-            state, diagnostics = history.state(), trials.diagnostics()
+                reason = "likelier to the copy of the student that learnt more"
         chosen = [int(i) for i in kept][: options.limit(len(candidates.samples))]
         allocation = allocate(candidates, chosen, from_teacher(chosen), score, dict.fromkeys(chosen, reason))
         return state, allocation, {"pool": float(len(pool)), **diagnostics}
 
-    def credit(self, candidates: Candidates, tried: "Tried") -> "Tried":
-        """Return what came of the trials as the filter learns from it: as it is."""
-        return tried
+    def credit(self, candidates: Candidates, race: "Race") -> "Race":
+        """Return what came of the race as the filter learns from it: as it is."""
+        return race
 
     def _probes(self, candidates: Candidates, pool: np.ndarray) -> np.ndarray:
         """Return half of the candidates `pool` [m] with the shortest questions: what is solved first tells soonest."""
@@ -137,91 +129,56 @@ class Learnability(Pluggable):
         shortest = pool[np.argsort(lengths, kind="stable")][: min(2 * self.options.probes, len(pool) // 2)]
         return rng.permutation(shortest)[: len(shortest) // 2]
 
-    def _try(self, candidates: Candidates, pool: np.ndarray, vectors: np.ndarray, groups: int) -> "Tried":
-        """Let the student try so many groups of the candidates `pool` [m], told apart by their vectors [n, d]."""
+    def _race(self, candidates: Candidates, pool: np.ndarray, probes: np.ndarray) -> "Race":
+        """Let two copies of the student sort the candidates `pool` [m] among them, and examine them on `probes`."""
         options, trials = self.options, candidates.trials
-        probes = self._probes(candidates, pool)
-        studied = np.setdiff1d(pool, probes)
-        numbers = cluster(vectors[studied], groups, candidates.seed)
-        if options.warm_up:
-            trials.warm_up(studied.tolist(), options.warm_up)
-        found = Tried([], [], len(probes))
-        for number in np.unique(numbers):
-            members = studied[numbers == number]
-            if len(members) >= FEWEST:
-                passed = trials.trial(members.tolist(), options.trial, probes.tolist(), gold=options.gold)
-                found.groups.append(members)
-                found.passed.append(float(passed.mean()))
-            if len(found.passed) >= ENOUGH and found.chance > ALIKE:
-                break
-        return found
+        studied = ~np.isin(pool, probes)
+        lean = first_component(candidates.read()[pool])
+        start = trials.study(pool[studied].tolist(), options.warm_up) if options.warm_up else None
+        copies: tuple[Any, Any] = start, start
+        count = round(options.ends * int(studied.sum()))
+        race = Race(copies, np.zeros(0, bool), np.zeros(0, bool), lean)
+        for lap in range(1, options.laps + 1):
+            order = pool[studied][np.argsort(race.lean[studied], kind="stable")].tolist()
+            one = trials.study(order[-count:], options.lap, race.copies[0])
+            other = trials.study(order[:count], options.lap, race.copies[1])
+            lean = np.nan_to_num(trials.likelihoods(one, pool.tolist()) - trials.likelihoods(other, pool.tolist()))
+            race = Race((one, other), race.one, race.other, lean)
+            if 2 * lap >= options.laps:
+                passed = [trials.examine(copy, probes.tolist(), gold=options.gold) for copy in race.copies]
+                race = Race((one, other), passed[0], passed[1], lean)
+                if not DECIDED < race.chance <= ALIKE:
+                    break
+        return race
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """What groups of candidates, by their positions, taught on trial: the share of probes that were then solved."""
+class Race:
+    """Two copies of a student at the end of their race."""
 
-    groups: list[np.ndarray]
-    passed: list[float]
-    probes: int
-    """How many there were."""
+    copies: tuple[Any, Any]
+    """The weights of both (Trials.study)."""
+    one: np.ndarray
+    """Which probes the first copy answers as the teacher does, bool [probes]."""
+    other: np.ndarray
+    """Likewise the second."""
+    lean: np.ndarray
+    """By how much likelier each candidate is to the first than to the second, nats per token [m]."""
+
+    @property
+    def winner(self) -> int:
+        """Return which copy answered more probes as the teacher does, 0 or 1."""
+        return int(self.other.sum() > self.one.sum())
 
     @property
     def chance(self) -> float:
-        """Return how likely groups that all teach the same would differ so much, 0..1."""
-        return chance(self.passed, self.probes)
-
-    @property
-    def members(self) -> np.ndarray:
-        """Return the positions of all that was tried, int64 [m]."""
-        return np.concatenate([np.zeros(0, np.int64), *self.groups])
-
-    @property
-    def rewards(self) -> np.ndarray:
-        """Return, for each of `members`, by how much its group's trial was better than the mean [m], in -1..1."""
-        sizes = [len(group) for group in self.groups]
-        passed = np.repeat(np.array(self.passed, np.float64), sizes)
-        return passed - passed.mean() if len(passed) else passed
+        """Return how often copies that learnt equally much would differ so much, 0..1."""
+        return chance(self.one, self.other)
 
     def diagnostics(self) -> dict[str, float]:
-        """Return how many trials there were, the least and the greatest share solved, and the chance of that."""
-        if not self.passed:
-            return {}
-        return {
-            "trials": float(len(self.passed)),
-            "worst trial": min(self.passed),
-            "best trial": max(self.passed),
-            "chance": self.chance,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """What was tried in this and earlier rounds: keys of samples, int64 [m], and the reward of each [m]."""
-
-    keys: np.ndarray
-    rewards: np.ndarray
-    chance: float
-    """The least of the rounds' (Tried.chance)."""
-
-    def add(self, keys: np.ndarray, rewards: np.ndarray, chance: float, most: int) -> "History":
-        """Return the history with a round's trials at its end, the `most` recent of it."""
-        keys, rewards = np.concatenate([self.keys, keys]), np.concatenate([self.rewards, rewards])
-        return History(keys[-most:], rewards[-most:], min(self.chance, chance))
-
-    def state(self) -> State:
-        """Return it as a state."""
-        chance = np.array(self.chance)
-        return {"history.keys": self.keys, "history.rewards": self.rewards, "history.chance": chance}
-
-
-def remembered(state: State) -> History:
-    """Return the history that a state holds, which is empty before the first trial."""
-    return History(
-        state.get("history.keys", np.zeros(0, np.int64)),
-        state.get("history.rewards", np.zeros(0)),
-        float(state.get("history.chance", 1.0)),
-    )
+        """Return the share of probes that the worse and the better copy solved, and the chance of that."""
+        shares = sorted((float(self.one.mean()), float(self.other.mean())))
+        return {"worse copy": shares[0], "better copy": shares[1], "chance": self.chance}
 
 
 @ALLOCATORS.register(
@@ -230,7 +187,7 @@ def remembered(state: State) -> History:
     paper="arXiv 2602.18749",
     status="our reading",
     needs=needs_of,
-    by_order="places are drawn: where k-means begins, probes and ties",
+    by_order="places are drawn: probes and ties",
 )
 class Lada(Learnability):
-    """Filter of the samples that this student learns from, by what it learnt from others like them on trial."""
+    """Filter of the samples that this student learns from, by what copies of it learnt from others like them."""

@@ -107,7 +107,7 @@ def _probed(
     before, gains = _loss(party, held, progress), {}
     party.folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=party.folder) as folder:  # a model may be too large for the system's own place
-        restore = restorer(party, FilePath(folder) / "model")
+        restore = restorer(party, FilePath(folder))
         for client in sorted(lessons):
             party.learner.study(lessons[client], sft(), options, seed=seed, progress=progress)
             gains[client] = before - _loss(party, held, progress)

@@ -1,21 +1,29 @@
 """A party that is made to study on trial goes back to the weights that it had."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path as FilePath
+from tempfile import mkdtemp
+from weakref import finalize
 
 from lada.core.errors import InputError
 from lada.rounds.party import Party
 
 
 def restorer(party: Party, folder: FilePath) -> Callable[[], None]:
-    """Return what gives a learner the weights back that it has now: from memory, else from a folder on the disk."""
+    """Return what gives a learner the weights back that it has now: from memory, else from below `folder`.
+
+    What is on the disk goes with the last reference to what is returned.
+    """
     try:
         weights = {name: weight.copy() for name, weight in party.learner.adapter().items()}
     except InputError:
-        party.learner.save(folder)
+        place = FilePath(mkdtemp(dir=folder))
+        party.learner.save(place)
 
         def reopen() -> None:
-            party.learner = party.reopen(folder)
+            party.learner = party.reopen(place)
 
+        finalize(reopen, shutil.rmtree, place, ignore_errors=True)
         return reopen
     return lambda: party.learner.load_adapter(weights)

@@ -1,11 +1,12 @@
-"""A student tries out what a teacher offers: it studies some paths for a while, is examined, and forgets them again.
+"""A student tries out what a teacher offers: it studies some paths for a while, is examined, and goes back.
 
-What it tries, it studies by plain fine-tuning, with the replay of the study that follows. All trials of a round share
-their random numbers, so that their luck is the same.
+What it tries, it studies by plain fine-tuning, with the replay of the study that follows. Trials that begin with equally
+many studies behind them share their random numbers, so that their luck is the same.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 from tempfile import TemporaryDirectory
 
@@ -22,10 +23,20 @@ from lada.rounds.steps import part_of, sft
 from lada.rounds.verdicts import Verdict, verdicts
 
 
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Weights that a student had on trial; see lada.allocators.base.Trials."""
+
+    restore: Callable[[], None]
+    studies: int
+    """How many led to them."""
+
+
 class PartyTrials:
     """The trials of one party with one teacher in one round; see lada.allocators.base.Trials.
 
-    It is a context, after which the party has the weights that it had, and `party.tried` says what it took.
+    It is a context, after which the party has the weights that it had, or those that it was to keep, and `party.tried`
+    says what all trials took.
     """
 
     def __init__(
@@ -43,26 +54,46 @@ class PartyTrials:
         self._own, self._replay, self._share = own, replay, share
         self._seed = seed_of(party.seed, round, "try", party.name)
         self._stack = ExitStack()
-        self._began: Callable[[], None] | None = None
-        self._from: Callable[[], None] | None = None
+        self._began: Weights | None = None
+        self._kept: Weights | None = None
         self._took = 0.0
         self.tokens = 0
         """Tokens that were studied on trial."""
 
-    def warm_up(self, chosen: Sequence[int], share: float) -> None:
-        """See Trials.warm_up."""
-        self._study(chosen, share)
-        self._from = self._restorer("warm")
+    def study(self, chosen: Sequence[int], share: float, after: Weights | None = None) -> Weights:
+        """See Trials.study."""
+        party, begin = self._party, after or self._begin()
+        begin.restore()
+        lessons = [lesson_on(self._samples[i], self._paths[i]) for i in chosen if self._paths[i].text]
+        lessons, _ = replayed(party, lessons, self._own, self._replay, self._round)
+        if lessons:
+            options = part_of(party.studies.distil, 0.0, share * self._share)
+            seed = seed_of(self._seed, begin.studies)
+            report = party.learner.study(lessons, sft(), options, seed=seed, progress=self._progress)
+            self.tokens += report.tokens
+        self._took += share * self._share
+        return Weights(restorer(party, self._folder), begin.studies + 1)
 
-    def trial(self, chosen: Sequence[int], share: float, probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
-        """See Trials.trial."""
-        self._study(chosen, share)
+    def examine(self, after: Weights, probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
+        """See Trials.examine."""
+        after.restore()
         party, asked = self._party, [self._samples[i] for i in probes]
         questions = [sample.question for sample in asked]
         answers = party.learner.answer(questions, seed=self._seed, progress=self._progress)
         texts = [(sample, answer.text) for sample, answer in zip(asked, answers, strict=True)]
         passed = [self._as_taught(i, verdict) for i, verdict in zip(probes, self._judged(texts, gold), strict=True)]
         return np.array(passed, dtype=bool)
+
+    def likelihoods(self, after: Weights, chosen: Sequence[int]) -> np.ndarray:
+        """See Trials.likelihoods."""
+        after.restore()
+        pairs = [(self._samples[i].question, self._paths[i].text) for i in chosen]
+        found = self._party.learner.judge(pairs, progress=self._progress)
+        return np.array([each.mean for each in found], dtype=np.float64)
+
+    def keep(self, after: Weights) -> None:
+        """See Trials.keep."""
+        self._kept = after
 
     def _judged(self, texts: Sequence[tuple[Sample, str]], gold: bool) -> Sequence[Verdict]:
         """Return what texts answer, and with `gold` whether that is right, as far as anybody knows."""
@@ -75,36 +106,26 @@ class PartyTrials:
         (said, right), taught = verdict, self._paths[place].answer
         return said is not None and (bool(right) or (taught is not None and self._party.task.same(said, taught)))
 
-    def _study(self, chosen: Sequence[int], share: float) -> None:
-        """Let the party study some paths from where trials begin."""
-        party = self._party
+    def _begin(self) -> Weights:
+        """Return the weights with which the party came."""
         if self._began is None:
+            party = self._party
             self._progress = self._stack.enter_context(party.phase(self._round, "try"))
             party.folder.mkdir(parents=True, exist_ok=True)
             folder = TemporaryDirectory(dir=party.folder)  # a model may be too large for the system's own place
             self._folder = FilePath(self._stack.enter_context(folder))
-            self._began = self._from = self._restorer("model")
-        else:
-            assert self._from is not None
-            self._from()
-        lessons = [lesson_on(self._samples[i], self._paths[i]) for i in chosen if self._paths[i].text]
-        lessons, _ = replayed(party, lessons, self._own, self._replay, self._round)
-        end = share * self._share
-        options = part_of(party.studies.distil, 0.0, end)
-        if lessons:
-            report = party.learner.study(lessons, sft(), options, seed=self._seed, progress=self._progress)
-            self.tokens += report.tokens
-        self._took += end
-
-    def _restorer(self, name: str) -> Callable[[], None]:
-        return restorer(self._party, self._folder / name)
+            self._began = Weights(restorer(party, self._folder), 0)
+        return self._began
 
     def __enter__(self) -> "PartyTrials":
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         with self._stack:
-            if self._began is not None:
-                self._began()
+            kept = self._kept if kind is None else None
+            if left := kept or self._began:
+                left.restore()
         if kind is None:
             self._party.tried += self._took
+            if kept:
+                self._party.weights_changed()
