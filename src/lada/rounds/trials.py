@@ -1,7 +1,7 @@
 """A student tries out what a teacher offers: it studies some paths for a while, is examined, and goes back.
 
-What it tries, it studies by plain fine-tuning, with the replay of the study that follows. Trials that begin with equally
-many studies behind them share their random numbers, so that their luck is the same.
+What it tries, it studies by plain fine-tuning, with the replay of the study that follows. Studies that begin with as
+many others behind them share their random numbers, so that their luck is the same.
 """
 
 from collections.abc import Callable, Sequence
