@@ -4,9 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from tables import Row, candidates, rows
 
-from lada.allocators.features import features, prior_reward, promising
+from lada.allocators.features import features, prior_reward, promising, vouched_for
 
 LN = math.log
 
@@ -93,19 +94,43 @@ def test_the_form_without_gold_answers_reads_none(table: list[Row]):
     assert np.array_equal(prior_reward(candidates(table), gold=False), prior_reward(candidates(flipped), gold=False))
 
 
+def test_who_is_vouched_for_by_hand():
+    # Of 20 paths the student is surest of two, whose loss per byte is the least: it gives the teacher's answer on one.
+    sure = [Row("1", "1", student_mean=-0.1), Row("1", "2", student_mean=-0.1)]
+    rest = [Row("1", answer, student_mean=mean) for answer in ("1", "2", None) for mean in (-0.2, math.nan, -math.inf)]
+    half = candidates([*rest, *sure, *rest])
+    assert [vouched_for(half, share) for share in (0.0, 0.49, 0.5, 1.0)] == [True, True, False, False]
+    whole = candidates([*rest, sure[0], sure[0], *rest])
+    assert [vouched_for(whole, share) for share in (0.99, 1.0)] == [True, False]
+    assert not vouched_for(candidates([*rest, sure[1], sure[1], *rest]), 0.0)
+    assert not vouched_for(replace(whole, trusted=False), 0.0)
+    # Of three paths it is one, of twenty-nine two, of none none.
+    assert vouched_for(candidates([Row("1", "2"), sure[0], Row("1", "2")]), 0.8)
+    assert not vouched_for(candidates([*sure, *rest, *rest, *rest]), 0.5)
+    assert not vouched_for(candidates([]), 0.0)
+
+
 def test_what_may_teach_something_by_hand():
-    # Losses per byte are 0.1, 0.2 (twice), 0.4 and unknown: the median of those known is 0.2.
-    means = (-0.25, -0.5, -0.5, -1.0, math.nan)
-    blind = [Row("1", "2", teacher_mean=mean, student_mean=-0.1) for mean in means]
-    assert promising(candidates(blind), gold=True, trusting=True).tolist() == [True, True, True, False, False]
-    assert promising(candidates(blind), gold=True).tolist() == [False] * 5
+    # The student is surest of the last path, on which both agree. The teacher is the less uncertain in the first one.
+    means = (-0.25, -0.5, -1.0, math.nan)
+    blind = [*(Row("1", "2", teacher_mean=mean) for mean in means), Row(None, "2"), Row("1", "1", student_mean=-0.1)]
+    assert promising(candidates(blind), gold=True, vouch=0.8).tolist() == [True] * 4 + [False] * 2
+    assert promising(candidates(blind), gold=True).tolist() == [True] + [False] * 5
     doubted = replace(candidates(blind), trusted=False)
-    assert promising(doubted, gold=True, trusting=True).tolist() == [False] * 5
-    agreed = [replace(row, student="1") for row in blind]
-    assert promising(candidates(agreed), gold=False, trusting=True).tolist() == [False] * 5
+    assert promising(doubted, gold=True, vouch=0.8).tolist() == [True] + [False] * 5
+    wrong = [replace(row, teacher_right=False) for row in blind]
+    assert promising(candidates(wrong), gold=True, vouch=0.8).tolist() == [False] * 6
+    assert promising(candidates(wrong), gold=False, vouch=0.8).tolist() == [True] * 4 + [False] * 2
     known = [Row("1", "2", teacher, student) for teacher in (True, False) for student in (True, False)]
     assert promising(candidates(known), gold=True).tolist() == [False, True, False, False]
-    assert promising(candidates(known), gold=False, trusting=True).tolist() == [True] * 4
+    assert promising(candidates([*known, blind[-1]]), gold=False, vouch=0.8).tolist() == [True] * 4 + [False]
     nothing = [Row(None, "2"), Row("1", None, teacher_mean=math.nan, student_mean=math.nan)]
     assert promising(candidates(nothing), gold=False).tolist() == [False, False]
     assert promising(candidates([]), gold=True).tolist() == []
+
+
+@given(rows(), st.floats(0, 1), st.booleans())
+def test_a_teacher_that_is_believed_more_teaches_no_less(table: list[Row], vouch: float, gold: bool):
+    most, least = (promising(candidates(table), gold=gold, vouch=share) for share in (vouch, 1.0))
+    assert (most | ~least).all()
+    assert not most[np.array([row.teacher is None and not row.teacher_right for row in table])].any()
