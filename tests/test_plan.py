@@ -328,24 +328,31 @@ def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
 
 
 def test_trials_are_part_of_the_study_that_follows() -> None:
-    config = small(allocator={"name": "lada", "options": {"groups": 8, "warm_up": 0.125, "trial": 0.04}})
+    config = small(allocator={"name": "lada", "options": {"laps": 4, "warm_up": 0.125, "lap": 0.04}})
     for party in (config["server"], *config["clients"]):
         party["distil"] = {"steps": 100, "batch_size": 4}
     plan = lada.plan(config)
     (steps,) = [rounds.steps for rounds in plan.schedule if rounds.first == 1]
     for side in ("server", "client"):
-        phases = [step.phase for step in steps if step.side == side]
-        at = phases.index("distil")
-        assert phases[at - 2 : at + 1] == ["read", "try", "distil"]
+        told = [(step.phase, step.verb, step.samples) for step in steps if step.side == side]
+        at = [phase for phase, _, _ in told].index("distil")
+        trials = [
+            ("try", verb, samples)
+            for verb, samples in (("study", "lessons"), ("judge", "public"), ("answer", "public"))
+        ]
+        assert told[at - 4 : at] == [("read", "read", "public"), *trials]
     for party in plan.parties:
         taken = {study.phase: study.steps for study in party.studies}
-        assert (taken["try"], taken["distil"]) == (44, 56)  # 0.125 + 8 · 0.04 of 100, which rounds to an even number
+        assert (taken["try"], taken["distil"]) == (
+            44,
+            56,
+        )  # 0.125 + 2 · 4 · 0.04 of 100, which rounds to an even number
     assert sum("takes up to 44.5 % of the budget of the study `distil`" in notice for notice in plan.notices) == 1
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"allocator": {"name": "lada", "options": {"groups": 0}}}, {"host": "fedavg"}, {"allocator": "verified"}],
+    [{"allocator": {"name": "lada", "options": {"laps": 0}}}, {"host": "fedavg"}, {"allocator": "verified"}],
 )
 def test_who_tries_nothing_has_no_trials_in_the_plan(changes: dict[str, Any]) -> None:
     plan = lada.plan(small(**({"allocator": "lada"} | changes)))

@@ -11,6 +11,7 @@ from lada.config import ClientConfig, RunConfig, ServerConfig
 from lada.config_source import Source, open_config
 from lada.core.cores import cores
 from lada.core.errors import InputError, of_party
+from lada.core.needs import Needs
 from lada.core.paths import is_folder
 from lada.core.results import Traffic
 from lada.core.terms import Verb
@@ -84,7 +85,7 @@ class _Planner:
             if verb in asks.student:
                 self._rounds = [tuple(_with_looks(steps, phase, verb)) for steps in self._rounds]
         if asks.tries:
-            self._rounds = [tuple(_with_trials(steps, asks.tries)) for steps in self._rounds]
+            self._rounds = [tuple(_with_trials(steps, asks)) for steps in self._rounds]
         self._faults = [samples.fault] if samples.fault else []
         soft = self._objective.needs.signal
         k, self._codecs = soft.k if soft else 0, Codecs(config.make_all(CODECS))
@@ -303,14 +304,18 @@ def _with_looks(steps: Iterable[Step], phase: str, verb: Verb) -> Iterator[Step]
         yield step
 
 
-def _with_trials(steps: Iterable[Step], share: float) -> Iterator[Step]:
-    """Yield steps, with trials (Candidates.trials) where a student has to choose, that take a `share` of its study."""
+def _with_trials(steps: Iterable[Step], asks: Needs) -> Iterator[Step]:
+    """Yield steps, with trials (Candidates.trials) where a student has to choose, that take a share of its study.
+
+    What it studies on trial is one step here, and likewise what copies of it then judge and answer.
+    """
     tried = False
     for step in steps:
         if step.samples == "lessons" and not tried:
-            yield Step(step.side, "try", Verb.STUDY, "lessons", "distil", (0.0, share))
+            yield Step(step.side, "try", Verb.STUDY, "lessons", "distil", (0.0, asks.tries))
+            yield from (Step(step.side, "try", verb) for verb in (Verb.JUDGE, Verb.ANSWER) if verb in asks.student)
         tried = step.samples == "lessons"
-        yield replace(step, part=(share, 1.0)) if step.study == "distil" and tried else step
+        yield replace(step, part=(asks.tries, 1.0)) if step.study == "distil" and tried else step
 
 
 def _schedule(rounds: Sequence[tuple[Step, ...]]) -> Iterator[RoundPlan]:
