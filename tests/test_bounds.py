@@ -137,13 +137,13 @@ SHARES = {"private": 0.1, "paths": 0.1, "general": 0.1}
         *(("allocator", "lada_paper", "epochs", value) for value in (0, 10**9)),
         *(("allocator", "lada_paper", "threshold", value) for value in (math.nan, math.inf)),
         *(("allocator", "lada_paper", "explore_weight", value) for value in (-1.0, math.nan)),
-        *(("allocator", "lada", "groups", value) for value in (-1, 10**9, 100)),  # 100 of them take four budgets
+        *(("allocator", "lada", "vouch", value) for value in (-0.1, 1.1, math.nan)),
+        *(("allocator", "lada", "laps", value) for value in (-1, 10**9, 100)),  # 100 of them take six budgets
         *(("allocator", "lada", "warm_up", value) for value in (-0.1, 0.6, math.nan)),
-        *(("allocator", "lada", "trial", value) for value in (0.0, 0.2, 0.6, math.nan)),
+        *(("allocator", "lada", "lap", value) for value in (0.0, 0.1, 0.6, math.nan)),
+        *(("allocator", "lada", "ends", value) for value in (0.0, 0.6, math.nan)),
         *(("allocator", "lada", "probes", value) for value in (0, 10**9)),
-        *(("allocator", "lada", "components", value) for value in (0, 10**9)),
         *(("allocator", "lada", "keep", value) for value in (0.0, 1.1, math.nan)),
-        *(("allocator", "lada", "replay", value) for value in (0, 10**9)),
         *(("allocator", "lada", "budget", value) for value in (0, 1.5, math.nan)),
         *(("host", "fedmkt", "trust_steps", value) for value in (0, 10**9)),
         *(("host", "fedmkt", "tries", value) for value in (0, 10**9)),

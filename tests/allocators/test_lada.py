@@ -1,4 +1,4 @@
-"""LaDa's filter, with a made student: it solves a probe after studying enough of what is written in its style."""
+"""LaDa's filter, with a made student: a copy finds likelier what is in the style of what it studied last."""
 
 import math
 from collections.abc import Sequence
@@ -10,15 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from scipy.stats import chi2
 from tables import Row, candidates, chosen, make, rows
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
-from lada.allocators.exploit import components, ridge
-from lada.allocators.lada import ENOUGH, FEWEST, Tried, remembered
-from lada.allocators.memory import keys_of
+from lada.allocators.lada import ALIKE, DECIDED, FEWEST, Race
 from lada.allocators.selection import Budgeted
-from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
 from lada.core.needs import needs
 from lada.core.terms import Allocation, Verb
 
@@ -27,36 +23,68 @@ NEW = Row("1", "2", True, False, teacher_mean=-0.25)
 KNOWN, WRONG = Row("1", "1", True, True), Row("1", "2", False, False, teacher_mean=-0.25)
 UNSURE = Row("1", "2", True, False, teacher_mean=-0.75)
 """The same, but the teacher is the less sure."""
-PRIOR, TRIED = "the teacher is right, the student is not", "like what the student learnt from on trial"
+PRIOR, RACED = "the teacher is right, the student is not", "likelier to the copy of the student that learnt more"
+Weights = tuple[tuple[int, ...], ...]
+"""What a copy has studied, study by study."""
 
 
 @dataclass
 class Student:
-    """Solves the share of the probes that it has studied of lessons it can learn from, of all that it studied."""
+    """A copy solves as many of the probes as it can learn from of what it studied last; path i is in style i % 2."""
 
     learnable: Sequence[int]
+    style: np.ndarray = field(default_factory=lambda: np.arange(1000) % 2)
     log: list[tuple[Any, ...]] = field(default_factory=list)
-    """Its studies in their order: what, for which share, on which probes."""
-    warm: float = 0.0
+    """What it was asked, in this order."""
+    kept: Weights | None = None
 
-    def warm_up(self, chosen: Sequence[int], share: float) -> None:
-        self.log.append(("warm up", list(chosen), share))
+    def study(self, chosen: Sequence[int], share: float, after: Weights | None = None) -> Weights:
+        self.log.append(("study", list(chosen), share, after))
+        return (*(after or ()), tuple(chosen))
 
-    def trial(self, chosen: Sequence[int], share: float, probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
-        self.log.append(("trial", list(chosen), share, list(probes), gold))
-        share_learnt = np.isin(chosen, self.learnable).mean()
-        return np.arange(len(probes)) < round(share_learnt * len(probes))
+    def examine(self, after: Weights, probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
+        self.log.append(("examine", after, list(probes), gold))
+        return np.arange(len(probes)) < round(np.isin(after[-1], self.learnable).mean() * len(probes))
 
-    @property
-    def trials(self) -> list[tuple[Any, ...]]:
-        return [entry for entry in self.log if entry[0] == "trial"]
+    def likelihoods(self, after: Weights, chosen: Sequence[int]) -> np.ndarray:
+        self.log.append(("likelihoods", after, list(chosen)))
+        share = self.style[list(after[-1])].mean()
+        return np.where(self.style[list(chosen)] == 1, share, 1 - share) - 1.0
+
+    def keep(self, after: Weights) -> None:
+        assert self.kept is None
+        self.kept = after
+
+    def asked(self, what: str) -> list[tuple[Any, ...]]:
+        return [entry[1:] for entry in self.log if entry[0] == what]
 
 
-def in_styles(count: int, styles: int = 2, noise: float = 0.1) -> np.ndarray:
-    """Return vectors of paths [count, 6]: sample i is written in style i % styles."""
+@dataclass
+class Scripted(Student):
+    """The first copy finds paths likelier by a row of `leans` than the second, lap by lap.
+
+    In each examination that there is, the copies solve so many of the probes, the first ones.
+    """
+
+    learnable: Sequence[int] = ()
+    leans: np.ndarray = field(default_factory=lambda: np.zeros((256, 1000)))
+    solved: Sequence[tuple[int, int]] = ()
+
+    def examine(self, after: Weights, probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
+        super().examine(after, probes, gold=gold)
+        exam, copy = divmod(len(self.asked("examine")) - 1, 2)
+        return np.arange(len(probes)) < self.solved[exam][copy]
+
+    def likelihoods(self, after: Weights, chosen: Sequence[int]) -> np.ndarray:
+        super().likelihoods(after, chosen)
+        lap, copy = divmod(len(self.asked("likelihoods")) - 1, 2)
+        return np.full(len(chosen), -2.0) + (self.leans[lap, list(chosen)] if copy == 0 else 0.0)
+
+
+def in_styles(count: int, noise: float = 0.1) -> np.ndarray:
+    """Return vectors of paths [count, 6]: path i is in style i % 2."""
     rng = np.random.default_rng(0)
-    centres = 3 * np.eye(6)[:styles]
-    return (centres[np.arange(count) % styles] + noise * rng.normal(size=(count, 6))).astype(np.float32)
+    return (3 * np.eye(6)[np.arange(count) % 2] + noise * rng.normal(size=(count, 6))).astype(np.float32)
 
 
 def offered(
@@ -83,225 +111,258 @@ def reasons(allocation: Allocation) -> set[str]:
 
 def test_two_students_keep_what_each_learns_from():
     for style in (0, 1):
-        learns = range(style, 100, 2)
-        student = Student(learns)
-        _, allocation, told = let_choose(offered([NEW] * 100, student), groups=2)
+        student = Student(range(style, 100, 2))
+        state, allocation, told = let_choose(offered([NEW] * 100, student))
         kept = positions(allocation)
         assert len(kept) == 40  # 0.4 of 100
-        assert set(kept) <= set(learns)
-        assert reasons(allocation) == {TRIED}
+        assert {i % 2 for i in kept} == {style}
+        assert reasons(allocation) == {RACED}
         assert {source for _, source in chosen(allocation)} == {"teacher"}
-        assert told.pop("chance") == pytest.approx(chi2.sf(2 * 0.25 / (0.25 / 25), 1))
-        assert told == {"pool": 100.0, "trials": 2.0, "worst trial": 0.0, "best trial": 1.0}
+        # Of 25 probes one copy solves all and the other none.
+        assert told == {"pool": 100.0, "worse copy": 0.0, "better copy": 1.0, "chance": pytest.approx(2 / 2**25)}
+        assert state == {}
+        assert student.kept is not None
+        assert {i % 2 for study in student.kept[1:] for i in study} == {style}
 
 
-def test_what_is_tried_and_on_which_probes():
+def test_both_copies_begin_after_a_study_of_all_but_the_probes():
     student = Student(range(0, 100, 2))
     table = offered([NEW] * 100, student)
     longer = (replace(each, question=each.question + " please" * (i >= 50)) for i, each in enumerate(table.samples))
-    let_choose(replace(table, samples=tuple(longer)), groups=2, warm_up=0.2, trial=0.05)
-    (first, warmed, share), *trials = student.log
-    probes = trials[0][3]
-    assert (first, share, len(probes)) == ("warm up", 0.2, 25)  # half of the half with the shortest questions
+    let_choose(replace(table, samples=tuple(longer)), warm_up=0.2, lap=0.05, laps=2)
+    probes = student.asked("examine")[0][1]
+    assert len(probes) == 25  # half of the half with the shortest questions
     assert max(probes) < 50
-    assert sorted(warmed + probes) == list(range(100))
-    assert [entry[2:] for entry in trials] == [(0.05, probes, True)] * 2
-    assert sorted(trials[0][1] + trials[1][1]) == warmed
-    assert [{i % 2 for i in entry[1]} for entry in trials] in ([{0}, {1}], [{1}, {0}])
-    student = Student(())
-    let_choose(offered([NEW] * 100, student), groups=2, warm_up=0.0, probes=12, gold=False)
-    assert [entry[0] for entry in student.log] == ["trial"] * 2
-    assert [(len(entry[3]), entry[4]) for entry in student.log] == [(12, False)] * 2
+    (warmed, share, after), *laps = student.asked("study")
+    assert (share, after, sorted(warmed + probes)) == (0.2, None, list(range(100)))
+    assert [(len(each), share, after) for each, share, after in laps] == [(25, 0.05, (tuple(warmed),))] * 2
+    assert not {i for each, _, _ in laps for i in each} & set(probes)
+    assert [each[1:] for each in student.asked("examine")] == [(probes, True)] * 2
+    assert [each[1] for each in student.asked("likelihoods")] == [list(range(100))] * 2  # of the probes too
 
 
-def test_scores_are_the_regression_of_rewards_on_components():
-    student, vectors = Student(range(0, 100, 2)), in_styles(100)
-    state, allocation, _ = let_choose(offered([NEW] * 100, student, vectors), groups=2, components=3)
-    seen = components(vectors, np.arange(100), 3)
-    tried = sorted(student.trials, key=lambda entry: entry[1][0] % 2)  # the group that is learnt from first
-    members = [i for entry in tried for i in entry[1]]
-    rewards = np.repeat([1.0, 0.0], [len(entry[1]) for entry in tried])
-    expected = ridge(seen[members], rewards - rewards.mean())(seen)
+def test_without_a_first_study_the_copies_begin_with_the_student_s_own_weights():
+    student = Student(range(0, 100, 2))
+    let_choose(offered([NEW] * 100, student), warm_up=0.0, laps=2, probes=12, ends=0.5, gold=False)
+    assert [(len(each), after) for each, _, after in student.asked("study")] == [(44, None)] * 2  # half of 88
+    assert [(len(probes), gold) for _, probes, gold in student.asked("examine")] == [(12, False)] * 2
+
+
+def test_each_copy_studies_the_end_that_it_found_likelier():
+    values, leans = np.random.default_rng(1).normal(size=100), np.random.default_rng(2).normal(size=(3, 100))
+    student = Scripted(leans=leans, solved=[(0, 0)])
+    let_choose(offered([NEW] * 100, student, values[:, None].astype(np.float32)), laps=6)
+    (warmed, _, _), *laps = student.asked("study")
+    assert len(laps) == 6
+    start = (tuple(warmed),)
+    one, other = start, start
+    for lap, by in enumerate((values, leans[0], leans[1])):
+        order = sorted(warmed, key=lambda i, by=by: by[i])
+        (first, share, after), (second, share_too, after_too) = laps[2 * lap : 2 * lap + 2]
+        assert (after, after_too, share, share_too) == (one, other, 0.03, 0.03)
+        if lap == 0 and first[0] in order[:25]:
+            order = order[::-1]  # a component has no direction
+        assert (first, second) == (order[-25:], order[:25])  # 0.33 of 75
+        one, other = (*one, tuple(first)), (*other, tuple(second))
+        judged = student.asked("likelihoods")[2 * lap : 2 * lap + 2]
+        assert [copy for copy, _ in judged] == [one, other]
+    assert [copy for copy, _, _ in student.asked("examine")] == [one, other]
+
+
+@pytest.mark.parametrize("solved", [(8, 0), (0, 8)])
+def test_scores_are_by_how_much_the_better_copy_finds_a_path_likelier(solved: tuple[int, int]):
+    leans = np.random.default_rng(3).normal(size=(1, 100))
+    student = Scripted(leans=leans, solved=[solved])
+    _, allocation, told = let_choose(offered([NEW] * 100, student), laps=1)
+    expected = leans[0] if solved[0] else -leans[0]
     assert [allocation.scores[f"q{i}"] for i in range(100)] == pytest.approx(expected.tolist())
     best = sorted(range(100), key=lambda i: -expected[i])[:40]
-    assert positions(allocation) == best
+    assert positions(allocation) == best  # probes among them: none was studied yet
     assert [choice.score for choice in allocation.choices] == [allocation.scores[f"q{i}"] for i in best]
-    by_key = dict(zip(state["history.keys"].tolist(), state["history.rewards"].tolist(), strict=True))
-    keys = keys_of(candidates([NEW] * 100).samples).tolist()
-    assert by_key == pytest.approx({keys[i]: r for i, r in zip(members, rewards - rewards.mean(), strict=True)})
+    assert set(best) & set(student.asked("examine")[0][1])
+    assert told == {"pool": 100.0, "worse copy": 0.0, "better copy": 8 / 25, "chance": pytest.approx(2 / 2**8)}
 
 
-def test_rewards_by_hand():
-    # Two lessons after which half of the probes were solved, one after which all were: the mean is 2/3.
-    tried = Tried([np.array([4, 2]), np.array([7])], [0.5, 1.0], 8)
-    assert tried.members.tolist() == [4, 2, 7]
-    assert tried.rewards.tolist() == pytest.approx([-1 / 6, -1 / 6, 1 / 3])
-    # Shares of 3/4 on the whole, of a variance of 3/16/8 each: 2 (1/4)^2 / (3/128) = 16/3.
-    chance = {"chance": pytest.approx(chi2.sf(16 / 3, 1))}
-    assert tried.diagnostics() == {"trials": 2.0, "worst trial": 0.5, "best trial": 1.0, **chance}
-    nothing = Tried([], [], 8)
-    assert (nothing.members.tolist(), nothing.rewards.tolist(), nothing.diagnostics()) == ([], [], {})
+# Copies of which one solves d probes more than the other, and all that the other does, differ so much in 2 / 2^d of all
+# cases: in 1 for d = 1, 0.5 for 2, 0.016 for 7, 0.008 for 8.
+@pytest.mark.parametrize(
+    ("laps", "solved", "ends", "winner", "decided"),
+    [
+        (4, [(8, 0)], 2, 0, True),
+        (4, [(0, 1)], 2, 1, False),
+        (4, [(5, 5)], 2, 0, False),
+        (4, [(2, 0), (7, 0), (0, 8)], 4, 1, True),
+        (4, [(2, 0), (0, 7), (7, 0)], 4, 0, False),
+        (4, [(3, 0), (0, 1)], 3, 1, False),
+        (5, [(0, 8)], 3, 1, True),
+        (1, [(4, 12)], 1, 1, True),
+        (2, [(2, 0), (9, 1)], 2, 0, True),
+    ],
+)
+def test_from_the_middle_on_a_race_ends_when_it_is_decided_or_the_copies_are_alike(
+    laps: int, solved: list[tuple[int, int]], ends: int, winner: int, decided: bool
+):
+    student = Scripted(leans=np.random.default_rng(4).normal(size=(8, 100)), solved=solved)
+    _, allocation, told = let_choose(offered([NEW] * 100, student), laps=laps)
+    studies, exams = student.asked("study"), student.asked("examine")
+    assert (len(studies), len(exams)) == (1 + 2 * ends, 2 * len(solved))
+    assert len(student.asked("likelihoods")) == 2 * ends
+    assert student.kept == exams[-2 + winner][0]
+    fewer, more = sorted(solved[-1])
+    assert told["chance"] == pytest.approx(min(1.0, 2.0 ** (1 + fewer - more)))
+    assert decided == (told["chance"] <= DECIDED)
+    assert (told["worse copy"], told["better copy"]) == (fewer / 25, more / 25)
+    assert reasons(allocation) == {RACED if decided else PRIOR}
+    assert len(positions(allocation)) == (40 if decided else 100)
+    assert (set(allocation.scores.values()) == {0.0}) is not decided
+    for one, other in solved[:-1]:
+        assert DECIDED < 2.0 ** (1 - abs(one - other)) <= ALIKE
 
 
-def test_history_keeps_the_most_recent():
-    history = (
-        remembered({})
-        .add(np.array([1, 2]), np.array([0.5, -0.5]), 0.125, 3)
-        .add(np.array([2, 3]), np.array([1.0, 0.0]), 0.5, 3)
-    )
-    assert (history.keys.tolist(), history.rewards.tolist()) == ([2, 2, 3], [-0.5, 1.0, 0.0])
-    assert {name: array.tolist() for name, array in history.state().items()} == {
-        "history.keys": [2, 2, 3],
-        "history.rewards": [-0.5, 1.0, 0.0],
-        "history.chance": 0.125,
-    }
+def test_a_race_by_hand():
+    solved = np.array([[1, 1, 1, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0, 1, 0]], bool)
+    race = Race(("a", "b"), solved[0], solved[1], np.zeros(3))
+    chance = 14 / 64  # five against one
+    assert (race.winner, race.chance) == (0, pytest.approx(chance))
+    assert race.diagnostics() == {"worse copy": 0.25, "better copy": 0.75, "chance": pytest.approx(chance)}
+    turned = Race(("a", "b"), solved[1], solved[0], np.zeros(3))
+    assert (turned.winner, turned.diagnostics()) == (1, race.diagnostics())
+    assert Race(("a", "b"), solved[0], solved[0], np.zeros(3)).winner == 0
 
 
 def test_only_what_the_teacher_alone_gets_right_is_a_candidate():
     table = [NEW, KNOWN, WRONG, UNSURE] * 25
-    student = Student(range(100))
-    _, allocation, told = let_choose(offered(table, student, in_styles(100, 1)), groups=1)
+    student = Student(range(0, 100, 4))
+    _, allocation, told = let_choose(offered(table, student))
     assert told["pool"] == 50
-    assert {i % 4 for i in positions(allocation)} == {0, 3}
-    assert {i % 4 for entry in student.log for i in entry[1]} == {0, 3}
+    assert {i % 4 for i in positions(allocation)} <= {0, 3}
+    assert {i % 4 for each, _, _ in student.asked("study") for i in each} == {0, 3}
+    assert {i % 4 for _, each, _ in student.asked("examine") for i in each} == {0, 3}
+    assert {i % 4 for _, each in student.asked("likelihoods") for i in each} == {0, 3}
 
 
 def test_without_answers_a_candidate_is_what_the_surer_teacher_says_otherwise():
     table = [replace(row, teacher_right=None, student_right=None) for row in (NEW, KNOWN, WRONG, UNSURE)] * 5
     for gold in (True, False):  # where none is known there is none to read
-        _, allocation, _ = let_choose(candidates(table), gold=gold, groups=0)
+        _, allocation, _ = let_choose(candidates(table), gold=gold, laps=0)
         assert {i % 4 for i in positions(allocation)} == {0, 2}
-    _, allocation, _ = let_choose(candidates([NEW, KNOWN, WRONG, UNSURE] * 5), gold=False, groups=0)
+    _, allocation, _ = let_choose(candidates([NEW, KNOWN, WRONG, UNSURE] * 5), gold=False, laps=0)
     assert {i % 4 for i in positions(allocation)} == {0, 2}
 
 
-@pytest.mark.parametrize(("count", "keep", "kept"), [(60, 0.4, 24), (50, 0.4, 20), (60, 0.1, FEWEST)])
+def test_a_teacher_that_agrees_where_the_student_is_surest_is_believed_on_everything():
+    # Of twenty paths the student is surest of two, whose answers are the teacher's too.
+    sure = Row("1", "1", student_mean=-0.1)
+    table = candidates([sure] * 2 + [replace(row, teacher_right=None) for row in (NEW, KNOWN, UNSURE)] * 6)
+    for vouch, trusted, kinds in ((0.8, True, {0, 2}), (1.0, True, {0}), (0.8, False, {0})):
+        _, allocation, _ = let_choose(replace(table, trusted=trusted), gold=False, laps=0, vouch=vouch)
+        assert {(i - 2) % 3 for i in positions(allocation)} == kinds
+        assert min(positions(allocation)) >= 2
+
+
+@pytest.mark.parametrize(("count", "keep", "kept"), [(60, 0.4, 24), (50, 0.4, 20), (60, 1.0, 60), (60, 0.1, FEWEST)])
 def test_a_share_is_kept_and_at_least_so_many(count: int, keep: float, kept: int):
-    student = Student(range(0, count, 2))
-    _, allocation, _ = let_choose(offered([NEW] * count, student), groups=2, keep=keep)
-    assert len(positions(allocation)) == kept
-    _, allocation, _ = let_choose(offered([NEW] * count, student), groups=2, keep=keep, budget=3)
-    assert len(positions(allocation)) == 3
+    for budget, number in ((None, kept), (3, 3), (0.1, count // 10)):
+        student = Student(range(0, count, 2))
+        _, allocation, _ = let_choose(offered([NEW] * count, student), keep=keep, budget=budget)
+        assert reasons(allocation) == {RACED}
+        assert len(positions(allocation)) == number
 
 
-@pytest.mark.parametrize(("count", "tries"), [(39, False), (40, True)])
-def test_too_few_candidates_are_all_studied(count: int, tries: bool):
+@pytest.mark.parametrize(
+    ("count", "options", "tries"),
+    [
+        (39, {}, False),
+        (40, {}, True),  # ten probes, and 0.33 of thirty
+        (100, {"probes": 9}, False),
+        (100, {"probes": 10}, True),
+        (100, {"ends": 0.12}, False),  # 9 of 75
+        (100, {"ends": 0.13}, True),
+    ],
+)
+def test_too_few_candidates_are_all_studied(count: int, options: dict[str, Any], tries: bool):
     student = Student(range(0, count, 2))
-    state, allocation, told = let_choose(offered([NEW] * count, student), groups=2)
-    assert bool(student.log) == bool(state) == ("trials" in told) == tries
+    _, allocation, told = let_choose(offered([NEW] * count, student), **options)
+    assert bool(student.log) == ("chance" in told) == (student.kept is not None) == tries
     if not tries:
         assert sorted(positions(allocation)) == list(range(count))
         assert reasons(allocation) == {PRIOR}
         assert set(allocation.scores.values()) == {0.0}
 
 
-def test_without_groups_nothing_is_read_or_tried_and_a_budget_is_drawn():
+def test_without_laps_nothing_is_read_or_tried_and_a_budget_is_drawn():
     table = candidates([NEW] * 100)  # which has neither `read` nor `trials`
-    _, allocation, told = let_choose(table, groups=0)
+    _, allocation, told = let_choose(table, laps=0)
     assert sorted(positions(allocation)) == list(range(100))
     assert told == {"pool": 100.0}
-    drawn = [tuple(positions(let_choose(replace(table, seed=seed), groups=0, budget=5)[1])) for seed in range(9)]
+    drawn = [tuple(positions(let_choose(replace(table, seed=seed), laps=0, budget=5)[1])) for seed in range(9)]
     assert {len(set(each)) for each in drawn} == {5}
     assert len(set(drawn)) == 9
 
 
-def test_groups_too_small_to_tell_anything_are_not_tried():
-    # Four kinds of paths have five each, two have forty, of which a quarter are probes at most.
-    vectors = np.repeat(np.eye(6, dtype=np.float32), [5, 5, 5, 5, 40, 40], axis=0)
-    student = Student(range(60))
-    _, _, told = let_choose(offered([NEW] * 100, student, vectors), groups=6, trial=0.1)
-    kinds = [{(i - 20) // 40 for i in entry[1]} for entry in student.trials]
-    assert kinds in ([{0}, {1}], [{1}, {0}])
-    assert min(len(entry[1]) for entry in student.trials) >= FEWEST
-    assert told["trials"] == 2
-
-
-def test_where_no_group_is_large_enough_all_candidates_are_studied(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lada.allocators.lada.cluster", lambda rows, count, seed: np.arange(len(rows)))
-    student = Student(range(100))
-    state, allocation, told = let_choose(offered([NEW] * 100, student), groups=2)
-    assert student.trials == []
-    assert sorted(positions(allocation)) == list(range(100))
-    assert (reasons(allocation), told) == ({PRIOR}, {"pool": 100.0})
-    assert remembered(state).keys.tolist() == []
-
-
 @pytest.mark.parametrize("learnable", [0, 100])
-def test_where_all_groups_teach_the_same_all_are_kept_and_trials_end_early(learnable: int):
+def test_where_both_copies_learn_the_same_all_are_kept(learnable: int):
     student = Student(range(learnable))
-    _, allocation, told = let_choose(offered([NEW] * 240, student, in_styles(240, 6)), groups=6)
-    if not learnable:
-        assert (len(student.trials), told["chance"]) == (ENOUGH, 1.0)
-        assert set(allocation.scores.values()) == {0.0}
-    assert sorted(positions(allocation)) == list(range(240))
-    assert reasons(allocation) == {PRIOR}
+    _, allocation, told = let_choose(offered([NEW] * 100, student))
+    assert (len(student.asked("study")), told["chance"]) == (11, 1.0)  # five laps of ten
+    assert sorted(positions(allocation)) == list(range(100))
+    assert (reasons(allocation), set(allocation.scores.values())) == ({PRIOR}, {0.0})
+    assert student.kept == student.asked("examine")[0][0]  # what it studied is not lost
 
 
-def test_trials_that_differ_by_chance_prefer_nothing():
-    # Of 25 probes 12 and 8 are solved: (4/25)^2 / 2 / (0.4 * 0.6 / 25) = 4/3, which is no rare thing.
-    tried = Tried([np.arange(40), np.arange(40, 75)], [12 / 25, 8 / 25], 25)
-    assert tried.chance == pytest.approx(chi2.sf(4 / 3, 1))
-    assert 0.2 < tried.chance < 0.3
+def test_which_probes_and_which_of_alike_candidates_is_drawn():
+    probes, kept = set(), set()
+    for seed in range(5):
+        student = Student(())
+        _, allocation, _ = let_choose(offered([NEW] * 100, student, seed=seed), laps=1, budget=5)
+        probes.add(tuple(student.asked("examine")[0][1]))
+        kept.add(tuple(positions(allocation)))
+    assert (len(probes), len(kept)) == (5, 5)
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
-def test_paths_that_cannot_be_read_are_as_good_as_the_mean(broken: float):
+def test_paths_that_cannot_be_read_lie_in_the_middle(broken: float):
     vectors, student = in_styles(100), Student(range(0, 100, 2))
     vectors[[2, 3, 5]] = broken
-    _, allocation, _ = let_choose(offered([NEW] * 100, student, vectors), groups=2)
-    assert np.isfinite(list(allocation.scores.values())).all()
-    assert not set(positions(allocation)) & {3, 5}
-    _, allocation, _ = let_choose(offered([NEW] * 100, student, np.full((100, 6), broken, np.float32)), groups=2)
-    assert sorted(positions(allocation)) == list(range(100))
-    assert list(allocation.scores.values()) == pytest.approx([0.0] * 100, abs=1e-12)
-
-
-def test_a_later_round_goes_on_from_what_was_tried_before():
+    _, allocation, _ = let_choose(offered([NEW] * 100, student, vectors), laps=1)
+    assert not {i for each, _, _ in student.asked("study")[1:] for i in each} & {2, 3, 5}
+    assert {i % 2 for i in positions(allocation)} == {0}
     student = Student(range(0, 100, 2))
-    state, _, _ = let_choose(offered([NEW] * 100, student), groups=2)
-    # In the next round the student is deaf, and all trials come out alike: what it knows is from the one before.
-    deaf = Student(())
-    later, allocation, _ = let_choose(offered([NEW] * 100, deaf, round=2, seed=8), state, groups=2)
-    assert len(later["history.keys"]) == 2 * 75
-    assert all(i % 2 == 0 for i in positions(allocation))
-    forgotten, _, _ = let_choose(offered([NEW] * 100, deaf, round=2, seed=8), state, groups=2, replay=75)
-    assert forgotten["history.rewards"].tolist() == [0.0] * 75
+    _, allocation, _ = let_choose(offered([NEW] * 100, student, np.full((100, 6), broken, np.float32)), laps=1)
+    warmed, low, high = (each for each, _, _ in student.asked("study"))
+    assert (low, high) == (warmed[-25:], warmed[:25])
+    assert np.isfinite(list(allocation.scores.values())).all()
 
 
-def test_samples_come_and_go_between_rounds():
-    student = Student(range(0, 120, 2))
-    whole = offered([NEW] * 120, student, in_styles(120))
+def test_paths_of_unknown_likelihood_lie_in_the_middle():
+    class Broken(Student):
+        def likelihoods(self, after: Weights, chosen: Sequence[int]) -> np.ndarray:
+            found = super().likelihoods(after, chosen)
+            return np.where(np.isin(chosen, [2, 4, 5]), math.nan, found)
 
-    def part(places: Sequence[int], **more: Any) -> Candidates:
-        names = ("samples", "teacher_paths", "student_paths", "student_on_teacher", "agree")
-        kept = {name: tuple(getattr(whole, name)[i] for i in places) for name in names}
-        vectors, local = in_styles(120)[list(places)], Student([i for i, p in enumerate(places) if p % 2 == 0])
-        return replace(whole, **kept, read=lambda: vectors, trials=local, **more)
+    student = Broken(range(0, 100, 2))
+    _, allocation, _ = let_choose(offered([NEW] * 100, student), laps=4)
+    assert [allocation.scores[f"q{i}"] for i in (0, 1, 2, 4, 5)] == [1.0, -1.0, 0.0, 0.0, 0.0]
+    assert set(positions(allocation)) <= set(range(0, 100, 2)) - {2, 4}
+    assert not {i for each, _, _ in student.asked("study")[3:] for i in each} & {2, 4, 5}
 
-    state, first, _ = let_choose(part(range(60)), groups=2)
-    state, second, _ = let_choose(part(range(40, 120), round=2), state, groups=2)
-    for allocation in (first, second):
-        assert all(int(choice.sample_id[1:]) % 2 == 0 for choice in allocation.choices)
-    assert all(int(choice.sample_id[1:]) >= 40 for choice in second.choices)
-    # Nothing of what was tried is at hand any more, and what is there is too little to try: all of it is studied.
-    _, last, _ = let_choose(part(range(30, 40), round=3), state, groups=2)
-    assert (len(last.choices), reasons(last)) == (10, {PRIOR})
+
+def test_nothing_is_kept_between_rounds():
+    outcomes = []
+    for state in ({}, {"of": np.ones(1)}):
+        student = Student(range(0, 100, 2))
+        after, *outcome = let_choose(offered([NEW] * 100, student, round=2, seed=8), state)
+        assert after is state
+        outcomes.append((outcome, student.log))
+    assert outcomes[0] == outcomes[1]
 
 
 def test_an_empty_pool_and_no_candidates_at_all():
     student = Student(())
     for table in ([], [WRONG] * 50):
-        state, allocation, told = let_choose(offered(table, student, np.zeros((len(table), 6), np.float32)), groups=1)
-        assert (dict(state), allocation.choices, told, student.log) == ({}, (), {"pool": 0.0}, [])
-
-
-def test_a_state_survives_being_stored():
-    student = Student(range(0, 100, 2))
-    state, _, _ = let_choose(offered([NEW] * 100, student), groups=2)
-    kept = bytes_to_arrays(arrays_to_bytes(state))
-    after = [let_choose(offered([NEW] * 100, student, round=2), each, groups=2) for each in (state, kept)]
-    assert after[0][1:] == after[1][1:]
-    assert all(np.array_equal(after[0][0][name], after[1][0][name]) for name in after[0][0])
+        state, allocation, told = let_choose(offered(table, student, np.zeros((len(table), 6), np.float32)))
+        assert (dict(state), allocation.choices, told) == ({}, (), {"pool": 0.0})
+        assert (student.log, student.kept) == ([], None)
 
 
 @settings(max_examples=40)
@@ -313,72 +374,88 @@ def test_a_state_survives_being_stored():
     st.integers(0, 9),
 )
 def test_never_a_sample_twice_and_with_answers_none_that_is_known_to_be_wrong(
-    table: list[Row], gold: bool, groups: int, budget: Any, seed: int
+    table: list[Row], gold: bool, laps: int, budget: Any, seed: int
 ):
-    table = table + [NEW] * 30
-    at_hand = offered(table, Student(range(0, len(table), 3)), seed=seed)
-    _, allocation, _ = let_choose(at_hand, gold=gold, groups=groups, budget=budget)
+    table = table + [NEW] * 45
+    outcomes = []
+    for _ in range(2):
+        at_hand = offered(table, Student(range(0, len(table), 2)), seed=seed)
+        outcomes.append(let_choose(at_hand, gold=gold, laps=laps, budget=budget))
+    _, allocation, told = outcomes[0]
+    assert outcomes[1] == outcomes[0]
+    assert ("chance" in told) == (laps > 0)
     kept = positions(allocation)
     assert len(set(kept)) == len(kept) <= (Budgeted(budget=budget).limit(len(table)) or len(table))
     if gold:
         assert not any(table[i].teacher_right is False and table[i].student_right is not None for i in kept)
+    assert all(table[i].teacher is not None or table[i].teacher_right for i in kept)
     assert set(allocation.scores) == {f"q{i}" for i in range(len(table))}
-    again = let_choose(
-        offered(table, Student(range(0, len(table), 3)), seed=seed), gold=gold, groups=groups, budget=budget
-    )
-    assert again[1] == allocation
 
 
 @settings(max_examples=20)
 @given(rows(40))
 def test_without_gold_none_is_read(table: list[Row]):
-    table = table + [NEW] * 30
+    table = table + [NEW] * 45
     flipped = [replace(row, teacher_right=not row.teacher_right, student_right=None) for row in table]
-    learns = range(0, len(table), 3)
-    outcomes = [let_choose(offered(each, Student(learns)), gold=False, groups=1)[1:] for each in (table, flipped)]
+    outcomes = []
+    for each in (table, flipped):
+        student = Student(range(0, len(table), 2))
+        outcomes.append((let_choose(offered(each, student), gold=False), student.log))
+        assert not any(gold for _, _, gold in student.asked("examine"))
     assert outcomes[0] == outcomes[1]
 
 
 def test_the_order_of_samples_does_not_matter_where_nothing_is_drawn():
-    # Styles without noise and of unlike worth; a student that is deaf to which probes it is asked.
-    order = np.random.default_rng(5).permutation(100).tolist()
+    # Styles without noise, and a student that is deaf to which probes it is asked.
+    order = np.random.default_rng(5).permutation(100)
     student, vectors = Student(range(0, 100, 2)), in_styles(100, noise=0.0)
     table = offered([NEW] * 100, student, vectors)
     names = ("samples", "teacher_paths", "student_paths", "student_on_teacher", "agree")
     moved = {name: tuple(getattr(table, name)[i] for i in order) for name in names}
-    other = Student([place for place, i in enumerate(order) if i % 2 == 0])
-    shuffled = replace(table, **moved, read=lambda: vectors[order], trials=other)
-    for each in (table, shuffled):
-        _, allocation, _ = let_choose(each, groups=2, keep=0.5)
+    other = Student(np.flatnonzero(order % 2 == 0).tolist(), order % 2)
+    for each in (table, replace(table, **moved, read=lambda: vectors[order], trials=other)):
+        _, allocation, _ = let_choose(each, keep=0.5)
         assert {choice.sample_id for choice in allocation.choices} == {f"q{i}" for i in range(0, 100, 2)}
 
 
 def test_what_it_needs_of_the_parties():
-    sure, trying = {Verb.ANSWER, Verb.CONFIDENCE}, {Verb.READ, Verb.STUDY}
-    assert ALLOCATORS.make("lada", {"groups": 4, "warm_up": 0.25, "trial": 0.125}).needs == needs(
+    sure, trying = {Verb.ANSWER, Verb.CONFIDENCE}, {Verb.READ, Verb.STUDY, Verb.JUDGE}
+    assert ALLOCATORS.make("lada", {"laps": 2, "warm_up": 0.25, "lap": 0.125}).needs == needs(
         sure, sure | trying, own_paths=True, tries=0.75
     )
-    assert ALLOCATORS.make("lada", {"groups": 0}).needs == needs(sure, sure, own_paths=True)
+    assert ALLOCATORS.make("lada", {"laps": 0}).needs == needs(sure, sure, own_paths=True)
 
 
 def test_trials_leave_something_of_the_budget():
-    assert ALLOCATORS.make("lada", {"groups": 10, "trial": 0.08, "warm_up": 0.1}).needs.tries == pytest.approx(0.9)
-    with pytest.raises(ValidationError, match=r"warm_up \+ groups · trial is 0.98 of the study's budget; expected 0.9"):
-        make("lada", groups=11, trial=0.08, warm_up=0.1)
+    assert ALLOCATORS.make("lada", {"laps": 10, "lap": 0.04, "warm_up": 0.1}).needs.tries == pytest.approx(0.9)
+    with pytest.raises(ValidationError, match=r"warm_up \+ 2 · laps · lap is 0.98 of the study's budget; expected 0.9"):
+        make("lada", laps=11, lap=0.04, warm_up=0.1)
 
 
-def test_the_control_deals_rewards_out_anew():
-    best: set[int] = set()
+def test_the_control_deals_out_what_was_solved():
+    winners: set[int] = set()
     for seed in range(8):
-        outcomes = [
-            make(name, groups=3).apply(
-                {}, offered([NEW] * 120, Student(range(0, 120, 3)), in_styles(120, 3), seed=seed)
-            )
-            for name in ("lada", "lada_shuffled")
-        ]
-        (learnt, plain, told), (dealt, shuffled, told_too) = outcomes
-        assert told == told_too
-        assert learnt["history.keys"].tolist() == dealt["history.keys"].tolist()
-        assert {i % 3 for i in positions(plain)[:20]} == {0}
-        best |= {i % 3 for i in positions(shuffled)[:20]}
-    assert best == {0, 1, 2}  # whatever the student learnt from
+        students = [Student(range(0, 100, 2)) for _ in range(2)]
+        (_, _, told), (_, _, dealt) = (
+            make(name, laps=2).apply({}, offered([NEW] * 100, student, seed=seed))
+            for name, student in zip(("lada", "lada_shuffled"), students, strict=True)
+        )
+        assert students[0].log == students[1].log
+        assert (told["better copy"], told["worse copy"]) == (1, 0)
+        assert dealt["better copy"] + dealt["worse copy"] == pytest.approx(1)
+        assert students[0].kept
+        assert students[1].kept
+        winners |= {i % 2 for i in students[1].kept[-1]}
+        assert {i % 2 for i in students[0].kept[-1]} == {0}
+    assert winners == {0, 1}  # whatever the student learnt from
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40), st.integers(0, 99))
+def test_the_control_changes_nothing_but_whose_answer_it_was(solved: list[tuple[bool, bool]], seed: int):
+    one, other = np.array(solved, bool).T
+    race = Race(("a", "b"), one, other, np.ones(3))
+    shuffled: Any = make("lada_shuffled")
+    dealt = shuffled.credit(candidates([NEW], seed=seed), race)
+    assert (dealt.copies, dealt.lean) == (race.copies, race.lean)
+    assert np.array_equal(dealt.one ^ dealt.other, one ^ other)
+    assert np.array_equal(dealt.one & dealt.other, one & other)

@@ -37,18 +37,25 @@ def likelihood(rng: np.random.Generator, size: int) -> Likelihood:
 
 
 class Tries:
-    """A student on trial: it solves a question where it has studied one whose name is of the same length."""
+    """A student on trial: it knows the lengths of the names of the questions that it has studied."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
+        self._lengths = [len(name) for name in names]
 
-    def warm_up(self, chosen: Sequence[int], share: float) -> None:
+    def study(self, chosen: Sequence[int], share: float, after: frozenset[int] | None = None) -> frozenset[int]:
+        """Return what it knows then, whatever the order of what it studies."""
+        return (after or frozenset()).union(self._lengths[i] for i in chosen)
+
+    def examine(self, after: frozenset[int], probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
+        """Return what it solves: a question whose name is as long as one that it knows."""
+        return np.array([self._lengths[i] in after for i in probes], dtype=bool)
+
+    def likelihoods(self, after: frozenset[int], chosen: Sequence[int]) -> np.ndarray:
+        """Return likelihoods by how far the names are from what it knows."""
+        return np.array([-min(abs(self._lengths[i] - known) for known in after) for i in chosen], dtype=np.float64)
+
+    def keep(self, after: frozenset[int]) -> None:
         """Do nothing."""
-
-    def trial(self, chosen: Sequence[int], share: float, probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
-        """Return what it solves, whatever the order of what it studies."""
-        known = {len(self._names[i]) for i in chosen}
-        return np.array([len(self._names[i]) in known for i in probes], dtype=bool)
 
 
 def byte_by_byte(address: str, text: str) -> TokenScores:

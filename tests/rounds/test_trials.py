@@ -1,4 +1,4 @@
-"""What a student tries it forgets again, and pays for with the study that follows."""
+"""What a student tries it forgets again, but for what it keeps, and pays for with the study that follows."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path as FilePath
@@ -16,6 +16,7 @@ from lada.allocators.memoryless import Memoryless
 from lada.config import make_config
 from lada.core.errors import InputError
 from lada.core.registry import Options
+from lada.core.seeds import seed_of
 from lada.core.terms import Allocation, Knowledge, Likelihood, Path, Selection
 from lada.learners.base import LEARNERS
 from lada.models.base import Studies, Study
@@ -62,6 +63,11 @@ class Forgetful(ScriptedLearner):
         self.loaded.append(int(self.weights[0]))
         self.answers = dict(self.known[int(self.weights[0])])
 
+    def judge(self, pairs: Any, **more: Any) -> Any:
+        """Find likelier what it would say."""
+        self.judgements = dict.fromkeys(self.answers.values(), -1.0)
+        return super().judge(pairs, **more)
+
 
 def knowledge(party: Party, texts: Sequence[str], name: str = "a") -> Knowledge:
     paths = [
@@ -94,24 +100,95 @@ def learn(party: Party, **more: Any) -> None:
 
 
 def twice(candidates: Candidates) -> list[list[bool]]:
-    """Warm up with path 0, then try paths 2 and 3 one at a time, each time asked all but the first."""
-    candidates.trials.warm_up([0], 0.2)
-    return [candidates.trials.trial([i], 0.2, [1, 2, 3, 4]).tolist() for i in (2, 3)]
+    """Study path 0, and from there paths 2 and 3 apart, each time asked all but the first."""
+    trials = candidates.trials
+    start = trials.study([0], 0.2)
+    return [trials.examine(trials.study([i], 0.2, start), [1, 2, 3, 4]).tolist() for i in (2, 3)]
 
 
-def test_each_trial_begins_with_the_warmed_up_weights_and_the_student_is_left_with_its_own(tmp_path: FilePath):
+FOUND = [[True, True, False, False], [True, False, True, False]]
+"""Path 1 it knew. What one copy studied, the other does not know."""
+
+
+def test_each_study_begins_with_the_weights_it_is_told_and_the_student_is_left_with_its_own(tmp_path: FilePath):
     party = student(tmp_path, twice)
     before = dict(party.learner.answers)
     choose(party)
-    # Path 1 it knew. What was tried first, of question 2, is forgotten when 3 is tried.
-    assert party.allocator.found == [[True, True, False, False], [True, False, True, False]]
+    assert party.allocator.found == FOUND
     learner = party.learner
     assert [list(study.texts()) for study in learner.studies] == [["p0"], ["p2"], ["p3"]]
-    assert learner.loaded == [1, 1, 0]
-    assert dict(learner.answers) == before
-    assert learner.weights.tolist() == [0, 0]
+    assert learner.loaded == [0, 1, 2, 1, 3, 0]  # before each study and examination, and in the end
+    assert (dict(learner.answers), learner.weights.tolist()) == (before, [0, 0])
     assert {study.objective.title for study in learner.studies} == {"sft"}
-    assert len({study.seed for study in learner.studies}) == 1
+
+
+def test_studies_share_their_random_numbers_by_how_many_are_behind_them(tmp_path: FilePath):
+    def races(candidates: Candidates) -> None:
+        start = candidates.trials.study([0], 0.1)
+        one, other = (candidates.trials.study([i], 0.1, start) for i in (1, 2))
+        for copy in (one, other, None, start):
+            candidates.trials.study([3], 0.1, copy)
+
+    party = student(tmp_path, races)
+    choose(party)
+    first = seed_of(3, 1, "try", "a")
+    behind = [0, 1, 1, 2, 2, 0, 1]
+    assert [study.seed for study in party.learner.studies] == [seed_of(first, number) for number in behind]
+    choose(party, round=2)
+    assert len({study.seed for study in party.learner.studies}) == 6
+
+
+def test_copies_go_on_from_their_own_weights(tmp_path: FilePath):
+    def races(candidates: Candidates) -> list[list[bool]]:
+        trials = candidates.trials
+        one, other = (trials.study([i], 0.2) for i in (0, 2))
+        one, other = trials.study([3], 0.2, one), trials.study([4], 0.2, other)
+        return [trials.examine(copy, [0, 2, 3, 4]).tolist() for copy in (one, other, one)]
+
+    party = student(tmp_path, races)
+    choose(party)
+    one, other = [True, False, True, False], [False, True, False, True]
+    assert party.allocator.found == [one, other, one]
+
+
+def test_the_student_is_left_with_what_it_keeps(tmp_path: FilePath):
+    def keeps(candidates: Candidates) -> None:
+        one, other = (candidates.trials.study([i], 0.2) for i in (0, 2))
+        candidates.trials.keep(other)
+        candidates.trials.keep(one)  # the last word holds
+        candidates.trials.examine(other, [1])
+
+    for do, kept in ((keeps, True), (twice, False)):
+        party = student(tmp_path / str(kept), do, Study(steps=50))
+        party.memory |= {party.knows("answers"): b"of before", "knows b": b"another's", "else": b"more"}
+        party.saved_as = "private"
+        choose(party)
+        assert party.learner.weights.tolist() == [float(kept)] * 2
+        assert party.learner.answers["public 0"] == (right(0) if kept else wrong(0, "a"))
+        assert party.learner.answers["public 2"] == wrong(2, "a")
+        # Whatever it knew by its weights before, it does not know by others.
+        assert party.saved_as == ("" if kept else "private")
+        assert (party.knows("answers") in party.memory) is not kept
+        assert party.memory.keys() >= {"knows b", "else"}
+        assert party.tried == pytest.approx(0.4 if kept else 0.6)
+
+
+def test_likelihoods_are_means_per_token_with_the_weights_it_is_told(tmp_path: FilePath):
+    found: list[Any] = []
+
+    def judges(candidates: Candidates) -> None:
+        one, other = (candidates.trials.study([i], 0.2) for i in (3, 2))
+        for copy in (one, other):
+            found.append(candidates.trials.likelihoods(copy, [2, 1, 3]))
+            found.append(list(party.learner.judged))
+
+    party = student(tmp_path, judges)
+    choose(party)
+    one, asked, other, again = found
+    assert one.dtype == other.dtype == np.float64
+    assert (one.tolist(), other.tolist()) == ([-0.5, -0.25, -0.25], [-0.25, -0.25, -0.5])  # of four tokens each
+    assert asked == again == [(f"public {i}", right(i)) for i in (2, 1, 3)]
+    assert party.learner.weights.tolist() == [0, 0]
 
 
 def test_trials_are_part_of_the_study(tmp_path: FilePath):
@@ -152,7 +229,7 @@ def test_of_several_teachers_each_has_an_equal_part(tmp_path: FilePath):
 
 
 def test_however_much_was_tried_something_is_left(tmp_path: FilePath):
-    party = student(tmp_path, lambda c: [c.trials.trial([0], 0.5, [1]) for _ in range(5)], Study(steps=100))
+    party = student(tmp_path, lambda c: [c.trials.study([0], 0.5) for _ in range(5)], Study(steps=100))
     learn(party)
     assert party.learner.studies[-1].options.steps == 1
 
@@ -179,6 +256,7 @@ def test_nothing_tried_nothing_changed(tmp_path: FilePath):
 def test_an_error_on_trial_leaves_the_student_as_it_was(tmp_path: FilePath):
     def breaks(candidates: Candidates) -> None:
         twice(candidates)
+        candidates.trials.keep(candidates.trials.study([4], 0.2))
         raise LookupError("lost")
 
     party = student(tmp_path, breaks, Study(steps=50))
@@ -189,31 +267,57 @@ def test_an_error_on_trial_leaves_the_student_as_it_was(tmp_path: FilePath):
     assert list(party.folder.glob("tmp*")) == []
 
 
-def test_a_learner_without_an_adapter_goes_by_way_of_the_disk(tmp_path: FilePath):
-    party = student(tmp_path, twice, Study(steps=50))
-    learner: Any = party.learner
+def by_way_of_the_disk(party: Any) -> None:
+    """Let a party's learner have no adapter, as one whose whole model is tuned."""
+    learner = party.learner
 
     def no_adapter() -> Any:
         raise InputError("it has no adapter")
 
     def save(folder: FilePath) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "weights.npy", learner.weights)
 
     def reopen(folder: FilePath) -> Any:
-        learner.__class__.load_adapter(learner, {"lora": np.load(folder / "weights.npy")})
+        Forgetful.load_adapter(learner, {"lora": np.load(folder / "weights.npy")})
         return learner
 
     learner.adapter, learner.save, party.reopen = no_adapter, save, reopen
-    before = dict(learner.answers)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_learner_without_an_adapter_goes_by_way_of_the_disk(tmp_path: FilePath, kept: bool):
+    def tries(candidates: Candidates) -> list[list[bool]]:
+        if kept:
+            candidates.trials.keep(candidates.trials.study([4], 0.2))
+        return twice(candidates)
+
+    party = student(tmp_path, tries, Study(steps=50))
+    before = dict(party.learner.answers)
+    by_way_of_the_disk(party)
     choose(party)
-    assert party.allocator.found == [[True, True, False, False], [True, False, True, False]]
-    assert (dict(learner.answers), learner.weights.tolist()) == (before, [0, 0])
-    assert not [file for file in party.folder.rglob("weights.npy")]
+    assert party.allocator.found == FOUND
+    assert party.learner.weights.tolist() == [float(kept)] * 2
+    assert dict(party.learner.answers) == before | ({"public 4": right(4)} if kept else {})
+    assert list(party.folder.rglob("weights.npy")) == list(party.folder.glob("tmp*")) == []
+
+
+def test_what_is_on_the_disk_goes_when_nobody_asks_for_it_any_more(tmp_path: FilePath):
+    counts: list[int] = []
+
+    def races(candidates: Candidates) -> None:
+        copies = [candidates.trials.study([0], 0.1)] * 2
+        for _ in range(3):
+            copies = [candidates.trials.study([i], 0.1, copy) for i, copy in zip((2, 3), copies, strict=True)]
+            counts.append(len(list(party.folder.rglob("weights.npy"))))
+
+    party = student(tmp_path, races)
+    by_way_of_the_disk(party)
+    choose(party)
+    assert counts == [3] * 3  # those it came with, and both copies'
 
 
 def test_a_trial_has_the_replay_of_the_study(tmp_path: FilePath):
-    party = student(tmp_path, lambda c: c.trials.trial([0, 2], 0.2, [1]), Study(steps=50))
+    party = student(tmp_path, lambda c: c.trials.study([0, 2], 0.2), Study(steps=50))
     replay = Replay(private=0.5, paths=0, general=0, least=0)
     learn(party, replay=replay)
     tried, studied = party.learner.studies
@@ -222,7 +326,7 @@ def test_a_trial_has_the_replay_of_the_study(tmp_path: FilePath):
 
 
 def test_paths_without_text_are_no_lessons(tmp_path: FilePath):
-    party = student(tmp_path, lambda c: c.trials.trial([0, 1], 0.2, [2, 1]).tolist(), Study(steps=50))
+    party = student(tmp_path, lambda c: c.trials.examine(c.trials.study([0, 1], 0.2), [2, 1]).tolist(), Study(steps=50))
     choose(party, theirs=["", "", right(2), right(3), right(4)])
     assert party.learner.studies == []
     assert party.allocator.found == [False, True]
@@ -234,9 +338,10 @@ def test_an_answer_that_is_right_or_the_teachers_passes(tmp_path: FilePath):
     say = {"public 0": right(0), "public 1": right(1), "public 2": right(2), "public 3": wrong(3, "llm")}
     for gold, passed in ((True, [True, True, True, True, False]), (False, [True, False, False, True, False])):
         party = student(
-            tmp_path / str(gold), lambda c, gold=gold: c.trials.trial([0], 0.2, [0, 1, 2, 3, 4], gold=gold).tolist()
+            tmp_path / str(gold),
+            lambda c, gold=gold: c.trials.examine(c.trials.study([0], 0.2), [0, 1, 2, 3, 4], gold=gold).tolist(),
         )
-        party.learner.answers |= say | {"public 4": "no idea"}
+        party.learner = Forgetful(party.learner.answers | say | {"public 4": "no idea"})
         choose(party, theirs=theirs)
         assert party.allocator.found == passed
 
@@ -262,32 +367,47 @@ def test_hooks_and_the_objectives_state_see_nothing_of_it(tmp_path: FilePath):
 
 
 def test_candidates_made_by_hand_have_no_student_to_try_anything():
-    for ask in (lambda: NoTrials().warm_up([0], 0.1), lambda: NoTrials().trial([0], 0.1, [1])):
+    trials = NoTrials()
+    for ask in (
+        lambda: trials.study([0], 0.1),
+        lambda: trials.examine((), [1]),
+        lambda: trials.likelihoods((), [1]),
+        lambda: trials.keep(()),
+    ):
         with pytest.raises(LookupError, match="came without `trials`"):
             ask()
 
 
+@pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("tune", [{"tune": "full"}, {"tune": "lora", "lora": {"rank": 2}}])
-def test_a_model_has_its_weights_back(tmp_path: FilePath, tune: dict[str, Any]):
+def test_a_model_has_its_weights_back_or_those_it_keeps(tmp_path: FilePath, tune: dict[str, Any], kept: bool):
     digests: list[str | None] = []
 
     def tries(candidates: Candidates) -> None:
+        trials = candidates.trials
         digests.append(party.learner.digest())
-        candidates.trials.warm_up([0, 1, 2, 3, 4], 0.25)
+        start = trials.study([0, 1, 2, 3, 4], 0.25)
         digests.append(party.learner.digest())
+        copies = []
         for members in ([0, 1], [2, 3], [0, 1]):
-            assert candidates.trials.trial(members, 0.25, [4]).shape == (1,)
+            copies.append(trials.study(members, 0.25, start))
             digests.append(party.learner.digest())
+        told = [trials.likelihoods(copy, [0, 1]).tolist() for copy in copies]
+        assert told[0] == told[2] != told[1]
+        assert trials.examine(copies[1], [4]).shape == (1,)
+        if kept:
+            trials.keep(copies[0])
 
     opener = LEARNERS.get("hugging_face")
     options = opener.read({"model": "zoo:slm-llama-small", "device": "cpu", "max_new_tokens": 4, **tune})
     party = student(tmp_path, tries, Study(steps=8, batch_size=2))
     party.learner = opener.make(options).open(tmp_path, init_seed=1, saved=None)
+    party.reopen = lambda saved: opener.make(options).open(tmp_path, init_seed=1, saved=saved)
     choose(party)
     before, warm, first, second, again = digests
     assert len({before, warm, first, second}) == 4
     assert again == first
-    assert party.learner.digest() == before
+    assert party.learner.digest() == (first if kept else before)
     assert party.report.allocations[0].trial_tokens > 0
 
 
@@ -310,7 +430,7 @@ def config(**changes: Any) -> dict[str, Any]:
     ("changes", "refused"),
     [
         ({}, True),
-        ({"allocator": {"name": "lada", "options": {"groups": 0}}}, False),
+        ({"allocator": {"name": "lada", "options": {"laps": 0}}}, False),
         ({"allocator": "verified"}, False),
         ({"host": "fedavg"}, False),  # nobody chooses anything
         ({"host": "standalone"}, False),
@@ -333,20 +453,20 @@ def test_dp_beside_trials_is_refused_before_round_1(
 @pytest.mark.slow
 def test_a_run_that_is_killed_on_trial_goes_on_to_the_same_bits(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("lada.allocators.lada.FEWEST", 1)
-    monkeypatch.setattr("lada.allocators.lada.promising", lambda c, gold: np.ones(len(c.samples), bool))
-    made = resumable(rounds=1) | {"allocator": {"name": "lada", "options": {"groups": 2, "budget": 6}}}
+    monkeypatch.setattr("lada.allocators.lada.promising", lambda c, **_: np.ones(len(c.samples), bool))
+    made = resumable(rounds=1) | {"allocator": {"name": "lada", "options": {"laps": 2, "budget": 6}}}
     whole = lada.run(made, runs=tmp_path / "whole")
-    assert all(record.diagnostics["trials"] == 2 and record.trial_tokens > 0 for record in whole.allocations)
-    trial, count = PartyTrials.trial, [0]
+    assert all("chance" in record.diagnostics and record.trial_tokens > 0 for record in whole.allocations)
+    study, count = PartyTrials.study, [0]
 
     def killed(*args: Any, **more: Any) -> Any:
         count[0] += 1
         if count[0] == 4:
             raise Crash
-        return trial(*args, **more)
+        return study(*args, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(PartyTrials, "trial", killed)
+        patch.setattr(PartyTrials, "study", killed)
         with pytest.raises(Crash):
             lada.run(made, runs=tmp_path / "broken")
     assert outcome(lada.run(made, runs=tmp_path / "broken", resume=True)) == outcome(whole)
