@@ -76,7 +76,7 @@ class LadaOptions(Budgeted):
 
     @property
     def tries(self) -> float:
-        """Return the share of a study's budget that trials take."""
+        """Return the most of a study's budget that trials take, 0..1."""
         return self.warm_up + 2 * self.laps * self.lap if self.laps else 0.0
 
 

@@ -30,6 +30,7 @@ def bench(
     ),
     runs: Annotated[Path, typer.Option(help="Where the runs of the cells are kept.")] = Path("runs/bench"),
     only: Annotated[list[str], typer.Option(metavar="ROW", help="Run these rows alone; again for more.")] = [],  # noqa: B006
+    scenario: Annotated[list[str], typer.Option(metavar="NAME", help="Likewise with scenarios.")] = [],  # noqa: B006
     parallel: Annotated[
         int, typer.Option(min=0, max=65_536, help="Cells at a time; 0: as many as cores and memory hold.")
     ] = 0,
@@ -58,11 +59,15 @@ def bench(
             return
         add_plugins(plugin)
         chosen = read_suite(suite)
-        for row in only:
-            if row not in chosen.rows:
-                raise InputError(
-                    f"--only: no row {row!r}; expected some of {', '.join(chosen.rows)}{nearest(row, chosen.rows)}"
-                )
+        for option, what, asked, known in (
+            ("--only", "row", only, chosen.rows),
+            ("--scenario", "scenario", scenario, chosen.scenarios),
+        ):
+            for name in asked:
+                if name not in known:
+                    raise InputError(
+                        f"{option}: no {what} {name!r}; expected some of {', '.join(known)}{nearest(name, known)}"
+                    )
         from lada.bench import search as searching  # here, since a slip is not worth importing torch for
         from lada.bench.parts import unsearched
         from lada.bench.pretraining import untrained
@@ -72,7 +77,11 @@ def bench(
         frozen = None if search else searching.read(chosen, target)
         chosen = searching.with_best(chosen, frozen)
         every = chosen.cells(chosen.searched() if search else None)
-        cells = [cell for cell in every if not only or unsearched(cell.key.row) in only]
+        cells = [
+            cell
+            for cell in every
+            if (not only or unsearched(cell.key.row) in only) and (not scenario or cell.key.scenario in scenario)
+        ]
         store = Store(target, searching.CELLS if search else CELLS)
         if check:
             same = _check(cells, store, place, count=check, parallel=parallel)
@@ -87,7 +96,7 @@ def bench(
             with ended_by_signal():
                 if models:
                     tried = chosen.cells(chosen.searched()) if chosen.search else []
-                    _train(untrained([*every, *tried]), place, parallel)
+                    _train(untrained([*cells, *tried]), place, parallel)
                     return
                 _train(untrained(missing), place, parallel)
                 failed = _run(chosen, cells, missing, store, place, parallel)
