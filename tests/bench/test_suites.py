@@ -150,7 +150,7 @@ def test_a_part_of_a_suite_can_be_run(tmp_path):
     assert "32 of 32 cells would be run" in part[-1]  # two rows, two tracks, eight worlds
     wrong = lada("bench", "--suite", "skips", "--scenario", "lineup")
     assert wrong.exit_code == 2
-    assert "--scenario: no scenario 'lineup'; expected some of rulebooks, lineups, learning; did you mean" in wrong.output
+    assert "--scenario: no scenario 'lineup'; expected some of rulebooks, lineups, learning" in wrong.output
 
 
 PLUGIN = """from lada.allocators.base import ALLOCATORS
