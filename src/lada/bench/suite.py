@@ -175,16 +175,15 @@ class Suite(Options):
         return where is None or scenario in where
 
     def reported(self) -> Iterator[CellKey]:
-        """Yield what every reported cell is, all rows of a scenario, world and seed one after another."""
-        for world in self.worlds or (None,):
-            for seed in self.seeds:
-                for scenario in self.scenarios:
-                    for name, row in self.rows.items():
-                        if self.runs(name, scenario):
-                            factors = [f for f in self.budgets if f != 1] if scenario in row.curve else []
-                            for track in row.tracks or ("",):
-                                for factor in (1.0, *factors):
-                                    at = self._world(scenario, name) if world is None else world
+        """Yield what every reported cell is: all rows of a scenario, world and seed one after another; then curves."""
+        for factor in (1.0, *(f for f in self.budgets if f != 1)):
+            for world in self.worlds or (None,):
+                for seed in self.seeds:
+                    for scenario in self.scenarios:
+                        for name, row in self.rows.items():
+                            if self.runs(name, scenario) and (factor == 1 or scenario in row.curve):
+                                at = self._world(scenario, name) if world is None else world
+                                for track in row.tracks or ("",):
                                     yield CellKey(scenario, name, at, seed, track, factor)
 
     def searched(self) -> Iterator[CellKey]:
