@@ -65,13 +65,13 @@ def promising(candidates: Candidates, *, gold: bool, vouch: float = 1.0) -> np.n
     """Return [n] bool: the teacher's path may teach what the student does not know.
 
     With gold answers that is where the teacher is right and the student is not. Where they are not known, or not to be
-    read, it is where the two answers differ and the teacher is believed: on every answer, where it is `vouched_for`,
-    else where it is the less uncertain.
+    read, it is where the teacher gives another answer than the student and is believed: on everything, if it is
+    `vouched_for`, else where it is the less uncertain.
     """
     teacher, student = _right(candidates.teacher_paths), _right(candidates.student_paths)
+    sure = believed(candidates) | vouched_for(candidates, vouch)
     answered = np.array([path.answer is not None for path in candidates.teacher_paths], dtype=bool)
-    sure = answered & vouched_for(candidates, vouch) | believed(candidates)
-    differs = sure & ~same_answers(candidates)
+    differs = sure & answered & ~same_answers(candidates)
     if not gold:
         return differs
     wrong = np.array([path.right is False for path in candidates.teacher_paths], dtype=bool)
