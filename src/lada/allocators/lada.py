@@ -142,7 +142,8 @@ class Learnability(Pluggable):
             order = pool[studied][np.argsort(race.lean[studied], kind="stable")].tolist()
             one = trials.study(order[-count:], options.lap, race.copies[0])
             other = trials.study(order[:count], options.lap, race.copies[1])
-            lean = np.nan_to_num(trials.likelihoods(one, pool.tolist()) - trials.likelihoods(other, pool.tolist()))
+            with np.errstate(invalid="ignore"):  # what neither copy finds possible counts as 0
+                lean = np.nan_to_num(trials.likelihoods(one, pool.tolist()) - trials.likelihoods(other, pool.tolist()))
             race = Race((one, other), race.one, race.other, lean)
             if 2 * lap >= options.laps:
                 passed = [trials.examine(copy, probes.tolist(), gold=options.gold) for copy in race.copies]
