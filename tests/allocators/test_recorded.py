@@ -13,7 +13,10 @@ from lada.rounds.records import COLUMNS
 
 
 def recorded(folder: Path, chosen: dict[tuple[str, int], Sequence[tuple[str, float | None]]]) -> str:
-    """Write a run's allocations: by student and round, ids with scores; `left` was never chosen."""
+    """Write a run's allocations: by student and round, ids with scores.
+
+    `left` was never chosen, and of `q7` the student's own path was.
+    """
     rows = [
         {
             "round": round,
@@ -22,6 +25,7 @@ def recorded(folder: Path, chosen: dict[tuple[str, int], Sequence[tuple[str, flo
             "sample_id": id,
             "score": score,
             "chosen": id != "left",
+            "source": {"left": None, "q7": "student"}.get(id, "teacher"),
         }
         for (student, round), picks in chosen.items()
         for id, score in [("left", 9.0), *picks]
@@ -45,6 +49,11 @@ def test_a_choice_is_repeated_in_the_order_of_its_scores(tmp_path: Path):
     assert choose("recorded", candidates(table, round=2), run=run) == [(2, "teacher")]
     swapped = {"instead": {STUDENT: "other"}}
     assert choose("recorded", candidates(table), run=run, **swapped) == [(1, "teacher"), (4, "teacher")]
+
+
+def test_where_the_students_own_path_was_chosen_the_teachers_is_not(tmp_path: Path):
+    run = recorded(tmp_path, {(STUDENT, 1): [("q7", 0.9), ("q1", 0.1)]})
+    assert choose("recorded", candidates([Row()] * 8), run=run) == [(1, "teacher")]
 
 
 def test_what_no_run_has_is_refused(tmp_path: Path):

@@ -45,14 +45,14 @@ class Recorded(Memoryless):
                 "finished run's folder"
             )
         wanted = [("student", "=", student), ("teacher", "=", candidates.teacher), ("round", "=", candidates.round)]
-        rows = pq.read_table(table, columns=["sample_id", "chosen", "score"], filters=wanted).to_pylist()
+        rows = pq.read_table(table, columns=["sample_id", "score", "source"], filters=wanted).to_pylist()
         if not rows:
             raise InputError(
                 f"allocator 'recorded': {str(table)!r} has nothing that {student!r} chose of {candidates.teacher!r} in "
                 f"round {candidates.round}; expected a run with the same parties and rounds"
             )
         at_hand = {sample.id: i for i, sample in enumerate(candidates.samples)}
-        picked = sorted((row for row in rows if row["chosen"]), key=lambda row: -(row["score"] or 0.0))
+        picked = sorted((row for row in rows if row["source"] == "teacher"), key=lambda row: -(row["score"] or 0.0))
         chosen = [at_hand[row["sample_id"]] for row in picked if row["sample_id"] in at_hand]
         reasons = dict.fromkeys(chosen, f"chosen by {student}")
         return state, allocate(candidates, chosen, from_teacher(chosen), None, reasons), {}
