@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 import pytest
@@ -332,6 +333,29 @@ def test_paths_that_cannot_be_read_lie_in_the_middle(broken: float):
     warmed, low, high = (each for each, _, _ in student.asked("study"))
     assert (low, high) == (warmed[-25:], warmed[:25])
     assert np.isfinite(list(allocation.scores.values())).all()
+
+
+def test_weights_that_no_copy_begins_with_any_more_are_let_go_of():
+    class Large(Student):
+        """Its weights are arrays, of which it knows how many are held."""
+
+        def study(self, chosen: Sequence[int], share: float, after: Any = None) -> Any:
+            held.append(len(alive))
+            weights = np.array(super().study(chosen, share)[-1])
+            alive.add(id(weights))
+            finalize(weights, alive.discard, id(weights))
+            return weights
+
+        def examine(self, after: Any, probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
+            return super().examine((after,), probes, gold=gold)
+
+        def likelihoods(self, after: Any, chosen: Sequence[int]) -> np.ndarray:
+            return super().likelihoods((after,), chosen)
+
+    alive: set[int] = set()
+    held: list[int] = []
+    let_choose(offered([NEW] * 100, Large(range(100))), laps=4, gold=True)
+    assert held == [0, 1, 2, 2, 3]
 
 
 def test_paths_of_unknown_likelihood_lie_in_the_middle():

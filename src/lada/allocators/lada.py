@@ -135,9 +135,9 @@ class Learnability(Pluggable):
         studied = ~np.isin(pool, probes)
         lean = first_component(candidates.read()[pool])
         start = trials.study(pool[studied].tolist(), options.warm_up) if options.warm_up else None
-        copies: tuple[Any, Any] = start, start
         count = round(options.ends * int(studied.sum()))
-        race = Race(copies, np.zeros(0, bool), np.zeros(0, bool), lean)
+        race = Race((start, start), np.zeros(0, bool), np.zeros(0, bool), lean)
+        del start  # weights may be large, and are let go of with the last reference
         for lap in range(1, options.laps + 1):
             order = pool[studied][np.argsort(race.lean[studied], kind="stable")].tolist()
             one = trials.study(order[-count:], options.lap, race.copies[0])
