@@ -8,6 +8,7 @@ from weakref import finalize
 
 from lada.core.errors import InputError
 from lada.rounds.party import Party
+from lada.rounds.steps import MODEL
 
 
 def restorer(party: Party, folder: FilePath) -> Callable[[], None]:
@@ -19,10 +20,10 @@ def restorer(party: Party, folder: FilePath) -> Callable[[], None]:
         weights = {name: weight.copy() for name, weight in party.learner.adapter().items()}
     except InputError:
         place = FilePath(mkdtemp(dir=folder))
-        party.learner.save(place)
+        party.learner.save(place / MODEL)
 
         def reopen() -> None:
-            party.learner = party.reopen(place)
+            party.learner = party.reopen(place / MODEL)
 
         finalize(reopen, shutil.rmtree, place, ignore_errors=True)
         return reopen
