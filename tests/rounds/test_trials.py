@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from actors import DISTIL, ScriptedLearner, make_party, right, wrong
+from actors import DISTIL, ScriptedLearner, federation, make_party, right, task, wrong
 from test_resume import Crash, outcome
 from test_resume import config as resumable
 
@@ -17,7 +17,7 @@ from lada.config import make_config
 from lada.core.errors import InputError
 from lada.core.registry import Options
 from lada.core.seeds import seed_of
-from lada.core.terms import Allocation, Knowledge, Likelihood, Path, Selection
+from lada.core.terms import Allocation, Knowledge, Likelihood, Path, Sample, Selection
 from lada.learners.base import LEARNERS
 from lada.models.base import Studies, Study
 from lada.rounds.allocating import allocate_offers
@@ -267,6 +267,26 @@ def test_an_error_on_trial_leaves_the_student_as_it_was(tmp_path: FilePath):
     assert list(party.folder.glob("tmp*")) == []
 
 
+@pytest.mark.parametrize(
+    ("trust", "said"),
+    [("off", wrong(1, "z")), ("agreement", right(1)), ("auto", right(1)), ("gain", wrong(1, "llm"))],
+)
+def test_nothing_is_kept_of_a_client_that_is_not_believed(tmp_path: FilePath, trust: str, said: str):
+    def keeps(candidates: Candidates) -> None:
+        candidates.trials.keep(candidates.trials.study([1], 0.2))
+
+    public = tuple(Sample(f"p{i}", f"public {i}", f"gold{i}") for i in range(60))
+    everything = set(range(60))
+    knows: dict[str, set[int]] = {"llm": set(), "a": everything, "b": everything, "z": set()}
+    options = {"trust": trust, "directions": "slm_to_llm"}
+    made = federation(tmp_path, "fedmkt", knows, options, allocator=Trying(keeps), data=task(public))
+    assert isinstance(made.server.learner, ScriptedLearner)
+    made.server.learner = learner = Forgetful(made.server.learner.answers)
+    made.run(1)
+    assert [study.lessons[0].chosen for study in learner.studies[:3]] == [right(1), right(1), wrong(1, "z")]
+    assert learner.answers["public 1"] == said  # the study that follows is of question 0 alone
+
+
 def by_way_of_the_disk(party: Any) -> None:
     """Let a party's learner have no adapter, as one whose whole model is tuned."""
     learner = party.learner
@@ -275,6 +295,7 @@ def by_way_of_the_disk(party: Any) -> None:
         raise InputError("it has no adapter")
 
     def save(folder: FilePath) -> None:
+        folder.mkdir()  # as wherever else a learner is saved, there is none yet
         np.save(folder / "weights.npy", learner.weights)
 
     def reopen(folder: FilePath) -> Any:

@@ -63,7 +63,7 @@ class Trials(Protocol):
         ...
 
     def keep(self, after: Any) -> None:
-        """Leave the student with these weights."""
+        """Leave the student with these weights, unless a teacher who is not believed led to them."""
         ...
 
 

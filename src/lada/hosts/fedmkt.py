@@ -232,9 +232,12 @@ class Fedmkt(Host):
         return (studying_private(),) if self._teaches else studying_both()
 
     def _choose(self, turn: Turn) -> None:
-        """Allocate for each client, and have what all of them offer in memory at once, to compare it."""
+        """Allocate for each client, and have what all of them offer in memory at once, to compare it.
+
+        Until it is compared, nothing is kept that a client's paths taught on trial.
+        """
         turn[FUSION] = _fusion(turn)
-        turn[CHOSEN] = each(turn, turn.replies, partial(self._choice, turn))
+        turn[CHOSEN] = each(turn, turn.replies, partial(self._choice, turn, keeps=False))
 
     def _choose_one_by_one(self, turn: Turn) -> None:
         """Allocate for each client and fuse at once: what one sent is read when its turn comes, and let go of then."""
@@ -244,14 +247,14 @@ class Fedmkt(Host):
             against, replies = untrusted(its), {client: replies[client] for client in its}
 
         def add(client: str, reply: Payload) -> None:
-            offer, allocation = self._choice(turn, client, reply)
+            offer, allocation = self._choice(turn, client, reply, keeps=client not in against)
             if client in against:
                 allocation = without_paths(turn.party, turn.round, allocation, its[client], against[client])
             turn[FUSION].add(offer, allocation)
 
         each(turn, replies, add)
 
-    def _choice(self, turn: Turn, client: str, reply: Payload) -> tuple[Offer, Allocation]:
+    def _choice(self, turn: Turn, client: str, reply: Payload, *, keeps: bool) -> tuple[Offer, Allocation]:
         party, round, mine = turn.party, turn.round, turn[MINE]
         offer = receive_knowledge(party, reply, client, round, self._kind)
         judged = judge(party, round, offer.knowledge, mine)
@@ -266,6 +269,7 @@ class Fedmkt(Host):
             replay=self.options.server_replay,
             teachers=len(turn.replies),
             trusted=self.options.trust == "off",
+            keeps=keeps,
         )
         return offer, chosen
 

@@ -48,12 +48,14 @@ def allocate_offers(
     replay: Replay,
     teachers: int = 1,
     trusted: bool = True,
+    keeps: bool = True,
 ) -> Allocation:
     """Let a student's allocator for one teacher choose, keep its state, and record the choice.
 
     Candidates are the samples that both know something of. `judged` is what `judge` returned of the same two, where
     somebody asked before. What is tried is studied with `replay`, in this one of `teachers` equal parts of the study.
-    `trusted` says whether the student takes the teacher's word for how sure it is of its paths.
+    `trusted` says whether the student takes the teacher's word for how sure it is of its paths, and `keeps` whether it
+    may keep what it learnt on trial.
     """
     paths, mine = teacher.by_id(), own.by_id()
     judged = judge(party, round, teacher, own) if judged is None else judged
@@ -62,7 +64,7 @@ def allocate_offers(
     teacher_paths = tuple(paths[sample.id] for sample in samples)
     student_paths = tuple(mine[sample.id] for sample in samples)
     agree = agreements(teacher_paths, student_paths, party.task.same)
-    trials = PartyTrials(party, round, samples, teacher_paths, own, replay, 1 / teachers)
+    trials = PartyTrials(party, round, samples, teacher_paths, own, replay, 1 / teachers, keeps)
     candidates = Candidates(
         round=round,
         teacher=teacher.party,

@@ -48,10 +48,14 @@ class PartyTrials:
         own: Knowledge,
         replay: Replay,
         share: float,
+        keeps: bool = True,
     ) -> None:
-        """`paths` are the teacher's, one per sample; `share` is the part of the round's study that this teacher has."""
+        """`paths` are the teacher's, one per sample; `share` is the part of the round's study that this teacher has.
+
+        Without `keeps` the party has its own weights in the end, whatever it was to keep.
+        """
         self._party, self._round, self._samples, self._paths = party, round, samples, paths
-        self._own, self._replay, self._share = own, replay, share
+        self._own, self._replay, self._share, self._keeps = own, replay, share, keeps
         self._seed = seed_of(party.seed, round, "try", party.name)
         self._stack = ExitStack()
         self._began: Weights | None = None
@@ -122,7 +126,7 @@ class PartyTrials:
 
     def __exit__(self, kind: object, *_: object) -> None:
         with self._stack:
-            kept = self._kept if kind is None else None
+            kept = self._kept if kind is None and self._keeps else None
             if left := kept or self._began:
                 left.restore()
         if kind is None:
