@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tables import Row, candidates, rows
 
-from lada.allocators.features import features, prior_reward, promising, vouched_for
+from lada.allocators.features import FEWEST_SURE, features, prior_reward, promising, vouched_for
 
 LN = math.log
 
@@ -94,6 +94,13 @@ def test_the_form_without_gold_answers_reads_none(table: list[Row]):
     assert np.array_equal(prior_reward(candidates(table), gold=False), prior_reward(candidates(flipped), gold=False))
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch):
+    """Conclusions are drawn from one path."""
+    monkeypatch.setattr("lada.allocators.features.FEWEST_SURE", 1)
+
+
+@pytest.mark.usefixtures("few")
 def test_who_is_vouched_for_by_hand():
     # Of 20 paths the student is surest of two, whose loss per byte is the least: it gives the teacher's answer on one.
     sure = [Row("1", "1", student_mean=-0.1), Row("1", "2", student_mean=-0.1)]
@@ -104,13 +111,21 @@ def test_who_is_vouched_for_by_hand():
     assert [vouched_for(whole, share) for share in (0.99, 1.0)] == [True, False]
     assert not vouched_for(candidates([*rest, sure[1], sure[1], *rest]), 0.0)
     assert not vouched_for(replace(whole, trusted=False), 0.0)
-    # Of three paths it is one, of twenty-nine two, of none none.
-    assert vouched_for(candidates([Row("1", "2"), sure[0], Row("1", "2")]), 0.8)
+    # Of twenty-nine paths it is two, of nine none.
+    assert not vouched_for(candidates([sure[0]] * 9), 0.0)
     assert not vouched_for(candidates([*sure, *rest, *rest, *rest]), 0.5)
     assert not vouched_for(candidates([]), 0.0)
 
 
-def test_what_may_teach_something_by_hand():
+def test_few_paths_vouch_for_nobody():
+    agreed = Row("1", "1", student_mean=-0.1)
+    assert FEWEST_SURE == 10
+    assert [vouched_for(candidates([agreed] * count), 0.8) for count in (99, 100)] == [False, True]
+
+
+@pytest.mark.usefixtures("few")
+def test_what_may_teach_something_by_hand(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lada.allocators.features.SURE", 5)  # one of the five or six
     # The student is surest of the last path, on which both agree. The teacher is the less uncertain in the first one.
     means = (-0.25, -0.5, -1.0, math.nan)
     blind = [*(Row("1", "2", teacher_mean=mean) for mean in means), Row(None, "2"), Row("1", "1", student_mean=-0.1)]

@@ -491,3 +491,26 @@ def test_a_run_that_is_killed_on_trial_goes_on_to_the_same_bits(tmp_path: FilePa
         with pytest.raises(Crash):
             lada.run(made, runs=tmp_path / "broken")
     assert outcome(lada.run(made, runs=tmp_path / "broken", resume=True)) == outcome(whole)
+
+
+@pytest.mark.parametrize(
+    ("study", "least", "parts"),
+    [
+        ({"steps": 50}, 0.02, [10, 40]),
+        ({"steps": 12}, 1 / 12, [2, 10]),  # a fifth of twelve steps is two, and two count
+        ({"steps": 3}, 1 / 3, [1, 2]),
+        ({"tokens": 1000}, 0.0, [200, 800]),
+    ],
+)
+def test_what_counts_of_a_study_on_trial_is_the_steps_that_it_took(
+    tmp_path: FilePath, study: dict[str, Any], least: float, parts: list[int]
+):
+    def tries(candidates: Candidates) -> float:
+        candidates.trials.study([0], 0.2)
+        return candidates.trials.least
+
+    party = student(tmp_path, tries, Study(**study))
+    learn(party)
+    (unit,) = study
+    assert [getattr(each.options, unit) for each in party.learner.studies] == parts
+    assert party.allocator.found == pytest.approx(least)

@@ -43,6 +43,11 @@ class Trials(Protocol):
     that was tried, kept or not, is part of the study that follows, which is as much shorter.
     """
 
+    @property
+    def least(self) -> float:
+        """The least share that `study` can take exactly: that of one step. 0 where the budget is not in steps."""
+        ...
+
     def study(self, chosen: Sequence[int], share: float, after: Any = None) -> Any:
         """Return the student's weights after a study of these candidates, which begins with the weights `after`.
 
@@ -72,6 +77,8 @@ NO_TRIALS = "these candidates came without `trials`; an allocator wants to try s
 
 class NoTrials:
     """Raises: whoever made these candidates by hand has no student that could try anything."""
+
+    least = 0.0
 
     def study(self, chosen: Sequence[int], share: float, after: Any = None) -> Any:
         """Raise LookupError."""

@@ -8,6 +8,8 @@ from lada.core.terms import Path
 
 SURE = 10
 """One of so many of its own paths are those that a student is surest of."""
+FEWEST_SURE = 10
+"""Of fewer paths nothing is concluded."""
 
 
 def features(candidates: Candidates, clusters: np.ndarray, count: int) -> np.ndarray:
@@ -54,11 +56,14 @@ def prior_reward(candidates: Candidates, *, gold: bool) -> np.ndarray:
 def vouched_for(candidates: Candidates, share: float) -> bool:
     """Return whether the teacher gives the same answer on more than `share` of the paths that the student is surest of.
 
-    They are the tenth of the student's own paths with the least loss per byte. Nobody is vouched for who is not to be
-    believed about itself: it could agree where that is easy, and lie elsewhere.
+    They are the tenth of the student's own paths with the least loss per byte; fewer than ten vouch for nobody. Nor is
+    anybody vouched for who is not to be believed about itself: it could agree where that is easy, and lie elsewhere.
     """
-    surest = np.argsort(losses(candidates.student_paths), kind="stable")[: max(1, len(candidates.samples) // SURE)]
-    return candidates.trusted and len(surest) > 0 and float(same_answers(candidates)[surest].mean()) > share
+    count = len(candidates.samples) // SURE
+    if not candidates.trusted or count < FEWEST_SURE:
+        return False
+    surest = np.argsort(losses(candidates.student_paths), kind="stable")[:count]
+    return float(same_answers(candidates)[surest].mean()) > share
 
 
 def promising(candidates: Candidates, *, gold: bool, vouch: float = 1.0) -> np.ndarray:

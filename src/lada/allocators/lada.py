@@ -60,7 +60,7 @@ class LadaOptions(Budgeted):
     ends: float = Field(0.33, gt=0, le=0.5)
     """Share of the candidates that a copy studies: those that it finds likelier than the other copy does by most."""
     probes: int = Field(200, ge=1, le=100_000)
-    """Most questions of an examination. They are candidates, which no trial studies."""
+    """Most questions of an examination. They are candidates, whose questions no trial studies."""
     keep: float = Field(0.4, gt=0, le=1)
     """Share of the candidates that is kept where the race is decided: those that the better copy finds likelier by
     most."""
@@ -105,8 +105,11 @@ class Learnability(Pluggable):
         kept = generator(candidates.seed, "ties").permutation(pool)
         reason, diagnostics = "the teacher is right, the student is not", {}
         probes = self._probes(candidates, pool)
-        if options.laps and min(len(probes), round(options.ends * (len(pool) - len(probes)))) >= FEWEST:
-            race = self.credit(candidates, self._race(candidates, pool, probes))
+        asked = {candidates.samples[i].question for i in probes}
+        studied = np.array([candidates.samples[i].question not in asked for i in pool], dtype=bool)
+        enough = min(len(probes), round(options.ends * int(studied.sum()))) >= FEWEST
+        if options.laps and enough and options.lap >= candidates.trials.least:
+            race = self.credit(candidates, self._race(candidates, pool, studied, probes))
             diagnostics = race.diagnostics()
             candidates.trials.keep(race.copies[race.winner])
             if race.chance <= DECIDED:
@@ -129,10 +132,12 @@ class Learnability(Pluggable):
         shortest = pool[np.argsort(lengths, kind="stable")][: min(2 * self.options.probes, len(pool) // 2)]
         return rng.permutation(shortest)[: len(shortest) // 2]
 
-    def _race(self, candidates: Candidates, pool: np.ndarray, probes: np.ndarray) -> "Race":
-        """Let two copies of the student sort the candidates `pool` [m] among them, and examine them on `probes`."""
+    def _race(self, candidates: Candidates, pool: np.ndarray, studied: np.ndarray, probes: np.ndarray) -> "Race":
+        """Let two copies of the student sort the candidates `pool` [m] among them, and examine them on `probes`.
+
+        They study those of them that `studied` says, bool [m].
+        """
         options, trials = self.options, candidates.trials
-        studied = ~np.isin(pool, probes)
         lean = first_component(candidates.read()[pool])
         start = trials.study(pool[studied].tolist(), options.warm_up) if options.warm_up else None
         count = round(options.ends * int(studied.sum()))

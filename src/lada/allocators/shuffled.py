@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
-
 from lada.allocators.base import ALLOCATORS, Candidates
 from lada.allocators.lada import LadaOptions, Learnability, Race, needs_of
 from lada.core.seeds import generator
@@ -17,10 +15,10 @@ from lada.core.seeds import generator
     by_order="places are drawn, as by `lada`",
 )
 class Shuffled(Learnability):
-    """LaDa's filter with what its copies solved dealt out between them by lot: a control, for benchmarks."""
+    """LaDa's filter with the rewards of its two copies dealt out between them by lot: a control, for benchmarks."""
 
     def credit(self, candidates: Candidates, race: Race) -> Race:
-        """See Learnability.credit."""
-        given = generator(candidates.seed, "shuffled").random(len(race.one)) < 0.5
-        one, other = np.where(given, race.one, race.other), np.where(given, race.other, race.one)
-        return replace(race, one=one, other=other)
+        """See Learnability.credit. In half of the cases the copies change places, and the worse one is preferred."""
+        if generator(candidates.seed, "shuffled").random() < 0.5:
+            return race
+        return replace(race, one=race.other, other=race.one)

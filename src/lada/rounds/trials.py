@@ -14,6 +14,7 @@ import numpy as np
 
 from lada.core.seeds import seed_of
 from lada.core.terms import Knowledge, Path, Sample
+from lada.models.base import Study
 from lada.models.objective import lesson_on
 from lada.rounds.distilling import replayed
 from lada.rounds.options import Replay
@@ -64,18 +65,26 @@ class PartyTrials:
         self.tokens = 0
         """Tokens that were studied on trial."""
 
+    @property
+    def least(self) -> float:
+        """See Trials.least."""
+        whole = self._party.studies.distil
+        return 1 / (whole.steps * self._share) if _in_steps(whole) else 0.0
+
     def study(self, chosen: Sequence[int], share: float, after: Weights | None = None) -> Weights:
         """See Trials.study."""
         party, begin = self._party, after or self._begin()
         begin.restore()
         lessons = [lesson_on(self._samples[i], self._paths[i]) for i in chosen if self._paths[i].text]
         lessons, _ = replayed(party, lessons, self._own, self._replay, self._round)
+        whole = party.studies.distil
+        options = part_of(whole, 0.0, share * self._share)
         if lessons:
-            options = part_of(party.studies.distil, 0.0, share * self._share)
             seed = seed_of(self._seed, begin.studies)
             report = party.learner.study(lessons, sft(), options, seed=seed, progress=self._progress)
             self.tokens += report.tokens
-        self._took += share * self._share
+        # Steps are whole ones, so that a part may be more or less than was asked for.
+        self._took += options.steps / whole.steps if _in_steps(whole) else share * self._share
         return Weights(restorer(party, self._folder), begin.studies + 1)
 
     def examine(self, after: Weights, probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
@@ -133,3 +142,8 @@ class PartyTrials:
             self._party.tried += self._took
             if kept:
                 self._party.weights_changed()
+
+
+def _in_steps(study: Study) -> bool:
+    """Return whether a study ends after a number of steps, and not of tokens or epochs."""
+    return study.tokens is None and study.epochs is None
