@@ -1,8 +1,8 @@
-"""LaDa's learnability-aware filter: it finds out by trial what a student learns from.
+"""LaDa's learnability-aware filter: it tries out what a student learns from.
 
 One filter serves one (teacher, student) pair in one direction. In each round it
 
-1. takes for candidates what a plain rule, the prior, expects a gain of: the teacher is right and the student is not;
+1. takes for candidates what a plain rule expects a gain of: the teacher is right and the student is not;
 2. lets the student study all of them for a while, and makes two copies of it (Explore). Each copy studies one end of an
    order of the candidates, and orders them anew by which copy finds them likelier, so that paths go together that help
    to understand each other. They do so for some laps;
@@ -10,8 +10,8 @@ One filter serves one (teacher, student) pair in one direction. In each round it
 4. goes on with the better copy and with the share of the candidates that it finds likelier by most (Exploit); with all
    of them, where the rewards do not differ by more than chance.
 
-All that either copy studied is part of the budget of the round's study. The student's own likelihood of a path cannot
-take the place of a trial: it prefers what the student can say already.
+All that either copy studied is part of the budget of the round's study. The student's own likelihood of a path does not
+take the place of a trial: it may prefer what the student can say already.
 
 Source: arXiv 2602.18749 for a filter for each pair and direction that explores and exploits rewards from what was
 learned. The race of two copies is ours; the paper's own form, in our reading, is `lada_paper`.
@@ -46,10 +46,11 @@ class LadaOptions(Budgeted):
 
     gold: bool = True
     """Read the gold answers of public samples: a candidate is a path known to be right where the student is wrong.
-    Without, or where there is none, a candidate is a path that says otherwise, of a teacher that is believed."""
+    Without, or where there is none, a candidate is a path with another answer than the student's, of a teacher that is
+    believed."""
     vouch: float = Field(0.8, ge=0, le=1)
-    """Without answers, a teacher is believed on everything that gives the student's answer on more than this share of
-    the tenth of its paths that the student is surest of; 1: none is, and FedMKT's rule holds."""
+    """Without answers: a teacher is believed on everything if it gives the student's answer on more than this share of
+    the tenth of its paths that the student is surest of. 1: no teacher is, and FedMKT's rule holds."""
     laps: int = Field(10, ge=0, le=256)
     """Most laps of the race of two copies; it may end from the middle on. 0: nothing is tried, and all candidates are
     studied."""

@@ -15,10 +15,10 @@ from lada.core.seeds import generator
     by_order="places are drawn, as by `lada`",
 )
 class Shuffled(Learnability):
-    """LaDa's filter with the rewards of its two copies dealt out between them by lot: a control, for benchmarks."""
+    """LaDa's filter, but a coin decides whether its two copies swap their rewards: a control, for benchmarks."""
 
     def credit(self, candidates: Candidates, race: Race) -> Race:
-        """See Learnability.credit. In half of the cases the copies change places, and the worse one is preferred."""
+        """See Learnability.credit. On tails the rewards change places, and the worse copy is preferred."""
         if generator(candidates.seed, "shuffled").random() < 0.5:
             return race
         return replace(race, one=race.other, other=race.one)

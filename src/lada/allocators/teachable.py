@@ -1,4 +1,4 @@
-"""The rule that LaDa's filter starts from, by itself."""
+"""A rule by verdicts and losses: the teacher alone is right, and surer than the student."""
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.features import prior_reward
@@ -8,7 +8,7 @@ from lada.core.seeds import generator
 
 
 class TeachableOptions(RuleOptions):
-    """Options of the rule that LaDa's filter starts from."""
+    """Options of the rule."""
 
     gold: bool = True
     """Read which answers are right: take what the teacher alone is right about. Without, the loss alone decides."""
@@ -16,7 +16,7 @@ class TeachableOptions(RuleOptions):
 
 @ALLOCATORS.register("teachable", options=TeachableOptions, status="our reading", needs=COMPARING)
 class Teachable(Memoryless):
-    """What LaDa's filter starts from, without anything learnt: the teacher alone is right, and its loss is the lower.
+    """The samples on which the teacher alone is right, and its loss is the lower.
 
     Where no gold answers are known, or read, the loss alone decides, as in `dual_min_ce`, but that a path without an
     answer is never learnt. Under a budget questions are drawn at random.
