@@ -24,7 +24,10 @@ NEW = Row("1", "2", True, False, teacher_mean=-0.25)
 KNOWN, WRONG = Row("1", "1", True, True), Row("1", "2", False, False, teacher_mean=-0.25)
 UNSURE = Row("1", "2", True, False, teacher_mean=-0.75)
 """The same, but the teacher is the less sure."""
-PRIOR, RACED = "the teacher is right, the student is not", "likelier to the copy of the student that learnt more"
+PRIOR, RACED = (
+    "the teacher is taken to be right, the student is not",
+    "likelier to the copy of the student that learnt more",
+)
 Weights = tuple[tuple[int, ...], ...]
 """What a copy has studied, study by study."""
 
@@ -475,6 +478,16 @@ def test_in_the_control_a_coin_decides_which_copy_was_the_better():
         assert {i % 2 for i in positions(shuffled)} == {winner}
         winners.append(winner)
     assert 2 <= sum(winners) <= 10  # whatever the student learnt from
+
+
+def test_the_coin_falls_anew_for_other_paths():
+    race = Race(("a", "b"), np.array([True]), np.array([False]), np.ones(3))
+    shuffled: Any = make("lada_shuffled")
+    table = candidates([NEW] * 3, seed=0)
+    worlds = [tuple(replace(path, text=f"{world}") for path in table.teacher_paths) for world in range(20)]
+    falls = [shuffled.credit(replace(table, teacher_paths=paths), race) is race for paths in worlds]
+    assert {True, False} == set(falls)
+    assert falls == [shuffled.credit(replace(table, teacher_paths=paths), race) is race for paths in worlds]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40), st.integers(0, 99))

@@ -104,7 +104,7 @@ class Learnability(Pluggable):
         pool = np.flatnonzero(promising(candidates, gold=options.gold, vouch=options.vouch))
         score = np.zeros(len(candidates.samples))
         kept = generator(candidates.seed, "ties").permutation(pool)
-        reason, diagnostics = "the teacher is right, the student is not", {}
+        reason, diagnostics = "the teacher is taken to be right, the student is not", {}
         probes = self._probes(candidates, pool)
         asked = {candidates.samples[i].question for i in probes}
         studied = np.array([candidates.samples[i].question not in asked for i in pool], dtype=bool)

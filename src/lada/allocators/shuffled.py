@@ -19,6 +19,7 @@ class Shuffled(Learnability):
 
     def credit(self, candidates: Candidates, race: Race) -> Race:
         """See Learnability.credit. On tails the rewards change places, and the worse copy is preferred."""
-        if generator(candidates.seed, "shuffled").random() < 0.5:
+        texts = [path.text for path in candidates.teacher_paths]  # or the coin would fall alike in all worlds
+        if generator(candidates.seed, "shuffled", *texts).random() < 0.5:
             return race
         return replace(race, one=race.other, other=race.one)

@@ -8,8 +8,8 @@ learn from each other. What they send are mostly their answers, with reasoning, 
 have. A *row* is one method of doing so, a *scenario* one piece of work, a *cell* one row in one scenario, run once.
 Figures are percent of test questions right after the last round, on all domains but general skill; of clients the
 mean."""
-_WORLDS = """A *world* has rules of its own: the same words mean other things in another one, and its models were
-trained in it. The world is the unit: figures are means over seeds, then over worlds. Intervals are 95 %, Student's t
+_WORLDS = """A *world* has rules of its own: the same words mean other things in another one, and its LLM was trained in
+it; clients learn it from their private data. The world is the unit: figures are means over seeds, then over worlds. Intervals are 95 %, Student's t
 over worlds; differences are paired by world and seed, and their p-values are of the paired t-test over worlds."""
 _ONE_WORLD = """All cells are of one world, with one set of models. Intervals are 95 %, of a bootstrap over seeds,
 drawn together for all scenarios, and, within them, over questions; with one seed over questions alone. They say how
@@ -29,7 +29,8 @@ page are exploratory**: their p-values are corrected within their own table alon
 _EXPLORATORY = """No hypothesis was written down before: **all comparisons on this page are exploratory**. Their
 p-values are corrected for the number of rows of their table, by Holm's method."""
 _COSTS = """Everybody studies equally many tokens but for what *more* says; what a filter spends on trying lessons
-counts among them. Lessons, updates and texts judged stand beside, for who counts work otherwise."""
+counts among them. Lessons, updates and texts judged stand beside. These leave out what is done on trial, so a filter
+with trials does more of them than its row says."""
 
 
 def explained(suite: Suite) -> str:
