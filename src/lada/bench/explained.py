@@ -8,9 +8,10 @@ learn from each other. What they send are mostly their answers, with reasoning, 
 have. A *row* is one method of doing so, a *scenario* one piece of work, a *cell* one row in one scenario, run once.
 Figures are percent of test questions right after the last round, on all domains but general skill; of clients the
 mean."""
-_WORLDS = """A *world* has rules of its own: the same words mean other things in another one, and its LLM was trained in
-it; clients learn it from their private data. The world is the unit: figures are means over seeds, then over worlds. Intervals are 95 %, Student's t
-over worlds; differences are paired by world and seed, and their p-values are of the paired t-test over worlds."""
+_WORLDS = """A *world* has rules of its own: the same words mean other things in another one. Its LLM was trained in it;
+clients learn it from their private data. The world is the unit: figures are means over seeds, then over worlds.
+Intervals are 95 %, Student's t over worlds; differences are paired by world and seed, and their p-values are of the
+paired t-test over worlds."""
 _ONE_WORLD = """All cells are of one world, with one set of models. Intervals are 95 %, of a bootstrap over seeds,
 drawn together for all scenarios, and, within them, over questions; with one seed over questions alone. They say how
 sure a figure is in this world, and **nothing about other worlds**, which may differ by more. Differences are paired
