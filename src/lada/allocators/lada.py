@@ -3,9 +3,9 @@
 One filter serves one (teacher, student) pair in one direction. In each round it
 
 1. takes for candidates what a plain rule expects a gain of: the teacher is right and the student is not;
-2. lets the student study all of them for a while, and makes two copies of it (Explore). Each copy studies one end of an
-   order of the candidates, and orders them anew by which copy finds them likelier, so that paths go together that help
-   to understand each other. They do so for some laps;
+2. lets the student study all of them for a while, and makes two copies of it (Explore). The candidates have an
+   order, of which each copy studies one end. In the next lap they are ordered by which copy finds them likelier, so
+   that paths come together that help to understand each other;
 3. examines both copies on held-out candidates. The reward of a copy is the share that it answers as the teacher does;
 4. goes on with the better copy and with the share of the candidates that it finds likelier by most (Exploit); with all
    of them, where the rewards do not differ by more than chance.
@@ -126,7 +126,7 @@ class Learnability(Pluggable):
         return race
 
     def _probes(self, candidates: Candidates, pool: np.ndarray) -> np.ndarray:
-        """Return half of the candidates `pool` [m] with the shortest questions: what is solved first tells soonest."""
+        """Return half of the shorter half of the candidates `pool` [m], by their questions: they are solved first."""
         rng = generator(candidates.seed, "probes")
         pool = rng.permutation(pool)  # or of questions of one length the first ones would be taken
         lengths = np.array([len(candidates.samples[i].question) for i in pool])
@@ -140,23 +140,22 @@ class Learnability(Pluggable):
         """
         options, trials = self.options, candidates.trials
         lean = first_component(candidates.read()[pool])
-        start = trials.study(pool[studied].tolist(), options.warm_up) if options.warm_up else None
         count = round(options.ends * int(studied.sum()))
-        race = Race((start, start), np.zeros(0, bool), np.zeros(0, bool), lean)
-        del start  # weights may be large, and are let go of with the last reference
+        copies = (trials.study(pool[studied].tolist(), options.warm_up) if options.warm_up else None,) * 2
+        passed: list[np.ndarray] = []
         for lap in range(1, options.laps + 1):
-            order = pool[studied][np.argsort(race.lean[studied], kind="stable")].tolist()
-            one = trials.study(order[-count:], options.lap, race.copies[0])
-            other = trials.study(order[:count], options.lap, race.copies[1])
+            order = pool[studied][np.argsort(lean[studied], kind="stable")].tolist()
+            ends = order[-count:], order[:count]
+            # Weights may be large. Those before this lap are let go of once both copies have gone on.
+            copies = tuple(trials.study(end, options.lap, after) for end, after in zip(ends, copies, strict=True))
+            one, other = (trials.likelihoods(copy, pool.tolist()) for copy in copies)
             with np.errstate(invalid="ignore"):  # what neither copy finds possible counts as 0
-                lean = np.nan_to_num(trials.likelihoods(one, pool.tolist()) - trials.likelihoods(other, pool.tolist()))
-            race = Race((one, other), race.one, race.other, lean)
+                lean = np.nan_to_num(one - other)
             if 2 * lap >= options.laps:
-                passed = [trials.examine(copy, probes.tolist(), gold=options.gold) for copy in race.copies]
-                race = Race((one, other), passed[0], passed[1], lean)
-                if not DECIDED < race.chance <= ALIKE:
+                passed = [trials.examine(copy, probes.tolist(), gold=options.gold) for copy in copies]
+                if not DECIDED < chance(*passed) <= ALIKE:
                     break
-        return race
+        return Race((copies[0], copies[1]), passed[0], passed[1], lean)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -176,15 +177,13 @@ class Suite(Options):
 
     def reported(self) -> Iterator[CellKey]:
         """Yield what every reported cell is: all rows of a scenario, world and seed one after another; then curves."""
-        for factor in (1.0, *(f for f in self.budgets if f != 1)):
-            for world in self.worlds or (None,):
-                for seed in self.seeds:
-                    for scenario in self.scenarios:
-                        for name, row in self.rows.items():
-                            if self.runs(name, scenario) and (factor == 1 or scenario in row.curve):
-                                at = self._world(scenario, name) if world is None else world
-                                for track in row.tracks or ("",):
-                                    yield CellKey(scenario, name, at, seed, track, factor)
+        factors = (1.0, *(f for f in self.budgets if f != 1))
+        for factor, world, seed, scenario in product(factors, self.worlds or (None,), self.seeds, self.scenarios):
+            for name, row in self.rows.items():
+                if self.runs(name, scenario) and (factor == 1 or scenario in row.curve):
+                    at = self._world(scenario, name) if world is None else world
+                    for track in row.tracks or ("",):
+                        yield CellKey(scenario, name, at, seed, track, factor)
 
     def searched(self) -> Iterator[CellKey]:
         """Yield what every cell of the search is. Raises InputError for a suite without one."""
