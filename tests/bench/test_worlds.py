@@ -321,6 +321,23 @@ def test_tokens_on_trying_count_in_the_budget_and_have_a_column(tmp_path):
     assert section.standings[0].figures["clients: of these on trying"] == pytest.approx(100 / 3)
 
 
+def test_differences_by_kind_of_question_have_an_interval_over_worlds(tmp_path):
+    def own(cell, value):
+        members = {
+            name: each.model_copy(update={"after": {**each.after, "own": value}}) for name, each in cell.members.items()
+        }
+        return cell.model_copy(update={"members": members})
+
+    told = [own(*pair) for pair in zip(outcomes([2, 2, 2], [2, 2, 2]), (40, 50, 60, 30, 30, 30), strict=True)]
+    readme = write_pages(worlds_suite(tmp_path), told, tmp_path / "out")[0].read_text()
+    table = readme.partition("The clients' difference to `plain` by kind of question, points:\n\n")[2].splitlines()
+    assert table[0].startswith("| row | own domains |")
+    assert table[2].startswith("| ours | +20.0 [-4.8, +44.8] |")  # 4.303 · 10 / √3
+    assert table[3] == ""
+    alone = write_pages(worlds_suite(tmp_path, worlds=[1]), [told[0], told[3]], tmp_path / "alone")[0].read_text()
+    assert "by kind of question" not in alone
+
+
 def recompute(root, folder) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(root / "results/recompute.py"), str(folder)]
     return subprocess.run(command, capture_output=True, text=True, check=False)

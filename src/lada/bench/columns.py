@@ -53,6 +53,12 @@ def accuracy(against: str, worlds: bool) -> list[Column]:
     ]
 
 
+def by_area(standings: Sequence[Standing]) -> list[Column]:
+    """Return the columns of the clients' differences by kind of question; none where no row has one."""
+    known = [area for area in SAID if any(area in s.areas for s in standings)]
+    return [(SAID[area], lambda s, area=area: interval(s.areas.get(area), "+")) for area in known]
+
+
 def further(standings: Sequence[Standing], figures: Mapping[str, Figure] = FIGURES) -> list[Column]:
     """Return the columns of further figures, but for those that no row has."""
     known = [name for name in figures if any(s.figures[name] is not None for s in standings)]

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from lada.bench import record
-from lada.bench.columns import HYPOTHESES, SEARCH, Column, accuracy, costs, further, interval
+from lada.bench.columns import HYPOTHESES, SEARCH, Column, accuracy, by_area, costs, further, interval
 from lada.bench.curves import Budgeted, Curve, curves
 from lada.bench.explained import explained, searched
 from lada.bench.outcome import Outcome
@@ -106,6 +106,10 @@ def _markdown(
             yield ""
         for section in found:
             yield f"### {table.title}: {section.scenario}\n"
+            if differences := by_area(section.standings):
+                yield f"The clients' difference to `{table.against}` by kind of question, points:\n"
+                yield from _rows([("row", lambda s: s.row), *differences], [s for s in section.standings if s.areas])
+                yield ""
             for columns in _columns(suite, table.against, section):
                 yield from _rows([("row", lambda s: s.row), *columns], section.standings)
                 yield ""

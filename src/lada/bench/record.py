@@ -68,6 +68,11 @@ def _compared(suite: Suite, table: Table, section: Section) -> Iterator[dict[str
                 compared = {"where": f"{where}, against {table.against}", "rows": [standing.row, table.against]}
                 corrected = {"family": family, "adjusted": _rounded(place.adjusted)}
                 yield {**at, **of, **compared, "is": _numbers(place.difference), **corrected}
+        for area, effect in standing.areas.items():
+            at = _place(suite, table, section)
+            where = f"{at['where']}: {standing.row}, clients, {area}, against {table.against}"
+            of = {**USUAL, "side": "clients", "name": standing.row, "area": area, "rows": [standing.row, table.against]}
+            yield {**at, **of, "where": where, "is": _numbers(effect)}
 
 
 def _figures(suite: Suite, table: Table, section: Section, standing: Standing) -> Iterator[dict[str, Any]]:

@@ -73,6 +73,9 @@ class Standing:
     """What it can read beside private data; see lada.bench.information."""
     clients: Place
     llm: Place
+    areas: dict[str, Effect]
+    """By kind of question (SAID): how much better the clients are than under the table's `against`, points. Nothing
+    for `against` itself, and in a suite of one world, where no interval would go with it."""
     figures: dict[str, float | None]
     """Further figures by FIGURES, TOKENS, TRYING and COSTS, as the cells have them: in bytes, not in megabytes."""
 
@@ -158,7 +161,18 @@ def _standings(
         of = means["clients"][row]
         assert of is not None
         reads = information(suite.cell(_any_key(suite, scenarios[0], row, track)).config)
-        yield Standing(row, of.worlds, of.seeds, reads, places["clients"][row], places["LLM"][row], figures)
+        areas = _areas(suite, row, rows, table.against, scenarios)
+        yield Standing(row, of.worlds, of.seeds, reads, places["clients"][row], places["LLM"][row], areas, figures)
+
+
+def _areas(
+    suite: Suite, row: str, rows: Mapping[str, Cells], against: str, scenarios: Sequence[str]
+) -> dict[str, Effect]:
+    if row == against or against not in rows or not suite.over_worlds:
+        return {}
+    pair = suite, rows[row], rows[against], scenarios, "clients"
+    found = {area: estimate(*pair, area, name=row) for area in SAID}
+    return {area: each.effect for area, each in found.items() if each is not None}
 
 
 def _any_key(suite: Suite, scenario: str, row: str, track: MaybeTrack) -> CellKey:
