@@ -30,11 +30,12 @@ test-slow: $(VENV)/.dev ## run the tests that train for minutes
 attack: $(VENV)/.dev ## attack the system in every way that tests/attacks knows; 15 minutes
 	@$(BIN)/python tests/attacks/run_attacks.py $(ARGS)
 
-lint: $(VENV)/.dev ## check style, format, floors and types
+lint: $(VENV)/.dev ## check style, format, floors, types and the English of the pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python docs/prose.py
 
 docs: $(VENV)/.docs ## build the documentation into build/site; a dead link or anchor fails
 	@$(BIN)/python docs/make_site.py
