@@ -175,29 +175,23 @@ PAGE = """# Suite skips
 
 ## With answers (track answers)
 
-### With answers: overview
+### With answers: here
 
-| clients / LLM, % | all scenarios |
+The clients' difference to `other` by kind of question, points:
+
+| row | new domains |
 |---|---|
-| mine | 1.0 / 2.0 |
-
-### With answers: all scenarios
+| mine | +1.0 [+0.5, +1.5] |
 
 | row | worlds |
 |---|---|
 | mine | 8 |
 """
-SHOWN = """**Hypotheses**
+SHOWN = """**With answers: here.** The clients' difference to `other` by kind of question, points:
 
-| hypothesis | verdict |
+| row | new domains |
 |---|---|
-| mine wins | holds |
-
-**With answers**
-
-| clients / LLM, % | all scenarios |
-|---|---|
-| mine | 1.0 / 2.0 |
+| mine | +1.0 [+0.5, +1.5] |
 
 `lada bench --suite skips` regenerates it: 2 of 2 cells, cpu.
 """
@@ -210,7 +204,7 @@ def readme(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[
     return runpy.run_path(str(root / "benchmarks/readme.py"))
 
 
-def test_the_readme_gets_hypotheses_and_a_table_a_track(readme: dict[str, Any], tmp_path: Path) -> None:
+def test_the_readme_gets_a_table_of_differences_a_track(readme: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "results/skips").mkdir(parents=True)
     (tmp_path / "results/skips/README.md").write_text(PAGE)
     (tmp_path / "README.md").write_text("a\n<!-- results -->\nold\n<!-- /results -->\nz\n")
@@ -220,8 +214,8 @@ def test_the_readme_gets_hypotheses_and_a_table_a_track(readme: dict[str, Any], 
 
 def test_a_page_without_the_readmes_tables_is_refused(readme: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "results/skips").mkdir(parents=True)
-    (tmp_path / "results/skips/README.md").write_text(PAGE.replace("## Hypotheses", "## Claims"))
-    with pytest.raises(ValueError, match="no hypotheses or no overview; run `lada bench --suite skips` first"):
+    (tmp_path / "results/skips/README.md").write_text(PAGE.replace("by kind of question", "somewhere"))
+    with pytest.raises(ValueError, match="no differences by kind of question; run `lada bench --suite skips` first"):
         readme["overview"]()
 
 

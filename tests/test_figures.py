@@ -1,0 +1,29 @@
+"""Figures in prose are those of the committed results."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+FIGURE = re.compile(r"[-+]?\d+\.\d(?: \[[-+]?\d+\.\d, [-+]?\d+\.\d\])?")
+"""A number with one decimal, with its interval if there is one."""
+
+
+def figures(text: str) -> list[str]:
+    return FIGURE.findall(text.replace("−", "-"))
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "suites"),
+    [("learned.md", "## What `skips` found", ["skips"]), ("results.md", "## In short", ["skips", "quick"])],
+)
+def test_every_figure_of_a_suite_stands_on_its_page(root: Path, page: str, heading: str, suites: list[str]):
+    section = (root / "docs" / page).read_text().partition(f"\n{heading}\n")[2].partition("\n## ")[0]
+    told = {f for suite in suites for f in figures((root / "results" / suite / "README.md").read_text())}
+    found = figures(" ".join(section.split()))
+    assert found
+    assert [figure for figure in found if figure not in told] == []
+
+
+def test_figures_are_found_with_their_intervals():
+    assert figures("It has 28.6 %, by −3.3 [−5.8, −0.8] less, of 8 worlds.") == ["28.6", "-3.3 [-5.8, -0.8]"]
