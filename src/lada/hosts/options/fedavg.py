@@ -7,11 +7,11 @@ from lada.rounds.options import SecureOptions, registered
 
 
 class FedavgOptions(SecureOptions):
-    """Options of federated averaging. Clients have one model; the server's LLM is evaluated once and takes no part."""
+    """Options of federated averaging. All clients have one model. The server's LLM is only evaluated, once."""
 
     form: str = "average"
-    """Another way to name the aggregators `flexlora` (as products) and `hetlora` (padded), with which ranks and alphas
-    may differ; `average`: what `aggregation` says."""
+    """Another way to select the aggregators `flexlora` (averages products) and `hetlora` (pads with zeros), which allow
+    different ranks and alphas. `average` uses `aggregation`."""
 
     @field_validator("form")
     @classmethod
