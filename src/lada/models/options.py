@@ -27,7 +27,7 @@ class LoraOptions(Options):
     adapted."""
     targets: tuple[str, ...] | None = None
     """Names of the adapted layers and fused experts, such as `experts.down_proj`. None adapts all linear layers and
-    fused experts, but no routers, no output layer and no layer that an adapter would not affect."""
+    fused experts. It leaves out routers, the output layer and layers whose weights a kernel reads directly."""
 
 
 class Generation(Options):

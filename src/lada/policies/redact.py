@@ -1,4 +1,5 @@
-"""Texts leave without personal data and what the user's own patterns find; the key `redact` of a client is this one."""
+"""Personal data and matches of your own patterns are removed from texts; a client's key `redact` selects this policy.
+"""
 
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from lada.privacy.options import Redaction
 
 @POLICIES.register("redact", options=Redaction, status="our reading")
 class Redact(Policy):
-    """Personal data by kind and matches of the user's own patterns are taken out of texts."""
+    """Removes personal data by kind, and matches of your own patterns, from texts."""
 
     texts = True
 
