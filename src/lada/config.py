@@ -305,8 +305,7 @@ class RunConfig(Options):
                     check_tried(name, party.distil)
 
     def drawn(self, round: int) -> tuple[str, ...]:
-        """Return the sorted clients that take part in a round; for round 0, those of all rounds (at least one round).
-        """
+        """Return the sorted clients that take part in a round; for round 0, those of all rounds (of at least one)."""
         names = sorted(client.name for client in self.clients)
         if self.participants is None or self.participants >= len(names):
             return tuple(names)

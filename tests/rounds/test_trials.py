@@ -395,7 +395,7 @@ def test_candidates_made_by_hand_have_no_student_to_try_anything():
         lambda: trials.likelihoods((), [1]),
         lambda: trials.keep(()),
     ):
-        with pytest.raises(LookupError, match="came without `trials`"):
+        with pytest.raises(LookupError, match="lack `trials`"):
             ask()
 
 

@@ -57,8 +57,11 @@ class Bounded(Aggregator):
         if holds == malicious or clients < 2:
             return ()
         if not holds:
-            return ("of two clients nobody can say which is right, so their average is not held against a hostile one",)
+            return (
+                "with two clients nobody can tell which is right, so their average is not protected against a "
+                "hostile one",
+            )
         return (
-            f"{clients} clients answered, whose average is held against {counted(holds, 'hostile one')}, not "
+            f"{clients} clients answered; their average withstands {counted(holds, 'hostile one')} instead of "
             f"{malicious}",
         )

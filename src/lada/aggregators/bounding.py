@@ -91,8 +91,8 @@ class Outside:
             f"{malicious} smallest and {malicious} largest values" if malicious > 1 else "smallest and largest value"
         )
         return (
-            f"{self.held} of {counted(self.all, 'coordinate')} of the average {plural(self.held, 'was', 'were')} held "
-            f"within the range that is left without the {those}; outside it were of {often}",
+            f"{self.held} of {counted(self.all, 'coordinate')} of the average {plural(self.held, 'was', 'were')} "
+            f"clamped to the range without the {those}; share of values outside it: {often}",
         )
 
 

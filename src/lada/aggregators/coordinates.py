@@ -48,14 +48,13 @@ class Robust(Aggregator):
 
 
 def check_least(name: str, least: int, malicious: int, clients: int) -> None:
-    """Raise InputError if there are fewer than the `least` clients that a rule needs against `malicious` hostile ones.
-    """
+    """Raise InputError if there are fewer than the `least` clients that a rule needs against `malicious` ones."""
     if clients < least:
         other = ", or 'median'" if clients >= 2 * malicious + 1 else ""
         raise InputError(
             f"host.options.aggregation: {name!r} needs {counted(least, 'client')} against "
-            f"{counted(malicious, 'malicious one')}, {plural(clients, 'there is', 'there are')} {clients}; expected "
-            f"more clients or a smaller host.options.malicious{other}"
+            f"{counted(malicious, 'malicious one')}, but {plural(clients, 'there is', 'there are')} {clients}; "
+            f"expected more clients or a smaller host.options.malicious{other}"
         )
 
 

@@ -18,22 +18,24 @@ if TYPE_CHECKING:
 
 def no_look(k: int) -> Iterator[TokenScores | None]:
     """Raise: these handmade candidates lack the student's log-probs of the tokens."""
-    raise LookupError(f"these candidates came without `look`; an allocator asks for {counted(k, 'token')} a position")
+    raise LookupError(f"these candidates lack `look`; the allocator needs {counted(k, 'token')} per position")
 
 
 def no_texts(texts: Sequence[tuple[int, str]]) -> Iterator[TokenScores | None]:
     """Raise: these handmade candidates lack the student's log-probs of other texts."""
-    raise LookupError(f"these candidates came without `score`; an allocator asks for {counted(len(texts), 'text')}")
+    raise LookupError(
+        f"these candidates lack `score`; the allocator needs the log-probs of {counted(len(texts), 'text')}"
+    )
 
 
 def no_vectors() -> np.ndarray:
     """Raise: these handmade candidates lack the student's embeddings of the questions."""
-    raise LookupError("these candidates came without `embed`; an allocator asks for the vectors of the questions")
+    raise LookupError("these candidates lack `embed`; the allocator needs the vectors of the questions")
 
 
 def no_reading() -> np.ndarray:
     """Raise: these handmade candidates lack the student's reading of the teacher's paths."""
-    raise LookupError("these candidates came without `read`; an allocator asks for the vectors of the paths")
+    raise LookupError("these candidates lack `read`; the allocator needs the vectors of the paths")
 
 
 class Trials(Protocol):
@@ -72,7 +74,7 @@ class Trials(Protocol):
         ...
 
 
-NO_TRIALS = "these candidates came without `trials`; an allocator wants to try some of them"
+NO_TRIALS = "these candidates lack `trials`; the allocator needs trial studies"
 
 
 class NoTrials:

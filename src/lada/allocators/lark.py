@@ -45,8 +45,7 @@ class Lark(Memoryless):
 
 
 def gains(losses: np.ndarray, briers: np.ndarray) -> np.ndarray:
-    """Return g [n] for mean token losses (nats) and mean Brier scores [n]; NaN if either is NaN, 0 if all losses are 0.
-    """
+    """Return g [n] for mean token losses (nats) and mean Brier scores [n]; NaN if either is NaN, 0 without any loss."""
     known = np.isfinite(losses) & np.isfinite(briers)
     total = losses[known].sum()
     if total <= 0:

@@ -46,8 +46,8 @@ class Oracle(Memoryless):
             corpus = next((corpus for corpus in CORPORA.values() if corpus.asks(sample)), None)
             if corpus is None:
                 raise InputError(
-                    f"allocator 'oracle': {sample.id!r} is no question of a built-in corpus; expected task.kind to be "
-                    f"one of {', '.join(CORPORA)}"
+                    f"allocator 'oracle': {sample.id!r} is not a question of a built-in corpus; expected task.kind to "
+                    f"be one of {', '.join(CORPORA)}"
                 )
             styles.append(corpus.style_of(sample, path.text, corpus.world(self.options.world)))
         order = generator(candidates.seed, "oracle").permutation(len(styles))

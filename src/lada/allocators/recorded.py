@@ -42,14 +42,14 @@ class Recorded(Memoryless):
         table = FilePath(self.options.run) / TABLE
         if not is_file(str(table)):
             raise InputError(
-                f"allocator 'recorded': run is {self.options.run!r}, which has no {TABLE}; expected a "
-                "finished run's folder"
+                f"allocator 'recorded': run is {self.options.run!r}, which has no {TABLE}; expected the folder of a "
+                "finished run"
             )
         wanted = [("student", "=", student), ("teacher", "=", candidates.teacher), ("round", "=", candidates.round)]
         rows = pq.read_table(table, columns=["sample_id", "score", "source"], filters=wanted).to_pylist()
         if not rows:
             raise InputError(
-                f"allocator 'recorded': {str(table)!r} has nothing that {student!r} chose of {candidates.teacher!r} in "
+                f"allocator 'recorded': {str(table)!r} has no choice of {student!r} from {candidates.teacher!r} in "
                 f"round {candidates.round}; expected a run with the same parties and rounds"
             )
         at_hand = {sample.id: i for i, sample in enumerate(candidates.samples)}

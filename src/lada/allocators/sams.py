@@ -133,8 +133,7 @@ class Sams(Pluggable):
         }
 
     def _pool(self, state: State, at_hand: np.ndarray, margins: np.ndarray, width: int) -> tuple[State, float]:
-        """Return the pool, extended by last round's pairs whose questions are available again, and their batch reward.
-        """
+        """Return the pool, extended by last round's pairs with questions that are available again, and their reward."""
         blocks = -(-self.options.hidden // BLOCK)
         rows = {"context": np.zeros((0, width), np.float32), "inner": np.zeros((0, blocks), np.float32)}
         seen = {name: state.get(f"seen.{name}", rows.get(name, np.zeros(0))) for name in SEEN}

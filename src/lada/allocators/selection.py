@@ -25,7 +25,7 @@ class Budgeted(Options):
                 f"budget is {budget}; expected at least 1 sample, a share between 0 and 1, or null for no limit"
             )
         if budget is not None and budget > MOST_SAMPLES:
-            raise ValueError(f"budget is {budget}; expected {MOST_SAMPLES} samples at most, or null for no limit")
+            raise ValueError(f"budget is {budget}; expected at most {MOST_SAMPLES} samples, or null for no limit")
         return budget
 
     def limit(self, count: int) -> int | None:

@@ -24,7 +24,7 @@ LARGEST_SEED = 2**63 - 1
 
 def _is_seed(seed: int) -> int:
     if not 0 <= seed <= LARGEST_SEED:
-        raise ValueError(f"{seed} is no seed; expected 0 to 2**63 - 1, which is {LARGEST_SEED}")
+        raise ValueError(f"{seed} is not a valid seed; expected 0 to 2**63 - 1, which is {LARGEST_SEED}")
     return seed
 
 
@@ -48,7 +48,7 @@ STEEPEST = 1000
 
 def _is_temperature(given: float) -> float:
     if given and not SLIGHTEST <= given <= STEEPEST:
-        raise ValueError(f"{given} is no temperature; expected 0, or {SLIGHTEST:g} to {STEEPEST}")
+        raise ValueError(f"{given} is not a valid temperature; expected 0, or {SLIGHTEST:g} to {STEEPEST}")
     return given
 
 

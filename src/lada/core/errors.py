@@ -51,7 +51,7 @@ def of_method(kind: str, name: str, *, unless: Callable[[BaseException], bool] =
             raise
         told = " ".join(str(error).split())
         raise InputError(
-            f"{kind} {name!r}: it failed with {type(error).__name__}{told and f': {told}'}; mend the method, or choose "
+            f"{kind} {name!r}: it failed with {type(error).__name__}{told and f': {told}'}; fix the method, or choose "
             "another one"
         ) from error
 

@@ -23,7 +23,7 @@ def as_json() -> bool:
     """Return whether logs are to be JSON. Raises InputError where the variable is neither `text` nor `json`."""
     form = os.environ.get(VARIABLE) or "text"
     if form not in ("text", "json"):
-        raise InputError(f"{VARIABLE}: {form!r} is no format of logs; expected text or json")
+        raise InputError(f"{VARIABLE}: {form!r} is not a log format; expected text or json")
     return form == "json"
 
 

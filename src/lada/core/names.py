@@ -13,7 +13,7 @@ LONGEST = 100
 """Characters. What is put before and behind a name stays within the 255 bytes of a file's name."""
 DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))})
 """What Windows takes for devices, in whatever folder and case."""
-EXPECTED = f"1 to {LONGEST} of the letters A to Z, digits, - and _, a letter or digit first"
+EXPECTED = f"1 to {LONGEST} letters A to Z, digits, - and _, starting with a letter or digit"
 
 
 def fault(name: str) -> str | None:

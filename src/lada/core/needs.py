@@ -67,7 +67,7 @@ class Needs:
         """Return what two methods need that are used together, whose signals must not differ."""
         signals = {each for each in (self.signal, other.signal) if each is not None}
         if len(signals) > 1:
-            raise ValueError(f"two signals are asked for at once: {self.signal} and {other.signal}")
+            raise ValueError(f"two different signals are requested at once: {self.signal} and {other.signal}")
         return Needs(
             teacher=self.teacher | other.teacher,
             student=self.student | other.student,

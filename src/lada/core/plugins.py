@@ -21,7 +21,9 @@ def add_plugins(files: Iterable[Path]) -> None:
     named = [file.resolve() for file in files]
     for file in named:
         if file.suffix != ".py" or not is_file(file):
-            raise InputError(f"plugin: {str(file)!r} is no Python file; expected the path of a .py file with a method")
+            raise InputError(
+                f"plugin: {str(file)!r} is not a Python file; expected the path of a .py file with a method"
+            )
     known = [part for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
     os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*known, *map(str, named)]))
 
@@ -36,7 +38,7 @@ def load_plugins() -> None:
             point.load()
         except Exception as error:
             raise InputError(
-                f"plugin: entry point {point.name!r} ({point.value}) cannot be imported: {_told(error)}; mend or "
+                f"plugin: entry point {point.name!r} ({point.value}) cannot be imported: {_told(error)}; fix or "
                 "uninstall the package"
             ) from error
     for file in os.environ.get(VARIABLE, "").split(os.pathsep):
@@ -48,13 +50,13 @@ def _import(file: Path) -> None:
     name = f"lada_plugin_{file.stem}"
     spec = spec_from_file_location(name, file)
     if spec is None or spec.loader is None or not is_file(file):
-        raise InputError(f"plugin: {str(file)!r} is no Python file that is there; mend {VARIABLE} or --plugin")
+        raise InputError(f"plugin: {str(file)!r} is not an existing Python file; correct {VARIABLE} or --plugin")
     sys.modules[name] = module = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise InputError(f"plugin: {str(file)!r} cannot be imported: {_told(error)}; mend the file") from error
+        raise InputError(f"plugin: {str(file)!r} cannot be imported: {_told(error)}; fix the file") from error
 
 
 def _told(error: Exception) -> str:

@@ -122,13 +122,13 @@ class Registry(Generic[T]):
         def add(make: Callable[[Any], T]) -> Callable[[Any], T]:
             if self._runs:
                 raise InputError(
-                    f"{self.kind}: {name!r} is registered while a run is under way, whose parties would not all know "
-                    "it; register it before, in a file named by --plugin or LADA_PLUGINS"
+                    f"{self.kind}: {name!r} is registered during a run, so that not all parties would know it; "
+                    "register it before the run, in a file named by --plugin or LADA_PLUGINS"
                 )
             if not NAME.fullmatch(name):
                 raise ValueError(
-                    f"{self.kind}: {name!r} cannot be a name; expected letters, digits, '_', '-' and '.', a letter or "
-                    "digit first"
+                    f"{self.kind}: {name!r} cannot be a name; expected letters, digits, '_', '-' and '.', starting "
+                    "with a letter or digit"
                 )
             if name in self._methods:
                 raise ValueError(f"two {self.kind}s are named {name!r}")

@@ -91,8 +91,8 @@ def _unreadable(file: Path, error: OSError) -> LadaError:
 def _check(file: Path, digest: str) -> None:
     if digest not in _known(file.parent).get(file.name, [digest]):
         raise LadaError(
-            f"{str(file)!r} is not as it was written; restore it from a copy, or take it out of {DIGESTS} if you "
-            "changed it yourself"
+            f"{str(file)!r} has changed since it was written; restore it from a copy, or remove it from {DIGESTS} if "
+            "you changed it yourself"
         )
 
 
@@ -122,8 +122,8 @@ def _known(folder: Path) -> dict[str, list[str]]:
         return {}
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise LadaError(
-            f"{str(file)!r} cannot be read; restore it from a copy, or delete it to have the files beside it believed "
-            "as they are"
+            f"{str(file)!r} cannot be read; restore it from a copy, or delete it to accept the files beside it as "
+            "they are"
         ) from error
     return known
 

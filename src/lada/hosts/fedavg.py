@@ -139,7 +139,7 @@ class Fedavg(Host):
         if not self._plain:
             own = party.learner.adapter()
             if outline(weights) != outline(own):
-                raise FederationError("adapter: of other layers than those of the client's own")
+                raise FederationError("adapter: its layers differ from those of the client's own")
             weights = fit(scaled(weights, 1 / party.learner.scaling), own)
         party.load_adapter(weights)
         if self.options.secure_aggregation:

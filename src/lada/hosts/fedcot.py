@@ -76,8 +76,8 @@ class Fedcot(Host):
     def _check_labels(self, turn: Turn) -> None:
         if self.options.labels == "gold" and all(sample.answer is None for sample in turn.party.task.public):
             raise InputError(
-                "host.options.labels: 'gold' needs public samples with gold answers; expected 'llm', the answers that "
-                "the LLM gives"
+                "host.options.labels: 'gold' needs public samples with gold answers; expected 'llm', the answers "
+                "that the LLM gives"
             )
 
     def _with_labels(self, turn: Turn) -> list[Lesson]:

@@ -96,26 +96,28 @@ class Fedmkt(Host):
     def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check."""
         if self._kind == "labels":
-            check_takes_labels(allocator, "host.options.knowledge: 'labels'", "'paths' (under plugin none name it)")
+            check_takes_labels(
+                allocator, "host.options.knowledge: 'labels'", "'paths' (with plugin: none, set it explicitly)"
+            )
         if self._kind == "paths" and self.options.label_prompt is not None:
             raise InputError(
-                f"host.options.label_prompt: {self.options.label_prompt!r} asks for bare answers, and with knowledge "
-                "'paths' nobody studies any; expected null, or knowledge 'labels'"
+                f"host.options.label_prompt: {self.options.label_prompt!r} asks for bare answers, but with knowledge "
+                "'paths' parties study none; expected null, or knowledge 'labels'"
             )
         if self._kind == "labels" and self.options.trust == "gain":
             raise InputError(
-                "host.options.trust: 'gain' measures what a client's own paths teach, and with knowledge 'labels' all "
-                "study the gold texts; expected knowledge 'paths', or another trust"
+                "host.options.trust: 'gain' measures what a client's own paths teach, but with knowledge 'labels' "
+                "all parties study the gold texts; expected knowledge 'paths', or another trust"
             )
         if self.options.secure_aggregation and not self.options.average_adapters:
             raise InputError(
-                "host.options.secure_aggregation: there is nothing to add up without average_adapters; expected "
+                "host.options.secure_aggregation: without average_adapters there is nothing to aggregate; expected "
                 "average_adapters: true, or secure_aggregation: false"
             )
         if self.options.average_adapters and not self._teaches:
             raise InputError(
-                "host.options.average_adapters: adapters are averaged after clients learnt from the LLM, and with "
-                "directions 'slm_to_llm' they do not; expected directions 'both' or 'llm_to_slm', or false"
+                "host.options.average_adapters: adapters are averaged after clients learn from the LLM, which they "
+                "do not with directions 'slm_to_llm'; expected directions 'both' or 'llm_to_slm', or false"
             )
         if self.options.average_adapters and clients:  # of clients that bring their own models nothing is known
             check_alike(clients, "host.options.average_adapters")

@@ -61,7 +61,7 @@ class PublicSft(Host):
         lessons = gold_lessons(turn.party, ask_for_labels(samples, self.options.label_prompt))
         if not lessons:
             raise InputError(
-                "host: 'public_sft' studies public samples with gold answers, and none has one; expected such samples, "
-                "or another host"
+                "host: 'public_sft' studies public samples with gold answers, but there are none; expected such "
+                "samples, or another host"
             )
         return lessons

@@ -80,8 +80,8 @@ class SharesSlm(Host):
         check_takes_labels(allocator, f"host: {self.name!r} works on gold texts", "plugin none")
         if not clients:
             raise InputError(
-                f"clients: host {self.name!r} has a copy of their model at the server, and the configuration names "
-                "none; expected the same clients.model for all, also in a deployment"
+                f"clients: host {self.name!r} keeps a copy of the clients' model at the server, but the configuration "
+                "names no model; expected the same clients.model for all, also in a deployment"
             )
         check_alike(clients, f"host {self.name!r}")
         self.options.aggregator[1].check(len(clients))

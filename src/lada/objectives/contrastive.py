@@ -55,7 +55,7 @@ class ContrastiveOptions(Options):
         for name in ("weight", "margin"):
             value = getattr(self, name)
             if not 0 <= value <= STEEPEST:
-                raise ValueError(f"{name} is {value}; expected a number of at least 0, {STEEPEST} at most")
+                raise ValueError(f"{name} is {value}; expected a number from 0 to {STEEPEST}")
         reads = {
             "dpo": {"alpha", "reference", "normalise"},
             "simpo": {"alpha", "margin"},
@@ -67,8 +67,8 @@ class ContrastiveOptions(Options):
             if value != default and name not in reads[self.form]:
                 able = ", ".join(form for form, names in reads.items() if name in names)
                 raise ValueError(
-                    f"{name} is {value} but form {self.form} has no such choice; expected {name} {default}, "
-                    f"or a form that has it: {able}"
+                    f"{name} is {value}, but form {self.form} does not use it; expected {name} {default}, or a form "
+                    f"that uses it: {able}"
                 )
         return self
 

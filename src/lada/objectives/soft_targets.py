@@ -43,7 +43,7 @@ class SoftTargetsOptions(Blended):
     @model_validator(mode="after")
     def _possible(self) -> SoftTargetsOptions:
         if not 1 <= self.k <= MOST_K:
-            raise ValueError(f"k is {self.k}; expected at least 1 token, {MOST_K} at most")
+            raise ValueError(f"k is {self.k}; expected 1 to {MOST_K} tokens")
         return self
 
 

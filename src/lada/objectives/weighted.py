@@ -48,7 +48,7 @@ class Part(Options):
         if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
             return value
         if _depth([value]) >= DEEPEST:
-            raise ValueError(f"more than {DEEPEST} sums lie within one another; list all objectives in one")
+            raise ValueError(f"sums are nested more than {DEEPEST} deep; list all objectives in one sum")
         try:
             options = _read(value["name"], value.get("options", {}))
         except InputError as error:
@@ -73,7 +73,7 @@ class WeightedOptions(Options):
     @model_validator(mode="after")
     def _possible(self) -> WeightedOptions:
         if not self.objectives:
-            raise ValueError("there is no objective; expected one at least")
+            raise ValueError("there is no objective; expected at least one")
         asks(self)
         return self
 

@@ -1,5 +1,4 @@
-"""Personal data and matches of your own patterns are removed from texts; a client's key `redact` selects this policy.
-"""
+"""Personal data and matches of your own patterns are removed from texts; a client's key `redact` selects this."""
 
 from dataclasses import replace
 
@@ -26,6 +25,6 @@ class Redact(Policy):
         if redacted.changed or redacted.withheld:
             owner.note(
                 f"redacted {len(redacted.changed)} of {counted(len(knowledge.paths), 'path')}, {redacted.answers} of "
-                f"them in their answers, and held back {redacted.withheld} for time"
+                f"them in their answers, and withheld {redacted.withheld} that took too long"
             )
         return state, replace(knowledge, paths=redacted.paths)

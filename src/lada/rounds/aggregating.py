@@ -38,7 +38,7 @@ def aggregate_in_range(
         worst = max(sorted(greatest), key=greatest.__getitem__)
         del left[worst]
         out.append(worst)
-    raise FederationError("adapters: no average of them, nor any one alone, has numbers in range")
+    raise FederationError("adapters: neither their average nor any single one has numbers in range")
 
 
 def _single(weights: Weights) -> Weights:

@@ -92,7 +92,7 @@ def allocate_offers(
         chosen = [choice.sample_id for choice in allocation.choices]
         if len(set(chosen)) < len(chosen) or not judged.keys() >= set(chosen):
             raise InputError(
-                f"allocator {name!r}: it chose a sample twice, or one that is no candidate; expected each of the "
+                f"allocator {name!r}: it chose a sample twice, or one that is not a candidate; expected each of the "
                 f"{len(samples)} candidates at most once"
             )
     learnt = [(paths if choice.source == "teacher" else mine)[choice.sample_id] for choice in allocation.choices]
@@ -209,5 +209,5 @@ def _kept_vectors(party: Party) -> tuple[np.ndarray, np.ndarray] | None:
         with np.load(BytesIO(unseal(file)), allow_pickle=False) as kept:
             return kept["keys"], kept["vectors"]
     except LadaError as error:
-        party.note(notices=(f"{VECTORS} of {party.name} is left out ({error})",))
+        party.note(notices=(f"{VECTORS} of {party.name} is ignored ({error})",))
         return None

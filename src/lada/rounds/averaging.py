@@ -46,7 +46,7 @@ def check_alike(clients: Mapping[str, LearnerOptions], key: str, *, full: bool =
     for name, options in clients.items():
         if not isinstance(options, ModelOptions):
             raise InputError(
-                f"{key}: client {name!r} has a learner of another kind, whose weights are its own; expected the same "
+                f"{key}: client {name!r} has another kind of learner, with weights of its own; expected the same "
                 "model in Hugging Face format for all clients"
             )
         models[name] = options
@@ -123,7 +123,7 @@ def aggregate_updates(
     outline = layers if aggregator.any_rank else shapes
     outlines = {client: outline(weights) for client, (weights, _) in received.items()}
     if set(outlines.values()) == {None}:
-        raise FederationError("adapters: those of all clients are no pairs of LoRA's factors")
+        raise FederationError("adapters: no client's adapter consists of pairs of LoRA factors")
     odd = odd_ones(party, round, outlines)
     weights = {client: received[client][0] for client in received if client not in odd}
     samples, capped = cap({client: received[client][1] for client in weights}, options.clip)
@@ -134,7 +134,7 @@ def aggregate_updates(
         state, found, extreme = aggregate_in_range(aggregator, state_of(party, aggregator, key), updates)
         _check_kept(name, {client: own for client, own in weights.items() if client not in extreme}, found)
     keep_state(party, key, state)
-    why = "malformed message (adapter: numbers so large that none made of it can be told)"
+    why = "malformed message (adapter: numbers too large to aggregate)"
     party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in extreme))
     party.note(notices=tuple(f"round {round}: adapters: {notice}" for notice in (*capped, *found.notices)))
     return Aggregated(found, min(sum(samples[client] for client in found.by_client), MOST_SAMPLES))
@@ -146,8 +146,8 @@ def _check_kept(name: str, sent: Mapping[str, Weights], found: Aggregate) -> Non
         client: _shapes_by_name(own) for client, own in found.by_client.items()
     }:
         raise InputError(
-            f"aggregator {name!r}: what clients go on with is not for those that sent something, or of other names or "
-            f"shapes; expected weights for {', '.join(sorted(sent))}, each in its own names and shapes"
+            f"aggregator {name!r}: its result is for other clients than those that sent something, or has other names "
+            f"or shapes; expected weights for {', '.join(sorted(sent))}, each in its own names and shapes"
         )
 
 
@@ -166,8 +166,8 @@ def odd_ones(party: Party, round: int, outlines: Mapping[str, Hashable]) -> list
     odd = [client for client in outlines if known.get(client) != common]
     if len(odd) == len(outlines):
         raise FederationError(
-            f"adapters: those of {', '.join(map(repr, odd))} have other names or shapes than those of earlier rounds; "
-            "let these clients go on with the model and model.lora that they began with"
+            f"adapters: those of {', '.join(map(repr, odd))} have other names or shapes than in earlier rounds; these "
+            "clients must keep the model and model.lora that they began with"
         )
     why = "malformed message (adapter: other names or shapes than those of the other clients)"
     party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in odd))
@@ -193,8 +193,8 @@ def _of_most(outlines: Mapping[str, bytes]) -> bytes:
     if rest and rest[0][1] == count:
         first, other = (next(c for c in outlines if outlines[c] == each) for each in (common, rest[0][0]))
         raise FederationError(
-            f"adapters: those of {other!r} have other names or shapes than those of {first!r}, and which are right "
-            "nobody can say; give both clients one model and one model.lora"
+            f"adapters: those of {other!r} and {first!r} differ in names or shapes, and nobody can tell which are "
+            "right; give both clients the same model and model.lora"
         )
     return common
 
@@ -210,7 +210,7 @@ def catch_up(party: Party, clients: Iterable[str]) -> dict[str, Payload]:
             part(party, newest, ADAPTER)
         except CodecError as error:
             raise FederationError(
-                f"{error}; the newest average is spoilt, nobody gets it: begin the run anew"
+                f"{error}; the newest average is unusable, and no client gets it: begin the run anew"
             ) from error
     hold = json.loads(party.memory.get(HOLD, b"[]"))
     return {client: {} if client in hold else newest for client in clients}

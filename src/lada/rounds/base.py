@@ -103,13 +103,13 @@ class Turn:
     def exchange(self) -> Exchange:
         """How the server reaches the clients. Raises LookupError at a client."""
         if self._exchange is None:
-            raise LookupError(f"{self.party.name} is a client, which asks nobody")
+            raise LookupError(f"{self.party.name} is a client and asks no other party")
         return self._exchange
 
     def __getitem__(self, slot: Slot[T]) -> T:
         """Return what a step before left. Raises LookupError where none did."""
         if slot not in self._slots:
-            raise LookupError(f"no step of {self.party.name} before this one left its {slot.name}")
+            raise LookupError(f"no earlier step of {self.party.name} left its {slot.name}")
         return self._slots[slot]
 
     def __setitem__(self, slot: Slot[T], value: T) -> None:

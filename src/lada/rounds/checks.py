@@ -58,7 +58,7 @@ def check_parts(party: Party, sender: str, round: int, payload: Payload) -> Read
     """
     read = reading(party, payload, sender, round, party.limits.check_seconds)
     if unknown := [kind for kind in sorted(payload) if kind not in party.codecs]:
-        raise FederationError(f"kinds: nothing checks {', '.join(unknown)}")
+        raise FederationError(f"kinds: there is no check for {', '.join(unknown)}")
     for kind in sorted(payload, key=lambda kind: (party.codecs[kind].about_the_run, kind)):
         party.codecs[kind].check(read.part(kind), read)
     claims.check_claims(party, read)
@@ -71,4 +71,4 @@ def check_kinds(given: Collection[str], kinds: MessageSchema) -> None:
         raise FederationError(f"kinds: {', '.join(lacking)} missing")
     if set(given) - kinds.required - kinds.optional:
         expected = ", ".join(sorted(kinds.required | kinds.optional)) or "none"
-        raise FederationError(f"kinds: one that this phase does not have; expected {expected}")
+        raise FederationError(f"kinds: one does not belong to this phase; expected {expected}")

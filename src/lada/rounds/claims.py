@@ -19,7 +19,7 @@ def check_claims(party: Party, reading: Reading) -> None:
     known = party.memory.get(f"{CLAIM} {sender}")
     first = party.samples_of(sender) if known is None else int(known)
     if received and {*received, received[0] if first is None else first} != {received[0]}:
-        raise FederationError("samples: not as many as the client has, or as it said before")
+        raise FederationError("samples: not the number that the client has, or that it claimed before")
 
 
 def remember(party: Party, reading: Reading) -> None:

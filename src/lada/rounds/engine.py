@@ -59,7 +59,7 @@ class Rounds(ABC):
                 for step in steps:
                     step.run(turn)
                 return turn.outbox
-        raise FederationError(f"phase: round {round} has no {phase!r}")
+        raise FederationError(f"phase: round {round} has no phase {phase!r}")
 
 
 def schema(round: Iterable[Step | Ask | Receive]) -> dict[str, Phase]:

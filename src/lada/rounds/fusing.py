@@ -74,7 +74,7 @@ class Fusion:
         with of_method(FUSERS.kind, name):
             self.state, writer = self._fuser.fuse(self.state, self._student, offers, self._own.get(sample))
             if writer is not None and writer not in offers:
-                raise InputError(f"fuser {name!r}: it took a path of somebody who offers none; mend the method")
+                raise InputError(f"fuser {name!r}: it took a path of a party that offers none; fix the method")
         return {} if writer is None else {writer: held[writer]}
 
     def won(self) -> Mapping[str, Won]:

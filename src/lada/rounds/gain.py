@@ -53,8 +53,8 @@ def validation(party: Party) -> list[Lesson]:
     lessons = _drawn(party, known, len(known) // SHARE) or _drawn(party, gold_lessons(party, party.task.replay), MOST)
     if not lessons:
         raise InputError(
-            f"host.options.trust: 'gain' needs samples with a gold answer: {SHARE} public ones or one to replay; there "
-            "are none. Give some answers, or set 'agreement'"
+            f"host.options.trust: 'gain' needs samples with a gold answer: {SHARE} public ones or one to replay; "
+            "there are none. Add some answers, or set 'agreement'"
         )
     return lessons
 

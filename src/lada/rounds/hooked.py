@@ -48,7 +48,7 @@ def hooked(party: Party, study: Callable[[], StudyReport]) -> StudyReport:
             state, found = hook.after_study(states[name], before, weights)
             _check_alike(name, "weights", weights, found)
             if _finite(weights) and not _finite(found):
-                raise InputError(f"hook {name!r}: it returned weights that are not finite; mend the method")
+                raise InputError(f"hook {name!r}: it returned weights that are not finite; fix the method")
         weights = found
         keep_state(party, _key(party, name), state)
     learner.load_adapter(weights)
@@ -61,7 +61,7 @@ def _check_alike(hook: str, what: str, given: Mapping[str, Any], found: Mapping[
     if shapes[0] != shapes[1]:
         odd = min(name for name, _ in shapes[0].items() ^ shapes[1].items())
         raise InputError(
-            f"hook {hook!r}: it returned {what} of other names or shapes than those it was given, such as {odd!r}; "
+            f"hook {hook!r}: it returned {what} with other names or shapes than it was given, such as {odd!r}; "
             "expected the same ones"
         )
 

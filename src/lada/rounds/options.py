@@ -38,7 +38,7 @@ class Replay(Options):
     def _shares(self) -> Replay:
         shares = (self.private, self.paths, self.general)
         if sum(shares) >= 1:
-            raise ValueError(f"private, paths, general are {shares}: expected shares from 0 that add up to below 1")
+            raise ValueError(f"private, paths, general are {shares}: expected shares of at least 0 with a sum below 1")
         return self
 
 
@@ -132,9 +132,9 @@ class SecureOptions(AveragingOptions):
         wanted = {"aggregation": "mean", "malicious": 0, "clip": None}
         if wrong := [name for name, value in wanted.items() if getattr(self, name) != value]:
             raise ValueError(
-                f"secure_aggregation is true and {wrong[0]} is {getattr(self, wrong[0])!r}, for which the server would "
-                "have to see single updates; expected aggregation: mean, malicious: 0 and clip: null (each client "
-                "clips its own update to update_norm), or secure_aggregation: false"
+                f"secure_aggregation is true and {wrong[0]} is {getattr(self, wrong[0])!r}, which requires the server "
+                "to see single updates; expected aggregation: mean, malicious: 0 and clip: null (each client clips "
+                "its own update to update_norm), or secure_aggregation: false"
             )
         return self
 

@@ -76,8 +76,8 @@ def _by(party: Party, name: str, policy: Policy, knowledge: Knowledge) -> Knowle
         given, left = knowledge.by_id(), [path.sample_id for path in released.paths]
         if len(set(left)) < len(left) or not given.keys() >= set(left):
             raise InputError(
-                f"policy {name!r}: it released a path twice, or one of a sample that it was given none of; expected "
-                f"each of the {len(given)} paths at most once"
+                f"policy {name!r}: it released a path twice, or one that it was not given; expected each of the "
+                f"{len(given)} paths at most once"
             )
     keep_state(party, key, state)
     note_failures(party, f"round {round}, {name}", failures, asked)

@@ -73,7 +73,7 @@ def collect(party: Party, replies: Mapping[str, Payload]) -> None:
         new = {name: tuple(row for row in rows[name] if not party.noted.has(name, row)) for name in ONCE}
         if again := {name: len(rows[name]) - len(new[name]) for name in ONCE if len(new[name]) < len(rows[name])}:
             received = ", ".join(f"{count} of its {name}" for name, count in again.items())
-            notices = (*notices, f"{client} told twice of the same: {received} are left out")
+            notices = (*notices, f"{client} reported some rows twice: {received} are left out")
         party.note(**{**rows, **new, "notices": notices})
 
 
@@ -101,7 +101,7 @@ def check_rows(payload: Payload, party: Party, steps: Sequence[Step] | None) -> 
     named = {f"{step.phase}{suffix}" for step in steps for suffix in ("", "-again")} | ASIDE
     named |= {INSTEAD.format(attempt) for attempt in range(1, MOST_TRIES + 1)}
     for row in (*report.studies, *report.phases):
-        expect(row.phase in named, "phase: one that the host does not have")
+        expect(row.phase in named, "phase: not one of this host's")
 
 
 def _plain(text: str) -> str:

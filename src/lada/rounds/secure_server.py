@@ -41,7 +41,7 @@ def average_masked(
     try:
         return _average(party, exchange, round, replies)
     except _GivenUpError as given_up:
-        why = f"round {round}: secure aggregation: {given_up}; nobody gets a new adapter in this round"
+        why = f"round {round}: secure aggregation: {given_up}; no client gets a new adapter in this round"
         party.note(notices=(why,))
         return party.memory.get(ADAPTER), given_up.clients
 
@@ -76,7 +76,7 @@ def _keys(party: Party, round: int, replies: Mapping[str, Payload]) -> dict[str,
     """Return the keys of each client; those that two have are nobody's, since every client refuses them."""
     keys = {client: part(party, replies[client], KEYS)[client] for client in sorted(replies)}
     often = Counter(keys.values())
-    return _without(party, round, keys, [c for c in keys if often[keys[c]] > 1], "keys: another client's as well")
+    return _without(party, round, keys, [c for c in keys if often[keys[c]] > 1], "keys: the same as another client's")
 
 
 def _secret(of: str, opened: Mapping[str, Mapping[str, bytes]], roster: Sequence[str], least: int) -> bytes:
@@ -98,7 +98,7 @@ def _sealed(party: Party, exchange: Exchange, round: int, keys: Mapping[str, byt
     replies = exchange.ask("share", round, dict.fromkeys(keys, roster)).wait()
     sealed = {client: part(party, replies[client], SHARES) for client in sorted(replies)}
     odd = [client for client, received in sealed.items() if set(received) != keys.keys() - {client}]
-    return _without(party, round, sealed, odd, "key_shares: not for all others")
+    return _without(party, round, sealed, odd, "key_shares: not for all other clients")
 
 
 def _without(party: Party, round: int, received: Mapping[str, T], odd: Collection[str], why: str) -> dict[str, T]:
@@ -145,7 +145,7 @@ def _sum(parts: Iterable[np.ndarray]) -> np.ndarray:
 def _expect(left: Collection[str], least: int) -> None:
     if len(left) < least:
         raise _GivenUpError(
-            f"{counted(len(left), 'client')} {plural(len(left), 'is', 'are')} left, and {least} are needed for a sum "
+            f"{counted(len(left), 'client')} {plural(len(left), 'is', 'are')} left, but {least} are needed for a sum "
             "that hides each of them",
             left,
         )

@@ -37,8 +37,8 @@ def check_sizes(limits: Limits, steps: Iterable[Step], public: Sequence[Sample],
         _check("max_message_bytes", limits.max_message_bytes, message, "a message of the server's")
         if message > MOST_AT_ONCE:
             raise InputError(
-                f"task: {counted(len(public), 'public sample')} make a message of about {message:,} bytes, and "
-                f"none can have more than {MOST_AT_ONCE:,}; use fewer samples, or a lower objective.options.k"
+                f"task: {counted(len(public), 'public sample')} make a message of about {message:,} bytes, but no "
+                f"message can exceed {MOST_AT_ONCE:,}; use fewer samples, or a lower objective.options.k"
             )
 
 
@@ -46,6 +46,6 @@ def _check(key: str, limit: int, size: int, what: str) -> None:
     if size > limit:
         enough = math.ceil(SPARE * size / 2**20) * 2**20
         raise InputError(
-            f"limits.{key}: {what} will take about {counted(size, 'byte')}, and the limit is {limit}; expected "
-            f"{enough} or so, or fewer public samples"
+            f"limits.{key}: {what} will take about {counted(size, 'byte')}, but the limit is {limit}; expected about "
+            f"{enough}, or fewer public samples"
         )

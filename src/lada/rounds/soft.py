@@ -18,8 +18,8 @@ def check_wants_soft_targets(host: str, objective: Objective) -> None:
     """Raise InputError for an objective that asks teachers for no distributions."""
     if objective.needs.signal is None or objective.needs.signal.as_chunks:
         raise InputError(
-            f"objective: host {host!r} exchanges distributions over tokens, and this one learns from none; expected "
-            "soft_targets, or plugin: none, which has it"
+            f"objective: host {host!r} exchanges distributions over tokens, but this objective uses none; expected "
+            "soft_targets, or plugin: none, which selects it"
         )
 
 
@@ -46,8 +46,8 @@ def with_soft_targets(party: Party, lessons: Sequence[Lesson], offer: Offer) -> 
     )
     if not pair.have_a_byte_in_common:
         raise InputError(
-            f"soft targets: the tokenizers of {teacher!r} and {party.name!r} have no byte in common, so nothing can be "
-            "carried across; expected tokenizers of the same scripts, or an objective without soft targets"
+            f"soft targets: the tokenizers of {teacher!r} and {party.name!r} have no byte in common, so nothing can "
+            "be transferred; expected tokenizers for the same scripts, or an objective without soft targets"
         )
     taught = list(lessons)
     if wish.as_chunks:

@@ -39,10 +39,10 @@ def keep_state(party: Party, key: str, state: State) -> None:
 def check_state(key: str, state: Any) -> None:
     """Raise InputError for a state that no checkpoint could hold; `key` says whose it is."""
     if not isinstance(state, Mapping):
-        raise InputError(f"state of {key!r}: a {type(state).__name__} was returned; expected named arrays")
+        raise InputError(f"state of {key!r}: the method returned a {type(state).__name__}; expected named arrays")
     for name, array in state.items():
         if not isinstance(name, str) or not _holds_numbers(array):
-            raise InputError(f"state of {key!r}: {name!r} is no array of numbers by name; expected a NumPy array")
+            raise InputError(f"state of {key!r}: {name!r} does not name an array of numbers; expected a NumPy array")
 
 
 def _holds_numbers(array: Any) -> bool:

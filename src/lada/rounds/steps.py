@@ -277,17 +277,17 @@ def check_study(party: str, round: int, phase: str, report: StudyReport) -> None
     if report.skipped > MOST_SKIPPED * report.steps:
         raise StudyError(
             f"{where}: {report.skipped} of {counted(report.steps, 'step')} "
-            f"{plural(report.skipped, 'was skipped, since its', 'were skipped, since their')} loss or gradient was not "
-            f"finite, and at most {MOST_SKIPPED:.0%} may be; set a lower optimisation.learning_rate, or dtype: "
-            "bfloat16 or float32 in the place of float16, or look whether the model's weights are sound"
+            f"{plural(report.skipped, 'was skipped, since its', 'were skipped, since their')} loss or gradient was "
+            f"not finite, and at most {MOST_SKIPPED:.0%} may be; set a lower optimisation.learning_rate, use dtype: "
+            "bfloat16 or float32 instead of float16, or check the model's weights"
         )
     for count, what, fix in (
-        (report.empty, "have no text", "look at the data with `lada tasks show`"),
+        (report.empty, "have no text", "inspect the data with `lada tasks show`"),
         (report.cut, "are cut at the end of the model's context", "use shorter texts or a model with a longer one"),
     ):
         if report.lessons and count == report.lessons:
             raise StudyError(
-                f"{where}: all {counted(count, 'lesson')} {what}, so that nothing whole can be learnt; {fix}"
+                f"{where}: all {counted(count, 'lesson')} {what}, so nothing complete can be learnt; {fix}"
             )
 
 

@@ -109,8 +109,8 @@ def without_paths(party: Party, round: int, allocation: Allocation, its: Record,
     party.note(
         notices=(
             f"round {round}: {party.name} learns none of the {counted(taught(allocation), 'chosen path')} of "
-            f"{client}: {its.agreed} of its {counted(its.received, 'answer')} are the gold ones, or those of "
-            f"{party.name} before anybody taught it; one half as good as the other clients has "
+            f"{client}: {its.agreed} of its {counted(its.received, 'answer')} match the gold ones, or those of "
+            f"{party.name} before any training; a client half as good as the others would match "
             f"{least * its.received:.1f}",
         )
     )

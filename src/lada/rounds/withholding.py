@@ -48,7 +48,7 @@ def keep_back(party: Party, knowledge: Knowledge, prepare: Prepare) -> Knowledge
     )
     again, withheld = len(instead), len(caught) - len(instead)
     of = counted(len(knowledge.paths), "path")
-    what = f"{party.name} sampled {again} of {of} again and withheld {withheld}, which repeated"
+    what = f"{party.name} resampled {again} of {of} and withheld {withheld}, which repeated"
     _note(party, knowledge.round, what, paths=len(knowledge.paths), sampled_again=again, withheld=withheld)
     return replace(knowledge, paths=paths)
 
@@ -93,7 +93,7 @@ def keep_back_texts(party: Party, report: PartyReport) -> PartyReport:
     lost = len(report.notices) - len(notices)
     lost += sum(len(a.domains) - len(b.domains) for a, b in zip(report.parties, parties, strict=True))
     if lost:
-        notices += (f"{party.name} kept back {counted(lost, 'notice')} or names of domains that repeat private text",)
+        notices += (f"{party.name} withheld {counted(lost, 'notice')} or names of domains that repeat private text",)
     return report.model_copy(update={"notices": notices, "parties": parties})
 
 
