@@ -153,8 +153,8 @@ def test_texts_that_a_tokenizer_cannot_trace_go_without(tmp_path: FilePath):
         llm, send_knowledge(a, write_knowledge(a, 1, "answer", "labels"), "labels"), "a", 1, "labels"
     )
     assert a.report.notices == (
-        "round 1: 1 of 5 soft targets of a is left out; the first: sample 'p1', its tokens cannot be traced back to the "
-        "bytes of the text",
+        "round 1: 1 of 5 soft targets of a is left out; the first: sample 'p1', its tokens cannot be traced back to "
+        "the bytes of the text",
     )
     lessons = [Lesson(id, "?", text) for id, text in GOLD.items()]
     assert [lesson.soft is not None for lesson in with_soft_targets(llm, lessons, offer)] == [

@@ -74,7 +74,7 @@ class Serve(Options):
     @classmethod
     def _not_ours(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if own := next((each for each in value if each.partition("=")[0].replace("_", "-") in OUR_ARGUMENTS), None):
-            raise ValueError(f"{own.partition('=')[0]!r} is given by LaDa itself; expected other arguments")
+            raise ValueError(f"{own.partition('=')[0]!r} is set by LaDa itself; expected other arguments")
         return value
 
 
@@ -172,13 +172,15 @@ class ApiOptions(Options):
     @classmethod
     def _body(cls, value: dict[str, Any]) -> dict[str, Any]:
         if own := sorted(OWN & value.keys()):
-            raise ValueError(f"{own[0]!r} is not for this option; LaDa sends it by itself, or another option does")
+            raise ValueError(f"{own[0]!r} cannot be set here; LaDa or another option sets it")
         if secret := next(filter(SECRETIVE.search, _keys(value)), None):
-            raise ValueError(f"{secret!r} looks like a secret, and this is kept with the run; expected secret_headers")
+            raise ValueError(f"{secret!r} looks like a secret, but this is stored with the run; use secret_headers")
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
-            raise ValueError("it holds what JSON cannot; expected texts, finite numbers, lists and mappings") from None
+            raise ValueError(
+                "it holds what JSON cannot represent; expected texts, finite numbers, lists and mappings"
+            ) from None
         return value
 
     @field_validator("extra_headers")
@@ -186,9 +188,11 @@ class ApiOptions(Options):
     def _headers(cls, value: dict[str, str]) -> dict[str, str]:
         for name, text in value.items():
             if SECRETIVE.search(_header_name(name)):
-                raise ValueError(f"{name!r} looks like a secret, and this is kept with the run; use secret_headers")
+                raise ValueError(f"{name!r} looks like a secret, but this is stored with the run; use secret_headers")
             if not (text.isascii() and text.isprintable()):
-                raise ValueError(f"{name!r} has a value that no header can have; expected printable ASCII characters")
+                raise ValueError(
+                    f"{name!r} has a value that is not valid in a header; expected printable ASCII characters"
+                )
         return value
 
     @field_validator("secret_headers")

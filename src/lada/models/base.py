@@ -70,12 +70,12 @@ class Study(Options):
     @model_validator(mode="after")
     def _one_length(self) -> Study:
         if self.tokens is not None and self.epochs is not None:
-            raise ValueError(f"tokens is {self.tokens} beside epochs, {self.epochs}; expected one of the two")
+            raise ValueError(f"tokens is {self.tokens} and epochs is {self.epochs}; expected only one of the two")
         for name in ("tokens", "epochs"):
             value = getattr(self, name)
             if value is not None and self.dp is not None:
                 raise ValueError(
-                    f"{name} is {value} beside dp, whose batches are drawn at random and whose tokens are not told; "
+                    f"{name} is {value} with dp, which draws batches at random and does not reveal its tokens; "
                     "expected steps"
                 )
         return self
@@ -156,18 +156,18 @@ def check_possible(name: str, needs: Needs, study: Study, processes: int = 1) ->
     """Raise InputError for an objective that a study with these options and this many processes cannot support."""
     together = {
         "couples the lessons of a batch": needs.couples_batch,
-        "adds up figures of its batches": needs.observes,
+        "accumulates figures over its batches": needs.observes,
     }
-    for what, so in {**together, "looks at lessons that are held out": needs.held_out > 0}.items():
+    for what, so in {**together, "uses held-out lessons": needs.held_out > 0}.items():
         if so and study.dp is not None:
             raise InputError(
-                f"objective {name!r} {what}, and dp clips the gradient of each lesson by itself; expected another "
+                f"objective {name!r} {what}, but dp clips the gradient of each lesson by itself; expected another "
                 "objective, or a study without dp"
             )
     for what, so in together.items():
         if so and processes > 1 and study.dp is None:  # a study with dp is one process's work
             raise InputError(
-                f"objective {name!r} {what}, and model.parallel divides these among {processes} processes; expected "
+                f"objective {name!r} {what}, but model.parallel divides these among {processes} processes; expected "
                 "another objective, or a model without parallel"
             )
 
@@ -186,8 +186,8 @@ def check_tried(name: str, study: Study) -> None:
     """Raise InputError if an allocator runs trial studies and such a study rules them out."""
     if study.dp is not None:
         raise InputError(
-            f"allocator {name!r} lets the student study on trial, which dp would not account for; expected another "
-            "allocator, or a study without dp"
+            f"allocator {name!r} runs trial studies, which dp would not account for; expected another allocator, or a "
+            "study without dp"
         )
 
 

@@ -62,8 +62,8 @@ class Think(Options):
         if self.keep and TAGS.get(self.open) != self.close:
             known = ", ".join(f"{a} {b}" for a, b in TAGS.items())
             raise ValueError(
-                f"keep is true with tags {self.open!r} and {self.close!r}, which nobody would know in a path; expected "
-                f"one of {known}, or keep: false"
+                f"keep is true with tags {self.open!r} and {self.close!r}, which no method recognises in a path; "
+                f"expected one of {known}, or keep: false"
             )
         return self
 
@@ -132,12 +132,13 @@ class ModelOptions(LearnerOptions):
     def _fits(self) -> "ModelOptions":
         if self.quantise is not None and self.generation.backend == "vllm":
             raise ValueError(
-                f"quantise is {self.quantise!r} with generation.backend 'vllm', which gets weights that the adapter is "
-                "merged into; set backend: batch"
+                f"quantise is {self.quantise!r} with generation.backend 'vllm', which needs weights with the adapter "
+                "merged in; set backend: batch"
             )
         if self.quantise is not None and self.tune != "lora":
             raise ValueError(
-                f"quantise is {self.quantise!r} with tune 'full'; 8 and 4 bits cannot be trained: set tune: lora"
+                f"quantise is {self.quantise!r} with tune 'full', but 8- and 4-bit weights cannot be trained; set "
+                "tune: lora"
             )
         studies = self.verbs is None or Verb.STUDY in self.verbs
         if self.dtype == "float16" and self.tune == "full" and studies:
@@ -147,7 +148,8 @@ class ModelOptions(LearnerOptions):
             )
         if self.device_map is not None and self.device != "auto":
             raise ValueError(
-                f"device_map is {self.device_map!r} with device {self.device!r}; expected one of both, so leave one out"
+                f"device_map is {self.device_map!r} with device {self.device!r}; expected only one of the two, so "
+                "leave one out"
             )
         if self.parallel is not None and self.device_map is not None:
             raise ValueError(

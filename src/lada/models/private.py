@@ -52,7 +52,7 @@ class Privacy(Options):
     @model_validator(mode="after")
     def _one(self) -> Privacy:
         if (self.noise_multiplier is None) == (self.epsilon is None):
-            raise ValueError("set one of noise_multiplier and epsilon, and not both")
+            raise ValueError("set exactly one of noise_multiplier and epsilon")
         return self
 
 
@@ -82,9 +82,8 @@ def release(privacy: Privacy, lessons: int, batch_size: int, steps: int) -> Rele
         )
     except ValueError as error:
         raise InputError(
-            f"dp.epsilon: {privacy.epsilon} at delta {privacy.delta} cannot be had with {counted(steps, 'step')} of "
-            f"{batch_size} "
-            f"of {counted(lessons, 'lesson')} ({error}); expected a larger epsilon, or fewer steps"
+            f"dp.epsilon: {privacy.epsilon} at delta {privacy.delta} cannot be reached with {counted(steps, 'step')} "
+            f"of {batch_size} of {counted(lessons, 'lesson')} ({error}); expected a larger epsilon, or fewer steps"
         ) from None
     return Release(rate, noise, steps)
 
@@ -119,8 +118,7 @@ def _accounting() -> Any:
         return import_module("dp_accounting")
     except ImportError:
         raise InputError(
-            "dp: differential privacy is counted by the package dp-accounting, which is not installed; "
-            "pip install 'lada[dp]'"
+            "dp: privacy accounting needs the package dp-accounting, which is not installed; pip install 'lada[dp]'"
         ) from None
 
 

@@ -30,13 +30,13 @@ def _compiles(pattern: str) -> str:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
     return pattern
 
 
 def _captures(pattern: str) -> str:
     if re.compile(_compiles(pattern)).groups != 1:
-        raise ValueError(f"{pattern!r} has not one group; put what is wanted in one pair of parentheses")
+        raise ValueError(f"{pattern!r} does not have exactly one group; put the wanted part in one pair of parentheses")
     return pattern
 
 
@@ -127,7 +127,7 @@ class Corpus(Options):
     @model_validator(mode="after")
     def _has_an_answer(self) -> "Corpus":
         if self.answer is None and self.question.strip() != MESSAGES:
-            raise ValueError(f"`answer` is missing; only a question that is {MESSAGES} alone has its answer in itself")
+            raise ValueError(f"`answer` is missing; only a question that is just {MESSAGES} contains its own answer")
         return self
 
 

@@ -102,7 +102,9 @@ def _by_domain(samples: Sequence[Sample], clients: Mapping[str, tuple[str, ...]]
     free = [domain for domain in rows if not owners[domain]]
     takers = [name for name in sorted(clients) if not clients[name]]
     if free and not takers:
-        raise InputError(f"clients: nobody lists domain {free[0]!r} of the data; add it to a client or drop its rows")
+        raise InputError(
+            f"clients: no client lists domain {free[0]!r} of the data; add it to a client or drop its rows"
+        )
     for domain, name in zip(free, cycle(takers), strict=False):
         owners[domain].append(name)
     chosen = [""] * len(samples)

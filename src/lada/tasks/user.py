@@ -37,7 +37,7 @@ def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed:
     verifier = make_verifier(options.verifier, base)
     if options.train is None and options.test is None:
         raise InputError(
-            "task.test: missing; without task.train there is nothing to hold a test back from, so name one"
+            "task.test: missing; without task.train there are no samples to hold out for a test, so name a file"
         )
 
     def read(path: str, *, require_answer: bool) -> Table:
@@ -180,9 +180,8 @@ def _hold_back(
         free = sorted(own, key=lambda question: seed_of(seed, "task", "test", own[question]))
         if len(free) < 2:
             raise InputError(
-                f"task.test: client {name!r} has {counted(len(free), 'question')}, too few to hold one back for the "
-                "test; give it "
-                "more data, or give a test file"
+                f"task.test: client {name!r} has {counted(len(free), 'question')}, too few to hold one out for the "
+                "test; give it more data, or give a test file"
             )
         chosen |= set(free[: min(max(1, round(share * len(free))), len(free) - 1)])
     test: dict[str, Sample] = {}
@@ -197,8 +196,8 @@ def _hold_back(
     for name, samples in rest.items():
         if not samples:
             raise InputError(
-                f"task.test_share: client {name!r} is left with no training samples, for other clients hold the same "
-                "questions; lower it, or give a test file"
+                f"task.test_share: client {name!r} is left with no training samples, since other clients have the "
+                "same questions; lower it, or give a test file"
             )
     return rest, tuple(test.values())
 
