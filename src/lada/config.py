@@ -167,9 +167,7 @@ class RunConfig(Options):
         if twice:
             raise ValueError(f"two share the name {twice[0]!r}; give each its own")
         if pair := same_folder(names):
-            raise ValueError(
-                f"{pair[0]!r} and {pair[1]!r} differ in case alone, which some disks do not tell; rename one"
-            )
+            raise ValueError(f"{pair[0]!r} and {pair[1]!r} differ only in case, which some disks ignore; rename one")
         if any(name.lower() == LEDGER_NAME for name in names):
             raise ValueError(f"one is named {LEDGER_NAME!r}, as the ledger calls the server; choose another name")
         return clients
@@ -184,7 +182,7 @@ class RunConfig(Options):
     def _only_a_deployment_leaves_things_to_the_clients(self) -> "RunConfig":
         if self.engine == "deployment":
             return self
-        only = "only with engine: deployment, where each client has its own, may it be left out"
+        only = "only engine: deployment, where each client has its own, allows that"
         if without := [client.name for client in self.clients if client.model is None]:
             raise ValueError(f"clients.{without[0]}.model: missing; {only}")
         if isinstance(self.task, FilesTask) and self.task.train is None:
@@ -255,14 +253,14 @@ class RunConfig(Options):
             for name, hook in self.make_all(HOOKS, party.name).items() if why else ():
                 if hook.steers:
                     raise InputError(
-                        f"hooks: {name!r} changes gradients, which goes with no {why}, as {party.name!r} has; expected "
+                        f"hooks: {name!r} changes gradients, which {why} of {party.name!r} does not allow; expected "
                         "another hook, or none of that"
                     )
 
     def _check_privacy(self, host: Host) -> None:
         """Refuse a configuration that would leak by one route what it protects on another."""
         if self.server.distil.dp:
-            raise InputError("server.distil.dp: the server has no private samples; expected dp at clients alone")
+            raise InputError("server.distil.dp: the server has no private samples; expected dp only at clients")
         soft = self.make(OBJECTIVES, self.server.name).needs.signal is not None  # which says what clients send
         name = self.choice(OBJECTIVES, self.server.name).name
         for client in self.clients:

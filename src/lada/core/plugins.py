@@ -11,13 +11,13 @@ from lada.core.errors import InputError
 from lada.core.paths import is_file
 
 GROUP = "lada.plugins"
-"""Entry points of this group name modules, which register their methods when they are imported."""
+"""Entry points of this group name modules that register their methods on import."""
 VARIABLE = "LADA_PLUGINS"
-"""Python files with methods, divided as PATH is. Processes that a run starts find them too."""
+"""Python files with methods, separated as in PATH. Child processes of a run read it too."""
 
 
 def add_plugins(files: Iterable[Path]) -> None:
-    """Let this process, and those that it starts, load methods from files. Raises InputError for one that is none."""
+    """Make this process and its children load methods from files. Raises InputError for a file that is not Python."""
     named = [file.resolve() for file in files]
     for file in named:
         if file.suffix != ".py" or not is_file(file):
@@ -30,7 +30,7 @@ def add_plugins(files: Iterable[Path]) -> None:
 
 @cache
 def load_plugins() -> None:
-    """Import all plug-ins, once. Raises InputError, naming the plug-in, where one cannot be imported."""
+    """Import all plug-ins, once. Raises InputError, naming the plug-in, if one cannot be imported."""
     from importlib.metadata import entry_points  # here, since a command that needs no method does not need it
 
     for point in entry_points(group=GROUP):
