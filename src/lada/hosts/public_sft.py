@@ -26,7 +26,7 @@ from lada.rounds.steps import gold_lessons
 
 
 class PublicSft(Host):
-    """All parties study the gold texts of the public samples, clients after their private data, without any exchange."""
+    """All parties study the gold texts of the public samples, clients after their private data, without exchange."""
 
     def __init__(self, options: PublicSftOptions) -> None:
         self.options = options

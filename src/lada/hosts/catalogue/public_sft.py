@@ -12,7 +12,7 @@ from lada.hosts.options.public_sft import PublicSftOptions
     needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.STUDY}),
 )
 def public_sft(options: PublicSftOptions) -> Host:
-    """All parties study the gold texts of the public samples, clients after their private data, without any exchange."""
+    """All parties study the gold texts of the public samples, clients after their private data, without exchange."""
     from lada.hosts.public_sft import PublicSft
 
     return PublicSft(options)
