@@ -351,7 +351,7 @@ def test_what_was_told_before_is_left_out_and_counted(llm: Party, report: Payloa
     before = llm.report
     collect(llm, {"a": report})
     assert (llm.report.evaluations, llm.report.studies) == (before.evaluations, before.studies)
-    assert llm.report.notices == ("a told twice of the same: 1 of its evaluations, 1 of its studies are left out",)
+    assert llm.report.notices == ("a reported some rows twice: 1 of its evaluations, 1 of its studies are left out",)
 
 
 def test_times_of_other_clocks_are_moved_into_the_run(llm: Party, report: Payload):

@@ -1,4 +1,4 @@
-"""Which answers are right: by the task's verifier where it has one, else by comparison with the gold answer."""
+"""Which answers are right: decided by the task's verifier, if there is one, else by comparison with the gold answer."""
 
 import time
 from collections import Counter
