@@ -325,7 +325,7 @@ class TestConversations:
             ({"messages": "2 + 2?"}, "not a list of messages"),
             ({"messages": [["user", "2 + 2?"]]}, "message 1: expected a mapping with role and content"),
             ({"messages": [{"role": "user", "content": None}]}, "message 1: its content is empty"),
-            ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "message 1: its content is no text"),
+            ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "message 1: its content is not text"),
             ({"messages": [{"role": "user", "content": "\ud800"}]}, "message 1: .*half of a surrogate pair"),
             ({"messages": [*CHAT, {"role": "tool", "content": "7"}]}, "message 6: the role 'tool' is not one of"),
             ({"messages": CHAT[2:3]}, "no user turn stands before the last reply"),

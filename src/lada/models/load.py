@@ -27,11 +27,11 @@ from lada.models.vocabulary import check_vocabulary, embeddings_of
 def load(
     folder: str, options: ModelOptions, *, init_seed: int = 0, saved: FilePath | None = None
 ) -> HuggingFaceLearner:
-    """Load model and tokenizer from a folder or a hub id; InputError names what is missing.
+    """Load model and tokenizer from a folder or a hub id. Raises InputError, naming what is missing.
 
-    `saved` is a folder that `HuggingFaceLearner.save` wrote for a learner of the same `folder` and options: the
-    learner is brought back to the same bits, or InputError names the weights that are not. `init_seed` seeds weights
-    that are drawn here (LoRA's A matrices), so that a run repeats to the bit.
+    `saved` is a folder that `HuggingFaceLearner.save` wrote for a learner of the same `folder` and options. The learner
+    is restored bit-for-bit, or InputError names the weights that differ. `init_seed` seeds weights that are drawn here
+    (LoRA's A matrices), so that a run is reproducible bit-for-bit.
     """
     source, revision = folder, options.revision
     if saved and options.tune == "full":

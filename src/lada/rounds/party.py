@@ -207,7 +207,7 @@ class Party:
         self.weights_changed()
 
     def note(self, **records: tuple[Any, ...]) -> None:
-        """Add records, by field name of PartyReport, to the report. The server, which gets all, emits them as events."""
+        """Add records, by field name of PartyReport, to the report. The server, which gets all, also emits events."""
         self.noted.add(records)
         if self.role == "server":
             for name, rows in records.items():

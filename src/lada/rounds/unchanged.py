@@ -31,7 +31,7 @@ def while_unchanged(
     asked = [[sample.id, sample.question, sample.answer] for sample in samples]
     key = party.knows(hashlib.sha256(json.dumps([asked, *how]).encode()).hexdigest())
     if key in party.memory:
-        # JSON keeps floats to the bit, and texts as they are.
+        # JSON keeps floats bit-for-bit, and texts as they are.
         rows = json.loads(party.memory[key])
         paths = tuple(
             Path(id, writer, text, answer, right, Likelihood(*likelihood), cut)

@@ -1,4 +1,4 @@
-"""Samples from JSONL, CSV and Parquet files, row by row, with errors that name the file and the row."""
+"""Samples from JSONL, CSV and Parquet files, row by row. Errors name the file and the row."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The task `reasoning_gym`: questions that generators of reasoning-gym make, scored by their own verifiers."""
+"""The task `reasoning_gym`: questions from reasoning-gym's generators, scored by their own verifiers."""
 
 import json
 from collections.abc import Mapping

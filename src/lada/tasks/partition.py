@@ -60,7 +60,7 @@ _FIXES = {
 
 
 def _deal(rows: Sequence[int], names: Sequence[str], chosen: list[str], rng: np.random.Generator) -> None:
-    """Give `rows` to `names` evenly, in random order: sizes differ by one at most."""
+    """Divide `rows` evenly among `names`, in random order: sizes differ by at most one."""
     for row, name in zip(rng.permutation(np.asarray(rows, dtype=np.int64)), cycle(names), strict=False):
         chosen[row] = name
 
