@@ -206,7 +206,7 @@ def test_every_option_of_every_kind_has_a_range():
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
 def test_a_seed_s_range_is_said(seed: int):
-    told = f"seed: {seed} is no seed; expected 0 to 2**63 - 1, which is 9223372036854775807"
+    told = f"seed: {seed} is not a valid seed; expected 0 to 2**63 - 1, which is 9223372036854775807"
     with pytest.raises(InputError, match=f"^{re.escape(told)}$"):
         make_config(run(seed=seed))
     assert make_config(run(seed=2**63 - 1)).seed == 2**63 - 1

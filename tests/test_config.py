@@ -156,8 +156,8 @@ def test_an_unknown_key_is_named_with_its_value_and_the_nearest(changes: dict[st
         ),
         (
             {"host": {"name": "fedmkt", "options": {"server_replay": SHARES | {"paths": 0.9}}}},
-            "host.options.server_replay: private, paths, general are (0.1, 0.9, 0.1): expected shares from 0 that "
-            "add up to below 1",
+            "host.options.server_replay: private, paths, general are (0.1, 0.9, 0.1): expected shares of at "
+            "least 0 with a sum below 1",
         ),
         ({"seed": datetime.date(2026, 1, 2)}, "seed: '2026-01-02' is not valid: input should be a valid integer"),
     ],

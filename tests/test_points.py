@@ -188,7 +188,7 @@ class TestFrozen:
         for point in POINTS.values():
             before = point.registry.names()
             monkeypatch.setattr(point.registry, "_methods", dict(point.registry._methods))
-            told = rf"^{point.kind}: 'late' is registered while a run is under way"
+            told = rf"^{point.kind}: 'late' is registered during a run"
             with registries_frozen(), registries_frozen(), pytest.raises(InputError, match=told):
                 point.registry.register("late")(lambda options: Pluggable())
             assert point.registry.names() == before
@@ -225,6 +225,6 @@ class TestFrozen:
             runs=tmp_path,
         )
         assert seen == [
-            "fuser: 'late' is registered while a run is under way, whose parties would not all know it; register it "
-            "before, in a file named by --plugin or LADA_PLUGINS"
+            "fuser: 'late' is registered during a run, so that not all parties would know it; register it before the "
+            "run, in a file named by --plugin or LADA_PLUGINS"
         ]

@@ -154,8 +154,8 @@ def test_a_damaged_checkpoint_of_the_server_costs_a_round_and_is_told(finished, 
     results = lada.run(config(), runs=tmp_path, resume=True)
     told = [notice for notice in results.notices if "unusable" in notice]
     assert told == [
-        "the newest checkpoint of llm is unusable (state.safetensors is not as it was written); it went on from the "
-        "one before"
+        "the newest checkpoint of llm is unusable (state.safetensors has changed since it was written); it went on "
+        "from the one before"
     ]
     again = outcome(results)
     again["notices"] = [notice for notice in again["notices"] if notice not in told]
@@ -210,7 +210,7 @@ def test_files_beside_a_run_that_are_damaged_are_left_out_or_refused_in_a_line(e
     assert [e.overall for e in results.evaluations] == [e.overall for e in whole.evaluations]
     config_file = folder / "config.yaml"
     config_file.write_text(config_file.read_text().replace("seed: 0", "seed: 1"))
-    with pytest.raises(InputError, match=r"config\.yaml' is not as it was written; restore it from a copy"):
+    with pytest.raises(InputError, match=r"config\.yaml' has changed since it was written; restore it from a copy"):
         lada.run(folder, resume=True)
 
 

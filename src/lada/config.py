@@ -1,4 +1,4 @@
-"""The configuration of a run: strict, complete, and refused before anything is trained where it makes no sense."""
+"""The configuration of a run: strict, complete, and checked before any training."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -42,58 +42,58 @@ def _greedy(temperature: float) -> bool:
 
 
 LEDGER_NAME = "server"
-"""What the ledger calls the server, whatever its name."""
+"""The server's name in the ledger, whatever its own name is."""
 
 
 @choosing((point for point in BY_PARTY if point.side != "client"), of_a_party)
 class ServerConfig(Options):
-    """The server: its LLM and how long it studies what it gets from clients."""
+    """The server: its LLM and how it studies what clients send."""
 
     name: Name = "llm"
-    """What results and report call the server."""
+    """The server's name in results and report."""
     model: ServerModel
-    """Its LLM."""
+    """The server's LLM."""
     distil: Study = Study(steps=300, optimisation=Optimisation(learning_rate=1e-3))
-    """How long it studies what it gets from clients, per round."""
+    """How long the server studies what clients send, per round."""
     temperature: Temperature = Field(default=0.0, exclude_if=_greedy)
-    """At which its LLM writes the paths that it teaches; 0: greedily, as it answers test questions in any case.
-    `model.generation` says what is drawn from."""
+    """Sampling temperature of the paths that the LLM teaches; 0 decodes greedily. Test questions are always answered
+    greedily. `model.generation` sets top-p and top-k."""
 
 
 @choosing((point for point in BY_PARTY if point.side != "server"), of_a_party)
 class ClientConfig(Options):
-    """One client: its SLM and how long it studies its own data and what it gets from the server."""
+    """One client: its SLM and how it studies its own data and what the server sends."""
 
     name: Name
-    """What results, report and `--set` call the client."""
+    """The client's name in results, report and `--set`."""
     model: ClientModel | None = None
-    """Its SLM; None only with `engine: deployment`, where each client brings its own."""
+    """The client's SLM. It may be None only with `engine: deployment`, where each client brings its own."""
     domains: tuple[str, ...] = ()
-    """Domains of its private data; empty: dealt out by the task."""
+    """Domains of the client's private data. If empty, the task assigns them."""
     private: Study = Study()
-    """How long it studies its private data, per round."""
+    """How long the client studies its private data, per round."""
     distil: Study = Study()
-    """How long it studies what it gets from the server, per round."""
+    """How long the client studies what the server sends, per round."""
     count: Parties = 1
-    """How many clients of this kind: beyond one, `phone` with count 20 stands for phone-01 to phone-20."""
+    """Number of clients of this kind: `phone` with count 20 stands for phone-01 to phone-20."""
     redact: Redaction | None = None
-    """What is taken out of the paths it sends: personal data by kind, and what the user's own patterns match."""
+    """What is removed from the paths that it sends: kinds of personal data, and matches of your own patterns."""
     blur: Blur | None = None
-    """How the losses it sends are rounded and noised."""
+    """How the losses that the client sends are rounded and noised."""
     withhold: Withholding | None = Withholding()
-    """Which passages of its private samples stand in nothing that its model writes and that leaves it; None: all may.
-    Of no effect where `private` has `dp`, whose account would not cover what is withheld."""
+    """Which passages of private samples the client's model must not reproduce in what it sends. None allows all. It has
+    no effect if `private` has `dp`, whose privacy budget would not account for it."""
     timeout: Seconds | None = None
-    """Seconds this client may take for one phase; None: the run's `timeout`."""
+    """Seconds this client may take for one phase. None means the run's `timeout`."""
 
     @property
     def guard(self) -> Withholding | None:
-        """`withhold`, where it is in effect."""
+        """`withhold`, if it is in effect."""
         return None if self.private.dp else self.withhold
 
     @property
     def keyed_policies(self) -> tuple[MethodChoice, ...]:
-        """Its policies that have keys of their own."""
+        """The client's policies that have keys of their own."""
         keys = {"redact": self.redact, "blur": self.blur}
         return tuple(
             MethodChoice(name=key, options=each.model_dump(mode="json"))
@@ -119,41 +119,40 @@ class RunConfig(Options):
     name: Name = "run"
     """Name of the run's folder."""
     seed: Seed = 0
-    """The run's seed: the same seed gives the same results. 0 to 2**63 - 1."""
+    """Seed of the run, from 0 to 2**63 - 1. The same seed gives the same results."""
     rounds: Rounds = 2
-    """Rounds of exchange; 0 evaluates the models as they are."""
+    """Number of rounds. With 0, the models are only evaluated."""
     task: TaskOptions = BuiltinTask()
-    """Where the questions come from."""
+    """Which task supplies the questions."""
     server: ServerConfig
-    """The one server with the LLM."""
+    """The server with its LLM."""
     clients: tuple[ClientConfig, ...]
     """The clients, at least one."""
     plugin: Literal["lada", "none"] = "lada"
-    """Shorthand for allocator and objective: `lada` is both of LaDa's, `none` what the bare host comes with (for fedmkt
-    that is knowledge of labels too). An allocator, objective or host option that is named beside it goes before it."""
+    """Shorthand for allocator and objective: `lada` selects LaDa's, `none` the bare host's. With `none`, fedmkt also
+    exchanges labels. Any allocator, objective or host option that you set takes precedence."""
     engine: Literal["local", "simulation", "deployment"] = "local"
-    """Where the clients are: on this machine in worker processes, in Flower's simulation as Ray actors (extra
-    `simulation`), or on their own machines (see docs/deployment.md). Equal numbers, whichever it is."""
+    """Where clients run: in worker processes on this machine, in Flower's simulation as Ray actors (extra
+    `simulation`), or on their own machines (see docs/deployment.md). All three give the same numbers."""
     workers: int | None = Field(default=None, ge=0, le=65_536)
-    """Processes in which clients work in parallel; None: one per core; 0: one client after another (in a simulation:
-    one actor). With `engine: deployment` it plays no part."""
+    """Number of processes that run clients in parallel. None means one per core. 0 runs one client after another (in a
+    simulation: one actor). `engine: deployment` ignores it."""
     timeout: Seconds = 3600.0
-    """Seconds a client may take for one phase. The reply of one that took longer is not looked at; it is asked again
-    in the next round."""
+    """Seconds a client may take for one phase. A late reply is ignored; the next round asks the client again."""
     quorum: float | None = Field(default=None, gt=0, le=1)
-    """Share of the clients asked that must answer a phase; with fewer the run stops, with them it goes on without the
-    others, who are named in the results. None: all (1.0) on one machine, where a client that fails is a fault to mend,
-    and half (0.5) with `engine: deployment`, where machines come and go."""
+    """Share of the clients asked that must answer in each phase. With fewer, the run stops. Otherwise it continues, and
+    the results name the missing clients. None means 1.0 on one machine and 0.5 with `engine: deployment`."""
     participants: Parties | None = None
-    """Clients that take part in a round, drawn anew for each; None: all. Who is never drawn is not evaluated."""
+    """Number of clients that take part in a round, drawn anew each time. None means all. A client never drawn is not
+    evaluated."""
     limits: Limits = Limits()
-    """What a message may hold at most."""
+    """Upper limits on messages."""
     keep_messages: bool = False
-    """Each client keeps a copy of all it sends, in `clients/<name>/sent`, which `lada audit` searches. It takes as much
-    disk as the client sends bytes."""
+    """Keep a copy of everything each client sends in `clients/<name>/sent`, for `lada audit`. This takes as much disk
+    space as the client's traffic."""
     membership_audit: bool = False
-    """After the last round each client attacks its own model, to see how well that tells what it studied; the outcome,
-    in numbers, is told."""
+    """After the last round, each client runs a membership inference attack on its own model and reports the result as
+    numbers."""
 
     @field_validator("clients")
     @classmethod
@@ -168,9 +167,7 @@ class RunConfig(Options):
         if twice:
             raise ValueError(f"two share the name {twice[0]!r}; give each its own")
         if pair := same_folder(names):
-            raise ValueError(
-                f"{pair[0]!r} and {pair[1]!r} differ in case alone, which some disks do not tell; rename one"
-            )
+            raise ValueError(f"{pair[0]!r} and {pair[1]!r} differ only in case, which some disks ignore; rename one")
         if any(name.lower() == LEDGER_NAME for name in names):
             raise ValueError(f"one is named {LEDGER_NAME!r}, as the ledger calls the server; choose another name")
         return clients
@@ -185,7 +182,7 @@ class RunConfig(Options):
     def _only_a_deployment_leaves_things_to_the_clients(self) -> "RunConfig":
         if self.engine == "deployment":
             return self
-        only = "only with engine: deployment, where each client has its own, may it be left out"
+        only = "only engine: deployment, where each client has its own, allows that"
         if without := [client.name for client in self.clients if client.model is None]:
             raise ValueError(f"clients.{without[0]}.model: missing; {only}")
         if isinstance(self.task, FilesTask) and self.task.train is None:
@@ -193,7 +190,7 @@ class RunConfig(Options):
         return self
 
     def resolved(self) -> "RunConfig":
-        """Return the configuration with plugin and every method option spelled out; InputError where one is wrong."""
+        """Return the configuration with plugin and method options filled in. Raises InputError for any fault."""
         server = _of_its_own(self.server, "server")
         clients = tuple(_of_its_own(client, f"clients.{client.name}") for client in self.clients)
         chosen = {point: _spelled_out(point, getattr(self, point.key)) for point in chosen_points()}
@@ -236,18 +233,18 @@ class RunConfig(Options):
 
     @property
     def least_share(self) -> float:
-        """The share of the clients that must answer: `quorum`, or what the engine has for it."""
+        """The share of the clients that must answer: `quorum`, or the engine's default."""
         if self.quorum is not None:
             return self.quorum
         return 0.5 if self.engine == "deployment" else 1.0
 
     @property
     def server_only_teaches(self) -> bool:
-        """Whether the server's LLM is behind an API, so that nothing is taught to it."""
+        """Whether the server's LLM is behind an API and therefore only teaches."""
         return self.server.model.remote
 
     def _check_hooks(self) -> None:
-        """Refuse hooks where what they do would not be what they promise."""
+        """Refuse hooks that cannot do what they promise."""
         for party in (self.server, *self.clients):
             studies = [party.distil, *([party.private] if isinstance(party, ClientConfig) else [])]
             why = "a study with dp" if any(study.dp for study in studies) else ""
@@ -256,14 +253,14 @@ class RunConfig(Options):
             for name, hook in self.make_all(HOOKS, party.name).items() if why else ():
                 if hook.steers:
                     raise InputError(
-                        f"hooks: {name!r} changes gradients, which goes with no {why}, as {party.name!r} has; expected "
+                        f"hooks: {name!r} changes gradients, which {why} of {party.name!r} does not allow; expected "
                         "another hook, or none of that"
                     )
 
     def _check_privacy(self, host: Host) -> None:
-        """Refuse what would let out by one way what is held back on another."""
+        """Refuse a configuration that would leak by one route what it protects on another."""
         if self.server.distil.dp:
-            raise InputError("server.distil.dp: the server has no private samples; expected dp at clients alone")
+            raise InputError("server.distil.dp: the server has no private samples; expected dp only at clients")
         soft = self.make(OBJECTIVES, self.server.name).needs.signal is not None  # which says what clients send
         name = self.choice(OBJECTIVES, self.server.name).name
         for client in self.clients:
@@ -281,7 +278,7 @@ class RunConfig(Options):
             check_pooling(self.choice(HOSTS).name, self.engine, self.held_back())
 
     def _check_studies(self) -> None:
-        """Refuse studies that a party's objective cannot have."""
+        """Refuse studies that a party's objective does not support."""
         parties = [("server", self.server), *((f"clients.{client.name}", client) for client in self.clients)]
         for owner, party in parties:
             objective = self.make(OBJECTIVES, party.name)
@@ -291,7 +288,7 @@ class RunConfig(Options):
                 check_possible(objective.title, objective.needs, party.distil, processes)
 
     def _check_allocators(self, host: Host) -> None:
-        """Refuse studies that a party's allocator cannot read, or within which it cannot try anything."""
+        """Refuse studies that a party's allocator cannot observe or run trials with."""
         for party in (self.server, *self.clients):
             steps = host.plan(1, self.make(OBJECTIVES, party.name))
             side = "server" if party is self.server else "client"
@@ -306,7 +303,7 @@ class RunConfig(Options):
                     check_tried(name, party.distil)
 
     def drawn(self, round: int) -> tuple[str, ...]:
-        """Return the clients that take part in a round, sorted; for round 0 those of all rounds (of one at least)."""
+        """Return the sorted clients that take part in a round; for round 0, those of all rounds (of at least one)."""
         names = sorted(client.name for client in self.clients)
         if self.participants is None or self.participants >= len(names):
             return tuple(names)
@@ -316,26 +313,26 @@ class RunConfig(Options):
         return tuple(names[place] for place in sorted(chosen))
 
     def choices(self, registry: Registry[Any], party: str = "") -> tuple[MethodChoice, ...]:
-        """Return the methods of one kind that a resolved configuration names: those of a party, or of the run."""
+        """Return the methods of one kind in a resolved configuration, for one party or for the run."""
         point = POINTS[registry.kind]
         return self._of(point, self._party(party) if point.by_party and party else None)
 
     def choice(self, registry: Registry[Any], party: str = "") -> MethodChoice:
-        """Return the one method of a kind that has no several."""
+        """Return the method of a kind that allows only one."""
         (choice,) = self.choices(registry, party)
         return choice
 
     def make(self, registry: Registry[T], party: str = "") -> T:
-        """Build the one method of a kind, of a party or of the run."""
+        """Build the method of a kind, for one party or for the run."""
         choice = self.choice(registry, party)
         return registry.make(choice.name, choice.options)
 
     def make_all(self, registry: Registry[T], party: str = "") -> dict[str, T]:
-        """Build the methods of a kind by name, in their order; InputError where a package or a key is missing."""
+        """Build all methods of a kind, by name, in order. Raises InputError if a package or a key is missing."""
         return {each.name: registry.make(each.name, each.options) for each in self.choices(registry, party)}
 
     def make_policies(self, client: str) -> tuple[tuple[str, Policy], ...]:
-        """Build the policies of a client, by name, in their order."""
+        """Build the policies of a client, by name, in order."""
         return tuple(
             (each.name, POLICIES.make(each.name, each.options))
             for party in self.clients
@@ -344,7 +341,7 @@ class RunConfig(Options):
         )
 
     def held_back(self) -> tuple[str, ...]:
-        """Return the keys of what clients hold back of what they send."""
+        """Return the keys of the protections that clients apply to what they send."""
         key = POINTS[POLICIES.kind].key
         keys: list[str] = []
         for client in self.clients:
@@ -359,7 +356,7 @@ class RunConfig(Options):
 
     @property
     def methods_told(self) -> dict[str, str]:
-        """The names of the run's methods by kind, without those that only watch, for people."""
+        """The names of the run's methods by kind, for display, without those that only observe."""
         told = {point.kind: ", ".join(each.name for each in self._of(point)) for point in chosen_points()}
         return {kind: names for kind, names in told.items() if names and not POINTS[kind].observes}
 
@@ -372,7 +369,7 @@ class RunConfig(Options):
         return next((client for client in self.clients if client.name == name), self.server)
 
     def _differing(self, registry: Registry[Any]) -> list[str]:
-        """Return the parties whose method of a kind is not the run's."""
+        """Return the parties whose method of a kind differs from the run's."""
         point = POINTS[registry.kind]
         parties = (self.server, *self.clients)
         return [party.name for party in parties if self._of(point, party) != self._of(point)]
@@ -387,7 +384,7 @@ class RunConfig(Options):
 
 
 def _spelled_out(point: Point, chosen: Any, where: str = "") -> Any:
-    """Return what is chosen at a point with all options: one method, several, or None."""
+    """Return what is chosen at a point with all options filled in: one method, several, or None."""
     key = f"{where}.{point.key}".lstrip(".")
     if point.several:
         return chosen and tuple(spelled_out(point.registry, each, f"{key}.{each.name}") for each in chosen)
@@ -395,7 +392,7 @@ def _spelled_out(point: Point, chosen: Any, where: str = "") -> Any:
 
 
 def _of_its_own(party: P, where: str) -> P:
-    """Return a party with the options of its own methods spelled out."""
+    """Return a party with the options of its own methods filled in."""
     own: dict[str, Any] = {point.key: _spelled_out(point, getattr(party, point.key, None), where) for point in BY_PARTY}
     if isinstance(party.model, OtherModel):
         options = spelled_out(LEARNERS, party.model.choice, f"{where}.model").options
@@ -404,7 +401,7 @@ def _of_its_own(party: P, where: str) -> P:
 
 
 def make_config(data: Any, overrides: tuple[str, ...] = ()) -> RunConfig:
-    """Build a resolved configuration from plain data and overrides; InputError names any fault."""
+    """Build a resolved configuration from plain data and overrides. Raises InputError for any fault."""
     if not isinstance(data, Mapping):
         raise InputError(f"configuration: it is {data!r}; expected a mapping of keys to values")
     data = plain(data)
@@ -414,7 +411,7 @@ def make_config(data: Any, overrides: tuple[str, ...] = ()) -> RunConfig:
 
 
 def full_schema() -> dict[str, Any]:
-    """Return the JSON Schema of the configuration, with every method's options under `x-methods`."""
+    """Return the JSON Schema of the configuration, with the options of all methods under `x-methods`."""
     schema = RunConfig.model_json_schema()
     schema["x-methods"] = {
         kind: {method.name: method.options.model_json_schema() for method in point.registry}

@@ -1,4 +1,4 @@
-"""The points at which methods plug in, one row a kind. Whatever lists the kinds of methods reads these rows."""
+"""The points at which methods plug in, one row per kind. All that lists the kinds of methods reads these rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Scope = Literal["run", "party", "pair"]
 
 
 def alone(name: str, _options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the name alone: most methods consist of no others."""
+    """Return only the name: most methods consist of no others."""
     return (name,)
 
 
@@ -37,44 +37,44 @@ class Point:
 
     registry: Registry[Any]
     side: Side
-    """Who runs it."""
+    """Which side runs it."""
     scope: Scope
-    """What a state of it belongs to: the run, a party, or a pair of teacher and student. What belongs to a party can be
-    chosen for each of them too."""
+    """What its state belongs to: the run, a party, or a pair of teacher and student. A method of a party can be chosen
+    per party too."""
     key: str = ""
-    """The key of the configuration that chooses it; empty: no configuration does."""
+    """The configuration's key that chooses it; empty if there is none."""
     several: bool = False
-    """Whether a configuration names a list of methods, each at most once, in the place of one."""
+    """Whether a configuration names a list of methods, each at most once, instead of one."""
     default: str | None = None
-    """What is chosen where neither the configuration nor `plugin` nor the host says anything; None: nothing."""
+    """What is chosen if neither the configuration nor `plugin` nor the host decides; None means nothing."""
     decides: bool = False
-    """Whether its choice says what the others are by default, so that its own default stands in the schema."""
+    """Whether its choice sets the defaults of other points. Its own default is then part of the schema."""
     observes: bool = False
-    """Whether it only watches: then a resumed run may have other ones, and no result depends on them."""
+    """Whether it only observes. A resumed run may then use other ones, and no result depends on them."""
     later: bool = False
-    """Whether its default is what runs did before the point existed, so that their figures still hold."""
+    """Whether its default is what runs did before the point existed, so that their figures remain valid."""
     limit: str = "methods"
-    """The key of a client's limits that says which ones a server may ask it for."""
+    """The key of a client's limits that lists which methods a server may request."""
     combined: str = ""
-    """The method that a list in the place of one stands for; its option `<key>s` holds the list."""
+    """The method that a list stands for; its option `<key>s` holds the list."""
     names: Callable[[str, Mapping[str, Any]], tuple[str, ...]] = alone
     """Returns the names of all methods that a chosen one, with its options, consists of."""
     about: str = ""
-    """What its key means, for the schema and the docs."""
+    """The meaning of its key, for the schema and the docs."""
 
     @property
     def kind(self) -> str:
-        """What messages and tables call such a method."""
+        """The kind's name in messages and tables."""
         return self.registry.kind
 
     @property
     def by_party(self) -> bool:
-        """Whether each party may have another one than the run."""
+        """Whether each party may choose another method than the run."""
         return self.scope == "party" and bool(self.key)
 
     @property
     def agreed(self) -> bool:
-        """Whether the server sends clients of a deployment which one it is. What clients alone run, their files say."""
+        """Whether the server tells the clients of a deployment which one it is. The rest is set in clients' files."""
         return self.side == "both" and bool(self.key)
 
 
@@ -98,7 +98,7 @@ POINTS: Mapping[str, Point] = MappingProxyType(
                 "pair",
                 key="allocator",
                 default="all",
-                about="Which public samples a student studies, per pair and direction; None: what `plugin` says.",
+                about="Which public samples a student studies, per pair and direction. None means `plugin`'s choice.",
             ),
             Point(
                 OBJECTIVES,
@@ -108,8 +108,8 @@ POINTS: Mapping[str, Point] = MappingProxyType(
                 default="sft",
                 combined=WEIGHTED,
                 names=names_in,
-                about="The loss that a lesson gives; None: what `plugin` says. A list, `[{name, options, weight}, …]`, "
-                "stands for a weighted sum.",
+                about="The loss of a lesson. None means `plugin`'s choice. A list, `[{name, options, weight}, …]`, is "
+                "a weighted sum.",
             ),
             Point(
                 FUSERS,
@@ -118,7 +118,7 @@ POINTS: Mapping[str, Point] = MappingProxyType(
                 key="fuser",
                 default="least_loss",
                 later=True,
-                about="Which path the server learns where several clients offer one for the same question.",
+                about="Which path the server learns if several clients offer one for the same question.",
             ),
             Point(
                 POLICIES,
@@ -126,8 +126,8 @@ POINTS: Mapping[str, Point] = MappingProxyType(
                 "party",
                 key="policies",
                 several=True,
-                about="What else clients take out of what they send, in this order, after `redact` and `blur`, which "
-                "are two such.",
+                about="What else clients remove from what they send, in this order. These policies run after `redact` "
+                "and `blur`.",
             ),
             Point(
                 HOOKS,
@@ -135,7 +135,7 @@ POINTS: Mapping[str, Point] = MappingProxyType(
                 "party",
                 key="hooks",
                 several=True,
-                about="What every study goes through, in this order: its gradients, and the weights after it.",
+                about="Hooks into every study, in this order: into its gradients, and into the weights after it.",
             ),
             Point(AGGREGATORS, "server", "run"),
             Point(
@@ -144,8 +144,8 @@ POINTS: Mapping[str, Point] = MappingProxyType(
                 "run",
                 key="codecs",
                 several=True,
-                about="How parts of messages become bytes where not as usual, by name; at most one for each kind of "
-                "part. All parties of a run have the same.",
+                about="Codecs that replace the default encoding of message parts, by name; at most one per kind of "
+                "part. All parties of a run use the same ones.",
             ),
             Point(LEARNERS, "both", "party"),  # chosen by `model`
             Point(
@@ -155,12 +155,12 @@ POINTS: Mapping[str, Point] = MappingProxyType(
                 key="trackers",
                 several=True,
                 observes=True,
-                about="Where figures go beside the run's folder, by name; `lada methods` lists them.",
+                about="Where figures go in addition to the run's folder, by name. `lada methods` lists the trackers.",
             ),
         )
     }
 )
-"""All points by kind, in the order in which people meet them."""
+"""All points by kind, in the order in which users meet them."""
 
 
 def chosen_points() -> Iterator[Point]:
@@ -169,12 +169,12 @@ def chosen_points() -> Iterator[Point]:
 
 
 BY_PARTY = tuple(point for point in chosen_points() if point.by_party)
-"""The points at which each party may have another method than the run."""
+"""The points at which each party may choose another method than the run."""
 
 
 @contextmanager
 def registries_frozen() -> Iterator[None]:
-    """Load all methods, and let no other one register itself while a run is under way."""
+    """Load all methods, and refuse new ones during a run."""
     registries = [point.registry for point in POINTS.values()]
     for registry in registries:
         registry.names()  # which loads them all

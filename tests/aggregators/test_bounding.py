@@ -63,8 +63,8 @@ def test_three_are_held_to_the_median_by_hand():
     assert pooled(party, replies, clip=None) == [2.0, 0.0]
     (notice,) = party.report.notices
     assert notice == (
-        "round 1: adapters: 2 of 2 coordinates of the average were held within the range that is left without the "
-        "smallest and largest value; outside it were of 'a' 100.0 %, 'b' 0.0 %, 'c' 100.0 %"
+        "round 1: adapters: 2 of 2 coordinates of the average were clamped to the range without the smallest and "
+        "largest value; share of values outside it: 'a' 100.0 %, 'b' 0.0 %, 'c' 100.0 %"
     )
 
 
@@ -95,21 +95,21 @@ def test_a_zero_adapter_that_claims_all_samples_wipes_nobody():
 def test_two_are_clipped_and_a_notice_says_that_nobody_knows_who_is_right():
     party = server()
     assert pooled(party, {"a": told(1, 1.0), "b": told(1, adapters.GREATEST)}) == [2.0]  # 1 and 3
-    assert party.report.notices[-1].endswith("so their average is not held against a hostile one")
+    assert party.report.notices[-1].endswith("so their average is not protected against a hostile one")
     assert pooled(server(), {"a": told(1, 1.0)}) == [1.0]
 
 
 def test_what_is_out_of_range_goes_to_nobody():
     large = {name: np.full((2, 2), adapters.GREATEST, np.float32) for name in (A, B)}
     replies = {"a": {ADAPTER: adapters.encode(large, 1)}}
-    with pytest.raises(FederationError, match="nor any one alone, has numbers in range"):
+    with pytest.raises(FederationError, match="nor any single one has numbers in range"):
         aggregate_updates(server(), replies, 1, AveragingOptions(aggregation="flexlora"))
 
 
 def test_a_spoilt_average_of_a_checkpoint_goes_to_nobody():
     party = server()
     handed_out(party, b"spoilt", ["a"])
-    with pytest.raises(FederationError, match="the newest average is spoilt"):
+    with pytest.raises(FederationError, match="the newest average is unusable"):
         catch_up(party, ["a", "b"])
 
 

@@ -81,5 +81,5 @@ def test_as_many_tokens_are_looked_at_as_the_authors_have():
 
 def test_candidates_made_without_a_look_say_so():
     table = replace(candidates([Row()]), look=no_look)
-    with pytest.raises(LookupError, match="came without `look`"):
+    with pytest.raises(LookupError, match="lack `look`"):
         choose("lark", table)

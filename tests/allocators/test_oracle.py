@@ -82,5 +82,5 @@ def test_of_lineups_it_knows_too():
 
 def test_a_question_of_no_corpus_is_refused():
     offers = replace(table(), samples=(Sample("x", "what is 1 + 1 ?"),) * len(STYLES))
-    with pytest.raises(InputError, match="is no question of a built-in corpus"):
+    with pytest.raises(InputError, match="is not a question of a built-in corpus"):
         picked(offers)

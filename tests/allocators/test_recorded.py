@@ -58,11 +58,9 @@ def test_where_the_students_own_path_was_chosen_the_teachers_is_not(tmp_path: Pa
 
 def test_what_no_run_has_is_refused(tmp_path: Path):
     with pytest.raises(
-        InputError, match=r"run is '.*nowhere', which has no allocations.parquet; expected a finished run"
+        InputError, match=r"run is '.*nowhere', which has no allocations.parquet; expected the folder of a finished run"
     ):
         choose("recorded", candidates([Row()]), run=str(tmp_path / "nowhere"))
     run = recorded(tmp_path, {(STUDENT, 1): [("q0", 0.1)]})
-    with pytest.raises(
-        InputError, match="has nothing that 'slm' chose of 'llm' in round 2; expected a run with the same"
-    ):
+    with pytest.raises(InputError, match="has no choice of 'slm' from 'llm' in round 2; expected a run with the same"):
         choose("recorded", candidates([Row()], round=2), run=run)

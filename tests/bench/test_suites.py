@@ -201,7 +201,7 @@ def test_a_method_from_a_file_is_listed_and_runs_in_a_suite_and_one_that_fails_s
 def test_a_plugin_that_is_not_there_is_told_by_name():
     done = lada("methods", "--plugin", "mine.py")
     assert done.exit_code == 2
-    assert re.search(r"mine\.py' is no Python file", done.stderr)
+    assert re.search(r"mine\.py' is not a Python file", done.stderr)
 
 
 @pytest.mark.parametrize(("text", "told"), [("raise RuntimeError('boom')", "boom"), ("def broken(", "SyntaxError")])
@@ -211,7 +211,7 @@ def test_a_plugin_that_cannot_be_imported_is_told_by_name_and_fault(tmp_path, te
     monkeypatch.setenv("LADA_PLUGINS", "")
     add_plugins([plugin])
     load_plugins.cache_clear()  # an earlier test may have loaded those that there were
-    with pytest.raises(InputError, match=rf"mine\.py' cannot be imported: .*{told}.*; mend the file"):
+    with pytest.raises(InputError, match=rf"mine\.py' cannot be imported: .*{told}.*; fix the file"):
         load_plugins()
 
 

@@ -89,5 +89,5 @@ def test_lines_for_people_are_the_default_and_others_loggers_are_left_alone(log,
 
 
 def test_another_format_is_refused(log):
-    with pytest.raises(InputError, match="LADA_LOG_FORMAT: 'xml' is no format of logs; expected text or json"):
+    with pytest.raises(InputError, match="LADA_LOG_FORMAT: 'xml' is not a log format; expected text or json"):
         log("xml")

@@ -79,7 +79,7 @@ def test_names_that_a_disk_may_not_tell_apart():
     [
         ({"name": "Con"}, "name: 'Con' is a device's name on Windows"),
         ({"name": "n" * 101}, "name: 'n"),
-        ({"clients": [{"name": "Clinic", **MODEL}, {"name": "clinic", **MODEL}]}, "differ in case alone"),
+        ({"clients": [{"name": "Clinic", **MODEL}, {"name": "clinic", **MODEL}]}, "differ only in case"),
         ({"clients": [{"name": "LLM", **MODEL}]}, "is a client's name too"),
         ({"clients": [{"name": "Server", **MODEL}]}, "as the ledger calls the server"),
         ({"clients": [{"name": "n" * 99, "count": 10, **MODEL}]}, "cannot be the name of a folder"),

@@ -38,11 +38,11 @@ def test_counted(number: int, noun: str, many: str, told: str):
 
 ONE: list[tuple[str, Callable[[], object]]] = [
     ("x: 1 character without spaces;", lambda: make_canary("x", "a")),
-    ("an allocator asks for 1 token a position", lambda: no_look(1)),
+    ("the allocator needs 1 token per position", lambda: no_look(1)),
     ("x: 1 byte; expected at most 0", lambda: tensors.read(b"x", "x", 0)),
     ("soft-targets: 1 token per row of a vocabulary of 0", lambda: soft_targets._check_sizes(1, 0, 1)),
     ("1 client in a round; expected", lambda: check_enough(1)),
-    ("needs 3 clients against 1 malicious one, there is 1;", lambda: check_least("trimmed_mean", 3, 1, 1)),
+    ("needs 3 clients against 1 malicious one, but there is 1;", lambda: check_least("trimmed_mean", 3, 1, 1)),
     ("offsets: 1 source text, but 0 target texts;", lambda: align_spans([np.zeros((1, 2), np.int32)], [])),
     ("1 of 1 step was skipped, since its loss", lambda: check_study("a", 1, "p", study(steps=1, skipped=1))),
     ("1 of 3 steps was skipped, since its loss", lambda: check_study("a", 1, "p", study(steps=3, skipped=1))),

@@ -19,7 +19,7 @@ def test_a_sealed_file_is_read_as_it_was_written_or_not_at_all(tmp_path):
     assert is_sealed(file)
     assert sorted(path.name for path in file.parent.iterdir()) == ["a.json", "b.json", "digests.json"]
     file.write_bytes(b"onf")
-    with pytest.raises(LadaError, match=r"a\.json' is not as it was written; restore it from a copy"):
+    with pytest.raises(LadaError, match=r"a\.json' has changed since it was written; restore it from a copy"):
         unseal(file)
     file.unlink()
     with pytest.raises(LadaError, match=r"a\.json' cannot be read \(No such file"):
@@ -119,7 +119,7 @@ def test_what_is_too_large_to_hold_is_vouched_for_likewise(tmp_path: Path):
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == [DIGESTS, "rows"]
     file.write_bytes(b"another")
-    with pytest.raises(LadaError, match="is not as it was written"):
+    with pytest.raises(LadaError, match="has changed since it was written"):
         unsealed_file(file)
     file.unlink()
     with pytest.raises(LadaError, match="cannot be read"):

@@ -102,7 +102,7 @@ def test_its_scores_are_those_of_the_model_at_hand_or_refused(url, local, tmp_pa
     try:
         judged = one.judge(pairs)
     except InputError as error:
-        assert "nats a token off what it said when it wrote it" in str(error)  # noqa: PT017 - of 0.3.36
+        assert "nats per token away from its log-probs at generation" in str(error)  # noqa: PT017 - of 0.3.36
         return
     for found, scores in zip(judged, local.log_probs(pairs, 1), strict=True):
         assert scores is not None

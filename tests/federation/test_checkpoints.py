@@ -57,10 +57,12 @@ def test_the_one_before_takes_the_place_of_an_altered_one_and_that_is_said(tmp_p
     assert find(folder) == (folder, None)
     (folder / "state.json").write_bytes(b"old")
     before, fault = find(folder)
-    assert (before, fault) == (tmp_path / ".c.before", "state.json is not as it was written")
+    assert (before, fault) == (tmp_path / ".c.before", "state.json has changed since it was written")
     assert load(folder) == FILES
     (before / "empty").write_bytes(b"not empty")
-    with pytest.raises(LadaError, match=r"state\.json is not as it was written, and none before it is whole; delete"):
+    with pytest.raises(
+        LadaError, match=r"state\.json has changed since it was written, and none before it is whole; delete"
+    ):
         find(folder)
 
 
@@ -70,7 +72,7 @@ def test_an_altered_or_missing_file_is_found(tmp_path, read):
     save(folder, FILES)
     verify(folder)
     (folder / "adapter" / "model.safetensors").write_bytes(b"\x00\x02")
-    with pytest.raises(LadaError, match=r"adapter/model\.safetensors is not as it was written"):
+    with pytest.raises(LadaError, match=r"adapter/model\.safetensors has changed since it was written"):
         verify(folder)
     (folder / "adapter" / "model.safetensors").unlink()
     with pytest.raises(LadaError, match=r"adapter/model\.safetensors is missing"):
@@ -190,7 +192,7 @@ def test_damage_to_one_link_is_found_in_all(tmp_path):
     save_filled(tmp_path / "b", lambda folder: checkpoints.link(tmp_path / "a", "adapter", folder))
     (tmp_path / "b" / "adapter" / "model.safetensors").write_bytes(b"\x00\x02")
     for name in ("a", "b"):
-        with pytest.raises(LadaError, match=r"adapter/model\.safetensors is not as it was written"):
+        with pytest.raises(LadaError, match=r"adapter/model\.safetensors has changed since it was written"):
             verify(tmp_path / name)
 
 
@@ -213,5 +215,5 @@ def test_what_is_not_to_be_read_is_not_verified(tmp_path):
     (tmp_path / "c" / "adapter" / "model.safetensors").write_bytes(b"spoilt")
     verify(tmp_path / "c", unread="adapter")
     (tmp_path / "c" / "state.json").write_bytes(b"spoilt")
-    with pytest.raises(LadaError, match=r"state\.json is not as it was written"):
+    with pytest.raises(LadaError, match=r"state\.json has changed since it was written"):
         verify(tmp_path / "c", unread="adapter")

@@ -46,7 +46,10 @@ def test_what_is_lost_is_told_and_the_rest_is_there(tmp_path):
         "what the server noted in round 0 is left out",
         "what the server noted in round 1 is left out",
     ]
-    assert [("gone" in text, "not as it was written" in text) for text in lost] == [(True, False), (False, True)]
+    assert [("gone" in text, "has changed since it was written" in text) for text in lost] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 @pytest.fixture(scope="module")

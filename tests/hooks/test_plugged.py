@@ -110,5 +110,5 @@ def test_it_is_refused_where_it_would_have_no_say():
         make_config(tiny(hooks=["slowr"]))
     parallel = tiny(hooks=["slower"])
     parallel["server"]["model"] = {**parallel["server"]["model"], "parallel": {"processes": 2}}
-    with pytest.raises(InputError, match=r"hooks: 'slower' changes gradients, which goes with no model\.parallel"):
+    with pytest.raises(InputError, match=r"hooks: 'slower' changes gradients, which model\.parallel of"):
         make_config(parallel)

@@ -158,7 +158,7 @@ def test_weights_that_only_look_like_factors_have_no_common_start(tmp_path: File
 def test_of_two_that_differ_the_first_time_nobody_can_say_which_is_right(tmp_path: FilePath):
     party, host = make_party("llm", set(), tmp_path), cast(Any, make(HOSTS, "fedavg", form="flexlora"))
     odd = told(9, A=[[1, 0, 0]], B=[[1], [1]])
-    with pytest.raises(FederationError, match="those of 'b' have other names or shapes"):
+    with pytest.raises(FederationError, match="those of 'b' and 'a' differ in names or shapes"):
         aggregate_updates(party, {"a": SOUND, "b": odd}, 1, host.options)
 
 
@@ -166,7 +166,7 @@ def test_weights_that_are_no_adapter_cannot_be_multiplied(tmp_path: FilePath):
     party, host = make_party("llm", set(), tmp_path), HOSTS.get("fedavg")
     made: Any = host.make(host.options.model_validate({"form": "hetlora"}))
     full = {"a": told(1, C=[1.0]), "b": told(1, C=[3.0])}
-    with pytest.raises(FederationError, match="no pairs of LoRA's factors"):
+    with pytest.raises(FederationError, match="no client's adapter consists of pairs of LoRA factors"):
         aggregate_updates(party, full, 1, made.options)
     plain: Any = make(HOSTS, "fedavg")
     assert aggregate_updates(party, full, 1, plain.options).found.weights["C"].tolist() == [2.0]
@@ -174,7 +174,7 @@ def test_weights_that_are_no_adapter_cannot_be_multiplied(tmp_path: FilePath):
 
 def test_a_client_refuses_an_adapter_of_other_layers(tmp_path: FilePath):
     both, _, _ = two(tmp_path, "flexlora", ([[0, 1]], [[0], [2]], 1.0))
-    with pytest.raises(FederationError, match="of other layers than those of the client's own"):
+    with pytest.raises(FederationError, match="its layers differ from those of the client's own"):
         both.host.reply("average", both.clients["a"], 1, told(1, A=[[1, 0, 0]], B=[[1], [1]]))
 
 

@@ -150,7 +150,7 @@ def test_the_bare_host_weighs_labels_and_divergence_alike():
         ({"plugin": "lada"}, "'fedcollm' works on gold texts, but the allocator compares paths"),
         ({"objective": "sft"}, "objective: host 'fedcollm' exchanges distributions over tokens"),
         ({"clients": [{"name": "one", "model": {"model": "zoo:slm-llama"}}]}, "has model.tune 'full'; expected 'lora'"),
-        ({"engine": "deployment", "clients": [{"name": "one"}]}, "has a copy of their model at the server"),
+        ({"engine": "deployment", "clients": [{"name": "one"}]}, "keeps a copy of the clients' model at the server"),
         ({"host": {"name": "fedcollm", "options": {"aggregation": "krum"}}}, "needs 5 clients"),
     ],
 )

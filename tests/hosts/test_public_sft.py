@@ -51,7 +51,7 @@ def test_nothing_but_numbers_crosses(tmp_path: FilePath):
 def test_without_gold_answers_it_is_refused_before_anything_is_trained(tmp_path: FilePath):
     data = task(tuple(replace(sample, answer=None) for sample in PUBLIC))
     alone = federation(tmp_path, "public_sft", KNOWS, data=data)
-    with pytest.raises(InputError, match="none has one; expected such samples"):
+    with pytest.raises(InputError, match="but there are none; expected such samples"):
         alone.run(0)
     assert alone.exchange.sent == []
 

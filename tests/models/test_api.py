@@ -455,5 +455,5 @@ def test_there_is_nothing_to_save(tmp_path):
 
 def test_a_cache_folder_that_cannot_be_is_named(tmp_path):
     (tmp_path / "cache").write_text("")
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match="cannot be created"):
         learner(FakeApi(echo, url="http://127.0.0.1:1/v1"), tmp_path)

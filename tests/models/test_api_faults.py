@@ -75,17 +75,17 @@ def test_what_to_check_is_said():
         assert isinstance(found, Stop)
         return found.check
 
-    assert check(401) == "the key in the environment variable MY_KEY, and what it may use"
+    assert check(401) == "the key in the environment variable MY_KEY, and its permissions"
     assert check(404).startswith("base_url")
     # What stands behind ? or before @ may be a secret.
     assert check(302, location="https://x.org/login?token=abc") == (
-        "base_url: the server sends whoever asks to 'https://x.org/login'"
+        "base_url: the server redirects requests to 'https://x.org/login'"
     )
     assert check(307, location="https://me:pw@x.org:99/v1") == (
-        "base_url: the server sends whoever asks to 'https://x.org/v1'"
+        "base_url: the server redirects requests to 'https://x.org/v1'"
     )
-    assert check(308, location="/v2") == "base_url: the server sends whoever asks to '/v2'"
-    assert check(308, location="https://[") == check(308) == "base_url: the server sends whoever asks to ''"
+    assert check(308, location="/v2") == "base_url: the server redirects requests to '/v2'"
+    assert check(308, location="https://[") == check(308) == "base_url: the server redirects requests to ''"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_what_is_no_answer_is_none(body):
 
 def test_no_choices_are_an_answer_that_is_none():
     found = Reply.read({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 0}}, str)
-    assert (found.refused, found.cut, found.why) == (True, False, "the server gives no choices")
+    assert (found.refused, found.cut, found.why) == (True, False, "the server returns no choices")
     assert (found.input_tokens, found.output_tokens) == (7, 0)
 
 

@@ -76,7 +76,7 @@ STOPPING = {
     "no model": (Say({"error": {"code": "model_not_found"}}, 404), InputError, "check base_url"),
     "no quota": (Say({"error": {"code": "insufficient_quota"}}, 429), ApiError, "has nothing left"),
     "an option": (Say({"error": {"param": "temperature"}}, 400), InputError, "take these options"),
-    "a redirect": (Say("", 302, {"Location": "https://x.org/"}), InputError, "sends whoever asks to 'https://x.org/'"),
+    "a redirect": (Say("", 302, {"Location": "https://x.org/"}), InputError, "redirects requests to 'https://x.org/'"),
     "a web page": (Say("<!doctype html><html><title>Welcome</title>"), InputError, "a web page, 'Welcome'"),
     "a long wait": (Say("", 429, {"Retry-After": "9999"}), ApiError, "asks to wait 9999 s"),
 }

@@ -179,7 +179,7 @@ def test_a_server_that_scores_wrongly_stops_the_run(tokenizer, local, tmp_path):
     options = by_tokens(local) if tokenizer else {"scores": "prompt_logprobs"}
     with serving(say) as api:
         for verb in (lambda one: one.judge(PAIRS), *([lambda one: one.log_probs(PAIRS, 2)] if tokenizer else [])):
-            with pytest.raises(InputError, match=r"nats a token off what it said when it wrote it"):
+            with pytest.raises(InputError, match=r"nats per token away from its log-probs at generation"):
                 verb(remote(api, tmp_path, **options))
         assert len(api.requests) == 2
 

@@ -114,7 +114,7 @@ def test_what_cannot_be_a_budget_is_refused():
         Study(tokens=0)
     with pytest.raises(ValidationError, match=r"epochs\s+Input should be greater than 0"):
         Study(epochs=0.0)
-    with pytest.raises(ValidationError, match=r"tokens is 9 beside epochs, 1\.0; expected one of the two"):
+    with pytest.raises(ValidationError, match=r"tokens is 9 and epochs is 1\.0; expected only one of the two"):
         Study(tokens=9, epochs=1.0)
     dp = Privacy(noise_multiplier=1.0)
     with pytest.raises(ValidationError, match="tokens is 9 beside dp"):

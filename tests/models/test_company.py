@@ -105,7 +105,7 @@ def test_what_shrinks_is_said_once(tiny: Any) -> None:
 def test_who_sees_what_follows_is_told_so(tiny: Any) -> None:
     asked = learner(tiny, hf.BertLMHeadModel)
     assert (asked._batching.causal, asked._batching.told) == (False, False)
-    assert asked.take_notices()[-1].startswith("it sees the tokens behind the one that it predicts")
+    assert asked.take_notices()[-1].startswith("it sees the tokens after the one that it predicts")
 
 
 def test_what_cannot_run_on_text_is_refused(tiny: Any) -> None:

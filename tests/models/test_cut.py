@@ -78,7 +78,7 @@ class TestAnswers:
         learner = scripted(gemma(tiny, max_new_tokens=3), plain(gemma(tiny), "7 7 7 7 7 7 7 7 7"))
         (answer,) = learner.answer([QUESTION], seed=0)
         assert answer.cut
-        notice = "answers cut at model.max_new_tokens, 3, or the end of the context: 1 of 1; the end of a turn is not"
+        notice = "answers cut at model.max_new_tokens, 3, or the end of the context: 1 of 1; no end of a turn is"
         assert learner.take_notices()[0].startswith(notice)
         assert learner.take_notices() != ()  # nothing was done since
         learner.judge([(QUESTION, "12")])
@@ -155,7 +155,7 @@ class TestPrompts:
         assert text.startswith("<|im_start|>system\nThink.<|im_end|>\n<|im_start|>user\n boxes boxes ")
         assert text.endswith(STYLES["chatml"].prompt[-len("how many ?<|im_end|>\n<|im_start|>assistant\n") :])
         assert found.notices() == (
-            "questions longer than half of the model's context, 120 tokens, whose beginnings are left out: 1",
+            "questions longer than half of the model's context, 120 tokens; their beginnings are left out: 1",
         )
 
     def test_a_system_message_without_room_is_lost_and_said_to_be(self, tiny: Any):
@@ -181,4 +181,4 @@ class TestPrompts:
         report = learner.study([Lesson("a", "7 ?", "7 " * 200)], SFT, Study(steps=1, batch_size=1), seed=0)
         assert (report.cut, report.unfinished) == (1, 0)
         (notice,) = learner.take_notices()
-        assert notice.startswith("paths that the model's context, 96 tokens, does not hold")
+        assert notice.startswith("paths too long for the model's context, 96 tokens")

@@ -72,7 +72,7 @@ def test_what_continuous_batching_does_not_serve_is_refused(kind: str, tiny: Any
     config = hf.BloomConfig(n_head=2, **ids) if kind == "bloom" else hf.MambaConfig(**ids)
     learner = tiny.learner(generation=Generation(backend="continuous"))
     learner.model = hf.AutoModelForCausalLM.from_config(config).eval()
-    with pytest.raises(InputError, match=r"'continuous' does not serve .*ForCausalLM: .*; name backend: batch"):
+    with pytest.raises(InputError, match=r"'continuous' does not support .*ForCausalLM: .*; set backend: batch"):
         learner.answer(["?"], seed=0)
 
 
@@ -222,14 +222,14 @@ def test_vllm_gets_an_adapter_merged_and_the_learner_keeps_its_own(tiny: Any, vl
 
 def test_without_vllm_its_install_line_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(placement, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"generation\.backend: 'vllm' is not installed; call `pip install vllm`"):
+    with pytest.raises(InputError, match=r"generation\.backend: 'vllm' is not installed; run `pip install vllm`"):
         pick_backend(Generation(backend="vllm"))
 
 
 def test_a_transformers_without_paged_caches_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(placement, "version", lambda name: "5.9.1")
     with pytest.raises(
-        InputError, match=r"needs transformers 5\.17 or newer, and this is 5\.9\.1; call `pip install -U"
+        InputError, match=r"needs transformers 5\.17 or newer, but this is 5\.9\.1; run `pip install -U"
     ):
         pick_backend(Generation(backend="continuous"))
     assert pick_backend(Generation())

@@ -114,7 +114,7 @@ CASES: list[tuple[Spoil, str, str]] = [
     (indexed({"weight_map": {"a": SHARD}}), f"{INDEX} has no metadata", AGAIN),
     *((indexed(index), INDEX, AGAIN) for index in ("{", {}, "[" * 10**5)),
     *((indexed({"metadata": {}, "weight_map": parts}), INDEX, AGAIN) for parts in ({}, [1], {"a": 1}, {"a": ""})),
-    *((index_with(a=name), "is missing or no file", AGAIN) for name in NAMELESS),
+    *((index_with(a=name), "is missing or not a file", AGAIN) for name in NAMELESS),
     *((index_with(a=name), INDEX, "expected a .safetensors file") for name in ("a.bin", "x" * 5000, "..", "a.PT")),
     (no_suffix, "names 'model-2.bin' for 'last'", "expected a .safetensors file"),
     (index_with(a=SHARD), f"{SHARD} lacks 'a', which {INDEX} says it has", AGAIN),
@@ -123,8 +123,8 @@ CASES: list[tuple[Spoil, str, str]] = [
     *((begin(name, codecs.BOM_UTF8), f"{name} begins with a byte order mark", "without one") for name in JSONS),
     (put("config.json", "{}".encode("utf-16")), "config.json begins with a byte order mark", "UTF-8 without one"),
     (empty, f"{WEIGHTS} holds no weights", AGAIN),
-    (shard_is_folder, "folder.safetensors is missing or no file", AGAIN),
-    *((instead(name, make), f"{name} is no regular file", AGAIN) for name in READ for make in IRREGULAR),
+    (shard_is_folder, "folder.safetensors is missing or not a file", AGAIN),
+    *((instead(name, make), f"{name} is not a regular file", AGAIN) for name in READ for make in IRREGULAR),
 ]
 
 

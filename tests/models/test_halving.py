@@ -76,7 +76,7 @@ def test_it_is_said_once_with_what_was_found_in_the_end():
     list(halving.each("judge", [list(range(16))] * 2, Narrow(3)))
     list(halving.each("embed", [[1, 2]], Narrow(2)))
     (notice,) = halving.take_notices()
-    assert notice.startswith("out of memory in 'judge' with 16 samples at once; it went on with 2: ")
+    assert notice.startswith("out of memory in 'judge' with 16 samples at once; it continued with 2: ")
     assert "model.batch_size: 2" in notice
     assert halving.take_notices() == ()
     list(halving.each("judge", [[1, 2, 3]], Narrow(3)))
@@ -173,7 +173,7 @@ def test_a_step_is_the_same_in_less_memory(
     found = short.study(lessons, Nll(), settings, seed=0)
     assert (found.first_loss, found.last_loss) == pytest.approx((expected.first_loss, expected.last_loss), abs=1e-5)
     assert (found.tokens, found.steps) == (expected.tokens, 2)
-    assert short.take_notices()[0].startswith("out of memory in 'study' with 8 samples at once; it went on with 2")
+    assert short.take_notices()[0].startswith("out of memory in 'study' with 8 samples at once; it continued with 2")
     for weight, wanted in zip(short.model.parameters(), plain.model.parameters(), strict=True):
         assert torch.allclose(weight, wanted, rtol=0, atol=1e-6)
 
@@ -204,4 +204,4 @@ def test_the_server_hears_of_it_once(tiny: Any, tmp_path: Path):
             client.learner.embed(tiny.questions)
         collect(server, {"slm": report_payload(client)})
     (notice,) = server.report.notices
-    assert notice.startswith("slm: out of memory in 'embed' with 4 samples at once; it went on with 2")
+    assert notice.startswith("slm: out of memory in 'embed' with 4 samples at once; it continued with 2")

@@ -118,9 +118,9 @@ def test_what_can_be_told_without_weights_is_told_without_them(folder: Path, wis
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`")
 def test_a_checkpoint_of_the_other_tuning_is_refused(good: Path, tmp_path: Path):
     load(str(good), LORA).save(tmp_path / "adapter")
-    with pytest.raises(InputError, match=r"model.tune: 'full', but '.*adapter' was not saved so"):
+    with pytest.raises(InputError, match=r"model.tune: 'full', but '.*adapter' was saved with another tuning"):
         load(str(good), OPTIONS, saved=tmp_path / "adapter")
-    with pytest.raises(InputError, match=r"model.tune: 'lora', but '.*good' was not saved so"):
+    with pytest.raises(InputError, match=r"model.tune: 'lora', but '.*good' was saved with another tuning"):
         load(str(good), LORA, saved=good)
 
 

@@ -248,5 +248,7 @@ def test_adapters_of_an_unknown_architecture():
 def test_a_model_without_checkpointing_is_refused(tmp_path: Path, tiny: Any, monkeypatch: pytest.MonkeyPatch):
     tiny.learner().save(tmp_path)
     monkeypatch.setattr(hf.LlamaForCausalLM, "supports_gradient_checkpointing", False)
-    with pytest.raises(InputError, match=r"model.gradient_checkpointing: true, but LlamaForCausalLM does not have it"):
+    with pytest.raises(
+        InputError, match=r"model.gradient_checkpointing: true, but LlamaForCausalLM does not support it"
+    ):
         load(str(tmp_path), options(gradient_checkpointing=True))

@@ -56,8 +56,13 @@ def begin(ranks: Replicas) -> None:
 @pytest.mark.parametrize(
     ("program", "timeout", "kind", "message"),
     [
-        ("sys.exit(7)", 60, LadaError, r"rank 1 of 2 ended amid a study \(code 7\); see that it has the memory"),
-        ("raise MemoryError('no room')", 60, LadaError, r"\(code 1\), its last words: 'MemoryError: no room'"),
+        (
+            "sys.exit(7)",
+            60,
+            LadaError,
+            r"rank 1 of 2 ended during a study \(code 7\); give it the memory that it needs",
+        ),
+        ("raise MemoryError('no room')", 60, LadaError, r"\(code 1\), its last output: 'MemoryError: no room'"),
         ("sys.stdin.read()", 0.5, LadaError, r"rank 1 of 2 has been silent for 0.5 s; set a larger parallel.timeout"),
         ("say(word='failed', kind='InputError', why='no such folder')", 60, InputError, "rank 1 of 2: no such folder"),
         ("say(word='failed', kind='ValueError', why='odd')", 60, LadaError, "rank 1 of 2: odd"),
@@ -100,7 +105,7 @@ def test_a_private_study_is_one_processes_work(tiny: Any, monkeypatch: pytest.Mo
     for learner in (alone, shared):
         learner.study(LESSONS, SFT, private, seed=1)
     assert all(torch.equal(a, b) for a, b in zip(alone.model.parameters(), shared.model.parameters(), strict=True))
-    assert shared.take_notices()[0] == "model.parallel: a study with dp is one process's work, not 2"
+    assert shared.take_notices()[0] == "model.parallel: a study with dp runs in one process, not in 2"
 
 
 def shipped(**more: Any) -> HuggingFaceLearner:
@@ -147,7 +152,7 @@ def test_a_rank_that_dies_amid_a_study_is_named_and_the_next_study_has_another()
             killed.extend(child.pid for child in children_of(psutil.Process()))
             os.kill(killed[0], signal.SIGKILL)
 
-    with pytest.raises(LadaError, match=r"model.parallel: rank 1 of 2 ended amid a study \(code -9\)"):
+    with pytest.raises(LadaError, match=r"model.parallel: rank 1 of 2 ended during a study \(code -9\)"):
         learner.study(LESSONS, SFT, Study(steps=500, batch_size=4), seed=0, progress=kill)
     assert survivors(killed) == []
     assert learner.study(LESSONS, SFT, Study(steps=2, batch_size=4), seed=0).steps == 2

@@ -289,11 +289,11 @@ DP = Study(dp=Privacy(noise_multiplier=1.0))
 @pytest.mark.parametrize(
     ("needs", "study", "processes", "message"),
     [
-        (Needs(couples_batch=True), DP, 1, r"objective 'x' couples the lessons of a batch, and dp clips"),
-        (Needs(observes=True), DP, 1, r"'x' adds up figures of its batches, and dp clips .* a study without dp"),
-        (Needs(held_out=0.5), DP, 1, r"'x' looks at lessons that are held out, and dp clips"),
+        (Needs(couples_batch=True), DP, 1, r"objective 'x' couples the lessons of a batch, but dp clips"),
+        (Needs(observes=True), DP, 1, r"'x' accumulates figures over its batches, but dp clips .* a study without dp"),
+        (Needs(held_out=0.5), DP, 1, r"'x' uses held-out lessons, but dp clips"),
         (Needs(couples_batch=True), Study(), 2, r"'x' couples .* model.parallel divides these among 2 processes"),
-        (Needs(observes=True), Study(), 3, r"'x' adds up figures .* among 3 processes; .* without parallel"),
+        (Needs(observes=True), Study(), 3, r"'x' accumulates figures .* among 3 processes; .* without parallel"),
     ],
 )
 def test_what_dp_and_parallel_cannot_give_is_refused_by_name(needs: Needs, study: Study, processes: int, message: str):
@@ -312,7 +312,7 @@ def test_a_learner_refuses_before_it_begins(tiny: Any):
     with pytest.raises(InputError, match="objective 'Spy' couples"):
         learner.study(lessons(tiny), Spy(couples_batch=True), DP, seed=0)
     learner.replicas = SimpleNamespace(size=2)
-    with pytest.raises(InputError, match="objective 'Spy' adds up figures"):
+    with pytest.raises(InputError, match="objective 'Spy' accumulates figures"):
         learner.study(lessons(tiny), Spy(observes=True), Study(), seed=0)
 
 

@@ -206,5 +206,5 @@ def test_what_cannot_be_started_is_refused_before_the_run(monkeypatch: pytest.Mo
         with pytest.raises(ValidationError, match=r"expected http://127.0.0.1:PORT/v1"):
             ApiOptions.model_validate({"base_url": url, "model": "big", "serve": {}})
     for argument in ("--port=1", "--max_logprobs", "--host"):
-        with pytest.raises(ValidationError, match="is given by LaDa itself"):
+        with pytest.raises(ValidationError, match="is set by LaDa itself"):
             Serve(arguments=(argument,))

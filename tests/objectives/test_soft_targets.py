@@ -171,7 +171,7 @@ def test_the_jensen_shannon_divergence_is_symmetric_and_bounded():
         ({"label_weight": 1.5}, "label_weight is 1.5; expected 0 to 1"),
         ({"temperature": 0.0}, "temperature is 0.0; expected a number above 0"),
         ({"temperature": math.inf}, "temperature is inf"),
-        ({"k": 0}, "k is 0; expected at least 1 token"),
+        ({"k": 0}, "k is 0; expected 1 to 65536 tokens"),
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any], told: str):

@@ -54,7 +54,7 @@ def test_options_are_spelled_out_and_needs_added_up():
         ([{"name": "sft", "weight": -1}], "weight"),
         ([{"name": "sft", "weight": float("nan")}], "weight"),
         ([{"weight": 1}], "name"),
-        (["soft_targets", "alm"], "two signals are asked for at once"),
+        (["soft_targets", "alm"], "two different signals are requested at once"),
     ],
 )
 def test_impossible_lists_are_refused(parts: list[Any], said: str):
@@ -71,7 +71,7 @@ def test_sums_within_sums_are_read_to_a_depth(depth: int):
     if depth <= DEEPEST:
         assert names_in("weighted", options) == (*["weighted"] * depth, "sft")
     else:
-        with pytest.raises(ValidationError, match="more than 4 sums lie within one another"):
+        with pytest.raises(ValidationError, match="sums are nested more than 4 deep"):
             weighted(*options["objectives"])
 
 

@@ -65,7 +65,7 @@ def test_a_changed_path_travels_with_the_answer_verdict_and_likelihood_of_what_t
     assert paths["p1"].likelihood.size == len("so answer [EMAIL]")
     assert learner.judged == [(PUBLIC[i].question, paths[f"p{i}"].text) for i in range(3)]
     assert party.report.notices == (
-        "round 1: a redacted 3 of 5 paths, 1 of them in their answers, and held back 0 for time",
+        "round 1: a redacted 3 of 5 paths, 1 of them in their answers, and withheld 0 that took too long",
     )
 
 

@@ -44,7 +44,7 @@ def test_one_client_keeps_its_adapter_to_the_bit():
 
 @pytest.mark.parametrize("other", [told(1, A=[1.0, 2.0]), told(1, C=[1.0]), told(1, A=[1.0], B=[1.0])])
 def test_adapters_that_do_not_fit_are_refused(other: dict[str, bytes]):
-    with pytest.raises(FederationError, match="those of 'b' have other names or shapes than those of 'a'"):
+    with pytest.raises(FederationError, match="those of 'b' and 'a' differ in names or shapes"):
         averaged({"a": told(1, A=[1.0]), "b": other})
     with pytest.raises(CodecError):
         averaged({"a": {ADAPTER: b"nothing"}})
@@ -66,7 +66,7 @@ def test_what_fitted_in_the_first_round_fits_in_the_next_however_many_say_otherw
     pooled = aggregate_updates(party, {"a": told(1, A=[5.0]), "b": told(1, A=[1.0, 2.0])}, 2, AveragingOptions())
     assert (adapters.decode(pooled.newest(party))[0]["A"].tolist(), list(pooled.shared(party))) == ([5.0], ["a"])
     assert [(gone.party, gone.round) for gone in party.report.missing] == [("b", 2)]
-    with pytest.raises(FederationError, match="those of 'b', 'c' have other names or shapes than those of earlier"):
+    with pytest.raises(FederationError, match="those of 'b', 'c' have other names or shapes than in earlier"):
         aggregate_updates(party, {"b": told(1, A=[1.0, 2.0]), "c": told(1, A=[1.0, 2.0])}, 3, AveragingOptions())
 
 

@@ -99,15 +99,15 @@ def test_what_is_told_is_what_is_done(tmp_path: FilePath, name: str, options: di
 
 def test_a_slot_that_no_step_filled_says_whose(tmp_path: FilePath):
     turn, slot = Turn(make_party("a", {0}, tmp_path), 1), Slot[int]("number")
-    with pytest.raises(LookupError, match=r"no step of a before this one left its number"):
+    with pytest.raises(LookupError, match=r"no earlier step of a left its number"):
         turn[slot]
     turn[slot] = 3
     assert turn[slot] == 3
-    with pytest.raises(LookupError, match=r"a is a client, which asks nobody"):
+    with pytest.raises(LookupError, match=r"a is a client and asks no other party"):
         _ = turn.exchange
 
 
 def test_a_phase_of_another_round_is_refused(tmp_path: FilePath):
     both = federation(tmp_path, "fedmkt", KNOWS)
-    with pytest.raises(FederationError, match=r"phase: round 0 has no 'learn'"):
+    with pytest.raises(FederationError, match=r"phase: round 0 has no phase 'learn'"):
         both.host.reply("learn", both.clients["a"], 0, {})

@@ -45,7 +45,7 @@ def fails(*_: Any, **__: Any) -> Any:
     raise LookupError("lost")
 
 
-FAILED = "it failed with LookupError: lost; mend the method"
+FAILED = "it failed with LookupError: lost; fix the method"
 
 
 class FaultyHook(Faulty, Hook):
@@ -58,10 +58,10 @@ class FaultyHook(Faulty, Hook):
     [
         (fails, FAILED),
         (lambda state, before, after: after, "ValueError|TypeError"),
-        (lambda state, before, after: (state, {}), "weights of other names or shapes.*'"),
+        (lambda state, before, after: (state, {}), "weights with other names or shapes.*'"),
         (
             lambda state, before, after: (state, {n: w[:1] for n, w in after.items()}),
-            "weights of other names or shapes",
+            "weights with other names or shapes",
         ),
         (
             lambda state, before, after: (state, {n: w * np.nan for n, w in after.items()}),
@@ -88,8 +88,8 @@ class Steered(Faulty, Hook):
     [
         (fails, FAILED),
         (lambda gradients: None, "AttributeError"),
-        (lambda gradients: {}, "gradients of other names or shapes"),
-        (lambda gradients: {n: g[:1] for n, g in gradients.items()}, "gradients of other names or shapes"),
+        (lambda gradients: {}, "gradients with other names or shapes"),
+        (lambda gradients: {n: g[:1] for n, g in gradients.items()}, "gradients with other names or shapes"),
     ],
 )
 def test_what_steers(tmp_path: FilePath, do: Any, said: str):
@@ -130,7 +130,7 @@ class FaultyPolicy(Faulty, Policy):
         (fails, FAILED),
         (lambda knowledge: None, "AttributeError"),
         (lambda k: replace(k, paths=(*k.paths, k.paths[0])), "a path twice"),
-        (lambda k: replace(k, paths=(replace(k.paths[0], sample_id="p99"),)), "given none of"),
+        (lambda k: replace(k, paths=(replace(k.paths[0], sample_id="p99"),)), "was not given"),
     ],
 )
 def test_a_policy(tmp_path: FilePath, do: Any, said: str, texts: bool):
@@ -189,7 +189,7 @@ class OddFuser(Faulty, Fuser):
         return self.do(state)
 
 
-@pytest.mark.parametrize(("do", "said"), [(fails, FAILED), (lambda state: (state, "nobody"), "who offers none")])
+@pytest.mark.parametrize(("do", "said"), [(fails, FAILED), (lambda state: (state, "nobody"), "that offers none")])
 def test_a_fuser(do: Any, said: str):
     path = Path("p0", "a", "text", "text", None, Likelihood(-1, -1, 4, 4))
     offer = Offer(Knowledge("a", 1, (path,)), {}, None)
@@ -217,9 +217,12 @@ ODD: list[Aggregator] = []
     ("do", "said"),
     [
         (fails, FAILED),
-        (lambda w: {**w, "stranger": w["a"]}, "not for those that sent something.*expected weights for a, b"),
-        (lambda w: {"a": w["a"]}, "not for those that sent something"),
-        (lambda w: {**w, "b": {"w": np.zeros(7, np.float32)}}, "of other names or shapes"),
+        (
+            lambda w: {**w, "stranger": w["a"]},
+            "for other clients than those that sent something.*expected weights for a, b",
+        ),
+        (lambda w: {"a": w["a"]}, "for other clients than those that sent something"),
+        (lambda w: {**w, "b": {"w": np.zeros(7, np.float32)}}, "has other names or shapes"),
     ],
 )
 def test_an_aggregator(tmp_path: FilePath, do: Any, said: str):
@@ -250,9 +253,9 @@ def test_what_is_told_in_a_line_or_dealt_with_elsewhere_stays_as_it_is():
         raise LadaError("known")
     with pytest.raises(MemoryError), of_method("hook", "odd", unless=lambda error: isinstance(error, MemoryError)):
         raise MemoryError
-    with pytest.raises(InputError, match=r"^hook 'odd': it failed with ValueError; mend"), of_method("hook", "odd"):
+    with pytest.raises(InputError, match=r"^hook 'odd': it failed with ValueError; fix"), of_method("hook", "odd"):
         raise ValueError
-    with pytest.raises(InputError, match="ValueError: two lines; mend"), of_method("hook", "odd"):
+    with pytest.raises(InputError, match="ValueError: two lines; fix"), of_method("hook", "odd"):
         raise ValueError("two\nlines")
 
 

@@ -69,7 +69,7 @@ def test_samples_that_a_teacher_says_nothing_of_are_counted(tmp_path: FilePath):
     told = write_paths(a, PUBLIC, 1, "answer")
     received = receive_knowledge(llm, send_knowledge(a, replace(told, paths=told.paths[2:]), "paths"), "a", 1, "paths")
     assert [path.sample_id for path in received.knowledge.paths] == ["p2", "p3", "p4"]
-    assert llm.report.notices == ("round 1: a said nothing of 2 public samples; llm goes on without them",)
+    assert llm.report.notices == ("round 1: a sent nothing about 2 public samples; llm continues without them",)
 
 
 def test_paths_whose_log_probs_are_not_finite_are_left_out_and_counted(tmp_path: FilePath):
@@ -105,7 +105,7 @@ def test_the_vocabulary_is_sent_once_and_kept(tmp_path: FilePath):
     assert set(second) == {"likelihoods", "soft_targets"}
     offer = receive_knowledge(llm, second, "a", 2, "labels")
     assert (len(offer.knowledge.paths), offer.scores, offer.vocabulary) == (len(GOLD), {}, None)
-    assert "soft targets of a are left out, since its vocabulary never came to llm" in llm.report.notices[-1]
+    assert "soft targets of a are left out, since llm never received its vocabulary" in llm.report.notices[-1]
     assert receive_knowledge(llm, first, "a", 1, "labels").vocabulary == a.learner.vocabulary()
     assert set(receive_knowledge(llm, second, "a", 2, "labels").scores) == set(GOLD)
     assert vocabulary.decode(llm.memory["vocabulary a"])[1] == 256
@@ -153,8 +153,8 @@ def test_texts_that_a_tokenizer_cannot_trace_go_without(tmp_path: FilePath):
         llm, send_knowledge(a, write_knowledge(a, 1, "answer", "labels"), "labels"), "a", 1, "labels"
     )
     assert a.report.notices == (
-        "round 1: 1 of 5 soft targets of a is left out; the first: sample 'p1', its tokens do not lead back to the "
-        "bytes of the text",
+        "round 1: 1 of 5 soft targets of a is left out; the first: sample 'p1', its tokens cannot be traced back to "
+        "the bytes of the text",
     )
     lessons = [Lesson(id, "?", text) for id, text in GOLD.items()]
     assert [lesson.soft is not None for lesson in with_soft_targets(llm, lessons, offer)] == [
@@ -267,7 +267,7 @@ def test_paths_that_no_table_holds_are_left_out_and_counted(tmp_path: FilePath) 
     party.limits = Limits(table_bytes=4096 + 2 * (48 + 2 + 15 + 5))  # a header, and two rows: id, text and answer
     assert paths.decode(send_knowledge(party, whole, "paths")[PATHS], known_ids=None).paths == whole.paths[:2]
     assert party.report.notices == (
-        "round 1: 3 of 5 paths of a are left out, since a table has at most limits.table_bytes, 4236; 4446 would do",
+        "round 1: 3 of 5 paths of a are left out, since they exceed limits.table_bytes, 4236; 4446 would be enough",
     )
     party.limits = Limits(table_bytes=4446)
     assert paths.decode(send_knowledge(party, whole, "paths")[PATHS], known_ids=None) == whole

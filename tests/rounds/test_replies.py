@@ -100,7 +100,7 @@ def test_factors_too_large_for_their_product_are_left_out():
     state, merged, out = aggregate_in_range(doubled, {}, updates)
     assert (merged.weights["w"].tolist(), out) == ([2.0 * (9000 - 9500 + 1)], ["d"])  # with d it is 18202
     assert (set(merged.by_client), state) == ({"a", "b", "c"}, {"asked": 3})
-    with pytest.raises(FederationError, match="nor any one alone, has numbers in range"):
+    with pytest.raises(FederationError, match="nor any single one has numbers in range"):
         aggregate_in_range(doubled, {}, {"a": updates["a"]})
 
 

@@ -152,7 +152,7 @@ def test_a_client_clips_its_own_update(tmp_path: FilePath):
     both.run(1, 2)
     for name, party in both.clients.items():
         (notice, _) = [each for each in both.server.report.notices if each.startswith("round") and f": {name}:" in each]
-        assert "its update was longer than update_norm, 0.5" in notice
+        assert "its update exceeded update_norm, 0.5" in notice
         assert party.private
     first, second = handed(both, 1)["a"], handed(both, 2)["a"]
     assert np.linalg.norm(first) <= 0.5  # from zeros
@@ -163,8 +163,8 @@ def test_too_few_for_a_sum_give_the_average_up(tmp_path: FilePath):
     both = secure(tmp_path, 3, gone={"a": "share", "b": "mask"})
     both.run(1)
     assert all(ADAPTER not in message.payload for message in both.exchange.sent)
-    told = "round 1: secure aggregation: 1 client is left, and 2 are needed for a sum that hides each of them; "
-    assert told + "nobody gets a new adapter in this round" in both.server.report.notices
+    told = "round 1: secure aggregation: 1 client is left, but 2 are needed for a sum that hides each of them; "
+    assert told + "no client gets a new adapter in this round" in both.server.report.notices
     assert {e.party for e in both.server.report.evaluations if e.round == 1} >= {"c"}  # it is evaluated as it is
 
 
@@ -197,7 +197,7 @@ def test_masks_that_do_not_cancel_give_the_average_up_and_the_run_goes_on(
     rewritten(both, "a", phase, kind, size, lambda value: value[:20] + bytes(size - 20))
     both.run(2)
     both.host.reply = usual  # type: ignore[method-assign]
-    (notice,) = [each for each in both.server.report.notices if "nobody gets a new adapter" in each]
+    (notice,) = [each for each in both.server.report.notices if "no client gets a new adapter" in each]
     assert notice.startswith("round 2: secure aggregation: ")
     assert why in notice
     assert [each.tolist() for each in handed(both, 2).values()] == 3 * [first.tolist()]  # they go back to the newest
@@ -218,7 +218,7 @@ def test_a_key_of_low_order_costs_its_sender_alone(tmp_path: FilePath, low: str)
     _, good = masks.new_key()
     for point in (bytes(32), b"\1" + bytes(31)):
         keys = {KEYS: named.encode({"b": point + good if low == "seal" else good + point})}
-        with pytest.raises(FederationError, match="keys: one is no public key"):
+        with pytest.raises(FederationError, match="keys: one is not a public key"):
             check_parts(both.server, "b", 1, keys)
     check_parts(both.server, "b", 1, {KEYS: named.encode({"b": good + good})})
 
@@ -242,7 +242,7 @@ def test_keys_that_two_clients_send_are_nobodys(tmp_path: FilePath):
 def test_a_weight_that_is_no_number_is_not_masked(tmp_path: FilePath, wrong: float):
     both = secure(tmp_path, 3)
     both.clients["b"].learner.trained[0, 0] = wrong  # type: ignore[attr-defined]
-    with pytest.raises(FederationError, match="a weight that is NaN or infinite"):
+    with pytest.raises(FederationError, match="a weight is NaN or infinite"):
         both.run(1)
 
 
@@ -264,16 +264,16 @@ def test_a_client_refuses_what_would_open_its_update(tmp_path: FilePath):
     ):
         with pytest.raises(FederationError, match="keys: this client's own"):
             asked("share", KEYS, roster)
-    with pytest.raises(FederationError, match="keys: one is no public key"):
+    with pytest.raises(FederationError, match="keys: one is not a public key"):
         asked("share", KEYS, {**keys, "b": bytes(64)})
     asked("share", KEYS, keys)
     sealed = bytes(named.SEALED)
     for shares in ({}, {"d": sealed, "b": sealed}, {"a": sealed, "b": sealed}):
-        with pytest.raises(FederationError, match="key_shares: of clients without keys, or of too few"):
+        with pytest.raises(FederationError, match="key_shares: from clients without keys, or from too few"):
             asked("mask", SHARES, shares)
     asked("mask", SHARES, {"b": sealed, "c": sealed})
     for there in ("bc", "a", "abcd"):
-        with pytest.raises(FederationError, match="survivors: without this client"):
+        with pytest.raises(FederationError, match="survivors: this client is missing"):
             asked("unmask", SURVIVORS, dict.fromkeys(there, b""))
     told = asked("unmask", SURVIVORS, {"a": b"", "b": b""})
     assert set(named.decode(told[OPENED], OPENED, named.SHARE)) == {"a"}  # the others' seals do not open
@@ -284,15 +284,15 @@ def test_a_client_refuses_what_would_open_its_update(tmp_path: FilePath):
 @pytest.mark.parametrize(
     ("host", "options", "why"),
     [
-        ("fedavg", {"malicious": 1}, "malicious is 1, for which the server would have to see single updates"),
+        ("fedavg", {"malicious": 1}, "malicious is 1, which requires the server to see single updates"),
         ("fedavg", {"clip": 3.0}, "clip is 3.0"),
         *(
             (host, {"aggregation": rule}, f"aggregation is '{rule}'")
             for host in ("fedavg", "fedmkt")
             for rule in ("median", "trimmed_mean", "krum", "multi_krum", "bulyan")
         ),
-        ("fedavg", {"form": "flexlora"}, "form 'flexlora', whose adapters are no sum"),
-        ("fedavg", {"form": "hetlora"}, "form 'hetlora', whose adapters are no sum"),
+        ("fedavg", {"form": "flexlora"}, "form 'flexlora', which does not sum adapters"),
+        ("fedavg", {"form": "hetlora"}, "form 'hetlora', which does not sum adapters"),
         ("feddf", {}, "secure_aggregation"),
         ("fedcollm", {}, "secure_aggregation"),
     ],
@@ -306,7 +306,7 @@ def test_too_few_clients_are_refused_beforehand(tmp_path: FilePath):
     with pytest.raises(InputError, match="2 clients in a round; expected 3 to 2048"):
         secure(tmp_path, 2).run(0)
     host: Any = secure(tmp_path, 3, "fedmkt", average_adapters=False).host
-    with pytest.raises(InputError, match="nothing to add up without average_adapters"):
+    with pytest.raises(InputError, match="without average_adapters there is nothing to aggregate"):
         host.check(None, {})
 
 
@@ -461,6 +461,6 @@ def test_a_hostile_client_costs_a_place_or_a_round_and_not_the_run(tmp_path: Fil
     monkeypatch.setattr("lada.rounds.secure_rounds.masked_reply", wrong)
     results = whole(tmp_path, quorum=0.5)
     assert [(gone.party, gone.round, gone.phase) for gone in results.missing] == [("clinic", 2, "study")]
-    assert [n for n in results.notices if n.startswith("round 1") and "nobody gets a new adapter" in n]
+    assert [n for n in results.notices if n.startswith("round 1") and "no client gets a new adapter" in n]
     others = {party.weights for party in results.parties if party.role == "client" and party.name != "clinic"}
     assert len(others) == 1

@@ -395,7 +395,7 @@ def test_candidates_made_by_hand_have_no_student_to_try_anything():
         lambda: trials.likelihoods((), [1]),
         lambda: trials.keep(()),
     ):
-        with pytest.raises(LookupError, match="came without `trials`"):
+        with pytest.raises(LookupError, match="lack `trials`"):
             ask()
 
 
@@ -465,9 +465,7 @@ def test_dp_beside_trials_is_refused_before_round_1(
     if not refused:
         make_config(private)
         return
-    with pytest.raises(
-        InputError, match=r"^clients\.clinic: allocator 'lada' lets the student study on trial, which dp"
-    ):
+    with pytest.raises(InputError, match=r"^clients\.clinic: allocator 'lada' runs trial studies, which dp"):
         make_config(private)
 
 

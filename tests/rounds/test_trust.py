@@ -207,8 +207,8 @@ def test_a_record_by_hand(tmp_path: FilePath):
     assert limited["c"] == chosen["c"]
     assert [choice.source for choice in limited["b"].choices] == ["student"]
     assert llm.report.notices == (
-        "round 1: llm learns none of the 3 chosen paths of b: 0 of its 100 answers are the gold ones, or those of llm "
-        "before anybody taught it; one half as good as the other clients has 62.0",
+        "round 1: llm learns none of the 3 chosen paths of b: 0 of its 100 answers match the gold ones, or those of "
+        "llm before any training; a client half as good as the others would match 62.0",
     )
     assert limit_by_record(llm, {}, {}, 2) == {}
 

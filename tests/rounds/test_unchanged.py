@@ -187,7 +187,7 @@ def test_vectors_stay_those_of_the_first_time_and_a_damaged_file_is_told_of(tmp_
     file.write_bytes(file.read_bytes()[:-1])
     assert (embed_public(party, 3) == 7).all()
     (notice,) = party.report.notices
-    assert notice.startswith(f"{VECTORS} of a is left out (")
+    assert notice.startswith(f"{VECTORS} of a is ignored (")
     assert (embed_public(party, 4) == 7).all()
     assert len(party.report.notices) == 1
 

@@ -79,7 +79,7 @@ def test_it_may_not_take_longer_than_the_limit(
         if fits:
             assert len(checked(party, asked, Counter(), 25)) == 2
         else:
-            with pytest.raises(FederationError, match=r"longer to check than limits.check_seconds, 25"):
+            with pytest.raises(FederationError, match=r"longer than limits.check_seconds, 25"):
                 checked(party, asked, Counter(), 25)
 
 

@@ -48,7 +48,7 @@ def test_a_path_that_repeats_a_sample_is_sampled_again(tmp_path: FilePath):
     party = client(tmp_path, [right(1)])
     assert told(party) == {f"p{i}": right(i) for i in range(5)}
     assert party.report.withheld == (Withheld(party="a", round=1, paths=5, sampled_again=1, withheld=0),)
-    assert "round 1: a sampled 1 of 5 paths again and withheld 0" in party.report.notices[0]
+    assert "round 1: a resampled 1 of 5 paths and withheld 0" in party.report.notices[0]
 
 
 def test_one_that_repeats_it_each_time_is_withheld(tmp_path: FilePath):
@@ -99,7 +99,7 @@ def test_a_vocabulary_with_a_private_name_stays_with_its_scores(tmp_path: FilePa
     assert {SOFT, VOCABULARY} <= send_knowledge(party, write_knowledge(party, 1, "answer", "paths"), "paths").keys()
     learner.words = (*learner.words, f"{CANARY}1".encode())
     assert send_knowledge(party, write_knowledge(party, 1, "answer", "paths"), "paths").keys() == {PATHS}
-    assert "tells no token scores" in party.report.notices[-1]
+    assert "sends no token scores" in party.report.notices[-1]
 
 
 def test_notices_and_domains_are_told_without_private_text(tmp_path: FilePath):
@@ -119,7 +119,7 @@ def test_notices_and_domains_are_told_without_private_text(tmp_path: FilePath):
     assert report.parties[0].domains == ("farm",)
     assert report.notices == (
         "round 1: all is well",
-        "a kept back 2 notices or names of domains that repeat private text",
+        "a withheld 2 notices or names of domains that repeat private text",
     )
 
 

@@ -199,7 +199,7 @@ class TestReadCorpus:
             (yaml.safe_dump(OWN | {"kind": "nubmer"}), ["unknown kind 'nubmer'", "'number'"]),
             (yaml.safe_dump(OWN | {"question": "{ask} {choices}"}), ["belong together"]),
             (yaml.safe_dump(OWN | {"answer": {"column": "a", "pattern": "x+"}}), ["answer.pattern", "not one group"]),
-            (yaml.safe_dump(OWN | {"keep": {"a": "("}}), ["keep.a", "no regular expression"]),
+            (yaml.safe_dump(OWN | {"keep": {"a": "("}}), ["keep.a", "not a regular expression"]),
         ],
     )
     def test_a_bad_file_is_refused(self, tmp_path: Path, text: str, words: list[str]) -> None:

@@ -197,8 +197,8 @@ def test_parquet_numbers(tmp_path):
     ("line", "message"),
     [
         ('{"question": "b"', r"(row|line) 2: not valid JSON"),
-        ("[1]", r"(row|line) 2: valid JSON, but no object"),
-        ("7", r"(row|line) 2: valid JSON, but no object"),
+        ("[1]", r"(row|line) 2: valid JSON, but not an object"),
+        ("7", r"(row|line) 2: valid JSON, but not an object"),
         ('{"question": NaN}', r"(row|line) 2: not valid JSON \(NaN is no JSON number\)"),
         ('{"question": ["b"]}', r"(row|line) 2: column 'question' holds a list; expected text or a number"),
         ('{"question": {"a": 1}}', r"(row|line) 2: column 'question' holds a dict"),
@@ -325,13 +325,13 @@ class TestConversations:
             ({"messages": "2 + 2?"}, "not a list of messages"),
             ({"messages": [["user", "2 + 2?"]]}, "message 1: expected a mapping with role and content"),
             ({"messages": [{"role": "user", "content": None}]}, "message 1: its content is empty"),
-            ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "message 1: its content is no text"),
+            ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "message 1: its content is not text"),
             ({"messages": [{"role": "user", "content": "\ud800"}]}, "message 1: .*half of a surrogate pair"),
             ({"messages": [*CHAT, {"role": "tool", "content": "7"}]}, "message 6: the role 'tool' is not one of"),
             ({"messages": CHAT[2:3]}, "no user turn stands before the last reply"),
             ({"messages": CHAT[:1]}, "it ends in no user turn"),
             ({"messages": [*CHAT, CHAT[-1]]}, "no user turn stands before the last reply"),
-            ({"messages": CHAT, "question": "2 + 2?"}, "both hold something"),
+            ({"messages": CHAT, "question": "2 + 2?"}, "both have a value"),
         ],
     )
     def test_refusals_name_the_row(self, tmp_path, row, words):

@@ -113,7 +113,7 @@ def test_seeds(by):
             r"'c4' is left with no training samples; .*partition.by: iid",
         ),
         ("domain", {"c": ("aa",)}, None, r"'c' lists domain 'aa', which the data lacks; it has a, b, c, d; did you"),
-        ("domain", {"c": ("a", "b", "c")}, None, r"nobody lists domain 'd'"),
+        ("domain", {"c": ("a", "b", "c")}, None, r"no client lists domain 'd'"),
         (
             "iid",
             {f"c{n:02d}": () for n in range(17)},

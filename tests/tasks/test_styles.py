@@ -266,11 +266,14 @@ def test_a_client_writes_a_share_of_its_rationales_in_its_own_shorthand():
             "task.mixed: 'railway' cannot be named here; expected some of warehouse",
         ),
         ({"mixed": (("warehouse", "clinc"),)}, "did you mean 'clinic'"),
-        ({"mixed": (("clinic", "clinic"),)}, "has a domain twice"),
+        ({"mixed": (("clinic", "clinic"),)}, "lists a domain twice"),
         ({"mixed": (("warehouse", "clinic"), ("clinic", "warehouse"))}, "the same domains twice"),
-        ({"mixed": (("warehouse", "clinic", "kitchen", "bank", "farm", "school"),)}, "are all that can be mixed"),
+        (
+            {"mixed": (("warehouse", "clinic", "kitchen", "bank", "farm", "school"),)},
+            "are all domains that can be mixed",
+        ),
         ({"known": ("warehose",)}, "task.known: 'warehose' cannot be named here"),
-        ({"public_domains": ("bank", "bank")}, "task.public_domains: .* has a domain twice"),
+        ({"public_domains": ("bank", "bank")}, "task.public_domains: .* lists a domain twice"),
         ({"shorthand": {"c": 0.5}}, "task.shorthand: there is no client 'c'; expected some of a, b"),
     ],
 )

@@ -1,1 +1,1 @@
-"""What does each client go on with, of what all of them send?"""
+"""What does each client continue with after all have sent their weights?"""

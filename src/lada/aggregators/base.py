@@ -1,4 +1,4 @@
-"""The contract of an aggregator: what does each client go on with, of the weights that all send?"""
+"""The contract of an aggregator: which weights each client continues with, given the weights that all send."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Weights = Mapping[str, "np.ndarray"]
-"""Those that clients tune, by name: an adapter's, or all of a model's."""
+"""The weights that clients tune, by name: an adapter's, or all of a model's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,38 +22,38 @@ class Update:
 
     weights: Weights
     samples: int
-    """Private samples behind them: the client's own word."""
+    """Number of private samples behind the weights, as claimed by the client."""
     start: Weights | None = None
-    """What it started from; None where the server does not know."""
+    """The weights that it started from; None if the server does not know them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """What became of a round's updates."""
+    """The result of a round's updates."""
 
     weights: Weights
-    """What they have in common: for whoever was not there, and for a server that goes on with it."""
+    """The common weights, for absent clients and for a server that continues with them."""
     by_client: Mapping[str, Weights]
-    """What each client that sent an update goes on with, in names and shapes of its own."""
+    """The weights that each sender continues with, in its own names and shapes."""
     clipped: Mapping[str, Weights]
-    """What each client sent, as far as it counted."""
+    """Each client's update after clipping."""
     notices: tuple[str, ...] = ()
 
 
 class Aggregator(Pluggable):
-    """A rule, pure over explicit state. Weights come in float32 and are combined in float64."""
+    """A rule with explicit state and no side effects. Weights arrive in float32 and are combined in float64."""
 
     any_rank: bool = False
-    """Whether LoRA adapters of different ranks go together. Clients then send and receive s·B in place of B."""
+    """Whether LoRA adapters of different ranks can be combined. Clients then send and receive s·B instead of B."""
 
     def check(self, clients: int) -> None:
-        """Raise InputError where it cannot serve so many clients."""
+        """Raise InputError if it cannot serve this many clients."""
 
     def aggregate(self, state: State, updates: Mapping[str, Update]) -> tuple[State, Aggregate]:
-        """Return the next state and what becomes of the updates by client, at least one.
+        """Return the next state and the result of at least one update, by client.
 
-        Their weights have the same names and shapes, but for the ranks where it takes `any_rank`. It may be asked again
-        with fewer of them, and the same state, where the result has numbers out of range.
+        Weights have the same names and shapes, except for ranks with `any_rank`. If the result is out of range, it may
+        be called again with the same state and fewer updates.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""Base of the rules that weigh clients by what they claim, within the bounds of lada.aggregators.bounding."""
+"""Base of the rules that weight clients by their claims, within the bounds of lada.aggregators.bounding."""
 
 from collections.abc import Mapping
 
@@ -12,14 +12,14 @@ from lada.core.plural import counted
 
 
 class Clipped(Hostile):
-    """Options of a mean within bounds."""
+    """Options of a bounded mean."""
 
     clip: float | None = Field(default=3.0, ge=1, le=1e6, allow_inf_nan=False)
-    """A client's update is clipped to so many times the round's median norm. None: not at all."""
+    """A client's update is clipped to this multiple of the round's median norm. None disables clipping."""
 
 
 class Bounded(Aggregator):
-    """Base of means within bounds."""
+    """Base of bounded means."""
 
     name: str
 
@@ -27,18 +27,18 @@ class Bounded(Aggregator):
         self.bounds = Bounds(options.malicious, options.clip)
 
     def check(self, clients: int) -> None:
-        """See Aggregator.check. The mean of two clients can be held against nobody, and is not refused."""
+        """See Aggregator.check. With two clients the mean cannot be robust, and is not refused."""
         if clients >= 3:
             check_least(self.name, 2 * self.bounds.malicious + 1, self.bounds.malicious, clients)
 
     def merge(
         self, weights: Mapping[str, Weights], samples: Mapping[str, int], starts: Mapping[str, Weights]
     ) -> Merged:
-        """Return what clients' weights have in common, given the samples behind each and what they started from."""
+        """Return the clients' common weights, given each client's number of samples and starting weights."""
         raise NotImplementedError
 
     def fitted(self, common: Weights, own: Weights) -> Weights:
-        """Return what a client goes on with that sent its `own`."""
+        """Return the weights that a client that sent `own` continues with."""
         return common
 
     def aggregate(self, state: State, updates: Mapping[str, Update]) -> tuple[State, Aggregate]:
@@ -52,13 +52,16 @@ class Bounded(Aggregator):
         return state, Aggregate(merged.weights, by_client, merged.received, notices)
 
     def _held_against_fewer(self, clients: int) -> tuple[str, ...]:
-        """Return what to say where so few clients answered that the mean is held against fewer than was asked for."""
+        """Return a notice if too few clients answered for the requested robustness."""
         holds, malicious = self.bounds.holds(clients), self.bounds.malicious
         if holds == malicious or clients < 2:
             return ()
         if not holds:
-            return ("of two clients nobody can say which is right, so their average is not held against a hostile one",)
+            return (
+                "with two clients nobody can tell which is right, so their average is not protected against a "
+                "hostile one",
+            )
         return (
-            f"{clients} clients answered, whose average is held against {counted(holds, 'hostile one')}, not "
+            f"{clients} clients answered; their average withstands {counted(holds, 'hostile one')} instead of "
             f"{malicious}",
         )

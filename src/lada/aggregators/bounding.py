@@ -1,23 +1,23 @@
-"""How far a few hostile clients can move an average: updates are clipped, claims are capped, coordinates are held.
+"""Bounds on how far a few hostile clients can move an average: clipped updates, capped claims, held coordinates.
 
-Three bounds go with the mean, our reading of what is known of robust averaging:
+Three bounds apply to the mean, our reading of robust averaging:
 
-    clip    an *update* is what a client sends minus what it started from. One that is longer than `clip` times the
+    clip    an *update* is what a client sends minus what it started from. An update longer than `clip` times the
             round's median norm is scaled down to that length (norm clipping as in Sun et al. 2019, arXiv 1911.07963).
-    cap     no client counts more samples than `clip` times the round's median claim. What it claims first it claims
-            for the whole run: see lada.rounds.claims.
-    hold    each coordinate of the average is brought into the range that is left of the clients' own values without
-            the f smallest and the f largest of them, where f are `malicious`.
+    cap     no client counts more samples than `clip` times the round's median claim. A client's first claim holds for
+            the whole run: see lada.rounds.claims.
+    hold    each coordinate of the average is clamped to the range of the clients' values without the f smallest and
+            the f largest, where f is `malicious`.
 
-What `hold` promises: if at most f of n >= 2 f + 1 clients are hostile, every coordinate of the average lies between the
-smallest and the largest value that honest clients sent, whatever the hostile ones send. Proof: at most f values can lie
-below the smallest honest one, so the value after the f smallest is no smaller than that, and likewise at the other end.
-Those two ends are in order since n - f > f, and the average lies between them.
+What `hold` guarantees: if at most f of n >= 2 f + 1 clients are hostile, every coordinate of the average lies between
+the smallest and the largest value that honest clients sent, whatever the hostile ones send. Proof: at most f values can
+lie below the smallest honest one, so the value after the f smallest is at least that; likewise at the other end. The
+two ends are in order since n - f > f, and the average lies between them.
 
-With three clients and f = 1 the range is one value, the median; with more it rarely binds. The values that make the
-range are those that were sent, before clipping. Of two clients nobody can say which is right: they are clipped and
-capped, and a notice says so. Medians are the lower of two in the middle, so that one of two cannot raise a bound, and
-are taken over the updates that move and the claims above zero. All is computed in float64, where no float32 overflows.
+With three clients and f = 1 the range is one value, the median; with more clients it rarely binds. The range uses the
+values as sent, before clipping. With two clients nobody can tell which is right: they are clipped and capped, and a
+notice says so. Medians are the lower of the two middle values, so that one client of two cannot raise a bound. They are
+taken over the updates that move and the claims above zero. All is computed in float64, which no float32 overflows.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,20 +29,20 @@ from lada.aggregators.base import Weights
 from lada.core.plural import counted, plural
 
 ROUNDING = 2.0**-22
-"""An update that is no longer than this share of what it started from is float32's rounding: nothing moved."""
+"""An update no longer than this share of its start is float32 rounding: nothing moved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What bounds an average; by default nothing does."""
+    """Bounds on an average. By default there are none."""
 
     malicious: int = 0
-    """How many clients may be hostile."""
+    """Number of clients that may be hostile."""
     clip: float | None = None
-    """Greatest multiple of the median norm and of the median claim; None: any."""
+    """Largest allowed multiple of the median norm and of the median claim; None means any."""
 
     def holds(self, clients: int) -> int:
-        """Return against how many of so many clients an average is held."""
+        """Return how many hostile clients an average over `clients` clients withstands."""
         return min(self.malicious, (clients - 1) // 2)
 
 
@@ -51,7 +51,7 @@ UNBOUNDED = Bounds()
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What became of several adapters: their average, float64, and each by itself after clipping."""
+    """The average of several adapters, float64, and each adapter after clipping."""
 
     weights: Weights
     received: Mapping[str, Weights]
@@ -60,7 +60,7 @@ class Merged:
 
 @dataclass
 class Outside:
-    """Counts the coordinates of an average that were held, and how often each client lay outside the range."""
+    """Counts the held coordinates of an average, and how often each client was outside the range."""
 
     clients: tuple[str, ...]
     held: int = 0
@@ -68,7 +68,7 @@ class Outside:
     by_client: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def hold(self, average: np.ndarray, stack: np.ndarray, malicious: int) -> np.ndarray:
-        """Return an average [...] held within what is left of the clients' values, `stack` [clients, ...]."""
+        """Return an average [...] clamped to the trimmed range of the clients' values, `stack` [clients, ...]."""
         last = len(stack) - 1 - malicious
         ordered = np.partition(stack, sorted({malicious, last}), axis=0)
         low, high = ordered[malicious], ordered[last]
@@ -80,7 +80,7 @@ class Outside:
         return result
 
     def notices(self, malicious: int) -> tuple[str, ...]:
-        """Return what to say of it; nothing where no coordinate was held."""
+        """Return notices about held coordinates, if there were any."""
         if not self.held:
             return ()
         often = ", ".join(
@@ -91,15 +91,15 @@ class Outside:
             f"{malicious} smallest and {malicious} largest values" if malicious > 1 else "smallest and largest value"
         )
         return (
-            f"{self.held} of {counted(self.all, 'coordinate')} of the average {plural(self.held, 'was', 'were')} held "
-            f"within the range that is left without the {those}; outside it were of {often}",
+            f"{self.held} of {counted(self.all, 'coordinate')} of the average {plural(self.held, 'was', 'were')} "
+            f"clamped to the range without the {those}; share of values outside it: {often}",
         )
 
 
 def scales(norms: Mapping[str, float], clip: float | None) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Return by what each client's update is multiplied so that none is too long, and what to say of it.
+    """Return the factor for each client's update that keeps it within the norm bound, and notices.
 
-    `norms` are those of the updates, 0 for one that moves nothing.
+    `norms` are the norms of the updates; 0 for one that moves nothing.
     """
     moved = sorted(norm for norm in norms.values() if norm)
     if clip is None or not moved:
@@ -116,7 +116,7 @@ def scales(norms: Mapping[str, float], clip: float | None) -> tuple[dict[str, fl
 
 
 def cap(claims: Mapping[str, int], clip: float | None) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Return how many samples each client counts for, and what to say of it; with `clip` None as many as it claims."""
+    """Return how many samples each client counts for, and notices. With `clip` None, claims count in full."""
     if clip is None:
         return dict(claims), ()
     above = sorted(claim for claim in claims.values() if claim)
@@ -133,12 +133,12 @@ def cap(claims: Mapping[str, int], clip: float | None) -> tuple[dict[str, int], 
 
 
 def norm_of(own: Weights, start: Weights | None) -> float:
-    """Return the norm of an adapter's update over all weights at once; 0 for what is rounding."""
+    """Return the norm of an adapter's update over all weights at once; 0 if it is only rounding."""
     return moved(_norm(_update(own, start)), _norm(start or {}))
 
 
 def moved(norm: float, start: float) -> float:
-    """Return the norm of an update, or 0 where it is rounding beside the norm of what it started from."""
+    """Return the norm of an update, or 0 if it is only rounding relative to the norm of its start."""
     return norm if norm > ROUNDING * start else 0.0
 
 
@@ -148,9 +148,9 @@ def bound(
     bounds: Bounds,
     average: Callable[[Mapping[str, Weights]], Weights],
 ) -> Merged:
-    """Return the `average` of adapters by client, which have the same names and shapes, within the bounds.
+    """Return the `average` of adapters by client, with the same names and shapes, within the bounds.
 
-    `starts` are what clients started from; the update of one that is not in it is its adapter itself.
+    `starts` are the weights that clients started from. Without an entry, a client's update is its adapter itself.
     """
     clients = sorted(weights)
     clipped, notices = _clipped(weights, starts, bounds.clip)
@@ -180,7 +180,7 @@ def _clipped(
 
 
 def scaled_update(own: Weights, start: Weights | None, by: float) -> dict[str, np.ndarray]:
-    """Return what an adapter is when its update is multiplied by `by`, float32."""
+    """Return an adapter with its update multiplied by `by`, float32."""
     return {
         name: ((0.0 if start is None else start[name].astype(np.float64)) + by * update).astype(np.float32)
         for name, update in _update(own, start).items()

@@ -11,7 +11,7 @@ from lada.aggregators.coordinates import Hostile
 
 @AGGREGATORS.register("bulyan", options=Hostile, paper="arXiv 1802.07927")
 class Bulyan(Closest):
-    """Of the adapters that Multi-Krum takes, coordinate by coordinate the mean of the values nearest the median."""
+    """Multi-Krum's selection, then coordinate by coordinate the mean of the values nearest the median."""
 
     name = "bulyan"
 

@@ -1,4 +1,4 @@
-"""Base of the rules that take the adapters closest to the others: Flower's Multi-Krum, by names."""
+"""Base of the rules that take the adapters closest to the others: Flower's Multi-Krum, applied by name."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from lada.aggregators.coordinates import Robust
 
 
 class Closest(Robust):
-    """Base of rules that take some of the adapters whole."""
+    """Base of rules that take some adapters as a whole."""
 
     @property
     def least(self) -> int:
@@ -17,7 +17,7 @@ class Closest(Robust):
         return 2 * self.malicious + 3
 
     def taken(self, clients: int) -> int:
-        """Return how many adapters are taken of so many."""
+        """Return how many of `clients` adapters are taken."""
         raise NotImplementedError
 
     def combine(self, stacks: Weights) -> Weights:
@@ -25,7 +25,7 @@ class Closest(Robust):
         return dict(zip(stacks, self.of(self._selected(stacks)), strict=True))
 
     def of(self, kept: Sequence[Sequence[np.ndarray]]) -> Sequence[np.ndarray]:
-        """Return what becomes of the adapters taken, each a list of arrays: their mean."""
+        """Return the combination of the taken adapters, each a list of arrays: their mean."""
         return [np.mean(layers, axis=0) for layers in zip(*kept, strict=True)]
 
     def _selected(self, stacks: Weights) -> list[list[np.ndarray]]:

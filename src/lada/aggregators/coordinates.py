@@ -1,4 +1,4 @@
-"""Rules that work coordinate by coordinate, and what the robust ones of them share."""
+"""Rules that work coordinate by coordinate, and what the robust ones share."""
 
 from collections.abc import Mapping
 
@@ -13,14 +13,14 @@ from lada.core.registry import Options
 
 
 class Hostile(Options):
-    """Options of a rule that holds against some hostile clients."""
+    """Options of a rule that withstands some hostile clients."""
 
     malicious: int = Field(default=1, ge=0, le=1_000_000)
-    """How many clients may be hostile."""
+    """Number of clients that may be hostile."""
 
 
 class Robust(Aggregator):
-    """Base of rules that bound by themselves what hostile clients can do, and weigh nobody by its own word."""
+    """Base of robust rules that bound hostile clients by themselves and weight no client by its own claim."""
 
     name: str
 
@@ -29,7 +29,7 @@ class Robust(Aggregator):
 
     @property
     def least(self) -> int:
-        """How many adapters it needs to hold against so many hostile ones; with fewer the median takes its place."""
+        """Minimum number of adapters for robustness. With fewer, the median takes its place."""
         return 2 * self.malicious + 1
 
     def check(self, clients: int) -> None:
@@ -37,7 +37,7 @@ class Robust(Aggregator):
         check_least(self.name, self.least, self.malicious, clients)
 
     def combine(self, stacks: Weights) -> Weights:
-        """Return one adapter of the clients' `stacks` by name, each [clients, ...] float64, sorted by client."""
+        """Return one adapter from the clients' `stacks` by name, each [clients, ...] float64, sorted by client."""
         raise NotImplementedError
 
     def aggregate(self, state: State, updates: Mapping[str, Update]) -> tuple[State, Aggregate]:
@@ -48,13 +48,13 @@ class Robust(Aggregator):
 
 
 def check_least(name: str, least: int, malicious: int, clients: int) -> None:
-    """Raise InputError where a rule needs `least` clients against so many hostile ones, and there are fewer."""
+    """Raise InputError if there are fewer than the `least` clients that a rule needs against `malicious` ones."""
     if clients < least:
         other = ", or 'median'" if clients >= 2 * malicious + 1 else ""
         raise InputError(
             f"host.options.aggregation: {name!r} needs {counted(least, 'client')} against "
-            f"{counted(malicious, 'malicious one')}, {plural(clients, 'there is', 'there are')} {clients}; expected "
-            f"more clients or a smaller host.options.malicious{other}"
+            f"{counted(malicious, 'malicious one')}, but {plural(clients, 'there is', 'there are')} {clients}; "
+            f"expected more clients or a smaller host.options.malicious{other}"
         )
 
 
@@ -81,11 +81,11 @@ def means(weights: Mapping[str, Weights], share: Mapping[str, float]) -> Weights
 
 
 def shares(samples: Mapping[str, int]) -> dict[str, float]:
-    """Return each client's share of all samples; alike where nobody has any."""
+    """Return each client's share of all samples; equal shares if no client has any."""
     total = sum(samples.values())
     return {client: count / total if total else 1 / len(samples) for client, count in samples.items()}
 
 
 def for_all(common: Weights, weights: Mapping[str, Weights], notices: tuple[str, ...] = ()) -> Aggregate:
-    """Return that every client goes on with what they have in common; `weights` are what they sent, after clipping."""
+    """Return the result in which every client continues with `common`; `weights` are the clipped updates."""
     return Aggregate(common, dict.fromkeys(weights, common), weights, notices)

@@ -1,11 +1,11 @@
-"""LoRA adapters as the low-rank products that they are: averaged by product or padded, and cut to another rank.
+"""LoRA adapters as low-rank products: averaged as products or padded, and cut to another rank.
 
-An adapted layer computes W + s·B·A with A [rank, in], B [out, rank] and s = alpha / rank. Where ranks differ, s does
-too; so clients send s·B for B (`scaled`), and what is averaged here are the true changes of W.
+An adapted layer computes W + s·B·A with A [rank, in], B [out, rank] and s = alpha / rank. With different ranks, s
+differs too. Clients therefore send s·B as B (`scaled`), so that the average is over the true changes of W.
 
-Both averages go within the bounds of lada.aggregators.bounding. Padded factors are held coordinate by coordinate. Of
-products the coordinates are those of B·A, in which clients of any rank agree: their average is held, and then cut to
-the rank. The cut moves single coordinates; it never makes the norm larger.
+Both averages respect the bounds of lada.aggregators.bounding. Padded factors are held coordinate by coordinate. For
+products the coordinates are those of B·A, which are comparable at any rank. Their average is held and then cut to the
+rank. The cut changes single coordinates but never increases the norm.
 """
 
 import re
@@ -21,7 +21,7 @@ from lada.core.seeds import generator
 
 A_NAME = re.compile(r"(\.lora_(?:embedding_)?)A\.")
 BLOCK = 1 << 22
-"""About how many coordinates of all clients' products are held at a time."""
+"""Approximate number of coordinates of all clients' products in memory at a time."""
 
 
 def pairs(weights: Weights) -> dict[str, str]:
@@ -30,7 +30,7 @@ def pairs(weights: Weights) -> dict[str, str]:
 
 
 def outline(weights: Weights) -> tuple[tuple[str, int, int], ...] | None:
-    """Return per layer its A's name and how much goes in and out, whatever the rank; None for what is no adapter."""
+    """Return per layer A's name and its input and output widths, at any rank; None if it is not an adapter."""
     found = pairs(weights)
     if not found or {*found, *found.values()} != set(weights):
         return None
@@ -54,14 +54,14 @@ def average_products(
     starts: Mapping[str, Weights] | None = None,
     bounds: Bounds = UNBOUNDED,
 ) -> Merged:
-    """Return the adapter whose products come nearest to Σ p·B·A, float64, of the largest rank (FlexLoRA).
+    """Return the adapter, of the largest rank, whose products are nearest to Σ p·B·A, float64 (FlexLoRA).
 
-    p is a client's share of all `samples`. By Eckart-Young that is the truncated singular value decomposition U·S·Vᵀ:
-    of B = U·√S and A = √S·Vᵀ the first r columns and rows are the nearest of rank r too. No matrix as large as a layer
-    is ever built.
+    p is a client's share of all `samples`. By Eckart-Young the nearest is the truncated singular value decomposition
+    U·S·Vᵀ. With B = U·√S and A = √S·Vᵀ, the first r columns and rows are the nearest of rank r too. No matrix as large
+    as a layer is ever built.
 
-    An update is the difference of products from those that the client started from (`starts`). Where the average is
-    held, it is no longer of low rank, and the nearest is looked for within what the factors of all clients span.
+    An update is the difference between a client's products and those that it started from (`starts`). A held average no
+    longer has low rank; the nearest is then searched within the span of all clients' factors.
     """
     clients, share, starts = sorted(weights), shares(samples), starts or {}
     by, notices = scales({c: _change(weights[c], starts.get(c)) for c in clients}, bounds.clip)
@@ -102,7 +102,7 @@ def _cut(q_left: np.ndarray, core: np.ndarray, q_right: np.ndarray, rank: int) -
 
 
 def _change(own: Weights, start: Weights | None) -> float:
-    """Return the Frobenius norm of an update's products, over all layers; 0 for what is rounding."""
+    """Return the Frobenius norm of an update's products, over all layers; 0 if it is only rounding."""
     if start is None:
         return _product_norm([(1.0, own)])
     return moved(_product_norm([(1.0, own), (-1.0, start)]), _product_norm([(1.0, start)]))
@@ -120,16 +120,16 @@ def _product_norm(terms: list[tuple[float, Weights]]) -> float:
 
 
 def bounded_padded(weights: Mapping[str, Weights], starts: Mapping[str, Weights], bounds: Bounds) -> Merged:
-    """Return `average_padded` within the bounds; adapters and what they started from count with their padding."""
+    """Return `average_padded` within the bounds. Adapters and their starts are padded first."""
     sizes = _largest(weights)
     received, began = ({client: _padded(own, sizes) for client, own in each.items()} for each in (weights, starts))
     return replace(bound(received, began, bounds, average_padded), received=weights)
 
 
 def average_padded(weights: Mapping[str, Weights]) -> dict[str, np.ndarray]:
-    """Return the average of A and of B apart, padded with zeros to the largest rank, float64 (HetLoRA).
+    """Return the separate averages of A and B, padded with zeros to the largest rank, float64 (HetLoRA).
 
-    A client's share is the Frobenius norm of its B·A, over all layers at once; alike where all are zero.
+    A client's share is the Frobenius norm of its B·A over all layers. If all are zero, shares are equal.
     """
     clients = sorted(weights)
     norms = np.array([norm(weights[client]) for client in clients])
@@ -145,7 +145,7 @@ def average_padded(weights: Mapping[str, Weights]) -> dict[str, np.ndarray]:
 
 
 def _largest(weights: Mapping[str, Weights]) -> dict[str, tuple[int, ...]]:
-    """Return by name the shape into which all clients' arrays fit."""
+    """Return by name the shape that fits all clients' arrays."""
     return {
         name: tuple(max(sizes) for sizes in zip(*(own[name].shape for own in weights.values()), strict=True))
         for name in next(iter(weights.values()))
@@ -169,7 +169,7 @@ def norm(weights: Weights) -> float:
 
 
 def fit(weights: Weights, own: Weights) -> dict[str, np.ndarray]:
-    """Return an adapter of the rank of `own`, of the same layers: cut, or with rows of own A beside a B of zeros."""
+    """Return an adapter with the rank and layers of `own`: cut, or padded with own rows of A and zeros in B."""
     every_b = set(pairs(own).values())
     result = {}
     for name, mine in own.items():
@@ -181,9 +181,9 @@ def fit(weights: Weights, own: Weights) -> dict[str, np.ndarray]:
 
 
 def common_start(own: Weights, seed: int) -> dict[str, np.ndarray]:
-    """Return an adapter that changes nothing yet and is the same for all who share a seed, but for its rank.
+    """Return an adapter without effect that is equal, up to its rank, for all who share a seed.
 
-    The rows of A are uniform in ±1/√in, as LoRA draws them, and the first r are the same at every rank; B is zero.
+    The rows of A are uniform in ±1/√in, as in LoRA, and the first r are the same at every rank. B is zero.
     """
     result = {}
     for a, b in pairs(own).items():

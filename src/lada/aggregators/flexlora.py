@@ -1,4 +1,4 @@
-"""FlexLoRA (arXiv 2402.11505): the average of the products, and of that the nearest of each client's rank."""
+"""FlexLoRA (arXiv 2402.11505): the average of the products, cut to each client's rank."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from lada.aggregators.factors import average_products, fit
 
 @AGGREGATORS.register("flexlora", options=Clipped, paper="arXiv 2402.11505", status="our reading")
 class FlexLora(Bounded):
-    """The average of LoRA's products by private samples, within bounds; each client has the nearest of its rank."""
+    """The average of LoRA's products by private samples, within bounds. Each client gets the nearest of its rank."""
 
     name = "flexlora"
     any_rank = True

@@ -10,7 +10,7 @@ from lada.aggregators.factors import bounded_padded, fit
 
 @AGGREGATORS.register("hetlora", options=Clipped, paper="arXiv 2401.06432", status="our reading")
 class HetLora(Bounded):
-    """LoRA's factors padded with zeros and averaged by the norm of their product, within bounds, cut to each rank."""
+    """LoRA's factors padded with zeros, averaged by the norm of their product within bounds, and cut to each rank."""
 
     name = "hetlora"
     any_rank = True

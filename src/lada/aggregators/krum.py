@@ -1,4 +1,4 @@
-"""The one adapter that lies closest to the others (Blanchard et al. 2017, arXiv 1703.02757)."""
+"""The single adapter closest to the others (Blanchard et al. 2017, arXiv 1703.02757)."""
 
 from lada.aggregators.base import AGGREGATORS
 from lada.aggregators.closest import Closest
@@ -7,7 +7,7 @@ from lada.aggregators.coordinates import Hostile
 
 @AGGREGATORS.register("krum", options=Hostile, paper="arXiv 1703.02757")
 class Krum(Closest):
-    """The adapter that lies closest to the others."""
+    """The adapter closest to the others."""
 
     name = "krum"
 

@@ -10,9 +10,9 @@ from lada.aggregators.coordinates import means, shares
 
 @AGGREGATORS.register("mean", options=Clipped, paper="arXiv 1602.05629", status="our reading")
 class Mean(Bounded):
-    """The mean of the clients' weights by their private samples, within bounds that few hostile clients cannot move.
+    """The mean of the clients' weights by private samples, within bounds against a few hostile clients.
 
-    The bounds are ours (see lada.aggregators.bounding); `malicious: 0` with `clip: null` is the papers' mean.
+    The bounds are ours (see lada.aggregators.bounding). `malicious: 0` with `clip: null` gives the papers' mean.
     """
 
     name = "mean"

@@ -6,7 +6,7 @@ from lada.aggregators.coordinates import Hostile, Robust, medians
 
 @AGGREGATORS.register("median", options=Hostile, paper="arXiv 1803.01498")
 class Median(Robust):
-    """Coordinate by coordinate the median of the clients' values."""
+    """The median of the clients' values, coordinate by coordinate."""
 
     name = "median"
 

@@ -1,4 +1,4 @@
-"""Several adapters that lie closest to the others (Blanchard et al. 2017, arXiv 1703.02757)."""
+"""Several adapters closest to the others (Blanchard et al. 2017, arXiv 1703.02757)."""
 
 from lada.aggregators.base import AGGREGATORS
 from lada.aggregators.closest import Closest
@@ -7,7 +7,7 @@ from lada.aggregators.coordinates import Hostile
 
 @AGGREGATORS.register("multi_krum", options=Hostile, paper="arXiv 1703.02757")
 class MultiKrum(Closest):
-    """The mean of the adapters that lie closest to the others, all but `malicious`."""
+    """The mean of the adapters closest to the others, all but `malicious`."""
 
     name = "multi_krum"
 

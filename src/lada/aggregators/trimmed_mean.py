@@ -8,7 +8,7 @@ from lada.aggregators.coordinates import Hostile, Robust
 
 @AGGREGATORS.register("trimmed_mean", options=Hostile, paper="arXiv 1803.01498")
 class TrimmedMean(Robust):
-    """Coordinate by coordinate the mean without the `malicious` least and greatest values."""
+    """The mean without the `malicious` smallest and largest values, coordinate by coordinate."""
 
     name = "trimmed_mean"
 

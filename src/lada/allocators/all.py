@@ -1,4 +1,4 @@
-"""Every sample: what a bare host learns from, and the most that a filter could choose."""
+"""Every sample: what a bare host learns from, and the most that a filter can choose."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from lada.core.terms import Verb
 
 @ALLOCATORS.register("all", options=Gold, needs=needs({Verb.ANSWER}))
 class All(Memoryless):
-    """Every public sample, by the teacher's path."""
+    """Every public sample, with the teacher's path."""
 
     options: Gold
 

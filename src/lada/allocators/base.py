@@ -1,4 +1,4 @@
-"""The contract of an allocator: which samples one learner studies, for one (teacher, student) pair and direction."""
+"""The contract of an allocator: which samples a learner studies, for one (teacher, student) pair and direction."""
 
 from __future__ import annotations
 
@@ -17,49 +17,51 @@ if TYPE_CHECKING:
 
 
 def no_look(k: int) -> Iterator[TokenScores | None]:
-    """Raise: whoever made these candidates by hand did not say what the student makes of the tokens."""
-    raise LookupError(f"these candidates came without `look`; an allocator asks for {counted(k, 'token')} a position")
+    """Raise: these handmade candidates lack the student's log-probs of the tokens."""
+    raise LookupError(f"these candidates lack `look`; the allocator needs {counted(k, 'token')} per position")
 
 
 def no_texts(texts: Sequence[tuple[int, str]]) -> Iterator[TokenScores | None]:
-    """Raise: whoever made these candidates by hand did not say what the student makes of other texts."""
-    raise LookupError(f"these candidates came without `score`; an allocator asks for {counted(len(texts), 'text')}")
+    """Raise: these handmade candidates lack the student's log-probs of other texts."""
+    raise LookupError(
+        f"these candidates lack `score`; the allocator needs the log-probs of {counted(len(texts), 'text')}"
+    )
 
 
 def no_vectors() -> np.ndarray:
-    """Raise: whoever made these candidates by hand did not say how the student sees the questions."""
-    raise LookupError("these candidates came without `embed`; an allocator asks for the vectors of the questions")
+    """Raise: these handmade candidates lack the student's embeddings of the questions."""
+    raise LookupError("these candidates lack `embed`; the allocator needs the vectors of the questions")
 
 
 def no_reading() -> np.ndarray:
-    """Raise: whoever made these candidates by hand did not say what surprises the student in the teacher's paths."""
-    raise LookupError("these candidates came without `read`; an allocator asks for the vectors of the paths")
+    """Raise: these handmade candidates lack the student's reading of the teacher's paths."""
+    raise LookupError("these candidates lack `read`; the allocator needs the vectors of the paths")
 
 
 class Trials(Protocol):
-    """What a student can be made to try: copies of it study some of the teacher's paths for a while and are examined.
+    """Trial studies: copies of the student study some of the teacher's paths and are then examined.
 
-    Weights are whatever `study` returned. In the end the student has the weights that it had, or those of `keep`. All
-    that was tried, kept or not, is part of the study that follows, which is as much shorter.
+    Weights are whatever `study` returned. At the end the student has its original weights, or those given to `keep`.
+    All trials, kept or not, count towards the study that follows and shorten it accordingly.
     """
 
     @property
     def least(self) -> float:
-        """The least share that `study` can take exactly: that of one step. 0 where the budget is not in steps."""
+        """The smallest share that `study` can take exactly, which is one step. 0 if the budget is not in steps."""
         ...
 
     def study(self, chosen: Sequence[int], share: float, after: Any = None) -> Any:
-        """Return the student's weights after a study of these candidates, which begins with the weights `after`.
+        """Return the student's weights after a study of these candidates that starts with the weights `after`.
 
-        None: with those that it had. `share` (0..1) is the study's part of what this student may study of this teacher
-        in this round.
+        None starts with the student's original weights. `share` (0..1) is the study's part of the student's budget for
+        this teacher in this round.
         """
         ...
 
     def examine(self, after: Any, probes: Sequence[int], *, gold: bool = True) -> np.ndarray:
-        """Return for each probe, bool [probes], whether the student answers as the teacher does with these weights.
+        """Return for each probe, bool [probes], whether the student with these weights answers as the teacher does.
 
-        `probes` are candidates. With `gold`, an answer that is known to be right counts as the teacher's does.
+        `probes` are candidates. With `gold`, an answer known to be right counts as well.
         """
         ...
 
@@ -68,15 +70,15 @@ class Trials(Protocol):
         ...
 
     def keep(self, after: Any) -> None:
-        """Leave the student with these weights, unless a teacher who is not believed led to them."""
+        """Leave the student with these weights, unless they come from a teacher that is not trusted."""
         ...
 
 
-NO_TRIALS = "these candidates came without `trials`; an allocator wants to try some of them"
+NO_TRIALS = "these candidates lack `trials`; the allocator needs trial studies"
 
 
 class NoTrials:
-    """Raises: whoever made these candidates by hand has no student that could try anything."""
+    """Raises: these handmade candidates have no student that could run trials."""
 
     least = 0.0
 
@@ -98,16 +100,16 @@ class NoTrials:
 
 
 def lesson_key(sample_id: str, text: str) -> int:
-    """Return a number for the lesson on a path: an array in a state that says whose its rows are."""
+    """Return a number for the lesson on a path, which identifies its row in a state's arrays."""
     return seed_of(sample_id, text)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Studied:
-    """What the student's last study of what was chosen for it made of these lessons, step by step.
+    """The losses of these lessons during the student's last study, step by step.
 
-    One row for each lesson of each step: the number of the step, ascending, the lesson's key (`lesson_key` of the path
-    that was learnt) and its mean token loss before that step, nats. `steps`, `keys` int64 [m], `losses` float64 [m].
+    Each lesson of each step has one row: the step's number (ascending), the lesson's key (`lesson_key` of the learnt
+    path) and its mean token loss before that step, nats. `steps`, `keys` int64 [m], `losses` float64 [m].
     """
 
     round: int
@@ -118,7 +120,7 @@ class Studied:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What an allocator chooses from: position i of each tuple speaks of public sample i, in one fixed order."""
+    """What an allocator chooses from. Position i of each tuple belongs to public sample i, in one fixed order."""
 
     round: int
     teacher: str
@@ -127,45 +129,46 @@ class Candidates:
     teacher_paths: tuple[Path, ...]
     student_paths: tuple[Path, ...]
     student_on_teacher: tuple[Likelihood, ...]
-    """The student's own judgement of the teacher's paths."""
+    """The student's likelihoods of the teacher's paths."""
     agree: tuple[bool, ...]
-    """Whether both paths have an answer and the task takes the two for the same."""
+    """Whether both paths have an answer and the task considers the two equal."""
     seed: int
     trusted: bool = True
-    """Whether the teacher is believed about itself: a client believes its server, and a server its clients under
-    `trust: off` alone."""
+    """Whether the teacher's claims about itself are trusted. A client trusts its server. A server trusts its clients
+    only with `trust: off`."""
     look: Callable[[int], Iterator[TokenScores | None]] = no_look
-    """`look(k)` gives, for each of the teacher's paths, the student's k likeliest tokens at each of its positions, None
-    for a text that the student cannot trace in its tokens. It costs a forward pass; who calls it needs of the student
-    Verb.LOG_PROBS."""
+    """`look(k)` gives, for each of the teacher's paths, the student's k likeliest tokens at each position. It gives
+    None for a text that the student cannot trace in its tokens. It costs a forward pass and needs Verb.LOG_PROBS of the
+    student."""
     score: Callable[[Sequence[tuple[int, str]]], Iterator[TokenScores | None]] = no_texts
-    """`score(texts)` gives, for each (position, text), how likely the student finds each token of the text behind that
-    sample's question, such as a part of a path; None for a text that it cannot trace. Costs and needs are as for
-    `look`."""
+    """`score(texts)` gives, for each (position, text), the student's log-prob of each token of the text after that
+    sample's question. The text may be part of a path. It gives None for a text that cannot be traced. Costs and needs
+    are as for `look`."""
     embed: Callable[[], np.ndarray] = no_vectors
-    """`embed()` gives the questions as the student sees them, float32 [n, width]: as it saw them when it was asked
-    first, since a run embeds them once. Who calls it needs of the student Verb.EMBED."""
+    """`embed()` gives the student's embeddings of the questions, float32 [n, width]. A run computes them once, on the
+    first call. It needs Verb.EMBED of the student."""
     read: Callable[[], np.ndarray] = no_reading
     """`read()` gives one vector per teacher's path, float32 [n, width], of what in it surprises the student
-    (Learner.read). It costs a forward pass; who calls it needs of the student Verb.READ."""
+    (Learner.read). It costs a forward pass and needs Verb.READ of the student."""
     trials: Trials = NoTrials()  # noqa: RUF009 - it has no state
-    """What the student can be made to try. Who does needs of it Verb.STUDY and what else it calls, and `tries`."""
+    """Trial studies of the student. They need Verb.STUDY of the student, the verbs of other methods called, and
+    `tries`."""
     studied: Studied | None = None
-    """For who declares Needs.lesson_losses; None before the first study."""
+    """For allocators that declare Needs.lesson_losses; None before the first study."""
 
 
 class Allocator(Protocol):
-    """A rule, pure over explicit state."""
+    """A rule with explicit state and no side effects."""
 
     needs: Needs
-    """With `own_paths` it compares paths that the two parties wrote themselves, and has no use for gold texts."""
+    """With `own_paths` it compares paths that both parties wrote themselves, and does not use gold texts."""
 
     def init(self, seed: int) -> State:
         """Return the state before round 1."""
         ...
 
     def apply(self, state: State, candidates: Candidates) -> tuple[State, Allocation, dict[str, float]]:
-        """Return the next state, the allocation and diagnostics for people."""
+        """Return the next state, the allocation and diagnostics for display."""
         ...
 
 

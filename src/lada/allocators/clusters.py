@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_limits
 
 
 def cluster(embeddings: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Return a cluster number for each row of `embeddings` [n, d]; k-means on unit vectors, at most n clusters."""
+    """Return a cluster number for each row of `embeddings` [n, d]: k-means on unit vectors, at most n clusters."""
     if not len(embeddings):
         return np.zeros(0, dtype=np.int64)
     from sklearn.cluster import k_means  # seconds to import, which a command that only looks does not need
@@ -20,7 +20,7 @@ def cluster(embeddings: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def centres_of(embeddings: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Return the mean unit vector of each cluster, float64 [c, d]; of n rows with their `clusters` [n], all in use."""
+    """Return the mean unit vector of each cluster, float64 [c, d], for n rows with their `clusters` [n], none empty."""
     unit = _unit(embeddings.astype(np.float64))
     means = [unit[clusters == number].mean(0) for number in np.unique(clusters)]
     return np.array(means).reshape(-1, embeddings.shape[1])
@@ -38,9 +38,9 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def spread(ranked: Sequence[int], clusters: np.ndarray, budget: int | None) -> list[int]:
-    """Deal positions out over clusters in turn, best first within each, until `budget` (None: all) are taken.
+    """Deal positions over clusters in turn, best first in each, until `budget` are taken (None: all).
 
-    `ranked` is best first. A turn goes over the clusters in the order of their best member.
+    `ranked` is best first. Each turn visits the clusters in the order of their best member.
     """
     queues: dict[int, list[int]] = {}
     for position in ranked:

@@ -1,4 +1,4 @@
-"""The teacher's word for its own path: the simplest filter there is."""
+"""The teacher's confidence in its own path: the simplest filter there is."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from lada.core.needs import needs
 
 @ALLOCATORS.register("confident", options=RuleOptions, needs=needs(CONFIDENT))
 class Confident(Memoryless):
-    """The samples on whose own path the teacher has the highest mean token log-prob."""
+    """The samples with the highest mean token log-prob of the teacher on its own path."""
 
     options: RuleOptions
 

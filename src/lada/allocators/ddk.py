@@ -1,12 +1,12 @@
-"""DDK's mixture of domains (arXiv 2407.16154): more from where the student is furthest behind the teacher.
+"""DDK's mixture of domains (arXiv 2407.16154): more samples from domains where the student is furthest behind.
 
-Per domain i, ρ[i] = perplexity of the student / perplexity of the teacher, and the mixture is
+For each domain i, ρ[i] = perplexity of the student / perplexity of the teacher. The mixture is
 
     r[i] = exp(ρ[i]) / Σ exp(ρ)                        at first
     r[i] ← α · r[i] · exp(ρ[i]) / Σ r · exp(ρ) + (1 − α) / N     in every later round
 
-Source: the paper, where the perplexities are of held-out texts, the mixture changes every so many steps, and a domain
-that is used up starts anew.
+Source: the paper. There, perplexities are of held-out texts, the mixture changes after a fixed number of steps, and an
+exhausted domain starts anew.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ from lada.core.seeds import generator
 from lada.core.terms import Allocation, Verb
 
 RATIO = 20.0
-"""The largest ratio of perplexities that counts: a student that knows nothing of a domain would have all of it."""
+"""Upper limit of the perplexity ratio. Otherwise a domain unknown to the student would take the whole mixture."""
 
 
 class DdkOptions(Drawn):
-    """Options of DDK's mixture; without `budget`, half of the candidates are drawn."""
+    """Options of DDK's mixture. Without `budget`, half of the candidates are drawn."""
 
     smoothing: float = Field(0.5, ge=0, lt=1)
-    """Share of the mixture that follows the student's arrears, the paper's α; the rest is even over the domains."""
+    """Share of the mixture that follows the student's deficit, the paper's α. The rest is even over the domains."""
 
 
 @ALLOCATORS.register(
@@ -41,17 +41,17 @@ class DdkOptions(Drawn):
     by_order="places are drawn, not ids",
 )
 class Ddk(Pluggable):
-    """Samples drawn at random by a mixture of their domains: most where the student is furthest behind the teacher.
+    """Samples drawn by a mixture of their domains, with more where the student is furthest behind the teacher.
 
-    Perplexities are of the teacher's paths, per token of the teacher, so that tokenizers do not matter (our reading).
-    A path is studied once: a domain that is used up drops out of the mixture.
+    Perplexities are of the teacher's paths, per token of the teacher, so that tokenizers do not matter (our reading). A
+    path is studied once, and an exhausted domain leaves the mixture.
     """
 
     def __init__(self, options: DdkOptions) -> None:
         self.options = options
 
     def init(self, seed: int) -> State:
-        """Return the empty state; it comes to hold the share of each domain in the mixture."""
+        """Return the empty state, which later holds each domain's share of the mixture."""
         return {}
 
     def apply(self, state: State, candidates: Candidates) -> tuple[State, Allocation, dict[str, float]]:
@@ -70,7 +70,7 @@ class Ddk(Pluggable):
         )
 
     def _mixture(self, state: State, domains: Sequence[str], ratios: np.ndarray) -> np.ndarray:
-        """Return each domain's share [N]; a domain that is new in a later round counts as one with an even share."""
+        """Return each domain's share [N]. A domain that first appears in a later round starts with an even share."""
         if not state:
             return np.exp(ratios) / np.exp(ratios).sum()
         even, smoothing = 1 / max(len(domains), 1), self.options.smoothing
@@ -81,8 +81,8 @@ class Ddk(Pluggable):
 def perplexity_ratios(candidates: Candidates, domain: np.ndarray, count: int) -> np.ndarray:
     """Return perplexity of the student / perplexity of the teacher on its paths, per domain [count], at most RATIO.
 
-    `domain` [n] numbers each sample's domain. Both are exp of nats per token of the teacher. A domain of which either
-    cannot say how likely any path is has a ratio of 1.
+    `domain` [n] numbers each sample's domain. Both are exp of nats per token of the teacher. The ratio is 1 for a
+    domain in which no path has both likelihoods.
     """
     teacher = np.array([path.likelihood.total for path in candidates.teacher_paths], dtype=np.float64)
     student = np.array([likelihood.total for likelihood in candidates.student_on_teacher], dtype=np.float64)
@@ -97,12 +97,12 @@ def perplexity_ratios(candidates: Candidates, domain: np.ndarray, count: int) ->
 def draw(
     mixture: np.ndarray, domain: np.ndarray, allowed: np.ndarray, count: int, rng: np.random.Generator
 ) -> list[int]:
-    """Draw a domain by its share and then one of its samples that are left, `count` times; return their positions.
+    """Draw a domain by its share and then one of its remaining samples, `count` times; return their positions.
 
-    Only samples that are `allowed` [n] bool are ever drawn, and count for whether a domain is used up.
+    Only `allowed` [n] samples are drawn, and only they count when a domain is exhausted.
 
-    Shares of domains that are used up go to the others, in proportion. Drawn at once: the samples of a domain arrive at
-    the times of a Poisson process with its share as the rate, and whose process is the next is then drawn by these.
+    The shares of exhausted domains go to the others in proportion. All draws are made at once: the samples of a domain
+    arrive as a Poisson process with its share as the rate, which gives the same distribution.
     """
     arrival = np.full(len(domain), np.inf)
     for number, share in enumerate(mixture):

@@ -1,4 +1,4 @@
-"""FedMKT's selection (arXiv 2406.02224): where the teacher's loss is the lower one."""
+"""FedMKT's selection (arXiv 2406.02224): samples on which the teacher's loss is lower."""
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import CONFIDENT, Memoryless, Outcome
@@ -10,9 +10,8 @@ from lada.core.needs import needs
 class DualMinCE(Memoryless):
     """FedMKT's selection for one pair: samples on which the teacher's loss is below the student's own.
 
-    Losses are of each party's own path, in nats per byte, so that tokenizers do not matter. The choice among several
-    teachers is the host's fuser. The larger the gap, the earlier a sample is taken under a budget (our reading; the
-    paper has no budget).
+    Losses are of each party's own path, in nats per byte, so that tokenizers do not matter. The host's fuser chooses
+    among several teachers. With a budget, samples with larger gaps come first (our reading; the paper has no budget).
     """
 
     options: RuleOptions

@@ -1,4 +1,4 @@
-"""What a rule expects of a sample, and numbers about it for a network."""
+"""A rule's expectation of each sample, and numerical features of samples for a network."""
 
 import numpy as np
 
@@ -7,17 +7,18 @@ from lada.allocators.selection import losses, same_answers
 from lada.core.terms import Path
 
 SURE = 10
-"""One of so many of its own paths are those that a student is surest of."""
+"""One in SURE of a student's own paths counts as its surest."""
 FEWEST_SURE = 10
-"""Of fewer paths nothing is concluded."""
+"""Minimum number of surest paths for a conclusion."""
 
 
 def features(candidates: Candidates, clusters: np.ndarray, count: int) -> np.ndarray:
     """Return one row per sample, float32 [n, 8 + count], of numbers in 0..1.
 
-    exp of the mean and the least token log-prob of the teacher's path under the teacher, of the student's path under
-    the student and of the teacher's path under the student; whether the answers agree; whether the teacher is believed;
-    the sample's cluster, one-hot. A log-prob that is not known (NaN) counts as a probability of 0.
+    The first six are exp of the mean and the minimum token log-prob: of the teacher's path under the teacher, of the
+    student's path under the student, and of the teacher's path under the student. Then come whether the answers agree,
+    whether the teacher is believed, and the sample's cluster, one-hot. An unknown log-prob (NaN) counts as probability
+    0.
     """
     likelihoods = [
         [path.likelihood for path in candidates.teacher_paths],
@@ -35,16 +36,16 @@ def features(candidates: Candidates, clusters: np.ndarray, count: int) -> np.nda
 
 
 def believed(candidates: Candidates) -> np.ndarray:
-    """Return [n] bool: the teacher's loss per byte on its own path is below the student's on its own, FedMKT's rule."""
+    """Return [n] bool: whether the teacher's loss per byte on its own path is below the student's, FedMKT's rule."""
     return losses(candidates.teacher_paths) < losses(candidates.student_paths)
 
 
 def prior_reward(candidates: Candidates, *, gold: bool) -> np.ndarray:
-    """Return what a rule expects of studying the teacher's paths [n]: 1 a gain, 0.5 nothing new, 0 harm.
+    """Return what a rule expects from studying the teacher's paths [n]: 1 gain, 0.5 nothing new, 0 harm.
 
-    With gold answers: 1 where the teacher alone is right and believed, 0 where it is wrong, else 0.5. A right answer
-    that both give, or that its writer is less sure of than the student is of a wrong one, is often right by luck, with
-    a path that is not. Without gold answers: 1 where the teacher is believed, else 0.
+    With gold answers: 1 if only the teacher is right and it is believed, 0 if it is wrong, else 0.5. Some right answers
+    are right by luck, with a wrong path: those that both give, and those with a writer less sure than a student that is
+    wrong. Without gold answers: 1 if the teacher is believed, else 0.
     """
     trusted = believed(candidates)
     if not gold:
@@ -54,10 +55,10 @@ def prior_reward(candidates: Candidates, *, gold: bool) -> np.ndarray:
 
 
 def vouched_for(candidates: Candidates, share: float) -> bool:
-    """Return whether the teacher gives the same answer on more than `share` of the paths that the student is surest of.
+    """Return whether the teacher agrees with more than `share` of the paths that the student is surest of.
 
-    They are the tenth of the student's own paths with the least loss per byte; fewer than ten vouch for nobody. Nor is
-    anybody vouched for who is not to be believed about itself: it could agree where that is easy, and lie elsewhere.
+    These are the tenth of the student's own paths with the lowest loss per byte. Fewer than ten vouch for no teacher. A
+    teacher whose claims are not trusted is never vouched for: it could agree on easy questions and lie on others.
     """
     count = len(candidates.samples) // SURE
     if not candidates.trusted or count < FEWEST_SURE:
@@ -67,11 +68,11 @@ def vouched_for(candidates: Candidates, share: float) -> bool:
 
 
 def promising(candidates: Candidates, *, gold: bool, vouch: float = 1.0) -> np.ndarray:
-    """Return [n] bool: the teacher's path may teach what the student does not know.
+    """Return [n] bool: whether the teacher's path may teach what the student does not know.
 
-    With gold answers that is where the teacher is right and the student is not. Where they are not known, or not to be
-    read, it is where the teacher gives another answer than the student and is believed: on everything, if it is
-    `vouched_for`, else where it is the less uncertain.
+    With gold answers, the teacher must be right and the student wrong. If they are unknown or must not be read, the
+    teacher must give another answer than the student and be believed: on everything if it is `vouched_for`, else where
+    its loss is lower.
     """
     teacher, student = _right(candidates.teacher_paths), _right(candidates.student_paths)
     sure = believed(candidates) | vouched_for(candidates, vouch)
@@ -88,6 +89,6 @@ def _right(paths: tuple[Path, ...]) -> np.ndarray:
 
 
 def _known(candidates: Candidates) -> np.ndarray:
-    """Return [n] bool: both paths are known to be right or wrong."""
+    """Return [n] bool: whether both paths are known to be right or wrong."""
     paths = zip(candidates.teacher_paths, candidates.student_paths, strict=True)
     return np.array([None not in (teacher.right, student.right) for teacher, student in paths], dtype=bool)

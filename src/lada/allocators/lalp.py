@@ -1,11 +1,11 @@
-"""Local average log-probability (arXiv 2510.03988): is each step of a path likely behind the few steps in front of it?
+"""Local average log-probability (arXiv 2510.03988): is each step of a path likely after the few steps before it?
 
-    LALP = mean over steps of the mean log-prob of a step's tokens, given the `window` steps in front of it
+    LALP = mean over steps of the mean log-prob of a step's tokens, given the `window` preceding steps
 
-under the student; the higher, the better. We know the abstract and summaries: that steps, such as sentences, are scored
-behind a small local window, that scores are averaged, and that the most natural paths are taken (all reported). The
-paper's window and whether the question belongs to it are unknown to us: here one step by default, and the question
-stands in front, as it does before all that a student reads.
+under the student; higher is better. We know the abstract and summaries. They report that steps, such as sentences, are
+scored after a small local window, that scores are averaged, and that the most natural paths are taken. We do not know
+the paper's window, or whether it includes the question. Here the window is one step by default, after the question, as
+in all that a student reads.
 """
 
 import re
@@ -23,16 +23,16 @@ from lada.core.needs import needs
 from lada.core.terms import TokenScores, Verb
 
 END = re.compile(r"[.!?]+\s+|\n+\s*")
-"""What ends a step: a full stop and the like with white space behind it, or the end of a line."""
+"""The end of a step: a full stop or similar followed by white space, or the end of a line."""
 
 
 class LalpOptions(RuleOptions):
     """Options of local average log-probability."""
 
     window: int = Field(1, ge=0, le=1_000_000)
-    """How many steps in front of a step the student sees beside the question."""
+    """Number of preceding steps that the student sees beside the question."""
     over: Literal["mean", "hardest"] = "mean"
-    """A path counts by the mean over its steps, as in the paper, or by the one that the student finds hardest."""
+    """Score a path by the mean over its steps, as in the paper, or by the step that the student finds hardest."""
 
 
 @ALLOCATORS.register(
@@ -43,11 +43,11 @@ class LalpOptions(RuleOptions):
     needs=needs({Verb.ANSWER}, {Verb.LOG_PROBS}),
 )
 class Lalp(Memoryless):
-    """The teacher's paths each step of which the student finds likely behind the steps just in front of it.
+    """The teacher's paths whose steps the student finds likely after the steps just before them.
 
     The paper takes the best of several teachers' paths of one question. Here all paths of one teacher are compared with
-    each other (our reading), and without a budget every path that the student can trace is taken. Each step is read
-    together with its window, so that a path costs about 1 + `window` forward passes of its own length.
+    each other (our reading). Without a budget, every path that the student can trace is taken. Each step is read
+    together with its window, so a path costs about 1 + `window` forward passes of its own length.
     """
 
     options: LalpOptions
@@ -72,7 +72,7 @@ class Lalp(Memoryless):
 
 
 def local_steps(text: str, window: int) -> Iterator[tuple[int, str]]:
-    """Yield each step of a path behind its window: the UTF-8 byte at which it begins, and both as one text."""
+    """Yield each step of a path after its window: the UTF-8 byte at which it begins, and both as one text."""
     cuts = [0, *(match.end() for match in END.finditer(text)), len(text)]
     steps = [step for start, end in pairwise(cuts) if (step := text[start:end]).strip()]
     for number, step in enumerate(steps):
@@ -81,9 +81,9 @@ def local_steps(text: str, window: int) -> Iterator[tuple[int, str]]:
 
 
 def step_log_prob(scores: TokenScores | None, start: int, end: int) -> float:
-    """Return the mean log-prob of the tokens that begin within the bytes `start` to `end`, nats; NaN where none does.
+    """Return the mean log-prob of the tokens that begin within the bytes `start` to `end`, nats; NaN if there are none.
 
-    So the end of the text, which stands for a byte behind it, is no part of a step.
+    The end-of-text token counts as a byte after the text, so it belongs to no step.
     """
     if scores is None:
         return float("nan")

@@ -1,11 +1,11 @@
-"""LARK's learnability (arXiv 2605.30651): how fast studying a path would bring down the loss on all of them.
+"""LARK's learnability (arXiv 2605.30651): how fast studying a path would lower the loss on all of them.
 
 With the student's mean token loss L and mean Brier score B on each of a teacher's paths, ρ = B / L, and
 
     g = (L / ΣL) · (2ρ − ΣρL / ΣL)
 
-as in the paper. Its authors' code has B of the 50 likeliest tokens, scaled to a sum of 1; here they keep their
-probabilities, and the path's own token is always one of them.
+as in the paper. In the authors' code, B covers the 50 likeliest tokens, scaled to a sum of 1. Here they keep their
+probabilities, and the path's own token is always included.
 """
 
 import numpy as np
@@ -26,10 +26,10 @@ from lada.core.terms import Verb
     needs=needs({Verb.ANSWER}, {Verb.LOG_PROBS}),
 )
 class Lark(Memoryless):
-    """The teacher's paths that the student could learn fastest, by one look at the probabilities of their tokens.
+    """The teacher's paths that the student could learn fastest, judged by their token probabilities.
 
-    The paper compares several paths of one question, and weighs those that it takes. Here a teacher offers one path per
-    question; so all of them are compared with each other, and none is weighed (our reading).
+    The paper compares several paths of one question and weights those that it takes. Here a teacher offers one path per
+    question, so all paths are compared with each other, without weights (our reading).
     """
 
     options: RuleOptions
@@ -45,7 +45,7 @@ class Lark(Memoryless):
 
 
 def gains(losses: np.ndarray, briers: np.ndarray) -> np.ndarray:
-    """Return g [n] for mean token losses (nats) and mean Brier scores [n]; NaN where either is, 0 without any loss."""
+    """Return g [n] for mean token losses (nats) and mean Brier scores [n]; NaN if either is NaN, 0 without any loss."""
     known = np.isfinite(losses) & np.isfinite(briers)
     total = losses[known].sum()
     if total <= 0:

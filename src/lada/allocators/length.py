@@ -1,4 +1,4 @@
-"""Length alone: rules that look at nothing else, and hard to beat all the same."""
+"""Length alone: rules that look at nothing else, yet are hard to beat."""
 
 import numpy as np
 
@@ -10,11 +10,11 @@ from lada.core.terms import Verb
 
 
 class ByLength(Memoryless):
-    """Base of both rules: paths by their bytes, so that whose tokens they are counted in does not matter."""
+    """Base of both rules. Paths are measured in bytes, so that tokenizers do not matter."""
 
     options: RuleOptions
     sign: int
-    """1: the longest are best; -1: the shortest."""
+    """1 for the longest first, -1 for the shortest."""
     why: str
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
@@ -31,9 +31,9 @@ class ByLength(Memoryless):
     "longest", options=RuleOptions, paper="arXiv 2402.04833", status="our reading", needs=needs({Verb.ANSWER})
 )
 class Longest(ByLength):
-    """The teacher's longest paths: a baseline that is hard to beat in instruction tuning.
+    """The teacher's longest paths, a baseline that is hard to beat in instruction tuning.
 
-    The paper takes the 1,000 longest answers of a data set, counted in tokens; here they are counted in bytes.
+    The paper takes the 1,000 longest answers of a data set, counted in tokens. Here they are counted in bytes.
     """
 
     sign, why = 1, "among the longest paths"
@@ -43,10 +43,10 @@ class Longest(ByLength):
     "shortest", options=RuleOptions, paper="arXiv 2501.12599", status="our reading", needs=needs({Verb.ANSWER})
 )
 class Shortest(ByLength):
-    """The teacher's shortest paths, as in shortest rejection sampling, which takes right ones only: set `gold` for it.
+    """The teacher's shortest paths, as in shortest rejection sampling; set `gold` to take right ones only.
 
-    The paper samples a question several times and takes the shortest answer that is right. Here a teacher offers one
-    path per question, so that all of them are compared (our reading).
+    The paper samples a question several times and takes the shortest right answer. Here a teacher offers one path per
+    question, so all paths are compared (our reading).
     """
 
     sign, why = -1, "among the shortest paths"

@@ -1,4 +1,4 @@
-"""What rules make of a look at a path: its tokens beside those that the student finds likeliest (Candidates.look)."""
+"""Statistics of a look at a path: its tokens beside those that the student finds likeliest (Candidates.look)."""
 
 from collections.abc import Iterable
 
@@ -7,13 +7,13 @@ import numpy as np
 from lada.core.terms import TokenScores
 
 LIKELIEST = 50
-"""Tokens per position that a Brier score is made of, as in the code of LARK (arXiv 2605.30651)."""
+"""Number of tokens per position in a Brier score, as in the code of LARK (arXiv 2605.30651)."""
 
 
 def losses_and_briers(paths: Iterable[TokenScores | None]) -> tuple[np.ndarray, np.ndarray]:
-    """Return each path's mean token loss (nats) and mean Brier score, float64 [n]; NaN where nothing is known.
+    """Return each path's mean token loss (nats) and mean Brier score, float64 [n]; NaN if unknown.
 
-    The Brier score of a token y is Σ p² − 2 p(y) + 1 over the tokens that are named, between 0 and 2.
+    The Brier score of a token y is Σ p² − 2 p(y) + 1 over the named tokens, between 0 and 2.
     """
     found = []
     for scores in paths:
@@ -28,10 +28,10 @@ def losses_and_briers(paths: Iterable[TokenScores | None]) -> tuple[np.ndarray, 
 
 
 def losses_and_ranks(paths: Iterable[TokenScores | None]) -> tuple[np.ndarray, np.ndarray]:
-    """Return each path's mean token loss (nats) and mean token rank, float64 [n]; NaN where nothing is known.
+    """Return each path's mean token loss (nats) and mean token rank, float64 [n]; NaN if unknown.
 
-    The rank of a token is 1 + the number of tokens that the student finds likelier. Of a token that is not among the k
-    that were looked at, only k - 1 likelier ones are named: so ranks end at k.
+    A token's rank is 1 + the number of tokens that the student finds likelier. For a token outside the k named ones,
+    only k - 1 likelier ones are named, so ranks end at k.
     """
     found = []
     for scores in paths:

@@ -1,4 +1,4 @@
-"""Rows of a state by the ids of samples, so that neither their order nor which of them are there matters."""
+"""Rows of a state by sample id, so that neither order nor missing samples matter."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from lada.core.terms import Sample
 
 
 def keys_of(samples: Sequence[Sample]) -> np.ndarray:
-    """Return a number for the id of each sample, int64 [n]: an array in a state that says whose its rows are."""
+    """Return a number for the id of each sample, int64 [n], which identifies its row in a state's arrays."""
     return np.array([seed_of(sample.id) for sample in samples], np.int64)
 
 
 def places(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return the place of each of the keys `wanted` [n] among those `known` [m], int64 [n]; -1 where it has none."""
+    """Return the index of each of the keys `wanted` [n] in `known` [m], int64 [n]; -1 if it is absent."""
     place = {key: row for row, key in enumerate(known.tolist())}
     return np.array([place.get(key, -1) for key in wanted.tolist()], np.int64)

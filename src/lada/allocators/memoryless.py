@@ -1,4 +1,4 @@
-"""What rules without memory have in common. They are the controls every filter is compared with, and good ones."""
+"""What memoryless rules have in common. They are the controls for every filter, and strong ones."""
 
 from lada.allocators.base import State
 from lada.core.needs import needs
@@ -8,7 +8,7 @@ from lada.core.terms import Allocation, Verb
 Outcome = tuple[State, Allocation, dict[str, float]]
 CONFIDENT = {Verb.ANSWER, Verb.CONFIDENCE}
 COMPARING = needs(CONFIDENT, CONFIDENT, own_paths=True)
-"""Of rules that compare two paths by how sure their writers are."""
+"""The needs of rules that compare two paths by their writers' confidence."""
 
 
 class Memoryless(Pluggable):

@@ -1,6 +1,6 @@
 """Exploit and Explore: two one-hidden-layer regressors with explicit weights (EE-Net, arXiv 2110.03177).
 
-Exploit predicts the reward of studying a sample; Explore predicts what Exploit misses, from Exploit's inner state.
+Exploit predicts the reward of studying a sample. Explore predicts Exploit's error from Exploit's hidden layer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Weights = Mapping[str, np.ndarray]
 
 
 def new_network(inputs: int, hidden: int, *address: str | int) -> Weights:
-    """Return weights drawn from N(0, 1/fan-in) for an address (see lada.core.seeds); biases are zero."""
+    """Return weights drawn from N(0, 1/fan-in) for an address (see lada.core.seeds), with zero biases."""
     rng = generator(*address)
     return {
         "w1": (rng.standard_normal((hidden, inputs)) / np.sqrt(inputs)).astype(np.float32),
@@ -41,7 +41,7 @@ def predict(weights: Weights, inputs: np.ndarray) -> np.ndarray:
 
 
 def block_means(vectors: np.ndarray, block: int) -> np.ndarray:
-    """Return the means of consecutive blocks of `block` columns (the last may be shorter): [n, ceil(d / block)]."""
+    """Return the means of consecutive blocks of `block` columns (the last may be shorter), [n, ceil(d / block)]."""
     starts = np.arange(0, vectors.shape[1], block)
     sizes = np.minimum(block, vectors.shape[1] - starts)
     return (np.add.reduceat(vectors, starts, axis=1) / sizes).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Whoever knows the world and the students: what a filter of the built-in corpora could reach at best."""
+"""An oracle that knows the world and the students: the upper bound for filters on the built-in corpora."""
 
 from typing import Annotated
 
@@ -16,28 +16,28 @@ from lada.tasks.styles import OTHER
 
 
 class OracleOptions(Budgeted):
-    """What it knows."""
+    """What the oracle knows."""
 
     world: int = Field(ge=0, le=LARGEST_SEED)
     """The task's `world`."""
     suits: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] = Field(default={})
-    """By student: the styles (lada.tasks.styles) of paths that it is given, such as `{warehouse: [skips_warehouse,
-    spelled_out]}`; the first ones first. A student that is not named is given every style but `other`, which is that of
-    paths that are not right in every letter."""
+    """By student: the preferred styles of paths (lada.tasks.styles), best first, such as
+    `{warehouse: [skips_warehouse, spelled_out]}`. A student without an entry gets every style but `other`, that of
+    paths with mistakes."""
 
 
 @ALLOCATORS.register("oracle", options=OracleOptions, status="our reading", needs=needs({Verb.ANSWER}, own_paths=True))
 class Oracle(Memoryless):
-    """The teacher's paths in styles that suit the student, by the true rulebook: for benchmarks of built-in corpora.
+    """The teacher's paths in styles that suit the student, by the true rulebook; for benchmarks on built-in corpora.
 
-    It reads the style off the text of a path and knows which world is the true one, as no method can. Within a style,
-    and where none is preferred, questions are drawn at random.
+    It reads the style from a path's text and knows the true world, which no method can. Within a style, and if none is
+    preferred, questions are drawn at random.
     """
 
     options: OracleOptions
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
-        """See Allocator.apply. Raises InputError for a question that is not of the corpus."""
+        """See Allocator.apply. Raises InputError for a question that is not from the corpus."""
         from lada.tasks.builtin import CORPORA  # here, since a configuration is read without any corpus
 
         suits = self.options.suits.get(candidates.student)
@@ -46,8 +46,8 @@ class Oracle(Memoryless):
             corpus = next((corpus for corpus in CORPORA.values() if corpus.asks(sample)), None)
             if corpus is None:
                 raise InputError(
-                    f"allocator 'oracle': {sample.id!r} is no question of a built-in corpus; expected task.kind to be "
-                    f"one of {', '.join(CORPORA)}"
+                    f"allocator 'oracle': {sample.id!r} is not a question of a built-in corpus; expected task.kind to "
+                    f"be one of {', '.join(CORPORA)}"
                 )
             styles.append(corpus.style_of(sample, path.text, corpus.world(self.options.world)))
         order = generator(candidates.seed, "oracle").permutation(len(styles))

@@ -1,4 +1,4 @@
-"""A draw without any rule: the control that every filter of a budget is compared with."""
+"""A random draw: the control for every filter with a budget."""
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import Memoryless, Outcome
@@ -10,7 +10,7 @@ from lada.core.terms import Verb
 
 @ALLOCATORS.register("random", options=Drawn, needs=needs({Verb.ANSWER}), by_order="places are drawn, not ids")
 class Random(Memoryless):
-    """As many samples as the budget allows, drawn at random: the control for every filter of that budget."""
+    """Samples drawn at random up to the budget: the control for every filter with that budget."""
 
     options: Drawn
 

@@ -1,4 +1,4 @@
-"""What another run chose, for the same student or for another one: a control for benchmarks."""
+"""Another run's choice, for the same student or for another one: a control for benchmarks."""
 
 from __future__ import annotations
 
@@ -22,33 +22,34 @@ class RecordedOptions(Options):
     """Options of the control."""
 
     run: str
-    """The folder of a finished run with the same public questions, whose allocations are taken."""
+    """Folder of a finished run with the same public questions, whose allocations are reused."""
     instead: dict[str, str] = Field(default={})
-    """By student: the one whose choice it studies, such as `{warehouse: clinic}`; who is not named studies its own."""
+    """By student: the student whose choice it studies, such as `{warehouse: clinic}`. A student without an entry
+    studies its own."""
 
 
 @ALLOCATORS.register("recorded", options=RecordedOptions, status="our reading", needs=needs({Verb.ANSWER}))
 class Recorded(Memoryless):
-    """The teacher's paths that the filter of another run chose, if need be for another student."""
+    """The teacher's paths that the filter of another run chose, possibly for another student."""
 
     options: RecordedOptions
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
-        """See Allocator.apply. Raises InputError where the run has no such choice."""
+        """See Allocator.apply. Raises InputError if the run has no such choice."""
         import pyarrow.parquet as pq  # here, since a configuration is read without it
 
         student = self.options.instead.get(candidates.student, candidates.student)
         table = FilePath(self.options.run) / TABLE
         if not is_file(str(table)):
             raise InputError(
-                f"allocator 'recorded': run is {self.options.run!r}, which has no {TABLE}; expected a "
-                "finished run's folder"
+                f"allocator 'recorded': run is {self.options.run!r}, which has no {TABLE}; expected the folder of a "
+                "finished run"
             )
         wanted = [("student", "=", student), ("teacher", "=", candidates.teacher), ("round", "=", candidates.round)]
         rows = pq.read_table(table, columns=["sample_id", "score", "source"], filters=wanted).to_pylist()
         if not rows:
             raise InputError(
-                f"allocator 'recorded': {str(table)!r} has nothing that {student!r} chose of {candidates.teacher!r} in "
+                f"allocator 'recorded': {str(table)!r} has no choice of {student!r} from {candidates.teacher!r} in "
                 f"round {candidates.round}; expected a run with the same parties and rounds"
             )
         at_hand = {sample.id: i for i, sample in enumerate(candidates.samples)}

@@ -1,4 +1,4 @@
-"""Reducible holdout loss (arXiv 2206.07137): what the student could know and does not."""
+"""Reducible holdout loss (arXiv 2206.07137): what the student could know but does not."""
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import CONFIDENT, Memoryless, Outcome
@@ -15,11 +15,11 @@ from lada.core.terms import Verb
     needs=needs(CONFIDENT, {Verb.JUDGE}),
 )
 class RhoLoss(Memoryless):
-    """The teacher's paths that the student finds less likely than the teacher does, by far first: reducible loss.
+    """The teacher's paths with the highest reducible loss: much less likely to the student than to the teacher.
 
-    L(path; student) − L(path; reference), where the paper's reference is a model that was trained on held-out data.
-    Here it is the teacher on what it wrote itself, and losses are in nats per byte, so that tokenizers do not matter
-    (our reading). Nearly every path has some; so give it a budget, of which the paper takes a tenth.
+    It is L(path; student) − L(path; reference). The paper's reference is a model trained on held-out data. Here it is
+    the teacher on its own path, and losses are in nats per byte, so that tokenizers do not matter (our reading). Nearly
+    every path has some reducible loss, so set a budget; the paper takes a tenth.
     """
 
     options: RuleOptions

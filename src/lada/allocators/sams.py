@@ -1,8 +1,8 @@
-"""Adaptive sample scheduling (SamS, arXiv 2506.17252), once a round.
+"""Adaptive sample scheduling (SamS, arXiv 2506.17252), once per round.
 
-SamS schedules the pairs of DPO within each training batch: an exploration–exploitation scheduler scores them, half are
-drawn and trained on, and the next batch tells what that was worth. A pair is here the teacher's path, chosen, beside
-the student's own, rejected. With the student's margin m = mean log-prob of the one - mean log-prob of the other,
+SamS schedules the pairs of DPO within each training batch. An exploration–exploitation scheduler scores them, half are
+drawn and trained on, and the next batch shows what that was worth. Here a pair is the teacher's path (chosen) and the
+student's own (rejected). With the student's margin m = mean log-prob of the former - mean log-prob of the latter,
 
     batch reward    R = mean σ(m) now - mean σ(m) before
     sample reward   s = (mm(m) + 1 - mm(log-prob of the chosen path)) / 2, mm: scaled to 0..1 over the batch, before
@@ -10,17 +10,17 @@ the student's own, rejected. With the student's margin m = mean log-prob of the 
     Exploit         f1(x) -> y;     Explore   f2(inner state of f1) -> y - f1(x), f1(x) as it was when the pair was seen
     score           f1(x) + 0.1 f2;     half are drawn without replacement by softmax(score)
 
-Rewards, stored targets, the training on all pairs (drawn or not), the weight 0.1 and the draw are those of the authors'
-code (hzx122/SamS, read). What is not possible in a step that is asked once a round, and what we put in its place:
+Rewards, stored targets, training on all pairs (drawn or not), the weight 0.1 and the draw follow the authors' code
+(hzx122/SamS, read). An allocator is asked once per round, so we changed the following:
 
-- a batch is a round, so that the scheduler learns once a round and not at each step. Its R compares the same questions
-  before and after; the code compares two batches, and stretches the small difference by 50, which a round's is not;
-- nobody keeps the reference model of DPO: margins are the student's alone, per token (as in SimPO);
-- the context x is the question as the student sees it, with both log-probs as probabilities; in the code it is the
-  hidden states of both answers;
-- the networks have one hidden layer, as in EE-Net (arXiv 2110.03177); in the code they have 16 layers of 4,096.
+- A batch is a round, so the scheduler learns once per round instead of once per step. R compares the same questions
+  before and after. The code compares two batches and multiplies the small difference by 50; ours needs no such factor.
+- There is no reference model of DPO. Margins are the student's alone, per token (as in SimPO).
+- The context x is the student's embedding of the question, with both log-probs as probabilities. In the code it is the
+  hidden states of both answers.
+- The networks have one hidden layer, as in EE-Net (arXiv 2110.03177). In the code they have 16 layers of 4,096.
 
-The code takes the sigmoid of s twice; the formula has one.
+The code applies the sigmoid to s twice; the formula does so once.
 """
 
 import numpy as np
@@ -38,27 +38,27 @@ from lada.core.seeds import generator
 from lada.core.terms import Allocation, Verb
 
 BLOCK = 16
-"""Units of Exploit's hidden layer that Explore sees the mean of, as in the authors' code."""
+"""Number of Exploit's hidden units per mean that Explore sees, as in the authors' code."""
 SEEN = ("samples", "context", "inner", "said", "worth", "margins")
-"""What is kept of the pairs of a round until the next round says what they gave: keys of samples, what both networks
-see, f1, s and m."""
+"""What is kept of a round's pairs until the next round reveals their reward: sample keys, both networks' inputs, f1, s
+and m."""
 
 
 class SamsOptions(Drawn):
-    """Options of SamS; without `budget`, half of the candidates are drawn."""
+    """Options of SamS. Without `budget`, half of the candidates are drawn."""
 
     batch_weight: float = Field(0.5, ge=0, le=1)
-    """The share of the batch reward in a pair's reward, γ; the pair's own has the rest."""
+    """γ: share of the batch reward in a pair's reward. The pair's own reward has the rest."""
     explore_weight: float = Field(0.1, ge=0, le=1000)
-    """Weight of Explore's prediction beside Exploit's."""
+    """Weight of Explore's prediction relative to Exploit's."""
     hidden: int = Field(100, ge=1, le=65_536)
     """Width of both networks' hidden layer."""
     epochs: int = Field(10, ge=1, le=1_000_000)
-    """Full-batch steps that each network is trained for, per round."""
+    """Full-batch training steps of each network per round."""
     learning_rate: float = Field(0.01, gt=0, le=1)
     """Learning rate of both networks."""
     replay: Samples = 4000
-    """Most recent pairs that both networks are trained on."""
+    """Number of most recent pairs that both networks train on."""
 
 
 @ALLOCATORS.register(
@@ -70,16 +70,16 @@ class SamsOptions(Drawn):
     by_order="places are drawn, not ids",
 )
 class Sams(Pluggable):
-    """Pairs drawn by what an exploration–exploitation scheduler expects of them, learnt from margins of round to round.
+    """Pairs drawn by an exploration–exploitation scheduler, which learns from how margins change between rounds.
 
-    A path without an answer is drawn like any other, since the paper has no such thing.
+    A path without an answer is drawn like any other, since the paper has no such case.
     """
 
     def __init__(self, options: SamsOptions) -> None:
         self.options = options
 
     def init(self, seed: int) -> State:
-        """Return the state before round 1; the networks are made when the width of the context is known."""
+        """Return the state before round 1. The networks are made once the width of the context is known."""
         return {"seed": np.array(seed)}
 
     def apply(self, state: State, candidates: Candidates) -> tuple[State, Allocation, dict[str, float]]:
@@ -122,7 +122,7 @@ class Sams(Pluggable):
         return state, allocate(candidates, chosen, from_teacher(chosen), scores, reasons), {"batch_reward": gained}
 
     def _networks(self, state: State, width: int) -> dict[str, Weights]:
-        """Return Exploit and Explore as they were after the last round, or before the first."""
+        """Return Exploit and Explore as they were after the last round, or new ones."""
         hidden, seed = self.options.hidden, int(state["seed"])
         inputs = {"exploit": width, "explore": -(-hidden // BLOCK)}
         return {
@@ -133,7 +133,7 @@ class Sams(Pluggable):
         }
 
     def _pool(self, state: State, at_hand: np.ndarray, margins: np.ndarray, width: int) -> tuple[State, float]:
-        """Return the pool with the pairs of last round whose questions are at hand again, and their batch reward."""
+        """Return the pool, extended by last round's pairs with questions that are available again, and their reward."""
         blocks = -(-self.options.hidden // BLOCK)
         rows = {"context": np.zeros((0, width), np.float32), "inner": np.zeros((0, blocks), np.float32)}
         seen = {name: state.get(f"seen.{name}", rows.get(name, np.zeros(0))) for name in SEEN}
@@ -162,31 +162,31 @@ def both_log_probs(candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
 
 
 def context(candidates: Candidates, *log_probs: np.ndarray) -> np.ndarray:
-    """Return what the scheduler sees of each pair, float32 [n, width + 2]: the question, and both probabilities.
+    """Return the scheduler's input for each pair, float32 [n, width + 2]: the question and both probabilities.
 
-    Probabilities are exp of mean token log-probs; one that is not known counts as 0.
+    Probabilities are exp of mean token log-probs. An unknown one counts as 0.
     """
     likely = np.nan_to_num(np.exp(np.stack(log_probs, axis=1)))
     return np.concatenate([candidates.embed(), likely], axis=1).astype(np.float32)
 
 
 def batch_reward(before: np.ndarray, now: np.ndarray) -> float:
-    """Return by how much the mean of σ(margin) has risen, from margins [m] to margins [m] of the same pairs."""
+    """Return the increase of the mean of σ(margin), from margins [m] to margins [m] of the same pairs."""
     return float(sigmoid(now).mean() - sigmoid(before).mean()) if len(now) else 0.0
 
 
 def sample_rewards(margins: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Return s of each pair [n]: high where the margin is, and where the chosen path is improbable still."""
+    """Return s of each pair [n]. It is high for a large margin and for an improbable chosen path."""
     return (_scaled(margins) + 1 - _scaled(chosen)) / 2
 
 
 def reward(batch: float, samples: np.ndarray, weight: float) -> np.ndarray:
-    """Return y of each pair [n], from the batch's reward and each pair's own; `weight` is γ."""
+    """Return y of each pair [n] from the batch's reward and each pair's own; `weight` is γ."""
     return weight * sigmoid(np.array(batch)) + (1 - weight) * sigmoid(samples)
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
-    """Return values scaled to 0..1; all 0.5 where they are the same."""
+    """Return values scaled to 0..1; all 0.5 if they are equal."""
     if not len(values) or values.max() == values.min():
         return np.full(len(values), 0.5)
     return (values - values.min()) / (values.max() - values.min())

@@ -1,12 +1,13 @@
-"""Student-centric answer selection (arXiv 2605.26872): of verified answers those that cost the student least to learn.
+"""Student-centric answer selection (arXiv 2605.26872): the verified answers that cost the student least to learn.
 
-We know the abstract alone: teachers' answers are verified and then chosen by an estimated learning cost, which a
-decomposition of the gradient token by token motivates and which takes forward passes only. Our reading of the cost: the
-gradient of a token's loss with respect to the student's logits is p - e(y), and
+We know only the abstract. Teachers' answers are verified and then chosen by an estimated learning cost. The cost is
+motivated by a token-level decomposition of the gradient and needs only forward passes. Our reading: the gradient of a
+token's loss with respect to the student's logits is p - e(y), and
 
     cost = mean over tokens of |p - e(y)|² = mean of Σ p² - 2 p(y) + 1
 
-the Brier score, over the 50 likeliest tokens. The mean, and not the sum, lest short paths win by being short.
+which is the Brier score, over the 50 likeliest tokens. We use the mean instead of the sum, which would favour short
+paths.
 """
 
 import numpy as np
@@ -23,8 +24,8 @@ class ScasOptions(RuleOptions):
     """Options of student-centric answer selection."""
 
     gold: bool = True
-    """Read which answers are right, as the paper does, which chooses among verified answers: never take a path that is
-    known to be wrong. Without, the learning cost alone decides."""
+    """Read which answers are right, as the paper does, and never take a path known to be wrong. Otherwise only the
+    learning cost decides."""
 
 
 @ALLOCATORS.register(
@@ -35,16 +36,16 @@ class ScasOptions(RuleOptions):
     needs=needs({Verb.ANSWER}, {Verb.LOG_PROBS}),
 )
 class Scas(Memoryless):
-    """The teacher's right paths in the order of what they cost the student to learn, the cheapest first.
+    """The teacher's right paths, ordered by what they cost the student to learn, cheapest first.
 
-    The paper chooses among the answers of several teachers to one question, anew while it trains. Here all paths of one
-    teacher are compared, once a round (our reading); so give it a budget.
+    The paper chooses among several teachers' answers to one question, repeatedly during training. Here all paths of one
+    teacher are compared once per round (our reading), so set a budget.
     """
 
     options: ScasOptions
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
-        """See Allocator.apply. The score is the cost with its sign turned, so that the best is the highest."""
+        """See Allocator.apply. The score is the negated cost, so that the best is the highest."""
         scores = -losses_and_briers(candidates.look(LIKELIEST))[1]
         allowed = np.isfinite(scores) & self.options.may_take(candidates.teacher_paths)
         chosen = top(scores, allowed, self.options.limit(len(scores)))

@@ -1,4 +1,4 @@
-"""Self-training on verified paths: what the student wrote itself and got right."""
+"""Self-training on verified paths: the student's own right answers."""
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.memoryless import Memoryless, Outcome
@@ -12,8 +12,8 @@ class SelfVerifiedOptions(RuleOptions):
     """Options of self-training."""
 
     gold: bool = True
-    """Read which answers are right: never take a path that is known to be wrong. Without, it is self-training on
-    whatever ends in an answer."""
+    """Read which answers are right, and never take a path known to be wrong. Otherwise the student trains on every path
+    that ends in an answer."""
 
 
 @ALLOCATORS.register(
@@ -25,11 +25,11 @@ class SelfVerifiedOptions(RuleOptions):
     by_order="places are drawn, not ids",
 )
 class SelfVerified(Memoryless):
-    """The student's own paths that are right, and none of the teacher's: a control that learns from nobody.
+    """The student's own right paths and none of the teacher's: a control without any teacher.
 
-    A host's option `tries` lets a party sample a question again whose answer is wrong, until it has a right path
-    (rejection sampling, arXiv 2308.01825). Of the paper we know by hearsay alone that students study verified traces
-    of their own. Under a budget questions are drawn at random.
+    With a host's option `tries`, a party samples a question again until its answer is right (rejection sampling, arXiv
+    2308.01825). Of the paper we know only by hearsay that students study their own verified traces. With a budget,
+    questions are drawn at random.
     """
 
     options: SelfVerifiedOptions

@@ -1,4 +1,4 @@
-"""A rule by verdicts and losses: the teacher alone is right, and surer than the student."""
+"""A rule on verdicts and losses: only the teacher is right, and it is surer than the student."""
 
 from lada.allocators.base import ALLOCATORS, Candidates, State
 from lada.allocators.features import prior_reward
@@ -11,15 +11,16 @@ class TeachableOptions(RuleOptions):
     """Options of the rule."""
 
     gold: bool = True
-    """Read which answers are right: take what the teacher alone is right about. Without, the loss alone decides."""
+    """Read which answers are right, and take samples on which only the teacher is right. Otherwise only the loss
+    decides."""
 
 
 @ALLOCATORS.register("teachable", options=TeachableOptions, status="our reading", needs=COMPARING)
 class Teachable(Memoryless):
-    """The samples on which the teacher alone is right, and its loss is the lower.
+    """The samples on which only the teacher is right and its loss is lower.
 
-    Where no gold answers are known, or read, the loss alone decides, as in `dual_min_ce`, but that a path without an
-    answer is never learnt. Under a budget questions are drawn at random.
+    If gold answers are unknown or not read, the loss alone decides, as in `dual_min_ce`, except that a path without an
+    answer is never learnt. With a budget, questions are drawn at random.
     """
 
     options: TeachableOptions

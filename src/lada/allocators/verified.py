@@ -10,10 +10,10 @@ from lada.core.terms import Source, Verb
 
 @ALLOCATORS.register("verified", options=Budgeted, status="our reading", needs=needs({Verb.ANSWER}, own_paths=True))
 class Verified(Memoryless):
-    """Gold answers: for every question that at least one party gets right, the path of a party that is right.
+    """Gold answers: for every question that at least one party gets right, a path of such a party.
 
-    Where both are right the teacher's path is taken. Under a budget the teacher's paths come first and the student's
-    own fill what is left; within each, questions are drawn at random.
+    If both are right, the teacher's path is taken. With a budget, the teacher's paths come first and the student's own
+    fill the rest. Within each, questions are drawn at random.
     """
 
     options: Budgeted

@@ -1,4 +1,4 @@
-"""A contest of the two paths: the surer one is learnt."""
+"""A contest between the two paths: the student learns the surer one."""
 
 import numpy as np
 
@@ -10,17 +10,17 @@ from lada.core.terms import Source
 
 @ALLOCATORS.register("winner", options=RuleOptions, status="our reading", needs=COMPARING)
 class Winner(Memoryless):
-    """Where the two answers differ, the path of the party whose least sure token is surer.
+    """If the two answers differ, the path of the party that is surer of its least sure token.
 
-    A path without an answer never wins, and with `gold` none that is known to be wrong, of either party.
+    A path without an answer never wins. With `gold`, neither does one known to be wrong, from either party.
     """
 
     options: RuleOptions
 
     def apply(self, state: State, candidates: Candidates) -> Outcome:
-        """See Allocator.apply. Under a budget the teacher's wins come first, the surest before; a tie is the student's.
+        """See Allocator.apply. With a budget, the teacher's wins come first, surest first; a tie goes to the student.
 
-        The student's own wins only fill what is left, else a sure student would spend the whole budget on itself.
+        The student's own wins only fill the rest. Otherwise a confident student would spend the whole budget on itself.
         """
         teacher, student = (
             np.where(self.options.may_take(paths), sureness(paths), -np.inf)

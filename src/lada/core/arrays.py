@@ -1,4 +1,4 @@
-"""Named arrays as bytes in the safetensors format, in which states of methods are stored."""
+"""Named arrays as bytes in the safetensors format, which stores states of methods."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def arrays_to_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def bytes_to_arrays(data: bytes) -> dict[str, np.ndarray]:
-    """Return what `arrays_to_bytes` was given, sorted by name. Raises LadaError for anything else."""
+    """Return the arrays given to `arrays_to_bytes`, sorted by name. Raises LadaError for anything else."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 

@@ -1,4 +1,4 @@
-"""Ranges of options: what lies beyond is a slip that would cost hours, and is refused before anything starts."""
+"""Ranges of options. A value outside is a mistake that would cost hours, and is refused before anything starts."""
 
 from typing import Annotated
 
@@ -8,30 +8,30 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 BatchSize = Annotated[int, Field(ge=1, le=65_536)]
 AnswerTokens = Annotated[int, Field(ge=1, le=65_536)]
 Seconds = Annotated[float, Field(gt=0, le=366 * 24 * 3600, allow_inf_nan=False)]
-"""A time-out: a year at most, which every clock of Python takes."""
+"""A time-out of at most a year, which all of Python's clocks support."""
 MOST_SAMPLES = 10_000_000
 Samples = Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
 Rounds = Annotated[int, Field(ge=0, le=100_000)]
 Parties = Annotated[int, Field(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Field(ge=1, le=2**40)]
-"""A limit of what is sent or kept: a tebibyte at most."""
+"""A limit on what is sent or kept: at most a tebibyte."""
 SLIGHTEST = 1e-30
-"""The least scale by which a logit can be divided and stay a number of 32 bits."""
+"""The smallest divisor of a logit that keeps it within 32 bits."""
 Positive = Annotated[float, Field(ge=SLIGHTEST, le=1e12, allow_inf_nan=False)]
-"""A scale: finite, and so that its square and its inverse are too."""
+"""A scale that is finite, as are its square and its inverse."""
 LARGEST_SEED = 2**63 - 1
 
 
 def _is_seed(seed: int) -> int:
     if not 0 <= seed <= LARGEST_SEED:
-        raise ValueError(f"{seed} is no seed; expected 0 to 2**63 - 1, which is {LARGEST_SEED}")
+        raise ValueError(f"{seed} is not a valid seed; expected 0 to 2**63 - 1, which is {LARGEST_SEED}")
     return seed
 
 
 Seed = Annotated[
     int, AfterValidator(_is_seed), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": LARGEST_SEED})
 ]
-"""What random draws start from."""
+"""The start of random draws."""
 
 
 def _is_blur(nats: float) -> float:
@@ -41,18 +41,19 @@ def _is_blur(nats: float) -> float:
 
 
 Blurring = Annotated[float, AfterValidator(_is_blur)]
-"""What a loss is blurred by, nats per token: neither so little that it stays, nor as much as guessing costs."""
+"""The size of a loss's blur in nats per token: neither so small that it has no effect, nor as large as a guess
+costs."""
 STEEPEST = 1000
-"""The largest temperature of probabilities, and weight of a part of a loss."""
+"""Maximum temperature of probabilities, and maximum weight of a part of a loss."""
 
 
 def _is_temperature(given: float) -> float:
     if given and not SLIGHTEST <= given <= STEEPEST:
-        raise ValueError(f"{given} is no temperature; expected 0, or {SLIGHTEST:g} to {STEEPEST}")
+        raise ValueError(f"{given} is not a valid temperature; expected 0, or {SLIGHTEST:g} to {STEEPEST}")
     return given
 
 
 Temperature = Annotated[float, AfterValidator(_is_temperature)]
-"""Of what is sampled; 0 is greedy."""
+"""Sampling temperature; 0 is greedy."""
 MOST_K = 2**16
-"""Tokens of a position that a party names with their log-probs."""
+"""Maximum number of tokens per position that a party sends with their log-probs."""

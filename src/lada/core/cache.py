@@ -1,4 +1,4 @@
-"""Where LaDa keeps what took a while to compute, for later runs on the same machine."""
+"""Where LaDa keeps expensive results for later runs on the same machine."""
 
 import os
 import tempfile
@@ -16,7 +16,7 @@ def cache_folder() -> Path:
 
 
 def write_whole(file: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that other processes see all of it or nothing. Raises OSError where that cannot be."""
+    """Write a file so that other processes see all of it or nothing. Raises OSError if that fails."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f"{file.stem[:16]}.", suffix=".part")
     try:

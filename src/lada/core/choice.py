@@ -11,9 +11,9 @@ class MethodChoice(Options):
     """A method by name, with its options: `{name: lada, options: {budget: 400}}`, or just the name."""
 
     name: str
-    """The method's registered name; `lada methods` lists them."""
+    """The method's registered name. `lada methods` lists all names."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Its options; those left out have their defaults."""
+    """The method's options. Options left out keep their defaults."""
 
     @model_validator(mode="before")
     @classmethod
@@ -22,5 +22,5 @@ class MethodChoice(Options):
 
 
 def listed(chosen: MethodChoice | tuple[MethodChoice, ...] | None) -> tuple[MethodChoice, ...]:
-    """Return what a key of the configuration holds, be it one method, several or none, as several."""
+    """Return what a key of the configuration holds (one method, several or none) as a tuple."""
     return chosen if isinstance(chosen, tuple) else () if chosen is None else (chosen,)

@@ -1,13 +1,13 @@
-"""A clock for one run that no change of the system's clock turns back."""
+"""A clock for one run that is unaffected by changes of the system's clock."""
 
 import time
 from collections.abc import Callable
 
 
 def since(started: float) -> Callable[[], float]:
-    """Return what gives the seconds since `started`, a Unix time: from 0 on, and never less than it gave before.
+    """Return a function that gives the seconds since `started`, a Unix time; 0 or more, and never decreasing.
 
-    The system's clock is read once; from there on time passes as the monotonic clock says.
+    The system's clock is read once. From then on, time follows the monotonic clock.
     """
     here, then = time.monotonic(), max(time.time() - started, 0.0)
     return lambda: then + time.monotonic() - here

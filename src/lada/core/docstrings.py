@@ -1,4 +1,4 @@
-"""The docstrings below the fields of a class: Python keeps those of classes and functions alone."""
+"""The docstrings below the fields of a class, since Python keeps only those of classes and functions."""
 
 import ast
 import inspect
@@ -8,7 +8,7 @@ from itertools import pairwise
 
 
 def field_docstrings(kind: type) -> dict[str, str]:
-    """Return the docstrings of a class's annotated fields and of those that it inherits, by the field's name."""
+    """Return the docstrings of a class's annotated fields, including inherited ones, by field name."""
     return {name: told for base in reversed(kind.__mro__) for name, told in _own(base).items()}
 
 
@@ -24,7 +24,7 @@ def _own(kind: type) -> dict[str, str]:
 
 @cache
 def _classes(module: str) -> dict[str, list[ast.stmt]]:
-    """Return what stands in each top-level class of a module; nothing where its source cannot be had."""
+    """Return the bodies of a module's top-level classes; empty if its source is not available."""
     try:
         source = inspect.getsource(sys.modules[module])
     except (KeyError, OSError, TypeError):

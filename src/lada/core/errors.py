@@ -1,15 +1,15 @@
-"""Errors meant for people: each names the key, the value, what was expected and the fix."""
+"""Error messages for users: each names the key, the value, what was expected and the fix."""
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 LOST = 3
-"""What a command ends with whose run came to its end without somebody who should have been there."""
+"""Exit code of a command whose run finished without some of its parties."""
 
 
 class LadaError(Exception):
-    """Anything LaDa refuses or fails at in a way a user can act on. The command line exits with `exit_code`."""
+    """A refusal or failure that a user can act on. The command line exits with `exit_code`."""
 
     exit_code = 1
 
@@ -21,14 +21,14 @@ class InputError(LadaError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` for the known name closest to `name`, or `""` where none is close."""
+    """Return `"; did you mean 'x'?"` for the known name closest to `name`, or `""` if none is close."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 @contextmanager
 def of_party(owner: str) -> Iterator[None]:
-    """Let an InputError begin with the key of a party, such as `clients.clinic`, that it is about."""
+    """Prefix an InputError with the key of the party that it is about, such as `clients.clinic`."""
     try:
         yield
     except InputError as error:
@@ -38,9 +38,9 @@ def of_party(owner: str) -> Iterator[None]:
 
 @contextmanager
 def of_method(kind: str, name: str, *, unless: Callable[[BaseException], bool] = lambda _: False) -> Iterator[None]:
-    """Let what nobody foresaw in a method, such as a plug-in's KeyError, become an InputError that names the method.
+    """Turn an unexpected error in a method, such as a plug-in's KeyError, into an InputError that names the method.
 
-    What is `unless`, such as a lack of memory that somebody further up deals with, stays as it is.
+    Errors for which `unless` holds, such as a lack of memory that a caller handles, stay as they are.
     """
     try:
         yield
@@ -51,18 +51,18 @@ def of_method(kind: str, name: str, *, unless: Callable[[BaseException], bool] =
             raise
         told = " ".join(str(error).split())
         raise InputError(
-            f"{kind} {name!r}: it failed with {type(error).__name__}{told and f': {told}'}; mend the method, or choose "
+            f"{kind} {name!r}: it failed with {type(error).__name__}{told and f': {told}'}; fix the method, or choose "
             "another one"
         ) from error
 
 
 class StudyError(LadaError):
-    """A study from which a model learnt nothing that it should have: too many steps skipped, or nothing to read."""
+    """A study that taught a model nothing useful: too many steps skipped, or nothing to read."""
 
 
 class FederationError(LadaError):
-    """A client failed or stayed silent; what was computed before is kept in the run folder."""
+    """A client failed or stayed silent. Results so far are kept in the run folder."""
 
 
 class CodecError(LadaError):
-    """Bytes that are not what a codec writes, or values that it cannot write. Nothing of them is used."""
+    """Bytes that a codec did not write, or values that it cannot write. No part of them is used."""

@@ -1,18 +1,17 @@
-"""Ask the Hugging Face Hub, or what HF_ENDPOINT puts in its place, whether it has something."""
+"""Ask the Hugging Face Hub, or the server in HF_ENDPOINT, whether it has something."""
 
 from functools import cache
 from typing import Literal
 
 SECONDS = 5.0
-"""How long the hub may take to say whether it has something."""
+"""Maximum time for the hub to answer, in seconds."""
 
 
 @cache
 def ask_hub(kind: Literal["model", "dataset"], name: str, revision: str | None) -> None:
-    """Return where the hub has it; else raise what huggingface_hub says, at once: loaders would try again and again.
+    """Return if the hub has it. Otherwise raise huggingface_hub's error at once, instead of retrying as loaders do.
 
-    With HF_HUB_OFFLINE the hub is left alone, and what was downloaded before is used. What the hub has is not asked
-    for twice.
+    With HF_HUB_OFFLINE the hub is not asked, and earlier downloads are used. The same question is asked only once.
     """
     from huggingface_hub import HfApi, constants
 
@@ -22,5 +21,5 @@ def ask_hub(kind: Literal["model", "dataset"], name: str, revision: str | None) 
 
 
 def reason(error: Exception) -> str:
-    """Return the first line of what an error says, or its name where it says nothing."""
+    """Return the first line of an error's text, or its class name if it has none."""
     return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,4 +1,4 @@
-"""What one message carries, with what is known of it already, so that nothing is hashed or decoded again."""
+"""The content of one message with what is known about it, so that nothing is hashed or decoded twice."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class Known(Mapping[str, bytes]):
-    """A payload: bytes by kind. What was made of its parts lives as long as it does, or until it is forgotten."""
+    """A payload: bytes by kind. Decoded parts live as long as the payload, or until they are forgotten."""
 
     def __init__(self, payload: Mapping[str, bytes]) -> None:
         self._payload = payload
@@ -27,11 +27,11 @@ class Known(Mapping[str, bytes]):
         return len(self._payload)
 
     def settle(self) -> None:
-        """Keep nothing more of what is made of the parts: whatever is not there is made each time it is asked for."""
+        """Cache no further decoded parts: anything not cached is decoded on each request."""
         self._settled = True
 
     def keep(self, kind: str, made: Any) -> None:
-        """Keep what was made of a part, unless the payload is settled."""
+        """Cache a decoded part, unless the payload is settled."""
         if not self._settled:
             self.made[kind] = made
 
@@ -47,12 +47,12 @@ class Known(Mapping[str, bytes]):
 
 
 def known(payload: Mapping[str, bytes]) -> Known:
-    """Return a payload as one of which things are known."""
+    """Return a payload with a cache."""
     return payload if isinstance(payload, Known) else Known(payload)
 
 
 def read(payload: Mapping[str, bytes], kind: str, make: Callable[[], T]) -> T:
-    """Return what `make` makes of a part: of a known payload that is done once, unless that is settled."""
+    """Return what `make` makes of a part. A payload with a cache does that once, unless it is settled."""
     if not isinstance(payload, Known):
         return make()
     if kind in payload.made:
@@ -63,6 +63,6 @@ def read(payload: Mapping[str, bytes], kind: str, make: Callable[[], T]) -> T:
 
 
 def forget(payload: Mapping[str, bytes]) -> None:
-    """Let go of what was made of a payload's parts."""
+    """Drop the cached parts of a payload."""
     if isinstance(payload, Known):
         payload.made.clear()

@@ -1,4 +1,4 @@
-"""What a stranger may send at most. Both sides hold whatever they are sent against the same limits."""
+"""Upper limits on what a peer may send. Both sides check every message against the same limits."""
 
 from pydantic import Field
 
@@ -7,23 +7,23 @@ from lada.core.registry import Options
 
 
 class Limits(Options):
-    """Sizes and times beyond which a message is refused; its sender is then left out of the round."""
+    """Limits on sizes and times. A message beyond them is refused, and its sender is left out of the round."""
 
     max_message_bytes: Bytes = 1 << 30
-    """Most bytes of one message as encoded; one with more is not decoded."""
+    """Maximum encoded size of one message, in bytes. A larger one is not decoded."""
     reply_bytes: Bytes = 4 << 30
-    """Most bytes of one reply as encoded, all kinds together."""
+    """Maximum encoded size of one reply, in bytes, all its parts together."""
     table_bytes: Bytes = 64 << 20
-    """Most bytes of paths, likelihoods, a vocabulary or the index of soft targets before compression."""
+    """Maximum uncompressed size of paths, likelihoods, a vocabulary or the index of soft targets, in bytes."""
     sample_bytes: Bytes = 16 << 20
-    """Most bytes of one sample's soft targets before compression."""
+    """Maximum uncompressed size of one sample's soft targets, in bytes."""
     adapter_bytes: Bytes = 1 << 30
-    """Most bytes of an adapter."""
+    """Maximum size of an adapter, in bytes."""
     report_bytes: Bytes = 4 << 20
-    """Most bytes of a party's report about itself, JSON."""
+    """Maximum size of a party's report about itself (JSON), in bytes."""
     path_chars: int = Field(default=100_000, ge=1, le=100_000_000)
-    """Most characters of one path."""
+    """Maximum length of one path, in characters."""
     notices: int = Field(default=100, ge=0, le=1_000_000)
-    """Most notices in one report."""
+    """Maximum number of notices in one report."""
     check_seconds: Seconds = 300.0
-    """Seconds that checking the answers of one message may take."""
+    """Maximum time to check the answers of one message, in seconds."""

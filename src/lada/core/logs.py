@@ -1,4 +1,4 @@
-"""Logs of the long-lived commands and of the processes they start: lines for people, or one JSON object a line."""
+"""Logs of long-running commands and their child processes: lines of text, or one JSON object per line."""
 
 import json
 import logging
@@ -14,21 +14,21 @@ from lada.core.errors import InputError
 from lada.core.shown import in_one_line, shown, shown_json
 
 VARIABLE = "LADA_LOG_FORMAT"
-"""The environment variable, which children inherit: `text`, the default, or `json`."""
+"""The environment variable, inherited by child processes: `text` (default) or `json`."""
 WHERE = ("party", "run", "round", "phase")
-"""What a line may have besides, given as `extra`."""
+"""Optional fields of a line, given as `extra`."""
 
 
 def as_json() -> bool:
-    """Return whether logs are to be JSON. Raises InputError where the variable is neither `text` nor `json`."""
+    """Return whether logs are JSON. Raises InputError if the variable is neither `text` nor `json`."""
     form = os.environ.get(VARIABLE) or "text"
     if form not in ("text", "json"):
-        raise InputError(f"{VARIABLE}: {form!r} is no format of logs; expected text or json")
+        raise InputError(f"{VARIABLE}: {form!r} is not a log format; expected text or json")
     return form == "json"
 
 
 def set_up(stream: IO[str]) -> None:
-    """Let the loggers below `lada` write to `stream`; as JSON also all other loggers, warnings and what ends a process.
+    """Make the loggers below `lada` write to `stream`. As JSON, this includes all other loggers, warnings and crashes.
 
     Raises InputError as `as_json` does.
     """
@@ -45,21 +45,21 @@ def set_up(stream: IO[str]) -> None:
 
 
 class Lines(logging.Formatter):
-    """A line for each message, whatever is in it, so that nobody's text can pass for another line."""
+    """One line per message, whatever its content, so that no text can pass for another line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Return the line, without its end."""
         return in_one_line(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
-        """Return an exception's lines, set in from those of messages."""
+        """Return an exception's lines, indented."""
         return indent(shown(super().formatException(ei)), "  ")
 
 
 class JsonLines(logging.Formatter):
-    """One object a line: time (UTC), level, logger, message; party, run, round and phase where they are known.
+    """One object per line: time (UTC), level, logger, message; and party, run, round and phase if known.
 
-    Of an exception it says the type and the place and not the text, which may repeat what somebody's data hold.
+    For an exception it gives the type and the place, but not the text, which may repeat private data.
     """
 
     def format(self, record: logging.LogRecord) -> str:

@@ -1,4 +1,4 @@
-"""Names of runs and parties. They become names of folders, so none may lead elsewhere or mean two things."""
+"""Names of runs and parties. They become folder names, so none may lead elsewhere or be ambiguous."""
 
 import re
 from collections.abc import Iterable
@@ -10,14 +10,14 @@ from lada.core.errors import InputError
 
 PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 LONGEST = 100
-"""Characters. What is put before and behind a name stays within the 255 bytes of a file's name."""
+"""Characters. With prefixes and suffixes, a name stays within the 255 bytes of a file name."""
 DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))})
-"""What Windows takes for devices, in whatever folder and case."""
-EXPECTED = f"1 to {LONGEST} of the letters A to Z, digits, - and _, a letter or digit first"
+"""Names that Windows reserves for devices, in any folder and case."""
+EXPECTED = f"1 to {LONGEST} letters A to Z, digits, - and _, starting with a letter or digit"
 
 
 def fault(name: str) -> str | None:
-    """Return what is wrong with a name; None where nothing is."""
+    """Return what is wrong with a name; None if it is valid."""
     if not re.fullmatch(PATTERN, name) or len(name) > LONGEST:
         shown = name if len(name) <= LONGEST else f"{name[:20]}…"
         return f"{shown!r} cannot be the name of a folder; expected {EXPECTED}"
@@ -27,14 +27,14 @@ def fault(name: str) -> str | None:
 
 
 def check_name(key: str, name: str) -> str:
-    """Return a name that may be a folder's. Raises InputError, naming the key, for any other."""
+    """Return a valid folder name. Raises InputError, naming the key, for any other."""
     if told := fault(name):
         raise InputError(f"{key}: {told}")
     return name
 
 
 def same_folder(names: Iterable[str]) -> tuple[str, str] | None:
-    """Return the first two names that are one on a disk that does not tell case apart; None where all differ."""
+    """Return the first two names that differ only in case; None if there are none."""
     seen: dict[str, str] = {}
     for name in names:
         if (other := seen.setdefault(name.lower(), name)) is not name:

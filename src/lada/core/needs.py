@@ -1,4 +1,4 @@
-"""What a method needs of the parties: read before round 1, by the planner, by whoever checks messages, by learners."""
+"""What a method needs of the parties. Checks before round 1, the planner, message checks and learners read it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     import numpy as np
 
 State = Mapping[str, "np.ndarray"]
-"""A method's memory: named arrays, so that it serialises as safetensors. Rows about samples carry their ids."""
+"""A method's memory: named arrays, serialisable as safetensors. Rows about samples carry their ids."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignalSpec:
-    """What an objective asks of a teacher beside a text; how it is carried across tokenizers: see lada.alignment."""
+    """What an objective needs from a teacher beside a text. See lada.alignment for how it crosses tokenizers."""
 
     k: int
-    """Tokens per position that a teacher names; of one alone, that is the text's own."""
+    """Number of tokens per position that a teacher sends. With 1, it is the text's own token."""
     alignment: Literal["offsets", "mined"]
     inside: Literal["mask", "one_hot"] = "mask"
     as_chunks: bool = False
-    """Not soft targets, but the log-probs of the stretches that both tokenizers cut alike."""
+    """Send log-probs of the chunks that both tokenizers share, instead of soft targets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,42 +32,43 @@ class Needs:
     """What a method with given options needs. A pair of parties that lacks it is refused before round 1."""
 
     teacher: frozenset[Verb] = frozenset()
-    """What the learner that is learnt from must be able to do."""
+    """Verbs that the teaching learner must support."""
     student: frozenset[Verb] = frozenset()
-    """What the learner that studies must be able to do."""
+    """Verbs that the studying learner must support."""
     signal: SignalSpec | None = None
-    """What an objective wants to know of a teacher beside its text."""
+    """What an objective needs from a teacher beside its text."""
     rejected: bool = False
     """Whether rejected paths are scored beside the chosen ones."""
     reference: bool = False
-    """Whether the log-probs of the learner as it was before the study are needed."""
+    """Whether the log-probs of the learner before the study are needed."""
     exits: tuple[float, ...] = ()
-    """Depths, as shares (0..1] of the layers, of which the hidden states are needed."""
+    """Depths, as shares (0..1] of the layers, whose hidden states are needed."""
     couples_batch: bool = False
-    """Whether the loss of a lesson depends on others of its batch: then a batch is never split, and dp is refused."""
+    """Whether a lesson's loss depends on other lessons of its batch. A batch is then never split, and dp is refused."""
     held_out: float = 0.0
-    """Share (0..1) of the lessons that a study keeps for an outer step."""
+    """Share (0..1) of the lessons that a study holds out for an outer step."""
     gold: bool = False
-    """Whether an objective looks at the ids of the texts' own tokens."""
+    """Whether an objective reads the ids of the texts' own tokens."""
     dense: bool = False
-    """Whether an objective looks at the learner's distributions over its whole vocabulary."""
+    """Whether an objective reads the learner's distributions over its whole vocabulary."""
     observes: bool = False
-    """Whether an objective adds up figures of its batches for its state: dp and parallel studies are refused."""
+    """Whether an objective accumulates figures over its batches in its state. dp and parallel studies are then
+    refused."""
     tries: float = 0.0
-    """Share (0..1) of a study's budget that an allocator spends at most on what the student studies on trial, for which
-    dp would not account and is refused; 0: it tries nothing."""
+    """Maximum share (0..1) of a study's budget that an allocator spends on trial studies; 0 means none. dp would not
+    account for them and is refused."""
     lesson_losses: bool = False
-    """Whether an allocator reads the losses of lessons step by step: dp and parallel studies are refused."""
+    """Whether an allocator reads the losses of lessons step by step. dp and parallel studies are then refused."""
     own_paths: bool = False
-    """Whether the two parties' own paths are compared, so that gold texts in their place are of no use."""
+    """Whether the two parties' own paths are compared, so that gold texts cannot replace them."""
     pools_private: bool = False
-    """Whether private samples leave their clients: a bound to compare with, which runs on one machine alone."""
+    """Whether private samples leave their clients. Such a method is an upper bound and runs only on one machine."""
 
     def __or__(self, other: Needs) -> Needs:
-        """Return what two methods need that are used together, whose signals must not differ."""
+        """Return the combined needs of two methods, whose signals must not differ."""
         signals = {each for each in (self.signal, other.signal) if each is not None}
         if len(signals) > 1:
-            raise ValueError(f"two signals are asked for at once: {self.signal} and {other.signal}")
+            raise ValueError(f"two different signals are requested at once: {self.signal} and {other.signal}")
         return Needs(
             teacher=self.teacher | other.teacher,
             student=self.student | other.student,
@@ -88,7 +89,7 @@ class Needs:
 
 
 NOTHING = Needs()
-"""What a method needs that declares nothing."""
+"""The needs of a method that declares none."""
 
 
 def needs(

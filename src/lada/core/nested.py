@@ -5,7 +5,7 @@ from typing import Any
 
 
 def flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested data by dotted key; entries of lists are numbered from 0."""
+    """Yield the leaves of nested data by dotted key. List entries are numbered from 0."""
     if isinstance(value, Mapping):
         entries = list(value.items())
     elif isinstance(value, (list, tuple)):
@@ -19,6 +19,6 @@ def flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def differences(one: Any, other: Any) -> dict[str, tuple[Any, Any]]:
-    """Return both values of each leaf in which two differ, by dotted key; None where one of them lacks it."""
+    """Return both values of each differing leaf, by dotted key; None if one side lacks it."""
     was, now = dict(flat(one)), dict(flat(other))
     return {key: (was.get(key), now.get(key)) for key in was | now if was.get(key) != now.get(key)}

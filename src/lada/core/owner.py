@@ -1,4 +1,4 @@
-"""What LaDa writes of a run is for its owner alone, whatever the umask of the shell: files 0600 in folders 0700."""
+"""Files of a run are private to their owner, whatever the shell's umask: files 0600 in folders 0700."""
 
 import os
 import threading
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 OTHERS = 0o077
-"""The permissions that group and others do not get."""
+"""The permissions withheld from group and others."""
 FOLDER = 0o700
 FILE = 0o600
 
@@ -16,15 +16,15 @@ _before = 0
 
 
 def owner_only() -> None:
-    """From here on whatever this process and its children write is for their owner alone; for processes of ours."""
+    """Make everything that this process and its children write private to its owner; for LaDa's own processes."""
     os.umask(OTHERS)
 
 
 @contextmanager
 def for_owner() -> Iterator[None]:
-    """The same for as long as the block lasts, in a process that may be somebody else's.
+    """Do the same for the duration of the block, in a process that may belong to others.
 
-    A process has one umask: it holds for all threads, and goes back when the last of several blocks is left.
+    A process has one umask. It applies to all threads and is restored when the last of several blocks ends.
     """
     global _within, _before  # noqa: PLW0603 - what it guards is the process's too
     with _lock:

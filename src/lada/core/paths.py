@@ -1,4 +1,4 @@
-"""What lies at a path of the user's or of a file's: a name that no disk can hold is that of nothing."""
+"""What exists at a path. A name that is too long for the system counts as missing."""
 
 import errno
 from collections.abc import Callable
@@ -6,17 +6,17 @@ from pathlib import Path
 
 
 def exists(path: Path | str) -> bool:
-    """Return whether something is there, as Path.exists does, and False where the name is too long for the system."""
+    """Return whether something exists, as Path.exists does; False if the name is too long for the system."""
     return _there(Path(path).exists)
 
 
 def is_file(path: Path | str) -> bool:
-    """Return the same of a regular file."""
+    """Return the same for a regular file."""
     return _there(Path(path).is_file)
 
 
 def is_folder(path: Path | str) -> bool:
-    """Return the same of a folder."""
+    """Return the same for a folder."""
     return _there(Path(path).is_dir)
 
 

@@ -1,4 +1,4 @@
-"""Methods register themselves here: name, options, paper, what they need of a learner, what is our reading."""
+"""Methods register themselves here with their name, options, paper, needs and status."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-"""Of a method: what divides the addresses of states, such as `/` and `|`, would give one the state of another."""
+"""Pattern of a method's name. Separators in the addresses of states, such as `/` and `|`, are excluded, so that no two
+methods share a state."""
 Status = Literal["confirmed", "our reading"]
 
 
 class Options(BaseModel):
-    """Base of all options: strict types, no unknown key, immutable. A field's docstring goes into the schema."""
+    """Base of all options: strict types, no unknown keys, immutable. A field's docstring becomes its description."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Return the schema with the fields' docstrings. pydantic itself would read them whenever a class is made."""
+        """Return the schema with the fields' docstrings. pydantic itself would read them for every new class."""
         schema = handler(core_schema)
         properties = handler.resolve_ref_schema(schema).get("properties", {})
         told = field_docstrings(cls)
@@ -44,12 +45,12 @@ class Options(BaseModel):
 
 
 class Pluggable:
-    """Base of methods: explicit state, pure verbs, declared needs. A registry sets `needs` of what it makes."""
+    """Base of methods: explicit state, no side effects, declared needs. A registry sets `needs` of what it makes."""
 
     needs: Needs = NOTHING
 
     def init(self, seed: int) -> State:
-        """Return the state before round 1; empty for a method that remembers nothing."""
+        """Return the state before round 1; empty for a method without memory."""
         return {}
 
 
@@ -66,15 +67,15 @@ class Method(Generic[T]):
     needs: Callable[[Any], Needs]
     """What the method needs with given options."""
     by_order: str = ""
-    """Why its result hangs on the order of samples or parties; empty for one that gives the same in any order."""
+    """Why its result depends on the order of samples or parties; empty if it does not."""
 
     @property
     def default_needs(self) -> Needs:
-        """What it needs with its default options."""
+        """The needs with default options."""
         return self.needs(self.options.model_construct())
 
     def read(self, options: Mapping[str, Any]) -> Options:
-        """Return plain options as the method's own. Raises pydantic's ValidationError for faulty ones."""
+        """Return plain options as the method's own. Raises pydantic's ValidationError for invalid ones."""
         return self.options.model_validate_json(json.dumps(options))
 
     def needs_of(self, options: Mapping[str, Any]) -> Needs:
@@ -82,7 +83,7 @@ class Method(Generic[T]):
         return self.needs(self.read(options))
 
     def made(self, options: Mapping[str, Any]) -> T:
-        """Return the method with plain options; what it needs with them is its attribute `needs`."""
+        """Return the method with plain options. Its attribute `needs` holds what it needs with them."""
         read = self.read(options)
         made: Any = self.make(read)
         told = self.needs(read) | getattr(made, "needs", NOTHING)
@@ -92,7 +93,7 @@ class Method(Generic[T]):
 
 
 class Registry(Generic[T]):
-    """The methods of one kind. They are found by importing every module of `package`, and plug-ins, on first use."""
+    """The methods of one kind. On first use, it imports all modules of `package`, and plug-ins."""
 
     def __init__(self, kind: str, package: str) -> None:
         self.kind = kind
@@ -111,24 +112,24 @@ class Registry(Generic[T]):
         needs: Needs | Callable[[Any], Needs] = NOTHING,
         by_order: str = "",
     ) -> Callable[[Callable[[Any], T]], Callable[[Any], T]]:
-        """Class or function decorator. Its docstring's first line becomes the summary.
+        """Class or function decorator. The first line of the docstring becomes the summary.
 
-        `needs` may be a function of the options; `by_order` says why, where the order of samples or parties matters.
+        `needs` may be a function of the options. `by_order` says why the order of samples or parties matters, if it
+        does.
 
-        Raises ValueError for a name that cannot be one and for a second method of it, InputError while a run is under
-        way.
+        Raises ValueError for an invalid or duplicate name, and InputError during a run.
         """
 
         def add(make: Callable[[Any], T]) -> Callable[[Any], T]:
             if self._runs:
                 raise InputError(
-                    f"{self.kind}: {name!r} is registered while a run is under way, whose parties would not all know "
-                    "it; register it before, in a file named by --plugin or LADA_PLUGINS"
+                    f"{self.kind}: {name!r} is registered during a run, so that not all parties would know it; "
+                    "register it before the run, in a file named by --plugin or LADA_PLUGINS"
                 )
             if not NAME.fullmatch(name):
                 raise ValueError(
-                    f"{self.kind}: {name!r} cannot be a name; expected letters, digits, '_', '-' and '.', a letter or "
-                    "digit first"
+                    f"{self.kind}: {name!r} cannot be a name; expected letters, digits, '_', '-' and '.', starting "
+                    "with a letter or digit"
                 )
             if name in self._methods:
                 raise ValueError(f"two {self.kind}s are named {name!r}")
@@ -159,7 +160,7 @@ class Registry(Generic[T]):
         return [method.name for method in self]
 
     def get(self, name: str) -> Method[T]:
-        """Return the method called `name`; InputError with the nearest valid name where there is none."""
+        """Return the method called `name`. Raises InputError with the nearest valid name if there is none."""
         self._load()
         if name not in self._methods:
             raise InputError(
@@ -169,17 +170,17 @@ class Registry(Generic[T]):
         return self._methods[name]
 
     def make(self, name: str, options: Mapping[str, Any]) -> T:
-        """Return the method called `name` with plain options; see Method.made, and `get` for what is raised."""
+        """Return the method called `name` with plain options; see Method.made, and `get` for errors."""
         return self.get(name).made(options)
 
     def __enter__(self) -> Registry[T]:
-        """Take no further method, once those that there are have registered themselves."""
+        """Refuse further methods, after all existing ones have registered themselves."""
         self._load()
         self._runs += 1
         return self
 
     def __exit__(self, *raised: object) -> None:
-        """Take methods again, unless another run goes on."""
+        """Accept methods again, unless another run is still going."""
         self._runs -= 1
 
 

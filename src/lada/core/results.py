@@ -1,6 +1,6 @@
 """The typed schema of `results.json`: what a run measured.
 
-Times, and the memory that was used, differ from run to run: they stand under `wall_clock` keys and nowhere else.
+Times and memory differ from run to run. They are stored under `wall_clock` keys and nowhere else.
 """
 
 from typing import Any
@@ -11,11 +11,11 @@ from lada.core.plural import counted
 
 SCHEMA_VERSION = 1
 ROW = ("party", "name", "teacher", "student", "round", "phase", "attack")
-"""What tells a row of a report from the others of its sort, as far as it has that."""
+"""The fields that identify a row of a report within its kind."""
 
 
 class Record(BaseModel):
-    """Base of all records: immutable, no unknown key. A loss that is NaN or infinite survives JSON, as "NaN"."""
+    """Base of all records: immutable, no unknown keys. In JSON, a NaN or infinite loss becomes text such as "NaN"."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
@@ -25,7 +25,7 @@ def _none(value: object) -> bool:
 
 
 class Interval(Record):
-    """A mean with its 95 % bootstrap interval, percent; `count` questions are behind it."""
+    """A mean with its 95 % bootstrap interval, in percent, over `count` questions."""
 
     value: float
     low: float
@@ -34,37 +34,38 @@ class Interval(Record):
 
 
 class Evaluation(Record):
-    """One party after one round (round 0: before anything), on the shared test questions."""
+    """One party's accuracy after one round (round 0: before the run), on the shared test questions."""
 
     party: str
     round: int
     overall: Interval
     own: Interval | None
-    """Questions of the party's own domains (a client's private data; for the server: domains no client owns)."""
+    """The party's own domains (a client's private data; for the server: domains that no client owns)."""
     other: Interval | None
     """All other domains (for the server: the clients' domains)."""
     general: Interval | None
-    """Questions that need skill and no domain knowledge; in neither `own`, `other` nor `overall`."""
+    """Questions that need skill but no domain knowledge. They are not part of `own`, `other` or `overall`."""
     new: Interval | None = Field(default=None, exclude_if=_none)
     """Domains that a client's private data lacks and the server's LLM knows (for the server: the clients' domains that
-    it does not know); left out of JSON where the task does not say what it knows."""
+    it does not know). Omitted from JSON if the task does not say what the LLM knows."""
     mixed: Interval | None = Field(default=None, exclude_if=_none)
-    """Questions that mix domains: in neither `own`, `other` nor `new`; left out likewise where there are none."""
+    """Questions that mix domains. They are not part of `own`, `other` or `new`. Omitted from JSON if there are none."""
     domains: dict[str, Interval]
     difficulty: dict[str, Interval]
     step_validity: float | None
-    """Share of the path's steps that follow from the rulebook and the step before, percent; built-in corpus only."""
+    """Share of a path's steps that follow from the rulebook and the previous step, in percent; built-in corpora
+    only."""
     calibration_error: float | None
     """Expected calibration error of exp(mean token log-prob) as confidence, 0..1."""
     agreement: float | None
-    """Share of test questions on which the party's answer equals the server's of the same round, percent; None for
-    the server, and where the test answers of the two are not in one place."""
+    """Share of test questions on which the party's answer equals the server's of the same round, in percent. None for
+    the server, and if the test answers of both are not in one place."""
     cut: int = Field(default=0, exclude_if=_none)
-    """Answers that break off at the most tokens that an answer may have; left out of JSON where there are none."""
+    """Answers cut at the maximum length. Omitted from JSON if there are none."""
 
 
 class PartyInfo(Record):
-    """Who took part."""
+    """A party of the run."""
 
     name: str
     role: str
@@ -89,25 +90,25 @@ class StudyRecord(Record):
     lessons: int
     pairs: int
     soft: int = 0
-    """Lessons with soft targets or chunks."""
+    """Number of lessons with soft targets or chunks."""
     replayed: int
     tokens: int
     skipped: int = Field(default=0, exclude_if=_none)
-    """Steps that changed nothing, since their loss or gradient was not finite; not told under differential privacy."""
+    """Steps skipped for a non-finite loss or gradient; not reported under differential privacy."""
     cut: int = Field(default=0, exclude_if=_none)
-    """Lessons whose text the model's context does not hold to its end. Both are left out of JSON where they are 0, as
-    in every sound study."""
+    """Lessons whose text exceeds the model's context. This and `skipped` are omitted from JSON if they are 0, as in
+    every sound study."""
     unfinished: int = Field(default=0, exclude_if=_none)
-    """Lessons on answers that were cut when they were written; left out likewise."""
+    """Lessons on answers that were cut during generation. Omitted from JSON if there are none."""
     first_loss: float
-    """Mean loss over the first tenth of the steps; NaN where it is not told."""
+    """Mean loss over the first tenth of the steps; NaN if it is not reported."""
     last_loss: float
     epsilon: float | None = None
-    """Under differential privacy: what all such studies of this party have spent by now, at `delta`."""
+    """Under differential privacy: the total ε of this party's studies so far, at `delta`."""
     delta: float | None = None
 
     def faults(self) -> str:
-        """Return in words what of a study came to nothing; empty where nothing did."""
+        """Return in words what went wrong in a study; empty if nothing did."""
         steps, lessons = counted(self.steps, "step"), counted(self.lessons, "lesson")
         told = {
             f"{self.skipped} of {steps} skipped, since loss or gradient was not finite": self.skipped,
@@ -117,24 +118,25 @@ class StudyRecord(Record):
 
 
 class Membership(Record):
-    """How well an attacker who has a party's model tells the samples it studied from others of the same domains."""
+    """How well an attacker with a party's model tells its training samples from others of the same domains."""
 
     party: str
     round: int
     attack: str
-    """`loss`: by the model's loss; `gain`: by how much lower it is than before the run."""
+    """`loss`: by the model's loss. `gain`: by how far it is below the loss before the run."""
     auc: float
-    """Chance that a member scores above another, 0..1; 0.5 is no better than guessing. 95 % bootstrap interval."""
+    """Chance that a member scores above a non-member, 0..1; 0.5 is guessing. `low` and `high` are a 95 % bootstrap
+    interval."""
     low: float
     high: float
     tpr: float
-    """Share (0..1) of members found where at most 1 % of the others are taken for members."""
+    """Share (0..1) of members found at a false-positive rate of at most 1 %."""
     members: int
     others: int
 
 
 class AllocationRecord(Record):
-    """One direction of one pair in one round, in sums; row by row it stands in allocations.parquet."""
+    """One direction of one pair in one round, in totals. The rows are in allocations.parquet."""
 
     teacher: str
     student: str
@@ -142,37 +144,36 @@ class AllocationRecord(Record):
     candidates: int
     chosen: int
     from_teacher: int
-    """How many of the chosen samples are learnt by the teacher's path (the rest: by the student's own)."""
+    """Number of chosen samples learnt from the teacher's path. The rest use the student's own."""
     right: float | None
-    """Share of the chosen paths whose answer is right, percent; None where no gold answer is known."""
+    """Share of the chosen paths whose answer is right, in percent; None if no gold answer is known."""
     sound: float | None = None
-    """Share of the chosen paths of which every step holds, percent; None where the task cannot say. An answer can be
-    right by luck. It is told to people; nothing in a run reads it."""
+    """Share of the chosen paths with only valid steps, in percent; None if the task cannot check them. An answer can be
+    right by luck. This is for display only; nothing in a run reads it."""
     styles: dict[str, int] = Field(default={}, exclude_if=_none)
-    """How many of the chosen paths are written in which style (lada.tasks.styles), where the task says so; told to
-    people likewise."""
+    """Number of chosen paths per style (lada.tasks.styles), if the task reports it; for display only."""
     agreement: float
-    """Share of all candidates on which teacher and student gave the same answer before the study, percent."""
+    """Share of all candidates on which teacher and student gave the same answer before the study, in percent."""
     trial_tokens: int = Field(default=0, exclude_if=_none)
-    """Tokens that the student studied on trial, to see what it learns from; left out of JSON where there are none. They
-    are part of the budget of the study that follows."""
+    """Tokens of the student's trial studies, which are part of the following study's budget. Omitted from JSON if there
+    are none."""
     diagnostics: dict[str, float]
-    """What the allocator says about itself, such as the AUC of its filter."""
+    """The allocator's own figures, such as the AUC of its filter."""
 
 
 class Missing(Record):
-    """A client without which a phase went on."""
+    """A client that a phase continued without."""
 
     party: str
     round: int
     phase: str
     why: str
-    """Silent, failed, died, or a message that was refused. No text of the client's, but for a StudyError's, which has
-    numbers alone, in a run on one machine."""
+    """It was silent, failed, died, or sent a message that was refused. It contains no text from the client, except a
+    StudyError's, which has only numbers, in a run on one machine."""
 
 
 class PartyReport(Record):
-    """What a party tells the server about one phase; numbers only."""
+    """A party's report to the server about one phase; only numbers."""
 
     evaluations: tuple[Evaluation, ...] = ()
     studies: tuple[StudyRecord, ...] = ()
@@ -187,7 +188,7 @@ class PartyReport(Record):
 
 
 class Traffic(Record):
-    """Bytes that crossed the wire as encoded, per round, sender, receiver and kind."""
+    """Encoded bytes that crossed the wire, per round, sender, receiver and kind."""
 
     round: int
     sender: str
@@ -198,7 +199,7 @@ class Traffic(Record):
 
 
 class PhaseTime(Record):
-    """What one party did when, and with how much memory: seconds since the run began."""
+    """When one party did what, and with how much memory; in seconds since the run began."""
 
     party: str
     round: int
@@ -206,7 +207,7 @@ class PhaseTime(Record):
     start: float
     seconds: float
     peak_memory: int = 0
-    """Bytes, measured as lada.models.peak says; 0 where the platform does not tell."""
+    """In bytes, measured as in lada.models.peak; 0 if the platform does not report it."""
 
 
 class ClientTime(Record):
@@ -214,33 +215,33 @@ class ClientTime(Record):
 
     party: str
     elapsed: float
-    """From sending the message to the complete reply, pieces included; checking it is not counted."""
+    """From sending the message to the complete reply, pieces included. Checking the reply is not counted."""
     computing: float | None
-    """How long the client says that it worked on it; None where it does not say, or more than went by."""
+    """The client's claimed computing time. None if it makes no claim, or claims more than the elapsed time."""
     exchange: float | None
-    """What of the server's waiting for it was no computing; None where `computing` is."""
+    """The server's waiting time without the client's computing; None if `computing` is None."""
 
 
 class ExchangeTime(Record):
-    """The exchange of one phase, seconds; of the clients whose replies came over the wire and were sound.
+    """The exchange of one phase, in seconds, over the clients whose replies crossed the wire and were sound.
 
-    Replies that a resumed run had heard before it broke off have no time: their clients, and a phase in which no other
-    was asked, are absent. What passed while the server was busy itself is not counted.
+    Replies that a resumed run received before it broke off have no time. Their clients are absent, and so is a phase in
+    which no other client was asked. Time in which the server itself was busy is not counted.
     """
 
     round: int
     phase: str
     waited: float
-    """How long the server did nothing but wait, until the last reply was complete."""
+    """How long the server only waited, until the last reply was complete."""
     computing: float | None
-    """How long the slowest client worked, by its own word; None where one of them does not say."""
+    """The slowest client's claimed computing time; None if one of them makes no claim."""
     exchange: float | None
-    """What of the waiting was not the slowest client's computing; None where `computing` is."""
+    """The waiting time without the slowest client's computing; None if `computing` is None."""
     clients: tuple[ClientTime, ...]
 
 
 class Shown(Record):
-    """One test question with what was written for it, for the sample browser. Steps: (text, right or wrong)."""
+    """One test question with its paths, for the sample browser. Steps are (text, right or wrong)."""
 
     sample_id: str
     question: str
@@ -257,7 +258,7 @@ class Shown(Record):
 
 
 class Environment(Record):
-    """What the run ran on, as far as it can change a result."""
+    """The environment of the run, as far as it can change results."""
 
     lada: str
     git: str | None
@@ -265,35 +266,35 @@ class Environment(Record):
     packages: dict[str, str]
     device: str
     processor: str = ""
-    """Its name; empty in files of earlier versions."""
+    """Name of the processor; empty in files of earlier versions."""
     instructions: str = ""
-    """What of its instructions PyTorch and MKL use, such as `AVX2`; empty likewise."""
+    """The processor instructions that PyTorch and MKL use, such as `AVX2`; empty in files of earlier versions."""
 
 
 class WallClock(Record):
-    """All times of a run, and the memory its phases took."""
+    """All times of a run, and the memory of its phases."""
 
     started: str
     seconds: float
-    """From the start to the end, without the pauses before a run that had been interrupted went on."""
+    """From start to end, without the pauses before an interrupted run was resumed."""
     phases: tuple[PhaseTime, ...]
     exchanges: tuple[ExchangeTime, ...] = ()
     """How long messages took, by round and phase."""
 
 
 class Withheld(Record):
-    """What one party kept back in a round, since it would have repeated a distinctive passage of a private sample."""
+    """What one party withheld in a round, since it would have repeated a distinctive passage of a private sample."""
 
     party: str
     round: int
     paths: int
-    """Paths, or texts with token scores, that it would have told of."""
+    """Paths, or texts with token scores, that it was about to send."""
     sampled_again: int = 0
-    """Paths in whose place another one left, which was sampled anew."""
+    """Paths that were replaced by newly sampled ones."""
     withheld: int = 0
-    """Paths for which none left."""
+    """Paths that were not sent at all."""
     scores: int = 0
-    """Token scores that did not leave, since the likeliest tokens spell such a passage."""
+    """Token scores that were not sent, since the likeliest tokens spell such a passage."""
 
 
 class Results(Record):
@@ -311,17 +312,17 @@ class Results(Record):
     shown: tuple[Shown, ...]
     notices: tuple[str, ...]
     missing: tuple[Missing, ...] = ()
-    """Who did not answer in time, or not soundly; empty where all took part in everything."""
+    """Clients that did not answer in time or not soundly; empty if all took part in everything."""
     memberships: tuple[Membership, ...] = ()
-    """What the membership-inference audit found; empty where there was none."""
+    """Results of the membership-inference audit; empty without one."""
     withheld: tuple[Withheld, ...] = ()
-    """What parties kept back of what they wrote; empty where nobody did."""
+    """What parties withheld of their own texts; empty if there is nothing."""
     noisy: tuple[str, ...] = ()
-    """Public samples whose gold answer is wrong on purpose (`task.noise`); no party is told which."""
+    """Public samples whose gold answer is deliberately wrong (`task.noise`). No party knows which they are."""
     wall_clock: WallClock
 
     def lost(self) -> list[str]:
-        """Return a sentence for each client that was missing and each reason: in which rounds and phases, and why."""
+        """Return a sentence for each missing client and reason: in which rounds and phases, and why."""
         when: dict[tuple[str, str], list[str]] = {}
         for gone in self.missing:
             when.setdefault((gone.party, gone.why), []).append(f"round {gone.round} ({gone.phase})")
@@ -336,8 +337,10 @@ class Results(Record):
         ]
 
     def of(self, party: str, round: int) -> Evaluation:
-        """Return how a party stood after a round: its last evaluation by then, since one that has not changed is not
-        evaluated anew. KeyError where there is none."""
+        """Return a party's last evaluation by the end of a round, since an unchanged party is not evaluated again.
+
+        Raises KeyError if there is none.
+        """
         done = [e for e in self.evaluations if e.party == party and e.round <= round]
         if not done:
             raise KeyError((party, round))
@@ -345,5 +348,5 @@ class Results(Record):
 
 
 def key_of(row: Any) -> Any:
-    """Return what tells a row from the others of its sort."""
+    """Return what identifies a row within its kind."""
     return row if isinstance(row, str) else tuple(getattr(row, name, None) for name in ROW)

@@ -1,8 +1,8 @@
-"""Files that their folder vouches for: each is written as a whole, and read only as it was written.
+"""Sealed files: each is written as a whole, and read only if unchanged.
 
-`digests.json` in the folder holds the SHA-256 of each sealed file. Of a file that is written anew it holds the old
-digest too until the next time, so a crash at any moment leaves a file that is vouched for. What is not listed is taken
-as it is, such as a file by hand.
+`digests.json` in the folder holds the SHA-256 of each sealed file. While a file is rewritten, it also holds the old
+digest, so that a crash at any moment leaves a valid file. A file that is not listed, for example one made by hand, is
+accepted as it is.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ DIGESTS = "digests.json"
 
 
 def write(file: Path, data: bytes) -> None:
-    """Write a file that is there as a whole or not at all, also after a power cut; its folder is made."""
+    """Write a file completely or not at all, even after a power cut. Its folder is created."""
     file.parent.mkdir(parents=True, exist_ok=True)
     staged = file.with_name(f"{file.name}.next")
     staged.write_bytes(data)
@@ -27,7 +27,7 @@ def write(file: Path, data: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Make a file, or the names in a folder, survive a power cut, where the system can."""
+    """Make a file, or the names in a folder, survive a power cut, if the system can."""
     if path.is_file() or hasattr(os, "O_DIRECTORY"):
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -37,13 +37,13 @@ def sync(path: Path) -> None:
 
 
 def seal(file: Path, data: bytes) -> None:
-    """Write a file so that its folder vouches for it. One process at a time may do so in a folder."""
+    """Write a sealed file. Only one process at a time may do so in a folder."""
     _list(file, _digest(data))
     write(file, data)
 
 
 def _list(file: Path, digest: str) -> None:
-    """Let a folder vouch for what a file will be, and for what it is."""
+    """List a file's coming digest and its current one."""
     try:
         known = _known(file.parent)
     except LadaError:
@@ -54,7 +54,7 @@ def _list(file: Path, digest: str) -> None:
 
 
 def seal_written(file: Path, fill: Callable[[Path], None]) -> None:
-    """Do what `seal` does for bytes that are too many to hold: `fill` writes them to the path that it is given."""
+    """Do the same as `seal` for data too large for memory. `fill` writes it to the path that it receives."""
     file.parent.mkdir(parents=True, exist_ok=True)
     staged = file.with_name(f"{file.name}.next")
     fill(staged)
@@ -65,7 +65,7 @@ def seal_written(file: Path, fill: Callable[[Path], None]) -> None:
 
 
 def unseal(file: Path) -> bytes:
-    """Return a file's bytes. Raises LadaError, naming the file, where it is missing or not as it was written."""
+    """Return a file's bytes. Raises LadaError, naming the file, if it is missing or has changed."""
     try:
         data = file.read_bytes()
     except OSError as error:
@@ -75,7 +75,7 @@ def unseal(file: Path) -> bytes:
 
 
 def unsealed_file(file: Path) -> Path:
-    """Return a file whose bytes are too many to hold, once it is read through. Raises LadaError as `unseal` does."""
+    """Return a file too large for memory after checking it. Raises LadaError as `unseal` does."""
     try:
         digest = _digest_of(file)
     except OSError as error:
@@ -91,13 +91,13 @@ def _unreadable(file: Path, error: OSError) -> LadaError:
 def _check(file: Path, digest: str) -> None:
     if digest not in _known(file.parent).get(file.name, [digest]):
         raise LadaError(
-            f"{str(file)!r} is not as it was written; restore it from a copy, or take it out of {DIGESTS} if you "
-            "changed it yourself"
+            f"{str(file)!r} has changed since it was written; restore it from a copy, or remove it from {DIGESTS} if "
+            "you changed it yourself"
         )
 
 
 def unsealed(file: Path) -> None:
-    """Let a folder no longer vouch for a file, and remove it."""
+    """Remove a file and its digest."""
     known = _known(file.parent)
     if known.pop(file.name, None) is not None:
         if known:
@@ -108,7 +108,7 @@ def unsealed(file: Path) -> None:
 
 
 def is_sealed(file: Path) -> bool:
-    """Return whether a folder vouches for a file, which need not be there. Raises LadaError as `unseal` does."""
+    """Return whether a file's digest is listed; the file itself may be missing. Raises LadaError as `unseal` does."""
     return file.name in _known(file.parent)
 
 
@@ -122,8 +122,8 @@ def _known(folder: Path) -> dict[str, list[str]]:
         return {}
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise LadaError(
-            f"{str(file)!r} cannot be read; restore it from a copy, or delete it to have the files beside it believed "
-            "as they are"
+            f"{str(file)!r} cannot be read; restore it from a copy, or delete it to accept the files beside it as "
+            "they are"
         ) from error
     return known
 

@@ -1,4 +1,4 @@
-"""SIGTERM is treated as Ctrl-C is, so that a service is stopped as tidily as a program at a terminal."""
+"""SIGTERM is handled like Ctrl-C, so that a service stops as tidily as a program in a terminal."""
 
 import signal
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ class Terminated(KeyboardInterrupt):
 
 
 def exit_code(stop: KeyboardInterrupt) -> int:
-    """Return what a command that was stopped ends with: 128 and the signal's number, as a shell has it."""
+    """Return the exit code of a stopped command: 128 plus the signal's number, as in a shell."""
     return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
 
 
 @contextmanager
 def ended_by_signal() -> Iterator[None]:
-    """Raise Terminated, a KeyboardInterrupt, at SIGTERM; without effect in other threads than the main one."""
+    """Raise Terminated, a KeyboardInterrupt, at SIGTERM. It has no effect outside the main thread."""
     try:
         before = signal.signal(signal.SIGTERM, _terminate)
     except ValueError:
@@ -31,7 +31,7 @@ def ended_by_signal() -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Leave a second signal without effect: tidying up takes seconds, and what is left of it would stay for ever."""
+    """Ignore further signals: cleaning up takes seconds, and its leftovers would stay for ever."""
     try:
         # Not SIG_IGN, which the processes that are started within would inherit.
         before = {number: signal.signal(number, _pass) for number in (signal.SIGINT, signal.SIGTERM)}

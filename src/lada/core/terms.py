@@ -1,4 +1,4 @@
-"""The terms of the project as small immutable values. Nothing here knows of models, files or the wire."""
+"""The project's terms as small immutable values. Nothing here knows about models, files or the wire."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Verb(StrEnum):
-    """What a learner can do; a method declares which of these it needs."""
+    """What a learner can do. A method declares which of these it needs."""
 
     ANSWER = "answer"  # questions -> paths
     CONFIDENCE = "confidence"  # log-probs of its own paths
@@ -25,9 +25,9 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One question. `answer` is the gold answer where there is one; `difficulty` counts reasoning steps.
+    """One question. `answer` is the gold answer, if known; `difficulty` counts reasoning steps.
 
-    `entry` is what the task's verifier needs to know of the question, as text, such as tests.
+    `entry` is what the task's verifier needs to know about the question, as text, such as tests.
     """
 
     id: str
@@ -41,11 +41,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """How likely a learner finds one path, given its question: log-probs in nats under that learner.
+    """A learner's likelihood of one path, given its question: log-probs in nats.
 
-    `total` and `minimum` are the sum and the least of the token log-probs (both <= 0); `tokens` counts the
-    learner's own tokens, `size` the UTF-8 bytes of the text, so that `per_byte` compares across tokenizers. No tokens
-    mean that the learner cannot say.
+    `total` and `minimum` are the sum and the minimum of the token log-probs (both <= 0). `tokens` counts the learner's
+    own tokens and `size` the UTF-8 bytes of the text, so that `per_byte` is comparable across tokenizers. With no
+    tokens, the likelihood is unknown.
     """
 
     total: float
@@ -55,12 +55,12 @@ class Likelihood:
 
     @classmethod
     def unknown(cls, size: int) -> Likelihood:
-        """Return the likelihood of a text by a learner without Verb.CONFIDENCE; its numbers say nothing."""
+        """Return the likelihood of a text by a learner without Verb.CONFIDENCE. Its numbers mean nothing."""
         return cls(0.0, 0.0, 0, size)
 
     @property
     def known(self) -> bool:
-        """Whether the learner could say how likely the text is."""
+        """Whether the likelihood is known."""
         return self.tokens > 0
 
     @property
@@ -76,10 +76,9 @@ class Likelihood:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """One reasoning path: a text that ends in an answer, who wrote it and how sure its writer was.
+    """One reasoning path: a text that ends in an answer, its writer and the writer's likelihood.
 
-    `answer` is what was extracted from the text; `right` is its verified correctness, None where no gold answer
-    is known.
+    `answer` is extracted from the text. `right` is its verified correctness, None if no gold answer is known.
     """
 
     sample_id: str
@@ -89,12 +88,12 @@ class Path:
     right: bool | None
     likelihood: Likelihood
     cut: bool = False
-    """Whether the text breaks off before its writer has ended it."""
+    """Whether the text was cut before its writer ended it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What one party can say about public samples in one round: its path for each, in the order of `paths`."""
+    """What one party knows about public samples in one round: a path for each, in the order of `paths`."""
 
     party: str
     round: int
@@ -107,7 +106,7 @@ class Knowledge:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What a tokenizer's ids stand for: the bytes of each token, and which id ends a text."""
+    """The meaning of a tokenizer's ids: the bytes of each token, and the id that ends a text."""
 
     tokens: tuple[bytes, ...]
     eos: int
@@ -115,10 +114,10 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SparseLogProbs:
-    """The likeliest tokens at each position of a text. What their probabilities leave of 1 is the tail's mass.
+    """The likeliest tokens at each position of a text. The tail has the rest of the probability.
 
-    `ids` int32 [n, k], ascending and distinct within a row; `log_probs` float32 [n, k], nats (<= 0). A place that is
-    not used has id 0 and log-prob -inf and stands behind the used ones; a row without any has no soft target.
+    `ids` int32 [n, k] are ascending and distinct within a row; `log_probs` float32 [n, k] are in nats (<= 0). Unused
+    entries have id 0 and log-prob -inf and follow the used ones. A row without used entries has no soft target.
     """
 
     ids: np.ndarray
@@ -129,9 +128,8 @@ class SparseLogProbs:
 class TokenizedText:
     """A text in one tokenizer's tokens.
 
-    `tokens` int32 [n] are its tokens, the last of them end-of-sequence unless the text was cut. `offsets` int32 [n, 2]
-    say which bytes of the UTF-8 text each stands for, start and end; end-of-sequence stands for one byte behind the
-    text, (size, size + 1).
+    `tokens` int32 [n] ends with end-of-sequence, unless the text was cut. `offsets` int32 [n, 2] give the start and end
+    of each token in the UTF-8 text. End-of-sequence covers one byte after the text, (size, size + 1).
     """
 
     tokens: np.ndarray
@@ -140,9 +138,9 @@ class TokenizedText:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenScores:
-    """What a learner makes of a text, token by token: `tokens` and `offsets` (see TokenizedText), and the likeliest.
+    """A learner's scores of a text by token: `tokens` and `offsets` (see TokenizedText), and the likeliest tokens.
 
-    `top` has n rows without unused places and holds each position's own token.
+    `top` has n rows without unused entries and includes each position's own token.
     """
 
     tokens: np.ndarray
@@ -156,10 +154,10 @@ class TokenScores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChunkLogProbs:
-    """How likely a teacher finds whole stretches of a text.
+    """A teacher's log-probs of chunks of a text.
 
-    `tokens` int32 [c, 2] are half-open ranges of the learner's own tokens, ascending; `log_probs` float32 [c] is the
-    teacher's log-prob of each range's bytes, given the text in front, nats.
+    `tokens` int32 [c, 2] are half-open ranges of the learner's own tokens, ascending. `log_probs` float32 [c] are the
+    teacher's log-probs of each range's bytes, given the preceding text, nats.
     """
 
     tokens: np.ndarray
@@ -171,7 +169,7 @@ Source = Literal["teacher", "student"]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """One chosen sample: whose path to learn (`source`), how it scored and why, in a few words for people."""
+    """One chosen sample: whose path to learn (`source`), its score, and the reason in a few words for display."""
 
     sample_id: str
     source: Source
@@ -188,16 +186,16 @@ class Allocation:
     round: int
     choices: tuple[Selection, ...]
     scores: Mapping[str, float] = field(default_factory=dict)
-    """The score of every candidate, chosen or not (may be empty where a rule has no score)."""
+    """The score of every candidate, chosen or not; may be empty if the rule has no score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
     """What a learner trains on: the chosen text and, for contrast, a rejected one for the same question.
 
-    `soft` is what a teacher would say at each token of the chosen text, in the learner's own vocabulary: one row per
-    token of the text and one for end-of-sequence. `chunks` is how likely it finds stretches of that text. A text that
-    was cut when it was written is learnt as far as it goes and closed by no end.
+    `soft` has the teacher's distribution at each token of the chosen text, in the learner's vocabulary: one row per
+    token and one for end-of-sequence. `chunks` has its log-probs of chunks of that text. A text that was cut is learnt
+    as far as it goes, without an end.
     """
 
     sample_id: str

@@ -1,4 +1,4 @@
-"""Thinking that stands in tags in front of an answer, as reasoning models write it."""
+"""Thinking in tags before an answer, as reasoning models write it."""
 
 from collections.abc import Mapping
 
@@ -11,13 +11,13 @@ TAGS: Mapping[str, str] = {
     "◁think▷": "◁/think▷",
     "<|channel|>analysis<|message|>": "<|end|><|start|>assistant<|channel|>final<|message|>",
 }
-"""Opening and closing tags that are known for thinking wherever a path is read."""
+"""Opening and closing tags that mark thinking wherever a path is read."""
 
 
 def conclusion(text: str, tags: Mapping[str, str] = TAGS) -> str:
-    """Return what follows the last closing tag, or the whole text where there is no tag.
+    """Return what follows the last closing tag, or the whole text if there is no tag.
 
-    Thinking that was opened and never closed has no conclusion: that is "".
+    Unclosed thinking has no conclusion: the result is then "".
     """
     end = max((place + len(close) for close in tags.values() if (place := text.rfind(close)) >= 0), default=0)
     rest = text[end:]

@@ -1,4 +1,4 @@
-"""Plain data against a pydantic model, strictly; what is wrong is told by key, value, expectation and nearest name."""
+"""Strict validation of plain data by a pydantic model. Errors name key, value, expectation and nearest name."""
 
 import json
 import re
@@ -11,11 +11,11 @@ from pydantic.fields import FieldInfo
 from lada.core.errors import InputError, nearest
 
 SECRET = re.compile("key|token|secret|password|auth", re.IGNORECASE)
-"""In the names of unknown keys whose values are not repeated."""
+"""Unknown keys whose values are not repeated."""
 
 
 def validate(model: type[BaseModel], value: Any, where: str = "") -> Any:
-    """Validate plain data strictly against a model; InputError lists every fault by key, value and expectation."""
+    """Validate plain data strictly by a model. InputError lists every fault by key, value and expectation."""
     try:
         text = json.dumps(value)
     except (TypeError, ValueError, RecursionError) as error:  # such as a number of more digits than Python writes
@@ -61,7 +61,7 @@ def _explain(model: type[BaseModel], fault: Any, value: Any) -> tuple[str, str]:
 
 
 def _key(location: tuple[str | int, ...], value: Any) -> str:
-    """Return a fault's location as the key that its author wrote: pydantic also names the members of unions."""
+    """Return a fault's location as the user's key; pydantic also names the members of unions."""
     parts = []
     for part in location:
         try:
@@ -73,9 +73,10 @@ def _key(location: tuple[str | int, ...], value: Any) -> str:
 
 
 def _kinds_at(model: type[BaseModel], path: list[str]) -> list[Any]:
-    """Return the types that what stands at `path` below `model` may have; none where that cannot be told.
+    """Return the possible types at `path` below `model`; none if unknown.
 
-    The models' own fields say so: pydantic's JSON Schema says the same, and takes longer than all else before a run.
+    It reads the models' own fields. pydantic's JSON Schema has the same, but takes longer than everything else before a
+    run.
     """
     kinds: list[Any] = [model]
     for part in path:
@@ -86,7 +87,7 @@ def _kinds_at(model: type[BaseModel], path: list[str]) -> list[Any]:
 
 
 def _names(kind: Any) -> set[str]:
-    """Return what a location may call a member of a union: by its class, or by the tag that tells it from others."""
+    """Return how a location may refer to a member of a union: by its class, or by its tag."""
     return {getattr(kind, "__name__", ""), *(tag for name in _fields(kind) for tag in _tags(kind, name))}
 
 
@@ -97,7 +98,7 @@ def _below(kind: Any, part: str) -> list[Any]:
 
 
 def _members(kind: Any) -> list[Any]:
-    """Return the types of a union, or the one that it is, without None and what they are annotated with."""
+    """Return the types of a union, or the single type, without None and annotations."""
     if get_origin(kind) is Annotated:
         return _members(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):
@@ -110,6 +111,6 @@ def _fields(kind: Any) -> dict[str, FieldInfo]:
 
 
 def _tags(kind: Any, name: str) -> tuple[Any, ...]:
-    """Return the values that a model's field of that name may have, where they are listed."""
+    """Return the values that a model's field may have, if they are listed."""
     field = _fields(kind).get(name)
     return get_args(field.annotation) if field and get_origin(field.annotation) is Literal else ()

@@ -1,4 +1,4 @@
-"""Texts as what readers take them for: without case, spacing, punctuation and the many forms of one character."""
+"""Texts as readers see them: without case, spacing, punctuation and the many forms of one character."""
 
 import html
 import unicodedata
@@ -10,17 +10,17 @@ import numpy as np
 import regex
 
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-"""Scripts that put no spaces between words."""
+"""Scripts without spaces between words."""
 TOKEN = regex.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
 WORD = regex.compile(rf"[{UNSPACED}]|[^\W\d_{UNSPACED}]+|\d+")
 GROUPED = regex.compile(r"(?<![\d,.])\d{1,3}(?:[,.' ]\d{3})+(?!\d)")
-"""Numbers whose digits stand in groups of three, such as 48,250."""
+"""Numbers with digits in groups of three, such as 48,250."""
 BASE = np.uint64(0x9E3779B97F4A7C15)
-"""Of a polynomial hash modulo 2^64; odd, so that no place is lost."""
+"""Base of a polynomial hash modulo 2^64. It is odd, so that no position is lost."""
 
 
 HIDDEN = str.maketrans("", "", "\u115f\u1160\u3164\uffa0")
-"""Fillers: letters by their category, which nothing shows."""
+"""Fillers: letters by category, but invisible."""
 STROKES = str.maketrans("ıłøđħŧ", "ilodht")
 """Letters whose strokes, or missing dot, Unicode does not take apart."""
 LOOK_ALIKES = str.maketrans("аеорсухкмтнвіјѕһԁԛԝαβεζηικμνορτυχىیکةٱ", "aeopcyxkmthbijshdqwabezhikmnoptyxييكها")
@@ -40,8 +40,8 @@ TAG = regex.compile(r"<[^<>]{1,40}>")
 def plain(text: str) -> str:
     """Return a text without case, compatibility forms, marks on letters and invisible characters.
 
-    Digits of all scripts are those of ASCII, and letters that look like Latin ones are these. Where a mark may be
-    spelled out, as in Mueller, it is not.
+    Digits of all scripts become ASCII digits, and letters that look Latin become Latin. Spelled-out marks, as in
+    Mueller, are dropped.
     """
     return SPELLED_OUT.sub(lambda found: found[0][0], _folded(text))
 
@@ -59,17 +59,17 @@ def _digit(character: str) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a text: letters in a row, and digits in a row; a character of a script without spaces."""
+    """Return the words of a text: runs of letters, runs of digits, or single characters of a script without spaces."""
     return WORD.findall(plain(text))
 
 
 def tokens_of(text: str) -> list[str]:
-    """Return what stands between spaces and signs: letters and digits in a row make one."""
+    """Return the runs of letters and digits between spaces and signs."""
     return TOKEN.findall(plain(text))
 
 
 def compounds_of(text: str) -> list[str]:
-    """Return words with apostrophes or hyphens in them, without these."""
+    """Return words with apostrophes or hyphens, without these."""
     return [_bare(word) for word in COMPOUND.findall(plain(text))]
 
 
@@ -85,7 +85,7 @@ def identifiers_of(text: str) -> list[str]:
 
 
 def unescaped(text: str) -> str:
-    """Return a text as it reads where its escapes are resolved (JSON, URLs, HTML) and its tags left out."""
+    """Return a text with its escapes resolved (JSON, URLs, HTML) and its tags removed."""
 
     def resolved(found: regex.Match[str]) -> str:
         return chr(int(found[1], 16)) if found[1] else " "
@@ -99,12 +99,12 @@ def _bare(text: str) -> str:
 
 
 def same_question(text: str) -> str:
-    """Return what questions share that differ in case, spaces and compatibility forms alone; signs and marks count."""
+    """Return a key that is equal for questions that differ only in case, spaces and compatibility forms."""
     return "".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def windows(codes: np.ndarray, sizes: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield for each of the ascending `sizes` (>= 1) a hash of each so many codes (uint64 [n]) in a row, uint64."""
+    """Yield for each of the ascending `sizes` (>= 1) the hashes of all runs of that many codes (uint64 [n]), uint64."""
     values = codes ^ (codes >> np.uint64(29))
     total, done = np.zeros(len(values), np.uint64), 0
     for size in sizes:

@@ -1,4 +1,4 @@
-"""The surest party teaches: the choice that FedMKT calls DualMinCE."""
+"""The surest party teaches, as in FedMKT's DualMinCE."""
 
 import math
 from collections.abc import Mapping
@@ -10,11 +10,14 @@ from lada.fusers.base import FUSERS, Fuser
 
 
 class LeastLossOptions(Options):
-    """Losses are each writer's own, of its own path, in nats per byte: comparable across tokenizers."""
+    """Options of the least loss.
+
+    Each writer's loss is that of its own path, in nats per byte, which is comparable across tokenizers.
+    """
 
     below_own: bool = False
-    """Learn only where the least loss is below the receiver's own, as FedMKT does: there its allocator, `dual_min_ce`,
-    has seen to that already."""
+    """Learn only if the least loss is below the receiver's own, as FedMKT does. With the allocator `dual_min_ce` this
+    has no effect, since it already checks that."""
 
 
 @FUSERS.register("least_loss", options=LeastLossOptions, paper="arXiv 2406.02224", status="our reading")

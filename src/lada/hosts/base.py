@@ -19,31 +19,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PaperDefaults:
-    """What a framework comes with: it holds under `plugin: none` for whatever the configuration does not name."""
+    """A framework's own defaults under `plugin: none`, for everything that the configuration does not set."""
 
     methods: Mapping[str, MethodChoice] = field(default_factory=dict)
-    """By the kind of method; of other kinds it comes with their defaults."""
+    """By kind of method. Other kinds keep their own defaults."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the host itself that differ from its defaults, which are those under a plug-in."""
+    """Options of the host that differ from its defaults, which apply with a plug-in."""
     one_way: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the host with which nothing is taught to the server, for one that cannot learn, whatever `plugin`."""
+    """Options of the host with which the server is not taught, for a server that cannot learn, whatever `plugin` is."""
 
 
 class Host(Rounds, Pluggable):
-    """A framework. Its state lives in the parties; a host object holds options only."""
+    """A framework. Its state lives in the parties; a host object holds only options."""
 
     bare: PaperDefaults = PaperDefaults()
     server_studies: bool = True
-    """Whether the server learns from its clients, so that they have to teach it."""
+    """Whether the server learns from its clients, so that they must be able to teach."""
     client_replay: Replay | None = None
-    """What clients replay while they learn from others; None: they may study private samples in any study."""
+    """What clients replay while they learn from others. None means that any study may contain private samples."""
 
     def ask(self, public: tuple[Sample, ...]) -> tuple[Sample, ...]:
-        """Return the public samples as all parties are asked them in a run: nothing but their questions may differ."""
+        """Return the public samples as all parties see them in a run. Only their questions may differ."""
         return public
 
     def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
-        """Raise InputError for a plug-in or clients that the host's options cannot work with."""
+        """Raise InputError for a plug-in or clients that do not work with the host's options."""
 
 
 HOSTS: Registry[Host] = Registry("host", "lada.hosts.catalogue")

@@ -1,9 +1,9 @@
-"""Centralized: all private data in one place, the ceiling that collaboration is held against.
+"""Centralized training: all private data in one place, the upper bound for collaboration.
 
-It keeps nothing private. Each client sends its private samples once; from then on every SLM, and the LLM, studies
-those of all clients. So it runs on one machine alone (`engine: local`), the ledger has the samples as kind `samples`,
-and an audit finds them. An SLM studies as many steps or tokens as a collaborating client does in all, and the LLM as
-many as it would study of what it gets from clients.
+It keeps nothing private. Each client sends its private samples once. From then on, every SLM and the LLM study the
+samples of all clients. It therefore runs only on one machine (`engine: local`), the ledger lists the samples as kind
+`samples`, and an audit finds them. An SLM studies as many steps or tokens as a collaborating client does in total. The
+LLM studies as many as it would on what clients send.
 """
 
 from collections.abc import Mapping
@@ -33,13 +33,13 @@ EVERYTHING: Slot[list[Sample]] = Slot("samples of all clients")
 
 
 class Centralized(Host):
-    """All private data in one place, where every model studies it: a ceiling, and no federation."""
+    """All private data in one place, where every model studies it: an upper bound, not a federation."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
 
     def round(self, number: int, objective: Objective) -> Round:
-        """See Host.round. A client that has not replied yet is asked for its samples before anybody studies."""
+        """See Host.round. A client that has not replied yet is asked for its samples before any study."""
         if number == 0:
             return evaluating_everybody()
         new = (SAMPLES,) if number == 1 else ()
@@ -68,7 +68,7 @@ def _send(turn: Turn) -> None:
 
 
 def _keep(turn: Turn) -> None:
-    """Keep the samples of the clients that have replied now, where they can be used."""
+    """Keep the samples of the clients that have replied so far, if they are usable."""
     for client in each(
         turn, turn.replies, lambda _, reply: gold_lessons(turn.party, receive_samples(turn.party, reply))
     ):
@@ -76,7 +76,7 @@ def _keep(turn: Turn) -> None:
 
 
 def _gather(turn: Turn) -> None:
-    """Put the samples of all clients that have replied so far together, client by client."""
+    """Combine the samples of all clients that have replied so far, client by client."""
     memory = turn.party.memory
     kept = sorted(key for key in memory if key.startswith(_of("")))
     turn[EVERYTHING] = [sample for key in kept for sample in receive_samples(turn.party, {SAMPLES: memory[key]})]
@@ -97,5 +97,5 @@ def _all_lessons(turn: Turn) -> list[Lesson]:
 
 
 def _of(client: str) -> str:
-    """Return under which key the server keeps the samples of a client."""
+    """Return the key under which the server keeps a client's samples."""
     return f"{SAMPLES} {client}"

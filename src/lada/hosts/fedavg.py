@@ -1,21 +1,21 @@
-"""Federated averaging of one model: weights in the place of knowledge (McMahan et al. 2017, arXiv 1602.05629).
+"""Federated averaging of one model: weights instead of knowledge (McMahan et al. 2017, arXiv 1602.05629).
 
 One round:
 
-    clients   study their private data from where the last round left off; send their adapters     `study`
-    server    makes one of them
-    clients   go on with it                                                                        `average`
+    clients   study their private data, starting from the last round's weights; send their adapters  `study`
+    server    aggregates the adapters
+    clients   continue with the result                                                             `average`
 
-With LoRA that is FedIT (Zhang et al. 2023, arXiv 2305.05644). An aggregator makes one of several adapters, of which
-each changes its layers by the product s·B·A. Three of them:
+With LoRA this is FedIT (Zhang et al. 2023, arXiv 2305.05644). An aggregator combines several adapters, each of which
+changes its layers by the product s·B·A. Three of them:
 
     mean       Σ p·A and Σ p·B, p by private samples. Their product is not the average of the products.
-    flexlora   the average of the products Σ p·s·B·A, and of that the nearest of each client's rank (arXiv 2402.11505)
-    hetlora    A and B padded with zeros to the largest rank and averaged, p by the norm of s·B·A; of that the first
+    flexlora   the average of the products Σ p·s·B·A, cut to each client's rank (arXiv 2402.11505)
+    hetlora    A and B padded with zeros to the largest rank and averaged, p by the norm of s·B·A; then the first
                rows and columns (arXiv 2401.06432)
 
-All adapters start from the same A, since the average of factors that start apart means nothing. An SLM studies as many
-steps or tokens as one that collaborates does in all. The LLM takes no part.
+All adapters start from the same A, since an average of factors with different starts means nothing. An SLM studies as
+many steps or tokens as a collaborating one does in total. The LLM takes no part.
 """
 
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ from lada.rounds.wire import part, write
 
 
 class Fedavg(Host):
-    """Clients with one model study their private data and go on with the average of their adapters."""
+    """Clients with one model study their private data and continue with the average of their adapters."""
 
     def __init__(self, options: FedavgOptions) -> None:
         self.options = options
@@ -73,7 +73,7 @@ class Fedavg(Host):
                 check_enough(len(clients))
 
     def round(self, number: int, objective: Objective) -> Round:
-        """See Host.round. The server raises FederationError where the clients' adapters are not of the same layers."""
+        """See Host.round. The server raises FederationError if the clients' adapters have different layers."""
         secure = self.options.secure_aggregation
         checks = (CHECKING_ENOUGH,) if secure else ()
         if number == 0:
@@ -111,7 +111,7 @@ class Fedavg(Host):
         return not self._aggregator.any_rank
 
     def _start(self, party: Party) -> Start:
-        """Return what says what clients started from: the newest adapter, cut to their rank, or the common start."""
+        """Return a function that gives a client's start: the newest adapter at its rank, or the common start."""
         if ADAPTER not in party.memory:
             return lambda own: common_start(own, party.seed) if outline(own) else None
         if self._plain:
@@ -120,7 +120,7 @@ class Fedavg(Host):
         return lambda own: fit(newest, own)
 
     def _begin(self, turn: Turn) -> None:
-        """Let a client go on with the newest adapter; at first all have the same factor A."""
+        """Let a client continue with the newest adapter. In the first round all clients get the same factor A."""
         party, first = turn.party, turn.round == 1
         if ADAPTER in turn.received:
             self._take(turn)
@@ -131,7 +131,7 @@ class Fedavg(Host):
                 started_from(party)
 
     def _take(self, turn: Turn) -> None:
-        """Let a client go on with the adapter that it was sent, if any."""
+        """Let a client continue with the adapter that it received, if any."""
         if ADAPTER not in turn.received:
             return
         party = turn.party
@@ -139,7 +139,7 @@ class Fedavg(Host):
         if not self._plain:
             own = party.learner.adapter()
             if outline(weights) != outline(own):
-                raise FederationError("adapter: of other layers than those of the client's own")
+                raise FederationError("adapter: its layers differ from those of the client's own")
             weights = fit(scaled(weights, 1 / party.learner.scaling), own)
         party.load_adapter(weights)
         if self.options.secure_aggregation:

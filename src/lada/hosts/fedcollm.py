@@ -1,12 +1,12 @@
-"""FedCoLLM: clients share one SLM, whose adapters are averaged; LLM and SLM then teach each other at the server.
+"""FedCoLLM: clients average the adapters of one SLM; then LLM and SLM teach each other at the server.
 
-Source: arXiv 2411.11707. In a round (see lada.hosts.shared_slm) LLM and averaged SLM score the gold texts, and each
+Source: arXiv 2411.11707. In a round (see lada.hosts.shared_slm), LLM and averaged SLM score the gold texts. Each then
 studies them with the other's distributions:
 
-    LLM   CE + λ · KL(f ‖ g)      the target is g, the SLM's, as it was before the study
-    SLM   CE + λ · KL(g ‖ f)      the target is f, the LLM's, likewise
+    LLM   CE + λ · KL(f ‖ g)      the target g is the SLM's distribution before the study
+    SLM   CE + λ · KL(g ‖ f)      the target f is the LLM's distribution before the study
 
-Both divergences are of the student from the target, `form: reverse_kl`, and flow back into the student alone.
+Both divergences are of the student from the target (`form: reverse_kl`), with gradients for the student only.
 """
 
 from lada.core.choice import MethodChoice
@@ -47,7 +47,7 @@ class Fedcollm(SharesSlm):
         return (Step("server", "distil", Verb.STUDY, "lessons", "distil", run=self._teach),)
 
     def _teach(self, turn: Turn) -> None:
-        """Let both learn what the other knew before either of them studied."""
+        """Let each learn from the other's distributions before either studied."""
         slm_says = _says(turn[SLM], write_knowledge(turn[SLM], turn.round, "answer", "labels"))
         _learn(turn.party, turn.round, slm_says, turn[MINE], self._server_replay)
         _learn(turn[SLM], turn.round, turn[OFFER], slm_says.knowledge, self.options.slm_replay)
@@ -66,7 +66,7 @@ def _says(party: Party, known: Knowledge) -> Offer:
 
 
 def _learn(student: Party, round: int, offer: Offer, mine: Knowledge, replay: Replay) -> None:
-    """Let a party study all gold texts, those that its allocator chooses with the other's distributions."""
+    """Let a party study all gold texts; the allocated ones also with the other's distributions."""
     allocation = allocate_offers(student, round, offer.knowledge, mine, replay=replay)
     lessons = and_labels(student, lessons_of(student, allocation, offer, mine))
     distil(student, round, lessons, mine, replay=replay, teachers=offer.knowledge.party)

@@ -1,16 +1,16 @@
-"""FedCoT: the LLM writes rationales, and each SLM learns them beside the bare labels.
+"""FedCoT: the LLM writes rationales, and each SLM learns them alongside the bare labels.
 
-Distilling step by step (arXiv 2305.02301) gave the two tasks, PDSS (arXiv 2406.12403) and FedCoT brought them into a
+The two tasks come from distilling step by step (arXiv 2305.02301). PDSS (arXiv 2406.12403) and FedCoT use them in a
 federation. One round:
 
     clients   study their private data; answer the public questions                             `contribute`
     server    answers them too: these paths are the rationales, written once, since the LLM never learns
-    clients   get the rationales; an allocator says which to study; each is studied as two lessons,    `learn`
+    clients   receive the rationales; an allocator chooses which to study, each as two lessons:         `learn`
               the rationale and the label alone
 
     loss = α · NLL(rationale and answer | question) + (1 - α) · NLL(label | label prompt)
 
-The papers' prompts of private questions, perturbed under differential privacy, are left out: the questions are public.
+The papers' prompts of private questions, perturbed under differential privacy, are left out: our questions are public.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ from lada.rounds.steps import gold_lessons
 
 
 class Fedcot(Host):
-    """The LLM writes rationales of the public questions; each SLM learns them and, as a second task, the labels."""
+    """The LLM writes rationales for the public questions; each SLM learns them and, as a second task, the labels."""
 
     server_studies = False
 
@@ -52,7 +52,7 @@ class Fedcot(Host):
         self.client_replay = options.client_replay
 
     def round(self, number: int, objective: Objective) -> Round:
-        """See Host.round. Round 0 begins with an InputError where labels are wanted of samples that have none."""
+        """See Host.round. Round 0 raises InputError if gold labels are needed and no sample has one."""
         if number == 0:
             return (silent("server", self._check_labels), *evaluating_everybody())
         return (
@@ -76,12 +76,12 @@ class Fedcot(Host):
     def _check_labels(self, turn: Turn) -> None:
         if self.options.labels == "gold" and all(sample.answer is None for sample in turn.party.task.public):
             raise InputError(
-                "host.options.labels: 'gold' needs public samples with gold answers; expected 'llm', the answers that "
-                "the LLM gives"
+                "host.options.labels: 'gold' needs public samples with gold answers; expected 'llm', the answers "
+                "that the LLM gives"
             )
 
     def _with_labels(self, turn: Turn) -> list[Lesson]:
-        """Return each rationale, and behind them the labels of the same samples as lessons of their own."""
+        """Return each rationale, followed by the labels of the same samples as separate lessons."""
         party, rationales = turn.party, chosen_lessons(turn)
         samples = {sample.id: sample for sample in party.task.public}
         labelled = []
@@ -94,11 +94,11 @@ class Fedcot(Host):
 
 
 def weigh(rationales: Sequence[Lesson], labels: Sequence[Lesson], alpha: float) -> list[Lesson]:
-    """Return both with weights by which each lesson counts its nats per byte, times α or 1 - α.
+    """Return both with weights, so that each lesson counts its nats per byte, times α or 1 - α.
 
-    Without weights a batch's loss is a mean over tokens, in which the short labels would hardly count. Bytes stand in
-    for tokens, of which no learner need be asked; the end of a text counts as one. The weights are such that a text of
-    mean length weighs 1 at α = 0.5, as replayed lessons do. A task of weight 0 is left out.
+    Without weights, a batch's loss is a mean over tokens in which the short labels would hardly count. Bytes stand in
+    for tokens, so that no learner is needed; the end of a text counts as one. At α = 0.5, a text of mean length has
+    weight 1, as replayed lessons do. A task of weight 0 is left out.
     """
     tasks = [*((lesson, alpha) for lesson in rationales), *((lesson, 1 - alpha) for lesson in labels)]
     sizes = [len(lesson.chosen.encode()) + 1 for lesson, _ in tasks]

@@ -1,11 +1,11 @@
-"""FedDF: clients share one SLM; the average of their weights learns what they say together (arXiv 2006.07242).
+"""FedDF: clients share one SLM, and the average of their weights learns their joint predictions (arXiv 2006.07242).
 
-In a round (see lada.hosts.shared_slm) the server takes each client's weights in turn to score the gold texts of the
+In a round (see lada.hosts.shared_slm), the server loads each client's weights in turn and scores the gold texts of the
 public samples. The student starts from the average of the weights and matches the average of the logits:
 
     SLM   KL( softmax(mean over clients of their logits) ‖ SLM )
 
-The server has the clients' weights, so the distributions never cross. The LLM takes no part but as one to compare with.
+The server has the clients' weights, so distributions never cross the wire. The LLM is only a baseline.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from lada.rounds.party import Party
 
 
 class Feddf(SharesSlm):
-    """Clients share one SLM; the average of their adapters then learns the average of what they say."""
+    """Clients share one SLM; the average of their adapters then learns the average of their predictions."""
 
     name = "feddf"
     llm_learns = False
@@ -36,7 +36,7 @@ class Feddf(SharesSlm):
         return ()
 
     def teaching(self) -> Round:
-        """See SharesSlm.teaching: the average of the clients' weights learns the average of what they say."""
+        """See SharesSlm.teaching: the averaged weights learn the average of the clients' predictions."""
         return (
             Step("server", "answer", Verb.JUDGE, "public", run=_know),
             Step("server", "score", Verb.LOG_PROBS, "public", run=_hear),
@@ -56,7 +56,7 @@ def _hear(turn: Turn) -> None:
 
 
 def _ensemble(slm: Party, texts: Knowledge, received: Mapping[str, Weights]) -> Offer:
-    """Return what the clients, whose adapters were `received`, say together of the texts."""
+    """Return the joint predictions of the clients, whose adapters were `received`, for the texts."""
     student = slm.learner.adapter()
     said: dict[str, dict[str, SparseLogProbs]] = {}
     spelled: dict[str, TokenizedText] = {}  # the same for all, who have the same tokens

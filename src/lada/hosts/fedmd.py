@@ -1,10 +1,10 @@
-"""FedMD: the members' distributions over the gold texts become one, and each member learns it (arXiv 1910.03581).
+"""FedMD: the members' distributions over the gold texts are averaged, and each member learns them (arXiv 1910.03581).
 
 One round:
 
     clients   study their private data; score the gold texts of the public samples token by token     `contribute`
-    server    scores them too; brings all into the LLM's tokens and averages them: the consensus
-    clients   get the consensus; an allocator says on which samples to match it ("digest");            `digest`
+    server    scores them too; converts all scores to the LLM's tokens and averages them: the consensus
+    clients   receive the consensus; an allocator chooses the samples on which to match it ("digest"); `digest`
               then study private data again ("revisit")
     server    meanwhile the LLM, a member like the others, matches it as well
 
@@ -51,7 +51,7 @@ SCORES: Slot[Mapping[str, TokenScores]] = Slot("own scores")
 
 
 class Fedmd(Host):
-    """Everybody scores the gold texts, the server averages the distributions, everybody learns the average."""
+    """All parties score the gold texts, the server averages the distributions, and all learn the average."""
 
     bare = PaperDefaults(
         {"objective": MethodChoice(name="soft_targets", options={"form": "forward_kl", "label_weight": 0.0})}
@@ -96,7 +96,7 @@ class Fedmd(Host):
         )
 
     def _scoring(self, number: int, objective: Objective) -> Round:
-        """Return how the LLM comes to say what it makes of the gold texts, where it has a say."""
+        """Return the steps in which the LLM scores the gold texts, if it is a member."""
         if not self.options.llm_member:
             return (silent("server", _say_nothing),)
         sends = kinds_sent("labels", number, soft=True)
@@ -114,7 +114,7 @@ class Fedmd(Host):
         return (allocating(side, "labels", replay), distilling(side, replay, teachers="the consensus"))
 
     def _average(self, turn: Turn) -> None:
-        """Make one of what the members say, which is sent to all, and which the LLM learns."""
+        """Average the members' distributions, send the result to all, and leave it for the LLM."""
         party, round = turn.party, turn.round
         lessons = gold_lessons(party, party.task.public)
 
@@ -136,7 +136,7 @@ class Fedmd(Host):
         clients: Mapping[str, Sequence[Lesson]],
         scores: Mapping[str, TokenScores],
     ) -> Offer:
-        """Return what the members say together of the gold texts, the `lessons`, in the server's tokens.
+        """Return the members' joint distributions over the gold texts, the `lessons`, in the server's tokens.
 
         `clients` have them with soft targets; `scores` are the server's own.
         """

@@ -2,18 +2,18 @@
 
 One round:
 
-    clients   study their private data; send what they know of the public samples                `contribute`
-              (which an LLM that only teaches does not need)
-    server    knows them too, in later rounds from the round before; per client an allocator says which of its samples
-              to learn; where several clients offer one, the fuser takes one; the LLM studies, then sends what it knows
-    clients   receive that; an allocator says which samples to learn; they study                 `learn`
-    clients   with one model: go on with the average of their adapters                          `average`
+    clients   study their private data; send their knowledge of the public samples               `contribute`
+              (not needed by an LLM that only teaches)
+    server    has its own knowledge, in later rounds from the round before; per client an allocator chooses samples
+              to learn; if several clients offer one, the fuser picks one; the LLM studies, then sends its knowledge
+    clients   receive that; an allocator chooses samples to learn; they study                    `learn`
+    clients   with one model: continue with the average of their adapters                       `average`
 
-What is known of a sample is either a path that the party wrote, or, as in the paper, its loss on the gold text and the
-likeliest tokens at each position of it (see lada.rounds.knowledge).
+Knowledge of a sample is either a path that the party wrote, or, as in the paper, its loss on the gold text and the
+likeliest tokens at each position (see lada.rounds.knowledge).
 
-A learner that studies another's paths forgets what these do not cover; so a share of every study is replayed: own data
-and, for the server, its own paths.
+A learner that studies another's paths forgets what these do not cover. A share of every study is therefore replayed:
+own data and, for the server, its own paths.
 """
 
 from collections.abc import Mapping
@@ -96,26 +96,28 @@ class Fedmkt(Host):
     def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check."""
         if self._kind == "labels":
-            check_takes_labels(allocator, "host.options.knowledge: 'labels'", "'paths' (under plugin none name it)")
+            check_takes_labels(
+                allocator, "host.options.knowledge: 'labels'", "'paths' (with plugin: none, set it explicitly)"
+            )
         if self._kind == "paths" and self.options.label_prompt is not None:
             raise InputError(
-                f"host.options.label_prompt: {self.options.label_prompt!r} asks for bare answers, and with knowledge "
-                "'paths' nobody studies any; expected null, or knowledge 'labels'"
+                f"host.options.label_prompt: {self.options.label_prompt!r} asks for bare answers, but with knowledge "
+                "'paths' parties study none; expected null, or knowledge 'labels'"
             )
         if self._kind == "labels" and self.options.trust == "gain":
             raise InputError(
-                "host.options.trust: 'gain' measures what a client's own paths teach, and with knowledge 'labels' all "
-                "study the gold texts; expected knowledge 'paths', or another trust"
+                "host.options.trust: 'gain' measures what a client's own paths teach, but with knowledge 'labels' "
+                "all parties study the gold texts; expected knowledge 'paths', or another trust"
             )
         if self.options.secure_aggregation and not self.options.average_adapters:
             raise InputError(
-                "host.options.secure_aggregation: there is nothing to add up without average_adapters; expected "
+                "host.options.secure_aggregation: without average_adapters there is nothing to aggregate; expected "
                 "average_adapters: true, or secure_aggregation: false"
             )
         if self.options.average_adapters and not self._teaches:
             raise InputError(
-                "host.options.average_adapters: adapters are averaged after clients learnt from the LLM, and with "
-                "directions 'slm_to_llm' they do not; expected directions 'both' or 'llm_to_slm', or false"
+                "host.options.average_adapters: adapters are averaged after clients learn from the LLM, which they "
+                "do not with directions 'slm_to_llm'; expected directions 'both' or 'llm_to_slm', or false"
             )
         if self.options.average_adapters and clients:  # of clients that bring their own models nothing is known
             check_alike(clients, "host.options.average_adapters")
@@ -124,7 +126,7 @@ class Fedmkt(Host):
                 check_enough(len(clients))
 
     def round(self, number: int, objective: Objective) -> Round:
-        """See Host.round. What the server can do meanwhile, it does while the clients work."""
+        """See Host.round. The server does as much as it can while the clients work."""
         enough = (CHECKING_ENOUGH,) if self.options.secure_aggregation else ()
         if number == 0:
             return (*enough, *((VALIDATING,) if self._probes else ()), *evaluating_everybody())
@@ -136,7 +138,7 @@ class Fedmkt(Host):
         )
 
     def _contributing(self, number: int, objective: Objective) -> Round:
-        """Return how all come to know the public samples, and how clients send what they know."""
+        """Return how all parties gain their knowledge of the public samples, and how clients send theirs."""
         know = partial(knowing, kind=self._kind, round=number, objective=objective, tries=self.options.tries)
         known = number > 1 and self._teaches  # nothing changes the LLM after it has sent what it knows
         return (
@@ -162,7 +164,7 @@ class Fedmkt(Host):
         return (*choosing, distilling("server", replay, teachers="its clients", lessons=self._lessons_won))
 
     def _learning_from_server(self, number: int, objective: Objective) -> Round:
-        """Return LLM→SLM: the server sends what it knows; a client allocates and studies."""
+        """Return LLM→SLM: the server sends its knowledge; a client allocates and studies."""
         know = partial(knowing, kind=self._kind, round=number, objective=objective, tries=self.options.tries)
         return (
             *((know("server", "answer-anew", tells=True),) if self._mutual else ()),
@@ -179,7 +181,7 @@ class Fedmkt(Host):
         )
 
     def _averaging(self) -> Round:
-        """Return the end of a round in which clients with one model go on with the average of their adapters."""
+        """Return the end of a round in which clients with one model continue with the average of their adapters."""
         adapter, secure = MessageSchema(frozenset({ADAPTER})), self.options.secure_aggregation
         sending = Step("client", "average", None, "private", sends=(ADAPTER,), kinds=adapter, run=send_adapter)
         averaging = Step("server", "average", None, "private", sends=(ADAPTER,), run=self._average)
@@ -219,7 +221,7 @@ class Fedmkt(Host):
 
     @property
     def _keeps_records(self) -> bool:
-        """Whether clients' answers are held against gold ones and, where there are none, the LLM's first ones."""
+        """Whether clients' answers are compared with gold ones or, without these, with the LLM's first ones."""
         return self.options.trust in ("auto", "agreement") and self._mutual and self._kind == "paths"
 
     @property
@@ -232,15 +234,15 @@ class Fedmkt(Host):
         return (studying_private(),) if self._teaches else studying_both()
 
     def _choose(self, turn: Turn) -> None:
-        """Allocate for each client, and have what all of them offer in memory at once, to compare it.
+        """Allocate for each client, and hold all offers in memory at once to compare them.
 
-        Until it is compared, nothing is kept that a client's paths taught on trial.
+        Until then, no result of a trial study on a client's paths is kept.
         """
         turn[FUSION] = _fusion(turn)
         turn[CHOSEN] = each(turn, turn.replies, partial(self._choice, turn, keeps=False))
 
     def _choose_one_by_one(self, turn: Turn) -> None:
-        """Allocate for each client and fuse at once: what one sent is read when its turn comes, and let go of then."""
+        """Allocate for each client and fuse at once: each reply is read in its turn and then dropped."""
         turn[FUSION], replies, against = _fusion(turn), turn.replies, {}
         its = each(turn, replies, turn[RECORDS].of) if self._keeps_records else {}
         if self._keeps_records:
@@ -274,7 +276,7 @@ class Fedmkt(Host):
         return offer, chosen
 
     def _probe(self, turn: Turn) -> None:
-        """Fuse what clients offer as far as a few steps on it improve the LLM."""
+        """Fuse clients' offers as far as a few steps on them improve the LLM."""
         chosen = turn[CHOSEN]
         allocations = {client: allocation for client, (_, allocation) in chosen.items()}
         received = {client: offer.knowledge for client, (offer, _) in chosen.items()}
@@ -283,7 +285,7 @@ class Fedmkt(Host):
             turn[FUSION].add(chosen[client][0], allocation)
 
     def _lessons_won(self, turn: Turn) -> list[Lesson]:
-        """Return the lessons of what the fuser took; clients of whom nothing could be used are left out from here."""
+        """Return the lessons that the fuser picked. Clients without usable content are left out from here on."""
 
         def lessons(_client: str, won: Won) -> list[Lesson]:
             return lessons_of(turn.party, won.allocation, won.offer, turn[MINE], won.known)
@@ -311,7 +313,7 @@ def _validate(turn: Turn) -> None:
 
 
 VALIDATING = silent("server", _validate)
-"""The LLM looks at the samples that probes are held against, before anything is trained."""
+"""The LLM checks its validation samples before any training."""
 
 
 def _look_at_records(turn: Turn) -> Look:
@@ -326,7 +328,7 @@ def _fusion(turn: Turn) -> Fusion:
 
 
 def _hold_against_gold_texts(turn: Turn) -> None:
-    """Fuse what clients offer whose distributions do not contradict the gold texts."""
+    """Fuse the offers of clients whose distributions do not contradict the gold texts."""
     party, chosen = turn.party, turn[CHOSEN]
     checked = gold_lessons(party, party.task.public)
     soft = each(turn, chosen, lambda _, its: with_soft_targets(party, checked, its[0]))

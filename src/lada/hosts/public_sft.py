@@ -1,6 +1,6 @@
-"""Labelled public data alone: what the gold texts of the public samples are worth, without any exchange.
+"""Supervised fine-tuning on labelled public data, without any exchange.
 
-Hosts whose parties read these gold texts have to rise above it, for else they owe their gain to the labels.
+Hosts whose parties read the same gold texts must beat it. Otherwise they owe their gain to the labels.
 """
 
 from dataclasses import replace
@@ -26,13 +26,13 @@ from lada.rounds.steps import gold_lessons
 
 
 class PublicSft(Host):
-    """Everybody studies the gold texts of the public samples, clients their private data before; nobody exchanges."""
+    """All parties study the gold texts of the public samples, clients after their private data, without exchange."""
 
     def __init__(self, options: PublicSftOptions) -> None:
         self.options = options
 
     def round(self, number: int, objective: Objective) -> Round:
-        """See Host.round. It begins with an InputError where no public sample has a gold answer."""
+        """See Host.round. It raises InputError if no public sample has a gold answer."""
         looking = silent("server", self._look)
         if number == 0:
             return (looking, *evaluating_everybody())
@@ -61,7 +61,7 @@ class PublicSft(Host):
         lessons = gold_lessons(turn.party, ask_for_labels(samples, self.options.label_prompt))
         if not lessons:
             raise InputError(
-                "host: 'public_sft' studies public samples with gold answers, and none has one; expected such samples, "
-                "or another host"
+                "host: 'public_sft' studies public samples with gold answers, but there are none; expected such "
+                "samples, or another host"
             )
         return lessons

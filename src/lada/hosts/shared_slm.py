@@ -1,13 +1,13 @@
-"""What hosts have in common whose clients share one SLM, of which the server keeps a copy that it teaches.
+"""What hosts share whose clients have one common SLM, of which the server teaches a copy.
 
 One round:
 
-    clients   go on with the newest adapter, study their private data, send what became of it           `study`
-    server    makes one adapter of them; its SLM, with that one, is taught
-    clients   go on with the adapter that the SLM has now                                              `take`
+    clients   start from the newest adapter, study their private data and send the result              `study`
+    server    aggregates the adapters; its SLM takes the result and is taught
+    clients   continue with the SLM's new adapter                                                      `take`
 
-Public text and distributions stay at the server: adapters are all that crosses. A client studies as many steps or
-tokens as one that collaborates by knowledge does in all; what the SLM is taught at the server comes on top.
+Public texts and distributions stay at the server; only adapters cross the wire. A client studies as many steps or
+tokens as one that collaborates by knowledge does in total. Teaching the SLM at the server comes on top.
 """
 
 from abc import abstractmethod
@@ -55,7 +55,7 @@ RECEIVED: Slot[Mapping[str, Weights]] = Slot("clients' adapters")
 
 
 class SharesSlm(Host):
-    """A host whose clients share one SLM; what that is taught at the server is each host's own."""
+    """A host whose clients share one SLM; each host teaches it in its own way."""
 
     name: str
     llm_learns: bool
@@ -69,7 +69,7 @@ class SharesSlm(Host):
 
     @abstractmethod
     def teaching(self) -> Round:
-        """Return how the server's SLM is taught, which has the adapter made of those that the clients sent."""
+        """Return how the server's SLM is taught after it has loaded the aggregated adapter."""
 
     def ask(self, public: tuple[Sample, ...]) -> tuple[Sample, ...]:
         """See Host.ask."""
@@ -80,14 +80,14 @@ class SharesSlm(Host):
         check_takes_labels(allocator, f"host: {self.name!r} works on gold texts", "plugin none")
         if not clients:
             raise InputError(
-                f"clients: host {self.name!r} has a copy of their model at the server, and the configuration names "
-                "none; expected the same clients.model for all, also in a deployment"
+                f"clients: host {self.name!r} keeps a copy of the clients' model at the server, but the configuration "
+                "names no model; expected the same clients.model for all, also in a deployment"
             )
         check_alike(clients, f"host {self.name!r}")
         self.options.aggregator[1].check(len(clients))
 
     def round(self, number: int, objective: Objective) -> Round:
-        """See Host.round. What the shared SLM does is counted as if the LLM did it, beside which it is small."""
+        """See Host.round. The shared SLM's work counts as the LLM's, which is much larger."""
         check_wants_soft_targets(self.name, objective)
         if number == 0:
             return evaluating_everybody()
@@ -114,7 +114,7 @@ class SharesSlm(Host):
         )
 
     def _pool(self, turn: Turn) -> None:
-        """Make one adapter of the clients', with which the SLM goes on."""
+        """Aggregate the clients' adapters, with which the SLM continues."""
         pooled = aggregate_updates(turn.party, turn.replies, turn.round, self.options)
         turn[SLM].load_adapter(pooled.found.weights)
         turn[RECEIVED] = pooled.found.clipped
@@ -122,7 +122,7 @@ class SharesSlm(Host):
 
 
 def _open(turn: Turn) -> None:
-    """Bring the server's SLM back, as it was before the run."""
+    """Restore the server's SLM as it was before the run."""
     party, slm = turn.party, turn.party.open_slm()
     if ADAPTER not in party.memory:
         party.memory[ADAPTER] = write(party, ADAPTER, Adapter(slm.learner.adapter(), 0))
@@ -131,6 +131,6 @@ def _open(turn: Turn) -> None:
 
 
 def _share(turn: Turn) -> None:
-    """Send the adapter that the SLM has now; its report joins the server's."""
+    """Send the SLM's current adapter; its report joins the server's."""
     collect(turn.party, {SHARED_SLM: report_payload(turn[SLM])})
     turn[NEWEST] = turn.outbox[ADAPTER] = write(turn.party, ADAPTER, Adapter(turn[SLM].learner.adapter(), 0))

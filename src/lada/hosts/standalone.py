@@ -1,6 +1,6 @@
-"""Standalone: every client studies its private data alone. The floor that collaboration has to rise above.
+"""Standalone training: every client studies only its private data. Collaboration must beat this lower bound.
 
-It studies as many steps as a collaborating client: those that the other spends on lessons go into private data too.
+A client studies as many steps as a collaborating one: steps that the other spends on lessons go into private data too.
 """
 
 from lada.core.registry import Options

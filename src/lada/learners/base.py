@@ -37,12 +37,12 @@ LEARNERS: Registry[Opener] = Registry("learner", "lada.learners")
 
 
 class OtherModel(LearnerOptions):
-    """A learner of another kind: `{learner: NAME, options: {…}}`, such as one of a plug-in."""
+    """A learner of another kind: `{learner: NAME, options: {…}}`, for example from a plug-in."""
 
     learner: str
-    """The learner's registered name; `lada methods` lists them."""
+    """The learner's registered name. `lada methods` lists all names."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Its options; those left out have their defaults."""
+    """The learner's options. Options left out keep their defaults."""
 
     @property
     def choice(self) -> MethodChoice:

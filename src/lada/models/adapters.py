@@ -75,7 +75,7 @@ def _check_found_again(model: Any, name: str) -> None:
         layers = list(dict.fromkeys(own.removeprefix("base_model.model.").partition(".lora_")[0] for own in lost))
         raise InputError(
             f"model.tune: 'lora', but the adapters of {', '.join(layers)} would be lost: peft {version('peft')} saves "
-            f"them and does not find them again for {name}; expected lora.targets without these layers, or tune: full"
+            f"them but does not load them again for {name}; expected lora.targets without these layers, or tune: full"
         )
 
 

@@ -1,4 +1,4 @@
-"""A learner behind an OpenAI-compatible API. It answers and, where the server scores texts, judges; it cannot learn."""
+"""A learner behind an OpenAI-compatible API. It answers and, if the server scores texts, judges. It cannot learn."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ class ApiLearner(LearnerBase):
 
     @property
     def spent(self) -> str:
-        """Return what this learner's requests took, in words; answers from the cache took nothing."""
+        """Return this learner's requests and tokens in words. Cached answers cost nothing."""
         return str(self._client.meter)
 
     def inside(self) -> Inside:

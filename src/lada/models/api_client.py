@@ -58,7 +58,7 @@ class ApiClient:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"model.api.cache: {str(folder)!r} cannot be made: {error.strerror}; name another"
+                f"model.api.cache: {str(folder)!r} cannot be created: {error.strerror}; name another folder"
             ) from None
         self._options = options
         self._transport = Transport(options)
@@ -258,7 +258,7 @@ class ApiClient:
         except OSError as error:
             raise ApiError(
                 f"model.api.cache: an answer that was paid for cannot be written to {str(self._cache.folder)!r}: "
-                f"{error.strerror}; make room there, or name another folder"
+                f"{error.strerror}; free some space there, or name another folder"
             ) from None
 
     def _reserve(self, most: Tokens) -> None:
@@ -269,7 +269,7 @@ class ApiClient:
 
     def _kept(self) -> str:
         return (
-            f"All answers so far are kept in {str(self._cache.folder)!r} and will not be asked for again: run it anew"
+            f"All answers so far are kept in {str(self._cache.folder)!r} and will not be requested again: run it again"
         )
 
     def _sleep(self, seconds: float) -> None:

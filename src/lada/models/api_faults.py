@@ -98,14 +98,14 @@ def _check(status: int, headers: Mapping[str, str], variable: str | None) -> str
     """Return what to check where a server refuses every request."""
     match status:
         case 401 | 403:
-            mine = f"the key in the environment variable {variable}, and what it may use"
+            mine = f"the key in the environment variable {variable}, and its permissions"
             return mine if variable else "key_variable: the server wants a key"
         case _ if 200 <= status < 300:
-            return "base_url (it often ends in /v1): what answers there is no API"
+            return "base_url (it often ends in /v1): what answers there is not an API"
         case 404 | 405:
             return "base_url (it often ends in /v1), the model's name and style"
         case _ if 300 <= status < 400:
-            return f"base_url: the server sends whoever asks to {_place(headers.get('location', ''))!r}"
+            return f"base_url: the server redirects requests to {_place(headers.get('location', ''))!r}"
         case _:
             return OPTIONS
 

@@ -112,15 +112,15 @@ class ApiJudge:
             found = None if isinstance(scored, Lost) else scored.of_text(prompt, reply.text)
         if found is None or len(found) != len(written):
             self.notices += (
-                "it could not be tried out whether the server scores texts right; its scores are believed",
+                "it could not be tested whether the server scores texts correctly; its scores are trusted",
             )
             return
         gap = float(np.abs(np.array(found) - np.array(written)).mean())
         if gap > TOLERANCE:
             raise InputError(
-                f"model.api.scores: {options.base_url} scores an answer of model {options.model!r} {gap:.1f} nats a "
-                "token off what it said when it wrote it, so its scores are wrong; expected another server or another "
-                f"way than {options.scores!r}, or null with methods that need no judging teacher"
+                f"model.api.scores: {options.base_url} scores an answer of model {options.model!r} {gap:.1f} nats per "
+                "token away from its log-probs at generation, so its scores are wrong; expected another server or "
+                f"another way than {options.scores!r}, or null with methods that need no judging teacher"
             )
 
     def vocabulary(self) -> Vocabulary:

@@ -1,4 +1,4 @@
-"""What an API has been asked for, and when it may be asked for more."""
+"""Counts what an API was asked for, and decides when it may be asked for more."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from lada.models.api_options import Budget, Prices
 
 
 class ApiError(LadaError):
-    """An API does not answer, or the budget is spent. The answers that arrived are in the cache."""
+    """An API does not answer, or the budget is spent. Answers so far are in the cache."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,35 +19,35 @@ OWN = frozenset(
         *("max_tokens", "max_completion_tokens", "echo", "logprobs", "top_logprobs", "prompt_logprobs"),
     }
 )
-"""Keys of a request that other options decide, or on which the reading of its answer rests."""
+"""Request keys that other options set or that LaDa needs to read the answer."""
 SECRETIVE = re.compile(
     r"auth(?!ors?$)|cookie|credential|passw|secret|signature|(^|[-_])(api)?[-_]?(key|token)$", re.IGNORECASE
 )
 """Names whose values are secrets."""
 LOOPBACK = re.compile(r"http://(127\.0\.0\.1|localhost):[1-9][0-9]{0,4}/v1")
 PLAIN = re.compile(r"https?://(127\.0\.0\.1|[a-z][a-z0-9-]*(\.[a-z0-9-]+)*)(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._-]+)*/?")
-"""Addresses that need no library to tell that they are sound: those of almost everybody."""
+"""Common addresses that are valid for sure, so that httpx need not be loaded."""
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class Prices(Options):
-    """What a million tokens cost, in any one currency."""
+    """Prices per million tokens, in any one currency."""
 
     input: float = Field(ge=0, le=1e9, allow_inf_nan=False)
-    """A million tokens of questions and their prompts."""
+    """Price of a million tokens of questions and their prompts."""
     output: float = Field(ge=0, le=1e9, allow_inf_nan=False)
-    """A million tokens of answers."""
+    """Price of a million tokens of answers."""
 
 
 class Budget(Options):
-    """The most that one run may ask for; None: no limit. What comes from the cache costs nothing."""
+    """Upper limits for one run. None means no limit. Cached answers cost nothing."""
 
     requests: int | None = Field(default=None, ge=0, le=10**12)
-    """Requests sent, repeated ones too."""
+    """Number of requests sent, including repeated ones."""
     tokens: int | None = Field(default=None, ge=0, le=10**15)
-    """Input and output tokens together."""
+    """Number of input and output tokens together."""
     cost: float | None = Field(default=None, ge=0, le=1e12, allow_inf_nan=False)
-    """In the currency of `prices`."""
+    """Total cost, in the currency of `prices`."""
 
 
 OUR_ARGUMENTS = (
@@ -59,94 +59,94 @@ OUR_ARGUMENTS = (
     "--generation-config",
     "--seed",
 )
-"""Arguments of `vllm serve` that LaDa gives by itself."""
+"""Arguments of `vllm serve` that LaDa sets itself."""
 
 
 class Serve(Options):
-    """A server of vLLM's that LaDa starts (`vllm serve`), looks after and ends."""
+    """A vLLM server that LaDa starts (`vllm serve`), monitors and stops."""
 
     arguments: tuple[str, ...] = ()
-    """More arguments, such as `--tensor-parallel-size=4` or `--gpu-memory-utilization=0.8`."""
+    """Additional arguments, such as `--tensor-parallel-size=4` or `--gpu-memory-utilization=0.8`."""
     timeout: Seconds = 1800.0
-    """Seconds that it may take to load the model."""
+    """Seconds the server may take to load the model."""
 
     @field_validator("arguments")
     @classmethod
     def _not_ours(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if own := next((each for each in value if each.partition("=")[0].replace("_", "-") in OUR_ARGUMENTS), None):
-            raise ValueError(f"{own.partition('=')[0]!r} is given by LaDa itself; expected other arguments")
+            raise ValueError(f"{own.partition('=')[0]!r} is set by LaDa itself; expected other arguments")
         return value
 
 
 class ApiOptions(Options):
-    """A model behind an OpenAI-compatible API. The key itself is read from the environment and is never an option."""
+    """A model behind an OpenAI-compatible API. The key is read from the environment and is never an option."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
     base_url: str
-    """What `/chat/completions` or `/completions` is put behind, such as `https://api.openai.com/v1`."""
+    """Base address, such as `https://api.openai.com/v1`. LaDa appends `/chat/completions` or `/completions`."""
     model: str
-    """The model's name as the server knows it."""
+    """The model's name on the server."""
     style: Style = "chat"
-    """Ask for chat messages or for the continuation of a text."""
+    """Request chat messages or text completions."""
     key_variable: str | None = "OPENAI_API_KEY"
-    """The environment variable that holds the key; None for a server that wants none."""
+    """Environment variable that holds the key. None is for a server that needs no key."""
     system: str | None = None
-    """A system message, for `chat`."""
+    """A system message, for style `chat`."""
     prompt: str = "{question}"
-    """What is sent for a question; `{question}` stands for it."""
+    """The text sent for a question; `{question}` stands for the question."""
     stop: tuple[str, ...] = ()
-    """Texts that end an answer, for models that would go on behind it."""
+    """Texts that end an answer, for models that would continue after it."""
     temperature: float | None = Field(0.0, ge=0, le=2)
-    """Sent where a greedy answer is wanted; None: not sent, for models that take no temperature but their own."""
+    """Temperature sent for greedy answers. None sends no temperature, for models that accept only their own."""
     max_new_tokens: AnswerTokens = 512
-    """The longest answer, tokens."""
+    """Maximum length of an answer, in tokens."""
     limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """What the server calls `max_new_tokens`; OpenAI's newer models take the second only."""
+    """The server's name for `max_new_tokens`. OpenAI's newer models accept only the second."""
     reasoning_effort: str | None = None
-    """How much a reasoning model thinks, such as `low`, for servers that take it; None: not sent."""
+    """How much a reasoning model thinks, such as `low`, for servers that support it. None sends nothing."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
-    """More keys of each request, such as `top_p`, or `chat_template_kwargs` of vLLM."""
+    """Additional keys of each request, such as `top_p`, or `chat_template_kwargs` for vLLM."""
     extra_headers: dict[str, str] = Field(default_factory=dict)
-    """More headers of each request. They are kept with the configuration, so none of them may be a secret."""
+    """Additional headers of each request. They are stored with the configuration, so they must not contain secrets."""
     secret_headers: dict[str, str] = Field(default_factory=dict)
-    """Headers with secrets: the name of each, and the environment variable that holds its value."""
+    """Headers with secret values. Each header name maps to the environment variable that holds its value."""
     log_probs: bool = False
-    """Ask for the log-probs of the answer's tokens, which methods that weigh a teacher's confidence need."""
+    """Request the log-probs of the answer's tokens. Methods that use a teacher's confidence need them."""
     scores: Literal["prompt_logprobs", "echo"] | None = None
-    """How the server scores given texts, so that the model can judge: `prompt_logprobs` as vLLM does, or `echo` with
-    `logprobs` as in OpenAI's first completions and llama-cpp-python. None: it does not."""
+    """How the server scores given texts, which lets the model judge: `prompt_logprobs` as in vLLM, or `echo` with
+    `logprobs` as in OpenAI's early completions and llama-cpp-python. None means that it cannot."""
     tokenizer: str | None = None
-    """The model's tokenizer, a folder or hub id. With `prompt_logprobs`, texts are then sent as its tokens, so that the
-    scores are those of the model at hand: token by token, with end-of-sequence, and behind its chat template."""
+    """The model's tokenizer, as a folder or hub id. With `prompt_logprobs`, LaDa then sends texts as its tokens. The
+    scores are then token by token, include end-of-sequence and follow the chat template, as for a local model."""
     top_log_probs: int = Field(20, ge=1, le=1024)
-    """The most tokens per position that the server gives log-probs of; vLLM's `--max-logprobs` is 20."""
+    """Maximum number of tokens per position for which the server gives log-probs. vLLM's `--max-logprobs` is 20."""
     prompts_per_request: int = Field(1, ge=1, le=1024)
-    """Texts that one request holds, in style `completions` and for `scores`, where the server takes lists, as vLLM
+    """Number of texts per request, in style `completions` and for `scores`, if the server accepts lists, as vLLM
     does."""
     serve: Serve | None = None
-    """Start a server of vLLM's at `base_url`, where none answers for `model`; it ends with the run. None: there is one
-    already."""
+    """Start a vLLM server at `base_url` if none serves `model` there. It stops with the run. None expects a running
+    server."""
     concurrency: int = Field(8, ge=1, le=1024)
-    """Requests under way at once."""
+    """Maximum number of concurrent requests."""
     requests_per_minute: float | None = Field(default=None, ge=1e-3, le=1e6, allow_inf_nan=False)
-    """Requests sent per minute at most; None: as fast as `concurrency` allows."""
+    """Maximum number of requests per minute. None means as many as `concurrency` allows."""
     timeout: Seconds = 60.0
-    """Seconds that the server may be silent."""
+    """Seconds the server may be silent."""
     time_limit: Seconds = 600.0
-    """Seconds that a whole answer may take, however steadily it drips."""
+    """Seconds a whole answer may take, even if tokens keep arriving."""
     retries: int = Field(6, ge=0, le=100)
-    """How often a request is repeated whose failure may pass: 429, 5xx, silence, a cut-off answer."""
+    """How often to repeat a request after a failure that may be temporary: 429, 5xx, silence, a truncated response."""
     budget: Budget = Budget()
-    """What a run may ask for in all."""
+    """Upper limits for the whole run."""
     prices: Prices | None = None
-    """What tokens cost; needed for `budget.cost`."""
+    """Token prices, required by `budget.cost`."""
     cache: str | None = None
-    """The folder that keeps every answer; None: `answers` in LaDa's cache folder."""
+    """Folder that stores every answer. None means `answers` in LaDa's cache folder."""
 
     @property
     def verbs(self) -> frozenset[Verb]:
-        """Return what a learner behind this API can do."""
+        """What a learner behind this API can do."""
         can = {
             Verb.ANSWER: True,
             Verb.CONFIDENCE: self.log_probs,
@@ -172,13 +172,15 @@ class ApiOptions(Options):
     @classmethod
     def _body(cls, value: dict[str, Any]) -> dict[str, Any]:
         if own := sorted(OWN & value.keys()):
-            raise ValueError(f"{own[0]!r} is not for this option; LaDa sends it by itself, or another option does")
+            raise ValueError(f"{own[0]!r} cannot be set here; LaDa or another option sets it")
         if secret := next(filter(SECRETIVE.search, _keys(value)), None):
-            raise ValueError(f"{secret!r} looks like a secret, and this is kept with the run; expected secret_headers")
+            raise ValueError(f"{secret!r} looks like a secret, but this is stored with the run; use secret_headers")
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
-            raise ValueError("it holds what JSON cannot; expected texts, finite numbers, lists and mappings") from None
+            raise ValueError(
+                "it holds what JSON cannot represent; expected texts, finite numbers, lists and mappings"
+            ) from None
         return value
 
     @field_validator("extra_headers")
@@ -186,9 +188,11 @@ class ApiOptions(Options):
     def _headers(cls, value: dict[str, str]) -> dict[str, str]:
         for name, text in value.items():
             if SECRETIVE.search(_header_name(name)):
-                raise ValueError(f"{name!r} looks like a secret, and this is kept with the run; use secret_headers")
+                raise ValueError(f"{name!r} looks like a secret, but this is stored with the run; use secret_headers")
             if not (text.isascii() and text.isprintable()):
-                raise ValueError(f"{name!r} has a value that no header can have; expected printable ASCII characters")
+                raise ValueError(
+                    f"{name!r} has a value that is not valid in a header; expected printable ASCII characters"
+                )
         return value
 
     @field_validator("secret_headers")
@@ -227,10 +231,10 @@ class ApiOptions(Options):
 
 
 class ApiModel(LearnerOptions):
-    """A server's model that is behind an API: it can answer and, on some servers, judge; it cannot learn."""
+    """A server's model behind an API. It can answer and, on some servers, judge. It cannot learn."""
 
     api: ApiOptions
-    """Where the model is, how it is asked and what that may cost."""
+    """Which model to ask, how, and what it may cost."""
 
     @property
     def able(self) -> frozenset[Verb]:
@@ -246,12 +250,12 @@ class ApiModel(LearnerOptions):
 
     @property
     def remote(self) -> bool:
-        """See LearnerOptions: its weights are the provider's."""
+        """See LearnerOptions: the provider holds the weights."""
         return True
 
 
 def _is_sound(address: str) -> bool:
-    """Whether requests can be sent below an address, and it holds nothing else."""
+    """Return whether an address is a valid base for requests and contains nothing else."""
     import httpx  # here, since few addresses need it
 
     try:

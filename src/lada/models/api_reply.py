@@ -68,7 +68,7 @@ class Reply(Usage):
         if self.cut:
             return "cut at max_new_tokens" + ("" if self.text.strip() else ", all of them spent on reasoning")
         if self.finish == NO_CHOICES:
-            return "the server gives no choices"
+            return "the server returns no choices"
         return "empty" if self.finish in WHOLE else f"finish_reason {self.finish!r}"
 
     @classmethod

@@ -67,11 +67,13 @@ def _secret(option: str, variable: str, server: str) -> str:
     secret = os.environ.get(variable, "").strip()
     if not secret:
         raise InputError(
-            f"model.api.{option}: the environment variable {variable} is not set; put the key for {server} into it, or "
-            "set key_variable: null for a server that wants none"
+            f"model.api.{option}: the environment variable {variable} is not set; set it to the key for {server}, or "
+            "set key_variable: null for a server that needs none"
         )
     if not (secret.isascii() and secret.isprintable() and " " not in secret):
-        raise InputError(f"model.api.{option}: what {variable} holds is no key; expected printable ASCII characters")
+        raise InputError(
+            f"model.api.{option}: the value of {variable} is not a key; expected printable ASCII characters"
+        )
     return secret
 
 

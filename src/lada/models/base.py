@@ -1,4 +1,4 @@
-"""The contract of a learner: what each verb takes and gives, whoever implements it."""
+"""The contract of a learner: the inputs and outputs of each verb, for every implementation."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     import numpy as np
 
 READ_AT = 2 / 3
-"""The depth, as a share of the layers, whose hidden states `Learner.read` takes: the last ones are about the next token
-alone."""
+"""The depth, as a share of the layers, of the hidden states in `Learner.read`. The last layers encode only the next
+token."""
 LEAST_SURPRISE, MOST_SURPRISE = 1e-6, 5.0
-"""Between them, in nats, lies what the surprise of a token weighs in `Learner.read`: no text is without weight, and a
-token that the learner would never write weighs no more than one that it writes once in 150 times."""
+"""Bounds, in nats, of a token's surprise as a weight in `Learner.read`. Every text has some weight. A token that the
+learner would never write weighs no more than one that it writes once in 150 times."""
 Progress = Callable[[str, int, int, int], None]
 """Called as `progress(verb, done, total, tokens)` after each batch; done and tokens count from the verb's start."""
 
 
 def silent(verb: str, done: int, total: int, tokens: int) -> None:
-    """A Progress that says nothing."""
+    """A Progress that reports nothing."""
 
 
 def adding_up(progress: Progress) -> Progress:
-    """Return a Progress that takes the tokens of each batch alone and passes on their sum so far."""
+    """Return a Progress that takes the tokens of each batch and passes on the running total."""
     sum_so_far = 0
 
     def add(verb: str, done: int, total: int, tokens: int) -> None:
@@ -51,30 +51,31 @@ class Study(Options):
     """How long and how a learner studies. A step is one update over `batch_size` lessons."""
 
     steps: int = Field(default=400, ge=1, le=10_000_000)
-    """Updates of the weights."""
+    """Number of weight updates."""
     tokens: int | None = Field(default=None, ge=1, le=10**12)
-    """A budget in the place of `steps`: as many steps as train nearest to so many tokens, those of rejected paths too,
-    so that methods with texts of different lengths are compared at equal work. A study takes one step at least."""
+    """A token budget instead of `steps`, to compare methods with texts of different lengths at equal work. The study
+    takes the number of steps whose tokens come closest to it, at least one step. Tokens of rejected paths count too."""
     epochs: float | None = Field(default=None, gt=0, le=10_000)
-    """Times through the lessons in the place of `steps`: then who finds more lessons studies longer."""
+    """Passes over the lessons instead of `steps`. A party with more lessons then studies longer."""
     batch_size: BatchSize = 16
     """Lessons per update."""
     micro_batch_size: BatchSize | None = None
-    """Lessons that are in memory at once; None: the whole batch. It changes memory and speed, not the result."""
+    """Lessons in memory at once. None means the whole batch. It changes memory and speed, not the result."""
     optimisation: Optimisation = Optimisation()
-    """Learning rate and the like."""
+    """Learning rate and other optimiser settings."""
     dp: Privacy | None = None
-    """Differential privacy with regard to each lesson. A step's batch is then drawn, of `batch_size` in the mean."""
+    """Differential privacy of each lesson. Each step then draws its batch at random, with `batch_size` lessons on
+    average."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Study:
         if self.tokens is not None and self.epochs is not None:
-            raise ValueError(f"tokens is {self.tokens} beside epochs, {self.epochs}; expected one of the two")
+            raise ValueError(f"tokens is {self.tokens} and epochs is {self.epochs}; expected only one of the two")
         for name in ("tokens", "epochs"):
             value = getattr(self, name)
             if value is not None and self.dp is not None:
                 raise ValueError(
-                    f"{name} is {value} beside dp, whose batches are drawn at random and whose tokens are not told; "
+                    f"{name} is {value} with dp, which draws batches at random and does not reveal its tokens; "
                     "expected steps"
                 )
         return self
@@ -82,7 +83,7 @@ class Study(Options):
 
 @dataclass(frozen=True)
 class Studies:
-    """How long a party studies: its own data, and what it gets from others."""
+    """How long a party studies its own data and what it receives from others."""
 
     private: Study
     distil: Study
@@ -90,39 +91,39 @@ class Studies:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A generated path and how likely its writer finds it."""
+    """A generated path and its likelihood according to its writer."""
 
     text: str
     likelihood: Likelihood
     cut: bool = False
-    """Whether it breaks off, at the most tokens that it may have, before the writer has ended it."""
+    """Whether the path reached the maximum length before the writer ended it."""
     refused: bool = False
-    """Whether there is none, as where a server refused the question; the text is empty."""
+    """Whether there is no path, for example since a server refused the question. The text is then empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class StudyReport:
-    """What a study did. `first_loss`, `last_loss` are means over the first and last tenth of the steps.
+    """What a study did. `first_loss` and `last_loss` are means over the first and last tenth of the steps.
 
-    Of one under differential privacy they are NaN and `tokens` is 0: neither is private.
+    Under differential privacy they are NaN and `tokens` is 0, since neither would be private.
     """
 
     steps: int
     lessons: int
     pairs: int
     soft: int
-    """Lessons with what a teacher's log-probs say of them."""
+    """Number of lessons that come with a teacher's log-probs."""
     tokens: int
     first_loss: float
     last_loss: float
     skipped: int = 0
-    """Steps that changed nothing, since their loss or gradient was not finite; 0 under differential privacy."""
+    """Steps skipped for a non-finite loss or gradient; 0 under differential privacy."""
     cut: int = 0
-    """Lessons that do not end within the model's context."""
+    """Lessons that exceed the model's context."""
     empty: int = 0
-    """Lessons without a text."""
+    """Lessons without text."""
     unfinished: int = 0
-    """Lessons on answers that were cut when they were written: they teach no end of a turn."""
+    """Lessons on answers that were cut during generation. They teach no end of turn."""
     state: State = field(default_factory=dict, compare=False)
     """The objective's memory after the last step."""
     losses: State = field(default_factory=dict, compare=False)
@@ -130,49 +131,49 @@ class StudyReport:
     the places of both, int64 [m]; `losses`, the mean token loss before the step, nats, float64 [m]."""
 
     def figures(self) -> dict[str, Any]:
-        """Return all but the arrays, by name, as JSON has it."""
+        """Return everything but the arrays, by name, as JSON data."""
         return {name: value for name, value in asdict(self).items() if name not in ("state", "losses")}
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """Where in a run a study stands: what the objective remembers of the studies before it."""
+    """Where in a run a study stands: the objective's memory of earlier studies and the steps so far."""
 
     state: State | None = None
-    """The objective's memory; None: it has none yet."""
+    """The objective's memory. None means that it has none yet."""
     seed: int = 0
-    """What an objective draws its first memory from."""
+    """The seed of an objective's initial memory."""
     run_step: int = 0
-    """The steps that were studied by this objective before."""
+    """Number of steps studied with this objective before."""
     rounds_left: int = 1
-    """The rounds to come, this one included."""
+    """Number of remaining rounds, including this one."""
     watch: bool = False
-    """Whether the report is to say what the study made of each lesson, which one under differential privacy never does.
-    Not for studies that several processes share."""
+    """Whether the report includes the loss of each lesson. Studies under differential privacy never report it. Studies
+    shared by several processes do not support it."""
 
 
 def check_possible(name: str, needs: Needs, study: Study, processes: int = 1) -> None:
-    """Raise InputError for an objective that needs what a study of these options, by so many processes, cannot give."""
+    """Raise InputError for an objective that a study with these options and this many processes cannot support."""
     together = {
         "couples the lessons of a batch": needs.couples_batch,
-        "adds up figures of its batches": needs.observes,
+        "accumulates figures over its batches": needs.observes,
     }
-    for what, so in {**together, "looks at lessons that are held out": needs.held_out > 0}.items():
+    for what, so in {**together, "uses held-out lessons": needs.held_out > 0}.items():
         if so and study.dp is not None:
             raise InputError(
-                f"objective {name!r} {what}, and dp clips the gradient of each lesson by itself; expected another "
+                f"objective {name!r} {what}, but dp clips the gradient of each lesson by itself; expected another "
                 "objective, or a study without dp"
             )
     for what, so in together.items():
         if so and processes > 1 and study.dp is None:  # a study with dp is one process's work
             raise InputError(
-                f"objective {name!r} {what}, and model.parallel divides these among {processes} processes; expected "
+                f"objective {name!r} {what}, but model.parallel divides these among {processes} processes; expected "
                 "another objective, or a model without parallel"
             )
 
 
 def check_watched(name: str, study: Study, processes: int = 1) -> None:
-    """Raise InputError where an allocator that reads the losses of lessons cannot have those of such a study."""
+    """Raise InputError if an allocator reads the losses of lessons and such a study cannot report them."""
     why = f"model.parallel divides among {processes} processes" if processes > 1 else ""
     if why := "dp lets nobody know" if study.dp is not None else why:
         raise InputError(
@@ -182,19 +183,19 @@ def check_watched(name: str, study: Study, processes: int = 1) -> None:
 
 
 def check_tried(name: str, study: Study) -> None:
-    """Raise InputError where an allocator that lets the student study on trial would do so beside such a study."""
+    """Raise InputError if an allocator runs trial studies and such a study rules them out."""
     if study.dp is not None:
         raise InputError(
-            f"allocator {name!r} lets the student study on trial, which dp would not account for; expected another "
-            "allocator, or a study without dp"
+            f"allocator {name!r} runs trial studies, which dp would not account for; expected another allocator, or a "
+            "study without dp"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """What a learner's model is: its architecture, its number of parameters, the SHA-256 of its weights.
+    """A learner's architecture, number of parameters and the SHA-256 of its weights.
 
-    Of one behind an API the latter two are not known: 0 and empty.
+    For a model behind an API the latter two are unknown: 0 and empty.
     """
 
     architecture: str
@@ -203,20 +204,20 @@ class Inside:
 
 
 class Learner(Protocol):
-    """A model with its tokenizer. `verbs` says which of the methods below it supports."""
+    """A model with its tokenizer. `verbs` names the methods below that it supports."""
 
     verbs: frozenset[Verb]
     name: str
-    """What the configuration calls it."""
+    """The learner's name in the configuration."""
     device: str
-    """Where it computes, such as `cpu` or `cuda:0`."""
+    """The device that it computes on, such as `cpu` or `cuda:0`."""
     scaling: float
-    """What the product of a LoRA adapter's factors is multiplied by, alpha / rank; 1 for a learner without one."""
+    """Factor of the product of a LoRA adapter's factors, alpha / rank; 1 without an adapter."""
 
     def answer(
         self, questions: Sequence[str], *, seed: int, temperature: float = 0.0, progress: Progress = silent
     ) -> list[Answer]:
-        """Write one path per question; greedy at temperature 0, else sampled from `seed`."""
+        """Write one path per question: greedily at temperature 0, otherwise sampled with `seed`."""
         ...
 
     def sample(
@@ -228,9 +229,9 @@ class Learner(Protocol):
         temperature: float,
         progress: Progress = silent,
     ) -> list[list[Answer]]:
-        """Write `paths` (>= 1) paths per question, each sampled on its own; `progress` counts paths.
+        """Write `paths` (>= 1) independently sampled paths per question; `progress` counts paths.
 
-        The first of a question is what `answer` gives, and more paths do not change those before them. At temperature
+        The first path of a question equals that of `answer`, and more paths do not change earlier ones. At temperature
         0 all paths of a question are the same.
         """
         ...
@@ -249,13 +250,13 @@ class Learner(Protocol):
         ...
 
     def vocabulary(self) -> Vocabulary:
-        """Return what the learner's token ids stand for."""
+        """Return the meaning of the learner's token ids."""
         ...
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenizedText | None]:
         """Return the tokens of texts as the learner studies them, each closed by end-of-sequence.
 
-        None for a text whose tokens the tokenizer does not lead back to its bytes.
+        The result is None for a text whose tokens cannot be traced back to its bytes.
         """
         ...
 
@@ -264,10 +265,10 @@ class Learner(Protocol):
         ...
 
     def read(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> np.ndarray:
-        """Return one vector per (question, path), float32 [n, width], of what in the path surprises the learner.
+        """Return one vector per (question, path), float32 [n, width]: what in the path surprises the learner.
 
-        It is the mean of the hidden states at the path's tokens, at the depth READ_AT. Each is weighted by the token's
-        surprise, its negative log-prob, within LEAST_SURPRISE and MOST_SURPRISE.
+        It is the weighted mean of the hidden states of the path's tokens at depth READ_AT. The weight is the token's
+        surprise, its negative log-prob, clipped to LEAST_SURPRISE..MOST_SURPRISE.
         """
         ...
 
@@ -281,28 +282,28 @@ class Learner(Protocol):
         course: Course = Course(),
         progress: Progress = silent,
     ) -> StudyReport:
-        """Train on lessons, shuffled anew each time through. Raises InputError when there are none.
+        """Train on lessons, reshuffled each epoch. Raises InputError if there are none.
 
-        The report has the state that `course` has become.
+        The report's `state` is the one in `course` after the last step.
         """
         ...
 
     def take_notices(self) -> tuple[str, ...]:
-        """Return what the user should know of the work since this was last called, such as batches that shrank.
+        """Return notices for the user about the work since the last call, such as smaller batches.
 
-        Called again without work in between it may say the same.
+        A second call without work in between may repeat them.
         """
         ...
 
     def adapter(self) -> dict[str, np.ndarray]:
-        """Return the weights that a study changes, by name, float32: those of a LoRA adapter, or else all.
+        """Return the weights that a study changes, by name, float32: the LoRA adapter, or else all weights.
 
-        Raises InputError for a learner that has no weights of its own.
+        Raises InputError for a learner without weights of its own.
         """
         ...
 
     def load_adapter(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Take weights of the same names and shapes as those of `adapter`. Raises InputError for others."""
+        """Load weights with the names and shapes of `adapter`. Raises InputError for any others."""
         ...
 
     def save(self, folder: FilePath) -> None:
@@ -310,25 +311,25 @@ class Learner(Protocol):
         ...
 
     def inside(self) -> Inside:
-        """Return what the model is, as it is now."""
+        """Return what the model currently is."""
         ...
 
     def digest(self) -> str | None:
-        """Return what is equal for learners that do the same with the same; None where nobody can tell."""
+        """Return a digest that is equal for learners that behave the same; None if that is unknown."""
         ...
 
     @property
     def spent(self) -> str:
-        """Return what its work took that somebody has to pay for, in words; empty where nobody has."""
+        """The cost of its work in words; empty if it is free."""
         ...
 
     def close(self) -> None:
-        """End the processes that work for it, such as ranks of its studies or a server of its answers."""
+        """End its helper processes, such as ranks of its studies or an answering server."""
         ...
 
 
 class LearnerBase:
-    """Base of learners: what holds of one that has no adapter of LoRA, no processes of its own and nothing to say."""
+    """Base of learners: the defaults of one without a LoRA adapter, helper processes or notices."""
 
     device = "cpu"
     scaling = 1.0
@@ -338,11 +339,11 @@ class LearnerBase:
         return ()
 
     def inside(self) -> Inside:
-        """See Learner.inside: of an architecture that is called as its class."""
+        """See Learner.inside: the architecture is the name of the class."""
         return Inside(type(self).__name__)
 
     def digest(self) -> str | None:
-        """See Learner.digest: nobody can tell."""
+        """See Learner.digest: unknown."""
         return None
 
     @property
@@ -351,4 +352,4 @@ class LearnerBase:
         return ""
 
     def close(self) -> None:
-        """See Learner.close: there is nothing to end."""
+        """See Learner.close: nothing to end."""

@@ -49,8 +49,8 @@ class Batching:
         ]
         if not self.causal:
             notices.append(
-                "it sees the tokens behind the one that it predicts, so likelihoods and lessons mean little; expected "
-                "a causal model, with is_decoder: true in its config.json where it knows that key"
+                "it sees the tokens after the one that it predicts, so likelihoods and lessons mean little; expected "
+                "a causal model, with is_decoder: true in its config.json if it knows that key"
             )
         return tuple(notices)
 

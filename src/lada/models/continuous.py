@@ -102,5 +102,5 @@ def paging_of(streams: Sequence[GenerationRequest], params: SamplingParams, *, f
 
 def _refusal(model: Any, reason: object) -> InputError:
     return InputError(
-        f"model.generation.backend: 'continuous' does not serve {type(model).__name__}: {reason}; name backend: batch"
+        f"model.generation.backend: 'continuous' does not support {type(model).__name__}: {reason}; set backend: batch"
     )

@@ -150,11 +150,11 @@ class Encoder:
     def notices(self) -> tuple[str, ...]:
         """Return what was left out of prompts and paths since `forget`, each text counted once."""
         told = {
-            "question": f"questions longer than half of the model's context, {self.context} tokens, whose beginnings "
+            "question": f"questions longer than half of the model's context, {self.context} tokens; their beginnings "
             "are left out",
-            "head": "of these, prompts without the system message or whatever else stands in front of the question",
-            "path": f"paths that the model's context, {self.context} tokens, does not hold behind their questions; "
-            "their ends are left out",
+            "head": "of these, prompts without the system message or other text in front of the question",
+            "path": f"paths too long for the model's context, {self.context} tokens, after their questions; their ends "
+            "are left out",
         }
         return tuple(f"{what}: {len(lost)}" for key, what in told.items() if (lost := self._lost[key]))
 

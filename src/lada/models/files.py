@@ -79,11 +79,11 @@ def _parts(index: FilePath) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for weight, part in sorted(parts.items(), key=itemgetter(1)):
         if FilePath(part).name != part:
-            raise _fault(index, f"names {part!r}, which is no file of its folder; {AGAIN}")
+            raise _fault(index, f"names {part!r}, which is not a file in its folder; {AGAIN}")
         if not part.endswith(SUFFIX):
             raise _fault(index, f"names {part!r} for {weight!r}; expected a {SUFFIX} file, since no other is read")
         if not is_file(index.parent / part):
-            raise _fault(index.parent / part, f"is missing or no file, and {INDEX} names it; {AGAIN}")
+            raise _fault(index.parent / part, f"is missing or not a file, but {INDEX} names it; {AGAIN}")
         found.setdefault(part, set()).add(weight)
     return found
 
@@ -114,19 +114,19 @@ def _object(file: FilePath) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise _fault(file, f"is cut short or damaged ({reason(error)}); {AGAIN}") from error
     if not isinstance(found, dict):
-        raise _fault(file, f"holds no JSON object; {AGAIN}")
+        raise _fault(file, f"does not hold a JSON object; {AGAIN}")
     return found
 
 
 def _check_is_file(file: FilePath) -> None:
     """Raise InputError for what is no regular file, which may never end, and for a pointer of Git LFS."""
     if not is_file(file):
-        raise _fault(file, f"is no regular file but a folder, a pipe or a link to nothing; {AGAIN}")
+        raise _fault(file, f"is not a regular file but a folder, a pipe or a broken link; {AGAIN}")
     with file.open("rb") as data:
         if data.read(len(POINTER)) == POINTER:
             raise _fault(
                 file,
-                "is a pointer of Git LFS and not the file itself; run `git lfs pull` in its folder, or fetch the model "
+                "is a Git LFS pointer, not the file itself; run `git lfs pull` in its folder, or fetch the model "
                 "with `hf download`",
             )
 

@@ -80,9 +80,8 @@ class Halving:
     def take_notices(self) -> tuple[str, ...]:
         """Return what has shrunk since this was last asked, in words, kind by kind."""
         notices = tuple(
-            f"out of memory in {kind!r} with {counted(failed, 'sample')} at once; it went on with "
-            f"{self._fits[kind]}: with "
-            f"{_key(kind)}: {self._fits[kind]} no time is lost in trying"
+            f"out of memory in {kind!r} with {counted(failed, 'sample')} at once; it continued with "
+            f"{self._fits[kind]}: set {_key(kind)}: {self._fits[kind]} to avoid the failed attempt"
             for kind, failed in sorted(self._failed.items())
         )
         self._failed.clear()
@@ -98,8 +97,8 @@ def _hopeless(kind: str, error: BaseException) -> str:
     if kind == "study":
         fixes = f"model.gradient_checkpointing: true, tune: lora, {fixes}"
     return (
-        f"{_key(kind)}: out of memory in {kind!r} even with one sample at a time ({str(error).partition(chr(10))[0]}); "
-        f"what is left: {fixes}"
+        f"{_key(kind)}: out of memory in {kind!r} even with one sample at a time "
+        f"({str(error).partition(chr(10))[0]}); try {fixes}"
     )
 
 

@@ -218,7 +218,7 @@ class HuggingFaceLearner(LearnerBase):
         """See Learner.take_notices."""
         cut = (
             f"answers cut at model.max_new_tokens, {self._options.max_new_tokens}, or the end of the context: "
-            f"{self._cut} of {self._written}; the end of a turn is not learnt from them",
+            f"{self._cut} of {self._written}; no end of a turn is learnt from them",
         )
         self._told = True
         notices, self._notices = self._notices, ()
@@ -313,7 +313,7 @@ class HuggingFaceLearner(LearnerBase):
         if self.replicas is None or not lessons:
             return alone()
         if study.dp is not None:  # which lets nobody know what was drawn, so that others could not do their share
-            self._notices += (f"model.parallel: a study with dp is one process's work, not {self.replicas.size}",)
+            self._notices += (f"model.parallel: a study with dp runs in one process, not in {self.replicas.size}",)
             return alone()
         with self.replicas.studying(Assignment(lessons, objective, study, seed, course), self.model.device) as ranks:
             return self.study_among(ranks, lessons, objective, study, seed=seed, course=course, progress=progress)

@@ -1,33 +1,33 @@
-"""What a configuration's `model` says of a learner, whatever kind of learner it is, before anything is loaded."""
+"""What a configuration's `model` says about a learner of any kind before anything is loaded."""
 
 from lada.core.registry import Options
 from lada.core.terms import Verb
 
 
 class LearnerOptions(Options):
-    """Base of the options of learners, with what holds of one that can do everything and lies in no files."""
+    """Base of the options of learners. The defaults describe one that can do everything and has no files."""
 
     @property
     def able(self) -> frozenset[Verb]:
-        """What the learner may be asked for."""
+        """What the learner may be asked to do."""
         return frozenset(Verb)
 
     @property
     def limited_by(self) -> str:
-        """Which keys say so, for people."""
+        """The keys that limit `able`, for messages."""
         return "model"
 
     @property
     def remote(self) -> bool:
-        """Whether its weights are elsewhere, so that nothing can be taught to it."""
+        """Whether its weights are elsewhere, so that it cannot be trained."""
         return False
 
     @property
     def source(self) -> str | None:
-        """Where its weights are from: a folder, a hub id or `zoo:NAME`; None where no files hold them."""
+        """Where its weights come from: a folder, a hub id or `zoo:NAME`; None if it has no files."""
         return None
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What the model is given with every question: nobody's secret."""
+        """Texts that accompany every question to the model. They are public."""
         return ()

@@ -27,18 +27,19 @@ from lada.models.vocabulary import check_vocabulary, embeddings_of
 def load(
     folder: str, options: ModelOptions, *, init_seed: int = 0, saved: FilePath | None = None
 ) -> HuggingFaceLearner:
-    """Load model and tokenizer from a folder or a hub id; InputError names what is missing.
+    """Load model and tokenizer from a folder or a hub id. Raises InputError, naming what is missing.
 
-    `saved` is a folder that `HuggingFaceLearner.save` wrote for a learner of the same `folder` and options: the
-    learner is brought back to the same bits, or InputError names the weights that are not. `init_seed` seeds weights
-    that are drawn here (LoRA's A matrices), so that a run repeats to the bit.
+    `saved` is a folder that `HuggingFaceLearner.save` wrote for a learner of the same `folder` and options. The learner
+    is restored bit-for-bit, or InputError names the weights that differ. `init_seed` seeds weights that are drawn here
+    (LoRA's A matrices), so that a run is reproducible bit-for-bit.
     """
     source, revision = folder, options.revision
     if saved and options.tune == "full":
         source, revision = str(saved), None
     if saved and (saved / "adapter_config.json").exists() != (options.tune == "lora"):
         raise InputError(
-            f"model.tune: {options.tune!r}, but {str(saved)!r} was not saved so; expected the tuning of that run"
+            f"model.tune: {options.tune!r}, but {str(saved)!r} was saved with another tuning; expected the tuning of "
+            "that run"
         )
     told = placement(options)
     tokenizer = load_tokenizer(source, revision)
@@ -95,7 +96,7 @@ def check_context(config: Any, options: ModelOptions) -> None:
     if options.max_new_tokens > max(context := context_of(config), default):
         raise InputError(
             f"model.max_new_tokens: {options.max_new_tokens}, but the context of {options.model!r} has {context} "
-            "tokens, of which a question needs some too; expected fewer"
+            "tokens and must hold a question too; expected fewer"
         )
 
 
@@ -148,8 +149,8 @@ def _load_model(source: str, revision: str | None, told: dict[str, Any]) -> Any:
 def _checkpoint_gradients(model: Any) -> None:
     if not model.supports_gradient_checkpointing:
         raise InputError(
-            f"model.gradient_checkpointing: true, but {type(model).__name__} does not have it; expected false, with a "
-            "smaller micro_batch_size"
+            f"model.gradient_checkpointing: true, but {type(model).__name__} does not support it; expected false, "
+            "with a smaller micro_batch_size"
         )
     model.gradient_checkpointing_enable({"use_reentrant": False})
 

@@ -91,15 +91,15 @@ class Scored:
     step: int = 0
     """The number of this step in its study, from 0."""
     steps: int = 1
-    """The steps of this study."""
+    """Number of steps in this study."""
     run_step: int = 0
-    """The number of this step among all that the party studies by this objective in the run, from 0."""
+    """The number of this step among all of the party's steps with this objective in the run, from 0."""
     run_steps: int = 1
-    """How many these will be, if each round that is left studies as long as this one."""
+    """Expected total of these, if each remaining round studies as long as this one."""
     state: State = field(default_factory=dict)
-    """The objective's memory, as `init` or the last `after_step` returned it."""
+    """The objective's memory, as returned by `init` or the last `after_step`."""
     parameters: Mapping[str, Tensor] = field(default_factory=dict)
-    """The arrays of the state that are trained (Objective.trained), as they are now; gradients flow into them."""
+    """The current trained arrays of the state (Objective.trained), with gradients."""
     gold: Tensor | None = None
     """The texts' own tokens [n, L], int64, 0 where the mask is False; where asked for (Needs.gold)."""
     hidden: Mapping[float, Tensor] = field(default_factory=dict)
@@ -107,10 +107,10 @@ class Scored:
     held_out: Scored | None = None
     """Lessons that no step trains, scored likewise (Needs.held_out): the part of them that goes with this one."""
     over_vocabulary: Callable[[Measure], Tensor] = _over_vocabulary
-    """Returns a measure of the learner's whole distribution at each token [n, L], 0 where the mask is False; where
-    asked for (Needs.dense). It is computed a chunk of tokens at a time, forwards and backwards."""
+    """Returns a measure of the learner's whole distribution at each token [n, L], 0 where the mask is False; available
+    with Needs.dense. It is computed one chunk of tokens at a time, forwards and backwards."""
     observe: Callable[[str, Tensor], None] = _observe
-    """Takes a tensor by name, which is added up over the batch for `after_step` (Needs.observes)."""
+    """Takes a named tensor, which is summed over the batch for `after_step` (Needs.observes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Sizes:
 
 
 class Objective:
-    """A loss over lessons: explicit state, pure verbs. What it needs is declared where it is registered."""
+    """A loss over lessons, with explicit state and no side effects. Its needs are declared on registration."""
 
     name: str = ""
     """What it is registered as."""
@@ -145,7 +145,7 @@ class Objective:
     plain: bool = False
     """Whether it is the likelihood of the chosen texts alone, so that whoever studies the same does the same."""
     trained: tuple[str, ...] = ()
-    """The names of those arrays of its state that are trained beside the model."""
+    """The names of the state's arrays that are trained with the model."""
 
     def __init__(self, options: Any = None) -> None:
         self.options = options
@@ -153,12 +153,12 @@ class Objective:
 
     @property
     def title(self) -> str:
-        """What to call it: what it is registered as, or its class."""
+        """Its registered name, or its class name."""
         return self.name or type(self).__name__
 
     @staticmethod
     def declared(options: Any) -> Needs:  # noqa: ARG004 - the contract's name
-        """Return what it needs with given options; the registry puts here what a class is registered with."""
+        """Return the needs with given options; the registry replaces this by the registered needs."""
         return NOTHING
 
     def init(self, seed: int, sizes: Sizes | None = None) -> State:
@@ -166,20 +166,20 @@ class Objective:
         return {}
 
     def __call__(self, scored: Scored) -> Tensor:
-        """Return the scalar loss of a micro-batch, such that a batch's losses add up to its mean."""
+        """Return the scalar loss of a micro-batch, so that a batch's losses sum to its mean."""
         raise NotImplementedError
 
     def after_step(self, state: State, done: Done) -> State:
-        """Return the state after a step. One whose loss or gradient was not finite is not taken, and not told of."""
+        """Return the state after a step. Skipped steps, whose loss or gradient was not finite, are not reported."""
         return state
 
     def lesson(self, sample: Sample, chosen: Path, other: Path) -> Lesson | None:
-        """Return the lesson on a path that was allocated, beside the `other` party's; None: there is none."""
+        """Return the lesson on an allocated path, beside the `other` party's path; None means no lesson."""
         return lesson_on(sample, chosen)
 
 
 def lesson_on(sample: Sample, chosen: Path, rejected: Path | None = None) -> Lesson:
-    """Return the lesson on a path, beside a rejected one where there is one."""
+    """Return the lesson on a path, beside a rejected one if there is one."""
     if rejected is None:
         return Lesson(sample.id, sample.question, chosen.text, chosen_cut=chosen.cut)
     return Lesson(
@@ -193,7 +193,7 @@ def lesson_on(sample: Sample, chosen: Path, rejected: Path | None = None) -> Les
 
 
 def nll(scored: Scored) -> Tensor:
-    """Return the weighted negative log-likelihood of the chosen paths, mean over the batch's tokens (nats)."""
+    """Return the weighted negative log-likelihood of the chosen paths, averaged over the batch's tokens (nats)."""
     return -(scored.log_probs.sum(1) * scored.weights).sum() / (scored.batch_tokens or 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Which model a party runs, and how."""
+"""Which model a party runs, and how it runs it."""
 
 import datetime
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ from lada.core.thinking import TAGS
 from lada.models.learners import LearnerOptions
 
 DATE = datetime.date(2026, 1, 1)
-"""The day that chat templates are told where nothing else is set."""
+"""The default date for chat templates that write the day."""
 
 
 class LoraOptions(Options):
@@ -23,35 +23,37 @@ class LoraOptions(Options):
     alpha: int = Field(default=16, ge=1, le=65_536)
     """The adapter's output is scaled by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout in front of the adapter while it studies, 0 to below 1. Above 0, fused experts cannot be adapted."""
+    """Dropout before the adapter during training, from 0 to below 1. With a value above 0, fused experts cannot be
+    adapted."""
     targets: tuple[str, ...] | None = None
-    """Names of the layers that are adapted, and of fused experts, such as `experts.down_proj`. None: all linear layers
-    and fused experts, but no routers, not the layer of the logits, and nothing that is read past an adapter."""
+    """Names of the adapted layers and fused experts, such as `experts.down_proj`. None adapts all linear layers and
+    fused experts. It leaves out routers, the output layer and layers whose weights a kernel reads directly."""
 
 
 class Generation(Options):
-    """How answers are written. Backends differ in speed, in the rounding of floats and in what they draw."""
+    """How answers are generated. Backends differ in speed, in floating-point rounding and in their random samples."""
 
     backend: Literal["batch", "continuous", "vllm"] = "batch"
-    """batch: LaDa's own loop, for every causal LM. continuous: transformers' continuous batching, a new question for
-    each that is done. vllm: an engine of its own, which is built for every call and wants `pip install vllm`."""
+    """`batch`: LaDa's own loop, for every causal LM. `continuous`: continuous batching of transformers, which starts a
+    new question whenever one finishes. `vllm`: vLLM's engine, built anew for every call; requires `pip install
+    vllm`."""
     top_p: float | None = Field(default=None, gt=0, le=1)
-    """Where answers are sampled: the share of the probability that the likeliest tokens drawn from have together."""
+    """For sampling: draw from the likeliest tokens whose probabilities add up to this share."""
     top_k: int | None = Field(default=None, ge=1, le=10_000_000)
-    """Where answers are sampled: how many of the likeliest tokens are drawn from."""
+    """For sampling: draw from this many of the likeliest tokens."""
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """Texts that end an answer and are not part of it. Special tokens are no text."""
+    """Texts that end an answer and are not part of it. Special tokens do not count as text."""
 
 
 class Think(Options):
-    """The tags between which a model thinks before it answers."""
+    """The tags that enclose a model's thinking before its answer."""
 
     open: str = "<think>"
-    """The tag in front of thinking."""
+    """The tag before the thinking."""
     close: str = "</think>"
-    """The tag behind it."""
+    """The tag after the thinking."""
     keep: bool = True
-    """Whether thinking is part of a path; else a path is what follows it."""
+    """Keep the thinking as part of the path. Otherwise a path is only what follows it."""
 
     @model_validator(mode="after")
     def _known(self) -> "Think":
@@ -60,79 +62,83 @@ class Think(Options):
         if self.keep and TAGS.get(self.open) != self.close:
             known = ", ".join(f"{a} {b}" for a, b in TAGS.items())
             raise ValueError(
-                f"keep is true with tags {self.open!r} and {self.close!r}, which nobody would know in a path; expected "
-                f"one of {known}, or keep: false"
+                f"keep is true with tags {self.open!r} and {self.close!r}, which no method recognises in a path; "
+                f"expected one of {known}, or keep: false"
             )
         return self
 
 
 class Parallel(Options):
-    """Data parallel studying: a copy of the model on each of several devices, which share every batch."""
+    """Data-parallel training: a copy of the model on each of several devices, which share every batch."""
 
     processes: int = Field(ge=2, le=64)
-    """Copies of the model: on CUDA one for each of the first devices; on a CPU each is a process of its own."""
+    """Number of copies of the model. On CUDA, each of the first devices holds one. On a CPU, each is a separate
+    process."""
     timeout: Seconds = 1800.0
-    """Seconds that one of them may be silent, as while it loads the model, before a study fails."""
+    """Seconds that a copy may be silent, for example while it loads the model, before the study fails."""
 
 
 class ModelOptions(LearnerOptions):
-    """Which model a party runs and how."""
+    """Which model a party runs, and how it runs it."""
 
     model: str
     """A folder, a hub id, or `zoo:NAME` for a model shipped with LaDa (`lada zoo list`)."""
     revision: str | None = None
     """A commit, branch or tag of a hub id."""
     tune: Literal["full", "lora"] = "full"
-    """Train all weights, or a LoRA adapter alone."""
+    """Train all weights, or only a LoRA adapter."""
     lora: LoraOptions = LoraOptions()
-    """The adapter of `tune: lora`."""
+    """The adapter for `tune: lora`."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """auto: CUDA, else MPS, else the CPU."""
+    """`auto` selects CUDA, else MPS, else the CPU."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """auto: bfloat16 on a CUDA device that computes it, else float32."""
+    """`auto` selects bfloat16 on a CUDA device that supports it, else float32."""
     device_map: Literal["auto", "balanced", "balanced_low_0", "sequential"] | None = None
-    """How accelerate spreads the layers over this machine's devices; None: all on `device`."""
+    """How accelerate distributes the layers over this machine's devices. None puts all of them on `device`."""
     parallel: Parallel | None = None
-    """Study with several copies of the model at once; answering is one copy's work. None: one."""
+    """Train with several copies of the model at once. One copy alone generates answers. None means one copy."""
     attention: Literal["eager", "sdpa", "flash_attention_2", "flex_attention"] | None = None
-    """None: what transformers chooses for the architecture, which is PyTorch's fused `sdpa` wherever it has it."""
+    """The attention implementation. None leaves the choice to transformers, which prefers PyTorch's fused `sdpa` if the
+    architecture supports it."""
     quantise: Literal["8bit", "4bit"] | None = None
-    """Frozen weights in 8 bits (arXiv 2208.07339) or 4 bits (NF4, arXiv 2305.14314) by bitsandbytes, under LoRA."""
+    """Freeze the weights under LoRA in 8 bits (arXiv 2208.07339) or 4 bits (NF4, arXiv 2305.14314), by bitsandbytes."""
     gradient_checkpointing: bool = False
-    """Compute activations anew on the way back: less memory, more time, the same gradients."""
+    """Recompute activations in the backward pass. This takes less memory and more time, and gives the same
+    gradients."""
     compile: bool = False
-    """Let torch.compile write kernels for studies: the first step takes minutes, later ones less time than without, and
-    floats round differently."""
+    """Compile kernels for training with torch.compile. The first step takes minutes, later ones are faster, and floats
+    round differently."""
     system: str | None = None
-    """A system message, for a tokenizer with a chat template. A template without that role gets it before the
-    question."""
+    """A system message, for a tokenizer with a chat template. If the template has no system role, the message precedes
+    the question."""
     think: Think | None = None
-    """For reasoning models; `{}` for `<think>` and `</think>`. None: a chat template that can switch thinking off
-    (`enable_thinking`) does so, and tags are text like any other."""
+    """Thinking tags of a reasoning model; `{}` means `<think>` and `</think>`. With None, a chat template that can
+    switch thinking off (`enable_thinking`) does so, and tags are plain text."""
     date: datetime.date = DATE
-    """What a chat template that writes the day is told, so that a run gives the same on every day."""
+    """Date for chat templates that write the day. It is fixed so that a run gives the same results on every day."""
     prompt: str = "{question}\n"
-    """For a tokenizer without a chat template; `{question}` stands for the question."""
+    """Prompt for a tokenizer without a chat template; `{question}` stands for the question."""
     max_new_tokens: AnswerTokens = 160
-    """The longest answer, tokens; less than the model's context, of which a question needs some too. An answer that has
-    not ended by then counts as cut; no end is learnt from it."""
+    """Maximum length of an answer, in tokens. It must leave room for the question in the model's context. A longer
+    answer is cut, and no end is learnt from it."""
     batch_size: BatchSize = 128
-    """Samples that are answered, judged or embedded at once; fewer where memory runs out."""
+    """Samples that are answered, judged or embedded at once. LaDa lowers it if memory runs out."""
     generation: Generation = Generation()
-    """How answers are written."""
+    """How answers are generated."""
     verbs: tuple[Verb, ...] | None = None
-    """What this model may be asked for; None: everything. `[answer]` treats it like an LLM behind an API."""
+    """What this model may be asked to do. None allows everything. `[answer]` treats it like an LLM behind an API."""
 
     @model_validator(mode="after")
     def _fits(self) -> "ModelOptions":
         if self.quantise is not None and self.generation.backend == "vllm":
             raise ValueError(
-                f"quantise is {self.quantise!r} with generation.backend 'vllm', which gets weights that the adapter is "
-                "merged into; set backend: batch"
+                f"quantise is {self.quantise!r} with generation.backend 'vllm', which needs weights with the adapter "
+                "merged in; set backend: batch"
             )
         if self.quantise is not None and self.tune != "lora":
             raise ValueError(
-                f"quantise is {self.quantise!r} with tune 'full'; 8 and 4 bits cannot be trained: set tune: lora"
+                f"quantise is {self.quantise!r} with tune 'full', but 8- and 4-bit weights cannot be trained; set "
+                "tune: lora"
             )
         studies = self.verbs is None or Verb.STUDY in self.verbs
         if self.dtype == "float16" and self.tune == "full" and studies:
@@ -142,7 +148,8 @@ class ModelOptions(LearnerOptions):
             )
         if self.device_map is not None and self.device != "auto":
             raise ValueError(
-                f"device_map is {self.device_map!r} with device {self.device!r}; expected one of both, so leave one out"
+                f"device_map is {self.device_map!r} with device {self.device!r}; expected only one of the two, so "
+                "leave one out"
             )
         if self.parallel is not None and self.device_map is not None:
             raise ValueError(
@@ -153,7 +160,7 @@ class ModelOptions(LearnerOptions):
 
     @property
     def able(self) -> frozenset[Verb]:
-        """See LearnerOptions: a model in Hugging Face format can all that it may."""
+        """See LearnerOptions: everything that `verbs` allows."""
         return frozenset(Verb) if self.verbs is None else frozenset(self.verbs)
 
     @property

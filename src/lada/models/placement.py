@@ -85,13 +85,13 @@ def check_backend(generation: Generation) -> None:
         have = version("transformers")
         if tuple(map(int, have.split(".")[:2])) < PAGED:
             raise InputError(
-                f"model.generation.backend: 'continuous' needs transformers {'.'.join(map(str, PAGED))} or newer, and "
-                f"this is {have}; call `pip install -U transformers`, or name backend: batch"
+                f"model.generation.backend: 'continuous' needs transformers {'.'.join(map(str, PAGED))} or newer, but "
+                f"this is {have}; run `pip install -U transformers`, or set backend: batch"
             )
     if generation.backend == "vllm" and find_spec("vllm") is None:
         raise InputError(
-            "model.generation.backend: 'vllm' is not installed; call `pip install vllm` on a machine that it "
-            "supports, or name backend: batch"
+            "model.generation.backend: 'vllm' is not installed; run `pip install vllm` on a machine that it "
+            "supports, or set backend: batch"
         )
 
 
@@ -135,7 +135,7 @@ def _check_parallel(processes: int, device: str) -> None:
         )
     name, available = backend
     if not (dist.is_available() and available()):
-        raise InputError(f"{wish} needs PyTorch with {name}, which this one is built without; leave parallel out")
+        raise InputError(f"{wish} needs PyTorch with {name}, which this build lacks; leave parallel out")
 
 
 def placement(options: ModelOptions) -> dict[str, Any]:

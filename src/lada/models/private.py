@@ -1,11 +1,11 @@
-"""Differentially private studies: DP-SGD (Abadi et al. 2016, arXiv 1607.00133), and what it spends.
+"""Differentially private training: DP-SGD (Abadi et al. 2016, arXiv 1607.00133) and its privacy accounting.
 
-A step draws each lesson with probability q on its own (Poisson), clips each drawn lesson's gradient to length C, adds
-them up, adds normal noise of standard deviation σC and divides by the number of lessons expected. Adding or removing
-one lesson changes the sum by C at most, so the weights after all steps are (ε, δ)-private with regard to a lesson; what
-the optimiser makes of the gradients, and what is done with the weights, costs nothing more.
+Each step draws each lesson independently with probability q (Poisson sampling). It clips each drawn lesson's gradient
+to norm C and sums them. It adds normal noise of standard deviation σC and divides by the expected number of lessons.
+Adding or removing one lesson changes the sum by at most C, so the final weights are (ε, δ)-private for each lesson.
+What the optimiser does with the gradients, and any later use of the weights, costs nothing more.
 
-Gradients are taken lesson by lesson, which works for every model and objective and is as slow as it sounds.
+Gradients are computed lesson by lesson. This works for every model and objective, but it is slow.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ T = TypeVar("T")
 
 
 class Privacy(Options):
-    """How private a study is; set one of `noise_multiplier` and `epsilon`."""
+    """How private a study is. Set either `noise_multiplier` or `epsilon`."""
 
     noise_multiplier: Positive | None = None
     """σ: the noise's standard deviation as a multiple of `clip`."""
     epsilon: Positive | None = None
-    """ε of one study, which σ is then chosen for. Studies add up: what all have spent stands in the results."""
+    """ε of one study, from which σ is computed. Studies add up; the results report the total."""
     delta: float = Field(default=1e-5, gt=0, lt=1)
-    """δ: should be well below one over the number of private samples."""
+    """δ, which should be well below 1 / (number of private samples)."""
     clip: Positive = 1.0
-    """C: what the gradient of one lesson is clipped to, L2."""
+    """C: the maximum L2 norm of one lesson's gradient."""
     seeded: bool = False
-    """Draw lessons and noise from the run's seed, so that runs repeat. Whoever knows the seed can take the noise away,
-    so nothing is private then."""
+    """Draw lessons and noise from the run's seed, so that runs can be repeated. Nothing is private then: anyone who
+    knows the seed can remove the noise."""
 
     @model_validator(mode="after")
     def _one(self) -> Privacy:
         if (self.noise_multiplier is None) == (self.epsilon is None):
-            raise ValueError("set one of noise_multiplier and epsilon, and not both")
+            raise ValueError("set exactly one of noise_multiplier and epsilon")
         return self
 
 
 class Release(NamedTuple):
-    """What one study lets out: q, σ and the number of steps."""
+    """What one study releases: q, σ and the number of steps."""
 
     rate: float
     noise: float
@@ -65,9 +65,9 @@ class Release(NamedTuple):
 
 
 def release(privacy: Privacy, lessons: int, batch_size: int, steps: int) -> Release:
-    """Return what a study of so many lessons, `batch_size` of them a step in the mean, lets out.
+    """Return what a study of `lessons` lessons, with `batch_size` of them per step on average, releases.
 
-    Raises InputError where dp-accounting is needed and not installed, or no noise gives so small an ε.
+    Raises InputError if dp-accounting is needed but not installed, or if no noise achieves so small an ε.
     """
     rate = min(1.0, batch_size / lessons)
     if privacy.noise_multiplier is not None:
@@ -82,18 +82,17 @@ def release(privacy: Privacy, lessons: int, batch_size: int, steps: int) -> Rele
         )
     except ValueError as error:
         raise InputError(
-            f"dp.epsilon: {privacy.epsilon} at delta {privacy.delta} cannot be had with {counted(steps, 'step')} of "
-            f"{batch_size} "
-            f"of {counted(lessons, 'lesson')} ({error}); expected a larger epsilon, or fewer steps"
+            f"dp.epsilon: {privacy.epsilon} at delta {privacy.delta} cannot be reached with {counted(steps, 'step')} "
+            f"of {batch_size} of {counted(lessons, 'lesson')} ({error}); expected a larger epsilon, or fewer steps"
         ) from None
     return Release(rate, noise, steps)
 
 
 def epsilon(releases: Iterable[Release], delta: float) -> float:
-    """Return the ε at `delta` that some releases about the same samples have spent together.
+    """Return the total ε at `delta` of several releases about the same samples.
 
-    By Rényi differential privacy of the Poisson-sampled Gaussian mechanism (Mironov et al. 2019, arXiv 1908.10530) in
-    the package dp-accounting; two data sets are neighbours where one has a sample more. Raises InputError where the
+    It uses Rényi differential privacy of the Poisson-sampled Gaussian mechanism (Mironov et al. 2019, arXiv 1908.10530)
+    in the package dp-accounting. Two data sets are neighbours if one has one more sample. Raises InputError if the
     package is not installed.
     """
     accounting = _accounting()
@@ -104,7 +103,7 @@ def epsilon(releases: Iterable[Release], delta: float) -> float:
 
 
 def check_installed() -> None:
-    """Raise InputError where the package that counts what is spent is missing."""
+    """Raise InputError if the package for privacy accounting is missing."""
     _accounting()
 
 
@@ -119,13 +118,12 @@ def _accounting() -> Any:
         return import_module("dp_accounting")
     except ImportError:
         raise InputError(
-            "dp: differential privacy is counted by the package dp-accounting, which is not installed; "
-            "pip install 'lada[dp]'"
+            "dp: privacy accounting needs the package dp-accounting, which is not installed; pip install 'lada[dp]'"
         ) from None
 
 
 def poisson_batches(lessons: int, rate: float, steps: int, rng: np.random.Generator) -> Iterator[list[int]]:
-    """Yield `steps` batches of indices; each index is in each batch with probability `rate`, so one may be empty."""
+    """Yield `steps` batches of indices. Each batch includes each index with probability `rate` and may be empty."""
     import numpy as np  # here, since who only reads options does not need it
 
     for _ in range(steps):
@@ -145,11 +143,11 @@ def optimise_privately(
     seed: int,
     on_step: Callable[[int, float, bool], None],
 ) -> int:
-    """Run optimiser steps as `lada.models.training.optimise` does, but for the gradient; a closure is one lesson.
+    """Run optimiser steps as `lada.models.training.optimise` does, except for the gradient. Each closure is one lesson.
 
-    The gradient is (Σ clipped + N(0, (noise·clip)²)) / `expected`. A lesson whose gradient is not finite adds nothing.
-    `on_step` is told no loss (NaN): it would say something of the lessons. A step has no clipping of its own.
-    None is skipped, and 0 returned: how many lessons add nothing would say something of them too.
+    The gradient is (Σ clipped + N(0, (noise·clip)²)) / `expected`. A lesson with a non-finite gradient adds nothing.
+    `on_step` receives NaN as the loss, since a loss would reveal something about the lessons. A step has no clipping of
+    its own. No step is skipped, and the result is 0: the number of failed lessons would be revealing too.
     """
     import torch
 
@@ -178,16 +176,16 @@ def optimise_privately(
 
 
 def one_by_one(micro_batches: Callable[[list[int]], Iterator[T]]) -> Callable[[list[int]], Iterator[T]]:
-    """Return what makes each lesson a batch of its own, whose loss knows of no other."""
+    """Return a function that makes each lesson a batch of its own, so that losses are independent."""
     return lambda batch: chain.from_iterable(micro_batches([i]) for i in batch)
 
 
 def private_training(
     privacy: Privacy, lessons: int, batch_size: int, steps: int, seed: int
 ) -> tuple[Iterator[list[int]], Callable[..., int]]:
-    """Return the batches of a study and what trains on them, in the place of lada.models.training.optimise.
+    """Return the batches of a study and its training loop, which replaces lada.models.training.optimise.
 
-    Lessons and noise are drawn from what nobody can tell, unless they are `seeded`.
+    Lessons and noise come from the system's entropy, unless they are `seeded`.
     """
     import numpy as np
 

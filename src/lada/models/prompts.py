@@ -39,8 +39,8 @@ class Prompts:
             before = self.before_answer("?")
         except FAILURES as error:
             raise InputError(
-                f"model: the chat template of {name!r} fails on a plain question: {error}; mend "
-                "chat_template.jinja beside its tokenizer, or remove it to use model.prompt"
+                f"model: the chat template of {name!r} fails on a plain question: {error}; fix chat_template.jinja "
+                "beside its tokenizer, or remove it to use model.prompt"
             ) from error
         at = len(before.rstrip()) - len(think.open) if think else len(before)
         self._opened = before[at:] if think and before[at:].rstrip() == think.open else ""

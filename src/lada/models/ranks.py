@@ -70,7 +70,7 @@ class Group(Ranks):
                     weight.copy_(held)
 
     def add_up(self, numbers: Tensor) -> Tensor:
-        """See Ranks.add_up. All ranks get the same bits."""
+        """See Ranks.add_up. All ranks get bit-for-bit the same sum."""
         sent = numbers.to(self._device)
         self._wait(self._group.allreduce([sent]))
         return sent

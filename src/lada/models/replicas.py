@@ -167,15 +167,15 @@ class _Replica:
             raise kind(f"{who}: {self._failure['why']}")
         if ended is not None:
             raise LadaError(
-                f"{who} ended amid a study (code {ended}){self._last_words()}; see that it has the memory that it "
-                "needs, or leave parallel out"
+                f"{who} ended during a study (code {ended}){self._last_words()}; give it the memory that it needs, or "
+                "leave parallel out"
             )
 
     def _last_words(self) -> str:
         with suppress(OSError):
             lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
             if told := next((line for line in reversed(lines) if line.strip()), ""):
-                return f", its last words: {in_one_line(told.strip()[:300])!r}"
+                return f", its last output: {in_one_line(told.strip()[:300])!r}"
         return ""
 
 

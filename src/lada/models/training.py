@@ -1,4 +1,4 @@
-"""The optimisation loop that studying and building the shipped models share."""
+"""The optimisation loop for studies and for building the shipped models."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Optimisation(Options):
-    """AdamW with linear warm-up, cosine decay and clipping. The defaults suit the shipped tiny models."""
+    """AdamW with linear warm-up, cosine decay and gradient clipping. The defaults suit the shipped tiny models."""
 
     learning_rate: Share = 3e-3
-    """The highest learning rate, at the end of the warm-up; 0 to 1, where 0 leaves the weights alone."""
+    """Peak learning rate, at the end of the warm-up, from 0 to 1. At 0, the weights do not change."""
     betas: tuple[Decay, Decay] = (0.9, 0.98)
-    """Decay of AdamW's running means of gradients and of their squares."""
+    """Decay rates of AdamW's running means of gradients and squared gradients."""
     weight_decay: Share = 0.01
-    """AdamW's decay of weight matrices; norms and biases are left alone."""
+    """AdamW's decay of weight matrices. Norms and biases do not decay."""
     warm_up: Share = 0.03
     """Share of the steps over which the learning rate rises from zero."""
     floor: Share = 0.05
-    """The learning rate at the last step, as a share of the highest."""
+    """Learning rate at the last step, as a share of the peak."""
     clip: Positive = 1.0
-    """The longest gradient: the Euclidean norm over all weights."""
+    """Maximum gradient norm (Euclidean, over all weights)."""
 
 
 def learning_rate_at(step: int, steps: int, options: Optimisation) -> float:
@@ -45,7 +45,7 @@ def learning_rate_at(step: int, steps: int, options: Optimisation) -> float:
 
 
 def make_optimizer(model: Any, options: Optimisation) -> torch.optim.AdamW:
-    """Return AdamW over the trainable weights; vectors (norms, biases) are not decayed."""
+    """Return AdamW over the trainable weights. Vectors (norms, biases) do not decay."""
     import torch  # here, since who only reads options does not need it
 
     trainable = [p for p in model.parameters() if p.requires_grad]
@@ -58,9 +58,9 @@ def make_optimizer(model: Any, options: Optimisation) -> torch.optim.AdamW:
 
 
 def add_gradients(optimizer: torch.optim.Optimizer, micro_batches: Iterable[Callable[[], Tensor]]) -> float:
-    """Leave the gradients of a step's added losses in the weights, and nothing else, and return the sum of the losses.
+    """Leave the gradients of a step's summed losses in the weights and return the sum of the losses.
 
-    They are added since they are parts of one mean, see `Scored`.
+    All earlier gradients are dropped. Losses are summed since they are parts of one mean; see `Scored`.
     """
     optimizer.zero_grad(set_to_none=True)
     loss = 0.0
@@ -72,11 +72,11 @@ def add_gradients(optimizer: torch.optim.Optimizer, micro_batches: Iterable[Call
 
 
 Steer = Callable[["Mapping[str, Tensor]"], "Mapping[str, Tensor]"]
-"""Says what the gradients of a step, by the names of the weights, become before they are clipped."""
+"""Maps the gradients of a step, by weight name, to those that are clipped and applied."""
 
 
 def steered(model: Any, steer: Steer | None) -> None:
-    """Put what becomes of a step's gradients in their place, where anybody has something to say of them."""
+    """Replace a step's gradients by what `steer` returns, if there is a `steer`."""
     if steer is not None:
         had = {name: weight for name, weight in model.named_parameters() if weight.grad is not None}
         found = steer({name: weight.grad for name, weight in had.items()})
@@ -93,10 +93,10 @@ def optimise(
     options: Optimisation,
     on_step: Callable[[int, float, bool], None],
 ) -> int:
-    """Run optimiser steps. Each is its number and what leaves its gradients in the weights and returns its loss.
+    """Run optimiser steps. Each is its number and a function that sets the weights' gradients and returns the loss.
 
-    `on_step(number, loss, taken)` follows each. A step whose loss or gradient is not finite changes nothing and is not
-    taken, so that one bad batch cannot destroy a model; how many these were is returned.
+    `on_step(number, loss, taken)` follows each step. A step with a non-finite loss or gradient is skipped, so that one
+    bad batch cannot ruin a model. Returns the number of skipped steps.
     """
     import torch
 

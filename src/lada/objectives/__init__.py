@@ -1,1 +1,1 @@
-"""What loss does a lesson give?"""
+"""Which loss does a lesson have?"""

@@ -1,4 +1,4 @@
-"""Approximate likelihood matching: find each stretch of a text as likely as a teacher finds it."""
+"""Approximate likelihood matching: find each chunk of a text as likely as the teacher does."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 class AlmOptions(Blended):
     """`loss = λ NLL + (1 - λ) Σ over chunks of the binary cross-entropy of p^(1/τ)`, over the batch's tokens.
 
-    A chunk is a stretch of the text at whose ends both tokenizers have a boundary; `p` is a party's probability of its
-    bytes, given the text in front.
+    A chunk is a stretch of text between boundaries that both tokenizers share. `p` is a party's probability of the
+    chunk's bytes, given the preceding text.
     """
 
     label_weight: float = 0.5
-    """λ from 0 to 1."""
+    """λ, from 0 to 1."""
     temperature: float = 100.0
-    """τ; the larger, the more the loss compares log-probs and the less probabilities."""
+    """τ. Larger values compare log-probs rather than probabilities."""
     alignment: Literal["offsets", "mined"] = "offsets"
     """How tokens of two tokenizers are matched."""
 
 
 def asks(options: AlmOptions) -> Needs:
-    """Return what is asked of both parties."""
+    """Return what both parties must be able to do."""
     signal = SignalSpec(1, options.alignment, as_chunks=True)
     return Needs(frozenset({Verb.LOG_PROBS}), frozenset({Verb.STUDY}), signal)
 
@@ -44,12 +44,12 @@ def asks(options: AlmOptions) -> Needs:
     needs=asks,
 )
 class Alm(Objective):
-    """Negative log-likelihood of the text plus the gap to the teacher's likelihood of each stretch of it."""
+    """Negative log-likelihood of the text plus the gap to the teacher's likelihood of each chunk."""
 
     options: AlmOptions
 
     def __call__(self, scored: Scored) -> Tensor:
-        """See Objective. A lesson's weight counts for its chunks too."""
+        """See Objective. A lesson's weight applies to its chunks too."""
         if scored.chunks is None:
             return self.options.label_weight * nll(scored)
         gaps = chunk_loss(scored.chunks.teacher, scored.chunks.student, self.options.temperature)
@@ -59,7 +59,7 @@ class Alm(Objective):
 def chunk_loss(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
     """Return the binary cross-entropy between p^(1/τ) and q^(1/τ) of log-probs [c], nats [c] (arXiv 2503.20083).
 
-    It is least, the entropy of p^(1/τ), where the two are equal.
+    Its minimum, the entropy of p^(1/τ), is reached where both are equal.
     """
     log_p, log_q = teacher / temperature, student / temperature
     return -(log_p.exp() * log_q + log1mexp(log_p).exp() * log1mexp(log_q))

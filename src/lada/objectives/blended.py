@@ -1,4 +1,4 @@
-"""What objectives have in common that blend the labels' loss with one from a teacher's probabilities."""
+"""What objectives share that blend the labels' loss with a loss from a teacher's probabilities."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Blended(Options):
-    """`loss = λ NLL + (1 - λ) other`, both as means over the batch's tokens."""
+    """`loss = λ NLL + (1 - λ) other`, both averaged over the batch's tokens."""
 
     label_weight: float
-    """λ from 0 to 1."""
+    """λ, from 0 to 1."""
     temperature: float
-    """Above 0, 1000 at most: the probabilities are taken to the power of its inverse."""
+    """The probabilities are raised to the power 1 / temperature. It must be above 0 and at most 1000."""
 
     @model_validator(mode="after")
     def _sound(self) -> Blended:
@@ -33,6 +33,6 @@ class Blended(Options):
         return self
 
     def blend(self, scored: Scored, other: Tensor, rows: Tensor) -> Tensor:
-        """Return the loss of a micro-batch: `other` [p] is one loss per place, of lesson `rows` [p], nats."""
+        """Return the loss of a micro-batch. `other` [p] has one loss per position, nats; `rows` [p] are its lessons."""
         weighted = (other * scored.weights[rows]).sum() / (scored.batch_tokens or 1.0)
         return self.label_weight * nll(scored) + (1 - self.label_weight) * weighted

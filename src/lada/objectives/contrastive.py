@@ -1,4 +1,4 @@
-"""Learning from a pair: follow the chosen path and turn away from the rejected one."""
+"""Learning from a pair: follow the chosen path and move away from the rejected one."""
 
 from __future__ import annotations
 
@@ -22,30 +22,31 @@ if TYPE_CHECKING:
 class ContrastiveOptions(Options):
     """`loss = NLL(chosen) + weight * mean over pairs of the contrast`.
 
-    The paper's loss, in our reading: `form: dpo, reference: true, normalise: false, alpha: 0.1, weight: 1,
-    prefer: role, unpaired: skip`. Whether it has a reference is not known; `reference: false` is the other reading.
+    Our reading of the paper's loss is `form: dpo, reference: true, normalise: false, alpha: 0.1, weight: 1, prefer:
+    role, unpaired: skip`. The paper may not use a reference, in which case `reference: false` applies.
 
-    On the built-in corpus no form beat plain NLL on the same lessons: the odds ratio at weight 0.1 and the
-    unlikelihood of the first diverging token tie with it, DPO and SimPO lose. Hence the mild default.
+    On the built-in corpus no form beat plain NLL on the same lessons. The odds ratio at weight 0.1 and the unlikelihood
+    of the first diverging token tie with NLL; DPO and SimPO lose. Hence the mild default.
     """
 
     form: Literal["dpo", "simpo", "odds_ratio", "first_divergence"] = "odds_ratio"
-    """The contrast: of ORPO's odds, DPO, SimPO, or unlikelihood of the first token that differs."""
+    """The contrast: ORPO's odds ratio, DPO, SimPO, or unlikelihood of the first token that differs."""
     alpha: float = 1.0
-    """Temperature of the contrast, > 0; of dpo and simpo only. DPO over whole paths commonly takes 0.1, SimPO 2."""
+    """Temperature of the contrast, above 0; for dpo and simpo only. Common values are 0.1 for DPO over whole paths and
+    2 for SimPO."""
     margin: float = 0.0
-    """SimPO's γ, >= 0: by how much the chosen path is to lead; of simpo only."""
+    """SimPO's γ, at least 0: the margin by which the chosen path should lead; for simpo only."""
     weight: float = 0.1
-    """λ >= 0: the weight of the contrast beside the NLL of the chosen path, which keeps weight 1. At 0 the preference
-    still picks the path that is learnt, and a study costs half as much."""
+    """λ, at least 0: weight of the contrast. The NLL of the chosen path keeps weight 1. At 0, the preference still
+    selects the path to learn, and a study costs half as much."""
     reference: bool = False
-    """Compare with the learner as it was before this study; of dpo only."""
+    """Compare with the learner as it was before this study; for dpo only."""
     normalise: bool = True
-    """Mean log-prob of a path's tokens rather than their sum; only dpo can do without."""
+    """Use the mean log-prob of a path's tokens instead of their sum. Only dpo allows the sum."""
     prefer: Prefer = "verified"
-    """Which path is the chosen one: always the teacher's, or the one whose answer is verified as right."""
+    """Which path is chosen: always the teacher's (`role`), or the one whose answer is verified as right."""
     unpaired: Unpaired = "nll"
-    """What becomes of a sample without a rejected path: learn its chosen path alone, or leave it out."""
+    """For a sample without a rejected path: learn its chosen path by NLL alone, or skip it."""
 
     @model_validator(mode="after")
     def _possible(self) -> ContrastiveOptions:
@@ -54,7 +55,7 @@ class ContrastiveOptions(Options):
         for name in ("weight", "margin"):
             value = getattr(self, name)
             if not 0 <= value <= STEEPEST:
-                raise ValueError(f"{name} is {value}; expected a number of at least 0, {STEEPEST} at most")
+                raise ValueError(f"{name} is {value}; expected a number from 0 to {STEEPEST}")
         reads = {
             "dpo": {"alpha", "reference", "normalise"},
             "simpo": {"alpha", "margin"},
@@ -66,14 +67,14 @@ class ContrastiveOptions(Options):
             if value != default and name not in reads[self.form]:
                 able = ", ".join(form for form, names in reads.items() if name in names)
                 raise ValueError(
-                    f"{name} is {value} but form {self.form} has no such choice; expected {name} {default}, "
-                    f"or a form that has it: {able}"
+                    f"{name} is {value}, but form {self.form} does not use it; expected {name} {default}, or a form "
+                    f"that uses it: {able}"
                 )
         return self
 
 
 def asks(options: ContrastiveOptions) -> Needs:
-    """Return what is asked of a learner. Without weight the rejected paths need not be scored."""
+    """Return what the learner must be able to do. At weight 0, rejected paths need not be scored."""
     return Needs(student=frozenset({Verb.STUDY}), rejected=options.weight > 0, reference=options.reference)
 
 
@@ -90,11 +91,11 @@ class Contrastive(Objective):
     options: ContrastiveOptions
 
     def lesson(self, sample: Sample, chosen: Path, other: Path) -> Lesson | None:
-        """See Objective.lesson: which path is chosen and which rejected is as its options prefer."""
+        """See Objective.lesson: the options decide which path is chosen and which is rejected."""
         return make_lesson(sample, chosen, other, self.options.prefer, self.options.unpaired)
 
     def __call__(self, scored: Scored) -> Tensor:
-        """See Objective. Pairs count by their lesson's weight; rows without a pair give their NLL alone."""
+        """See Objective. Pairs count by their lesson's weight. Rows without a pair contribute their NLL alone."""
         loss = nll(scored)
         if scored.pairs is None:
             return loss

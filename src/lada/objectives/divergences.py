@@ -1,7 +1,7 @@
-"""Divergences of a student's categories from a teacher's: pure functions from log-probs [p, c] to one loss a row [p].
+"""Divergences of a student's categories from a teacher's: pure functions from log-probs [p, c] to losses [p].
 
-The categories of a row are the k tokens that the teacher names and the tail, all that it does not. A place that is not
-used has a log-prob of UNUSED on both sides, and so no mass at any temperature.
+The categories of a row are the k tokens that the teacher names and the tail, which holds all other tokens. An unused
+position has log-prob UNUSED on both sides, and so no mass at any temperature.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 UNUSED = -1e6
-"""Nats. Unlike -inf it has finite gradients."""
+"""Nats. Unlike -inf, it has finite gradients."""
 NOTHING = 1e-6
-"""The mass of a tail that may as well be rounding."""
+"""Tail mass that may be mere rounding."""
 
 
 def categories(teacher: Tensor, student: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both sides' log-probs [p, k + 1]: of the tokens named, [p, k] where `used`, and of the tail behind them.
+    """Return both sides' log-probs [p, k + 1]: of the named tokens, [p, k] where `used`, and of the tail.
 
-    A tail is no category where both sides' is NOTHING: it could not be told from rounding, but a temperature would
-    blow it up. Where it is one, neither side's is below what float32 can tell from nothing, about 1e-7, so that its
-    logarithm and the gradient of it are finite.
+    The tail is dropped if both sides have at most NOTHING there. It could not be told from rounding, but a temperature
+    would amplify it. Otherwise neither side's tail is below about 1e-7, the resolution of float32, so that its
+    logarithm and gradient are finite.
     """
     import torch  # here, since who only reads an objective's options does not need it
 

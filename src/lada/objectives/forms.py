@@ -1,4 +1,4 @@
-"""The pair losses of a contrast: pure functions from log-likelihoods [m] to one loss a pair [m], in nats."""
+"""The pair losses of a contrast: pure functions from log-likelihoods [m] to one loss per pair [m], in nats."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CERTAIN = 2.0**-23
-"""Float32's precision. A log-prob above -CERTAIN is taken for -CERTAIN: no float32 tells its probability from one."""
+"""Float32's precision. A log-prob above -CERTAIN is treated as -CERTAIN, since float32 cannot tell its probability from
+1."""
 
 
 def log1mexp(log_p: Tensor) -> Tensor:
-    """Return log(1 - p) of log p <= 0; finite, and its gradient too, for every p in [0, 1]."""
+    """Return log(1 - p) for log p <= 0. It and its gradient are finite for every p in [0, 1]."""
     return (-log_p.clamp(max=-CERTAIN).expm1()).log()
 
 
 def dpo(chosen: Tensor, rejected: Tensor, alpha: float) -> Tensor:
     """-log σ(α (chosen - rejected)): DPO (arXiv 2305.18290, eq. 7), with its β called α.
 
-    With a reference, both sides are log-ratios to it; without, plain log-likelihoods.
+    With a reference, both sides are log-ratios to it; without one, they are plain log-likelihoods.
     """
     return -_logsigmoid(alpha * (chosen - rejected))
 

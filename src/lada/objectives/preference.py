@@ -1,4 +1,4 @@
-"""Which of two paths is learnt and which is rejected, by who wrote them or by what is known of them."""
+"""Which of two paths is learnt and which is rejected, by their writers or by their verdicts."""
 
 from typing import Literal
 
@@ -10,12 +10,12 @@ Unpaired = Literal["nll", "skip"]
 
 
 def make_lesson(sample: Sample, chosen: Path, other: Path, prefer: Prefer, unpaired: Unpaired) -> Lesson | None:
-    """Return the lesson for one choice; None where there is nothing right to learn.
+    """Return the lesson for one choice; None if there is nothing right to learn.
 
-    `role` (LaDa's paper): the chosen path against the other party's, whoever is right. `verified`: where one is known
-    to be right and the other to be wrong, the right against the wrong one; where the chosen path is wrong and the
-    other not known to be right, no lesson; else there is no preference. Without a preference, or where the two texts
-    are the same or one is empty, the chosen path is learnt by NLL alone (`nll`) or left out (`skip`).
+    `role` (LaDa's paper) pairs the chosen path with the other party's, whichever is right. `verified` pairs the right
+    path with the wrong one if one is known to be right and the other to be wrong. It returns None if the chosen path is
+    wrong and the other is not known to be right. Otherwise there is no preference. Without a preference, and if the two
+    texts are the same or one is empty, the chosen path is learnt by NLL alone (`nll`) or skipped (`skip`).
     """
     pair = None
     if prefer == "role":

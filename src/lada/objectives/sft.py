@@ -20,5 +20,5 @@ class Sft(Objective):
     plain = True
 
     def __call__(self, scored: Scored) -> Tensor:
-        """See Objective: mean over the batch's answer tokens, nats."""
+        """See Objective: the mean over the batch's answer tokens, in nats."""
         return nll(scored)

@@ -1,4 +1,4 @@
-"""Learning what a teacher would have said: its likeliest tokens at each position, beside the text itself."""
+"""Distillation from a teacher's likeliest tokens at each position, beside the text itself."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ FORMS = {"ce": cross_entropy, "forward_kl": forward_kl, "reverse_kl": reverse_kl
 
 
 class SoftTargetsOptions(Blended):
-    """`loss = λ NLL + (1 - λ) T² divergence`, FedMKT's L2 and L3; the defaults are its own.
+    """`loss = λ NLL + (1 - λ) T² divergence`: FedMKT's L2 and L3, with FedMKT's defaults.
 
-    Both are means over the batch's tokens; a position without a soft target adds its NLL alone.
+    Both are averaged over the batch's tokens. A position without a soft target contributes its NLL alone.
     """
 
     form: Literal["ce", "forward_kl", "reverse_kl", "jsd"] = "ce"
-    """Over the k tokens that the teacher names and the tail as one category more. `ce` and `forward_kl` have the same
+    """The divergence over the teacher's k tokens and the tail as one more category. `ce` and `forward_kl` have the same
     gradient."""
     label_weight: float = 0.9
-    """λ from 0 to 1."""
+    """λ, from 0 to 1."""
     temperature: float = 1.0
-    """T, on both sides, over the categories; the factor T² keeps the gradient's size (arXiv 1503.02531)."""
+    """T, on both sides, over the categories. The factor T² preserves the gradient's scale (arXiv 1503.02531)."""
     k: int = 32
-    """Tokens per position that a teacher names; fewer cost less traffic."""
+    """Number of tokens per position that a teacher sends. Fewer cost less traffic."""
     alignment: Literal["offsets", "mined"] = "offsets"
-    """How tokens of two tokenizers are matched: by shared byte boundaries, or by the paper's dynamic programme."""
+    """How tokens of two tokenizers are matched: by shared byte boundaries, or by the paper's dynamic programming."""
     inside: Literal["mask", "one_hot"] = "mask"
-    """A position inside a longer token of the teacher's has no soft target, or, as in the paper, its own token."""
+    """A position inside a longer token of the teacher has no soft target (`mask`), or its own token as in the paper."""
 
     @model_validator(mode="after")
     def _possible(self) -> SoftTargetsOptions:
         if not 1 <= self.k <= MOST_K:
-            raise ValueError(f"k is {self.k}; expected at least 1 token, {MOST_K} at most")
+            raise ValueError(f"k is {self.k}; expected 1 to {MOST_K} tokens")
         return self
 
 
 def asks(options: SoftTargetsOptions) -> Needs:
-    """Return what is asked of both parties."""
+    """Return what both parties must be able to do."""
     signal = SignalSpec(options.k, options.alignment, options.inside)
     return Needs(frozenset({Verb.LOG_PROBS}), frozenset({Verb.STUDY}), signal)
 
@@ -60,12 +60,12 @@ def asks(options: SoftTargetsOptions) -> Needs:
     needs=asks,
 )
 class SoftTargets(Objective):
-    """Negative log-likelihood of the text plus a divergence from the teacher's likeliest tokens at each position."""
+    """Negative log-likelihood of the text plus a divergence from the teacher's likeliest tokens."""
 
     options: SoftTargetsOptions
 
     def __call__(self, scored: Scored) -> Tensor:
-        """See Objective. A lesson's weight counts for its soft positions too."""
+        """See Objective. A lesson's weight applies to its soft positions too."""
         if scored.soft is None:
             return self.options.label_weight * nll(scored)
         used = ~scored.soft.teacher.isneginf()

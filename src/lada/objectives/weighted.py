@@ -1,4 +1,4 @@
-"""A weighted sum of objectives: what a configuration's list of them stands for."""
+"""A weighted sum of objectives, for which a list in the configuration is short."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 NAME = "weighted"
 DEEPEST = 4
-"""Sums within one another. Each level is read several times, so that what it takes grows by a power of the depth."""
+"""Maximum nesting of sums. Each level is read several times, so the cost grows exponentially with depth."""
 
 
 class Part(Options):
@@ -36,9 +36,9 @@ class Part(Options):
     name: str
     """The objective's registered name."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Its options; those left out have their defaults."""
+    """The objective's options. Options left out keep their defaults."""
     weight: float = Field(default=1.0, ge=0, le=STEEPEST, allow_inf_nan=False)
-    """What its loss is multiplied by, 0 or more."""
+    """Factor of its loss, at least 0."""
 
     @model_validator(mode="before")
     @classmethod
@@ -48,7 +48,7 @@ class Part(Options):
         if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
             return value
         if _depth([value]) >= DEEPEST:
-            raise ValueError(f"more than {DEEPEST} sums lie within one another; list all objectives in one")
+            raise ValueError(f"sums are nested more than {DEEPEST} deep; list all objectives in one sum")
         try:
             options = _read(value["name"], value.get("options", {}))
         except InputError as error:
@@ -65,21 +65,21 @@ def _read(name: str, options: Any) -> Options:
 
 
 class WeightedOptions(Options):
-    """`loss = Σ weight · loss of each objective`. In a configuration a list under `objective` is short for it."""
+    """`loss = Σ weight · loss of each objective`. A list under `objective` is short for this."""
 
     objectives: tuple[Part, ...] = Field(default_factory=lambda: (Part(name="sft"),))
-    """The objectives with their weights. Those that ask teachers for signals must ask for the same one."""
+    """The objectives with their weights. All that need a teacher's signal must need the same one."""
 
     @model_validator(mode="after")
     def _possible(self) -> WeightedOptions:
         if not self.objectives:
-            raise ValueError("there is no objective; expected one at least")
+            raise ValueError("there is no objective; expected at least one")
         asks(self)
         return self
 
 
 def _depth(parts: list[Any]) -> int:
-    """Return how many sums lie within one another in parts of one, of which nothing is validated yet."""
+    """Return how deeply sums are nested in the parts of one, before any validation."""
     depth = 0
     while sums := [part for part in parts if isinstance(part, Mapping) and part.get("name") == NAME]:
         inner = [options.get("objectives") for part in sums if isinstance(options := part.get("options"), Mapping)]
@@ -89,12 +89,12 @@ def _depth(parts: list[Any]) -> int:
 
 
 def asks(options: WeightedOptions) -> Needs:
-    """Return what all the objectives ask for together. Raises ValueError where their signals differ."""
+    """Return what all objectives need together. Raises ValueError if their signals differ."""
     return reduce(Needs.__or__, (part.make().needs for part in options.objectives))
 
 
 def names_in(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the name of a chosen objective and, of a sum, those of its objectives."""
+    """Return the name of a chosen objective and, for a sum, those of its objectives."""
     parts = WeightedOptions.model_validate_json(json.dumps(options)).objectives if name == NAME else ()
     return (name, *(inner for part in parts for inner in names_in(part.name, part.options)))
 
@@ -133,7 +133,7 @@ class Weighted(Objective):
         return result
 
     def lesson(self, sample: Sample, chosen: Path, other: Path) -> Lesson | None:
-        """See Objective.lesson: the first objective that has a say of its own decides, else none has."""
+        """See Objective.lesson: the first objective with its own `lesson` decides, if there is one."""
         for part in self.parts.values():
             if type(part).lesson is not Objective.lesson:
                 return part.lesson(sample, chosen, other)
@@ -141,7 +141,7 @@ class Weighted(Objective):
 
 
 def _seen_by(key: str, scored: Scored) -> Scored:
-    """Return what one of the objectives sees of a micro-batch."""
+    """Return one objective's view of a micro-batch."""
 
     def observe(name: str, value: Tensor) -> None:
         scored.observe(f"{key}{name}", value)

@@ -1,1 +1,1 @@
-"""What does a party take out of what it knows before it leaves?"""
+"""What does a party remove from its knowledge before sending it?"""

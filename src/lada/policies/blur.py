@@ -1,4 +1,4 @@
-"""Losses leave rounded and noised; the key `blur` of a client is this one."""
+"""Losses are rounded and noised before they leave; a client's key `blur` selects this policy."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,12 +16,12 @@ class BlurOptions(Blur):
     """Options of the policy."""
 
     round_to: Blurring = 0.01
-    """Losses are rounded to multiples of this, 10 at most, after the noise; 0: not."""
+    """Losses are rounded to multiples of this, at most 10, after the noise is added. 0 disables rounding."""
 
 
 @POLICIES.register("blur", options=BlurOptions, status="our reading", by_order="noise is drawn path after path")
 class Blurs(Policy):
-    """Losses of texts and of studies are rounded and noised, in nats per token."""
+    """Rounds and noises the losses of texts and of studies, in nats per token."""
 
     losses = True
 

@@ -1,4 +1,4 @@
-"""Texts leave without personal data and what the user's own patterns find; the key `redact` of a client is this one."""
+"""Personal data and matches of your own patterns are removed from texts; a client's key `redact` selects this."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from lada.privacy.options import Redaction
 
 @POLICIES.register("redact", options=Redaction, status="our reading")
 class Redact(Policy):
-    """Personal data by kind and matches of the user's own patterns are taken out of texts."""
+    """Removes personal data by kind, and matches of your own patterns, from texts."""
 
     texts = True
 
@@ -25,6 +25,6 @@ class Redact(Policy):
         if redacted.changed or redacted.withheld:
             owner.note(
                 f"redacted {len(redacted.changed)} of {counted(len(knowledge.paths), 'path')}, {redacted.answers} of "
-                f"them in their answers, and held back {redacted.withheld} for time"
+                f"them in their answers, and withheld {redacted.withheld} that took too long"
             )
         return state, replace(knowledge, paths=redacted.paths)

@@ -1,4 +1,4 @@
-"""What a client keeps back of what it sends, as its configuration says."""
+"""What a client keeps back from what it sends, as its configuration says."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     import numpy as np
 
 PiiKind = Literal["url", "email", "iban", "credit_card", "ip", "date", "phone"]
-"""Of personal data that has a form of its own; see lada.privacy.pii."""
+"""Kinds of personal data with a recognisable form; see lada.privacy.pii."""
 PATIENCE = 1.0
-"""Seconds that a pattern may take for one text."""
+"""Maximum time for a pattern on one text, in seconds."""
 MOST_TRIES = 16
-"""Most paths that are sampled in the place of one."""
+"""Maximum number of replacement paths."""
 
 
 class Rule(Options):
-    """One of the user's own patterns, in the syntax of the package `regex`, which is that of Python's `re` and more."""
+    """One of your own patterns, in the syntax of the package `regex`, which extends Python's `re`."""
 
     pattern: str
-    """What is to be found."""
+    """The pattern to find."""
     by: str = "[REDACTED]"
-    """What takes the place of a match; `\\1` is its first group."""
+    """Replacement for each match; `\\1` is its first group."""
 
     @field_validator("pattern")
     @classmethod
@@ -45,15 +45,15 @@ class Rule(Options):
 
 
 class Redaction(Options):
-    """What is taken out of the texts that leave."""
+    """What is removed from outgoing texts."""
 
     pii: tuple[PiiKind, ...] = ()
-    """Personal data by kind, such as email or iban."""
+    """Kinds of personal data, such as email or iban."""
     rules: tuple[Rule, ...] = ()
-    """Applied before `pii`, in this order."""
+    """Your own patterns, applied before `pii`, in this order."""
 
     def apply(self, text: str) -> str | None:
-        """Return the text as it may leave; None where a pattern took longer than a second, so that it must not."""
+        """Return the redacted text; None if a pattern took longer than a second, so that the text must not leave."""
         import regex
 
         from lada.privacy.pii import FORMS, redact
@@ -70,16 +70,17 @@ class Redaction(Options):
 
 
 class Blur(Options):
-    """What is taken from the exactness of the losses that leave, in nats per token."""
+    """How outgoing losses are made less exact, in nats per token."""
 
     round_to: Blurring = 0.0
-    """Losses are rounded to multiples of this, 10 at most, after the noise; 0: not."""
+    """Losses are rounded to multiples of this, at most 10, after the noise is added. 0 disables rounding."""
     noise: Blurring = 0.0
-    """Scale of the noise, 10 at most: the standard deviation of `gaussian`, b of `laplace`."""
+    """Scale of the noise, at most 10: the standard deviation of `gaussian`, b of `laplace`."""
     law: Literal["laplace", "gaussian"] = "laplace"
-    """What the noise is drawn from."""
+    """The noise's distribution."""
     seeded: bool = False
-    """Draw the noise from the run's seed, so that runs repeat; whoever knows the seed can then take it away."""
+    """Draw the noise from the run's seed, so that runs can be repeated. Anyone who knows the seed can remove the
+    noise."""
 
     @model_validator(mode="after")
     def _does_something(self) -> Blur:
@@ -88,7 +89,7 @@ class Blur(Options):
         return self
 
     def means(self, log_probs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return mean log-probs per token, nats, blurred and still in LEAST..0."""
+        """Return mean log-probs per token, nats, blurred and clipped to LEAST..0."""
         import numpy as np
 
         from lada.codecs.likelihoods import LEAST
@@ -98,19 +99,19 @@ class Blur(Options):
         return np.clip(np.round(blurred / self.round_to) * self.round_to if self.round_to else blurred, LEAST, 0.0)
 
     def generator(self, *address: str | int) -> np.random.Generator:
-        """Return what noise is drawn from: nobody can tell it unless it is `seeded`."""
+        """Return the noise's generator. It is unpredictable unless the options are `seeded`."""
         import numpy as np
 
         return generator(*address) if self.seeded else np.random.default_rng(secrets.randbits(256))
 
 
 class Withholding(Options):
-    """What a client keeps back of what its model writes: distinctive passages of its private samples."""
+    """What a client withholds from its model's output: distinctive passages of its private samples."""
 
     words: int = Field(default=8, ge=2, le=1000)
-    """Words in a row that are a passage, whatever they are; where private samples share as much by their pattern, up to
-    four times as many. Fewer are one where words are rare: see docs/privacy.md."""
+    """Number of consecutive words that make a passage. If private samples share longer patterns, passages are up to
+    four times as long. With rare words, fewer are enough: see docs/privacy.md."""
     samples: int = Field(default=2, ge=1, le=1000)
-    """Private samples that may share a passage before it counts as a common phrase."""
+    """Number of private samples that may share a passage before it counts as a common phrase."""
     tries: int = Field(default=4, ge=0, le=MOST_TRIES)
-    """Paths that are sampled in the place of one with such a passage; where all have one, none leaves."""
+    """Number of paths sampled as replacements for one with such a passage. If all contain one, no path is sent."""

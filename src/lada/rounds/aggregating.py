@@ -1,4 +1,4 @@
-"""Aggregate a round's updates into numbers that an adapter may hold; an update that prevents that is left out."""
+"""Aggregate a round's updates into numbers that an adapter can hold. Updates that prevent this are left out."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,10 +14,10 @@ from lada.core.needs import State
 def aggregate_in_range(
     aggregator: Aggregator, state: State, updates: Mapping[str, Update]
 ) -> tuple[State, Aggregate, list[str]]:
-    """Return the next state, what becomes of the updates by client, as float32, and who was left out.
+    """Return the next state, the aggregated updates by client, as float32, and the clients left out.
 
-    Where an aggregator fails or gives numbers out of range, as a product of large factors does, the update with the
-    greatest number is left out, and so on. Raises FederationError where that is so for a single one.
+    If an aggregator fails or its numbers are out of range, as products of large factors can be, the update with the
+    largest number is left out, repeatedly. Raises FederationError if even a single update fails.
     """
     left, out = dict(updates), []
     while left:
@@ -38,7 +38,7 @@ def aggregate_in_range(
         worst = max(sorted(greatest), key=greatest.__getitem__)
         del left[worst]
         out.append(worst)
-    raise FederationError("adapters: no average of them, nor any one alone, has numbers in range")
+    raise FederationError("adapters: neither their average nor any single one has numbers in range")
 
 
 def _single(weights: Weights) -> Weights:

@@ -1,4 +1,4 @@
-"""A student lets its allocator choose among what one teacher offers; the choice is recorded."""
+"""A student's allocator chooses among one teacher's offers; the choice is recorded."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,13 +24,13 @@ from lada.rounds.trials import PartyTrials
 from lada.rounds.watched import last_studied
 
 VECTORS = "question-vectors.npz"
-"""In a party's folder: the public questions as it sees them, by the keys of their samples."""
+"""In a party's folder: its embeddings of the public questions, by sample key."""
 LOOKED_AT = 256
-"""Paths whose tokens are looked at in one go: their likeliest tokens are all in memory."""
+"""Paths whose tokens are scored at once, since all their likeliest tokens are in memory."""
 
 
 def check_takes_labels(allocator: Allocator, where: str, instead: str) -> None:
-    """Raise InputError for an allocator that has no use for gold texts, naming `where` these are asked for."""
+    """Raise InputError for an allocator that cannot use gold texts, naming `where` they are required."""
     if allocator.needs.own_paths:
         raise InputError(
             f"{where}, but the allocator compares paths that the parties wrote themselves; expected {instead}, or an "
@@ -52,10 +52,9 @@ def allocate_offers(
 ) -> Allocation:
     """Let a student's allocator for one teacher choose, keep its state, and record the choice.
 
-    Candidates are the samples that both know something of. `judged` is what `judge` returned of the same two, where
-    somebody asked before. What is tried is studied with `replay`, in this one of `teachers` equal parts of the study.
-    `trusted` says whether the student takes the teacher's word for how sure it is of its paths, and `keeps` whether it
-    may keep what it learnt on trial.
+    Candidates are the samples that both parties know. `judged` is the result of `judge` for the same two, if available.
+    Trial studies use `replay` and this teacher's share, one of `teachers` equal parts of the study. `trusted` says
+    whether the student trusts the teacher's own likelihoods. `keeps` says whether it may keep the result of trials.
     """
     paths, mine = teacher.by_id(), own.by_id()
     judged = judge(party, round, teacher, own) if judged is None else judged
@@ -92,7 +91,7 @@ def allocate_offers(
         chosen = [choice.sample_id for choice in allocation.choices]
         if len(set(chosen)) < len(chosen) or not judged.keys() >= set(chosen):
             raise InputError(
-                f"allocator {name!r}: it chose a sample twice, or one that is no candidate; expected each of the "
+                f"allocator {name!r}: it chose a sample twice, or one that is not a candidate; expected each of the "
                 f"{len(samples)} candidates at most once"
             )
     learnt = [(paths if choice.source == "teacher" else mine)[choice.sample_id] for choice in allocation.choices]
@@ -125,9 +124,9 @@ def allocate_offers(
 
 
 def judge(party: Party, round: int, teacher: Knowledge, own: Knowledge) -> dict[str, Likelihood]:
-    """Return a student's likelihoods of a teacher's paths by sample, of those that both know something of.
+    """Return a student's likelihoods of a teacher's paths, by sample that both know.
 
-    Of a text that is its own too it has one already.
+    For a text that equals the student's own, its own likelihood is reused.
     """
     theirs, mine = teacher.by_id(), own.by_id()
     samples = [sample for sample in party.task.public if sample.id in theirs and sample.id in mine]
@@ -144,7 +143,7 @@ def judge(party: Party, round: int, teacher: Knowledge, own: Knowledge) -> dict[
 def _look(
     party: Party, round: int, samples: Sequence[Sample], theirs: Sequence[Path], k: int
 ) -> Iterator[TokenScores | None]:
-    """Yield what the student makes of each token of a teacher's paths; see Candidates.look."""
+    """Yield the student's scores of each token of a teacher's paths; see Candidates.look."""
     pairs = [(sample.question, path.text) for sample, path in zip(samples, theirs, strict=True)]
     yield from _score(party, round, pairs, k, LOOKED_AT)
 
@@ -152,7 +151,7 @@ def _look(
 def _score_texts(
     party: Party, round: int, samples: Sequence[Sample], texts: Sequence[tuple[int, str]]
 ) -> Iterator[TokenScores | None]:
-    """Yield how likely the student finds each token of texts; see Candidates.score."""
+    """Yield the student's scores of each token of texts; see Candidates.score."""
     pairs = [(samples[place].question, text) for place, text in texts]
     # In as many goes as a look at all paths takes: that is what a report has room for.
     yield from _score(party, round, pairs, 1, LOOKED_AT * -(-len(texts) // max(len(samples), 1)))
@@ -161,7 +160,7 @@ def _score_texts(
 def _score(
     party: Party, round: int, pairs: Sequence[tuple[str, str]], k: int, size: int
 ) -> Iterator[TokenScores | None]:
-    """Yield the student's `k` likeliest tokens at each position of texts, of which `size` are scored in one go."""
+    """Yield the student's `k` likeliest tokens at each position of texts, `size` texts at a time."""
     for start in range(0, len(pairs), max(size, 1)):
         with party.phase(round, "score") as progress:
             found = party.learner.log_probs(pairs[start : start + size], k, progress=progress)
@@ -176,14 +175,14 @@ def _read(party: Party, round: int, samples: Sequence[Sample], theirs: Sequence[
 
 
 def round_percent(flags: Sequence[bool]) -> float | None:
-    """Return the share of True in percent with four decimals; None of nothing."""
+    """Return the share of True in percent with four decimals; None for no flags."""
     return round(100 * sum(flags) / len(flags), 4) if flags else None
 
 
 def embed_public(party: Party, round: int) -> np.ndarray:
-    """Return one vector per public question, float32 [n, width], as the party saw them when it was asked first.
+    """Return one vector per public question, float32 [n, width], as the party embedded them the first time.
 
-    They lie in the party's folder; a file that is not as it was written is left out, and the questions are seen anew.
+    They are stored in the party's folder. A changed file is ignored, and the questions are embedded again.
     """
     public = party.task.public
     keys = keys_of(public)
@@ -201,7 +200,7 @@ def embed_public(party: Party, round: int) -> np.ndarray:
 
 
 def _kept_vectors(party: Party) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the keys [m] and vectors [m, width] in the party's folder; None where there is no file to be trusted."""
+    """Return the keys [m] and vectors [m, width] in the party's folder; None if there is no valid file."""
     file = party.folder / VECTORS
     if not file.exists() and not is_sealed(file):
         return None
@@ -209,5 +208,5 @@ def _kept_vectors(party: Party) -> tuple[np.ndarray, np.ndarray] | None:
         with np.load(BytesIO(unseal(file)), allow_pickle=False) as kept:
             return kept["keys"], kept["vectors"]
     except LadaError as error:
-        party.note(notices=(f"{VECTORS} of {party.name} is left out ({error})",))
+        party.note(notices=(f"{VECTORS} of {party.name} is ignored ({error})",))
         return None

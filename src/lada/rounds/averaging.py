@@ -1,7 +1,8 @@
-"""Clients with one model make one adapter of theirs: as FedMKT does in its homogeneous setting, and FedIT always.
+"""Clients with one model combine their adapters: as FedMKT does in its homogeneous setting, and FedIT always.
 
-The factors A and B are averaged apart, weighed by private samples. That is not the average of the products BA; it is
-what FedMKT does. How far a few hostile clients can move the average is bounded: see lada.aggregators.bounding.
+The factors A and B are averaged separately, weighted by private samples. This is not the average of the products BA,
+but it is what FedMKT does. Bounds limit how far a few hostile clients can move the average: see
+lada.aggregators.bounding.
 """
 
 import json
@@ -28,25 +29,25 @@ from lada.rounds.wire import part, write
 
 ADAPTER = adapters.KIND
 HOLD = "hold the newest adapter"
-"""In the server's memory: the clients that went on with the newest adapter."""
+"""In the server's memory: the clients that continued with the newest adapter."""
 SHAPE = "adapter shape"
-"""In the server's memory: names and shapes of what it averages."""
+"""In the server's memory: names and shapes of the weights that it averages."""
 MOST_SAMPLES = 10**9 - 1
-"""What the codec can say of the samples behind an adapter; clients may claim more between them."""
+"""Maximum number of samples behind an adapter that the codec can write. Together, clients may claim more."""
 Start = Callable[[Weights], Weights | None]
-"""Says what a client started from that sends this adapter; None where the server does not know."""
+"""Returns the weights that a client with this adapter started from; None if the server does not know them."""
 
 
 def check_alike(clients: Mapping[str, LearnerOptions], key: str, *, full: bool = False, ranks: bool = False) -> None:
-    """Raise InputError, for the sake of `key`, unless all clients tune the same weights of the same model.
+    """Raise InputError, naming `key`, unless all clients tune the same weights of the same model.
 
-    `full`: these may be all of its weights. `ranks`: their adapters may differ in all but the layers.
+    `full` allows all weights of the model. `ranks` allows adapters that differ in everything but the layers.
     """
     models: dict[str, ModelOptions] = {}
     for name, options in clients.items():
         if not isinstance(options, ModelOptions):
             raise InputError(
-                f"{key}: client {name!r} has a learner of another kind, whose weights are its own; expected the same "
+                f"{key}: client {name!r} has another kind of learner, with weights of its own; expected the same "
                 "model in Hugging Face format for all clients"
             )
         models[name] = options
@@ -82,23 +83,23 @@ def shapes(weights: Weights) -> Hashable:
 
 
 def fix_outline(party: Party, own: Weights) -> None:
-    """Let adapters have names and shapes as a server's `own` has them, whatever most clients send."""
+    """Require the names and shapes of the server's `own` weights, whatever most clients send."""
     party.memory[SHAPE] = json.dumps(shapes(own)).encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Aggregated:
-    """What became of several adapters, float32 (see Aggregate), and the samples behind all."""
+    """The aggregated adapters, float32 (see Aggregate), and the total number of samples behind them."""
 
     found: Aggregate
     samples: int
 
     def newest(self, party: Party) -> bytes:
-        """Return what they have in common, as a message part of the server's."""
+        """Return the common weights as a message part of the server's."""
         return write(party, ADAPTER, Adapter(self.found.weights, self.samples))
 
     def shared(self, party: Party) -> dict[str, Payload]:
-        """Return what each client is sent to go on with, encoded once where that is the same."""
+        """Return what each client receives to continue with, encoded only once if it is the same for all."""
         same: Payload = {ADAPTER: self.newest(party)}
         return {
             client: same
@@ -111,19 +112,19 @@ class Aggregated:
 def aggregate_updates(
     party: Party, replies: Mapping[str, Payload], round: int, options: AveragingOptions, start: Start | None = None
 ) -> Aggregated:
-    """Return what the aggregator makes of the adapters in `replies`; its state is the party's.
+    """Return the aggregate of the adapters in `replies`. The aggregator's state is kept by the party.
 
-    A client whose adapter has another outline than those of the first time or, the first time, than most others' is
-    left out and put on record as missing. What was clipped, capped or held stands in notices. By default clients
-    started from the newest adapter. Raises CodecError for what is no adapter, FederationError where nobody's fits, no
-    outline is that of most, or no average of them has numbers in range.
+    A client is left out and recorded as missing if its adapter's outline differs from the first round's, or in the
+    first round from that of most clients. Notices report what was clipped, capped or held. By default clients started
+    from the newest adapter. Raises CodecError for an invalid adapter. Raises FederationError if no adapter fits, no
+    outline has a majority, or no average is in range.
     """
     name, aggregator = options.aggregator
     received = {client: part(party, replies[client], ADAPTER) for client in sorted(replies)}
     outline = layers if aggregator.any_rank else shapes
     outlines = {client: outline(weights) for client, (weights, _) in received.items()}
     if set(outlines.values()) == {None}:
-        raise FederationError("adapters: those of all clients are no pairs of LoRA's factors")
+        raise FederationError("adapters: no client's adapter consists of pairs of LoRA factors")
     odd = odd_ones(party, round, outlines)
     weights = {client: received[client][0] for client in received if client not in odd}
     samples, capped = cap({client: received[client][1] for client in weights}, options.clip)
@@ -134,20 +135,20 @@ def aggregate_updates(
         state, found, extreme = aggregate_in_range(aggregator, state_of(party, aggregator, key), updates)
         _check_kept(name, {client: own for client, own in weights.items() if client not in extreme}, found)
     keep_state(party, key, state)
-    why = "malformed message (adapter: numbers so large that none made of it can be told)"
+    why = "malformed message (adapter: numbers too large to aggregate)"
     party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in extreme))
     party.note(notices=tuple(f"round {round}: adapters: {notice}" for notice in (*capped, *found.notices)))
     return Aggregated(found, min(sum(samples[client] for client in found.by_client), MOST_SAMPLES))
 
 
 def _check_kept(name: str, sent: Mapping[str, Weights], found: Aggregate) -> None:
-    """Raise InputError unless an aggregator has for each client what it sent, in names and shapes."""
+    """Raise InputError unless an aggregator returns weights for each client with the names and shapes that it sent."""
     if {client: _shapes_by_name(own) for client, own in sent.items()} != {
         client: _shapes_by_name(own) for client, own in found.by_client.items()
     }:
         raise InputError(
-            f"aggregator {name!r}: what clients go on with is not for those that sent something, or of other names or "
-            f"shapes; expected weights for {', '.join(sorted(sent))}, each in its own names and shapes"
+            f"aggregator {name!r}: its result is for other clients than those that sent something, or has other names "
+            f"or shapes; expected weights for {', '.join(sorted(sent))}, each in its own names and shapes"
         )
 
 
@@ -157,17 +158,17 @@ def _shapes_by_name(weights: Weights) -> Mapping[str, tuple[int, ...]]:
 
 
 def odd_ones(party: Party, round: int, outlines: Mapping[str, Hashable]) -> list[str]:
-    """Return the clients whose adapters have another outline than those of the first time or, then, than most others'.
+    """Return the clients whose adapters' outline differs from the first round's or, then, from most others'.
 
-    They are put on record as missing. Raises FederationError where nobody's fits or no outline is that of most.
+    They are recorded as missing. Raises FederationError if no adapter fits or no outline has a majority.
     """
     known = {client: json.dumps(each).encode() for client, each in outlines.items() if each is not None}
     common = party.memory[SHAPE] = party.memory.get(SHAPE) or _of_most(known)
     odd = [client for client in outlines if known.get(client) != common]
     if len(odd) == len(outlines):
         raise FederationError(
-            f"adapters: those of {', '.join(map(repr, odd))} have other names or shapes than those of earlier rounds; "
-            "let these clients go on with the model and model.lora that they began with"
+            f"adapters: those of {', '.join(map(repr, odd))} have other names or shapes than in earlier rounds; these "
+            "clients must keep the model and model.lora that they began with"
         )
     why = "malformed message (adapter: other names or shapes than those of the other clients)"
     party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in odd))
@@ -175,12 +176,12 @@ def odd_ones(party: Party, round: int, outlines: Mapping[str, Hashable]) -> list
 
 
 def newest_weights(party: Party) -> Weights:
-    """Return the newest adapter that a server has handed out. KeyError where there is none."""
+    """Return the newest adapter that the server sent. Raises KeyError if there is none."""
     return part(party, party.memory, ADAPTER).weights
 
 
 def newest_of(party: Party) -> Start:
-    """Return what says that clients started from the newest adapter, where there is one of the same outline."""
+    """Return a function that gives the newest adapter as a client's start, if the outlines agree."""
     if ADAPTER not in party.memory:
         return lambda _: None
     newest = newest_weights(party)
@@ -188,21 +189,21 @@ def newest_of(party: Party) -> Start:
 
 
 def _of_most(outlines: Mapping[str, bytes]) -> bytes:
-    """Return the outline that most clients have. Raises FederationError where none is."""
+    """Return the most frequent outline. Raises FederationError if there is a tie."""
     (common, count), *rest = Counter(outlines.values()).most_common()
     if rest and rest[0][1] == count:
         first, other = (next(c for c in outlines if outlines[c] == each) for each in (common, rest[0][0]))
         raise FederationError(
-            f"adapters: those of {other!r} have other names or shapes than those of {first!r}, and which are right "
-            "nobody can say; give both clients one model and one model.lora"
+            f"adapters: those of {other!r} and {first!r} differ in names or shapes, and nobody can tell which are "
+            "right; give both clients the same model and model.lora"
         )
     return common
 
 
 def catch_up(party: Party, clients: Iterable[str]) -> dict[str, Payload]:
-    """Return what each client is sent before it studies: the newest adapter there is, unless it went on with that.
+    """Return what each client receives before it studies: the newest adapter, unless it already has that.
 
-    Raises FederationError where the newest, from a checkpoint of an earlier version, is spoilt.
+    Raises FederationError if the newest, from a checkpoint of an earlier version, is unusable.
     """
     newest = {ADAPTER: party.memory[ADAPTER]} if ADAPTER in party.memory else {}
     if newest:
@@ -210,17 +211,17 @@ def catch_up(party: Party, clients: Iterable[str]) -> dict[str, Payload]:
             part(party, newest, ADAPTER)
         except CodecError as error:
             raise FederationError(
-                f"{error}; the newest average is spoilt, nobody gets it: begin the run anew"
+                f"{error}; the newest average is unusable, and no client gets it: begin the run anew"
             ) from error
     hold = json.loads(party.memory.get(HOLD, b"[]"))
     return {client: {} if client in hold else newest for client in clients}
 
 
 def handed_out(party: Party, newest: bytes, clients: Iterable[str]) -> None:
-    """Keep the newest adapter, and which clients went on with it."""
+    """Keep the newest adapter, and the list of clients that continued with it."""
     party.memory |= {ADAPTER: newest, HOLD: json.dumps(list(clients)).encode()}
 
 
 def take_adapter(party: Party, payload: Payload) -> None:
-    """Let a client go on with the average."""
+    """Let a client continue with the average."""
     party.load_adapter(part(party, payload, ADAPTER).weights)

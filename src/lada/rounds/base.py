@@ -1,4 +1,4 @@
-"""What a round is made of: steps of the server and of its clients, and the messages between them."""
+"""The parts of a round: steps of the server and of its clients, and the messages between them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from lada.rounds.party import Party
 
 Payload = Mapping[str, bytes]
-"""What one message carries: encoded knowledge by kind, such as `paths` or `metrics`."""
+"""The content of one message: encoded knowledge by kind, such as `paths` or `metrics`."""
 Look = Callable[[str, Payload], None]
-"""Takes a client's name and its reply, which was checked. It does not raise."""
+"""Takes a client's name and its checked reply. It does not raise."""
 
 
 @dataclass(frozen=True, slots=True)
 class MessageSchema:
-    """Which kinds a message has: those that it must have and those that it may."""
+    """The kinds in a message: the required and the optional ones."""
 
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
@@ -31,28 +31,27 @@ class MessageSchema:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What a client is sent in a phase, and what it replies with. Messages with other kinds are refused."""
+    """What a client receives in a phase, and what it replies. Messages with other kinds are refused."""
 
     asks: MessageSchema = MessageSchema()
     replies: MessageSchema = MessageSchema()
 
 
 class Pending(Protocol):
-    """An ask that is under way; the server may work on until it needs the replies."""
+    """An ask in progress. The server may continue to work until it needs the replies."""
 
     def wait(self, look: Look | None = None) -> dict[str, Payload]:
-        """Return the replies by client name, sorted: of those who answered in time.
+        """Return the replies by client name, sorted, of those that answered in time.
 
-        `look` is given each reply once, in any order, as soon as it has been checked: what the check made of it is at
-        hand then, and later only as far as there is room.
-        Raises FederationError when they are fewer than the quorum. Whoever is missing is to be left alone for the rest
-        of the round: it may still be at this phase.
+        `look` receives each reply once, in any order, right after its check. The decoded content is available then;
+        later only if there is room. Raises FederationError if there are fewer replies than the quorum. Missing clients
+        must not be asked again in this round, since they may still be in this phase.
         """
         ...
 
 
 class Exchange(Protocol):
-    """How a server half reaches its clients, whatever carries the messages."""
+    """How a server half reaches its clients, whatever the transport."""
 
     clients: tuple[str, ...]
     """The clients that take part in the round, sorted by name."""
@@ -62,9 +61,9 @@ class Exchange(Protocol):
         ...
 
     def drop(self, phase: str, round: int, faults: Mapping[str, str]) -> None:
-        """Put clients on record as missing whose replies cannot be used; `faults` say why, by name.
+        """Record clients as missing whose replies are unusable; `faults` gives the reasons, by name.
 
-        Raises FederationError where those that are left of the phase are fewer than the quorum.
+        Raises FederationError if fewer clients than the quorum remain in the phase.
         """
         ...
 
@@ -74,16 +73,16 @@ Side = Literal["server", "client"]
 
 
 class Slot(Generic[T]):
-    """The name of something that one step of a round leaves for a later one, and its type."""
+    """The name and type of a value that one step of a round leaves for a later one."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
 
 class Turn:
-    """What a party has in hand: the server in a round, a client in one phase of it.
+    """A party's working state: the server's in a round, or a client's in one phase.
 
-    What a client needs in a later phase it keeps in its memory, since it may be another process by then.
+    Between phases, a client keeps values in its memory, since the next phase may run in another process.
     """
 
     def __init__(self, party: Party, round: int, *, received: Payload | None = None, exchange: Exchange | None = None):
@@ -103,13 +102,13 @@ class Turn:
     def exchange(self) -> Exchange:
         """How the server reaches the clients. Raises LookupError at a client."""
         if self._exchange is None:
-            raise LookupError(f"{self.party.name} is a client, which asks nobody")
+            raise LookupError(f"{self.party.name} is a client and asks no other party")
         return self._exchange
 
     def __getitem__(self, slot: Slot[T]) -> T:
-        """Return what a step before left. Raises LookupError where none did."""
+        """Return what an earlier step left. Raises LookupError if none did."""
         if slot not in self._slots:
-            raise LookupError(f"no step of {self.party.name} before this one left its {slot.name}")
+            raise LookupError(f"no earlier step of {self.party.name} left its {slot.name}")
         return self._slots[slot]
 
     def __setitem__(self, slot: Slot[T], value: T) -> None:
@@ -121,66 +120,66 @@ Act = Callable[[Turn], None]
 
 
 def nothing(_: Turn) -> None:
-    """Do nothing: another step does the work, and this one is listed by itself."""
+    """Do nothing: another step does the work, and this one is only listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that the server, or each client, does in a round: it can be described before the run, and run."""
+    """One thing that the server, or each client, does in a round. It can be described before the run, and run."""
 
     side: Side
     phase: str = ""
-    """What it is timed as; empty for what no plan lists, since it asks nothing of a learner and sends nothing large."""
+    """The name under which it is timed. It is empty for steps that no plan lists, since they cost little."""
     verb: Verb | None = None
-    """What is asked of the learner; None: nothing."""
+    """The verb asked of the learner; None means none."""
     samples: Literal["public", "private", "test", "lessons"] = "public"
-    """What it works on; `lessons` are what an allocator chose."""
+    """The samples that it works on; `lessons` are those that an allocator chose."""
     study: Literal["private", "distil"] | None = None
-    """Whose options hold for a study."""
+    """Whose study options apply."""
     part: tuple[float, float] = (0.0, 1.0)
-    """The part of that study's steps that it takes, from and to (lada.rounds.steps.part_of); by default all."""
+    """The part of that study's steps, from and to (lada.rounds.steps.part_of); by default all."""
     sends: tuple[str, ...] = ()
     """Kinds of knowledge that it is expected to send to the server, or to every client."""
     kinds: MessageSchema = MessageSchema()
-    """At a client: what it adds to the kinds of its reply."""
+    """At a client: the kinds that it adds to its reply."""
     run: Act = field(default=nothing, compare=False)
-    """Does it."""
+    """The function that does it."""
 
     @property
     def is_told(self) -> bool:
-        """Whether the step takes time of a learner, or bytes worth counting."""
+        """Whether the step takes a learner's time, or sends a significant number of bytes."""
         return self.verb is not None or bool(self.sends)
 
 
 def to_all(turn: Turn) -> Mapping[str, Payload]:
-    """Return what is in the server's outbox for each client that is still there."""
+    """Return the server's outbox for each client that is still present."""
     there = turn.replies if turn.phase else turn.exchange.clients
     return dict.fromkeys(there, turn.outbox)
 
 
 def to_nobody(_: Turn) -> Mapping[str, Payload]:
-    """Return nothing: a step of the server asks by itself, for it needs what it received at once."""
+    """Return nothing: the server asks separately in a step, since it needs the replies at once."""
     return {}
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """The server begins a phase: what follows at the clients' side, up to the next one, is what they do in it."""
+    """The server begins a phase. The clients' steps up to the next Ask belong to it."""
 
     phase: str
     kinds: MessageSchema = MessageSchema()
-    """Of what the server sends."""
+    """The kinds that the server sends."""
     send: Callable[[Turn], Mapping[str, Payload]] = to_all
-    """Returns it by client. Nobody is asked where that is empty."""
+    """Returns the payloads by client. If empty, no client is asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """The server waits for the replies to what it asked, and adds the reports in them to its own."""
+    """The server waits for the replies, and adds their reports to its own."""
 
     look: Callable[[Turn], Look | None] = lambda _: None
-    """Returns what looks at each reply as soon as it was checked."""
+    """Returns the function that looks at each reply right after its check."""
 
 
 Round = tuple[Step | Ask | Receive, ...]
-"""What happens in a round, in order. What the two sides do between an Ask and its Receive, they do at the same time."""
+"""The steps of a round, in order. Between an Ask and its Receive, both sides work at the same time."""

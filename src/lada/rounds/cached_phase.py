@@ -1,4 +1,4 @@
-"""Work that is done once: by a run that is resumed, and by runs that do the same."""
+"""Work that is done only once: by a resumed run, and by runs that do the same."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from lada.rounds.party import Party, round_to_ms
 
 T = TypeVar("T")
 TIME, NOTICES = "time.json", "notices.json"
-"""Files of a journal's entries: when and for how long, and what there was to say of the work."""
+"""Files of a journal entry: its time and duration, and its notices."""
 
 
 def cached_phase(
@@ -25,11 +25,11 @@ def cached_phase(
     read: Callable[[FilePath], T],
     given: Any = None,
 ) -> T:
-    """Return the result of `do`, timed as a phase; what the journal holds of it is read and not done.
+    """Return the result of `do`, timed as a phase. A result in the journal is read instead of computed.
 
-    `write` puts a result into an empty folder, `read` brings it back to the bit. `given` is all that the result depends
-    on beside the learner, as JSON has it: by both, a result is taken that another run left in `party.common`, or left
-    there for others; an event `taken` tells of it. Without it, the result is this run's alone.
+    `write` stores a result in an empty folder; `read` restores it bit-for-bit. `given` is everything that the result
+    depends on besides the learner, as JSON data. With it, a result is shared with other runs through `party.common`; an
+    event `taken` reports a reused one. Without it, the result is this run's alone.
     """
     kept = party.journal.load(phase)
     if kept is not None:
@@ -74,7 +74,7 @@ def _notices(folder: FilePath) -> tuple[str, ...]:
 
 
 def _key(party: Party, round: int, phase: str, given: Any) -> str | None:
-    """Return what is equal for the same work; None where it is not known whether two learners are the same."""
+    """Return a key that is equal for the same work; None if it is unknown whether two learners are the same."""
     learner = party.learner.digest()
     if learner is None:
         return None

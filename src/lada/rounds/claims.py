@@ -1,6 +1,6 @@
-"""How many private samples a client has: what it says first holds for the whole run, since it weighs its adapter.
+"""A client's claimed number of private samples. The first claim holds for the whole run, since it weights its adapter.
 
-Where the configuration says who has how many, as on one machine, the first word has to be that number.
+If the configuration fixes the number, as on one machine, the claim must match it.
 """
 
 from lada.codecs.base import Reading
@@ -8,27 +8,27 @@ from lada.core.errors import FederationError
 from lada.rounds.party import Party
 
 CLAIM = "private samples of"
-"""In the server's memory, with the name of a client: how many it said that it has."""
+"""In the server's memory, with a client's name: its claimed number of private samples."""
 
 
 def check_claims(party: Party, reading: Reading) -> None:
-    """Raise FederationError where a client says of its private samples what is not so, or not what it said before."""
+    """Raise FederationError if a client's claim about its private samples is false or differs from an earlier one."""
     if party.role != "server":
         return
     received, sender = _claims(reading), reading.sender
     known = party.memory.get(f"{CLAIM} {sender}")
     first = party.samples_of(sender) if known is None else int(known)
     if received and {*received, received[0] if first is None else first} != {received[0]}:
-        raise FederationError("samples: not as many as the client has, or as it said before")
+        raise FederationError("samples: not the number that the client has, or that it claimed before")
 
 
 def remember(party: Party, reading: Reading) -> None:
-    """Keep what a client said first of its private samples; its message was checked."""
+    """Keep a client's first claim about its private samples; its message has been checked."""
     key = f"{CLAIM} {reading.sender}"
     if party.role == "server" and key not in party.memory and (received := _claims(reading)):
         party.memory[key] = str(received[0]).encode()
 
 
 def _claims(reading: Reading) -> list[int]:
-    """Return all that a message says of how many private samples its sender has."""
+    """Return all claims in a message about its sender's number of private samples."""
     return [claim for kind in reading.payload for claim in reading.codecs[kind].claims(reading.part(kind))]

@@ -1,7 +1,8 @@
-"""What several parties say of the tokens of one text, as one: the mean of their distributions, sharpened if wished.
+"""The joint prediction of several parties for the tokens of one text: the mean of their distributions.
 
-A party names the likeliest tokens of a position; what these leave of 1 is spread evenly over all other tokens, so that
-parties that name different tokens have a mean too. Nothing as wide as the vocabulary is held.
+A party names the likeliest tokens of a position. The rest of its probability is spread evenly over all other tokens, so
+that parties that name different tokens have a mean too. The mean may be sharpened. No array as wide as the vocabulary
+is held.
 """
 
 from collections.abc import Sequence
@@ -12,9 +13,9 @@ from lada.core.terms import SparseLogProbs
 from lada.rounds.options import Average
 
 TAIL = 1e-7
-"""The least mass that a party is taken to leave to tokens that it does not name: float32 rounds less away."""
+"""Minimum mass that a party leaves for tokens that it does not name; float32 rounds less to zero."""
 LEAST = -4000.0
-"""The least log-prob of a consensus, nats: what the codec of soft targets can still write."""
+"""Minimum log-prob of a consensus, nats: the smallest that the codec of soft targets can write."""
 
 
 def consensus(
@@ -26,16 +27,16 @@ def consensus(
     average: Average,
     temperature: float = 1.0,
 ) -> SparseLogProbs:
-    """Return what the members say together of the n tokens `own` int [n] of a text: rows [n, k] without unused places.
+    """Return the members' joint prediction for the n tokens `own` int [n] of a text: full rows [n, k].
 
-    Each member has n rows over the same vocabulary, of any width; one without a used place says nothing of its
-    position. `probabilities` is their mean, `logits` the softmax of the mean of their logits, which is their geometric
-    mean, normalised (FedMD, arXiv 1910.03581). Either is then taken to the power of 1 / `temperature` (> 0) and
-    normalised: below 1 it is sharper. Of DS-FL's entropy reduction (arXiv 2008.06180), a softmax of probabilities over
-    the temperature, this is our reading: over thousands of tokens that softmax would flatten.
+    Each member has n rows over the same vocabulary, of any width. An empty row says nothing about its position.
+    `probabilities` is their mean. `logits` is the softmax of the mean of their logits, which is their normalised
+    geometric mean (FedMD, arXiv 1910.03581). Either is then raised to the power 1 / `temperature` (> 0) and normalised;
+    below 1 it gets sharper. This is our reading of DS-FL's entropy reduction (arXiv 2008.06180), a softmax of
+    probabilities over the temperature, which would flatten a distribution over thousands of tokens.
 
-    A row holds the likeliest tokens, ties by id, and the text's own; where nobody says anything it is that alone. The
-    order of the members does not matter, to the bit. `k` is at most the vocabulary's size.
+    A row has the likeliest tokens, ties by id, and the text's own. If no member says anything, it has only that. The
+    order of the members does not matter, bit-for-bit. `k` is at most the vocabulary's size.
     """
     ids = _named(members, own, vocabulary_size, k)
     named = ids < vocabulary_size
@@ -60,7 +61,7 @@ def consensus(
 
 
 def loss(member: SparseLogProbs, own: np.ndarray, vocabulary_size: int) -> float:
-    """Return how unlikely a member finds the tokens `own` int [n] of a text, nats per token; NaN if it says nothing."""
+    """Return a member's loss on the tokens `own` int [n] of a text, nats per token; NaN if it says nothing."""
     said = _completed(member, own[:, None].astype(np.int64), vocabulary_size)[:, 0]
     known = said[~np.isnan(said)]
     return -float(known.mean()) if len(known) else float("nan")
@@ -76,7 +77,7 @@ def _named(members: Sequence[SparseLogProbs], own: np.ndarray, size: int, k: int
 
 
 def _completed(member: SparseLogProbs, ids: np.ndarray, size: int) -> np.ndarray:
-    """Return a member's log-probs of `ids` [n, u] and of any other token, [n, u + 1]; NaN where it says nothing."""
+    """Return a member's log-probs of `ids` [n, u] and of any other token, [n, u + 1]; NaN if it says nothing."""
     used = ~np.isneginf(member.log_probs)
     log_probs = np.where(used, member.log_probs, -np.inf).astype(np.float64)
     unnamed = size - used.sum(1)
@@ -90,7 +91,7 @@ def _completed(member: SparseLogProbs, ids: np.ndarray, size: int) -> np.ndarray
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """Return the mean over the first axis without NaN, NaN where all are; sorted, so that no order counts."""
+    """Return the mean over the first axis without NaN; NaN if all are. Sorting makes it independent of order."""
     known = (~np.isnan(values)).sum(0)
     total = np.nan_to_num(np.sort(values, axis=0), nan=0.0, neginf=-np.inf).sum(0)
     return np.where(known > 0, total / np.maximum(known, 1), np.nan)

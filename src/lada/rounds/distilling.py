@@ -1,4 +1,4 @@
-"""A party studies what others have for it, with a share of replay, so that it does not forget what it knows."""
+"""A party studies what others offer, with a share of replay, so that it does not forget what it knows."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,15 +16,15 @@ from lada.rounds.soft import with_soft_targets
 from lada.rounds.steps import gold_lessons, part_of, study
 
 MOST_TRIED = 0.99
-"""The most of a study's budget that trials can have taken: one step is left at least."""
+"""Maximum share of a study's budget for trials, so that at least one step remains."""
 
 
 def lessons_of(
     party: Party, allocation: Allocation, offer: Offer, mine: Knowledge, known: Sequence[Lesson] = ()
 ) -> list[Lesson]:
-    """Return the lessons of what a party chose of an offer, with soft targets where its objective wants some.
+    """Return the lessons from a party's choice of an offer, with soft targets if its objective needs them.
 
-    `known` are lessons on texts of the offer that have their soft targets already, which are not made again.
+    `known` are lessons on texts of the offer that already have their soft targets.
     """
     samples = {sample.id: sample for sample in party.task.public}
     lessons = make_lessons(allocation, samples, offer.knowledge.by_id(), mine.by_id(), party.objective)
@@ -41,10 +41,10 @@ def lessons_of(
 
 
 def and_labels(party: Party, lessons: list[Lesson]) -> list[Lesson]:
-    """Return the lessons and the gold texts of the public samples that nobody was chosen for.
+    """Return the lessons, followed by the gold texts of the public samples that are not among them.
 
-    With labels for knowledge these are the first term of a loss (L2 and L3 of FedMKT's paper) whose second are the
-    lessons' soft targets.
+    With labels as knowledge, these are the first term of a loss (L2 and L3 of FedMKT's paper). The lessons' soft
+    targets are the second term.
     """
     chosen = {lesson.sample_id for lesson in lessons}
     return lessons + [rest for rest in gold_lessons(party, party.task.public) if rest.sample_id not in chosen]
@@ -53,9 +53,9 @@ def and_labels(party: Party, lessons: list[Lesson]) -> list[Lesson]:
 def distil(
     party: Party, round: int, lessons: Sequence[Lesson], own: Knowledge, *, replay: Replay, teachers: str
 ) -> None:
-    """Let a party study what `teachers` have for it, with its replay; a notice where that is nothing.
+    """Let a party study what `teachers` offer, with its replay. A notice reports if there is nothing.
 
-    What was tried before is part of it.
+    Earlier trials count towards the study.
     """
     rest, party.tried = part_of(party.studies.distil, min(party.tried, MOST_TRIED), 1.0), 0.0
     if not lessons:
@@ -79,7 +79,7 @@ def distil(
 def replayed(
     party: Party, lessons: Sequence[Lesson], own: Knowledge, replay: Replay, round: int
 ) -> tuple[list[Lesson], int]:
-    """Return lessons followed by what a party replays beside them, and the number of the latter."""
+    """Return lessons followed by the party's replayed ones, and the number of the latter."""
     pools = [
         ReplaySource(gold_lessons(party, party.private), replay.private),
         ReplaySource(_trusted(party, own, {lesson.sample_id for lesson in lessons}), replay.paths),
@@ -90,7 +90,7 @@ def replayed(
 
 
 def _trusted(party: Party, own: Knowledge, taught: set[str]) -> list[Lesson]:
-    """Return a party's own paths, but for those `taught`, that are right; the surer half where that is unknown."""
+    """Return a party's own right paths, without those `taught`; if verdicts are unknown, the surer half."""
     samples = {sample.id: sample for sample in party.task.public}
     middle = float(np.median([path.likelihood.mean for path in own.paths])) if own.paths else 0.0
     return [

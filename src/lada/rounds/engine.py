@@ -1,4 +1,4 @@
-"""Run, describe and check rounds, all by the one list of steps that a host gives for a round."""
+"""Run, describe and check rounds, all from the single list of steps that a host gives for a round."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Rounds(ABC):
-    """The rounds of a run. What happens in one depends on its number, on options and on the objective alone."""
+    """The rounds of a run. A round depends only on its number, on options and on the objective."""
 
     @abstractmethod
     def round(self, number: int, objective: Objective) -> Round:
-        """Return what happens in a round (1, 2, …; round 0 only evaluates), in order.
+        """Return the steps of a round (1, 2, …; round 0 only evaluates), in order.
 
-        Raises InputError for an objective that the host cannot work with.
+        Raises InputError for an objective that does not work with the host.
         """
 
     def plan(self, round: int, objective: Objective) -> tuple[Step, ...]:
@@ -59,7 +59,7 @@ class Rounds(ABC):
                 for step in steps:
                     step.run(turn)
                 return turn.outbox
-        raise FederationError(f"phase: round {round} has no {phase!r}")
+        raise FederationError(f"phase: round {round} has no phase {phase!r}")
 
 
 def schema(round: Iterable[Step | Ask | Receive]) -> dict[str, Phase]:
@@ -68,7 +68,7 @@ def schema(round: Iterable[Step | Ask | Receive]) -> dict[str, Phase]:
 
 
 def by_phase(round: Iterable[Step | Ask | Receive]) -> Iterator[tuple[Ask, list[Step]]]:
-    """Yield each phase with what a client does in it."""
+    """Yield each phase with a client's steps in it."""
     asked: Ask | None = None
     steps: list[Step] = []
     for each in round:
@@ -84,7 +84,7 @@ def by_phase(round: Iterable[Step | Ask | Receive]) -> Iterator[tuple[Ask, list[
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A stretch of a round: what the clients do in a phase and the server meanwhile, or the server between two."""
+    """A section of a round: the clients' steps in a phase and the server's meanwhile, or the server's between two."""
 
     phase: str
     """Empty between two phases."""
@@ -93,7 +93,7 @@ class Row:
 
 
 def rows(round: Iterable[Step | Ask | Receive]) -> list[Row]:
-    """Return a round as people read it, in order; stretches in which nothing takes time are left out."""
+    """Return a round for display, in order, without sections that take no time."""
     stretches: list[tuple[str, list[Step]]] = [("", [])]
     for each in round:
         if isinstance(each, Step):
@@ -108,7 +108,7 @@ def rows(round: Iterable[Step | Ask | Receive]) -> list[Row]:
 
 
 def _ask(turn: Turn, asked: Ask) -> Pending | None:
-    """Send what is to be sent; None where nobody is asked."""
+    """Send the messages; None if no client is asked."""
     payloads = asked.send(turn)
     if not payloads:
         return None

@@ -13,7 +13,7 @@ from lada.rounds.knowledge import Offer
 
 @dataclass(frozen=True, slots=True)
 class Won:
-    """What a student learns of one teacher, in the order of its allocation; `known` are lessons that are made."""
+    """What a student learns from one teacher, in the order of its allocation; `known` are lessons already made."""
 
     allocation: Allocation
     offer: Offer
@@ -22,7 +22,7 @@ class Won:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """The best offer for a sample so far, and its place among its teacher's choices."""
+    """The best offer for a sample so far, and its position among its teacher's choices."""
 
     place: int
     choice: Selection
@@ -32,7 +32,7 @@ class _Held:
 
 
 class Fusion:
-    """Holds the offers of a round against each other; the order in which they come does not matter."""
+    """Compares the offers of a round. Their order does not matter."""
 
     def __init__(self, fuser: Fuser, state: State, student: str, round: int, own: Mapping[str, Path]) -> None:
         """`state` is the fuser's, and `own` are the student's own paths by sample."""
@@ -42,9 +42,9 @@ class Fusion:
         self._alike: dict[Vocabulary, Vocabulary] = {}
 
     def add(self, offer: Offer, allocation: Allocation, known: Sequence[Lesson] = ()) -> None:
-        """Hold what was chosen of a teacher's paths against what is held. `known` are lessons on its texts.
+        """Compare the choice of a teacher's paths with the offers held so far. `known` are lessons on its texts.
 
-        Raises KeyError, with nothing changed, for a choice of which the teacher offers no path.
+        Raises KeyError, without any change, for a choice for which the teacher offers no path.
         """
         paths, made = offer.knowledge.by_id(), {lesson.sample_id: lesson for lesson in known}
         chosen = [(place, choice) for place, choice in enumerate(allocation.choices) if choice.source == "teacher"]
@@ -67,20 +67,20 @@ class Fusion:
             self._held[new.path.sample_id] = self._best(new.path.sample_id)
 
     def _best(self, sample: str) -> dict[str, _Held]:
-        """Return the offer for a sample that is learnt, by its writer; nothing where none is."""
+        """Return the offer for a sample that is learnt, by its writer; empty if there is none."""
         held = self._held[sample]
         offers = {writer: held[writer].path for writer in sorted(held)}
         name = type(self._fuser).__name__
         with of_method(FUSERS.kind, name):
             self.state, writer = self._fuser.fuse(self.state, self._student, offers, self._own.get(sample))
             if writer is not None and writer not in offers:
-                raise InputError(f"fuser {name!r}: it took a path of somebody who offers none; mend the method")
+                raise InputError(f"fuser {name!r}: it took a path of a party that offers none; fix the method")
         return {} if writer is None else {writer: held[writer]}
 
     def won(self) -> Mapping[str, Won]:
-        """Return what is learnt of each teacher that offered anything, by name, sorted; of some that is nothing.
+        """Return what is learnt from each teacher that made an offer, by name, sorted; possibly nothing.
 
-        To be called once, when all have offered what they have; `state` is then the fuser's after this round.
+        Call it once, after all offers. `state` is then the fuser's after this round.
         """
         of: dict[str, list[_Held]] = {teacher: [] for teacher in sorted(self._words)}
         for sample in sorted(self._held):

@@ -1,23 +1,24 @@
-"""How much of a client's paths the server learns: by how much studying them improves it on samples of its own.
+"""The value of a client's paths to the server, measured by how much they improve it on its own samples.
 
-For each client the server studies the paths chosen of that client alone for a few steps, by plain fine-tuning, takes
-its loss on validation samples, and goes back to the weights that it had. The gain is by how much the loss fell. A
-client without a gain keeps none of its paths; of the others each keeps the share min(1, gain / median gain), losses
-counted as 0, the best of its allocator's choices first. So clients that are about as good as each other are not
-limited, and the one with the greatest gain never is.
+For each client, the server studies only that client's chosen paths for a few steps, by plain fine-tuning. It measures
+its loss on validation samples and restores its weights. The gain is the drop of the loss. A client without a gain keeps
+none of its paths. Each other keeps the share min(1, gain / median gain), the best of its allocator's choices first;
+negative gains count as 0. Clients that are about equally good are therefore not limited, and the one with the greatest
+gain never is.
 
-The loss is the mean loss per token of the gold texts, and beside it that of telling each from the same text with
-another answer at its place: log(1 + exp(b - a)), with the log-probs a of the gold text and b of the other. The first
-alone would hardly tell right paths from the same ones with wrong answers, of which most tokens are right.
+The loss has two parts. The first is the mean loss per token of the gold texts. The second is that of telling each from
+the same text with another answer in its place: log(1 + exp(b - a)), with the log-probs a of the gold text and b of the
+other. The first alone would hardly tell right paths from those with wrong answers, since most of their tokens are
+right.
 
-The validation samples are a quarter of the public ones that have a gold answer, 64 at most, the same in every round;
-no client's path for one of them is studied, and the other parties need not know the answers. Where no public sample
-has one, they are the server's replayed samples.
+The validation samples are a quarter of the public ones with a gold answer, at most 64, the same in every round. No
+client's path for them is studied, and the other parties need not know the answers. If no public sample has one, the
+server's replayed samples are used.
 
-Our reading of "trust from validation gain". The one study of a round mixes the paths of all clients, so a probe stands
-in for the part of each. It costs `trust_steps` steps and two judgements of the validation samples per client and
-round. It judges the paths at hand and not the past: who was honest so far has no credit. It sees nothing of what few
-steps do not move, or of what a client's paths do only together with another's.
+This is our reading of "trust from validation gain". The round's single study mixes all clients' paths, so a probe
+stands in for each part. It costs `trust_steps` steps and two judgements of the validation samples per client and round.
+It judges the current paths and gives no credit for past honesty. It misses effects that take more steps, or that need
+another client's paths too.
 """
 
 import json
@@ -41,20 +42,20 @@ from lada.rounds.steps import gold_lessons, sft
 from lada.rounds.trust import limit
 
 MOST = 64
-"""Most validation samples."""
+"""Maximum number of validation samples."""
 SHARE = 4
-"""One of so many public samples with a gold answer is for validation."""
+"""One in this many public samples with a gold answer is for validation."""
 GAINS = "gains.json"
 
 
 def validation(party: Party) -> list[Lesson]:
-    """Return what a party validates with, as lessons on the gold texts. Raises InputError where it has nothing."""
+    """Return a party's validation samples, as lessons on the gold texts. Raises InputError if there are none."""
     known = gold_lessons(party, party.task.public)
     lessons = _drawn(party, known, len(known) // SHARE) or _drawn(party, gold_lessons(party, party.task.replay), MOST)
     if not lessons:
         raise InputError(
-            f"host.options.trust: 'gain' needs samples with a gold answer: {SHARE} public ones or one to replay; there "
-            "are none. Give some answers, or set 'agreement'"
+            f"host.options.trust: 'gain' needs samples with a gold answer: {SHARE} public ones or one to replay; "
+            "there are none. Add some answers, or set 'agreement'"
         )
     return lessons
 
@@ -62,7 +63,7 @@ def validation(party: Party) -> list[Lesson]:
 def limit_by_gain(
     party: Party, allocations: Mapping[str, Allocation], offers: Mapping[str, Knowledge], round: int, steps: int
 ) -> dict[str, Allocation]:
-    """Return the allocations by client, each cut to what its gain allows, and without the validation samples."""
+    """Return the allocations by client, each limited by its gain, and without the validation samples."""
     held = validation(party)
     ids = {lesson.sample_id for lesson in held}
     allocations = {
@@ -101,7 +102,7 @@ def _gains(
 def _probed(
     party: Party, lessons: Mapping[str, list[Lesson]], held: list[Lesson], round: int, steps: int, progress: Progress
 ) -> dict[str, float]:
-    """Return by how much a few steps on each client's lessons lower the loss; the party is left as it was."""
+    """Return how much a few steps on each client's lessons lower the loss; the party does not change."""
     options = party.studies.distil.model_copy(update={"steps": steps, "dp": None})
     seed = seed_of(party.seed, round, "trust", party.name)  # one for all, so that their luck is the same
     before, gains = _loss(party, held, progress), {}
@@ -130,7 +131,7 @@ def _loss(party: Party, held: Sequence[Lesson], progress: Progress) -> float:
 
 
 def _with_other_answers(party: Party, held: Sequence[Lesson]) -> list[str | None]:
-    """Return each text with the next of all their answers in place of its own; None where that cannot be done."""
+    """Return each text with the next of all answers in place of its own; None if that is impossible."""
     said = [party.task.extract(lesson.chosen) for lesson in held]
     answers = sorted({answer for answer in said if answer is not None})
     texts: list[str | None] = []
@@ -145,7 +146,7 @@ def _with_other_answers(party: Party, held: Sequence[Lesson]) -> list[str | None
 
 
 def _lessons(party: Party, allocation: Allocation, offer: Knowledge) -> list[Lesson]:
-    """Return lessons on the teacher's paths that were chosen."""
+    """Return lessons on the chosen paths of the teacher."""
     samples, paths = {sample.id: sample for sample in party.task.public}, offer.by_id()
     chosen = [choice.sample_id for choice in allocation.choices if choice.source == "teacher"]
     return [lesson_on(samples[id], paths[id]) for id in chosen if paths[id].text]

@@ -1,4 +1,4 @@
-"""A party's study goes through its hooks: gradients within it, weights after it. What they remember is journalled."""
+"""A party's study runs with its hooks: on gradients during it, on weights after it. Their states are journalled."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path as FilePath
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 STATES = "hooks.safetensors"
-"""In the journal's entry of a study: what the hooks remember after it."""
+"""In the journal entry of a study: the hooks' states after it."""
 
 
 def hooked(party: Party, study: Callable[[], StudyReport]) -> StudyReport:
-    """Let a party study, with its hooks; without any it is the study alone."""
+    """Let a party study with its hooks, if it has any."""
     if not party.hooks:
         return study()
     states = {name: state_of(party, hook, _key(party, name)) for name, hook in party.hooks}
@@ -48,7 +48,7 @@ def hooked(party: Party, study: Callable[[], StudyReport]) -> StudyReport:
             state, found = hook.after_study(states[name], before, weights)
             _check_alike(name, "weights", weights, found)
             if _finite(weights) and not _finite(found):
-                raise InputError(f"hook {name!r}: it returned weights that are not finite; mend the method")
+                raise InputError(f"hook {name!r}: it returned weights that are not finite; fix the method")
         weights = found
         keep_state(party, _key(party, name), state)
     learner.load_adapter(weights)
@@ -56,12 +56,12 @@ def hooked(party: Party, study: Callable[[], StudyReport]) -> StudyReport:
 
 
 def _check_alike(hook: str, what: str, given: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    """Raise InputError unless a hook returned what it was given in names and shapes."""
+    """Raise InputError unless a hook kept all names and shapes."""
     shapes = [{name: tuple(each.shape) for name, each in arrays.items()} for arrays in (given, found)]
     if shapes[0] != shapes[1]:
         odd = min(name for name, _ in shapes[0].items() ^ shapes[1].items())
         raise InputError(
-            f"hook {hook!r}: it returned {what} of other names or shapes than those it was given, such as {odd!r}; "
+            f"hook {hook!r}: it returned {what} with other names or shapes than it was given, such as {odd!r}; "
             "expected the same ones"
         )
 
@@ -71,7 +71,7 @@ def _finite(weights: Mapping[str, np.ndarray]) -> bool:
 
 
 def write_states(party: Party, folder: FilePath) -> None:
-    """Write what the hooks remember into a folder, where there are any."""
+    """Write the hooks' states into a folder, if there are any."""
     if party.hooks:
         arrays = {
             f"{name}|{part}": array
@@ -82,7 +82,7 @@ def write_states(party: Party, folder: FilePath) -> None:
 
 
 def read_states(party: Party, folder: FilePath) -> None:
-    """Let the hooks remember what `write_states` wrote."""
+    """Restore the hooks' states from `write_states`."""
     if party.hooks:
         kept = bytes_to_arrays((folder / STATES).read_bytes())
         for name, _ in party.hooks:

@@ -95,7 +95,7 @@ def send_each(party: Party, knowledge: Knowledge, kind: KnowledgeKind, students:
     received = replace(knowledge, paths=tuple(path for path in knowledge.paths if path.sample_id not in changed))
     if not may_tell(party, party.learner.vocabulary()):
         notice = (
-            f"round {knowledge.round}: {party.name} tells no token scores, since its vocabulary repeats private text"
+            f"round {knowledge.round}: {party.name} sends no token scores, since its vocabulary repeats private text"
         )
         party.note(notices=(notice,))
         return dict.fromkeys(asked, payload)
@@ -116,7 +116,7 @@ def _fitting(party: Party, knowledge: Knowledge, kind: KnowledgeKind) -> Knowled
     party.note(
         notices=(
             f"round {knowledge.round}: {len(sizes) - fitting} of {counted(len(sizes), 'path')} of {party.name} are "
-            f"left out, since a table has at most limits.table_bytes, {party.limits.table_bytes}; {ends[-1]} would do",
+            f"left out, since they exceed limits.table_bytes, {party.limits.table_bytes}; {ends[-1]} would be enough",
         )
     )
     return replace(knowledge, paths=knowledge.paths[: max(fitting, 0)])
@@ -203,7 +203,7 @@ def own_knowledge(party: Party, round: int, kind: KnowledgeKind) -> Knowledge:
         kept = likelihoods.labelled(judgement, gold_texts(party), party.task.extract)
     if (kept.party, kept.round) != (party.name, round):
         raise FederationError(
-            f"{kind}: {party.name} kept those of {kept.party!r} in round {kept.round}, not of {round}"
+            f"{kind}: {party.name} kept those of {kept.party!r} in round {kept.round}, not its own of round {round}"
         )
     return kept
 
@@ -227,16 +227,15 @@ def _offer(party: Party, payload: Payload, teacher: str | None, round: int, kind
     knowledge = received.knowledge
     if teacher not in (None, knowledge.party) or knowledge.round != round:
         raise FederationError(
-            f"{kind}: of {knowledge.party!r} in round {knowledge.round}; expected those of {teacher or 'the server'!r} "
-            f"in round {round}"
+            f"{kind}: received those of {knowledge.party!r} in round {knowledge.round}; expected those of "
+            f"{teacher or 'the server'!r} in round {round}"
         )
     note_failures(party, f"round {round}, paths of {knowledge.party}", received.failures, len(knowledge.paths))
     if (missing := len(party.task.public) - len(knowledge.paths)) and knowledge.party != party.name:
         party.note(
             notices=(
-                f"round {round}: {knowledge.party} said nothing of {counted(missing, 'public sample')}; "
-                f"{party.name} goes on "
-                "without them",
+                f"round {round}: {knowledge.party} sent nothing about {counted(missing, 'public sample')}; "
+                f"{party.name} continues without them",
             )
         )
     if party.objective.needs.signal is None or SOFT not in payload:
@@ -247,17 +246,17 @@ def _offer(party: Party, payload: Payload, teacher: str | None, round: int, kind
     if words is None:  # the message that had it was refused or late
         party.note(
             notices=(
-                f"round {round}: soft targets of {knowledge.party} are left out, since its vocabulary never came to "
-                f"{party.name}",
+                f"round {round}: soft targets of {knowledge.party} are left out, since {party.name} never received "
+                "its vocabulary",
             )
         )
         return Offer(knowledge)
     found: SoftTargets = read.part(SOFT)
     if (found.party, found.round, found.vocabulary_size) != (knowledge.party, round, len(words.tokens)):
         raise FederationError(
-            f"soft targets: of {found.party!r} in round {found.round} over {counted(found.vocabulary_size, 'token')}; "
-            f"expected "
-            f"those of {knowledge.party!r} in round {round} over {len(words.tokens)}"
+            f"soft targets: received those of {found.party!r} in round {found.round} over "
+            f"{counted(found.vocabulary_size, 'token')}; expected those of {knowledge.party!r} in round {round} over "
+            f"{len(words.tokens)}"
         )
     return Offer(knowledge, sound_scores(party, knowledge, found, len(words.tokens)), words)
 
@@ -281,7 +280,7 @@ def sound_scores(
         try:
             each = scores[sample_id]
             if each is None:
-                raise InputError("its tokens do not lead back to the bytes of the text")
+                raise InputError("its tokens cannot be traced back to the bytes of the text")
             check_scores(each, size)
             if each.offsets.max(initial=0) > ends[sample_id]:
                 raise InputError(f"offsets beyond the end of the text, byte {ends[sample_id]}")

@@ -1,4 +1,4 @@
-"""Labels are asked for by a prompt of their own, so that answers without reasoning do not overwrite reasoning."""
+"""Labels have a prompt of their own, so that answers without reasoning do not overwrite reasoning."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,9 +7,9 @@ from lada.core.terms import Sample
 
 
 def ask_for_labels(samples: Sequence[Sample], prompt: str | None) -> tuple[Sample, ...]:
-    """Return samples, of which those with a gold answer and no rationale are asked by `prompt`; None: as they are.
+    """Return samples; those with a gold answer but no rationale use `prompt`. None leaves all as they are.
 
-    The `{question}` in a prompt is replaced by the sample's.
+    `{question}` in a prompt is replaced by the sample's question.
     """
     if prompt is None:
         return tuple(samples)

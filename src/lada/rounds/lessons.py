@@ -1,4 +1,4 @@
-"""From an allocation to lessons: whose path is learnt, as the objective has it, and what is replayed."""
+"""From an allocation to lessons: which path is learnt, according to the objective, and what is replayed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ def make_lessons(
 
 @dataclass(frozen=True, slots=True)
 class ReplaySource:
-    """Lessons a party may replay, and the share (0..1) of all lessons that they shall make up."""
+    """Lessons that a party may replay, and their target share (0..1) of all lessons."""
 
     lessons: Sequence[Lesson]
     share: float
@@ -45,9 +45,9 @@ def with_replay(
 ) -> tuple[list[Lesson], int]:
     """Return new lessons followed by replayed ones, and the number of the latter.
 
-    The new lessons make up what the pools' shares leave; where that is fewer than `least` lessons in all, replay makes
-    up the rest, divided as the shares are. A pool that is too small is used whole. Without new lessons nothing is
-    replayed either, since there is nothing to protect from; or, with `alone`, all pools that have a share are, whole.
+    The new lessons fill what the pools' shares leave. If that gives fewer than `least` lessons in total, replay
+    supplies the rest, divided by the shares. A pool that is too small is used completely. Without new lessons nothing
+    is replayed, since there is no forgetting to prevent. With `alone`, all pools with a share are then used completely.
     """
     if not lessons:
         whole = [lesson for pool in pools if pool.share for lesson in pool.lessons] if alone else []

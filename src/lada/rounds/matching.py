@@ -1,4 +1,4 @@
-"""A party learns what several say together of the gold texts: a consensus, which is nobody's own."""
+"""A party learns the joint prediction of several for the gold texts: a consensus that belongs to no party."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from lada.rounds.steps import gold_lessons
 from lada.rounds.trust import contradicting, note_contradicting, text_losses
 
 CONSENSUS = "consensus"
-"""What allocations call a teacher that is no party."""
+"""The teacher's name in allocations if it is not a party."""
 
 
 def add_opponents(party: Party, round: int, offer: Offer, mine: Knowledge, replay: Replay) -> None:
@@ -30,10 +30,10 @@ def merge_received(
     average: Average,
     temperature: float = 1.0,
 ) -> dict[str, TokenScores]:
-    """Return what members say together of the texts that are `spelled` in the party's tokens, by sample.
+    """Return the members' joint scores of the texts `spelled` in the party's tokens, by sample.
 
-    `said` is by member and sample. Members that contradict the gold texts have no say (lada.rounds.trust); a notice
-    names them. Texts of which nobody else says anything are left out.
+    `said` is by member and sample. Members that contradict the gold texts are excluded (lada.rounds.trust); a notice
+    names them. Texts without any member are left out.
     """
     losses = {member: text_losses(party, texts, spelled) for member, texts in said.items()}
     against = contradicting(losses, judge=party.name)
@@ -50,7 +50,7 @@ def merge_received(
 def merge(
     party: Party, spelled: TokenizedText, members: Sequence[SparseLogProbs], average: Average, temperature: float = 1.0
 ) -> TokenScores:
-    """Return what the members say together of one text in the party's tokens, as far as all of their contexts reach."""
+    """Return the members' joint scores of one text in the party's tokens, as far as all their contexts reach."""
     size, length = len(party.learner.vocabulary().tokens), min(len(member.ids) for member in members)
     top = consensus(
         [SparseLogProbs(member.ids[:length], member.log_probs[:length]) for member in members],
@@ -64,14 +64,14 @@ def merge(
 
 
 def consensus_offer(party: Party, teacher: str, round: int, merged: Mapping[str, TokenScores]) -> Offer:
-    """Return what was `merged` of the gold texts, by sample, as a `teacher`'s offer in the party's vocabulary."""
+    """Return the `merged` scores of the gold texts, by sample, as a `teacher`'s offer in the party's vocabulary."""
     lessons = [lesson for lesson in gold_lessons(party, party.task.public) if lesson.sample_id in merged]
     paths = tuple(_path(party, lesson, merged[lesson.sample_id]) for lesson in lessons)
     return Offer(Knowledge(teacher, round, paths), merged, party.learner.vocabulary())
 
 
 def _path(party: Party, lesson: Lesson, scores: TokenScores) -> Path:
-    """Return a gold text with how likely the consensus, `scores`, finds it."""
+    """Return a gold text with its likelihood under the consensus, `scores`."""
     log_probs, size = scores.own().astype(float), len(lesson.chosen.encode())
     likelihood = Likelihood(float(log_probs.sum()), float(log_probs.min()), len(log_probs), size)
     return Path(lesson.sample_id, party.name, lesson.chosen, party.task.extract(lesson.chosen), True, likelihood)

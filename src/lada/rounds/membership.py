@@ -1,4 +1,4 @@
-"""A client asks how well its model tells its private samples from others: only the outcome, in numbers, crosses."""
+"""A membership-inference attack by a client on its own model. Only the result, in numbers, crosses the wire."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,13 +15,13 @@ from lada.rounds.steps import gold_lessons
 
 
 def memberships(party: Party, before: Learner, round: int) -> tuple[Membership, ...]:
-    """Return how two attacks fare on a client after a round; none where it lacks members or others to tell apart.
+    """Return the results of two attacks on a client after a round; empty without members or non-members to compare.
 
-    Members are its private samples, others the test samples of its own domains, drawn alike where there are more than
-    2000. `loss`: the model's mean loss per token of the gold text, lower for members (Yeom et al. 2018,
-    arXiv 1709.01604). `gain`: how much lower it is than under `before`, the model as it was when the run began, which
-    takes out how hard a text is (Watson et al. 2022, arXiv 2111.08440). Where a sample of either side has no
-    rationale, all are judged by their answers alone, so that their form does not give them away.
+    Members are its private samples. Non-members are the test samples of its own domains. Both are subsampled above
+    2000. `loss` is the model's mean loss per token of the gold text, which is lower for members (Yeom et al. 2018,
+    arXiv 1709.01604). `gain` is how far it is below the loss under `before`, the model at the start of the run, which
+    removes a text's difficulty (Watson et al. 2022, arXiv 2111.08440). If any sample has no rationale, all are judged
+    by their answers alone, so that their form does not reveal them.
     """
     own = party.task.own_domains.get(party.name, frozenset())
     sides = [list(party.private), [sample for sample in party.task.test if sample.domain in own]]

@@ -1,4 +1,4 @@
-"""What a party has measured, row by row. To add one costs the same, however many there are already."""
+"""A party's measurements, row by row. The cost of adding a row does not depend on how many there are."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,18 +23,18 @@ class Noted:
         self._report = None
 
     def report(self) -> PartyReport:
-        """Return all rows. It copies them, so it is for whoever needs them all."""
+        """Return all rows. It copies them, so call it only if all are needed."""
         if self._report is None:
             self._report = _report_of(self.rows)
         return self._report
 
     def fresh(self) -> PartyReport:
-        """Return the rows that were added since this was last called."""
+        """Return the rows added since the last call."""
         before, self._handed = self._handed, self._counts()
         return _report_of({name: rows[before[name] :] for name, rows in self.rows.items()})
 
     def has(self, field: str, row: Any) -> bool:
-        """Return whether there is a row of the same party, round and the like; for a notice, the same text."""
+        """Return whether there is a row with the same key, such as party and round; for a notice, the same text."""
         keys, rows = self._keys[field], self.rows[field]
         keys.update(map(key_of, rows[self._keyed[field] :]))
         self._keyed[field] = len(rows)

@@ -1,4 +1,4 @@
-"""Options that several hosts share."""
+"""Options shared by several hosts."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ Average = Literal["logits", "probabilities"]
 
 
 class Replay(Options):
-    """Shares (0..1) of a study's lessons that are replayed, so that nothing is forgotten."""
+    """Shares (0 to 1) of a study's lessons that are replayed against forgetting."""
 
     private: float = Field(ge=0, lt=1)
-    """Of private samples, which a server has none of."""
+    """Share of private samples. A server has none."""
     paths: float = Field(ge=0, lt=1)
-    """Of the party's own paths on public questions, as far as they can be trusted."""
+    """Share of the party's own paths on public questions, as far as they can be trusted."""
     general: float = Field(ge=0, lt=1)
-    """Of questions that need skill alone, where the task has some."""
+    """Share of general questions, which need skill but no domain knowledge, if the task has any."""
     least: int = Field(default=32, ge=0, le=1_000_000)
-    """Lessons that a study of something new has at least, made up with replay as far as there is some: a budget of
-    tokens or steps that is spent on a handful of lessons destroys a model."""
+    """Minimum number of lessons per distillation study. Replayed lessons make up the difference. A full budget spent on
+    only a few lessons would ruin the model."""
     alone: bool = False
-    """Replay alone where nothing is new, for the whole budget: for comparisons in which everybody is to study equally
-    much. Else such a study is left out, which costs nothing and keeps the model as it is."""
+    """Study replayed lessons for the whole budget if there is nothing new, so that comparisons have equal study
+    budgets. Otherwise such a study is skipped, and the model stays as it is."""
 
     @model_validator(mode="after")
     def _shares(self) -> Replay:
         shares = (self.private, self.paths, self.general)
         if sum(shares) >= 1:
-            raise ValueError(f"private, paths, general are {shares}: expected shares from 0 that add up to below 1")
+            raise ValueError(f"private, paths, general are {shares}: expected shares of at least 0 with a sum below 1")
         return self
 
 
 CLIENT_REPLAY = Replay(private=0.25, paths=0.1, general=0.1)
 SERVER_REPLAY = Replay(private=0.0, paths=0.5, general=0.3)
-"""What hosts replay by default, alike so that they can be compared."""
+"""Default replay of all hosts, equal so that hosts can be compared."""
 
 
 def _asks(prompt: str) -> str:
@@ -54,31 +54,31 @@ def _asks(prompt: str) -> str:
 
 
 Prompt = Annotated[str, AfterValidator(_asks)]
-"""What a party is asked: a text with `{question}` in it."""
+"""The prompt for a party: a text that contains `{question}`."""
 
 
 class LabelOptions(Options):
-    """How those public questions are asked whose gold text is an answer without reasoning."""
+    """How to ask public questions whose gold text is an answer without reasoning."""
 
     label_prompt: Prompt | None = None
-    """What a party is asked where the gold text is a bare answer, such as `[label] {question}`: by the same question
-    that asks for a path, bare answers would take the place of its reasoning. None: the question as it is, as in the
-    papers, whose test questions are answered barely too."""
+    """Prompt for public questions whose gold text is a bare answer, such as `[label] {question}`. With the prompt that
+    asks for a path, bare answers would displace the model's reasoning. None uses the question as it is, as the papers
+    do."""
 
 
 class AveragingOptions(Options):
-    """How adapters become one."""
+    """How adapters are aggregated."""
 
     aggregation: str | MethodChoice = "mean"
-    """The aggregator, by name: the mean by private samples as in the paper, within bounds, or another; `lada methods`
-    lists them. One with options of its own: `{name: …, options: {…}}`."""
+    """The aggregator, by name; `lada methods` lists them. `mean` weights clients by their private samples, as in the
+    paper, and bounds the result. To set an aggregator's options, write `{name: …, options: {…}}`."""
     malicious: int = Field(default=1, ge=0, le=1_000_000)
-    """How many clients may be hostile. Of three clients or more the mean stays, coordinate by coordinate, within the
-    range that is left without so many smallest and largest values; of three that is the median. 0 with `clip: null`:
-    the mean of the papers."""
+    """Number of clients that may be hostile. With three or more clients, each coordinate of the mean is clamped to the
+    range left without that many smallest and largest values. With three clients and `malicious: 1`, that is the median.
+    0 together with `clip: null` gives the papers' mean."""
     clip: float | None = Field(default=3.0, ge=1, le=1e6, allow_inf_nan=False)
-    """With the mean: a client's update is clipped to so many times the round's median norm, and its claimed samples to
-    so many times the median claim. None: neither."""
+    """With the mean: a client's update is clipped to this multiple of the round's median norm. Its claimed sample count
+    is clipped to the same multiple of the median count. None disables both."""
 
     @field_validator("aggregation")
     @classmethod
@@ -88,26 +88,26 @@ class AveragingOptions(Options):
 
     @property
     def aggregator(self) -> tuple[str, Aggregator]:
-        """The name of what makes one of several adapters, and itself; `malicious` and `clip` are of its options."""
+        """The name of the aggregator and the aggregator itself, with `malicious` and `clip` among its options."""
         named = registered(self.aggregation)
         return named.method.name, named.made(malicious=self.malicious, clip=self.clip)
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """An aggregator that is named, and the options that are named beside it."""
+    """A named aggregator and the options given with it."""
 
     method: Method[Aggregator]
     options: Options
 
     def made(self, **defaults: Any) -> Aggregator:
-        """Return it with those `defaults` that are among its options, where these are not named themselves."""
+        """Return the aggregator. `defaults` fill those of its options that are not set explicitly."""
         had = {name: value for name, value in defaults.items() if name in self.method.options.model_fields}
         return self.method.make(self.options.model_copy(update={**had, **self.options.model_dump(exclude_unset=True)}))
 
 
 def registered(named: str | MethodChoice) -> Registered:
-    """Return an aggregator that is named. Raises ValueError, saying what is wrong with its name or options."""
+    """Return a named aggregator. Raises ValueError if its name or options are wrong."""
     choice = MethodChoice(name=named) if isinstance(named, str) else named
     try:
         method = AGGREGATORS.get(choice.name)
@@ -117,13 +117,13 @@ def registered(named: str | MethodChoice) -> Registered:
 
 
 class SecureOptions(AveragingOptions):
-    """How adapters become one, in clear or without the server seeing any of them."""
+    """How adapters are aggregated, in the clear or by secure aggregation."""
 
     secure_aggregation: bool = False
-    """The server learns the clients' average and no single adapter; see lada.rounds.secure. Needs three clients,
-    `aggregation: mean`, and `malicious: 0` with `clip: null`, since it cannot look at what it does not see."""
+    """The server learns the clients' average but no single adapter; see lada.rounds.secure. This needs at least three
+    clients, `aggregation: mean`, `malicious: 0` and `clip: null`, since the server cannot inspect single updates."""
     update_norm: Positive = 100.0
-    """With secure aggregation: the norm to which each client clips its own update, in place of `clip`."""
+    """With secure aggregation: each client clips its own update to this norm, instead of `clip`."""
 
     @model_validator(mode="after")
     def _sees_no_single_update(self) -> SecureOptions:
@@ -132,15 +132,15 @@ class SecureOptions(AveragingOptions):
         wanted = {"aggregation": "mean", "malicious": 0, "clip": None}
         if wrong := [name for name, value in wanted.items() if getattr(self, name) != value]:
             raise ValueError(
-                f"secure_aggregation is true and {wrong[0]} is {getattr(self, wrong[0])!r}, for which the server would "
-                "have to see single updates; expected aggregation: mean, malicious: 0 and clip: null (each client "
-                "clips its own update to update_norm), or secure_aggregation: false"
+                f"secure_aggregation is true and {wrong[0]} is {getattr(self, wrong[0])!r}, which requires the server "
+                "to see single updates; expected aggregation: mean, malicious: 0 and clip: null (each client clips "
+                "its own update to update_norm), or secure_aggregation: false"
             )
         return self
 
 
 class SharedSlmOptions(LabelOptions, AveragingOptions):
-    """Options of hosts whose clients share one SLM. All have the same model, tuned by LoRA."""
+    """Options of hosts whose clients share one SLM, tuned by LoRA."""
 
     slm_replay: Replay = CLIENT_REPLAY.model_copy(update={"private": 0.0})
     """What the shared SLM replays while it is taught. It has no private samples."""

@@ -1,4 +1,4 @@
-"""The steps that the rounds of several hosts have in common, ready to be put into their lists."""
+"""Steps that the rounds of several hosts share, ready for their lists."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
@@ -32,11 +32,11 @@ OFFER: Slot[Offer] = Slot("offer")
 ALLOCATION: Slot[Allocation] = Slot("allocation")
 SENT: Slot[Mapping[str, Payload]] = Slot("what each client is sent")
 NEWEST: Slot[bytes | None] = Slot("newest adapter")
-"""None where no average was ever made."""
+"""None if no average was ever made."""
 
 
 def silent(side: Side, run: Act) -> Step:
-    """Return a step that takes no time worth a line in a plan."""
+    """Return a step that is too short to be listed in a plan."""
     return Step(side, run=run)
 
 
@@ -45,7 +45,7 @@ def _report(turn: Turn) -> None:
 
 
 REPORTING = Step("client", kinds=REPORT, run=_report)
-"""The last of a client's steps in a phase: it reports what it measured."""
+"""A client's last step in a phase: it reports its measurements."""
 
 
 def _evaluate(turn: Turn) -> None:
@@ -55,16 +55,16 @@ def _evaluate(turn: Turn) -> None:
 EVALUATING = Step("client", "evaluate", Verb.ANSWER, "test", run=_evaluate)
 EVALUATING_SERVER = Step("server", "evaluate", Verb.ANSWER, "test", run=_evaluate)
 STANDING = silent("server", _evaluate)
-"""The server is evaluated, and has the weights that it began with: nothing has changed, so it is not asked again."""
+"""The server is evaluated with its initial weights. Nothing has changed, so it is not asked again."""
 
 
 def evaluating_everybody(server: Step = EVALUATING_SERVER) -> Round:
-    """Return a phase `evaluate` of its own."""
+    """Return a separate phase `evaluate`."""
     return (Ask("evaluate"), EVALUATING, REPORTING, server, Receive())
 
 
 def private_lessons(party: Party) -> list[Lesson]:
-    """Return what a client's private samples teach."""
+    """Return the lessons on a client's private samples."""
     return gold_lessons(party, party.private)
 
 
@@ -95,9 +95,9 @@ def studying_private(phase: str = "private", part: tuple[float, float] = (0.0, 1
 def studying_both(
     phase: str = "private", lessons: Callable[[Turn], Sequence[Lesson]] = lambda turn: private_lessons(turn.party)
 ) -> Round:
-    """Return a client's study of private lessons for its private and its other budget, timed as `phase` and more.
+    """Return a client's study of private lessons for both of its budgets, timed as `phase` and `phase-more`.
 
-    So a client that receives nothing from others studies as much as one that collaborates does in all.
+    A client without lessons from others thus studies as much as a collaborating one does in total.
     """
     return (
         studying("client", phase, "private", lessons, budget="private"),
@@ -116,10 +116,10 @@ def knowing(
     known: bool = False,
     tries: int = 1,
 ) -> Step:
-    """Return the step in which one side comes to know the public samples; a client keeps it for a later phase.
+    """Return the step in which one side gains its knowledge of the public samples; a client keeps it for a later phase.
 
-    `tells`: it then sends what it knows (`sending`). `known`: it has answered with the weights that it still has, so
-    that it is not asked again.
+    `tells`: it then sends the knowledge (`sending`). `known`: it has answered with its current weights, so that it is
+    not asked again.
     """
 
     def run(turn: Turn) -> None:
@@ -133,7 +133,7 @@ def knowing(
 
 
 def sending(side: Side, kind: KnowledgeKind, round: int, objective: Objective) -> Step:
-    """Return the step in which one side sends what it knows, with its scores where the objective asks for some."""
+    """Return the step in which one side sends its knowledge, with scores if the objective needs them."""
 
     def run(turn: Turn) -> None:
         if side == "client":
@@ -149,12 +149,12 @@ def sending(side: Side, kind: KnowledgeKind, round: int, objective: Objective) -
 
 
 def to_each(turn: Turn) -> Mapping[str, Payload]:
-    """Return what the step before has for each client."""
+    """Return what the previous step prepared for each client."""
     return turn[SENT]
 
 
 def receiving(kind: KnowledgeKind) -> Step:
-    """Return the step in which a client reads what the server sent, and what it knew itself."""
+    """Return the step in which a client reads what the server sent, and its own knowledge."""
 
     def run(turn: Turn) -> None:
         turn[OFFER] = receive_knowledge(turn.party, turn.received, None, turn.round, kind)
@@ -166,8 +166,8 @@ def receiving(kind: KnowledgeKind) -> Step:
 def allocating(side: Side, kind: KnowledgeKind, replay: Replay, run: Act | None = None) -> Step:
     """Return the step in which one side judges what it received and allocates.
 
-    What an allocator asks of the learner besides (Candidates.look, embed, read) is added by whoever has the allocator.
-    What it tries is studied with `replay`.
+    A plan adds what the allocator itself asks of the learner (Candidates.look, embed, read). Trial studies use
+    `replay`.
     """
 
     def choose(turn: Turn) -> None:
@@ -183,9 +183,9 @@ def distilling(
     teachers: str | None = None,
     lessons: Callable[[Turn], Sequence[Lesson]] | None = None,
 ) -> Step:
-    """Return the step in which one side studies what it chose. `teachers` are whom a notice names; None: the offer's.
+    """Return the step in which one side studies its choice. A notice names the `teachers`; None means the offer's.
 
-    `lessons` returns them, by default those of the allocation.
+    `lessons` returns the lessons, by default those of the allocation.
     """
 
     def run(turn: Turn) -> None:
@@ -197,7 +197,7 @@ def distilling(
 
 
 def chosen_lessons(turn: Turn) -> list[Lesson]:
-    """Return the lessons of what a party chose of an offer."""
+    """Return the lessons of a party's choice of an offer."""
     return lessons_of(turn.party, turn[ALLOCATION], turn[OFFER], turn[MINE])
 
 
@@ -207,12 +207,12 @@ def send_adapter(turn: Turn) -> None:
 
 
 def take_sent(turn: Turn) -> None:
-    """Let a client go on with the adapter that it was sent, if any."""
+    """Let a client continue with the adapter that it received, if any."""
     if ADAPTER in turn.received:
         take_adapter(turn.party, turn.received)
 
 
 def keep_newest(turn: Turn) -> None:
-    """Let the server remember the newest adapter, if any, and which clients went on with it."""
+    """Let the server remember the newest adapter, if any, and which clients continued with it."""
     if (newest := turn[NEWEST]) is not None:
         handed_out(turn.party, newest, turn.replies)

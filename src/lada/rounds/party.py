@@ -1,4 +1,4 @@
-"""A party: one learner, its data and its plug-ins' state. It knows nothing of another party but its messages."""
+"""A party: one learner, its data and its plug-ins' state. It knows other parties only by their messages."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -42,14 +42,14 @@ EVENTS = {
     "memberships": "membership",
     "withheld": "withheld",
 }
-"""What kind of event a record becomes, by its field of PartyReport."""
+"""The kind of event for each record, by field of PartyReport."""
 
 
 class Journal(Protocol):
-    """What a party has done since its last checkpoint; with it a resumed run does not do the same again."""
+    """A party's work since its last checkpoint, so that a resumed run does not repeat it."""
 
     def load(self, key: str) -> FilePath | None:
-        """Return the folder with the files of an entry; None where there is none that is whole."""
+        """Return the folder with the files of an entry; None if there is no complete one."""
         ...
 
     def save(self, key: str, fill: Callable[[FilePath], None]) -> None:
@@ -59,7 +59,7 @@ class Journal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """A part of a journal: of a second learner, whose studies have the names of the first one's."""
+    """A part of a journal, for a second learner whose studies have the same names as the first one's."""
 
     journal: Journal
     part: str
@@ -74,7 +74,7 @@ class Within:
 
 
 class NoJournal:
-    """Keeps nothing: for a party that does not survive its process."""
+    """Keeps nothing, for a party that does not outlive its process."""
 
     def load(self, key: str) -> FilePath | None:
         """Return None."""
@@ -89,13 +89,13 @@ def not_reopened(folder: FilePath) -> Learner:
 
 
 KNOWS = "knows"
-"""Begins the keys of a party's memory that hold what it knows by the weights that it has."""
+"""Prefix of the keys in a party's memory for knowledge that is valid for its current weights."""
 SHARED_SLM = "shared SLM"
-"""The server's copy of a model that all clients share. No party of a configuration can be named so."""
+"""The server's copy of a model that all clients share. No configured party can have this name."""
 
 
 def not_known(client: str) -> int | None:
-    """Return that nobody but a client itself knows how many private samples it has."""
+    """Return None: only a client itself knows its number of private samples."""
 
 
 def no_slm() -> "Party":
@@ -104,83 +104,83 @@ def no_slm() -> "Party":
 
 
 def nothing_distinctive() -> None:
-    """Return None: a party without private samples has nothing to keep back."""
+    """Return None: a party without private samples has nothing to withhold."""
 
 
 @dataclass
 class Party:
-    """Server or client. `states` and `memory` are what survives between phases beside the learner's weights."""
+    """A server or a client. Besides the learner's weights, only `states` and `memory` persist between phases."""
 
     name: str
     role: str
     learner: Learner
     task: TaskData
     private: tuple[Sample, ...]
-    """The samples only this party holds: a client's private data, nothing at the server."""
+    """Samples that only this party has: a client's private data; empty at the server."""
     allocator: Allocator
     objective: Objective
     studies: Studies
     seed: int
     folder: FilePath
-    """Where this party keeps its own records; nothing in it crosses the wire."""
+    """Folder of this party's own records. Nothing in it crosses the wire."""
     emit: Emit
     clock: Callable[[], float]
     """Seconds since the run began."""
     rounds: int = 1
     """The rounds of the run."""
     temperature: float = 0.0
-    """At which it writes the paths that it teaches; 0: greedily."""
+    """Sampling temperature of the paths that it teaches; 0 is greedy."""
     signals: Mapping[str, SignalSpec | None] = field(default_factory=dict)
-    """What the students of this party ask it for, by name; others ask for what the party itself asks."""
+    """What this party's students ask of it, by name. Others ask for what the party itself asks for."""
     states: dict[str, State] = field(default_factory=dict)
-    """What methods remember: an allocator's by `teacher>student`, others' by `kind/name/scope`."""
+    """States of methods: an allocator's by `teacher>student`, others' by `kind/name/scope`."""
     steps: dict[str, int] = field(default_factory=dict)
-    """How many steps the party has studied, by the key that the objective's state has."""
+    """Number of steps that the party has studied, by the key of the objective's state."""
     memory: dict[str, bytes] = field(default_factory=dict)
     """Encoded knowledge that a later phase needs."""
     noted: Noted = field(default_factory=Noted)
-    """What was measured and not yet handed on."""
+    """Measurements that have not been sent on yet."""
     tried: float = 0.0
-    """The share (0..1) of its next study of what others have for it that was spent on trials."""
+    """Share (0..1) of its next distillation study that was spent on trials."""
     saved_as: str = ""
-    """The entry of the journal that holds the learner as it is now; empty where none does."""
+    """The journal entry with the current learner; empty if there is none."""
     journal: Journal = field(default_factory=NoJournal)
-    """What was done since the last checkpoint."""
+    """Work since the last checkpoint."""
     common: Journal | None = None
-    """What other runs did, by what it is the work of; None: nobody else's work is taken."""
+    """Work of other runs, by its key; None means that none is reused."""
     distinctive: Callable[[], Distinctive | None] = nothing_distinctive
-    """Returns which passages of its private samples must not leave it; None: whatever its model writes may."""
+    """Returns which passages of its private samples must not leave; None allows all."""
     hooks: tuple[tuple[str, Hook], ...] = ()
-    """What its studies go through, by name, in this order."""
+    """Hooks into its studies, by name, in this order."""
     policies: tuple[tuple[str, Policy], ...] = ()
-    """What takes something out of what it sends, by name, in this order."""
+    """Policies on what it sends, by name, in this order."""
     reopen: Callable[[FilePath], Learner] = not_reopened
     """Returns the learner that `Learner.save` wrote to a folder."""
     open_slm: "Callable[[], Party]" = no_slm
     """At the server: returns a party with the clients' common model as it was before the run. It shares the server's
-    states and memory, keeps its journal within the server's, and hands its report to nobody by itself."""
+    states and memory, keeps its journal within the server's, and sends no report of its own."""
     samples_of: Callable[[str], int | None] = not_known
-    """At the server: how many private samples a client has, where that is known before it says so."""
+    """At the server: a client's number of private samples, if it is known before the client claims it."""
     fuser: tuple[str, Fuser] = field(default_factory=lambda: ("least_loss", LeastLoss(LeastLossOptions())))
-    """What says which path it learns where several parties offer one, by name, and itself."""
+    """The fuser by name, and itself: it decides which path to learn if several parties offer one."""
     codecs: Codecs = field(default_factory=Codecs)
-    """What its messages are written and read with."""
+    """The codecs of its messages."""
     limits: Limits = field(default_factory=Limits)
-    """What others may send it at most."""
+    """Upper limits on what others may send it."""
 
     def asked_by(self, student: str) -> SignalSpec | None:
-        """Return what a student of this party asks it for beside its texts."""
+        """Return what a student asks of this party besides its texts."""
         return self.signals.get(student, self.objective.needs.signal)
 
     @property
     def most_tokens(self) -> int:
-        """The most tokens per position that it asks a teacher for, or is asked for by a student; 0: none."""
+        """Maximum number of tokens per position that it asks for or is asked for; 0 means none."""
         asked = (self.objective.needs.signal, *self.signals.values())
         return max((signal.k for signal in asked if signal is not None), default=0)
 
     @property
     def asking(self) -> Objective:
-        """Its objective as its messages have to serve it: it wants a signal too where a student of its wants one."""
+        """Its objective as its messages must serve it: it needs a signal if a student of its does."""
         asked = [signal for signal in self.signals.values() if signal is not None]
         if self.objective.needs.signal is not None or not asked:
             return self.objective
@@ -189,25 +189,25 @@ class Party:
         return objective
 
     def knows(self, what: str) -> str:
-        """Return under which key of its memory the party keeps what it knows by the weights that it has."""
+        """Return the key of its memory for knowledge that is valid for its current weights."""
         return f"{KNOWS} {self.name} {what}"
 
     def weights_changed(self, saved_as: str = "") -> None:
-        """Forget what was known by other weights: to be called by whatever gives the learner new ones for good.
+        """Forget knowledge of other weights. Call it whenever the learner permanently gets new ones.
 
-        `saved_as` is the entry of the journal that holds them.
+        `saved_as` is the journal entry that holds them.
         """
         self.saved_as = saved_as
         for key in [key for key in self.memory if key.startswith(self.knows(""))]:
             del self.memory[key]
 
     def load_adapter(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Let the learner go on with these weights. Raises InputError where they do not fit."""
+        """Let the learner continue with these weights. Raises InputError if they do not fit."""
         self.learner.load_adapter(weights)
         self.weights_changed()
 
     def note(self, **records: tuple[Any, ...]) -> None:
-        """Add records, by field name of PartyReport, to the report. The server, which receives all, announces them."""
+        """Add records, by field name of PartyReport, to the report. The server, which gets all, also emits events."""
         self.noted.add(records)
         if self.role == "server":
             for name, rows in records.items():
@@ -218,17 +218,17 @@ class Party:
 
     @property
     def report(self) -> PartyReport:
-        """What was measured and not yet handed on, as a report; see Noted.report."""
+        """The measurements not yet sent on, as a report; see Noted.report."""
         return self.noted.report()
 
     def take_report(self) -> PartyReport:
-        """Return the report and begin an empty one."""
+        """Return the report and start an empty one."""
         report, self.noted = self.report, Noted()
         return report
 
     @contextmanager
     def phase(self, round: int, name: str) -> Iterator[Progress]:
-        """Time a phase, announce it, give the Progress that reports it live, and note what its learner has to say."""
+        """Time a phase, emit events for it and its progress, and record the learner's notices."""
         begin_peak(self.learner.device)
         start = self.clock()
         self.emit({"kind": "phase", "party": self.name, "round": round, "phase": name})

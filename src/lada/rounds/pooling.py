@@ -1,4 +1,4 @@
-"""Private samples as a message part: for a host that says `pools_private`, and refused on every other."""
+"""Private samples as a message part, for hosts that declare `pools_private`; other hosts refuse it."""
 
 from lada.codecs import samples
 from lada.core.terms import Sample

@@ -11,12 +11,12 @@ from lada.core.terms import Allocation
 from lada.rounds.party import Party
 
 FOLDER = "allocations"
-"""In a party's folder: a folder for each of its teachers, with a file for each round."""
+"""In a party's folder: a folder per teacher, with a file per round."""
 PLACES = (
     re.compile(r"(?P<student>[^/]+)/allocation-(?P<round>[0-9]+)-(?P<teacher>.+)-(?P=student)\.parquet"),
     re.compile(rf"(?P<student>[^/]+)/{FOLDER}/(?P<teacher>[^/]+)/(?P<round>[0-9]+)\.parquet"),
 )
-"""Where a table lies in the folder of all parties: in a run that an earlier version began, and now."""
+"""Paths of a table in the folder of all parties: in a run started by an earlier version, and now."""
 COLUMNS = {
     "round": "int32",
     "teacher": "string",
@@ -31,7 +31,7 @@ COLUMNS = {
     "student_right": "bool",
     "reason": "string",
 }
-"""Their types, as Arrow spells them."""
+"""Column types, in Arrow's names."""
 
 
 def keep_rows(party: Party, candidates: Candidates, allocation: Allocation) -> None:
@@ -63,9 +63,9 @@ def keep_rows(party: Party, candidates: Candidates, allocation: Allocation) -> N
 
 
 def gather(folder: FilePath, target: FilePath, leave_out: Callable[[FilePath, Exception], None]) -> None:
-    """Write the rows of all parties, in the folders within `folder`, to one file, a table in memory at a time.
+    """Write the rows of all parties, from the folders within `folder`, to one file, one table in memory at a time.
 
-    They are sorted by student, round and teacher; of a table that cannot be read `leave_out` is told.
+    They are sorted by student, round and teacher. `leave_out` is called for a table that cannot be read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -80,7 +80,7 @@ def gather(folder: FilePath, target: FilePath, leave_out: Callable[[FilePath, Ex
 
 
 def _tables(folder: FilePath) -> dict[tuple[str, int, str], FilePath]:
-    """Return the files by student, round and teacher; of two for the same the one that was written later."""
+    """Return the files by student, round and teacher; of two for the same, the later one."""
     files = [*folder.glob("*/allocation-*.parquet"), *folder.glob(f"*/{FOLDER}/*/*.parquet")]
     found = ((place.fullmatch(file.relative_to(folder).as_posix()), file) for place in PLACES for file in files)
     return {(match["student"], int(match["round"]), match["teacher"]): file for match, file in found if match}

@@ -16,13 +16,13 @@ from lada.rounds.verdicts import Verdict, judged, note_failures
 from lada.rounds.withholding import keep_back
 
 JUDGED = "judge-redacted"
-"""What judging a changed text is timed as, whichever policy changed it."""
+"""The phase in which changed texts are judged, whichever policy changed them."""
 
 
 def release(party: Party, knowledge: Knowledge, kind: KnowledgeKind) -> tuple[Knowledge, frozenset[str]]:
-    """Return knowledge as it may leave, and the ids of the samples whose texts were changed; what was done is counted.
+    """Return knowledge as it may leave, and the ids of samples with changed texts; what was done is counted.
 
-    Gold texts of public samples, which everybody has, stay as they are.
+    Gold texts of public samples, which all parties have, stay as they are.
     """
     changed: set[str] = set()
 
@@ -39,7 +39,7 @@ def release(party: Party, knowledge: Knowledge, kind: KnowledgeKind) -> tuple[Kn
 
 
 def release_report(party: Party, report: PartyReport, moment: Sequence[str | int]) -> PartyReport:
-    """Return a report as it may leave; `moment` is what it is of."""
+    """Return a report as it may leave; `moment` identifies it."""
     for name, policy in party.policies:
         with of_method(POLICIES.kind, name):
             report = policy.report(report, party.name, (party.seed, *moment))
@@ -47,7 +47,7 @@ def release_report(party: Party, report: PartyReport, moment: Sequence[str | int
 
 
 def _through(party: Party, knowledge: Knowledge, *, texts: bool) -> Knowledge:
-    """Return what is left of knowledge by the policies that change texts, or by the others."""
+    """Return the knowledge after the policies that change texts, or after the others."""
     for name, policy in party.policies:
         if policy.texts == texts:
             knowledge = _by(party, name, policy, knowledge)
@@ -76,8 +76,8 @@ def _by(party: Party, name: str, policy: Policy, knowledge: Knowledge) -> Knowle
         given, left = knowledge.by_id(), [path.sample_id for path in released.paths]
         if len(set(left)) < len(left) or not given.keys() >= set(left):
             raise InputError(
-                f"policy {name!r}: it released a path twice, or one of a sample that it was given none of; expected "
-                f"each of the {len(given)} paths at most once"
+                f"policy {name!r}: it released a path twice, or one that it was not given; expected each of the "
+                f"{len(given)} paths at most once"
             )
     keep_state(party, key, state)
     note_failures(party, f"round {round}, {name}", failures, asked)

@@ -14,10 +14,10 @@ LOG = logging.getLogger(__name__)
 
 
 def each(turn: Turn, received: Mapping[str, S], use: Callable[[str, S], T]) -> dict[str, T]:
-    """Return what `use` makes of the server `received` from each client in the latest phase, by name, sorted.
+    """Return the results of `use` for what each client sent in the latest phase, by name, sorted.
 
-    A client on whose content it fails is left out of the rest of the round: it counts as missing, and a notice says
-    why. Raises FederationError where too few are left for a quorum.
+    If `use` fails, the client is left out of the rest of the round and counts as missing; a notice says why. Raises
+    FederationError if too few remain for a quorum.
     """
     party, phase, round = turn.party, turn.phase, turn.round
     made: dict[str, T] = {}

@@ -1,4 +1,4 @@
-"""Clients send the server numbers about themselves; the server gathers them with its own."""
+"""Clients report numbers about themselves; the server combines them with its own."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,17 +24,17 @@ from lada.rounds.withholding import INSTEAD, keep_back_texts
 
 METRICS, TIMES = metrics.KIND, times.KIND
 REPORT = MessageSchema(frozenset({METRICS, TIMES}))
-"""What `report_payload` writes."""
+"""The kinds that `report_payload` writes."""
 SPARE = 8
-"""Phases beside those of the plan."""
+"""Phases allowed beyond those of the plan."""
 ASIDE = frozenset({"judge", "judge-redacted", "score", "embed", "read", "try"})
-"""What a client is timed at besides, whatever its host."""
+"""Phases that a client may report in addition, with any host."""
 
 
 def report_payload(party: Party) -> Payload:
-    """Return the message parts that hand a party's report on.
+    """Return the message parts with a party's report.
 
-    Times and memory travel apart, as fixed-size numbers: else how long a phase took would show in the bytes of the
+    Times and memory travel separately, as fixed-size numbers. Otherwise durations would affect the bytes of the
     metrics, and equal runs would not send equal messages.
     """
     report = keep_back_texts(party, party.take_report())
@@ -48,22 +48,22 @@ def report_payload(party: Party) -> Payload:
 
 
 def _tellable(study: StudyRecord) -> StudyRecord:
-    """Return a study as it is reported: a loss beyond LOSS, as of a model that breaks, is infinite."""
+    """Return a study as it is reported: a loss beyond LOSS, as from a failing model, becomes infinite."""
     losses = {name: getattr(study, name) for name in ("first_loss", "last_loss")}
     beyond = {name: math.copysign(math.inf, loss) for name, loss in losses.items() if abs(loss) > LOSS}
     return study.model_copy(update=beyond) if beyond else study
 
 
 def _moment(report: PartyReport) -> tuple[int | str, ...]:
-    """Return which of a party's reports this is."""
+    """Return what identifies this report among a party's."""
     return tuple(part for phase in report.phases for part in (phase.round, phase.phase))
 
 
 def collect(party: Party, replies: Mapping[str, Payload]) -> None:
-    """Add the reports in `replies` to the server's own, client by client, equal notices once.
+    """Add the reports in `replies` to the server's own, client by client, without repeated notices.
 
-    What a client reported before is left out, and counted: a run has one evaluation per party and round. Raises
-    CodecError for a report that is amiss.
+    Rows reported before are left out and counted, since a run has one evaluation per party and round. Raises CodecError
+    for an invalid report.
     """
     for client in sorted(replies):
         report = timed(reading(party, replies[client]))
@@ -73,15 +73,15 @@ def collect(party: Party, replies: Mapping[str, Payload]) -> None:
         new = {name: tuple(row for row in rows[name] if not party.noted.has(name, row)) for name in ONCE}
         if again := {name: len(rows[name]) - len(new[name]) for name in ONCE if len(new[name]) < len(rows[name])}:
             received = ", ".join(f"{count} of its {name}" for name, count in again.items())
-            notices = (*notices, f"{client} told twice of the same: {received} are left out")
+            notices = (*notices, f"{client} reported some rows twice: {received} are left out")
         party.note(**{**rows, **new, "notices": notices})
 
 
 def check_rows(payload: Payload, party: Party, steps: Sequence[Step] | None) -> None:
     """Raise CodecError or FederationError for a report with more rows than its phase can give.
 
-    `steps` are what a client does in the round; None: its last report, of what it has become. What has a
-    name of its own, such as a study, counts once per step; the phases that are timed are at most twice as many.
+    `steps` are a client's steps in the round; None means its last report, on its final state. Named rows, such as
+    studies, count once per step. Timed phases are at most twice as many.
     """
     report = reading(party, payload).part(METRICS)
     last, steps = steps is None, steps or ()
@@ -101,7 +101,7 @@ def check_rows(payload: Payload, party: Party, steps: Sequence[Step] | None) -> 
     named = {f"{step.phase}{suffix}" for step in steps for suffix in ("", "-again")} | ASIDE
     named |= {INSTEAD.format(attempt) for attempt in range(1, MOST_TRIES + 1)}
     for row in (*report.studies, *report.phases):
-        expect(row.phase in named, "phase: one that the host does not have")
+        expect(row.phase in named, "phase: not one of this host's")
 
 
 def _plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A party that is made to study on trial goes back to the weights that it had."""
+"""After a trial study, a party goes back to its earlier weights."""
 
 import shutil
 from collections.abc import Callable

@@ -1,30 +1,30 @@
-"""Secure aggregation: the server learns the sum of the clients' adapters and no single one (arXiv 1611.04482).
+"""Secure aggregation: the server learns the sum of the clients' adapters but no single one (arXiv 1611.04482).
 
-The protocol of Bonawitz et al. 2017 for a server that keeps to it and is curious. After the clients studied:
+The protocol of Bonawitz et al. 2017 for an honest but curious server. After the clients' study:
 
     clients   draw two key pairs; send the public keys                          with the study's reply
-    clients   get all public keys; draw the seed b of a mask of their own; send each other, sealed, shares of b
+    clients   receive all public keys; draw the seed b of a mask of their own; send each other, sealed, shares of b
               and of a private key                                                             `share`
-    clients   get the shares for them; send adapter times samples plus the mask of b, plus or minus a mask that
-              they have in common with each other client                                       `mask`
-    clients   get the names of those whose masked adapters are there; give their shares of b of those, of the
-              private key of the others                                                        `unmask`
-    server    takes out the masks of b, and the common ones with clients whose adapters are not there; what is
-              left is the sum
+    clients   receive their shares; send adapter times samples plus the mask of b, plus or minus a mask shared
+              with each other client                                                           `mask`
+    clients   receive the names of those whose masked adapters arrived; send their shares of b for those, and of the
+              private key for the others                                                       `unmask`
+    server    removes the masks of b, and the shared masks with clients whose adapters are missing; the rest is the
+              sum
 
-Common masks cancel in the sum. A client that falls silent after `share` leaves its masks in the others' numbers; its
-private key, put together from shares, takes them out. Should its own adapter come late, the mask of its b is still on
-it, and of b nobody gives a share, since each gives one of the two only. More than half of the clients have to answer
-`unmask`, and two adapters have to be there. Where that is not so, or the masks do not cancel, the round has no average:
-a notice says why, and the run goes on with the newest one that there is.
+Shared masks cancel in the sum. A client that falls silent after `share` leaves its masks in the others' numbers; its
+private key, reassembled from shares, removes them. If its own adapter arrives late, the mask of its b still protects
+it: no client sends a share of that b, since each sends only one of the two. More than half of the clients must answer
+`unmask`, and at least two adapters must arrive. Otherwise, or if the masks do not cancel, the round has no average. A
+notice says why, and the run continues with the newest average.
 
-Keys, seeds and the nonces of seals come from the machine's randomness. The average is the same to the bit whatever they
-are, since masks cancel exactly. What a client keeps between the phases is in its own checkpoint; it forgets its secrets
-when it gives its shares.
+Keys, seeds and the nonces of seals come from the machine's randomness. The average is bit-for-bit the same for any of
+them, since masks cancel exactly. A client keeps its state between phases in its own checkpoint, and forgets its secrets
+when it sends its shares.
 
-The server cannot clip, hold or weigh what it does not see. So each client clips its own update, to `update_norm`, and
-counts its own samples; one that lies about either spoils the average. One that sends a key that is none, or shares that
-are not for all others, counts as missing. A wrong share shows in the end only, and takes the round's average away.
+The server cannot clip, hold or weight what it does not see. Each client therefore clips its own update to `update_norm`
+and counts its own samples. A client that lies about either ruins the average. A client with an invalid key, or without
+shares for all others, counts as missing. A wrong share shows only at the end, and costs the round its average.
 """
 
 from collections.abc import Mapping

@@ -44,7 +44,7 @@ def _share(party: Party, round: int, payload: Payload) -> bytes:
     seal, mask = _private(party)
     own = masks.public_key(seal) + masks.public_key(mask)
     if roster.get(party.name) != own or len(roster) < 2 or len(set(roster.values())) < len(roster):
-        raise FederationError("keys: this client's own are not among them, or one is there twice, or nobody else's are")
+        raise FederationError("keys: this client's own are missing, or some appear twice, or there are no others")
     seed, _ = masks.new_key()
     parts = zip(masks.split(seed, len(roster)), masks.split(mask, len(roster)), strict=True)
     shares = {client: one + other for client, (one, other) in zip(sorted(roster), parts, strict=True)}
@@ -59,7 +59,7 @@ def _share(party: Party, round: int, payload: Payload) -> bytes:
 def _mask(party: Party, round: int, payload: Payload, update_norm: float) -> bytes:
     roster, others = _received(party, KEYS, ROSTER), part(party, payload, SHARES)
     if not set(others) < set(roster) or party.name in others or len(others) + 1 < masks.threshold(len(roster)):
-        raise FederationError("key_shares: of clients without keys, or of too few")
+        raise FederationError("key_shares: from clients without keys, or from too few")
     party.memory[RECEIVED] = payload[SHARES]
     weights = _clip(party, round, update_norm)
     numbers = masks.to_ring(weights, min(max(len(party.private), 1), masks.MOST_SAMPLES))
@@ -75,7 +75,7 @@ def _unmask(party: Party, round: int, payload: Payload) -> bytes:
     there = set(part(party, payload, SURVIVORS))
     roster, sealed = _received(party, KEYS, ROSTER), _received(party, SHARES, RECEIVED)
     if party.name not in there or not there <= {party.name, *sealed} or len(there) < masks.threshold(len(roster)):
-        raise FederationError("survivors: without this client, with one that masked nothing, or too few")
+        raise FederationError("survivors: this client is missing, one masked nothing, or they are too few")
     seal, _ = _private(party)
     shares: dict[str, bytes | None] = {party.name: party.memory[OWN]}
     for client, each in sealed.items():
@@ -95,15 +95,13 @@ def _clip(party: Party, round: int, most: float) -> Weights:
     """Return the client's adapter with its update clipped to a norm. Raises FederationError for NaN or inf in it."""
     weights = party.learner.adapter()
     if not all(np.isfinite(array).all() for array in weights.values()):
-        raise FederationError(
-            "adapter: a weight that is NaN or infinite, which cannot be added up; lower the learning rate"
-        )
+        raise FederationError("adapter: a weight is NaN or infinite and cannot be summed; lower the learning rate")
     kept = party.memory.get(STARTED)
     start = None if kept is None else adapters.decode(kept, limit=party.limits.adapter_bytes)[0]
     norm = norm_of(weights, start)
     what = f"round {round}: {party.name}: secure aggregation"
     if norm > most:
-        party.note(notices=(f"{what}: its update was longer than update_norm, {most:g}, and clipped to it",))
+        party.note(notices=(f"{what}: its update exceeded update_norm, {most:g}, and was clipped to it",))
         weights = scaled_update(weights, start, most / norm)
     if any((np.abs(array) > masks.MOST).any() for array in weights.values()):
         party.note(notices=(f"{what}: weights beyond ±{masks.MOST:g} were clipped to that",))
@@ -119,7 +117,7 @@ def _agree(how: Callable[[bytes, bytes, int], bytes], private: bytes, public: by
     try:
         return how(private, public, round)
     except ValueError:  # a point of low order, with which every key agrees on the same
-        raise FederationError("keys: one is no public key") from None
+        raise FederationError("keys: one is not a public key") from None
 
 
 def _private(party: Party) -> tuple[bytes, bytes]:

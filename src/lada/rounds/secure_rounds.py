@@ -15,7 +15,7 @@ def _check_enough(turn: Turn) -> None:
 
 
 CHECKING_ENOUGH = silent("server", _check_enough)
-"""The server raises InputError where a round has too few clients for a sum that hides each."""
+"""The server raises InputError if a round has too few clients for a sum that hides each of them."""
 
 
 def _advertise(turn: Turn) -> None:
@@ -23,7 +23,7 @@ def _advertise(turn: Turn) -> None:
 
 
 ADVERTISING = Step("client", kinds=MessageSchema(frozenset({KEYS})), run=_advertise)
-"""A client sends public keys in the place of its adapter."""
+"""A client sends public keys instead of its adapter."""
 
 
 def averaging_masked(update_norm: float) -> Round:

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class _GivenUpError(Exception):
-    """A round has no average; `clients` are there to the last."""
+    """A round has no average; `clients` stayed to the end."""
 
     def __init__(self, why: str, clients: Iterable[str]) -> None:
         super().__init__(why)
@@ -32,16 +32,16 @@ class _GivenUpError(Exception):
 def average_masked(
     party: Party, exchange: Exchange, round: int, replies: Mapping[str, Payload]
 ) -> tuple[bytes | None, list[str]]:
-    """Return the average of the adapters behind the keys in `replies`, and the clients that go on with it.
+    """Return the average of the adapters behind the keys in `replies`, and the clients that continue with it.
 
-    Those are the clients that were there to the last. Where too few are left in a phase or the masks do not cancel, the
-    newest average there is stands in its place, None where there is none, and a notice says why. Raises FederationError
-    where nobody's adapter fits, or no outline is that of most.
+    These are the clients that stayed to the end. If too few remain in a phase or the masks do not cancel, the newest
+    average (or None) takes its place, and a notice says why. Raises FederationError if no adapter fits, or no outline
+    has a majority.
     """
     try:
         return _average(party, exchange, round, replies)
     except _GivenUpError as given_up:
-        why = f"round {round}: secure aggregation: {given_up}; nobody gets a new adapter in this round"
+        why = f"round {round}: secure aggregation: {given_up}; no client gets a new adapter in this round"
         party.note(notices=(why,))
         return party.memory.get(ADAPTER), given_up.clients
 
@@ -73,14 +73,14 @@ def _average(party: Party, exchange: Exchange, round: int, replies: Mapping[str,
 
 
 def _keys(party: Party, round: int, replies: Mapping[str, Payload]) -> dict[str, bytes]:
-    """Return the keys of each client; those that two have are nobody's, since every client refuses them."""
+    """Return the keys of each client. Keys that two clients share are dropped, since every client refuses them."""
     keys = {client: part(party, replies[client], KEYS)[client] for client in sorted(replies)}
     often = Counter(keys.values())
-    return _without(party, round, keys, [c for c in keys if often[keys[c]] > 1], "keys: another client's as well")
+    return _without(party, round, keys, [c for c in keys if often[keys[c]] > 1], "keys: the same as another client's")
 
 
 def _secret(of: str, opened: Mapping[str, Mapping[str, bytes]], roster: Sequence[str], least: int) -> bytes:
-    """Return the secret of which clients opened their shares. Raises ValueError where too few have one of theirs."""
+    """Return the secret whose shares the clients sent. Raises ValueError if there are too few."""
     numbers = {client: number for number, client in enumerate(roster, 1)}
     shares = [
         received[of]
@@ -93,16 +93,16 @@ def _secret(of: str, opened: Mapping[str, Mapping[str, bytes]], roster: Sequence
 
 
 def _sealed(party: Party, exchange: Exchange, round: int, keys: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
-    """Let the clients share their secrets, and return what each has for the others."""
+    """Let the clients share their secrets, and return each one's shares for the others."""
     roster = {KEYS: write(party, KEYS, keys)}
     replies = exchange.ask("share", round, dict.fromkeys(keys, roster)).wait()
     sealed = {client: part(party, replies[client], SHARES) for client in sorted(replies)}
     odd = [client for client, received in sealed.items() if set(received) != keys.keys() - {client}]
-    return _without(party, round, sealed, odd, "key_shares: not for all others")
+    return _without(party, round, sealed, odd, "key_shares: not for all other clients")
 
 
 def _without(party: Party, round: int, received: Mapping[str, T], odd: Collection[str], why: str) -> dict[str, T]:
-    """Return what clients sent without the odd ones, which are put on record as missing."""
+    """Return what clients sent without the odd ones, which are recorded as missing."""
     why = f"malformed message ({why})"
     party.note(missing=tuple(Missing(party=client, round=round, phase="share", why=why) for client in odd))
     return {client: each for client, each in received.items() if client not in odd}
@@ -111,7 +111,7 @@ def _without(party: Party, round: int, received: Mapping[str, T], odd: Collectio
 def _masked(
     party: Party, exchange: Exchange, round: int, sealed: Mapping[str, Mapping[str, bytes]]
 ) -> dict[str, Masked]:
-    """Hand out the shares, and return the masked adapters that fit."""
+    """Distribute the shares, and return the masked adapters that fit."""
     payloads: dict[str, Payload] = {}
     for client in sealed:
         others = {other: sealed[other][client] for other in sealed if other != client}
@@ -126,7 +126,7 @@ def _masked(
 def _common(
     gone: str, private: bytes, round: int, keys: Mapping[str, bytes], there: Sequence[str], size: int
 ) -> np.ndarray:
-    """Return what the clients that are there added for one that is gone. Raises ValueError for another's key."""
+    """Return the masks that the present clients added for a missing one. Raises ValueError for another's key."""
     if masks.public_key(private) != keys[gone][named.SECRET :]:
         raise ValueError("another key")
     seeds = {client: masks.mask_seed(private, keys[client][named.SECRET :], round) for client in there}
@@ -145,7 +145,7 @@ def _sum(parts: Iterable[np.ndarray]) -> np.ndarray:
 def _expect(left: Collection[str], least: int) -> None:
     if len(left) < least:
         raise _GivenUpError(
-            f"{counted(len(left), 'client')} {plural(len(left), 'is', 'are')} left, and {least} are needed for a sum "
+            f"{counted(len(left), 'client')} {plural(len(left), 'is', 'are')} left, but {least} are needed for a sum "
             "that hides each of them",
             left,
         )

@@ -1,7 +1,7 @@
-"""Whether what a run will send of its public samples lies within its limits, as far as that can be said before it.
+"""A forecast of whether a run's messages about public samples stay within its limits.
 
-Texts are taken to be as long as the gold ones; where these have no rationales, as their answers. Tables are counted
-before compression, to the byte but for the texts.
+Texts are assumed to be as long as the gold ones, or as their answers if there are no rationales. Tables are counted
+before compression, exactly except for the texts.
 """
 
 import math
@@ -15,15 +15,15 @@ from lada.core.terms import Sample
 from lada.rounds.base import Step
 
 SPARE = 1.25
-"""What is advised beyond what is expected."""
+"""Margin of the advised limit over the expected size."""
 MOST_AT_ONCE = 2**31 - 1
-"""Bytes that no message can exceed: the length of one is written in 31 bits."""
+"""Maximum bytes of a message: its length is written in 31 bits."""
 
 
 def check_sizes(limits: Limits, steps: Iterable[Step], public: Sequence[Sample], k: int, codecs: Codecs) -> None:
-    """Raise InputError where what the `steps` send of `public` samples, with `k` tokens a position, is beyond a limit.
+    """Raise InputError if the messages of `steps` about `public` samples, with `k` tokens per position, exceed a limit.
 
-    The message names the key and a value that would do.
+    The message names the key and a sufficient value.
     """
     sent = dict.fromkeys((step.side, step.sends) for step in steps)
     for side, kinds in sent:
@@ -37,8 +37,8 @@ def check_sizes(limits: Limits, steps: Iterable[Step], public: Sequence[Sample],
         _check("max_message_bytes", limits.max_message_bytes, message, "a message of the server's")
         if message > MOST_AT_ONCE:
             raise InputError(
-                f"task: {counted(len(public), 'public sample')} make a message of about {message:,} bytes, and "
-                f"none can have more than {MOST_AT_ONCE:,}; use fewer samples, or a lower objective.options.k"
+                f"task: {counted(len(public), 'public sample')} make a message of about {message:,} bytes, but no "
+                f"message can exceed {MOST_AT_ONCE:,}; use fewer samples, or a lower objective.options.k"
             )
 
 
@@ -46,6 +46,6 @@ def _check(key: str, limit: int, size: int, what: str) -> None:
     if size > limit:
         enough = math.ceil(SPARE * size / 2**20) * 2**20
         raise InputError(
-            f"limits.{key}: {what} will take about {counted(size, 'byte')}, and the limit is {limit}; expected "
-            f"{enough} or so, or fewer public samples"
+            f"limits.{key}: {what} will take about {counted(size, 'byte')}, but the limit is {limit}; expected about "
+            f"{enough}, or fewer public samples"
         )

@@ -1,4 +1,4 @@
-"""Give lessons what a teacher's scores say of them: soft targets in the learner's own tokens, or chunks."""
+"""Add a teacher's scores to lessons: as soft targets in the learner's own tokens, or as chunks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,19 +15,19 @@ from lada.rounds.party import Party
 
 
 def check_wants_soft_targets(host: str, objective: Objective) -> None:
-    """Raise InputError for an objective that asks teachers for no distributions."""
+    """Raise InputError for an objective that uses no teacher's distributions."""
     if objective.needs.signal is None or objective.needs.signal.as_chunks:
         raise InputError(
-            f"objective: host {host!r} exchanges distributions over tokens, and this one learns from none; expected "
-            "soft_targets, or plugin: none, which has it"
+            f"objective: host {host!r} exchanges distributions over tokens, but this objective uses none; expected "
+            "soft_targets, or plugin: none, which selects it"
         )
 
 
 def with_soft_targets(party: Party, lessons: Sequence[Lesson], offer: Offer) -> list[Lesson]:
-    """Return lessons with what the teacher's scores say of them, where they are on its own texts and it scored these.
+    """Return lessons with the teacher's scores, if they are on its own texts and it scored these.
 
     A lesson whose text the party cannot trace in its own tokens stays as it is. Raises InputError for a teacher whose
-    tokenizer has no byte in common with the party's.
+    tokenizer shares no byte with the party's.
     """
     wish, teacher = party.objective.needs.signal, offer.knowledge.party
     if wish is None or offer.vocabulary is None:
@@ -46,8 +46,8 @@ def with_soft_targets(party: Party, lessons: Sequence[Lesson], offer: Offer) -> 
     )
     if not pair.have_a_byte_in_common:
         raise InputError(
-            f"soft targets: the tokenizers of {teacher!r} and {party.name!r} have no byte in common, so nothing can be "
-            "carried across; expected tokenizers of the same scripts, or an objective without soft targets"
+            f"soft targets: the tokenizers of {teacher!r} and {party.name!r} have no byte in common, so nothing can "
+            "be transferred; expected tokenizers for the same scripts, or an objective without soft targets"
         )
     taught = list(lessons)
     if wish.as_chunks:
@@ -61,7 +61,7 @@ def with_soft_targets(party: Party, lessons: Sequence[Lesson], offer: Offer) -> 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Some texts as a teacher scored them and as the student spells them, with both vocabularies."""
+    """Texts as scored by a teacher and as tokenized by the student, with both vocabularies."""
 
     scores: Sequence[TokenScores]
     theirs: Vocabulary
@@ -70,13 +70,13 @@ class Pair:
 
     @property
     def have_a_byte_in_common(self) -> bool:
-        """Whether anything of the one vocabulary could stand for anything of the other."""
+        """Whether the two vocabularies share any byte."""
         return not set(b"".join(self.theirs.tokens)).isdisjoint(b"".join(self.own.tokens))
 
     def carried(self, wish: SignalSpec) -> list[SparseLogProbs]:
         """Return the scores as soft targets in the student's tokens, one row per token.
 
-        With one vocabulary, texts that both cut in the same way need no alignment.
+        With a shared vocabulary, texts with the same tokens need no alignment.
         """
         same = self.theirs == self.own
         result = [scores.top for scores in self.scores]
@@ -92,7 +92,7 @@ class Pair:
         return result
 
     def chunks(self, wish: SignalSpec) -> list[ChunkLogProbs]:
-        """Return how likely the teacher finds the stretches that both tokenizers cut alike."""
+        """Return the teacher's log-probs of the chunks that both tokenizers share."""
         spans, result = self._spans(wish), []
         for row, scores in enumerate(self.scores):
             mine = spans.row == row

@@ -1,4 +1,4 @@
-"""What a party's methods remember between rounds, addressed by kind, name and what it belongs to."""
+"""The states of a party's methods between rounds, addressed by kind, name and scope."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -25,24 +25,24 @@ def address(kind: str, name: str, scope: str) -> str:
 
 
 def state_of(party: Party, method: Remembers, key: str) -> State:
-    """Return a method's state, at first the one of `init`."""
+    """Return a method's state, initially that of `init`."""
     return party.states.get(key) or method.init(seed_of(party.seed, key))
 
 
 def keep_state(party: Party, key: str, state: State) -> None:
-    """Keep a method's state; one without a state leaves nothing. Raises InputError as `check_state` does."""
+    """Keep a method's state, if it has one. Raises InputError as `check_state` does."""
     check_state(key, state)
     if state or key in party.states:
         party.states[key] = state
 
 
 def check_state(key: str, state: Any) -> None:
-    """Raise InputError for a state that no checkpoint could hold; `key` says whose it is."""
+    """Raise InputError for a state that no checkpoint can hold; `key` says whose it is."""
     if not isinstance(state, Mapping):
-        raise InputError(f"state of {key!r}: a {type(state).__name__} was returned; expected named arrays")
+        raise InputError(f"state of {key!r}: the method returned a {type(state).__name__}; expected named arrays")
     for name, array in state.items():
         if not isinstance(name, str) or not _holds_numbers(array):
-            raise InputError(f"state of {key!r}: {name!r} is no array of numbers by name; expected a NumPy array")
+            raise InputError(f"state of {key!r}: {name!r} does not name an array of numbers; expected a NumPy array")
 
 
 def _holds_numbers(array: Any) -> bool:

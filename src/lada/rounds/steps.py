@@ -1,4 +1,4 @@
-"""What hosts are made of: a party writes paths, studies lessons, is evaluated. Every step is timed and recorded."""
+"""The building blocks of hosts: a party writes paths, studies lessons, is evaluated. Each is timed and recorded."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -32,25 +32,25 @@ from lada.rounds.watched import keep_losses
 
 ANSWERS, MODEL, REPORT, STATE = "answers.json", "model", "report.json", "objective.safetensors"
 LOSSES = "lesson-losses.safetensors"
-"""Files of a journal's entries."""
+"""Files of a journal entry."""
 MOST_SKIPPED = 0.01
-"""The share of a study's steps that may be skipped."""
+"""Maximum share of a study's steps that may be skipped."""
 RELEASES = "releases"
-"""In a party's memory: what each of its studies under differential privacy let out."""
+"""In a party's memory: what each of its studies under differential privacy released."""
 
 
 def sft() -> Objective:
-    """Return plain supervised fine-tuning, with which every party studies its own data."""
+    """Return plain supervised fine-tuning, which every party uses on its own data."""
     method = OBJECTIVES.get("sft")
     return method.make(method.options())
 
 
 def gold_lessons(party: Party, samples: Sequence[Sample]) -> list[Lesson]:
-    """Return lessons on the gold rationales of `samples`; samples without an answer are left out.
+    """Return lessons on the gold rationales of `samples`. Samples without an answer are left out.
 
-    Where a rationale does not end in the gold answer (or there is none), the answer is put behind it. A task with a
-    verifier may have rationales without answers, such as programs; these are lessons as they stand. The verifier is not
-    asked, since it may be elsewhere and `samples` may be private.
+    If a rationale is missing or does not end in the gold answer, the answer is appended. A task with a verifier may
+    have rationales without answers, such as programs, which become lessons as they are. The verifier is not asked,
+    since it may be remote and `samples` may be private.
     """
     lessons = []
     for sample in samples:
@@ -66,7 +66,7 @@ def gold_lessons(party: Party, samples: Sequence[Sample]) -> list[Lesson]:
 
 
 def gold_texts(party: Party) -> dict[str, tuple[str, str]]:
-    """Return question and gold text of each public sample that has one. Raises InputError where none has."""
+    """Return question and gold text of each public sample that has one. Raises InputError if none has."""
     texts = {lesson.sample_id: (lesson.question, lesson.chosen) for lesson in gold_lessons(party, party.task.public)}
     if not texts:
         raise InputError("host.options.knowledge: 'labels' needs public samples with gold answers; expected 'paths'")
@@ -83,13 +83,13 @@ def write_paths(
     answered: bool = False,
     temperature: float = 0.0,
 ) -> Knowledge:
-    """Let a party answer `samples`, by default greedily; its paths are verified where the gold answer is known.
+    """Let a party answer `samples`, greedily by default. Its paths are verified if the gold answer is known.
 
-    With `answered`, as where paths are to be taught, questions that were refused are left out and counted.
+    With `answered`, as for paths that will be taught, refused questions are left out and counted.
 
-    Where an answer is known to be wrong, the party has `tries` in all: the others are sampled at temperature 1, and
-    the right one that it finds likeliest per token takes the place of the wrong one (rejection sampling, as in STaR,
-    arXiv 2203.14465, and RFT, arXiv 2308.01825).
+    If an answer is known to be wrong, the party gets `tries` in total. The others are sampled at temperature 1, and the
+    right one with the highest likelihood per token replaces the wrong one (rejection sampling, as in STaR, arXiv
+    2203.14465, and RFT, arXiv 2308.01825).
     """
     questions = [sample.question for sample in samples]
     seed = seed_of(party.seed, round, purpose, party.name)
@@ -142,7 +142,7 @@ def _by_likelihood(path: Path) -> float:
 
 
 def verified(party: Party, answers: Sequence[tuple[Sample, Answer]], round: int, purpose: str) -> list[Path]:
-    """Return answers of a party as its paths, verified as far as that can be (see `verdicts`)."""
+    """Return a party's answers as paths, verified as far as possible (see `verdicts`)."""
     found = verdicts(party, [(sample, answer.text) for sample, answer in answers], f"round {round}, {purpose}")
     return [
         Path(sample.id, party.name, answer.text, said, right, answer.likelihood, answer.cut)
@@ -153,7 +153,10 @@ def verified(party: Party, answers: Sequence[tuple[Sample, Answer]], round: int,
 def answer_once(
     party: Party, round: int, purpose: str, do: Callable[[Progress], list[list[Answer]]], *, given: Any
 ) -> list[list[Answer]]:
-    """Let a party answer, some times per question. JSON keeps floats to the bit. For `given` see `once`."""
+    """Let a party answer, possibly several times per question. JSON keeps floats bit-for-bit.
+
+    For `given` see cached_phase.
+    """
 
     def write(folder: FilePath, answers: list[list[Answer]]) -> None:
         rows = [[astuple(answer) for answer in each] for each in answers]
@@ -167,9 +170,9 @@ def answer_once(
 
 
 def in_range(party: Party, knowledge: Knowledge) -> Knowledge:
-    """Return knowledge as it can be sent: its log-probs are rounded, and paths whose nobody would take are left out.
+    """Return knowledge as it can be sent: with rounded log-probs, and without paths whose log-probs are invalid.
 
-    Such are those of a model with NaN weights; they are counted.
+    Such paths come from a model with NaN weights. They are counted.
     """
     knowledge = replace(
         knowledge, paths=tuple(replace(path, likelihood=rounded(path.likelihood)) for path in knowledge.paths)
@@ -191,7 +194,7 @@ def in_range(party: Party, knowledge: Knowledge) -> Knowledge:
 
 
 def part_of(study: Study, start: float, end: float) -> Study:
-    """Return a study's options for what lies between `start` and `end` (0..1) of it: one step or token at least."""
+    """Return a study's options for the part between `start` and `end` (0..1), at least one step or token."""
     whole = {"steps": study.steps, "tokens": study.tokens}
     part: dict[str, float] = {
         key: max(1, round(end * of) - round(start * of)) for key, of in whole.items() if of is not None
@@ -212,9 +215,9 @@ def study(
     replayed: int = 0,
     watch: bool = False,
 ) -> None:
-    """Let a party study `lessons`, of which the last `replayed` are its own; recorded in its report.
+    """Let a party study `lessons`, of which the last `replayed` are its own, and record it in the report.
 
-    With `watch` the party remembers what the study made of each lesson but these (see lada.rounds.watched).
+    With `watch`, the party keeps the losses of all other lessons (see lada.rounds.watched).
     """
     seed = seed_of(party.seed, round, phase, party.name)
     key = f"objective/{objective.title}/{party.name}"
@@ -272,27 +275,27 @@ def study(
 
 
 def check_study(party: str, round: int, phase: str, report: StudyReport) -> None:
-    """Raise StudyError for a study that cannot have taught what it should: too many steps skipped, no lesson whole."""
+    """Raise StudyError for a study that cannot have worked: too many steps skipped, or no complete lesson."""
     where = f"{party}, study {phase!r} of round {round}"
     if report.skipped > MOST_SKIPPED * report.steps:
         raise StudyError(
             f"{where}: {report.skipped} of {counted(report.steps, 'step')} "
-            f"{plural(report.skipped, 'was skipped, since its', 'were skipped, since their')} loss or gradient was not "
-            f"finite, and at most {MOST_SKIPPED:.0%} may be; set a lower optimisation.learning_rate, or dtype: "
-            "bfloat16 or float32 in the place of float16, or look whether the model's weights are sound"
+            f"{plural(report.skipped, 'was skipped, since its', 'were skipped, since their')} loss or gradient was "
+            f"not finite, and at most {MOST_SKIPPED:.0%} may be; set a lower optimisation.learning_rate, use dtype: "
+            "bfloat16 or float32 instead of float16, or check the model's weights"
         )
     for count, what, fix in (
-        (report.empty, "have no text", "look at the data with `lada tasks show`"),
+        (report.empty, "have no text", "inspect the data with `lada tasks show`"),
         (report.cut, "are cut at the end of the model's context", "use shorter texts or a model with a longer one"),
     ):
         if report.lessons and count == report.lessons:
             raise StudyError(
-                f"{where}: all {counted(count, 'lesson')} {what}, so that nothing whole can be learnt; {fix}"
+                f"{where}: all {counted(count, 'lesson')} {what}, so nothing complete can be learnt; {fix}"
             )
 
 
 def _spend(party: Party, options: Study, dp: Privacy, lessons: int) -> float:
-    """Add a study to those that a party has had under differential privacy, and return the ε that all have spent."""
+    """Record a study under differential privacy, and return the total ε of all such studies."""
     had = [Release(*each) for each in json.loads(party.memory.get(RELEASES, b"[]"))]
     had.append(release(dp, lessons, options.batch_size, options.steps))
     party.memory[RELEASES] = json.dumps(had).encode()
@@ -300,12 +303,12 @@ def _spend(party: Party, options: Study, dp: Privacy, lessons: int) -> float:
 
 
 def evaluate_party(party: Party, round: int) -> None:
-    """Evaluate a party on the test questions, which it answers anew where its weights have changed.
+    """Evaluate a party on the test questions, which it answers again if its weights have changed.
 
     Its paths stay in its folder.
 
-    A client's own domains are those of its data. For the server, own domains are those that no client has. New to a
-    client are those that the server's LLM knows and it has not; to the server, those of clients that it does not know.
+    A client's own domains are those of its data. The server's are those that no client has. New to a client are domains
+    that the server's LLM knows and the client lacks. New to the server are clients' domains that it does not know.
     """
     test = party.task.test
     knowledge = while_unchanged(party, round, test, ["test"], lambda: write_paths(party, test, round, "evaluate"))

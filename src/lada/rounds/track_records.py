@@ -1,7 +1,7 @@
-"""Each client's record in a round (see lada.rounds.trust), taken when its reply has just been checked.
+"""Each client's record in a round (see lada.rounds.trust), taken right after its reply is checked.
 
-All records are compared before any path is believed. Taken then, they cost no reply a second reading, and no more of
-one stays in memory than three numbers.
+All records are compared before any path is trusted. Taken at that point, they need no second reading of a reply, and
+only three numbers of each stay in memory.
 """
 
 from contextlib import suppress
@@ -14,7 +14,7 @@ from lada.rounds.trust import Record, keep_first, record, reference
 
 
 class Records:
-    """The records of the clients that send paths, by what a server holds these against."""
+    """The records of the clients that send paths, against a server's reference."""
 
     def __init__(self, party: Party, mine: Knowledge) -> None:
         """`mine` is what the party itself answers in this round."""
@@ -23,7 +23,7 @@ class Records:
         self._taken: dict[str, Record] = {}
 
     def look(self, client: str, reply: Payload) -> None:
-        """Take a client's record; see Look. One that cannot be taken is tried again when it is asked for."""
+        """Take a client's record; see Look. If this fails, it is tried again on request."""
         with suppress(Exception):
             self._taken[client] = self._record(reply)
 

@@ -1,7 +1,7 @@
-"""A student tries out what a teacher offers: it studies some paths for a while, is examined, and goes back.
+"""Trial studies of a teacher's offer: a student studies some paths, is examined, and goes back.
 
-What it tries, it studies by plain fine-tuning, with the replay of the study that follows. Studies that begin with as
-many others behind them share their random numbers, so that their luck is the same.
+Trials use plain fine-tuning, with the replay of the study that follows. Trials at the same depth share their random
+numbers, so that their luck is the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,18 +26,18 @@ from lada.rounds.verdicts import Verdict, verdicts
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Weights that a student had on trial; see lada.allocators.base.Trials."""
+    """Weights of a student on trial; see lada.allocators.base.Trials."""
 
     restore: Callable[[], None]
     studies: int
-    """How many led to them."""
+    """Number of studies that led to them."""
 
 
 class PartyTrials:
     """The trials of one party with one teacher in one round; see lada.allocators.base.Trials.
 
-    It is a context, after which the party has the weights that it had, or those that it was to keep, and `party.tried`
-    says what all trials took.
+    It is a context manager. Afterwards the party has its original weights, or those to keep, and `party.tried` includes
+    all trials.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class PartyTrials:
         share: float,
         keeps: bool = True,
     ) -> None:
-        """`paths` are the teacher's, one per sample; `share` is the part of the round's study that this teacher has.
+        """`paths` are the teacher's, one per sample; `share` is this teacher's part of the round's study.
 
-        Without `keeps` the party has its own weights in the end, whatever it was to keep.
+        Without `keeps` the party always gets its original weights back.
         """
         self._party, self._round, self._samples, self._paths = party, round, samples, paths
         self._own, self._replay, self._share, self._keeps = own, replay, share, keeps
@@ -109,18 +109,18 @@ class PartyTrials:
         self._kept = after
 
     def _judged(self, texts: Sequence[tuple[Sample, str]], gold: bool) -> Sequence[Verdict]:
-        """Return what texts answer, and with `gold` whether that is right, as far as anybody knows."""
+        """Return the answers of texts, and with `gold` whether they are right, if known."""
         if gold:
             return verdicts(self._party, texts, f"round {self._round}, try")
         return [(self._party.task.extract(text), None) for _, text in texts]
 
     def _as_taught(self, place: int, verdict: Verdict) -> bool:
-        """Return whether an answer is right or the teacher's."""
+        """Return whether an answer is right or equals the teacher's."""
         (said, right), taught = verdict, self._paths[place].answer
         return said is not None and (bool(right) or (taught is not None and self._party.task.same(said, taught)))
 
     def _begin(self) -> Weights:
-        """Return the weights with which the party came."""
+        """Return the party's original weights."""
         if self._began is None:
             party = self._party
             self._progress = self._stack.enter_context(party.phase(self._round, "try"))
@@ -145,5 +145,5 @@ class PartyTrials:
 
 
 def _in_steps(study: Study) -> bool:
-    """Return whether a study ends after a number of steps, and not of tokens or epochs."""
+    """Return whether a study's budget is in steps, not in tokens or epochs."""
     return study.tokens is None and study.epochs is None

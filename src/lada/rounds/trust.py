@@ -1,23 +1,25 @@
-"""What a client's word is worth to the others where no gold answer says who is right: its record, and not its claims.
+"""How far to trust clients if no gold answer says who is right: by their record, not by their claims.
 
 Three rules, all ours.
 
-**Claims.** How likely a client says that it finds its own path is worth nothing, for a liar says that it is certain.
-The receiver's own judgement takes its place (`doubted`), which an allocator asks for anyway. A path that is longer than
-the receiver's own counts as no longer, so that a loss per byte cannot be brought down by padding. A receiver finds few
-paths likelier than its own; so it learns little that nobody but their writer knows. That is the price.
+**Claims.** A client's claimed likelihood of its own path counts for nothing, since a liar claims certainty. The
+receiver's own judgement replaces it (`doubted`), which an allocator needs anyway. A path longer than the receiver's own
+counts as equally long, so that padding cannot lower a loss per byte. A receiver finds few paths likelier than its own,
+so it learns little that only their writer knows. That is the price.
 
-**Records of paths.** A client answers k of n questions as the reference does: the gold answer, or where there is none
-the server's answer of the first round, which nobody has taught it. By chance, its answers dealt out among its questions
-at random, there would be a share c of these; k / n - c is its excess. It teaches nothing in a round in which
+**Records of paths.** A client answers k of n questions as the reference does. The reference is the gold answer or,
+without one, the server's answer in the first round, before any training. If its answers were dealt out among its
+questions at random, a share c of them would agree by chance; k / n - c is its excess. It teaches nothing in a round in
+which
 
     P( Binomial(n, c + max(m, 0) / 2) <= k ) < ALPHA,    m the lower median of the other clients' excesses
 
-so who is half as good as the others, or cannot be told from that, keeps all. With one other client m is 0.
+so a client at least half as good as the others, or not distinguishable from that, keeps all its paths. With one other
+client, m is 0.
 
-**Records of distributions.** Of gold texts that all score, a client contradicts one if its loss per token, in nats, is
-more than twice the largest of the others'. It has no say where it contradicts more texts than a fair coin would with
-the chance ALPHA. With fewer than two others nobody can tell.
+**Records of distributions.** A client contradicts a gold text that all score if its loss per token, in nats, is more
+than twice the largest of the others'. It is excluded if it contradicts more texts than a fair coin would with
+probability ALPHA. With fewer than two others this cannot be decided.
 """
 
 from bisect import bisect_left
@@ -36,18 +38,18 @@ from lada.rounds.consensus import loss
 from lada.rounds.party import Party
 
 ALPHA = 0.01
-"""How improbable a record has to be before it counts against a client."""
+"""Maximum probability of a record under the null for it to count against a client."""
 MOSTLY = 0.5
 """Share of the gold texts above which contradictions count against a client."""
 FIRST = "first answers"
-"""In the server's memory: what it answered before anybody taught it."""
+"""In the server's memory: its answers before any training."""
 
 
 def doubted(knowledge: Knowledge, judged: Mapping[str, Likelihood], own: Knowledge) -> Knowledge:
-    """Return a client's knowledge with the receiver's judgement in the place of what its writer claims.
+    """Return a client's knowledge with the receiver's judgement instead of the writer's claims.
 
-    `judged` and `own` are the receiver's, by sample. A question that the receiver itself has no answer to leaves it
-    without a yardstick, so that its judgement is minus infinity. Paths that a gold answer can check are as they were.
+    `judged` and `own` are the receiver's, by sample. If the receiver has no answer of its own, it has no yardstick, and
+    its judgement is minus infinity. Paths that a gold answer can check stay as they are.
     """
     mine = own.by_id()
     received = tuple(
@@ -66,13 +68,13 @@ def _judgement(judged: Likelihood, own: Path) -> Likelihood:
 
 
 def keep_first(party: Party, mine: Knowledge) -> None:
-    """Let a server remember what it answers in its first round."""
+    """Let a server remember its answers in its first round."""
     party.memory.setdefault(FIRST, paths.encode(mine))
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """How many of a client's `received` answers are the reference's, and which share would be by chance (0..1)."""
+    """How many of a client's `received` answers agree with the reference, and which share would by chance (0..1)."""
 
     agreed: int
     received: int
@@ -80,19 +82,19 @@ class Record:
 
     @property
     def excess(self) -> float:
-        """By how much the share that agreed is above chance."""
+        """How far the share of agreement exceeds chance."""
         return self.agreed / max(self.received, 1) - self.chance
 
 
 def reference(party: Party) -> dict[str, Path]:
-    """Return what clients' answers are held against, by sample. `keep_first` has to come before."""
+    """Return the reference for clients' answers, by sample. Call `keep_first` before."""
     first = paths.decode(party.memory[FIRST], known_ids=None).by_id()
     gold = {sample.id: sample.answer for sample in party.task.public if sample.answer is not None}
     return {id: replace(path, answer=gold.get(id, path.answer)) for id, path in first.items()}
 
 
 def record(party: Party, theirs: Knowledge, reference: Mapping[str, Path]) -> Record:
-    """Return the record of a client by what it sends in a round."""
+    """Return a client's record from what it sends in a round."""
     received = [path for path in theirs.paths if path.sample_id in reference]
     known = [reference[path.sample_id] for path in received]
     agreed = sum(agreements(received, known, party.task.same))
@@ -101,16 +103,16 @@ def record(party: Party, theirs: Knowledge, reference: Mapping[str, Path]) -> Re
 
 
 def without_paths(party: Party, round: int, allocation: Allocation, its: Record, least: float) -> Allocation:
-    """Return what is left of the allocation of a client that is `untrusted`; a notice says why.
+    """Return the allocation of an `untrusted` client without its paths; a notice says why.
 
-    The student's own paths are not limited. `least` is the share of agreement that would be half as good as others.
+    The student's own paths are not limited. `least` is the share of agreement of a client half as good as the others.
     """
     client = allocation.teacher
     party.note(
         notices=(
             f"round {round}: {party.name} learns none of the {counted(taught(allocation), 'chosen path')} of "
-            f"{client}: {its.agreed} of its {counted(its.received, 'answer')} are the gold ones, or those of "
-            f"{party.name} before anybody taught it; one half as good as the other clients has "
+            f"{client}: {its.agreed} of its {counted(its.received, 'answer')} match the gold ones, or those of "
+            f"{party.name} before any training; a client half as good as the others would match "
             f"{least * its.received:.1f}",
         )
     )
@@ -118,10 +120,10 @@ def without_paths(party: Party, round: int, allocation: Allocation, its: Record,
 
 
 def untrusted(records: Mapping[str, Record]) -> dict[str, float]:
-    """Return the clients whose records speak against them, each with the share that would be half as good as others.
+    """Return the clients whose records speak against them, each with the share of a client half as good as the others.
 
-    What others have above chance is their lower median, so that one hostile client of three, which may know all
-    answers, cannot raise the measure. Of a single other one nobody knows whether it is honest: chance alone counts.
+    The others' excess over chance is their lower median, so that one hostile client of three, which may know all
+    answers, cannot raise the bar. With a single other client, whose honesty is unknown, only chance counts.
     """
     from scipy.special import bdtr  # here, since who only reads options does not need it
 
@@ -147,9 +149,8 @@ def limit_by_gold_texts(
 ) -> dict[str, Allocation]:
     """Return the allocations by client, without the soft targets of those that contradict the gold texts.
 
-    The gold texts are the `lessons`, all there are, so that no liar can guess which count; the `clients` have them with
-    soft targets. The party's own losses count beside
-    those of the clients; notices say who is left out.
+    The `lessons` are all gold texts, so that a liar cannot guess which ones count; the `clients` have them with soft
+    targets. The party's own losses count beside those of the clients. Notices name those left out.
     """
     texts = party.learner.tokenize([lesson.chosen for lesson in lessons])
     spelled = {x.sample_id: text for x, text in zip(lessons, texts, strict=True) if text is not None}
@@ -166,9 +167,9 @@ def limit_by_gold_texts(
 def text_losses(
     party: Party, said: Mapping[str, SparseLogProbs], spelled: Mapping[str, TokenizedText]
 ) -> dict[str, float]:
-    """Return how unlikely somebody finds texts by what it `said` in the party's own tokens: nats per token, by sample.
+    """Return the losses of texts according to `said`, in the party's own tokens: nats per token, by sample.
 
-    Of these tokens, and not of those that a sender names as the text's.
+    They are of these tokens, not of those that the sender names as the text's.
     """
     size, losses = len(party.learner.vocabulary().tokens), {}
     for id, each in said.items():
@@ -179,10 +180,9 @@ def text_losses(
 
 
 def contradicting(losses: Mapping[str, Mapping[str, float]], judge: str) -> dict[str, tuple[int, int]]:
-    """Return the members that contradict gold texts, but for the one that judges, with how many of how many texts.
+    """Return the members, other than the judge, that contradict gold texts, with how many of how many texts.
 
-    `losses` are of each member by sample: nats per token (>= 0). Texts that fewer than three members score count for
-    nobody.
+    `losses` are each member's by sample: nats per token (>= 0). Texts with fewer than three scorers do not count.
     """
     from scipy.special import bdtrc
 
@@ -205,7 +205,7 @@ def contradicting(losses: Mapping[str, Mapping[str, float]], judge: str) -> dict
 
 
 def note_contradicting(party: Party, round: int, against: Mapping[str, tuple[int, int]]) -> None:
-    """Note who has no say, and why."""
+    """Record who is excluded, and why."""
     party.note(
         notices=tuple(
             f"round {round}: the distributions of {client} are left out: on {count} of "
@@ -223,9 +223,9 @@ def limit(
     shares: Mapping[str, float],
     reasons: Mapping[str, str],
 ) -> dict[str, Allocation]:
-    """Return the allocations by client, each with the first `shares` (0..1) of the client's paths only.
+    """Return the allocations by client, each with only the first `shares` (0..1) of the client's paths.
 
-    The student's own paths are not limited. A notice gives the `reasons` of those that lost any.
+    The student's own paths are not limited. A notice gives the `reasons` for those that lost any.
     """
     limited = {client: _limit(each, shares[client]) for client, each in allocations.items()}
     for client in sorted(limited):
@@ -254,5 +254,5 @@ def _limit(allocation: Allocation, share: float) -> Allocation:
 
 
 def taught(allocation: Allocation) -> int:
-    """Return how many of the teacher's paths an allocation has."""
+    """Return the number of the teacher's paths in an allocation."""
     return sum(choice.source == "teacher" for choice in allocation.choices)

@@ -1,7 +1,7 @@
-"""What a party knows as long as its weights are what they are: it is asked once, and not again.
+"""Results that stay valid while a party's weights do not change: it is asked only once.
 
-What is kept lies in the party's memory, so that a resumed run has it too, and goes when the weights change
-(Party.weights_changed). Who reads it later reads the same bits.
+They are kept in the party's memory, so that a resumed run has them too, and dropped when the weights change
+(Party.weights_changed). Later readings are bit-for-bit the same.
 """
 
 import hashlib
@@ -23,15 +23,15 @@ def while_unchanged(
     *,
     least: int = 0,
 ) -> Knowledge:
-    """Return what `find` says of `samples`, as of this round: what it said before, if the weights are still the same.
+    """Return what `find` gives for `samples`, as of this round, reusing the earlier result for unchanged weights.
 
-    `how` is what else it depends on, as JSON has it. Sampled paths, too, stay those of the first time. Fewer than
-    `least` are not kept: what is lacking, as where an API gave no answer, may come another time.
+    `how` is everything else that it depends on, as JSON data. Sampled paths are reused too. Results with fewer than
+    `least` paths are not kept, since missing ones, for example from an API, may come later.
     """
     asked = [[sample.id, sample.question, sample.answer] for sample in samples]
     key = party.knows(hashlib.sha256(json.dumps([asked, *how]).encode()).hexdigest())
     if key in party.memory:
-        # JSON keeps floats to the bit, and texts as they are.
+        # JSON keeps floats bit-for-bit, and texts as they are.
         rows = json.loads(party.memory[key])
         paths = tuple(
             Path(id, writer, text, answer, right, Likelihood(*likelihood), cut)

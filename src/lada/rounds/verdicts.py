@@ -1,4 +1,4 @@
-"""Which answers are right: by the task's verifier where it has one, else by comparison with the gold answer."""
+"""Which answers are right: decided by the task's verifier, if there is one, else by comparison with the gold answer."""
 
 import time
 from collections import Counter
@@ -39,7 +39,7 @@ def checked(
     began, found = time.monotonic(), []
     for verdict in judged(party, asked, failures, compare_all=seconds < inf):
         if time.monotonic() - began > seconds:
-            raise FederationError(f"paths: their answers took longer to check than limits.check_seconds, {seconds:g}")
+            raise FederationError(f"paths: checking their answers took longer than limits.check_seconds, {seconds:g}")
         found.append(verdict)
     return found
 

@@ -1,4 +1,4 @@
-"""What a party's last study of chosen lessons made of each, kept for an allocator that learns from it.
+"""The losses of chosen lessons in a party's last study, kept for an allocator that learns from them.
 
 Replayed lessons are left out: no allocator chose them, and some are private.
 """
@@ -15,7 +15,7 @@ from lada.rounds.states import address, keep_state
 
 
 def keep_losses(party: Party, round: int, chosen: Sequence[Lesson], losses: State) -> None:
-    """Keep the `losses` (StudyReport.losses) of the lessons that were `chosen`, the first of those studied."""
+    """Keep the `losses` (StudyReport.losses) of the `chosen` lessons, which come first among those studied."""
     rows = losses["lessons"] < len(chosen)
     keys = np.array([lesson_key(lesson.sample_id, lesson.chosen) for lesson in chosen], np.int64)
     kept = {
@@ -28,7 +28,7 @@ def keep_losses(party: Party, round: int, chosen: Sequence[Lesson], losses: Stat
 
 
 def last_studied(party: Party) -> Studied | None:
-    """Return what `keep_losses` kept last; None before."""
+    """Return what `keep_losses` kept last; None if there is nothing."""
     state = party.states.get(_key(party))
     if not state:
         return None

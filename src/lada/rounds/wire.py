@@ -1,4 +1,4 @@
-"""How a party writes and reads message parts: by the codecs of its run (lada.codecs.base), whatever a host sends."""
+"""How a party writes and reads message parts: with its run's codecs (lada.codecs.base), for any host."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,9 +17,9 @@ from lada.rounds.verdicts import checked
 
 
 def write(party: Party, kind: str, value: Any, *, to: str = "") -> bytes:
-    """Return a part that leaves a party, for one receiver or (by default) for all.
+    """Return a message part of a party, for one receiver or (by default) for all.
 
-    What its codec remembers of it stays in the party's states. Raises CodecError for a value that nobody may send.
+    The codec's state stays in the party's states. Raises CodecError for a value that must not be sent.
     """
     codec = party.codecs[kind]
     address = party.codecs.address(kind, to or party.name)
@@ -31,7 +31,7 @@ def write(party: Party, kind: str, value: Any, *, to: str = "") -> bytes:
 
 
 def reading(party: Party, payload: Payload, sender: str = "", round: int = 0, seconds: float = inf) -> Reading:
-    """Return a message as a party reads it. What is made of its parts lives as long as a known payload does."""
+    """Return a message as a party reads it. Decoded parts of a known payload live as long as the payload."""
     receiver = Receiver(
         name=party.name,
         role=party.role,
@@ -48,14 +48,14 @@ def reading(party: Party, payload: Payload, sender: str = "", round: int = 0, se
 
 
 def part(party: Party, payload: Payload, kind: str) -> Any:
-    """Return what a part says to a party. Raises CodecError or FederationError for what nobody honest sends."""
+    """Return the decoded part for a party. Raises CodecError or FederationError for content no honest party sends."""
     return reading(party, payload).part(kind)
 
 
 def describe(codecs: Codecs) -> Callable[[str, Payload], int | None]:
-    """Return what counts the samples in a part, for the ledger; it gives None where they cannot be counted.
+    """Return a function that counts the samples in a part, for the ledger; it gives None if that is impossible.
 
-    Only a header is read, once for a known payload; a check finds out whether the part holds as many.
+    It reads only a header, once per known payload. A check verifies that the part holds that many.
     """
 
     def samples_in(kind: str, payload: Payload) -> int | None:

@@ -1,9 +1,9 @@
-"""A party keeps back what would repeat a distinctive passage of its private samples (see lada.privacy.distinctive).
+"""A party withholds what would repeat a distinctive passage of its private samples (see lada.privacy.distinctive).
 
-A path with such a passage is sampled again, at temperature 1, up to `tries` times; where every one has a passage, none
-leaves, and the sample is absent as one that was not answered. Token scores leave with the text that they are of, and
-not where the likeliest tokens spell a passage. What a party keeps for itself stays as it is. What was done is counted
-in the party's report and in a notice. Where nothing is caught, nothing is drawn and nothing changes.
+A path with such a passage is sampled again, at temperature 1, up to `tries` times. If all contain one, no path is sent,
+and the sample is absent as if it had not been answered. Token scores are withheld with their text, and also if their
+likeliest tokens spell a passage. What a party keeps for itself stays as it is. The party's report and a notice count
+what was done. If nothing is caught, nothing is drawn and nothing changes.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,14 +21,14 @@ from lada.rounds.party import Party
 from lada.rounds.steps import answer_once, in_range, verified
 
 INSTEAD = "answer-instead-{}"
-"""What sampling again is timed as, by the number of the attempt."""
+"""The phase of a new sample, by number of the attempt."""
 TEMPERATURE = 1.0
 Prepare = Callable[[Knowledge], Knowledge]
-"""What becomes of paths before they leave, such as redaction."""
+"""What happens to paths before they leave, such as redaction."""
 
 
 def keep_back(party: Party, knowledge: Knowledge, prepare: Prepare) -> Knowledge:
-    """Return knowledge, which is prepared to leave, without distinctive passages of the party's private samples."""
+    """Return knowledge, prepared to leave, without distinctive passages of the party's private samples."""
     guard = party.distinctive()
     if guard is None:
         return knowledge
@@ -48,13 +48,13 @@ def keep_back(party: Party, knowledge: Knowledge, prepare: Prepare) -> Knowledge
     )
     again, withheld = len(instead), len(caught) - len(instead)
     of = counted(len(knowledge.paths), "path")
-    what = f"{party.name} sampled {again} of {of} again and withheld {withheld}, which repeated"
+    what = f"{party.name} resampled {again} of {of} and withheld {withheld}, which repeated"
     _note(party, knowledge.round, what, paths=len(knowledge.paths), sampled_again=again, withheld=withheld)
     return replace(knowledge, paths=paths)
 
 
 def keep_back_scores(party: Party, round: int, scores: Mapping[str, TokenScores]) -> dict[str, TokenScores]:
-    """Return the token scores, on texts that may leave, of which the likeliest tokens spell no distinctive passage."""
+    """Return the token scores, on texts that may leave, whose likeliest tokens spell no distinctive passage."""
     guard = party.distinctive()
     if guard is None:
         return dict(scores)
@@ -70,7 +70,7 @@ def keep_back_scores(party: Party, round: int, scores: Mapping[str, TokenScores]
 def may_tell(party: Party, vocabulary: Vocabulary) -> bool:
     """Return whether no token of a party's vocabulary has a distinctive passage of more than one word.
 
-    Single words are what vocabularies are made of, and whoever has the tokenizer has them.
+    Vocabularies consist of single words, and the tokenizer reveals these anyway.
     """
     guard = party.distinctive()
     texts = (token.decode("utf-8", "replace") for token in vocabulary.tokens)
@@ -78,7 +78,7 @@ def may_tell(party: Party, vocabulary: Vocabulary) -> bool:
 
 
 def keep_back_texts(party: Party, report: PartyReport) -> PartyReport:
-    """Return a report without notices and names of domains that have a distinctive passage of more than one word."""
+    """Return a report without notices and domain names that contain a distinctive passage of more than one word."""
     guard = party.distinctive() if report.notices or report.parties else None
     if guard is None:
         return report
@@ -93,7 +93,7 @@ def keep_back_texts(party: Party, report: PartyReport) -> PartyReport:
     lost = len(report.notices) - len(notices)
     lost += sum(len(a.domains) - len(b.domains) for a, b in zip(report.parties, parties, strict=True))
     if lost:
-        notices += (f"{party.name} kept back {counted(lost, 'notice')} or names of domains that repeat private text",)
+        notices += (f"{party.name} withheld {counted(lost, 'notice')} or names of domains that repeat private text",)
     return report.model_copy(update={"notices": notices, "parties": parties})
 
 
@@ -114,7 +114,7 @@ def _sample(party: Party, round: int, ids: list[str], attempt: int) -> Knowledge
 
 
 def _likeliest(scores: TokenScores, tokens: tuple[bytes, ...]) -> str:
-    """Return the text that takes the likeliest token everywhere."""
+    """Return the text of the likeliest token at each position."""
     ids = scores.top.ids[np.arange(len(scores.top.ids)), scores.top.log_probs.argmax(1)]
     return b"".join(tokens[id] for id in ids.tolist()).decode("utf-8", "replace")
 

@@ -55,8 +55,7 @@ def _load(told: str, listed: tuple[tuple[str, tuple[str, ...]], ...], seed: int)
         if options.private < len(chosen):
             raise InputError(
                 f"task.private: {counted(options.private, 'question')} for the {counted(len(chosen), 'domain')} of "
-                f"client {name!r}; "
-                "expected at least one of each"
+                f"client {name!r}; expected at least one per domain"
             )
     public, noisy = _mislead(corpus, options, _public(corpus, book, options, seed), seed)
     answers = answer_kind(corpus.answers)
@@ -210,13 +209,14 @@ def _check_domains(corpus: GeneratedCorpus[Any, Any, Any], options: BuiltinTask)
                     f"{nearest(domain, domains)}"
                 )
         if len(set(chosen)) < len(chosen):
-            raise InputError(f"task.{key}: {list(chosen)} has a domain twice; name each once")
+            raise InputError(f"task.{key}: {list(chosen)} lists a domain twice; name each once")
         if key == "mixed" and len(chosen) == len(domains):
             raise InputError(
-                f"task.mixed: {list(chosen)} are all that can be mixed; leave one out, for the questions' wording"
+                f"task.mixed: {list(chosen)} are all domains that can be mixed; leave one out for the questions' "
+                "wording"
             )
     if len({frozenset(each) for each in options.mixed}) < len(options.mixed):
-        raise InputError("task.mixed: it has the same domains twice; name them once")
+        raise InputError("task.mixed: it lists the same domains twice; name them once")
 
 
 def _domains_of(

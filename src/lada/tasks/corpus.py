@@ -1,6 +1,6 @@
-"""A corpus as data: one YAML file says where its rows are and how each becomes a sample.
+"""A corpus as data: one YAML file says where its rows come from and how each becomes a sample.
 
-The shipped files lie in `corpora/`; one of the user's own may lie anywhere.
+Shipped files are in `corpora/`. Your own may be anywhere.
 """
 
 import re
@@ -23,20 +23,20 @@ from lada.tasks.turns import conversation
 MESSAGES = "{messages}"
 """The question of a corpus of conversations."""
 ALL = "all"
-"""The domain of samples that name none."""
+"""The domain of samples without one."""
 
 
 def _compiles(pattern: str) -> str:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
     return pattern
 
 
 def _captures(pattern: str) -> str:
     if re.compile(_compiles(pattern)).groups != 1:
-        raise ValueError(f"{pattern!r} has not one group; put what is wanted in one pair of parentheses")
+        raise ValueError(f"{pattern!r} does not have exactly one group; put the wanted part in one pair of parentheses")
     return pattern
 
 
@@ -44,16 +44,16 @@ Pattern = Annotated[str, AfterValidator(_compiles)]
 
 
 class Reading(Options):
-    """How a text is read from a row: a column, and what is done with its value. A column alone may be given."""
+    """How to read a text from a row: from a column, with optional processing. A column name alone is enough."""
 
     column: str
-    """A dot leads into a column that holds a mapping: `choices.text`."""
+    """The column. A dot leads into a column that holds a mapping: `choices.text`."""
     pattern: Annotated[str, AfterValidator(_captures)] | None = None
-    """A regular expression that is searched for; its one group is the text."""
+    """A regular expression to search for. Its only group is the text."""
     remove: Pattern | None = None
-    """What this regular expression matches is deleted."""
+    """A regular expression whose matches are deleted."""
     map: dict[str, str] = Field(default_factory=dict)
-    """What values mean, such as `{"0": "no", "1": "yes"}`; where there is a map, any other value is refused."""
+    """What values mean, such as `{"0": "no", "1": "yes"}`. Other values are then refused."""
 
     @model_validator(mode="before")
     @classmethod
@@ -62,30 +62,30 @@ class Reading(Options):
 
 
 class Choices(Options):
-    """Where the choices of a question stand."""
+    """Where a row holds the choices of its question."""
 
     texts: str
-    """A column with a list of texts, or with a mapping of labels to texts (those without a text are dropped)."""
+    """A column with a list of texts, or a mapping from labels to texts. Choices without text are dropped."""
     labels: str | None = None
-    """A column with the labels of a list, in its order; None: A, B, C …"""
+    """A column with the labels of the list, in the same order. None means A, B, C …"""
     remove: Pattern | None = None
-    """What this regular expression matches is deleted from each text, such as a label in front."""
+    """A regular expression whose matches are deleted from each text, such as a leading label."""
 
 
 class Splits(Options):
-    """Which splits to train and to test on. A split whose answers are secret is of no use."""
+    """Which splits to use for training and testing. A split with secret answers is useless."""
 
     train: str = "train"
-    """What private and public questions are drawn from."""
+    """The split for private and public questions."""
     test: str | None = None
-    """None: part of the training split is held back."""
+    """The split for test questions. None holds out part of the training split."""
 
 
 class Corpus(Options):
-    """One corpus. In the question `{column}` stands for that column's value and `{choices}` for all the choices."""
+    """One corpus. In the question, `{column}` stands for that column's value and `{choices}` for all choices."""
 
     title: str
-    """What people call it."""
+    """Its name for display."""
     hub: str
     """Its id on the Hugging Face Hub."""
     configuration: str | None = None
@@ -95,28 +95,28 @@ class Corpus(Options):
     splits: Splits = Splits()
     """Where training and test questions come from."""
     keep: dict[str, Pattern] = Field(default_factory=dict)
-    """Rows are used where each of these columns holds what its regular expression finds; an empty one never does."""
+    """Keep only rows in which each of these columns matches its regular expression. An empty column never matches."""
     without: tuple[str, ...] = Field(default=(), strict=False)
-    """Rows are used where each of these columns is empty, such as a picture that no model here could see."""
+    """Keep only rows in which each of these columns is empty, for example to skip questions with pictures."""
     question: str
-    """The question's text, with columns in braces; `{column?}` may be empty. `{messages}`, alone, is what a column of
-    that name with a conversation asks."""
+    """The question's text, with columns in braces; `{column?}` may be empty. `{messages}` on its own stands for the
+    conversation in the column of that name."""
     choices: Choices | None = None
-    """The choices, where the question has some."""
+    """The choices, if the question has any."""
     answer: Reading | None = None
-    """With choices: the label of the right one. None: the last assistant turn of `{messages}`."""
+    """The answer. With choices, it is the right one's label. None means the last assistant turn of `{messages}`."""
     rationale: Reading | None = None
     """The gold rationale."""
     domain: Reading | None = None
-    """The domain; None: the corpus has one."""
+    """The domain. None means that the corpus has only one."""
     kind: str
     """The answer kind (see lada.tasks.answers)."""
     licence: str
-    """As its authors state it."""
+    """The licence as stated by the authors."""
     paper: str
     """Its paper, or `-`."""
     note: str = ""
-    """What users should know of it."""
+    """What users should know about the corpus."""
 
     @model_validator(mode="after")
     def _choices_are_asked(self) -> "Corpus":
@@ -127,12 +127,12 @@ class Corpus(Options):
     @model_validator(mode="after")
     def _has_an_answer(self) -> "Corpus":
         if self.answer is None and self.question.strip() != MESSAGES:
-            raise ValueError(f"`answer` is missing; only a question that is {MESSAGES} alone has its answer in itself")
+            raise ValueError(f"`answer` is missing; only a question that is just {MESSAGES} contains its own answer")
         return self
 
 
 class UnreadableGoldError(InputError):
-    """A row's gold answer cannot be read: some rows of a large corpus are so, and may be left out."""
+    """A row's gold answer cannot be read. In a large corpus such rows may be skipped."""
 
 
 def corpus_names() -> list[str]:
@@ -141,10 +141,10 @@ def corpus_names() -> list[str]:
 
 
 def read_corpus(name: str, base: Path = Path()) -> Corpus:
-    """Return a shipped corpus by name, or the user's own by the path of its YAML file, which starts at `base`.
+    """Return a shipped corpus by name, or your own by the path of its YAML file, relative to `base`.
 
-    A name that ends in `.yaml` or `.yml` is a path. Raises InputError for an unknown name, a missing file and
-    anything in it that is not as Corpus says.
+    A name that ends in `.yaml` or `.yml` is a path. Raises InputError for an unknown name, a missing file and anything
+    in it that does not fit Corpus.
     """
     if name.endswith((".yaml", ".yml")):
         file = base / name
@@ -177,11 +177,11 @@ def _told(fault: Any) -> str:
 
 
 def sample_of(corpus: Corpus, row: Mapping[str, Any], where: str, name: str) -> Sample | None:
-    """Return the sample of one row under the id `name`, or None where `keep` or `without` leaves the row out.
+    """Return the sample of one row under the id `name`; None if `keep` or `without` excludes the row.
 
-    Choices are called A to J in their order, whatever their labels. Texts are stripped; a blank rationale is none.
-    Raises UnreadableGoldError where nothing but the gold answer is at fault, and InputError for any other row that does
-    not fit; both start with `where` and name the column.
+    Choices are labelled A to J in order, whatever their labels. Texts are stripped; a blank rationale counts as none.
+    Raises UnreadableGoldError if only the gold answer is at fault, and InputError for any other row that does not fit.
+    Both messages start with `where` and name the column.
     """
     if not _is_kept(corpus, row, where):
         return None

@@ -1,4 +1,4 @@
-"""What a task gives a run: who holds which samples."""
+"""The data that a task gives a run: which party has which samples."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Samples from JSONL, CSV and Parquet files, row by row, with errors that name the file and the row."""
+"""Samples from JSONL, CSV and Parquet files, row by row. Errors name the file and the row."""
 
 import csv
 import json
@@ -107,7 +107,8 @@ def _sample(row: FileRow, columns: Columns, path: Path, number: int, *, require_
         question, reply = conversation(row[columns.messages], f"{where}: column {columns.messages!r}")
     else:
         raise InputError(
-            f"{where}: columns {columns.question!r} and {columns.messages!r} both hold something; expected one of them"
+            f"{where}: columns {columns.question!r} and {columns.messages!r} both have a value; expected only one of "
+            "them"
         )
     difficulty = text(columns.difficulty)
     if difficulty is not None and not (difficulty.isascii() and difficulty.isdigit() and len(difficulty) < 10):
@@ -171,7 +172,7 @@ def _read_jsonl(path: Path, _columns: Columns) -> Iterator[tuple[int, FileRow]]:
                 f"{_place(path, number)}: not valid JSON ({getattr(error, 'msg', error)}); expected one object"
             ) from None
         if not isinstance(row, dict):
-            raise InputError(f"{_place(path, number)}: valid JSON, but no object; expected one object a line")
+            raise InputError(f"{_place(path, number)}: valid JSON, but not an object; expected one object per line")
         yield number, row
 
 

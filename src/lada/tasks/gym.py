@@ -1,4 +1,4 @@
-"""The task `reasoning_gym`: questions that generators of reasoning-gym make, scored by their own verifiers."""
+"""The task `reasoning_gym`: questions from reasoning-gym's generators, scored by their own verifiers."""
 
 import json
 from collections.abc import Mapping
@@ -83,8 +83,8 @@ class _Drawn:
             if self._next >= SIZE:
                 raise InputError(
                     f"task.generators.{self._name}: it has {counted(len(self._seen), 'different question')} among "
-                    f"{SIZE}, and more are asked for; lower task.public, task.private or task.test_per_domain, or "
-                    "widen its options"
+                    f"{SIZE}, but more are needed; lower task.public, task.private or task.test_per_domain, or widen "
+                    "its options"
                 )
             self._draw()
         taken, self._left = self._left[:count], self._left[count:]
@@ -95,13 +95,13 @@ class _Drawn:
         rows = self._verifier.ask("draw", *arguments, seconds=DRAWING)
         if isinstance(rows, Failure):
             raise InputError(
-                f"task.generators.{self._name}: with the options {self._options} it {rows.reason}; mend its options, "
-                "or choose another generator"
+                f"task.generators.{self._name}: with the options {self._options} it {rows.reason}; correct its "
+                "options, or choose another generator"
             )
         for index, question, answer in rows:
             if answer is None:
                 raise InputError(
-                    f"task.generators.{self._name}: it gives no gold answers, of which lessons are made; choose another"
+                    f"task.generators.{self._name}: it gives no gold answers, which lessons need; choose another"
                 )
             key = same_question(question)
             if key not in self._seen:

@@ -1,4 +1,4 @@
-"""The task `corpus`: a run's samples from a corpus of the Hugging Face Hub, or from a copy of it on this machine."""
+"""The task `corpus`: a run's samples from a corpus on the Hugging Face Hub, or from a local copy."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -116,7 +116,7 @@ def _samples(
 
 
 def _undecoded(dataset: Any) -> Any:
-    """Return a data set whose pictures and sounds stay as they lie there: nobody needs a package to look at them."""
+    """Return a data set with undecoded pictures and sounds, so that no package is needed to read them."""
     import datasets
 
     for name, feature in dataset.features.items():
@@ -184,7 +184,7 @@ def _explained_hub(name: str) -> AbstractContextManager[None]:
 
 @contextmanager
 def _explained(what: str, fix: str) -> Iterator[None]:
-    """Turn whatever keeps `datasets` from loading into an InputError: its errors share no base."""
+    """Turn any error of `datasets` into an InputError; its errors share no base class."""
     try:
         yield
     except InputError:

@@ -1,4 +1,4 @@
-"""The samples of a run: what comes of `task` in the configuration."""
+"""The samples of a run, from `task` in the configuration."""
 
 from collections.abc import Mapping
 from pathlib import Path

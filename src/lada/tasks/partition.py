@@ -60,7 +60,7 @@ _FIXES = {
 
 
 def _deal(rows: Sequence[int], names: Sequence[str], chosen: list[str], rng: np.random.Generator) -> None:
-    """Give `rows` to `names` evenly, in random order: sizes differ by one at most."""
+    """Divide `rows` evenly among `names`, in random order: sizes differ by at most one."""
     for row, name in zip(rng.permutation(np.asarray(rows, dtype=np.int64)), cycle(names), strict=False):
         chosen[row] = name
 
@@ -102,7 +102,9 @@ def _by_domain(samples: Sequence[Sample], clients: Mapping[str, tuple[str, ...]]
     free = [domain for domain in rows if not owners[domain]]
     takers = [name for name in sorted(clients) if not clients[name]]
     if free and not takers:
-        raise InputError(f"clients: nobody lists domain {free[0]!r} of the data; add it to a client or drop its rows")
+        raise InputError(
+            f"clients: no client lists domain {free[0]!r} of the data; add it to a client or drop its rows"
+        )
     for domain, name in zip(free, cycle(takers), strict=False):
         owners[domain].append(name)
     chosen = [""] * len(samples)

@@ -31,7 +31,7 @@ def conversation(value: object, where: str) -> tuple[str, str | None]:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            raise InputError(f"{where}: not a list of messages, nor JSON text of one") from None
+            raise InputError(f"{where}: not a list of messages, nor its JSON text") from None
     if not isinstance(value, list) or not value:
         raise InputError(f"{where}: expected a list of messages, each with a role and a content")
     turns = [_turn(message, f"{where}, message {number}") for number, message in enumerate(value, 1)]
@@ -67,7 +67,7 @@ def _content(content: Any, where: str) -> str:
     if isinstance(content, list) and all(isinstance(part, Mapping) and part.get("type") == "text" for part in content):
         content = "\n".join(str(part.get("text") or "") for part in content)
     if content is not None and not isinstance(content, str):
-        raise InputError(f"{where}: its content is no text; expected text, or a list of parts of type text")
+        raise InputError(f"{where}: its content is not text; expected text, or a list of parts of type text")
     if content and has_half(content):
         raise InputError(f"{where}: its content holds half of a surrogate pair; expected valid Unicode text")
     return (content or "").strip()

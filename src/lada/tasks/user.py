@@ -1,4 +1,4 @@
-"""The task `files`: a run's samples from the user's own files."""
+"""The task `files`: a run's samples from your own files."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -37,7 +37,7 @@ def load_files(options: FilesTask, clients: Mapping[str, tuple[str, ...]], seed:
     verifier = make_verifier(options.verifier, base)
     if options.train is None and options.test is None:
         raise InputError(
-            "task.test: missing; without task.train there is nothing to hold a test back from, so name one"
+            "task.test: missing; without task.train there are no samples to hold out for a test, so name a file"
         )
 
     def read(path: str, *, require_answer: bool) -> Table:
@@ -94,7 +94,7 @@ def _several(paths: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _refuse_absent(columns: Columns, tables: Sequence[Table]) -> None:
-    """Refuse a column that was named by the user, but that no file has."""
+    """Refuse a column that is set in the configuration but missing in all files."""
     present = sorted({name for table in tables for name in table.columns})
     for field, name in columns.model_dump().items():
         if name != field and name not in present:
@@ -105,7 +105,7 @@ def _refuse_absent(columns: Columns, tables: Sequence[Table]) -> None:
 
 
 def _refuse_repeated(train: Mapping[str, Table]) -> None:
-    """Refuse an id that is in two training files."""
+    """Refuse an id that occurs in two training files."""
     files: dict[str, str] = {}
     for path, table in train.items():
         for sample in table.samples:
@@ -118,7 +118,7 @@ def _refuse_repeated(train: Mapping[str, Table]) -> None:
 
 
 def _refuse_untaught(train: Mapping[str, Table]) -> None:
-    """Refuse a training sample that has nothing to be learnt."""
+    """Refuse a training sample that teaches nothing."""
     for path, table in train.items():
         for sample in table.samples:
             if sample.answer is None and sample.rationale is None:
@@ -129,7 +129,7 @@ def _refuse_untaught(train: Mapping[str, Table]) -> None:
 
 
 def _refuse_unreadable(samples: Iterable[Sample], kind: AnswerKind, path: str) -> None:
-    """Refuse a gold answer that no path could ever match."""
+    """Refuse a gold answer that no path could match."""
     for sample in samples:
         gold = sample.answer
         if gold is not None and not kind.reads(gold):
@@ -180,9 +180,8 @@ def _hold_back(
         free = sorted(own, key=lambda question: seed_of(seed, "task", "test", own[question]))
         if len(free) < 2:
             raise InputError(
-                f"task.test: client {name!r} has {counted(len(free), 'question')}, too few to hold one back for the "
-                "test; give it "
-                "more data, or give a test file"
+                f"task.test: client {name!r} has {counted(len(free), 'question')}, too few to hold one out for the "
+                "test; give it more data, or give a test file"
             )
         chosen |= set(free[: min(max(1, round(share * len(free))), len(free) - 1)])
     test: dict[str, Sample] = {}
@@ -197,14 +196,14 @@ def _hold_back(
     for name, samples in rest.items():
         if not samples:
             raise InputError(
-                f"task.test_share: client {name!r} is left with no training samples, for other clients hold the same "
-                "questions; lower it, or give a test file"
+                f"task.test_share: client {name!r} is left with no training samples, since other clients have the "
+                "same questions; lower it, or give a test file"
             )
     return rest, tuple(test.values())
 
 
 def some_of(samples: tuple[Sample, ...], limit: int | None, seed: int, client: str) -> tuple[Sample, ...]:
-    """Return `limit` of a client's samples, chosen at random from the seed, in their order."""
+    """Return at most `limit` of a client's samples, drawn with the seed, in their order."""
     if limit is None or len(samples) <= limit:
         return samples
     rows = generator(seed, "task", "private", "limit", client).permutation(len(samples))[:limit]

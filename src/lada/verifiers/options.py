@@ -26,47 +26,47 @@ a number from 0 (wrong) to 1 (right)."""
 
 
 class FunctionOptions(Options):
-    """A function of your own. It runs with your rights in a process of its own, and with limits."""
+    """A function of your own. It runs with your rights, in a process of its own with limits."""
 
     kind: Literal["function"] = "function"
     """A function in a Python file."""
     file: str
     """The Python file. A relative path starts at the configuration's folder."""
     function: str = "verify"
-    """The function's name: it is given the sample and the text of an answer, and returns a score from 0 to 1."""
+    """The function's name. It receives the sample and the answer's text and returns a score from 0 to 1."""
     threshold: float = Field(default=1.0, gt=0, le=1)
-    """The least score of a right answer."""
+    """Minimum score of a right answer."""
     seconds: float = Field(default=10.0, gt=0, le=3600)
-    """How long one answer may take."""
+    """Maximum time for one answer, in seconds."""
     memory_mb: int = Field(default=4096, ge=64, le=2**24)
-    """Addresses that the process may have, MiB (on Linux); libraries take many more than they use."""
+    """Maximum address space of the process in MiB (on Linux). Libraries reserve far more than they use."""
 
 
 class CodeOptions(Options):
-    """Python programs: right is one that runs to the end of its sample's tests, which stand in the column `entry`."""
+    """Python programs. A program is right if it passes its sample's tests, which are in the column `entry`."""
 
     kind: Literal["code"] = "code"
     """Run the program in the answer, then the tests."""
     sandbox: Literal["auto", "bubblewrap", "namespaces", "none"] = "auto"
-    """What keeps programs from the network and your files; auto: the first of the next two that works. none: nothing
-    does, so that a program can do whatever you can; only time, memory and files are limited."""
+    """What isolates programs from the network and your files. `auto` selects the first of the next two that works. With
+    `none`, a program can do anything that you can; only time, memory and file sizes are limited."""
     seconds: float = Field(default=10.0, gt=0, le=3600)
-    """How long a program and its tests may take."""
+    """Maximum time for a program and its tests, in seconds."""
     memory_mb: int = Field(default=1024, ge=64, le=2**24)
-    """Memory that each process of a program may have, MiB."""
+    """Maximum memory of each process of a program, in MiB."""
 
 
 class JudgeOptions(Options):
-    """A judge behind an API. It is sent public and test questions, their gold answers and paths, no private sample."""
+    """A judge behind an API. It receives public and test questions, gold answers and paths, but no private samples."""
 
     kind: Literal["judge"] = "judge"
     """An LLM behind an API."""
     api: ApiOptions
-    """Where the judge is, how it is asked and what that may cost."""
+    """Which judge to ask, how, and what it may cost."""
     prompt: str = PROMPT
-    """What it is asked; `{question}`, `{answer}` (the gold one) and `{text}` (the path) are filled in."""
+    """The judge's prompt. `{question}`, `{answer}` (the gold answer) and `{text}` (the path) are filled in."""
     threshold: float = Field(default=0.5, gt=0, le=1)
-    """The least score of a right answer."""
+    """Minimum score of a right answer."""
 
     @field_validator("prompt")
     @classmethod
@@ -77,4 +77,4 @@ class JudgeOptions(Options):
 
 
 VerifierOptions = Annotated[FunctionOptions | CodeOptions | JudgeOptions, Field(discriminator="kind")]
-"""A union told apart by `kind`."""
+"""A union discriminated by `kind`."""

@@ -8,7 +8,7 @@ from lada.hosts.base import HOSTS, Host
 
 @HOSTS.register("centralized", needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.STUDY}, pools_private=True))
 def centralized(options: Options) -> Host:
-    """All private data in one place, where every model studies it: a ceiling, and no federation."""
+    """All private data in one place, where every model studies it: an upper bound, not a federation."""
     from lada.hosts.centralized import Centralized
 
     return Centralized(options)

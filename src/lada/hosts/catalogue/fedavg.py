@@ -14,7 +14,7 @@ from lada.hosts.options.fedavg import FedavgOptions
     needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.STUDY}),
 )
 def fedavg(options: FedavgOptions) -> Host:
-    """Clients with one model study their private data and go on with the average of their adapters."""
+    """Clients with one model study their private data and continue with the average of their adapters."""
     from lada.hosts.fedavg import Fedavg
 
     return Fedavg(options)

@@ -14,7 +14,7 @@ from lada.hosts.options.fedcot import FedcotOptions
     needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.JUDGE, Verb.STUDY}),
 )
 def fedcot(options: FedcotOptions) -> Host:
-    """The LLM writes rationales of the public questions; each SLM learns them and, as a second task, the labels."""
+    """The LLM writes rationales for the public questions; each SLM learns them and, as a second task, the labels."""
     from lada.hosts.fedcot import Fedcot
 
     return Fedcot(options)

@@ -14,7 +14,7 @@ from lada.rounds.options import SharedSlmOptions
     needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.JUDGE, Verb.LOG_PROBS, Verb.STUDY}),
 )
 def feddf(options: SharedSlmOptions) -> Host:
-    """Clients share one SLM; the average of their adapters then learns the average of what they say."""
+    """Clients share one SLM; the average of their adapters then learns the average of their predictions."""
     from lada.hosts.feddf import Feddf
 
     return Feddf(options)

@@ -14,7 +14,7 @@ from lada.hosts.options.fedmd import FedmdOptions
     needs=needs({Verb.JUDGE, Verb.LOG_PROBS}, {Verb.ANSWER, Verb.JUDGE, Verb.STUDY}),
 )
 def fedmd(options: FedmdOptions) -> Host:
-    """Everybody scores the gold texts, the server averages the distributions, everybody learns the average."""
+    """All parties score the gold texts, the server averages the distributions, and all learn the average."""
     from lada.hosts.fedmd import Fedmd
 
     return Fedmd(options)

@@ -12,7 +12,7 @@ from lada.hosts.options.public_sft import PublicSftOptions
     needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.STUDY}),
 )
 def public_sft(options: PublicSftOptions) -> Host:
-    """Everybody studies the gold texts of the public samples, clients their private data before; nobody exchanges."""
+    """All parties study the gold texts of the public samples, clients after their private data, without exchange."""
     from lada.hosts.public_sft import PublicSft
 
     return PublicSft(options)

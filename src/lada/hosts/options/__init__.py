@@ -1,1 +1,1 @@
-"""The options of the hosts, which a host and its entry in the catalogue both import."""
+"""The options of the hosts. A host and its entry in the catalogue both import them."""

@@ -7,29 +7,32 @@ from lada.rounds.options import SecureOptions, registered
 
 
 class FedavgOptions(SecureOptions):
-    """Options of federated averaging. Clients have one model; the server's LLM is evaluated once and takes no part."""
+    """Options of federated averaging. All clients have one model. The server's LLM is only evaluated, once."""
 
     form: str = "average"
-    """Another way to name the aggregators `flexlora` (as products) and `hetlora` (padded), with which ranks and alphas
-    may differ; `average`: what `aggregation` says."""
+    """Another way to select the aggregators `flexlora` (averages products) and `hetlora` (pads with zeros), which allow
+    different ranks and alphas. `average` uses `aggregation`."""
 
     @field_validator("form")
     @classmethod
     def _takes_any_rank(cls, form: str) -> str:
         if form != "average" and not registered(form).made().any_rank:
-            raise ValueError(f"{form!r} is no form of LoRA's adapters; expected average, and aggregation: {form}")
+            raise ValueError(
+                f"{form!r} does not name a form of LoRA adapters; expected form: average, with aggregation: {form}"
+            )
         return form
 
     @model_validator(mode="after")
     def _robust(self) -> "FedavgOptions":
         if self.form != "average" and self.aggregation != "mean":
             raise ValueError(
-                f"aggregation is {self.aggregation!r} with form {self.form!r}, whose adapters have no coordinates in "
-                "common; expected aggregation: mean, or form: average"
+                f"aggregation is {self.aggregation!r} with form {self.form!r}, whose adapters share no coordinates; "
+                "expected aggregation: mean, or form: average"
             )
         if self.form != "average" and self.secure_aggregation:
             raise ValueError(
-                f"secure_aggregation is true with form {self.form!r}, whose adapters are no sum; expected form: average"
+                f"secure_aggregation is true with form {self.form!r}, which does not sum adapters; expected form: "
+                "average"
             )
         return self
 

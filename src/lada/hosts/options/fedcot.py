@@ -12,14 +12,14 @@ class FedcotOptions(Options):
     """Options of FedCoT."""
 
     directions: Literal["llm_to_slm"] = "llm_to_slm"
-    """From the LLM to the SLMs: the LLM is not trained, so it may be behind an API."""
+    """From the LLM to the SLMs only. The LLM is not trained, so it may be behind an API."""
     alpha: float = Field(0.5, ge=0, le=1)
-    """Weight of the rationales; the labels have the rest."""
+    """Weight of the rationales. The labels have weight 1 - alpha."""
     labels: Literal["gold", "llm"] = "gold"
-    """Where labels come from: the gold answer, or the answer that the studied path ends in. A sample without one is
-    studied by its rationale alone."""
+    """Where labels come from: the gold answer, or the answer at the end of the studied path. A sample without a label
+    is studied by its rationale alone."""
     label_prompt: Prompt = "[label] {question}"
-    """What the SLM is asked where it is to give the label alone. The rationale's question is asked as it is, since
-    that is how a party is evaluated."""
+    """Prompt that asks the SLM for the label alone. The rationale is asked for with the plain question, as in
+    evaluation."""
     client_replay: Replay = CLIENT_REPLAY
-    """What a client replays beside the LLM's paths."""
+    """What a client replays while it studies the LLM's paths."""

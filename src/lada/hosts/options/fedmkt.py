@@ -8,35 +8,35 @@ from lada.core.bounds import Rounds
 from lada.rounds.options import CLIENT_REPLAY, SERVER_REPLAY, KnowledgeKind, LabelOptions, Replay, SecureOptions
 
 ReadOff = BeforeValidator(lambda value: "off" if value is False else value)
-"""YAML reads a bare `off` as false."""
+"""YAML reads an unquoted `off` as false."""
 
 
 class FedmktOptions(LabelOptions, SecureOptions):
     """Options of the mutual round."""
 
     directions: Literal["both", "llm_to_slm", "slm_to_llm"] = "both"
-    """Both ways; from the LLM to the SLMs alone, as with an LLM behind an API; or from the SLMs to the LLM alone, where
-    clients study private data for their other budget too."""
+    """Both ways, only from the LLM to the SLMs (as for an LLM behind an API), or only from the SLMs to the LLM. In the
+    last case clients spend their distillation budget on private data too."""
     knowledge: KnowledgeKind = "paths"
-    """`paths`: each party's own reasoning paths, what plug-ins choose among. `labels`: the gold texts of the public
-    samples, as in the paper: all are studied, and those that the allocation chooses with the teacher's soft targets.
-    Under `plugin: none` the default is `labels`."""
+    """`paths`: each party's own reasoning paths, from which the allocator chooses. `labels`: the gold texts of the
+    public samples, as in the paper. All are studied, and the allocated ones also with the teacher's soft targets. With
+    `plugin: none` the default is `labels`."""
     tries: int = Field(1, ge=1, le=1024)
-    """How many paths a party writes at most for a public question, until its answer is right; it sends one. Of no
-    use where the gold answer is unknown."""
+    """Maximum number of paths a party writes for a public question until its answer is right. It sends one of them.
+    This has no effect if the gold answer is unknown."""
     average_adapters: bool = False
     """Clients with one model average their LoRA adapters after each round: the paper's homogeneous setting."""
     trust: Annotated[Literal["auto", "off", "agreement", "gain"], ReadOff] = "auto"
-    """What a client's word is worth to the LLM. `agreement`: who answers far worse than the other clients teaches it
-    nothing; see lada.rounds.trust. `auto`: that, and for questions without a gold answer the LLM's own judgement in the
-    place of what clients claim. With labels, whose distributions contradict the gold
-    texts teaches nothing. `gain`: how much a few steps on a client's paths improve the LLM on samples of its own; see
-    lada.rounds.gain. `off`: clients are believed."""
+    """How far the LLM trusts clients. `off`: it trusts all of them. `agreement`: a client that answers far worse than
+    the others teaches it nothing; see lada.rounds.trust. `auto`: as `agreement`, and for questions without a gold
+    answer the LLM relies on its own judgement instead of the clients' claims. With labels, a client whose distributions
+    contradict the gold texts teaches nothing. `gain`: limit each client's paths by how much a few steps on them improve
+    the LLM on samples of its own; see lada.rounds.gain."""
     trust_steps: int = Field(16, ge=1, le=10_000_000)
-    """Steps on each client's paths by which `gain` is measured."""
+    """Number of steps on each client's paths with which `gain` is measured."""
     client_replay: Replay = CLIENT_REPLAY
-    """What a client replays beside the LLM's paths."""
+    """What a client replays while it studies the LLM's paths."""
     server_replay: Replay = SERVER_REPLAY
-    """What the server replays beside its clients' paths."""
+    """What the server replays while it studies the clients' paths."""
     private_rounds: Rounds | None = None
-    """Study private data in the first so many rounds only; None: in every round, as the paper does."""
+    """Study private data in the first N rounds only. None means every round, as in the paper."""

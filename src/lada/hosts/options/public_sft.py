@@ -4,7 +4,7 @@ from lada.rounds.options import LabelOptions
 
 
 class PublicSftOptions(LabelOptions):
-    """Options of the study of labelled public data."""
+    """Options of supervised fine-tuning on labelled public data."""
 
     rationales: bool = True
-    """Whether the gold rationales are studied, or the gold answers alone."""
+    """Study the gold rationales, or else the gold answers alone."""
