@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from lada.core.distribution import install_command
 from lada.core.errors import InputError
 from lada.core.registry import Registry
 
@@ -41,5 +42,5 @@ def require(module: str, extra: str) -> Any:
     except ImportError as error:
         raise InputError(
             f"trackers: {extra!r} needs a package that cannot be imported ({error}); "
-            f"install it with: pip install 'lada[{extra}]'"
+            f"install it with: {install_command(extra)}"
         ) from error
