@@ -69,11 +69,12 @@ def _machine() -> list[Table]:
 
 
 def _fits(config: "Opened") -> bool:
-    from lada.cli.planned import device_table, memory_table, remarks
+    from lada.cli.planned import device_table, memory_tables, remarks
     from lada.planning.compose import plan
 
     planned = plan(config)
-    console.print(memory_table(planned))
+    for table in memory_tables(planned):
+        console.print(table)
     console.print(device_table(planned.devices))
     for remark in remarks(planned):
         console.print(remark, soft_wrap=True)

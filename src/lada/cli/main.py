@@ -9,7 +9,6 @@ from typing import Annotated
 
 import click
 import typer
-from rich.table import Table
 
 from lada.cli import examples, federation, zoo
 from lada.cli.bench import bench
@@ -86,16 +85,16 @@ def audit(
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="Tell of this one alone, with what its options mean.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Describe this one alone, with all its options.")] = None,
     plugin: Plugins = [],  # noqa: B006
 ) -> None:
-    """List all methods: name, paper, what they need of a learner, confirmed or our reading, options."""
+    """List all methods, or describe one: paper, formulas, needs, and each option's default, range and meaning."""
     from lada.cli.tables import method_tables, method_told
 
     add(plugin)
     with explained():
         for part in method_tables() if name is None else method_told(name):
-            console.print(part, soft_wrap=not isinstance(part, Table))
+            console.print(part)
 
 
 def schema() -> None:
