@@ -46,7 +46,7 @@ def test_a_run_closes_with_a_table_of_a_screen(results: Results):
     before, after = (median(column) for column in zip(*ends, strict=True))
     assert f"{before:.1f} → {after:.1f}" in row
     ranked = sorted(CLIENTS, key=lambda c: (results.of(c, 0).overall.value - results.of(c, 1).overall.value, c))
-    named = [c for line in lines for c in CLIENTS if f"{c} (client)" in line]
+    named = [c for line in lines for c in CLIENTS if line.startswith(f"{c} ")]
     assert named == ranked[:5] + ranked[-5:]
     assert sum("llm (server)" in line for line in lines) == 1
     assert "report.html finds each" in " ".join(lines)

@@ -51,8 +51,8 @@ def doctor(
 
 
 def _machine() -> list[Table]:
-    from lada.cli.planned import size
     from lada.planning.machine import devices, disks, packages, python
+    from lada.report.words import size
 
     missing = Table("package", "needed for", "install", title="packages that are missing")
     for package in packages():
@@ -108,8 +108,8 @@ def _reaches(file: Path) -> bool:
 
 
 def _used(folder: Path) -> Table:
-    from lada.cli.planned import size
     from lada.planning.used import compare
+    from lada.report.words import size
 
     table = Table("party", "device", "expected at most", "used at most", "in phase", title=f"memory of {folder.name}")
     for row in compare(folder):

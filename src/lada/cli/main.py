@@ -52,12 +52,15 @@ def track(
 ) -> None:
     """Hand a run's figures to an experiment tracker afterwards."""
     from lada.choosing import make_method
-    from lada.trackers.base import TRACKERS
+    from lada.trackers.base import TRACKERS, Viewable
     from lada.trackers.replay import replay
 
     with explained():
-        replay(folder, to, make_method(TRACKERS, to, tuple(set_)))
+        tracker = make_method(TRACKERS, to, tuple(set_))
+        replay(folder, to, tracker)
     console.print(f"{folder} is in {to}", soft_wrap=True, highlight=False)
+    if isinstance(tracker, Viewable):
+        console.print(f"to look at it: {tracker.view()}", soft_wrap=True, highlight=False)
 
 
 def audit(

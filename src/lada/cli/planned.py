@@ -9,7 +9,7 @@ from rich.text import Text
 from lada.core.plural import MANY, counted
 from lada.core.results import Traffic
 from lada.planning.plan import DevicePlan, PartyPlan, Plan, RoundPlan
-from lada.report.words import duration
+from lada.report.words import duration, size
 
 
 def plan_tables(plan: Plan) -> Iterator[RenderableType]:
@@ -81,15 +81,6 @@ def remarks(plan: Plan) -> Iterator[Text]:
         yield Text(f"note: {notice}")
     for fault in plan.faults:
         yield Text(f"missing here: {fault}", style="bold red")
-
-
-def size(value: float) -> str:
-    """Return bytes as people read them, in powers of 1000."""
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} GB"
 
 
 def _parties(plan: Plan) -> Table:
