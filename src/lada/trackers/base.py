@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
+from lada.core.distribution import install_command
 from lada.core.errors import InputError
 from lada.core.registry import Registry
 
@@ -31,6 +32,15 @@ class Tracker(Protocol):
         ...
 
 
+@runtime_checkable
+class Viewable(Protocol):
+    """A tracker that can say how to look at the run it was given. A tracker need not be one."""
+
+    def view(self) -> str:
+        """Return a command to run, or an address to open. It is asked once the run is closed."""
+        ...
+
+
 TRACKERS: Registry[Tracker] = Registry("tracker", "lada.trackers")
 
 
@@ -41,5 +51,5 @@ def require(module: str, extra: str) -> Any:
     except ImportError as error:
         raise InputError(
             f"trackers: {extra!r} needs a package that cannot be imported ({error}); "
-            f"install it with: pip install 'lada[{extra}]'"
+            f"install it with: {install_command(extra)}"
         ) from error
