@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from rich.table import Column, Table
 from typer.testing import CliRunner
 
-from lada.cli.console import PlainConsole, console
 from lada.cli.main import app
 from lada.cli.rounds import round_rows
 from lada.cli.tables import method_tables
+from lada.core.console import PlainConsole, console
 from lada.core.docstrings import field_docstrings
 from lada.hosts.base import HOSTS
 from lada.points import POINTS

@@ -13,7 +13,6 @@ from rich.table import Table
 from lada.cli import examples, federation, zoo
 from lada.cli.bench import bench
 from lada.cli.chat import chat
-from lada.cli.console import console, errors
 from lada.cli.doctor import doctor
 from lada.cli.explained import explained
 from lada.cli.export import export
@@ -21,6 +20,7 @@ from lada.cli.plugins import Plugins
 from lada.cli.usage import PlainGroup
 from lada.cli.watch import watch
 from lada.core.bounds import MOST_SAMPLES
+from lada.core.console import console, errors
 from lada.core.shown import in_one_line, shown_json
 
 app = typer.Typer(
@@ -155,11 +155,11 @@ def _run(
 
             check_sources(*source)
 
-    from lada.cli.live import LiveView
     from lada.cli.summary import cut, summary
     from lada.core.errors import LOST
     from lada.core.signals import ended_by_signal, exit_code
     from lada.experiment import run
+    from lada.watching.live import LiveView
 
     view = LiveView(console)
 
