@@ -30,9 +30,7 @@ def compare(run_folders: Sequence[Path], target: Path) -> Path:
     Accuracies are means over the clients that have them, each client counting once. Raises InputError where no folder
     is given or one of them has no readable results.json.
     """
-    if not run_folders:
-        raise InputError("compare: no run folder was named; expected one or more, the first is what others compare to")
-    views = _named([(folder, View(read_results(folder))) for folder in run_folders])
+    views = read_runs(run_folders)
     notices: dict[str, list[str]] = {}
     for name, view in views.items():
         for notice in view.results.notices:
@@ -41,12 +39,19 @@ def compare(run_folders: Sequence[Path], target: Path) -> Path:
         "compare.html.j2",
         target,
         names=list(views),
-        table_of_runs=_table(views),
+        table_of_runs=table_of_runs(views),
         ends=_ends(views),
         rounds=_rounds(views),
         settings=_settings(views),
         notices=notices,
     )
+
+
+def read_runs(run_folders: Sequence[Path]) -> dict[str, View]:
+    """Return runs by their names, in order. Raises InputError as `compare` does."""
+    if not run_folders:
+        raise InputError("compare: no run folder was named; expected one or more, the first is what others compare to")
+    return _named([(folder, View(read_results(folder))) for folder in run_folders])
 
 
 def _named(runs: Sequence[tuple[Path, View]]) -> dict[str, View]:
@@ -64,7 +69,8 @@ def _value(view: View, measure: str, end: int) -> float | None:
     return view.mean_of(who(view), field, view.rounds[end]) if view.rounds else None
 
 
-def _table(views: Mapping[str, View]) -> Table:
+def table_of_runs(views: Mapping[str, View]) -> Table:
+    """Return accuracy, traffic and time of each run, compared with the first."""
     first = next(iter(views.values()))
 
     def accuracy(view: View, measure: str) -> str:

@@ -89,9 +89,14 @@ def _digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
+def fill(template: str, **context: object) -> str:
+    """Return a template of this package with its blanks filled in."""
+    return _environment().get_template(template).render(context)
+
+
 def write(template: str, target: Path, **context: object) -> Path:
     """Fill a template of this package into `target` and return it; folders on the way are made."""
-    page = _environment().get_template(template).render(context)
+    page = fill(template, **context)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page, encoding="utf-8", newline="\n")
     return target
