@@ -31,7 +31,7 @@ def run(
     config: Source,
     *,
     name: str | None = None,
-    runs: Path = Path("runs"),
+    runs: str | Path = "runs",
     overrides: tuple[str, ...] = (),
     progress: bool = False,
     emit: Emit = ignore,
@@ -65,6 +65,7 @@ def run(
             then, place = run_folder.read(Path(config))
             config = make_config(then.model_dump(mode="json"), overrides)
             return _go(config, then, replace(place, common=common), told, federation)
+        runs = Path(runs)
         config, base = open_config(config, overrides)
         config = config if name is None else config.model_copy(update={"name": check_name("--name", name)})
         folder = run_folder.newest(runs, config.name) if resume else None
@@ -80,7 +81,7 @@ def run(
 def demo(
     *,
     name: str | None = None,
-    runs: Path = Path("runs"),
+    runs: str | Path = "runs",
     overrides: tuple[str, ...] = (),
     progress: bool = True,
     resume: bool = False,
@@ -115,7 +116,7 @@ def _start(config: RunConfig, prepared: Prepared, place: Place, emit: Emit, fede
     else:
         with registries_frozen(), run_lock(place.folder):
             results = Run(config, place, emit, *prepared).go()
-    return RunResults.of(results, place.folder)
+    return RunResults.in_folder(results, place.folder)
 
 
 def _prepare(config: RunConfig, base: Path, federation: Path | None = None) -> Prepared:

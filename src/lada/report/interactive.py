@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from pydantic import PrivateAttr
 
@@ -19,7 +19,6 @@ from lada.report.view import View, mean
 from lada.report.words import number
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from pandas import DataFrame
 
 Records = Literal["evaluations", "studies", "allocations", "traffic"]
@@ -31,7 +30,7 @@ class RunResults(Results):
     _folder: Path = PrivateAttr()
 
     @classmethod
-    def of(cls, results: Results, folder: Path) -> Self:
+    def in_folder(cls, results: Results, folder: Path) -> Self:
         """Return results together with the folder that they are from."""
         made = cls.model_construct(results.model_fields_set, **dict(results))
         made._folder = folder
@@ -56,8 +55,8 @@ class RunResults(Results):
             )
         return frame(getattr(self, what))
 
-    def plot(self, measure: str = "overall", *, axes: "Axes | None" = None) -> "Axes":
-        """Draw accuracy in percent by round, one line per party, and return matplotlib's axes.
+    def plot(self, measure: str = "overall", *, axes: Any = None) -> Any:
+        """Draw accuracy in percent by round, one line per party, and return the axes (matplotlib.axes.Axes).
 
         `measure` is `overall`, `own`, `other` or `general`. Without `axes` a new figure is made. Raises InputError for
         another measure, for one that nobody has, and where matplotlib is missing.
@@ -89,7 +88,7 @@ def load(folder: str | os.PathLike[str]) -> RunResults:
 
     Raises InputError where results.json is missing, malformed or of another version.
     """
-    return RunResults.of(read_results(Path(folder)), Path(folder))
+    return RunResults.in_folder(read_results(Path(folder)), Path(folder))
 
 
 def _overall(view: View, parties: Sequence[PartyInfo]) -> tuple[float | None, float | None]:

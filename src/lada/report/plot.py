@@ -1,24 +1,21 @@
 """Charts of a run for notebooks, drawn with matplotlib from the lines that the report draws."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from lada.core.errors import InputError, nearest
 from lada.core.extras import require
 from lada.report.progress import lines
 from lada.report.view import MEASURES, View
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 BAND = 0.15
 """Opacity (0..1) of an interval."""
 
 
-def plot(view: View, measure: str, axes: "Axes | None") -> "Axes":
-    """Draw accuracy by round, one line per party with its 95 % interval; return the axes.
+def plot(view: View, measure: str, axes: Any) -> Any:
+    """Draw accuracy in percent by round, one line per party with its 95 % interval; return matplotlib's axes.
 
-    `measure` is one of MEASURES. Without `axes` a new figure is made. Raises InputError for another measure, and where
-    matplotlib is missing.
+    `measure` is one of MEASURES. Where `axes` is None a new figure is made. Raises InputError for another measure, for
+    one that nobody has, and where matplotlib is missing.
     """
     if measure not in MEASURES:
         known = ", ".join(MEASURES)
