@@ -22,9 +22,12 @@ def code_cells(file: Path) -> Iterator[dict[str, Any]]:
 def run_cell(source: str, names: dict[str, Any]) -> Any:
     """Run a cell and return the value that it shows: that of its last statement, where that is an expression."""
     tree = ast.parse(source)
-    last = ast.Expression(tree.body.pop().value) if isinstance(tree.body[-1], ast.Expr) else None
-    exec(compile(tree, "cell", "exec"), names)
-    return eval(compile(last, "cell", "eval"), names) if last else None
+    *body, last = tree.body
+    if not isinstance(last, ast.Expr):
+        exec(compile(tree, "cell", "exec"), names)
+        return None
+    exec(compile(ast.Module(body, []), "cell", "exec"), names)
+    return eval(compile(ast.Expression(last.value), "cell", "eval"), names)
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.name)
