@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from blocks.schema import Schema, anchor, meaning, table, targets
+from blocks.schema import table
+from lada.cli.schema import Schema, anchor, meaning, targets
 from lada.config import full_schema
 
 

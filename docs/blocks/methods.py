@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from blocks.schema import anchor, meaning, table
+from blocks.schema import table
 from lada.cli.rounds import HEADER, round_rows
+from lada.cli.schema import anchor, meaning
 from lada.core.registry import Method
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS

@@ -28,9 +28,9 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Load the public API on first use: it brings torch and Flower along, which `import lada` alone should not."""
     if name == "__version__":
-        from importlib.metadata import version
+        from lada.core.distribution import lada_version
 
-        return version("lada")
+        return lada_version()
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'lada' has no attribute {name!r}")

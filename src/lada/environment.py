@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from lada.core.distribution import lada_version
 from lada.core.results import Environment
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -17,7 +18,7 @@ PACKAGES = ("torch", "transformers", "tokenizers", "flwr", "numpy", "scikit-lear
 def environment(device: str) -> Environment:
     """Return what this run runs on."""
     return Environment(
-        lada=version("lada"),
+        lada=lada_version(),
         git=commit(),
         python=platform.python_version(),
         packages={name: version(name) for name in PACKAGES},

@@ -14,7 +14,7 @@ from lada.cli.tables import task_tables
 from lada.cli.watched import shown
 from lada.core.results import Results, Traffic
 from lada.core.terms import Sample
-from lada.planning.plan import DevicePlan, PartyPlan, Plan
+from lada.planning.plan import DevicePlan, PartyPlan, PartyTime, Plan
 from lada.tasks.data import TaskData
 from lada.watching.live import LiveView
 from lada.watching.watch import PartySnapshot, Snapshot
@@ -46,7 +46,7 @@ def test_a_run_closes_with_a_table_of_a_screen(results: Results):
     before, after = (median(column) for column in zip(*ends, strict=True))
     assert f"{before:.1f} → {after:.1f}" in row
     ranked = sorted(CLIENTS, key=lambda c: (results.of(c, 0).overall.value - results.of(c, 1).overall.value, c))
-    named = [c for line in lines for c in CLIENTS if f"{c} (client)" in line]
+    named = [c for line in lines for c in CLIENTS if line.startswith(f"{c} ")]
     assert named == ranked[:5] + ranked[-5:]
     assert sum("llm (server)" in line for line in lines) == 1
     assert "report.html finds each" in " ".join(lines)
@@ -72,7 +72,8 @@ def plan(clients: tuple[str, ...]) -> Plan:
     return Plan(
         name="p", methods={"host": "fedmkt", "allocator": "lada"}, rounds=1, public=5, test=4, data="built in",
         parties=(party("llm", "server"), *(party(c, "client", "m" if c != clients[-1] else "n") for c in clients)),
-        schedule=(), traffic=tuple(traffic), devices=(device,), notices=(), faults=(),
+        schedule=(), traffic=tuple(traffic), devices=(device,), seconds=360.0, notices=(), faults=(),
+        times=tuple(PartyTime(party=name, studying=2.0, answering=1.0, reading=0.5) for name in clients),
     )  # fmt: skip
 
 
@@ -86,6 +87,7 @@ def test_clients_that_are_alike_are_planned_once():
     ]
     assert told.devices[0].parties == ("llm", alike, "phone-119")
     assert told.devices[0].missing == (alike, "phone-119")
+    assert [(time.party, time.seconds) for time in told.times] == [(alike, 3.5), ("phone-119", 3.5)]
     assert len(printed(*plan_tables(plan(CLIENTS)))) < 60
     assert told_once(plan(CLIENTS[:50])) == plan(CLIENTS[:50])
 

@@ -1,27 +1,38 @@
-"""Tables lose nothing: on a narrow terminal words are folded, and what is piped has all the width that it needs."""
+"""What commands print loses nothing: long words are folded, brackets stay, and pipes are 80 columns wide."""
 
 import io
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
+import click
 import pytest
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Group, RenderableType
+from rich.progress import MofNCompleteColumn, TextColumn
 from rich.table import Column, Table
+from rich.text import Text
+from typer.main import get_command
 from typer.testing import CliRunner
 
+from lada.cli.explained import explained
+from lada.cli.export import ExportView
 from lada.cli.main import app
 from lada.cli.rounds import round_rows
 from lada.cli.tables import method_tables
 from lada.core.console import PlainConsole, console
 from lada.core.docstrings import field_docstrings
+from lada.core.errors import InputError
 from lada.hosts.base import HOSTS
 from lada.points import POINTS
+from lada.watching.live import LiveView
 
 WORDS = st.text(alphabet="abcXYZ019-_./ ", min_size=1, max_size=60)
 
 
-def printed(table: Table, *, width: int | None, terminal: bool) -> str:
+def printed(table: RenderableType, *, width: int | None, terminal: bool) -> str:
     out = io.StringIO()
     PlainConsole(file=out, width=width, force_terminal=terminal, color_system=None, _environ={}).print(table)
     return out.getvalue()
@@ -41,50 +52,64 @@ def test_every_letter_is_there(rows: list[tuple[str, str, str]], width: int, ter
     assert letters(printed(table, width=width, terminal=terminal)) == expected
 
 
-def test_what_is_piped_has_a_row_a_line():
+def test_what_is_piped_fits_80_columns():
     table = Table("name", "what")
     table.add_row("a" * 300, "b " * 300)
     told = printed(table, width=None, terminal=False)
-    assert len(told.splitlines()) == 5
-    assert "a" * 300 in told
-    assert ("b " * 300).strip() in told
+    assert max(map(len, told.splitlines())) == 80
+    assert letters(told) == letters("name what" + "a" * 300 + "b" * 300)
+
+
+def test_columns_says_how_wide_what_is_piped_is():
+    out = io.StringIO()
+    PlainConsole(file=out, _environ={"COLUMNS": "200"}).print("c" * 300)
+    assert max(map(len, out.getvalue().splitlines())) == 200
 
 
 @pytest.mark.parametrize("width", [40, 80, None])
 def test_the_methods_are_told_whole(width: int | None):
-    for table in method_tables():
+    *tables, hint = method_tables()
+    assert "lada methods NAME" in str(hint)
+    for table in tables:
+        assert isinstance(table, Table)
         cells = "".join(str(cell) for column in table.columns for cell in (column.header, *column.cells))
         told = printed(table, width=width, terminal=width is not None)
         assert "…" not in told
         assert letters(told) == letters(cells + str(table.title))
+        assert max(map(len, told.splitlines())) <= (width or 80)
 
 
 def told_of(name: str) -> str:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(console, "_width", 2000)
-        done = CliRunner().invoke(app, ["methods", name])
+    """Return what is said of a method, on one line."""
+    done = CliRunner().invoke(app, ["methods", name])
     assert done.exit_code == 0
-    return done.output
+    assert max(map(len, done.output.splitlines())) <= 80
+    return " ".join(done.output.split())
 
 
 def test_one_method_is_told_with_all_its_options():
     told = told_of("fedmkt")
     assert told.startswith("host fedmkt: ")
-    assert f"paper: {HOSTS.get('fedmkt').paper}" in told
-    meanings = field_docstrings(HOSTS.get("fedmkt").options)
-    for name, field in HOSTS.get("fedmkt").options.model_fields.items():
-        (row,) = [line for line in told.splitlines() if line.startswith(f"│ {name} ")]
-        assert " ".join(meanings[name].split()) in row
-        assert repr(field.get_default(call_default_factory=True)) in row
+    assert f"paper: {HOSTS.get('fedmkt').paper}, https://arxiv.org/abs/2406.02224" in told
+    assert "formulas: docs/methods.md#host" in told
+    assert "needs of a student: answer, judge, study" in told
+    assert "tries: whole number, ≥ 1, ≤ 1024; default 1 How many paths a party writes at most" in told
+    assert "directions: `both`, `llm_to_slm`, `slm_to_llm`; default both" in told
+    assert "server_replay: replay; default {private: 0.0, paths: 0.5, general: 0.3}" in told
+    assert "replay: Shares (0..1)" in told
+    assert "private: number, ≥ 0, < 1; required Of private samples" in told
 
 
 @pytest.mark.parametrize("registry", [point.registry for point in POINTS.values()], ids=lambda registry: registry.kind)
 def test_every_method_is_told(registry: Any):
     for method in registry:
         told = told_of(method.name)
-        assert f"{registry.kind} {method.name}: {method.summary}" in told
+        assert f"{registry.kind} {method.name}: {' '.join(method.summary.split())}" in told
+        assert method.by_order in told
+        meanings = field_docstrings(method.options)
         for name in method.options.model_fields:
-            assert f"│ {name} " in told
+            assert f" {name}: " in told
+            assert " ".join(meanings[name].split()).replace("None", "`null`") in told
 
 
 @pytest.mark.parametrize(
@@ -104,7 +129,7 @@ def test_every_method_is_told(registry: Any):
 )
 def test_the_round_of_a_host_is_told_from_its_steps(host: str, rows: list[tuple[str, str, str]]):
     assert list(round_rows(HOSTS.get(host))) == rows
-    told = [" ".join(line.split()) for line in told_of(host).splitlines()]
+    told = told_of(host)
     for cells in rows:
         assert f"│ {' │ '.join(cells)} │" in told
 
@@ -114,3 +139,41 @@ def test_a_method_that_there_is_not_has_neighbours():
     assert done.exit_code == 2
     assert "unknown name 'fedmk'" in done.stderr
     assert "did you mean 'fedmkt'?" in done.stderr
+
+
+BRACKETS = "pip install 'lada-fed[hub]' runs/[bold]x[/bold] [link=http://a]:smile:"
+
+
+def test_brackets_are_kept_wherever_a_text_stands():
+    table = Table("a [hub]", title="b [hub]", caption="c [hub]")
+    table.add_row(BRACKETS)
+    told = printed(Group("d [hub]", BRACKETS, table), width=200, terminal=True)
+    assert told.count(BRACKETS) == 2
+    assert [told.count(f"{letter} [hub]") for letter in "abcd"] == [1, 1, 1, 1]
+
+
+def test_an_error_keeps_its_brackets(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(typer.Exit), explained():
+        raise InputError(BRACKETS)
+    assert capsys.readouterr().err == f"error: {BRACKETS}\n"
+
+
+def test_the_bars_of_commands_take_no_markup():
+    for view in (LiveView(console), ExportView(console)):
+        columns = [column for column in view._progress.columns if isinstance(column, TextColumn)]
+        assert columns
+        assert [column.markup for column in columns if not isinstance(column, MofNCompleteColumn)] == [False] * len(
+            columns
+        )
+
+
+def every(command: click.Command) -> Iterator[click.Command]:
+    yield command
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        yield from every(below)
+
+
+def test_the_help_of_commands_has_no_markup_to_take():
+    for command in every(get_command(app)):
+        texts = [command.help or "", *(getattr(option, "help", None) or "" for option in command.params)]
+        assert [text for text in texts if Text.from_markup(text).plain != text] == []

@@ -125,7 +125,7 @@ def test_without_ray_a_simulation_says_what_to_install(tmp_path, monkeypatch):
     runs = ["--runs", str(tmp_path / "runs")]
     result = CliRunner().invoke(app, ["run", str(write(tmp_path)), "--engine", "simulation", *runs])
     assert result.exit_code == 2
-    assert "pip install 'lada[simulation]'" in result.output
+    assert "pip install 'lada-fed[simulation]'" in result.output
     assert not (tmp_path / "runs").exists()
 
 
@@ -202,27 +202,27 @@ def test_the_image_rests_on_a_digest_and_on_hashes(tmp_path):
     assert does[-1] == "USER lada"
     assert (tmp_path / "fed" / ".dockerignore").read_text().splitlines()[1:] == ["*", "!wheels", "!requirements.lock"]
     pinned = dict(line.split("==") for line in (tmp_path / "fed" / "constraints.txt").read_text().splitlines())
-    assert {"lada", "torch", "flwr", "pydantic-core", "certifi"} <= pinned.keys()
+    assert {"lada-fed", "torch", "flwr", "pydantic-core", "certifi"} <= pinned.keys()
     assert pinned["pydantic"] == version("pydantic")
     assert not any("+" in number for number in pinned.values())
 
 
 def test_a_lock_has_the_digest_of_every_wheel_and_of_nothing_else(tmp_path):
     (tmp_path / "wheels").mkdir()
-    with pytest.raises(InputError, match="has no wheel of lada"):
+    with pytest.raises(InputError, match="has no wheel of lada-fed"):
         lock(tmp_path)
-    for name in ("lada-0.1.0-py3-none-any", "torch-2.8.0+cpu-cp312-cp312-linux_x86_64", "b_c-1-py3-none-any"):
+    for name in ("lada_fed-0.1.0-py3-none-any", "torch-2.8.0+cpu-cp312-cp312-linux_x86_64", "b_c-1-py3-none-any"):
         (tmp_path / "wheels" / f"{name}.whl").write_bytes(name.encode())
     result = CliRunner().invoke(app, ["federation", "lock", str(tmp_path)])
     assert result.exit_code == 0
     assert "3 wheels" in result.output
     sha = [hashlib.sha256(name.encode()).hexdigest() for name in (
-        "b_c-1-py3-none-any", "lada-0.1.0-py3-none-any", "torch-2.8.0+cpu-cp312-cp312-linux_x86_64")]  # fmt: skip
+        "b_c-1-py3-none-any", "lada_fed-0.1.0-py3-none-any", "torch-2.8.0+cpu-cp312-cp312-linux_x86_64")]  # fmt: skip
     assert (tmp_path / "requirements.lock").read_text().splitlines() == [
         f"b-c==1 --hash=sha256:{sha[0]}",
-        f"lada==0.1.0 --hash=sha256:{sha[1]}",
+        f"lada-fed==0.1.0 --hash=sha256:{sha[1]}",
         f"torch==2.8.0+cpu --hash=sha256:{sha[2]}",
     ]
-    (tmp_path / "wheels" / "lada-0.1.0.tar.gz").touch()
-    with pytest.raises(InputError, match=r"'lada-0\.1\.0\.tar\.gz' is no wheel"):
+    (tmp_path / "wheels" / "lada_fed-0.1.0.tar.gz").touch()
+    with pytest.raises(InputError, match=r"'lada_fed-0\.1\.0\.tar\.gz' is no wheel"):
         lock(tmp_path)

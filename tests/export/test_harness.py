@@ -13,7 +13,7 @@ import tiny_runs
 from lada.export.export import export
 from lada.export.party import open_party
 
-pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'lada[lm-eval]'")
+pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'lada-fed[lm-eval]'")
 pytestmark = pytest.mark.slow
 QUESTIONS = [
     "how many boxes are in the warehouse?",

@@ -12,7 +12,7 @@ from lada.export.export import export
 from lada.export.gguf_architectures import ARCHITECTURES
 from lada.export.gguf_pre import PROBES
 
-llama_cpp = pytest.importorskip("llama_cpp", reason="llama.cpp is not installed: pip install 'lada[llama-cpp]'")
+llama_cpp = pytest.importorskip("llama_cpp", reason="llama.cpp is not installed: pip install 'lada-fed[llama-cpp]'")
 pytest.importorskip("gguf")
 pytestmark = pytest.mark.slow
 KINDS = (*ARCHITECTURES, "gemma3")

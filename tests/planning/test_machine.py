@@ -28,7 +28,7 @@ def test_packages_are_those_that_lada_names(monkeypatch: pytest.MonkeyPatch) -> 
     found = {package.name: package for package in machine.packages()}
     assert set(found) == {"torch", "no-such-package", "numpy"}
     assert found["torch"].have
-    assert (found["no-such-package"].have, found["no-such-package"].install) == (None, "pip install 'lada[math]'")
+    assert (found["no-such-package"].have, found["no-such-package"].install) == (None, "pip install 'lada-fed[math]'")
 
 
 def test_disks_are_told_of_folders_that_are_not_there_yet(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_missing_package_is_told_with_its_install_line(name: str, monkeypatch:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError) as error:
         make_method(TRACKERS, name)
-    assert f"install it with: pip install 'lada[{name}]'" in str(error.value)
+    assert f"install it with: pip install 'lada-fed[{name}]'" in str(error.value)
 
 
 def test_wandb_is_told_figures_by_round_and_nothing_of_code_or_machine(stand_in: Any, tmp_path: Path):

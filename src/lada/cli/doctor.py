@@ -51,8 +51,8 @@ def doctor(
 
 
 def _machine() -> list[Table]:
-    from lada.cli.planned import size
     from lada.planning.machine import devices, disks, packages, python
+    from lada.report.words import size
 
     missing = Table("package", "needed for", "install", title="packages that are missing")
     for package in packages():
@@ -69,11 +69,12 @@ def _machine() -> list[Table]:
 
 
 def _fits(config: "Opened") -> bool:
-    from lada.cli.planned import device_table, memory_table, remarks
+    from lada.cli.planned import device_table, memory_tables, remarks
     from lada.planning.compose import plan
 
     planned = plan(config)
-    console.print(memory_table(planned))
+    for table in memory_tables(planned):
+        console.print(table)
     console.print(device_table(planned.devices))
     for remark in remarks(planned):
         console.print(remark, soft_wrap=True)
@@ -107,8 +108,8 @@ def _reaches(file: Path) -> bool:
 
 
 def _used(folder: Path) -> Table:
-    from lada.cli.planned import size
     from lada.planning.used import compare
+    from lada.report.words import size
 
     table = Table("party", "device", "expected at most", "used at most", "in phase", title=f"memory of {folder.name}")
     for row in compare(folder):

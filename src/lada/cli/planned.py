@@ -9,6 +9,7 @@ from rich.text import Text
 from lada.core.plural import MANY, counted
 from lada.core.results import Traffic
 from lada.planning.plan import DevicePlan, PartyPlan, Plan, RoundPlan
+from lada.report.words import duration, size
 
 
 def plan_tables(plan: Plan) -> Iterator[RenderableType]:
@@ -19,9 +20,11 @@ def plan_tables(plan: Plan) -> Iterator[RenderableType]:
     yield Text(f"{plan.public} public and {counted(plan.test, 'test question')} ({plan.data})")
     yield _parties(plan)
     yield _studies(plan)
+    if plan.times:
+        yield _times(plan)
     for rounds in plan.schedule:
         yield _round(rounds)
-    yield memory_table(plan)
+    yield from memory_tables(plan)
     if plan.traffic:
         yield _traffic(plan.traffic)
     yield device_table(plan.devices)
@@ -48,11 +51,13 @@ def told_once(plan: Plan) -> Plan:
         Traffic(round=round, sender=sender, receiver=receiver, kind=kind, messages=messages, bytes=size)
         for (round, sender, receiver, kind), (messages, size) in sums.items()
     )
+    times = {groups.get(time.party, time.party): time for time in reversed(plan.times)}
     devices = tuple(
         device.model_copy(update={name: _each_once(getattr(device, name), groups) for name in ("parties", "missing")})
         for device in plan.devices
     )
-    return plan.model_copy(update={"parties": tuple(parties), "traffic": traffic, "devices": devices})
+    each = tuple(time.model_copy(update={"party": name}) for name, time in reversed(times.items()))
+    return plan.model_copy(update={"parties": tuple(parties), "traffic": traffic, "devices": devices, "times": each})
 
 
 def _each_once(names: Sequence[str], groups: Mapping[str, str]) -> tuple[str, ...]:
@@ -78,32 +83,28 @@ def remarks(plan: Plan) -> Iterator[Text]:
         yield Text(f"missing here: {fault}", style="bold red")
 
 
-def size(value: float) -> str:
-    """Return bytes as people read them, in powers of 1000."""
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} GB"
-
-
 def _parties(plan: Plan) -> Table:
-    table = Table("party", "model", "parameters", "trained", "device", "private", "prompt", "path", title="parties")
+    table = Table("party", "model", "parameters", "device", "private", "tokens", title="parties")
     for party in plan.parties:
-        memory = party.memory
         table.add_row(
             party.name,
             party.model + (f" ({party.shape})" if "shipped" in party.shape else ""),
-            f"{memory.parameters:,}" if memory else "–",
-            f"{memory.trainable:,}" if memory else "–",
+            _parameters(party),
             party.device,
             str(party.private) if party.role == "client" else "–",
-            str(party.prompt),
-            f"{party.mean:.0f} to {party.completion}",
+            f"{party.prompt}, {party.mean:.0f} to {party.completion}",
         )
-    sources = sorted({party.lengths for party in plan.parties})
-    table.caption = f"prompt: tokens at most; path: tokens on average and at most ({'; '.join(sources)})"
+    sources = "; ".join(sorted({party.lengths for party in plan.parties}))
+    table.caption = f"tokens: of a prompt at most, then of a path on average and at most ({sources})"
     return table
+
+
+def _parameters(party: PartyPlan) -> str:
+    """Return how many parameters a party's model has, and how many of them are trained where not all are."""
+    if party.memory is None:
+        return "–"
+    every, trained = party.memory.parameters, party.memory.trainable
+    return f"{every:,}" if trained == every else f"{every:,}, {trained:,} trained"
 
 
 def _studies(plan: Plan) -> Table:
@@ -121,6 +122,18 @@ def _studies(plan: Plan) -> Table:
     return table
 
 
+def _times(plan: Plan) -> Table:
+    table = Table("party", title="time of all rounds, about")
+    for name in ("studying", "answering", "reading", "in all"):
+        table.add_column(name, justify="right")
+    for time in plan.times:
+        table.add_row(time.party, *map(duration, (time.studying, time.answering, time.reading, time.seconds)))
+    unknown = [party.name for party in plan.parties if party.name not in {time.party for time in plan.times}]
+    but = f"; not counted: {', '.join(unknown)}" if unknown else ""
+    table.caption = f"{duration(plan.seconds)} in all, give or take a factor of two{but}"
+    return table
+
+
 def _round(rounds: RoundPlan) -> Table:
     numbers = str(rounds.first) if rounds.first == rounds.last else f"{rounds.first} to {rounds.last}"
     table = Table("who", "phase", "what is done", "then sends", title=f"round {numbers}")
@@ -131,22 +144,36 @@ def _round(rounds: RoundPlan) -> Table:
     return table
 
 
-MEMORY = ("weights", "masters", "gradients", "optimizer", "activations", "study_logits", "cache", "answer_logits")
+STUDYING = {
+    "weights": ("weights",),
+    "training state": ("masters", "gradients", "optimizer"),
+    "activations": ("activations",),
+    "logits": ("study_logits",),
+    "in all": ("studying",),
+}
+ANSWERING = {
+    "weights": ("weights", "masters"),
+    "one layer": ("working",),
+    "cache": ("cache",),
+    "logits": ("answer_logits",),
+    "in all": ("answering",),
+}
+"""The columns of tables of memory, with the parts of an estimate that each adds up."""
 
 
-def memory_table(plan: Plan) -> Table:
-    """Return the parts of each party's memory."""
-    heads = [Column(name.replace("_", " "), justify="right") for name in (*MEMORY, "studying", "answering")]
-    table = Table("party", *heads, title="memory of tensors, at most")
-    for party in plan.parties:
-        table.add_row(party.name, *_cells(party))
-    return table
-
-
-def _cells(party: PartyPlan) -> list[str]:
-    if party.memory is None:
-        return ["unknown"] + ["–"] * (len(MEMORY) + 1)
-    return [size(getattr(party.memory, name)) for name in (*MEMORY, "studying", "answering")]
+def memory_tables(plan: Plan) -> Iterator[Table]:
+    """Yield the memory that each party takes to study and to answer."""
+    for doing, columns in (("studying", STUDYING), ("answering", ANSWERING)):
+        table = Table("party", title=f"memory of tensors while {doing}, at most")
+        for name in columns:
+            table.add_column(name, justify="right")
+        for party in plan.parties:
+            cells = [
+                "unknown" if party.memory is None else size(sum(getattr(party.memory, part) for part in parts))
+                for parts in columns.values()
+            ]
+            table.add_row(party.name, *cells)
+        yield table
 
 
 def _traffic(rows: tuple[Traffic, ...]) -> Table:

@@ -4,14 +4,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rich import box
 from rich.table import Table
 
 from lada.core.plural import counted
 from lada.core.results import Evaluation, PartyInfo, Results
 from lada.report.spread import LABELS, spread
 from lada.report.view import View
+from lada.report.words import size
 
-COLUMNS = ("party", "all domains", "own domains", "other domains", "general skill", "sent", "seconds")
+COLUMNS = ("party", "all\ndomains", "own\ndomains", "other\ndomains", "general\nskill", "sent", "time")
 SCOPES = ("overall", "own", "other", "general")
 EXTREMES = 5
 """Of many clients, so many are shown at either end."""
@@ -24,9 +26,11 @@ def summary(results: Results) -> Table:
     """
     view = View(results)
     last = view.rounds[-1] if view.rounds else 0
-    table = Table(title=f"{results.name}: accuracy in percent, before → after {counted(last, 'round')}")
+    table = Table(box=box.SIMPLE, show_edge=False, padding=(0, 1, 0, 0))
+    table.title = f"{results.name}: accuracy in percent, before → after {counted(last, 'round')}"
     for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "party" else "right")
+        is_number = column != "party"
+        table.add_column(column, justify="right" if is_number else "left", no_wrap=is_number)
     sent = Counter[str]()
     for row in results.traffic:
         sent[row.sender] += row.bytes if row.kind != "metrics" else 0
@@ -47,7 +51,8 @@ def summary(results: Results) -> Table:
     for party in listed:
         line = lines[party.name]
         scopes = (_change(*line.values(scope)) for scope in SCOPES)
-        table.add_row(f"{party.name} ({party.role})", *scopes, f"{line.sent / 1000:,.1f} kB", f"{line.seconds:.0f}")
+        name = f"{party.name} (server)" if party.role == "server" else party.name
+        table.add_row(name, *scopes, size(line.sent), f"{line.seconds:.0f} s")
     table.caption = "\n".join([f"{results.wall_clock.seconds:.0f} s in all", *more, *cut(results.faulty_studies())])
     return table
 
@@ -95,7 +100,7 @@ def _places(lines: Sequence[Line]) -> Iterator[tuple[str, list[str]]]:
         scopes = [_change(*(found[place] if found else None for found in both[scope])) for scope in SCOPES]
         assert sent is not None
         assert seconds is not None
-        yield place, [*scopes, f"{sent[place] / 1000:,.1f} kB", f"{seconds[place]:.0f}"]
+        yield place, [*scopes, size(sent[place]), f"{seconds[place]:.0f} s"]
 
 
 def _change(before: float | None, after: float | None) -> str:

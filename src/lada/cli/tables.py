@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
+from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
-from lada.core.docstrings import field_docstrings
+from lada.cli.schema import Schema, default, in_words, meaning, type_in_words
 from lada.core.errors import InputError, nearest
 from lada.core.plural import MANY
-from lada.core.registry import Options
 from lada.core.terms import Sample
 from lada.hosts.base import HOSTS
 from lada.points import POINTS
@@ -21,32 +21,14 @@ EXAMPLES = 3
 """Of many clients, the samples of so many are listed by themselves."""
 
 
-def method_tables() -> Iterator[Table]:
-    """Yield one table per kind of method."""
+def method_tables() -> Iterator[RenderableType]:
+    """Yield one table per kind of method, then how to read more."""
     for kind, point in POINTS.items():
-        table = Table(
-            Column("name", no_wrap=True),
-            "what it does",
-            "paper",
-            "facts",
-            "needs of a learner",
-            "options",
-            title=kind,
-        )
+        table = Table(Column("name", no_wrap=True), "what it does", "paper", title=kind)
         for method in point.registry:
-            options = ", ".join(
-                name if field.is_required() else f"{name}={field.get_default(call_default_factory=True)!r}"
-                for name, field in method.options.model_fields.items()
-            )
-            table.add_row(
-                method.name,
-                method.summary,
-                method.paper or "–",
-                method.status,
-                ", ".join(sorted(method.default_needs.teacher | method.default_needs.student)) or "–",
-                Text(options or "–"),
-            )
+            table.add_row(method.name, method.summary, method.paper or "–")
         yield table
+    yield Text("`lada methods NAME` tells what a method needs, and what its options mean.")
 
 
 def method_told(name: str) -> Iterator[RenderableType]:
@@ -59,26 +41,49 @@ def method_told(name: str) -> Iterator[RenderableType]:
         known = sorted({name for point in POINTS.values() for name in point.registry.names()})
         raise InputError(f"methods: unknown name {name!r}; expected one of {', '.join(known)}{nearest(name, known)}")
     for kind, method in found:
-        yield Text(f"{kind} {name}: {inspect.cleandoc(method.make.__doc__ or '')}")
-        yield Text(f"paper: {method.paper or 'none'}")
+        yield Text(f"{kind} {name}: {_reflowed(inspect.cleandoc(method.make.__doc__ or ''))}")
+        yield Text(f"\npaper: {_paper(method.paper)}")
         yield Text(f"facts: {method.status}")
+        yield Text(f"formulas: docs/methods.md#{kind}")
         for side, needs in (("teacher", method.default_needs.teacher), ("student", method.default_needs.student)):
             yield Text(f"needs of a {side}: {', '.join(sorted(needs)) or 'nothing'}")
+        if method.by_order:
+            yield Text(f"order: it matters, since {method.by_order}")
         if method.options.model_fields:
-            yield _options(method.options)
+            yield from _options(method.options.model_json_schema())
         if kind == HOSTS.kind:
             from lada.cli.rounds import round_table  # here, since a list of methods takes nothing of what it imports
 
+            yield Text()
             yield round_table(method)
 
 
-def _options(options: type[Options]) -> Table:
-    table = Table(Column("option", no_wrap=True), "default", "what it is", title="options")
-    told = field_docstrings(options)
-    for name, field in options.model_fields.items():
-        default = "none: set it" if field.is_required() else repr(field.get_default(call_default_factory=True))
-        table.add_row(name, default, " ".join(told.get(name, "–").split()))
-    return table
+def _paper(paper: str) -> str:
+    archive, _, number = paper.partition(" ")
+    return f"{paper}, https://arxiv.org/abs/{number}" if archive == "arXiv" else paper or "none"
+
+
+def _reflowed(text: str) -> str:
+    """Return a docstring with one line per paragraph, so that a terminal wraps it at its own width."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+def _options(schema: Schema) -> Iterator[RenderableType]:
+    """Yield a method's options, then those of the objects within them."""
+    yield Text("\noptions", style="bold")
+    yield from _fields(schema, schema)
+    for name, node in schema.get("$defs", {}).items():
+        if "properties" in node:
+            yield Text(f"\n{in_words(name)}: {_reflowed(meaning(node))}")
+            yield from _fields(schema, node)
+
+
+def _fields(schema: Schema, node: Schema) -> Iterator[RenderableType]:
+    required = node.get("required", ())
+    for name, field in node["properties"].items():
+        value = "required" if name in required else f"default {default(schema, field)}"
+        yield Padding(Text(f"{name}: {type_in_words(schema, field)}; {value}"), (0, 0, 0, 2), expand=False)
+        yield Padding(Text(_reflowed(meaning(field))), (0, 0, 0, 6), expand=False)
 
 
 def task_tables(task: TaskData, count: int) -> Iterator[RenderableType]:

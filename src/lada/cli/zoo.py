@@ -20,20 +20,16 @@ def list_() -> None:
 
     table = Table(
         Column("name", no_wrap=True),
-        "architecture",
-        "tokenizer",
+        "model",
         "parameters",
-        "seconds to train",
         "accuracy by domain, %",
     )
     for card in [*cards(SHIPPED), *cards(Path("zoo"))]:
         recipe = card["recipe"]
         table.add_row(
             card["name"],
-            recipe["architecture"],
-            recipe["tokenizer"],
+            f"{recipe['architecture']}, {recipe['tokenizer']} tokens",
             f"{card['parameters']:,}",
-            str(card["seconds"]),
             ", ".join(f"{domain} {accuracy:g}" for domain, accuracy in card["accuracy"].items()),
         )
     console.print(table)

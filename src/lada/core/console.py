@@ -10,8 +10,8 @@ from rich.text import Text
 
 from lada.core.shown import shown
 
-UNBOUNDED = 1_000_000
-"""Columns: more than any cell has."""
+PIPED = 80
+"""Columns of what goes into a file or a pipe, unless COLUMNS is set."""
 
 
 class PlainConsole(Console):
@@ -29,10 +29,10 @@ class PlainConsole(Console):
 
     @property
     def size(self) -> ConsoleDimensions:
-        """See Console.size. What goes into a file or a pipe has all the width that it needs, unless COLUMNS is set."""
+        """See Console.size. A file or a pipe is as wide as PIPED, whatever terminal the command was started from."""
         if self.is_terminal or self._width is not None:
             return super().size
-        return ConsoleDimensions(UNBOUNDED, super().size.height)
+        return ConsoleDimensions(PIPED, super().size.height)
 
     @size.setter
     def size(self, new_size: tuple[int, int]) -> None:

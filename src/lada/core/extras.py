@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import Any
 
+from lada.core.distribution import install_command
 from lada.core.errors import InputError
 
 
@@ -12,5 +13,5 @@ def require(module: str, who: str, extra: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise InputError(
-            f"{who} needs a package that cannot be imported ({error}); install it with: pip install 'lada[{extra}]'"
+            f"{who} needs a package that cannot be imported ({error}); install it with: {install_command(extra)}"
         ) from error

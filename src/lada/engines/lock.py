@@ -8,6 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
+from lada.core.distribution import DISTRIBUTION
 from lada.core.errors import InputError
 
 WHEELS, LOCK, CONSTRAINTS = "wheels", "requirements.lock", "constraints.txt"
@@ -19,7 +20,7 @@ def constraints() -> str:
     A version's local part, such as `+cpu`, names a build and is left out: another machine may have another.
     """
     found: dict[str, str] = {}
-    left = ["lada"]
+    left = [DISTRIBUTION]
     while left:
         name = canonicalize_name(left.pop())
         if name in found:
@@ -53,9 +54,10 @@ def lock(folder: Path) -> int:
         with file.open("rb") as data:
             digest = hashlib.file_digest(data, "sha256").hexdigest()
         digests.setdefault(f"{name}=={version}", set()).add(digest)
-    if not any(line.startswith("lada==") for line in digests):
+    if not any(line.startswith(f"{DISTRIBUTION}==") for line in digests):
         raise InputError(
-            f"{WHEELS}: {str(wheels)!r} has no wheel of lada; the Dockerfile beside it says how to fill that folder"
+            f"{WHEELS}: {str(wheels)!r} has no wheel of {DISTRIBUTION}; the Dockerfile beside it says how to fill "
+            "that folder"
         )
     lines = (f"{line} {' '.join(f'--hash=sha256:{one}' for one in sorted(digests[line]))}" for line in sorted(digests))
     (folder / LOCK).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

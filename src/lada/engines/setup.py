@@ -4,7 +4,6 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import yaml
 
 from lada.config import RunConfig, make_config
 from lada.config_source import read_data
+from lada.core.distribution import DISTRIBUTION, lada_version
 from lada.core.errors import InputError
 from lada.core.owner import for_owner
 from lada.engines.certificates import write_authority, write_node_key, write_server_certificate
@@ -156,7 +156,8 @@ class Writer:
         lada = Path(sysconfig.get_path("scripts")) / "lada"
         self._values = {
             **values,
-            "version": version("lada"),
+            "distribution": DISTRIBUTION,
+            "version": lada_version(),
             "lada": lada if lada.exists() else f"{sys.executable} -m lada",
         }
 

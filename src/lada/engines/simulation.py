@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 from lada.config import RunConfig
 from lada.core.cores import cores
+from lada.core.distribution import install_command
 from lada.core.errors import InputError
 from lada.core.results import Results
 from lada.engines.family import Family, flower, free_port, wait_for_port
@@ -24,7 +25,9 @@ insecure = true
 def check_simulation() -> None:
     """Raise InputError where Ray is missing."""
     if find_spec("ray") is None:
-        raise InputError("engine: 'simulation' needs the package ray; install it with: pip install 'lada[simulation]'")
+        raise InputError(
+            f"engine: 'simulation' needs the package ray; install it with: {install_command('simulation')}"
+        )
 
 
 def simulate(config: RunConfig, place: Place, emit: Emit) -> Results:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lada.core.distribution import install_command
 from lada.core.errors import InputError, LadaError
 from lada.core.plural import counted, plural
 from lada.export.target import quiet, require
@@ -86,8 +87,8 @@ def need_tool() -> None:
     """Raise InputError where neither llama-cpp-python nor llama.cpp's tool is installed."""
     if find_spec("llama_cpp") is None and shutil.which(TOOL) is None:
         raise InputError(
-            f"--dtype: {BY_TOOL!r} takes llama.cpp's own tool, which is missing; install it with pip install "
-            f"'lada[llama-cpp]', put {TOOL} of llama.cpp on the PATH, or choose {NATIVE}"
+            f"--dtype: {BY_TOOL!r} takes llama.cpp's own tool, which is missing; install it with "
+            f"{install_command('llama-cpp')}, put {TOOL} of llama.cpp on the PATH, or choose {NATIVE}"
         )
 
 

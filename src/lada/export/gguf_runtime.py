@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from lada.core.distribution import install_command
 from lada.export.check import Start, Step, Trial
 from lada.export.target import Parcel
 
-NOT_RUN = "llama.cpp itself was not run; for that install it with pip install 'lada[llama-cpp]' and export again"
+NOT_RUN = f"llama.cpp itself was not run; for that, install it with {install_command('llama-cpp')} and export again"
 
 
 @contextmanager

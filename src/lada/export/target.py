@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from lada.core.distribution import install_command
 from lada.core.errors import InputError
 from lada.export.check import Check, Tell, Trial
 from lada.models.encoding import Encoder
@@ -78,7 +79,7 @@ def require(package: str, extra: str) -> Any:
         return importlib.import_module(package)
     except ImportError as error:
         raise InputError(
-            f"export: the package {package!r} is missing ({error}); install it with pip install 'lada[{extra}]'"
+            f"export: the package {package!r} is missing ({error}); install it with {install_command(extra)}"
         ) from error
 
 

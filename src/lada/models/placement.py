@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lada.core.distribution import install_command
 from lada.core.errors import InputError
 from lada.core.plural import counted
 from lada.models.options import Generation, ModelOptions
@@ -108,7 +109,7 @@ def check_placement(options: ModelOptions) -> None:
     if options.quantise and not find_spec("bitsandbytes"):
         raise InputError(
             f"model.quantise: {options.quantise!r} needs the package bitsandbytes; install it with: "
-            "pip install 'lada[quantise]'"
+            + install_command("quantise")
         )
     if options.quantise and device != "cuda":
         raise InputError(

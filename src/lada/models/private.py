@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from pydantic import Field, model_validator
 
 from lada.core.bounds import Positive
+from lada.core.distribution import install_command
 from lada.core.errors import InputError
 from lada.core.plural import counted
 from lada.core.registry import Options
@@ -120,7 +121,7 @@ def _accounting() -> Any:
     except ImportError:
         raise InputError(
             "dp: differential privacy is counted by the package dp-accounting, which is not installed; "
-            "pip install 'lada[dp]'"
+            + install_command("dp")
         ) from None
 
 

@@ -31,7 +31,8 @@ from lada.planning.facts import Model, find_model
 from lada.planning.fit import Demand, device_plans
 from lada.planning.lengths import Lengths, measure
 from lada.planning.machine import devices
-from lada.planning.plan import PartyPlan, Plan, PlannedStep, RoundPlan, StudyPlan
+from lada.planning.plan import PartyPlan, PartyTime, Plan, PlannedStep, RoundPlan, StudyPlan
+from lada.planning.times import party_times
 from lada.planning.traffic import Forecast, Sender
 from lada.rounds.base import Step
 from lada.rounds.sizes import check_sizes
@@ -104,6 +105,8 @@ class _Planner:
         config, samples = self._config, self._samples
         parties = tuple(self._named(party) for party in (config.server, *config.clients))
         workers = min(cores() if config.workers is None else config.workers, len(config.clients))
+        schedule = tuple(_schedule(self._rounds))
+        times = party_times(parties, schedule, {"public": samples.public, "test": samples.test}, self._demands)
         return Plan(
             name=config.name,
             rounds=config.rounds,
@@ -112,9 +115,11 @@ class _Planner:
             test=samples.test,
             data=samples.source,
             parties=parties,
-            schedule=tuple(_schedule(self._rounds)),
+            schedule=schedule,
             traffic=tuple(self._traffic()),
             devices=device_plans(self._demands, self._unknown, workers, self._devices),
+            times=times,
+            seconds=round(_together(times, config.server.name, workers), 1),
             notices=(*notices_before(config), *self._on_trials(), *(samples.task.notices if samples.task else ())),
             faults=tuple(self._faults),
         )
@@ -279,6 +284,13 @@ def _study_plan(phase: str, study: Study, pairs: bool, lengths: Lengths) -> Stud
         micro_batch_size=study.micro_batch_size or study.batch_size,
         tokens=round(study.steps * step) if study.tokens is None else study.tokens,
     )
+
+
+def _together(times: Sequence[PartyTime], server: str, workers: int) -> float:
+    """Return the seconds of a run: the server's and, beside or after it, those of clients on so many processes."""
+    clients = [time.seconds for time in times if time.party != server]
+    alone = sum(time.seconds for time in times if time.party == server)
+    return alone + max(sum(clients) / max(workers, 1), max(clients, default=0.0))
 
 
 def _with_vectors(rounds: Iterable[Iterable[Step]]) -> Iterator[tuple[Step, ...]]:

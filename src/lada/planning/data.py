@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lada.config import RunConfig
+from lada.core.distribution import install_command
 from lada.core.terms import Sample
 from lada.federation.parties import read_task
 from lada.tasks.builtin import Drawn
@@ -57,5 +58,5 @@ def look(config: RunConfig, base: Path) -> Samples:
         task.test,
         {client.name: task.private for client in config.clients},
         f"at most, as configured: {task.corpus!r} is loaded when the run starts",
-        fault="task.kind: 'corpus' needs the package datasets: pip install 'lada[hub]'" if lacking else None,
+        fault=f"task.kind: 'corpus' needs the package datasets: {install_command('hub')}" if lacking else None,
     )

@@ -11,6 +11,7 @@ from huggingface_hub.constants import HF_HUB_CACHE
 from packaging.requirements import Requirement
 
 from lada.core.cache import cache_folder
+from lada.core.distribution import DISTRIBUTION, install_command
 from lada.models.placement import may_be_accelerated
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
@@ -41,7 +42,7 @@ class Package:
     @property
     def install(self) -> str:
         """Return the command that brings it."""
-        return f"pip install 'lada[{self.extra}]'" if self.extra else "pip install lada"
+        return install_command(self.extra)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def python() -> str:
 def packages() -> tuple[Package, ...]:
     """Return the packages that LaDa's own metadata name, those for working on LaDa itself left out."""
     found: dict[str, Package] = {}
-    for text in requires("lada") or ():
+    for text in requires(DISTRIBUTION) or ():
         requirement = Requirement(text)
         marker = str(requirement.marker or "")
         extra = marker.partition("extra == ")[2].strip("\"'")

@@ -78,6 +78,20 @@ class DevicePlan(Record):
         return self.needed <= self.total
 
 
+class PartyTime(Record):
+    """About how long one party works in all rounds, seconds. It reads when it judges or scores others' paths."""
+
+    party: str
+    studying: float
+    answering: float
+    reading: float
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.studying + self.answering + self.reading
+
+
 class Plan(Record):
     """A run before it starts."""
 
@@ -94,6 +108,10 @@ class Plan(Record):
     traffic: tuple[Traffic, ...]
     """Expected bytes of knowledge by round, sender, receiver and kind; messages of numbers are not counted."""
     devices: tuple[DevicePlan, ...]
+    times: tuple[PartyTime, ...]
+    """Of the parties whose model is on this machine, as far as its memory is known."""
+    seconds: float
+    """About how long these parties take, where the clients take turns on as many processes as there are workers."""
     notices: tuple[str, ...]
     faults: tuple[str, ...]
     """What a run would be refused for on this machine."""

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from lada.core.distribution import install_command
 from lada.core.errors import InputError, nearest
 from lada.core.hub import ask_hub, reason
 from lada.core.paths import exists
@@ -131,7 +132,7 @@ def _splits(corpus: Corpus, options: HubTask, base: Path) -> dict[str, Any]:
         import datasets
     except ImportError as error:
         raise InputError(
-            f"task.kind: 'corpus' needs the package datasets ({error}); install it with: pip install 'lada[hub]'"
+            f"task.kind: 'corpus' needs the package datasets ({error}); install it with: {install_command('hub')}"
         ) from None
     with _no_bars():
         if options.source is None:

@@ -32,8 +32,10 @@ _worker: subprocess.Popen[str] | None = None
 
 def missing() -> str | None:
     """Return what keeps this machine from comparing LaTeX, with the fix, or None."""
+    from lada.core.distribution import install_command  # here, since this file also runs as a script
+
     if find_spec("math_verify") is None:
-        return "needs the package math-verify; install it with: pip install 'lada[math]'"
+        return f"needs the package math-verify; install it with: {install_command('math')}"
     if not hasattr(signal, "setitimer"):
         return "needs a POSIX system, which can end a comparison that takes too long; use the kind 'text' or 'number'"
     return None

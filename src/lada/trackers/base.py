@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from lada.core import extras
 from lada.core.registry import Registry
@@ -27,6 +27,15 @@ class Tracker(Protocol):
 
     def finish(self, status: Status) -> None:
         """Close the run, with all that is still to be sent or written."""
+        ...
+
+
+@runtime_checkable
+class Viewable(Protocol):
+    """A tracker that can say how to look at the run it was given. A tracker need not be one."""
+
+    def view(self) -> str:
+        """Return a command to run, or an address to open. It is asked once the run is closed."""
         ...
 
 

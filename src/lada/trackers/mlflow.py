@@ -1,5 +1,6 @@
 """MLflow."""
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,6 +71,13 @@ class Mlflow:
     def finish(self, status: Status) -> None:
         """See Tracker.finish."""
         self._client.set_terminated(self._run, STATES[status])
+
+    def view(self) -> str:
+        """See Viewable.view."""
+        uri = self.options.tracking_uri
+        if uri is not None and urlsplit(uri).scheme in ("http", "https"):
+            return uri
+        return "mlflow ui" + (f" --backend-store-uri {shlex.quote(uri)}" if uri else "")
 
 
 def batches(rows: Sequence[T]) -> list[Sequence[T]]:

@@ -1,5 +1,6 @@
 """TensorBoard: event files on disk, for `tensorboard --logdir runs`."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class Tensorboard:
     def start(self, name: str, config: Mapping[str, Any], folder: Path) -> None:
         """See Tracker.start. What an earlier writer left in the folder is hidden: a replay takes its place."""
         place = folder / "tensorboard" if self.options.folder is None else folder / self.options.folder / name
+        self._place = place
         self._writer = self._module.SummaryWriter(str(place), purge_step=0)
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         self._writer.add_text("configuration", "\n".join(f"    {line}" for line in text.splitlines()), 0)
@@ -42,3 +44,7 @@ class Tensorboard:
     def finish(self, status: Status) -> None:
         """See Tracker.finish."""
         self._writer.close()
+
+    def view(self) -> str:
+        """See Viewable.view."""
+        return f"tensorboard --logdir {shlex.quote(str(self._place))}"

@@ -1,5 +1,6 @@
 """Trackio: a local dashboard, or one in a Space of the Hugging Face Hub."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,3 +45,9 @@ class Trackio:
     def finish(self, status: Status) -> None:
         """See Tracker.finish. Trackio has no place for how a run ended."""
         self._trackio.finish()  # unlike the run's own, it is not repeated when the process ends
+
+    def view(self) -> str:
+        """See Viewable.view."""
+        if self.options.space_id is not None:
+            return f"https://huggingface.co/spaces/{self.options.space_id}"
+        return f"trackio show --project {shlex.quote(self.options.project)}"

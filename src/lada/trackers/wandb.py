@@ -1,5 +1,6 @@
 """Weights & Biases."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -69,3 +70,11 @@ class Wandb:
     def finish(self, status: Status) -> None:
         """See Tracker.finish."""
         self._run.finish(exit_code=0 if status == "finished" else 1)
+
+    def view(self) -> str:
+        """See Viewable.view."""
+        if self.options.mode == "online":
+            return self._run.url
+        if self.options.mode == "disabled":
+            return "there is nothing, since mode is disabled"
+        return f"wandb sync {shlex.quote(str(Path(self._run.dir).parent))}"

@@ -34,7 +34,7 @@ class GymVerifier:
             self.fingerprint = f"reasoning-gym {version('reasoning-gym')}"
         except PackageNotFoundError:
             raise InputError(
-                "task.kind: 'reasoning_gym' needs the package reasoning-gym; install it with: pip install 'lada[gym]'"
+                "task.kind: 'reasoning_gym' needs the package reasoning-gym; install it with: {install_command('gym')}"
             ) from None
         self.threshold, self._seconds, self._readings = threshold, seconds, readings
         self._worker = WorkerProcess(FUNCTIONS, MEMORY)

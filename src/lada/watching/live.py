@@ -35,7 +35,7 @@ class LiveView:
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]:>8} tokens/s"),
+            TextColumn("{task.fields[speed]:>8} tokens/s", markup=False),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,

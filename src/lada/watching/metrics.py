@@ -80,7 +80,7 @@ def served(look: Callable[[], Snapshot], host: str, port: int) -> Iterator[int]:
         from prometheus_client import CollectorRegistry, start_http_server
     except ImportError:
         raise InputError(
-            "--metrics: it needs the package prometheus-client; install it with: pip install 'lada[metrics]'"
+            "--metrics: it needs the package prometheus-client; install it with: {install_command('metrics')}"
         ) from None
     lock = threading.Lock()
 
