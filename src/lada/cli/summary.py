@@ -1,6 +1,5 @@
 """The table a run closes with."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from lada.core.plural import counted
 from lada.core.results import Evaluation, PartyInfo, Results
 from lada.report.spread import LABELS, spread
 from lada.report.view import View
+from lada.report.words import size
 
 COLUMNS = ("party", "all domains", "own domains", "other domains", "general skill", "sent", "seconds")
 SCOPES = ("overall", "own", "other", "general")
@@ -27,10 +27,7 @@ def summary(results: Results) -> Table:
     table = Table(title=f"{results.name}: accuracy in percent, before → after {counted(last, 'round')}")
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "party" else "right")
-    sent = Counter[str]()
-    for row in results.traffic:
-        sent[row.sender] += row.bytes if row.kind != "metrics" else 0
-    lines = {party.name: Line(_ends(view, party), sent[party.name], view.seconds(party.name)) for party in view.parties}
+    lines = {p.name: Line(_ends(view, p), view.sent(p.name), view.seconds(p.name)) for p in view.parties}
     listed = sorted(view.listed, key=lambda p: (p.role != "server", p.name))
     more = []
     if view.many:
@@ -47,7 +44,7 @@ def summary(results: Results) -> Table:
     for party in listed:
         line = lines[party.name]
         scopes = (_change(*line.values(scope)) for scope in SCOPES)
-        table.add_row(f"{party.name} ({party.role})", *scopes, f"{line.sent / 1000:,.1f} kB", f"{line.seconds:.0f}")
+        table.add_row(f"{party.name} ({party.role})", *scopes, size(line.sent), f"{line.seconds:.0f}")
     table.caption = "\n".join([f"{results.wall_clock.seconds:.0f} s in all", *more, *cut(results.faulty_studies())])
     return table
 
@@ -95,7 +92,7 @@ def _places(lines: Sequence[Line]) -> Iterator[tuple[str, list[str]]]:
         scopes = [_change(*(found[place] if found else None for found in both[scope])) for scope in SCOPES]
         assert sent is not None
         assert seconds is not None
-        yield place, [*scopes, f"{sent[place] / 1000:,.1f} kB", f"{seconds[place]:.0f}"]
+        yield place, [*scopes, size(sent[place]), f"{seconds[place]:.0f}"]
 
 
 def _change(before: float | None, after: float | None) -> str:
