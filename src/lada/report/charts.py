@@ -51,11 +51,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One row of a dumbbell chart; either end may be unknown."""
+    """One row of a dumbbell chart; either end may be unknown. A change that is `noise` has no colour."""
 
     label: str
     before: float | None
     after: float | None
+    noise: bool = False
 
 
 class Canvas:
@@ -267,7 +268,7 @@ def dumbbell(
 
 def _draw_change(canvas: Canvas, row: Change, y: float, at_x: Callable[[float], float], ends: tuple[str, str]) -> None:
     change = None if row.before is None or row.after is None else row.after - row.before
-    direction = "rise" if change is None or change >= 0 else "fall"
+    direction = "noise" if row.noise else "rise" if change is None or change >= 0 else "fall"
     if row.before is not None and row.after is not None:
         d = f"M{coordinate(at_x(row.before))} {coordinate(y)}H{coordinate(at_x(row.after))}"
         canvas.add("path", d=d, class_=f"stem {direction}")

@@ -1,4 +1,7 @@
-"""Comparing runs: the same numbers of each side by side, and what differs in their configurations."""
+"""Comparing runs: the same numbers of each side by side, and what differs in their configurations.
+
+A difference in accuracy has a colour only where its paired 95 % interval lies on one side of 0.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -7,8 +10,10 @@ from markupsafe import Markup
 
 from lada.core.errors import InputError
 from lada.core.results import PartyInfo
+from lada.evaluation.comparison import Effect
 from lada.report.charts import Change, Point, Series, dumbbell, line_chart
 from lada.report.page import write
+from lada.report.pairing import Answers, paired, same_questions
 from lada.report.reading import read_results
 from lada.report.view import FEW, Figure, Table, View
 from lada.report.words import NONE, difference, duration, number, size, whole_percent
@@ -19,8 +24,10 @@ MEASURES: dict[str, tuple[Who, str]] = {
     "clients, all domains": (lambda view: view.clients, "overall"),
     "clients, own domains": (lambda view: view.clients, "own"),
     "clients, other domains": (lambda view: view.clients, "other"),
+    "clients, general skill": (lambda view: view.clients, "general"),
     "LLM, all domains": (lambda view: view.servers, "overall"),
     "LLM, clients’ domains": (lambda view: view.servers, "other"),
+    "LLM, general skill": (lambda view: view.servers, "general"),
 }
 
 
@@ -32,7 +39,9 @@ def compare(run_folders: Sequence[Path], target: Path) -> Path:
     """
     if not run_folders:
         raise InputError("compare: no run folder was named; expected one or more, the first is what others compare to")
-    views = _named([(folder, View(read_results(folder))) for folder in run_folders])
+    runs = [(folder, View(read_results(folder))) for folder in run_folders]
+    views = _named(runs)
+    answers = {name: Answers(*run) for name, run in zip(views, runs, strict=True)}
     notices: dict[str, list[str]] = {}
     for name, view in views.items():
         for notice in view.results.notices:
@@ -41,8 +50,9 @@ def compare(run_folders: Sequence[Path], target: Path) -> Path:
         "compare.html.j2",
         target,
         names=list(views),
-        table_of_runs=_table(views),
-        ends=_ends(views),
+        warnings=_warnings(answers),
+        table_of_runs=_table(answers),
+        ends=_ends(answers),
         rounds=_rounds(views),
         settings=_settings(views),
         notices=notices,
@@ -58,25 +68,71 @@ def _named(runs: Sequence[tuple[Path, View]]) -> dict[str, View]:
     }
 
 
+def _labels(names: Sequence[str]) -> dict[str, str]:
+    """Return each name without the words that all begin and end with, since a chart has little room."""
+    words = [name.split("-") for name in names]
+    most = min(map(len, words)) - 1
+    head = next((i for i in range(most) if len({each[i] for each in words}) > 1), most)
+    tail = next((i for i in range(most - head) if len({each[-1 - i] for each in words}) > 1), most - head)
+    if len(names) == 1:
+        return {name: name for name in names}
+    return {name: "-".join(each[head : len(each) - tail]) for name, each in zip(names, words, strict=True)}
+
+
 def _value(view: View, measure: str, end: int) -> float | None:
     """Return a measure before the first round (end 0) or after the last (end -1), percent."""
     who, field = MEASURES[measure]
     return view.mean_of(who(view), field, view.rounds[end]) if view.rounds else None
 
 
-def _table(views: Mapping[str, View]) -> Table:
-    first = next(iter(views.values()))
+def _paired(mine: tuple[Answers, int], theirs: tuple[Answers, int], measure: str) -> Effect | None:
+    """Return the paired difference between two ends, each a run and 0 for before or -1 for after."""
+    who, field = MEASURES[measure]
+    parties = [who(answers.view) for answers, _ in (mine, theirs)]
+    if {party.name for party in parties[0]} != {party.name for party in parties[1]}:
+        return None
+    first, second = ((answers, answers.view.rounds[end]) for answers, end in (mine, theirs) if answers.view.rounds)
+    return paired(first, second, parties[0], field)
 
-    def accuracy(view: View, measure: str) -> str:
-        before, after = _value(view, measure, 0), _value(view, measure, -1)
-        reference = _value(first, measure, -1)
+
+def _is_noise(effect: Effect | None) -> bool:
+    """Return whether a difference may be none: its interval holds 0, or is not known."""
+    return effect is None or effect.low is None or effect.high is None or effect.low <= 0 <= effect.high
+
+
+def _warnings(answers: Mapping[str, Answers]) -> list[tuple[str, str]]:
+    """Return for each run what of its task differs from the first run's, and why differences have no interval."""
+    (first_name, first), *others = answers.items()
+    task, found = _flat({"task": first.view.results.config.get("task")}), list[tuple[str, str]]()
+    for name, other in others:
+        mine = _flat({"task": other.view.results.config.get("task")})
+        if keys := [key for key in dict.fromkeys((*task, *mine)) if task.get(key) != mine.get(key)]:
+            told = f"has another task than {first_name} ({', '.join(keys)}): a difference may be the task’s"
+            found.append((name, told))
+        if first.task is None or other.task is None:
+            found.append((name, "has no intervals of differences: a run’s test questions cannot be read"))
+        elif not same_questions(first, other):
+            found.append((name, f"answered other test questions than {first_name}: differences have no interval"))
+    return found
+
+
+def _table(answers: Mapping[str, Answers]) -> Table:
+    views = {name: each.view for name, each in answers.items()}
+    reference = next(iter(answers.values()))
+    first = reference.view
+
+    def accuracy(each: Answers, measure: str) -> str:
+        before, after = _value(each.view, measure, 0), _value(each.view, measure, -1)
+        base = _value(first, measure, -1)
         if after is None:
             return NONE
         cell = Markup("{} <small>from {}</small>").format(number(after), number(before))
-        if view is first or reference is None:
+        if each is reference or base is None:
             return cell
-        kind = "rise" if after >= reference else "fall"
-        return cell + Markup(' <em class="{}">{}</em>').format(kind, difference(after - reference))
+        effect = _paired((each, -1), (reference, -1), measure)
+        kind = "noise" if _is_noise(effect) else "rise" if after > base else "fall"
+        between = f" [{difference(effect.low)}, {difference(effect.high)}]" if effect else ""
+        return cell + Markup('<br><em class="{}">{}{}</em>').format(kind, difference(after - base), between)
 
     def amount(view: View, of: Callable[[View], float], show: Callable[[float], str]) -> str:
         change = of(view) - of(first)
@@ -87,46 +143,55 @@ def _table(views: Mapping[str, View]) -> Table:
     rows = [
         (
             name,
-            *(accuracy(view, measure) for measure in MEASURES),
+            *(accuracy(answers[name], measure) for measure in MEASURES),
             amount(view, lambda v: sum(row.bytes for row in v.results.traffic), size),
             amount(view, lambda v: v.results.wall_clock.seconds, duration),
         )
         for name, view in views.items()
     ]
     caption = (
-        "Percent right after the last round, from before the first; coloured: difference to the first run in points. "
-        "Clients’ values are means over clients."
+        "Percent right after the last round, from before the first. Below: the difference to the first run in points, "
+        "with its 95 % interval, paired by question; coloured where the interval lies on one side of 0. It says "
+        "nothing about other seeds. Clients’ values are means over clients."
     )
     return Table(("run", *MEASURES, "traffic", "time"), rows, caption)
 
 
-def _ends(views: Mapping[str, View]) -> Figure:
-    charts = []
+def _ends(answers: Mapping[str, Answers]) -> Figure:
+    charts, labels = [], _labels(list(answers))
     for measure in MEASURES:
-        rows = [Change(name, _value(view, measure, 0), _value(view, measure, -1)) for name, view in views.items()]
+        rows = [
+            Change(
+                labels[name],
+                _value(each.view, measure, 0),
+                _value(each.view, measure, -1),
+                _is_noise(_paired((each, -1), (each, 0), measure)),
+            )
+            for name, each in answers.items()
+        ]
         if any(row.after is not None for row in rows):
             description = f"Percent right ({measure}) before the first round and after the last, by run."
             charts.append(dumbbell(measure, description, [("", rows)]))
     return Figure(
         "A ring is the share of test questions answered right before the first round, a disc after the last; the "
-        "number is the change in points within the run.",
+        "number is the change in points within the run, grey where its paired interval holds 0 or is not known.",
         charts,
     )
 
 
 def _rounds(views: Mapping[str, View]) -> Figure:
-    charts = []
+    charts, labels = [], _labels(list(views))
     for measure, (who, field) in MEASURES.items():
         series = []
         for i, (name, view) in enumerate(views.items()):
             values = [(round, view.mean_of(who(view), field, round)) for round in view.rounds]
             points = [Point(round, value) for round, value in values if value is not None]
             if points:
-                series.append(Series(name, points, i % (FEW + 1)))
+                series.append(Series(labels[name], points, i % (FEW + 1)))
         if series:
             description = f"Percent right ({measure}) by round, one line per run."
             charts.append(line_chart(measure, description, series, show=whole_percent, top=100))
-    return Figure("Each line is one run; its name stands at its end.", charts)
+    return Figure("Each line is one run; what tells its name from the others’ stands at its end.", charts)
 
 
 def _flat(config: Mapping[str, object], prefix: str = "") -> dict[str, str]:
