@@ -80,7 +80,13 @@ class RunResults(Results):
 
     def _repr_html_(self) -> str:
         view = View(self)
-        return fill("inline.html.j2", told=story.sentence(view), table_of=story.summary(view), where=self.folder)
+        return fill(
+            "inline.html.j2",
+            told=story.sentence(view),
+            warnings=(),
+            table_of=story.summary(view),
+            where=self.folder,
+        )
 
 
 def load(folder: str | os.PathLike[str]) -> RunResults:
@@ -100,22 +106,36 @@ def _overall(view: View, parties: Sequence[PartyInfo]) -> tuple[float | None, fl
 class Comparison:
     """Runs side by side, each compared with the first."""
 
-    def __init__(self, folders: list[Path]) -> None:
+    def __init__(self, folders: Sequence[Path]) -> None:
         """Raises InputError where there is no folder, or one has no readable results.json."""
         self.folders = folders
-        self._views = comparison.read_runs(folders)
+        self._answers = comparison.read_answers(folders)
+
+    def frame(self) -> "DataFrame":
+        """Return accuracies as a data frame of pandas, one row per run and measure.
+
+        `before` and `after` are percent; `difference` is in points, to the first run after the last round. `low` and
+        `high` are its 95 % interval, paired by question, and empty where a run's answers cannot be read. Raises
+        InputError where pandas is missing.
+        """
+        return frame(list(comparison.standings(self._answers).values()))
 
     def report(self, output: str | os.PathLike[str] = "comparison.html") -> Path:
         """Write the page that compares the runs and return its path."""
         return comparison.compare(self.folders, Path(output))
 
     def __repr__(self) -> str:
-        first, *others = self._views
+        first, *others = self._answers
         return f"<comparison of {first!r} with {', '.join(map(repr, others)) or 'nothing'}>"
 
     def _repr_html_(self) -> str:
-        told = f"Differences are to the first run, {next(iter(self._views))}."
-        return fill("inline.html.j2", told=told, table_of=comparison.table_of_runs(self._views), where=None)
+        return fill(
+            "inline.html.j2",
+            told=f"Differences are to the first run, {next(iter(self._answers))}.",
+            warnings=comparison.task_warnings(self._answers),
+            table_of=comparison.table_of_runs(self._answers),
+            where=None,
+        )
 
 
 def compare(runs: Iterable[RunResults | str | os.PathLike[str]]) -> Comparison:

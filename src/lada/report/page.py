@@ -26,6 +26,8 @@ from lada.report.words import duration
 
 NOTICES = 100
 """So many notices are told, and of more how many there are."""
+OPEN_NOTICES = 3
+"""So many of them stand open; the others behind a heading."""
 
 
 @cache
@@ -125,6 +127,7 @@ def render(run_folder: Path) -> Path:
         summary=story.summary(view),
         extremes=story.extremes(view),
         roster=roster(view),
+        few=OPEN_NOTICES,
         most=NOTICES,
         missing=story.missing(view),
         accuracy=progress.accuracy(view),
