@@ -5,8 +5,11 @@ import os
 
 import pytest
 import typer
+from synthetic_run import make_results, write_run
+from typer.testing import CliRunner
 
 from lada.cli.explained import errors, explained
+from lada.cli.main import app
 from lada.core.errors import InputError
 
 
@@ -14,9 +17,11 @@ from lada.core.errors import InputError
     ("code", "fix"),
     [
         (errno.ENOSPC, "make room on that disk"),
-        (errno.EROFS, "use a folder that can be written to (--runs)"),
+        (errno.EROFS, "name a folder that can be written to"),
         (errno.EACCES, "give yourself the right to it (chmod)"),
         (errno.EMFILE, "raise the limit of open files (ulimit -n)"),
+        (errno.ENOTDIR, "name a folder that is there or can be made"),
+        (errno.EISDIR, "name a file, not a folder"),
         (errno.EIO, "mend that"),
     ],
 )
@@ -24,9 +29,40 @@ def test_an_error_of_the_system_is_one_line_with_file_and_fix(code, fix):
     with errors.capture() as told, pytest.raises(typer.Exit) as stop, explained():
         raise OSError(code, os.strerror(code), "runs/demo/results.json")
     assert stop.value.exit_code == 1
-    assert told.get() == (
-        f"error: runs/demo/results.json: {os.strerror(code)}; {fix}, then try again. A run goes on with --resume\n"
-    )
+    assert told.get() == f"error: runs/demo/results.json: {os.strerror(code)}; {fix}, then try again\n"
+
+
+def test_how_a_run_goes_on_stands_in_the_next_line():
+    for error in (OSError(errno.ENOSPC, "full"), InputError("seed: 'x' is not valid")):
+        with errors.capture() as told, pytest.raises(typer.Exit), explained(lambda: "go on with: lada run r --resume"):
+            raise error
+        assert told.get().splitlines()[1:] == ["go on with: lada run r --resume"]
+
+
+def test_outputs_that_cannot_be_written_are_errors_of_one_line(tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    run = tmp_path / "a"
+    write_run(run, make_results(rounds=1))
+    for words in (
+        ["report", str(run), str(run), "--output", str(tmp_path / "file" / "x.html")],
+        ["report", str(run), str(run), "--output", str(tmp_path)],
+        ["zoo", "build", "slm-llama", "--target", str(tmp_path / "file")],
+        ["bench", "--results", str(tmp_path / "file"), "--only", "random"],
+    ):
+        done = CliRunner().invoke(app, words)
+        assert (done.exit_code, done.stderr.count("\n")) == (1, 1), done.output
+        assert done.stderr.startswith("error: ")
+
+
+def test_names_that_leave_the_folder_are_errors_of_one_line(tmp_path):
+    for words in (
+        ["demo", "--name", "../x"],
+        ["demo", "--dry-run", "--set", "name=../x"],
+        ["demo", "--set", "clients.clinic.name=../x"],
+    ):
+        done = CliRunner().invoke(app, words)
+        assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.output
+        assert "'../x'" in done.stderr
 
 
 def test_an_error_of_ours_keeps_its_exit_code_and_a_reader_that_left_is_none():

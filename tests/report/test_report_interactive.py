@@ -140,6 +140,17 @@ def test_a_comparison_is_the_table_of_the_page(run: RunResults, tmp_path: Path) 
     assert rows == page.rows[: len(rows)]
     assert [row[0] for row in rows] == ["run", "lada", "random"]
     assert "Differences are to the first run, lada." in both._repr_html_()
+    assert "random has no intervals of differences" in shown(both._repr_html_(), tmp_path).text
+
+
+def test_a_comparison_has_its_numbers_in_a_frame(run: RunResults, tmp_path: Path) -> None:
+    other = write_run(tmp_path / "b", valued(make_results(rounds=1, name="random"), VALUES | {("clinic", 1): 37.0}))
+    frame = lada.compare([run, other]).frame().set_index(["run", "measure"])
+    first, second = (frame.loc[name, "clients, all domains"] for name in ("lada", "random"))
+    assert (first.before, first.after, second.before, second.after) == (20.0, 52.0, 20.0, 51.0)
+    assert second.difference == -1.0
+    assert first[["difference", "low", "high"]].isna().all()
+    assert second[["low", "high"]].isna().all()  # a made run has no answers to pair
 
 
 def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:

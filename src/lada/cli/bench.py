@@ -90,6 +90,7 @@ def bench(
         if dry_run:
             _tell(cells, missing)
             return
+        target.mkdir(parents=True, exist_ok=True)  # first, since a cell takes minutes
         if fresh:
             store.forget(cells)
         try:

@@ -38,9 +38,11 @@ def export(
     with explained():
         check_name(to)
         find_party(run, party)  # first, since a slip is not worth importing torch for
-    from lada.export.export import export as write
-
     with explained(), ExportView(console) as view:
+        view.tell("libraries imported", 0, 1)
+        from lada.export.export import export as write
+
+        view.tell("libraries imported", 1, 1)
         exported = write(run, party, to, output=output, dtype=dtype, tell=view.tell)
     for line in exported.check.lines():
         console.print(f"check: {line}", highlight=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from rich.table import Table
 from lada.cli.explained import explained
 from lada.cli.plugins import Plugins, add
 from lada.core.console import console, errors
+from lada.core.names import check_name
 from lada.core.shown import in_one_line, shown_json
 
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")]
@@ -101,6 +102,8 @@ def _run(
 
     source, more = config, tuple(overrides)
     with explained():  # first, since a slip is not worth importing torch for
+        if name is not None:
+            check_name("--name", name)
         if resume and is_folder(config):
             from lada.federation.run_folder import read
 

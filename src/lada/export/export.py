@@ -101,10 +101,12 @@ def _tried(
     def answers(model: Any, which: str) -> Any:
         return write_all(torch_start(model), prompts, limit, encoder, which, tell)
 
-    as_trained = answers(learner.model, "the party")
+    as_trained = expected = answers(learner.model, "the party")
     model = learner.model if target.adapter else _merged(learner)
     _round(model, weights, target)
-    trial = Trial(questions, prompts, encoder, limit, as_trained, answers(model, "PyTorch"), tell)
+    if model is not learner.model or weights != torch.float32:  # else the weights are what they were
+        expected = answers(model, "PyTorch")
+    trial = Trial(questions, prompts, encoder, limit, as_trained, expected, tell)
     encode, source = _encode(options, encoder), locate(options.model)
     parcel = Parcel(
         name=trained.name,

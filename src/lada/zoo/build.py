@@ -48,6 +48,8 @@ def build(recipe: Recipe, target: Path, work: Path, report: Report) -> dict[str,
         card = json.loads(card_file.read_text())
         if Recipe(**card["recipe"]) == recipe:
             return card
+    for place in (target, work):  # first, since nobody wants to hear after the training that nothing can be written
+        place.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     course = course_of(recipe)
     tokenizer = make_tokenizer(recipe.tokenizer, course.texts(), recipe.vocabulary, course.pattern)
@@ -74,7 +76,6 @@ def build(recipe: Recipe, target: Path, work: Path, report: Report) -> dict[str,
     (staging / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     (staging / "README.md").write_text(_readme(card, course))
     shutil.rmtree(folder, ignore_errors=True)
-    target.mkdir(parents=True, exist_ok=True)
     shutil.move(staging, folder)
     shutil.rmtree(work / recipe.name, ignore_errors=True)
     return card
