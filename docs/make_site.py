@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[1]
 MADE = re.compile(r"<!-- made: ([\w-]+) -->.*?<!-- /made -->", re.DOTALL)
 LINK = re.compile(r"^```.*?^```|`[^`\n]*`|\]\((?!https?:|#)(?P<file>[^)#\s]+)", re.DOTALL | re.MULTILINE)
 """A link to a file; code is passed over."""
+SHOWN = ("*.md", "*.ipynb", "*.css", "images/*")
+"""The files of this folder that are on the site."""
 REMOTE = re.compile(r'<(?:script|img|link rel="(?:stylesheet|preconnect)")[^>]*?(?:src|href)="(https?:[^"]*)')
 """What a page would load from another place than the site."""
 
@@ -45,7 +47,7 @@ def published(root: Path) -> dict[Path, Path]:
     """Return the files of the repository that the site shows, each with its place on the site."""
     docs = root / "docs"
     return {
-        **{file: file.relative_to(docs) for file in (*docs.glob("*.md"), *docs.glob("images/*"), *docs.glob("*.css"))},
+        **{file: file.relative_to(docs) for kind in SHOWN for file in docs.glob(kind)},
         root / "CONTRIBUTING.md": Path("contributing.md"),
         root / "CHANGELOG.md": Path("changelog.md"),
         **{file: Path("results", f"{file.parent.name}.md") for file in root.glob("results/*/README.md")},

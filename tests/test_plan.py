@@ -25,7 +25,7 @@ SIMILAR = 2.0
 @pytest.fixture(autouse=True)
 def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep tables from wrapping what is looked for; a console reads COLUMNS when it is made, which is long past."""
-    monkeypatch.setattr("lada.cli.console.console.width", 160)
+    monkeypatch.setattr("lada.core.console.console.width", 160)
 
 
 @pytest.fixture(autouse=True)

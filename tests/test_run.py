@@ -62,7 +62,7 @@ def test_the_run_folder_holds_what_it_promises(first):
     results, folder = first
     for name in ("config.yaml", "results.json", "events.jsonl", "ledger.parquet", "allocations.parquet", "report.html"):
         assert (folder / name).stat().st_size > 0
-    assert Results.model_validate_json((folder / "results.json").read_text()) == results
+    assert Results.model_validate_json((folder / "results.json").read_text()).model_dump() == results.model_dump()
     assert {(e.party, e.round) for e in results.evaluations} == {
         (party, round) for party in ("llm", "warehouse", "clinic") for round in (0, 1)
     }

@@ -1,26 +1,40 @@
 """LaDa: federated reasoning distillation between one server LLM and many different client SLMs.
 
-`lada.run(config)` runs an experiment and returns its typed results; see lada.experiment.run. `lada.plan(config)` says
-beforehand what it will be; see lada.planning.compose.plan.
+`lada.run(config)` runs an experiment, `lada.demo()` the demo, and `lada.plan(config)` says beforehand what a run will
+be. `lada.load(folder)` reads a finished run, and `lada.compare(runs)` sets several side by side.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lada.experiment import run
+    from lada.experiment import demo, run
     from lada.planning.compose import plan
+    from lada.report.interactive import compare, load
 
-__all__ = ["plan", "run"]
+    __version__: str
+
+__all__ = ["__version__", "compare", "demo", "load", "plan", "run"]
+
+_HOMES = {
+    "run": "lada.experiment",
+    "demo": "lada.experiment",
+    "plan": "lada.planning.compose",
+    "load": "lada.report.interactive",
+    "compare": "lada.report.interactive",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Load the public API on first use: it brings torch and Flower along, which `import lada` alone should not."""
-    if name == "run":
-        from lada.experiment import run
+    if name == "__version__":
+        from lada.core.distribution import lada_version
 
-        return run
-    if name == "plan":
-        from lada.planning.compose import plan
-
-        return plan
+        return lada_version()
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'lada' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

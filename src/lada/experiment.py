@@ -1,6 +1,8 @@
-"""Run an experiment from its configuration: the public Python API behind `lada.run`."""
+"""Run an experiment from its configuration: the public Python API behind `lada.run` and `lada.demo`."""
 
+from contextlib import nullcontext
 from dataclasses import replace
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from lada.config import RunConfig, make_config
@@ -9,38 +11,41 @@ from lada.core.errors import InputError
 from lada.core.names import check_name
 from lada.core.owner import for_owner
 from lada.core.paths import is_folder
-from lada.core.results import Results
 from lada.engines.server import check_deployment, deploy
 from lada.engines.simulation import check_simulation, simulate
 from lada.federation import begun, run_folder
-from lada.federation.parties import (
-    Place,
-)
+from lada.federation.parties import Place
 from lada.federation.prepared import Prepared, given, prepare
 from lada.federation.run import Run, ignore
 from lada.federation.run_lock import run_lock
+from lada.models.quiet import no_bars
 from lada.points import registries_frozen
+from lada.report.interactive import RunResults
 from lada.rounds.party import Emit
+from lada.watching.live import showing
 
 
 @for_owner()
+@no_bars()
 def run(
     config: Source,
     *,
     name: str | None = None,
-    runs: Path = Path("runs"),
+    runs: str | Path = "runs",
     overrides: tuple[str, ...] = (),
+    progress: bool = False,
     emit: Emit = ignore,
     resume: bool = False,
     federation: Path | None = None,
     common: Path | None = None,
-) -> Results:
-    """Run an experiment and return its typed results.
+) -> RunResults:
+    """Run an experiment and return its typed results, with the folder that they are from.
 
     `config` is a RunConfig, plain data of the same form, or the path of a YAML file; `overrides` are `key=value`
     strings. It may also be what `lada.config_source.open_config` made of these, and `overrides` then play no part. The
     run's folder is `runs/<name>`, with a number behind it where that exists; relative paths in a file
-    start at its folder, else at the working directory. `emit` gets every event as it happens.
+    start at its folder, else at the working directory. With `progress` the terminal or notebook shows what `lada run`
+    shows. `emit` gets every event as it happens.
 
     With `resume` the newest run of that name goes on where it stopped, to the same bits as if it had not; where there
     is none, it begins. The path of a run's folder in the place of a configuration resumes that run.
@@ -55,23 +60,41 @@ def run(
     told; FederationError where fewer clients than the quorum answer; StudyError where the server's own study came to
     nothing. What was computed by then stays in the run's folder.
     """
-    if resume and isinstance(config, (str, Path)) and is_folder(config):
-        then, place = run_folder.read(Path(config))
-        config = make_config(then.model_dump(mode="json"), overrides)
-        return _go(config, then, replace(place, common=common), emit, federation)
-    config, base = open_config(config, overrides)
-    config = config if name is None else config.model_copy(update={"name": check_name("--name", name)})
-    folder = run_folder.newest(runs, config.name) if resume else None
-    if folder and run_folder.is_begun(folder):
-        then, place = run_folder.read(folder)
-        return _go(config, then, replace(place, common=common), emit, federation)
-    prepared = _prepare(config, base, federation)
-    place = run_folder.begin(folder, config, base) if folder else run_folder.new(runs, config, base)
-    begun.write(place.folder, given(config, prepared[0]))
-    return _start(config, prepared, replace(place, common=common), emit, federation)
+    with showing(emit) if progress else nullcontext(emit) as told:
+        if resume and isinstance(config, (str, Path)) and is_folder(config):
+            then, place = run_folder.read(Path(config))
+            config = make_config(then.model_dump(mode="json"), overrides)
+            return _go(config, then, replace(place, common=common), told, federation)
+        runs = Path(runs)
+        config, base = open_config(config, overrides)
+        config = config if name is None else config.model_copy(update={"name": check_name("--name", name)})
+        folder = run_folder.newest(runs, config.name) if resume else None
+        if folder and run_folder.is_begun(folder):
+            then, place = run_folder.read(folder)
+            return _go(config, then, replace(place, common=common), told, federation)
+        prepared = _prepare(config, base, federation)
+        place = run_folder.begin(folder, config, base) if folder else run_folder.new(runs, config, base)
+        begun.write(place.folder, given(config, prepared[0]))
+        return _start(config, prepared, replace(place, common=common), told, federation)
 
 
-def _go(config: RunConfig, then: RunConfig, place: Place, emit: Emit, federation: Path | None) -> Results:
+def demo(
+    *,
+    name: str | None = None,
+    runs: str | Path = "runs",
+    overrides: tuple[str, ...] = (),
+    progress: bool = True,
+    resume: bool = False,
+) -> RunResults:
+    """Run LaDa end to end on the built-in corpus with the shipped tiny models; a few minutes on a laptop.
+
+    The arguments, and what is raised, are those of `run`.
+    """
+    with as_file(files("lada.examples") / "demo.yaml") as config:
+        return run(config, name=name, runs=runs, overrides=overrides, progress=progress, resume=resume)
+
+
+def _go(config: RunConfig, then: RunConfig, place: Place, emit: Emit, federation: Path | None) -> RunResults:
     """Go on with a run. Raises InputError where configuration, data or models are not those that it was begun with."""
     run_folder.check_same(config, then, place.folder)
     prepared = _prepare(config, place.base, federation)
@@ -83,15 +106,17 @@ def _go(config: RunConfig, then: RunConfig, place: Place, emit: Emit, federation
     return _start(config, prepared, place, emit, federation)
 
 
-def _start(config: RunConfig, prepared: Prepared, place: Place, emit: Emit, federation: Path | None) -> Results:
+def _start(config: RunConfig, prepared: Prepared, place: Place, emit: Emit, federation: Path | None) -> RunResults:
     """Run here, or where the engine has it run."""
     if config.engine == "simulation":
-        return simulate(config, place, emit)
-    if config.engine == "deployment":
+        results = simulate(config, place, emit)
+    elif config.engine == "deployment":
         assert federation is not None
-        return deploy(config, place, emit, federation)
-    with registries_frozen(), run_lock(place.folder):
-        return Run(config, place, emit, *prepared).go()
+        results = deploy(config, place, emit, federation)
+    else:
+        with registries_frozen(), run_lock(place.folder):
+            results = Run(config, place, emit, *prepared).go()
+    return RunResults.in_folder(results, place.folder)
 
 
 def _prepare(config: RunConfig, base: Path, federation: Path | None = None) -> Prepared:

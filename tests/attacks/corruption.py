@@ -77,8 +77,9 @@ def command(*words: str) -> tuple[int, str]:
     """Call `lada` in this process and return its exit code and what it printed. Another exception passes through."""
     import typer
 
-    from lada.cli import console, explained
+    from lada.cli import explained
     from lada.cli.main import app
+    from lada.core import console
 
     out = io.StringIO()
     code = 0

@@ -17,15 +17,15 @@ import yaml
 from tiny_run import tiny
 from typer.testing import CliRunner
 
-from lada.cli.console import PlainConsole
 from lada.cli.explained import explained
-from lada.cli.live import LiveView
 from lada.cli.main import app
 from lada.core import logs
+from lada.core.console import PlainConsole
 from lada.core.errors import InputError
 from lada.federation.client_app import ERROR_LOG, _log
 from lada.federation.messages import Envelope
 from lada.report.page import render
+from lada.watching.live import LiveView
 
 HOSTILE = {
     "clear the screen": "\x1b[2J\x1b[H",

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 import lada.export.export as exporting
-from lada.cli.console import PlainConsole
 from lada.cli.export import ExportView
 from lada.cli.main import app
+from lada.core.console import PlainConsole
 from lada.export.check import Check
 
 

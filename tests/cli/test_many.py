@@ -8,7 +8,6 @@ import pytest
 from rich.console import Console, RenderableType
 from synthetic_run import make_results
 
-from lada.cli.live import LiveView
 from lada.cli.planned import plan_tables, told_once
 from lada.cli.summary import cut, summary
 from lada.cli.tables import task_tables
@@ -17,6 +16,7 @@ from lada.core.results import Results, Traffic
 from lada.core.terms import Sample
 from lada.planning.plan import DevicePlan, PartyPlan, PartyTime, Plan
 from lada.tasks.data import TaskData
+from lada.watching.live import LiveView
 from lada.watching.watch import PartySnapshot, Snapshot
 
 CLIENTS = tuple(f"phone-{i:03d}" for i in range(120))

@@ -19,20 +19,20 @@ from synthetic_run import make_results
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from lada.cli.console import PlainConsole, console
 from lada.cli.explained import explained
 from lada.cli.export import ExportView
-from lada.cli.live import LiveView
 from lada.cli.main import app
 from lada.cli.planned import plan_tables
 from lada.cli.rounds import round_rows
 from lada.cli.summary import summary
 from lada.cli.tables import method_tables
+from lada.core.console import PlainConsole, console
 from lada.core.docstrings import field_docstrings
 from lada.core.errors import InputError
 from lada.hosts.base import HOSTS
 from lada.planning.compose import plan
 from lada.points import POINTS
+from lada.watching.live import LiveView
 
 WORDS = st.text(alphabet="abcXYZ019-_./ ", min_size=1, max_size=60)
 

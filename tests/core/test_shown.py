@@ -14,13 +14,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from lada.cli.console import PlainConsole, console, errors
-from lada.cli.live import LiveView
 from lada.core import logs
+from lada.core.console import PlainConsole, console, errors
 from lada.core.shown import in_one_line, shown, shown_json
 from lada.federation.client_app import ERROR_LOG, _log
 from lada.federation.messages import Envelope
 from lada.report.page import _environment
+from lada.watching.live import LiveView
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07\x9b31m\x00\x08\x7f\r\u202eevil\u2066\u2028\U000e0041\ud800[bold red]x[/] :smile:"
 ACTING = [c for c in HOSTILE if ord(c) < 32 or unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl")]

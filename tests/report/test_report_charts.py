@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from lada.report.charts import (
     Change,
-    Dot,
     Point,
     Series,
     Span,
@@ -15,9 +14,9 @@ from lada.report.charts import (
     dumbbell,
     line_chart,
     spread,
-    strip,
     ticks,
 )
+from lada.report.strip import Dot, strip
 from lada.report.words import difference, duration, number, size
 
 values = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 3))
@@ -110,12 +109,37 @@ def test_bars_by_hand() -> None:
 def test_strip_counts_all_and_draws_some() -> None:
     dots = [Dot(1, i / 99, i % 2 == 0, None) for i in range(100)] + [Dot(None, 0.5, True, False)]
     drawn = strip("t", "d", dots, most=20)
-    assert ">out 50<" in drawn
-    assert ">in 50<" in drawn
+    assert drawn.count('class="soft small">50<') == 2
+    assert drawn.count(">left out<") == drawn.count(">chosen<") == 2
+    assert ">score<" in drawn
     assert ">unknown<" in drawn
+    assert "threshold" not in drawn
     # 101 dots by steps of 6 are 17: the 16 of even places are chosen, the last is no dot but the step 96.
     assert drawn.count("h5") == 17
-    assert 'class="dot in open"' in drawn
+    assert 'class="dot in open" data-told="chosen, teacher not checked"' in drawn
+
+
+def test_strip_marks_the_threshold_and_keeps_the_scores_of_its_dots() -> None:
+    drawn = strip(
+        "t", "d", [Dot(1, 0, False, False), Dot(1, 0.75, True, True), Dot(1, 1, True, True)], most=9, threshold=0.75
+    )
+    # 1 at 12, 0 at 242 - 58 = 184; the column from 46 to 354: left out around 123, chosen around 277.
+    assert '<path d="M46 55H354" class="threshold">' in drawn
+    assert ">chosen from 0.75</text>" in drawn
+    dots = re.search(
+        r'<path d="([^"]*)" class="dot in right" data-told="chosen, teacher right" data-values="([^"]*)"', drawn
+    )
+    assert dots is not None
+    places, values = re.findall(r"M([\d.]+) ([\d.]+)h0", dots[1]), dots[2].split()
+    assert [y for _, y in places] == ["55", "12"]
+    assert values == ["0.75", "1"]
+
+
+def test_a_quiet_line_tells_its_values() -> None:
+    drawn = line_chart(
+        "t", "d", [Series("one of many", [Point(1, 20), Point(2, 40)], 1, quiet=True)], show=str, top=100
+    )
+    assert re.findall('data-tip="([^"]*)"', drawn) == ["one of many, round 1: 20", "one of many, round 2: 40"]
 
 
 @pytest.mark.parametrize(

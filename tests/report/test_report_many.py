@@ -1,6 +1,7 @@
 """Runs of many clients: the page tells where they lie, who stands out, and how to find each."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from statistics import fmean, median
@@ -81,7 +82,7 @@ def test_where_the_clients_lie(page: Page, results: Results):
 def test_who_gained_most_and_least_stands_by_name(page: Page, results: Results):
     ranked = sorted(CLIENTS, key=lambda client: (-gains(results)[client], client))
     named = [
-        row[0].removesuffix("client") for row in page.rows if row[0].removesuffix("client") in CLIENTS and len(row) == 8
+        row[0].removesuffix("client") for row in page.rows if row[0].removesuffix("client") in CLIENTS and len(row) == 9
     ]
     assert named[:10] == ranked[:10]
     assert named[10:20] == ranked[:-11:-1]
@@ -110,8 +111,10 @@ def test_candidates_of_all_pairs_are_counted_together(tmp_path: Path):
     ] in page.rows
     columns = Counter((row["difficulty"], row["chosen"]) for row in rows)
     drawn = page.source[page.source.index(f"<h3>{SERVER} teaches") :]
-    for (_, chosen), count in columns.items():
-        assert f">{'in' if chosen else 'out'} {count}</text>" in drawn
+    written = [int(count) for count in re.findall(r'class="soft small">(\d+)</text>', drawn[: drawn.index("</svg>")])]
+    assert written == [
+        columns[level, chosen] for level in sorted({level for level, _ in columns}) for chosen in (False, True)
+    ]
 
 
 def test_long_lists_are_cut_and_say_by_how_much(tmp_path: Path, results: Results):

@@ -12,6 +12,7 @@ import pytest
 from pages import Page
 from synthetic_run import CLIENTS, SCHEMA, SERVER, interval, make_candidates, make_results, write_run
 
+from lada.cli.summary import summary
 from lada.core.errors import InputError
 from lada.core.results import Missing, Results
 from lada.report import render
@@ -180,13 +181,13 @@ def test_clients_without_own_domains(tmp_path: Path, results: Results) -> None:
     page = page_of(tmp_path, shorn(results, evaluations=bare, parties=parties))
     assert next(r for r in page.rows if r[0].startswith("clinic") and "parameters" in r[1])[3:5] == ["–", "–"]
     assert "by domain" in page.text
-    assert "own domains" not in page.text.replace("own domains other domains sent", "")
+    assert "own domains" not in page.text.replace("own domains other domains general skill", "")
     assert "the LLM rose from" in page.text
 
 
 def test_no_samples_shown(tmp_path: Path, results: Results) -> None:
     page = page_of(tmp_path, shorn(results, shown=()))
-    assert "This run kept no samples to show." in page.text
+    assert "This run kept no test questions to show." in page.text
     assert page.count("article") == page.count("form") == 0
 
 
@@ -256,9 +257,8 @@ def test_fifty_clients_with_long_names(tmp_path: Path) -> None:
     for client in clients:
         assert sum(row[0] == client and row[1] == "all domains" for row in page.rows) == 1
     assert page.source.count('class="line quiet"') == 7 * 50, "4 measures and 3 of soundness"
-    assert {"43 more parties", "46 more pairs"} <= {
-        text.strip() for text in re.findall(r"<summary>(.*?)<", page.source)
-    }
+    assert "43 more parties" in page.text
+    assert page.attributes("class").count("pair") == 50
     assert all(name not in clients for name in re.findall(r"<text[^>]*>([^<]*)</text>", page.source))
 
 
@@ -282,12 +282,71 @@ def test_the_sentence_by_hand(results: Results) -> None:
     assert plain(sentence(View(run))) == (
         "In 2 rounds, 3 clients rose from 12.0 % to 50.0 % on all domains on average while learning from the LLM, and "
         "the LLM lost 1.4 points on the clients’ domains; no private sample is part of any message by construction "
-        "(see the ledger)."
+        "(see the ledger). The clients’ general skill stayed at 93.3 %."
     )
     alone = shorn(run, parties=run.parties[1:2], traffic=(), allocations=())
-    assert plain(sentence(View(alone))) == "In 2 rounds, the client clinic rose from 10.0 % to 50.0 % on all domains."
+    assert plain(sentence(View(alone))) == (
+        "In 2 rounds, the client clinic rose from 10.0 % to 50.0 % on all domains. The client’s general skill stayed "
+        "at 93.3 %."
+    )
     central = shorn(run, parties=run.parties[:1], traffic=(), allocations=())
     assert plain(sentence(View(central))) == "In 2 rounds, the LLM rose from 50.0 % to 60.0 % on all domains."
+
+
+def test_forgetting_is_a_column_and_a_sentence(tmp_path: Path, results: Results) -> None:
+    skill = {("clinic", 0): 100.0, ("kitchen", 0): 90.0, ("warehouse", 0): 80.0,
+             ("clinic", 2): 60.0, ("kitchen", 2): 45.0, ("warehouse", 2): 30.0}  # fmt: skip
+    forgot = tuple(
+        e.model_copy(update={"general": interval(skill[e.party, e.round], 60)}) if (e.party, e.round) in skill else e
+        for e in results.evaluations
+    )
+    page = page_of(tmp_path, shorn(results, evaluations=forgot))
+    assert "The clients’ general skill fell from 90.0 % to 45.0 %." in plain(page.source)
+    assert page.rows[0][5] == "general skill"
+    assert next(r for r in page.rows if r[0] == "kitchenclient")[5].startswith("90.0 → 45.0 −45.0")
+
+
+def test_the_terminal_tells_the_same_bytes(page: Page, results: Results) -> None:
+    sent = list(summary(results).columns[5].cells)
+    told = {row[0]: row[6] for row in page.rows if len(row) == 9 and row[0].endswith(("client", "server"))}
+    assert sent == [told[f"{name}{'server' if name == SERVER else 'client'}"] for name in (SERVER, *CLIENTS)]
+
+
+def test_why_samples_were_left_out_is_told_by_whose_answer_was_right(tmp_path: Path, results: Results) -> None:
+    rows = [row | {"reason": row["reason"] if row["chosen"] else None} for row in make_candidates(results).to_pylist()]
+    page = page_of(tmp_path, results, pa.Table.from_pylist(rows, schema=SCHEMA))
+    of = [r for r in rows if (r["teacher"], r["student"]) == ("llm", "clinic") and not r["chosen"]]
+    counts = [f"{sum(r['round'] == n and r['teacher_right'] and not r['student_right'] for r in of)}" for n in (1, 2)]
+    assert ["○ left out", "teacher right, student wrong", *counts] in page.rows
+
+
+@pytest.mark.parametrize(("rule", "lines"), [(lambda score: score > 0.5, 12), (lambda score: abs(score) < 0.5, 0)])
+def test_a_threshold_is_drawn_where_the_score_alone_decided(
+    tmp_path: Path, results: Results, rule: Any, lines: int
+) -> None:
+    rows = [row | {"chosen": bool(rule(row["score"]))} for row in make_candidates(results, 60).to_pylist()]
+    page = page_of(tmp_path, results, pa.Table.from_pylist(rows, schema=SCHEMA))
+    assert page.attributes("class").count("threshold") == lines, "of 6 directions and 2 rounds"
+
+
+def test_what_stands_before_the_samples_is_short_and_the_rest_opens(page: Page) -> None:
+    before = page.source[: page.source.index('<section id="samples">')]
+    shown = re.sub(
+        r"<details.*?</details>",
+        "",
+        re.sub(r"<details class=\"pair\">.*?</details>", "", before, flags=re.S),
+        flags=re.S,
+    )
+    assert shown.count("</figure>") == 4, "the charts by round"
+    assert shown.count("</table>") == 2, "what happened, and what was chosen"
+    chapters = re.findall(r'<section id="(\w+)">\s*<details class="chapter">', page.source)
+    assert chapters == ["domains", "traffic", "time", "soundness", "setup"]
+
+
+def test_further_notices_stand_behind_a_heading(tmp_path: Path, results: Results) -> None:
+    page = page_of(tmp_path, shorn(results, notices=tuple(f"notice {i}" for i in range(5))))
+    assert "2 more of these" in page.text
+    assert page.source.index("notice 2") < page.source.index("2 more of these") < page.source.index("notice 3")
 
 
 def test_missing_results_name_the_folder_and_the_fix(tmp_path: Path) -> None:

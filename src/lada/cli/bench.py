@@ -8,9 +8,9 @@ import typer
 from rich.live import Live
 from rich.table import Column, Table
 
-from lada.cli.console import console, errors
 from lada.cli.explained import explained
 from lada.cli.plugins import Plugins
+from lada.core.console import console, errors
 from lada.core.plural import counted
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from lada.cli.console import console
 from lada.cli.explained import explained
 from lada.cli.export import Party, Run
 from lada.core.bounds import SLIGHTEST, STEEPEST
+from lada.core.console import console
 from lada.core.seeds import seed_of
 
 

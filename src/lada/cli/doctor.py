@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Column, Table
 
-from lada.cli.console import console
 from lada.cli.explained import explained
+from lada.core.console import console
 from lada.core.paths import is_file
 from lada.core.plural import counted, plural
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from lada.cli.console import console
 from lada.cli.explained import explained
+from lada.core.console import console
 from lada.core.errors import InputError, nearest
 
 app = typer.Typer(no_args_is_help=True, help="Configurations to begin with.")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import typer
 
-from lada.cli.console import errors
+from lada.core.console import errors
 from lada.core.errors import LadaError
 
 FIXES = {

@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from lada.cli.console import console
 from lada.cli.explained import explained
+from lada.core.console import console
 
 Run = Annotated[Path, typer.Argument(help="The folder of a run.")]
 Party = Annotated[str, typer.Option(help="Whose model: the server's or a client's name.")]

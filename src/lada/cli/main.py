@@ -13,7 +13,6 @@ import typer
 from lada.cli import examples, federation, zoo
 from lada.cli.bench import bench
 from lada.cli.chat import chat
-from lada.cli.console import console
 from lada.cli.doctor import doctor
 from lada.cli.explained import explained
 from lada.cli.export import export
@@ -22,6 +21,7 @@ from lada.cli.run import Sets, demo, run
 from lada.cli.usage import PlainGroup
 from lada.cli.watch import watch
 from lada.core.bounds import MOST_SAMPLES
+from lada.core.console import console
 from lada.core.distribution import lada_version
 from lada.core.shown import shown_json
 

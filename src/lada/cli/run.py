@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lada.cli.console import console, errors
 from lada.cli.explained import explained
 from lada.cli.plugins import Plugins, add
+from lada.core.console import console, errors
 from lada.core.names import check_name
 from lada.core.shown import in_one_line, shown_json
 
@@ -114,11 +114,11 @@ def _run(
 
             check_sources(*source)
 
-    from lada.cli.live import LiveView
     from lada.cli.summary import cut, summary
     from lada.core.errors import LOST
     from lada.core.signals import ended_by_signal, exit_code
     from lada.experiment import run as start
+    from lada.watching.live import LiveView
 
     view = LiveView(console)
 

@@ -1,6 +1,5 @@
 """The table a run closes with."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -31,10 +30,7 @@ def summary(results: Results) -> Table:
     for column in COLUMNS:
         is_number = column != "party"
         table.add_column(column, justify="right" if is_number else "left", no_wrap=is_number)
-    sent = Counter[str]()
-    for row in results.traffic:
-        sent[row.sender] += row.bytes if row.kind != "metrics" else 0
-    lines = {party.name: Line(_ends(view, party), sent[party.name], view.seconds(party.name)) for party in view.parties}
+    lines = {p.name: Line(_ends(view, p), view.sent(p.name), view.seconds(p.name)) for p in view.parties}
     listed = sorted(view.listed, key=lambda p: (p.role != "server", p.name))
     more = []
     if view.many:

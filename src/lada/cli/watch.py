@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lada.cli.console import console
 from lada.cli.explained import explained
+from lada.core.console import console
 from lada.core.shown import shown_json
 
 if TYPE_CHECKING:

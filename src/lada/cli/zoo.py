@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from lada.cli.console import console
 from lada.cli.explained import explained
 from lada.core.bounds import LARGEST_SEED
+from lada.core.console import console
 
 app = typer.Typer(no_args_is_help=True, help="The shipped tiny models.")
 

@@ -20,6 +20,7 @@ from lada.core.plural import counted
 from lada.models.adapters import with_adapter
 from lada.models.files import ADAPTER, weight_files
 from lada.models.options import ModelOptions
+from lada.models.quiet import no_bars
 
 
 def check_frame(source: str, config: Any, options: ModelOptions) -> None:
@@ -104,13 +105,10 @@ def _check_adapter(model: Any, options: ModelOptions) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep transformers' tables and progress bars of a model that is not loaded from the screen."""
-    level, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    level = logging.get_verbosity()
     logging.set_verbosity(CRITICAL)
-    logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings(action="ignore"), no_bars():
             yield
     finally:
         logging.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()

@@ -6,8 +6,7 @@ colour. Whatever comes from data is escaped on its way in.
 """
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -52,21 +51,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One row of a dumbbell chart; either end may be unknown."""
+    """One row of a dumbbell chart; either end may be unknown. A change that is `noise` has no colour."""
 
     label: str
     before: float | None
     after: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Dot:
-    """One candidate of a strip chart: its difficulty is its `column`."""
-
-    column: int | None
-    value: float
-    chosen: bool
-    right: bool | None
+    noise: bool = False
 
 
 class Canvas:
@@ -91,21 +81,22 @@ class Canvas:
             _element("title", title, {}) + _element("desc", description, {}) + Markup("").join(self._parts),
             {
                 "xmlns": "http://www.w3.org/2000/svg",
-                "viewBox": f"0 0 {_number(self.width)} {_number(self.height)}",
+                "viewBox": f"0 0 {coordinate(self.width)} {coordinate(self.height)}",
                 "role": "img",
             },
         )
         return _element("figure", _element("figcaption", title, {}) + drawing, {"class_": f"chart {kind}"})
 
 
-def _number(value: float) -> str:
+def coordinate(value: float) -> str:
+    """Return a length for SVG, to a tenth of a unit: `12.5`, `3`."""
     return f"{value:.1f}".removesuffix(".0")
 
 
 def _element(tag: str, content: str, attributes: dict[str, object]) -> Markup:
     written = Markup("").join(
         Markup(' {}="{}"').format(
-            key.rstrip("_").replace("_", "-"), _number(value) if isinstance(value, float) else value
+            key.rstrip("_").replace("_", "-"), coordinate(value) if isinstance(value, float) else value
         )
         for key, value in attributes.items()
         if value is not None
@@ -148,7 +139,7 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> list
     return moved
 
 
-def _marker(x: float, y: float, style: int) -> str:
+def marker(x: float, y: float, style: int) -> str:
     """Return path data: square, circle, triangle or diamond, by style."""
     start, outline = (
         ((-3.6, -3.6), "h7.2v7.2h-7.2z"),
@@ -156,7 +147,7 @@ def _marker(x: float, y: float, style: int) -> str:
         ((0, -4.2), "l4.4 7.2h-8.8z"),
         ((0, -4.6), "l4.6 4.6l-4.6 4.6l-4.6 -4.6z"),
     )[style % 4]
-    return f"M{_number(x + start[0])} {_number(y + start[1])}{outline}"
+    return f"M{coordinate(x + start[0])} {coordinate(y + start[1])}{outline}"
 
 
 def line_chart(
@@ -188,10 +179,10 @@ def line_chart(
         return height - below - (height - above - below) * y / marks[-1]
 
     for mark in marks:
-        canvas.add("path", d=f"M{_number(left)} {_number(at_y(mark))}H{_number(WIDTH - right)}", class_="grid")
+        canvas.add("path", d=f"M{coordinate(left)} {coordinate(at_y(mark))}H{coordinate(WIDTH - right)}", class_="grid")
         canvas.text(left - 6, at_y(mark), show(mark), anchor="end", class_="soft")
     for x in xs[:: math.ceil(len(xs) / 8)]:
-        canvas.text(at_x(x), height - below + 12, _number(x), anchor="middle", class_="soft")
+        canvas.text(at_x(x), height - below + 12, coordinate(x), anchor="middle", class_="soft")
     canvas.text((left + WIDTH - right) / 2, height - 7, along, anchor="middle", class_="soft")
     for line in series:
         _draw_line(canvas, line, at_x, at_y, show, along)
@@ -210,10 +201,17 @@ def _draw_line(
     along: str,
 ) -> None:
     def path(pairs: Iterable[tuple[float, float]]) -> str:
-        return "M" + "L".join(f"{_number(at_x(x))} {_number(at_y(y))}" for x, y in pairs)
+        return "M" + "L".join(f"{coordinate(at_x(x))} {coordinate(at_y(y))}" for x, y in pairs)
+
+    def hit(p: Point, radius: int) -> None:
+        interval = "" if p.low is None or p.high is None else f" ({show(p.low)} to {show(p.high)})"
+        tip = f"{line.name}, {along} {coordinate(p.x)}: {show(p.value)}{interval}"
+        canvas.add("circle", cx=at_x(p.x), cy=at_y(p.value), r=radius, class_="hit", data_tip=tip)
 
     if line.quiet:
-        canvas.add("path", d=path((p.x, p.value) for p in line.points), class_="line quiet", data_tip=line.name)
+        canvas.add("path", d=path((p.x, p.value) for p in line.points), class_="line quiet")
+        for p in line.points:
+            hit(p, 4)
         return
     style = f"s{line.style}"
     banded = [p for p in line.points if p.low is not None and p.high is not None]
@@ -228,10 +226,8 @@ def _draw_line(
         )
     canvas.add("path", d=path((p.x, p.value) for p in line.points), class_=f"line {style}")
     for p in line.points:
-        interval = "" if p.low is None or p.high is None else f" ({show(p.low)} to {show(p.high)})"
-        tip = f"{line.name}, {along} {_number(p.x)}: {show(p.value)}{interval}"
-        canvas.add("path", d=_marker(at_x(p.x), at_y(p.value), line.style), class_=f"mark {style}")
-        canvas.add("circle", cx=at_x(p.x), cy=at_y(p.value), r=9, class_="hit", data_tip=tip)
+        canvas.add("path", d=marker(at_x(p.x), at_y(p.value), line.style), class_=f"mark {style}")
+        hit(p, 9)
 
 
 def dumbbell(
@@ -256,7 +252,7 @@ def dumbbell(
 
     bottom = canvas.height - below
     for mark in (0, 25, 50, 75, 100):
-        canvas.add("path", d=f"M{_number(at_x(mark))} {_number(above)}V{_number(bottom)}", class_="grid")
+        canvas.add("path", d=f"M{coordinate(at_x(mark))} {coordinate(above)}V{coordinate(bottom)}", class_="grid")
         canvas.text(at_x(mark), bottom + 10, f"{mark}", anchor="middle", class_="soft")
     y = above - row_height / 2
     for heading, rows in groups:
@@ -272,9 +268,9 @@ def dumbbell(
 
 def _draw_change(canvas: Canvas, row: Change, y: float, at_x: Callable[[float], float], ends: tuple[str, str]) -> None:
     change = None if row.before is None or row.after is None else row.after - row.before
-    direction = "rise" if change is None or change >= 0 else "fall"
+    direction = "noise" if row.noise else "rise" if change is None or change >= 0 else "fall"
     if row.before is not None and row.after is not None:
-        d = f"M{_number(at_x(row.before))} {_number(y)}H{_number(at_x(row.after))}"
+        d = f"M{coordinate(at_x(row.before))} {coordinate(y)}H{coordinate(at_x(row.after))}"
         canvas.add("path", d=d, class_=f"stem {direction}")
     if row.before is not None:
         canvas.add("circle", cx=at_x(row.before), cy=y, r=4, class_="ring")
@@ -311,7 +307,7 @@ def bars(
     for mark in ticks(0, end or 1, 4 if width <= WIDTH else 8):
         if mark <= (end or 1):
             x = left + mark * scale
-            canvas.add("path", d=f"M{_number(x)} {_number(above)}V{_number(bottom)}", class_="grid")
+            canvas.add("path", d=f"M{coordinate(x)} {coordinate(above)}V{coordinate(bottom)}", class_="grid")
             canvas.text(x, bottom + 11, show(mark), anchor="middle", class_="soft")
     for i, (label, spans) in enumerate(rows):
         y = above + row_height * i
@@ -333,65 +329,3 @@ def bars(
             if len(inside) * GLYPH + 3 < long and row_height > 20:
                 canvas.text(x + long / 2, y + row_height / 2, inside, anchor="middle", class_="on")
     return canvas.done(title, description, "bars")
-
-
-def strip(
-    title: str,
-    description: str,
-    dots: Sequence[Dot],
-    *,
-    most: int,
-    counts: Mapping[tuple[int | None, bool], int] | None = None,
-) -> Markup:
-    """Draw values by difficulty: left-out candidates on the left of a column, chosen ones on its right.
-
-    The `counts` under a column, by its difficulty and whether it was chosen, are by default of all dots; at most `most`
-    are drawn, taken evenly from all.
-    A dot is a teacher that was right, a cross one that was wrong, a short bar one that nobody could check.
-    """
-    left, right, above, below, height = 34.0, 6.0, 8.0, 46.0, 230.0
-    canvas = Canvas(WIDTH, height)
-    counts = Counter((dot.column, dot.chosen) for dot in dots) if counts is None else counts
-    columns = sorted({column for column, _ in counts}, key=lambda column: (column is None, column or 0))
-    marks = ticks(min(dot.value for dot in dots), max(dot.value for dot in dots), 4)
-    wide = (WIDTH - left - right) / len(columns)
-
-    def at_y(value: float) -> float:
-        return height - below - (height - above - below) * (value - marks[0]) / (marks[-1] - marks[0])
-
-    for mark in marks:
-        canvas.add("path", d=f"M{_number(left)} {_number(at_y(mark))}H{_number(WIDTH - right)}", class_="grid")
-        canvas.text(left - 6, at_y(mark), f"{mark:.2g}", anchor="end", class_="soft")
-    for i, column in enumerate(columns):
-        middle = left + wide * (i + 0.5)
-        for chosen, word, place in ((False, "out", middle - wide / 4), (True, "in", middle + wide / 4)):
-            count = f"{word} {counts.get((column, chosen), 0)}"
-            canvas.text(place, height - below + 10, count, anchor="middle", class_="soft small")
-        canvas.text(middle, height - below + 23, "unknown" if column is None else f"{column}", anchor="middle")
-        if i:
-            canvas.add(
-                "path", d=f"M{_number(left + wide * i)} {_number(above)}V{_number(height - below + 26)}", class_="grid"
-            )
-    canvas.text((left + WIDTH - right) / 2, height - 6, "difficulty (reasoning steps)", anchor="middle", class_="soft")
-    paths: dict[str, list[str]] = {}
-    for i, dot in enumerate(dots[:: math.ceil(len(dots) / most)]):
-        # Golden-ratio steps fill a half column evenly without a random number.
-        offset = (i * 0.618034 % 1 - 0.5) * wide * 0.36
-        x = left + wide * (columns.index(dot.column) + (0.75 if dot.chosen else 0.25)) + offset
-        paths.setdefault(_dot_class(dot), []).append(_dot_path(x, at_y(dot.value), dot.right))
-    for kind in sorted(paths):
-        canvas.add("path", d="".join(paths[kind]), class_=kind)
-    return canvas.done(title, description, "strip")
-
-
-def _dot_class(dot: Dot) -> str:
-    right = {True: "right", False: "wrong", None: "open"}[dot.right]
-    return f"dot {'in' if dot.chosen else 'out'} {right}"
-
-
-def _dot_path(x: float, y: float, right: bool | None) -> str:
-    if right is None:
-        return f"M{_number(x - 2.5)} {_number(y)}h5"
-    if right:
-        return f"M{_number(x)} {_number(y)}h0"  # drawn as a dot by its round line caps
-    return f"M{_number(x - 2.2)} {_number(y - 2.2)}l4.4 4.4m0 -4.4l-4.4 4.4"

@@ -11,8 +11,9 @@ from markupsafe import Markup
 
 from lada.core.plural import counted
 from lada.core.results import AllocationRecord
-from lada.report.charts import Change, Dot, dumbbell, strip
+from lada.report.charts import Change, dumbbell
 from lada.report.reading import Candidate
+from lada.report.strip import Dot, strip
 from lada.report.view import Table, View, mean
 from lada.report.words import NONE, number
 
@@ -21,6 +22,7 @@ DRAWN = 240
 DOTS = 60
 """Of a batch of many candidates of one direction and round, so many at most may be drawn."""
 COUNTED = ("chosen", "teacher_right", "student_right", "reason")
+CHECKED = {True: "right", False: "wrong", None: "not checked"}
 REASONS = 8
 """At most so many different reasons are listed; the rarer ones are added up."""
 
@@ -33,7 +35,7 @@ class Direction:
     student: str
     charts: Sequence[Markup]
     reasons: Table
-    """Reasons by round; no rows where no allocator gave any."""
+    """Reasons by round, and of candidates left out without one whose answer was right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,12 @@ def overview(view: View) -> Table:
     places = {direction: place for place, direction in enumerate(_directions(view))}
     records = sorted(view.results.allocations, key=lambda r: (places[r.teacher, r.student], r.round))
     diagnostics = sorted({name for record in records for name in record.diagnostics})
-    head = ("teacher → student", "round", "candidates", "chosen", "by teacher’s path", "by own path",
+    head = ("teacher → student", "round", "candidates", "chosen", "by teacher’s path", "by student’s path",
             "chosen paths right, %", "sound, %", *diagnostics)  # fmt: skip
     if view.many:
         caption = (
-            "How many public samples there were to choose from and were chosen, mean of all pairs; then the filters’ "
-            "own diagnostics."
+            "How many candidates each direction had and how many it chose, mean of all pairs; then the allocators’ own "
+            "diagnostics. A candidate is a public sample that the student may learn."
         )
         return Table(head, _means(view, records, diagnostics), caption)
     rows = [
@@ -71,7 +73,10 @@ def overview(view: View) -> Table:
         )
         for record in records
     ]
-    caption = "How many public samples each direction could choose from and chose; then the filter’s own diagnostics."
+    caption = (
+        "How many candidates each direction had and how many it chose; then the allocator’s own diagnostics. A "
+        "candidate is a public sample that the student may learn."
+    )
     return Table(head, rows, caption)
 
 
@@ -155,12 +160,22 @@ class Tally:
     right: Counter[tuple[str, bool, bool]] = field(default_factory=Counter)
     """How many answers are right or wrong: by whose they are, whether the candidate was chosen, whether right."""
     reasons: Counter[tuple[bool, str]] = field(default_factory=Counter)
+    lowest: float = math.inf
+    """The least score of a chosen candidate."""
+    highest: float = -math.inf
+    """The highest score of a candidate that was left out."""
+
+    @property
+    def threshold(self) -> float | None:
+        """Return the score from which candidates were chosen; None where the score alone did not decide."""
+        return self.lowest if -math.inf < self.highest < self.lowest < math.inf else None
 
     def add(self, row: Candidate) -> None:
         """Count one candidate."""
         self._count(row.chosen, row.teacher_right, row.student_right, row.reason, 1)
         if row.score is not None:
             self.scored[row.difficulty, row.chosen] += 1
+            self._widen(row.chosen, row.score, row.score)
             self.dots.append(Dot(row.difficulty, row.score, row.chosen, row.teacher_right))
 
     def add_rows(self, table: pa.Table) -> None:
@@ -169,18 +184,26 @@ class Tally:
             chosen, teacher, student, reason = (row[name] for name in COUNTED)
             self._count(chosen, teacher, student, reason, row["count_all"])
         table = table.filter((pc.field("score") > -math.inf) & (pc.field("score") < math.inf))
-        for row in table.group_by(["difficulty", "chosen"]).aggregate([([], "count_all")]).to_pylist():
+        sums = [([], "count_all"), ("score", "min"), ("score", "max")]
+        for row in table.group_by(["difficulty", "chosen"]).aggregate(sums).to_pylist():
             self.scored[row["difficulty"], row["chosen"]] += row["count_all"]
+            self._widen(row["chosen"], row["score_min"], row["score_max"])
         for place in range(0, len(table), math.ceil(len(table) / DOTS) or 1):
             (row,) = table.slice(place, 1).to_pylist()
             self.dots.append(Dot(row["difficulty"], row["score"], row["chosen"], row["teacher_right"]))
+
+    def _widen(self, chosen: bool, low: float, high: float) -> None:
+        if chosen:
+            self.lowest = min(self.lowest, low)
+        else:
+            self.highest = max(self.highest, high)
 
     def _count(self, chosen: bool, teacher: bool | None, student: bool | None, reason: str | None, number: int) -> None:
         for who, right in (("teacher", teacher), ("student", student)):
             if right is not None:
                 self.right[who, chosen, right] += number
-        if reason:
-            self.reasons[chosen, reason] += number
+        if reason or not chosen:
+            self.reasons[chosen, reason or f"teacher {CHECKED[teacher]}, student {CHECKED[student]}"] += number
 
     def share(self, who: str, chosen: bool) -> float | None:
         """Return the percent right among the chosen or left-out candidates whose gold answer is known."""
@@ -215,9 +238,9 @@ def _scores(teacher: str, round: int, tally: Tally) -> Markup | None:
         return None
     description = (
         f"Score of each candidate against its difficulty in round {round}: left out on the left of a column, chosen on "
-        f"the right; a dot where {teacher} was right, a cross where it was wrong."
+        f"the right; a dot where {teacher} was right, a cross where it was wrong, a bar where nobody could check."
     )
-    return strip(f"Round {round}", description, tally.dots, counts=tally.scored, most=DRAWN)
+    return strip(f"Round {round}", description, tally.dots, counts=tally.scored, most=DRAWN, threshold=tally.threshold)
 
 
 def _reasons(rounds: Mapping[int, Tally]) -> Table:
@@ -233,7 +256,11 @@ def _reasons(rounds: Mapping[int, Tally]) -> Table:
         rest = (sum(counts[round].values()) - sum(counts[round][key] for key in common) for round in rounds)
         table.append((NONE, f"{len(total) - len(common)} rarer reasons", *(f"{number_of}" for number_of in rest)))
     head = ("", "reason", *(f"round {round}" for round in rounds))
-    return Table(head, table, "How many candidates were chosen or left out for which reason.", 2)
+    caption = (
+        "How many candidates were chosen or left out, by the allocator’s reason. Where it gave none for leaving them "
+        "out, the row says whose answer was right."
+    )
+    return Table(head, table, caption, 2)
 
 
 def _told(chosen: bool) -> str:

@@ -26,6 +26,8 @@ from lada.report.words import duration
 
 NOTICES = 100
 """So many notices are told, and of more how many there are."""
+OPEN_NOTICES = 3
+"""So many of them stand open; the others behind a heading."""
 
 
 @cache
@@ -89,9 +91,14 @@ def _digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
+def fill(template: str, **context: object) -> str:
+    """Return a template of this package with its blanks filled in."""
+    return _environment().get_template(template).render(context)
+
+
 def write(template: str, target: Path, **context: object) -> Path:
     """Fill a template of this package into `target` and return it; folders on the way are made."""
-    page = _environment().get_template(template).render(context)
+    page = fill(template, **context)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page, encoding="utf-8", newline="\n")
     return target
@@ -120,6 +127,7 @@ def render(run_folder: Path) -> Path:
         summary=story.summary(view),
         extremes=story.extremes(view),
         roster=roster(view),
+        few=OPEN_NOTICES,
         most=NOTICES,
         missing=story.missing(view),
         accuracy=progress.accuracy(view),

@@ -180,10 +180,15 @@ def _mean_changes(view: View, part: str, keys: list[str], prefix: str = "") -> l
 
 def _halves(view: View, party: PartyInfo) -> tuple[str, str, set[str]]:
     """Return the headings of a party's two groups of domains and which domains are in the first."""
+    skill = (
+        " and general skill"
+        if any(end is not None and end.general is not None for end in view.ends(party.name))
+        else ""
+    )
     if party.role == "server":
         clients = {domain for client in view.clients for domain in client.domains}
-        return "the clients’ domains", "domains no client owns" if clients else "by domain", clients
-    return "own domains", "other domains" if party.domains else "by domain", set(party.domains)
+        return "the clients’ domains", f"domains no client owns{skill}" if clients else "by domain", clients
+    return "own domains", f"other domains{skill}" if party.domains else "by domain", set(party.domains)
 
 
 def _ends_table(view: View, part: str, keys: list[str], caption: str) -> Table:

@@ -13,7 +13,7 @@ from lada.report.view import View
 
 HEAD = (
     "client", "model", "all before", "all after", "change", "own before", "own after", "other before", "other after",
-    "sent, bytes", "received, bytes", "compute, s", "times missing",
+    "general before", "general after", "sent, bytes", "received, bytes", "compute, s", "times missing",
 )  # fmt: skip
 WORDS = 2
 """So many columns hold text, the others numbers."""

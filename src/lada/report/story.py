@@ -11,8 +11,9 @@ from lada.report.spread import LABELS, spread
 from lada.report.view import Table, View
 from lada.report.words import NONE, difference, duration, interval, number, percent, size
 
-HEAD = ("party", "model", "all domains", "own domains", "other domains", "sent", "received", "compute")
-TOLD = ("overall", "own", "other")
+HEAD = ("party", "model", "all domains", "own domains", "other domains", "general skill", "sent", "received",
+        "compute")  # fmt: skip
+TOLD = ("overall", "own", "other", "general")
 EXTREMES = 10
 """Of many clients, so many are shown at either end."""
 
@@ -25,7 +26,7 @@ def sentence(view: View) -> Markup:
     clauses = [_clients(view, last), _servers(view, last)]
     told = Markup(", and ").join(clause for clause in clauses if clause)
     opening = f"In {counted(last, 'round')}, " if last > 0 else "Before the first round, "
-    return escape(opening) + told + _boundary(view) + "."
+    return escape(opening) + told + _boundary(view) + "." + _forgetting(view, last)
 
 
 def _clients(view: View, last: int) -> Markup:
@@ -42,6 +43,15 @@ def _clients(view: View, last: int) -> Markup:
     if any(row.teacher in servers and row.chosen for row in view.results.allocations):
         told += " while learning from the LLM"
     return told
+
+
+def _forgetting(view: View, last: int) -> Markup:
+    """Return a sentence on the clients' general skill; empty before the first round and where it was not measured."""
+    before, after = (view.mean_of(view.clients, "general", round) for round in (view.rounds[0], last))
+    if last == view.rounds[0] or before is None or after is None:
+        return Markup("")
+    who = "The client’s" if len(view.clients) == 1 else "The clients’"
+    return Markup(" {} general skill {}.").format(who, _change_of(before, after))
 
 
 def _servers(view: View, last: int) -> Markup:
@@ -65,6 +75,10 @@ def _moved(view: View, parties: Sequence[PartyInfo], last: int) -> Markup:
     if last == view.rounds[0]:
         verb = "answers" if len(parties) == 1 else "answer"
         return Markup("{} <b>{}</b> of the questions right").format(verb, percent(after))
+    return _change_of(before, after)
+
+
+def _change_of(before: float, after: float) -> Markup:
     if number(before) == number(after):
         return Markup("stayed at <b>{}</b>").format(percent(after))
     verb = "rose" if after > before else "fell"
@@ -79,7 +93,10 @@ def _boundary(view: View) -> str:
 
 def summary(view: View) -> Table:
     """Return one row per party: who it is, before and after, traffic, seconds."""
-    caption = "Percent right before → after, with 95 % intervals; bytes and seconds of each party."
+    caption = (
+        "Percent right before the first round → after the last, with 95 % intervals. General skill needs no domain "
+        "knowledge: a fall is forgetting."
+    )
     rows = [_party(view, party) for party in view.listed]
     if not view.many:
         return Table(HEAD, rows, caption, 2)

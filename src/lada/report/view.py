@@ -15,7 +15,7 @@ from lada.report.charts import STYLES
 FEW = STYLES - 1
 """Up to this many clients each have a colour; more are drawn quietly around their mean."""
 
-MEASURES = {"overall": "all domains", "own": "own domains", "other": "other domains", "general": "skill alone"}
+MEASURES = {"overall": "all domains", "own": "own domains", "other": "other domains", "general": "general skill"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,13 +134,14 @@ def _splits(corpus: Corpus, options: HubTask, base: Path) -> dict[str, Any]:
         raise InputError(
             f"task.kind: 'corpus' needs the package datasets ({error}); install it with: {install_command('hub')}"
         ) from None
-    if options.source is None:
-        revision = options.revision or corpus.revision
-        with _explained_hub(corpus.hub):
-            ask_hub("dataset", corpus.hub, revision)
-            loaded = datasets.load_dataset(corpus.hub, corpus.configuration, revision=revision)
-    else:
-        loaded = _load_local(base / options.source)
+    with _no_bars():
+        if options.source is None:
+            revision = options.revision or corpus.revision
+            with _explained_hub(corpus.hub):
+                ask_hub("dataset", corpus.hub, revision)
+                loaded = datasets.load_dataset(corpus.hub, corpus.configuration, revision=revision)
+        else:
+            loaded = _load_local(base / options.source)
     if isinstance(loaded, datasets.DatasetDict):
         return {str(split): rows for split, rows in loaded.items()}
     return {corpus.splits.train: loaded}
@@ -176,6 +177,20 @@ def _load_local(source: Path) -> Any:
                 if file.suffix == ".jsonl":
                     check_jsonl(file)
             raise
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep the progress bars of `datasets` from the screen, and restore their setting afterwards."""
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    hidden = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not hidden:
+            enable_progress_bars()
 
 
 def _explained_hub(name: str) -> AbstractContextManager[None]:

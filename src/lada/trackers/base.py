@@ -1,12 +1,10 @@
 """The contract of a tracker, and the registry in which trackers enter themselves."""
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from lada.core.distribution import install_command
-from lada.core.errors import InputError
+from lada.core import extras
 from lada.core.registry import Registry
 
 Status = Literal["finished", "failed", "stopped"]
@@ -46,10 +44,4 @@ TRACKERS: Registry[Tracker] = Registry("tracker", "lada.trackers")
 
 def require(module: str, extra: str) -> Any:
     """Import and return the module a tracker needs. Raises InputError with the install line where that fails."""
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise InputError(
-            f"trackers: {extra!r} needs a package that cannot be imported ({error}); "
-            f"install it with: {install_command(extra)}"
-        ) from error
+    return extras.require(module, f"trackers: {extra!r}", extra)

@@ -9,15 +9,57 @@
   tip.className = "tip";
   tip.hidden = true;
   tip.setAttribute("aria-hidden", "true");
-  document.addEventListener("pointermove", (event) => {
-    const mark = event.target.closest("[data-tip]");
-    tip.hidden = !mark;
-    if (!mark) return;
-    tip.textContent = mark.dataset.tip;
+  // A chart of scores has one path for all dots of a kind: the nearest dot to the pointer is told.
+  const dots = new Map();
+  const dotsOf = (svg) => {
+    if (!dots.has(svg)) {
+      const paths = [...svg.querySelectorAll("[data-values]")];
+      dots.set(svg, paths.flatMap((path) => {
+        const values = path.dataset.values.split(" ");
+        const places = path.getAttribute("d").match(/M[^a-z]+/g).map((at) => at.slice(1).split(" ").map(Number));
+        return places.map(([x, y], i) => ({ x, y, told: `score ${values[i]}: ${path.dataset.told}` }));
+      }));
+    }
+    return dots.get(svg);
+  };
+  const nearest = (event) => {
+    const svg = event.target.closest(".strip svg");
+    if (!svg) return undefined;
+    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+    let [best, least] = [undefined, 10];
+    for (const dot of dotsOf(svg)) {
+      const distance = Math.hypot(dot.x - at.x, dot.y - at.y);
+      if (distance < least) [best, least] = [dot.told, distance];
+    }
+    return best;
+  };
+  const point = (event) => {
+    const text = event.target.closest("[data-tip]")?.dataset.tip ?? nearest(event);
+    tip.hidden = !text;
+    if (!text) return;
+    tip.textContent = text;
     const room = document.documentElement.clientWidth - tip.offsetWidth - 8;
     tip.style.left = `${Math.max(8, Math.min(event.clientX + 12, room))}px`;
     tip.style.top = `${event.clientY + 16}px`;
+  };
+  document.addEventListener("pointermove", point);
+  document.addEventListener("pointerdown", point);
+
+  // A link to a section opens it.
+  const open = () => {
+    const details = document.getElementById(location.hash.slice(1))?.querySelector(":scope > details");
+    if (details) details.open = true;
+  };
+  window.addEventListener("hashchange", open);
+  open();
+
+  // A table with more columns than fit says so.
+  const fits = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      target.previousElementSibling?.classList.toggle("wide", target.scrollWidth > target.clientWidth + 1);
+    }
   });
+  for (const box of document.querySelectorAll(".caption + .scroll")) fits.observe(box);
 
   // Leaderboards: a heading sorts its table by its column, numbers by the first in a cell; again, the other way.
   for (const heading of document.querySelectorAll(".sortable thead th")) {

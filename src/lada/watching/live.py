@@ -1,14 +1,20 @@
 """What a run shows while it goes: live bars on a terminal, plain lines elsewhere."""
 
 import threading
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from lada.core.console import console
 from lada.core.plural import MANY
 from lada.core.shown import in_one_line
 from lada.report.spread import spread
+
+if TYPE_CHECKING:
+    from lada.rounds.party import Emit
 
 
 class LiveView:
@@ -103,3 +109,15 @@ class LiveView:
     def _drop(self, party: str) -> None:
         if party in self._bars:
             self._progress.remove_task(self._bars.pop(party))
+
+
+@contextmanager
+def showing(emit: "Emit") -> Iterator["Emit"]:
+    """Yield an Emit that shows each event on standard output and then hands it on to `emit`."""
+    with LiveView(console) as view:
+
+        def both(event: dict[str, Any]) -> None:
+            view.emit(event)
+            emit(event)
+
+        yield both
