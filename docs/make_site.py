@@ -44,8 +44,9 @@ def main() -> int:
 def published(root: Path) -> dict[Path, Path]:
     """Return the files of the repository that the site shows, each with its place on the site."""
     docs = root / "docs"
+    assets = (*docs.glob("images/*"), *docs.glob("*.css"), *docs.glob("*.js"))
     return {
-        **{file: file.relative_to(docs) for file in (*docs.glob("*.md"), *docs.glob("images/*"), *docs.glob("*.css"))},
+        **{file: file.relative_to(docs) for file in (*docs.glob("*.md"), *assets)},
         root / "CONTRIBUTING.md": Path("contributing.md"),
         root / "CHANGELOG.md": Path("changelog.md"),
         **{file: Path("results", f"{file.parent.name}.md") for file in root.glob("results/*/README.md")},
