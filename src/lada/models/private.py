@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from pydantic import Field, model_validator
 
 from lada.core.bounds import Positive
-from lada.core.distribution import install_command
 from lada.core.errors import InputError
 from lada.core.plural import counted
 from lada.core.registry import Options
