@@ -3,7 +3,8 @@
 Reads the pairs of `tests/tasks/answer_pairs*.jsonl`: a gold answer, what a model might have written, and whether it is
 right, after the forms of real corpora; about two fifths are wrong. Beside LaDa's answer kinds stand math-verify, which
 reads gold answer and text by itself, and the two filters that lm-evaluation-harness has for GSM8K: the number after
-`####`, and the last number. Needs `pip install 'lada-fed[math]'`; takes half a minute. Writes `results/answers/README.md`.
+`####`, and the last number. Needs `pip install 'lada-fed[math]'`; takes half a minute. Writes
+`results/answers/README.md`.
 """
 
 import argparse

@@ -97,6 +97,9 @@ def test_the_probe_sees_what_is_imported(ran: Ran) -> None:
     ("arguments", "said"),
     [
         (["--help"], "doctor"),
+        (["--version"], "lada "),
+        (["demo", "--dry-run", "--set", "roundz=2"], "unknown key"),
+        (["demo", "--name", "../x"], "cannot be the name of a folder"),
         (["run", "--help"], "--dry-run"),
         (["methods"], "fedmkt"),
         (["examples", "list"], "demo"),
@@ -216,3 +219,13 @@ def test_nor_does_the_plan_of_an_example(ran: Ran, file: str, tmp_path: Path, mo
 @pytest.mark.parametrize("file", EXAMPLES)
 def test_reading_a_configuration_does_not_either(ran: Ran, file: str) -> None:
     assert ran(READ, HEAVY, file) == ("", "")
+
+
+@pytest.mark.skipif(has_driver(), reason="a plan asks PyTorch for its accelerators")
+def test_nor_does_the_plan_of_the_demo(ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if json.loads(SHIPPED.read_text(encoding="utf-8"))["versions"] != versions(PACKAGES):
+        pytest.skip("what is shipped is for other versions")
+    monkeypatch.setenv("LADA_CACHE", str(tmp_path / "cache"))
+    printed, imported = ran(RUN, COMPUTES, "demo", "--dry-run")
+    assert "does it fit?" in printed
+    assert imported == ""

@@ -14,6 +14,7 @@ from lada.cli.examples import shipped
 from lada.cli.main import app
 from lada.core.errors import InputError
 from lada.core.results import Environment, PhaseTime, Results, WallClock
+from lada.models.placement import has_driver
 from lada.planning.machine import Device
 from lada.planning.used import compare
 
@@ -158,6 +159,14 @@ def test_a_long_run_repeats_its_rounds(tmp_path: Path) -> None:
     assert {row.round for row in plan.traffic} == set(range(1, 10))
 
 
+@pytest.mark.skipif(has_driver(), reason="this machine has an accelerator")
+def test_a_party_whose_device_is_not_here_has_no_time() -> None:
+    server = small()["server"]
+    plan = lada.plan(small(server=server | {"model": server["model"] | {"device": "cuda"}}))
+    assert [time.party for time in plan.times] == ["a", "b"]
+    assert plan.seconds == pytest.approx(sum(time.seconds for time in plan.times), abs=0.11)
+
+
 def test_without_rounds_nobody_studies() -> None:
     plan = lada.plan(small(rounds=0))
     assert (plan.traffic, [party.studies for party in plan.parties]) == ((), [(), (), ()])
@@ -243,7 +252,7 @@ class TestCommands:
     def test_a_dry_run_writes_nothing(self, config: str, tmp_path: Path) -> None:
         result = self.run("run", config, "--dry-run")
         assert result.exit_code == 0, result.output
-        for word in ("answer-anew", "private", "memory of tensors, at most", "traffic expected", "does it fit?"):
+        for word in ("answer-anew", "private", "time of all rounds", "memory of tensors, at most", "does it fit?"):
             assert word in result.output
         assert [path.name for path in tmp_path.iterdir()] == ["my.yaml"]
 

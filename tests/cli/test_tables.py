@@ -3,6 +3,7 @@
 import io
 from collections import Counter
 from collections.abc import Iterator
+from importlib.resources import as_file, files
 from typing import Any
 
 import click
@@ -14,18 +15,22 @@ from rich.console import Group, RenderableType
 from rich.progress import MofNCompleteColumn, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
+from synthetic_run import make_results
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from lada.cli.explained import explained
 from lada.cli.export import ExportView
 from lada.cli.main import app
+from lada.cli.planned import plan_tables
 from lada.cli.rounds import round_rows
+from lada.cli.summary import summary
 from lada.cli.tables import method_tables
 from lada.core.console import PlainConsole, console
 from lada.core.docstrings import field_docstrings
 from lada.core.errors import InputError
 from lada.hosts.base import HOSTS
+from lada.planning.compose import plan
 from lada.points import POINTS
 from lada.watching.live import LiveView
 
@@ -177,3 +182,24 @@ def test_the_help_of_commands_has_no_markup_to_take():
     for command in every(get_command(app)):
         texts = [command.help or "", *(getattr(option, "help", None) or "" for option in command.params)]
         assert [text for text in texts if Text.from_markup(text).plain != text] == []
+
+
+def test_the_plan_of_the_demo_fits_80_columns_with_whole_words():
+    with as_file(files("lada.examples") / "demo.yaml") as demo:
+        parts = list(plan_tables(plan(demo)))
+    tables = [part for part in parts if isinstance(part, Table)]
+    assert "time of all rounds, about" in [table.title for table in tables]
+    for table in tables:
+        told = printed(table, width=80, terminal=True)
+        assert max(map(len, told.splitlines())) <= 80
+        cells = [str(cell) for column in table.columns for cell in (column.header, *column.cells)]
+        words = {word for cell in cells for word in cell.split()}
+        assert [word for word in sorted(words) if word not in told] == []
+
+
+def test_a_run_closes_with_a_table_of_80_columns():
+    lines = printed(summary(make_results(("warehouse", "clinic", "kitchen"))), width=80, terminal=True).splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [line for line in lines if " → " in line and "accuracy" not in line]
+    assert [line.split()[0] for line in rows] == ["llm", "clinic", "kitchen", "warehouse"]
+    assert [line.count(" → ") for line in rows] == [4] * 4

@@ -12,7 +12,7 @@ import pytest
 from lada.choosing import make_method
 from lada.core.errors import InputError
 from lada.core.nested import flat
-from lada.trackers.base import TRACKERS
+from lada.trackers.base import TRACKERS, Viewable
 from lada.trackers.mlflow import BATCH, VALUE, batches
 
 CONFIG = {"seed": 3, "clients": [{"name": "a", "domains": []}], "allocator": None}
@@ -117,6 +117,33 @@ def test_what_is_long_is_cut_for_mlflow(stand_in: Any, tmp_path: Path):
     parts = [told.kwargs["params"] for told in mlflow.MlflowClient.return_value.log_batch.call_args_list]
     assert [len(part) for part in parts] == [BATCH, 2]
     assert (len(parts[0][0][1]), parts[0][1][0]) == (VALUE, "odd __key")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("tensorboard", (), "tensorboard --logdir '{folder}/tensorboard'"),
+        ("trackio", ("project=my runs",), "trackio show --project 'my runs'"),
+        ("trackio", ("space_id=me/board",), "https://huggingface.co/spaces/me/board"),
+        ("wandb", (), "https://wandb.ai/me/lada/runs/1"),
+        ("wandb", ("mode=offline",), "wandb sync '{folder}/wandb/offline-run-1'"),
+        ("wandb", ("mode=disabled",), "there is nothing, since mode is disabled"),
+        ("mlflow", (), "mlflow ui"),
+        ("mlflow", ("tracking_uri=sqlite:///my.db",), "mlflow ui --backend-store-uri sqlite:///my.db"),
+        ("mlflow", ("tracking_uri=http://localhost:5000",), "http://localhost:5000"),
+    ],
+)
+def test_each_says_how_to_look_at_a_run(
+    name: str, options: tuple[str, ...], expected: str, stand_in: Any, tmp_path: Path
+):
+    folder = tmp_path / "a run"
+    module = stand_in("torch.utils.tensorboard" if name == "tensorboard" else name)
+    module.init.return_value.url = "https://wandb.ai/me/lada/runs/1"
+    module.init.return_value.dir = str(folder / "wandb/offline-run-1/files")
+    tracker: Any = make_method(TRACKERS, name, options)
+    run(tracker, folder)
+    assert isinstance(tracker, Viewable)
+    assert tracker.view() == expected.format(folder=folder)
 
 
 def test_flat_and_batches_by_hand():

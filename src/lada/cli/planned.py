@@ -164,7 +164,7 @@ ANSWERING = {
 def memory_tables(plan: Plan) -> Iterator[Table]:
     """Yield the memory that each party takes to study and to answer."""
     for doing, columns in (("studying", STUDYING), ("answering", ANSWERING)):
-        table = Table("party", title=f"memory of tensors while {doing}, at most")
+        table = Table("party", title=f"memory of tensors, at most, while {doing}")
         for name in columns:
             table.add_column(name, justify="right")
         for party in plan.parties:

@@ -106,7 +106,9 @@ class _Planner:
         parties = tuple(self._named(party) for party in (config.server, *config.clients))
         workers = min(cores() if config.workers is None else config.workers, len(config.clients))
         schedule = tuple(_schedule(self._rounds))
-        times = party_times(parties, schedule, {"public": samples.public, "test": samples.test}, self._demands)
+        here = {device.name for device in self._devices}
+        demands = [demand for demand in self._demands if demand.device in here]
+        times = party_times(parties, schedule, {"public": samples.public, "test": samples.test}, demands)
         return Plan(
             name=config.name,
             rounds=config.rounds,

@@ -109,7 +109,7 @@ class Plan(Record):
     """Expected bytes of knowledge by round, sender, receiver and kind; messages of numbers are not counted."""
     devices: tuple[DevicePlan, ...]
     times: tuple[PartyTime, ...]
-    """Of the parties whose model is on this machine, as far as its memory is known."""
+    """Of the parties whose model and device are on this machine, as far as the model's memory is known."""
     seconds: float
     """About how long these parties take, where the clients take turns on as many processes as there are workers."""
     notices: tuple[str, ...]
