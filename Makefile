@@ -39,7 +39,7 @@ lint: $(VENV)/.dev ## check style, format, floors and types
 docs: $(VENV)/.docs ## build the documentation into build/site; a dead link or anchor fails
 	@$(BIN)/python docs/make_site.py
 
-docs-serve: docs ## build the documentation and show it at http://localhost:8000, with its search
+docs-serve: docs ## build the documentation and show it at http://localhost:8000
 	@$(BIN)/python -m http.server 8000 --bind localhost --directory build/site
 
 bench: $(VENV)/.lada ## run the suite of filters over worlds and write results/skips and the README's tables; hours

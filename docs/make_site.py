@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 MADE = re.compile(r"<!-- made: ([\w-]+) -->.*?<!-- /made -->", re.DOTALL)
 LINK = re.compile(r"^```.*?^```|`[^`\n]*`|\]\((?!https?:|#)(?P<file>[^)#\s]+)", re.DOTALL | re.MULTILINE)
 """A link to a file; code is passed over."""
-SHOWN = ("*.md", "*.ipynb", "*.css", "images/*")
+SHOWN = ("*.md", "*.ipynb", "*.css", "*.js", "images/*")
 """The files of this folder that are on the site."""
 REMOTE = re.compile(r'<(?:script|img|link rel="(?:stylesheet|preconnect)")[^>]*?(?:src|href)="(https?:[^"]*)')
 """What a page would load from another place than the site."""

@@ -97,6 +97,14 @@ def test_links_between_files_become_links_between_pages(text: str, expected: str
     assert make_site._turn_links(text, page, make_site.published(make_site.ROOT)) == expected
 
 
+def test_the_search_works_without_a_server() -> None:
+    config = yaml.safe_load((make_site.ROOT / "docs/mkdocs.yml").read_text(encoding="utf-8"))
+    assert config["plugins"] == ["search", "offline"]
+    (worker,) = config["extra"]["polyfills"]
+    assert "iframe-worker" in worker, "else the plug-in would load one from elsewhere"
+    assert Path(worker) in make_site.published(make_site.ROOT).values()
+
+
 def test_what_is_not_on_the_site_is_refused(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "CONTRIBUTING.md").write_text("[x](LICENSE)", encoding="utf-8")

@@ -395,7 +395,12 @@ def test_standings_by_hand(tmp_path):
     readme, _, page = write_pages(suite, outcomes, tmp_path)
     assert "| lada | public rationales, others' paths, log-probs | 2 | 62.5 [" in readme.read_text()
     assert "| lada | 87.5 / 87.5 | 62.5 / 62.5 | 100.0 / 100.0 |" in readme.read_text()  # the overview
-    assert "standalone" in page.read_text()
+    told = page.read_text()
+    assert "<title>Suite tiny: accuracy and traffic of 2 methods – LaDa leaderboard</title>" in told
+    assert told.index("</svg>") < told.index("<table>"), "the chart comes first"
+    assert 'data-tip="lada: 87.5 % (' in told
+    assert re.search(r'href="[^"]*docs/methods.md#host">host standalone</a>', told)
+    assert re.search(r'href="[^"]*docs/methods.md#allocator">allocator lada</a>', told)
 
 
 def test_a_row_that_is_missing_in_a_scenario_is_not_in_the_table_over_all(tmp_path):

@@ -1,4 +1,5 @@
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from lada.report.charts import (
     spread,
     ticks,
 )
+from lada.report.scatter import Spot, decades, scatter
 from lada.report.strip import Dot, strip
 from lada.report.words import difference, duration, number, size
 
@@ -140,6 +142,47 @@ def test_a_quiet_line_tells_its_values() -> None:
         "t", "d", [Series("one of many", [Point(1, 20), Point(2, 40)], 1, quiet=True)], show=str, top=100
     )
     assert re.findall('data-tip="([^"]*)"', drawn) == ["one of many, round 1: 20", "one of many, round 2: 40"]
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "expected"),
+    [
+        (1, 10, [1, 2, 5, 10]),
+        (12_000, 157_000, [10_000, 20_000, 50_000, 100_000, 200_000]),
+        (3, 3, [2, 5]),
+        (5, 5, [5, 10]),
+        (0.5, 90_000, [0.1, 1, 10, 100, 1000, 10_000, 100_000]),
+    ],
+)
+def test_decades_enclose_costs(least: float, most: float, expected: list[float]) -> None:
+    assert decades(least, most) == pytest.approx(expected)
+
+
+@given(st.floats(1e-3, 1e12), st.floats(1e-3, 1e12))
+def test_any_two_costs_lie_between_the_first_and_the_last_mark(a: float, b: float) -> None:
+    marks = decades(min(a, b), max(a, b))
+    assert len(marks) > 1
+    assert marks[0] <= min(a, b) * (1 + 1e-6)
+    assert marks[-1] >= max(a, b) * (1 - 1e-6)
+
+
+def test_scatter_by_hand() -> None:
+    spots = [Spot("cheap", 10, 20, 10, 30), Spot("dear", 1000, 50), Spot("free", 0, 40)]
+    drawn = scatter("t", "d", spots, along="bytes", up="percent", show=lambda cost: f"{cost:g} B")
+    # 0 at 44 + 8; 10 at 44 + 34 = 78, 1000 at 360 - 12 = 348. 0 % at 250 - 34 = 216, 50 % at 14: 4.04 a point.
+    assert '<path d="M78 175.6V94.8" class="line s0">' in drawn
+    assert '<circle cx="78" cy="135.2" r="9" class="hit" data-tip="cheap: 20.0 % (10.0 to 30.0), 10 B">' in drawn
+    assert '<circle cx="348" cy="14" r="9" class="hit" data-tip="dear: 50.0 %, 1000 B">' in drawn
+    assert '<circle cx="52" cy="54.4" r="9" class="hit" data-tip="free: 40.0 %, 0 B">' in drawn
+    assert '<text x="337" y="14" dy="0.35em" text-anchor="end" class="name over s1">dear</text>' in drawn
+    assert {">bytes<", ">percent<"} <= set(re.findall(r">\w+<", drawn))
+
+
+def test_names_of_spots_in_one_place_stand_apart() -> None:
+    drawn = scatter("t", "d", [Spot(f"m{i}", 5, 50) for i in range(3)], along="x", up="y", show=str)
+    places = sorted(float(y) for y in re.findall(r'y="([\d.]+)"[^>]*class="name', drawn))
+    assert [b - a for a, b in pairwise(places)] == pytest.approx([12, 12])
+    assert drawn.count('class="leader') == 2
 
 
 @pytest.mark.parametrize(

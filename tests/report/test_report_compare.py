@@ -129,7 +129,7 @@ def test_clients_count_alike_however_many_questions_are_theirs(tmp_path: Path) -
 
 
 def test_other_tasks_are_warned_of_and_have_no_interval(tmp_path: Path) -> None:
-    half = dict.fromkeys(CLIENTS, lambda i: i % 2 == 0)
+    half: dict[str, Rule] = {client: lambda i: i % 2 == 0 for client in CLIENTS}
     first = answered(tmp_path / "a", "first", half)
     noisy = answered(tmp_path / "b", "noisy", dict.fromkeys(CLIENTS, lambda _: True), noise=0.5)
     world = answered(tmp_path / "c", "world", dict.fromkeys(CLIENTS, lambda _: True), world=1)

@@ -111,3 +111,11 @@ HYPOTHESES: list[Column] = [
     ("cells", lambda v: f"{v.cells} of {v.wanted}{f', {v.earlier} run before it was written' if v.earlier else ''}"),
 ]
 """Of a table of hypotheses; Markdown."""
+CURVE: list[Column] = [
+    ("row", lambda p: p.row),
+    ("times the tokens", lambda p: f"{p.budget:g}"),
+    ("tokens of the clients, millions", lambda p: f"{p.tokens / 1e6:.3f}"),
+    ("clients, %", lambda p: interval(p.clients)),
+    ("LLM, %", lambda p: interval(p.llm)),
+]
+"""Of a curve: accuracy under several budgets of tokens."""

@@ -34,6 +34,11 @@ class Curve:
     points: tuple[Budgeted, ...]
     """Row by row, by budget."""
 
+    @property
+    def heading(self) -> str:
+        """What it is called on a page."""
+        return f"Accuracy by tokens: {self.scenario}{f' (track {self.track})' if self.track else ''}"
+
 
 def curves(suite: Suite, outcomes: Sequence[Outcome]) -> list[Curve]:
     """Return the curves of a suite, as far as their cells are there."""

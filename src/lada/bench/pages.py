@@ -1,38 +1,25 @@
 """What a suite leaves behind: README.md with its tables, tables.json with their numbers, and leaderboard.html."""
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from markupsafe import Markup
-
-from lada.bench import record
-from lada.bench.columns import HYPOTHESES, SEARCH, Column, accuracy, costs, further, interval
-from lada.bench.curves import Budgeted, Curve, curves
+from lada.bench import leaderboard, record
+from lada.bench.columns import CURVE, HYPOTHESES, SEARCH, Column, accuracy, costs, further
+from lada.bench.curves import Curve, curves
 from lada.bench.explained import explained, searched
 from lada.bench.outcome import Outcome
 from lada.bench.parts import Table
-from lada.bench.search import Choice, Frozen, Tried
+from lada.bench.search import Frozen
 from lada.bench.standings import Section, Standing, sections
 from lada.bench.suite import Suite
 from lada.bench.verdicts import Verdict, verdicts
 from lada.core.errors import InputError
 from lada.core.plural import counted
-from lada.report.charts import Point, Series, line_chart
-from lada.report.page import write
-from lada.report.view import Table as PageTable
-from lada.report.words import NONE, number, whole_percent
+from lada.report.words import NONE
 
 Told = Sequence[tuple[Table, list[Section]]]
-CURVE: list[Column] = [
-    ("row", lambda p: p.row),
-    ("times the tokens", lambda p: f"{p.budget:g}"),
-    ("tokens of the clients, millions", lambda p: f"{p.tokens / 1e6:.3f}"),
-    ("clients, %", lambda p: interval(p.clients)),
-    ("LLM, %", lambda p: interval(p.llm)),
-]
 
 
 def write_pages(
@@ -50,21 +37,8 @@ def write_pages(
     readme = folder / "README.md"
     text = "\n".join(_markdown(suite, told, outcomes, said, drawn, frozen))
     readme.write_text(f"{text.rstrip()}\n", encoding="utf-8")
-    page = write(
-        "leaderboard.html.j2",
-        folder / "leaderboard.html",
-        suite=suite,
-        explained=explained(suite),
-        hypotheses=_page_table(HYPOTHESES, said, "What was written down before the cells were run."),
-        tables=[
-            (table, [(found.scenario, _standings_table(suite, found)) for found in parts]) for table, parts in told
-        ],
-        curves=[(_chart(curve), _page_table(CURVE, curve.points, _heading(curve))) for curve in drawn],
-        search=_page_table(SEARCH, _tried(frozen), "", words=3) if frozen else None,
-        searched=searched(frozen) if frozen else "",
-        cells=_cell_table(outcomes, folder, runs),
-        environment=_environment(outcomes),
-        seconds=_seconds(outcomes),
+    page = leaderboard.write(
+        suite, outcomes, told, said, drawn, folder, runs, frozen, f"{_environment(outcomes)}. {_seconds(outcomes)}"
     )
     return [readme, record.write(suite, outcomes, told, said, drawn, folder), page]
 
@@ -95,7 +69,7 @@ def _markdown(
     if frozen is not None:
         yield "## Search\n"
         yield f"{searched(frozen)}\n"
-        yield from _rows(SEARCH, _tried(frozen))
+        yield from _rows(SEARCH, frozen.pairs)
         yield ""
     for table, found in told:
         yield f"## {table.title}{f' (track {table.track})' if table.track else ''}\n"
@@ -110,7 +84,7 @@ def _markdown(
                 yield from _rows([("row", lambda s: s.row), *columns], section.standings)
                 yield ""
     for curve in drawn:
-        yield f"## {_heading(curve)}\n"
+        yield f"## {curve.heading}\n"
         yield from _rows(CURVE, curve.points)
         yield ""
 
@@ -140,53 +114,6 @@ def _both(standing: Standing | None) -> str:
 def _columns(suite: Suite, against: str, section: Section) -> list[list[Column]]:
     of = section.standings
     return [accuracy(against, bool(suite.worlds)), further(of), costs(of)]
-
-
-def _tried(frozen: Frozen) -> list[tuple[Choice, Tried]]:
-    return [(choice, each) for choice in frozen.choices for each in choice.tried]
-
-
-def _heading(curve: Curve) -> str:
-    return f"Accuracy by tokens: {curve.scenario}{f' (track {curve.track})' if curve.track else ''}"
-
-
-def _chart(curve: Curve) -> Markup:
-    by_row: dict[str, list[Budgeted]] = {}
-    for point in curve.points:
-        by_row.setdefault(point.row, []).append(point)
-    lines = [
-        Series(
-            row,
-            [Point(point.budget, point.clients.value, point.clients.low, point.clients.high) for point in points],
-            style,
-        )
-        for style, (row, points) in enumerate(by_row.items())
-    ]
-    described = "Mean accuracy of the clients by how many times the usual budget of tokens they had."
-    return line_chart(_heading(curve), described, lines, show=whole_percent, top=100, along="times the tokens")
-
-
-def _standings_table(suite: Suite, section: Section) -> PageTable:
-    columns = [column for group in _columns(suite, "the reference", section) for column in group]
-    caption = f"{section.scenario}: a click on a heading sorts."
-    return _page_table([("row", lambda s: s.row), *columns], section.standings, caption, words=2)
-
-
-def _page_table(columns: Sequence[Column], each: Sequence[Any], caption: str, words: int = 1) -> PageTable:
-    rows = [[show(one).replace("**", "") for _, show in columns] for one in each]
-    return PageTable([name for name, _ in columns], rows, caption, words)
-
-
-def _cell_table(outcomes: Sequence[Outcome], folder: Path, runs: Path | None) -> PageTable:
-    rows = []
-    for each in sorted(outcomes, key=lambda o: o.key):
-        found = sorted(runs.glob(f"*-{each.digest}/*/report.html")) if runs else []
-        name = str(each)
-        link = Markup('<a href="{}">{}</a>').format(os.path.relpath(found[-1], folder), name) if found else name
-        llm = each.server().after["overall"]
-        rows.append((link, number(each.mean("overall")), number(llm), f"{each.wall_clock.seconds:.0f}"))
-    caption = "Each cell; its run's own report is linked where it is on this machine."
-    return PageTable(("cell", "clients, %", "LLM, %", "seconds"), rows, caption)
 
 
 def _environment(outcomes: Sequence[Outcome]) -> str:

@@ -60,6 +60,11 @@ class Frozen(Record):
     commits: tuple[str, ...]
     choices: tuple[Choice, ...]
 
+    @property
+    def pairs(self) -> list[tuple[Choice, Tried]]:
+        """Every choice with each configuration that was tried for it."""
+        return [(choice, each) for choice in self.choices for each in choice.tried]
+
 
 def digest(suite: Suite) -> str:
     """Return what tells whether a search is the one of the suite's file, and its worlds those of that."""

@@ -157,11 +157,12 @@ def _standings(
         figures = {name: averaged(cells, figure.of) for name, figure in (FIGURES | TOKENS | TRYING | COSTS).items()}
         of = means["clients"][row]
         assert of is not None
-        reads = information(suite.cell(_any_key(suite, scenarios[0], row, track)).config)
+        reads = information(suite.cell(any_key(suite, scenarios[0], row, track)).config)
         yield Standing(row, of.worlds, of.seeds, reads, places["clients"][row], places["LLM"][row], figures)
 
 
-def _any_key(suite: Suite, scenario: str, row: str, track: MaybeTrack) -> CellKey:
+def any_key(suite: Suite, scenario: str, row: str, track: MaybeTrack) -> CellKey:
+    """Return the key of one cell of a row, to read its configuration."""
     return CellKey(scenario, row, (suite.worlds or (0,))[0], suite.seeds[0], track)
 
 

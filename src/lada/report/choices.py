@@ -55,7 +55,7 @@ def overview(view: View) -> Table:
             "chosen paths right, %", "sound, %", *diagnostics)  # fmt: skip
     if view.many:
         caption = (
-            "How many candidates each direction had and how many it chose, mean of all pairs; then the allocators’ own "
+            "How many candidates there were and how many were chosen, mean of all pairs; then the allocators’ own "
             "diagnostics. A candidate is a public sample that the student may learn."
         )
         return Table(head, _means(view, records, diagnostics), caption)
@@ -74,7 +74,7 @@ def overview(view: View) -> Table:
         for record in records
     ]
     caption = (
-        "How many candidates each direction had and how many it chose; then the allocator’s own diagnostics. A "
+        "How many candidates there were and how many were chosen; then the allocator’s own diagnostics. A "
         "candidate is a public sample that the student may learn."
     )
     return Table(head, rows, caption)
