@@ -12,6 +12,7 @@ from tiny_run import tiny
 
 from lada.report.interactive import Comparison, RunResults
 
+SLOW = (pytest.mark.slow, pytest.mark.timeout(1200))
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs").glob("*.ipynb"))
 
 
@@ -37,7 +38,7 @@ def test_a_notebook_is_committed_without_outputs(file: Path) -> None:
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
 
 
-@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["tiny", "whole"])
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=SLOW)], ids=["tiny", "whole"])
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.name)
 def test_its_code_runs(file: Path, whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a notebook that is not run whole, the configuration is replaced by a tiny one."""
