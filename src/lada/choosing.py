@@ -42,7 +42,7 @@ def of_the_run(point: Point) -> tuple[Any, Any]:
 
 def of_a_party(point: Point) -> tuple[Any, Any]:
     """Return the field of a party, which may leave the choice to the run."""
-    return _kind(point) | None, Field(None, description=f"This party's own {point.key}; None: the run's.")
+    return _kind(point) | None, Field(None, description=f"This party's own {point.key}. None means the run's.")
 
 
 def settled(point: Point) -> tuple[Any, Any]:

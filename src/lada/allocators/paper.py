@@ -1,31 +1,31 @@
-"""The filter of LaDa's paper, as far as it is known, run as it is meant: over five rounds, with a budget.
+"""The filter of LaDa's paper, as far as it is known. It is meant for five rounds and a budget.
 
-One filter serves one (teacher, student) pair in one direction. It reads no gold answer. Behind each part stands how
-well it is known: *reported* (a second-hand reading of arXiv 2602.18749), *SamS* (read in the public code of arXiv
-2506.17252, by the same authors), or *ours* (a choice that we had to make).
+One filter serves one (teacher, student) pair in one direction. It reads no gold answers. Each part says how well it is
+known: *reported* (a second-hand reading of arXiv 2602.18749), *SamS* (read in the public code of arXiv 2506.17252, by
+the same authors), or *ours* (a choice that we had to make).
 
-1. While there is no reward, the choice is spread over clusters of the questions: reported of round 1. Of round 2, in
-   which `reward: rounds` has none either: ours.
-2. A sample is kept whose score, Exploit(x) + Explore(x), is above 0.5: reported. A `budget`, of half: SamS. `choose:
-   softmax` draws that many by the softmax of the scores, without a threshold: SamS.
-3. Where fewer than `floor` score above the threshold, those that Explore rates highest fill up: ours. Without it a
-   first reward below 0.5 would end all choosing, and so all learning, for ever.
-4. `reward: rounds`, known from round 3 on. S = Σ exp(loss) over a choice is compared between rounds: reported. The
-   sigmoid of the relative drop, mean token losses, each choice under the weights of its own round, and one reward for
-   all of the earlier choice: ours.
+1. Without a reward, the choice is spread over clusters of the questions. This is reported for round 1. For round 2,
+   where `reward: rounds` has no reward either, it is ours.
+2. A sample is kept if its score, Exploit(x) + Explore(x), is above 0.5: reported. A `budget` of one half: SamS.
+   `choose: softmax` draws that many by the softmax of the scores, without a threshold: SamS.
+3. If fewer than `floor` score above the threshold, those that Explore rates highest are added: ours. Otherwise a first
+   reward below 0.5 would end all choosing, and so all learning, for ever.
+4. `reward: rounds`, known from round 3 on. S = Σ exp(loss) over a choice is compared between rounds: reported. Ours are
+   the sigmoid of the relative drop, mean token losses, each choice under the weights of its own round, and one reward
+   for the whole earlier choice.
 5. `reward: batches`, known from round 2 on: `γ σ(drop) + (1 − γ) σ(term)`. `drop` is the relative drop of the mean loss
    from one training batch to the next. `term` is the sample's own: half the margin between the teacher's path and the
-   student's, half how unlikely the teacher's is, each scaled to 0..1: SamS. Margins per token and without a reference,
-   scaled over the candidates of a round, losses of the chosen text alone in the place of the contrast, and the mean
-   over all batches that a lesson was in: ours. Left out of SamS: it takes 50 drop + 0.5, may average drops with earlier
-   ones, and puts the term through two sigmoids.
-6. Exploit learns the reward, and Explore `reward − Exploit(x)`: reported. Of Exploit as it was when x was chosen, from
-   its hidden layer then, in means of blocks, both stored with the choice: SamS.
-7. About 10 epochs a round over the history: reported. One hidden layer (EE-Net, arXiv 2110.03177), full batches, the
-   learning rate and a bounded history: ours. Output layers begin at 0.5 and 0, so that an untrained filter says of
-   every sample what a choice without effect is worth: ours, in the place of SamS's networks that are trained before.
-8. `context: states`: what the model makes of a sample in its hidden states, scaled to one length: SamS. Of the question
-   alone, as the student saw it first: ours. `context: numbers`: ours.
+   student's, half the teacher's improbability, each scaled to 0..1: SamS. Ours are margins per token and without a
+   reference, scaled over the candidates of a round, losses of the chosen text instead of the contrast, and the mean
+   over all batches with the lesson. SamS also takes 50 drop + 0.5, may average drops with earlier ones, and applies two
+   sigmoids to the term; we left that out.
+6. Exploit learns the reward, and Explore `reward − Exploit(x)`: reported. Explore uses Exploit's prediction and hidden
+   layer (in block means) from when x was chosen, both stored with the choice: SamS.
+7. About 10 epochs per round over the history: reported. Ours are one hidden layer (EE-Net, arXiv 2110.03177), full
+   batches, the learning rate and a bounded history. Output layers start at 0.5 and 0, so that an untrained filter gives
+   every sample the value of a choice without effect: ours. SamS trains its networks beforehand instead.
+8. `context: states`: the model's hidden states for a sample, scaled to one length: SamS. Ours is to use the question
+   alone, as the student embedded it first. `context: numbers`: ours.
 """
 
 from dataclasses import dataclass, fields
@@ -48,50 +48,50 @@ from lada.core.seeds import generator
 from lada.core.terms import Allocation, Verb
 
 BLOCK = 5
-"""Hidden units of Exploit that Explore sees the mean of."""
+"""Number of Exploit's hidden units per mean that Explore sees."""
 NOTHING_GAINED = 0.5
 """The reward of a choice without effect."""
 EXPLORED = "explored"
-"""Why a sample is taken that does not score above the threshold."""
+"""The reason of a sample taken below the threshold."""
 
 
 class LadaPaperOptions(Budgeted):
-    """Options of the paper's filter. The defaults are the paper's where these are known."""
+    """Options of the paper's filter. The defaults are the paper's, if known."""
 
     budget: int | float | None = 0.5
-    """At most a number of samples (400), or a share of the candidates above 0 and below 1. Without a limit, null, every
-    sample is taken until there is a reward."""
+    """Maximum number of samples (400), or share of the candidates above 0 and below 1. With null, every sample is taken
+    until there is a reward."""
     reward: Literal["rounds", "batches"] = "rounds"
-    """What a choice was worth: sums of exp(loss) between rounds, or mean losses between the batches of a study with a
-    term for each sample."""
+    """The value of a choice. `rounds` compares sums of exp(loss) between rounds. `batches` compares mean losses between
+    the batches of a study, with a term for each sample."""
     gamma: Share = 0.5
-    """Weight of the batches beside the sample's own term; of `batches` only."""
+    """Weight of the batches relative to the sample's own term; for `batches` only."""
     context: Literal["states", "numbers"] = "states"
-    """What Exploit sees of a sample: the question in the student's hidden states, or numbers: how sure both are of
-    the two paths, whether they agree, whose loss is the lower, and the cluster."""
+    """What Exploit sees of a sample. `states` is the question in the student's hidden states. `numbers` are the
+    likelihoods of both paths, whether they agree, whose loss is lower, and the cluster."""
     choose: Literal["threshold", "softmax"] = "threshold"
-    """The best above the threshold up to the budget, or a draw of the whole budget by the softmax of the scores."""
+    """Take the best above the threshold up to the budget, or draw the whole budget by the softmax of the scores."""
     threshold: float = Field(default=NOTHING_GAINED, ge=-1e6, le=1e6, allow_inf_nan=False)
-    """Samples with a score above it may be taken; of `threshold` only."""
+    """Minimum score (exclusive) of a sample that may be taken; for `threshold` only."""
     floor: float = Field(default=0.1, gt=0, le=1)
-    """Least share of the candidates that is taken, within the budget: what is missing are those that Explore rates
-    highest; of `threshold` only."""
+    """Minimum share of the candidates to take, within the budget. Samples that Explore rates highest make up the
+    difference; for `threshold` only."""
     explore_weight: float = Field(default=1.0, ge=0, le=1000)
-    """Weight of Explore's prediction beside Exploit's; SamS has 0.01 to 0.1."""
+    """Weight of Explore's prediction relative to Exploit's. SamS uses 0.01 to 0.1."""
     clusters: int = Field(default=8, ge=1, le=65_536)
-    """Clusters of questions that the choice is spread over while there is no reward."""
+    """Number of clusters of questions over which the choice is spread without a reward."""
     hidden: int = Field(default=100, ge=1, le=65_536)
     """Width of both networks' hidden layer."""
     epochs: int = Field(default=10, ge=1, le=1_000_000)
-    """Full-batch steps that each network is trained for, per round."""
+    """Full-batch training steps of each network per round."""
     learning_rate: float = Field(default=0.01, gt=0, le=1)
     """Learning rate of both networks."""
     replay: Samples = 4000
-    """Most recent rewards that the networks are trained on."""
+    """Number of most recent rewards that the networks train on."""
 
 
 def _needs(options: LadaPaperOptions) -> Needs:
-    """Return what the filter needs: how sure the writers are of their own paths only where that is looked at."""
+    """Return what the filter needs. The writers' likelihoods of their own paths are needed only if they are read."""
     compares = options.reward == "batches" or options.context == "numbers"
     confident = {Verb.ANSWER, Verb.CONFIDENCE}
     return needs(
@@ -111,13 +111,13 @@ def _needs(options: LadaPaperOptions) -> Needs:
     by_order="k-means begins with places that are drawn, and so do ties",
 )
 class LadaPaper(Pluggable):
-    """The filter of LaDa's paper: explore and exploit by rewards alone, no rule and no answer beside them."""
+    """The filter of LaDa's paper: explore and exploit by rewards alone, without rules or answers."""
 
     def __init__(self, options: LadaPaperOptions) -> None:
         self.options = options
 
     def init(self, seed: int) -> State:
-        """Return the empty state; the networks are made in the first round, when the width of x is known."""
+        """Return the empty state. The networks are made in the first round, when the width of x is known."""
         return {"seed": np.array(seed)}
 
     def apply(self, state: State, candidates: Candidates) -> tuple[State, Allocation, dict[str, float]]:
@@ -167,7 +167,7 @@ class LadaPaper(Pluggable):
         return after, allocate(candidates, chosen, from_teacher(chosen), score, reasons), diagnostics
 
     def _acquainted(self, state: State, candidates: Candidates, at_hand: np.ndarray) -> State:
-        """Return the clusters of all samples ever seen; one seen later has the cluster with the nearest centre."""
+        """Return the clusters of all samples seen so far. A later sample gets the cluster with the nearest centre."""
         if "samples" not in state:
             vectors = candidates.embed()
             clusters = cluster(vectors, self.options.clusters, int(state["seed"]))
@@ -182,7 +182,7 @@ class LadaPaper(Pluggable):
         }
 
     def _context(self, candidates: Candidates, clusters: np.ndarray) -> np.ndarray:
-        """Return what Exploit sees of each sample, float32 [n, d]; of states the mean square of a row is 1."""
+        """Return Exploit's input for each sample, float32 [n, d]. For states, the mean square of a row is 1."""
         if self.options.context == "numbers":
             return features(candidates, clusters, self.options.clusters)
         vectors = candidates.embed().astype(np.float64)
@@ -190,7 +190,7 @@ class LadaPaper(Pluggable):
         return (vectors / np.maximum(size, 1e-12)).astype(np.float32)
 
     def _networks(self, state: State, x: np.ndarray) -> tuple[Weights, Weights]:
-        """Return Exploit and Explore as they are; at first Exploit says of all that nothing is gained, Explore 0."""
+        """Return the current Exploit and Explore. Initially Exploit predicts no gain for any sample, and Explore 0."""
         if "exploit.w1" in state:
             exploit, explore = (
                 {name: state[f"{network}.{name}"] for name in ("w1", "b1", "w2", "b2")}
@@ -206,7 +206,7 @@ class LadaPaper(Pluggable):
         return {**exploit, "b2": np.array(NOTHING_GAINED, np.float32)}, explore
 
     def _rewarded(self, state: State, studied: Studied | None) -> "Rewarded | None":
-        """Return what has its reward by now; None where that is nothing."""
+        """Return the choice whose reward is known by now; None if there is none."""
         if "pending.keys" not in state:
             return None
         pending = _of("pending", state, Pending)
@@ -229,7 +229,7 @@ class LadaPaper(Pluggable):
         return pending.rewarded(rows, gamma * by_batch + (1 - gamma) * sigmoid(pending.terms[rows]))
 
     def _trained(self, exploit: Weights, explore: Weights, history: "Rewarded") -> tuple[Weights, Weights]:
-        """Return both networks after this round's training; what Explore learns is stored, not computed anew."""
+        """Return both networks after this round's training. Explore's targets are stored, not recomputed."""
         epochs, rate = self.options.epochs, self.options.learning_rate
         return (
             fit(exploit, history.x, history.reward, epochs=epochs, learning_rate=rate),
@@ -239,7 +239,7 @@ class LadaPaper(Pluggable):
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Arrays whose rows belong together, as entries of a state."""
+    """Arrays with corresponding rows, as entries of a state."""
 
     def named(self, prefix: str) -> State:
         """Return the arrays by their names in a state."""
@@ -251,7 +251,7 @@ R = TypeVar("R", bound=_Rows)
 
 @dataclass(frozen=True, slots=True)
 class Rewarded(_Rows):
-    """What the networks learn from: x [m, d], Explore's input [m, e], the reward [m] and what Exploit missed [m]."""
+    """Training data of the networks: x [m, d], Explore's input [m, e], the reward [m] and Exploit's error [m]."""
 
     x: np.ndarray
     inner: np.ndarray
@@ -259,7 +259,7 @@ class Rewarded(_Rows):
     missed: np.ndarray
 
     def add(self, more: "Rewarded") -> "Rewarded":
-        """Return these rows and more at their end."""
+        """Return these rows, followed by more."""
         return Rewarded(*(np.concatenate([getattr(each, f.name) for each in (self, more)]) for f in fields(self)))
 
     def last(self, count: int) -> "Rewarded":
@@ -269,10 +269,10 @@ class Rewarded(_Rows):
 
 @dataclass(frozen=True, slots=True)
 class Pending(_Rows):
-    """A choice that has no reward yet, as it was when it was made.
+    """A choice without a reward yet, as it was made.
 
-    The keys of its lessons [m] (`lesson_key`), the student's losses on them [m] (nats), their own terms [m], and
-    Exploit's input [m, d], hidden layer in means of blocks [m, e] and prediction [m].
+    It has the keys of its lessons [m] (`lesson_key`), the student's losses on them [m] (nats), their own terms [m], and
+    Exploit's input [m, d], hidden layer in block means [m, e] and prediction [m].
     """
 
     keys: np.ndarray
@@ -300,7 +300,7 @@ def _key(candidates: Candidates, place: int) -> int:
 
 
 def by_clusters(options: LadaPaperOptions, seed: int, clusters: np.ndarray) -> tuple[list[int], dict[int, str]]:
-    """Return places in the order in which they are chosen, spread over their `clusters` [n], and why each is."""
+    """Return positions in the order of choice, spread over their `clusters` [n], and the reason for each."""
     order = generator(seed, "ties").permutation(len(clusters)).tolist()
     chosen = spread(order, clusters, options.limit(len(clusters)))
     return chosen, {i: f"no reward yet, cluster {clusters[i]}" for i in chosen}
@@ -309,9 +309,9 @@ def by_clusters(options: LadaPaperOptions, seed: int, clusters: np.ndarray) -> t
 def by_scores(
     options: LadaPaperOptions, seed: int, score: np.ndarray, missed: np.ndarray
 ) -> tuple[list[int], dict[int, str]]:
-    """Return places in the order in which they are chosen, and why each is.
+    """Return positions in the order of choice, and the reason for each.
 
-    `score` [n] is the sum of both networks, `missed` [n] what Explore says by itself.
+    `score` [n] is the sum of both networks; `missed` [n] is Explore's prediction alone.
     """
     count = len(score)
     limit = min(count, options.limit(count) or count)
@@ -331,8 +331,8 @@ def by_scores(
 def batch_rewards(studied: Studied) -> dict[int, float]:
     """Return σ of the relative drop of the mean loss from a batch to the next, by the keys of the batch's lessons.
 
-    A lesson of several batches has the mean over these. The last batch has no next one. A batch is what was chosen of
-    it; one of replayed lessons alone is none.
+    A lesson in several batches gets their mean. The last batch has no next one. Only chosen lessons count, and batches
+    of replayed lessons alone are skipped.
     """
     _, batch = np.unique(studied.steps, return_inverse=True)
     means = np.bincount(batch, studied.losses) / np.bincount(batch)
@@ -346,7 +346,7 @@ def batch_rewards(studied: Studied) -> dict[int, float]:
 def sample_terms(candidates: Candidates) -> np.ndarray:
     """Return (margin + 1 − p) / 2 for each candidate [n], both scaled to 0..1 over all of them.
 
-    `p` is the student's mean token log-prob of the teacher's path, and `margin` by how much it exceeds that of its own.
+    `p` is the student's mean token log-prob of the teacher's path. `margin` is how far it exceeds that of its own path.
     """
     p = np.array([likelihood.mean for likelihood in candidates.student_on_teacher], np.float64)
     own = np.array([path.likelihood.mean for path in candidates.student_paths], np.float64)
@@ -356,7 +356,7 @@ def sample_terms(candidates: Candidates) -> np.ndarray:
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
-    """Return values [n] scaled to 0..1; 0.5 for one that is not finite, or where all are the same."""
+    """Return values [n] scaled to 0..1; 0.5 for a non-finite value, or if all are the same."""
     finite = np.isfinite(values)
     if not finite.any() or not np.ptp(values[finite]):
         return np.full(len(values), 0.5)
