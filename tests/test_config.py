@@ -461,9 +461,9 @@ def test_the_schema_knows_every_methods_options():
 
 def test_only_a_deployment_leaves_models_and_data_to_the_clients():
     alone = plain(clients=[{"name": "one"}])
-    assert refusal(alone).startswith("clients.one.model: missing; only with engine: deployment")
+    assert refusal(alone).startswith("clients.one.model: missing; only engine: deployment")
     files = plain(task={"kind": "files", "public": "p.jsonl", "test": "t.jsonl"})
-    assert refusal(files).startswith("task.train: missing; only with engine: deployment")
+    assert refusal(files).startswith("task.train: missing; only engine: deployment")
     assert make_config({**alone, "task": files["task"], "engine": "deployment"}).clients[0].model is None
 
 
