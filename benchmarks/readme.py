@@ -24,7 +24,8 @@ def overview() -> str:
     made = [line for line in lines if "regenerates it" in line]
     if not made or not parts:
         raise ValueError(f"{SOURCE} has no differences by kind of question; run `lada bench --suite skips` first")
-    return "\n\n".join([*parts, *made]) + "\n"
+    last = f"{made[0].partition(',')[0]}. [Its page]({SOURCE}) has hypotheses, costs and versions."
+    return "\n\n".join([*parts, last]) + "\n"
 
 
 def main() -> None:
