@@ -73,6 +73,8 @@ def test_commands_are_understood(pages: list[Path], root: Path, blocks: Blocks) 
             continue
         assert program == "lada", line
         command = typer.main.get_command(app)
+        if words == ["--version"]:
+            continue
         while isinstance(command, TyperGroup):
             command = command.commands[words.pop(0)]
         command.make_context(line, words)  # parses, and fails on what it does not know
