@@ -98,7 +98,7 @@ def test_one_method_is_told_with_all_its_options():
     assert f"paper: {HOSTS.get('fedmkt').paper}, https://arxiv.org/abs/2406.02224" in told
     assert "formulas: docs/methods.md#host" in told
     assert "needs of a student: answer, judge, study" in told
-    assert "tries: whole number, ≥ 1, ≤ 1024; default 1 How many paths a party writes at most" in told
+    assert "tries: whole number, ≥ 1, ≤ 1024; default 1 Maximum number of paths a party writes" in told
     assert "directions: `both`, `llm_to_slm`, `slm_to_llm`; default both" in told
     assert "server_replay: replay; default {private: 0.0, paths: 0.5, general: 0.3}" in told
     assert "replay: Shares (0..1)" in told

@@ -274,7 +274,9 @@ def test_a_wrong_block_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_four_bits_need_llama_cpps_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lada.export.gguf_quantise.find_spec", lambda name: None)
     monkeypatch.setenv("PATH", str(tmp_path))
-    message = r"'q4_k_m' takes llama.cpp's own tool.*pip install 'lada\[llama-cpp\]', put llama-quantize .*choose q8_0"
+    message = (
+        r"'q4_k_m' takes llama.cpp's own tool.*pip install 'lada-fed\[llama-cpp\]', put llama-quantize .*choose q8_0"
+    )
     with pytest.raises(InputError, match=message):
         written(tmp_path, "llama", "Q4_K_M")
 
@@ -458,5 +460,5 @@ def test_what_could_not_be_written_leaves_no_folder(tmp_path: Path, monkeypatch:
 
 def test_a_missing_package_is_told_with_its_install_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gguf", None)
-    with pytest.raises(InputError, match=r"the package 'gguf' is missing .*pip install 'lada\[gguf\]'"):
+    with pytest.raises(InputError, match=r"the package 'gguf' is missing .*pip install 'lada-fed\[gguf\]'"):
         written(tmp_path, "gpt2")

@@ -347,7 +347,7 @@ def test_own_paths_are_trusted_where_they_are_right_or_surer_than_most(tmp_path:
 
 @pytest.mark.parametrize("shares", [(-0.1, 0.2, 0.2), (0.4, 0.4, 0.2), (0.0, 1.0, 0.0), (0.2, 0.2, -0.1)])
 def test_shares_that_leave_nothing_new_are_refused(shares: tuple[float, float, float]):
-    with pytest.raises(ValidationError, match=r"to below 1|or equal to 0|less than 1"):
+    with pytest.raises(ValidationError, match=r"sum below 1|or equal to 0|less than 1"):
         Replay(**dict(zip(("private", "paths", "general"), shares, strict=True)))
 
 

@@ -117,9 +117,9 @@ def test_what_cannot_be_a_budget_is_refused():
     with pytest.raises(ValidationError, match=r"tokens is 9 and epochs is 1\.0; expected only one of the two"):
         Study(tokens=9, epochs=1.0)
     dp = Privacy(noise_multiplier=1.0)
-    with pytest.raises(ValidationError, match="tokens is 9 beside dp"):
+    with pytest.raises(ValidationError, match="tokens is 9 with dp"):
         Study(tokens=9, dp=dp)
-    with pytest.raises(ValidationError, match=r"epochs is 9\.0 beside dp"):
+    with pytest.raises(ValidationError, match=r"epochs is 9\.0 with dp"):
         Study(epochs=9.0, dp=dp)
 
 
@@ -129,5 +129,5 @@ def test_the_configuration_refuses_it_by_name():
     client = {"name": "a", "model": {"model": "zoo:slm-llama"}}
     dp = {"tokens": 100, "dp": {"noise_multiplier": 1.0}}
     config = {"server": {"model": {"model": "zoo:llm-world-0"}}, "clients": [{**client, "private": dp}]}
-    with pytest.raises(InputError, match=r"clients\.0\.private.*tokens is 100 beside dp"):
+    with pytest.raises(InputError, match=r"clients\.0\.private.*tokens is 100 with dp"):
         make_config(config)

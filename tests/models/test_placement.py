@@ -69,7 +69,7 @@ class TestLacking:
         monkeypatch.setitem(sys.modules, "bitsandbytes", None)
         monkeypatch.setattr("lada.models.placement.find_spec", lambda name: None)
         with pytest.raises(
-            InputError, match=r"'4bit' needs the package bitsandbytes; .*pip install 'lada\[quantise\]'"
+            InputError, match=r"'4bit' needs the package bitsandbytes; .*pip install 'lada-fed\[quantise\]'"
         ):
             check_placement(options(quantise="4bit", **LORA))
 

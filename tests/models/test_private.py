@@ -130,7 +130,7 @@ def test_options_that_make_no_sense_are_refused(options):
 
 def test_a_missing_package_is_named_with_its_install_line(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "dp_accounting.rdp", None)
-    with pytest.raises(InputError, match=r"pip install 'lada\[dp\]'"):
+    with pytest.raises(InputError, match=r"pip install 'lada-fed\[dp\]'"):
         epsilon([Release(0.1, 1.0, 1)], 1e-5)
 
 

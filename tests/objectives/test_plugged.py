@@ -170,6 +170,6 @@ def test_what_a_study_cannot_give_is_refused_before_round_1(tmp_path: Path):
     config["objective"] = ["risk_variance"]
     config["clients"][1]["distil"] = {"steps": 2, "dp": {"noise_multiplier": 1.0}}
     with pytest.raises(
-        InputError, match=r"^clients\.clinic: objective 'weighted' couples the lessons of a batch, and dp"
+        InputError, match=r"^clients\.clinic: objective 'weighted' couples the lessons of a batch, but dp"
     ):
         make_config(config)

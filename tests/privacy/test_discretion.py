@@ -83,7 +83,7 @@ def test_a_pattern_that_takes_too_long_holds_the_path_back(tmp_path: FilePath, m
     learner: Any = party.learner
     learner.answers[PUBLIC[0].question] = "b" * 5000 + "d"
     assert [path.sample_id for path in told(party)[0].paths] == ["p1", "p2", "p3", "p4"]
-    assert "held back 1 for time" in party.report.notices[0]
+    assert "withheld 1 that took too long" in party.report.notices[0]
 
 
 def test_without_redaction_nothing_changes(tmp_path: FilePath):

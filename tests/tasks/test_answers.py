@@ -283,7 +283,7 @@ def test_kinds_are_immutable():
 
 def test_latex_without_its_package(monkeypatch):
     monkeypatch.setattr(latex, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip install 'lada\[math\]'"):
+    with pytest.raises(InputError, match=r"pip install 'lada-fed\[math\]'"):
         answer_kind("latex")
 
 

@@ -198,7 +198,10 @@ class TestReadCorpus:
             (yaml.safe_dump({k: v for k, v in OWN.items() if k != "kind"}), ["key 'kind' is missing"]),
             (yaml.safe_dump(OWN | {"kind": "nubmer"}), ["unknown kind 'nubmer'", "'number'"]),
             (yaml.safe_dump(OWN | {"question": "{ask} {choices}"}), ["belong together"]),
-            (yaml.safe_dump(OWN | {"answer": {"column": "a", "pattern": "x+"}}), ["answer.pattern", "not one group"]),
+            (
+                yaml.safe_dump(OWN | {"answer": {"column": "a", "pattern": "x+"}}),
+                ["answer.pattern", "does not have exactly one group"],
+            ),
             (yaml.safe_dump(OWN | {"keep": {"a": "("}}), ["keep.a", "not a regular expression"]),
         ],
     )

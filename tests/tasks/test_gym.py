@@ -77,7 +77,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr("lada.verifiers.gym.version", none)
-    with pytest.raises(InputError, match=r"needs the package reasoning-gym; .*pip install 'lada\[gym\]'"):
+    with pytest.raises(InputError, match=r"needs the package reasoning-gym; .*pip install 'lada-fed\[gym\]'"):
         load_gym(GymTask.model_validate(SMALL), {"a": ()}, 0)
 
 

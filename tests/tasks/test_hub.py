@@ -222,7 +222,7 @@ class TestRealFiles:
 
 def test_a_missing_package_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(InputError, match=r"needs the package datasets .*pip install 'lada\[hub\]'"):
+    with pytest.raises(InputError, match=r"needs the package datasets .*pip install 'lada-fed\[hub\]'"):
         load(folder)
 
 

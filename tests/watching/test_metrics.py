@@ -112,7 +112,7 @@ def test_it_is_for_this_machine_unless_said_otherwise(tmp_path: Path) -> None:
 def test_without_the_package_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with (
-        pytest.raises(InputError, match=r"pip install 'lada\[metrics\]'"),
+        pytest.raises(InputError, match=r"pip install 'lada-fed\[metrics\]'"),
         served(Watch(folder(tmp_path / "demo", EVENTS)).look, "127.0.0.1", 0),
     ):
         pass

@@ -119,4 +119,4 @@ def _check_keys(both: bytes) -> None:
         for public in (both[:SECRET], both[SECRET:]):
             private.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError:
-        raise FederationError(f"{KEYS}: one is no public key") from None
+        raise FederationError(f"{KEYS}: one is not a public key") from None

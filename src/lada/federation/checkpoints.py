@@ -125,7 +125,7 @@ def verify(folder: Path, needed: Collection[str] = (), unread: str | None = None
         except OSError as error:
             raise LadaError(f"{name} is missing or cannot be read") from error
         if found != digest:
-            raise LadaError(f"{name} is not as it was written")
+            raise LadaError(f"{name} has changed since it was written")
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     for name in sorted(there - digests.keys() - {MANIFEST}):
         raise LadaError(f"{name} is not in {MANIFEST}")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from pydantic import Field, model_validator
 
 from lada.core.bounds import Positive
+from lada.core.distribution import install_command
 from lada.core.errors import InputError
 from lada.core.plural import counted
 from lada.core.registry import Options
@@ -118,7 +119,8 @@ def _accounting() -> Any:
         return import_module("dp_accounting")
     except ImportError:
         raise InputError(
-            "dp: privacy accounting needs the package dp-accounting, which is not installed; pip install 'lada[dp]'"
+            "dp: privacy accounting needs the package dp-accounting, which is not installed; install it with: "
+            + install_command("dp")
         ) from None
 
 

@@ -78,13 +78,12 @@ def read_answers(run_folders: Sequence[Path]) -> dict[str, Answers]:
     return {name: Answers(*run) for name, run in zip(_named(runs), runs, strict=True)}
 
 
-def _named(runs: Sequence[tuple[Path, View]]) -> dict[str, View]:
-    """Key runs by their name; where two share one, by name and folder."""
+def _named(runs: Sequence[tuple[Path, View]]) -> list[str]:
+    """Return the name of each run; where two share one, with the folder."""
     names = [view.results.name for _, view in runs]
-    return {
-        name if names.count(name) == 1 else f"{name} ({folder})": view
-        for name, (folder, view) in zip(names, runs, strict=True)
-    }
+    return [
+        name if names.count(name) == 1 else f"{name} ({folder})" for name, (folder, _) in zip(names, runs, strict=True)
+    ]
 
 
 def _labels(names: Sequence[str]) -> dict[str, str]:
@@ -105,12 +104,16 @@ def _value(view: View, measure: str, end: int) -> float | None:
 
 
 def _paired(mine: tuple[Answers, int], theirs: tuple[Answers, int], measure: str) -> Effect | None:
-    """Return the paired difference between two ends, each a run and 0 for before or -1 for after."""
+    """Return the paired difference between two ends, each a run and 0 for before or -1 for after.
+
+    None where the two have other parties, or where one was never evaluated.
+    """
     who, field = MEASURES[measure]
     parties = [who(answers.view) for answers, _ in (mine, theirs)]
-    if {party.name for party in parties[0]} != {party.name for party in parties[1]}:
+    evaluated = all(answers.view.rounds for answers, _ in (mine, theirs))
+    if not evaluated or {party.name for party in parties[0]} != {party.name for party in parties[1]}:
         return None
-    first, second = ((answers, answers.view.rounds[end]) for answers, end in (mine, theirs) if answers.view.rounds)
+    first, second = ((answers, answers.view.rounds[end]) for answers, end in (mine, theirs))
     return paired(first, second, parties[0], field)
 
 

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from lada.core.distribution import install_command
 from lada.core.errors import InputError
 from lada.core.terms import Sample
 from lada.core.thinking import conclusion
@@ -34,7 +35,7 @@ class GymVerifier:
             self.fingerprint = f"reasoning-gym {version('reasoning-gym')}"
         except PackageNotFoundError:
             raise InputError(
-                "task.kind: 'reasoning_gym' needs the package reasoning-gym; install it with: {install_command('gym')}"
+                f"task.kind: 'reasoning_gym' needs the package reasoning-gym; install it with: {install_command('gym')}"
             ) from None
         self.threshold, self._seconds, self._readings = threshold, seconds, readings
         self._worker = WorkerProcess(FUNCTIONS, MEMORY)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, get_args
 
+from lada.core.distribution import install_command
 from lada.core.errors import InputError
 from lada.watching.watch import PartySnapshot, Snapshot, State
 
@@ -80,7 +81,7 @@ def served(look: Callable[[], Snapshot], host: str, port: int) -> Iterator[int]:
         from prometheus_client import CollectorRegistry, start_http_server
     except ImportError:
         raise InputError(
-            "--metrics: it needs the package prometheus-client; install it with: {install_command('metrics')}"
+            f"--metrics: it needs the package prometheus-client; install it with: {install_command('metrics')}"
         ) from None
     lock = threading.Lock()
 
