@@ -195,7 +195,8 @@ SHOWN = """**With answers: here.** The clients' difference to `other` by kind of
 |---|---|
 | mine | +1.0 [+0.5, +1.5] |
 
-`lada bench --suite skips` regenerates it: 2 of 2 cells. [Its page](results/skips/README.md) has hypotheses, costs and versions.
+`lada bench --suite skips` regenerates it: 2 of 2 cells. \
+[Its page](results/skips/README.md) has hypotheses, costs and versions.
 """
 
 

@@ -39,7 +39,8 @@ class RoundsNoted:
             if hashlib.sha256(data).hexdigest() != digest:
                 lost.append(
                     f"what the server noted in round {round} is left out: {str(file)!r} "
-                    f"{'has changed since it was written' if data else 'is gone or empty'}; restore it from a copy and resume the run"
+                    f"{'has changed since it was written' if data else 'is gone or empty'}; restore it from a copy "
+                    "and resume the run"
                 )
                 continue
             report = PartyReport.model_validate_json(data)
