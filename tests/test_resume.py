@@ -253,7 +253,8 @@ def test_thirty_percent_silent_in_each_round_and_the_record_names_them(tmp_path,
     ]
     assert all(gone.why.startswith("failed (reference ") for gone in results.missing)
     assert {party.name for party in results.parties} == {"llm", *(f"c{i}" for i in range(10))}
-    assert Results.model_validate_json((tmp_path / "small" / "results.json").read_text()) == results
+    read = Results.model_validate_json((tmp_path / "small" / "results.json").read_text())
+    assert read.model_dump() == results.model_dump()
 
 
 def children(pid: int) -> list[int]:
