@@ -102,7 +102,7 @@ def test_one_method_is_told_with_all_its_options():
     assert "directions: `both`, `llm_to_slm`, `slm_to_llm`; default both" in told
     assert "server_replay: replay; default {private: 0.0, paths: 0.5, general: 0.3}" in told
     assert "replay: Shares (0 to 1)" in told
-    assert "private: number, ≥ 0, < 1; required Of private samples" in told
+    assert "private: number, ≥ 0, < 1; required Share of private samples" in told
 
 
 @pytest.mark.parametrize("registry", [point.registry for point in POINTS.values()], ids=lambda registry: registry.kind)
