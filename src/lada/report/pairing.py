@@ -71,12 +71,10 @@ class Answers:
 
     @staticmethod
     def _domains(task: TaskData, party: str, field: str) -> frozenset[str]:
-        """Return the domains of a group of test questions, as they are when a party is evaluated."""
-        everything = frozenset(sample.domain for sample in task.test)
-        domains = everything - task.general - task.mixed
-        own = task.own_domains.get(party, domains - frozenset[str]().union(*task.own_domains.values()))
-        groups = {"overall": everything - task.general, "general": task.general, "own": own, "other": domains - own}
-        return groups[field]
+        """Return the domains of a group of test questions; `overall` are all but those of general skill."""
+        if field == "overall":
+            return frozenset(sample.domain for sample in task.test) - task.general
+        return task.groups(party)[field]
 
 
 _OPTIONS: TypeAdapter[TaskOptions] = TypeAdapter(TaskOptions)

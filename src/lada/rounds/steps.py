@@ -306,27 +306,15 @@ def evaluate_party(party: Party, round: int) -> None:
     """Evaluate a party on the test questions, which it answers again if its weights have changed.
 
     Its paths stay in its folder.
-
-    A client's own domains are those of its data. The server's are those that no client has. New to a client are domains
-    that the server's LLM knows and the client lacks. New to the server are clients' domains that it does not know.
     """
     test = party.task.test
     knowledge = while_unchanged(party, round, test, ["test"], lambda: write_paths(party, test, round, "evaluate"))
-    task = party.task
-    domains = frozenset(sample.domain for sample in task.test) - task.general - task.mixed
-    clients = frozenset[str]().union(*party.task.own_domains.values())
-    own = party.task.own_domains.get(party.name, domains - clients)
-    teachable = task.known if party.name in task.own_domains else clients - task.known
     evaluation = evaluate(
         party.name,
         round,
-        party.task.test,
+        test,
         knowledge.paths,
-        own=own,
-        other=domains - own,
-        general=party.task.general,
-        new=teachable - own if task.known else frozenset(),
-        mixed=task.mixed,
+        **party.task.groups(party.name),
         steps=party.task.steps,
         agreement=None,
         seed=seed_of(party.seed, "bootstrap"),

@@ -43,6 +43,21 @@ class TaskData:
     known: frozenset[str] = frozenset()
     style: StyleReader | None = None
 
+    def groups(self, party: str) -> dict[str, frozenset[str]]:
+        """Return the domains of each group of test questions, as a party is evaluated on them.
+
+        A client's `own` domains are those of its data; the server's are those that no client has. `other` are the rest.
+        `new` to a client are domains that the server's LLM knows and the client lacks; `new` to the server are clients'
+        domains that it does not know; none where the task does not say what it knows. `general` and `mixed` are the
+        task's.
+        """
+        domains = frozenset(sample.domain for sample in self.test) - self.general - self.mixed
+        clients = frozenset[str]().union(*self.own_domains.values())
+        own = self.own_domains.get(party, domains - clients)
+        teachable = self.known if party in self.own_domains else clients - self.known
+        new = teachable - own if self.known else frozenset[str]()
+        return {"own": own, "other": domains - own, "new": new, "general": self.general, "mixed": self.mixed}
+
     def asked(self, public: tuple[Sample, ...]) -> "TaskData":
         """Return the task with its public samples asked by other prompts.
 
