@@ -13,6 +13,7 @@ from lada.core.plural import counted, plural
 from lada.core.seeds import generator, seed_of
 from lada.core.terms import Sample
 from lada.core.words import same_question
+from lada.models.quiet import hidden_bars
 from lada.tasks.answers import answer_kind
 from lada.tasks.corpus import Corpus, UnreadableGoldError, read_corpus, sample_of
 from lada.tasks.data import TaskData
@@ -134,7 +135,7 @@ def _splits(corpus: Corpus, options: HubTask, base: Path) -> dict[str, Any]:
         raise InputError(
             f"task.kind: 'corpus' needs the package datasets ({error}); install it with: {install_command('hub')}"
         ) from None
-    with _no_bars():
+    with hidden_bars(datasets.utils):
         if options.source is None:
             revision = options.revision or corpus.revision
             with _explained_hub(corpus.hub):
@@ -177,20 +178,6 @@ def _load_local(source: Path) -> Any:
                 if file.suffix == ".jsonl":
                     check_jsonl(file)
             raise
-
-
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    """Keep the progress bars of `datasets` from the screen, and restore their setting afterwards."""
-    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    hidden = are_progress_bars_disabled()
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not hidden:
-            enable_progress_bars()
 
 
 def _explained_hub(name: str) -> AbstractContextManager[None]:
