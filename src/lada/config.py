@@ -143,7 +143,7 @@ class RunConfig(Options):
     """Share of the clients asked that must answer in each phase. With fewer, the run stops. Otherwise it continues, and
     the results name the missing clients. None means 1.0 on one machine and 0.5 with `engine: deployment`."""
     participants: Parties | None = None
-    """Number of clients that take part in a round, drawn anew each time. None means all. A client never drawn is not
+    """Number of clients that take part in a round, drawn again each time. None means all. A client never drawn is not
     evaluated."""
     limits: Limits = Limits()
     """Upper limits on messages."""

@@ -6,7 +6,7 @@ For each domain i, ρ[i] = perplexity of the student / perplexity of the teacher
     r[i] ← α · r[i] · exp(ρ[i]) / Σ r · exp(ρ) + (1 − α) / N     in every later round
 
 Source: the paper. There, perplexities are of held-out texts, the mixture changes after a fixed number of steps, and an
-exhausted domain starts anew.
+exhausted domain starts over.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What hosts share whose clients have one common SLM, of which the server teaches a copy.
+"""What hosts share if all clients have the same SLM and the server teaches a copy of it.
 
 One round:
 

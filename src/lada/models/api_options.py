@@ -26,7 +26,7 @@ SECRETIVE = re.compile(
 """Names whose values are secrets."""
 LOOPBACK = re.compile(r"http://(127\.0\.0\.1|localhost):[1-9][0-9]{0,4}/v1")
 PLAIN = re.compile(r"https?://(127\.0\.0\.1|[a-z][a-z0-9-]*(\.[a-z0-9-]+)*)(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._-]+)*/?")
-"""Common addresses that are valid for sure, so that httpx need not be loaded."""
+"""Common addresses that are known to be valid, so that httpx need not be loaded."""
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 

@@ -35,7 +35,7 @@ class Generation(Options):
 
     backend: Literal["batch", "continuous", "vllm"] = "batch"
     """`batch`: LaDa's own loop, for every causal LM. `continuous`: continuous batching of transformers, which starts a
-    new question whenever one finishes. `vllm`: vLLM's engine, built anew for every call; requires `pip install
+    new question whenever one finishes. `vllm`: vLLM's engine, built again for every call; requires `pip install
     vllm`."""
     top_p: float | None = Field(default=None, gt=0, le=1)
     """For sampling: draw from the likeliest tokens whose probabilities add up to this share."""

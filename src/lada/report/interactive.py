@@ -64,7 +64,7 @@ class RunResults(Results):
         return plot(View(self), measure, axes)
 
     def report(self) -> Path:
-        """Write the run's report.html anew and return its path."""
+        """Write the run's report.html again and return its path."""
         return render(self.folder)
 
     def __repr__(self) -> str:

@@ -211,7 +211,7 @@ def catch_up(party: Party, clients: Iterable[str]) -> dict[str, Payload]:
             part(party, newest, ADAPTER)
         except CodecError as error:
             raise FederationError(
-                f"{error}; the newest average is unusable, and no client gets it: begin the run anew"
+                f"{error}; the newest average is unusable, and no client gets it: start the run again"
             ) from error
     hold = json.loads(party.memory.get(HOLD, b"[]"))
     return {client: {} if client in hold else newest for client in clients}
