@@ -16,13 +16,13 @@ from lada.core.errors import InputError
 @pytest.mark.parametrize(
     ("code", "fix"),
     [
-        (errno.ENOSPC, "make room on that disk"),
-        (errno.EROFS, "name a folder that can be written to"),
-        (errno.EACCES, "give yourself the right to it (chmod)"),
-        (errno.EMFILE, "raise the limit of open files (ulimit -n)"),
-        (errno.ENOTDIR, "name a folder that is there or can be made"),
-        (errno.EISDIR, "name a file, not a folder"),
-        (errno.EIO, "mend that"),
+        (errno.ENOSPC, "free space on that disk"),
+        (errno.EROFS, "choose a folder that you can write to"),
+        (errno.EACCES, "give yourself permission (chmod)"),
+        (errno.EMFILE, "raise the limit on open files (ulimit -n)"),
+        (errno.ENOTDIR, "choose a folder that exists or can be created"),
+        (errno.EISDIR, "choose a file, not a folder"),
+        (errno.EIO, "fix that"),
     ],
 )
 def test_an_error_of_the_system_is_one_line_with_file_and_fix(code, fix):
@@ -34,9 +34,9 @@ def test_an_error_of_the_system_is_one_line_with_file_and_fix(code, fix):
 
 def test_how_a_run_goes_on_stands_in_the_next_line():
     for error in (OSError(errno.ENOSPC, "full"), InputError("seed: 'x' is not valid")):
-        with errors.capture() as told, pytest.raises(typer.Exit), explained(lambda: "go on with: lada run r --resume"):
+        with errors.capture() as told, pytest.raises(typer.Exit), explained(lambda: "to resume: lada run r --resume"):
             raise error
-        assert told.get().splitlines()[1:] == ["go on with: lada run r --resume"]
+        assert told.get().splitlines()[1:] == ["to resume: lada run r --resume"]
 
 
 def test_outputs_that_cannot_be_written_are_errors_of_one_line(tmp_path):

@@ -154,7 +154,7 @@ def test_the_command_searches_then_reports(tmp_path, monkeypatch):
         return CliRunner().invoke(app, ["bench", *where, *more], catch_exceptions=False)
 
     part = bench("--search", "--only", "plain")
-    assert "12 cells of the search to go, before its best is chosen" in part.output
+    assert "the best is chosen when the search is finished; 12 cells to go" in part.output
     assert not (tmp_path / "results/tiny/search.json").exists()
     assert bench("--search").exit_code == 0
     chosen = json.loads((tmp_path / "results/tiny/search.json").read_text())["choices"]

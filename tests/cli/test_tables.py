@@ -188,7 +188,7 @@ def test_the_plan_of_the_demo_fits_80_columns_with_whole_words():
     with as_file(files("lada.examples") / "demo.yaml") as demo:
         parts = list(plan_tables(plan(demo)))
     tables = [part for part in parts if isinstance(part, Table)]
-    assert "time of all rounds, about" in [table.title for table in tables]
+    assert "approximate time of all rounds" in [table.title for table in tables]
     for table in tables:
         told = printed(table, width=80, terminal=True)
         assert max(map(len, told.splitlines())) <= 80

@@ -10,7 +10,7 @@ from lada.audit.verdict import Audit, ClientAudit, Searched
 from lada.core.plural import counted, plural
 
 SHOWN = 20
-"""Findings of a client that are listed; --json has all."""
+"""How many findings of a client are listed; --json has all."""
 
 
 def told(audit: Audit) -> Iterator[RenderableType]:
@@ -28,7 +28,7 @@ def told(audit: Audit) -> Iterator[RenderableType]:
         found = client.searched.found if client.searched else ()
         for one in found[:SHOWN]:
             place = f"{one.kind}, round {one.round}, phase {one.phase}" if one.kind else "beside the ledger"
-            yield Text(f"  {one.what}: {one.form} ({one.layer}) in {place}, sha256 {one.digest[:16] or 'of none'}")
+            yield Text(f"  {one.what}: {one.form} ({one.layer}) in {place}, sha256 {one.digest[:16] or 'unknown'}")
         if len(found) > SHOWN:
             yield Text(f"  and {len(found) - SHOWN} more; --json lists them all")
         for one in client.memberships:
@@ -54,7 +54,7 @@ def _crossings(client: ClientAudit) -> Table:
 
 
 def _search(client: ClientAudit, canaries: int) -> str:
-    """Return the verdict in a sentence."""
+    """Return the verdict as a sentence."""
     searched = client.searched
     if searched is None:
         return f"{client.name}: not searched"
@@ -82,5 +82,5 @@ def _gaps(searched: Searched) -> str:
             f"{counted(searched.unread, 'part')} {plural(searched.unread, 'is', 'are')} in a form that cannot be read"
         )
     if searched.passages is None:
-        gaps.append("for passages of its private samples nothing was searched, since these are not here")
+        gaps.append("passages of its private samples were not searched, since these samples are missing here")
     return "".join(f"; {gap}" for gap in gaps)

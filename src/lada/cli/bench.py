@@ -1,4 +1,4 @@
-"""`lada bench`: run a suite and set its methods side by side."""
+"""`lada bench`: run a suite and compare its methods."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,35 +19,40 @@ if TYPE_CHECKING:
     from lada.bench.search import Frozen
     from lada.bench.suite import Suite
 
-Which = Annotated[str, typer.Option("--suite", help="A shipped suite (see --list) or the path of a YAML file.")]
+Which = Annotated[
+    str, typer.Option("--suite", help="The name of a shipped suite (see --list) or the path of a YAML file.")
+]
 
 
 def bench(
     suite: Which = "quick",
     plugin: Plugins = [],  # noqa: B006 - typer wants a list
-    results: Annotated[Path, typer.Option(help="Where the tables go, in a folder by the suite's name.")] = Path(
-        "results"
-    ),
-    runs: Annotated[Path, typer.Option(help="Where the runs of the cells are kept.")] = Path("runs/bench"),
-    only: Annotated[list[str], typer.Option(metavar="ROW", help="Run these rows alone; again for more.")] = [],  # noqa: B006
+    results: Annotated[
+        Path, typer.Option(help="Folder for the tables; they go into a subfolder named after the suite.")
+    ] = Path("results"),
+    runs: Annotated[Path, typer.Option(help="Folder for the runs of the cells.")] = Path("runs/bench"),
+    only: Annotated[
+        list[str], typer.Option(metavar="ROW", help="Run only this row; repeat the option for more rows.")
+    ] = [],  # noqa: B006
     scenario: Annotated[list[str], typer.Option(metavar="NAME", help="Likewise with scenarios.")] = [],  # noqa: B006
     parallel: Annotated[
-        int, typer.Option(min=0, max=65_536, help="Cells at a time; 0: as many as cores and memory hold.")
+        int,
+        typer.Option(min=0, max=65_536, help="How many cells run in parallel; 0: as many as cores and memory allow."),
     ] = 0,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Run every cell anew, whatever is there.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run every cell again, even if it has a result.")] = False,
     check: Annotated[
-        int, typer.Option(min=0, max=65_536, help="Run so many random cells again and compare; no tables.")
+        int, typer.Option(min=0, max=65_536, help="Only run this many random cells again and compare their results.")
     ] = 0,
     search: Annotated[
-        bool, typer.Option("--search", help="Try the configurations of the suite's search, in its development worlds.")
+        bool, typer.Option("--search", help="Try the configurations of the suite's search on its development worlds.")
     ] = False,
     models: Annotated[
-        bool, typer.Option("--models", help="Train the zoo models of the suite's worlds, and run no cell.")
+        bool, typer.Option("--models", help="Only train the zoo models that the suite's worlds need.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which cells would be run, and do nothing.")] = False,
-    list_: Annotated[bool, typer.Option("--list", help="List the shipped suites and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print which cells would be run.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the shipped suites and exit.")] = False,
 ) -> None:
-    """Run every cell of a suite that has no result yet, and write its tables and leaderboard."""
+    """Run every cell of a suite that has no result yet; write the suite's tables and leaderboard."""
     from lada.bench.suite import read_suite
     from lada.core.errors import InputError, nearest
     from lada.core.plugins import add_plugins
@@ -68,7 +73,7 @@ def bench(
                     raise InputError(
                         f"{option}: no {what} {name!r}; expected some of {', '.join(known)}{nearest(name, known)}"
                     )
-        from lada.bench import search as searching  # here, since a slip is not worth importing torch for
+        from lada.bench import search as searching  # here: report a typo before the slow import of torch
         from lada.bench.parts import unsearched
         from lada.bench.pretraining import untrained
         from lada.bench.running import CELLS, Store
@@ -90,7 +95,7 @@ def bench(
         if dry_run:
             _tell(cells, missing)
             return
-        target.mkdir(parents=True, exist_ok=True)  # first, since a cell takes minutes
+        target.mkdir(parents=True, exist_ok=True)  # checked first, since a cell takes minutes
         if fresh:
             store.forget(cells)
         try:
@@ -102,7 +107,7 @@ def bench(
                 _train(untrained(missing), place, parallel)
                 failed = _run(chosen, cells, missing, store, place, parallel)
         except KeyboardInterrupt as stop:
-            told = f"stopped. {store.file} has every finished cell; the same command goes on with the others."
+            told = f"stopped. {store.file} has every finished cell; run the same command again for the others."
             errors.print(told, soft_wrap=True)
             raise typer.Exit(exit_code(stop)) from None
         _write(chosen, every, store, place, frozen, search=search)
@@ -112,7 +117,7 @@ def bench(
 
 
 def _tell(cells: "list[Cell]", missing: "list[Cell]") -> None:
-    """Say which cells, and which models before, would be run and trained."""
+    """Print which models would be trained first, and which cells would be run."""
     from lada.bench.pretraining import untrained
 
     for name in untrained(missing):
@@ -125,7 +130,7 @@ def _tell(cells: "list[Cell]", missing: "list[Cell]") -> None:
 def _run(
     suite: "Suite", cells: "list[Cell]", missing: "list[Cell]", store: "Store", place: Path, parallel: int
 ) -> "list[Failed]":
-    """Run the cells that are missing, and show how it goes."""
+    """Run the missing cells and show their progress."""
     from lada.bench.running import at_once, run_cells
     from lada.cli.bench_view import BenchView
 
@@ -138,7 +143,7 @@ def _run(
 def _write(
     suite: "Suite", cells: "list[Cell]", store: "Store", place: Path, frozen: "Frozen | None", *, search: bool
 ) -> None:
-    """Write the pages or, of a search whose cells are all there, what was best; and say where."""
+    """Write the suite's pages or, if every cell of a search is finished, its best configuration; print where."""
     from lada.bench import search as searching
     from lada.bench.pages import write_pages
 
@@ -150,13 +155,13 @@ def _write(
         pages = [searching.write(searching.decide(suite, outcomes), folder)]
     else:
         left = counted(len(cells) - len(outcomes), "cell")
-        console.print(f"{left} of the search to go, before its best is chosen", highlight=False)
+        console.print(f"the best is chosen when the search is finished; {left} to go", highlight=False)
     for page in pages:
         console.print(str(page), soft_wrap=True, highlight=False)
 
 
 def _train(names: Sequence[str], place: Path, parallel: int) -> None:
-    """Train models of the zoo that are missing, and say so."""
+    """Train the missing zoo models, and print which."""
     from lada.bench.pretraining import pretrain
     from lada.core.cores import cores
 
@@ -166,7 +171,7 @@ def _train(names: Sequence[str], place: Path, parallel: int) -> None:
 
 
 def _check(cells: "list[Cell]", store: "Store", place: Path, *, count: int, parallel: int) -> bool:
-    """Run some of the cells that the store knows again, and say whether all came out the same."""
+    """Run some finished cells again, and print whether each gave the same result."""
     from lada.bench.pretraining import untrained
     from lada.bench.running import SAME, at_once, comparable, run_again
     from lada.core.errors import InputError

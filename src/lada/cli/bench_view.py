@@ -1,4 +1,4 @@
-"""What `lada bench` shows while it goes: how far each row is, how it does so far, and what runs now."""
+"""What `lada bench` shows while it runs: the progress and results of each row, and the running cells."""
 
 import threading
 import time
@@ -29,7 +29,7 @@ class BenchView:
         self._lock = threading.Lock()
 
     def tell(self, cell: Cell, status: Status, outcome: Outcome | None) -> None:
-        """Take what happened to a cell; called from several threads."""
+        """Note a cell's new status; several threads call this."""
         with self._lock:
             if status == "running":
                 self._running[cell.name] = time.monotonic()
@@ -46,7 +46,7 @@ class BenchView:
                 self._console.print(line, highlight=False, soft_wrap=True)
 
     def __rich__(self) -> RenderableType:
-        """Return the table as it stands now."""
+        """Return the current table."""
         if not self._console.is_terminal:
             return ""
         with self._lock:

@@ -1,4 +1,4 @@
-"""`lada chat`: put questions to a party of a run."""
+"""`lada chat`: ask the model of a party questions."""
 
 import sys
 import time
@@ -24,10 +24,10 @@ def chat(
     run: Run,
     party: Party,
     temperature: Annotated[
-        float, typer.Option(callback=_is_temperature, help="0 is greedy; above it answers are sampled.")
+        float, typer.Option(callback=_is_temperature, help="0: greedy decoding; above 0: sampling.")
     ] = 0.0,
 ) -> None:
-    """Ask a party of a run, one question a line, until Ctrl-D. Each question stands for itself."""
+    """Ask the model of a party questions, one per line, until Ctrl-D. The model does not remember earlier questions."""
     from lada.export.party import open_party
 
     with explained():
@@ -42,7 +42,7 @@ def chat(
 
 
 def _questions() -> Iterator[str]:
-    """Yield what is typed or piped in, line by line; empty lines are passed over."""
+    """Yield the lines that are typed or piped in, except empty ones."""
     typed = sys.stdin.isatty()
     if typed:
         import readline  # noqa: F401  # pyright: ignore[reportUnusedImport] - gives input() its editing and history

@@ -1,4 +1,4 @@
-"""`lada doctor`: what this machine has, what a run needs of it, what a finished one took, whom a client reaches."""
+"""`lada doctor`: check this machine, whether a run fits, what a finished run used, or whether a client can connect."""
 
 import re
 from contextlib import chdir
@@ -26,10 +26,12 @@ def doctor(
     ] = None,
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")] = [],  # noqa: B006
 ) -> None:
-    """Look at this machine; with a configuration, say whether its run fits; with a run, what it took; with a client's
-    file, whether its server can be reached and trusted, and whether its model is sound.
+    """Check this machine, and whether a run fits it or a client can connect.
 
-    Exit code 1: something does not fit or is missing. 2: the configuration is wrong.
+    Given a configuration, check whether its run fits. Given the folder of a finished run, show what it used. Given a
+    client's file, check whether its server can be reached and trusted, and whether its model is usable.
+
+    Exit code 1: something does not fit or is missing. Exit code 2: the configuration is wrong.
     """
     with explained():
         if target is not None and is_file(target / "results.json"):
@@ -43,7 +45,7 @@ def doctor(
         if target is not None:
             from lada.config_source import open_config
 
-            opened = open_config(target, tuple(set_))  # first, since a slip is not worth importing torch for
+            opened = open_config(target, tuple(set_))  # first: report a typo before the slow import of torch
         for table in _machine():
             console.print(table)
         if opened is not None and not _fits(opened):
@@ -82,14 +84,14 @@ def _fits(config: "Opened") -> bool:
 
 
 def _is_client(file: Path) -> bool:
-    """Return whether a file says where a server is, as a client's does."""
+    """Return whether a file is a client's: it names a server's address."""
     return is_file(file) and re.search(rb"^superlink:", file.read_bytes(), re.MULTILINE) is not None
 
 
 def _reaches(file: Path) -> bool:
     from lada.engines.client_file import read_client
 
-    client = read_client(file)  # first, since a slip is not worth importing Flower for
+    client = read_client(file)  # first: report a typo before the slow import of Flower
     from lada.engines import link
     from lada.federation.client_app import ERROR_LOG, unsealed
     from lada.federation.parties import check_model
@@ -102,7 +104,7 @@ def _reaches(file: Path) -> bool:
     fault = link.fault(client.superlink, file.parent / client.certificate)
     told = fault or f"{client.superlink} answers over TLS, with a certificate of the federation's authority"
     console.print(told, highlight=False, soft_wrap=True)
-    with chdir(file.parent):  # where the client's worker will be
+    with chdir(file.parent):  # where the client's worker will run
         check_model(client.model, client.name)
     return fault is None
 
@@ -121,7 +123,7 @@ def _used(folder: Path) -> Table:
             row.phase,
         )
     table.caption = (
-        "On a CPU it is all of a process: Python and its libraries (which are in what is expected too), and with "
-        "workers: 0 every party. On CUDA it is tensors alone."
+        "On a CPU, used is the memory of the whole process: Python and its libraries (which the estimate includes) "
+        "and, with workers: 0, every party. On CUDA it is the memory of tensors only."
     )
     return table

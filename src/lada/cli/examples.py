@@ -1,4 +1,4 @@
-"""`lada examples`: configurations to begin with."""
+"""`lada examples`: configurations to start from."""
 
 import sys
 from importlib.resources import files
@@ -11,7 +11,7 @@ from lada.cli.explained import explained
 from lada.core.console import console
 from lada.core.errors import InputError, nearest
 
-app = typer.Typer(no_args_is_help=True, help="Configurations to begin with.")
+app = typer.Typer(no_args_is_help=True, help="Configurations to start from.")
 
 
 def shipped() -> dict[str, str]:
@@ -22,7 +22,7 @@ def shipped() -> dict[str, str]:
 
 @app.command("list")
 def list_() -> None:
-    """List the examples with what each is."""
+    """List the examples, each with a description."""
     table = Table(Column("name", no_wrap=True), "what it is")
     for name, text in shipped().items():
         table.add_row(name, text.partition("\n")[0].removeprefix("# "))
@@ -30,8 +30,8 @@ def list_() -> None:
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A name that `lada examples list` gives.")]) -> None:
-    """Print an example, for a file of your own."""
+def show(name: Annotated[str, typer.Argument(help="A name from `lada examples list`.")]) -> None:
+    """Print an example, to copy into a file of your own."""
     with explained():
         known = shipped()
         if name not in known:

@@ -1,4 +1,4 @@
-"""How commands tell of what went wrong."""
+"""How commands report errors."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -10,28 +10,28 @@ from lada.core.console import errors
 from lada.core.errors import LadaError
 
 FIXES = {
-    errno.ENOSPC: "make room on that disk, then try again",
-    errno.EDQUOT: "make room within your quota, then try again",
-    errno.EFBIG: "raise the limit of a file's size (ulimit -f), then try again",
-    errno.EROFS: "name a folder that can be written to, then try again",
-    errno.ENOTDIR: "name a folder that is there or can be made, then try again",
-    errno.EEXIST: "name a folder that is there or can be made, then try again",
-    errno.ENOENT: "name a folder that is there or can be made, then try again",
-    errno.EISDIR: "name a file, not a folder, then try again",
-    errno.EACCES: "give yourself the right to it (chmod), then try again",
-    errno.EPERM: "give yourself the right to it (chmod), then try again",
-    errno.ENAMETOOLONG: "give a shorter name, 255 bytes at most between slashes, then try again",
-    errno.EMFILE: "raise the limit of open files (ulimit -n), then try again",
+    errno.ENOSPC: "free space on that disk, then try again",
+    errno.EDQUOT: "free space within your quota, then try again",
+    errno.EFBIG: "raise the file size limit (ulimit -f), then try again",
+    errno.EROFS: "choose a folder that you can write to, then try again",
+    errno.ENOTDIR: "choose a folder that exists or can be created, then try again",
+    errno.EEXIST: "choose a folder that exists or can be created, then try again",
+    errno.ENOENT: "choose a folder that exists or can be created, then try again",
+    errno.EISDIR: "choose a file, not a folder, then try again",
+    errno.EACCES: "give yourself permission (chmod), then try again",
+    errno.EPERM: "give yourself permission (chmod), then try again",
+    errno.ENAMETOOLONG: "choose a shorter name (at most 255 bytes between slashes), then try again",
+    errno.EMFILE: "raise the limit on open files (ulimit -n), then try again",
     errno.ENFILE: "close other programs' files, then try again",
 }
-"""What to do, by the system's number of the error."""
+"""What to do about each error number of the operating system."""
 
 
 @contextmanager
 def explained(then: Callable[[], str] = str) -> Iterator[None]:
-    """Turn LaDa's errors, and what the system says of files, into one line and an exit code, without a traceback.
+    """Turn LaDa's errors and the system's file errors into one line and an exit code, without a traceback.
 
-    What `then` has to say stands in the next line.
+    What `then` returns is printed on the next line.
     """
     try:
         yield
@@ -40,7 +40,7 @@ def explained(then: Callable[[], str] = str) -> Iterator[None]:
         _add(then())
         raise typer.Exit(error.exit_code) from None
     except OSError as error:
-        if error.errno == errno.EPIPE:  # whoever read the output has gone, which is no error
+        if error.errno == errno.EPIPE:  # the program that read the output has ended, which is no error
             raise
         errors.print(f"error: {told(error)}", style="bold red", highlight=False, soft_wrap=True)
         _add(then())
@@ -53,7 +53,7 @@ def _add(more: str) -> None:
 
 
 def told(error: OSError) -> str:
-    """Return which file the system refused, why, and what to do about it, in one line."""
+    """Return one line that names the file, the system's error and what to do about it."""
     place = f"{error.filename}: " if error.filename else ""
-    fix = FIXES.get(error.errno or 0, "mend that, then try again")
+    fix = FIXES.get(error.errno or 0, "fix that, then try again")
     return f"{place}{error.strerror or error}; {fix}"

@@ -1,4 +1,4 @@
-"""`lada export`: a party of a run as files for other software."""
+"""`lada export`: write a party's model as files for other software."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,33 +11,33 @@ from lada.cli.explained import explained
 from lada.core.console import console
 
 Run = Annotated[Path, typer.Argument(help="The folder of a run.")]
-Party = Annotated[str, typer.Option(help="Whose model: the server's or a client's name.")]
+Party = Annotated[str, typer.Option(help="The party whose model is exported: the name of the server or of a client.")]
 
 
 def export(
     run: Run,
     party: Party,
-    to: Annotated[str, typer.Option(help="hf, peft (the adapter alone), gguf, gguf-lora (the adapter alone) or onnx.")],
+    to: Annotated[str, typer.Option(help="hf, peft (only the adapter), gguf, gguf-lora (only the adapter) or onnx.")],
     output: Annotated[
-        Path | None, typer.Option(help="A new or empty folder; by default RUN/export/PARTY-TARGET.")
+        Path | None, typer.Option(help="A new or empty folder; default: RUN/export/PARTY-TARGET.")
     ] = None,
     dtype: Annotated[
         str | None,
         typer.Option(
-            help="float32, float16, bfloat16 or, for gguf, q8_0 or q4_k_m; by default float16 for gguf, else float32."
+            help="float32, float16 or bfloat16; for gguf also q8_0 or q4_k_m. Default: float16 for gguf, else float32."
         ),
     ] = None,
 ) -> None:
-    """Write a party's model for another runtime, and check there that it answers as in the run.
+    """Write a party's model for another runtime, and check that it gives the same answers there as in the run.
 
-    Ends with exit code 1 where an answer differs from the party's; the files are kept.
+    Exit code 1: an answer differs from the party's. The files are kept.
     """
     from lada.export.names import check_name
     from lada.export.party import find_party
 
     with explained():
         check_name(to)
-        find_party(run, party)  # first, since a slip is not worth importing torch for
+        find_party(run, party)  # first: report a typo before the slow import of torch
     with explained(), ExportView(console) as view:
         view.tell("libraries imported", 0, 1)
         from lada.export.export import export as write
@@ -54,7 +54,7 @@ def export(
 
 
 class ExportView:
-    """How far an export is: a bar for each step on a terminal, elsewhere a line as each begins."""
+    """The progress of an export: on a terminal a bar for each step, elsewhere a line when each step begins."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -76,7 +76,7 @@ class ExportView:
         self._progress.stop()
 
     def tell(self, what: str, done: int, total: int) -> None:
-        """Take how far a step is."""
+        """Note the progress of a step."""
         if what not in self._bars:
             self._bars[what] = self._progress.add_task(what, total=total)
             if not self._console.is_terminal:

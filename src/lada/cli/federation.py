@@ -1,4 +1,4 @@
-"""`lada federation`, `lada server`, `lada client`: a run over several machines."""
+"""`lada federation`, `lada server`, `lada client`: runs across several machines."""
 
 import logging
 import sys
@@ -15,21 +15,21 @@ from lada.core.errors import LadaError
 from lada.core.plural import counted
 from lada.core.shown import in_one_line
 
-app = typer.Typer(no_args_is_help=True, help="Runs over several machines.")
+app = typer.Typer(no_args_is_help=True, help="Runs across several machines.")
 Host = Annotated[list[str], typer.Option("--host", help="A name or address by which clients reach the server.")]
-Days = Annotated[int, typer.Option(min=1, max=36_500, help="How long the server's certificate is valid.")]
+Days = Annotated[int, typer.Option(min=1, max=36_500, help="How many days the server's certificate is valid.")]
 Folder = Annotated[Path, typer.Argument(help="The folder that `lada federation init` wrote.")]
 
 
 @app.command()
 def init(
-    config: Annotated[Path, typer.Argument(help="The YAML file of a run.")],
-    folder: Annotated[Path, typer.Option(help="Where to write; must be empty or not there yet.")] = Path("fed"),
+    config: Annotated[Path, typer.Argument(help="The YAML configuration of a run.")],
+    folder: Annotated[Path, typer.Option(help="The folder to write; it must be empty or not exist yet.")] = Path("fed"),
     host: Host = [],  # noqa: B006 - typer wants a list
-    port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the server.")] = 9092,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The server's port.")] = 9092,
     days: Days = 365,
 ) -> None:
-    """Write the files of one server and its clients: configurations, certificates, keys, services."""
+    """Write the files of one server and its clients: configurations, certificates, keys and service units."""
     from lada.core.signals import ended_by_signal, exit_code
     from lada.engines.setup import init as write
 
@@ -43,7 +43,7 @@ def init(
 
 @app.command()
 def renew(folder: Folder, host: Host = [], days: Days = 365) -> None:  # noqa: B006
-    """Write a new certificate for the server, and its identity where it has none; then start `lada server` again."""
+    """Write a new certificate for the server, and an identity if it has none. Restart `lada server` afterwards."""
     from lada.engines.setup import renew as write
 
     with explained():
@@ -55,7 +55,7 @@ def renew(folder: Folder, host: Host = [], days: Days = 365) -> None:  # noqa: B
 
 @app.command()
 def lock(folder: Folder = Path("fed")) -> None:
-    """Write the digests of the wheels in FOLDER/wheels into requirements.lock, for the Dockerfile beside it."""
+    """Write the digests of the wheels in FOLDER/wheels to requirements.lock, which the Dockerfile in FOLDER uses."""
     from lada.engines.lock import lock as write
 
     with explained():
@@ -65,33 +65,33 @@ def lock(folder: Folder = Path("fed")) -> None:
 
 @app.command()
 def up(folder: Folder = Path("fed")) -> None:
-    """Start server and clients on this machine, to try it out; Ctrl-C ends them."""
+    """Start the server and all clients on this machine, to try a federation out; Ctrl-C stops them."""
     from lada.engines.server_file import FILE, read_server
 
     with _logged("federation") as say:
-        read_server(folder.resolve() / "server" / FILE)  # first, since a slip is not worth importing Flower for
+        read_server(folder.resolve() / "server" / FILE)  # first: report a typo before the slow import of Flower
         from lada.engines.up import up as start
 
         start(folder, say)
 
 
 def server(file: Annotated[Path, typer.Argument(help="server.yaml")] = Path("server.yaml")) -> None:
-    """Let the clients of a federation connect, on the server's host; Ctrl-C or SIGTERM ends it."""
+    """Run a federation's server, on the server's host, until Ctrl-C or SIGTERM."""
     from lada.engines.server_file import read_server
 
     with _logged("server") as say:
-        read_server(file.resolve())  # first, since a slip is not worth importing Flower for
+        read_server(file.resolve())  # first: report a typo before the slow import of Flower
         from lada.engines.server import run_server
 
         run_server(file, say)
 
 
 def client(file: Annotated[Path, typer.Argument(help="client.yaml")] = Path("client.yaml")) -> None:
-    """Take part in a federation, on a client's host; Ctrl-C or SIGTERM ends it."""
+    """Run a federation's client, on the client's host, until Ctrl-C or SIGTERM."""
     from lada.engines.client_file import read_client
 
     with _logged("client") as say:
-        read_client(file.resolve())  # first, since a slip is not worth importing Flower for
+        read_client(file.resolve())  # first: report a typo before the slow import of Flower
         from lada.engines.client import run_client
 
         run_client(file, say)
@@ -103,7 +103,7 @@ def _say(text: str) -> None:
 
 @contextmanager
 def _logged(name: str) -> Iterator[Callable[[str], None]]:
-    """Give what says something in the log; being stopped is how these commands end."""
+    """Yield a function that writes to the log. These commands normally end by being stopped."""
     from lada.core import logs
     from lada.core.owner import owner_only
 

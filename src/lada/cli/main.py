@@ -1,4 +1,4 @@
-"""The `lada` command. `lada COMMAND --help` tells more of each."""
+"""The `lada` command; `lada COMMAND --help` describes each of its commands."""
 
 import json
 import os
@@ -25,8 +25,7 @@ from lada.core.console import console
 from lada.core.distribution import lada_version
 from lada.core.shown import shown_json
 
-# Read when transformers and datasets are imported, which only happens inside the commands: their bars would tear the
-# live view.
+# transformers and datasets read these when a command imports them. Their progress bars would break the live view.
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -34,9 +33,9 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
-    output: Annotated[Path, typer.Option(help="The page that compares several runs.")] = Path("comparison.html"),
+    output: Annotated[Path, typer.Option(help="The page to write for several runs.")] = Path("comparison.html"),
 ) -> None:
-    """Write the page of a run anew or, for several runs, a page that compares them."""
+    """Write the report page of a run again or, given several runs, a page that compares them."""
     from lada.report.comparison import compare
     from lada.report.page import render
 
@@ -50,7 +49,7 @@ def track(
     to: Annotated[str, typer.Option(help="The tracker, by name; `lada methods` lists them.")],
     set_: Annotated[list[str], typer.Option("--set", metavar="OPTION=VALUE", help="Set one of its options.")] = [],  # noqa: B006
 ) -> None:
-    """Hand a run's figures to an experiment tracker afterwards."""
+    """Send the figures of an earlier run to an experiment tracker."""
     from lada.choosing import make_method
     from lada.trackers.base import TRACKERS, Viewable
     from lada.trackers.replay import replay
@@ -65,14 +64,16 @@ def track(
 
 def audit(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
-    canary: Annotated[list[str], typer.Option(help="A text that must not have left any client.")] = [],  # noqa: B006
-    private: Annotated[Path | None, typer.Option(help="A file with one such text a line.")] = None,
-    mia: Annotated[bool, typer.Option("--mia", help="Attack the clients' models: membership inference.")] = False,
+    canary: Annotated[list[str], typer.Option(help="A text that must not have left any client; repeatable.")] = [],  # noqa: B006
+    private: Annotated[Path | None, typer.Option(help="A file with one such text per line.")] = None,
+    mia: Annotated[
+        bool, typer.Option("--mia", help="Also attack the clients' models by membership inference.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Show what left each client, and search it for private texts.
+    """Show what left each client, and search it for private text.
 
-    Exit code 1 where one is found, 4 where something could not be searched.
+    Exit code 1: private text was found. Exit code 4: something could not be searched.
     """
     from lada.audit.audit import audit as do
     from lada.cli.audit import told
@@ -88,10 +89,10 @@ def audit(
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="Describe this one alone, with all its options.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Describe only this method, with all its options.")] = None,
     plugin: Plugins = [],  # noqa: B006
 ) -> None:
-    """List all methods, or describe one: paper, formulas, needs, and each option's default, range and meaning."""
+    """List all methods, or describe one: its paper, formulas, needs and options."""
     from lada.cli.tables import method_tables, method_told
 
     add(plugin)
@@ -109,15 +110,15 @@ def schema() -> None:
 
 
 def show_tasks(
-    config: Annotated[Path | None, typer.Argument(help="A configuration; without one, the demo's.")] = None,
+    config: Annotated[Path | None, typer.Argument(help="A configuration file; default: the demo's.")] = None,
     count: Annotated[int, typer.Option(min=1, max=MOST_SAMPLES, help="Samples per group.")] = 2,
     set_: Sets = [],  # noqa: B006
 ) -> None:
-    """Show what samples a task gives: sizes, domains and a few examples of each group."""
+    """Show a task's samples: sizes, domains and a few examples of each group."""
     from lada.config_source import read_config
 
     with explained(), as_file(files("lada.examples") / "demo.yaml") as example:
-        resolved = read_config(config or example, tuple(set_))  # first, since a slip is not worth importing torch for
+        resolved = read_config(config or example, tuple(set_))  # first: report a typo before the slow import of torch
         from lada.cli.tables import task_tables
         from lada.federation.parties import read_task
 
@@ -126,7 +127,7 @@ def show_tasks(
             console.print(part)
 
 
-tasks = typer.Typer(no_args_is_help=True, help="Look at tasks.")
+tasks = typer.Typer(no_args_is_help=True, help="Inspect tasks.")
 tasks.command("show")(show_tasks)
 
 PANELS = {
@@ -134,13 +135,13 @@ PANELS = {
     "Look at a run": {"watch": watch, "report": report, "chat": chat, "export": export, "track": track, "audit": audit},
     "Prepare an experiment": {"doctor": doctor, "methods": methods, "tasks": tasks, "schema": schema, "zoo": zoo.app},
     "Compare methods": {"bench": bench},
-    "Run over several machines": {
+    "Run across several machines": {
         "federation": federation.app,
         "server": federation.server,
         "client": federation.client,
     },
 }
-"""The commands by the heading of their list, in the order in which a user meets them."""
+"""The commands under the headings of `lada --help`, in the order in which a user needs them."""
 
 
 class Commands(PlainGroup):
@@ -156,7 +157,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
-    help="Federated reasoning distillation, LLM and SLMs.",
+    help="Federated reasoning distillation between an LLM and SLMs.",
 )
 
 

@@ -32,7 +32,7 @@ def plan_tables(plan: Plan) -> Iterator[RenderableType]:
 
 
 def told_once(plan: Plan) -> Plan:
-    """Return a plan in which many clients that differ in their names alone are one party, named after all of them."""
+    """Return a plan in which clients that differ only in their names are one party, named after all of them."""
     clients = [party for party in plan.parties if party.role == "client"]
     if len(clients) <= MANY:
         return plan
@@ -65,12 +65,12 @@ def _each_once(names: Sequence[str], groups: Mapping[str, str]) -> tuple[str, ..
 
 
 def _together(names: Sequence[str]) -> str:
-    """Return what clients that are alike are called."""
+    """Return one name for clients that are alike."""
     return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({counted(len(names), 'client')})"
 
 
 def remarks(plan: Plan) -> Iterator[Text]:
-    """Yield what stands below the tables: notes on parties, notices, faults."""
+    """Yield what is printed below the tables: notes on parties, notices, faults."""
     for party in plan.parties:
         if party.note:
             yield Text(f"note: {party.name}: {party.note}")
@@ -95,12 +95,12 @@ def _parties(plan: Plan) -> Table:
             f"{party.prompt}, {party.mean:.0f} to {party.completion}",
         )
     sources = "; ".join(sorted({party.lengths for party in plan.parties}))
-    table.caption = f"tokens: of a prompt at most, then of a path on average and at most ({sources})"
+    table.caption = f"tokens: the longest prompt, then the average and the longest path ({sources})"
     return table
 
 
 def _parameters(party: PartyPlan) -> str:
-    """Return how many parameters a party's model has, and how many of them are trained where not all are."""
+    """Return how many parameters a party's model has and, if not all are trained, how many are."""
     if party.memory is None:
         return "–"
     every, trained = party.memory.parameters, party.memory.trainable
@@ -123,14 +123,14 @@ def _studies(plan: Plan) -> Table:
 
 
 def _times(plan: Plan) -> Table:
-    table = Table("party", title="time of all rounds, about")
+    table = Table("party", title="approximate time of all rounds")
     for name in ("studying", "answering", "reading", "in all"):
         table.add_column(name, justify="right")
     for time in plan.times:
         table.add_row(time.party, *map(duration, (time.studying, time.answering, time.reading, time.seconds)))
     unknown = [party.name for party in plan.parties if party.name not in {time.party for time in plan.times}]
     but = f"; not counted: {', '.join(unknown)}" if unknown else ""
-    table.caption = f"{duration(plan.seconds)} in all, give or take a factor of two{but}"
+    table.caption = f"{duration(plan.seconds)} in total, within a factor of two{but}"
     return table
 
 
@@ -158,13 +158,13 @@ ANSWERING = {
     "logits": ("answer_logits",),
     "in all": ("answering",),
 }
-"""The columns of tables of memory, with the parts of an estimate that each adds up."""
+"""The columns of the memory tables, each with the parts of an estimate that it adds up."""
 
 
 def memory_tables(plan: Plan) -> Iterator[Table]:
-    """Yield the memory that each party takes to study and to answer."""
+    """Yield the memory that each party needs to study and to answer."""
     for doing, columns in (("studying", STUDYING), ("answering", ANSWERING)):
-        table = Table("party", title=f"memory of tensors, at most, while {doing}")
+        table = Table("party", title=f"maximum memory of tensors while {doing}")
         for name in columns:
             table.add_column(name, justify="right")
         for party in plan.parties:
@@ -181,15 +181,15 @@ def _traffic(rows: tuple[Traffic, ...]) -> Table:
     shown = [row for row in rows if row.round <= 2]
     for row in shown:
         table.add_row(str(row.round), row.sender, row.receiver, row.kind, size(row.bytes))
-    later = "" if shown[-1].round == rows[-1].round else "; later rounds are as the second"
+    later = "" if shown[-1].round == rows[-1].round else "; later rounds equal the second"
     table.caption = (
-        f"{size(sum(row.bytes for row in rows))} in all rounds{later}; a few kB of numbers a message not counted"
+        f"{size(sum(row.bytes for row in rows))} in all rounds{later}; not counted: a few kB of numbers per message"
     )
     return table
 
 
 def device_table(plans: tuple[DevicePlan, ...]) -> Table:
-    """Return what each device must hold at once and whether it does."""
+    """Return how much memory each device needs at once and whether it has it."""
     table = Table("device", "parties", "needed at once", "free", "in all", "verdict", title="does it fit?")
     for plan in plans:
         table.add_row(
@@ -208,7 +208,7 @@ def _verdict(plan: DevicePlan) -> str:
     if plan.fits and plan.missing:
         return f"unknown{but}"
     if plan.fits:
-        return "fits" if plan.needed <= plan.free else "fits, but not beside what runs now"
+        return "fits" if plan.needed <= plan.free else "fits, but not next to what is running now"
     if plan.remedies:
         return f"does not fit; would with {', '.join(plan.remedies)}{but}"
-    return f"does not fit, whatever key is set: a smaller model or a larger device is needed{but}"
+    return f"does not fit, and no key helps: use a smaller model or a larger device{but}"

@@ -1,4 +1,4 @@
-"""The option `--plugin` of commands that use methods."""
+"""The option `--plugin`, for commands that use methods."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +9,12 @@ from lada.cli.explained import explained
 
 Plugins = Annotated[
     list[Path],
-    typer.Option("--plugin", metavar="FILE", help="A Python file with methods of your own."),
+    typer.Option("--plugin", metavar="FILE", help="A Python file that defines methods of your own; repeatable."),
 ]
 
 
 def add(plugins: list[Path]) -> None:
-    """Import the files of --plugin, whose methods then register themselves."""
+    """Import the files of --plugin, which registers their methods."""
     from lada.core.plugins import add_plugins
 
     with explained():

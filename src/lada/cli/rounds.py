@@ -26,7 +26,7 @@ def round_rows(method: Method[Host]) -> Iterator[tuple[str, str, str]]:
 
 
 def round_table(method: Method[Host]) -> Table:
-    """Return the first round of a host, a row for each phase and for what the server does between two."""
+    """Return a host's first round: one row for each phase and for what the server does between two phases."""
     table = Table(*HEADER, title="the first round")
     for row in round_rows(method):
         table.add_row(*row)
@@ -34,5 +34,5 @@ def round_table(method: Method[Host]) -> Table:
 
 
 def _told(steps: Iterable[Step]) -> str:
-    """Return steps as text: what each is timed as, and what is sent then."""
+    """Return steps as text: the name each is timed under, and what is sent afterwards."""
     return "; ".join(f"{s.phase} → {', '.join(s.sends)}" if s.sends else s.phase for s in steps) or "–"

@@ -1,4 +1,4 @@
-"""`lada demo` and `lada run`: an experiment, or with --dry-run what it would be."""
+"""`lada demo` and `lada run`: run an experiment or, with --dry-run, print its plan."""
 
 import sys
 from importlib.resources import as_file, files
@@ -17,15 +17,17 @@ from lada.core.shown import in_one_line, shown_json
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run's folder.")]
 Config = Annotated[Path, typer.Argument(help="The configuration, a YAML file, or with --resume the folder of a run.")]
-Runs = Annotated[Path, typer.Option(help="Where runs are kept.")]
+Runs = Annotated[Path, typer.Option(help="The folder that holds all runs.")]
 Engine = Annotated[str | None, typer.Option(help="local, simulation or deployment; short for --set engine=.")]
-Federation = Annotated[Path | None, typer.Option(help="The server's folder of a deployment.")]
-AllowMissing = Annotated[
-    bool, typer.Option("--allow-missing", help="End with 0, not 3, where a phase went on without a client.")
+Federation = Annotated[
+    Path | None, typer.Option(help="The server's folder of a deployment, as `lada federation init` wrote it.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")]
-Json = Annotated[bool, typer.Option("--json", help="With --dry-run: the plan as JSON.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the newest run of this name, if there is one.")]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Exit with code 0 instead of 3 if a phase continued without a client.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would happen, without running it.")]
+Json = Annotated[bool, typer.Option("--json", help="With --dry-run: print the plan as JSON.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume the newest run of this name, if there is one.")]
 
 
 def demo(
@@ -39,7 +41,7 @@ def demo(
     as_json: Json = False,
     plugin: Plugins = [],  # noqa: B006
 ) -> None:
-    """Run LaDa end to end on the built-in corpus with the shipped tiny models; a few minutes on a laptop."""
+    """Run LaDa end to end on the built-in corpus with the shipped tiny models. It takes a few minutes on a laptop."""
     with as_file(files("lada.examples") / "demo.yaml") as config:
         run(config, set_, name, runs, resume, engine, None, allow_missing, dry_run, as_json, plugin)
 
@@ -64,7 +66,7 @@ def run(
         _plan(config, overrides, as_json)
     elif as_json:
         raise typer.BadParameter(
-            "it is for --dry-run; the results of a run are in its results.json", param_hint="--json"
+            "it needs --dry-run; the results of a run are in its results.json", param_hint="--json"
         )
     else:
         _run(config, overrides, name, runs, resume, allow_missing, federation)
@@ -74,7 +76,7 @@ def _plan(config: Path, overrides: list[str], as_json: bool) -> None:
     from lada.config_source import open_config
 
     with explained():
-        opened = open_config(config, tuple(overrides))  # first, since a slip is not worth importing torch for
+        opened = open_config(config, tuple(overrides))  # first: report a typo before the slow import of torch
         from lada.cli.planned import plan_tables
         from lada.planning.compose import plan
 
@@ -101,7 +103,7 @@ def _run(
     from lada.core.paths import is_folder
 
     source, more = config, tuple(overrides)
-    with explained():  # first, since a slip is not worth importing torch for
+    with explained():  # first: report a typo before the slow import of torch
         if name is not None:
             check_name("--name", name)
         if resume and is_folder(config):
@@ -123,9 +125,9 @@ def _run(
     view = LiveView(console)
 
     def again() -> str:
-        """Return how the run goes on, where it has begun."""
+        """Return how to resume the run, if it has started."""
         more = f" --federation {federation}" if federation else ""
-        return f"; go on with: lada run {view.folder} --resume{more}" if view.folder else ""
+        return f"; to resume: lada run {view.folder} --resume{more}" if view.folder else ""
 
     with explained(lambda: f"what was computed is kept{again()}" if again() else ""):
         try:

@@ -1,4 +1,4 @@
-"""JSON Schema in words for people: the type, default and meaning of a key."""
+"""JSON Schema in words: the type, default and meaning of each key."""
 
 import json
 import re
@@ -14,7 +14,7 @@ WORDS = {
     "object": "mapping",
     "null": "`null`",
 }
-"""What people call the types of JSON."""
+"""Plain names for the types of JSON."""
 
 
 def meaning(node: Schema) -> str:
@@ -50,7 +50,7 @@ def type_in_words(schema: Schema, field: Schema, refer: Callable[[str], str] = i
 
 
 def default(schema: Schema, field: Schema) -> str:
-    """Return a field's default as one would write it in YAML; of an object, what differs from its own defaults."""
+    """Return a field's default as YAML; for an object, only what differs from the object's own defaults."""
     return _plain(_own(schema, field))
 
 

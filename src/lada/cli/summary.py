@@ -1,4 +1,4 @@
-"""The table a run closes with."""
+"""The table that is printed at the end of a run."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from lada.report.words import size
 COLUMNS = ("party", "all\ndomains", "own\ndomains", "other\ndomains", "general\nskill", "sent", "time")
 SCOPES = ("overall", "own", "other", "general")
 EXTREMES = 5
-"""Of many clients, so many are shown at either end."""
+"""How many clients are listed at either end if there are many."""
 
 
 def summary(results: Results) -> Table:
-    """Return party, accuracy before → after over all, own and other domains, traffic and seconds of computing.
+    """Return a row for each party: accuracy before → after on all, own and other domains, traffic, computing seconds.
 
-    Of many clients: where they lie, each number by itself, and who gained most and least.
+    Many clients are summarised: the distribution of each number, and who gained most and least.
     """
     view = View(results)
     last = view.rounds[-1] if view.rounds else 0
@@ -41,52 +41,52 @@ def summary(results: Results) -> Table:
         listed += ranked[:EXTREMES] + ranked[-EXTREMES:]
         lost = sum((line.gain or 0.0) < 0 for line in clients)
         more = [
-            f"of {view.crowd} the {EXTREMES} that gained most and the {EXTREMES} that gained least are listed; {lost} "
-            "stand lower than before; report.html finds each, results.json has all"
+            f"of {view.crowd}, the {EXTREMES} that gained most and the {EXTREMES} that gained least are listed; {lost} "
+            "score lower than before; report.html finds each, results.json has all"
         ]
     for party in listed:
         line = lines[party.name]
         scopes = (_change(*line.values(scope)) for scope in SCOPES)
         name = f"{party.name} (server)" if party.role == "server" else party.name
         table.add_row(name, *scopes, size(line.sent), f"{line.seconds:.0f} s")
-    table.caption = "\n".join([f"{results.wall_clock.seconds:.0f} s in all", *more, *cut(results.faulty_studies())])
+    table.caption = "\n".join([f"{results.wall_clock.seconds:.0f} s in total", *more, *cut(results.faulty_studies())])
     return table
 
 
 def cut(lines: Sequence[str], most: int = 50) -> list[str]:
-    """Return the first lines, and how many more there are in results.json."""
+    """Return the first lines, then how many more results.json has."""
     left = len(lines) - most
     return [*lines[:most], f"and {left} more, see results.json"] if left > 0 else list(lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What one party's row says."""
+    """The numbers of one party's row."""
 
     ends: tuple[Evaluation | None, Evaluation | None]
     sent: int
     seconds: float
 
     def values(self, scope: str) -> tuple[float | None, float | None]:
-        """Return an accuracy before and after, percent."""
+        """Return the accuracy before and after, in percent."""
         before, after = (None if end is None else getattr(end, scope) for end in self.ends)
         return (before and before.value, after and after.value)
 
     @property
     def gain(self) -> float | None:
-        """By how many points it changed over all domains."""
+        """The change of accuracy over all domains, percentage points."""
         before, after = self.values("overall")
         return None if before is None or after is None else after - before
 
 
 def _ends(view: View, party: PartyInfo) -> tuple[Evaluation | None, Evaluation | None]:
-    """Return the evaluation before the first round and the last that there is."""
+    """Return the evaluation before the first round and the last evaluation."""
     first, last = view.ends(party.name)
     return first, last or first
 
 
 def _places(lines: Sequence[Line]) -> Iterator[tuple[str, list[str]]]:
-    """Yield for each place between the least and the most, and for the mean, the cells of its row."""
+    """Yield the row of each place from minimum to maximum, and of the mean."""
     both = {
         scope: [spread(column) for column in zip(*(line.values(scope) for line in lines), strict=True)]
         for scope in SCOPES

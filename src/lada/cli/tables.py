@@ -18,23 +18,23 @@ from lada.points import POINTS
 from lada.tasks.data import TaskData
 
 EXAMPLES = 3
-"""Of many clients, the samples of so many are listed by themselves."""
+"""How many clients' samples are listed separately if there are many clients."""
 
 
 def method_tables() -> Iterator[RenderableType]:
-    """Yield one table per kind of method, then how to read more."""
+    """Yield one table per kind of method, then a hint on how to read more."""
     for kind, point in POINTS.items():
         table = Table(Column("name", no_wrap=True), "what it does", "paper", title=kind)
         for method in point.registry:
             table.add_row(method.name, method.summary, method.paper or "–")
         yield table
-    yield Text("`lada methods NAME` tells what a method needs, and what its options mean.")
+    yield Text("`lada methods NAME` shows what a method needs and what its options mean.")
 
 
 def method_told(name: str) -> Iterator[RenderableType]:
-    """Yield what there is to say of each method of that name: methods of several kinds may share one.
+    """Yield the description of each method of that name; methods of different kinds may share a name.
 
-    Raises InputError with the nearest names where there is none.
+    Raises InputError with the nearest names if there is no such method.
     """
     found = [(kind, method) for kind, point in POINTS.items() for method in point.registry if method.name == name]
     if not found:
@@ -52,7 +52,7 @@ def method_told(name: str) -> Iterator[RenderableType]:
         if method.options.model_fields:
             yield from _options(method.options.model_json_schema())
         if kind == HOSTS.kind:
-            from lada.cli.rounds import round_table  # here, since a list of methods takes nothing of what it imports
+            from lada.cli.rounds import round_table  # imported here, since a list of methods does not need it
 
             yield Text()
             yield round_table(method)
@@ -69,7 +69,7 @@ def _reflowed(text: str) -> str:
 
 
 def _options(schema: Schema) -> Iterator[RenderableType]:
-    """Yield a method's options, then those of the objects within them."""
+    """Yield a method's options, then those of nested objects."""
     yield Text("\noptions", style="bold")
     yield from _fields(schema, schema)
     for name, node in schema.get("$defs", {}).items():
@@ -87,7 +87,7 @@ def _fields(schema: Schema, node: Schema) -> Iterator[RenderableType]:
 
 
 def task_tables(task: TaskData, count: int) -> Iterator[RenderableType]:
-    """Yield sizes and domains of each group of samples, then `count` samples of each."""
+    """Yield the size and domains of each group of samples, then `count` samples of each."""
     groups: dict[str, Sequence[Sample]] = {"public": task.public, "test": task.test, "replay": task.replay}
     groups |= {f"private of {client}": samples for client, samples in sorted(task.private.items())}
     clients = sorted(task.private)

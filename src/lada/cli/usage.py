@@ -1,4 +1,4 @@
-"""Errors in how a command was called: they repeat what was typed, which steers no terminal."""
+"""Usage errors. They repeat what was typed, so control characters in it must not reach the terminal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from lada.core.shown import shown
 
 
 class PlainGroup(TyperGroup):
-    """A group of commands whose usage errors, and those of all commands in it, show control characters spelled out."""
+    """A group of commands whose usage errors, and those of its commands, spell control characters out."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """See click.Command.make_context; this reads the options in front of a command's name."""
@@ -19,7 +19,7 @@ class PlainGroup(TyperGroup):
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """See click.Group.invoke; this finds the command and reads what stands behind its name."""
+        """See click.Group.invoke; this finds the command and reads the arguments after its name."""
         with _spelled_out():
             return super().invoke(ctx)
 
@@ -30,5 +30,5 @@ def _spelled_out() -> Iterator[None]:
         yield
     except click.ClickException as error:
         text = shown(error.format_message())
-        error.format_message = lambda: text  # in place, since its class and its context say how it is shown
+        error.format_message = lambda: text  # changed in place, since its class and context decide how it is shown
         raise

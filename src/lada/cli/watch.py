@@ -1,4 +1,4 @@
-"""`lada watch`: how a run is doing, from another terminal; and its figures for Prometheus."""
+"""`lada watch`: the progress of a run, from another terminal, and its figures for Prometheus."""
 
 import sys
 import time
@@ -16,27 +16,32 @@ if TYPE_CHECKING:
     from lada.watching.watch import Watch
 
 PAUSE = 0.5
-"""Seconds between two looks."""
+"""Seconds between two updates."""
 
 
 def watch(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
-    once: Annotated[bool, typer.Option("--once", help="Print how it is doing now, and end.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print the current state and exit.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the current state as JSON and exit.")] = False,
     metrics: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, metavar="PORT", help="Serve its figures to Prometheus; 0: any free port."),
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="Serve the run's figures to Prometheus on this port; 0: any free port.",
+        ),
     ] = None,
-    host: Annotated[str, typer.Option(help="With --metrics: the address to listen at.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="With --metrics: the address to listen on.")] = "127.0.0.1",
 ) -> None:
-    """Show how a run is doing, in this terminal or another process, live or once it is over; Ctrl-C ends the view."""
+    """Show the progress of a run in another process, or the end state of a finished run; Ctrl-C ends the view."""
     from lada.cli.watched import shown
     from lada.core.signals import ended_by_signal
     from lada.watching.metrics import served
     from lada.watching.watch import Watch
 
     if metrics is not None and (once or json_):
-        raise typer.BadParameter("it goes on for as long as metrics are asked for", param_hint="--once, --json")
+        raise typer.BadParameter("metrics are served until you stop the command", param_hint="--once, --json")
     with explained(), ended_by_signal(), ExitStack() as stack:
         watched = Watch(folder)
         if metrics is not None:
@@ -57,7 +62,7 @@ def watch(
 
 
 def _live(watched: "Watch", *, for_ever: bool) -> None:
-    """Show the run until it is over; what was shown last stays on the screen."""
+    """Show the run until it is over; the last view stays on the screen."""
     from rich.live import Live
 
     from lada.cli.watched import shown
@@ -66,7 +71,7 @@ def _live(watched: "Watch", *, for_ever: bool) -> None:
         while True:
             now = watched.look()
             over = now.over and not for_ever
-            # Of what is higher than the terminal, Live would show the beginning alone; at last all may scroll by.
+            # Live would show only the beginning of a view taller than the terminal; the last one may scroll.
             live.update(shown(now, time.time(), height=None if over else console.height), refresh=True)
             if over:
                 return

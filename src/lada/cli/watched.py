@@ -1,4 +1,4 @@
-"""What `lada watch` shows of a run: a head line, a table of its parties, the last notices."""
+"""What `lada watch` shows: a head line, a table of the parties and the latest notices."""
 
 from collections import Counter
 
@@ -13,14 +13,14 @@ from lada.watching.watch import PartySnapshot, Snapshot
 
 STYLES = {"waiting": "yellow", "running": "green", "finished": "bold green", "failed": "bold red", "stopped": "red"}
 AROUND = 5
-"""Lines of the terminal that are not rows or notices: head line, the table's own, what is left out, the cursor's."""
+"""Terminal lines that hold no row or notice: the head, the table's frame, the count of omitted rows, the cursor."""
 DOINGS = {"nothing": "idle"} | {doing: doing for doing in ("failed", "missing", "working", "asked", "answered")}
 FIRST = ("failed", "missing", "working", "asked", "answered", "nothing")
-"""Whose rows are shown where not all fit."""
+"""The states whose rows are shown first if not all fit."""
 
 
 def shown(now: Snapshot, clock: float, height: int | None = None) -> RenderableType:
-    """Return how a run is doing. `clock` is the Unix time; with `height`, so much as fits into so many lines."""
+    """Return the state of a run. `clock` is the Unix time; with `height`, the view is cut to that many lines."""
     parties, left_out = now.parties, ""
     notices = [
         Text(
@@ -64,7 +64,7 @@ def _head(now: Snapshot) -> Text:
 
 
 def _doings(now: Snapshot) -> list[Text]:
-    """Return how many of many parties do what, as a line."""
+    """Return how many parties are in each state, as one line."""
     if len(now.parties) - 1 <= MANY:  # the server is no client
         return []
     doings = Counter(party.doing for party in now.parties)

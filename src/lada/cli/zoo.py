@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="The shipped tiny models.")
 
 @app.command("list")
 def list_() -> None:
-    """List the shipped models and those built in ./zoo, with their accuracy."""
+    """List the shipped models and the models built in ./zoo, with their accuracy."""
     from lada.zoo.shipped import SHIPPED, cards
 
     table = Table(
@@ -38,18 +38,23 @@ def list_() -> None:
 @app.command()
 def build(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Models to build; without names, all of world 0 or another's LLM.")
+        list[str] | None,
+        typer.Argument(
+            help="Names of models to build. Without names: all models of world 0, or the LLM of another --world."
+        ),
     ] = None,
-    corpus: Annotated[str, typer.Option(help="Whose models: rulebooks, lineups or families.")] = "rulebooks",
-    world: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Which world's LLM.")] = 0,
-    target: Annotated[Path, typer.Option(help="Folder of the finished models.")] = Path("zoo"),
+    corpus: Annotated[
+        str, typer.Option(help="The corpus that the models are trained on: rulebooks, lineups or families.")
+    ] = "rulebooks",
+    world: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="The world that the LLM is trained for.")] = 0,
+    target: Annotated[Path, typer.Option(help="The folder for the finished models.")] = Path("zoo"),
 ) -> None:
-    """Train shipped models from scratch (about 20 minutes on one core for an LLM); resumes where it was stopped."""
+    """Train shipped models from scratch; an LLM takes 20 minutes on one core. A stopped build can be resumed."""
     from lada.zoo.recipe import find, of_corpus
 
     with explained():
         recipes = [find(name) for name in names] if names else of_corpus(corpus, world)
-        from lada.zoo.build import build as build_model  # here, since a slip is not worth importing torch for
+        from lada.zoo.build import build as build_model  # here: report a typo before the slow import of torch
 
         for recipe in recipes:
             card = build_model(recipe, target, target / ".work", _report)
