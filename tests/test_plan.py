@@ -252,7 +252,13 @@ class TestCommands:
     def test_a_dry_run_writes_nothing(self, config: str, tmp_path: Path) -> None:
         result = self.run("run", config, "--dry-run")
         assert result.exit_code == 0, result.output
-        for word in ("answer-anew", "private", "approximate time of all rounds", "maximum memory of tensors", "does it fit?"):
+        for word in (
+            "answer-anew",
+            "private",
+            "approximate time of all rounds",
+            "maximum memory of tensors",
+            "does it fit?",
+        ):
             assert word in result.output
         assert [path.name for path in tmp_path.iterdir()] == ["my.yaml"]
 

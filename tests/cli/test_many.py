@@ -120,7 +120,7 @@ def test_a_run_tells_of_each_round_in_a_line():
     view.emit({"kind": "end", "status": "finished", "time": 4.0})
     assert out.getvalue().splitlines() == [
         "run r in runs/r",
-        "120 clients: told here are means; `lada watch runs/r` lists each",
+        "120 clients: only means are shown here; `lada watch runs/r` lists each client",
         "[   2.0 s] llm: evaluate",
         "[   3.0 s] 120 clients after round 0: overall mean 59.5 %, least 0.0 %, 10 % 11.9 %, median 59.5 %, 90 % "
         "107.1 %, most 119.0 %",

@@ -78,7 +78,7 @@ def test_a_run_reads_what_the_server_registered_and_shares_a_seal_with_each_clie
 
 def test_a_run_without_a_server_or_for_a_client_without_a_key_is_refused(fed):
     config = read_config(fed / "server" / "run.yaml")
-    with pytest.raises(InputError, match=r"nodes\.json' is not there or not sound, .*; start `lada server`"):
+    with pytest.raises(InputError, match=r"nodes\.json' is missing or damaged, .*; start `lada server`"):
         server.check_deployment(config, fed / "server")
     register(fed, clinic=5)
     with pytest.raises(InputError, match="clients: 'warehouse' has no key that `lada server` registered"):
@@ -94,7 +94,7 @@ def test_a_run_without_a_server_or_for_a_client_without_a_key_is_refused(fed):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("kitchen.pub", "clinic.pub and kitchen.pub in .* hold one key, and a key is one client's"),
+        ("kitchen.pub", "clinic.pub and kitchen.pub in .* hold the same key, and each client needs its own"),
         ("not a name.pub", "is not called after a client; expected NAME.pub"),
     ],
 )

@@ -63,8 +63,8 @@ def test_a_client_that_trusts_the_server_is_not_told_of(ours):
 def test_plain_text_is_told_of(ours):
     _, logged = told(ours, plain)
     assert logged == [
-        "refused: a client without a sound TLS handshake (HTTP_REQUEST): it speaks plain text, and nothing is taken in "
-        "plain text; let it take part by `lada client`"
+        "refused: a client without a sound TLS handshake (HTTP_REQUEST): it speaks plain text, which is not "
+        "accepted; start it with `lada client`"
     ]
 
 
@@ -113,4 +113,4 @@ def test_flowers_server_tells_of_it(ours, tmp_path):
         wait_for_port(port, family.start(flower(*arguments), log), log)
         plain(f"127.0.0.1:{port}")
         assert link.fault(f"127.0.0.1:{port}", ours / "ca.crt") is None
-    assert "it speaks plain text, and nothing is taken in plain text" in log.read_text()
+    assert "it speaks plain text, which is not accepted" in log.read_text()

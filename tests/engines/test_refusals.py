@@ -118,7 +118,7 @@ def test_plain_text(folder, family, fed):
     before = online(family)
     arguments = ["--superlink", address, "--insecure", "--host", "127.0.0.1", "--port", str(free_port())]
     node = family.start(flower("supernode", *arguments), folder / "plain.log")
-    wait(fed / "server" / "superlink.log", "it speaks plain text, and nothing is taken in plain text", "`lada client`")
+    wait(fed / "server" / "superlink.log", "it speaks plain text, which is not accepted", "`lada client`")
     node.terminate()
     assert online(family) == before
 

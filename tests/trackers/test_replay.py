@@ -64,7 +64,7 @@ def test_an_empty_run_is_opened_and_closed(run: Path):
         ("events.jsonl", '{"kind": "study", "round": 1}\n', "line 1 is no event"),
         ("config.yaml", None, "cannot read config.yaml"),
         ("config.yaml", "a: [", "config.yaml is not YAML"),
-        ("config.yaml", "", "config.yaml holds no mapping"),
+        ("config.yaml", "", "config.yaml is not a mapping"),
     ],
 )
 def test_what_is_no_run_is_refused(run: Path, file: str, content: str | None, expected: str):

@@ -1,1 +1,1 @@
-"""A run in Flower's own processes: the simulation, and the deployment over several machines."""
+"""Runs in Flower's own processes: the simulation, and the deployment across several machines."""

@@ -1,7 +1,7 @@
-"""Which key, and so which of Flower's nodes, a client's name is bound to.
+"""The binding of each client's name to a public key, and so to one of Flower's nodes.
 
-`lada server` takes the names from the folder of keys, registers these, and writes down the node that Flower made of
-each. A run reads that: no node has a say in whose it is.
+`lada server` takes the names from the folder of keys, registers the keys, and records which node Flower made of each. A
+run reads this record, so no node can claim another client's name.
 """
 
 import json
@@ -22,11 +22,11 @@ from lada.federation.bound import Binding, Bound
 from lada.federation.seal import of_server
 
 NODES = "nodes.json"
-"""Beside server.yaml, written anew at each start of `lada server`, and readable by its user alone."""
+"""A file next to server.yaml, rewritten at each start of `lada server` and readable only by its user."""
 
 
 class Enrolled(Options):
-    """A client that may connect."""
+    """A client that is allowed to connect."""
 
     fingerprint: str
     node: int = Field(ge=1, le=2**64 - 1)
@@ -48,8 +48,8 @@ def read_keys(folder: Path) -> dict[str, EllipticCurvePublicKey]:
         other = owners.setdefault(fingerprint(found[file.stem]), file)
         if other != file:
             raise InputError(
-                f"keys: {other.name} and {file.name} in {str(folder)!r} hold one key, and a key is one client's; let "
-                "each client make its own, and delete the other file"
+                f"keys: {other.name} and {file.name} in {str(folder)!r} hold the same key, and each client needs its "
+                "own; let each client make one, and delete the other file"
             )
     if same := same_folder(found):
         raise InputError(
@@ -65,16 +65,16 @@ def write_binding(base: Path, keys: Mapping[str, EllipticCurvePublicKey], nodes:
 
 
 def read_binding(federation: Path, clients: Iterable[str]) -> Binding:
-    """Return whom a server may ask by which name, given its folder.
+    """Return the clients that a server may ask, by name, given its folder.
 
-    Raises InputError where one of `clients` has no key, or where the keys are not those that the server registered.
+    Raises InputError if one of `clients` has no key, or if the keys are not those that the server registered.
     """
     server = read_server(federation / FILE)
     try:
         enrolled = _ENROLLED.validate_json((federation / NODES).read_bytes())
     except (OSError, ValidationError) as error:
         raise InputError(
-            f"federation: {str(federation / NODES)!r} is not there or not sound, so no server runs with this folder; "
+            f"federation: {str(federation / NODES)!r} is missing or damaged, so no server runs with this folder; "
             f"start `lada server` ({type(error).__name__})"
         ) from None
     keys = read_keys(federation / server.keys)

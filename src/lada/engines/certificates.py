@@ -1,7 +1,7 @@
-"""Certificates and keys of a federation: an authority of its own, the server's certificate, each client's key pair.
+"""Certificates and keys of a federation: its own authority, the server's certificate, each client's key pair.
 
-Private keys are files that their owner alone can read. A client's key is ECDSA on P-384 in OpenSSH's format, as Flower
-takes it; the certificates are X.509 (RFC 5280) with ECDSA on P-256.
+Only their owner can read the files of private keys. A client's key is ECDSA on P-384 in OpenSSH's format, as Flower
+expects it. The certificates are X.509 (RFC 5280) with ECDSA on P-256.
 """
 
 import ipaddress
@@ -22,9 +22,9 @@ from lada.core.errors import InputError
 
 LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 HOST = re.compile(rf"(?=.{{1,253}}\Z)(?:{LABEL}\.)*(?![0-9]+\Z){LABEL}")
-"""Names of hosts (RFC 1123, and the underscores that container networks use); the last part is no number."""
+"""Host names (RFC 1123, plus the underscores of container networks); the last part is not a number."""
 LOCAL = ("localhost", "127.0.0.1", "::1")
-"""Names by which the server is always reached from its own machine."""
+"""Names under which the server can always be reached from its own machine."""
 PEM = serialization.Encoding.PEM
 
 
@@ -44,8 +44,8 @@ def write_authority(folder: Path, days: int) -> None:
 def write_server_certificate(authority: Path, folder: Path, hosts: Iterable[str], days: int) -> None:
     """Write `server.key` and `server.crt`, signed by the authority in a folder, for host names and addresses.
 
-    It begins a minute ago, for clocks that are late. Raises InputError where the authority's files are not there, and
-    for a host that is neither a name nor an address.
+    Its validity begins a minute in the past, for clocks that are slow. Raises InputError if the authority's files are
+    missing, or if a host is neither a name nor an address.
     """
     try:
         ca_key = serialization.load_pem_private_key((authority / "ca.key").read_bytes(), None)
@@ -70,9 +70,9 @@ def write_server_certificate(authority: Path, folder: Path, hosts: Iterable[str]
 
 
 def check_server_certificate(certificate: Path, authority: Path) -> int:
-    """Return for how many days a server's certificate is still valid.
+    """Return how many days a server's certificate is still valid.
 
-    Raises InputError for one that no client of the authority would trust, with what to do.
+    Raises InputError, with the fix, for a certificate that no client of the authority would trust.
     """
     try:
         mine, ca = (x509.load_pem_x509_certificate(file.read_bytes()) for file in (certificate, authority))
@@ -104,7 +104,7 @@ def write_node_key(private: Path, public: Path) -> None:
 
 
 def write_private(file: Path, data: bytes) -> None:
-    """Write a file that its owner alone can read, from the first byte on."""
+    """Write a file that only its owner can ever read, even while it is being written."""
     file.unlink(missing_ok=True)
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as out:
@@ -132,7 +132,7 @@ def _name(common: str) -> x509.Name:
 
 def _alternative(name: str) -> x509.GeneralName:
     with suppress(ValueError):
-        if "%" not in name:  # the number of an interface means something on one machine alone
+        if "%" not in name:  # the number of an interface has a meaning on one machine only
             return x509.IPAddress(ipaddress.ip_address(name))
     if not HOST.fullmatch(name):
         raise InputError(

@@ -1,4 +1,4 @@
-"""`lada client`: look after a client's worker and its SuperNode, for as long as it takes part."""
+"""`lada client`: keep a client's worker and its SuperNode running while the client takes part."""
 
 import time
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from lada.engines.flower import write_commands
 from lada.engines.relay import VARIABLE, RelayFile
 
 NODE_PAUSE = 30.0
-"""Seconds between two starts of the SuperNode: the server takes the old one for alive for about as long."""
+"""Seconds between two starts of the SuperNode: for about this long, the server believes that the old one is alive."""
 SHORT, LONG = 1.0, 30.0
-"""Seconds before a worker that died is started again: the first time, and at most."""
+"""Seconds before a dead worker is restarted: the first time, and at most."""
 UNKNOWN_KEY = b"[code: 2004]"
-"""What Flower writes where the server did not let a node in."""
+"""What Flower logs when the server rejected a node."""
 Say = Callable[[str], None]
 
 
@@ -34,12 +34,12 @@ class Watched:
     """Seconds between two starts, given how often it has ended in quick succession."""
     process: "Popen[bytes] | None" = None
     before: int = 0
-    """How long the log was when it was started."""
+    """The length of the log when the process was started."""
     began: float = field(default=-1e9)
     ends: int = 0
 
     def look(self, now: float, say: Say) -> None:
-        """Start it where it does not run and its pause is over."""
+        """Start the process if it is not running and its pause is over."""
         if self.process is not None and self.process.poll() is not None:
             self.ends = self.ends + 1 if now - self.began < 60 else 1
             say(f"{self.name} ended (code {self.process.returncode}); {last_words(self.log)}")
@@ -50,21 +50,21 @@ class Watched:
             say(f"{self.name} started")
 
     def said(self, text: bytes) -> bool:
-        """Return whether its log has a text since the last start."""
+        """Return whether its log contains a text since the last start."""
         return self.log.exists() and text in self.log.read_bytes()[self.before :]
 
 
 def run_client(file: Path, say: Say) -> None:
     """Take part until SIGTERM or Ctrl-C, which is raised as KeyboardInterrupt.
 
-    Raises InputError for what is wrong with the client's files, or where its state is another `lada client`'s.
+    Raises InputError if the client's files are wrong, or if another `lada client` uses its state folder.
     """
     need_unix()
     file = file.resolve()
     client, base = read_client(file), file.parent
     state = base / client.state
     state.mkdir(parents=True, exist_ok=True)
-    state.chmod(FOLDER)  # also where an earlier version made it
+    state.chmod(FOLDER)  # also if an earlier version created it
     with ended_by_signal(), alone(state, "lada client"), Family(place=state) as family:
         _look_after(family, client, file, state, say)
 
@@ -98,7 +98,7 @@ def _look_after(family: Family, client: ClientFile, file: Path, state: Path, say
     while True:
         now = time.monotonic()
         worker.look(now, say)
-        if not trusted or node.ends != ends:  # again whenever the SuperNode has ended: that may be the reason
+        if not trusted or node.ends != ends:  # checked whenever the SuperNode has ended: this may be the reason
             fault = link.fault(client.superlink, file.parent / client.certificate)
             if fault and fault != told:
                 say(fault)

@@ -1,4 +1,4 @@
-"""A client's own configuration, `client.yaml`: what it brings to a run and what it lets a server ask for."""
+"""A client's own configuration, `client.yaml`: what it brings to a run, and what it allows a server to ask for."""
 
 import re
 from pathlib import Path
@@ -28,13 +28,13 @@ from lada.tasks.options import FilesTask, TaskOptions
 
 ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 ELSEWHERE = ModelOptions(model="elsewhere")
-"""Stands for the server's model, of which a client knows nothing."""
+"""A placeholder for the server's model, which a client does not know."""
 L = TypeVar("L", bound=Limits)
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 
 
 def _limited(limits: type[L]) -> type[L]:
-    """Class decorator: give a client's limits a list of names for whatever the server chooses methods for."""
+    """Class decorator: give a client's limits a list of names for each kind of method that the server chooses."""
     kinds: dict[str, list[str]] = {}
     for point in chosen_points():
         if point.agreed:
@@ -50,23 +50,23 @@ def _limited(limits: type[L]) -> type[L]:
 
 @_limited
 class ClientLimits(Limits):
-    """What a client lets a server ask for, besides what a message may hold; None: no limit.
+    """What a client allows a server to ask for, in addition to the limits of a message; None: no limit.
 
     The names of methods are listed by key, such as `hosts: [fedmkt]`.
     """
 
     rounds: Rounds | None = None
     seconds: Seconds | None = None
-    """How long one message may be worked on; then the work is given up."""
+    """The longest time that the client works on one message, seconds; then it gives up."""
 
 
 @choosing((point for point in BY_PARTY if point.side == "client"), of_a_party)
 class ClientFile(Options):
-    """A client. Relative paths start at the file's folder."""
+    """A client of a federation. Relative paths start at the file's folder."""
 
     name: Name
     superlink: str
-    """Where the server is, as `host:port`."""
+    """The server's address, as `host:port`."""
     certificate: str = "ca.crt"
     """The certificate of the authority that signed the server's."""
     key: str = "client.key"
@@ -77,22 +77,22 @@ class ClientFile(Options):
     private: Study = Study()
     distil: Study = Study()
     task: TaskOptions
-    """The client's data. Of `files`, `train` holds the client's own samples and nobody else's."""
+    """The client's data. With the task `files`, `train` holds only the client's own samples."""
     redact: Redaction | None = None
-    """What is taken out of the client's paths before they leave it."""
+    """What is removed from the client's paths before they leave it."""
     blur: Blur | None = None
-    """How the losses that leave it are blurred."""
+    """How the losses that leave the client are made inexact."""
     withhold: Withholding | None = Withholding()
-    """Which passages of its private samples leave in nothing that its model writes; None: all may."""
+    """Which passages of its private samples must not leave in any text that its model writes; None: no such filter."""
     state: str = "state"
     """The folder for checkpoints, journals and logs."""
     threads: int = Field(1, ge=1, le=65_536)
-    """Threads that a CPU computes with. With 1 the numbers are, to the bit, those of a local run."""
+    """The number of CPU threads. With 1, the numbers equal those of a local run, bit for bit."""
     limits: ClientLimits = ClientLimits()
 
 
 def read_client(file: Path) -> ClientFile:
-    """Read a client's file. Raises InputError for what is wrong with it or the files that it names."""
+    """Read a client's file. Raises InputError if it, or a file that it names, is wrong."""
     client: ClientFile = validate(ClientFile, _read(file))
     split_address(client.superlink)
     if isinstance(client.task, FilesTask) and (client.task.train is None or client.task.test is None):
@@ -134,8 +134,8 @@ def split_address(address: str) -> tuple[str, int]:
 def merge_terms(client: ClientFile, terms: Terms) -> RunConfig:
     """Return the run as this client sees it. Raises FederationError for terms that it does not accept.
 
-    With its own files for data a client is alone in it: nothing is dealt out. What is drawn from a common source, as by
-    `rulebooks`, is drawn for all, so that everybody gets what is meant for it.
+    A client with data files of its own is the only client of the returned run, and no data is split. Data from a common
+    source, such as `rulebooks`, is drawn for all clients, so that each gets the part meant for it.
     """
     _check(client, terms)
     brought = {key: getattr(client, key) for key in ClientFile.model_fields.keys() & ClientConfig.model_fields.keys()}
@@ -165,13 +165,13 @@ def merge_terms(client: ClientFile, terms: Terms) -> RunConfig:
 
 
 def _check(client: ClientFile, terms: Terms) -> None:
-    """Refuse what the client's limits do not allow, naming the limit."""
+    """Refuse terms that the client's limits do not allow, naming the limit."""
     if client.name not in {member.name for member in terms.clients}:
         raise FederationError(f"terms: the run is not for {client.name!r}; ask the server's operator to list that name")
     limits = client.limits
     try:
         asked = list(terms.asked_of(client.name))
-    except ValidationError as error:  # such as options of a sum that hide what it is made of
+    except ValidationError as error:  # such as options of a sum that hide its parts
         raise FederationError(
             f"terms: they name a method with impossible options; do both sides run the same version? {error}"
         ) from None

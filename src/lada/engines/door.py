@@ -1,9 +1,8 @@
-"""Connections to Flower's servers, from their first byte: who keeps one waiting or says too much is cut off.
+"""Connections to Flower's servers, from their first byte: clients that are too slow or send too much are cut off.
 
-uvicorn waits for ever for the end of a request's head or body and keeps heads of any size; asyncio hands over a
-connection of TLS only after the handshake. Here each step has its time, and strangers, whose requests nobody has
-vouched for yet, have few connections: where there are more, the oldest is dropped, so that a crowd of idle ones keeps
-nobody out.
+uvicorn waits forever for the end of a request's head or body and keeps heads of any size. asyncio hands over a TLS
+connection only after the handshake. Here each step has a time limit. Strangers, whose requests carry no registered key
+yet, share a few connections. If there are more, the oldest is dropped, so that many idle strangers keep nobody out.
 """
 
 from __future__ import annotations
@@ -28,20 +27,21 @@ HANDSHAKE = 20.0
 HEAD = 20.0
 """Seconds for the head of a request."""
 HEAD_BYTES = 64 << 10
-"""Most bytes of an unfinished head; about a thousand are usual."""
+"""The most bytes of an unfinished head; about a thousand are usual."""
 BODY = 30.0
-"""Seconds for a stranger's body, and how often that of a known sender is looked at."""
+"""Seconds for a stranger's body, and between two checks of a known sender's body."""
 LEAST = 256 << 10
-"""Bytes that a known sender must send in `BODY` seconds: 9 kB/s. Flower takes a body within 305 s of its signature: a
-message of 8 MiB needs three times that anyway."""
+"""Bytes that a known sender must send in `BODY` seconds: 9 kB/s. Flower accepts a body up to 305 s after its signature;
+a message of 8 MiB needs three times that rate anyway."""
 STRANGERS = 128
-"""Most connections of strangers at a time. A client is one until its first request, for less than a second."""
+"""The most connections of strangers at a time. A client is a stranger until its first request, for less than a
+second."""
 SUMMARY = 60.0
-"""Seconds over which connections that were cut off are summed up in the log."""
+"""Seconds over which the log sums up connections that were cut off."""
 
 
 class Door:
-    """What the connections to one server share."""
+    """The state that all connections to one server share."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -49,17 +49,17 @@ class Door:
         self._cut: Counter[str] = Counter()
 
     def enter(self, connection: Connection) -> None:
-        """Take in a connection; where there are too many of strangers, drop the one that came first."""
+        """Admit a connection; if there are too many of strangers, drop the oldest."""
         self._strangers[connection] = None
         if len(self._strangers) > STRANGERS:
             next(iter(self._strangers)).cut(f"more than {STRANGERS} connections without a known sender")
 
     def leave(self, connection: Connection) -> None:
-        """Count a connection no longer: it is closed, or its sender known."""
+        """Stop counting a connection: it is closed, or its sender is known."""
         self._strangers.pop(connection, None)
 
     def tell(self, loop: asyncio.AbstractEventLoop, who: str, why: str) -> None:
-        """Log that a connection was cut off: the first of its kind at once, the others of the next minute as a sum."""
+        """Log that a connection was cut off: the first of its kind at once, later ones in a sum each minute."""
         if not self._cut[why]:
             self._log(WARNING, f"refused: dropped a connection of {who}: {why}")
             loop.call_later(SUMMARY, self._sum_up, why)
@@ -70,7 +70,7 @@ class Door:
             self._log(WARNING, f"refused: dropped {counted(more, 'more connection')}: {why}")
 
     def options(self) -> dict[str, Any]:
-        """Return the options by which uvicorn serves through this door, and believes no header about who is there."""
+        """Return the options with which uvicorn serves through this door and trusts no header about the sender."""
         return {
             "http": partial(Connection, self),
             "loop": Loop,
@@ -81,7 +81,7 @@ class Door:
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's connection, with a time for each step. `cut` ends it whatever its state."""
+    """uvicorn's connection, with a time limit for each step. `cut` ends it in any state."""
 
     def __init__(self, door: Door, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -89,19 +89,19 @@ class Connection(HttpToolsProtocol):
         self._base: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._in_head, self._in_body = True, False
-        self._bytes = 0  # of the head, then of the body with all that is around it
+        self._bytes = 0  # of the head, then of the whole body with its framing
         self._most: int | None = STRANGER.each + HEAD_BYTES
         self._early = b""
         self.is_known = False
 
     def enter(self, base: asyncio.Transport) -> None:
-        """Begin to count time for a connection whose bytes come by `base`."""
+        """Start the time limit of a connection whose bytes arrive through `base`."""
         self._base = base
         self._door.enter(self)
         self._within(HANDSHAKE, "no TLS handshake in time")
 
     def know(self, most: int | None) -> None:
-        """Treat the sender as known: a body of it may have `most` bytes (None: any number), and come more slowly."""
+        """Treat the sender as known: its body may have `most` bytes (None: any number) and arrive more slowly."""
         self._most = None if most is None else most + HEAD_BYTES
         if not self.is_known:
             self.is_known = True
@@ -132,13 +132,13 @@ class Connection(HttpToolsProtocol):
         """Forget the connection."""
         self._stop()
         self._door.leave(self)
-        if self.scope is not None:  # it would keep this connection and its buffers until Python looks for cycles
+        if self.scope is not None:  # else a cycle would keep this connection until garbage is collected
             cast(dict[str, Any], self.scope).pop("extensions", None)
         if self.transport is not None:
             super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless that is too much."""
+        """Continue to read, unless there are too many bytes."""
         if self.transport is None:  # it came with the last bytes of the handshake
             self._early += data
             return
@@ -152,7 +152,7 @@ class Connection(HttpToolsProtocol):
             self.cut("a body of more bytes than allowed")
 
     def on_message_begin(self) -> None:
-        """Wait for the end of a head."""
+        """Start to wait for the end of a head."""
         self._in_head, self._in_body = True, False
         self._bytes = 0
         super().on_message_begin()
@@ -161,7 +161,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin to answer, and wait for the end of the body."""
         assert self.parser is not None
-        if self.parser.should_upgrade():  # the parser takes what is raised here for a broken request
+        if self.parser.should_upgrade():  # the parser would treat an error raised here as a broken request
             raise ValueError("no other protocol than HTTP/1 is served")
         self._in_head, self._in_body = False, True
         self._bytes = 0
@@ -173,7 +173,7 @@ class Connection(HttpToolsProtocol):
             self._within(BODY, "no body of a request in time")
 
     def on_message_complete(self) -> None:
-        """Wait for nothing: it is the server's turn."""
+        """Stop waiting: the server answers now."""
         self._in_head, self._in_body = True, False
         self._bytes = 0
         self._stop()
@@ -189,7 +189,7 @@ class Connection(HttpToolsProtocol):
             self._timer = None
 
     def _watch(self, before: int = -LEAST) -> None:
-        """Look at a body again and again until it is whole."""
+        """Check a body at intervals until it is complete."""
         if self._bytes - before < LEAST and not self.flow.read_paused:
             self.cut(f"a body of less than {LEAST} bytes in {BODY:g} s")
             return
@@ -198,7 +198,7 @@ class Connection(HttpToolsProtocol):
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop whose servers know of a connection before its TLS handshake."""
+    """An event loop whose servers learn of a connection before its TLS handshake."""
 
     async def create_server(self, protocol_factory: Any, *arguments: Any, **options: Any) -> Any:  # pyright: ignore
         """Serve as asyncio does."""
@@ -223,7 +223,7 @@ class Entrance(asyncio.Protocol):
 
     async def _shake_hands(self, transport: asyncio.Transport, connection: Connection) -> None:
         secured = None
-        with suppress(OSError):  # what was wrong the context tells, see lada.engines.handshake
+        with suppress(OSError):  # the TLS context reports the error, see lada.engines.handshake
             secured = await self._loop.start_tls(transport, connection, self._context, server_side=True)
         if secured is None:
             connection.connection_lost(None)

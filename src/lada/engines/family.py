@@ -1,4 +1,4 @@
-"""Processes that end together, and the short-lived folder they share: nothing of them is left behind."""
+"""Processes that end together, and a temporary folder that they share. Nothing of them is left behind."""
 
 import errno
 import hashlib
@@ -26,17 +26,17 @@ from lada.federation import run_lock
 from lada.federation.workers import ONE_THREAD
 
 PACKAGE = Path(__file__).parents[2]
-"""Where this very package lies."""
+"""The folder of this package."""
 MARK = "LADA_FAMILY"
-"""The environment variable by which a process knows, and is known by, the families that it belongs to."""
+"""The environment variable that names the families that a process belongs to."""
 GRACE = 8.0
-"""Seconds between asking processes to end and killing them; Flower's own take up to five."""
+"""Seconds between asking processes to end and killing them; Flower's processes take up to five."""
 START = 180.0
-"""Seconds that Flower's server may take to listen; on an idle machine five are enough."""
+"""Seconds that Flower's server may take before it listens; on an idle machine, five are enough."""
 FREE = 15.0
-"""Seconds to wait for a port that somebody else listens at: whoever is ending lets go of it by then."""
+"""Seconds to wait for a port that is in use: a process that is ending releases it within this time."""
 LONGEST = 24
-"""Characters: the path of a Unix socket has 107 at most, of which Ray's names take about 70."""
+"""Characters. The path of a Unix socket has at most 107, and Ray's names take about 70 of them."""
 FLOWER = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -46,24 +46,24 @@ FLOWER = {
     "FLWR_INTERNAL_GRPC_FLEET_API": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-"""What Flower's processes read: report nothing, install nothing, look for work ten times a second, open no other port,
-which nothing would fence."""
+"""Settings of Flower's processes: report nothing, install nothing, look for work ten times a second, and open no other
+port, since it would not be fenced."""
 
 
 class Family:
-    """A context: the processes started within, and all that descends from them, end with it.
+    """A context: processes started within it, and all their descendants, end with it.
 
-    `folder` can be entered by this user alone and goes with the family. Processes are known by a mark in their
-    environment, since Flower detaches some of its own from their parents.
+    Only this user can enter `folder`, which is removed with the family. Processes are recognised by a mark in their
+    environment, since Flower detaches some of its processes from their parents.
     """
 
     def __init__(
         self, environment: Mapping[str, str] | None = None, *, place: Path | None = None, grace: float = GRACE
     ) -> None:
-        """`grace` is how many seconds the processes have to end what they themselves have started.
+        """`grace` is the number of seconds that the processes have to end the processes that they started.
 
-        What an earlier family of the same `place` has left behind, since whoever started it was killed, is ended
-        first. Whoever gives a place holds it alone (`alone`).
+        Processes that an earlier family of the same `place` left behind, because its starter was killed, are ended
+        first. The caller must hold the place exclusively (`alone`).
         """
         self._grace = grace
         self._place = hashlib.sha256(str(place.resolve()).encode()).hexdigest()[:16] if place else ""
@@ -76,7 +76,7 @@ class Family:
             **os.environ,
             **ONE_THREAD,
             **FLOWER,
-            # Flower starts its processes by name, and these are to find the package as this process does.
+            # Flower starts its processes by name, and they must find the package as this process does.
             "PATH": os.pathsep.join([str(self.folder / "bin"), scripts, os.environ.get("PATH", os.defpath)]),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE), os.environ.get("PYTHONPATH")])),
             MARK: ":".join(marks),
@@ -85,7 +85,7 @@ class Family:
         }
 
     def start(self, command: Sequence[str], log: Path, *, directory: Path | None = None) -> "subprocess.Popen[bytes]":
-        """Start a process; what it prints goes behind what `log` holds. Its stdin ends when this process does."""
+        """Start a process, whose output is appended to `log`. Its stdin ends when this process does."""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             child = subprocess.Popen(
@@ -95,13 +95,13 @@ class Family:
                 stderr=output,
                 env=self.environment,
                 cwd=directory,
-                start_new_session=True,  # a terminal's Ctrl-C reaches the main process alone
+                start_new_session=True,  # a terminal's Ctrl-C reaches only the main process
             )
         self._children.append(child)
         return child
 
     def call(self, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-        """Run a short command to its end and return what it printed."""
+        """Run a short command to completion and return its output."""
         return subprocess.run(
             command,
             capture_output=True,
@@ -133,20 +133,21 @@ class Family:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ask all to end, kill those that do not, and remove the folder."""
+        """Ask all processes to end, kill those that do not, and remove the folder."""
         with uninterrupted():
             for child in self._children:
-                child.terminate()  # first those that look after others, and have the time to do so
+                child.terminate()  # first those that look after others, so that they have time for it
             _wait(lambda: any(child.poll() is None for child in self._children), self._grace)
             _end(self.members, GRACE)
             for child in self._children:
-                child.communicate()  # closes its stdin and lets go of it
+                child.communicate()  # closes its stdin and releases it
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextmanager
 def alone(folder: Path, command: str) -> Iterator[None]:
-    """Hold a folder; InputError where the same command holds it already. A process that is killed lets go of it."""
+    """Lock a folder; raises InputError if the same command holds it already. The lock of a killed process is
+    released."""
     with run_lock.alone(folder, f"another `{command}` is at work in {str(folder)!r}; end it first"):
         yield
 
@@ -157,21 +158,21 @@ def flower(what: str, *arguments: str) -> list[str]:
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """Return the command line that runs a module; what lies in the working directory is not imported."""
+    """Return the command line that runs a module without importing anything from the working directory."""
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens at."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def wait_for_port(port: int, process: "subprocess.Popen[bytes]", log: Path, seconds: float = START) -> None:
-    """Wait until a process listens at a port of this machine, that one and no other.
+    """Wait until this process, and no other, listens at a port of this machine.
 
-    Raises FederationError where it ends before, or does not come to that in time.
+    Raises FederationError if it ends before, or does not listen in time.
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
@@ -187,7 +188,7 @@ def wait_for_port(port: int, process: "subprocess.Popen[bytes]", log: Path, seco
 
 
 def wait_until_free(host: str, port: int, seconds: float = FREE) -> None:
-    """Wait until nobody listens at a port of this machine. Raises FederationError that names who does."""
+    """Wait until a port of this machine is free. Raises FederationError that names the process which uses it."""
     deadline = time.monotonic() + seconds
     while _is_taken(host, port):
         if time.monotonic() >= deadline:
@@ -203,7 +204,7 @@ def _is_taken(host: str, port: int) -> bool:
         try:
             probe.bind((host, port))
         except OSError as error:
-            return error.errno == errno.EADDRINUSE  # of anything else Flower's server tells
+            return error.errno == errno.EADDRINUSE  # Flower's server reports any other problem itself
     return False
 
 
@@ -224,7 +225,7 @@ def _listens(process: psutil.Process, port: int) -> bool:
 
 
 def last_words(log: Path) -> str:
-    """Return where a log is and its last line, or the last that tells of an error, for an error message."""
+    """Return the path of a log and its last error line, or else its last line, for an error message."""
     try:
         lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     except OSError:
@@ -234,7 +235,7 @@ def last_words(log: Path) -> str:
 
 
 def _message(line: str) -> str:
-    """Return what a line of a log says, which may be JSON."""
+    """Return the message of a log line, which may be JSON."""
     try:
         return json.loads(line)["message"]
     except (ValueError, TypeError, KeyError):
@@ -242,13 +243,13 @@ def _message(line: str) -> str:
 
 
 def _short() -> str:
-    """Return the folder for temporary files, or /tmp where its path is too long for the sockets below it."""
+    """Return the folder for temporary files, or /tmp if its path is too long for the sockets below it."""
     usual = tempfile.gettempdir()
     return usual if len(usual) <= LONGEST or os.name != "posix" else "/tmp"
 
 
 def _marks(process: psutil.Process) -> list[str]:
-    """Return the marks of the families that a process belongs to; none of this one or of one that is dead."""
+    """Return the marks of the families that a process belongs to; none for this process or a dead one."""
     if process.pid == os.getpid():
         return []
     with suppress(psutil.Error, OSError):
@@ -258,7 +259,7 @@ def _marks(process: psutil.Process) -> list[str]:
 
 
 def _end(processes: Callable[[], list[psutil.Process]], seconds: float) -> None:
-    """Ask processes to end, and kill those that do not within so many seconds."""
+    """Ask processes to end, and kill those that do not end within that many seconds."""
     for ask in (psutil.Process.terminate, psutil.Process.kill):
         for process in processes():
             with suppress(psutil.Error):

@@ -1,9 +1,9 @@
-"""Who may talk to Flower's own interfaces, and how much they may say before anybody knows who they are.
+"""Decides who may use Flower's own interfaces, and how much a sender may send before it is identified.
 
-Flower serves clients, operators and its own processes at one port, and takes an operator's word without asking who it
-is: whoever reaches the port could submit a run or enrol a key. So all but the clients' part is for processes of this
-user on this machine that know the operator's secret. It also reads a body to its end before it looks who sent it. So
-one whose sender shows no registered key has little room.
+Flower serves clients, operators and its own processes at one port and does not authenticate operators: anyone who
+reaches the port could submit a run or enrol a key. So only the clients' part is open. The rest is for processes of this
+user on this machine that know the operator's secret. Flower also reads a whole body before it checks the sender. So a
+body whose sender shows no registered key must be small.
 """
 
 import asyncio
@@ -29,42 +29,43 @@ End = tuple[str, int]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Sender = Callable[[Scope], bytes | None]
-"""Returns the registered key whose owner sent a request, None for anybody else; by the head alone. It may be slow."""
+"""Returns the registered key that signed a request, judged by its head only; None for any other sender. May be slow."""
 
 KEY = "lada.connection"
-"""Under which a request's scope has its connection (lada.engines.door.Connection), among the extensions."""
+"""The key of a request's connection (lada.engines.door.Connection) among the extensions of its scope."""
 FLEET = "/v1/fleet/"
-"""What clients use. Flower checks their keys."""
+"""The paths that clients use. Flower checks the clients' keys."""
 ADVICE = {
     401: "its signature or time does not fit its key; set the clocks of both machines and check that no two clients "
     "share a key",
     412: "its key is not registered here, or not in use; put the client's public key into the folder `keys` beside "
     "server.yaml and start `lada server` again, if it is to take part",
 }
-"""What to do about a client that Flower refused, by HTTP status."""
+"""What to do about a client that Flower refused, for each HTTP status."""
 ESTABLISHED = "01"
-"""The kernel's number for the state of a connection that is open at both ends."""
+"""The kernel's number for the state of an established connection."""
 TABLES = {socket.AF_INET: Path("/proc/net/tcp"), socket.AF_INET6: Path("/proc/net/tcp6")}
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How many bytes of unfinished and unanswered bodies a server holds: of one, and of one sender's together."""
+    """The most bytes of unfinished and unanswered bodies that a server holds: of one body, and of one sender in
+    total."""
 
     each: int
     together: int
 
 
 STRANGER = Room(1 << 20, 16 << 20)
-"""All strangers are one sender."""
+"""All strangers together count as one sender."""
 NODE = Room(64 << 20, 64 << 20)
-"""A client's messages have 8 MiB at most, see lada.federation.pieces."""
+"""A client's messages have at most 8 MiB, see lada.federation.pieces."""
 
 
 class Fence:
-    """An ASGI application in front of another: strangers get at the paths that begin with `open` alone.
+    """An ASGI application in front of another: strangers can reach only paths that begin with `open`.
 
-    It serves behind a lada.engines.door.Door. Who is at the other end it takes from there, and from no header but the
+    It serves behind a lada.engines.door.Door, which tells it who is at the other end. It trusts no header except the
     one with the secret.
     """
 
@@ -106,7 +107,7 @@ class Fence:
         )
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read a client's body as far as there is room for it, and hand it on."""
+        """Read a client's body as far as there is room for it, and pass it on."""
         connection = scope["extensions"][KEY]
         key = await asyncio.to_thread(self._sender, scope)
         room, owner = (STRANGER, b"") if key is None else (NODE, key)
@@ -141,7 +142,7 @@ class Fence:
                 del self._held[owner]
 
     def _fault(self, room: Room, owner: bytes, size: int, coming: int) -> int:
-        """Return the HTTP status with which a body of that size is refused; 0 for one that there is room for."""
+        """Return the HTTP status with which a body of that size is refused; 0 if there is room for it."""
         if size > room.each:
             return 413
         return 503 if self._held[owner] + coming > room.together else 0
@@ -162,7 +163,7 @@ class Fence:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """Return what hands out a body that was read, and then what else comes."""
+    """Return a receiver that first replays the body that was read, then passes on further messages."""
     whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:
@@ -179,7 +180,7 @@ def _who(scope: Scope) -> str:
 def _is_mine(client: End | None, server: End | None) -> bool:
     """Return whether the other end of a connection is a process of this user on this machine.
 
-    The kernel lists the sockets of this machine with their owners; where it does not (macOS), loopback has to do.
+    The kernel lists this machine's sockets with their owners. Where it does not (macOS), any loopback address counts.
     """
     if client is None or server is None:
         return False
@@ -200,7 +201,7 @@ def _address(end: End) -> Address:
 def owners(local: tuple[Address, int], remote: tuple[Address, int]) -> set[int]:
     """Return the user ids that own a TCP connection of this machine with these ends, if it is established.
 
-    One that is over is listed as root's, whoever had it. So both ends and the state have to fit.
+    The kernel lists a closed connection as root's, whoever owned it. So both ends and the state have to match.
     """
     here, there, found = _kernel_forms(local), _kernel_forms(remote), set()
     for table in TABLES.values():
@@ -216,13 +217,13 @@ def owners(local: tuple[Address, int], remote: tuple[Address, int]) -> set[int]:
 
 
 def _kernel_forms(end: tuple[Address, int]) -> set[str]:
-    """Return an end as /proc/net may have it."""
+    """Return the forms in which /proc/net may list an end."""
     host, port = end
     hosts = [host, ipaddress.IPv6Address(f"::ffff:{host}")] if isinstance(host, ipaddress.IPv4Address) else [host]
     return {f"{_kernel_form(one)}:{port:04X}" for one in hosts}
 
 
 def _kernel_form(host: Address) -> str:
-    """Return an address as /proc/net has it: 32-bit words in the machine's byte order, hexadecimal."""
+    """Return an address as /proc/net lists it: 32-bit words in the machine's byte order, hexadecimal."""
     words = struct.unpack(f"!{len(host.packed) // 4}I", host.packed)
     return "".join(struct.pack("=I", word).hex().upper() for word in words)

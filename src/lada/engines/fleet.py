@@ -1,7 +1,7 @@
-"""What a node may push to Flower's server: its own replies to the server, and nothing else.
+"""Restricts what a node may push to Flower's server: only its own replies to the server.
 
-Flower checks that a request's node is that of the key which signed it, and takes the messages within for whatever they
-say they are: a node with a key could push a message to another node as if it came from the server.
+Flower checks that a request's node owns the key that signed it, but it believes the messages inside: a node with a key
+could push a message to another node as if it came from the server.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,8 @@ FORBIDDEN = 403
 
 
 def own_replies_alone(authenticate: Callable[[Request], None], log: Callable[..., None]) -> Callable[[Request], None]:
-    """Return what takes the place of Flower's `authenticate_node`: it lets pass what that does, but for messages that
-    are not replies of the node itself to the server."""
+    """Return a replacement for Flower's `authenticate_node`. It also refuses messages that are not the node's own
+    replies to the server."""
     refused = 0
 
     def check(request: Request) -> None:

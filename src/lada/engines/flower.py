@@ -1,7 +1,7 @@
-"""Flower's processes as LaDa runs them: fenced, bound to the life of whoever started them, and with one app alone.
+"""Flower's processes as LaDa runs them: fenced, ended with their starter, and limited to one app.
 
-Flower would run whatever code comes with a submitted run, at the server and at every client. Here it runs what is
-installed: the apps of this package. What is replaced for that is used here and nowhere else.
+Flower would run any code that comes with a submitted run, at the server and at every client. Here it runs only
+installed code: the apps of this package. The replacements for this are used only in this module.
 """
 
 import os
@@ -24,15 +24,15 @@ from lada.engines.nodes import sender_of
 from lada.engines.operator_secret import Introduction, own_secret
 
 JSON = {"()": logs.JsonLines}
-"""A formatter, as logging's configuration has it."""
+"""A formatter, in the form of logging's configuration."""
 CONNECTING, ANSWERING = 60.0, 120.0
-"""Seconds in which Flower's command for operators has to get a connection to the server, and then an answer."""
+"""Seconds that Flower's operator command waits for a connection to the server, and then for an answer."""
 PATIENCE = 5.0
-"""Seconds that a process has to end in good order when it is left alone: an open connection would hold it up."""
+"""Seconds that a process has to end cleanly after its parent is gone; an open connection would delay it."""
 
 
 def superlink() -> None:
-    """Run flower-superlink: operators' requests are for this machine's user, and a node pushes its own replies alone.
+    """Run flower-superlink: only this machine's user may act as operator, and a node may push only its own replies.
 
     Failed TLS handshakes are logged.
     """
@@ -54,9 +54,9 @@ def superlink() -> None:
 
 
 def forget_lost_messages() -> None:
-    """Let the server hear of a message that a SuperNode took and did not answer, once that node is there again.
+    """Report to the server a message that a SuperNode took and did not answer, once that node is connected again.
 
-    It is a new process then, which knows nothing of it, and Flower would wait for its reply for ever.
+    The node is then a new process that does not know the message, and Flower would wait forever for its reply.
     """
     state = import_module("flwr.server.superlink.linkstate.in_memory_linkstate").InMemoryLinkState
     activate = state.activate_node
@@ -73,7 +73,7 @@ def forget_lost_messages() -> None:
 
 
 def supernode() -> None:
-    """Run flower-supernode; its own interface is for this machine's user."""
+    """Run flower-supernode; only this machine's user may use its interface."""
     from flwr.supernode import main as served
     from flwr.supernode.cli import flower_supernode
 
@@ -89,14 +89,17 @@ def superexec() -> None:
 
 
 def flwr() -> None:
-    """Run Flower's command for operators. It waits for a server that is slow to take connections or to answer."""
+    """Run Flower's operator command. It waits for a server that is slow to accept connections or to answer."""
     import httpx
     from flwr.cli.app import app
     from flwr.supercore.retry import RetryInvoker, exponential
 
     patience = RetryInvoker(
         lambda: exponential(max_delay=5),
-        (httpx.ConnectError, httpx.ConnectTimeout),  # not what may have reached the server, which would do it twice
+        (
+            httpx.ConnectError,
+            httpx.ConnectTimeout,
+        ),  # not errors after which the server might do it twice
         max_tries=None,
         max_time=CONNECTING,
         should_giveup=lambda error: "certificate" in str(error).lower(),
@@ -106,7 +109,7 @@ def flwr() -> None:
 
 
 def clientapp() -> None:
-    """Run flwr-clientapp with LaDa's relay, whatever the run brought."""
+    """Run flwr-clientapp with LaDa's relay, whatever code the run brought."""
     from flwr.supernode.cli import flwr_clientapp
 
     from lada.engines.relay import client_app
@@ -118,7 +121,7 @@ def clientapp() -> None:
 
 
 def serverapp() -> None:
-    """Run flwr-serverapp with LaDa's ServerApp, whatever the run brought."""
+    """Run flwr-serverapp with LaDa's ServerApp, whatever code the run brought."""
     from flwr.superlink.cli import flwr_serverapp
 
     from lada.engines.server_app import server_app
@@ -132,9 +135,9 @@ def serverapp() -> None:
 
 
 def simulation() -> None:
-    """Run flwr-simulation with actors that are started again when they die: Flower would go on asking the dead one.
+    """Run flwr-simulation with actors that restart when they die: Flower would keep asking the dead one.
 
-    Messages wait for it meanwhile, and the one that it died over comes again: a client answers each message once.
+    Messages wait for it meanwhile, and the message that it died over is sent again: a client answers each message once.
     """
     from flwr.simulation.app import flwr_simulation
 
@@ -145,10 +148,10 @@ def simulation() -> None:
 
 
 def _replace(module: str, name: str, other: Any) -> None:
-    """Put something in the place of what Flower calls.
+    """Replace a function that Flower calls.
 
-    Raises AttributeError where there is no such name, so that another version of Flower does not run code that came
-    with a run, but nothing.
+    Raises AttributeError if there is no such name. A different version of Flower then fails instead of running code
+    that came with a run.
     """
     flower = import_module(module)
     getattr(flower, name)
@@ -156,7 +159,7 @@ def _replace(module: str, name: str, other: Any) -> None:
 
 
 def _fence(module: Any, open: str | None, sender: Callable[[Any], Sender] = lambda _: lambda _: None) -> None:
-    """Put the fence in front of the app that a module makes, and the door in front of every server of uvicorn's."""
+    """Put the fence in front of the app that a module makes, and the door in front of every uvicorn server."""
     import uvicorn
     from flwr.supercore import log
 
@@ -178,7 +181,7 @@ def _fence(module: Any, open: str | None, sender: Callable[[Any], Sender] = lamb
 
 
 def introduce() -> None:
-    """Let the requests that this process makes of Flower's servers show the operator's secret."""
+    """Add the operator's secret to the requests that this process sends to Flower's servers."""
     introduction = Introduction(own_secret())
     _change_clients(lambda options: {**options, "interceptors": (*options.get("interceptors", ()), introduction)})
 
@@ -195,7 +198,8 @@ def _change_clients(change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
 
 
 def write_commands(folder: Path) -> None:
-    """Write the commands by which Flower's processes start others, so that they start these."""
+    """Write the commands with which Flower's processes start other processes, so that they start those of this
+    module."""
     folder.mkdir(mode=0o700)
     for name in ("superexec", "clientapp", "serverapp", "simulation"):
         file = folder / _command(name)
@@ -204,7 +208,7 @@ def write_commands(folder: Path) -> None:
 
 
 def _command(name: str) -> str:
-    """Return what Flower calls one of its commands."""
+    """Return Flower's name of one of its commands."""
     return f"flower-{name}" if name.startswith("super") else f"flwr-{name}"
 
 
@@ -230,7 +234,7 @@ def main() -> None:
 
 
 def _log_as_json() -> None:
-    """Where logs are to be JSON, let Flower's be: its own handler takes no formatter."""
+    """If logs should be JSON, make Flower's JSON too: its own handler takes no formatter."""
     from flwr.supercore.logger import FLOWER_LOGGER, console_handler
     from uvicorn.config import LOGGING_CONFIG
 
@@ -242,7 +246,8 @@ def _log_as_json() -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its stdin does, which whoever started it holds open until it ends, however that is."""
+    """End this process when its stdin closes. Its starter holds stdin open until the starter itself ends, in whatever
+    way."""
     while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

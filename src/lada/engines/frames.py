@@ -1,4 +1,4 @@
-"""What relay and worker say to each other over a Unix socket: a head of plain JSON, then the parts as bytes."""
+"""Messages between relay and worker over a Unix socket: a head of plain JSON, then the parts as bytes."""
 
 import json
 import socket
@@ -25,12 +25,13 @@ def send(stream: IO[bytes], tag: bytes, head: Mapping[str, Any], payload: Mappin
 
 
 def fail(stream: IO[bytes], text: str) -> None:
-    """Say that a task failed, and why."""
+    """Send that a task failed, and why."""
     write_frame(stream, FAILURE, text.encode())
 
 
 def receive(stream: IO[bytes]) -> tuple[bytes, dict[str, Any], dict[str, bytes]]:
-    """Return tag, head and payload; of a failure the text, as `text` of the head. EOFError: the other side is gone."""
+    """Return tag, head and payload; for a failure, the head holds its `text`. Raises EOFError if the other side is
+    gone."""
     tag, data = read_frame(stream)
     if tag == FAILURE:
         return tag, {"text": data.decode()}, {}

@@ -21,7 +21,7 @@ EXPECTED = 'is no key on P-384 without a passphrase; make one with ssh-keygen -t
 
 
 def read_private(file: Path, key: str) -> ec.EllipticCurvePrivateKey:
-    """Return a private key. Raises InputError, naming the configuration's `key`, for any that is not on P-384."""
+    """Return a private key. Raises InputError, naming the configuration's `key`, if it is not on P-384."""
     try:
         private = load_ssh_private_key(file.read_bytes(), None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -32,7 +32,7 @@ def read_private(file: Path, key: str) -> ec.EllipticCurvePrivateKey:
 
 
 def read_public(file: Path, key: str) -> ec.EllipticCurvePublicKey:
-    """Return a public key. Raises InputError, naming the configuration's `key`, for any that is not on P-384."""
+    """Return a public key. Raises InputError, naming the configuration's `key`, if it is not on P-384."""
     try:
         public = load_ssh_public_key(file.read_bytes())
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
@@ -43,12 +43,13 @@ def read_public(file: Path, key: str) -> ec.EllipticCurvePublicKey:
 
 
 def fingerprint(public: ec.EllipticCurvePublicKey) -> str:
-    """Return what `ssh-keygen -l` prints of a public key: the SHA-256 of its OpenSSH form, in Base64."""
+    """Return the fingerprint that `ssh-keygen -l` prints for a public key: the SHA-256 of its OpenSSH form, in
+    Base64."""
     text = public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).split()[1]
     digest = hashlib.sha256(base64.b64decode(text)).digest()
     return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
 def seal_of(key: Path, identity: Path, client: str) -> Seal:
-    """Return a client's seal, of the files with its own key and the server's public one. Raises InputError."""
+    """Return a client's seal, made from the files of its own key and the server's public key. Raises InputError."""
     return of_client(read_private(key, "key"), read_public(identity, "identity"), client)

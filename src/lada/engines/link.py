@@ -1,4 +1,4 @@
-"""Whether a client can reach its server over TLS and, where not, what to do: Flower's own words do not say."""
+"""Checks whether a client can reach its server over TLS and, if not, says what to do: Flower's own messages do not."""
 
 import socket
 import ssl
@@ -10,7 +10,7 @@ SECONDS = 10.0
 
 
 def fault(address: str, certificate: Path) -> str | None:
-    """Return why a server cannot be trusted or reached, and what to do about it; None where all is well."""
+    """Return why a server cannot be trusted or reached, and what to do about it; None if all is well."""
     host, port = split_address(address)
     try:
         context = ssl.create_default_context(cafile=str(certificate))
@@ -52,5 +52,5 @@ def _untrusted(error: ssl.SSLCertVerificationError, host: str, certificate: Path
         case _:
             return (
                 f"the server's certificate is not signed by {certificate.name}, so this may be somebody else "
-                f"({error.verify_message}); get the federation's ca.crt from its operator, by a way that you trust"
+                f"({error.verify_message}); get the federation's ca.crt from its operator, over a trusted channel"
             )

@@ -1,4 +1,5 @@
-"""What goes into an image: constraints from what is installed here, and a lock with the digest of every wheel."""
+"""Files for a container image: constraints from the packages installed here, and a lock with the digest of every
+wheel."""
 
 import hashlib
 from importlib.metadata import PackageNotFoundError, distribution
@@ -15,9 +16,9 @@ WHEELS, LOCK, CONSTRAINTS = "wheels", "requirements.lock", "constraints.txt"
 
 
 def constraints() -> str:
-    """Return the versions of LaDa and of all that it needs, as they are installed here, one `name==version` a line.
+    """Return the installed versions of LaDa and its dependencies, one `name==version` per line.
 
-    A version's local part, such as `+cpu`, names a build and is left out: another machine may have another.
+    A version's local part, such as `+cpu`, names a build and is omitted: another machine may have another build.
     """
     found: dict[str, str] = {}
     left = [DISTRIBUTION]
@@ -27,7 +28,7 @@ def constraints() -> str:
             continue
         try:
             installed = distribution(name)
-        except PackageNotFoundError:  # for another system, or an extra that is not here
+        except PackageNotFoundError:  # for another system, or an extra that is not installed
             continue
         found[name] = Version(installed.version).public
         needs = map(Requirement, installed.requires or ())
@@ -36,10 +37,10 @@ def constraints() -> str:
 
 
 def lock(folder: Path) -> int:
-    """Write `requirements.lock` for the wheels in a federation's folder and return how many they are.
+    """Write `requirements.lock` for the wheels in a federation's folder and return their number.
 
-    Each line has a wheel's name, version and SHA-256, so that `pip install --require-hashes` takes these files and no
-    others. Raises InputError where there is none, or a file that is no wheel.
+    Each line has a wheel's name, version and SHA-256, so that `pip install --require-hashes` accepts only these files.
+    Raises InputError if there is no wheel, or a file that is not one.
     """
     wheels = folder / WHEELS
     digests: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""Whose node sent a request, by its head alone: Flower looks at it only after it has read the body."""
+"""Finds out from its head which node sent a request: Flower checks this only after it has read the body."""
 
 import binascii
 from base64 import b64decode
@@ -10,9 +10,10 @@ from lada.engines.fence import Scope, Sender
 
 
 def sender_of(state: Callable[[], Any]) -> Sender:
-    """Return what tells the registered key that signed a request's time, given Flower's state of the SuperLink.
+    """Return a function that finds the registered key which signed a request's time, given Flower's state of the
+    SuperLink.
 
-    The signature is one of the time alone. So it says who sends, and nothing of what is sent, which Flower checks.
+    The signature covers only the time. So it identifies the sender but not the content, which Flower checks.
     """
     from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE
     from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER

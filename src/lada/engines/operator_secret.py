@@ -1,7 +1,7 @@
-"""What shows a request to be the operator's: a random text in a file that nobody but the server's user may read.
+"""The secret that shows that a request is the operator's: a random text in a file that only the server's user may read.
 
-Whoever starts Flower's processes makes the file and names it in their environment. A process that serves compares; one
-that asks sends it along. So neither an address nor a port makes anybody the operator.
+The starter of Flower's processes creates the file and names it in their environment. A process that asks sends the
+secret along; a process that serves compares it. So an address or a port alone makes nobody the operator.
 """
 
 import hmac
@@ -14,13 +14,13 @@ from typing import Any
 from lada.core.errors import FederationError
 
 VARIABLE = "LADA_OPERATOR"
-"""The environment variable with the file's path."""
+"""The environment variable that holds the file's path."""
 HEADER = "lada-operator"
 FOLDER, FILE = "operator", "secret"
 
 
 def make_secret(base: Path) -> Path:
-    """Write a new secret into a folder within `base` that this user alone may enter, and return its file."""
+    """Write a new secret into a folder within `base` that only this user may enter, and return its file."""
     folder = base / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
     folder.chmod(0o700)
@@ -33,7 +33,7 @@ def make_secret(base: Path) -> Path:
 
 
 def read_secret(file: Path) -> str:
-    """Return a secret. Raises FederationError for a file that is not there, is empty or may be read by others."""
+    """Return a secret. Raises FederationError if the file is missing, is empty or can be read by others."""
     try:
         mode, secret = file.stat().st_mode, file.read_text(encoding="ascii").strip()
     except OSError as error:
@@ -52,20 +52,20 @@ def secret_file(base: Path) -> Path:
 
 
 def own_secret(environment: Mapping[str, str] = os.environ) -> str:
-    """Return the secret that an environment names. Raises FederationError where there is none."""
+    """Return the secret that an environment names. Raises FederationError if it names none."""
     if VARIABLE not in environment:
         raise FederationError(f"{VARIABLE} names no file; let `lada` start Flower's processes")
     return read_secret(Path(environment[VARIABLE]))
 
 
 def is_secret(secret: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Return whether a request's headers hold the secret, and hold it once; in a time that tells nothing of it."""
+    """Return whether a request's headers hold the secret exactly once; the time this takes reveals nothing about it."""
     shown = [value for name, value in headers if name == HEADER.encode()]
     return len(shown) == 1 and hmac.compare_digest(shown[0], secret.encode())
 
 
 class Introduction:
-    """Sends the secret along, as an interceptor of Flower's."""
+    """An interceptor of Flower's that adds the secret to requests."""
 
     def __init__(self, secret: str) -> None:
         self._secret = secret

@@ -1,4 +1,4 @@
-"""Which data each party of a deployment gets from a configuration that has it all in one place."""
+"""Splits the data of one configuration among the parties of a deployment."""
 
 import json
 import shutil
@@ -18,11 +18,11 @@ SHARED, VERIFIER = ("public", "test", "replay"), "verifier"
 
 
 def deal_out(config: RunConfig, base: Path, folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the task of each client and, as `server`, that of the server.
+    """Return the task of each client and, under `server`, the server's.
 
-    Of a `files` task, public, test and replay files are copied into everybody's folder, and each client's samples
-    written into its own: those that it would have in a local run. Of other tasks everybody draws the same from a
-    common source.
+    With a `files` task, the public, test and replay files are copied into every party's folder. Each client's samples,
+    the same as in a local run, are written into its own folder. With other tasks, every party draws the same data from
+    a common source.
     """
     task = config.task.model_dump(mode="json", exclude_defaults=True) | {"kind": config.task.kind}
     names = [client.name for client in config.clients]
@@ -57,7 +57,7 @@ def _with_file(verifier: FunctionOptions, file: str) -> dict[str, Any]:
 
 
 def _write(file: Path, samples: Iterable[Sample], columns: Columns) -> None:
-    """Write samples as rows under the columns' names."""
+    """Write samples as rows with the given column names."""
     fields = ("id", "question", "answer", "rationale", "domain", "difficulty", "entry")
     rows = (
         {getattr(columns, key): value for key in fields if (value := getattr(sample, key)) not in (None, "")}

@@ -1,7 +1,7 @@
-"""The ClientApp of a deployment: Flower starts it anew for each message, and it hands that on to the worker.
+"""The ClientApp of a deployment: Flower starts it for each message, and it passes the message to the worker.
 
-It knows neither models nor data and imports nothing that is slow. A worker that dies over a message is waited for,
-since it is started again, and gets the message again, since it answers each message once.
+It knows neither models nor data and imports nothing slow. If the worker dies over a message, the relay waits until it
+is restarted and sends the message again. This is safe, since a worker answers each message once.
 """
 
 import json
@@ -25,13 +25,13 @@ from lada.federation.seal import Seal
 VARIABLE = "LADA_RELAY"
 """The environment variable with the path of the relay's file."""
 ATTEMPTS = 3
-"""How often a message is handed to a worker that dies over it."""
+"""How often a message is sent to a worker that dies over it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelayFile:
-    """Whom to relay to: the client's name, its folder for errors.log, the worker's socket, the largest message; and the
-    files with the client's key and the server's public one."""
+    """Where to relay to: the client's name, its folder for errors.log, the worker's socket and the largest message. It
+    also names the files of the client's key and the server's public key."""
 
     name: str
     folder: str
@@ -40,7 +40,7 @@ class RelayFile:
     key: str
     identity: str
     patience: float = 180.0
-    """Seconds that a worker has to start."""
+    """The time that a worker has to start, seconds."""
 
     def write(self, file: Path) -> None:
         """Write it down."""
@@ -48,7 +48,7 @@ class RelayFile:
 
     @classmethod
     def read(cls) -> "RelayFile":
-        """Read the one that the environment names."""
+        """Read the file that the environment names."""
         return cls(**json.loads(Path(os.environ[VARIABLE]).read_bytes()))
 
 
@@ -59,11 +59,12 @@ class Relay:
         self._file, self._run = file, run
 
     def handle(self, phase: str, round: int, payload: Mapping[str, bytes]) -> Mapping[str, bytes]:
-        """Return the worker's reply, or of a large one its sizes. Raises FederationError where there is none."""
+        """Return the worker's reply or, if it is large, the sizes of its pieces. Raises FederationError without a
+        reply."""
         return self._ask(phase, round, payload)
 
     def fetch(self, round: int, what: What) -> bytes:
-        """Return a piece of the worker's last reply. Raises FederationError where there is none."""
+        """Return a piece of the worker's last reply. Raises FederationError if there is none."""
         return self._ask(FETCH, round, what.encode())[BYTES]
 
     def _ask(self, phase: str, round: int, payload: Mapping[str, bytes]) -> Mapping[str, bytes]:
@@ -74,7 +75,7 @@ class Relay:
                     send(stream, TASK, head, payload)
                     tag, said, reply = receive(stream)
             except (EOFError, OSError):
-                continue  # the worker died; it is started again
+                continue  # the worker died; it is being restarted
             if tag == FAILURE:
                 raise FederationError(f"the worker could not answer:\n{said['text']}")
             return reply
@@ -112,7 +113,7 @@ def identify(_context: Context) -> tuple[str, Path]:
 
 
 def open_seal() -> Seal:
-    """Return what the client and the server share."""
+    """Return the seal that the client and the server share."""
     file = RelayFile.read()
     return seal_of(Path(file.key), Path(file.identity), file.name)
 

@@ -1,4 +1,4 @@
-"""`lada server`: a SuperLink with TLS that lets in the clients whose keys it has; and how a run is handed to it."""
+"""`lada server`: a SuperLink with TLS that admits the clients whose keys it has. Also submits runs to it."""
 
 import json
 import os
@@ -27,20 +27,20 @@ from lada.rounds.party import Emit
 
 LOG = "superlink.log"
 SOON = 30
-"""Days before which a certificate that expires is told of."""
+"""Days before its expiry from which on a certificate is reported."""
 TAKEN, UNREACHED = "already in use", "SuperLink is unavailable"
-"""What Flower says of a key that it has, and of a server that it cannot reach."""
+"""Flower's messages for a key that is registered already, and for a server that it cannot reach."""
 BOX = re.compile("[\u2500-\u257f]")
-"""What it draws around that."""
+"""The characters that Flower draws around its messages."""
 READY = "ready"
-"""How the line begins that says that clients can connect."""
+"""The beginning of the log line which says that clients can connect."""
 
 
 def run_server(file: Path, say: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C, which is raised as KeyboardInterrupt.
 
-    Nothing but the log outlives it: keys are registered anew at each start, so that a key which was taken out of the
-    folder is not let in any more. Raises InputError for what is wrong with the files, FederationError if Flower ends.
+    Only the log outlives it. Keys are registered again at each start, so a key that was removed from the folder is no
+    longer admitted. Raises InputError if the files are wrong, FederationError if Flower ends.
     """
     file = file.resolve()
     server, base = read_server(file), file.parent
@@ -72,7 +72,7 @@ def run_server(file: Path, say: Callable[[str], None]) -> None:
 
 @contextmanager
 def _secret(base: Path) -> Iterator[None]:
-    """Hold a secret by which this user's processes can be operators, for as long as the server is there."""
+    """Keep a secret with which this user's processes can act as operators while the server runs."""
     operator_secret.make_secret(base)
     try:
         yield
@@ -81,9 +81,9 @@ def _secret(base: Path) -> Iterator[None]:
 
 
 def _register(family: Family, key: Path) -> int:
-    """Let the owner of a public key connect; return the node that Flower made of it.
+    """Allow the owner of a public key to connect; return the node that Flower made of the key.
 
-    Raises FederationError that says whose fault it is where that does not work.
+    If this fails, raises FederationError that names the cause.
     """
     done = family.call(flower("flwr", "supernode", "register", str(key), NAME, "--format", "json"))
     try:
@@ -113,7 +113,7 @@ def _arguments(server: ServerFile, base: Path) -> list[str]:
 
 
 def reach(family: Family, server: ServerFile, base: Path) -> None:
-    """Let the processes of a family be operators of the server that runs in the folder `base`."""
+    """Allow the processes of a family to act as operators of the server that runs in the folder `base`."""
     home = family.folder / "flower"
     family.environment |= {
         "FLWR_HOME": str(home),
@@ -133,7 +133,7 @@ def online(family: Family) -> int:
 
 
 def check_deployment(config: RunConfig, federation: Path | None) -> None:
-    """Raise InputError where a run cannot be handed to a deployment."""
+    """Raise InputError if a run cannot be submitted to a deployment."""
     if federation is None:
         raise InputError(
             "engine: 'deployment' needs the server's folder; give it with --federation, such as --federation fed/server"
@@ -148,7 +148,7 @@ def check_deployment(config: RunConfig, federation: Path | None) -> None:
 
 
 def deploy(config: RunConfig, place: Place, emit: Emit, federation: Path) -> Results:
-    """Hand a run to the server that runs on this machine and follow it to its end. Raises as a local run does."""
+    """Submit a run to the server on this machine and follow it to its end. Raises as a local run does."""
     server = read_server(federation / FILE)
     with Family() as family:
         family.environment["PATH"] = os.pathsep.join(family.environment["PATH"].split(os.pathsep)[1:])

@@ -1,4 +1,4 @@
-"""What Flower starts at the server: the server's half of a run that `lada run` submitted."""
+"""The app that Flower starts at the server: the server's half of a run that `lada run` submitted."""
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -12,7 +12,7 @@ server_app = ServerApp()
 
 @server_app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run what was submitted, over Flower's grid."""
+    """Run the submitted run over Flower's grid."""
     file = str(context.run_config[submission.KEY])
     with submission.told(file), ended_by_signal():
         conduct(*submission.read(file), grid, submission.binding(file))

@@ -1,4 +1,4 @@
-"""A deployment's server: `server.yaml`, and Flower's configuration made of it."""
+"""A deployment's server: `server.yaml`, and the Flower configuration made from it."""
 
 from pathlib import Path
 from typing import Any
@@ -13,26 +13,26 @@ from lada.core.validation import validate
 
 FILE = "server.yaml"
 NAME = "federation"
-"""What Flower's configuration calls the SuperLink."""
+"""The name of the SuperLink in Flower's configuration."""
 
 
 class ServerFile(Options):
-    """Where the server listens and what it shows. Relative paths start at the file's folder."""
+    """Where the server listens, and its keys. Relative paths start at the file's folder."""
 
     host: str = "0.0.0.0"
-    """The address of the interface to listen at; 0.0.0.0 is all of them."""
+    """The address of the interface to listen on; 0.0.0.0: all interfaces."""
     port: int = Field(9092, ge=1, le=65535)
     authority: str = "ca.crt"
     certificate: str = "server.crt"
     key: str = "server.key"
     identity: str = "identity.key"
-    """The key by which clients know the server's messages; each client has the public half, `identity.pub`."""
+    """The key by which clients recognise the server's messages; each client has the public half, `identity.pub`."""
     keys: str = "keys"
     """The folder with the public keys of the clients that may connect, `<client>.pub`."""
 
 
 def read_server(file: Path) -> ServerFile:
-    """Read a server's file. Raises InputError for what is wrong with it or the files that it names."""
+    """Read a server's file. Raises InputError if it, or a file that it names, is wrong."""
     if not is_file(file):
         raise InputError(f"there is no file {str(file)!r}; give that which `lada federation init` wrote")
     try:
@@ -57,7 +57,7 @@ def read_server(file: Path) -> ServerFile:
 
 
 def write_connection(home: Path, server: ServerFile, base: Path) -> None:
-    """Write Flower's config.toml into its home, so that its commands reach the server from its own machine."""
+    """Write Flower's config.toml into its home, so that its commands reach the server on this machine."""
     home.mkdir(parents=True, exist_ok=True)
     certificate = str((base / server.authority).resolve()).replace("\\", "\\\\").replace('"', '\\"')
     text = (

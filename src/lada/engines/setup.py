@@ -1,4 +1,4 @@
-"""`lada federation init`: one configuration becomes the files of a server and of each client."""
+"""`lada federation init`: turn one configuration into the files of a server and of each client."""
 
 import shutil
 import sys
@@ -25,7 +25,7 @@ from lada.points import POINTS
 from lada.tasks.options import FilesTask
 
 IDENTITY, IDENTITY_PUB = "identity.key", "identity.pub"
-"""The server's own key pair: by it clients know the server's messages."""
+"""The server's own key pair, by which clients recognise the server's messages."""
 PORT = 9092
 AUTHORITY_DAYS = 3650
 
@@ -34,10 +34,10 @@ AUTHORITY_DAYS = 3650
 def init(file: Path, folder: Path, *, hosts: Sequence[str] = (), port: int = PORT, days: int = 365) -> list[str]:
     """Write the files of a federation into an empty or new folder; return its clients' names.
 
-    `hosts` are the names and addresses by which clients reach the server, the first of which goes into their files;
-    without any it is this machine alone. The server's certificate is valid for `days`. Data that a `files` task names
-    and that is here is dealt out: to each client its own. Raises InputError where the folder holds anything, or for a
-    configuration that cannot be split. Whatever is raised, the folder is as before.
+    `hosts` are the names and addresses by which clients reach the server; the first goes into their files. Without any,
+    only this machine can reach it. The server's certificate is valid for `days`. Data of a `files` task that is on this
+    machine is split: each client gets its own. Raises InputError if the folder is not empty, or if the configuration
+    cannot be split. After any error, the folder is as before.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         what = "is not empty" if folder.is_dir() else "is no folder"
@@ -60,7 +60,8 @@ def _fill(
     port: int,
     days: int,
 ) -> None:
-    """Write all files into `folder`, which will be `target`; relative paths of the configuration start at `base`."""
+    """Write all files into `folder`, which will become `target`. Relative paths of the configuration start at
+    `base`."""
     names = [client.name for client in config.clients]
     write = Writer(
         folder,
@@ -115,7 +116,9 @@ def _fill(
             },
         }
         _yaml(
-            mine / "client.yaml", part, f"The client {client.name}: what it brings, and what it lets a server ask for."
+            mine / "client.yaml",
+            part,
+            f"The client {client.name}: what it brings, and what a server may ask for.",
         )
         write(mine, "lada-client.service", "lada-client.service.j2", name=client.name)
         write(mine, "compose.yaml", "client-compose.yaml.j2", name=client.name)
@@ -130,8 +133,8 @@ def _fill(
 def renew(folder: Path, *, hosts: Sequence[str] = (), days: int = 365) -> bool:
     """Write a new certificate and key for the server of a federation. Raises InputError without its authority.
 
-    A federation of an earlier version, whose server has no identity yet, gets one, and each client its public half;
-    return whether that was so.
+    In a federation of an earlier version, the server may lack an identity. Then write one, and its public half for each
+    client. Return whether that was so.
     """
     server = folder / "server"
     write_server_certificate(folder / "ca", server, hosts, days)
@@ -147,7 +150,7 @@ class Writer:
     """Fills in templates."""
 
     def __init__(self, folder: Path, target: Path, **values: Any) -> None:
-        """What is written below `folder` says of itself that it is below `target`, where it will be."""
+        """Files in `folder` refer to their later place below `target`."""
         self._folder, self._target = folder, target
         loader = jinja2.PackageLoader("lada.engines")
         self._templates = jinja2.Environment(
@@ -169,7 +172,7 @@ class Writer:
 
 
 def _read(file: Path) -> tuple[dict[str, Any], RunConfig]:
-    """Return a configuration as written and as understood."""
+    """Return a configuration as written and as parsed."""
     data = read_data(file)
     config = make_config(data)
     if isinstance(config.task, FilesTask) and config.task.test is None:
@@ -180,7 +183,7 @@ def _read(file: Path) -> tuple[dict[str, Any], RunConfig]:
 
 
 def _servers_part(data: Mapping[str, Any], config: RunConfig, task: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration without what is the clients' own."""
+    """Return the configuration without the clients' own parts."""
     kept = {"name", "domains", "timeout"}
     clients = [client.model_dump(mode="json", include=kept, exclude_defaults=True) for client in config.clients]
     return {**data, "engine": "deployment", "task": dict(task), "clients": clients}

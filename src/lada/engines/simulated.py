@@ -1,7 +1,7 @@
-"""The clients of a simulation: Flower numbers them, and the numbers count through their sorted names.
+"""The clients of a simulation: Flower numbers them, in the order of their sorted names.
 
-A Ray actor keeps the party that it served last in memory (lada.federation.party_cache) and takes any other from its
-checkpoint, so it does not matter which actor a client's next message goes to.
+A Ray actor keeps the party that it served last in memory (lada.federation.party_cache) and loads any other from its
+checkpoint. So it does not matter which actor gets a client's next message.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from lada.rounds.party import Emit
 
 
 def _who(context: Context) -> tuple[RunConfig, Place, str]:
-    owner_only()  # an actor is a process of Ray's
+    owner_only()  # an actor is one of Ray's processes
     config, place = submission.read(str(context.run_config[submission.KEY]))
     names = sorted(client.name for client in config.clients)
     return config, place, names[int(context.node_config["partition-id"])]
@@ -32,7 +32,7 @@ def identify(context: Context) -> tuple[str, Path]:
 
 
 def open_node(context: Context, _run: str, _emit: Emit) -> Node:
-    """Make the node; its events go into the run's own file."""
+    """Make the node; its events go into the run's file."""
     config, place, name = _who(context)
     return Node(config, place, lambda: task_of(config, place.base), name, to_file(place))
 

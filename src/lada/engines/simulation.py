@@ -1,4 +1,4 @@
-"""A run in Flower's simulation: a SuperLink of its own for as long as the run goes, and a Ray actor per worker."""
+"""A run in Flower's simulation: its own SuperLink while the run lasts, and one Ray actor per worker."""
 
 from importlib.util import find_spec
 
@@ -23,7 +23,7 @@ insecure = true
 
 
 def check_simulation() -> None:
-    """Raise InputError where Ray is missing."""
+    """Raise InputError if Ray is missing."""
     if find_spec("ray") is None:
         raise InputError(
             f"engine: 'simulation' needs the package ray; install it with: {install_command('simulation')}"
@@ -48,5 +48,5 @@ def simulate(config: RunConfig, place: Place, emit: Emit) -> Results:
         link = family.start(flower("superlink", *server, "--disable-runtime-dependency-installation"), log)
         wait_for_port(port, link, log)
         size = f"num-supernodes={clients} client-resources-num-cpus=1 init-args-num-cpus={actors}"
-        wish = f"{size} init-args-log-to-driver=false"  # what clients print is not for the server's log
+        wish = f"{size} init-args-log-to-driver=false"  # the output of clients does not belong in the server's log
         return submit(family, config, place, emit, superlink="simulation", options=["--federation-config", wish])

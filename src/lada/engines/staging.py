@@ -1,4 +1,4 @@
-"""A folder that is there as a whole or not at all."""
+"""A folder that is created completely or not at all."""
 
 import shutil
 import tempfile
@@ -11,10 +11,10 @@ from lada.core.errors import InputError
 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """Give a new, empty folder to fill, which takes the place of `target` when the block ends.
+    """Yield a new, empty folder to fill, which becomes `target` when the block ends.
 
-    `target` must be absolute, and not there or an empty folder. Where the block raises or is interrupted, `target` and
-    the folders above it are as before. Raises InputError where the filled folder cannot be put there.
+    `target` must be absolute, and either missing or an empty folder. If the block raises or is interrupted, `target`
+    and the folders above it are as before. Raises InputError if the filled folder cannot be moved there.
     """
     missing = [target, *target.parents]
     missing = missing[: next(i for i, path in enumerate(missing) if path.exists() and path != target)]
@@ -32,6 +32,6 @@ def staged(target: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         for path in above:
-            with suppress(OSError):  # not there, or somebody else's by now
+            with suppress(OSError):  # missing, or owned by somebody else by now
                 path.rmdir()
         raise

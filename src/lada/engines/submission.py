@@ -1,7 +1,7 @@
-"""Hand a run to Flower and follow it: what the submitting process and the ServerApp tell each other through files.
+"""Submits a run to Flower and follows it: the submitting process and the ServerApp exchange files.
 
-A ServerApp lives in a process of Flower's. It reads what to run from `submission-….json` in the run's folder, writes
-events and results there as any run does, and says in `….outcome` how it ended.
+A ServerApp lives in one of Flower's processes. It reads what to run from `submission-….json` in the run's folder and
+writes events and results there as any run does. In `….outcome` it records how it ended.
 """
 
 import json
@@ -48,7 +48,7 @@ clientapp = "lada.engines.simulated:client_app"
 [tool.flwr.app.config]
 submission = ""
 """
-"""The app that Flower is given: no code, only the names of the package's own apps."""
+"""The app that is submitted to Flower: it has no code, only the names of this package's apps."""
 
 
 def submit(
@@ -63,10 +63,10 @@ def submit(
 ) -> Results:
     """Submit a run to a SuperLink that Flower's configuration names, follow it to its end, and return its results.
 
-    `federation` is the folder of a deployment's server, which says whose node is whose.
+    `federation` is the folder of a deployment's server, which records each client's node.
 
-    Raises what the ServerApp raised, in the same words; FederationError where it ended without any. A
-    KeyboardInterrupt stops it.
+    Raises the ServerApp's error with the same text, or FederationError if it ended without one. A KeyboardInterrupt
+    stops it.
     """
     file = place.folder / f"submission-{secrets.token_hex(4)}.json"
     wanted = {"config": config.model_dump(mode="json"), "directory": str(Path.cwd())}
@@ -105,14 +105,14 @@ def submit(
 
 
 def read(submission: str) -> tuple[RunConfig, Place]:
-    """Return what is to be run, and where. Raises InputError for a folder that is none of a run."""
+    """Return what to run, and where. Raises InputError if the folder is not a run's."""
     file = Path(submission)
     _, place = run_folder.read(file.parent)
     return make_config(json.loads(file.read_bytes())["config"]), place
 
 
 def binding(submission: str) -> Binding | None:
-    """Return which node is which client; None outside a deployment. Raises InputError as `read_binding` does."""
+    """Return each client's node; None outside a deployment. Raises InputError as `read_binding` does."""
     wanted = json.loads(Path(submission).read_bytes())
     names = [client["name"] for client in wanted["config"]["clients"]]
     return read_binding(Path(wanted["federation"]), names) if "federation" in wanted else None
@@ -120,10 +120,10 @@ def binding(submission: str) -> Binding | None:
 
 @contextmanager
 def told(submission: str) -> Iterator[None]:
-    """Write down who is at work on a submission, and how that ended. What is raised within passes through, but for a
-    KeyboardInterrupt, which becomes an error that Flower reports.
+    """Record which process works on a submission, and how that ended. Errors raised within pass through, except that a
+    KeyboardInterrupt becomes an error that Flower reports.
 
-    The work is done in the directory of whoever submitted it, since the names of models may be paths that start there.
+    The work is done in the submitter's directory, since names of models may be paths relative to it.
     """
     file, outcome = Path(submission), {}
     os.chdir(json.loads(file.read_bytes())["directory"])
@@ -154,7 +154,7 @@ def _pid(file: Path) -> Path:
 
 
 def _at_work(file: Path) -> int:
-    """Return the id of the ServerApp's process; -1 where none has begun."""
+    """Return the id of the ServerApp's process; -1 if none has started."""
     try:
         return int(_pid(file).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -162,7 +162,7 @@ def _at_work(file: Path) -> int:
 
 
 def _is_alive(pid: int) -> bool:
-    """Return whether a process is there and not merely unburied: SuperExec buries none of those that it starts."""
+    """Return whether a process is alive and not a zombie: SuperExec reaps none of the processes that it starts."""
     try:
         return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     except (psutil.Error, ValueError):
@@ -170,9 +170,9 @@ def _is_alive(pid: int) -> bool:
 
 
 def _raise_where_it_was_killed(file: Path, log: Path) -> None:
-    """Raise FederationError where the ServerApp's process is gone and could not say how it ended."""
+    """Raise FederationError if the ServerApp's process is gone without having recorded how it ended."""
     at_work = _at_work(file)
-    if at_work > 0 and not _is_alive(at_work) and not _outcome(file).exists():  # in this order: it tells, then ends
+    if at_work > 0 and not _is_alive(at_work) and not _outcome(file).exists():  # in this order: it records, then ends
         raise FederationError(
             f"the run's ServerApp (process {at_work}) was killed, or Flower failed around it; {last_words(log)}. What "
             "was computed is kept: go on with --resume"
@@ -188,16 +188,16 @@ def _raise_what_was_told(file: Path, log: Path) -> None:
 
 
 def _stop(family: Family, superlink: str, log: Path, begin: int, file: Path) -> None:
-    """End what a submission began: tell Flower, and end the ServerApp, which Flower would let work on for a while."""
+    """End a submission's work: tell Flower, and end the ServerApp, which Flower would let run on for a while."""
     with log.open("rb") as text:
         text.seek(begin)
         started = re.search(rb"Successfully started run (\d+)", text.read())
     if started and not _outcome(file).exists():
         family.call(flower("flwr", "stop", started[1].decode(), superlink))
         at_work = _at_work(file)
-        for number in (signal.SIGTERM, signal.SIGKILL):  # the second where the machine is too busy for an orderly end
+        for number in (signal.SIGTERM, signal.SIGKILL):  # the second if the machine is too busy for an orderly end
             if _is_alive(at_work):
-                with suppress(OSError):  # a service of another user's; Flower ends it within half a minute
+                with suppress(OSError):  # a service of another user; Flower ends it within half a minute
                     os.kill(at_work, number)
                 deadline = time.monotonic() + GRACE
                 while _is_alive(at_work) and time.monotonic() < deadline:
@@ -205,9 +205,9 @@ def _stop(family: Family, superlink: str, log: Path, begin: int, file: Path) -> 
 
 
 def _close(place: Place, status: Status) -> None:
-    """Write the end of a run whose process could not: in a simulation it works in a thread, which no signal reaches."""
+    """Write the end of a run whose process could not: in a simulation it runs in a thread, which no signal reaches."""
     file = place.folder / EVENTS
-    with suppress(InputError), run_lock(place.folder):  # somebody is still at work on it, who will write it
+    with suppress(InputError), run_lock(place.folder):  # a process still works on it and will write it
         mend(file)
         last = deque(Tail(file).new(), maxlen=1)
         if last and last[0].get("kind") != "end":
@@ -215,6 +215,6 @@ def _close(place: Place, status: Status) -> None:
 
 
 def _tell(events: Tail, emit: Emit) -> None:
-    """Hand on the events that are new."""
+    """Pass on new events."""
     for event in events.new():
         emit(event)

@@ -1,4 +1,4 @@
-"""`lada federation up`: server and clients of a federation on this machine, to try it out."""
+"""`lada federation up`: run the server and clients of a federation on this machine, to try it out."""
 
 import time
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from lada.engines.server import READY, online, reach
 from lada.engines.server_file import FILE, read_server
 
 SECONDS = 300.0
-"""How long all may take to start."""
+"""Seconds that all processes together may take to start."""
 GRACE = 30.0
-"""How long `lada server` and `lada client` may take to end what they look after."""
+"""Seconds that `lada server` and `lada client` may take to end their processes."""
 
 
 def up(folder: Path, say: Callable[[str], None]) -> None:
     """Run all until SIGTERM or Ctrl-C, which is raised as KeyboardInterrupt; `ready` is said when all are connected.
 
-    Raises InputError for a folder that holds no federation, FederationError where one of the processes ends.
+    Raises InputError if the folder holds no federation, FederationError if one of the processes ends.
     """
     folder = folder.resolve()
     server = read_server(folder / "server" / FILE)
@@ -52,7 +52,7 @@ def _start(family: Family, what: str, file: Path, log: Path) -> "Popen[bytes]":
 
 
 def _look(started: "dict[str, tuple[Popen[bytes], Path]]", deadline: float) -> None:
-    """Wait a moment. Raises FederationError where a process has ended, or it is too late."""
+    """Wait a moment. Raises FederationError if a process has ended or the time is up."""
     for name, (process, log) in started.items():
         if process.poll() is not None:
             raise FederationError(f"{name} ended (code {process.returncode}); {last_words(log)}")

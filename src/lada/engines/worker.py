@@ -1,4 +1,4 @@
-"""The long-lived worker of a client in a deployment: it keeps model and data between messages, and answers them.
+"""The long-lived worker of a client in a deployment: it answers messages and keeps model and data between them.
 
 python -m lada.engines.worker client.yaml /run/of/this/user/socket
 """
@@ -36,16 +36,16 @@ from lada.federation.terms import TERMS, Terms, digest
 LOG = logging.getLogger("lada.worker")
 TERMS_FILE = "terms.json"
 LOGS = "logs"
-"""The folder beside those of runs."""
+"""The name of the folder for logs, next to the folders of runs."""
 LARGEST = 2**20
-"""Bytes that terms may have."""
+"""The most bytes that terms may have."""
 
 
 class RunOfClient:
-    """A client's part in one run, whose state lies in `<state>/<run>`."""
+    """A client's part in one run; its state is in `<state>/<run>`."""
 
     def __init__(self, client: ClientFile, base: Path, run: str) -> None:
-        """Raises FederationError for a run whose name cannot be a folder's."""
+        """Raises FederationError if the run's name cannot be a folder's."""
         if told := fault(run):
             raise FederationError(f"run: {told}")
         if run.lower() == LOGS:
@@ -55,7 +55,8 @@ class RunOfClient:
         self._folder = base / client.state / run
 
     def handle(self, phase: str, round: int, payload: Mapping[str, bytes]) -> Mapping[str, bytes]:
-        """Take the terms, or answer as a node that has taken them. Raises FederationError for terms it refuses."""
+        """Accept the terms, or answer as a node that has accepted them. Raises FederationError if it refuses the
+        terms."""
         if phase == HELLO:
             self._take(payload.get(TERMS, b""))
             return {}
@@ -74,13 +75,13 @@ class RunOfClient:
         return Node(config, place, lambda: task_of(config, self._base), self._client.name, to_file(place))
 
     def forget(self, phase: str, round: int) -> None:
-        """Let go of a message that was heard and will not be answered, so that it does not come before the next one."""
+        """Drop a message that was received and will not be answered, so that it does not precede the next one."""
         if terms := self._terms():
             journal = self._place(terms).journal(self._client.name)
             journal.prune(set(journal.names()) - {f"{round}-{phase}"})
 
     def _take(self, data: bytes) -> None:
-        """Accept terms and keep them, or raise FederationError saying what does not fit."""
+        """Accept and keep terms, or raise FederationError that names what does not fit."""
         if not 0 < len(data) <= LARGEST:
             raise FederationError(f"terms: {counted(len(data), 'byte')}; expected 1 to {LARGEST}")
         try:
@@ -114,7 +115,7 @@ class RunOfClient:
         seal(self._folder / TERMS_FILE, terms.model_dump_json().encode())
 
     def _hold_to_data(self, config: RunConfig, found: dict[str, str], fresh: bool) -> None:
-        """Write down what this client begins a run with, or raise FederationError where it is not that any more."""
+        """Record what this client begins a run with; raise FederationError if that has changed since."""
         found["client.yaml"] = hashlib.sha256(config.model_dump_json(exclude={"rounds"}).encode()).hexdigest()
         if fresh and not (self._folder / begun.BEGUN).exists():
             begun.write(self._folder, found)
@@ -125,7 +126,7 @@ class RunOfClient:
             )
 
     def _terms(self) -> Terms | None:
-        """Return the terms taken, or None. Raises FederationError for a file that is not as it was written."""
+        """Return the accepted terms, or None. Raises FederationError if their file was altered."""
         file = self._folder / TERMS_FILE
         if not file.exists():
             return None
@@ -133,8 +134,8 @@ class RunOfClient:
             return Terms.model_validate_json(unseal(file))
         except (LadaError, ValueError) as error:
             raise FederationError(
-                f"{TERMS_FILE} of run {self._run} is damaged; restore it from a copy, or delete it to take the "
-                "server's terms anew"
+                f"{TERMS_FILE} of run {self._run} is damaged; restore it from a copy, or delete it to accept the "
+                "server's terms again"
             ) from error
 
     def _place(self, terms: Terms) -> Place:
@@ -142,7 +143,7 @@ class RunOfClient:
 
 
 def serve(listener: socket.socket, client: ClientFile, base: Path) -> None:
-    """Answer messages for ever, one after another."""
+    """Answer messages forever, one after another."""
     while True:
         connection, _ = listener.accept()
         with connection, opened(connection) as stream, suppress(EOFError, OSError):  # a relay that went away
@@ -159,7 +160,7 @@ def _answer(stream: IO[bytes], client: ClientFile, base: Path) -> None:
         with _given_up_after(client.limits.seconds, stream, member, phase, round):
             reply = member.handle(phase, round, payload)
     except Exception as error:
-        # Texts of other errors may repeat what is in the data; they stand in errors.log alone.
+        # The texts of other errors may repeat data; they go only into errors.log.
         why = error if isinstance(error, FederationError) else type(error).__name__
         LOG.error("refused or failed: %s; see errors.log", why, extra=where)
         fail(stream, traceback.format_exc())
@@ -171,7 +172,7 @@ def _answer(stream: IO[bytes], client: ClientFile, base: Path) -> None:
 def _given_up_after(
     seconds: float | None, stream: IO[bytes], member: RunOfClient, phase: str, round: int
 ) -> Iterator[None]:
-    """End this process where the work takes longer: nothing gentler stops a computation that is under way."""
+    """End this process if the work takes longer: nothing gentler stops a running computation."""
 
     def give_up() -> None:
         text = f"phase {phase!r} took more than limits.seconds = {seconds:g}; raise that, or study fewer steps"
@@ -193,7 +194,7 @@ def _given_up_after(
 
 
 def listen(path: str) -> socket.socket:
-    """Return a socket that this user alone may open."""
+    """Return a socket that only this user may open."""
     Path(path).unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     before = os.umask(0o177)
@@ -206,7 +207,7 @@ def listen(path: str) -> socket.socket:
 
 
 def main() -> None:
-    """Serve until stdin ends, which whoever started this process holds open."""
+    """Serve until stdin closes; the starter of this process holds it open."""
     owner_only()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logs.set_up(sys.stdout)

@@ -1,1 +1,1 @@
-"""What happens inside and around a study?"""
+"""Hooks: how gradients change within a study, and weights after it."""

@@ -1,4 +1,4 @@
-"""The contract of a hook: what becomes of the gradients within a study, and of the weights after it?"""
+"""The contract of a hook: how it changes gradients within a study, and weights after it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ Arrays = Mapping[str, "np.ndarray"]
 
 
 class Hook(Pluggable):
-    """A rule, pure over explicit state. A party may have several, which are asked in turn."""
+    """A pure rule with explicit state. A party may have several, which are applied in order."""
 
     steers: bool = False
-    """Whether it changes gradients; then it is refused beside dp, whose account is of other ones, and beside
-    `model.parallel`."""
+    """Whether it changes gradients. If so, it is refused together with dp, which accounts for unchanged gradients, and
+    together with `model.parallel`."""
 
     def gradients(self, state: State, gradients: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return what the gradients of a step become, by the names of the weights, before they are clipped.
+        """Return the changed gradients of a step, by the names of the weights, before they are clipped.
 
-        They are of all micro-batches together. The tensors that it is given stay as they are.
+        The gradients sum over all micro-batches. The given tensors are not modified.
         """
         return gradients
 
     def after_study(self, state: State, before: Arrays, after: Arrays) -> tuple[State, Arrays]:
-        """Return the next state and the weights to go on with, given those before and after a study, float32."""
+        """Return the next state and the weights to continue with, given the weights before and after a study,
+        float32."""
         return state, after
 
 

@@ -1,1 +1,2 @@
-"""Experiment trackers: where a run's figures may go beside its own folder. All are optional; none is on by default."""
+"""Experiment trackers receive a run's figures, in addition to its own folder. All are optional; none is on by
+default."""

@@ -1,4 +1,4 @@
-"""The contract of a tracker, and the registry in which trackers enter themselves."""
+"""The contract of a tracker, and the registry of trackers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +12,9 @@ Status = Literal["finished", "failed", "stopped"]
 
 
 class Tracker(Protocol):
-    """Takes the figures of one run. It is made before anything is trained and refuses there what it cannot do.
+    """Receives the figures of one run. It is created before training starts, and refuses then what it cannot do.
 
-    What the methods raise while the run goes on switches the tracker off and never ends the run (see Feed).
+    An error that a method raises during the run switches the tracker off and never ends the run (see Feed).
     """
 
     def start(self, name: str, config: Mapping[str, Any], folder: Path) -> None:
@@ -22,20 +22,20 @@ class Tracker(Protocol):
         ...
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Take figures by name for round `step`. Some may be NaN or infinite, as the loss of a broken study is."""
+        """Receive figures by name for round `step`. Some may be NaN or infinite, such as the loss of a broken study."""
         ...
 
     def finish(self, status: Status) -> None:
-        """Close the run, with all that is still to be sent or written."""
+        """Send or write whatever is left, then close the run."""
         ...
 
 
 @runtime_checkable
 class Viewable(Protocol):
-    """A tracker that can say how to look at the run it was given. A tracker need not be one."""
+    """A tracker that can tell the user how to view its run. Optional."""
 
     def view(self) -> str:
-        """Return a command to run, or an address to open. It is asked once the run is closed."""
+        """Return a command to run, or an address to open. Called after the run is closed."""
         ...
 
 
@@ -43,5 +43,5 @@ TRACKERS: Registry[Tracker] = Registry("tracker", "lada.trackers")
 
 
 def require(module: str, extra: str) -> Any:
-    """Import and return the module a tracker needs. Raises InputError with the install line where that fails."""
+    """Import and return the module that a tracker needs. Raises InputError with the install command if that fails."""
     return extras.require(module, f"trackers: {extra!r}", extra)

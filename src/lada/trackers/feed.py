@@ -1,4 +1,4 @@
-"""Feeds trackers with a run's events, as they happen or afterwards."""
+"""Feeds a run's events to trackers, during the run or afterwards."""
 
 import traceback
 from collections.abc import Callable, Mapping
@@ -14,10 +14,10 @@ LOG = "trackers.log"
 
 
 class Feed:
-    """The trackers of one run. One that fails is switched off and told of once; the run goes on."""
+    """The trackers of one run. A tracker that fails is switched off and reported once; the run continues."""
 
     def __init__(self, trackers: Mapping[str, Tracker], folder: Path, say: Callable[[str], None]) -> None:
-        """`folder` is the run's; `say` is told, in a sentence for people, of each tracker that failed."""
+        """`folder` is the run's folder; `say` receives a sentence about each tracker that failed."""
         self._trackers = dict(trackers)
         self._folder = folder
         self._say = say
@@ -28,17 +28,17 @@ class Feed:
         self._each(lambda tracker: tracker.start(self._folder.name, config, self._folder))
 
     def take(self, event: Mapping[str, Any]) -> None:
-        """Keep the figures of an event until the next `log`. Nothing is written or sent, so it does not wait."""
+        """Keep the figures of an event until the next `log`. This writes and sends nothing, so it never blocks."""
         self._figures.take(event)
 
     def log(self) -> None:
-        """Hand on what was taken since the last time."""
+        """Send the figures received since the last call."""
         taken, self._figures = self._figures, Figures()
         for round, values in taken.by_round().items():
             self._each(lambda tracker: tracker.log(round, values))  # noqa: B023 - called at once
 
     def finish(self, status: Status) -> None:
-        """Hand on what is left and close the run in each tracker."""
+        """Send the remaining figures and close the run in each tracker."""
         self.log()
         self._each(lambda tracker: tracker.finish(status))
 
@@ -49,7 +49,8 @@ class Feed:
             except Exception as error:
                 del self._trackers[name]
                 self._log(name)
-                # Its text may hold an address with a password from the environment, and notices stand in the report.
+                # The error's text may hold an address with a password from the environment, and the report shows
+                # notices.
                 self._say(
                     f"tracker {name} failed ({type(error).__name__}, see {LOG} in the run's folder) and was switched "
                     f"off; afterwards `lada track RUN --to {name}` hands it everything"

@@ -1,4 +1,4 @@
-"""Turns a run's events into figures by name: the one place that says what trackers get. Numbers and names only."""
+"""Turns a run's events into named figures. Only this module decides what trackers get: numbers and names."""
 
 import re
 from collections import defaultdict
@@ -7,9 +7,10 @@ from typing import Any
 
 SCOPES = ("overall", "own", "other", "general")
 MANY_DOMAINS = 100
-"""An evaluation of more domains than this is told by scope alone: dashboards bear some thousands of names at most."""
+"""Evaluations with more domains than this are logged by scope only: dashboards cope with a few thousand names at
+most."""
 LENGTH = 80
-"""Characters of a name's part; the narrowest tracker takes 250 for a whole name."""
+"""Maximum characters of one part of a name; the strictest tracker allows 250 for a whole name."""
 
 
 class Figures:
@@ -21,7 +22,7 @@ class Figures:
         self._seconds: dict[tuple[int, str, str], float] = defaultdict(float)
 
     def take(self, event: Mapping[str, Any]) -> None:
-        """Take one event; those that hold no figure are passed over."""
+        """Take one event; events without a figure are ignored."""
         read = getattr(self, f"_on_{event['kind']}", None)
         if read:
             read(event)
@@ -57,7 +58,7 @@ class Figures:
 
     def _on_study(self, event: Mapping[str, Any]) -> None:
         values, where = self._values[event["round"]], (event["party"], event["phase"])
-        values[name("loss_first", *where)] = float(event["first_loss"])  # a loss that is NaN stands as a text in JSON
+        values[name("loss_first", *where)] = float(event["first_loss"])  # JSON holds a NaN loss as a text
         values[name("loss_last", *where)] = float(event["last_loss"])
         for key in ("lessons", "tokens"):
             values[name(key, *where)] = event[key]
@@ -84,5 +85,5 @@ class Figures:
 
 
 def name(*parts: str) -> str:
-    """Join parts into a name that every tracker takes: a part keeps letters, digits and `_ - . :` and blanks."""
+    """Join parts into a name that every tracker accepts: each part keeps letters, digits, blanks and `_ - . :`."""
     return "/".join(re.sub(r"[^\w .:-]", "_", part)[:LENGTH].strip(" .") or "_" for part in parts)

@@ -16,9 +16,9 @@ from lada.trackers.figures import name as label
 
 T = TypeVar("T")
 BATCH = 100
-"""Parameters per request, the most that a server takes; of metrics it takes more."""
+"""The most parameters that a server accepts per request; it accepts more metrics."""
 VALUE = 6000
-"""Characters of a parameter's value that a server takes."""
+"""The most characters that a server accepts in a parameter's value."""
 STATES = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 
 
@@ -26,15 +26,16 @@ class MlflowOptions(Options):
     """Options of MLflow. User, password and token are read from MLflow's environment variables."""
 
     tracking_uri: str | None = None
-    """A server, or a database such as `sqlite:///mlflow.db`; None: MLFLOW_TRACKING_URI, or else MLflow's default."""
+    """The address of a server, or a database such as `sqlite:///mlflow.db`. None: MLFLOW_TRACKING_URI, else MLflow's
+    default."""
     experiment: str = "lada"
-    """The experiment that runs are listed under."""
+    """The experiment in which runs are listed."""
 
     @field_validator("tracking_uri")
     @classmethod
     def _no_secret(cls, value: str | None) -> str | None:
         if value is not None and "@" in urlsplit(value).netloc:
-            # Not repeated, since it may hold a password.
+            # The message does not repeat the address, since it may hold a password.
             raise ValueError(
                 "expected an address without user and password; set MLFLOW_TRACKING_USERNAME and "
                 "MLFLOW_TRACKING_PASSWORD, or the whole address as MLFLOW_TRACKING_URI"
@@ -51,7 +52,7 @@ class Mlflow:
         self._mlflow = require("mlflow", "mlflow")
 
     def start(self, name: str, config: Mapping[str, Any], folder: Path) -> None:
-        """See Tracker.start. The client, unlike mlflow's own `start_run`, adds no tags on user, machine or code."""
+        """See Tracker.start. Unlike mlflow's own `start_run`, the client adds no tags about user, machine or code."""
         self._client = self._mlflow.MlflowClient(self.options.tracking_uri)
         found = self._client.get_experiment_by_name(self.options.experiment)
         experiment = found.experiment_id if found else self._client.create_experiment(self.options.experiment)
@@ -81,5 +82,5 @@ class Mlflow:
 
 
 def batches(rows: Sequence[T]) -> list[Sequence[T]]:
-    """Cut rows into parts that one request may hold."""
+    """Split rows into parts that fit into one request."""
     return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]

@@ -1,4 +1,4 @@
-"""Hands a run that is over, or broke off, to a tracker: the same figures as live, read from events.jsonl."""
+"""Sends a finished or interrupted run to a tracker: the same figures as live, read from events.jsonl."""
 
 import json
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ FIX = "name the folder of a run"
 
 @for_owner()
 def replay(folder: Path, name: str, tracker: Tracker) -> None:
-    """Feed the events of the run in `folder` to `tracker`, which is called `name`.
+    """Feed the events of the run in `folder` to `tracker`, whose name is `name`.
 
-    Raises InputError where the folder holds no run or a line is no event, LadaError where the tracker fails.
+    Raises InputError if the folder holds no run or a line is no event, LadaError if the tracker fails.
     """
     folder = folder.resolve()
     config = _config(folder)
     faults: list[str] = []
     feed = Feed({name: tracker}, folder, faults.append)
     feed.start(config)
-    status: Status = "stopped"  # of a run that was killed, nobody wrote the end
+    status: Status = "stopped"  # a run that was killed has no end event
     for number, event in read_events(folder):
         try:
             if event["kind"] == "round":
@@ -40,13 +40,13 @@ def replay(folder: Path, name: str, tracker: Tracker) -> None:
             ) from None
     feed.finish(status)
     if faults:
-        raise LadaError(f"tracker {name} failed; why stands in {folder / 'trackers.log'}")
+        raise LadaError(f"tracker {name} failed; see {folder / 'trackers.log'}")
 
 
 def read_events(folder: Path) -> Iterator[tuple[int, Any]]:
-    """Yield number and content of each line of events.jsonl. A last line that was cut short is left out.
+    """Yield number and content of each line of events.jsonl. A truncated last line is left out.
 
-    Raises InputError where the file is missing or another line is not JSON.
+    Raises InputError if the file is missing or any other line is not JSON.
     """
     try:
         lines = (folder / "events.jsonl").open(encoding="utf-8", errors="replace")
@@ -70,5 +70,5 @@ def _config(folder: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, RecursionError):
         raise InputError(f"{folder}: config.yaml is not YAML; {FIX}") from None
     if not isinstance(config, dict):
-        raise InputError(f"{folder}: config.yaml holds no mapping of keys to values; {FIX}")
+        raise InputError(f"{folder}: config.yaml is not a mapping of keys to values; {FIX}")
     return config

@@ -15,7 +15,7 @@ class TensorboardOptions(Options):
     """Options of TensorBoard."""
 
     folder: str | None = None
-    """Where runs are written, each in a folder of its own name; relative paths start at the run's folder. None:
+    """The folder in which each run gets a folder of its own name. Relative paths start at the run's folder. None:
     `tensorboard` in the run's folder."""
 
 
@@ -28,7 +28,7 @@ class Tensorboard:
         self._module = require("torch.utils.tensorboard", "tensorboard")
 
     def start(self, name: str, config: Mapping[str, Any], folder: Path) -> None:
-        """See Tracker.start. What an earlier writer left in the folder is hidden: a replay takes its place."""
+        """See Tracker.start. Event files of an earlier writer are hidden: a replay replaces them."""
         place = folder / "tensorboard" if self.options.folder is None else folder / self.options.folder / name
         self._place = place
         self._writer = self._module.SummaryWriter(str(place), purge_step=0)

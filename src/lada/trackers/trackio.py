@@ -13,9 +13,9 @@ class TrackioOptions(Options):
     """Options of trackio."""
 
     project: str = "lada"
-    """The project that runs are listed under."""
+    """The project in which runs are listed."""
     space_id: str | None = None
-    """A Space such as `name/space`; None: on this machine, unless trackio's own environment variables say otherwise."""
+    """A Space such as `name/space`. None: this machine, unless trackio's own environment variables say otherwise."""
 
 
 @TRACKERS.register("trackio", options=TrackioOptions)
@@ -43,8 +43,8 @@ class Trackio:
         self._run.log(dict(metrics), step=step)
 
     def finish(self, status: Status) -> None:
-        """See Tracker.finish. Trackio has no place for how a run ended."""
-        self._trackio.finish()  # unlike the run's own, it is not repeated when the process ends
+        """See Tracker.finish. Trackio cannot store how a run ended."""
+        self._trackio.finish()  # unlike the run's own finish, this one is not repeated when the process ends
 
     def view(self) -> str:
         """See Viewable.view."""

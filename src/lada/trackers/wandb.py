@@ -10,18 +10,18 @@ from lada.core.registry import Options
 from lada.trackers.base import TRACKERS, Status, require
 
 SECONDS = 60
-"""How long the end of a run waits for what is not yet sent; it stays on disk, for `wandb sync`."""
+"""Seconds that the end of a run waits for unsent figures. They stay on disk, for `wandb sync`."""
 
 
 class WandbOptions(Options):
-    """Options of Weights & Biases. The key is read from WANDB_API_KEY or from what `wandb login` left."""
+    """Options of Weights & Biases. The API key is read from WANDB_API_KEY or from what `wandb login` stored."""
 
     project: str = "lada"
-    """The project that runs are listed under."""
+    """The project in which runs are listed."""
     entity: str | None = None
-    """A user or team; None: the one that the key belongs to."""
+    """A user or team. None: the owner of the API key."""
     mode: Literal["online", "offline", "disabled"] = "online"
-    """`offline` writes to `wandb` in the run's folder, for `wandb sync`."""
+    """`offline` writes to the folder `wandb` in the run's folder, for `wandb sync`."""
 
 
 @TRACKERS.register("wandb", options=WandbOptions)
@@ -37,7 +37,8 @@ class Wandb:
             )
 
     def start(self, name: str, config: Mapping[str, Any], folder: Path) -> None:
-        """See Tracker.start. Code, console and facts of the machine, which wandb takes by itself, are left out."""
+        """See Tracker.start. Code, console output and facts about the machine, which wandb collects by default, are
+        left out."""
         self._run = self._wandb.init(
             project=self.options.project,
             entity=self.options.entity,
@@ -60,7 +61,7 @@ class Wandb:
                 finish_timeout_raises=True,
             ),
         )
-        # Its own steps may only rise, while what comes late may belong to an earlier round.
+        # wandb's own steps may only rise, while late figures may belong to an earlier round.
         self._run.define_metric("*", step_metric="round")
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:

@@ -1,1 +1,1 @@
-"""How a run is doing, from the outside: folded from its events, for people and for Prometheus."""
+"""The progress of a run, seen from outside: computed from its events, for users and for Prometheus."""

@@ -1,4 +1,4 @@
-"""How a run is doing, folded from its events one by one. What was not measured yet is None."""
+"""The progress of a run, updated event by event. Anything not measured yet is None."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 NOTICES = 5
-"""How many of the last notices are kept."""
+"""How many of the latest notices are kept."""
 SCOPES = ("overall", "own", "other", "general")
 
 
 @dataclass(slots=True)
 class Work:
-    """What a party is at."""
+    """The work that a party is doing."""
 
     round: int
     phase: str
@@ -22,12 +22,12 @@ class Work:
     tokens: int = 0
     """Tokens since the verb began."""
     since: float = 0.0
-    """When the verb began, and `seconds` the last word of it, in seconds since the phase began."""
+    """When the verb began; `seconds` is when it was last heard of. Both are seconds since the phase began."""
     seconds: float = 0.0
 
     @property
     def speed(self) -> float | None:
-        """Tokens a second since the verb began; None before there is any."""
+        """Tokens per second since the verb began; None before the first."""
         spent = self.seconds - self.since
         return self.tokens / spent if self.tokens and spent > 0 else None
 
@@ -40,43 +40,43 @@ class PartyHealth:
     """`asked` (a message is on its way to it), `working`, `answered`, `missing`, `failed` (the run ended over it), or
     `nothing`."""
     work: Work | None = None
-    """The newest phase that is known of it; over where it is neither asked nor working."""
+    """The latest known phase; it is over if the party is neither asked nor working."""
     seen: float | None = None
-    """When it last showed a sign of life: at work, or with a reply."""
+    """When it last reported progress or replied."""
     sent: int = 0
     received: int = 0
     messages: int = 0
     error: str | None = None
-    """Why the run ended over it."""
+    """Why this party made the run fail."""
     missed: dict[tuple[int, str], str] = field(default_factory=dict)
-    """Why it was missing, by round and phase, newest last."""
+    """The rounds and phases in which it was missing, and why; newest last."""
     before: dict[str, float] = field(default_factory=dict)
     """Accuracy in round 0 by scope, percent."""
     accuracy: dict[str, float] = field(default_factory=dict)
     """Accuracy in `evaluated`, the last round in which it was evaluated, by scope, percent."""
     evaluated: int | None = None
     losses: dict[str, tuple[int, float, float]] = field(default_factory=dict)
-    """By phase: the round of the last study, its first and its last loss; newest last."""
+    """For each phase: the round of the last study, its first and its last loss; newest last."""
     told_tokens: int = 0
-    """Tokens worked on, by its progress; what was done twice counts twice."""
+    """Tokens worked on, from its progress events; repeated work counts twice."""
     studied_tokens: int = 0
-    """Tokens studied, by its studies."""
+    """Tokens studied, from its study events."""
 
     @property
     def tokens(self) -> int:
-        """Tokens worked on, as far as is known: where no progress is told, as of far clients, those studied."""
+        """Tokens worked on, as far as is known: without progress events, as for remote clients, the tokens studied."""
         return max(self.told_tokens, self.studied_tokens)
 
     @property
     def change(self) -> float | None:
-        """Points of accuracy over all domains gained since round 0."""
+        """The change of accuracy over all domains since round 0, percentage points."""
         if "overall" not in self.before or "overall" not in self.accuracy:
             return None
         return self.accuracy["overall"] - self.before["overall"]
 
 
 class Health:
-    """A run as its events tell of it, in the order in which they were written."""
+    """The state of a run, computed from its events in the order in which they were written."""
 
     def __init__(self) -> None:
         self.name: str | None = None
@@ -84,18 +84,18 @@ class Health:
         self.round: int | None = None
         self.rounds: int | None = None
         self.begun = False
-        """Whether a round has begun since the run did, or since it went on."""
+        """Whether a round has begun since the run started or was resumed."""
         self.status: str | None = None
-        """How the run ended; None while it goes on, or where it was killed."""
+        """How the run ended; None while it runs, or if it was killed."""
         self.time = 0.0
-        """When something was last written, in seconds since the run began."""
+        """When the last event was written, in seconds since the run began."""
         self.parties: dict[str, PartyHealth] = {}
         self.notices: deque[str] = deque(maxlen=NOTICES)
         self.unreadable = 0
-        """Events that lack what their kind has."""
+        """Events that lack a field of their kind."""
 
     def take(self, event: Mapping[str, Any]) -> None:
-        """Take one event; a kind that is not known changes nothing but the time."""
+        """Take one event; an unknown kind updates only the time."""
         fold = getattr(self, f"_on_{event.get('kind')}", None)
         try:
             now = float(event["time"])
@@ -110,7 +110,7 @@ class Health:
         return self.parties.setdefault(str(name), PartyHealth())
 
     def _on_run(self, event: Mapping[str, Any], now: float) -> None:
-        """Begin, or go on: what a party was at before is over."""
+        """Start or resume: whatever a party was doing before is over."""
         names = [event["server"], *event["clients"]] if "server" in event else []
         self.name, self.rounds, self.status = event["name"], int(event["rounds"]), None
         self.server, self.begun = event.get("server"), False
@@ -140,7 +140,7 @@ class Health:
         party.work, party.doing, party.seen = new, "working", now
 
     def _on_timing(self, event: Mapping[str, Any], now: float) -> None:
-        """The server tells of its own phases when they are over, and of a client's after its reply."""
+        """The server reports its own phases when they are over, and a client's phase after its reply."""
         party = self._party(event["party"])
         if event["party"] == self.server:
             party.doing, party.seen = "nothing", now
@@ -161,7 +161,7 @@ class Health:
     def _on_missing(self, event: Mapping[str, Any], now: float) -> None:
         where, why = (int(event["round"]), str(event["phase"])), str(event["why"])
         party = self._party(event["party"])
-        party.missed.pop(where, None)  # a resumed run tells of it again
+        party.missed.pop(where, None)  # a resumed run reports it again
         party.missed[where] = why
         party.doing = "missing"
 

@@ -1,4 +1,4 @@
-"""What a run shows while it goes: live bars on a terminal, plain lines elsewhere."""
+"""What a run prints while it runs: live bars on a terminal, plain lines elsewhere."""
 
 import threading
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class LiveView:
-    """Takes a run's events. One bar per party that is at work, gone when its phase ends.
+    """Shows a run's events: one bar for each working party, removed when its phase ends.
 
-    Of more than MANY clients, phases have no lines, and evaluations one for all of a round.
+    With more than MANY clients, phases print no lines, and evaluations print one line per round.
     """
 
     def __init__(self, console: Console) -> None:
@@ -64,11 +64,13 @@ class LiveView:
         clients = event.get("clients", ())
         self._many = frozenset(clients) if len(clients) > MANY else frozenset()
         if self._many:
-            self._say(f"{len(clients)} clients: told here are means; `lada watch {event['folder']}` lists each")
+            self._say(
+                f"{len(clients)} clients: only means are shown here; `lada watch {event['folder']}` lists each client"
+            )
 
     def _on_round(self, event: dict[str, Any]) -> None:
         self._tell_evaluated(event["time"])
-        what = "evaluate everybody as they are" if event["round"] == 0 else f"of {event['rounds']}"
+        what = "evaluate all parties before training" if event["round"] == 0 else f"of {event['rounds']}"
         self._say(f"[{event['time']:6.1f} s] round {event['round']}: {what}")
 
     def _on_phase(self, event: dict[str, Any]) -> None:
@@ -90,7 +92,7 @@ class LiveView:
         self._tell_evaluated(event["time"])
 
     def _tell_evaluated(self, time: float) -> None:
-        """Say how many clients stand where, once a round is over."""
+        """Print the distribution of the clients' accuracy when a round is over."""
         for round, values in sorted(self._evaluated.items()):
             if found := spread(values.values()):
                 told = ", ".join(f"{place} {value:.1f} %" for place, value in found.items())
@@ -113,7 +115,7 @@ class LiveView:
 
 @contextmanager
 def showing(emit: "Emit") -> Iterator["Emit"]:
-    """Yield an Emit that shows each event on standard output and then hands it on to `emit`."""
+    """Yield an Emit that prints each event on standard output and then passes it to `emit`."""
     with LiveView(console) as view:
 
         def both(event: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A run's figures for Prometheus: names of the run, of parties and of scopes, and numbers; no text of anybody's."""
+"""A run's figures for Prometheus: numbers and the names of the run, parties and scopes. No sample text."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,30 +13,30 @@ if TYPE_CHECKING:
 
 Number = Callable[[PartySnapshot], float | None]
 Samples = Mapping[tuple[str, ...], float | None]
-"""Values by what stands in the labels beside the run's name; None where there is none yet."""
+"""Values by their labels, besides the run's name; None for a value that is not known yet."""
 GAUGES: dict[str, tuple[str, Number]] = {
-    "lada_party_round": ("The round that the party was last at work in.", lambda party: party.round),
+    "lada_party_round": ("The round that the party last worked in.", lambda party: party.round),
     "lada_party_last_seen_timestamp_seconds": (
-        "When the party last showed a sign of life, Unix time.",
+        "When the party last reported progress or replied, Unix time.",
         lambda party: party.last_seen,
     ),
 }
 COUNTERS: dict[str, tuple[str, Number]] = {
     "lada_party_sent_bytes": ("Bytes of messages that the party sent.", lambda party: party.sent),
     "lada_party_received_bytes": ("Bytes of messages that were sent to the party.", lambda party: party.received),
-    "lada_party_missing": ("Phases that went on without the party.", lambda party: party.missed),
+    "lada_party_missing": ("Phases that continued without the party.", lambda party: party.missed),
     "lada_party_tokens": ("Tokens that the party worked on.", lambda party: party.tokens),
 }
 
 
 class Figures:
-    """A collector of prometheus-client: looks at the run whenever it is asked."""
+    """A collector of prometheus-client, which reads the run's state on each scrape."""
 
     def __init__(self, look: Callable[[], Snapshot]) -> None:
         self._look = look
 
     def collect(self) -> "Iterator[Metric]":
-        """Yield the metrics of the run as it is now. A number that is not known yet has no sample."""
+        """Yield the metrics of the run's current state. A number that is not known yet has no sample."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         now = self._look()
@@ -46,9 +46,9 @@ class Figures:
         accuracy: Samples = {(p.name, scope): value / 100 for p in parties for scope, value in p.accuracy.items()}
         losses: Samples = {(p.name, study.phase): study.last for p in parties for study in p.losses}
         gauges: list[tuple[str, str, tuple[str, ...], Samples]] = [
-            ("lada_run_state", "1 for the state that the run is in.", ("state",), states),
-            ("lada_run_round", "The round that the run is in; 0 only evaluates.", (), rounds),
-            ("lada_run_rounds", "How many rounds the run has.", (), {(): now.rounds}),
+            ("lada_run_state", "1 for the current state of the run.", ("state",), states),
+            ("lada_run_round", "The current round; round 0 only evaluates.", (), rounds),
+            ("lada_run_rounds", "The number of rounds of the run.", (), {(): now.rounds}),
             ("lada_run_elapsed_seconds", "Seconds since the run began.", (), {(): now.elapsed}),
             ("lada_party_accuracy_ratio", "Accuracy when last evaluated, 0 to 1.", ("party", "scope"), accuracy),
             ("lada_party_loss", "Loss at the end of the last study of a phase.", ("party", "phase"), losses),
@@ -70,10 +70,10 @@ def _filled(metric: "GaugeMetricFamily | CounterMetricFamily", run: str, samples
 
 @contextmanager
 def served(look: Callable[[], Snapshot], host: str, port: int) -> Iterator[int]:
-    """Serve the metrics over HTTP at `host` as long as the block goes on; give the port, a free one for 0.
+    """Serve the metrics over HTTP at `host` while the block runs; yield the port, a free one if 0 was given.
 
-    `look` is called in other threads, one at a time. Raises InputError where the package is missing or the address
-    cannot be had.
+    `look` is called in other threads, one at a time. Raises InputError if the package is missing or the address cannot
+    be used.
     """
     import threading
 

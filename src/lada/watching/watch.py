@@ -1,4 +1,4 @@
-"""Follows a run by its folder alone: what its events tell, and whether anybody is at work on it."""
+"""Follows a run through its folder only: its events, and whether a process is working on it."""
 
 import json
 import time
@@ -18,7 +18,7 @@ State = Literal["waiting", "running", "finished", "failed", "stopped"]
 
 
 class Missed(Record):
-    """A phase that went on without a client."""
+    """A phase that continued without a client."""
 
     round: int
     phase: str
@@ -26,7 +26,7 @@ class Missed(Record):
 
 
 class Loss(Record):
-    """What a study did to the loss: means over the first and the last tenth of its steps."""
+    """How a study changed the loss: means over the first and the last tenth of its steps."""
 
     round: int
     phase: str
@@ -35,16 +35,16 @@ class Loss(Record):
 
 
 class PartySnapshot(Record):
-    """How a party is doing. Bytes are what it sent and received; accuracies are percent, by scope."""
+    """The state of a party. Bytes are what it sent and received; accuracies are percent, by scope."""
 
     name: str
     doing: str
     """`asked`, `working`, `answered`, `missing`, `failed` or `nothing`; see lada.watching.health."""
     round: int | None
-    """The round and the phase that it was last asked for or at work in."""
+    """The round and phase that it was last asked for or worked in."""
     phase: str | None
     verb: str | None
-    """With the next three: what it is at now."""
+    """This field and the next three describe its current work."""
     done: int | None
     total: int | None
     tokens_per_second: float | None
@@ -54,56 +54,56 @@ class PartySnapshot(Record):
     sent: int
     received: int
     missed: int
-    """In how many phases it was missing."""
+    """The number of phases in which it was missing."""
     last_missed: Missed | None
     evaluated: int | None
     """The round that `accuracy` is of."""
     accuracy: dict[str, float]
     change: float | None
-    """Points of overall accuracy since round 0."""
+    """The change of overall accuracy since round 0, percentage points."""
     losses: tuple[Loss, ...]
     """The last study of each phase, newest last."""
     error: str | None = None
-    """Why the run ended over it."""
+    """Why this party made the run fail."""
 
 
 class Snapshot(Record):
-    """How a run is doing."""
+    """The state of a run."""
 
     run: str
     state: State
-    """`waiting` until the first round begins; `stopped` also where it was killed, so that nobody wrote an end."""
+    """`waiting` until the first round begins; `stopped` also if the run was killed and has no end event."""
     round: int | None
     rounds: int | None
     started: float
     """Unix time, seconds."""
     elapsed: float
-    """Seconds since then, or up to the last event of a run that is over."""
+    """Seconds since the run began; for a run that is over, up to its last event."""
     parties: tuple[PartySnapshot, ...]
-    """The server first where it is known, then by name."""
+    """The server first, if it is known, then the clients by name."""
     notices: tuple[str, ...]
     unreadable: int
-    """Lines of events.jsonl that were passed over."""
+    """Lines of events.jsonl that could not be read."""
 
     @property
     def over(self) -> bool:
-        """Whether nobody is at work on the run any more."""
+        """Whether no process works on the run any more."""
         return self.state in ("finished", "failed", "stopped")
 
 
 class Watch:
-    """Follows one run. Reads and writes nothing but what is new since the last look."""
+    """Follows one run. Each look reads only what is new since the last one, and writes nothing."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises InputError for a folder that is none of a run."""
+        """Raises InputError if the folder is not a run's."""
         self.folder = folder.resolve()
         self._started = _started(self.folder)
         self._tail = Tail(self.folder / EVENTS)
         self._health, self._rewritten = Health(), 0
 
     def look(self) -> Snapshot:
-        """Return how the run is doing now."""
-        at_work = is_locked(self.folder)  # before the events: the end is written, then the folder let go of
+        """Return the current state of the run."""
+        at_work = is_locked(self.folder)  # before the events: a run writes its end first, then releases the folder
         for event in self._tail.new():
             self._fresh().take(event)
         health = self._fresh()
@@ -124,7 +124,7 @@ class Watch:
         )
 
     def _fresh(self) -> Health:
-        """Return what was folded so far, of the file that is there now."""
+        """Return the state computed so far from the current file."""
         if self._tail.rewritten != self._rewritten:
             self._health, self._rewritten = Health(), self._tail.rewritten
         return self._health
@@ -169,7 +169,7 @@ class Watch:
 
 
 def _configured(folder: Path) -> tuple[str, ...]:
-    """Return who is to take part, the server first, of a run that has told of nothing yet; () where nobody knows."""
+    """Return the parties of a run without events, the server first; () if they are unknown."""
     try:
         config = yaml.safe_load((folder / CONFIG).read_bytes())
         return (str(config["server"]["name"]), *(str(client["name"]) for client in config["clients"]))
