@@ -6,7 +6,7 @@ from lada.core.terms import Path
 
 
 def same_questions(a: Sequence[str], b: Sequence[str]) -> None:
-    """Raise ValueError unless two lists of sample ids are the same, naming the first place where they differ."""
+    """Raise ValueError, naming the first difference, unless two lists of sample ids are equal."""
     if len(a) != len(b):
         raise ValueError(f"{len(a)} and {len(b)} sample ids; expected the same questions")
     for place, (x, y) in enumerate(zip(a, b, strict=True)):
@@ -15,9 +15,9 @@ def same_questions(a: Sequence[str], b: Sequence[str]) -> None:
 
 
 def agreements(a: Sequence[Path], b: Sequence[Path], same: Callable[[str | None, str], bool]) -> list[bool]:
-    """Return, question by question, whether both paths have an answer and `same` takes the two for equal.
+    """Return for each question whether both paths have an answer and `same` considers the two equal.
 
-    Raises ValueError where the two do not speak of the same questions in the same order.
+    Raises ValueError if the paths do not cover the same questions in the same order.
     """
     same_questions([path.sample_id for path in a], [path.sample_id for path in b])
     return [
@@ -28,8 +28,8 @@ def agreements(a: Sequence[Path], b: Sequence[Path], same: Callable[[str | None,
 def agreement(a: Sequence[Path], b: Sequence[Path], same: Callable[[str | None, str], bool]) -> float:
     """Return the percentage of all questions on which two parties agree (see `agreements`).
 
-    A question that either leaves unanswered counts as disagreement. Raises ValueError where there is no question,
-    or the two do not speak of the same questions in the same order.
+    A question that either leaves unanswered counts as disagreement. Raises ValueError if there is no question, or if
+    the paths do not cover the same questions in the same order.
     """
     agreed = agreements(a, b, same)
     if not agreed:

@@ -1,4 +1,4 @@
-"""Does a party know when it is right? Confidence against accuracy, in bins of equal width."""
+"""Calibration: does a party know when it is right? Compares confidence with accuracy, in bins of equal width."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,8 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """The answers whose confidence lies in (low, high]; the first bin also holds confidence 0. All but `count` 0..1."""
+    """The answers whose confidence is in (low, high]; the first bin also holds confidence 0. All fields except `count`
+    are 0..1."""
 
     low: float
     high: float
@@ -20,7 +21,7 @@ class Bin:
 def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> list[Bin]:
     """Return the bins that hold an answer, lowest first, for `confidence` [n] in 0..1 and `right` [n] (0 or 1).
 
-    Guo et al., arXiv 1706.04599, section 2. Raises ValueError where nothing is given, the lengths differ or a
+    Guo et al., arXiv 1706.04599, section 2. Raises ValueError if the arrays are empty or differ in length, or if a
     confidence is NaN or outside 0..1.
     """
     confidence, right = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=bool)
@@ -28,7 +29,7 @@ def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> li
         raise ValueError(f"confidence has shape {confidence.shape}, right {right.shape}; expected [n] twice, n >= 1")
     if not ((confidence >= 0) & (confidence <= 1)).all():
         raise ValueError("a confidence is NaN or outside 0..1")
-    edges = np.arange(bins + 1) / bins  # k / bins exactly as Python rounds it, so that 0.3 lies on the edge 3 / 10
+    edges = np.arange(bins + 1) / bins  # k / bins as Python rounds it, so that 0.3 lies exactly on the edge 3 / 10
     place = np.searchsorted(edges[1:], confidence, side="left")
     return [
         Bin(

@@ -1,4 +1,4 @@
-"""Whether one method is better than another: over worlds where there are several, else over seeds and questions."""
+"""Tests whether one method is better than another: over worlds if there are several, else over seeds and questions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,26 +10,26 @@ from lada.evaluation.statistics import mean_interval
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A mean in points with its 95 % interval and tests of it.
+    """A mean in percentage points with its 95 % interval and tests.
 
-    All but `value` are None where there is one unit alone, which says nothing of how others would differ.
+    All fields except `value` are None if there is only one unit, since one unit shows no variation.
     """
 
     value: float
     low: float | None = None
     high: float | None = None
     p: float | None = None
-    """Two-sided, of a mean of 0."""
+    """The two-sided p-value for a true mean of 0."""
     p_above: float | None = None
-    """Of a mean at or below the bound that was asked about: twice the one-sided p-value, so that it is below 0.05 just
-    where the interval lies above that bound."""
+    """The p-value for a true mean at or below the given bound: twice the one-sided p-value, so it is below 0.05 exactly
+    if the interval lies above this bound."""
 
 
 def over_units(values: Sequence[float], *, bound: float = 0.0) -> Effect:
     """Return the mean over units, such as worlds, with Student's t interval and tests.
 
     `values` [n] holds one value per unit; a difference between two methods makes it the paired t-test. Raises
-    ValueError where there is none, or one that is not finite.
+    ValueError if there is no value, or one is not finite.
     """
     if not len(values) or not np.isfinite(values).all():
         raise ValueError(f"values are {list(values)}; expected at least one, and finite ones")
@@ -40,11 +40,11 @@ def over_units(values: Sequence[float], *, bound: float = 0.0) -> Effect:
 
 
 def tested(value: float, error: float, freedom: int, bound: float, low: float, high: float) -> Effect:
-    """Return a mean with its tests, by Student's t with so many degrees of freedom; `error` is its standard error."""
-    from scipy.special import stdtr  # here, since it takes as long to import as many a command to run
+    """Return a mean with its tests, by Student's t with `freedom` degrees of freedom; `error` is its standard error."""
+    from scipy.special import stdtr  # here, since its import takes as long as many commands
 
     def beyond(distance: float) -> float:
-        """Return the chance of a t above the one at which the mean lies from something by `distance`."""
+        """Return the probability of a t above that of a mean `distance` away."""
         if error == 0:
             return 0.0 if distance > 0 else 1.0
         return float(stdtr(freedom, -distance / error))
@@ -55,11 +55,11 @@ def tested(value: float, error: float, freedom: int, bound: float, low: float, h
 def resampled_means(seeds: Sequence[Sequence[np.ndarray]], *, seed: int, resamples: int) -> np.ndarray:
     """Return means over seeds and, within a seed, over strata and their questions, float64 [resamples].
 
-    `seeds[s][i]` [n] holds one value per question of seed s in stratum i, such as a scenario; strata count alike. This
-    is a two-stage bootstrap (Davison and Hinkley, "Bootstrap methods and their application", 1997, section 3.8): seeds
-    are drawn with replacement, all strata of one together, for what they share would else seem to be independent. Of
-    each drawn seed the questions of every stratum are drawn, anew for each time that the seed is drawn. As in
-    `bootstrap_interval`, how often each distinct value turns up is drawn in the place of positions.
+    `seeds[s][i]` [n] holds one value per question of seed s in stratum i, such as a scenario; strata have equal weight.
+    This is a two-stage bootstrap (Davison and Hinkley, "Bootstrap methods and their application", 1997, section 3.8).
+    Seeds are drawn with replacement. All strata of a seed are drawn together, since they are not independent. Each time
+    a seed is drawn, the questions of every stratum are drawn again. As in `bootstrap_interval`, the counts of the
+    distinct values are drawn instead of positions.
     """
     generator = np.random.default_rng(seed)
     count = len(seeds)
@@ -81,9 +81,9 @@ def over_questions(
 ) -> Effect:
     """Return the mean over seeds, strata and questions, with the interval of `resampled_means`, which takes the same.
 
-    It says how sure the mean is in the one world that all questions are of, and nothing about others. A p-value is
-    twice the share of resampled means on the other side, counting the one observed. Raises ValueError where there is
-    nothing, or a value that is not finite.
+    The interval shows the uncertainty within the one world that all questions come from, not across worlds. A p-value
+    is twice the share of resampled means on the other side, counting the observed one. Raises ValueError if there is no
+    value, or one is not finite.
     """
     if not seeds or not all(len(strata) and all(len(values) for values in strata) for strata in seeds):
         raise ValueError("nothing to compare; expected at least one seed, stratum and question")
@@ -101,7 +101,8 @@ def over_questions(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for their number, in the given order (Holm 1979): the k-th least times those left."""
+    """Return p-values adjusted for their number (Holm 1979), in the given order: the k-th smallest times the number
+    left."""
     adjusted = [0.0] * len(p_values)
     highest = 0.0
     for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):

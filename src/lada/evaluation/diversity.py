@@ -1,4 +1,4 @@
-"""How varied a party's texts are."""
+"""The diversity of a party's texts."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 def distinct_n(texts: Iterable[str], n: int = 2) -> float | None:
     """Return the share (0..1) of different n-grams of words among all (Li et al. 2016, arXiv 1510.03055).
 
-    Words are what white space divides; no n-gram spans two texts. None where no text has `n` words.
+    White space separates words; no n-gram spans two texts. None if no text has `n` words.
     """
     seen: set[tuple[str, ...]] = set()
     count = 0

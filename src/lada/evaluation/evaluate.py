@@ -1,4 +1,4 @@
-"""Turn one party's paths for the test questions into an `Evaluation`."""
+"""Turns one party's paths for the test questions into an `Evaluation`."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,7 +14,7 @@ from lada.evaluation.calibration import expected_calibration_error
 from lada.evaluation.statistics import bootstrap_interval
 
 DIGITS = 4
-"""Decimals that are kept, so that results.json reads the same wherever the last bits of a sum differ."""
+"""The number of decimals kept, so that results.json is the same even where the last bits of a sum differ."""
 
 
 def evaluate(
@@ -32,16 +32,16 @@ def evaluate(
     agreement: float | None,
     seed: int,
 ) -> Evaluation:
-    """Return how well `party` did: `paths[i]` answers `samples[i]`, and its `right` is known.
+    """Return the evaluation of `party`: `paths[i]` answers `samples[i]`, and its `right` is known.
 
-    `own`, `other`, `general`, `new` and `mixed` are sets of domain names. Questions of `general` domains count in
-    `general` and in `domains` only; overall accuracy, difficulty, steps and calibration are over all others. A group
-    without questions is None or absent, as are questions of unknown domain or difficulty in their tables.
-    Confidence is exp(mean token log-prob), at most 1; `calibration_error` is None where a log-prob is NaN.
-    `agreement` is passed on. Bootstrap intervals are drawn from `seed`, each from an address of its own.
+    `own`, `other`, `general`, `new` and `mixed` are sets of domain names. Questions of `general` domains count only in
+    `general` and in `domains`; overall accuracy, difficulty, steps and calibration cover all others. A group without
+    questions is None or absent. Questions of unknown domain or difficulty are absent from the respective tables.
+    Confidence is exp(mean token log-prob), at most 1; `calibration_error` is None if a log-prob is NaN. `agreement` is
+    passed through. Bootstrap intervals are drawn from `seed`, each with its own address.
 
-    Raises InputError where no question lies outside `general`; ValueError where the paths do not belong to the
-    samples or lack a verdict.
+    Raises InputError if no question lies outside `general`; ValueError if the paths do not belong to the samples or
+    lack a verdict.
     """
     same_questions([sample.id for sample in samples], [path.sample_id for path in paths])
     unknown = [path.sample_id for path in paths if path.right is None]

@@ -1,4 +1,4 @@
-"""Membership inference: can somebody who has a model tell which samples it studied?"""
+"""Membership inference: can somebody who holds a model find out which samples it studied?"""
 
 import numpy as np
 
@@ -6,26 +6,27 @@ from lada.core.results import Membership
 from lada.evaluation.ranking import auc
 
 CHUNK = 1 << 20
-"""Counts that are in memory at once."""
+"""The most counts that are in memory at once."""
 FALSE_POSITIVES = 0.01
 ATTACKS = ("loss", "gain")
-"""By a model's loss, and by how much lower it is than before it studied."""
+"""The attacks: by a model's loss, and by how far the loss fell during its studies."""
 MOST = 2000
-"""Most samples of either side that are judged."""
+"""The most samples of either side that are scored."""
 
 
 def membership(
     members: np.ndarray, others: np.ndarray, *, seed: int, resamples: int = 2000, level: float = 0.95
 ) -> tuple[float, float, float, float]:
-    """Return (AUC, low, high, TPR at 1 % FPR) of an attack whose score is higher for what it takes for a member.
+    """Return (AUC, low, high, TPR at 1 % FPR) of an attack whose score is higher for likely members.
 
     The attack on a model's loss is that of Yeom et al. 2018 (arXiv 1709.01604): score = -loss. `members` [m] and
-    `others` [n] are finite scores. The AUC is 0.5 where the score says nothing, ties counting half. Its percentile
-    bootstrap interval draws members and others anew, each from their own; it depends on `seed`, not on their order.
-    The last number is the largest share of members above a threshold that at most 1 % of the others reach: what counts
-    for an attacker who must be sure (Carlini et al. 2022, arXiv 2112.03570). With fewer than 100 others, none may.
+    `others` [n] are finite scores. The AUC is 0.5 if the score is uninformative; ties count half. Its percentile
+    bootstrap interval resamples members and others separately; it depends on `seed`, not on their order. The last
+    number is the largest share of members above a threshold that at most 1 % of the others reach. It matters for an
+    attacker who must be certain (Carlini et al. 2022, arXiv 2112.03570). With fewer than 100 others, no other may reach
+    the threshold.
 
-    Raises ValueError for no members, no others, or a score that is not finite.
+    Raises ValueError if there are no members or no others, or if a score is not finite.
     """
     members, others = np.asarray(members, np.float64), np.asarray(others, np.float64)
     if not (members.ndim == others.ndim == 1 and len(members) and len(others)):
@@ -56,7 +57,7 @@ def _auc(members: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def record(party: str, round: int, attack: str, members: np.ndarray, others: np.ndarray, *, seed: int) -> Membership:
-    """Return `membership` as a record of results, four decimals."""
+    """Return `membership` as a record of the results, with four decimals."""
     value, low, high, sure = (round_to(x) for x in membership(members, others, seed=seed))
     return Membership(
         party=party, round=round, attack=attack, auc=value, low=low, high=high, tpr=sure,
@@ -65,5 +66,5 @@ def record(party: str, round: int, attack: str, members: np.ndarray, others: np.
 
 
 def round_to(value: float) -> float:
-    """Return a number with the decimals that are kept."""
+    """Return a number rounded to the decimals that are kept."""
     return round(value, 4)

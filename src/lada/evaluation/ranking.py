@@ -1,13 +1,13 @@
-"""How well a score ranks what it should find."""
+"""The quality of a ranking by a score."""
 
 import numpy as np
 
 
 def auc(score: np.ndarray, positive: np.ndarray) -> float | None:
-    """Return the chance that a random positive outscores a random negative, ties counting half; 0..1.
+    """Return the probability that a random positive outscores a random negative (0..1); ties count half.
 
-    The area under the ROC curve in its rank form (Hanley and McNeil 1982; the Mann-Whitney statistic), for `score`
-    [n] and `positive` [n] bool. None where one class is empty. Raises ValueError for NaN or different lengths.
+    The area under the ROC curve in its rank form (Hanley and McNeil 1982; the Mann-Whitney statistic), for `score` [n]
+    and `positive` [n] bool. None if one class is empty. Raises ValueError for NaN or different lengths.
     """
     score, positive = np.asarray(score, dtype=np.float64), np.asarray(positive, dtype=bool)
     if score.ndim != 1 or score.shape != positive.shape:

@@ -1,1 +1,1 @@
-"""A party of a run as files that other software runs, and the check that these answer as the party does."""
+"""Exports a party of a run as files for other software, and checks that these give the party's answers."""

@@ -1,4 +1,4 @@
-"""Target `peft`: the adapter alone, a folder that peft and transformers lay over the party's base."""
+"""Target `peft`: only the adapter, a folder that peft and transformers apply to the party's base."""
 
 import torch
 from transformers import AutoModelForCausalLM
@@ -17,14 +17,14 @@ def write(parcel: Parcel) -> tuple[str, ...]:
     for name, weight in model.named_parameters():
         if "lora_" in name:
             weight.data = weight.data.to(parcel.dtype)
-    model.save_pretrained(parcel.output, save_embedding_layers=False)  # "auto" may ask the hub about them
+    model.save_pretrained(parcel.output, save_embedding_layers=False)  # "auto" may query the hub about them
     notes = save_settings(parcel)
     parcel.tell("files written", 1, 1)
     return (*notes, f"the adapter needs its base, {parcel.base!r}")
 
 
 def check(parcel: Parcel, trial: Trial) -> Check:
-    """Load the base and the adapter anew, in float32, and run the trial."""
+    """Reload the base and the adapter in float32, and run the trial."""
     import peft
 
     base = AutoModelForCausalLM.from_pretrained(
@@ -32,7 +32,7 @@ def check(parcel: Parcel, trial: Trial) -> Check:
     )
     model = peft.PeftModel.from_pretrained(base, str(parcel.output))
     model.eval()
-    runtime = f"peft {peft.__version__} over the base, loaded anew"
+    runtime = f"peft {peft.__version__} over the base, reloaded"
     return compare(trial, torch_start(model), runtime, tokenised(parcel, trial))
 
 

@@ -1,4 +1,4 @@
-"""The model card: where exported weights come from, what they were measured at, and under whose licence they are."""
+"""The model card: the origin, the measured accuracy and the licence of exported weights."""
 
 import json
 from typing import Any
@@ -44,7 +44,7 @@ def card(trained: Trained, parcel: Parcel, target: str, check: Check, notes: tup
         ("rounds", config.rounds),
         ("seed", config.seed),
         ("weights", f"{dtype}{', norms and biases float32' if target == 'gguf' and dtype != 'float32' else ''}"),
-        ("SHA-256 of the trained weights", info.weights if info else "not known, since the run is not over"),
+        ("SHA-256 of the trained weights", info.weights if info else "not known yet: the run is not over"),
     ]
     lines = [
         "---",
@@ -53,7 +53,7 @@ def card(trained: Trained, parcel: Parcel, target: str, check: Check, notes: tup
         "",
         f"# {trained.name} of the run {config.name}",
         "",
-        "A language model trained by LaDa, federated reasoning distillation.",
+        "A language model trained by LaDa (federated reasoning distillation).",
         "",
         "| | |",
         "|---|---|",
@@ -63,7 +63,8 @@ def card(trained: Trained, parcel: Parcel, target: str, check: Check, notes: tup
         "",
         USES[target].format(file=file),
         "",
-        "Prompts were those of the tokenizer's chat template or, without one, of `prompt`; answers were greedy.",
+        "Prompts came from the tokenizer's chat template or, without one, from `prompt`. Answers were decoded "
+        "greedily.",
         "",
         "```yaml",
         *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in _prompting(options).items()),
@@ -90,16 +91,17 @@ def card(trained: Trained, parcel: Parcel, target: str, check: Check, notes: tup
 
 
 def _prompting(options: ModelOptions) -> dict[str, Any]:
-    """Return the options that say what a party reads and how long it may write."""
+    """Return the options that determine a party's prompts and the length of its answers."""
     chosen = options.model_dump(mode="json", include={"system", "think"}, exclude_none=True)
     return {"prompt": options.prompt, **chosen, "max_new_tokens": options.max_new_tokens}
 
 
 def _accuracy(results: Results | None, party: str) -> list[str]:
-    """Return percent of the run's test questions, before the first round and after the last, as a table."""
+    """Return a table of the accuracy on the run's test questions, percent, before the first round and after the
+    last."""
     mine = sorted((e for e in results.evaluations if e.party == party), key=lambda e: e.round) if results else []
     if not mine:
-        return ["The run's results say nothing of this party."]
+        return ["The run's results do not include this party."]
     rows = ["| after round | all domains | own domains | other domains |", "|---|---|---|---|"]
     return rows + [_row(evaluation) for evaluation in (mine[0], *mine[1:][-1:])]
 

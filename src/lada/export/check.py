@@ -1,4 +1,4 @@
-"""Does what was exported answer as the party does? Greedy answers to the same prompts, compared text by text."""
+"""Checks that an export answers as the party does: compares greedy answers to the same prompts, text by text."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,20 +20,20 @@ TOKENS = 128
 """The longest answer that is compared, tokens."""
 
 Step = Callable[[Sequence[int]], np.ndarray]
-"""Takes the next ids of one sequence and returns the logits [vocabulary] behind the last of them, float32."""
+"""Takes the next ids of one sequence and returns the logits [vocabulary] after the last of them, float32."""
 Start = Callable[[], Step]
 """Begins a new sequence."""
 Tell = Callable[[str, int, int], None]
-"""Takes what is under way, how much of it is done, and of how much."""
+"""Receives the current step, how much of it is done, and how much there is."""
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """A Tell that says nothing."""
+    """A Tell that reports nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a runtime wrote for one prompt, without end-of-sequence, and its logits [vocabulary] of the first step."""
+    """A runtime's answer to one prompt, without end-of-sequence, and its logits [vocabulary] of the first step."""
 
     ids: tuple[int, ...]
     first: np.ndarray
@@ -41,18 +41,18 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What exported files are tried on."""
+    """The prompts that exported files are tried on, with the expected answers."""
 
     questions: tuple[str, ...]
     prompts: tuple[tuple[int, ...], ...]
     """The questions as the party sees them, token ids."""
     encoder: Encoder
     limit: int
-    """Most tokens of an answer."""
+    """The most tokens of an answer."""
     as_trained: tuple[Written, ...]
-    """By the party as it was trained: adapter apart, float32."""
+    """The answers of the party as it was trained: with a separate adapter, in float32."""
     expected: tuple[Written, ...]
-    """By PyTorch in float32, with the very weights that were written."""
+    """The answers of PyTorch in float32, with exactly the weights that were written."""
     tell: Tell = silent
 
     def answers(self, start: Start, runtime: str) -> tuple[Written, ...]:
@@ -60,41 +60,41 @@ class Trial:
         return write_all(start, self.prompts, self.limit, self.encoder, runtime, self.tell)
 
     def alike(self, some: tuple[Written, ...], others: tuple[Written, ...]) -> int:
-        """Return how many texts are the same."""
+        """Return how many texts are equal."""
         text = self.encoder.text
         return sum(text(one.ids) == text(other.ids) for one, other in zip(some, others, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a trial showed. `same` of `total` are right."""
+    """The outcome of a trial: `same` of `total` texts or tensors are equal."""
 
     runtime: str
     what: str
-    """`texts`, or `tensors` where the runtime could not be run."""
+    """`texts`, or `tensors` if the runtime could not be run."""
     total: int
     same: int
     difference: float
-    """The largest: of the logits of the first step, or of the tensors."""
+    """The largest difference, of the logits of the first step or of the tensors."""
     as_trained: int | None = None
-    """Texts that are also those of the party as it was trained, before merging and rounding; PyTorch's, with the
-    weights that were written, where the runtime could not be run."""
+    """Texts that equal those of the party as it was trained, before merging and rounding. If the runtime could not be
+    run, these are PyTorch's texts with the weights that were written."""
     tokenised: int | None = None
-    """Questions that the exported tokenizer and template turn into the party's own ids."""
+    """Questions that the exported tokenizer and template turn into the party's token ids."""
     asked: int = 0
-    """Texts that the party wrote."""
+    """The number of texts that the party wrote."""
     lossy: bool = False
-    """Whether the runtime computes with fewer bits than PyTorch: then other texts are no fault of the files."""
+    """Whether the runtime computes with fewer bits than PyTorch; if so, different texts do not count as an error."""
 
     @property
     def passed(self) -> bool:
-        """Return whether all are the same, and the party's own, or need not be."""
+        """Return whether all texts or tensors are equal and match the party's own, as far as they must."""
         if self.lossy and self.what == "texts":
             return True
         return self.same == self.total and self.as_trained in (None, self.asked)
 
     def lines(self) -> list[str]:
-        """Return the figures as sentences."""
+        """Return the outcome as sentences."""
         lines = [
             f"{self.same} of {counted(self.total, 'greedy text')} of {self.runtime} "
             f"{_those(self.same)} of PyTorch with the same weights; "
@@ -121,7 +121,7 @@ class Check:
 
 
 def questions_of(results: Results | None) -> tuple[str, ...]:
-    """Return PROMPTS questions: the run's test questions as far as its results show them, then built-in ones."""
+    """Return PROMPTS questions: test questions that the run's results show, filled up with built-in ones."""
     shown = [sample.question for sample in results.shown] if results else []
     fallback = RULEBOOKS.draw(RULEBOOKS.world(0), GENERAL, "test", PROMPTS, generator("export"), prefix="export")
     return tuple(dict.fromkeys([*shown, *(sample.question for sample in fallback)]))[:PROMPTS]
@@ -130,7 +130,7 @@ def questions_of(results: Results | None) -> tuple[str, ...]:
 def write_all(
     start: Start, prompts: Sequence[Sequence[int]], limit: int, encoder: Encoder, runtime: str, tell: Tell
 ) -> tuple[Written, ...]:
-    """Return the greedy answers of `runtime`, each of at most `limit` tokens and within the context."""
+    """Return the greedy answers of `runtime`, each with at most `limit` tokens and within the context."""
     what, written = f"answers of {runtime}", []
     for prompt in prompts:
         tell(what, len(written), len(prompts))
@@ -151,7 +151,7 @@ def _greedy(start: Start, prompt: Sequence[int], limit: int, ends: Sequence[int]
 
 
 def torch_start(model: Any) -> Start:
-    """Return PyTorch as a runtime. Where the model cannot go on from a cache, each step reads everything anew."""
+    """Return PyTorch as a runtime. If the model cannot continue from a cache, each step reads the whole text again."""
     goes_on = _goes_on(model)
 
     def start() -> Step:
@@ -180,20 +180,20 @@ def torch_start(model: Any) -> Start:
 
 @torch.inference_mode()
 def _goes_on(model: Any) -> bool:
-    """Return whether a model computes the same from its cache as from the whole text, on three tokens."""
+    """Return whether a model computes the same from its cache as from the whole text, tested on three tokens."""
     ids, seen = torch.arange(3, device=model.device)[None], torch.ones((1, 3), dtype=torch.long, device=model.device)
     whole = model(input_ids=ids, attention_mask=seen, use_cache=False).logits[0, -1]
     try:
         cache = model(input_ids=ids[:, :2], attention_mask=seen[:, :2], use_cache=True).past_key_values
         given = {"past_key_values": cache, "use_cache": True}
         last = model(input_ids=ids[:, 2:], attention_mask=seen, **given).logits[0, -1]
-    except Exception:  # what a hundred architectures raise has no common base
+    except Exception:  # the errors of a hundred architectures have no common base
         return False
     return cache is not None and bool((last - whole).abs().max() <= 1e-3 * whole.abs().max())
 
 
 def compare(trial: Trial, start: Start, runtime: str, tokenised: int | None) -> Check:
-    """Run the trial in a runtime and return how it went."""
+    """Run the trial in a runtime and return its outcome."""
     found = trial.answers(start, runtime)
     gaps = [np.abs(mine.first - other.first).max() for mine, other in zip(found, trial.expected, strict=True)]
     same, as_trained = (trial.alike(found, others) for others in (trial.expected, trial.as_trained))

@@ -1,4 +1,4 @@
-"""Take a party out of a run: open, merge, round, write, check, and say so in a model card."""
+"""Exports a party of a run: open, merge, round, write, check and describe in a model card."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ TARGETS: dict[str, Target] = dict(zip(NAMES, (HF, PEFT, GGUF, GGUF_LORA, ONNX), 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written, how it did, and what its user should know."""
+    """The files that were written, the outcome of their check, and notes for their user."""
 
     folder: Path
     check: Check
@@ -45,14 +45,14 @@ class Exported:
 def export(
     run: Path, party: str, to: str, *, output: Path | None = None, dtype: str | None = None, tell: Tell = silent
 ) -> Exported:
-    """Write a party's model for another runtime and check that it answers there as it does here.
+    """Write a party's model for another runtime and check that it gives the same answers there.
 
-    `to` is a key of TARGETS. `output` is a new or empty folder, by default `RUN/export/PARTY-TARGET`. `dtype` is that
-    of the weights or a format of fewer bits, by default the target's first. `tell` is told how far the work is. A base
-    that was trained in 8 or 4 bits is taken in full precision. All is computed on the CPU. Raises InputError, before
-    anything is written, for a party without weights, a model that the target does not have, weights that the dtype
-    cannot hold, or a package that is missing; for a kind of model or party that the target does not have, before
-    weights are read.
+    `to` is a key of TARGETS. `output` is a new or empty folder, by default `RUN/export/PARTY-TARGET`. `dtype` is the
+    type of the weights or a quantised format, by default the target's first. `tell` receives the progress. A base that
+    was trained in 8 or 4 bits is exported in full precision. Everything is computed on the CPU. Raises InputError
+    before anything is written: for a party without weights, a model that the target does not support, weights that the
+    dtype cannot hold, or a missing package. An unsupported kind of model or party is refused even before weights are
+    read.
     """
     target, dtype = _target(to, dtype)
     options, kept = find_party(run, party)
@@ -76,7 +76,7 @@ def export(
     )
     tell("weights read", 1, 1)
     if not target.adapter:
-        untie(learner.model)  # what it is then, a target has to know
+        untie(learner.model)  # the target must see the final type
     target.known(_base(learner.model).config)
     target.ready(learner.model if target.adapter else _base(learner.model), learner.tokenizer)
     trial, parcel = _tried(trained, learner, target, dtype, folder, tell)
@@ -90,7 +90,7 @@ def export(
 def _tried(
     trained: Trained, learner: HuggingFaceLearner, target: Target, dtype: str, folder: Path, tell: Tell
 ) -> tuple[Trial, Parcel]:
-    """Return the party's answers before and after merging and rounding, and what is to be written."""
+    """Return the party's answers before and after merging and rounding, and the parcel to write."""
     options, encoder = trained.options, learner.encoder
     questions = questions_of(trained.results)
     prompts = tuple(encoder.prompt(question) for question in questions)
@@ -104,7 +104,7 @@ def _tried(
     as_trained = expected = answers(learner.model, "the party")
     model = learner.model if target.adapter else _merged(learner)
     _round(model, weights, target)
-    if model is not learner.model or weights != torch.float32:  # else the weights are what they were
+    if model is not learner.model or weights != torch.float32:  # else the weights have not changed
         expected = answers(model, "PyTorch")
     trial = Trial(questions, prompts, encoder, limit, as_trained, expected, tell)
     encode, source = _encode(options, encoder), locate(options.model)
@@ -131,7 +131,7 @@ def _tried(
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[None]:
-    """Make a folder, and empty it again where it could not be filled."""
+    """Create a folder, and empty it again if it could not be filled."""
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -144,7 +144,7 @@ def _whole(folder: Path) -> Iterator[None]:
 
 
 def _encode(options: ModelOptions, own: Encoder) -> Callable[[Any], Encoder]:
-    """Return what makes the party's encoder over another tokenizer."""
+    """Return a function that makes the party's encoder over another tokenizer."""
     return lambda tokenizer: encoder_of(tokenizer, options, own.context, own.ends)
 
 
@@ -161,18 +161,18 @@ def _target(to: str, dtype: str | None) -> tuple[Target, str]:
 
 
 def _base(model: Any) -> Any:
-    """Return the model of transformers behind an adapter."""
+    """Return the transformers model behind an adapter."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _merged(learner: HuggingFaceLearner) -> Any:
-    """Return the learner's model with its adapter, if it has one, added to the weights."""
+    """Return the learner's model with its adapter, if any, merged into the weights."""
     return merged(learner.model)
 
 
 @torch.no_grad()
 def _round(model: Any, dtype: torch.dtype, target: Target) -> None:
-    """Round the weights, which stay float32, to what `dtype` can hold. Raises InputError for one that it cannot."""
+    """Round the weights, which stay float32, to values of `dtype`. Raises InputError if it cannot hold a weight."""
     for name, weight in model.named_parameters():
         if weight.dim() >= target.least_dims and (not target.adapter or "lora_" in name):
             rounded = weight.to(dtype).to(weight.dtype)

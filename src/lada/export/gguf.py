@@ -1,7 +1,7 @@
-"""Target `gguf`: one file for llama.cpp and what is built on it, and the trial in llama.cpp itself.
+"""Target `gguf`: one file for llama.cpp and software built on it, and the trial in llama.cpp itself.
 
-The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Matrices are float16 or float32, or in fewer
-bits; norms and biases are float32.
+The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Matrices are float16, float32 or quantised; norms
+and biases are float32.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,18 +38,18 @@ from lada.export.gguf_tokens import Vocabulary, vocabulary_of
 from lada.export.target import Parcel, Target, require
 from lada.export.template import notes_on_prompts
 
-TEXT_ALONE = "the file holds the part that reads and writes text, and not the one that sees images"
+TEXT_ALONE = "the file holds only the part of the model that reads and writes text, not the part for images"
 COARSER = "llama.cpp computes with fewer bits than PyTorch, so texts may differ from those of the party"
 
 
 def known(config: Any) -> None:
-    """Raise InputError where the package gguf is missing or llama.cpp lacks this kind of model."""
+    """Raise InputError if the package gguf is missing or llama.cpp lacks this kind of model."""
     require("gguf", "gguf")
     architecture_of(config)
 
 
 def ready(model: Any, tokenizer: Any) -> None:
-    """Raise InputError where llama.cpp lacks this kind of tokenizer."""
+    """Raise InputError if llama.cpp lacks this kind of tokenizer."""
     _vocabulary(model, tokenizer, ())
 
 
@@ -58,13 +58,13 @@ def _vocabulary(model: Any, tokenizer: Any, texts: Sequence[str]) -> Vocabulary:
 
 
 def file_of(parcel: Parcel) -> Path:
-    """Return where the file is written."""
+    """Return the path of the file."""
     bits = f"-{parcel.quantise.upper()}" if parcel.quantise else ""
     return parcel.output / f"{parcel.name}{bits}.gguf"
 
 
 def write(parcel: Parcel) -> tuple[str, ...]:
-    """Write the file, one tensor after another; return what the tokenizer in it cannot do."""
+    """Write the file, one tensor after another; return notes on what its tokenizer cannot do."""
     if parcel.quantise == BY_TOOL:
         whole = file_of(parcel).with_suffix(".part")
         vocabulary = _write(parcel, whole)
@@ -84,7 +84,7 @@ def write(parcel: Parcel) -> tuple[str, ...]:
 
 
 def _entries(parcel: Parcel) -> dict[str, Any]:
-    """Return the tensors of the file, of gguf's reader, by name."""
+    """Return the tensors of the file by name, from gguf's reader."""
     return {tensor.name: tensor for tensor in require("gguf", "gguf").GGUFReader(file_of(parcel)).tensors}
 
 
@@ -94,7 +94,7 @@ def _more_ends(parcel: Parcel) -> tuple[str, ...]:
 
 
 def _write(parcel: Parcel, file: Path) -> Vocabulary:
-    """Write the model to `file`, in full if llama.cpp's tool is to quantise it."""
+    """Write the model to `file`, unquantised if llama.cpp's tool quantises it afterwards."""
     gguf = require("gguf", "gguf")
     config = text_of(parcel.model.config)
     architecture = architecture_of(config)
@@ -136,14 +136,14 @@ def _tensors(model: Any) -> Iterator[tuple[str, Tensor, Layout]]:
 
 
 def _values(tensor: Tensor, layout: Layout) -> np.ndarray:
-    """Return a tensor as llama.cpp wants it, float32."""
+    """Return a tensor in llama.cpp's layout, float32."""
     return layout.there(tensor.detach().float()).contiguous().cpu().numpy()
 
 
 def check(parcel: Parcel, trial: Trial) -> Check:
-    """Read the file back and compare it tensor by tensor; where these are right, run the trial in llama.cpp.
+    """Read the file back and compare it tensor by tensor; if all are equal, run the trial in llama.cpp.
 
-    Without llama-cpp-python the tensors are all that is read.
+    Without llama-cpp-python, only the tensors are compared.
     """
     tensors = read_back(parcel, trial)
     if find_spec("llama_cpp") is None or tensors.same < tensors.total:
@@ -157,9 +157,9 @@ def check(parcel: Parcel, trial: Trial) -> Check:
 
 
 def read_back(parcel: Parcel, trial: Trial) -> Check:
-    """Read the file and compare every tensor with PyTorch's; of 4 bits that is the error relative to its size.
+    """Read the file and compare every tensor with PyTorch's; for 4 bits, the error is relative to the tensor's size.
 
-    With as many bits as PyTorch has, the texts of PyTorch are those of the file.
+    With as many bits as PyTorch, the file gives the same texts as PyTorch.
     """
     found = _entries(parcel)
     gaps = []
@@ -178,7 +178,7 @@ def read_back(parcel: Parcel, trial: Trial) -> Check:
 
 @torch.no_grad()
 def _take_back(parcel: Parcel) -> None:
-    """Give PyTorch's model the weights that the file holds."""
+    """Copy the file's weights into PyTorch's model."""
     found = _entries(parcel)
     for name, tensor, layout in _tensors(parcel.model):
         tensor.copy_(layout.back(torch.from_numpy(np.array(read(found[name])))))

@@ -1,7 +1,7 @@
-"""What llama.cpp computes, architecture by architecture, and what of a model's configuration it would not.
+"""What llama.cpp computes for each architecture, and which settings of a model it does not support.
 
-The configuration alone is looked at, so a model is refused before its weights are read. What llama.cpp does stands in
-its src/models/*.cpp (https://github.com/ggml-org/llama.cpp, as of llama-cpp-python 0.3.36).
+Only the configuration is checked, so a model is refused before its weights are read. The source for what llama.cpp does
+is its src/models/*.cpp (https://github.com/ggml-org/llama.cpp, as of llama-cpp-python 0.3.36).
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ SILU, GELU = frozenset({"silu", "swish"}), frozenset({"gelu_new", "gelu_pytorch_
 PLAIN, SCALED = frozenset({"default"}), frozenset({"default", "linear", "yarn"})
 NO = frozenset({False, None})
 NOPE_STEP = 4
-"""llama.cpp leaves every fourth layer of SmolLM3 without positions."""
+"""llama.cpp gives every fourth layer of SmolLM3 no positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +25,29 @@ class Architecture:
 
     name: str
     activation: str = "hidden_act"
-    """The key of the configuration that names it …"""
+    """The key of the configuration that names the activation …"""
     activations: frozenset[str] = SILU
     """… and the values that llama.cpp computes."""
     norm: str = "rms_norm_eps"
     """The key of the configuration with the norms' epsilon."""
     rotates: frozenset[str] | None = SCALED
-    """The rope types of transformers that llama.cpp can be told of; None where positions are not rotated."""
+    """The rope types of transformers that a GGUF file can express; None if positions are not rotated."""
     paired: bool = False
-    """Whether llama.cpp rotates neighbours, where transformers rotates halves."""
+    """Whether llama.cpp rotates neighbours while transformers rotates halves."""
     partial: bool = False
-    """Whether a part of each head may be left unrotated."""
+    """Whether a part of each head may stay unrotated."""
     plus_one: bool = False
-    """Whether norms scale by one more than their weight."""
+    """Whether norms scale by their weight plus one."""
     slides: bool = False
-    """Whether layers with a sliding window are told apart from those without."""
+    """Whether llama.cpp distinguishes layers with a sliding window from those without."""
     biases: bool = False
-    """Whether attention and MLP may have biases, where the architecture leaves that open."""
+    """Whether attention and MLP may have biases, if the architecture leaves this open."""
     tied: bool = False
-    """Whether the output matrix has to be that of the embeddings."""
+    """Whether the output matrix must be the embedding matrix."""
     own_output: bool = False
-    """Whether the file has an output matrix even where it is that of the embeddings."""
+    """Whether the file has an output matrix even if it is the embedding matrix."""
     free_heads: bool = True
-    """Whether heads times their size may be another number than the width."""
+    """Whether the number of heads times their size may differ from the width."""
 
 
 LLAMA = Architecture("LLAMA", rotates=frozenset({"default", "linear", "llama3"}), paired=True, biases=True)
@@ -72,7 +72,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 
 
 def architecture_of(config: Any) -> Architecture:
-    """Return a model's architecture. Raises InputError where llama.cpp lacks it or computes something else for it."""
+    """Return a model's architecture. Raises InputError if llama.cpp lacks it or computes something else for it."""
     config = text_of(config)
     kind = config.model_type
     if kind not in ARCHITECTURES:
@@ -91,12 +91,13 @@ def architecture_of(config: Any) -> Architecture:
 
 
 def text_of(config: Any) -> Any:
-    """Return the configuration of what reads text, which is one of two parts of a Gemma 3 that sees images."""
+    """Return the configuration of the part that reads text; a Gemma 3 that sees images has two parts."""
     return config.get_text_config() if config.model_type == "gemma3" else config
 
 
 def _settings(config: Any, architecture: Architecture) -> Iterator[tuple[str, Any, bool, str]]:
-    """Yield what a model could have otherwise than llama.cpp: key, value, whether it is right, and what would be."""
+    """Yield the settings in which a model may differ from llama.cpp: key, value, whether it fits, and what would
+    fit."""
 
     def among(key: str, values: frozenset[Any], default: Any = None) -> tuple[str, Any, bool, str]:
         given = getattr(config, key, default)
@@ -123,7 +124,7 @@ def _rotation(config: Any, architecture: Architecture) -> Iterator[tuple[str, An
     assert architecture.rotates is not None
     for layers, rope in ropes(config).items():
         kind, part = rope["rope_type"], rope.get("partial_rotary_factor", 1.0)
-        # Where windows slide, llama.cpp scales the positions of the other layers alone.
+        # With sliding windows, llama.cpp scales only the positions of the other layers.
         kinds = PLAIN if layers == "sliding_attention" else architecture.rotates
         yield "rope_type", kind, kind in kinds, ", ".join(sorted(kinds))
         yield "partial_rotary_factor", part, architecture.partial or part == 1, "1"
@@ -137,7 +138,7 @@ def _rotation(config: Any, architecture: Architecture) -> Iterator[tuple[str, An
 
 
 def _gemma(layers: int, config: Any) -> Iterator[tuple[str, Any, bool, str]]:
-    """Check Gemma's scaling of queries, which llama.cpp knows by the number of layers."""
+    """Check Gemma's scaling of queries, which llama.cpp derives from the number of layers."""
     scalar = config.query_pre_attn_scalar
     large = config.num_hidden_layers == layers  # the 27B models
     right = config.hidden_size // config.num_attention_heads if large else head_size(config)
@@ -167,7 +168,7 @@ def _smollm3(config: Any) -> Iterator[tuple[str, Any, bool, str]]:
 def _granite(config: Any) -> Iterator[tuple[str, Any, bool, str]]:
     for key in ("embedding_multiplier", "attention_multiplier", "residual_multiplier", "logits_scaling"):
         given = getattr(config, key)
-        yield key, given, bool(given), "another number than 0, which llama.cpp takes for none"
+        yield key, given, bool(given), "a number other than 0, which llama.cpp reads as unset"
 
 
 OWN = {"GEMMA2": _gemma2, "GEMMA3": _gemma3, "SMOLLM3": _smollm3, "GRANITE": _granite}
@@ -179,13 +180,13 @@ def head_size(config: Any) -> int:
 
 
 def ropes(config: Any) -> dict[str, dict[str, Any]]:
-    """Return the parameters of rotary positions by kind of layer, `full_attention` where there is one kind."""
+    """Return the parameters of rotary positions by kind of layer; the only kind is called `full_attention`."""
     given = config.rope_parameters
     return {"full_attention": given} if "rope_type" in given else given
 
 
 def window_of(config: Any) -> int | None:
-    """Return how many positions the layers with a sliding window attend to; None where there is no such layer."""
+    """Return how many positions the layers with a sliding window attend to; None without such layers."""
     kinds = getattr(config, "layer_types", None)
     slides = "sliding_attention" in kinds if kinds else getattr(config, "use_sliding_window", True)
     return getattr(config, "sliding_window", None) if slides else None

@@ -1,6 +1,7 @@
-"""Target `gguf-lora`: the adapter alone as one file that llama.cpp lays over a GGUF file of the party's base.
+"""Target `gguf-lora`: only the adapter, as one file that llama.cpp applies to a GGUF file of the party's base.
 
-An adapted matrix gets two tensors: `lora_a` [rank, in] and `lora_b` [out, rank], whose rows are ordered as the base's.
+An adapted matrix becomes two tensors, `lora_a` [rank, in] and `lora_b` [out, rank]. The latter's rows are ordered like
+the base's.
 """
 
 import tempfile
@@ -28,18 +29,18 @@ A, B = ".lora_A.default.weight", ".lora_B.default.weight"
 
 
 def ready(model: Any, _: Any) -> None:
-    """Raise InputError where llama.cpp could not lay such an adapter over the base."""
+    """Raise InputError if llama.cpp could not apply such an adapter to the base."""
     for _ in _pairs(model):
         pass
 
 
 def file_of(parcel: Parcel) -> Path:
-    """Return where the file is written."""
+    """Return the path of the file."""
     return parcel.output / f"{parcel.name}-lora.gguf"
 
 
 def write(parcel: Parcel) -> tuple[str, ...]:
-    """Write the file; return what its user should know."""
+    """Write the file; return notes for its user."""
     gguf = require("gguf", "gguf")
     arch = getattr(gguf.MODEL_ARCH, architecture_of(parcel.model.config).name)
     with closing(gguf.GGUFWriter(file_of(parcel), gguf.MODEL_ARCH_NAMES[arch])) as writer:
@@ -60,7 +61,8 @@ def write(parcel: Parcel) -> tuple[str, ...]:
 
 
 def _pairs(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of an adapter with their names in the file. Raises InputError for one that llama.cpp lacks."""
+    """Yield the tensors of an adapter with their names in the file. Raises InputError for a tensor that llama.cpp
+    lacks."""
     gguf = require("gguf", "gguf")
     base = model.get_base_model()
     config = text_of(base.config)
@@ -83,7 +85,7 @@ def _pairs(model: Any) -> Iterator[tuple[str, Tensor]]:
             yield f"{place}.lora_a", tensor
         else:
             layout = layout_of(plain, config, architecture)
-            # An adapter over GPT-2's transposed matrices is not transposed itself.
+            # GPT-2's matrices are transposed, but adapters over them are not.
             yield f"{place}.lora_b", tensor if layout is TRANSPOSED else layout.there(tensor)
 
 
@@ -92,7 +94,7 @@ def _stored(tensor: Tensor, dtype: torch.dtype) -> np.ndarray:
 
 
 def check(parcel: Parcel, trial: Trial) -> Check:
-    """Read the file back; where llama.cpp is installed, run the trial with it over a GGUF file of the base."""
+    """Read the file back; if llama.cpp is installed, run the trial with the adapter over a GGUF file of the base."""
     tensors = read_back(parcel)
     if find_spec("llama_cpp") is None or not tensors.passed:
         return tensors

@@ -1,20 +1,22 @@
-"""The name in a file, by which llama.cpp decides whether special tokens take the white space behind them.
+"""The model's name in a GGUF file, from which llama.cpp decides whether special tokens strip the white space after
+them.
 
-A file cannot say that of a token. Where a name holds `phi-3`, all special tokens but three do, as Phi-3's; a name that
-holds it without having these tokens keeps llama.cpp from loading the file. See src/llama-vocab.cpp.
+A file cannot state this for a single token. If the name contains `phi-3`, all special tokens except three strip it, as
+in Phi-3. If the name contains it but the vocabulary lacks these tokens, llama.cpp does not load the file. See
+src/llama-vocab.cpp.
 """
 
 from typing import Any
 
 KEPT = {"<unk>", "<s>", "<|endoftext|>"}
-"""Phi-3's special tokens that leave the white space behind them alone."""
+"""Phi-3's special tokens that keep the white space after them."""
 NEEDED = {*KEPT, "</s>"}
 TAKEN = ("phi-3", "phi3", "modern-bert")
-"""What llama.cpp looks for in a name."""
+"""The text that llama.cpp looks for in a name."""
 
 
 def name_of(name: str, tokenizer: Any) -> tuple[str | None, tuple[str, ...]]:
-    """Return the name to write for `name`, None for none, and what llama.cpp's tokens will not do."""
+    """Return the name to write for `name` (None: no name), and notes on what llama.cpp's tokens will not do."""
     added = tokenizer.added_tokens_decoder.values()
     right = {token.content for token in added if token.rstrip}
     left = {token.content for token in added if token.lstrip}

@@ -1,7 +1,7 @@
-"""Which of llama.cpp's pre-tokenisers cuts texts as a byte-level BPE tokenizer does, found by comparing.
+"""Finds, by comparison, the llama.cpp pre-tokeniser that splits texts as a byte-level BPE tokenizer does.
 
-A GGUF file names its pre-tokeniser; the expressions behind a name stand in llama.cpp's src/llama-vocab.cpp, from which
-those below are (https://github.com/ggml-org/llama.cpp, as of llama-cpp-python 0.3.36).
+A GGUF file names its pre-tokeniser. The expressions below come from llama.cpp's src/llama-vocab.cpp
+(https://github.com/ggml-org/llama.cpp, as of llama-cpp-python 0.3.36).
 """
 
 import json
@@ -23,7 +23,8 @@ LETTERS = (
 
 @dataclass(frozen=True, slots=True)
 class Pre:
-    """A pre-tokeniser: its expressions, one after the other, and whether whole words of the vocabulary go unmerged."""
+    """A pre-tokeniser: its expressions, applied in order, and whether it looks whole words up in the vocabulary before
+    merging."""
 
     name: str
     expressions: tuple[str, ...]
@@ -60,9 +61,9 @@ PROBES = (
 
 
 def pre_tokeniser(backend: Any, texts: Sequence[str]) -> str | None:
-    """Return the name of the pre-tokeniser that cuts PROBES and `texts` as `backend` does; None where none does.
+    """Return the name of the pre-tokeniser that splits PROBES and `texts` as `backend` does; None if none does.
 
-    `backend` is a byte-level BPE of the library tokenizers.
+    `backend` is a byte-level BPE tokenizer of the library `tokenizers`.
     """
     texts = (*PROBES, *texts)
     wanted = [_pieces(backend, text) for text in texts]
@@ -74,9 +75,9 @@ def pre_tokeniser(backend: Any, texts: Sequence[str]) -> str | None:
 
 
 def needs_no_cut(backend: Any, texts: Iterable[str]) -> bool:
-    """Return whether a byte-level BPE gives the same ids when it cuts texts nowhere but around newlines.
+    """Return whether a byte-level BPE gives the same ids if it splits texts only around newlines.
 
-    So it is where no merge of the vocabulary reaches across a cut.
+    This holds if no merge of the vocabulary crosses a split.
     """
     uncut = Tokenizer.from_str(backend.to_str())
     uncut.normalizer = None  # pyright: ignore[reportAttributeAccessIssue] - it can be unset, says its documentation

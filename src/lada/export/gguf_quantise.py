@@ -1,6 +1,7 @@
-"""Matrices in fewer bits: Q8_0 by the package gguf, Q4_K_M by llama.cpp's own tool.
+"""Quantised matrices: Q8_0 by the package gguf, Q4_K_M by llama.cpp's own tool.
 
-Both hold blocks of neighbours in a row, each with a scale of its own; rows that no block divides stay as they are.
+Both store blocks of neighbouring values in a row, each block with its own scale. Rows that are not a multiple of a
+block stay unquantised.
 """
 
 import logging
@@ -22,12 +23,12 @@ from lada.export.target import quiet, require
 NATIVE, BY_TOOL = "q8_0", "q4_k_m"
 TOOL = "llama-quantize"
 COARSE = 0.25
-"""The largest error of a tensor in 4 bits that is believed, relative to its own size: rounding to 4 bits leaves about
-0.1, another tensor or another order 1.4."""
+"""The largest accepted error of a tensor in 4 bits, relative to its size. Rounding to 4 bits gives about 0.1; a wrong
+tensor or a wrong order gives 1.4."""
 
 
 def form_of(shape: tuple[int, ...], half: bool, quantise: str | None) -> Any:
-    """Return in which of gguf's types a tensor of float32 is stored."""
+    """Return the gguf type in which a float32 tensor is stored."""
     types = require("gguf", "gguf").GGMLQuantizationType
     if len(shape) < 2:
         return types.F32
@@ -37,12 +38,12 @@ def form_of(shape: tuple[int, ...], half: bool, quantise: str | None) -> Any:
 
 
 def stored(data: np.ndarray, form: Any) -> np.ndarray:
-    """Return float32 values as they are stored; bytes where they are quantised."""
+    """Return float32 values in their stored form; bytes if quantised."""
     return require("gguf", "gguf").quants.quantize(data, form)
 
 
 def stored_shape(shape: tuple[int, ...], form: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Return shape and type of what `stored` gives."""
+    """Return shape and type of the result of `stored`."""
     gguf = require("gguf", "gguf")
     types = {gguf.GGMLQuantizationType.F32: np.float32, gguf.GGMLQuantizationType.F16: np.float16}
     if form in types:
@@ -51,17 +52,17 @@ def stored_shape(shape: tuple[int, ...], form: Any) -> tuple[tuple[int, ...], np
 
 
 def read(entry: Any) -> np.ndarray:
-    """Return the values of a tensor of gguf's reader, float32."""
+    """Return the values of a tensor from gguf's reader, float32."""
     return require("gguf", "gguf").quants.dequantize(entry.data, entry.tensor_type)
 
 
 def error_of(entry: Any, wanted: np.ndarray, quantise: str | None) -> tuple[float, float]:
-    """Return how far a tensor of gguf's reader is from what was to be written, and how far it may be."""
+    """Return the error of a tensor from gguf's reader, compared with its original, and the largest allowed error."""
     found = read(entry)
     if quantise != BY_TOOL:
         form = form_of(wanted.shape, entry.data.dtype == np.float16, quantise)
         exact = require("gguf", "gguf").quants.dequantize(stored(wanted, form), form)
-        # One is added to Gemma's norms and taken away again, which may cost the last bit of a float32.
+        # One is added to Gemma's norms and subtracted again, which may cost the last bit of a float32.
         return float(np.abs(found - exact).max(initial=0)), 1e-6
     size = float(np.sqrt(np.mean(wanted.astype(np.float64) ** 2)))
     error = float(np.sqrt(np.mean((found.astype(np.float64) - wanted) ** 2)))
@@ -69,10 +70,10 @@ def error_of(entry: Any, wanted: np.ndarray, quantise: str | None) -> tuple[floa
 
 
 def larger(entries: Iterable[Any], quantise: str) -> tuple[str, ...]:
-    """Return how many matrices among gguf's tensors a block does not fit, so that they take more bits."""
+    """Return a note on the matrices that no block fits, so that they take more bits."""
     block = 32 if quantise == NATIVE else 256
     matrices = [entry for entry in entries if len(entry.shape) > 1]
-    kept = [entry for entry in matrices if entry.shape[0] % block]  # gguf counts the row first
+    kept = [entry for entry in matrices if entry.shape[0] % block]  # gguf lists the row's size first
     if not kept:
         return ()
     forms = ", ".join(sorted({entry.tensor_type.name for entry in kept}))
@@ -84,7 +85,7 @@ def larger(entries: Iterable[Any], quantise: str) -> tuple[str, ...]:
 
 
 def need_tool() -> None:
-    """Raise InputError where neither llama-cpp-python nor llama.cpp's tool is installed."""
+    """Raise InputError if neither llama-cpp-python nor llama.cpp's tool is installed."""
     if find_spec("llama_cpp") is None and shutil.which(TOOL) is None:
         raise InputError(
             f"--dtype: {BY_TOOL!r} takes llama.cpp's own tool, which is missing; install it with "
@@ -93,7 +94,7 @@ def need_tool() -> None:
 
 
 def by_tool(source: Path, file: Path) -> None:
-    """Write the GGUF file `source` anew in Q4_K_M. Raises LadaError where llama.cpp fails."""
+    """Write the GGUF file `source` again in Q4_K_M. Raises LadaError if llama.cpp fails."""
     if find_spec("llama_cpp") is None:
         words = [TOOL, str(source), str(file), BY_TOOL.upper()]
         done = subprocess.run(words, check=False, capture_output=True, text=True)
@@ -102,7 +103,7 @@ def by_tool(source: Path, file: Path) -> None:
         llama_cpp = import_module("llama_cpp")
         params = llama_cpp.llama_model_quantize_default_params()
         params.ftype = llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_K_M
-        with quiet("llama-cpp-python", logging.CRITICAL):  # to which warnings are errors
+        with quiet("llama-cpp-python", logging.CRITICAL):  # for which warnings are errors
             failed = llama_cpp.llama_model_quantize(str(source).encode(), str(file).encode(), params)
         why = []
     if failed:

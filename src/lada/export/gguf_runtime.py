@@ -1,4 +1,4 @@
-"""llama.cpp itself, to try files in."""
+"""llama.cpp as a runtime, to try exported files in."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -13,12 +13,12 @@ from lada.core.distribution import install_command
 from lada.export.check import Start, Step, Trial
 from lada.export.target import Parcel
 
-NOT_RUN = f"llama.cpp itself was not run; for that, install it with {install_command('llama-cpp')} and export again"
+NOT_RUN = f"llama.cpp itself was not run; to run it, install it with {install_command('llama-cpp')} and export again"
 
 
 @contextmanager
 def running(file: Path, trial: Trial, adapter: Path | None = None) -> Iterator[tuple[Start, Any, str]]:
-    """Load a file, and an adapter over it; yield it as a runtime, with the Llama behind it and its name."""
+    """Load a file, optionally with an adapter; yield it as a runtime, with its Llama object and its name."""
     llama_cpp = import_module("llama_cpp")
     longest = max(map(len, trial.prompts)) + trial.limit
     llama = llama_cpp.Llama(
@@ -28,7 +28,7 @@ def running(file: Path, trial: Trial, adapter: Path | None = None) -> Iterator[t
         n_threads_batch=torch.get_num_threads(),
         type_k=llama_cpp.GGML_TYPE_F32,
         type_v=llama_cpp.GGML_TYPE_F32,
-        # What the file says of YaRN holds, as in llama.cpp's own programs; llama-cpp-python has other defaults.
+        # Use the YaRN settings of the file, as llama.cpp's own programs do; llama-cpp-python has other defaults.
         yarn_attn_factor=-1.0,
         yarn_beta_fast=-1.0,
         yarn_beta_slow=-1.0,
@@ -41,7 +41,7 @@ def running(file: Path, trial: Trial, adapter: Path | None = None) -> Iterator[t
 
 
 def tokenised(llama: Any, parcel: Parcel, trial: Trial) -> int:
-    """Return how many questions llama.cpp turns into the party's own ids, through the template that the file holds."""
+    """Return how many questions llama.cpp turns into the party's token ids, with the template in the file."""
     encoder = parcel.encode(parcel.tokenizer)
     same = 0
     for question in trial.questions:

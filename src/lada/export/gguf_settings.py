@@ -1,4 +1,4 @@
-"""The sizes, multipliers and tokenizer of a model, as a GGUF file says them."""
+"""Writes the sizes, multipliers and tokenizer of a model into a GGUF file."""
 
 import math
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from lada.export.target import Parcel
 
 
 def write_settings(writer: Any, config: Any, architecture: Architecture, context: int) -> None:
-    """Write what llama.cpp has to know of a model. `context` is its longest sequence, tokens."""
+    """Write the settings that llama.cpp needs. `context` is the longest sequence, tokens."""
     window = window_of(config)
-    # Where windows do not slide, llama.cpp attends to everything: it is told of no more than a window holds.
+    # Without sliding windows, llama.cpp attends to everything, so the context is limited to the size of a window.
     short = window is not None and not architecture.slides
     writer.add_context_length(min(context, window or context) if short else context)
     writer.add_embedding_length(config.hidden_size)
@@ -70,7 +70,7 @@ def _yarn(writer: Any, config: Any, rope: Mapping[str, Any]) -> None:
     factor = rope.get("factor") or config.max_position_embeddings / original
     _scaled(writer, "yarn", factor)
     writer.add_rope_scaling_orig_ctx_len(original)
-    # llama.cpp multiplies by YaRN's own factor in any case.
+    # llama.cpp always multiplies by YaRN's own factor.
     own = 0.1 * math.log(factor) + 1 if factor > 1 else 1.0
     writer.add_rope_scaling_attn_factors(_attention_factor(config, "yarn") / own)
 
@@ -83,19 +83,20 @@ def _scaled(writer: Any, kind: str, factor: float) -> None:
 
 
 def _attention_factor(config: Any, kind: str) -> float:
-    """Return by how much transformers scales cosines and sines."""
+    """Return the factor by which transformers scales cosines and sines."""
     return float(ROPE_INIT_FUNCTIONS[kind](config)[1])
 
 
 def notes_on_context(config: Any) -> tuple[str, ...]:
-    """Return where llama.cpp rotates by the size of its context what transformers rotates by the length of a text."""
+    """Return a note if llama.cpp's rotation depends on its context size while transformers' depends on the text's
+    length."""
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") != "longrope":
         return ()
     original = rope["original_max_position_embeddings"]
     return (
-        f"with a context (-c) above {original} tokens llama.cpp rotates short texts by the factors of long ones, so "
-        "its answers are the party's with a context up to that",
+        f"with a context (-c) above {original} tokens, llama.cpp rotates short texts by the factors of long ones, so "
+        "its answers equal the party's only with a context up to that size",
     )
 
 
@@ -114,7 +115,7 @@ def write_tokens(writer: Any, parcel: Parcel, vocabulary: Vocabulary) -> None:
         writer.add_token_merges(list(vocabulary.merges))
     if vocabulary.charsmap is not None:
         writer.add_precompiled_charsmap(vocabulary.charsmap)
-    # llama.cpp has three keys for what ends an answer, and knows the usual ends of turns by their text as well.
+    # llama.cpp has three keys for tokens that end an answer; it also recognises the usual ends of turns by their text.
     keys = (writer.add_eos_token_id, writer.add_eot_token_id, writer.add_eom_token_id)
     for index, add in zip(parcel.ends, keys, strict=False):
         add(index)
@@ -124,7 +125,7 @@ def write_tokens(writer: Any, parcel: Parcel, vocabulary: Vocabulary) -> None:
     if vocabulary.unknown is not None:
         writer.add_unk_token_id(vocabulary.unknown)
     writer.add_add_bos_token(vocabulary.adds_bos)
-    writer.add_add_eos_token(False)  # a prompt is never closed: the answer is still to come
+    writer.add_add_eos_token(False)  # a prompt never ends with one: the answer follows
     if isinstance(template := getattr(tokenizer, "chat_template", None), dict):  # several, by name
         writer.add_chat_template([{"name": name, "template": text} for name, text in template.items()])
     elif template:

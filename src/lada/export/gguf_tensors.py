@@ -1,4 +1,4 @@
-"""Names and layout of a model's tensors as llama.cpp wants them."""
+"""Names and layouts of a model's tensors in llama.cpp."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from lada.core.errors import InputError
 from lada.export.gguf_architectures import ADVICE, Architecture, head_size, ropes, text_of
 
 TEXT = "model.language_model."
-"""Where the part that reads text lies in a model that sees images as well."""
+"""The prefix of the part that reads text, in a model that also sees images."""
 Change = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a tensor of transformers becomes one of llama.cpp, and back."""
+    """Converts a tensor of transformers into one of llama.cpp, and back."""
 
     there: Change
     back: Change
@@ -26,11 +26,11 @@ class Layout:
 SAME = Layout(lambda weight: weight, lambda weight: weight)
 TRANSPOSED = Layout(lambda weight: weight.T, lambda weight: weight.T)
 PLUS_ONE = Layout(lambda weight: weight + 1, lambda weight: weight - 1)
-"""Gemma's norms scale by one more than their weight."""
+"""Gemma's norms scale by their weight plus one."""
 
 
 def paired(heads: int) -> Layout:
-    """Rotary halves [heads, 2, half, …] as the neighbours [heads, half, 2, …] that llama.cpp's Llama rotates."""
+    """Turn rotary halves [heads, 2, half, …] into the neighbours [heads, half, 2, …] that llama.cpp's Llama rotates."""
     return Layout(
         lambda w: w.unflatten(0, (heads, 2, -1)).transpose(1, 2).flatten(0, 2),
         lambda w: w.unflatten(0, (heads, -1, 2)).transpose(1, 2).flatten(0, 2),
@@ -38,7 +38,7 @@ def paired(heads: int) -> Layout:
 
 
 def grouped(heads: int) -> Layout:
-    """Queries, keys and values head by head [heads, 3, size, …] as three blocks [3, heads, size, …]."""
+    """Turn queries, keys and values, head by head [heads, 3, size, …], into three blocks [3, heads, size, …]."""
     return Layout(
         lambda w: w.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(0, 2),
         lambda w: w.unflatten(0, (3, heads, -1)).transpose(0, 1).flatten(0, 2),
@@ -48,7 +48,7 @@ def grouped(heads: int) -> Layout:
 def place_of(name: str, names: Any, architecture: Architecture) -> str:
     """Return the name in the file of a tensor of transformers; `names` is gguf's TensorNameMap.
 
-    Raises InputError for a tensor that the architecture has no place for.
+    Raises InputError for a tensor that the architecture lacks.
     """
     plain = name.removeprefix("transformer.") if architecture.name == "BLOOM" else name
     found = names.get_name(plain, try_suffixes=(".weight", ".bias"))
@@ -65,7 +65,7 @@ def has_output(config: Any, architecture: Architecture) -> bool:
 def named_tensors(model: Any, names: Any, architecture: Architecture) -> Iterator[tuple[str, Tensor, Layout]]:
     """Yield each tensor of a model: its name in the file, the tensor as transformers has it, and its layout.
 
-    `names` is gguf's TensorNameMap. Raises InputError for a tensor that the architecture has no place for.
+    `names` is gguf's TensorNameMap. Raises InputError for a tensor that the architecture lacks.
     """
     config, whole = text_of(model.config), model.config
     for name, tensor in model.state_dict().items():
@@ -95,7 +95,7 @@ def layout_of(name: str, config: Any, architecture: Architecture) -> Layout:
 
 
 def _stretched(model: Any, architecture: Architecture) -> Iterator[tuple[str, Tensor]]:
-    """Yield by how much each rotary frequency is divided, float32 [half], where llama.cpp takes that as a tensor."""
+    """Yield the divisors of the rotary frequencies, float32 [half], if llama.cpp takes them as a tensor."""
     if architecture.name not in ("LLAMA", "PHI3"):
         return
     rope = ropes(model.config)["full_attention"]

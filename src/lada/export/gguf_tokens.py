@@ -1,9 +1,9 @@
-"""A tokenizer as llama.cpp reads it, in one of the four forms that it has for what transformers calls BPE and Unigram.
+"""A tokenizer in one of the four forms that llama.cpp has for what transformers calls BPE and Unigram.
 
-- `gpt2`: byte-level BPE, with the name of the pre-tokeniser that cuts texts before any merge.
+- `gpt2`: byte-level BPE, with the name of the pre-tokeniser that splits texts before any merge.
 - `gpt2` with the pre-tokeniser `sarvam-moe`: BPE by merges over characters, `▁` for a space, `<0xNN>` for other bytes,
   cut nowhere but at newlines. Byte-level BPE whose merges are all ASCII is the same thing in other letters.
-- `llama`: SentencePiece's BPE: scores stand for the order of merges, and any two tokens that make a third may merge.
+- `llama`: SentencePiece's BPE: scores give the order of merges, and any two tokens that make a third may merge.
 - `t5`: Unigram.
 """
 
@@ -20,7 +20,8 @@ from lada.export.gguf_pre import needs_no_cut, pre_tokeniser
 
 UNCUT = "sarvam-moe"
 DIFFERS = (
-    "llama.cpp cuts texts otherwise than this tokenizer, so give it token ids instead of text, or export to hf or onnx"
+    "llama.cpp splits texts differently from this tokenizer, so give it token ids instead of text, "
+    "or export to hf or onnx"
 )
 
 
@@ -37,7 +38,7 @@ class TokenKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What a file says of its tokenizer."""
+    """A file's description of its tokenizer."""
 
     model: str
     pre: str
@@ -55,10 +56,10 @@ class Vocabulary:
 
 
 def vocabulary_of(tokenizer: Any, rows: int, texts: Sequence[str]) -> Vocabulary:
-    """Return the vocabulary of a tokenizer of transformers, filled up to `rows` tokens.
+    """Return the vocabulary of a transformers tokenizer, filled up to `rows` tokens.
 
-    `texts` are compared beside built-in probes. What llama.cpp will do otherwise is said in `notes`. Raises InputError
-    for a tokenizer without a tokenizer.json, and for one that is neither BPE nor Unigram.
+    `texts` are compared in addition to built-in probes. `notes` describes where llama.cpp will differ. Raises
+    InputError if the tokenizer has no tokenizer.json, or is neither BPE nor Unigram.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     described = json.loads(backend.to_str()) if backend is not None else {"model": {"type": type(tokenizer).__name__}}
@@ -107,7 +108,7 @@ def _tokens(tokenizer: Any, rows: int, *, bytewise: bool) -> tuple[list[str], li
 
 
 def _starts(backend: Any, text: str) -> str:
-    """Return a text as the model of a tokenizer gets to see it."""
+    """Return a text in the form that a tokenizer's model sees."""
     text = backend.normalizer.normalize_str(text) if backend.normalizer else text
     return (
         "".join(piece for piece, _ in backend.pre_tokenizer.pre_tokenize_str(text)) if backend.pre_tokenizer else text
@@ -129,13 +130,14 @@ def _byte_level(bare: Vocabulary, tokenizer: Any, model: Mapping[str, Any], text
 
 
 def _spells(tokenizer: Any, merges: Iterable[tuple[str, str]]) -> bool:
-    """Return whether all that merges is ASCII, without the word mark's meaning being taken twice."""
+    """Return whether all merges are ASCII and the word mark has only one meaning."""
     spelt, ids = token_bytes(tokenizer), tokenizer.get_vocab()
     return all(spelt[ids[part]].isascii() for merge in merges for part in merge)
 
 
 def _spelt(bare: Vocabulary, tokenizer: Any, merges: Iterable[tuple[str, str]]) -> Vocabulary:
-    """Return a byte-level vocabulary in characters: single bytes as `<0xNN>`, all else as text with `▁` for a space."""
+    """Return a byte-level vocabulary in characters: single bytes as `<0xNN>`, everything else as text with `▁` for a
+    space."""
     spelt, ids = token_bytes(tokenizer), tokenizer.get_vocab()
     tokens, kinds = list(bare.tokens), list(bare.kinds)
     for index, kind in enumerate(bare.kinds):
@@ -164,7 +166,7 @@ def _sentencepiece(bare: Vocabulary, model: Mapping[str, Any]) -> Vocabulary:
 
 
 def _closed(bare: Vocabulary, merges: set[tuple[str, str]]) -> bool:
-    """Return whether any two tokens that make a third may merge, as SentencePiece takes for granted."""
+    """Return whether any two tokens that make a third may merge, as SentencePiece assumes."""
     normal = {token for token, kind in zip(bare.tokens, bare.kinds, strict=True) if kind is TokenKind.NORMAL}
     return all(
         (token[:cut], token[cut:]) in merges

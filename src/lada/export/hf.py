@@ -12,7 +12,7 @@ from lada.export.template import notes_on_prompts
 
 
 def ready(model: Any, tokenizer: Any) -> None:
-    """Take any model and tokenizer."""
+    """Accept any model and tokenizer."""
 
 
 def write(parcel: Parcel) -> tuple[str, ...]:
@@ -25,7 +25,7 @@ def write(parcel: Parcel) -> tuple[str, ...]:
 
 
 def save_settings(parcel: Parcel) -> tuple[str, ...]:
-    """Write the tokenizer, and generation_config.json: greedy, as the run evaluates; say where prompts need care."""
+    """Write the tokenizer, and generation_config.json (greedy, as in the run's evaluation); return notes on prompts."""
     parcel.tokenizer.save_pretrained(parcel.output)
     GenerationConfig(
         max_new_tokens=parcel.max_new_tokens,
@@ -38,15 +38,15 @@ def save_settings(parcel: Parcel) -> tuple[str, ...]:
 
 
 def check(parcel: Parcel, trial: Trial) -> Check:
-    """Load the folder anew, in float32, and run the trial."""
+    """Reload the folder in float32, and run the trial."""
     model = AutoModelForCausalLM.from_pretrained(parcel.output, dtype=torch.float32, use_safetensors=True)
     model.eval()
-    runtime = f"transformers {transformers.__version__}, loaded anew"
+    runtime = f"transformers {transformers.__version__}, reloaded"
     return compare(trial, torch_start(model), runtime, tokenised(parcel, trial))
 
 
 def tokenised(parcel: Parcel, trial: Trial) -> int:
-    """Return of how many questions the saved tokenizer makes the party's own ids."""
+    """Return for how many questions the saved tokenizer gives the party's token ids."""
     encoder = parcel.encode(AutoTokenizer.from_pretrained(parcel.output))
     return sum(encoder.prompt(q) == ids for q, ids in zip(trial.questions, trial.prompts, strict=True))
 

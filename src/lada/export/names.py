@@ -1,4 +1,4 @@
-"""What a model can be exported to, by name; lada.export.export has what does it."""
+"""The names of the export targets; lada.export.export has the targets themselves."""
 
 from lada.core.errors import InputError, nearest
 
@@ -6,6 +6,6 @@ NAMES = ("hf", "peft", "gguf", "gguf-lora", "onnx")
 
 
 def check_name(to: str) -> None:
-    """Raise InputError, with the nearest name, where there is no such target."""
+    """Raise InputError, with the nearest name, if there is no such target."""
     if to not in NAMES:
         raise InputError(f"--to: {to!r} is not a target; expected one of {', '.join(NAMES)}{nearest(to, NAMES)}")

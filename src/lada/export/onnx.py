@@ -24,16 +24,16 @@ from lada.export.target import Parcel, Target, quiet, require
 
 FILE = "model.onnx"
 LARGE = 1_500_000_000
-"""Bytes of weights from which on they lie in a file beside the graph: a protobuf holds 2 GiB at most."""
+"""From this many bytes on, weights are stored in a file next to the graph: a protobuf holds at most 2 GiB."""
 
 
 class _Step(torch.nn.Module):
-    """A causal LM as a function of tensors alone."""
+    """A causal LM as a function of tensors only."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        # ALiBi stands in Bloom's way of positions: it counts the attention mask.
+        # Bloom uses ALiBi instead of positions: it counts the attention mask.
         self.positions = model.config.model_type != "bloom"
 
     def forward(self, ids: Tensor, mask: Tensor, positions: Tensor, past: list[Tensor]) -> tuple[Tensor, ...]:
@@ -50,7 +50,7 @@ def _flat(cache: Any) -> list[Tensor]:
 
 
 def known(config: Any) -> None:
-    """Raise InputError where a package is missing or the kind of model is none that torch.onnx can follow."""
+    """Raise InputError if a package is missing or torch.onnx cannot trace this kind of model."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         require(package, "onnx")
     if told := unusual(config):
@@ -60,7 +60,7 @@ def known(config: Any) -> None:
 
 
 def ready(model: Any, _: Any) -> None:
-    """Raise InputError where the model's cache is not one key and value for each layer."""
+    """Raise InputError if the model's cache is not one key and one value per layer."""
     past = _example_past(model)
     if past is None or any(tensor.dim() != 4 or tensor.shape[2] != 3 for tensor in past):
         raise InputError(
@@ -71,7 +71,7 @@ def ready(model: Any, _: Any) -> None:
 
 @torch.inference_mode()
 def _example_past(model: Any) -> list[Tensor] | None:
-    """Return a cache of two sequences of three tokens; None where the model has none of that form."""
+    """Return a cache of two sequences of three tokens; None if the model has no cache of this form."""
     ids = torch.zeros((2, 3), dtype=torch.long)
     try:
         cache = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True).past_key_values
@@ -122,7 +122,7 @@ def write(parcel: Parcel) -> tuple[str, ...]:
 
 
 def session_start(file: Path) -> Start:
-    """Return ONNX Runtime, on the CPU, as a runtime."""
+    """Return ONNX Runtime on the CPU as a runtime."""
     session = require("onnxruntime", "onnx").InferenceSession(file, providers=["CPUExecutionProvider"])
     pasts = [entry for entry in session.get_inputs() if entry.name.startswith("past_key_values.")]
     kind = np.float16 if pasts[0].type == "tensor(float16)" else np.float32

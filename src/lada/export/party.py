@@ -1,4 +1,4 @@
-"""From a run's folder to one of its parties, as its last checkpoint left it."""
+"""Opens a party of a run, as its last checkpoint left it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,21 +31,21 @@ class Trained:
     config: RunConfig
     options: ModelOptions
     saved: Path
-    """Its weights, or its adapter, and its tokenizer."""
+    """The folder of its weights (or its adapter) and its tokenizer."""
     results: Results | None
-    """None for a run that has none yet."""
+    """The run's results; None if it has none yet."""
 
     @property
     def info(self) -> PartyInfo | None:
-        """Return what the run's results say of the party; None for a run that is not over."""
+        """Return the party's part of the run's results; None if the run is not over."""
         parties = self.results.parties if self.results else ()
         return next((party for party in parties if party.name == self.name), None)
 
     def learner(self, **changes: Any) -> "HuggingFaceLearner":
-        """Bring the party's learner back; `changes` are options that replace its own. Raises InputError; see `load`."""
-        from lada.models.load import load  # here, as below, since a wrong name is told without it
+        """Restore the party's learner; `changes` are options that replace its own. Raises InputError; see `load`."""
+        from lada.models.load import load  # here, as below, since a wrong name is reported without it
 
-        # Fully trained weights stand for themselves; an adapter needs its base.
+        # Fully trained weights are complete; an adapter needs its base.
         source = locate(self.options.model) if self.options.tune == "lora" else str(self.saved)
         return load(source, self.options.model_copy(update=changes), saved=self.saved)
 
@@ -53,8 +53,8 @@ class Trained:
 def open_party(run: Path, name: str) -> Trained:
     """Return the party `name` of the run in the folder `run`.
 
-    Raises InputError where this is no run's folder, the party is none of the run's, has no weights or no checkpoint
-    yet; LadaError where its checkpoint is not as it was written.
+    Raises InputError if the folder is not a run's, or if the party is not in the run or has no weights or no checkpoint
+    yet. Raises LadaError if its checkpoint was altered.
     """
     config, options, kept = _find(run, name)
     saved = checkpoints.find(kept)[0]
@@ -63,7 +63,7 @@ def open_party(run: Path, name: str) -> Trained:
 
 
 def find_party(run: Path, name: str) -> tuple[ModelOptions, Path]:
-    """Return the options of the party `name`, and the folder of its checkpoint, of which nothing is read yet.
+    """Return the options of the party `name`, and the folder of its checkpoint, which is not read yet.
 
     Raises InputError as `open_party` does.
     """
@@ -71,18 +71,18 @@ def find_party(run: Path, name: str) -> tuple[ModelOptions, Path]:
 
 
 def configuration(options: ModelOptions, kept: Path) -> Any:
-    """Return the configuration of a party's model without reading weights; None where that takes the checkpoint whole.
+    """Return the configuration of a party's model without reading weights; None if the checkpoint lacks it.
 
-    `kept` is the folder of its checkpoint. Raises InputError where an adapter's base cannot be had.
+    `kept` is the folder of its checkpoint. Raises InputError if an adapter's base cannot be loaded.
     """
     from transformers import AutoConfig
 
     from lada.models.hub import explained
 
-    if options.tune != "lora":  # fully trained weights stand for themselves: their base may have gone
+    if options.tune != "lora":  # fully trained weights are complete: their base may be gone
         try:
             return AutoConfig.from_pretrained(checkpoints.newest(kept) / "model", trust_remote_code=False)
-        except (OSError, ValueError):  # an altered checkpoint, which is found out where it is verified
+        except (OSError, ValueError):  # an altered checkpoint, which is detected when it is verified
             return None
     source = locate(options.model)
     with explained(source, options.revision):

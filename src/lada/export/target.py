@@ -1,4 +1,4 @@
-"""What a target is given to write, and what it has to offer."""
+"""The contract of export targets: what they receive, and what they provide."""
 
 import importlib
 import logging
@@ -22,25 +22,25 @@ class Parcel:
 
     name: str
     model: Any
-    """Whole, with any adapter in its weights; for a target of adapters peft's model, with the adapter apart."""
+    """The whole model with any adapter merged; for adapter targets, peft's model with a separate adapter."""
     base: str
-    """What the party was trained from: a folder or the name of a repository on the hub …"""
+    """The party's base: a folder or the name of a repository on the hub …"""
     revision: str | None
-    """… and which of its states."""
+    """… and its revision."""
     tokenizer: Any
-    """With a chat template that gives the party's prompts, wherever one could be written."""
+    """The tokenizer, with a chat template that gives the party's prompts if one could be written."""
     prompt: str
-    """The template with `{question}` that holds where `tokenizer` has no chat template."""
+    """The template with `{question}` that applies if `tokenizer` has no chat template."""
     encode: Callable[[Any], Encoder]
     """Makes the party's encoder over another tokenizer."""
     dtype: torch.dtype
-    """The weights are those of this type already, if rounded."""
+    """The type of the weights, which are already rounded to it."""
     quantise: str | None
-    """The format of fewer bits that the matrices are to get, a key of the target's `quantised`."""
+    """The quantised format for the matrices, a key of the target's `quantised`."""
     max_new_tokens: int
     context: int
     ends: tuple[int, ...]
-    """The tokens that end an answer, first the one that closed the paths that were learnt."""
+    """The tokens that end an answer; the first is the one that ended the paths in training."""
     pad: int
     output: Path
     questions: tuple[str, ...]
@@ -49,32 +49,32 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A format. `write` returns what the user should know of the files."""
+    """An export format. `write` returns notes for the user of the files."""
 
     dtypes: tuple[str, ...]
-    """The first is taken where none is asked for."""
+    """The types that weights may have; the first is the default."""
     known: Callable[[Any], None]
-    """Takes the configuration of a model; raises InputError, before weights are read, where a package is missing or
-    this kind of model cannot be written."""
+    """Takes the configuration of a model. Raises InputError, before weights are read, if a package is missing or this
+    kind of model cannot be written."""
     ready: Callable[[Any, Any], None]
-    """Takes model and tokenizer; raises InputError, before anything is computed, where either cannot be written."""
+    """Takes model and tokenizer. Raises InputError, before anything is computed, if either cannot be written."""
     write: Callable[[Parcel], tuple[str, ...]]
     check: Callable[[Parcel, Trial], Check]
     least_dims: int = 1
-    """Weights of fewer dimensions stay float32."""
+    """Weights with fewer dimensions stay float32."""
     quantised: Mapping[str, Callable[[], None]] = field(default_factory=dict)
-    """Formats of fewer bits, which may be asked for in place of a dtype, each with what raises InputError where a
-    program that it takes is missing."""
+    """Quantised formats, which may be chosen instead of a dtype. Each has a check that raises InputError if a program
+    that it needs is missing."""
     adapter: bool = False
-    """Whether it takes the adapter alone."""
+    """Whether it takes only the adapter."""
 
 
 def any_kind(config: Any) -> None:
-    """Take every kind of model."""
+    """Accept every kind of model."""
 
 
 def require(package: str, extra: str) -> Any:
-    """Import an optional package. Raises InputError with its install line where it is missing."""
+    """Import an optional package. Raises InputError with the install command if it is missing."""
     try:
         return importlib.import_module(package)
     except ImportError as error:
@@ -85,7 +85,7 @@ def require(package: str, extra: str) -> Any:
 
 @contextmanager
 def quiet(name: str, level: int = logging.ERROR) -> Iterator[None]:
-    """Keep what a logger says of its own work, below `level`, from the user."""
+    """Hide a logger's messages below `level` from the user."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(level)

@@ -1,4 +1,4 @@
-"""A chat template that prompts as a run's `prompt` does, for runtimes that know chat templates and nothing of LaDa."""
+"""A chat template that gives the same prompts as a run's `prompt`, for runtimes that know only chat templates."""
 
 import copy
 import json
@@ -16,10 +16,10 @@ ROLES = (
 
 
 def with_template(encoder: Encoder, encode: Callable[[Any], Encoder], prompt: str, questions: tuple[str, ...]) -> Any:
-    """Return the encoder's tokenizer, or where it has no chat template a copy that has one.
+    """Return the encoder's tokenizer or, if it has no chat template, a copy that has one.
 
-    `encode` makes the encoder over another tokenizer. The copy is tried on `questions`; where its ids are not those of
-    the encoder, the tokenizer is returned as it is.
+    `encode` makes the encoder over another tokenizer. The copy is tried on `questions`; if its ids differ from the
+    encoder's, the tokenizer is returned unchanged.
     """
     if getattr(encoder.tokenizer, "chat_template", None):
         return encoder.tokenizer
@@ -33,7 +33,8 @@ def with_template(encoder: Encoder, encode: Callable[[Any], Encoder], prompt: st
 
 
 def notes_on_prompts(encoder: Encoder, prompt: str) -> tuple[str, ...]:
-    """Return where a runtime that knows the tokenizer's chat template alone would prompt otherwise than the run."""
+    """Return notes on how a runtime that knows only the tokenizer's chat template would prompt differently from the
+    run."""
     text, chat = encoder.text_before("?")
     if not chat:
         return (f"there is no chat template that gives the run's prompts; write them as {prompt!r}",)
