@@ -1,1 +1,1 @@
-"""What does each client continue with after all have sent their weights?"""
+"""Aggregators: which weights each client continues with after all have sent theirs."""

@@ -1,4 +1,5 @@
-"""Base of the rules that take the adapters closest to the others: Flower's Multi-Krum, applied by name."""
+"""Base of the rules that select the adapters closest to the others: Flower's Multi-Krum, applied to each named
+array."""
 
 from collections.abc import Sequence
 

@@ -1,1 +1,1 @@
-"""How do several signals become one?"""
+"""Fusers: whose path a receiver learns if several parties offer one."""

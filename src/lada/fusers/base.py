@@ -1,4 +1,4 @@
-"""The contract of a fuser: of several parties' paths for one public sample, which one does a receiver learn?"""
+"""The contract of a fuser: which of several parties' paths for a public sample a receiver learns."""
 
 from collections.abc import Mapping
 
@@ -8,18 +8,18 @@ from lada.core.terms import Path
 
 
 class Fuser(Pluggable):
-    """A rule over the offers for one sample, pure over explicit state. It may differ from one receiver to another."""
+    """A pure rule over the offers for one sample, with explicit state. Its choice may depend on the receiver."""
 
     pairwise: bool = False
-    """Whether it takes of all offers the one that it takes of any two of them, and keeps no state: then offers are held
-    against each other as they come, and no more than one for each sample is in memory."""
+    """Whether its choice follows from comparing two offers at a time, without state. If so, offers are compared as they
+    arrive, and only one for each sample is in memory."""
 
     def fuse(
         self, state: State, receiver: str, offers: Mapping[str, Path], own: Path | None = None
     ) -> tuple[State, str | None]:
-        """Return the next state and the party whose path `receiver` learns; None where none is worth it.
+        """Return the next state and the party whose path `receiver` learns; None if no path is worth learning.
 
-        `offers` are the paths for one sample by party; `own` is the receiver's own path, None where it has none.
+        `offers` are the paths for one sample, by party; `own` is the receiver's own path, None if it has none.
         """
         raise NotImplementedError
 

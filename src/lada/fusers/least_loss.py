@@ -1,4 +1,4 @@
-"""The surest party teaches, as in FedMKT's DualMinCE."""
+"""The most confident party teaches, as in FedMKT's DualMinCE."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from lada.fusers.base import FUSERS, Fuser
 
 
 class LeastLossOptions(Options):
-    """Options of the least loss.
+    """Options of the fuser.
 
     Each writer's loss is that of its own path, in nats per byte, which is comparable across tokenizers.
     """
@@ -42,5 +42,5 @@ class LeastLoss(Fuser):
         best = min(losses, key=losses.__getitem__, default=None)
         if best is None or not self.options.below_own or own is None:
             return state, best
-        # Not `>=`: a receiver whose own loss is NaN has nothing to defend.
+        # Not `>=`: a receiver whose own loss is NaN accepts any offer.
         return state, None if own.likelihood.per_byte <= losses[best] else best

@@ -1,1 +1,1 @@
-"""Where does a learner come from?"""
+"""Kinds of learners: where a party's model comes from."""

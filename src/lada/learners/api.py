@@ -11,24 +11,24 @@ from lada.zoo.shipped import locate
 
 @LEARNERS.register("api", options=ApiModel)
 class Api(Pluggable):
-    """An LLM behind an OpenAI-compatible API, for a server alone; chosen by the key `model.api`."""
+    """An LLM behind an OpenAI-compatible API, only for a server; chosen by the key `model.api`."""
 
     def __init__(self, options: ApiModel) -> None:
         self.options = options
 
     def check(self) -> None:
         """See Opener.check."""
-        from lada.models.api import check_api  # here, as below, since whoever reads a task has no use for it
+        from lada.models.api import check_api  # here, as below, since reading a task does not need it
 
         check_api(located(self.options.api))
 
     def open(self, base: Path, *, init_seed: int, saved: Path | None) -> Learner:
-        """See Opener.open: there is nothing to draw or to go on with."""
+        """See Opener.open: nothing is drawn or restored."""
         from lada.models.api import ApiLearner
 
         return ApiLearner(located(self.options.api), base)
 
 
 def located(api: ApiOptions) -> ApiOptions:
-    """Return options of an API with the folder of a tokenizer that is shipped."""
+    """Return options of an API with the folder of a shipped tokenizer filled in."""
     return api if api.tokenizer is None else api.model_copy(update={"tokenizer": locate(api.tokenizer)})

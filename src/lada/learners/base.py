@@ -18,17 +18,17 @@ from lada.models.options import ModelOptions
 
 
 class Opener(Protocol):
-    """A kind of learner with its options, which are a LearnerOptions. Making one loads nothing."""
+    """A kind of learner with its options, a LearnerOptions. Creating one loads nothing."""
 
     def check(self) -> None:
-        """Raise InputError for what is seen at once to be missing: files, a package, the key of an API."""
+        """Raise InputError if something that is quick to check is missing: files, a package, the key of an API."""
         ...
 
     def open(self, base: Path, *, init_seed: int, saved: Path | None) -> Learner:
         """Return the learner.
 
-        Relative paths start at `base`; `init_seed` seeds weights that are drawn; `saved` is a folder that the learner's
-        own `save` wrote, with which it goes on to the bit. Raises InputError for what is missing.
+        Relative paths start at `base`. `init_seed` seeds weights that are drawn at random. `saved` is a folder that the
+        learner's `save` wrote; the learner continues from it, bit for bit. Raises InputError if something is missing.
         """
         ...
 
@@ -46,11 +46,11 @@ class OtherModel(LearnerOptions):
 
     @property
     def choice(self) -> MethodChoice:
-        """Which learner it is, as a configuration names methods."""
+        """The learner as a choice of a method, in the configuration's form."""
         return MethodChoice(name=self.learner, options=self.options)
 
     def read(self) -> LearnerOptions:
-        """Return the options as the learner's own."""
+        """Return the options, parsed as the learner's own."""
         return LEARNERS.get(self.learner).read(self.options)  # pyright: ignore[reportReturnType]
 
     @property
@@ -80,7 +80,7 @@ class OtherModel(LearnerOptions):
 
 
 def _form(value: Any) -> str:
-    """Return which form a model has."""
+    """Return the form of a model."""
     if not isinstance(value, Mapping):
         return type(value).__name__ if isinstance(value, LearnerOptions) else "ModelOptions"
     return "ApiModel" if "api" in value else "OtherModel" if "learner" in value else "ModelOptions"
@@ -97,17 +97,17 @@ ServerModel = Annotated[
     | Annotated[OtherModel, Tag("OtherModel")],
     Discriminator(_form),
 ]
-"""A model in Hugging Face format, `{api: …}` for one behind an API, or `{learner: NAME}` for one of another kind; each
-form's faults are reported by themselves."""
+"""A model in Hugging Face format, `{api: …}` for a model behind an API, or `{learner: NAME}` for one of another kind.
+Each form's faults are reported separately."""
 ClientModel = Annotated[
     Annotated[ModelOptions, Tag("ModelOptions")] | Annotated[OtherModel, Tag("OtherModel")],
     Discriminator(_form_without_api),
 ]
-"""The same without an API: a client has a learner that studies."""
+"""The same without an API: a client's learner must be able to study."""
 
 
 def opener(model: LearnerOptions) -> Opener:
-    """Return what opens the learner of a model, whatever form that has."""
+    """Return the opener of a model's learner, for any form of model."""
     if isinstance(model, OtherModel):
         return LEARNERS.make(model.learner, model.options)
     (method,) = (method for method in LEARNERS if method.options is type(model))

@@ -20,7 +20,7 @@ class HuggingFace(Pluggable):
 
     def check(self) -> None:
         """See Opener.check."""
-        from lada.models.load import check  # here, as below, since whoever reads a task has no use for a model's code
+        from lada.models.load import check  # here, as below, since reading a task does not need a model's code
 
         source = locate(self.options.model)
         check_files(source)

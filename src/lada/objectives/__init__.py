@@ -1,1 +1,1 @@
-"""Which loss does a lesson have?"""
+"""Objectives: the loss of a lesson."""

@@ -1,4 +1,4 @@
-"""What objectives share that blend the labels' loss with a loss from a teacher's probabilities."""
+"""The base of objectives that blend the labels' loss with a loss from a teacher's probabilities."""
 
 from __future__ import annotations
 

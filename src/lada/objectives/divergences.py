@@ -27,7 +27,7 @@ def categories(teacher: Tensor, student: Tensor, used: Tensor) -> tuple[Tensor, 
     would amplify it. Otherwise neither side's tail is below about 1e-7, the resolution of float32, so that its
     logarithm and gradient are finite.
     """
-    import torch  # here, since who only reads an objective's options does not need it
+    import torch  # here, since reading an objective's options does not need it
 
     sides = [side.masked_fill(~used, UNUSED) for side in (teacher, student)]
     tails = [log1mexp(side.logsumexp(1, keepdim=True)) for side in sides]

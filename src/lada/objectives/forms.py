@@ -44,6 +44,6 @@ def unlikelihood(token: Tensor) -> Tensor:
 
 
 def _logsigmoid(x: Tensor) -> Tensor:
-    from torch.nn.functional import logsigmoid  # here, since who only reads an objective's options does not need torch
+    from torch.nn.functional import logsigmoid  # here, since reading an objective's options does not need torch
 
     return logsigmoid(x)

@@ -1,4 +1,4 @@
-"""Distillation from a teacher's likeliest tokens at each position, beside the text itself."""
+"""Distillation from a teacher's likeliest tokens at each position, in addition to the text itself."""
 
 from __future__ import annotations
 

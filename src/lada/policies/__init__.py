@@ -1,1 +1,1 @@
-"""What does a party remove from its knowledge before sending it?"""
+"""Policies: what a party removes from its knowledge before sending it."""

@@ -1,1 +1,1 @@
-"""What of a party's own data must not leave it?"""
+"""Privacy: finding and removing data that must not leave a party."""

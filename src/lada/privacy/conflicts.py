@@ -1,4 +1,4 @@
-"""Refuse what would let out by one way what is held back on another."""
+"""Refuses combinations of settings in which one would disclose what the other withholds."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from lada.models.private import check_installed
 
 
 def check_losses(client: str, policy: str, objective: str, *, soft: bool) -> None:
-    """Raise InputError for a policy that hides losses beside `soft` targets."""
+    """Raise InputError for a policy that hides losses while `soft` targets are sent."""
     if soft:
         raise InputError(
             f"clients.{client}.{policy}: objective {objective!r} sends soft targets, which hold the same losses "
@@ -17,28 +17,28 @@ def check_losses(client: str, policy: str, objective: str, *, soft: bool) -> Non
 
 
 def check_pooling(host: str, engine: str, held_back: Sequence[str]) -> None:
-    """Raise InputError for a host that pools private samples, but for a run on one machine that holds nothing back.
+    """Raise InputError for a host that pools private samples, except in a local run that withholds nothing.
 
-    `held_back` are the keys of what clients would hold back of what they send.
+    `held_back` are the keys of the settings by which clients would withhold something.
     """
     if engine != "local":
         raise InputError(
             f"engine: {engine!r}, but host {host!r} sends the private samples of each client to all others, as a bound "
-            "to compare with; expected engine: local, or a host that keeps them where they are"
+            "to compare with; expected engine: local, or a host that leaves them at the clients"
         )
     if held_back:
         raise InputError(
-            f"{held_back[0]}: host {host!r} sends private samples as they are, so that nothing is held back; expected "
+            f"{held_back[0]}: host {host!r} sends private samples as they are, so it would have no effect; expected "
             "none, or another host"
         )
 
 
 def check_dp(client: str, studies: Studies, replayed: float | None) -> None:
-    """Raise InputError for a client that studies private data with and without differential privacy.
+    """Raise InputError if a client studies private data both with and without differential privacy.
 
-    `replayed` is the share (0..1) of private samples that a study of others' knowledge replays: at 0 only the study
-    named `private` is on private data. None: the host does not say, so every study may be. Raises InputError too where
-    the package is missing.
+    `replayed` is the share (0..1) of private samples that a study of others' knowledge replays. At 0, only the study
+    named `private` uses private data. None: the host does not say, so every study may. Also raises InputError if the
+    package is missing.
     """
     private, distil = studies.private.dp, studies.distil.dp
     if private is None and distil is None:

@@ -1,4 +1,4 @@
-"""What a client takes out of its knowledge before it leaves: personal data from texts, exactness from losses."""
+"""Removes from a client's knowledge, before it leaves, personal data in texts and exactness of losses."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from lada.privacy.options import Blur, Redaction
 
 @dataclass(frozen=True, slots=True)
 class Redacted:
-    """Paths as they may leave. Of the rest: how many had to be changed, in their answers too, or held back."""
+    """Paths as they may leave, and how many were changed, changed in their answers, or withheld."""
 
     paths: tuple[Path, ...]
     changed: frozenset[str]
@@ -27,11 +27,11 @@ Verify = Callable[[str, str], tuple[str | None, bool | None]]
 
 
 def redact(redaction: Redaction, paths: Sequence[Path], judge: Judge, verify: Verify) -> Redacted:
-    """Return paths without what must not leave.
+    """Return paths without the parts that must not leave.
 
-    `judge` scores (sample id, text) pairs and `verify` gives answer and verdict of a text for a sample id: a path that
-    was changed travels with the answer, the verdict and the likelihood of the text that travels, so that what was in
-    an answer does not leave beside it.
+    `judge` scores (sample id, text) pairs, and `verify` gives the answer and verdict of a text for a sample id. A
+    changed path is sent with the answer, verdict and likelihood of its new text, so the old answer does not leave with
+    it.
     """
     kept: list[Path] = []
     changed: set[str] = set()
@@ -54,9 +54,9 @@ def redact(redaction: Redaction, paths: Sequence[Path], judge: Judge, verify: Ve
 
 
 def blur(options: Blur, paths: Sequence[Path], rng: np.random.Generator) -> tuple[Path, ...]:
-    """Return paths with blurred likelihoods: mean per token and least log-prob each get noise of their own.
+    """Return paths with blurred likelihoods: the mean per token and the minimum log-prob each get separate noise.
 
-    The least is then brought back between the sum and the mean, where that of any text lies.
+    The minimum is then clamped between the sum and the mean, where the minimum of any text lies.
     """
     known = [path.likelihood for path in paths if path.likelihood.known]
     means = iter(options.means(np.array([each.mean for each in known]), rng).tolist())
@@ -73,7 +73,7 @@ def blur(options: Blur, paths: Sequence[Path], rng: np.random.Generator) -> tupl
 
 
 def blur_report(options: Blur, report: PartyReport, rng: np.random.Generator) -> PartyReport:
-    """Return a report whose studies' losses are blurred; those of a client are on its private data too."""
+    """Return a report with blurred losses of its studies, since a client also studies its private data."""
 
     def blurred(loss: float) -> float:
         return -float(options.means(np.array([-loss]), rng)[0]) if math.isfinite(loss) else loss

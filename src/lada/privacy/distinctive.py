@@ -1,19 +1,21 @@
-"""Which passages of private samples are distinctive: few of the samples have them, and no text that others know.
+"""Finds distinctive passages of private samples: few of the samples contain them, and no text that others know.
 
-Texts are compared by their words (`lada.core.words`), so that case, spacing, punctuation and forms of characters do not
-count. A passage stands in at most `samples` private samples and in no known text, and it is
+Texts are compared by their words (`lada.core.words`), so case, spacing, punctuation and forms of characters do not
+matter. A passage occurs in at most `samples` private samples and in no known text, and it is of one of these kinds:
 
     rare    one or more words in a row that are all rare, such as a name, a number, an identifier
-    near    words in a row with a rare one among them
-    plain   words in a row, whatever they are
-    whole   a whole question, rationale or answer with fewer words than that
+    near    words in a row, at least one of them rare
+    plain   any words in a row
+    whole   a whole question, rationale or answer that is shorter than a plain passage
 
-A word is rare that stands in at most `samples` private samples and in no known text. How many words in a row are a
-passage is found out, kind by kind: the least number at which next to no private sample, no more than one in a hundred
-or FEW, has what would be a passage of another. So texts that follow a pattern are not taken for each other's secrets.
-Private samples also share what is secret, such as the name of a person whom two of them are about. So a number of rare
-words is enough as well where next to no known text would have a passage if it were not known: what nobody but private
-samples shares is no pattern.
+A word is rare if it occurs in at most `samples` private samples and in no known text. The number of words that make a
+passage is determined for each kind. It is the smallest number at which almost no private sample (at most one in a
+hundred, or FEW) contains what would be a passage of another. So texts that follow a pattern do not count as each
+other's secrets.
+
+Private samples may also share a secret, such as the name of a person whom two of them are about. So a number of
+rare words is also enough if almost no known text would contain a passage if it were not known: words that only private
+samples share are no pattern.
 """
 
 from collections import Counter
@@ -32,25 +34,27 @@ from lada.privacy.word_index import Places, Texts, Unspaced, coded, once_each
 
 PassageKind = Literal["rare", "near", "plain", "whole"]
 SHARE, FEW = 0.01, 10
-"""So large a share of the private samples, or of the known texts, or so many, may have a passage by chance."""
+"""The share of the private samples, or of the known texts, and the number of them that may contain a passage by
+chance."""
 RARE, NEAR = (1, 2, 3), (2, 3, 4, 6)
-"""Words in a row that may be a passage of these kinds, the least first."""
+"""The numbers of words that may make a passage of these kinds, ascending."""
 PLAIN = (1, 1.5, 2, 2.5, 3, 3.5, 4)
-"""The same of plain passages, in multiples of `words`."""
+"""The same for plain passages, in multiples of `words`."""
 JOINED, WITHIN, TOGETHER = 4, 6, 7
-"""Characters from which on a rare word is found in pieces too, a rare word within a longer one, and words that are run
+"""From this many characters on, a rare word is also found in pieces, within a longer word, and among words that are run
 together."""
 ENDINGS = ("s", "es")
-"""What may stand behind a rare word."""
+"""Endings that may follow a rare word."""
 RATIONALES = 8
-"""Most samples with one question that count as one."""
+"""The most samples with the same question that count as one."""
 LONGEST = 64
-"""Most characters of a rare word that is found so. A longer one is told by so many at its start."""
+"""The most characters of a rare word that is found in these ways. A longer one is recognised by this many at its
+start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A passage that was found: its kind, its words, and the id of a private sample that has it."""
+    """A passage that was found: its kind, its words, and the id of a private sample that contains it."""
 
     kind: PassageKind
     words: int
@@ -58,37 +62,37 @@ class Passage:
 
 
 Find = Callable[[int, int, int, int], Places]
-"""`find(length, least, most, known)` returns the passages of so many words that stand in at most `known` known texts (0
-or 1), and in `least` to `most` private samples."""
+"""`find(length, least, most, known)` returns the passages of `length` words that occur in at most `known` known texts
+(0 or 1) and in `least` to `most` private samples."""
 
 
 class Distinctive:
     """The distinctive passages of private samples.
 
-    They are held as 64-bit hashes: that one is found by chance is about as likely as their number times that of the
-    words searched, over 10^19.
+    They are stored as 64-bit hashes. The probability of a false match is about their number times the number of words
+    searched, divided by 10^19.
     """
 
     def __init__(self, private: Sequence[Sample], known: Iterable[str], options: Withholding) -> None:
-        """`known` are the texts that others know. Those with the same words count as one.
+        """`known` are the texts that others know. Texts with the same words count as one.
 
-        So do samples with the same words, and up to RATIONALES samples with the same question.
+        The same holds for samples with the same words, and for up to RATIONALES samples with the same question.
         """
-        words = cache(words_of)  # each text is taken apart once
+        words = cache(words_of)  # each text is split into words once
         self._ids, texts = _by_question(private, words)
         having = sorted({(word, owner) for owner, text in texts for word in _all_words(text)})
         self._spread = Counter(word for word, _ in having)
-        """In how many private samples a word is."""
+        """The number of private samples that contain each word."""
         self._received, self._known, self._known_unspaced = _known(frozenset(known))
         self._private = Texts([words(text) for _, text in texts])
         self._owners = np.array([owner for owner, _ in texts], np.int64)
         self.options = options
         self._most = options.samples
         self.lengths: dict[PassageKind, int] = self._find_lengths(options.words)
-        """How many words in a row are a passage; whole texts may be shorter than `plain` ones."""
+        """The number of words that make a passage, by kind; whole texts may be shorter than `plain` passages."""
         self._tables = sorted(self._make_tables(), key=lambda table: table[1])
         self._joined = self._find_joined(having, [text for _, text in texts])
-        """The rare words that are also found in another form, and a sample that has each."""
+        """The rare words that are also found in another form, each with a sample that contains it."""
         self._heads = {word[:JOINED] for word in self._joined}
         self._within = sorted({len(word) for word in self._joined if len(word) >= WITHIN})
         self._unspaced = self._private.unspaced()
@@ -99,7 +103,8 @@ class Distinctive:
     def found_in(self, text: str, *, alone: bool = True) -> list[Passage]:
         """Return the distinctive passages in a text, at most one of each kind and length.
 
-        Without `alone` a single word is none: for texts that no model wrote, whose words are the program's.
+        Without `alone`, a single word does not count. This is for texts that no model wrote, whose words are the
+        program's.
         """
         found = self._found_in(text, alone)
         return found or ([] if (other := unescaped(text)) == text else self._found_in(other, alone))
@@ -116,9 +121,9 @@ class Distinctive:
         return found
 
     def _find_joined(self, having: Sequence[tuple[str, int]], texts: Sequence[str]) -> dict[str, int]:
-        """Return rare words of JOINED characters or more: all where single ones are distinctive, else identifiers.
+        """Return rare words of at least JOINED characters: all if single words are distinctive, else only identifiers.
 
-        Where identifiers too are shared by chance, there are none.
+        If even identifiers are shared by chance, return none.
         """
         if self.lengths["rare"] > 1:
             identifiers = {each for text in texts for each in identifiers_of(text)}
@@ -130,7 +135,8 @@ class Distinctive:
         }
 
     def _are_seldom(self, words: set[str], having: Sequence[tuple[str, int]]) -> bool:
-        """Return whether single words of these are seldom shared by chance; see `_is_seldom_private`, and `_known`."""
+        """Return whether single words of these are seldom shared by chance; see `_is_seldom_private` and
+        `_is_seldom_known`."""
         shared = {word for word in words if self._is_rare(word, self._most + 1) and self._spread[word] > 1}
         met = [word for word in words if self._is_rare(word, self._most, 1) and self._received[word] == 1]
         owners = {owner for word, owner in having if word in shared}
@@ -158,12 +164,12 @@ class Distinctive:
                 yield "whole", length, self._whole(length, 1, self._most, 0)
 
     def _is_seldom_private(self, length: int, find: Find) -> bool:
-        """Return whether next to no private sample has what would, without that sample, be a passage of another."""
+        """Return whether almost no private sample contains what would, without that sample, be a passage of another."""
         _, owners = find(length, 2, self._most + 1, 0)
         return _next_to_none(len(np.unique(owners)), of=len(self._ids))
 
     def _is_seldom_known(self, length: int, find: Find) -> bool:
-        """Return whether next to no known text has what would, if the text were not known, be a passage."""
+        """Return whether almost no known text contains what would be a passage if the text were not known."""
         hashes, starts = self._known.passages(length)
         texts = self._known.text[starts]
         passages, _ = find(length, 1, self._most, 1)
@@ -171,7 +177,7 @@ class Distinctive:
         return _next_to_none(len(met), of=len(np.unique(texts)))
 
     def _passages(self, length: int, least: int, most: int, received: int, among: np.ndarray | None = None) -> Places:
-        """See Find; `among` bool [words of all texts] says at which words a passage may begin."""
+        """See Find; `among`, bool [words of all texts], marks the words at which a passage may begin."""
         hashes, starts = self._private.passages(length)
         if among is not None:
             hashes, starts = hashes[among[starts]], starts[among[starts]]
@@ -185,13 +191,13 @@ class Distinctive:
         return hashes[unknown], owners[unknown]
 
     def _with_rare(self, alone: bool, length: int, least: int, most: int, received: int) -> Places:
-        """See Find: of passages with rare words `alone`, or with one at least."""
+        """See Find, for passages of rare words only (`alone`) or with at least one rare word."""
         rare = np.cumsum([0, *(self._is_rare(word, most, received) for word in self._private.words)])
         ends = np.minimum(np.arange(len(rare) - 1) + length, len(rare) - 1)
         return self._passages(length, least, most, received, rare[ends] - rare[:-1] >= (length if alone else 1))
 
     def _whole(self, length: int, least: int, most: int, received: int) -> Places:
-        """See Find: of passages that are a whole text."""
+        """See Find, for passages that are a whole text."""
         hashes, starts = self._private.passages(length)
         wholes = hashes[self._private.sizes[self._private.text[starts]] == length]
         among = np.zeros(len(self._private.text), bool)
@@ -202,14 +208,14 @@ class Distinctive:
         return 0 < self._spread[word] <= most and self._received[word] <= received
 
     def _in_other_form(self, words: Sequence[str]) -> int | None:
-        """Return the place of a sample of which a text has a rare word, or several words, with other spaces."""
+        """Return the place of a sample that shares a rare word, or several words, with a text except for the spaces."""
         word = self._in_pieces(words) or self._within_another(words)
         return self._run_together(words) if word is None else self._joined[word]
 
     def _in_pieces(self, words: Sequence[str]) -> str | None:
-        """Return a rare word that words in a row make up, as where a line breaks within it or a sign stands in it.
+        """Return a rare word that several words in a row form, such as a word with a line break or a sign in it.
 
-        It may begin with zeros or have an ending.
+        It may have leading zeros or an ending.
         """
         for start in range(len(words)):
             joined = ""
@@ -223,7 +229,7 @@ class Distinctive:
         return None
 
     def _within_another(self, words: Sequence[str]) -> str | None:
-        """Return a rare word within a longer word that no known text has, as where spaces are left out."""
+        """Return a rare word within a longer word that no known text contains, as when spaces are missing."""
         for word in self._new(words, WITHIN + 1):
             for length in self._within:
                 for start in range(len(word) - length + 1):
@@ -232,7 +238,8 @@ class Distinctive:
         return None
 
     def _run_together(self, words: Sequence[str]) -> int | None:
-        """Return the place of a sample that has a word but for spaces, where few samples and no known text have it."""
+        """Return the place of a sample that contains a word except for spaces, if few samples and no known text contain
+        it."""
         for word in self._new(words, TOGETHER):
             owners = {int(self._owners[text]) for text in self._unspaced.texts_with(word)}
             if 0 < len(owners) <= self._most and not self._known_unspaced.texts_with(word):
@@ -240,33 +247,33 @@ class Distinctive:
         return None
 
     def _new(self, words: Sequence[str], least: int) -> list[str]:
-        """Return the words of `least` characters or more that neither a known text nor a private sample has."""
+        """Return the words of at least `least` characters that occur in no known text and in no private sample."""
         return sorted({word for word in words if len(word) >= least and not self._received[word] + self._spread[word]})
 
 
 def _least(lengths: Sequence[int], find: Find, *seldom: Callable[[int, Find], bool]) -> int:
-    """Return the least length at which passages are found by chance `seldom` by one of the tests, else the last."""
+    """Return the smallest length at which one of the tests finds passages `seldom` by chance, else the last length."""
     return next((length for length in lengths if any(test(length, find) for test in seldom)), lengths[-1])
 
 
 def _next_to_none(count: int, *, of: int) -> bool:
-    """Return whether so few, `of` all, may have a passage by chance."""
+    """Return whether a number, `of` all, is small enough for passages by chance."""
     return count <= max(FEW, SHARE * of)
 
 
 def texts_of(sample: Sample) -> list[str]:
-    """Return the texts of a sample that are not empty: question, rationale, answer."""
+    """Return the nonempty texts of a sample: question, rationale, answer."""
     return [text for text in (sample.question, sample.rationale, sample.answer) if text]
 
 
 def _all_words(text: str) -> set[str]:
-    """Return the words of a text, and what several of them make that belong together."""
+    """Return the words of a text, and compounds of several words that belong together."""
     return {*words_of(text), *tokens_of(text), *compounds_of(text), *identifiers_of(text)}
 
 
-@lru_cache(maxsize=1)  # clients that are told the same know the same
+@lru_cache(maxsize=1)  # clients with the same known texts share this
 def _known(texts: frozenset[str]) -> tuple[Counter[str], Texts, Unspaced]:
-    """Return in how many of the texts a word is, those with the same words counted once, and their words."""
+    """Return how many of the texts contain each word (texts with the same words count once), and their words."""
     different = {tuple(words_of(text)): text for text in sorted(texts)}
     known = Texts(list(different))
     return Counter(chain.from_iterable(map(_all_words, different.values()))), known, known.unspaced()
@@ -275,7 +282,7 @@ def _known(texts: frozenset[str]) -> tuple[Counter[str], Texts, Unspaced]:
 def _by_question(
     private: Sequence[Sample], words: Callable[[str], list[str]]
 ) -> tuple[list[str], list[tuple[int, str]]]:
-    """Return the ids of samples that differ in their `words`, and their texts with the places of these."""
+    """Return the ids of samples with different `words`, and their texts, each with the place of its sample."""
     different = {tuple(" ".join(words(text)) for text in texts_of(sample)): sample for sample in private}
     groups: dict[str, list[Sample]] = {}
     for sample in different.values():
@@ -289,7 +296,7 @@ def _by_question(
 
 
 def _first(table: np.ndarray, searched: np.ndarray) -> int | None:
-    """Return the place in a sorted table of the first hash searched for that is there."""
+    """Return the place in a sorted table of the first hash that is found there."""
     if not len(table):
         return None
     places = np.searchsorted(table, searched)

@@ -1,12 +1,12 @@
-"""What secure aggregation computes: fixed-point numbers modulo 2^64, masks that cancel, keys, shares of secrets.
+"""The arithmetic of secure aggregation: fixed-point numbers modulo 2^64, masks that cancel, keys, shares of secrets.
 
 A client's numbers are its weights in steps of 2^-24, each times its number of samples, and that number. They lie within
-±2^8 · 2^24 · 2^20, so those of 2^11 clients add up without leaving the ring, and their sum is exact. What is not exact
-is the step: a weight is off by half of one, 2^-25, at most, and so is the average.
+±2^8 · 2^24 · 2^20, so the numbers of 2^11 clients add up without leaving the ring, and their sum is exact. Only the
+step is inexact: a weight is off by at most half a step, 2^-25, and so is the average.
 
 Masks are ChaCha20's key stream, two clients agree on a key by X25519 and HKDF, and Flower's Shamir sharing splits
-secrets. Flower's own masks are not used: `pseudo_rand_gen` in flwr 1.41 folds a seed to 32 bits, which can be tried
-out, and never draws the largest value; its `quantize` rounds by a generator that all share.
+secrets. We do not use Flower's own masks: `pseudo_rand_gen` in flwr 1.41 reduces a seed to 32 bits, which can be found
+by brute force, and never draws the largest value. Its `quantize` rounds with a generator that all share.
 """
 
 import math
@@ -21,9 +21,9 @@ from lada.codecs.named import SECRET
 STEP = 2.0**-24
 """Of a weight."""
 MOST = 2.0**8
-"""Greatest absolute value of a weight."""
+"""The largest absolute value of a weight."""
 MOST_SAMPLES = 2**20
-"""That one client counts for."""
+"""The most samples that one client counts for."""
 
 
 def to_ring(weights: Mapping[str, np.ndarray], samples: int) -> np.ndarray:
@@ -35,9 +35,9 @@ def to_ring(weights: Mapping[str, np.ndarray], samples: int) -> np.ndarray:
 
 
 def from_ring(total: np.ndarray, shapes: Shapes, clients: int) -> tuple[dict[str, np.ndarray], int]:
-    """Return the average, float32, that a sum of `to_ring` of so many clients stands for, and the samples behind it.
+    """Return the average, float32, from a sum of `to_ring` over that many clients, and the number of samples behind it.
 
-    Raises ValueError where no such sum is: a mask is left in it.
+    Raises ValueError if it cannot be such a sum: a mask is left in it.
     """
     signed = total.view(np.int64)
     samples = int(signed[-1])
@@ -54,7 +54,7 @@ def from_ring(total: np.ndarray, shapes: Shapes, clients: int) -> tuple[dict[str
 
 
 def mask(seed: bytes, size: int) -> np.ndarray:
-    """Return what a seed of 32 bytes stands for, uint64 [size]."""
+    """Return the mask of a 32-byte seed, uint64 [size]."""
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
     stream = Cipher(algorithms.ChaCha20(seed, bytes(16)), mode=None).encryptor().update(bytes(8 * size))
@@ -62,7 +62,7 @@ def mask(seed: bytes, size: int) -> np.ndarray:
 
 
 def pair_mask(one: str, other: str, seed: bytes, size: int) -> np.ndarray:
-    """Return what `one` adds for the pair: the mask, or its negative, so that the two cancel."""
+    """Return what `one` adds for the pair: the mask or its negative, so that the two cancel."""
     found = mask(seed, size)
     return found if one < other else np.uint64(0) - found
 
@@ -74,19 +74,19 @@ def new_key() -> tuple[bytes, bytes]:
 
 
 def public_key(private: bytes) -> bytes:
-    """Return the public key of a private one."""
+    """Return the public key of a private key."""
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
     return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
 
 def mask_seed(private: bytes, public: bytes, round: int) -> bytes:
-    """Return the seed of the mask that two clients have in common. Raises ValueError for a public key that is none."""
+    """Return the seed of the mask that two clients share. Raises ValueError for an invalid public key."""
     return _agree(private, public, f"mask {round}")
 
 
 def seal_key(private: bytes, public: bytes, round: int) -> bytes:
-    """Return the key of what two clients seal for each other. Raises ValueError for a public key that is none."""
+    """Return the key with which two clients seal texts for each other. Raises ValueError for an invalid public key."""
     return _agree(private, public, f"seal {round}")
 
 
@@ -100,7 +100,7 @@ def _agree(private: bytes, public: bytes, purpose: str) -> bytes:
 
 
 def seal(key: bytes, text: bytes, about: str) -> bytes:
-    """Return a text that only who has the key can read, and only as one `about` this."""
+    """Return a text that only the holder of the key can read, and only as a text `about` this."""
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
     nonce = secrets.token_bytes(12)
@@ -108,7 +108,7 @@ def seal(key: bytes, text: bytes, about: str) -> bytes:
 
 
 def unseal(key: bytes, sealed: bytes, about: str) -> bytes | None:
-    """Return the text; None where it was not sealed with this key and about this."""
+    """Return the text; None if it was not sealed with this key and about this."""
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
@@ -119,24 +119,24 @@ def unseal(key: bytes, sealed: bytes, about: str) -> bytes | None:
 
 
 def threshold(clients: int) -> int:
-    """Return how many of so many clients give their shares before a secret is known: more than half, and two."""
+    """Return how many clients must give their shares to reveal a secret: more than half of them, and at least two."""
     return max(2, clients // 2 + 1)
 
 
 def split(secret: bytes, clients: int) -> list[bytes]:
-    """Return a share of a secret for each client; `threshold` of them make it known, fewer say nothing."""
+    """Return a share of a secret for each client; `threshold` of them reveal it, fewer reveal nothing."""
     from flwr.common.secure_aggregation.crypto.shamir import create_shares
 
     return create_shares(secret, threshold(clients), clients)
 
 
 def number_of(share: bytes) -> int:
-    """Return which of the shares of a secret this is, 1 for the first that `split` returns."""
+    """Return the number of a share of a secret; the first that `split` returns has number 1."""
     return int.from_bytes(share[:4], "little")
 
 
 def join(shares: Sequence[bytes]) -> bytes:
-    """Return the secret of which these are shares. Raises ValueError where they are of none."""
+    """Return the secret of these shares. Raises ValueError if they do not belong to one."""
     from flwr.common.secure_aggregation.crypto.shamir import combine_shares
 
     secret = combine_shares(list(shares))

@@ -1,4 +1,4 @@
-"""What a client keeps back from what it sends, as its configuration says."""
+"""The options of a client's configuration for what it withholds when it sends."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ class Redaction(Options):
     """Your own patterns, applied before `pii`, in this order."""
 
     def apply(self, text: str) -> str | None:
-        """Return the redacted text; None if a pattern took longer than a second, so that the text must not leave."""
+        """Return the redacted text; None if a pattern took longer than a second, in which case the text must not
+        leave."""
         import regex
 
         from lada.privacy.pii import FORMS, redact

@@ -1,6 +1,6 @@
-"""Personal data that has a form of its own, found by pattern and, where there is one, by check digits.
+"""Finds personal data with a recognisable form, by pattern and, where they exist, check digits.
 
-Heuristics: what they find is likely to be such data, and what they miss may be too. Names and addresses have no form.
+These are heuristics: a match is likely to be personal data, but some data is missed. Names and addresses have no form.
 """
 
 import ipaddress
@@ -13,14 +13,14 @@ MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 
 
 class Form(NamedTuple):
-    """What one kind looks like: `shorten` returns how much of a match is such data, 0 where nothing is."""
+    """The form of one kind: `shorten` returns how many characters of a match are such data, 0 if none are."""
 
     pattern: str
     shorten: Callable[[str], int] = len
 
 
 def _parts(text: str) -> Iterator[int]:
-    """Yield where a text may end: at its end, then before each space or hyphen, from the back."""
+    """Yield the places where a text may end: its end, then before each space or hyphen, from the back."""
     yield len(text)
     yield from (place for place in range(len(text) - 1, 0, -1) if text[place] in " -")
 
@@ -82,12 +82,12 @@ FORMS: dict[str, Form] = {
         _number,
     ),
 }
-"""In the order in which they are looked for: what is a card's number is no phone's."""
+"""The kinds, in the order in which they are searched: a card's number is not a phone's."""
 PATTERNS = {kind: regex.compile(form.pattern, regex.IGNORECASE) for kind, form in FORMS.items()}
 
 
 def redact(kind: str, text: str, timeout: float) -> str:
-    """Return a text with `[KIND]` in the place of all data of a kind. TimeoutError after so many seconds."""
+    """Return a text in which `[KIND]` replaces all data of a kind. Raises TimeoutError after that many seconds."""
 
     def put(match: regex.Match[str]) -> str:
         whole = match.group()

@@ -1,4 +1,4 @@
-"""The words of many texts as 64-bit numbers, to find which passages of so many words stand in which texts."""
+"""An index of the words of many texts as 64-bit numbers, to find which texts contain which passages."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -10,21 +10,21 @@ import numpy as np
 from lada.core.words import windows
 
 Places = tuple[np.ndarray, np.ndarray]
-"""Passages by their hashes, uint64 [n], ascending, and the places of the samples that they are of, int64 [n]."""
+"""Passages by their hashes, uint64 [n], ascending, and the places of their samples, int64 [n]."""
 
 
 class Texts:
-    """The words of some texts behind one another."""
+    """The words of some texts, one text after another."""
 
     def __init__(self, texts: Sequence[Sequence[str]]) -> None:
         self.words = [word for text in texts for word in text]
         self.sizes = np.array([len(text) for text in texts], np.int64)
         """The words of each text."""
         self.text = np.repeat(np.arange(len(texts)), self.sizes)
-        """To which text each word belongs."""
+        """The text that each word belongs to."""
         self._codes = coded(self.words)
-        self.passages = lru_cache(maxsize=1)(self._passages)  # each length is asked for several times in a row
-        """`passages(length)` returns the hash of each passage of so many words within a text, and where it begins."""
+        self.passages = lru_cache(maxsize=1)(self._passages)  # each length is queried several times in a row
+        """`passages(length)` returns the hash of each passage of that many words within a text, and where it begins."""
 
     def _passages(self, length: int) -> tuple[np.ndarray, np.ndarray]:
         ((_, hashes),) = windows(self._codes, [length])
@@ -32,7 +32,7 @@ class Texts:
         return hashes[within], np.flatnonzero(within)
 
     def passages_of_more(self, length: int, texts: int) -> np.ndarray:
-        """Return the hashes of the passages of `length` words that stand in more than so many `texts`."""
+        """Return the hashes of the passages of `length` words that occur in more than this many `texts`."""
         hashes, starts = self.passages(length)
         if not texts:
             return hashes
@@ -40,20 +40,20 @@ class Texts:
         return hashes[counts > texts]
 
     def unspaced(self) -> "Unspaced":
-        """Return the texts without what stands between their words."""
+        """Return the texts without the characters between their words."""
         ends = np.cumsum(self.sizes).tolist()
         return Unspaced(["".join(self.words[a:b]) for a, b in zip([0, *ends], ends, strict=False)])
 
 
 class Unspaced:
-    """Texts of letters and digits alone, to look for what stands in them."""
+    """Texts of only letters and digits, for searching."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._all = "\n".join(texts)
         self._starts = np.cumsum([0, *(len(text) + 1 for text in texts)]).tolist()
 
     def texts_with(self, word: str) -> list[int]:
-        """Return the places of the texts that have a word, ascending."""
+        """Return the places of the texts that contain a word, ascending."""
         found, at = list[int](), self._all.find(word)
         while at >= 0:
             found.append(bisect_right(self._starts, at) - 1)

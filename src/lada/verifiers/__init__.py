@@ -1,1 +1,1 @@
-"""Verifiers: functions that give an answer a score, in the place of a comparison with a gold answer."""
+"""Verifiers: functions that score an answer, instead of a comparison with a gold answer."""

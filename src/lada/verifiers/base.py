@@ -1,4 +1,4 @@
-"""What a verifier is: it gives each answer a score from 0 to 1, or says why it cannot."""
+"""The contract of a verifier: it gives each answer a score from 0 to 1, or a reason why it cannot."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,16 +24,16 @@ class Failure:
 
 
 class Verifier(Protocol):
-    """Gives answers their scores. One that fails on an answer yields a Failure and goes on with the next."""
+    """Scores answers. If it fails on an answer, it yields a Failure and continues with the next."""
 
     @property
     def threshold(self) -> float:
-        """Return the least score of a right answer."""
+        """Return the minimum score of a right answer."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Return what tells this verifier from another: a run that is resumed needs the same."""
+        """Return a text that identifies this verifier: a resumed run needs the same one."""
         ...
 
     def scores(self, asked: Iterable[Asked]) -> Iterator[float | Failure]:

@@ -1,7 +1,7 @@
 """The process that a verifier's functions run in: `python -P child.py SOCKET MEMORY FILE`; JSON in, JSON out.
 
-It needs nothing but Python. A reply carries its request's number and the id of the process that sends it; a child that
-a function forks sends none. Whatever the functions print goes nowhere, so that nothing of an answer gets to a terminal.
+It needs only Python. A reply carries its request's number and the id of the process that sends it; a child that a
+function forks sends none. The output of functions is discarded, so no part of an answer reaches a terminal.
 """
 
 import json
@@ -19,7 +19,7 @@ NAME = "lada_verifier"
 
 
 def main() -> None:
-    """Load the file, say whether it could be loaded, and serve calls until the other end is closed."""
+    """Load the file, report whether that worked, and serve calls until the other end is closed."""
     own = os.getpid()
     calls, memory, file = Connection(int(sys.argv[1])), int(sys.argv[2]), sys.argv[3]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends this one
@@ -35,7 +35,7 @@ def main() -> None:
             request = json.loads(calls.recv_bytes())
         except EOFError:
             return
-        # A call that never ends is ended by the kernel, whatever has become of the main process.
+        # The kernel ends a call that never ends, even if the main process is gone.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, request["seconds"] + 1)
         reply = _told(lambda: _call(module, request))  # noqa: B023 - called at once
@@ -89,7 +89,7 @@ def _score(result: Any) -> dict[str, Any]:
 
 
 def _told(do: Any) -> dict[str, Any]:
-    """Return what `do` returns, or what kept it from that: the error's name and place, but none of its words."""
+    """Return the result of `do`, or else the name and place of its error, but not the error's text."""
     try:
         return do()
     except MemoryError:

@@ -1,4 +1,4 @@
-"""The verifier of a task, made from its options."""
+"""Makes the verifier of a task from its options."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from lada.verifiers.remembered import Remembered
 
 
 def make_verifier(options: FunctionOptions | CodeOptions | JudgeOptions | None, base: Path) -> Verifier | None:
-    """Return a verifier that is ready; relative paths start at `base`. Raises InputError where it cannot work."""
+    """Return a verifier that is ready to use; relative paths start at `base`. Raises InputError if it cannot work."""
     match options:
         case None:
             return None
@@ -19,6 +19,6 @@ def make_verifier(options: FunctionOptions | CodeOptions | JudgeOptions | None, 
         case CodeOptions():
             return Remembered(CodeVerifier(options))
         case JudgeOptions():
-            from lada.verifiers.judge import JudgeVerifier  # here, since it brings models along
+            from lada.verifiers.judge import JudgeVerifier  # here, since it imports models
 
             return Remembered(JudgeVerifier(options, base))

@@ -13,30 +13,30 @@ from lada.verifiers.sandbox import SandboxKind, choose, run
 
 LABELS = {"python", "python3", "py", "py3"}
 SCANNED = 100_000
-"""Characters of a text that are read, from its end."""
+"""How many characters of a text are read, from its end."""
 
 
 class CodeVerifier:
-    """Scores 1 or 0 by tests that are run behind the program."""
+    """Scores 1 or 0, by tests that run after the program."""
 
     threshold = 1.0
 
     def __init__(self, options: CodeOptions) -> None:
-        """Try the sandbox. Raises InputError where none works."""
+        """Try the sandbox. Raises InputError if none works."""
         self._kind: SandboxKind = choose(options.sandbox)
         self._options = options
         self.fingerprint = f"code {options.seconds} {options.memory_mb}"
 
     def scores(self, asked: Iterable[Asked]) -> Iterator[float | Failure]:
-        """See Verifier.scores. A program that raises, crashes, or ends before its tests do, has 0.
+        """See Verifier.scores. A program that raises, crashes, or ends before its tests do scores 0.
 
-        So has any program where the entry holds no test.
+        So does any program whose entry holds no test.
         """
         for each in asked:
             if not has_tests(each.sample.entry):
                 yield 0.0
                 continue
-            # Only who gets through the tests says it. A program that reads its own source can say it too.
+            # A program prints this only if it passes the tests, or if it reads its own source.
             word = secrets.token_hex(16)
             source = f"{program_of(each.text)}\n\n{each.sample.entry or ''}\n\nprint({word!r}, flush=True)\n"
             printed = run(source, self._kind, seconds=self._options.seconds, memory=self._options.memory_mb * 2**20)
@@ -49,7 +49,7 @@ class CodeVerifier:
 def program_of(text: str) -> str:
     """Return the program in a text: the last fenced block that is labelled as Python, else the last without a label.
 
-    Without either it is the whole text. Thinking is passed over.
+    Without a block, the program is the whole text. Thinking is ignored.
     """
     text = conclusion(text)[-SCANNED:]
     blocks = fenced(text)
@@ -59,9 +59,9 @@ def program_of(text: str) -> str:
 
 
 def has_tests(entry: str | None) -> bool:
-    """Return whether an entry can fail: whether a statement of it that is run asserts, raises or calls something.
+    """Return whether an entry can fail: whether a statement that it runs asserts, raises or calls something.
 
-    Imports and definitions alone test nothing, as does what is no Python.
+    Imports and definitions alone test nothing, and neither does text that is not Python.
     """
     try:
         with warnings.catch_warnings():

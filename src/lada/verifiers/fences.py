@@ -9,7 +9,7 @@ _FENCE = re.compile(r"(?m)^(?P<indent>[ \t]*+)(?P<marks>`{3,}+|~{3,}+)[ \t{.]*+(
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block: its label in lower case ("" where there is none) and what stands between the fences."""
+    """A fenced block: its label in lower case ("" without one) and the text between the fences."""
 
     label: str
     body: str
@@ -18,8 +18,8 @@ class Block:
 def fenced(text: str) -> list[Block]:
     """Return the fenced blocks of a text that are not blank, without the indentation that their lines share.
 
-    A block ends at the next fence of the same marks that is as long; where that fence has a label, the next one begins
-    there. The last one may be left open.
+    A block ends at the next fence of the same marks and length; if that fence has a label, the next block begins there.
+    The last block may be left open.
     """
     blocks: list[Block] = []
     opening: re.Match[str] | None = None
@@ -37,6 +37,6 @@ def fenced(text: str) -> list[Block]:
 def _block(opening: re.Match[str], body: str) -> Block:
     if indent := len(opening["indent"]):
         body = re.sub(rf"(?m)^[ \t]{{1,{indent}}}", "", body)
-    if body.lstrip("\r\n")[:1] in " \t":  # else dedent has nothing to do, and would empty blank lines of strings
+    if body.lstrip("\r\n")[:1] in " \t":  # otherwise dedent has nothing to do, and would empty blank lines of strings
         body = dedent(body)
     return Block(opening["label"].lower(), body)

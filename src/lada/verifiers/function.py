@@ -1,4 +1,4 @@
-"""A verifier that is a function of the user's: `verify(sample, text)` in a Python file."""
+"""A verifier that is a user's function: `verify(sample, text)` in a Python file."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -13,15 +13,16 @@ from lada.verifiers.process import WorkerProcess
 
 
 class FunctionVerifier:
-    """Scores by a function of the user's."""
+    """Scores answers with a user's function."""
 
     def __init__(self, options: FunctionOptions, base: Path) -> None:
-        """Import the file. Raises InputError where that fails or it has no such function."""
+        """Import the file. Raises InputError if that fails or the file has no such function."""
         file = base / options.file
         if file.suffix != ".py" or not is_file(file):
             raise InputError(
-                f"task.verifier.file: {str(file)!r} is no Python file that is there; expected the path of a .py file, "
-                "relative to the configuration"
+                f"task.verifier.file: {str(file)!r} is not an existing Python file; expected the path of a .py file, "
+                "relative "
+                "to the configuration"
             )
         self.threshold = options.threshold
         self.fingerprint = hashlib.sha256(file.read_bytes() + repr(options).encode()).hexdigest()

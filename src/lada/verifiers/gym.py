@@ -1,4 +1,4 @@
-"""A verifier by reasoning-gym: each generator scores answers to its own questions."""
+"""A verifier that uses reasoning-gym: each generator scores answers to its own questions."""
 
 import json
 import re
@@ -18,18 +18,18 @@ from lada.verifiers.process import WorkerProcess
 FUNCTIONS = Path(__file__).with_name("gym_functions.py")
 MEMORY = 8 * 2**30
 SCANNED = 10_000
-"""Characters of a text that are read, from its end."""
+"""How many characters of a text are read, from its end."""
 _TAGS = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
 _MARKER = re.compile(r"\banswer\b[*_ ]{0,4}(?:is\b)?[:=]?[*_ ]{0,4}", re.IGNORECASE)
 
 
 class GymVerifier:
-    """Scores by reasoning-gym. A generator is given the answer that LaDa reads from a text."""
+    """Scores answers with reasoning-gym. A generator receives the answer that LaDa reads from a text."""
 
     def __init__(self, threshold: float, seconds: float, readings: Callable[[str, str], list[str]]) -> None:
-        """Start the worker; `readings(answer, gold)` are the forms of an answer of which the best counts.
+        """Start the worker; `readings(answer, gold)` returns the forms of an answer, and the best-scored form counts.
 
-        Raises InputError where the package is missing or cannot be imported.
+        Raises InputError if the package is missing or cannot be imported.
         """
         try:
             self.fingerprint = f"reasoning-gym {version('reasoning-gym')}"
@@ -41,11 +41,11 @@ class GymVerifier:
         self._worker = WorkerProcess(FUNCTIONS, MEMORY)
 
     def ask(self, function: str, *arguments: Any, seconds: float) -> Any:
-        """Return what one of gym_functions returns, or a Failure."""
+        """Return the result of one of gym_functions, or a Failure."""
         return self._worker.call(function, list(arguments), seconds)
 
     def scores(self, asked: Iterable[Asked]) -> Iterator[float | Failure]:
-        """See Verifier.scores. A text in which nothing can be read has 0."""
+        """See Verifier.scores. A text without a readable answer scores 0."""
         for each in asked:
             answer = each.answer
             lines = (each.sample.answer or "").strip("\n").count("\n") + 1
@@ -57,7 +57,7 @@ class GymVerifier:
                 yield self._best(each.sample, answer)
 
     def _best(self, sample: Sample, answer: str) -> float | Failure:
-        """Return the best score of all readings of an answer, or why the first has none where none has one."""
+        """Return the best score of all readings of an answer; if none has a score, return why the first has none."""
         best: float | Failure | None = None
         for reading in self._readings(answer, sample.answer or ""):
             score = self._worker.call("verify", [sample.entry, reading], self._seconds, score=True)
@@ -70,9 +70,10 @@ class GymVerifier:
 
 
 def block(text: str, lines: int) -> str:
-    """Return an answer of several lines: what stands in the last answer tags, else behind the last word `answer`.
+    """Return an answer of several lines: the text in the last answer tags, else after the last word `answer`.
 
-    Without either it is the last `lines` of the text. Where a fenced block stands there, it is the last such block.
+    Without either, it is the last `lines` lines of the text. If a fenced block is there, the answer is the last such
+    block.
     """
     text = conclusion(text)[-SCANNED:].strip("\n")
     if tagged := _TAGS.findall(text):
@@ -86,6 +87,6 @@ def block(text: str, lines: int) -> str:
 
 
 def entry(generator: str, options: dict[str, Any], seed: int, size: int, index: int) -> str:
-    """Return what a sample carries for its verifier."""
+    """Return the entry that a sample carries for its verifier."""
     told = {"generator": generator, "options": options, "seed": seed, "size": size, "index": index}
     return json.dumps(told, sort_keys=True)

@@ -1,6 +1,6 @@
-"""What a worker process calls of reasoning-gym: draw questions, and score answers by its own verifiers.
+"""The functions of reasoning-gym that a worker process calls: draw questions, and score answers with its verifiers.
 
-A question's entry is JSON with generator, options, seed, size and index, from which the question comes again.
+A question's entry is JSON with generator, options, seed, size and index, from which the question can be drawn again.
 """
 
 import json
@@ -13,7 +13,7 @@ from reasoning_gym.factory import DATASETS  # pyright: ignore[reportMissingImpor
 
 
 def generators() -> list[str]:
-    """Return the names of all generators that make questions by themselves."""
+    """Return the names of all generators that work on their own."""
     return sorted(set(DATASETS) - {"composite"})
 
 
@@ -25,7 +25,8 @@ def draw(generator: str, options: str, seed: int, size: int, start: int, count: 
 
 
 def draw_with_metadata(generator: str, options: str, seed: int, size: int, start: int, count: int) -> list[Any]:
-    """Return what `draw` does, each row with what its generator tells of the question, and with the animals' legs."""
+    """Return the rows of `draw`, each with its generator's metadata of the question and the animals' numbers of
+    legs."""
     dataset = _dataset(generator, options, seed, size)
     told = {"legs": ANIMALS} if generator == "leg_counting" else {}
     rows = ((index, dataset[index]) for index in range(start, min(start + count, size)))

@@ -1,4 +1,4 @@
-"""A verifier that is an LLM behind an API: it is asked how good an answer is."""
+"""A verifier that asks an LLM behind an API how good an answer is."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from lada.verifiers.base import Asked, Failure
 from lada.verifiers.options import JudgeOptions
 
 SCANNED = 10_000
-"""Characters of a text that the judge is shown, from its end."""
+"""How many characters of a text the judge sees, from its end."""
 _PLACE = re.compile(r"\bscore\b[^\w.,]{0,8}(?=[.,]?[0-9])", re.IGNORECASE)
 _NUMBER = r"(?:[0-9]{1,30}+(?:[.,][0-9]{1,30}+)?|[.,][0-9]{1,30}+)(?:e[+\-]?[0-9]{1,3}+)?"
 _VALUE = re.compile(
@@ -23,22 +23,22 @@ _MORE = re.compile(
     r"|(?:(?:[x:~≈+\-−–—]|to\b|or\b|and\b) ?)?[.,]?[0-9])",
     re.IGNORECASE,
 )
-"""What makes another number of the one before it: a power, a range, a scale that cannot be told."""
+"""Text that changes the meaning of the number before it: a power, a range, an unknown scale."""
 _THOUSANDS = re.compile(r"[1-9][0-9]*,[0-9]{3}")
 
 
 class JudgeVerifier:
-    """Scores by what a judge writes behind its last `Score:`."""
+    """Scores answers by the number that a judge writes after its last `Score:`."""
 
     def __init__(self, options: JudgeOptions, base: Path) -> None:
-        """Raises InputError where the API's key is missing."""
+        """Raises InputError if the API's key is missing."""
         self.threshold = options.threshold
         self.fingerprint = f"judge {options.api.base_url} {options.api.model} {options.prompt}"
         self._prompt = options.prompt
         self._judge = ApiLearner(options.api, base)
 
     def scores(self, asked: Iterable[Asked]) -> Iterator[float | Failure]:
-        """See Verifier.scores. All are asked at once; raises as ApiLearner.answer does."""
+        """See Verifier.scores. All requests are sent at once; raises as ApiLearner.answer does."""
         answers = self._judge.answer([self._fill(each) for each in asked], seed=0)
         for answer in answers:
             score = score_of(answer.text[-SCANNED:])
@@ -48,14 +48,14 @@ class JudgeVerifier:
         told = {
             "question": asked.sample.question,
             "answer": asked.sample.answer or "(not known)",
-            # It cannot close the tags that it stands in.
+            # The text cannot close the tags around it.
             "text": re.sub(r"</?\s*text\s*>", "", asked.text[-SCANNED:], flags=re.IGNORECASE),
         }
         return re.sub(r"\{(question|answer|text)\}", lambda place: told[place[1]], self._prompt)
 
 
 def score_of(text: str) -> float | None:
-    """Return the number from 0 to 1 behind the last `score`, or None where none can be told for sure.
+    """Return the number from 0 to 1 after the last `score`; None if it is not clear.
 
     It may be a decimal (`0.5`, `0,5`, `5e-1`), a fraction (`1/2`, `5 out of 10`) or a percentage (`50 %`).
     """
@@ -72,5 +72,5 @@ def score_of(text: str) -> float | None:
 
 
 def _number(written: str) -> float | None:
-    """Return a number; None where a comma may part thousands."""
+    """Return a number; None if a comma may separate thousands."""
     return None if _THOUSANDS.fullmatch(written) else float(written.replace(",", "."))

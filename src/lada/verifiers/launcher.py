@@ -1,7 +1,7 @@
-"""What runs inside a sandbox: `python -I -S launcher.py MEMORY SECONDS NAMESPACES`, with a program on its stdin.
+"""Runs inside a sandbox: `python -I -S launcher.py MEMORY SECONDS NAMESPACES`, with a program on its stdin.
 
-With NAMESPACES 1 it stands in new namespaces as their root, and takes the rest away itself: every file system becomes
-read-only, places with sockets and files of others are hidden, and all capabilities are given up for good.
+With NAMESPACES 1, it starts as root of new namespaces and confines itself: every file system becomes read-only, places
+with sockets and other users' files are hidden, and all capabilities are dropped permanently.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ import sys
 SCRATCH = "/tmp"
 HIDDEN = (SCRATCH, "/run", "/var/tmp", "/dev/shm")
 SIZE = 64 * 2**20
-"""Bytes that the program may write, in all where it has a file system of its own, else to one file."""
+"""The most bytes that the program may write: in total if it has a file system of its own, else per file."""
 LONGEST_SOURCE = 2**20
 PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP = 38, 24
 MOUNT_SETATTR, AT_RECURSIVE = 442, 0x8000  # the same number on every architecture
@@ -20,7 +20,7 @@ RDONLY, NOSUID, NODEV = 1, 2, 4
 
 
 def main() -> None:
-    """Confine this process, write the program to the scratch folder, and become it."""
+    """Confine this process, write the program to the scratch folder, and execute it in place of this process."""
     memory, seconds, namespaces = (int(argument) for argument in sys.argv[1:4])
     source = sys.stdin.buffer.read(LONGEST_SOURCE)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -54,7 +54,7 @@ def _isolate(libc: ctypes.CDLL) -> None:
     writable = (ctypes.c_uint64 * 4)(0, RDONLY, 0, 0)
     _check(libc.syscall(MOUNT_SETATTR, -100, SCRATCH.encode(), 0, writable, ctypes.sizeof(writable)), SCRATCH)
     for capability in range(64):
-        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # those that the kernel does not know give an error
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # numbers that the kernel does not know give an error
     _check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
 
 

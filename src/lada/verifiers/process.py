@@ -1,4 +1,4 @@
-"""Functions of a Python file, called in a process of their own with limits of time and memory."""
+"""Calls functions of a Python file in a separate process with limits on time and memory."""
 
 import json
 import os
@@ -18,16 +18,16 @@ from lada.verifiers.base import Failure
 
 CHILD = Path(__file__).with_name("child.py")
 STARTING = 120.0
-"""Seconds that a file may take to be imported."""
+"""Seconds that the import of a file may take."""
 LONGEST_REPLY = 64 * 2**20
 """Bytes of a reply."""
 
 
 class WorkerProcess:
-    """Calls functions of one file. A call that fails badly ends the process; the next one starts another."""
+    """Calls functions of one file. A call that fails badly ends the process; the next call starts another."""
 
     def __init__(self, file: Path, memory: int) -> None:
-        """`memory`: bytes of addresses that the process may have, where the system can limit that."""
+        """`memory` is the most bytes of address space for the process, if the system can limit it."""
         self._file, self._memory = file, memory
         self.functions: frozenset[str] = frozenset()
         self._lock = threading.Lock()
@@ -36,13 +36,13 @@ class WorkerProcess:
         self._number = 0
 
     def start(self) -> None:
-        """Start the process if there is none. Raises InputError where the file cannot be imported."""
+        """Start the process if it is not running. Raises InputError if the file cannot be imported."""
         if self._process is not None:
             return
         self._calls, theirs = Pipe()
         self._number = 0
         descriptor = theirs.fileno()
-        # Sets and dicts of text come in the same order everywhere, for equal seeds to draw equal questions.
+        # The order of sets of text is fixed, so that equal seeds draw equal questions.
         environment = {**os.environ, "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(CHILD), str(descriptor), str(self._memory), str(self._file)],
@@ -60,15 +60,15 @@ class WorkerProcess:
         if isinstance(reply, Failure):
             self._stop()
             raise InputError(
-                f"task.verifier: {str(self._file)!r} cannot be imported: it {reply.reason}; mend the file, or raise "
+                f"task.verifier: {str(self._file)!r} cannot be imported: it {reply.reason}; fix the file, or raise "
                 "task.verifier.memory_mb"
             )
         self.functions = frozenset(reply)
 
     def call(self, function: str, arguments: list[Any], seconds: float, *, score: bool = False) -> Any:
-        """Return what a function returns, as JSON gives it back, or a Failure. Dictionaries become objects.
+        """Return a function's result, converted through JSON, or a Failure. Dictionaries become objects.
 
-        With `score` it must be a number from 0 to 1. Raises InputError where the file cannot be imported any more.
+        With `score`, the result must be a number from 0 to 1. Raises InputError if the file can no longer be imported.
         """
         request = {"function": function, "arguments": arguments, "seconds": seconds, "score": score}
         with self._lock:
@@ -77,7 +77,7 @@ class WorkerProcess:
             try:
                 self._calls.send_bytes(json.dumps({"number": self._number, **request}).encode())
                 reply = self._receive(seconds)
-            except OSError:  # it died of what an earlier call left behind
+            except OSError:  # it died because of what an earlier call left behind
                 reply = Failure("crashed")
                 self._stop()
             except _DiedError as error:
@@ -86,7 +86,7 @@ class WorkerProcess:
             return reply
 
     def _receive(self, seconds: float) -> Any:
-        """Return the reply to the latest request; one of another process or to another request is passed over."""
+        """Return the reply to the latest request; replies of other processes or to other requests are ignored."""
         assert self._process is not None
         deadline = time.monotonic() + seconds
         while True:
@@ -108,11 +108,11 @@ class WorkerProcess:
 
 
 class _DiedError(Exception):
-    """The process is of no more use."""
+    """The process is no longer usable."""
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and those that it started, unless that was done before: its number may be another's by now."""
+    """End a process and those that it started, unless done before: its number may belong to another process by now."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

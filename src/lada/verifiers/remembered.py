@@ -1,4 +1,4 @@
-"""Verdicts that are kept: a text is judged once, however often a process reads it."""
+"""Remembers verdicts: a text is judged once, however often a process reads it."""
 
 import hashlib
 import json
@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from lada.verifiers.base import Asked, Failure, Verifier
 
 MOST = 200_000
-"""Verdicts that are kept; with more, all are forgotten."""
+"""The most verdicts that are kept; beyond this, all are forgotten."""
 
 
 class Remembered:
-    """A verifier's scores, failures too, by question and text: one slow answer is slow once, and nothing flips."""
+    """A verifier's scores and failures, by question and text. A slow answer is slow only once, and verdicts never
+    change."""
 
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier

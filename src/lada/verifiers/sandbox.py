@@ -1,4 +1,4 @@
-"""Runs a program that nobody trusts: without a network, with nothing to change, with limits of time and memory."""
+"""Runs an untrusted program: without a network, with read-only files, and with limits on time and memory."""
 
 import os
 import select
@@ -18,7 +18,7 @@ from lada.verifiers.base import Failure
 LAUNCHER = Path(__file__).with_name("launcher.py")
 SandboxKind = Literal["bubblewrap", "namespaces", "none"]
 LONGEST_OUTPUT = 64 * 2**10
-"""Bytes that a program may print."""
+"""The most bytes that a program may print."""
 BWRAP = [
     *("--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--ro-bind", "/", "/"),
     *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run", "--tmpfs", "/var/tmp"),
@@ -31,9 +31,9 @@ UNSHARE = [
 
 
 def choose(wish: SandboxKind | Literal["auto"]) -> SandboxKind:
-    """Return the sandbox that works on this machine, the strictest first. Raises InputError where none does.
+    """Return the strictest sandbox that works on this machine. Raises InputError if none does.
 
-    `none` is chosen only where it is wished for.
+    `none` is chosen only if it is asked for.
     """
     if wish == "none":
         return wish
@@ -44,13 +44,14 @@ def choose(wish: SandboxKind | Literal["auto"]) -> SandboxKind:
     verb = "does" if kinds == ("bubblewrap",) else "do"
     raise InputError(
         f"task.verifier.sandbox: {' and '.join(kinds)} {verb} not work here, so that programs could reach the network "
-        "and your files; install bubblewrap (Debian, Ubuntu: apt install bubblewrap) and allow user namespaces, or set "
-        "sandbox: none if you trust whatever the models may write"
+        "and your files; install bubblewrap (Debian, Ubuntu: apt install bubblewrap) and allow user namespaces, or "
+        "set "
+        "sandbox: none if you trust everything that the models may write"
     )
 
 
 def run(source: str, kind: SandboxKind, *, seconds: float, memory: int) -> str | Failure:
-    """Return what a Python program prints, or why it did not end well."""
+    """Return the output of a Python program, or why it failed."""
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "source.py"
         program.write_bytes(source.encode("utf-8", "replace"))
@@ -80,7 +81,7 @@ def run(source: str, kind: SandboxKind, *, seconds: float, memory: int) -> str |
 
 
 def _read(process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, bool]:
-    """Return what a process prints, a byte more than it may at most, and whether it is still there after `seconds`."""
+    """Return the output of a process, at most one byte more than allowed, and whether it still runs after `seconds`."""
     assert process.stdout is not None
     deadline, printed = time.monotonic() + seconds, b""
     while len(printed) <= LONGEST_OUTPUT:
