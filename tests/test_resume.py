@@ -189,7 +189,7 @@ def test_other_data_than_a_run_was_begun_with_is_refused_by_name(tmp_path):
         before = file.read_text()
         file.write_text(before.replace('"12"', '"13"'))
         what = {"train": "private samples of law", "replay": "replayed samples"}.get(name, f"{name} samples")
-        with pytest.raises(InputError, match=f"--resume: {what}: they are not those that .* was begun with; put them"):
+        with pytest.raises(InputError, match=f"--resume: {what}: they are not those that .* began with; restore them"):
             lada.run(tmp_path / "run.yaml", runs=tmp_path, resume=True)
         file.write_text(before)
     (tmp_path / "model" / "more").write_text("")

@@ -1,7 +1,7 @@
 """LaDa: federated reasoning distillation between one server LLM and many different client SLMs.
 
-`lada.run(config)` runs an experiment, `lada.demo()` the demo, and `lada.plan(config)` says beforehand what a run will
-be. `lada.load(folder)` reads a finished run, and `lada.compare(runs)` sets several side by side.
+`lada.run(config)` runs an experiment, `lada.demo()` runs the demo, and `lada.plan(config)` returns the plan of a run.
+`lada.load(folder)` reads a finished run, and `lada.compare(runs)` compares several.
 """
 
 from importlib import import_module
@@ -26,7 +26,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load the public API on first use: it brings torch and Flower along, which `import lada` alone should not."""
+    """Load the public API on first use: it imports torch and Flower, which `import lada` alone should not."""
     if name == "__version__":
         from lada.core.distribution import lada_version
 

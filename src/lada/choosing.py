@@ -1,4 +1,4 @@
-"""How a configuration chooses methods: a field for each point, options spelled out, and the methods made of them."""
+"""How a configuration chooses methods: a field for each point, complete options, and the methods built from them."""
 
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
@@ -20,7 +20,7 @@ M = TypeVar("M", bound=Options)
 def choosing(points: Iterable[Point], field: Callable[[Point], tuple[Any, Any]]) -> Callable[[type[M]], type[M]]:
     """Class decorator: give a model a field for each of these points, by its key.
 
-    `field` is one of those below and says what the model does with it.
+    `field` is one of the functions below, for the model's use of the choice.
     """
     fields: dict[str, Any] = {point.key: field(point) for point in points}
 
@@ -32,7 +32,7 @@ def choosing(points: Iterable[Point], field: Callable[[Point], tuple[Any, Any]])
 
 
 def of_the_run(point: Point) -> tuple[Any, Any]:
-    """Return the field of a run's configuration: what it says comes before any default."""
+    """Return the field of a run's configuration, which takes precedence over any default."""
     if point.several:
         return _kind(point), Field((), description=point.about)
     if point.decides and point.default:
@@ -46,7 +46,7 @@ def of_a_party(point: Point) -> tuple[Any, Any]:
 
 
 def settled(point: Point) -> tuple[Any, Any]:
-    """Return the field of what was resolved before."""
+    """Return the field of a choice that is already resolved."""
     if point.several:
         return _kind(point), Field((), description=point.about, exclude_if=_none)
     return _kind(point), Field(description=point.about)
@@ -80,10 +80,10 @@ def _each_once(point: Point) -> Callable[[tuple[MethodChoice, ...]], tuple[Metho
 
 
 def spelled_out(registry: Registry[Any], choice: MethodChoice, where: str) -> MethodChoice:
-    """Return a choice with all its options; InputError, naming the key `where` it stands, for faulty ones."""
+    """Return a choice with all its options. Raises InputError for faulty ones, naming the key `where`."""
     try:
         method = registry.get(choice.name)
-    except InputError as error:  # which says the kind
+    except InputError as error:  # which names the kind
         key = where.removesuffix(f".{choice.name}")
         raise InputError(str(error) if key == registry.kind else f"{key}: {error}") from None
     options = validate(method.options, choice.options, f"{where}.options")
@@ -91,12 +91,12 @@ def spelled_out(registry: Registry[Any], choice: MethodChoice, where: str) -> Me
 
 
 def host_default(bare: PaperDefaults, point: Point) -> MethodChoice | None:
-    """Return the host's default at a point, else the point's own; None where there is neither."""
+    """Return the host's default at a point, else the point's own; None if there is neither."""
     return bare.methods.get(point.kind) or (MethodChoice(name=point.default) if point.default else None)
 
 
 def make_method(registry: Registry[T], name: str, overrides: tuple[str, ...] = ()) -> T:
-    """Build a method from `option=value` strings; InputError names any fault, or the package that is missing."""
+    """Build a method from `option=value` strings. Raises InputError for any fault or a missing package."""
     options: dict[str, Any] = {}
     for override in overrides:
         apply_override(options, override)

@@ -162,7 +162,7 @@ class RunConfig(Options):
         clients = tuple(each for client in clients for each in client.each())
         names = [client.name for client in clients]
         if told := next(filter(None, map(fault, names)), None):
-            raise ValueError(told)  # a name that `count` made
+            raise ValueError(told)  # a name that comes from `count`
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two share the name {twice[0]!r}; give each its own")
@@ -196,7 +196,7 @@ class RunConfig(Options):
         chosen = {point: _spelled_out(point, getattr(self, point.key)) for point in chosen_points()}
         host = POINTS[HOSTS.kind]
         (named,) = self._of(host)
-        bare = HOSTS.make(named.name, chosen[host].options).bare  # last, since a host brings along what a round needs
+        bare = HOSTS.make(named.name, chosen[host].options).bare  # last, since a host imports what a round needs
         options = dict(named.options)
         if self.server_only_teaches:
             options = {**bare.one_way, **options}
@@ -261,7 +261,7 @@ class RunConfig(Options):
         """Refuse a configuration that would leak by one route what it protects on another."""
         if self.server.distil.dp:
             raise InputError("server.distil.dp: the server has no private samples; expected dp only at clients")
-        soft = self.make(OBJECTIVES, self.server.name).needs.signal is not None  # which says what clients send
+        soft = self.make(OBJECTIVES, self.server.name).needs.signal is not None  # which determines what clients send
         name = self.choice(OBJECTIVES, self.server.name).name
         for client in self.clients:
             names = [each.name for each in self._policies(client)]

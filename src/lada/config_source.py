@@ -1,4 +1,4 @@
-"""A configuration from whatever form it comes in: a file, plain data, or one that was opened before."""
+"""Reads a configuration from any form: a file, plain data, or one that is already open."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +12,13 @@ from lada.core.paths import is_file
 
 
 def read_config(file: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
-    """Read a YAML or JSON file and apply `key.path=value` overrides; values are YAML. InputError names any fault."""
+    """Read a YAML or JSON file and apply `key.path=value` overrides; values are YAML. Raises InputError for any
+    fault."""
     return make_config(read_data(file), overrides)
 
 
 def read_data(file: Path) -> Any:
-    """Return what a YAML or JSON file holds, as plain data. Raises InputError for a file that cannot be read so."""
+    """Return the content of a YAML or JSON file as plain data. Raises InputError if the file cannot be read."""
     if not is_file(file):
         raise InputError(f"configuration: file {str(file)!r} does not exist; give the path of a YAML file")
     try:
@@ -27,20 +28,20 @@ def read_data(file: Path) -> Any:
 
 
 class Opened(NamedTuple):
-    """A resolved configuration, and the folder that relative paths in it start at."""
+    """A resolved configuration, and the folder at which its relative paths start."""
 
     config: RunConfig
     base: Path
 
 
 Source = Opened | RunConfig | Mapping[str, Any] | str | Path
-"""Whatever a configuration may be given as."""
+"""Any form of a configuration."""
 
 
 def open_config(config: Source, overrides: tuple[str, ...] = ()) -> Opened:
-    """Return a resolved configuration from whatever form it has; one that is opened already is returned as it is.
+    """Return a resolved configuration from any form; one that is already open is returned unchanged.
 
-    Relative paths start at the folder of a file, else at the working directory. InputError names any fault.
+    Relative paths start at the folder of a file, else at the working directory. Raises InputError for any fault.
     """
     if isinstance(config, Opened):
         return config

@@ -1,4 +1,4 @@
-"""What a run runs on."""
+"""The environment of a run: machine and versions."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ PACKAGES = ("torch", "transformers", "tokenizers", "flwr", "numpy", "scikit-lear
 
 
 def environment(device: str) -> Environment:
-    """Return what this run runs on."""
+    """Return the environment of this run."""
     return Environment(
         lada=lada_version(),
         git=commit(),
@@ -40,7 +40,7 @@ def _instructions() -> str:
 
 
 def commit() -> str | None:
-    """Return the commit of the checkout LaDa runs from, with `+` behind it where files differ; None outside one."""
+    """Return the commit of LaDa's checkout, followed by `+` if files differ from it; None outside a checkout."""
     here = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run([*here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout

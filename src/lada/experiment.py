@@ -39,26 +39,27 @@ def run(
     federation: Path | None = None,
     common: Path | None = None,
 ) -> RunResults:
-    """Run an experiment and return its typed results, with the folder that they are from.
+    """Run an experiment and return its typed results, with their folder.
 
     `config` is a RunConfig, plain data of the same form, or the path of a YAML file; `overrides` are `key=value`
-    strings. It may also be what `lada.config_source.open_config` made of these, and `overrides` then play no part. The
-    run's folder is `runs/<name>`, with a number behind it where that exists; relative paths in a file
-    start at its folder, else at the working directory. With `progress` the terminal or notebook shows what `lada run`
-    shows. `emit` gets every event as it happens.
+    strings. It may also be a result of `lada.config_source.open_config`; `overrides` are then ignored. The run's folder
+    is `runs/<name>`, with a number appended if that exists. Relative paths in a file start at its folder, else at the
+    working directory. With `progress`, the terminal or notebook shows what `lada run` shows. `emit` receives every
+    event as it happens.
 
-    With `resume` the newest run of that name goes on where it stopped, to the same bits as if it had not; where there
-    is none, it begins. The path of a run's folder in the place of a configuration resumes that run.
+    With `resume`, the newest run of that name continues where it stopped, and its results are bit for bit those of an
+    uninterrupted run. If there is none, a run begins. If a run's folder is given instead of a configuration, that run
+    is resumed.
 
     `federation` is the server's folder of a deployment, for `engine: deployment`. `common` is a folder in which runs of
-    `engine: local`, by one version of the code, leave studies and answers for others that would do the same with the
-    same weights; the bits are those of a run without it. It is the caller's to remove.
+    `engine: local`, by one version of the code, share studies and answers that other runs would compute with the same
+    weights. Results are bit for bit the same without it. The caller removes the folder.
 
-    `results.missing` has who was lost on the way, and is empty where everybody took part in everything.
+    `results.missing` lists the clients that were lost; it is empty if all took part in everything.
 
-    Raises InputError where configuration, data or models are wrong, before anything is trained wherever that can be
-    told; FederationError where fewer clients than the quorum answer; StudyError where the server's own study came to
-    nothing. What was computed by then stays in the run's folder.
+    Raises InputError if configuration, data or models are wrong, if possible before anything is trained;
+    FederationError if fewer clients than the quorum answer; StudyError if the server's own study failed. All results so
+    far stay in the run's folder.
     """
     with showing(emit) if progress else nullcontext(emit) as told:
         if resume and isinstance(config, (str, Path)) and is_folder(config):
@@ -86,28 +87,28 @@ def demo(
     progress: bool = True,
     resume: bool = False,
 ) -> RunResults:
-    """Run LaDa end to end on the built-in corpus with the shipped tiny models; a few minutes on a laptop.
+    """Run LaDa end to end on the built-in corpus with the shipped tiny models. It takes a few minutes on a laptop.
 
-    The arguments, and what is raised, are those of `run`.
+    Arguments and exceptions are those of `run`.
     """
     with as_file(files("lada.examples") / "demo.yaml") as config:
         return run(config, name=name, runs=runs, overrides=overrides, progress=progress, resume=resume)
 
 
 def _go(config: RunConfig, then: RunConfig, place: Place, emit: Emit, federation: Path | None) -> RunResults:
-    """Go on with a run. Raises InputError where configuration, data or models are not those that it was begun with."""
+    """Resume a run. Raises InputError if configuration, data or models differ from those that it began with."""
     run_folder.check_same(config, then, place.folder)
     prepared = _prepare(config, place.base, federation)
     if changed := begun.changed(place.folder, given(config, prepared[0])):
         raise InputError(
-            f"--resume: {', '.join(changed)}: they are not those that {str(place.folder)!r} was begun with; put them "
-            "back, or begin a new run without --resume"
+            f"--resume: {', '.join(changed)}: they are not those that {str(place.folder)!r} began with; restore "
+            "them, or begin a new run without --resume"
         )
     return _start(config, prepared, place, emit, federation)
 
 
 def _start(config: RunConfig, prepared: Prepared, place: Place, emit: Emit, federation: Path | None) -> RunResults:
-    """Run here, or where the engine has it run."""
+    """Run in this process, or wherever the engine runs it."""
     if config.engine == "simulation":
         results = simulate(config, place, emit)
     elif config.engine == "deployment":
@@ -120,7 +121,7 @@ def _start(config: RunConfig, prepared: Prepared, place: Place, emit: Emit, fede
 
 
 def _prepare(config: RunConfig, base: Path, federation: Path | None = None) -> Prepared:
-    """Return the task and the trackers; raise InputError for data, models or an engine that cannot be used."""
+    """Return the task and the trackers. Raises InputError for data, models or an engine that cannot be used."""
     if config.engine == "simulation":
         check_simulation()
     if config.engine == "deployment":

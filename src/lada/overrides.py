@@ -9,15 +9,15 @@ from lada.core.errors import InputError, nearest
 
 
 def plain(data: Any) -> Any:
-    """Return a copy as JSON would hold it; what it has no form for, such as a date, becomes a string."""
+    """Return a copy as JSON would hold it; values without a JSON form, such as dates, become strings."""
     try:
         return json.loads(json.dumps(data, default=str))
-    except (TypeError, ValueError, RecursionError) as error:  # an alias of YAML may make a circle
+    except (TypeError, ValueError, RecursionError) as error:  # a YAML alias may make a cycle
         raise InputError(f"configuration: {error}; expected plain YAML or JSON values") from None
 
 
 def apply_override(data: Any, override: str) -> None:
-    """Set one key of plain data by `key.path=value`; the value is YAML. InputError names what is wrong."""
+    """Set one key of plain data by `key.path=value`; the value is YAML. Raises InputError for any fault."""
     key, equals, text = override.partition("=")
     *parents, last = key.split(".")
     if not equals or not all((*parents, last)):

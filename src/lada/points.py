@@ -1,4 +1,4 @@
-"""The points at which methods plug in, one row per kind. All that lists the kinds of methods reads these rows."""
+"""The points at which methods plug in, one row per kind. Everything that lists kinds of methods reads these rows."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def registries_frozen() -> Iterator[None]:
     """Load all methods, and refuse new ones during a run."""
     registries = [point.registry for point in POINTS.values()]
     for registry in registries:
-        registry.names()  # which loads them all
+        registry.names()  # which loads all methods
     with ExitStack() as stack:
         for registry in registries:
             stack.enter_context(registry)

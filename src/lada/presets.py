@@ -1,4 +1,4 @@
-"""What `plugin` is short for: the methods that it chooses where the configuration names none, by kind."""
+"""What `plugin` stands for: the methods that it chooses, by kind, where the configuration names none."""
 
 from collections.abc import Mapping
 
@@ -7,9 +7,9 @@ from lada.core.choice import MethodChoice
 PRESETS: Mapping[str, Mapping[str, MethodChoice]] = {
     "lada": {
         "allocator": MethodChoice(name="lada"),
-        # The path whose answer is verified, by its likelihood alone: a contrast needs both paths of a pair, which at
-        # equal tokens leaves fewer lessons.
+        # The path whose answer is verified, by its likelihood only: a contrast needs both paths of a pair, which leaves
+        # fewer lessons at equal tokens.
         "objective": MethodChoice(name="contrastive", options={"weight": 0.0}),
     },
 }
-"""Under a preset that is not here, `none`, the host says what it comes with (lada.hosts.base.PaperDefaults)."""
+"""With `none`, which is not listed here, the host provides the defaults (lada.hosts.base.PaperDefaults)."""

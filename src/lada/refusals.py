@@ -1,4 +1,4 @@
-"""Refuse, before anything is trained, what methods need and parties lack."""
+"""Refuses, before anything is trained, runs whose methods need abilities that a party lacks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from lada.models.learners import LearnerOptions
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A method that a party runs, and what it needs with its options."""
+    """A method that a party runs, and its needs with the given options."""
 
     name: str
     needs: Needs
@@ -19,21 +19,21 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A party as its configuration has it."""
+    """A party as its configuration describes it."""
 
     name: str
     model: LearnerOptions | None
-    """None: known to that party alone."""
+    """The party's model; None if only the party knows it."""
     methods: Mapping[str, Sequence[Chosen]] = field(default_factory=dict)
-    """What it runs, by the kind of method."""
+    """The methods that it runs, by kind."""
     studies: bool = True
     """Whether it learns from the others."""
 
 
 def check_verbs(server: Seat, clients: Sequence[Seat]) -> None:
-    """Raise InputError for a method that needs of a learner what it cannot do, naming method, party and verbs.
+    """Raise InputError, naming method, party and verbs, for a method that needs a verb which the learner lacks.
 
-    Clients learn from the server, and the server from them where it studies. Clients study private data in any case.
+    Clients learn from the server, and the server learns from them if it studies. Clients always study private data.
     """
     everybody = (server, *clients)
     from_server = _taught(clients)
@@ -46,7 +46,7 @@ def check_verbs(server: Seat, clients: Sequence[Seat]) -> None:
 
 
 def _taught(students: Sequence[Seat]) -> dict[str, dict[str, frozenset[Verb]]]:
-    """Return what the methods of `students` need of those who teach them, by kind and name."""
+    """Return what the methods of `students` need of their teachers, by kind and name."""
     verbs: dict[str, dict[str, frozenset[Verb]]] = {}
     for seat in students:
         for kind, methods in seat.methods.items():

@@ -146,8 +146,14 @@ def test_truncated_bytes(end: int):
         (sample(likelihood=Likelihood(1e-9, -1.0, 1, 1)), "log-prob above zero"),
         (sample(likelihood=Likelihood(-1e308, -1e308, 1, 1)), "total holds a number that is not finite"),
         (sample(likelihood=Likelihood(-10001.0, -10001.0, 1, 1)), "log-prob below -10000 nats"),
-        (sample(likelihood=Likelihood(-2.0, -1.0, 1, 1)), "does not go with the least"),  # its mean is below its least
-        (sample(likelihood=Likelihood(-1.0, -2.0, 9, 1)), "does not go with the least"),  # the sum is above the least
+        (
+            sample(likelihood=Likelihood(-2.0, -1.0, 1, 1)),
+            "is inconsistent with their minimum",
+        ),  # its mean is below its least
+        (
+            sample(likelihood=Likelihood(-1.0, -2.0, 9, 1)),
+            "is inconsistent with their minimum",
+        ),  # the sum is above the least
         (sample(likelihood=Likelihood(-1.0, -1.0, 2**24 + 1, 1)), "more than 16777216 tokens"),
         (sample(likelihood=Likelihood(-1.0, -1.0, 0, 1)), "log-probs of no tokens"),
         (sample(likelihood=Likelihood(-1.0, -1.0, -1, 1)), "does not fit its column"),
@@ -212,7 +218,7 @@ def relabelled(**header: str) -> bytes:
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ({"format": "1"}, r"in format '2', which this version of LaDa writes: give all parties one version"),
+        ({"format": "1"}, r"in format '2', which this version of LaDa writes: give all parties the same version"),
         ({"format": "3"}, "of another kind or format"),
         ({"rows": "1"}, "record batches of other sizes than those of 1 row"),
         ({"rows": "3"}, "record batches of other sizes than those of 3 rows"),

@@ -85,7 +85,7 @@ def test_without_a_terminal_it_prints_once_and_ends(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["nowhere"], "is not the folder of a run"),
-        (["demo", "--once", "--metrics", "0"], "it goes on for as long as metrics are asked for"),
+        (["demo", "--once", "--metrics", "0"], "metrics are served until you stop the command"),
         (["demo", "--metrics", "70000"], "70000 is not in the range"),
     ],
 )

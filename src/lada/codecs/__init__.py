@@ -1,1 +1,1 @@
-"""How does knowledge become bytes?"""
+"""Codecs: how the parts of messages are encoded as bytes."""

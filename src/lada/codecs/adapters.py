@@ -1,4 +1,4 @@
-"""Adapter weights by name as a safetensors file, with the number of samples that weighs them in an average."""
+"""Adapter weights by name as a safetensors file, with the number of samples that is their weight in an average."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -13,9 +13,9 @@ from lada.core.needs import State
 
 KIND = "adapter"
 MARK = "adapters"
-"""What the bytes call themselves."""
+"""The name of the format, in its own header."""
 GREATEST = 1e4
-"""No weight lies further from 0; those of models that work stay below 100."""
+"""The largest absolute value of a weight; in models that work, weights stay below 100."""
 
 EXPECTED = 4
 """Bytes of a number: a float32."""
@@ -49,8 +49,8 @@ def encode(weights: Mapping[str, np.ndarray], samples: int) -> bytes:
 def decode(data: bytes, *, limit: int = LIMIT) -> Adapter:
     """Return the weights, float32, sorted by name, and the number of samples behind them.
 
-    `limit` is the most bytes of `data`. Raises CodecError, and nothing else, for anything that `encode` would not
-    write: another type or kind, a number that is not finite or beyond GREATEST.
+    `limit` is the most bytes of `data`. Raises only CodecError, for anything that `encode` would not write: another
+    type or kind, a number that is not finite or beyond GREATEST.
     """
     arrays, header = read(data, MARK, limit)
     if header.get("kind") != MARK:
@@ -64,7 +64,7 @@ def decode(data: bytes, *, limit: int = LIMIT) -> Adapter:
 
 
 def fault(array: np.ndarray) -> str | None:
-    """Return what is wrong with the numbers of a weight; None where they are in range."""
+    """Return what is wrong with the numbers of a weight; None if they are in range."""
     if not np.isfinite(array).all():
         return "a number that is not finite"
     return f"a number beyond {GREATEST:g}" if (np.abs(array) > GREATEST).any() else None
@@ -72,7 +72,7 @@ def fault(array: np.ndarray) -> str | None:
 
 @CODECS.register(KIND)
 class Adapters(Codec[Adapter, Adapter]):
-    """An adapter's weights as float32: a client's with its private samples behind it, or what was made of many."""
+    """An adapter's weights as float32: from one client with its number of private samples, or aggregated from many."""
 
     kind = KIND
 

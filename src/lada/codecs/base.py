@@ -1,7 +1,7 @@
-"""The contract of a codec, which alone knows a kind of message part: its bytes, what is checked of it, what it takes.
+"""The contract of a codec. Only the codec knows a kind of message part: its bytes, checks and size.
 
-Guard, ledger, planner and audit find the codecs here, and none of them names a kind. The codec of a kind is the one
-that the configuration chooses for it and, where it chooses none, the one that is called like the kind.
+Guard, ledger, planner and audit look up codecs here, and none of them names a kind. The configuration chooses the codec
+of a kind; by default it is the one with the kind's name.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 Sent = TypeVar("Sent")
 Received = TypeVar("Received")
 Text = tuple[str, str, bool]
-"""What a text is called, the text, and whether a model wrote it, so that a single word of it may reveal something."""
+"""A text's name, the text, and whether a model wrote it. In a model's text, even a single word may reveal something."""
 Words = Sequence[bytes] | None
-"""The bytes of the sender's tokens, by id; None where it sent no vocabulary."""
+"""The bytes of the sender's tokens, by id; None if it sent no vocabulary."""
 Verify = Callable[[Sequence[tuple["Sample", str]], "Counter[str]", float], Sequence[tuple[str | None, bool | None]]]
-"""Returns answer and verdict of each text that another party wrote for its sample. It counts those that a verifier
-fails on, by reason, and raises FederationError where that takes more than so many seconds."""
+"""Returns answer and verdict of each text that another party wrote for its sample. It counts the answers that a
+verifier fails on, by reason, and raises FederationError if it takes longer than the given number of seconds."""
 
 
 class Size(NamedTuple):
-    """Bytes: of a part's table before compression, and of all that it adds to a message."""
+    """Bytes of a part's table before compression, and bytes that the part adds to a message."""
 
     table: int = 0
     message: int = 0
@@ -44,13 +44,13 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a part will say, as far as that is known before the run."""
+    """The content of a part, as far as it is known before the run."""
 
     sender: str = ""
     samples: int = 0
     """Public samples."""
     mean: float = 0.0
-    """Tokens of a path on average, of the sender's."""
+    """The average length of a path, in the sender's tokens."""
     k: int = 0
     """Tokens per position that the receiver's objective asks for."""
     vocabulary: int = 0
@@ -58,12 +58,12 @@ class Outlook:
     numbers: int = 0
     """Trainable numbers of a client's adapter; 0: unknown."""
     private: tuple[Sample, ...] = ()
-    """The private samples that the sender sends, where the host has it send them."""
+    """The private samples that the sender sends, if the host requires that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """What a codec may know of the party that reads a message, and ask of it."""
+    """What a codec may know about, and ask of, the party that reads a message."""
 
     name: str
     role: str
@@ -71,72 +71,75 @@ class Receiver:
     limits: Limits
     task: TaskData
     signal: SignalSpec | None
-    """What it asks of others beside their texts."""
+    """The signals that it asks others for, in addition to their texts."""
     memory: Mapping[str, bytes]
-    """What it keeps between phases, such as a vocabulary that was sent once."""
+    """Data that it keeps between phases, such as a vocabulary that was sent once."""
     verify: Verify
     gold: Callable[[], Mapping[str, tuple[str, str]]]
     """Returns question and gold text of each public sample that has one."""
     clock: Callable[[], float]
     """Seconds since the run began."""
     takes_others_work: bool = False
-    """Whether what it receives may have been worked out by another run, before this one began."""
+    """Whether received results may come from another run, before this one began."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One message as a party reads it. Each part is decoded once, whoever asks for it."""
+    """One message as a party reads it. Each part is decoded only once."""
 
     payload: Known
     receiver: Receiver
     codecs: Codecs
     sender: str = ""
-    """Whose message it is, as far as the envelope says; empty where its parts alone say so."""
+    """The sender, as the envelope names it; empty if only the parts name it."""
     round: int = 0
     seconds: float = inf
-    """How long verifying may take."""
+    """The longest time that verification may take, seconds."""
     _parts: dict[str, Any] = field(default_factory=dict)
 
     def part(self, kind: str) -> Any:
-        """Return what a part of the message says. Raises CodecError or FederationError for what nobody honest sends."""
-        if kind not in self._parts:  # a payload that is settled keeps nothing
+        """Return the content of a part of the message. Raises CodecError or FederationError for content that no honest
+        party sends."""
+        if kind not in self._parts:  # a settled payload keeps nothing
             self._parts[kind] = read(self.payload, kind, lambda: self.codecs[kind].decode(self.payload[kind], self))
         return self._parts[kind]
 
 
 class Codec(Generic[Sent, Received]):
-    """One kind of message part. Most kinds need `encode` and `decode` alone; the rest has an answer that suits them."""
+    """One kind of message part. Most kinds need only `encode` and `decode`; the other methods have suitable
+    defaults."""
 
     kind: ClassVar[str]
-    """What the part is called in messages and in the ledger."""
+    """The part's name in messages and in the ledger."""
     private: ClassVar[bool] = False
-    """Whether its samples are private ones."""
+    """Whether it holds private samples."""
     about_the_run: ClassVar[bool] = False
-    """Whether it is a report for people, with nothing on samples or weights; it is checked after all else."""
+    """Whether it is a report for users, without data on samples or weights; it is checked last."""
     shapeless: ClassVar[bool] = False
-    """Whether bytes of any other kind may pass for it."""
+    """Whether bytes of any other kind could be mistaken for it."""
     lossy: ClassVar[bool] = False
-    """Whether it rounds what is said; what was rounded once goes through unchanged."""
+    """Whether it rounds values; rounded values pass through unchanged."""
 
     def __init__(self, options: Options) -> None:
-        """Most kinds have nothing to choose."""
+        """Most kinds have no options."""
 
     def init(self, seed: int) -> State:
-        """Return what a sender begins with; empty for a codec that remembers nothing."""
+        """Return a sender's initial state; empty for a codec without state."""
         return {}
 
     def encode(self, state: State, value: Sent) -> tuple[State, bytes]:
-        """Return the sender's next state, such as what rounding has left over so far, and a part.
+        """Return the sender's next state, such as the residual of rounding, and a part.
 
         Raises CodecError for a value that `decode` would refuse.
         """
         raise NotImplementedError
 
     def decode(self, data: bytes, reading: Reading) -> Received:
-        """Return what a part says.
+        """Return the content of a part.
 
-        Raises CodecError for anything that `encode` would not write and for more than the receiver's limits, or
-        FederationError for what contradicts the run; nothing else, and no error repeats what was sent.
+        Raises CodecError for anything that `encode` would not write or that exceeds the receiver's limits, or
+        FederationError for content that contradicts the run. It raises nothing else, and no error repeats what was
+        sent.
         """
         raise NotImplementedError
 
@@ -144,22 +147,22 @@ class Codec(Generic[Sent, Received]):
         """Raise CodecError or FederationError unless this is what `reading.sender` may say in `reading.round`."""
 
     def describe(self, data: bytes) -> int | None:
-        """Return of how many samples a part speaks, for the ledger; None where it speaks of none.
+        """Return the number of samples that a part covers, for the ledger; None if it has none.
 
-        Only a header is read. Raises CodecError for other bytes.
+        This reads only a header. Raises CodecError for other bytes.
         """
         return None
 
     def claims(self, received: Received) -> Iterable[int]:
-        """Yield what a part says of how many private samples its sender has."""
+        """Yield the claims of a part about how many private samples its sender has."""
         return ()
 
     def expected_bytes(self, outlook: Outlook) -> int:
-        """Return about how many bytes a part will have; 0 for a few kilobytes."""
+        """Return the approximate number of bytes of a part; 0 for a few kilobytes."""
         return 0
 
     def size(self, public: Sequence[Sample], k: int) -> Size:
-        """Return roughly how large a part on `public` samples is: texts like the gold ones, `k` tokens a position."""
+        """Return the rough size of a part on `public` samples: texts like the gold ones, `k` tokens per position."""
         return Size()
 
     def texts(self, data: bytes, words: Words) -> Iterator[Text]:
@@ -171,7 +174,7 @@ class Codecs:
     """The codec of each kind in a run."""
 
     def __init__(self, chosen: Mapping[str, Codec[Any, Any]] | None = None) -> None:
-        """`chosen` are those that the configuration names. Raises InputError where two of them carry one kind."""
+        """`chosen` are those that the configuration names. Raises InputError if two of them encode the same kind."""
         self._named: dict[str, tuple[str, Codec[Any, Any]]] = {}
         for name, codec in (chosen or {}).items():
             other, _ = self._named.setdefault(codec.kind, (name, codec))
@@ -189,17 +192,17 @@ class Codecs:
         return kind in self._named
 
     def __getitem__(self, kind: str) -> Codec[Any, Any]:
-        """Return the codec of a kind. KeyError for a kind that nobody carries."""
+        """Return the codec of a kind. Raises KeyError for a kind without a codec."""
         if kind not in self:
             raise KeyError(kind)
         return self._named[kind][1]
 
     def address(self, kind: str, scope: str) -> str:
-        """Return under which key of a party's states the codec of a kind has its own, for one receiver or all."""
+        """Return the key of a codec's state among a party's states, for one receiver or for all."""
         return f"codec/{self.name(kind)}/{scope}"
 
     def name(self, kind: str) -> str:
-        """Return what the codec of a kind is registered as."""
+        """Return the registered name of the codec of a kind."""
         return self._named[kind][0]
 
 

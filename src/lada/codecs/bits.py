@@ -3,7 +3,7 @@
 import numpy as np
 
 WIDEST = 32
-"""Most bits that a number may have."""
+"""The most bits that a number may have."""
 
 
 def to_bits(values: np.ndarray, width: int) -> np.ndarray:
@@ -13,7 +13,7 @@ def to_bits(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def from_bits(bits: np.ndarray) -> np.ndarray:
-    """Return what `to_bits` was given, as uint32 [...]."""
+    """Return the argument of `to_bits` as uint32 [...]."""
     octets = np.packbits(bits, axis=-1, bitorder="little")
     padded = np.zeros((*bits.shape[:-1], WIDEST // 8), np.uint8)
     padded[..., : octets.shape[-1]] = octets

@@ -1,4 +1,4 @@
-"""Rows of ascending token ids in nearly the fewest bits there can be; every row has the same size.
+"""Rows of ascending token ids in nearly the minimum number of bits; every row has the same size.
 
 An id is split: its lowest l = floor(log2(V / k)) bits are kept as they are, and the rest h of the i-th id is a one at
 bit i + h of k + ceil(V / 2^l) bits. That is k (2 + l) bits or little more: 57 bytes for k = 32 of V = 150 000.
@@ -14,13 +14,13 @@ from lada.core.errors import CodecError
 
 
 def _widths(vocabulary_size: int, k: int) -> tuple[int, int]:
-    """Return l, and how many bits the high parts of a row take together."""
+    """Return l and the number of bits of all high parts of a row."""
     low = (vocabulary_size // k).bit_length() - 1
     return low, k + -(-vocabulary_size >> low)
 
 
 def row_size(vocabulary_size: int, k: int) -> int:
-    """Return the bytes of one row of k ids, 1 <= k <= `vocabulary_size` < 2^31."""
+    """Return the number of bytes of one row of k ids, 1 <= k <= `vocabulary_size` < 2^31."""
     low, high = _widths(vocabulary_size, k)
     return -(-(k * low + high) // 8)
 

@@ -1,8 +1,8 @@
-"""What one party thinks of texts that everybody has: a likelihood per sample id, as bytes.
+"""One party's likelihoods of texts that all parties have, by sample id, as bytes.
 
-Log-probs travel as float32, in which models compute them. A sum of them is then off by at most 2^-24 of itself, which
-is 3 millionths of a nat at 50 nats. `rounded` gives a party the numbers that others get of it, so that nobody compares
-what was rounded with what was not.
+Log-probs are sent as float32, in which models compute them. The relative error of a sum is then at most 2^-24, which is
+3 millionths of a nat at 50 nats. `rounded` gives a party the same rounded numbers that others receive, so rounded and
+unrounded numbers are never compared.
 """
 
 import math
@@ -26,53 +26,54 @@ FIELDS = (
     Field("tokens", "uint32", nullable=False),
     Field("size", "uint32", nullable=False),
 )
-"""The columns of a likelihood; a type that has no sign keeps counts from being negative."""
+"""The columns of a likelihood; unsigned types keep counts from being negative."""
 LEAST = -1e4
-"""The least log-prob of a token, nats. That of a token drawn blindly from 262 144 is -12.5; an API's word for one that
-it does not name is -9999."""
+"""The minimum log-prob of a token, nats. For a uniform choice among 262 144 tokens it is -12.5; an API reports -9999
+for a token that it does not list."""
 MOST_TOKENS = 2**24
-"""Most tokens of a text."""
+"""The most tokens of a text."""
 CLOSE = 1e-6
-"""By how much, relatively, a sum of log-probs may be off."""
+"""The largest relative error of a sum of log-probs."""
 ROW = 20
-"""Bytes of a row beside its id: two floats, two counts, and 4 for the place of the id."""
+"""Bytes of a row without its id: two floats, two counts, and 4 for the place of the id."""
 EXPECTED = 12
 """Bytes of a likelihood, compressed."""
 
 
 def to_columns(likelihoods: Sequence[Likelihood]) -> dict[str, list[Any]]:
-    """Return FIELDS as columns, rounded. Raises CodecError for what no learner says (see `fault`)."""
+    """Return FIELDS as columns, rounded. Raises CodecError for values that no learner gives (see `fault`)."""
     received = [rounded(likelihood) for likelihood in likelihoods]
     _check(received)
     return {field.name: [getattr(likelihood, field.name) for likelihood in received] for field in FIELDS}
 
 
 def from_columns(columns: Mapping[str, Sequence[Any]]) -> list[Likelihood]:
-    """Return the likelihoods of FIELDS as columns. Raises CodecError for what no learner says (see `fault`)."""
+    """Return the likelihoods from FIELDS as columns. Raises CodecError for values that no learner gives (see
+    `fault`)."""
     likelihoods = [Likelihood(*row) for row in zip(*(columns[field.name] for field in FIELDS), strict=True)]
     _check(likelihoods)
     return likelihoods
 
 
 def rounded(likelihood: Likelihood) -> Likelihood:
-    """Return a likelihood as others are told it: its log-probs are the nearest numbers of float32."""
+    """Return a likelihood as others receive it: its log-probs are rounded to float32."""
     total, minimum = c_float(likelihood.total).value, c_float(likelihood.minimum).value
     return Likelihood(total, minimum, likelihood.tokens, likelihood.size)
 
 
 def _check(likelihoods: Sequence[Likelihood]) -> None:
-    """Refuse what no learner says: it would win, or spoil, every comparison."""
+    """Refuse values that no learner gives: they would win, or spoil, every comparison."""
     for likelihood in likelihoods:
-        # What is not finite, and counts that are negative, the table refuses by the name of their columns.
+        # The table itself refuses numbers that are not finite and negative counts, and names their columns.
         if math.isfinite(likelihood.total) and math.isfinite(likelihood.minimum) and (why := fault(likelihood)):
             raise CodecError(f"likelihoods: {why}")
 
 
 def fault(likelihood: Likelihood) -> str | None:
-    """Return why no learner can say this of a text; None where one can.
+    """Return why no learner can give this likelihood; None if one can.
 
-    Log-probs are finite, at most 0 and at least LEAST per token; the sum is at most the least of them, which is at most
-    their mean; those of no tokens are 0.
+    Log-probs are finite, at most 0 and at least LEAST per token. The sum is at most the minimum, which is at most the
+    mean. Without tokens, all are 0.
     """
     total, minimum, tokens = likelihood.total, likelihood.minimum, likelihood.tokens
     if not (math.isfinite(total) and math.isfinite(minimum)):
@@ -87,7 +88,7 @@ def fault(likelihood: Likelihood) -> str | None:
         return "log-probs of no tokens"
     mean = likelihood.mean
     off = total - minimum > _slack(minimum) or minimum - mean > _slack(mean)
-    return "a sum of log-probs that does not go with the least of them" if off else None
+    return "a sum of log-probs that is inconsistent with their minimum" if off else None
 
 
 def _slack(log_prob: float) -> float:
@@ -96,7 +97,7 @@ def _slack(log_prob: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What one party thinks in one round: likelihoods by sample id."""
+    """One party's likelihoods of one round, by sample id."""
 
     party: str
     round: int
@@ -113,7 +114,7 @@ def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int | None 
     """Return a party's likelihoods, in the order of `encode`.
 
     `known_ids` are the only ids allowed (None: any); `limit` is the most bytes before compression (None: any number).
-    Raises CodecError, and nothing else, for anything that `encode` would not write.
+    Raises only CodecError, for anything that `encode` would not write.
     """
     columns, header = unpack(data, KIND, (ID, *FIELDS), known_ids=known_ids, limit=limit)
     party, round = signature(KIND, header)
@@ -122,7 +123,7 @@ def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int | None 
 
 @CODECS.register(KIND)
 class Likelihoods(Codec[Knowledge, Received]):
-    """What a party thinks of the gold texts, which everybody has: a likelihood for each."""
+    """A party's likelihood of each gold text, which all parties have."""
 
     kind = KIND
 
@@ -161,7 +162,7 @@ class Likelihoods(Codec[Knowledge, Received]):
 
 
 def judgement(knowledge: Knowledge) -> Judgement:
-    """Return the likelihoods alone of what a party knows."""
+    """Return only the likelihoods of a party's knowledge."""
     received = {path.sample_id: path.likelihood for path in knowledge.paths}
     return Judgement(knowledge.party, knowledge.round, received)
 
@@ -169,7 +170,7 @@ def judgement(knowledge: Knowledge) -> Judgement:
 def labelled(
     received: Judgement, texts: Mapping[str, tuple[str, str]], extract: Callable[[str], str | None]
 ) -> Knowledge:
-    """Return likelihoods of gold `texts` (question and text by sample) as if each were a path of who judged it."""
+    """Return likelihoods of gold `texts` (question and text by sample) as paths of the party that judged them."""
     return Knowledge(
         received.party,
         received.round,

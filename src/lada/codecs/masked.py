@@ -1,4 +1,4 @@
-"""A masked adapter: numbers modulo 2^64 as a safetensors file, with the names and shapes that they have in clear."""
+"""A masked adapter: numbers modulo 2^64 as a safetensors file, with their original names and shapes."""
 
 import json
 import math
@@ -21,7 +21,7 @@ EXPECTED = 8
 
 
 class Masked(NamedTuple):
-    """Numbers modulo 2^64 of the weights, in the order of `shapes`, and of the samples behind them."""
+    """Numbers modulo 2^64: the weights, in the order of `shapes`, and the number of samples behind them."""
 
     numbers: np.ndarray
     shapes: Shapes
@@ -35,12 +35,12 @@ def encode(numbers: np.ndarray, shapes: Shapes) -> bytes:
 def decode(data: bytes, *, limit: int = LIMIT) -> Masked:
     """Return the masked numbers and the names and shapes.
 
-    Raises CodecError, and nothing else, for anything that `encode` would not write and for more than `limit` bytes.
+    Raises only CodecError, for anything that `encode` would not write and for more than `limit` bytes.
     """
     arrays, header = read(data, KIND, limit)
     try:
         received = [(name, tuple(shape)) for name, shape in json.loads(header["shapes"])]
-    except Exception as error:  # there is no telling what a reader raises on bytes made to break it
+    except Exception as error:  # a reader may raise anything on bytes made to break it
         raise CodecError(f"{KIND}: not readable: {type(error).__name__}") from error
     sizes = [size for _, shape in received for size in shape]
     names = [name for name, _ in received]
@@ -63,7 +63,7 @@ def shapes_of(weights: Mapping[str, np.ndarray]) -> Shapes:
 
 @CODECS.register(KIND)
 class MaskedAdapters(Codec[Masked, Masked]):
-    """An adapter under masks that cancel in the sum of all (secure aggregation)."""
+    """An adapter under masks that cancel in the sum over all clients (secure aggregation)."""
 
     kind = KIND
 
@@ -72,7 +72,7 @@ class MaskedAdapters(Codec[Masked, Masked]):
         return state, encode(*value)
 
     def decode(self, data: bytes, reading: Reading) -> Masked:
-        """See Codec.decode. A number takes twice the bytes that it takes in clear."""
+        """See Codec.decode. A masked number takes twice as many bytes as an unmasked one."""
         return decode(data, limit=2 * reading.receiver.limits.adapter_bytes)
 
     def expected_bytes(self, outlook: Outlook) -> int:

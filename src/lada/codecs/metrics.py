@@ -1,4 +1,4 @@
-"""What a party measured, as bytes: records of lada.core.results in JSON, since they are few and people look at them."""
+"""A party's measurements as bytes: records of lada.core.results in JSON, since they are few and users read them."""
 
 import json
 import re
@@ -22,15 +22,16 @@ from lada.tasks.data import TaskData
 
 KIND = times.REPORT
 LONGEST = 500
-"""Most characters of any text in a report."""
+"""The most characters of any text in a report."""
 DIAGNOSTICS, DOMAINS = 64, 1000
-"""Most entries of an allocation's diagnostics and of a party's domains."""
+"""The most entries of an allocation's diagnostics and of a party's domains."""
 REPORTED = ("evaluations", "studies", "allocations", "phases", "parties", "memberships", "withheld")
-"""What a client tells of itself."""
+"""The records that a client reports about itself."""
 ONCE = tuple(name for name in REPORTED if name not in {"phases", "withheld"})
-"""What is told once: a phase may have several times, and paths and token scores are withheld apart."""
+"""The keys that must be unique in a report. A phase may have several times, and paths and token scores are withheld
+separately."""
 DIGEST = re.compile("[0-9a-f]{64}")
-"""A SHA-256: its digits and letters would be words."""
+"""The field that holds a SHA-256, whose digits and letters would count as words."""
 R = TypeVar("R", bound=Record)
 
 
@@ -40,25 +41,25 @@ def _adapter(kind: type[Record]) -> TypeAdapter[Any]:
 
 
 def encode_records(records: Sequence[Record]) -> bytes:
-    """Return records of one type as a JSON list in UTF-8."""
+    """Return records of one type as a JSON list, UTF-8."""
     return f"[{','.join(record.model_dump_json() for record in records)}]".encode()
 
 
 def decode_records(data: bytes, kind: type[R], *, limit: int = LIMIT) -> list[R]:
-    """Return records of type `kind`. Raises CodecError, and nothing else, for other bytes or more than `limit`."""
+    """Return records of type `kind`. Raises only CodecError, for other bytes or more than `limit` of them."""
     if len(data) > limit:
         raise CodecError(f"{kind.__name__}: {counted(len(data), 'byte')}; expected at most {limit}")
     try:
         return _adapter(kind).validate_json(data)
     except ValidationError as error:
-        location = error.errors(include_input=False)[0]["loc"][:2]  # what lies deeper may be the sender's own words
+        location = error.errors(include_input=False)[0]["loc"][:2]  # deeper keys may be the sender's own words
         where = ".".join(str(part) for part in location if isinstance(part, int) or part in kind.model_fields)
         raise CodecError(f"{kind.__name__}: not readable at {where or 'the top'}") from error
 
 
 @CODECS.register(KIND)
 class Metrics(Codec[PartyReport, PartyReport]):
-    """What a party measured of itself, without the times, which travel beside it."""
+    """A party's measurements of itself, without the times, which travel separately."""
 
     kind = KIND
     about_the_run = True
@@ -75,9 +76,9 @@ class Metrics(Codec[PartyReport, PartyReport]):
         return reports[0]
 
     def check(self, received: PartyReport, reading: Reading) -> None:
-        """See Codec.check. A report is about its sender and this round, and its numbers can be.
+        """See Codec.check. A report must be about its sender and this round, and its numbers must be possible.
 
-        Every number is in its range (lada.codecs.ranges). How many rows there may be is the host's to say.
+        Every number must be in its range (lada.codecs.ranges). The host decides how many rows are allowed.
         """
         receiver, sender, round, report = reading.receiver, reading.sender, reading.round, timed(reading)
         expect(not report.missing, "missing: a client cannot say who is missing")
@@ -86,7 +87,7 @@ class Metrics(Codec[PartyReport, PartyReport]):
             len(report.notices) <= receiver.limits.notices,
             f"notices: more than limits.notices, {receiver.limits.notices}",
         )
-        known = {sample.domain for sample in receiver.task.test}  # the server's own data may name them as they like
+        known = {sample.domain for sample in receiver.task.test}  # the server's own data may use any names
         for where, value in _texts("report", report.model_dump()):
             plain = len(value) <= LONGEST and value.isprintable()
             expect(plain or value in known, f"{where}: a text too long or not printable")
@@ -132,7 +133,7 @@ class Metrics(Codec[PartyReport, PartyReport]):
 
 
 def timed(reading: Reading) -> PartyReport:
-    """Return the report of a message with the times that travel beside it."""
+    """Return the report of a message, with the times from their separate part."""
     report, measured = reading.part(KIND), reading.part(times.KIND)
     phases = tuple(
         phase.model_copy(update={"start": start, "seconds": seconds, "peak_memory": int(memory)})
@@ -157,10 +158,10 @@ def _check_evaluations(task: TaskData, report: PartyReport) -> None:
 
 
 def _texts(where: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield the texts in a record, and the keys of its tables, with the name of the field."""
+    """Yield the texts in a record and the keys of its tables, each with the name of the field."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            known = key in PartyReport.model_fields  # a key further down may be the sender's own word
+            known = key in PartyReport.model_fields  # a deeper key may be the sender's own word
             yield where, key
             yield from _texts(key if known else where, inner)
     elif isinstance(value, (list, tuple)):
@@ -175,7 +176,7 @@ def _is_digest(text: str) -> bool:
 
 
 def strings(data: bytes) -> Iterator[str]:
-    """Yield the strings of a JSON document, keys too; nothing where it is none."""
+    """Yield the strings of a JSON document, including keys; nothing if it is not JSON."""
     if data[:1] not in (b"[", b"{"):
         return
     try:

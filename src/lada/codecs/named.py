@@ -1,6 +1,6 @@
 """Short byte strings by name, such as public keys by client, as JSON with base64: the parts of secure aggregation.
 
-What each part is for: see lada.rounds.secure.
+See lada.rounds.secure for the purpose of each part.
 """
 
 import base64
@@ -21,9 +21,9 @@ SECRET = 32
 SHARE = 52
 """Bytes of a share of a secret: its number and three blocks."""
 SEALED = 12 + 2 * SHARE + 16
-"""Bytes of two shares under lock: a nonce, the shares, a tag."""
+"""Bytes of two encrypted shares: a nonce, the shares, a tag."""
 MOST_CLIENTS = 2**11
-"""Clients of which a part speaks at most: the sum of so many adapters does not leave the ring."""
+"""The most clients in a part: the sum of this many adapters does not leave the ring."""
 
 
 def encode(values: Mapping[str, bytes]) -> bytes:
@@ -34,8 +34,8 @@ def encode(values: Mapping[str, bytes]) -> bytes:
 def decode(data: bytes, kind: str, size: int, *, limit: int = LIMIT) -> dict[str, bytes]:
     """Return the byte strings by name, each of `size` bytes.
 
-    Raises CodecError, naming the `kind` and nothing that was sent, for anything that `encode` would not write, for
-    strings of another size and for more than `limit` bytes.
+    Raises CodecError for anything that `encode` would not write, for strings of another size and for more than `limit`
+    bytes. The error names only the `kind`, not what was sent.
     """
     if len(data) > limit:
         raise CodecError(f"{kind}: {counted(len(data), 'byte')}; expected at most {limit}")
@@ -52,7 +52,7 @@ def decode(data: bytes, kind: str, size: int, *, limit: int = LIMIT) -> dict[str
 
 
 class Named(Codec[Mapping[str, bytes], Mapping[str, bytes]]):
-    """Byte strings of one size by client's name."""
+    """Byte strings of one size, by client's name."""
 
     bytes_each: ClassVar[int]
 
@@ -81,7 +81,7 @@ class Keys(Named):
     kind, bytes_each = KEYS, 2 * SECRET
 
     def check(self, received: Mapping[str, bytes], reading: Reading) -> None:
-        """See Codec.check. A client tells the server of its own keys alone."""
+        """See Codec.check. A client may send the server only its own keys."""
         super().check(received, reading)
         if reading.receiver.role == "server":
             if set(received) != {reading.sender}:
@@ -91,27 +91,28 @@ class Keys(Named):
 
 @CODECS.register(SHARES)
 class Shares(Named):
-    """Shares of a client's secrets under lock, one for each other client."""
+    """Encrypted shares of a client's secrets, one for each other client."""
 
     kind, bytes_each = SHARES, SEALED
 
 
 @CODECS.register(SURVIVORS)
 class Survivors(Named):
-    """Whose masked adapters are there: names alone."""
+    """The names of the clients whose masked adapters have arrived."""
 
     kind, bytes_each = SURVIVORS, 0
 
 
 @CODECS.register(OPENED)
 class OpenedShares(Named):
-    """A client's shares of the other clients' secrets, of one secret each."""
+    """A client's shares of the other clients' secrets, one secret each."""
 
     kind, bytes_each = OPENED, SHARE
 
 
 def _check_keys(both: bytes) -> None:
-    """Raise FederationError for a public key that is none: a point of low order, on which every key agrees alike."""
+    """Raise FederationError for an invalid public key: a point of low order, with which every key gives the same
+    secret."""
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
     private = X25519PrivateKey.from_private_bytes(bytes(SECRET))

@@ -1,4 +1,4 @@
-"""What one party can say about public samples, as bytes."""
+"""One party's paths for public samples, as bytes."""
 
 import re
 from collections import Counter
@@ -25,21 +25,21 @@ FIELDS = (
     *LIKELIHOOD,
 )
 CUT = "cut"
-"""In the header, where there are some: the numbers of the rows whose texts were cut, ascending, as in `0 12 13`."""
+"""The header's entry for rows whose texts were cut, if there are any: their numbers, ascending, as in `0 12 13`."""
 TRUE = "paths, true"
-"""What was made of a payload whose writer says of its answers what is so: on how many a verifier failed, by reason. To
-read it again takes no verifying."""
+"""Results for payloads whose answers were confirmed: on how many answers a verifier failed, by reason. Reading such a
+payload again needs no verification."""
 ROW = 29
-"""Bytes of a row beside its texts and id: what is in its columns, and 4 for the place of each text."""
+"""Bytes of a row without its texts and id: its columns, and 4 for the place of each text."""
 EXPECTED = 1.0
-"""Bytes of a path per token, compressed: results/alignment, on the built-in corpus."""
+"""Compressed bytes of a path per token; source: results/alignment, on the built-in corpus."""
 NUMBERS = re.compile(r"\d{1,9}( \d{1,9})*", re.ASCII)
 
 
 def encode(knowledge: Knowledge) -> bytes:
-    """Return a party's paths as bytes; the party is the writer of each.
+    """Return a party's paths as bytes; the party must be the writer of each.
 
-    Raises CodecError for values that `decode` would refuse, or a path that somebody else wrote.
+    Raises CodecError for values that `decode` would refuse, or for a path of another writer.
     """
     paths = knowledge.paths
     if any(path.writer != knowledge.party for path in paths):
@@ -59,8 +59,8 @@ def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int | None 
     """Return a party's paths, in the order of `encode`.
 
     `known_ids` are the only ids allowed (None: any); `limit` is the most bytes before compression (None: any number).
-    Raises CodecError, and nothing else, for anything that `encode` would not write. What party and round a message
-    claims to be of is for the caller to check.
+    Raises only CodecError, for anything that `encode` would not write. The caller must check the party and round that a
+    message claims.
     """
     columns, header = unpack(data, KIND, FIELDS, known_ids=known_ids, limit=limit)
     party, round = signature(KIND, header)
@@ -77,7 +77,7 @@ def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int | None 
 
 
 def _cut(header: Mapping[str, str], rows: int) -> frozenset[int]:
-    """Return which rows a header says were cut. Raises CodecError for one that `encode` would not write."""
+    """Return the rows that a header lists as cut. Raises CodecError for a list that `encode` would not write."""
     if CUT not in header:
         return frozenset()
     received = header[CUT]
@@ -89,7 +89,7 @@ def _cut(header: Mapping[str, str], rows: int) -> frozenset[int]:
 
 @CODECS.register(KIND)
 class Paths(Codec[Knowledge, Received]):
-    """What a party wrote for public samples: a path for each, with its writer's likelihood."""
+    """The paths that a party wrote for public samples, each with its writer's likelihood."""
 
     kind = KIND
 
@@ -98,7 +98,7 @@ class Paths(Codec[Knowledge, Received]):
         return state, encode(value)
 
     def decode(self, data: bytes, reading: Reading) -> Received:
-        """See Codec.decode. Answers and verdicts are those that the texts have, whatever their writer says."""
+        """See Codec.decode. Answers and verdicts are computed from the texts; the writer's claims are ignored."""
         receiver, limits = reading.receiver, reading.receiver.limits
         known = {sample.id: sample for sample in receiver.task.public}
         received = decode(data, known_ids=known, limit=limits.table_bytes)
@@ -113,7 +113,7 @@ class Paths(Codec[Knowledge, Received]):
         failures: Counter[str] = Counter()
         asked = [(known[path.sample_id], path.text) for path in received.paths]
         verdicts = receiver.verify(asked, failures, reading.seconds)
-        verified = tuple(  # the same path where its writer says what is so
+        verified = tuple(  # the same path, since its writer's claims are true
             path if (path.answer, path.right) == verdict else replace(path, answer=verdict[0], right=verdict[1])
             for path, verdict in zip(received.paths, verdicts, strict=True)
         )

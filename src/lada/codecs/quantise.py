@@ -1,13 +1,15 @@
-"""Rows of log-probs as their greatest value and, for each value, how many steps of 1/16 nat it lies below.
+"""Quantised rows of log-probs: the greatest value of a row and, for each value, its distance below in steps of 1/16
+nat.
 
-The greatest value of a row is a float16, so that a probability of nearly 1 stays what it is; it never becomes
-positive. A value is off by at most 1/32 nat, 1/64 in the mean, or by half a unit of float16 where that is more: from
-64 nats on, where no token that leads its row is found.
+The greatest value of a row is a float16, so a probability of nearly 1 is preserved; it never becomes positive. The
+error of a value is at most 1/32 nat and 1/64 on average. From 64 nats on, it is half a unit of float16, but no leading
+token of a row is that unlikely.
 
-Rounding may push the sum of a row's probabilities above 1, by a factor of at most exp(1/32). Such a row is lowered as
-a whole by the logarithm of its sum and at most two units of float16 (1/512 nat each at 2 nats), just enough for the
-tail to be at least 0. That is the mean of the row's errors, weighted with the probabilities: little where one token is
-likely, since the greatest value has next to no error, and little where many are, since theirs cancel. Our reading.
+Rounding may push the sum of a row's probabilities above 1, by a factor of at most exp(1/32). The whole row is then
+lowered by the logarithm of its sum and at most two units of float16 (1/512 nat each at 2 nats), just enough for the
+tail to be at least 0. This shift is the mean of the row's errors, weighted by the probabilities. It is small if one
+token is likely, since the greatest value has almost no error, and small if many are, since their errors cancel. This is
+our reading.
 """
 
 import numpy as np
@@ -18,13 +20,13 @@ from lada.core.errors import CodecError
 STEP = 1 / 16
 """Nats."""
 LEAST = -4095.0
-"""The least log-prob that can be written, nats: 2^16 steps below 0."""
+"""The minimum log-prob that can be written, nats: 2^16 steps below 0."""
 MOST_BITS = 16
-"""Most bits that a number of steps may have."""
+"""The most bits that a number of steps may have."""
 LOWEST = LEAST - 8
-"""The least log-prob that is read, nats: what LEAST becomes by rounding, and no more."""
+"""The minimum log-prob that is read, nats: LEAST after rounding."""
 ROOM = 1e-9
-"""What a writer leaves to a mass of 1, since exp may differ in its last bit from one machine to another."""
+"""The margin that a writer leaves below a mass of 1, since the last bit of exp may differ between machines."""
 
 
 def quantise(log_probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -44,8 +46,8 @@ def quantise(log_probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def restore(greatest: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Return the log-probs, float32 [n, k], nats, of what `quantise` returned.
 
-    Raises CodecError where one is positive, below LOWEST or not finite, or the probabilities of a row sum to more
-    than 1.
+    Raises CodecError if one is positive, below LOWEST or not finite, or if the probabilities of a row sum to more than
+    1.
     """
     if not (np.isfinite(greatest) & (greatest <= 0)).all():
         raise CodecError("a log-prob above zero or not finite")
@@ -65,14 +67,15 @@ def _mass(greatest: np.ndarray, steps: np.ndarray) -> np.ndarray:
 
 
 def planes_size(count: int, bits: int) -> int:
-    """Return the bytes of `count` numbers in planes of bits."""
+    """Return the number of bytes of `count` numbers in bit planes."""
     return bits * -(-count // 8)
 
 
 def to_planes(steps: np.ndarray, bits: int) -> np.ndarray:
-    """Return numbers below 2^bits as uint8 [bits, ceil(size / 8)]: first the lowest bit of all, then the next.
+    """Return numbers below 2^bits as bit planes, uint8 [bits, ceil(size / 8)]: first the lowest bit of all, then the
+    next.
 
-    The planes of the highest bits are nearly empty and compress well, which bits in the numbers' order would not.
+    The planes of the highest bits are nearly empty and compress well; bits in the order of the numbers would not.
     """
     return np.packbits(to_bits(steps.reshape(-1), bits).T, axis=1)
 

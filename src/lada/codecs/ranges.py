@@ -1,7 +1,7 @@
-"""What every number of a record may be: one range per field, so that a finite number that is absurd goes nowhere.
+"""The allowed range of every number in a record, one range per field, so that absurd finite numbers are refused.
 
-The ranges are wide: nobody's honest run comes near them, and what lies within breaks no sum, page or date. What a run
-itself narrows down, such as its age, is checked in lada.rounds.reports.
+The ranges are wide: no honest run comes near them, and no number within them breaks a sum, page or date. Limits that
+depend on the run, such as its age, are checked in lada.rounds.reports.
 """
 
 import math
@@ -23,7 +23,7 @@ from lada.core.results import (
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """From `low` to `high`; with `broken` also what a model that broke gives: NaN and both infinities."""
+    """From `low` to `high`; with `broken` also the results of a broken model: NaN and both infinities."""
 
     low: float
     high: float
@@ -37,7 +37,7 @@ class Range:
 
 
 LOSS = 1e6
-"""Nats. A party tells of a loss beyond it as infinite."""
+"""Nats. A party reports a loss beyond it as infinite."""
 ROUND, PERCENT, SHARE = Range(0, 10**9 - 1), Range(0, 100), Range(0, 1)
 SAMPLES, COUNT = Range(0, 10**9 - 1), Range(0, 10**12)
 SECONDS = Range(0, 10**10)
@@ -103,7 +103,7 @@ RANGES: Mapping[type[Record], Mapping[str, Range]] = {
 
 
 def out_of_range(record: Record) -> Iterator[str]:
-    """Yield the fields of a record, and of those in it, whose numbers are out of range. Tables have one for all."""
+    """Yield the fields of a record and its nested records whose numbers are out of range. A table has one range."""
     for name in type(record).model_fields:
         for value in _values(getattr(record, name)):
             if isinstance(value, Record):

@@ -1,4 +1,4 @@
-"""What a party received about public samples: texts are held against their limits, answers verified."""
+"""A party's received knowledge about public samples: texts are checked against limits, answers are verified."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,28 +8,28 @@ from lada.core.errors import FederationError
 from lada.core.terms import Knowledge, Likelihood
 
 TOKENS_PER_BYTE = 16
-"""Most tokens of a text per byte, and beside these: a normaliser (NFKC) makes eleven bytes of one."""
+"""The most tokens of a text per byte, and in addition to these: a normaliser (NFKC) may turn one byte into eleven."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Another party's knowledge, verified, and on how many answers a verifier failed, by reason."""
+    """Another party's verified knowledge, and on how many answers a verifier failed, by reason."""
 
     knowledge: Knowledge
     failures: Counter[str] = field(default_factory=Counter)
 
 
 def check_signature(what: str, knowledge: Knowledge, reading: Reading) -> None:
-    """Raise FederationError where knowledge is not the sender's, or not of the message's round."""
+    """Raise FederationError if knowledge is not the sender's, or not of the message's round."""
     if (knowledge.party, knowledge.round) != (reading.sender, reading.round):
         raise FederationError(f"{what}: of another party or round than the message")
 
 
 def check_size(receiver: Receiver, likelihood: Likelihood, text: str) -> None:
-    """Raise FederationError where a likelihood cannot be of a text, which everybody has: by its bytes or its tokens.
+    """Raise FederationError if the bytes or tokens of a likelihood do not fit its text, which all parties have.
 
-    A client's model is its own and has TOKENS_PER_BYTE at most. The server's may be behind an API, which counts what it
-    thought and does not show.
+    A client's model has at most TOKENS_PER_BYTE. The server's model may be behind an API, which also counts hidden
+    thinking.
     """
     size = len(text.encode())
     if likelihood.size != size:

@@ -1,4 +1,4 @@
-"""Samples as bytes: what a bound on collaboration pools, and what no federation sends."""
+"""Samples as bytes: a host that is an upper bound pools them; no real federation sends them."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from lada.core.terms import Sample
 
 KIND = "samples"
 HARDEST = 10_000
-"""Most steps of a sample."""
+"""The most steps of a sample."""
 FIELDS = (
     ID,
     Field("question", "string", nullable=False),
@@ -26,7 +26,7 @@ FIELDS = (
 
 
 class Pooled(NamedTuple):
-    """Samples, and who tells them in which round."""
+    """Samples, with their sender and round."""
 
     party: str
     round: int
@@ -34,13 +34,13 @@ class Pooled(NamedTuple):
 
 
 def encode(party: str, round: int, samples: Sequence[Sample]) -> bytes:
-    """Return samples as bytes, with who tells them in which round. Raises CodecError for an id that is there twice."""
+    """Return samples as bytes, with their sender and round. Raises CodecError for a duplicate id."""
     columns = {field.name: [getattr(sample, field.name) for sample in samples] for field in FIELDS}
     return pack(KIND, FIELDS, columns, signed(party, round))
 
 
 def decode(data: bytes, *, limit: int | None = LIMIT) -> Pooled:
-    """Return party, round and samples, in the order of `encode`; whether the first two are true is for the caller.
+    """Return party, round and samples, in the order of `encode`. The caller must check party and round.
 
     `limit` is the most bytes before compression (None: any number). Raises CodecError, and nothing else, for anything
     that `encode` would not write.
@@ -52,7 +52,7 @@ def decode(data: bytes, *, limit: int | None = LIMIT) -> Pooled:
 
 @CODECS.register(KIND)
 class Samples(Codec[Pooled, Pooled]):
-    """Private samples as they are: for a host that pools them, and refused on every other."""
+    """Private samples as they are, for a host that pools them; every other host refuses them."""
 
     kind = KIND
     private = True
@@ -66,7 +66,7 @@ class Samples(Codec[Pooled, Pooled]):
         return decode(data, limit=reading.receiver.limits.table_bytes)
 
     def check(self, received: Pooled, reading: Reading) -> None:
-        """See Codec.check. No text is longer than a path may be, and a difficulty is a count of steps."""
+        """See Codec.check. No text may be longer than a path may be, and a difficulty is a number of steps."""
         if (received.party, received.round) != (reading.sender, reading.round):
             raise FederationError("samples: of another party or round than the message")
         longest = reading.receiver.limits.path_chars

@@ -1,8 +1,8 @@
-"""The token scores of one party on many samples as bytes, any one of which is read without the others.
+"""The token scores of one party on many samples as bytes. Each sample can be read without the others.
 
-A file is the index's length (8 bytes, little-endian), the index (lada.codecs.table) and one zstd frame for each
-sample (lada.codecs.token_scores). At k = 32 of 150 000 tokens that is less than 100 bytes per text token; ids, tokens
-and offsets come back exactly, log-probs within 0.02 nats in the mean (lada.codecs.quantise).
+A file is the index's length (8 bytes, little-endian), the index (lada.codecs.table) and one zstd frame for each sample
+(lada.codecs.token_scores). At k = 32 of 150 000 tokens, this is less than 100 bytes per text token. Ids, tokens and
+offsets are exact; the mean error of log-probs is below 0.02 nats (lada.codecs.quantise).
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ from lada.core.terms import Sample, TokenScores
 
 KIND = "soft_targets"
 MARK = "soft-targets"
-"""What the bytes call themselves."""
+"""The name of the format, in its own header."""
 FIELDS = (
     Field("id", "string", nullable=False),
     Field("offset", "uint64", nullable=False),  # bytes from the end of the index to the frame
@@ -37,19 +37,19 @@ FIELDS = (
 LENGTH = 8
 """Bytes of the index's length."""
 ZSTD = "zstd"
-"""How each sample is compressed, as Arrow calls it."""
+"""The compression of each sample, by its name in Arrow."""
 ROW = 21
-"""Bytes of a row of the index beside its id, and 4 for the place of that."""
+"""Bytes of a row of the index without its id, and 4 for the place of the id."""
 SCORE = 3
-"""Bytes of a position's own token, offsets and greatest log-prob, compressed; each of its k log-probs has one."""
+"""Compressed bytes of a position's own token, offsets and greatest log-prob; each of its k log-probs takes one more."""
 BYTES_PER_TOKEN, ASSUMED = 4, 150_000
-"""Of a text, and tokens of a vocabulary, where nothing is known of the sender: our assumptions."""
+"""Our assumptions about the tokens of a text and of a vocabulary, if nothing is known about the sender."""
 
 
 def encode(scores: Mapping[str, TokenScores], *, vocabulary_size: int, party: str, round: int) -> bytes:
     """Return a party's token scores by sample id as bytes; each row of each sample has the same k tokens.
 
-    Raises CodecError, naming sample and position, for scores that do not fit lada.core.terms.TokenScores: an own token
+    Raises CodecError, naming sample and position, for scores that violate lada.core.terms.TokenScores: an own token
     that is not in its row, ids that do not ascend or are not in the vocabulary, a log-prob that is positive or not
     finite.
     """
@@ -78,15 +78,15 @@ def encode(scores: Mapping[str, TokenScores], *, vocabulary_size: int, party: st
 
 
 def count(data: bytes) -> int:
-    """Return of how many samples there are token scores, by the header alone. Raises CodecError for other bytes."""
+    """Return the number of samples with token scores; reads only the header. Raises CodecError for other bytes."""
     return rows_of(data[LENGTH : LENGTH + int.from_bytes(data[:LENGTH], "little")], MARK)
 
 
 class SoftTargets(Mapping[str, TokenScores]):
-    """What `encode` wrote, by sample id. A sample is decompressed and checked when it is asked for, each time anew.
+    """The result of `encode`, by sample id. A sample is decompressed and checked each time it is accessed.
 
-    `k` is how many tokens a row has, 0 where there is no sample. What party and round a message claims to be of, and
-    how long a sample's text is, is for the caller to check.
+    `k` is the number of tokens in a row, 0 without samples. The caller must check the party and round that a message
+    claims, and the length of a sample's text.
     """
 
     party: str
@@ -99,9 +99,9 @@ class SoftTargets(Mapping[str, TokenScores]):
     ) -> None:
         """Read the index.
 
-        `known_ids` are the only ids allowed (None: any); `limit` is the most bytes that the index may have before
-        compression, `sample_limit` (None: the same) those of any one sample. Raises CodecError, and nothing
-        else, for an index that `encode` would not write.
+        `known_ids` are the only ids allowed (None: any). `limit` is the most bytes of the index before compression,
+        `sample_limit` (None: the same) the most bytes of one sample. Raises only CodecError, for an index that `encode`
+        would not write.
         """
         start = LENGTH + int.from_bytes(data[:LENGTH], "little")
         if start > len(data):
@@ -125,12 +125,12 @@ class SoftTargets(Mapping[str, TokenScores]):
             raise CodecError(f"{MARK}: {counted(len(frames), 'byte')} of samples; expected {end}")
 
     def tokens(self, sample_id: str) -> int:
-        """Return how many tokens a sample's text has, by the index. KeyError for an id that is not there."""
+        """Return the number of tokens of a sample's text, from the index. Raises KeyError for an unknown id."""
         return self._samples[sample_id][1].n
 
     def __getitem__(self, sample_id: str) -> TokenScores:
-        """Return one sample's scores. KeyError for an id that is not there; CodecError, and nothing else, for bytes
-        that `encode` would not write."""
+        """Return one sample's scores. Raises KeyError for an unknown id; for bytes that `encode` would not write, only
+        CodecError."""
         import pyarrow as pa
 
         frame, shape = self._samples[sample_id]
@@ -144,7 +144,7 @@ class SoftTargets(Mapping[str, TokenScores]):
             raise CodecError(f"{MARK}: sample {sample_id!r}: {error}") from None
 
     def __contains__(self, sample_id: object) -> bool:
-        return sample_id in self._samples  # Mapping would decode the sample
+        return sample_id in self._samples  # Mapping's default would decode the sample
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._samples)
@@ -167,7 +167,7 @@ def _check_size(sample_id: str, shape: Shape, limit: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a party makes of some texts token by token, over a vocabulary of `size` tokens."""
+    """A party's token scores of some texts, over a vocabulary of `size` tokens."""
 
     party: str
     round: int
@@ -177,7 +177,7 @@ class Scores:
 
 @CODECS.register(KIND)
 class SoftTargetsCodec(Codec[Scores, SoftTargets]):
-    """The likeliest tokens at each position of the texts in the same message."""
+    """Soft targets: the likeliest tokens at each position of the texts in the same message."""
 
     kind = KIND
     lossy = True
@@ -187,7 +187,7 @@ class SoftTargetsCodec(Codec[Scores, SoftTargets]):
         return state, encode(value.by_id, vocabulary_size=value.size, party=value.party, round=value.round)
 
     def decode(self, data: bytes, reading: Reading) -> SoftTargets:
-        """See Codec.decode. Single samples are decoded when they are asked for."""
+        """See Codec.decode. Each sample is decoded only when it is accessed."""
         received: Received = reading.part(paths.KIND if paths.KIND in reading.payload else likelihoods.KIND)
         limits = reading.receiver.limits
         sizes = {path.sample_id: len(path.text.encode()) for path in received.knowledge.paths}
@@ -197,7 +197,7 @@ class SoftTargetsCodec(Codec[Scores, SoftTargets]):
         return found
 
     def check(self, received: SoftTargets, reading: Reading) -> None:
-        """See Codec.check. They have no more tokens per row than the receiver's objective wants."""
+        """See Codec.check. Rows must not have more tokens than the receiver's objective asks for."""
         words = vocabulary_of(reading, reading.sender)
         of_message = (received.party, received.round) == (reading.sender, reading.round)
         if not of_message or (words and received.vocabulary_size != len(words.tokens)):
@@ -230,9 +230,9 @@ class SoftTargetsCodec(Codec[Scores, SoftTargets]):
 
 
 def spelled(data: bytes, vocabulary: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield of each sample with token scores its own text and the one that takes the likeliest token everywhere.
+    """Yield, for each sample with token scores, its own text and the text of the likeliest tokens.
 
-    Raises CodecError for what are no token scores over this vocabulary.
+    Raises CodecError for scores that do not fit this vocabulary.
     """
     found = SoftTargets(data, known_ids=None)
     if found.vocabulary_size != len(vocabulary):
@@ -244,5 +244,5 @@ def spelled(data: bytes, vocabulary: Sequence[bytes]) -> Iterator[bytes]:
 
 
 def _position(k: int, vocabulary_size: int) -> int:
-    """Return about how many bytes the scores of a position have, compressed."""
+    """Return the approximate number of compressed bytes of a position's scores."""
     return elias_fano.row_size(vocabulary_size, k) + k + SCORE

@@ -1,7 +1,7 @@
-"""Tables as bytes: record batches of ROWS rows as an Arrow IPC stream inside a zstd frame, read back without trust.
+"""Tables as bytes: record batches of ROWS rows as an Arrow IPC stream inside a zstd frame. Reading does not trust them.
 
-Whoever has the bytes can read them with `zstd -d` and any Arrow library. No batch holds more text than Arrow can count
-in 32 bits, so a table may be as large as its reader's limit allows.
+The bytes can be read with `zstd -d` and any Arrow library. No batch holds more text than Arrow can count in 32 bits, so
+a table may be as large as its reader's limit allows.
 """
 
 import struct
@@ -14,21 +14,21 @@ from lada.core.errors import CodecError
 from lada.core.plural import counted
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # its import is left to whoever packs or unpacks: most commands never do
+    import pyarrow as pa  # imported only to pack or unpack: most commands do neither
 
 LIMIT = 64 * 2**20
-"""Most bytes before compression that are read without a word of the configuration's."""
+"""The most bytes before compression that are read by default."""
 FORMAT = "2"
 ROWS = 4096
-"""Rows of each record batch but the last, which has at most as many."""
+"""Rows of each record batch; the last one may have fewer."""
 LEAD = 8
-"""Bytes before a message of Arrow: a mark, and the length of what it says of itself."""
+"""Bytes before an Arrow message: a mark, and the length of its metadata."""
 MOST_HEADER = 16 * 2**20
-"""Most bytes of a header."""
+"""The most bytes of a header."""
 CHUNK = 2**20
-"""Bytes that are decompressed at a time."""
+"""The number of bytes that are decompressed at a time."""
 LEVEL = 16
-"""Of zstd: a quarter fewer bytes for texts than by default, for less than 30 µs a row."""
+"""The level of zstd: for texts, a quarter fewer bytes than by default, at less than 30 µs per row."""
 
 Columns = Mapping[str, Sequence[Any]]
 
@@ -44,7 +44,7 @@ class Field(NamedTuple):
 def pack(kind: str, fields: Sequence[Field], columns: Columns, header: Mapping[str, str]) -> bytes:
     """Return a table as bytes. `columns` holds one sequence per field; a column `id` names the rows.
 
-    Raises CodecError for what `unpack` would refuse whatever its limit.
+    Raises CodecError for values that `unpack` would refuse at any limit.
     """
     import pyarrow as pa
 
@@ -80,10 +80,10 @@ def unpack(
 ) -> tuple[dict[str, list[Any]], dict[str, str]]:
     """Return columns and header of a table that `pack` wrote with the same `kind` and `fields`.
 
-    Raises CodecError, and nothing else, for any other bytes: another schema, kind or format, more than `limit` bytes
-    before compression (None: any number, for what a party wrote itself), more than `most` rows (None: as many as ids
-    are known), other rows than its header counts, null where there must be a value, a float that is not finite, text
-    that is not UTF-8, an id that is there twice or not in `known_ids` (None: every id is known, or the table has none).
+    Raises only CodecError, for any other bytes: another schema, kind or format, more than `limit` bytes before
+    compression (None: any number, for a party's own tables), more than `most` rows (None: as many as known ids), a
+    number of rows that differs from the header's, a null where a value is required, a float that is not finite, text
+    that is not UTF-8, an id that is duplicate or not in `known_ids` (None: every id is known, or the table has no ids).
     The error repeats nothing of what was sent.
     """
     import pyarrow as pa
@@ -95,7 +95,7 @@ def unpack(
         messages = pa.ipc.MessageReader.open_stream(_decompressed(data, kind, limit))
         header = _header(messages, kind, schema)
         rows = header_number(kind, header, "rows")
-        if most is not None and rows > most:  # before anything is made of the rows
+        if most is not None and rows > most:  # before the rows are used
             raise CodecError(f"{kind}: {counted(rows, 'row')}; expected at most {most}")
         for batch in _batches(messages, kind, schema, rows):
             _check(kind, batch)
@@ -103,7 +103,7 @@ def unpack(
                 columns[name] += values
     except CodecError:
         raise
-    except Exception as error:  # there is no telling what a reader raises on bytes made to break it
+    except Exception as error:  # a reader may raise anything on bytes made to break it
         raise CodecError(f"{kind}: not readable: {type(error).__name__}") from error
     _check_ids(kind, columns)
     if known_ids is not None and not set(columns["id"]) <= set(known_ids):
@@ -112,7 +112,7 @@ def unpack(
 
 
 def count(data: bytes, kind: str) -> int:
-    """Return how many rows a table has by its header, which alone is read. Raises CodecError where that cannot be."""
+    """Return the number of rows of a table; reads only its header. Raises CodecError if that is impossible."""
     import pyarrow as pa
 
     try:
@@ -125,18 +125,18 @@ def count(data: bytes, kind: str) -> int:
         header = _header(pa.ipc.MessageReader.open_stream(schema), kind)
     except CodecError:
         raise
-    except Exception as error:  # there is no telling what a reader raises on bytes made to break it
+    except Exception as error:  # a reader may raise anything on bytes made to break it
         raise CodecError(f"{kind}: not readable: {type(error).__name__}") from error
     return header_number(kind, header, "rows")
 
 
 def signed(party: str, round: int) -> dict[str, str]:
-    """Return the header that says whose knowledge a table holds, and of which round."""
+    """Return the header that names the party and round of a table's knowledge."""
     return {"party": party, "round": str(round)}
 
 
 def signature(kind: str, header: Mapping[str, str]) -> tuple[str, int]:
-    """Return party and round of a header that `signed` wrote; whether they are true is for the caller to check.
+    """Return party and round of a header that `signed` wrote. The caller must check them.
 
     Raises CodecError for another header.
     """
@@ -144,14 +144,14 @@ def signature(kind: str, header: Mapping[str, str]) -> tuple[str, int]:
 
 
 def header_text(kind: str, header: Mapping[str, str], key: str) -> str:
-    """Return an entry of a header. Raises CodecError where there is none."""
+    """Return an entry of a header. Raises CodecError if it is missing."""
     if key not in header:
         raise CodecError(f"{kind}: the header lacks {key!r}")
     return header[key]
 
 
 def header_number(kind: str, header: Mapping[str, str], key: str) -> int:
-    """Return an entry of a header that is a number in 0..10^9 - 1. Raises CodecError for any other."""
+    """Return an entry of a header as a number in 0..10^9 - 1. Raises CodecError for anything else."""
     text = header_text(kind, header, key)
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise CodecError(f"{kind}: {key}: expected a number in 0..{10**9 - 1}")
@@ -165,10 +165,10 @@ def _schema(fields: Sequence[Field], header: Mapping[str, str] | None = None) ->
 
 
 def _decompressed(data: bytes, kind: str, limit: int | None) -> "pa.Buffer":
-    """Return what is in a zstd frame; nothing larger than `limit` and a chunk is ever held."""
+    """Return the content of a zstd frame; never holds more than `limit` and one chunk."""
     import pyarrow as pa
 
-    # Not `read`: it never frees its bytes where the frame breaks off amid them.
+    # Not `read`: it never frees its bytes if the frame is truncated.
     stream, raw = pa.CompressedInputStream(pa.BufferReader(data), "zstd"), pa.BufferOutputStream()
     while (chunk := stream.read_buffer(CHUNK)).size:
         if limit is not None and raw.tell() + chunk.size > limit:
@@ -178,7 +178,7 @@ def _decompressed(data: bytes, kind: str, limit: int | None) -> "pa.Buffer":
 
 
 def _header(messages: "pa.ipc.MessageReader", kind: str, schema: "pa.Schema | None" = None) -> dict[str, str]:
-    """Return the header of a table; its kind and format come before its columns, which differ with them."""
+    """Return the header of a table. Kind and format are checked before the columns, which depend on them."""
     import pyarrow as pa
 
     first = next(messages, None)
@@ -189,7 +189,7 @@ def _header(messages: "pa.ipc.MessageReader", kind: str, schema: "pa.Schema | No
     if (header.get("kind"), header.get("format")) != (kind, FORMAT):
         raise CodecError(
             f"{kind}: of another kind or format; expected {kind!r} in format {FORMAT!r}, which this version of LaDa "
-            "writes: give all parties one version, and begin a run anew that another version began"
+            "writes: give all parties the same version, and start again a run that another version started"
         )
     if schema is not None and not sent.equals(schema):
         raise CodecError(f"{kind}: other columns than the expected {schema.names}, or of other types")
@@ -197,7 +197,7 @@ def _header(messages: "pa.ipc.MessageReader", kind: str, schema: "pa.Schema | No
 
 
 def _batches(messages: "pa.ipc.MessageReader", kind: str, schema: "pa.Schema", rows: int) -> "Iterator[pa.RecordBatch]":
-    """Yield the record batches: ROWS rows each but in the last, `rows` in all."""
+    """Yield the record batches: ROWS rows each, fewer in the last, `rows` in total."""
     import pyarrow as pa
 
     sizes = iter(min(ROWS, rows - start) for start in range(0, rows, ROWS))
@@ -207,7 +207,7 @@ def _batches(messages: "pa.ipc.MessageReader", kind: str, schema: "pa.Schema", r
         if _is_compressed(message.metadata.to_pybytes()):
             raise CodecError(f"{kind}: compressed within the zstd frame, which hides its size")
         batch = pa.ipc.read_record_batch(message, schema)
-        if len(batch) != next(sizes, None):  # each of a size that follows, or a million small ones would take hours
+        if len(batch) != next(sizes, None):  # each of the expected size; a million small ones would take hours
             raise CodecError(f"{kind}: record batches of other sizes than those of {counted(rows, 'row')}")
         batch.validate(full=True)
         yield batch
@@ -218,8 +218,8 @@ def _batches(messages: "pa.ipc.MessageReader", kind: str, schema: "pa.Schema", r
 def _is_compressed(message: bytes) -> bool:
     """Whether a record-batch message declares that its body is compressed.
 
-    A message is a flatbuffer, in which field i of a table lies where entry i of its vtable says (format/Message.fbs
-    of Arrow: field 2 of a message is its record batch, field 3 of that the compression).
+    A message is a flatbuffer: entry i of a table's vtable gives the place of field i. In Arrow's format/Message.fbs,
+    field 2 of a message is its record batch, and field 3 of that is the compression.
     """
 
     def field(table: int, number: int) -> int:
@@ -236,7 +236,7 @@ def _is_compressed(message: bytes) -> bool:
 
 
 def _check(kind: str, batch: "pa.RecordBatch") -> None:
-    """Raise CodecError for values that no table may hold."""
+    """Raise CodecError for values that a table must not hold."""
     import pyarrow as pa
 
     for field, column in zip(batch.schema, batch.columns, strict=True):

@@ -1,4 +1,4 @@
-"""Safetensors files: writing them to equal bytes, and reading one that a stranger made."""
+"""Safetensors files: writes them reproducibly, and reads them without trusting their source."""
 
 import json
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from lada.core.errors import CodecError
 from lada.core.plural import counted
 
 HEADER = 8 << 20
-"""Most bytes of the header, which names the arrays."""
+"""The most bytes of the header, which names the arrays."""
 
 
 def write(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
     """Return arrays by name as bytes that are equal for equal arrays and metadata.
 
-    `save` writes metadata in an order of chance; a message that is asked again must be the same to the bit.
+    `save` writes metadata in random order, but a repeated message must be identical, bit for bit.
     """
     data = memoryview(save(dict(arrays), metadata=dict(metadata)))
     start = 8 + int.from_bytes(data[:8], "little")
@@ -30,8 +30,8 @@ def write(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> byte
 def read(data: bytes, kind: str, limit: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the arrays by name, and the metadata of the header.
 
-    Raises CodecError, and nothing else, for bytes that are none, for more than `limit` of them, and for a header of
-    more than HEADER bytes.
+    Raises only CodecError, for bytes that are not such a file, for more than `limit` of them, and for a header of more
+    than HEADER bytes.
     """
     if len(data) > limit:
         raise CodecError(f"{kind}: {counted(len(data), 'byte')}; expected at most {limit}")
@@ -40,5 +40,5 @@ def read(data: bytes, kind: str, limit: int) -> tuple[dict[str, np.ndarray], dic
         raise CodecError(f"{kind}: a header of {counted(length, 'byte')}; expected at most {HEADER}")
     try:
         return load(data), json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-    except Exception as error:  # there is no telling what a reader raises on bytes made to break it
+    except Exception as error:  # a reader may raise anything on bytes made to break it
         raise CodecError(f"{kind}: not readable: {type(error).__name__}") from error

@@ -1,6 +1,6 @@
-"""When the phases of a report began, how long they took and with how much memory, as numbers of a fixed size.
+"""The start, duration and memory of a report's phases, as numbers of a fixed size.
 
-They travel beside the metrics: else how long a phase took would show in the bytes of these, and equal runs would not
+They are a part of their own. In the metrics, the duration of a phase would change their bytes, and equal runs would not
 send equal messages.
 """
 
@@ -16,18 +16,18 @@ from lada.core.plural import counted
 
 KIND = "times"
 REPORT = "metrics"
-"""The part that has the phases themselves."""
+"""The part that holds the phases themselves."""
 MEASURED = ("start", "seconds", "peak_memory")
-"""What of a phase differs from run to run."""
+"""The fields of a phase that differ from run to run."""
 ROW = 8 * len(MEASURED)
 """Bytes of a phase."""
 CLOCKS = 86_400.0
-"""Seconds by which the clocks of two machines may differ; what a report has is moved into the run's time."""
+"""Seconds by which the clocks of two machines may differ; the times of a report are moved into the run's time."""
 
 
 @CODECS.register(KIND)
 class Times(Codec[np.ndarray, np.ndarray]):
-    """When the phases of a report began, how long they took, and with how much memory: float64 [n, 3]."""
+    """When the phases of a report began, how long they took, and how much memory they used: float64 [n, 3]."""
 
     kind = KIND
     about_the_run = True
@@ -38,13 +38,13 @@ class Times(Codec[np.ndarray, np.ndarray]):
         return state, value.astype("<f8").tobytes()
 
     def decode(self, data: bytes, reading: Reading) -> np.ndarray:
-        """See Codec.decode. Times are moved into the run's own, within whose age they are but for CLOCKS."""
+        """See Codec.decode. Times are moved into the run's own time; apart from CLOCKS, they are within its age."""
         phases = len(reading.part(REPORT).phases)
         if len(data) != ROW * phases:
             raise CodecError(f"times: {counted(len(data), 'byte')} for {counted(phases, 'phase')}; expected {ROW} each")
         receiver = reading.receiver
         age = receiver.clock() + 1.0  # times are rounded
-        # Another machine's clock may be off, and be set while it works; another run's study may have taken longer.
+        # Another machine's clock may be wrong or be set meanwhile; another run's study may have taken longer.
         longest = SECONDS.high if receiver.takes_others_work else age
         received = np.frombuffer(data, "<f8").reshape(-1, len(MEASURED))
         for name, column, most in zip(MEASURED, received.T, (age + CLOCKS, longest + CLOCKS, MEMORY.high), strict=True):

@@ -1,9 +1,9 @@
-"""The token scores of one text as bytes of a size that follows from a few numbers, not yet compressed.
+"""The token scores of one text as uncompressed bytes, whose size follows from a few numbers.
 
-One after the other: the ids (lada.codecs.elias_fano), the greatest log-prob of each row and the steps of all below it
-(lada.codecs.quantise), the column of each text token in its row, and the offsets. Of these each number is the
-difference to the one before, start and end by turns, and the eight bytes of a token's two numbers stand apart, all
-first bytes before all second ones: most are zero.
+The sections in order: the ids (lada.codecs.elias_fano), the greatest log-prob of each row and the steps below it
+(lada.codecs.quantise), the column of each text token in its row, and the offsets. Offsets, start and end in turn, are
+stored as differences to the previous one. The eight bytes of a token's two numbers are stored separately, all first
+bytes before all second bytes, since most are zero.
 """
 
 from itertools import accumulate
@@ -17,11 +17,12 @@ from lada.core.errors import CodecError
 from lada.core.terms import SparseLogProbs, TokenScores
 
 MOST_MASS = 1.01
-"""What the probabilities of a row may sum to before it is refused: 1 and the errors of log-probs in half precision."""
+"""The largest sum of a row's probabilities: 1 plus the errors of log-probs in half precision."""
 
 
 class Shape(NamedTuple):
-    """What the size follows from: text tokens, tokens per row, the vocabulary's size, bits of a number of steps."""
+    """The numbers that determine the size: text tokens, tokens per row, the vocabulary's size, bits of a number of
+    steps."""
 
     n: int
     k: int
@@ -51,7 +52,8 @@ class Shape(NamedTuple):
 
 
 def encode(scores: TokenScores, vocabulary_size: int, k: int) -> tuple[bytes, Shape]:
-    """Return the bytes and the shape to read them with. Raises CodecError, naming the position, for what cannot be."""
+    """Return the bytes and the shape to read them with. Raises CodecError, naming the position, for impossible
+    scores."""
     _check(scores, vocabulary_size, k)
     ids = scores.top.ids.astype(np.int64)
     greatest, steps = quantise(scores.top.log_probs)
@@ -93,7 +95,7 @@ def _out_of_order(offsets: np.ndarray) -> np.ndarray:
 
 
 def _check(scores: TokenScores, vocabulary_size: int, k: int) -> None:
-    """Raise CodecError for scores that `encode` cannot hold, naming the first position where it is so."""
+    """Raise CodecError for scores that `encode` cannot represent, naming the first position."""
     tokens, offsets, ids, log_probs = scores.tokens, scores.offsets, scores.top.ids, scores.top.log_probs
     n = len(tokens)
     shapes = [array.shape for array in (tokens, offsets, ids, log_probs)]

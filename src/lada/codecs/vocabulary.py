@@ -14,16 +14,16 @@ KIND = "vocabulary"
 MOST = 2**20
 """Most tokens."""
 LONGEST = 4096
-"""Most bytes of one token."""
+"""The most bytes of one token."""
 EXPECTED = 4
 """Bytes of a token, compressed."""
 FIELDS = (Field("token", "binary", nullable=False),)
 
 
 def encode(tokens: Sequence[bytes], eos: int) -> bytes:
-    """Return a vocabulary as bytes: `tokens[i]` is what token i stands for, `eos` the id of end-of-sequence.
+    """Return a vocabulary as bytes: `tokens[i]` holds the bytes of token i, `eos` is the id of end-of-sequence.
 
-    Two tokens may stand for the same bytes, or for none. Raises CodecError for values that `decode` would refuse.
+    Two tokens may have the same bytes, or none. Raises CodecError for values that `decode` would refuse.
     """
     _check(tokens, eos)
     return pack(KIND, FIELDS, {"token": tokens}, {"eos": str(eos)})
@@ -32,8 +32,8 @@ def encode(tokens: Sequence[bytes], eos: int) -> bytes:
 def decode(data: bytes, *, limit: int | None = LIMIT) -> tuple[list[bytes], int]:
     """Return the tokens' bytes in the order of their ids, and the id of end-of-sequence.
 
-    `limit` is the most bytes before compression (None: any number). Raises CodecError, and nothing else, for anything
-    that `encode` would not write.
+    `limit` is the most bytes before compression (None: any number). Raises only CodecError, for anything that `encode`
+    would not write.
     """
     columns, header = unpack(data, KIND, FIELDS, known_ids=None, limit=limit, most=MOST)
     eos = header_number(KIND, header, "eos")
@@ -52,9 +52,9 @@ def _check(tokens: Sequence[bytes], eos: int) -> None:
 
 @CODECS.register(KIND)
 class Vocabularies(Codec[Vocabulary, Vocabulary]):
-    """What a party's token ids stand for.
+    """The bytes of a party's tokens, by id.
 
-    It travels once, in the first round; whoever hears it remembers it.
+    It is sent once, in the first round; receivers remember it.
     """
 
     kind = KIND
@@ -77,12 +77,13 @@ class Vocabularies(Codec[Vocabulary, Vocabulary]):
 
 
 def key_of(party: str) -> str:
-    """Return under which key of its memory a receiver keeps another party's vocabulary."""
+    """Return the key under which a receiver keeps another party's vocabulary in its memory."""
     return f"{KIND} {party}"
 
 
 def vocabulary_of(reading: Reading, party: str) -> Vocabulary | None:
-    """Return a party's vocabulary from this message or, since it is sent once, from an earlier one; None: neither."""
+    """Return a party's vocabulary from this message or, since it is sent only once, from an earlier one; None if
+    neither has it."""
     if KIND in reading.payload:
         return reading.part(KIND)
     data = reading.receiver.memory.get(key_of(party))

@@ -1,1 +1,1 @@
-"""What happens in a round, and who sends what to whom?"""
+"""Hosts: what happens in a round, and who sends what to whom."""

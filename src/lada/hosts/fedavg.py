@@ -66,7 +66,7 @@ class Fedavg(Host):
 
     def check(self, allocator: Allocator, clients: Mapping[str, LearnerOptions]) -> None:
         """See Host.check."""
-        if clients:  # of clients that bring their own models nothing is known
+        if clients:  # nothing is known about clients that bring their own models
             check_alike(clients, f"host.options.form {self.options.form!r}", full=self._plain, ranks=not self._plain)
             self._aggregator.check(len(clients))
             if self.options.secure_aggregation:

@@ -145,7 +145,8 @@ class Fedmd(Host):
             said[client] = {lesson.sample_id: lesson.soft for lesson in clients[client] if lesson.soft is not None}
         received = [lesson for lesson in lessons if any(lesson.sample_id in member for member in said.values())]
         texts = zip(received, party.learner.tokenize([lesson.chosen for lesson in received]), strict=True)
-        # Whose soft targets could be brought into these tokens, or were scored in them, can be spelled in them.
+        # Texts whose soft targets could be translated into these tokens, or were scored in them, can be spelled in
+        # them.
         spelled = {lesson.sample_id: text for lesson, text in texts if text is not None}
         merged = merge_received(party, round, spelled, said, self.options.average, self.options.temperature)
         return consensus_offer(party, party.name, round, merged)

@@ -119,7 +119,7 @@ class Fedmkt(Host):
                 "host.options.average_adapters: adapters are averaged after clients learn from the LLM, which they "
                 "do not with directions 'slm_to_llm'; expected directions 'both' or 'llm_to_slm', or false"
             )
-        if self.options.average_adapters and clients:  # of clients that bring their own models nothing is known
+        if self.options.average_adapters and clients:  # nothing is known about clients that bring their own models
             check_alike(clients, "host.options.average_adapters")
             self.options.aggregator[1].check(len(clients))
             if self.options.secure_aggregation:

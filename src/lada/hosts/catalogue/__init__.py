@@ -1,4 +1,5 @@
-"""The hosts by name: what each is, its options and what it needs. A host itself is imported when one is made.
+"""The catalogue of hosts: the description, options and needs of each. A host itself is imported only when it is
+created.
 
-So to list methods, or to refuse a configuration, takes nothing of what a round needs.
+So listing methods or refusing a configuration imports nothing that only a round needs.
 """

@@ -7,7 +7,7 @@ from lada.hosts.options.fedmkt import FedmktOptions
 
 
 def _needs(options: FedmktOptions) -> Needs:
-    """Return what the round needs: who sends likelihoods of gold texts judges them."""
+    """Return what the round needs: a party that sends likelihoods of gold texts must be able to judge them."""
     judges = {Verb.JUDGE} if options.knowledge == "labels" else set()
     return needs({Verb.ANSWER, *judges}, {Verb.ANSWER, Verb.JUDGE, Verb.STUDY})
 
