@@ -77,7 +77,7 @@ def random_logits(seed: int, *shape: int, scale: float = 1.5) -> Tensor:
 
 
 def coarse(log_probs: Tensor, ids: Tensor) -> Tensor:
-    """Return the probabilities of the named tokens of one row, and of all others together, token by token."""
-    probabilities = log_probs.exp()
-    named = [probabilities[int(token)] for token in ids]
-    return torch.stack([*named, probabilities.sum() - sum(named)])
+    """Return the probabilities of the named tokens of one row, and of all others together, if there are any."""
+    probabilities, named = log_probs.exp(), ids.tolist()
+    others = [token for token in range(len(log_probs)) if token not in named]
+    return torch.stack([*probabilities[named], *([probabilities[others].sum()] if others else [])])

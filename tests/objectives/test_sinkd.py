@@ -70,11 +70,11 @@ def test_positions_are_compared_by_the_tokens_that_teachers_name_and_the_tail():
     batch = scored(logits.flip(1), logits, k=2)
     assert batch.soft is not None
     teacher, student = points(batch.soft, 1.0)
-    p, q = logits[0].softmax(1), logits[0].flip(0).softmax(1)
+    p, q = logits[0].softmax(1).tolist(), logits[0].flip(0).softmax(1).tolist()
     # Tokens 0, 1, 3 are named somewhere, 0 and 1 at the first position, 1 and 3 at the second.
-    assert teacher[0].tolist() == pytest.approx([p[0, 0], p[0, 1], 0, p[0, 2] + p[0, 3]], abs=1e-6)
-    assert teacher[1].tolist() == pytest.approx([0, p[1, 1], p[1, 3], p[1, 0] + p[1, 2]], abs=1e-6)
-    assert student[0].tolist() == pytest.approx([q[0, 0], q[0, 1], 0, q[0, 2] + q[0, 3]], abs=1e-6)
+    assert teacher[0].tolist() == pytest.approx([p[0][0], p[0][1], 0, p[0][2] + p[0][3]], abs=1e-6)
+    assert teacher[1].tolist() == pytest.approx([0, p[1][1], p[1][3], p[1][0] + p[1][2]], abs=1e-6)
+    assert student[0].tolist() == pytest.approx([q[0][0], q[0][1], 0, q[0][2] + q[0][3]], abs=1e-6)
 
 
 def test_a_large_batch_is_divided_into_transports_of_neighbours_apart():

@@ -16,6 +16,9 @@ from lada.objectives.top_k import TopK, asks, blend, sides
 if TYPE_CHECKING:
     from torch import Tensor
 
+EQUAL = 1e-6
+"""Nats. Entropies that differ by less may be equal but for rounding."""
+
 
 class BdKdOptions(TopK, Blended):
     """`loss = λ NLL + (1 - λ) T² divergence` at positions with a soft target, and NLL elsewhere."""
@@ -68,5 +71,5 @@ class BdKd(Objective):
 def balanced(teacher: Tensor, student: Tensor, delta: float) -> Tensor:
     """Return the student's loss [p] of log-probs [p, c], nats. No gradient flows through the choice of weights."""
     unsure = (cross_entropy(student, student) - cross_entropy(teacher, teacher)).detach()
-    forward, reverse = (1 + (delta - 1) * (gap > 0) for gap in (-unsure, unsure))
+    forward, reverse = (1 + (delta - 1) * (gap > EQUAL) for gap in (-unsure, unsure))
     return forward * forward_kl(teacher, student) + reverse * reverse_kl(teacher, student)
