@@ -35,6 +35,7 @@ class Batch:
         self.teacher = log_probs(LESSONS, LENGTH)
         self.gold = torch.randint(VOCABULARY, (LESSONS, LENGTH), generator=draw) * self.mask
         self.hidden = torch.randn(LESSONS, LENGTH, WIDTH, generator=draw, requires_grad=True)
+        self.head = torch.randn(WIDTH, VOCABULARY, generator=draw)
         self.top = torch.randint(VOCABULARY - K, (LESSONS, LENGTH, 1), generator=draw) + torch.arange(K)
         self.reference = -5 * torch.rand(LESSONS, 2, generator=draw)
         self.paired = rows % 3 != 1  # the others have no rejected path
@@ -49,7 +50,8 @@ class Batch:
         more: dict[str, Any] = {}
         if needs.signal is not None and not needs.signal.as_chunks:
             teacher, student = (side[which, column].gather(1, ids) for side in (self.teacher, self.student))
-            more["soft"] = Soft(student, teacher, at, ids, self.gold[which, column] if needs.gold else None)
+            gold = self.gold[which, column] if needs.gold else None
+            more["soft"] = Soft(student, teacher, at, ids, gold, columns=column)
         if needs.signal is not None and needs.signal.as_chunks:
             told = self.teacher.gather(2, self.gold[..., None])[..., 0] * self.mask
             more["chunks"] = Chunks(own[places].sum(1), told[places].sum(1), torch.arange(len(rows)))
@@ -61,6 +63,8 @@ class Batch:
         if needs.dense:
             flat = self.student[places][self.mask[places]]
             more["over_vocabulary"] = lambda measure: torch.zeros(mask.shape).masked_scatter(mask, measure(flat))
+        if needs.read_out:
+            more["read_out"] = lambda states, ids: (states @ self.head).log_softmax(1).gather(1, ids)
         if needs.observes:
             more["observe"] = self._observe
         if needs.held_out and self.held is not None:

@@ -70,7 +70,7 @@ def test_an_entropy_bonus():
 def test_a_moving_blend():
     objective = make("moving_blend")
     teacher, student = torch.tensor([[0.75, 0.0]]).log(), torch.tensor([[0.25, 0.5]]).log()
-    soft = Soft(student, teacher, torch.tensor([1]), torch.tensor([[3, 0]]))
+    soft = Soft(student, teacher, torch.tensor([1]), torch.tensor([[3, 0]]), columns=torch.tensor([0]))
     seen: dict[str, torch.Tensor] = {}
     state = objective.init(0)
     loss = objective(scored(soft=soft, state=state, observe=seen.__setitem__))

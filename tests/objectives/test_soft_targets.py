@@ -24,7 +24,8 @@ def scored(student: torch.Tensor, teacher: torch.Tensor, **more: Any) -> Scored:
     """Two lessons of one token each, NLL 1 and 3 nats; soft targets as given, by default all of the first."""
     rows = more.pop("rows", [0] * len(student))
     weights = torch.tensor(more.pop("weights", [1.0, 1.0]))
-    soft = Soft(student, teacher, torch.tensor(rows), torch.zeros_like(teacher, dtype=torch.long))
+    ids, columns = torch.zeros_like(teacher, dtype=torch.long), torch.zeros(len(rows), dtype=torch.long)
+    soft = Soft(student, teacher, torch.tensor(rows), ids, columns=columns)
     return Scored(torch.tensor([[-1.0], [-3.0]]), torch.ones(2, 1, dtype=torch.bool), weights, None, 2.0, 0.0, soft)
 
 

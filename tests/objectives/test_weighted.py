@@ -21,7 +21,7 @@ def weighted(*parts: Any) -> Any:
 
 def scored(**more: Any) -> Scored:
     student, teacher = (torch.tensor([[a, b]]).log() for a, b in ((0.5, 0.25), (0.25, 0.5)))
-    soft = Soft(student, teacher, torch.tensor([0]), torch.tensor([[1, 2]]))
+    soft = Soft(student, teacher, torch.tensor([0]), torch.tensor([[1, 2]]), columns=torch.tensor([0]))
     mask = torch.ones(2, 1, dtype=torch.bool)
     return Scored(torch.tensor([[-1.0], [-3.0]]), mask, torch.ones(2), None, 2.0, 0.0, soft, **more)
 

@@ -51,6 +51,8 @@ class Needs:
     """Whether an objective reads the ids of the texts' own tokens."""
     dense: bool = False
     """Whether an objective reads the learner's distributions over its whole vocabulary."""
+    read_out: bool = False
+    """Whether an objective lets the learner's output head read hidden states of its choice."""
     observes: bool = False
     """Whether an objective accumulates figures over its batches in its state. dp and parallel studies are then
     refused."""
@@ -80,6 +82,7 @@ class Needs:
             held_out=max(self.held_out, other.held_out),
             gold=self.gold or other.gold,
             dense=self.dense or other.dense,
+            read_out=self.read_out or other.read_out,
             observes=self.observes or other.observes,
             tries=max(self.tries, other.tries),
             lesson_losses=self.lesson_losses or other.lesson_losses,

@@ -129,6 +129,22 @@ def over_vocabulary(logits: Tensor, measure: Callable[[Tensor], Tensor]) -> Tens
     return torch.cat(found)
 
 
+def read_out(head: Any, states: Tensor, ids: Tensor) -> Tensor:
+    """Return the log-probs of `ids` [c, k] that an output `head` predicts from states [c, width]. Gradients flow.
+
+    They are float32, whatever the head's dtype, and computed a chunk of rows at a time, as by `over_vocabulary`.
+    """
+    weight = head.weight
+
+    def of(chunk: Tensor, columns: Tensor) -> Tensor:
+        logits = head(chunk.to(weight.device, weight.dtype)).float()
+        return logits.log_softmax(1).gather(1, columns.to(logits.device)).to(states.device)
+
+    parts = _parts(len(states), weight.shape[0])
+    found: list[Any] = [checkpoint(of, states[part], ids[part], use_reentrant=False) for part in parts]
+    return torch.cat([states.new_zeros((0, ids.shape[1]), dtype=torch.float32), *found])
+
+
 def likeliest(predicted: Predicted, k: int, vocabulary: int) -> tuple[Tensor, Tensor]:
     """Return ids, ascending, and log-probs of the k likeliest tokens per completion token, each [N, k].
 
@@ -212,5 +228,9 @@ class _LogProbs(torch.autograd.Function):
 
 
 def _chunks(logits: Tensor) -> Iterator[slice]:
-    size = max(1, CHUNK // logits.shape[1])
-    return (slice(start, start + size) for start in range(0, len(logits), size))
+    return _parts(*logits.shape)
+
+
+def _parts(rows: int, vocabulary: int) -> Iterator[slice]:
+    size = max(1, CHUNK // vocabulary)
+    return (slice(start, start + size) for start in range(0, rows, size))

@@ -36,8 +36,10 @@ class Soft:
     """The p token positions of a micro-batch that have a soft target.
 
     `student`, `teacher` [p, k] are both parties' log-probs of the same k tokens of the student's vocabulary, nats;
-    the teacher's are -inf where a place is unused. `rows` [p] says which lesson a position belongs to. `ids` [p, k] are
-    these tokens, 0 where a place is unused; `gold` [p] is the text's own token, where it is asked for (Needs.gold).
+    the teacher's are -inf where a place is unused. `rows` [p] says which lesson a position belongs to, and `columns`
+    [p] which of its tokens is predicted there: `Scored.log_probs[rows, columns]` are those of the text's own tokens.
+    `ids` [p, k] are the named tokens, 0 where a place is unused; `gold` [p] is the text's own token, where it is asked
+    for (Needs.gold).
     """
 
     student: Tensor
@@ -45,6 +47,7 @@ class Soft:
     rows: Tensor
     ids: Tensor
     gold: Tensor | None = None
+    columns: Tensor = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,14 @@ Measure = Callable[["Tensor"], "Tensor"]
 
 def _over_vocabulary(_measure: Measure) -> NoReturn:
     raise LookupError("Scored.over_vocabulary is for objectives that declare Needs.dense")
+
+
+ReadOut = Callable[["Tensor", "Tensor"], "Tensor"]
+"""Takes hidden states [c, width] and ids [c, k], and returns the log-probs [c, k] that the output head predicts."""
+
+
+def _read_out(_states: Tensor, _ids: Tensor) -> NoReturn:
+    raise LookupError("Scored.read_out is for objectives that declare Needs.read_out")
 
 
 def _observe(_name: str, _value: Tensor) -> NoReturn:
@@ -109,6 +120,9 @@ class Scored:
     over_vocabulary: Callable[[Measure], Tensor] = _over_vocabulary
     """Returns a measure of the learner's whole distribution at each token [n, L], 0 where the mask is False; available
     with Needs.dense. It is computed one chunk of tokens at a time, forwards and backwards."""
+    read_out: ReadOut = _read_out
+    """Returns the log-probs of tokens that the learner's own output head predicts from any hidden states, such as
+    `hidden` at `soft.rows, soft.columns`; available with Needs.read_out. It is computed in chunks, as a measure is."""
     observe: Callable[[str, Tensor], None] = _observe
     """Takes a named tensor, which is summed over the batch for `after_step` (Needs.observes)."""
 
@@ -130,10 +144,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What an objective may have to know of a model to make arrays that fit: a width of hidden states, a vocabulary."""
+    """What an objective may have to know of a model to make arrays that fit.
+
+    `width` is that of hidden states, `head` that of the states that the output head reads, 0 for a model without one.
+    """
 
     width: int
     vocabulary: int
+    head: int = 0
 
 
 class Objective:

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lada.core.errors import InputError
 from lada.core.needs import Needs
 from lada.core.terms import Lesson
 from lada.models.encoding import Company, Encoded, Encoder
-from lada.models.likelihood import Predicted, log_probs_of, over_vocabulary, predict
+from lada.models.likelihood import Predicted, log_probs_of, over_vocabulary, predict, read_out
 from lada.models.objective import Measure, Pairs, Scored, first_divergence
 from lada.models.soft import chunk_sums, soft_places
 
@@ -114,6 +115,14 @@ class Scorer:
             asked["hidden"] = {depth: predicted.rows(flat)[:count] for depth, flat in predicted.hidden.items()}
         if self.needs.dense:
             asked["over_vocabulary"] = _over_vocabulary(predicted, count)
+        if self.needs.read_out:
+            head = self.model.get_output_embeddings()
+            if head is None:
+                raise InputError(
+                    "objective: it reads hidden states by the model's output head, but this architecture names none; "
+                    "expected another objective, or another model"
+                )
+            asked["read_out"] = partial(read_out, head)
         return asked
 
     def _pairs(self, ids: Sequence[int], places: list[int], log_probs: Tensor, mask: Tensor) -> Pairs:

@@ -16,12 +16,14 @@ from lada.models.objective import Chunks, Soft
 class Places:
     """The tokens that soft targets speak of, one row for each of a micro-batch's N completion tokens.
 
-    `ids` [N, k]; `teacher` [N, k] log-probs, -inf where a place is unused; `rows` [N] the lesson of each token.
+    `ids` [N, k]; `teacher` [N, k] log-probs, -inf where a place is unused; `rows` [N] the lesson of each token, and
+    `columns` [N] its place there.
     """
 
     ids: Tensor
     teacher: Tensor
     rows: Tensor
+    columns: Tensor
 
     def of(self, student: Tensor, ids: Tensor, own: Tensor | None = None) -> Soft:
         """Return the positions with a target, with the student's log-probs [N, k] of `ids`, which are where it is.
@@ -35,6 +37,7 @@ class Places:
             self.rows.to(student.device)[aimed],
             ids[aimed],
             None if own is None else own[aimed],
+            columns=self.columns.to(student.device)[aimed],
         )
 
 
@@ -60,6 +63,7 @@ def soft_places(encoded: Sequence[Encoded], soft: Sequence[SparseLogProbs | None
         torch.from_numpy(ids),
         torch.from_numpy(log_probs),
         torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)),
+        torch.cat([torch.arange(length) for length in lengths]),
     )
 
 

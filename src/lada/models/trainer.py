@@ -271,7 +271,8 @@ def sizes_of(model: Any) -> Sizes:
         width = model.config.get_text_config().hidden_size
     except (AttributeError, ValueError):  # several models in one, or a name of its own for it
         width = embeddings.shape[1]
-    return Sizes(int(width), int(embeddings.shape[0]))
+    head = model.get_output_embeddings()
+    return Sizes(int(width), int(embeddings.shape[0]), int(getattr(head, "in_features", 0)))
 
 
 @torch.inference_mode()

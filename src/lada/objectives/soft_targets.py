@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import model_validator
-
-from lada.core.bounds import MOST_K
-from lada.core.needs import Needs, SignalSpec
-from lada.core.terms import Verb
 from lada.models.objective import Objective, Scored, nll
 from lada.objectives.base import OBJECTIVES
 from lada.objectives.blended import Blended
-from lada.objectives.divergences import categories, cross_entropy, forward_kl, jsd, reverse_kl, tempered
+from lada.objectives.divergences import cross_entropy, forward_kl, jsd, reverse_kl
+from lada.objectives.top_k import TopK, asks, sides
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +16,7 @@ if TYPE_CHECKING:
 FORMS = {"ce": cross_entropy, "forward_kl": forward_kl, "reverse_kl": reverse_kl, "jsd": jsd}
 
 
-class SoftTargetsOptions(Blended):
+class SoftTargetsOptions(TopK, Blended):
     """`loss = λ NLL + (1 - λ) T² divergence`: FedMKT's L2 and L3, with FedMKT's defaults.
 
     Both are averaged over the batch's tokens. A position without a soft target contributes its NLL alone.
@@ -33,24 +29,6 @@ class SoftTargetsOptions(Blended):
     """λ, from 0 to 1."""
     temperature: float = 1.0
     """T, on both sides, over the categories. The factor T² preserves the gradient's scale (arXiv 1503.02531)."""
-    k: int = 32
-    """Number of tokens per position that a teacher sends. Fewer cost less traffic."""
-    alignment: Literal["offsets", "mined"] = "offsets"
-    """How tokens of two tokenizers are matched: by shared byte boundaries, or by the paper's dynamic programming."""
-    inside: Literal["mask", "one_hot"] = "mask"
-    """A position inside a longer token of the teacher has no soft target (`mask`), or its own token as in the paper."""
-
-    @model_validator(mode="after")
-    def _possible(self) -> SoftTargetsOptions:
-        if not 1 <= self.k <= MOST_K:
-            raise ValueError(f"k is {self.k}; expected 1 to {MOST_K} tokens")
-        return self
-
-
-def asks(options: SoftTargetsOptions) -> Needs:
-    """Return what both parties must be able to do."""
-    signal = SignalSpec(options.k, options.alignment, options.inside)
-    return Needs(frozenset({Verb.LOG_PROBS}), frozenset({Verb.STUDY}), signal)
 
 
 @OBJECTIVES.register(
@@ -68,8 +46,6 @@ class SoftTargets(Objective):
         """See Objective. A lesson's weight applies to its soft positions too."""
         if scored.soft is None:
             return self.options.label_weight * nll(scored)
-        used = ~scored.soft.teacher.isneginf()
-        sides = categories(scored.soft.teacher, scored.soft.student, used)
-        teacher, student = (tempered(side, self.options.temperature) for side in sides)
+        teacher, student = sides(scored.soft, self.options.temperature)
         divergence = FORMS[self.options.form](teacher, student)
         return self.options.blend(scored, self.options.temperature**2 * divergence, scored.soft.rows)
