@@ -120,7 +120,7 @@ def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int | None 
     return Judgement(party, round, dict(zip(columns["id"], from_columns(columns), strict=True)))
 
 
-@CODECS.register(KIND)
+@CODECS.register(KIND, tags=("feedback",))
 class Likelihoods(Codec[Knowledge, Received]):
     """What a party thinks of the gold texts, which everybody has: a likelihood for each."""
 

@@ -56,7 +56,7 @@ def decode_records(data: bytes, kind: type[R], *, limit: int = LIMIT) -> list[R]
         raise CodecError(f"{kind.__name__}: not readable at {where or 'the top'}") from error
 
 
-@CODECS.register(KIND)
+@CODECS.register(KIND, tags=("records",))
 class Metrics(Codec[PartyReport, PartyReport]):
     """What a party measured of itself, without the times, which travel beside it."""
 

@@ -87,7 +87,7 @@ def _cut(header: Mapping[str, str], rows: int) -> frozenset[int]:
     return frozenset(numbers)
 
 
-@CODECS.register(KIND)
+@CODECS.register(KIND, tags=("labels",))
 class Paths(Codec[Knowledge, Received]):
     """What a party wrote for public samples: a path for each, with its writer's likelihood."""
 

@@ -25,7 +25,7 @@ CLOCKS = 86_400.0
 """Seconds by which the clocks of two machines may differ; what a report has is moved into the run's time."""
 
 
-@CODECS.register(KIND)
+@CODECS.register(KIND, tags=("records",))
 class Times(Codec[np.ndarray, np.ndarray]):
     """When the phases of a report began, how long they took, and with how much memory: float64 [n, 3]."""
 

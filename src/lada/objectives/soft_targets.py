@@ -58,6 +58,7 @@ def asks(options: SoftTargetsOptions) -> Needs:
     options=SoftTargetsOptions,
     paper="arXiv 2406.02224",
     needs=asks,
+    tags=("labels", "feature", "supervised", "divergence"),
 )
 class SoftTargets(Objective):
     """Negative log-likelihood of the text plus a divergence from the teacher's likeliest tokens."""
