@@ -26,9 +26,9 @@ def tags() -> str:
     """Return a table of all tags, each with its meaning and the methods that have it."""
     found = [(kind, method) for kind, point in POINTS.items() for method in point.registry]
     rows = [("tag", "meaning", "methods"), ("---",) * 3]
-    for tag, meaning in (ELICITATION | LEARNING).items():
+    for tag, means in (ELICITATION | LEARNING).items():
         named = [f"[`{m.name}`](options.md#{kind}-{m.name})" for kind, m in found if tag in m.tags]
-        rows.append((f"`{tag}`", meaning, ", ".join(named) or "–"))
+        rows.append((f"`{tag}`", means, ", ".join(named) or "–"))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
@@ -40,7 +40,8 @@ def _method(kind: str, method: Method) -> Iterator[str]:
     yield (
         f"Paper: {_paper(method.paper)}. Facts: [{method.status}](methods.md#{kind}). "
         f"Needs of the teacher: {_verbs(needs.teacher)}; of the student: {_verbs(needs.student)}. "
-        f"Knowledge: {elicitation(method.tags) or 'of no kind'}; learnt by: {learning(method.tags) or 'no rule of its own'}."
+        f"Knowledge: {elicitation(method.tags) or 'of no kind'}; "
+        f"learnt by: {learning(method.tags) or 'no rule of its own'}."
     )
     if method.by_order:
         yield f"The order of samples matters: {method.by_order}."
