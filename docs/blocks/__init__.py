@@ -12,5 +12,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "configuration": configuration.configuration,
     "methods": methods.methods,
     "models": models.models,
+    "tags": methods.tags,
 }
 """Each returns Markdown; links in it start at the top of the site."""

@@ -6,6 +6,7 @@ from blocks.schema import table
 from lada.cli.rounds import HEADER, round_rows
 from lada.cli.schema import anchor, meaning
 from lada.core.registry import Method
+from lada.core.taxonomy import ELICITATION, LEARNING, elicitation, learning
 from lada.core.terms import Verb
 from lada.hosts.base import HOSTS
 from lada.points import POINTS
@@ -21,6 +22,16 @@ def methods() -> str:
     return "\n\n".join(parts)
 
 
+def tags() -> str:
+    """Return a table of all tags, each with its meaning and the methods that have it."""
+    found = [(kind, method) for kind, point in POINTS.items() for method in point.registry]
+    rows = [("tag", "meaning", "methods"), ("---",) * 3]
+    for tag, means in (ELICITATION | LEARNING).items():
+        named = [f"[`{m.name}`](options.md#{kind}-{m.name})" for kind, m in found if tag in m.tags]
+        rows.append((f"`{tag}`", means, ", ".join(named) or "–"))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
 def _method(kind: str, method: Method) -> Iterator[str]:
     schema = method.options.model_json_schema()
     yield f"### `{method.name}` {{ #{kind}-{method.name} }}"
@@ -28,7 +39,9 @@ def _method(kind: str, method: Method) -> Iterator[str]:
     needs = method.default_needs
     yield (
         f"Paper: {_paper(method.paper)}. Facts: [{method.status}](methods.md#{kind}). "
-        f"Needs of the teacher: {_verbs(needs.teacher)}; of the student: {_verbs(needs.student)}."
+        f"Needs of the teacher: {_verbs(needs.teacher)}; of the student: {_verbs(needs.student)}. "
+        f"Knowledge: {elicitation(method.tags) or 'of no kind'}; "
+        f"learnt by: {learning(method.tags) or 'no rule of its own'}."
     )
     if method.by_order:
         yield f"The order of samples matters: {method.by_order}."

@@ -17,6 +17,7 @@ from lada.core.names import Name, fault, same_folder
 from lada.core.registry import Options, Registry
 from lada.core.seeds import generator
 from lada.core.validation import validate
+from lada.fusers.base import FUSERS
 from lada.hooks.base import HOOKS
 from lada.hosts.base import HOSTS, Host
 from lada.learners.base import LEARNERS, ClientModel, OtherModel, ServerModel
@@ -229,6 +230,11 @@ class RunConfig(Options):
         for name in ("", *resolved._differing(OBJECTIVES)):
             made.plan(1, resolved.make(OBJECTIVES, name))  # which refuses an objective that it cannot work with
         resolved._check_allocators(made)
+        if resolved.make(FUSERS).weighs and not made.averages:
+            raise InputError(
+                f"fuser: {resolved.choice(FUSERS).name!r} weighs distributions, but host "
+                f"{resolved.choice(HOSTS).name!r} does not average any; expected host fedmd, or another fuser"
+            )
         return resolved
 
     @property

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from lada.allocators.base import ALLOCATORS, Allocator, Candidates
-from lada.core.terms import Allocation, Likelihood, Path, Sample, SparseLogProbs, TokenScores
+from lada.core.terms import Allocation, Likelihood, OwnQuestions, Path, Sample, SparseLogProbs, TokenScores
 
 TOKENS = 4
 TEACHER, STUDENT = "llm", "slm"
@@ -46,11 +46,12 @@ def candidates(
     seed: int = 7,
     looks: Sequence[TokenScores | None] | None = None,
     read: Callable[[int, str], TokenScores | None] = lambda place, text: None,
+    own: OwnQuestions | None = None,
 ) -> Candidates:
     """Return the candidates of a table; without `embeddings` no two questions are alike.
 
     `looks` is what the student makes of the tokens of the teacher's paths; without, it can trace none of them. `read`
-    is what it makes of another text for a sample, by its place.
+    is what it makes of another text for a sample, by its place. `own` are its private questions; a server has none.
     """
     ids = [f"q{i}" for i in range(len(rows))]
     vectors = np.eye(max(len(rows), 1), dtype=np.float32)[: len(rows)] if embeddings is None else embeddings
@@ -86,6 +87,7 @@ def candidates(
         ),
         agree=tuple(row.teacher is not None and row.teacher == row.student for row in rows),
         embed=lambda: vectors,
+        own=lambda: own,
         look=lambda k: iter(looks or [None] * len(rows)),
         score=lambda texts: (read(place, text) for place, text in texts),
         seed=seed,

@@ -12,7 +12,7 @@ from tables import Row, candidates
 
 from lada.aggregators.base import Update
 from lada.core.needs import State
-from lada.core.terms import Knowledge, Likelihood, Path, SparseLogProbs, TokenScores
+from lada.core.terms import Knowledge, Likelihood, OwnQuestions, Path, Sample, SparseLogProbs, TokenScores
 from lada.models.objective import Done
 from lada.policies.base import Owner
 
@@ -66,6 +66,13 @@ def byte_by_byte(address: str, text: str) -> TokenScores:
     return TokenScores(ids, spans, SparseLogProbs(ids[:, None], log_probs.astype(np.float32)))
 
 
+def own_questions() -> OwnQuestions:
+    """Return the private questions of a client."""
+    vectors = np.random.default_rng(1).normal(size=(9, 8)).astype(np.float32)
+    samples = tuple(Sample(f"own {i}", f"question {i}", f"{i % 2}", domain=f"domain {i % 2}") for i in range(9))
+    return OwnQuestions(samples, vectors)
+
+
 def allocate(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:
     """Let an allocator choose among samples of which it loses and gains some from round to round."""
     rng = np.random.default_rng(round)
@@ -104,6 +111,7 @@ def allocate(method: Any, state: State, round: int, order: Order) -> tuple[State
         **renamed,
         **moved,
         embed=lambda: vectors[at],
+        own=own_questions,
         look=lambda k: iter([looks[i] for i in at]),
         read=lambda: vectors[at],
         trials=Tries([names[i] for i in at]),
@@ -153,6 +161,11 @@ def release(method: Any, state: State, round: int, order: Order) -> tuple[State,
         judge=lambda texts: [Likelihood(-float(len(text)), -1.0, 4, len(text)) for _, text in texts],
         verify=lambda id, text: (text.partition("answer ")[2] or None, True),
         note=notes.append,
+        embed=lambda: (
+            [Sample(f"s{i}", f"question {i}", domain=f"domain {i % 3}") for i in range(SAMPLES)],
+            np.random.default_rng(0).normal(size=(SAMPLES, 8)).astype(np.float32),
+        ),
+        own=own_questions,
     )
     state, released = method.release(state, Knowledge("a", round, tuple(order(paths))), owner)
     return state, (released.by_id(), notes)

@@ -60,6 +60,8 @@ def evaluation(party: str, round: int, owned: set[str], rng: np.random.Generator
         step_validity=round_to(40 + 45 * grown + rng.normal(0, 1)),
         calibration_error=round_to(0.22 - 0.12 * grown, 3),
         agreement=None if server else round_to(18 + 60 * grown),
+        fidelity=None if server else round_to(9 + 50 * grown),
+        self_bleu=round_to(60 + 20 * grown),
     )
 
 

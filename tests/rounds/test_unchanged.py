@@ -19,7 +19,7 @@ from lada.core.terms import Knowledge, Likelihood, Path, Sample
 from lada.federation import party_cache
 from lada.hosts.base import HOSTS
 from lada.models.base import Answer
-from lada.rounds.allocating import VECTORS, embed_public
+from lada.rounds.embedding import VECTORS, embed_public
 from lada.rounds.party import Party
 from lada.rounds.steps import gold_lessons, sft, study
 from lada.rounds.unchanged import while_unchanged

@@ -58,4 +58,4 @@ class Aggregator(Pluggable):
         raise NotImplementedError
 
 
-AGGREGATORS: Registry[Aggregator] = Registry("aggregator", "lada.aggregators")
+AGGREGATORS: Registry[Aggregator] = Registry("aggregator", "lada.aggregators", tags=("weights", "averaging"))

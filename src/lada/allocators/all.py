@@ -9,7 +9,7 @@ from lada.core.needs import needs
 from lada.core.terms import Verb
 
 
-@ALLOCATORS.register("all", options=Gold, needs=needs({Verb.ANSWER}))
+@ALLOCATORS.register("all", options=Gold, needs=needs({Verb.ANSWER}), tags=("labels",))
 class All(Memoryless):
     """Every public sample, with the teacher's path."""
 

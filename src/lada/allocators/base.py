@@ -10,7 +10,7 @@ from lada.core.needs import Needs, State
 from lada.core.plural import counted
 from lada.core.registry import Registry
 from lada.core.seeds import seed_of
-from lada.core.terms import Allocation, Likelihood, Path, Sample, TokenScores
+from lada.core.terms import Allocation, Likelihood, OwnQuestions, Path, Sample, TokenScores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,11 @@ def no_texts(texts: Sequence[tuple[int, str]]) -> Iterator[TokenScores | None]:
 def no_vectors() -> np.ndarray:
     """Raise: these handmade candidates lack the student's embeddings of the questions."""
     raise LookupError("these candidates lack `embed`; the allocator needs the vectors of the questions")
+
+
+def no_own() -> OwnQuestions | None:
+    """Raise: these handmade candidates lack the student's private questions."""
+    raise LookupError("these candidates lack `own`; the allocator needs the vectors of the student's private questions")
 
 
 def no_reading() -> np.ndarray:
@@ -147,6 +152,10 @@ class Candidates:
     embed: Callable[[], np.ndarray] = no_vectors
     """`embed()` gives the student's embeddings of the questions, float32 [n, width]. A run computes them once, on the
     first call. It needs Verb.EMBED of the student."""
+    own: Callable[[], OwnQuestions | None] = no_own
+    """`own()` gives the student's private samples, embedded as the questions by `embed` are. It gives None for a
+    server, which has none. A run computes the vectors once, on the first call. It needs Verb.EMBED of the student and
+    `own_vectors`."""
     read: Callable[[], np.ndarray] = no_reading
     """`read()` gives one vector per teacher's path, float32 [n, width], of what in it surprises the student
     (Learner.read). It costs a forward pass and needs Verb.READ of the student."""

@@ -8,7 +8,7 @@ from lada.allocators.selection import RuleOptions, allocate, from_teacher, top
 from lada.core.needs import needs
 
 
-@ALLOCATORS.register("confident", options=RuleOptions, needs=needs(CONFIDENT))
+@ALLOCATORS.register("confident", options=RuleOptions, needs=needs(CONFIDENT), tags=("labels", "feedback"))
 class Confident(Memoryless):
     """The samples with the highest mean token log-prob of the teacher on its own path."""
 

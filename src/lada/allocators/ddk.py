@@ -39,6 +39,7 @@ class DdkOptions(Drawn):
     status="our reading",
     needs=needs({Verb.ANSWER, Verb.CONFIDENCE}, {Verb.JUDGE}),
     by_order="places are drawn, not ids",
+    tags=("labels", "feedback"),
 )
 class Ddk(Pluggable):
     """Samples drawn by a mixture of their domains, with more where the student is furthest behind the teacher.

@@ -6,7 +6,13 @@ from lada.allocators.selection import RuleOptions, allocate, from_teacher, gaps_
 from lada.core.needs import needs
 
 
-@ALLOCATORS.register("dual_min_ce", options=RuleOptions, paper="arXiv 2406.02224", needs=needs(CONFIDENT, CONFIDENT))
+@ALLOCATORS.register(
+    "dual_min_ce",
+    options=RuleOptions,
+    paper="arXiv 2406.02224",
+    needs=needs(CONFIDENT, CONFIDENT),
+    tags=("labels", "feedback"),
+)
 class DualMinCE(Memoryless):
     """FedMKT's selection for one pair: samples on which the teacher's loss is below the student's own.
 

@@ -194,6 +194,7 @@ class Race:
     status="our reading",
     needs=needs_of,
     by_order="places are drawn: probes and ties",
+    tags=("labels", "feature", "feedback", "reinforcement"),
 )
 class Lada(Learnability):
     """Filter of the samples that this student learns from, by what copies of it learnt from others like them."""

@@ -41,6 +41,7 @@ class LalpOptions(RuleOptions):
     paper="arXiv 2510.03988",
     status="our reading",
     needs=needs({Verb.ANSWER}, {Verb.LOG_PROBS}),
+    tags=("labels", "feedback"),
 )
 class Lalp(Memoryless):
     """The teacher's paths whose steps the student finds likely after the steps just before them.

@@ -24,6 +24,7 @@ from lada.core.terms import Verb
     paper="arXiv 2605.30651",
     status="our reading",
     needs=needs({Verb.ANSWER}, {Verb.LOG_PROBS}),
+    tags=("labels", "feature"),
 )
 class Lark(Memoryless):
     """The teacher's paths that the student could learn fastest, judged by their token probabilities.

@@ -28,7 +28,12 @@ class ByLength(Memoryless):
 
 
 @ALLOCATORS.register(
-    "longest", options=RuleOptions, paper="arXiv 2402.04833", status="our reading", needs=needs({Verb.ANSWER})
+    "longest",
+    options=RuleOptions,
+    paper="arXiv 2402.04833",
+    status="our reading",
+    needs=needs({Verb.ANSWER}),
+    tags=("labels",),
 )
 class Longest(ByLength):
     """The teacher's longest paths, a baseline that is hard to beat in instruction tuning.
@@ -40,7 +45,12 @@ class Longest(ByLength):
 
 
 @ALLOCATORS.register(
-    "shortest", options=RuleOptions, paper="arXiv 2501.12599", status="our reading", needs=needs({Verb.ANSWER})
+    "shortest",
+    options=RuleOptions,
+    paper="arXiv 2501.12599",
+    status="our reading",
+    needs=needs({Verb.ANSWER}),
+    tags=("labels",),
 )
 class Shortest(ByLength):
     """The teacher's shortest paths, as in shortest rejection sampling; set `gold` to take right ones only.

@@ -26,7 +26,9 @@ class OracleOptions(Budgeted):
     paths with mistakes."""
 
 
-@ALLOCATORS.register("oracle", options=OracleOptions, status="our reading", needs=needs({Verb.ANSWER}, own_paths=True))
+@ALLOCATORS.register(
+    "oracle", options=OracleOptions, status="our reading", needs=needs({Verb.ANSWER}, own_paths=True), tags=("labels",)
+)
 class Oracle(Memoryless):
     """The teacher's paths in styles that suit the student, by the true rulebook; for benchmarks on built-in corpora.
 

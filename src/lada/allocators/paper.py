@@ -109,6 +109,7 @@ def _needs(options: LadaPaperOptions) -> Needs:
     status="our reading",
     needs=_needs,
     by_order="k-means begins with places that are drawn, and so do ties",
+    tags=("labels", "feature", "feedback", "reinforcement"),
 )
 class LadaPaper(Pluggable):
     """The filter of LaDa's paper: explore and exploit by rewards alone, without rules or answers."""

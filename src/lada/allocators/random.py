@@ -8,7 +8,9 @@ from lada.core.seeds import generator
 from lada.core.terms import Verb
 
 
-@ALLOCATORS.register("random", options=Drawn, needs=needs({Verb.ANSWER}), by_order="places are drawn, not ids")
+@ALLOCATORS.register(
+    "random", options=Drawn, needs=needs({Verb.ANSWER}), by_order="places are drawn, not ids", tags=("labels",)
+)
 class Random(Memoryless):
     """Samples drawn at random up to the budget: the control for every filter with that budget."""
 

@@ -28,7 +28,9 @@ class RecordedOptions(Options):
     studies its own."""
 
 
-@ALLOCATORS.register("recorded", options=RecordedOptions, status="our reading", needs=needs({Verb.ANSWER}))
+@ALLOCATORS.register(
+    "recorded", options=RecordedOptions, status="our reading", needs=needs({Verb.ANSWER}), tags=("labels",)
+)
 class Recorded(Memoryless):
     """The teacher's paths that the filter of another run chose, possibly for another student."""
 

@@ -13,6 +13,7 @@ from lada.core.terms import Verb
     paper="arXiv 2206.07137",
     status="our reading",
     needs=needs(CONFIDENT, {Verb.JUDGE}),
+    tags=("labels", "feedback"),
 )
 class RhoLoss(Memoryless):
     """The teacher's paths with the highest reducible loss: much less likely to the student than to the teacher.

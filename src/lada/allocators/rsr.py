@@ -27,6 +27,7 @@ LEAST = 1e-12
     paper="arXiv 2601.14249",
     status="our reading",
     needs=needs({Verb.ANSWER}, {Verb.LOG_PROBS}),
+    tags=("labels", "feature"),
 )
 class Rsr(Memoryless):
     """The teacher's paths with the lowest rank-surprisal ratio: tokens that rank high with the student yet surprise it.

@@ -68,6 +68,7 @@ class SamsOptions(Drawn):
     status="our reading",
     needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.CONFIDENCE, Verb.JUDGE, Verb.EMBED}, own_paths=True),
     by_order="places are drawn, not ids",
+    tags=("labels", "feature", "feedback", "self-knowledge", "reinforcement", "ranking"),
 )
 class Sams(Pluggable):
     """Pairs drawn by an exploration–exploitation scheduler, which learns from how margins change between rounds.

@@ -34,6 +34,7 @@ class ScasOptions(RuleOptions):
     paper="arXiv 2605.26872",
     status="our reading",
     needs=needs({Verb.ANSWER}, {Verb.LOG_PROBS}),
+    tags=("labels", "feature"),
 )
 class Scas(Memoryless):
     """The teacher's right paths, ordered by what they cost the student to learn, cheapest first.

@@ -23,6 +23,7 @@ class SelfVerifiedOptions(RuleOptions):
     status="our reading",
     needs=needs({Verb.ANSWER}, {Verb.ANSWER}, own_paths=True),
     by_order="places are drawn, not ids",
+    tags=("feedback", "self-knowledge"),
 )
 class SelfVerified(Memoryless):
     """The student's own right paths and none of the teacher's: a control without any teacher.

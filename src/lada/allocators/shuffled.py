@@ -13,6 +13,7 @@ from lada.core.seeds import generator
     status="our reading",
     needs=needs_of,
     by_order="places are drawn, as by `lada`",
+    tags=("labels", "feature", "feedback"),
 )
 class Shuffled(Learnability):
     """LaDa's filter, but a coin decides whether its two copies swap their rewards: a control, for benchmarks."""

@@ -15,7 +15,9 @@ class TeachableOptions(RuleOptions):
     decides."""
 
 
-@ALLOCATORS.register("teachable", options=TeachableOptions, status="our reading", needs=COMPARING)
+@ALLOCATORS.register(
+    "teachable", options=TeachableOptions, status="our reading", needs=COMPARING, tags=("labels", "feedback")
+)
 class Teachable(Memoryless):
     """The samples on which only the teacher is right and its loss is lower.
 

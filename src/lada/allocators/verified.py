@@ -8,7 +8,13 @@ from lada.core.seeds import generator
 from lada.core.terms import Source, Verb
 
 
-@ALLOCATORS.register("verified", options=Budgeted, status="our reading", needs=needs({Verb.ANSWER}, own_paths=True))
+@ALLOCATORS.register(
+    "verified",
+    options=Budgeted,
+    status="our reading",
+    needs=needs({Verb.ANSWER}, own_paths=True),
+    tags=("labels", "feedback", "self-knowledge"),
+)
 class Verified(Memoryless):
     """Gold answers: for every question that at least one party gets right, a path of such a party.
 

@@ -8,7 +8,9 @@ from lada.allocators.selection import RuleOptions, allocate, same_answers, suren
 from lada.core.terms import Source
 
 
-@ALLOCATORS.register("winner", options=RuleOptions, status="our reading", needs=COMPARING)
+@ALLOCATORS.register(
+    "winner", options=RuleOptions, status="our reading", needs=COMPARING, tags=("labels", "feedback", "self-knowledge")
+)
 class Winner(Memoryless):
     """If the two answers differ, the path of the party that is surer of its least sure token.
 

@@ -53,6 +53,10 @@ class PartyOutcome(Record):
     """Share of the steps of its paths that hold, percent."""
     distinct_2: float | None
     """Share of different pairs of words in its paths, 0..1."""
+    fidelity: float | None = None
+    """Rationale fidelity: BLEU of a client's paths against the server's, percent; None in cells of earlier versions."""
+    self_bleu: float | None = None
+    """Self-BLEU of its paths, percent; None likewise."""
     tokens: int
     """Tokens it studied."""
     trial_tokens: int
@@ -211,6 +215,8 @@ def _member(results: Results, name: str, role: str, model: str, folder: Path, co
         agreement=last.agreement,
         step_validity=last.step_validity,
         distinct_2=None if varied is None else round(varied, DIGITS),
+        fidelity=last.fidelity,
+        self_bleu=last.self_bleu,
         tokens=sum(study.tokens for study in studies),
         trial_tokens=sum(row.trial_tokens for row in chosen),
         lessons=sum(study.lessons for study in studies),

@@ -105,9 +105,11 @@ FIGURES: dict[str, Figure] = {
     "right paths chosen": Figure("cell", "mean", "chosen_right"),
     "sound paths chosen": Figure("cell", "mean", "chosen_sound"),
     "agreement with the LLM": Figure("clients", "mean", "agreement"),
+    "rationale fidelity": Figure("clients", "mean", "fidelity"),
     "right steps": Figure("clients", "mean", "step_validity"),
     "ECE": Figure("clients", "mean", "calibration_error", digits=3),
     "distinct-2": Figure("clients", "mean", "distinct_2", digits=3),
+    "self-BLEU": Figure("clients", "mean", "self_bleu"),
     **{
         f"LLM: gain on {OF_LLM.get(area, SAID.get(area, area))}": Figure("LLM", "mean", f"after.{area}-before.{area}")
         for area in AREAS

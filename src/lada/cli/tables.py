@@ -12,6 +12,7 @@ from rich.text import Text
 from lada.cli.schema import Schema, default, in_words, meaning, type_in_words
 from lada.core.errors import InputError, nearest
 from lada.core.plural import MANY
+from lada.core.taxonomy import elicitation, learning
 from lada.core.terms import Sample
 from lada.hosts.base import HOSTS
 from lada.points import POINTS
@@ -24,9 +25,9 @@ EXAMPLES = 3
 def method_tables() -> Iterator[RenderableType]:
     """Yield one table per kind of method, then a hint on how to read more."""
     for kind, point in POINTS.items():
-        table = Table(Column("name", no_wrap=True), "what it does", "paper", title=kind)
+        table = Table(Column("name", no_wrap=True), "what it does", "paper", "tags", title=kind)
         for method in point.registry:
-            table.add_row(method.name, method.summary, method.paper or "–")
+            table.add_row(method.name, method.summary, method.paper or "–", ", ".join(method.tags) or "–")
         yield table
     yield Text("`lada methods NAME` shows what a method needs and what its options mean.")
 
@@ -44,6 +45,8 @@ def method_told(name: str) -> Iterator[RenderableType]:
         yield Text(f"{kind} {name}: {_reflowed(inspect.cleandoc(method.make.__doc__ or ''))}")
         yield Text(f"\npaper: {_paper(method.paper)}")
         yield Text(f"facts: {method.status}")
+        yield Text(f"knowledge: {elicitation(method.tags) or 'of no kind'}")
+        yield Text(f"learnt by: {learning(method.tags) or 'no rule of its own'}")
         yield Text(f"formulas: docs/methods.md#{kind}")
         for side, needs in (("teacher", method.default_needs.teacher), ("student", method.default_needs.student)):
             yield Text(f"needs of a {side}: {', '.join(sorted(needs)) or 'nothing'}")

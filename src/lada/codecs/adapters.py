@@ -70,7 +70,7 @@ def fault(array: np.ndarray) -> str | None:
     return f"a number beyond {GREATEST:g}" if (np.abs(array) > GREATEST).any() else None
 
 
-@CODECS.register(KIND)
+@CODECS.register(KIND, tags=("weights",))
 class Adapters(Codec[Adapter, Adapter]):
     """An adapter's weights as float32: from one client with its number of private samples, or aggregated from many."""
 

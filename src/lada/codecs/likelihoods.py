@@ -121,7 +121,7 @@ def decode(data: bytes, *, known_ids: Collection[str] | None, limit: int | None 
     return Judgement(party, round, dict(zip(columns["id"], from_columns(columns), strict=True)))
 
 
-@CODECS.register(KIND)
+@CODECS.register(KIND, tags=("feedback",))
 class Likelihoods(Codec[Knowledge, Received]):
     """A party's likelihood of each gold text, which all parties have."""
 

@@ -61,7 +61,7 @@ def shapes_of(weights: Mapping[str, np.ndarray]) -> Shapes:
     return tuple((name, weights[name].shape) for name in sorted(weights))
 
 
-@CODECS.register(KIND)
+@CODECS.register(KIND, tags=("weights",))
 class MaskedAdapters(Codec[Masked, Masked]):
     """An adapter under masks that cancel in the sum over all clients (secure aggregation)."""
 

@@ -57,7 +57,7 @@ def decode_records(data: bytes, kind: type[R], *, limit: int = LIMIT) -> list[R]
         raise CodecError(f"{kind.__name__}: not readable at {where or 'the top'}") from error
 
 
-@CODECS.register(KIND)
+@CODECS.register(KIND, tags=("records",))
 class Metrics(Codec[PartyReport, PartyReport]):
     """A party's measurements of itself, without the times, which travel separately."""
 
@@ -146,7 +146,8 @@ def _check_evaluations(task: TaskData, report: PartyReport) -> None:
     domains = Counter(sample.domain for sample in task.test)
     levels = Counter(str(sample.difficulty) for sample in task.test)
     for row in report.evaluations:
-        expect(row.agreement is None, "evaluations: agreement: it is the server's to say")
+        for name in ("agreement", "fidelity", "self_bleu"):
+            expect(getattr(row, name) is None, f"evaluations: {name}: it is the server's to say")
         for received, known, what in ((row.domains, domains, "domains"), (row.difficulty, levels, "difficulties")):
             expect(received.keys() <= known.keys(), f"evaluations: {what} that the task does not have")
             expect(

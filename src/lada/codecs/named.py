@@ -74,7 +74,7 @@ class Named(Codec[Mapping[str, bytes], Mapping[str, bytes]]):
         yield from (("a name", name, False) for name in decode(data, self.kind, self.bytes_each, limit=len(data)))
 
 
-@CODECS.register(KEYS)
+@CODECS.register(KEYS, tags=("weights",))
 class Keys(Named):
     """Two public keys of each client: one for seals, one for masks."""
 
@@ -89,21 +89,21 @@ class Keys(Named):
             _check_keys(received[reading.sender])
 
 
-@CODECS.register(SHARES)
+@CODECS.register(SHARES, tags=("weights",))
 class Shares(Named):
     """Encrypted shares of a client's secrets, one for each other client."""
 
     kind, bytes_each = SHARES, SEALED
 
 
-@CODECS.register(SURVIVORS)
+@CODECS.register(SURVIVORS, tags=("weights",))
 class Survivors(Named):
     """The names of the clients whose masked adapters have arrived."""
 
     kind, bytes_each = SURVIVORS, 0
 
 
-@CODECS.register(OPENED)
+@CODECS.register(OPENED, tags=("weights",))
 class OpenedShares(Named):
     """A client's shares of the other clients' secrets, one secret each."""
 

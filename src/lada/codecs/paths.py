@@ -87,7 +87,7 @@ def _cut(header: Mapping[str, str], rows: int) -> frozenset[int]:
     return frozenset(numbers)
 
 
-@CODECS.register(KIND)
+@CODECS.register(KIND, tags=("labels",))
 class Paths(Codec[Knowledge, Received]):
     """The paths that a party wrote for public samples, each with its writer's likelihood."""
 

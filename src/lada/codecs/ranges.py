@@ -51,6 +51,8 @@ RANGES: Mapping[type[Record], Mapping[str, Range]] = {
         "step_validity": PERCENT,
         "calibration_error": SHARE,
         "agreement": PERCENT,
+        "fidelity": PERCENT,
+        "self_bleu": PERCENT,
         "cut": SAMPLES,
     },
     StudyRecord: {

@@ -50,7 +50,7 @@ def decode(data: bytes, *, limit: int | None = LIMIT) -> Pooled:
     return Pooled(*signature(KIND, header), tuple(Sample(*row) for row in rows))
 
 
-@CODECS.register(KIND)
+@CODECS.register(KIND, tags=("labels",))
 class Samples(Codec[Pooled, Pooled]):
     """Private samples as they are, for a host that pools them; every other host refuses them."""
 

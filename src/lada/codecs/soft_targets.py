@@ -175,7 +175,7 @@ class Scores:
     by_id: Mapping[str, TokenScores]
 
 
-@CODECS.register(KIND)
+@CODECS.register(KIND, tags=("feature",))
 class SoftTargetsCodec(Codec[Scores, SoftTargets]):
     """Soft targets: the likeliest tokens at each position of the texts in the same message."""
 

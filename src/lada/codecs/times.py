@@ -25,7 +25,7 @@ CLOCKS = 86_400.0
 """Seconds by which the clocks of two machines may differ; the times of a report are moved into the run's time."""
 
 
-@CODECS.register(KIND)
+@CODECS.register(KIND, tags=("records",))
 class Times(Codec[np.ndarray, np.ndarray]):
     """When the phases of a report began, how long they took, and how much memory they used: float64 [n, 3]."""
 

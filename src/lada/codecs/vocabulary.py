@@ -50,7 +50,7 @@ def _check(tokens: Sequence[bytes], eos: int) -> None:
         raise CodecError(f"{KIND}: a token of {counted(longest, 'byte')}; expected at most {LONGEST}")
 
 
-@CODECS.register(KIND)
+@CODECS.register(KIND, tags=("feature",))
 class Vocabularies(Codec[Vocabulary, Vocabulary]):
     """The bytes of a party's tokens, by id.
 

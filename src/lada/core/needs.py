@@ -59,6 +59,8 @@ class Needs:
     tries: float = 0.0
     """Maximum share (0..1) of a study's budget that an allocator spends on trial studies; 0 means none. dp would not
     account for them and is refused."""
+    own_vectors: bool = False
+    """Whether an allocator or a policy embeds the private questions of its client."""
     lesson_losses: bool = False
     """Whether an allocator reads the losses of lessons step by step. dp and parallel studies are then refused."""
     own_paths: bool = False
@@ -85,6 +87,7 @@ class Needs:
             read_out=self.read_out or other.read_out,
             observes=self.observes or other.observes,
             tries=max(self.tries, other.tries),
+            own_vectors=self.own_vectors or other.own_vectors,
             lesson_losses=self.lesson_losses or other.lesson_losses,
             own_paths=self.own_paths or other.own_paths,
             pools_private=self.pools_private or other.pools_private,

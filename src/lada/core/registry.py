@@ -16,6 +16,7 @@ from lada.core.docstrings import field_docstrings
 from lada.core.errors import InputError, nearest
 from lada.core.needs import NOTHING, Needs, State
 from lada.core.plugins import load_plugins
+from lada.core.taxonomy import Tag, check_tags
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -68,6 +69,8 @@ class Method(Generic[T]):
     """What the method needs with given options."""
     by_order: str = ""
     """Why its result depends on the order of samples or parties; empty if it does not."""
+    tags: tuple[Tag, ...] = ()
+    """What knowledge it works with and how it is learnt; see lada.core.taxonomy."""
 
     @property
     def default_needs(self) -> Needs:
@@ -95,9 +98,11 @@ class Method(Generic[T]):
 class Registry(Generic[T]):
     """The methods of one kind. On first use, it imports all modules of `package`, and plug-ins."""
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str, tags: tuple[Tag, ...] = ()) -> None:
+        """`tags` are those of all methods of the kind that name none themselves."""
         self.kind = kind
         self._package = package
+        self._tags = tags
         self._methods: dict[str, Method[T]] = {}
         self._loaded = False
         self._runs = 0
@@ -111,13 +116,14 @@ class Registry(Generic[T]):
         status: Status = "confirmed",
         needs: Needs | Callable[[Any], Needs] = NOTHING,
         by_order: str = "",
+        tags: tuple[Tag, ...] = (),
     ) -> Callable[[Callable[[Any], T]], Callable[[Any], T]]:
         """Class or function decorator. The first line of the docstring becomes the summary.
 
         `needs` may be a function of the options. `by_order` says why the order of samples or parties matters, if it
-        does.
+        does. `tags` place the method in a taxonomy (lada.core.taxonomy).
 
-        Raises ValueError for an invalid or duplicate name, and InputError during a run.
+        Raises ValueError for an invalid or duplicate name or an unknown tag, and InputError during a run.
         """
 
         def add(make: Callable[[Any], T]) -> Callable[[Any], T]:
@@ -133,9 +139,12 @@ class Registry(Generic[T]):
                 )
             if name in self._methods:
                 raise ValueError(f"two {self.kind}s are named {name!r}")
+            check_tags(self.kind, name, tags)
             summary = (make.__doc__ or "").strip().partition("\n")[0]
             asks = _always(needs) if isinstance(needs, Needs) else needs
-            self._methods[name] = Method(name, make, options, paper, status, summary, asks, by_order)
+            self._methods[name] = Method(
+                name, make, options, paper, status, summary, asks, by_order, tags or self._tags
+            )
             if hasattr(make, "declared"):  # a class whose instances say what they need, whoever makes them
                 made: Any = make
                 made.name, made.declared = name, staticmethod(asks)

@@ -24,6 +24,10 @@ def _none(value: object) -> bool:
     return not value
 
 
+def _unknown(value: object) -> bool:
+    return value is None
+
+
 class Interval(Record):
     """A mean with its 95 % bootstrap interval, in percent, over `count` questions."""
 
@@ -60,6 +64,12 @@ class Evaluation(Record):
     agreement: float | None
     """Share of test questions on which the party's answer equals the server's of the same round, in percent. None for
     the server, and if the test answers of both are not in one place."""
+    fidelity: float | None = Field(default=None, exclude_if=_unknown)
+    """Rationale fidelity: BLEU of the party's paths for the test questions against the server's of the same round, in
+    percent (lada.evaluation.bleu). None, and omitted from JSON, in the same cases as `agreement`."""
+    self_bleu: float | None = Field(default=None, exclude_if=_unknown)
+    """Self-BLEU of the party's paths for the test questions, in percent; high if they are alike. None, and omitted from
+    JSON, if they are in another place than the server."""
     cut: int = Field(default=0, exclude_if=_none)
     """Answers cut at the maximum length. Omitted from JSON if there are none."""
 

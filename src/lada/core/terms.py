@@ -39,6 +39,17 @@ class Sample:
     entry: str | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OwnQuestions:
+    """A client's private samples with its embeddings of their questions, `vectors` float32 [m, width].
+
+    They never leave the client. A method must let out nothing about them but counts.
+    """
+
+    samples: tuple[Sample, ...]
+    vectors: np.ndarray
+
+
 @dataclass(frozen=True, slots=True)
 class Likelihood:
     """A learner's likelihood of one path, given its question: log-probs in nats.

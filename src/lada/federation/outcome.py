@@ -15,6 +15,7 @@ from lada.core.terms import Path as ReasoningPath
 from lada.core.terms import Sample
 from lada.environment import environment
 from lada.evaluation.agreement import agreement
+from lada.evaluation.bleu import bleu, self_bleu
 from lada.federation.ledger import read, traffic
 from lada.federation.messages import SERVER
 from lada.federation.parties import Place
@@ -34,7 +35,7 @@ class Outcome:
         """`leave_out` is given each file that cannot be read, and why."""
         self._config, self._task, self._place = config, task, place
         self._leave_out = leave_out
-        self._agreements: dict[tuple[str, int], float | None] = {}
+        self._compared: dict[tuple[str, int], dict[str, float | None]] = {}
         self._theirs: tuple[int, dict[str, ReasoningPath]] = (-1, {})
 
     def results(self, report: PartyReport, device: str, seconds: float) -> Results:
@@ -93,22 +94,26 @@ class Outcome:
             return {}
 
     def with_agreement(self, evaluation: Evaluation) -> Evaluation:
-        """Add to a client's evaluation how often its answer is the server's of the same round, looked up once."""
-        if evaluation.party == self._config.server.name:
-            return evaluation
+        """Add to an evaluation what takes the party's paths, looked up once: self-BLEU and, for a client, how often its
+        answer is the server's of the same round and how much of the wording they share."""
         key = evaluation.party, evaluation.round
-        if key not in self._agreements:
-            self._agreements[key] = self._agreement(*key)
-        return evaluation.model_copy(update={"agreement": self._agreements[key]})
+        if key not in self._compared:
+            self._compared[key] = self._compare(*key)
+        return evaluation.model_copy(update=self._compared[key])
 
-    def _agreement(self, client: str, number: int) -> float | None:
+    def _compare(self, party: str, number: int) -> dict[str, float | None]:
+        server = self._config.server.name
         if self._theirs[0] != number:
-            self._theirs = number, self._test_paths(self._config.server.name, number)
-        theirs, own = self._theirs[1], self._test_paths(client, number)
-        both = own.keys() & theirs.keys()
-        if not both:
-            return None
-        return round(agreement([own[i] for i in both], [theirs[i] for i in both], self._task.same), 4)
+            self._theirs = number, self._test_paths(server, number)
+        theirs = self._theirs[1]
+        own = theirs if party == server else self._test_paths(party, number)
+        figures = {"self_bleu": self_bleu(own[i].text for i in sorted(own))}
+        both = [] if party == server else sorted(own.keys() & theirs.keys())
+        if both:
+            pairs = [own[i] for i in both], [theirs[i] for i in both]
+            figures["agreement"] = agreement(*pairs, self._task.same)
+            figures["fidelity"] = bleu(*([path.text for path in paths] for paths in pairs))
+        return {name: value if value is None else round(value, 4) for name, value in figures.items()}
 
     def _shown(self) -> list[Shown]:
         """Pick test questions, the same for all clients, and show what was written before and after."""

@@ -20,7 +20,9 @@ class LeastLossOptions(Options):
     has no effect, since it already checks that."""
 
 
-@FUSERS.register("least_loss", options=LeastLossOptions, paper="arXiv 2406.02224", status="our reading")
+@FUSERS.register(
+    "least_loss", options=LeastLossOptions, paper="arXiv 2406.02224", status="our reading", tags=("labels", "feedback")
+)
 class LeastLoss(Fuser):
     """Take the path with the least loss in nats per byte under its own writer."""
 

@@ -35,4 +35,4 @@ class Hook(Pluggable):
         return state, after
 
 
-HOOKS: Registry[Hook] = Registry("hook", "lada.hooks")
+HOOKS: Registry[Hook] = Registry("hook", "lada.hooks", tags=("weights",))

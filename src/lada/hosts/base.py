@@ -35,6 +35,8 @@ class Host(Rounds, Pluggable):
     bare: PaperDefaults = PaperDefaults()
     server_studies: bool = True
     """Whether the server learns from its clients, so that they must be able to teach."""
+    averages: bool = False
+    """Whether it averages parties' distributions, so that a fuser can weigh them."""
     client_replay: Replay | None = None
     """What clients replay while they learn from others. None means that any study may contain private samples."""
 

@@ -8,14 +8,18 @@ One round:
               then study private data again ("revisit")
     server    meanwhile the LLM, a member like the others, matches it as well
 
+A fuser that weighs distributions (`knfu`) makes a consensus for each party of its own.
+
 With `average: probabilities` and a temperature of 0.1 it is DS-FL (arXiv 2008.06180), in our reading.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lada.allocators.base import Allocator
 from lada.core.choice import MethodChoice
-from lada.core.terms import Knowledge, Lesson, Sample, TokenScores, Verb
+from lada.core.errors import of_method
+from lada.core.terms import Knowledge, Lesson, Sample, SparseLogProbs, TokenScores, Verb
+from lada.fusers.base import FUSERS
 from lada.hosts.base import Host, PaperDefaults
 from lada.hosts.options.fedmd import FedmdOptions
 from lada.models.learners import LearnerOptions
@@ -24,7 +28,7 @@ from lada.rounds.allocating import check_takes_labels
 from lada.rounds.base import Ask, Payload, Receive, Round, Side, Slot, Step, Turn
 from lada.rounds.knowledge import Offer, encode, kinds_of, kinds_sent, receive_knowledge, score, send_scores_each
 from lada.rounds.labels import ask_for_labels
-from lada.rounds.matching import CONSENSUS, consensus_offer, merge_received
+from lada.rounds.matching import CONSENSUS, believed, consensus_offer, merge_members
 from lada.rounds.outline import (
     EVALUATING,
     EVALUATING_SERVER,
@@ -45,6 +49,7 @@ from lada.rounds.outline import (
 from lada.rounds.party import Party
 from lada.rounds.replies import each
 from lada.rounds.soft import check_wants_soft_targets, with_soft_targets
+from lada.rounds.states import address, keep_state, state_of
 from lada.rounds.steps import gold_lessons
 
 SCORES: Slot[Mapping[str, TokenScores]] = Slot("own scores")
@@ -56,6 +61,8 @@ class Fedmd(Host):
     bare = PaperDefaults(
         {"objective": MethodChoice(name="soft_targets", options={"form": "forward_kl", "label_weight": 0.0})}
     )
+
+    averages = True
 
     def __init__(self, options: FedmdOptions) -> None:
         self.options = options
@@ -122,11 +129,16 @@ class Fedmd(Host):
             return with_soft_targets(party, lessons, receive_knowledge(party, reply, client, round, "labels"))
 
         received = each(turn, turn.replies, soft)
-        merged = self._consensus(party, round, lessons, received, turn[SCORES])
+        of = self._consensus(party, round, lessons, received, turn[SCORES])
         turn.replies = {client: turn.replies[client] for client in received}
-        asked = {client: party.asked_by(client) for client in received}
-        turn[SENT] = send_scores_each(party, round, merged.scores, asked, encode(merged.knowledge, "labels"))
-        turn[OFFER] = Offer(Knowledge(CONSENSUS, round, merged.knowledge.paths), merged.scores, merged.vocabulary)
+        sent: dict[str, Payload] = {}
+        for merged, receivers in of:
+            asked = {client: party.asked_by(client) for client in receivers if client in received}
+            sent |= send_scores_each(party, round, merged.scores, asked, encode(merged.knowledge, "labels"))
+            if party.name in receivers:
+                offer = Knowledge(CONSENSUS, round, merged.knowledge.paths)
+                turn[OFFER] = Offer(offer, merged.scores, merged.vocabulary)
+        turn[SENT] = sent
 
     def _consensus(
         self,
@@ -135,10 +147,11 @@ class Fedmd(Host):
         lessons: Sequence[Lesson],
         clients: Mapping[str, Sequence[Lesson]],
         scores: Mapping[str, TokenScores],
-    ) -> Offer:
-        """Return the members' joint distributions over the gold texts, the `lessons`, in the server's tokens.
+    ) -> Iterator[tuple[Offer, Sequence[str]]]:
+        """Yield the members' joint distributions over the gold texts, the `lessons`, in the server's tokens.
 
-        `clients` have them with soft targets; `scores` are the server's own.
+        Each comes with the parties that receive it. `clients` have the lessons with soft targets; `scores` are the
+        server's own.
         """
         said = {party.name: {id: own.top for id, own in scores.items()}}
         for client in sorted(clients):
@@ -148,8 +161,29 @@ class Fedmd(Host):
         # Texts whose soft targets could be translated into these tokens, or were scored in them, can be spelled in
         # them.
         spelled = {lesson.sample_id: text for lesson, text in texts if text is not None}
-        merged = merge_received(party, round, spelled, said, self.options.average, self.options.temperature)
-        return consensus_offer(party, party.name, round, merged)
+        members = believed(party, round, spelled, {name: each for name, each in said.items() if each})
+        for weights, receivers in _weighed(party, round, members, (*sorted(clients), party.name)):
+            how = self.options.average, self.options.temperature, weights
+            yield consensus_offer(party, party.name, round, merge_members(party, spelled, members, *how)), receivers
+
+
+def _weighed(
+    party: Party, round: int, members: Mapping[str, Mapping[str, SparseLogProbs]], receivers: Sequence[str]
+) -> Iterator[tuple[Mapping[str, float] | None, Sequence[str]]]:
+    """Yield the members' weights, None for equal ones, with the receivers that they are for."""
+    name, fuser = party.fuser
+    if not fuser.weighs:
+        yield None, receivers
+        return
+    key = address(FUSERS.kind, name, "run")
+    with of_method(FUSERS.kind, name):
+        state, found = fuser.weigh(state_of(party, fuser, key), members, len(party.learner.vocabulary().tokens))
+        keep_state(party, key, state)
+    party.note(notices=tuple(f"round {round}: {notice}" for notice in found.notices))
+    yield None, [receiver for receiver in receivers if receiver not in found.of]
+    for receiver in receivers:
+        if receiver in found.of:
+            yield found.of[receiver], [receiver]
 
 
 def _score(turn: Turn) -> None:

@@ -9,7 +9,7 @@ from lada.models.base import Learner
 from lada.zoo.shipped import locate
 
 
-@LEARNERS.register("api", options=ApiModel)
+@LEARNERS.register("api", options=ApiModel, tags=("labels", "feature", "feedback"))
 class Api(Pluggable):
     """An LLM behind an OpenAI-compatible API, only for a server; chosen by the key `model.api`."""
 

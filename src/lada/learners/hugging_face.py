@@ -11,7 +11,9 @@ from lada.models.placement import check_backend
 from lada.zoo.shipped import locate
 
 
-@LEARNERS.register("hugging_face", options=ModelOptions)
+@LEARNERS.register(
+    "hugging_face", options=ModelOptions, tags=("labels", "feature", "feedback", "self-knowledge", "weights")
+)
 class HuggingFace(Pluggable):
     """A causal LM in Hugging Face format, in memory; chosen by the key `model.model`."""
 

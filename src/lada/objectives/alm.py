@@ -42,6 +42,7 @@ def asks(options: AlmOptions) -> Needs:
     paper="arXiv 2503.20083",
     status="our reading",
     needs=asks,
+    tags=("labels", "feature", "supervised", "divergence"),
 )
 class Alm(Objective):
     """Negative log-likelihood of the text plus the gap to the teacher's likelihood of each chunk."""

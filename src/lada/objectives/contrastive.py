@@ -84,6 +84,7 @@ def asks(options: ContrastiveOptions) -> Needs:
     paper="arXiv 2602.18749",
     status="our reading",
     needs=asks,
+    tags=("labels", "self-knowledge", "supervised", "ranking"),
 )
 class Contrastive(Objective):
     """Negative log-likelihood of the chosen path plus a contrast with the rejected one."""

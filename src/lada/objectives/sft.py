@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@OBJECTIVES.register("sft", needs=needs(student={Verb.STUDY}))
+@OBJECTIVES.register("sft", needs=needs(student={Verb.STUDY}), tags=("labels", "supervised"))
 class Sft(Objective):
     """Negative log-likelihood of the chosen path."""
 

@@ -36,6 +36,7 @@ class SoftTargetsOptions(TopK, Blended):
     options=SoftTargetsOptions,
     paper="arXiv 2406.02224",
     needs=asks,
+    tags=("labels", "feature", "supervised", "divergence"),
 )
 class SoftTargets(Objective):
     """Negative log-likelihood of the text plus a divergence from the teacher's likeliest tokens."""

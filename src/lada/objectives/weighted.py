@@ -99,7 +99,12 @@ def names_in(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
     return (name, *(inner for part in parts for inner in names_in(part.name, part.options)))
 
 
-@OBJECTIVES.register(NAME, options=WeightedOptions, needs=asks)
+@OBJECTIVES.register(
+    NAME,
+    options=WeightedOptions,
+    needs=asks,
+    tags=("labels", "feature", "self-knowledge", "supervised", "divergence", "ranking"),
+)
 class Weighted(Objective):
     """A weighted sum of objectives, each with a state of its own."""
 

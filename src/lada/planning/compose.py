@@ -81,7 +81,7 @@ class _Planner:
         self._rounds = [host.plan(round, self._objective) for round in range(config.rounds + 1)]
         asks = config.make(ALLOCATORS).needs
         if Verb.EMBED in asks.student:
-            self._rounds = list(_with_vectors(self._rounds))
+            self._rounds = list(_with_vectors(self._rounds, own=asks.own_vectors))
         for phase, verb in LOOKS.items():
             if verb in asks.student:
                 self._rounds = [tuple(_with_looks(steps, phase, verb)) for steps in self._rounds]
@@ -295,8 +295,11 @@ def _together(times: Sequence[PartyTime], server: str, workers: int) -> float:
     return alone + max(sum(clients) / max(workers, 1), max(clients, default=0.0))
 
 
-def _with_vectors(rounds: Iterable[Iterable[Step]]) -> Iterator[tuple[Step, ...]]:
-    """Yield rounds, with the one time that each student embeds the questions (Candidates.embed) for its allocator."""
+def _with_vectors(rounds: Iterable[Iterable[Step]], *, own: bool) -> Iterator[tuple[Step, ...]]:
+    """Yield rounds, with the one time that each student embeds the questions (Candidates.embed) for its allocator.
+
+    With `own`, a client embeds its private questions too (Candidates.own).
+    """
     embedded: set[str] = set()
     for steps in rounds:
         told: list[Step] = []
@@ -304,6 +307,8 @@ def _with_vectors(rounds: Iterable[Iterable[Step]]) -> Iterator[tuple[Step, ...]
             if step.samples == "lessons" and step.side not in embedded:
                 embedded.add(step.side)
                 told.append(Step(step.side, "embed", Verb.EMBED, "public"))
+                if own and step.side == "client":
+                    told.append(Step("client", "embed-own", Verb.EMBED, "private"))
             told.append(step)
         yield tuple(told)
 

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lada.core.needs import State
 from lada.core.registry import Pluggable, Registry
 from lada.core.results import PartyReport
-from lada.core.terms import Knowledge, Likelihood
+from lada.core.terms import Knowledge, Likelihood, OwnQuestions, Sample
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def no_vectors() -> tuple[Sequence[Sample], np.ndarray]:
+    """Raise: this handmade owner lacks embeddings of the public questions."""
+    raise LookupError("this owner lacks `embed`; the policy needs the vectors of the public questions")
+
+
+def no_own() -> OwnQuestions | None:
+    """Raise: this handmade owner lacks its private questions."""
+    raise LookupError("this owner lacks `own`; the policy needs the vectors of its private questions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +38,11 @@ class Owner:
     """Returns the answer and the verdict of a text for a sample id."""
     note: Callable[[str], None]
     """Adds a notice to the owner's report, which is sent. It must contain nothing but numbers of what was done."""
+    embed: Callable[[], tuple[Sequence[Sample], np.ndarray]] = no_vectors
+    """Returns the public samples and the owner's embeddings of their questions, float32 [n, width]. It needs
+    Verb.EMBED."""
+    own: Callable[[], OwnQuestions | None] = no_own
+    """Returns the owner's private samples, embedded in the same way. It needs Verb.EMBED and `own_vectors`."""
 
 
 class Policy(Pluggable):

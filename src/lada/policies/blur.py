@@ -19,7 +19,9 @@ class BlurOptions(Blur):
     """Losses are rounded to multiples of this, at most 10, after the noise is added. 0 disables rounding."""
 
 
-@POLICIES.register("blur", options=BlurOptions, status="our reading", by_order="noise is drawn path after path")
+@POLICIES.register(
+    "blur", options=BlurOptions, status="our reading", by_order="noise is drawn path after path", tags=("feedback",)
+)
 class Blurs(Policy):
     """Rounds and noises the losses of texts and of studies, in nats per token."""
 

@@ -10,7 +10,7 @@ from lada.privacy.discretion import redact
 from lada.privacy.options import Redaction
 
 
-@POLICIES.register("redact", options=Redaction, status="our reading")
+@POLICIES.register("redact", options=Redaction, status="our reading", tags=("labels",))
 class Redact(Policy):
     """Removes personal data by kind, and matches of your own patterns, from texts."""
 

@@ -10,7 +10,7 @@ from pydantic import PrivateAttr
 from lada.core.errors import InputError, nearest
 from lada.core.plural import counted
 from lada.core.results import PartyInfo, Results
-from lada.report import comparison, story
+from lada.report import clients, comparison, story
 from lada.report.frames import frame
 from lada.report.page import fill, render
 from lada.report.plot import plot
@@ -21,7 +21,7 @@ from lada.report.words import number
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-Records = Literal["evaluations", "studies", "allocations", "traffic"]
+Records = Literal["evaluations", "studies", "allocations", "traffic", "clients", "rounds"]
 
 
 class RunResults(Results):
@@ -44,6 +44,9 @@ class RunResults(Results):
     def frame(self, what: Records = "evaluations") -> "DataFrame":
         """Return the records of one kind as a data frame of pandas, one row per record.
 
+        `clients` has one row per client: its data, its work, its accuracy and how it resembles the LLM. `rounds` has
+        one row per round: the clients' mean accuracy, the worst tenth, and correlations (lada.report.clients).
+
         An interval fills four columns, such as `overall`, `overall_low`, `overall_high` and `overall_count`; an entry
         of a mapping fills one such as `diagnostics.auc`. Accuracies are percent, traffic is bytes. Raises InputError
         for another kind, and where pandas is missing.
@@ -53,7 +56,8 @@ class RunResults(Results):
             raise InputError(
                 f"frame: {what!r} is no kind of records; expected one of {', '.join(known)}{nearest(what, known)}"
             )
-        return frame(getattr(self, what))
+        derived = {"clients": clients.by_client, "rounds": clients.by_round}
+        return frame(derived[what](self) if what in derived else getattr(self, what))
 
     def plot(self, measure: str = "overall", *, axes: Any = None) -> Any:
         """Draw accuracy in percent by round, one line per party, and return the axes (matplotlib.axes.Axes).

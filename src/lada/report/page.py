@@ -18,7 +18,7 @@ from markupsafe import Markup
 from lada.core.owner import for_owner
 from lada.core.plural import MANY
 from lada.core.shown import shown
-from lada.report import choices, costs, progress, story
+from lada.report import choices, clients, costs, progress, story
 from lada.report.reading import read_batches, read_candidates, read_results, rounds_over
 from lada.report.roster import roster
 from lada.report.view import View
@@ -139,6 +139,8 @@ def render(run_folder: Path) -> Path:
         time=costs.time(view),
         exchange=costs.exchange(view),
         soundness=progress.soundness(view),
+        fairness=clients.fairness(view),
+        by_size=clients.by_size(view),
         studies=progress.studies(view),
         memberships=progress.memberships(view),
         config=yaml.safe_dump(_told_once(results.config), sort_keys=False, allow_unicode=True),

@@ -16,6 +16,8 @@ from lada.report.words import difference, interval, number, whole_percent
 
 SOUNDNESS: dict[str, tuple[str, str, Callable[[float], str], float | None]] = {
     "agreement": ("agreement", "Agreement with the LLM, %", whole_percent, 100),
+    "fidelity": ("rationale fidelity", "Rationale fidelity, BLEU", whole_percent, 100),
+    "self_bleu": ("self-BLEU", "Self-BLEU", whole_percent, 100),
     "step_validity": ("valid steps", "Valid steps, %", whole_percent, 100),
     "calibration_error": ("calibration error", "Calibration error, 0 to 1", lambda value: f"{value:.3g}", None),
 }
@@ -230,7 +232,7 @@ def _losers(view: View, part: str, keys: Sequence[str]) -> list[str]:
 
 
 def soundness(view: View) -> tuple[Figure, Table]:
-    """Return agreement with the LLM, validity of steps and calibration error by round."""
+    """Return agreement with the LLM, fidelity to it, variety, validity of steps and calibration error by round."""
     charts, rows = [], []
     for field, (name, title, show, top) in SOUNDNESS.items():
         series = lines(view, field)
@@ -246,12 +248,15 @@ def soundness(view: View) -> tuple[Figure, Table]:
             columns = [([each and getattr(each, field) for each in column], digits) for column in ends]
             rows += spread_rows(view.crowd, columns, beside=(name,))
     told = (
-        "Agreement: how often a party gives the LLM’s answer to a public question. Valid steps: how many steps of its "
-        "reasoning follow from the rules and the step before. Calibration error: how far its confidence lies from how "
-        "often it is right (0 is best)."
+        "Agreement: how often a party gives the LLM’s answer to a test question. Rationale fidelity: how much of the "
+        "wording of the LLM’s path its own path shares (BLEU). Self-BLEU: how alike its own paths are. Valid steps: how "
+        "many steps of its reasoning follow from the rules and the step before. Calibration error: how far its "
+        "confidence lies from how often it is right (0 is best)."
     )
     head = ("party", "measure", *(f"round {round}" for round in view.rounds))
-    return Figure(told, charts), Table(head, rows, "Agreement and valid steps in percent, calibration error 0 to 1.", 2)
+    return Figure(told, charts), Table(
+        head, rows, "Agreement, BLEU and valid steps in percent, calibration error 0 to 1.", 2
+    )
 
 
 def studies(view: View) -> Table:

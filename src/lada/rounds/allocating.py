@@ -3,19 +3,17 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from io import BytesIO
 
 import numpy as np
 
 from lada.allocators.base import ALLOCATORS, Allocator, Candidates
-from lada.allocators.memory import keys_of, places
 from lada.codecs.likelihoods import rounded
-from lada.core.errors import InputError, LadaError, of_method
+from lada.core.errors import InputError, of_method
 from lada.core.results import AllocationRecord
-from lada.core.sealed import is_sealed, seal, unseal
 from lada.core.seeds import seed_of
 from lada.core.terms import Allocation, Knowledge, Likelihood, Path, Sample, TokenScores
 from lada.evaluation.agreement import agreements
+from lada.rounds.embedding import embed_own, embed_public
 from lada.rounds.options import Replay
 from lada.rounds.party import Party
 from lada.rounds.records import keep_rows
@@ -23,8 +21,6 @@ from lada.rounds.states import check_state
 from lada.rounds.trials import PartyTrials
 from lada.rounds.watched import last_studied
 
-VECTORS = "question-vectors.npz"
-"""In a party's folder: its embeddings of the public questions, by sample key."""
 LOOKED_AT = 256
 """Paths whose tokens are scored at once, since all their likeliest tokens are in memory."""
 
@@ -75,6 +71,7 @@ def allocate_offers(
         agree=tuple(agree),
         trusted=trusted,
         embed=lambda: embed_public(party, round)[known],
+        own=partial(embed_own, party, round),
         look=partial(_look, party, round, samples, teacher_paths),
         read=partial(_read, party, round, samples, teacher_paths),
         trials=trials,
@@ -177,36 +174,3 @@ def _read(party: Party, round: int, samples: Sequence[Sample], theirs: Sequence[
 def round_percent(flags: Sequence[bool]) -> float | None:
     """Return the share of True in percent with four decimals; None for no flags."""
     return round(100 * sum(flags) / len(flags), 4) if flags else None
-
-
-def embed_public(party: Party, round: int) -> np.ndarray:
-    """Return one vector per public question, float32 [n, width], as the party embedded them the first time.
-
-    They are stored in the party's folder. A changed file is ignored, and the questions are embedded again.
-    """
-    public = party.task.public
-    keys = keys_of(public)
-    kept = _kept_vectors(party)
-    known = np.zeros(len(keys), bool) if kept is None else places(kept[0], keys) >= 0
-    if kept is None or not known.all():
-        with party.phase(round, "embed") as progress:
-            asked = [sample.question for sample, has in zip(public, known, strict=True) if not has]
-            seen = keys[~known], party.learner.embed(asked, progress=progress)
-        kept = seen if kept is None else (np.concatenate([kept[0], seen[0]]), np.concatenate([kept[1], seen[1]]))
-        data = BytesIO()
-        np.savez(data, keys=kept[0], vectors=kept[1])
-        seal(party.folder / VECTORS, data.getvalue())
-    return kept[1][places(kept[0], keys)]
-
-
-def _kept_vectors(party: Party) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the keys [m] and vectors [m, width] in the party's folder; None if there is no valid file."""
-    file = party.folder / VECTORS
-    if not file.exists() and not is_sealed(file):
-        return None
-    try:
-        with np.load(BytesIO(unseal(file)), allow_pickle=False) as kept:
-            return kept["keys"], kept["vectors"]
-    except LadaError as error:
-        party.note(notices=(f"{VECTORS} of {party.name} is ignored ({error})",))
-        return None

@@ -26,6 +26,7 @@ def consensus(
     k: int,
     average: Average,
     temperature: float = 1.0,
+    weights: Sequence[float] | None = None,
 ) -> SparseLogProbs:
     """Return the members' joint prediction for the n tokens `own` int [n] of a text: full rows [n, k].
 
@@ -34,6 +35,8 @@ def consensus(
     geometric mean (FedMD, arXiv 1910.03581). Either is then raised to the power 1 / `temperature` (> 0) and normalised;
     below 1 it gets sharper. This is our reading of DS-FL's entropy reduction (arXiv 2008.06180), a softmax of
     probabilities over the temperature, which would flatten a distribution over thousands of tokens.
+
+    With `weights`, one per member (> 0), both means are weighted.
 
     A row has the likeliest tokens, ties by id, and the text's own. If no member says anything, it has only that. The
     order of the members does not matter, bit-for-bit. `k` is at most the vocabulary's size.
@@ -44,11 +47,12 @@ def consensus(
     counts = np.where(np.append(named, rest[:, None] > 0, axis=1), 1.0, 0.0)
     counts[:, -1] = rest  # the last column stands for all tokens that nobody names
     said = np.stack([_completed(member, ids, vocabulary_size) for member in members])  # [members, n, u + 1]
+    shares = np.ones(len(members)) if weights is None else np.asarray(weights, np.float64)
     if average == "logits":
-        merged = _mean(said)
+        merged = _mean(said, shares)
     else:
         with np.errstate(divide="ignore"):
-            merged = np.log(_mean(np.exp(said)))
+            merged = np.log(_mean(np.exp(said), shares))
     powered = merged / temperature
     log_probs = powered - _log_sum(powered, counts)
     silent = np.isnan(said).all((0, 2))
@@ -90,11 +94,15 @@ def _completed(member: SparseLogProbs, ids: np.ndarray, size: int) -> np.ndarray
     return completed
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Return the mean over the first axis without NaN; NaN if all are. Sorting makes it independent of order."""
-    known = (~np.isnan(values)).sum(0)
-    total = np.nan_to_num(np.sort(values, axis=0), nan=0.0, neginf=-np.inf).sum(0)
-    return np.where(known > 0, total / np.maximum(known, 1), np.nan)
+def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the mean over the first axis, by `weights` [members] (> 0), without NaN; NaN if all are.
+
+    Sorting makes it independent of order.
+    """
+    known, each = ~np.isnan(values), weights[:, None, None]
+    total = np.sort(np.where(known, each * np.where(known, values, 0.0), 0.0), axis=0).sum(0)
+    whole = np.sort(np.where(known, each, 0.0), axis=0).sum(0)
+    return np.where(whole > 0, total / np.where(whole > 0, whole, 1.0), np.nan)
 
 
 def _log_sum(log_values: np.ndarray, counts: np.ndarray) -> np.ndarray:

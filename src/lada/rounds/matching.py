@@ -30,25 +30,53 @@ def merge_received(
     average: Average,
     temperature: float = 1.0,
 ) -> dict[str, TokenScores]:
-    """Return the members' joint scores of the texts `spelled` in the party's tokens, by sample.
+    """Return the joint scores of the members that can be believed; see `believed` and `merge_members`."""
+    return merge_members(party, spelled, believed(party, round, spelled, said), average, temperature)
 
-    `said` is by member and sample. Members that contradict the gold texts are excluded (lada.rounds.trust); a notice
-    names them. Texts without any member are left out.
+
+def believed(
+    party: Party, round: int, spelled: Mapping[str, TokenizedText], said: Mapping[str, Mapping[str, SparseLogProbs]]
+) -> dict[str, Mapping[str, SparseLogProbs]]:
+    """Return what the members `said`, by member and sample, without those that contradict the gold texts.
+
+    See lada.rounds.trust; a notice names those excluded.
     """
     losses = {member: text_losses(party, texts, spelled) for member, texts in said.items()}
     against = contradicting(losses, judge=party.name)
     note_contradicting(party, round, against)
-    said = {member: texts for member, texts in said.items() if member not in against}
+    return {member: texts for member, texts in said.items() if member not in against}
+
+
+def merge_members(
+    party: Party,
+    spelled: Mapping[str, TokenizedText],
+    said: Mapping[str, Mapping[str, SparseLogProbs]],
+    average: Average,
+    temperature: float = 1.0,
+    weights: Mapping[str, float] | None = None,
+) -> dict[str, TokenScores]:
+    """Return the members' joint scores of the texts `spelled` in the party's tokens, by sample.
+
+    `said` is by member and sample, `weights` by member; members without a weight above 0 do not count. Texts without
+    any member are left out.
+    """
+    shares = dict.fromkeys(said, 1.0) if weights is None else {m: weights.get(m, 0.0) for m in said}
     merged = {}
     for id, each in spelled.items():
-        members = [texts[id] for texts in said.values() if id in texts]
+        members = [member for member, texts in said.items() if id in texts and shares[member] > 0]
         if members:
-            merged[id] = merge(party, each, members, average, temperature)
+            of = [said[member][id] for member in members]
+            merged[id] = merge(party, each, of, average, temperature, [shares[member] for member in members])
     return merged
 
 
 def merge(
-    party: Party, spelled: TokenizedText, members: Sequence[SparseLogProbs], average: Average, temperature: float = 1.0
+    party: Party,
+    spelled: TokenizedText,
+    members: Sequence[SparseLogProbs],
+    average: Average,
+    temperature: float = 1.0,
+    weights: Sequence[float] | None = None,
 ) -> TokenScores:
     """Return the members' joint scores of one text in the party's tokens, as far as all their contexts reach."""
     size, length = len(party.learner.vocabulary().tokens), min(len(member.ids) for member in members)
@@ -59,6 +87,7 @@ def merge(
         k=min(party.most_tokens, size),
         average=average,
         temperature=temperature,
+        weights=weights,
     )
     return TokenScores(spelled.tokens[:length], spelled.offsets[:length], top)
 

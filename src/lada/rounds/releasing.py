@@ -3,11 +3,13 @@ passages are held back."""
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from lada.core.errors import InputError, of_method
 from lada.core.results import PartyReport
 from lada.core.terms import Knowledge, Likelihood
 from lada.policies.base import POLICIES, Owner, Policy
+from lada.rounds.embedding import embed_own, embed_public
 from lada.rounds.options import KnowledgeKind
 from lada.rounds.party import Party
 from lada.rounds.states import address, keep_state, state_of
@@ -69,7 +71,15 @@ def _by(party: Party, name: str, policy: Policy, knowledge: Knowledge) -> Knowle
         asked += 1
         return next(judged(party, [(samples[id], text)], failures))
 
-    owner = Owner(party.name, party.seed, judge, verify, notes.append)
+    owner = Owner(
+        party.name,
+        party.seed,
+        judge,
+        verify,
+        notes.append,
+        embed=lambda: (party.task.public, embed_public(party, round)),
+        own=partial(embed_own, party, round),
+    )
     key = address(POLICIES.kind, name, party.name)
     with of_method(POLICIES.kind, name):
         state, released = policy.release(state_of(party, policy, key), knowledge, owner)

@@ -27,7 +27,7 @@ REPORT = MessageSchema(frozenset({METRICS, TIMES}))
 """The kinds that `report_payload` writes."""
 SPARE = 8
 """Phases allowed beyond those of the plan."""
-ASIDE = frozenset({"judge", "judge-redacted", "score", "embed", "read", "try"})
+ASIDE = frozenset({"judge", "judge-redacted", "score", "embed", "embed-own", "read", "try"})
 """Phases that a client may report in addition, with any host."""
 
 

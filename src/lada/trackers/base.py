@@ -39,7 +39,7 @@ class Viewable(Protocol):
         ...
 
 
-TRACKERS: Registry[Tracker] = Registry("tracker", "lada.trackers")
+TRACKERS: Registry[Tracker] = Registry("tracker", "lada.trackers", tags=("records",))
 
 
 def require(module: str, extra: str) -> Any:

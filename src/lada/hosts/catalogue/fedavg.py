@@ -12,6 +12,7 @@ from lada.hosts.options.fedavg import FedavgOptions
     paper="arXiv 2305.05644",
     status="our reading",
     needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.STUDY}),
+    tags=("weights", "supervised", "averaging"),
 )
 def fedavg(options: FedavgOptions) -> Host:
     """Clients with one model study their private data and continue with the average of their adapters."""

@@ -12,6 +12,7 @@ from lada.hosts.options.fedcollm import FedcollmOptions
     paper="arXiv 2411.11707",
     status="our reading",
     needs=needs({Verb.ANSWER, Verb.JUDGE, Verb.LOG_PROBS}, {Verb.ANSWER, Verb.JUDGE, Verb.STUDY}),
+    tags=("feature", "weights", "supervised", "divergence", "averaging"),
 )
 def fedcollm(options: FedcollmOptions) -> Host:
     """Clients share one SLM and average its adapters; at the server SLM and LLM then learn from each other."""

@@ -12,6 +12,7 @@ from lada.hosts.options.fedcot import FedcotOptions
     paper="arXiv 2406.12403",
     status="our reading",
     needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.JUDGE, Verb.STUDY}),
+    tags=("labels", "supervised"),
 )
 def fedcot(options: FedcotOptions) -> Host:
     """The LLM writes rationales for the public questions; each SLM learns them and, as a second task, the labels."""

@@ -12,6 +12,7 @@ from lada.rounds.options import SharedSlmOptions
     paper="arXiv 2006.07242",
     status="our reading",
     needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.JUDGE, Verb.LOG_PROBS, Verb.STUDY}),
+    tags=("feature", "weights", "divergence", "averaging"),
 )
 def feddf(options: SharedSlmOptions) -> Host:
     """Clients share one SLM; the average of their adapters then learns the average of their predictions."""

@@ -12,6 +12,7 @@ from lada.hosts.options.fedmd import FedmdOptions
     paper="arXiv 1910.03581",
     status="our reading",
     needs=needs({Verb.JUDGE, Verb.LOG_PROBS}, {Verb.ANSWER, Verb.JUDGE, Verb.STUDY}),
+    tags=("feature", "divergence", "supervised"),
 )
 def fedmd(options: FedmdOptions) -> Host:
     """All parties score the gold texts, the server averages the distributions, and all learn the average."""

@@ -18,6 +18,7 @@ def _needs(options: FedmktOptions) -> Needs:
     paper="arXiv 2406.02224",
     status="our reading",
     needs=_needs,
+    tags=("labels", "feature", "feedback", "supervised", "divergence"),
 )
 def fedmkt(options: FedmktOptions) -> Host:
     """LLM and SLMs learn from each other on public questions, both ways."""

@@ -10,6 +10,7 @@ from lada.hosts.options.public_sft import PublicSftOptions
     "public_sft",
     options=PublicSftOptions,
     needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.STUDY}),
+    tags=("labels", "supervised"),
 )
 def public_sft(options: PublicSftOptions) -> Host:
     """All parties study the gold texts of the public samples, clients after their private data, without exchange."""

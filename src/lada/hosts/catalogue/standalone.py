@@ -6,7 +6,7 @@ from lada.core.terms import Verb
 from lada.hosts.base import HOSTS, Host
 
 
-@HOSTS.register("standalone", needs=needs(student={Verb.ANSWER, Verb.STUDY}))
+@HOSTS.register("standalone", needs=needs(student={Verb.ANSWER, Verb.STUDY}), tags=("supervised",))
 def standalone(options: Options) -> Host:
     """Private studies only, step-matched to a host with lessons."""
     from lada.hosts.standalone import Standalone
