@@ -28,7 +28,7 @@ from lada.overrides import apply_override, plain
 from lada.points import BY_PARTY, POINTS, Point, chosen_points
 from lada.policies.base import POLICIES, Policy
 from lada.presets import PRESETS
-from lada.privacy.conflicts import check_dp, check_losses, check_pooling
+from lada.privacy.conflicts import check_dp, check_losses, check_pooling, check_scores
 from lada.privacy.options import Blur, Redaction, Withholding
 from lada.refusals import Chosen, Seat, check_verbs
 from lada.tasks.options import BuiltinTask, FilesTask, TaskOptions
@@ -272,6 +272,7 @@ class RunConfig(Options):
                 )
             for policy, made in self.make_policies(client.name):
                 check_losses(client.name, policy, name, soft=soft and made.losses)
+                check_scores(client.name, policy, name, idle=made.scores and not soft)
             replay = host.client_replay
             check_dp(client.name, Studies(client.private, client.distil), replay and replay.private)
         if host.needs.pools_private:

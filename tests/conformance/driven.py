@@ -12,7 +12,7 @@ from tables import Row, candidates
 
 from lada.aggregators.base import Update
 from lada.core.needs import State
-from lada.core.terms import Knowledge, Likelihood, Path, SparseLogProbs, TokenScores
+from lada.core.terms import Knowledge, Likelihood, Path, Sample, SparseLogProbs, TokenScores
 from lada.models.objective import Done
 from lada.policies.base import Owner
 
@@ -140,7 +140,7 @@ def fuse(method: Any, state: State, round: int, order: Order) -> tuple[State, An
 
 
 def release(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:
-    """Let a policy look at paths."""
+    """Let a policy look at paths, and at their token scores if it changes these."""
     rng, notes = np.random.default_rng(round), []
     paths = [
         Path(f"s{i}", "a", text, str(i), True, likelihood(rng, len(text)))
@@ -153,9 +153,18 @@ def release(method: Any, state: State, round: int, order: Order) -> tuple[State,
         judge=lambda texts: [Likelihood(-float(len(text)), -1.0, 4, len(text)) for _, text in texts],
         verify=lambda id, text: (text.partition("answer ")[2] or None, True),
         note=notes.append,
+        private=(Sample("x", "write to a1@b.org"),),
+        words=tuple(bytes([byte]) for byte in range(256)),
+        score_before=lambda texts, k: [byte_by_byte("before", text) for _, text in texts],
     )
-    state, released = method.release(state, Knowledge("a", round, tuple(order(paths))), owner)
-    return state, (released.by_id(), notes)
+    knowledge = Knowledge("a", round, tuple(order(paths)))
+    state, released = method.release(state, knowledge, owner)
+    scores = {}
+    if method.scores:
+        scores = {path.sample_id: byte_by_byte(path.sample_id, path.text) for path in knowledge.paths}
+        state, scores = method.release_scores(state, knowledge, scores, owner)
+    tops = {id: (each.top.ids, each.top.log_probs) for id, each in scores.items()}
+    return state, (released.by_id(), tops, notes)
 
 
 def go_on(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lada.core.needs import State
 from lada.core.registry import Pluggable, Registry
 from lada.core.results import PartyReport
-from lada.core.terms import Knowledge, Likelihood
+from lada.core.terms import Knowledge, Likelihood, Sample, TokenScores
+
+
+def _no_model(texts: Sequence[tuple[str, str]], k: int) -> Sequence[TokenScores | None]:
+    raise LookupError("only an owner in a run has a model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,15 @@ class Owner:
     """Returns the answer and the verdict of a text for a sample id."""
     note: Callable[[str], None]
     """Adds a notice to the owner's report, which is sent. It must contain nothing but numbers of what was done."""
+    private: Sequence[Sample] = ()
+    """The owner's private samples. Nothing of them may leave."""
+    public: Sequence[Sample] = ()
+    """The public samples, which all parties have."""
+    words: Sequence[bytes] = ()
+    """The bytes of the owner's tokens, by id; only for policies on token scores."""
+    score_before: Callable[[Sequence[tuple[str, str]], int], Sequence[TokenScores | None]] = _no_model
+    """Scores (sample id, text) pairs token by token with the model that the owner had before the run, with so many
+    tokens at each position."""
 
 
 class Policy(Pluggable):
@@ -34,6 +47,8 @@ class Policy(Pluggable):
     path. It does not run on gold texts, which all parties have. A changed text gets no soft targets."""
     losses: bool = False
     """Whether it hides losses. Soft targets would reveal them exactly, so the two are refused together."""
+    scores: bool = False
+    """Whether it changes token scores. It is refused where the objective asks for none, since it would do nothing."""
 
     def release(self, state: State, knowledge: Knowledge, owner: Owner) -> tuple[State, Knowledge]:
         """Return the next state and the part of the knowledge that may leave.
@@ -41,6 +56,15 @@ class Policy(Pluggable):
         A changed text leaves with the answer, verdict and likelihood of the new text.
         """
         return state, knowledge
+
+    def release_scores(
+        self, state: State, knowledge: Knowledge, scores: Mapping[str, TokenScores], owner: Owner
+    ) -> tuple[State, Mapping[str, TokenScores]]:
+        """Return the next state and the token scores that may leave, given those of the released `knowledge`, by id.
+
+        A text whose own tokens are scored otherwise than before leaves with the likelihood of the released scores.
+        """
+        return state, scores
 
     def report(self, report: PartyReport, owner: str, address: Sequence[str | int]) -> PartyReport:
         """Return what may leave of the party's report. `address` seeds any randomness."""
