@@ -68,6 +68,9 @@ def audit(
     canary: Annotated[list[str], typer.Option(help="A text that must not have left any client.")] = [],  # noqa: B006
     private: Annotated[Path | None, typer.Option(help="A file with one such text a line.")] = None,
     mia: Annotated[bool, typer.Option("--mia", help="Attack the clients' models: membership inference.")] = False,
+    exposure: Annotated[
+        Path | None, typer.Option(help="A JSON Lines file of planted secrets, to measure their exposure.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Show what left each client, and search it for private texts.
@@ -78,7 +81,7 @@ def audit(
     from lada.cli.audit import told
 
     with explained():
-        outcome = do(folder, canaries=canary, private=private, memberships=mia)
+        outcome = do(folder, canaries=canary, private=private, memberships=mia, exposed=exposure)
     if json_:
         sys.stdout.write(shown_json(outcome.model_dump_json(indent=2)) + "\n")
     else:

@@ -11,7 +11,8 @@ from lada.core.results import PartyReport
 from lada.core.terms import Knowledge, Likelihood, Sample, TokenScores
 
 
-def _no_model(texts: Sequence[tuple[str, str]], k: int) -> Sequence[TokenScores | None]:
+def _no_model(*_: object) -> Sequence[TokenScores | None]:
+    """Raise: there is no model."""
     raise LookupError("only an owner in a run has a model")
 
 

@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from lada.codecs.quantise import LEAST
 from lada.core.bounds import STEEPEST, Positive
 from lada.core.needs import State, needs
-from lada.core.plural import counted, plural
+from lada.core.plural import counted
 from lada.core.terms import Knowledge, Path, Sample, SparseLogProbs, TokenScores, Verb
 from lada.policies.base import POLICIES, Owner, Policy
 from lada.privacy.distinctive import texts_of
@@ -54,8 +54,8 @@ class SwingOptions(Noisy):
     noise: Literal["none", "laplace", "gaussian"] = "laplace"
     """The noise's distribution."""
     scale: float = Field(default=0.01, ge=0, le=100, allow_inf_nan=False)
-    """b, the scale of the noise at a fully sensitive position: probability, or nats with `where: logits`. Every token of
-    the vocabulary gets noise, so useful scales are near one over its size."""
+    """b, the scale of the noise at a fully sensitive position: probability, or nats with `where: logits`. Every
+    token of the vocabulary gets noise, so useful scales are near one over its size."""
     where: Literal["probabilities", "logits"] = "probabilities"
     """What the noise is added to."""
 
@@ -142,7 +142,7 @@ class Swing(Policy):
 
     def _draw(self, rng: np.random.Generator) -> Callable[[float, int], np.ndarray]:
         if self.options.noise == "none":
-            return lambda scale, size: np.zeros(size)
+            return lambda _, size: np.zeros(size)
         return partial(rng.laplace if self.options.noise == "laplace" else rng.normal, 0.0)
 
     def _noised(self, z: np.ndarray, draw: Callable[[], np.ndarray]) -> np.ndarray:
