@@ -59,6 +59,8 @@ class Outlook:
     """Trainable numbers of a client's adapter; 0: unknown."""
     private: tuple[Sample, ...] = ()
     """The private samples that the sender sends, where the host has it send them."""
+    client: bool = False
+    """Whether the sender is a client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,10 @@ class Codec(Generic[Sent, Received]):
     """Whether bytes of any other kind may pass for it."""
     lossy: ClassVar[bool] = False
     """Whether it rounds what is said; what was rounded once goes through unchanged."""
+    changes: ClassVar[bool] = False
+    """Whether a client's adapter may cross as changes to the weights that it started from, which it then remembers."""
+    sparse: bool = False
+    """Whether it leaves out coordinates of what clients send, which then look unchanged to an aggregator."""
 
     def __init__(self, options: Options) -> None:
         """Most kinds have nothing to choose."""
