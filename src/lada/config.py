@@ -29,9 +29,10 @@ from lada.overrides import apply_override, plain
 from lada.points import BY_PARTY, POINTS, Point, chosen_points
 from lada.policies.base import POLICIES, Policy
 from lada.presets import PRESETS
-from lada.privacy.conflicts import check_dp, check_losses, check_pooling
+from lada.privacy.conflicts import check_dp, check_losses, check_pooling, check_scores
 from lada.privacy.options import Blur, Redaction, Withholding
 from lada.refusals import Chosen, Seat, check_verbs
+from lada.rounds.options import AveragingOptions, check_sparse
 from lada.tasks.options import BuiltinTask, FilesTask, TaskOptions
 
 T = TypeVar("T")
@@ -223,6 +224,7 @@ class RunConfig(Options):
         check_verbs(replace(seats[0], studies=made.server_studies), seats[1:])
         resolved._check_studies()
         resolved._check_privacy(made)
+        resolved._check_codecs(made)
         resolved._check_hooks()
         models = {client.name: client.model for client in clients if client.model is not None}
         for name in ("", *resolved._differing(ALLOCATORS)):
@@ -278,10 +280,20 @@ class RunConfig(Options):
                 )
             for policy, made in self.make_policies(client.name):
                 check_losses(client.name, policy, name, soft=soft and made.losses)
+                check_scores(client.name, policy, name, idle=made.scores and not soft)
             replay = host.client_replay
             check_dp(client.name, Studies(client.private, client.distil), replay and replay.private)
         if host.needs.pools_private:
             check_pooling(self.choice(HOSTS).name, self.engine, self.held_back())
+
+    def _check_codecs(self, host: Host) -> None:
+        """Refuse a codec that leaves out what the host has to aggregate."""
+        chosen = self.choice(HOSTS)
+        options = HOSTS.get(chosen.name).read(chosen.options)
+        sent = {kind for step in host.plan(1, self.make(OBJECTIVES)) for kind in step.sends}
+        for name, codec in self.make_all(CODECS).items():
+            if codec.sparse and codec.kind in sent and isinstance(options, AveragingOptions):
+                check_sparse(name, options)
 
     def _check_studies(self) -> None:
         """Refuse studies that a party's objective does not support."""

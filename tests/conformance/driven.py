@@ -148,7 +148,7 @@ def fuse(method: Any, state: State, round: int, order: Order) -> tuple[State, An
 
 
 def release(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:
-    """Let a policy look at paths."""
+    """Let a policy look at paths, and at their token scores if it changes these."""
     rng, notes = np.random.default_rng(round), []
     paths = [
         Path(f"s{i}", "a", text, str(i), True, likelihood(rng, len(text)))
@@ -166,9 +166,18 @@ def release(method: Any, state: State, round: int, order: Order) -> tuple[State,
             np.random.default_rng(0).normal(size=(SAMPLES, 8)).astype(np.float32),
         ),
         own=own_questions,
+        private=(Sample("x", "write to a1@b.org"),),
+        words=tuple(bytes([byte]) for byte in range(256)),
+        score_before=lambda texts, k: [byte_by_byte("before", text) for _, text in texts],
     )
-    state, released = method.release(state, Knowledge("a", round, tuple(order(paths))), owner)
-    return state, (released.by_id(), notes)
+    knowledge = Knowledge("a", round, tuple(order(paths)))
+    state, released = method.release(state, knowledge, owner)
+    scores = {}
+    if method.scores:
+        scores = {path.sample_id: byte_by_byte(path.sample_id, path.text) for path in knowledge.paths}
+        state, scores = method.release_scores(state, knowledge, scores, owner)
+    tops = {id: (each.top.ids, each.top.log_probs) for id, each in scores.items()}
+    return state, (released.by_id(), tops, notes)
 
 
 def go_on(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:

@@ -51,17 +51,19 @@ def each(*kinds: str) -> Any:
 def choices(method: Method[Any]) -> Iterator[dict[str, Any]]:
     """Yield the default options and those that differ from them in one choice among words or of true and false.
 
-    That is nothing where an option has no default: it says where something is, which only a user knows.
+    That is nothing where an option has no default: it says where something is, which only a user knows. Noise is drawn
+    from the seed wherever a method can do that.
     """
     if any(field.is_required() for field in method.options.model_fields.values()):
         return
-    yield {}
+    base = {"seeded": True} if "seeded" in method.options.model_fields else {}
+    yield base
     for name, field in method.options.model_json_schema().get("properties", {}).items():
         values = field.get("enum", [True, False] if field.get("type") == "boolean" else [])
         for value in values:
             if value != field.get("default"):
                 try:
-                    method.read({name: value})
+                    method.read(base | {name: value})
                 except ValidationError:  # it takes another choice beside it
                     continue
-                yield {name: value}
+                yield base | {name: value}

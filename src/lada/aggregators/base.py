@@ -43,6 +43,8 @@ class Aggregate:
 class Aggregator(Pluggable):
     """A rule with explicit state and no side effects. Weights arrive in float32 and are combined in float64."""
 
+    by_coordinate: bool = False
+    """Whether it compares clients coordinate by coordinate, so that those that a sparse codec left out mislead it."""
     any_rank: bool = False
     """Whether LoRA adapters of different ranks can be combined. Clients then send and receive s·B instead of B."""
 

@@ -25,6 +25,7 @@ class Bounded(Aggregator):
 
     def __init__(self, options: Clipped) -> None:
         self.bounds = Bounds(options.malicious, options.clip)
+        self.by_coordinate = options.malicious > 0
 
     def check(self, clients: int) -> None:
         """See Aggregator.check. With two clients the mean cannot be robust, and is not refused."""

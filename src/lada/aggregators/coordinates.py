@@ -23,6 +23,7 @@ class Robust(Aggregator):
     """Base of robust rules that bound hostile clients by themselves and weight no client by its own claim."""
 
     name: str
+    by_coordinate = True
 
     def __init__(self, options: Hostile) -> None:
         self.malicious = options.malicious

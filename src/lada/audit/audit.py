@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lada.audit.canaries import Canary, make_canary
+from lada.audit.exposure import exposures
 from lada.audit.search import search
 from lada.audit.verdict import Audit, ClientAudit, Crossing
 from lada.codecs.base import CODECS, Codecs
@@ -22,11 +23,19 @@ HEAD = re.compile(r"\S+ reference \S+, run ")
 """The line above each error in a client's log."""
 
 
-def audit(run: Path, *, canaries: Sequence[str] = (), private: Path | None = None, memberships: bool = False) -> Audit:
+def audit(
+    run: Path,
+    *,
+    canaries: Sequence[str] = (),
+    private: Path | None = None,
+    memberships: bool = False,
+    exposed: Path | None = None,
+) -> Audit:
     """Return what crossed and what a search of it found.
 
     `canaries` are texts that must not have left, and so is every line of the file `private`. With `memberships` the
-    clients' models are asked too how well they tell their private samples from test samples.
+    clients' models are asked too how well they tell their private samples from test samples. `exposed` is a file of
+    planted secrets, whose exposure in all parties' models is measured.
     Raises InputError for a folder that is no run, a file that cannot be read, a canary that is too short.
     """
     config, place = _run(run)
@@ -44,6 +53,7 @@ def audit(run: Path, *, canaries: Sequence[str] = (), private: Path | None = Non
             _client(config, place, client, rows, wanted, task, fault, memberships=memberships)
             for client in sorted(config.clients, key=lambda client: client.name)
         ),
+        exposures=exposures(config, place, exposed) if exposed else (),
     )
 
 

@@ -78,12 +78,26 @@ class ClientAudit(Record):
         return "clean"
 
 
+class Exposure(Record):
+    """How exposed a planted secret is in one party's final model."""
+
+    party: str
+    secret: str
+    """Its place in the file, never the text."""
+    rank: float
+    candidates: int
+    bits: float
+    """log2 candidates - log2 rank."""
+
+
 class Audit(Record):
     """One run."""
 
     run: str
     canaries: int
     clients: tuple[ClientAudit, ...]
+    exposures: tuple[Exposure, ...] = ()
+    """Measurements, which do not change the verdict."""
 
     @computed_field
     @property

@@ -1,12 +1,12 @@
 """`lada audit`: what left each client, and what a search of it found."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lada.audit.verdict import Audit, ClientAudit, Searched
+from lada.audit.verdict import Audit, ClientAudit, Exposure, Searched
 from lada.core.plural import counted, plural
 
 SHOWN = 20
@@ -39,6 +39,8 @@ def told(audit: Audit) -> Iterator[RenderableType]:
             )
         for note in client.notes:
             yield Text(f"  note: {note}")
+    if audit.exposures:
+        yield _exposures(audit.exposures)
     yield Text("passed" if audit.passed else "not passed", style="bold")
 
 
@@ -50,6 +52,15 @@ def _crossings(client: ClientAudit) -> Table:
         for one in crossings:
             samples = "–" if one.samples is None else f"{one.samples:,}"
             table.add_row(direction, one.kind, f"{one.messages:,}", samples, f"{one.bytes:,}")
+    return table
+
+
+def _exposures(exposures: Sequence[Exposure]) -> Table:
+    table = Table("party", "secret", title="exposure of planted secrets")
+    for name in ("bits", "rank", "candidates"):
+        table.add_column(name, justify="right")
+    for one in exposures:
+        table.add_row(one.party, one.secret, f"{one.bits:.2f}", f"{one.rank:g}", f"{one.candidates:,}")
     return table
 
 

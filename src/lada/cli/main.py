@@ -69,6 +69,9 @@ def audit(
     mia: Annotated[
         bool, typer.Option("--mia", help="Also attack the clients' models by membership inference.")
     ] = False,
+    exposure: Annotated[
+        Path | None, typer.Option(help="A JSON Lines file of planted secrets, to measure their exposure.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Show what left each client, and search it for private text.
@@ -79,7 +82,7 @@ def audit(
     from lada.cli.audit import told
 
     with explained():
-        outcome = do(folder, canaries=canary, private=private, memberships=mia)
+        outcome = do(folder, canaries=canary, private=private, memberships=mia, exposed=exposure)
     if json_:
         sys.stdout.write(shown_json(outcome.model_dump_json(indent=2)) + "\n")
     else:

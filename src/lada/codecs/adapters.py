@@ -1,6 +1,7 @@
 """Adapter weights by name as a safetensors file, with the number of samples that is their weight in an average."""
 
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,33 @@ class Adapter(NamedTuple):
 
     weights: Mapping[str, np.ndarray]
     samples: int
+
+
+class Update(NamedTuple):
+    """What a client writes: its weights, how many private samples are behind them, and the weights that it started
+    from, where the server has these too."""
+
+    weights: Mapping[str, np.ndarray]
+    samples: int
+    start: Mapping[str, np.ndarray] | None
+
+
+class Change(NamedTuple):
+    """What is read of a codec that sends changes: weights less those that a client started from, and the digest of
+    these."""
+
+    weights: Mapping[str, np.ndarray]
+    samples: int
+    start: str
+
+
+def digest(weights: Mapping[str, np.ndarray]) -> str:
+    """Return 16 hexadecimal digits that tell weights, as float32, from others."""
+    found = sha256()
+    for name in sorted(weights):
+        array = weights[name].astype("<f4", order="C")
+        found.update(f"{name}|{array.shape}|".encode("utf-8", "surrogatepass") + array.tobytes())
+    return found.hexdigest()[:16]
 
 
 def encode(weights: Mapping[str, np.ndarray], samples: int) -> bytes:
@@ -71,14 +99,14 @@ def fault(array: np.ndarray) -> str | None:
 
 
 @CODECS.register(KIND, tags=("weights",))
-class Adapters(Codec[Adapter, Adapter]):
+class Adapters(Codec[Adapter | Update, Adapter]):
     """An adapter's weights as float32: from one client with its number of private samples, or aggregated from many."""
 
     kind = KIND
 
-    def encode(self, state: State, value: Adapter) -> tuple[State, bytes]:
+    def encode(self, state: State, value: Adapter | Update) -> tuple[State, bytes]:
         """See Codec.encode."""
-        return state, encode(*value)
+        return state, encode(value.weights, value.samples)
 
     def decode(self, data: bytes, reading: Reading) -> Adapter:
         """See Codec.decode."""

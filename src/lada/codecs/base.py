@@ -59,6 +59,8 @@ class Outlook:
     """Trainable numbers of a client's adapter; 0: unknown."""
     private: tuple[Sample, ...] = ()
     """The private samples that the sender sends, if the host requires that."""
+    client: bool = False
+    """Whether the sender is a client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,10 @@ class Codec(Generic[Sent, Received]):
     """Whether bytes of any other kind could be mistaken for it."""
     lossy: ClassVar[bool] = False
     """Whether it rounds values; rounded values pass through unchanged."""
+    changes: ClassVar[bool] = False
+    """Whether a client may send its adapter as changes to the weights it started from. It then remembers those."""
+    sparse: bool = False
+    """Whether it leaves out coordinates of what clients send. An aggregator sees these as unchanged."""
 
     def __init__(self, options: Options) -> None:
         """Most kinds have no options."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from lada.config import RunConfig
 from lada.core.results import Membership
-from lada.federation.parties import Place, client_party, read_task, untrained
+from lada.federation.parties import Place, client_party, read_task
 from lada.rounds.membership import memberships
 
 
@@ -18,4 +18,4 @@ def audit_memberships(config: RunConfig, place: Place, name: str) -> tuple[Membe
         """Tell nobody."""
 
     party = client_party(config, place, read_task(config, place.base), silent, name)
-    return memberships(party, untrained(config, place, name), config.rounds)
+    return memberships(party, party.untrained(), config.rounds)

@@ -19,7 +19,7 @@ from lada.core.known import Known
 from lada.core.validation import validate
 from lada.federation import begun, checkpoints, last_reply, party_cache
 from lada.federation.journal import Journal
-from lada.federation.parties import MODEL, NEEDED, Place, client_party, describe, keep, read_task, untrained
+from lada.federation.parties import MODEL, NEEDED, Place, client_party, describe, keep, read_task
 from lada.federation.parts import Parts, to_files
 from lada.federation.pieces import What
 from lada.hosts.base import HOSTS
@@ -120,8 +120,7 @@ class Node:
         if asked.phase == FINISH:
             party.note(parties=(describe(party),))
             if self._config.membership_audit:
-                before = untrained(self._config, self._place, self._name)
-                party.note(memberships=memberships(party, before, asked.round))
+                party.note(memberships=memberships(party, party.untrained(), asked.round))
             return report_payload(party)
         return host.reply(asked.phase, party, asked.round, payload)
 

@@ -154,13 +154,6 @@ def known_texts(task: TaskData, client: ClientConfig) -> list[str]:
     return [*shared, *client.model.texts] if client.model else shared
 
 
-def untrained(config: RunConfig, place: Place, name: str) -> Learner:
-    """Return a client's learner as it was before the run."""
-    client = next(client for client in config.clients if client.name == name)
-    assert client.model is not None
-    return opener(client.model).open(place.base, init_seed=_init_seed(config, name), saved=None)
-
-
 def _init_seed(config: RunConfig, name: str) -> int:
     """Return the seed of the weights that a party draws."""
     return seed_of(config.seed, name, "lora")
@@ -228,6 +221,7 @@ def _party(
         journal=place.journal(name),
         common=SharedCache(place.common) if place.common else None,
         reopen=reopen,
+        untrained=lambda: reopen(None),
         codecs=Codecs(config.make_all(CODECS)),
         limits=config.limits,
     )

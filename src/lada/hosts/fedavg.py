@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from lada.aggregators.base import Weights
 from lada.aggregators.factors import common_start, fit, outline, pairs, scaled
 from lada.allocators.base import Allocator
-from lada.codecs.adapters import Adapter
+from lada.codecs.adapters import Update
 from lada.core.errors import FederationError
 from lada.hosts.base import Host
 from lada.hosts.options.fedavg import FedavgOptions
@@ -35,8 +35,10 @@ from lada.rounds.averaging import (
     aggregate_updates,
     catch_up,
     check_alike,
+    encode_adapter,
     newest_of,
     newest_weights,
+    started_from,
 )
 from lada.rounds.base import Ask, MessageSchema, Receive, Round, Step, Turn
 from lada.rounds.outline import (
@@ -52,7 +54,6 @@ from lada.rounds.outline import (
 )
 from lada.rounds.party import Party
 from lada.rounds.secure import check_enough
-from lada.rounds.secure_client import started_from
 from lada.rounds.secure_rounds import ADVERTISING, CHECKING_ENOUGH, averaging_masked
 from lada.rounds.wire import part, write
 
@@ -104,7 +105,8 @@ class Fedavg(Host):
 
     def _average(self, turn: Turn) -> None:
         pooled = aggregate_updates(turn.party, turn.replies, turn.round, self.options, self._start(turn.party))
-        turn[NEWEST], turn[SENT] = pooled.newest(turn.party), pooled.shared(turn.party)
+        turn[NEWEST] = newest = pooled.newest(turn.party)
+        turn[SENT] = pooled.shared(turn.party, newest)
 
     @property
     def _plain(self) -> bool:
@@ -125,10 +127,13 @@ class Fedavg(Host):
         if ADAPTER in turn.received:
             self._take(turn)
         elif first:
-            if pairs(own := party.learner.adapter()):
-                party.load_adapter(common_start(own, party.seed))
-            if self.options.secure_aggregation:
-                started_from(party)
+            own = party.learner.adapter()
+            if pairs(own):
+                start = common_start(own, party.seed)
+                party.load_adapter(start)
+                self._remember(party, start)
+            elif self.options.secure_aggregation:
+                started_from(party, own)
 
     def _take(self, turn: Turn) -> None:
         """Let a client continue with the adapter that it received, if any."""
@@ -142,11 +147,16 @@ class Fedavg(Host):
                 raise FederationError("adapter: its layers differ from those of the client's own")
             weights = fit(scaled(weights, 1 / party.learner.scaling), own)
         party.load_adapter(weights)
-        if self.options.secure_aggregation:
-            started_from(party)
+        self._remember(party, weights)
+
+    def _remember(self, party: Party, weights: Weights) -> None:
+        """Let a client remember what it starts from, if its message will be clipped or encoded relative to that."""
+        if self.options.secure_aggregation or (self._plain and party.codecs[ADAPTER].changes):
+            started_from(party, weights)
 
     def _send(self, turn: Turn) -> None:
-        weights: Weights = turn.party.learner.adapter()
-        if not self._plain:
-            weights = scaled(weights, turn.party.learner.scaling)
-        turn.outbox[ADAPTER] = write(turn.party, ADAPTER, Adapter(weights, len(turn.party.private)))
+        if self._plain:
+            turn.outbox[ADAPTER] = encode_adapter(turn.party)
+        else:
+            weights = scaled(turn.party.learner.adapter(), turn.party.learner.scaling)
+            turn.outbox[ADAPTER] = write(turn.party, ADAPTER, Update(weights, len(turn.party.private), None))

@@ -305,7 +305,8 @@ class Fedmkt(Host):
 
     def _average(self, turn: Turn) -> None:
         pooled = aggregate_updates(turn.party, turn.replies, turn.round, self.options)
-        turn[NEWEST], turn[SENT] = pooled.newest(turn.party), pooled.shared(turn.party)
+        turn[NEWEST] = newest = pooled.newest(turn.party)
+        turn[SENT] = pooled.shared(turn.party, newest)
 
 
 def _validate(turn: Turn) -> None:

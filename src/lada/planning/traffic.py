@@ -34,8 +34,11 @@ class Forecast:
         self._codecs, self._texts, self._k = codecs, texts, k
         self._known: dict[tuple[str, str, int], int] = {}
 
-    def size(self, kind: str, sender: Sender, numbers: int) -> int:
-        """Return the bytes of a part of a kind; `numbers` are those of the adapter that goes up or comes down."""
+    def size(self, kind: str, sender: Sender, numbers: int, *, client: bool = False) -> int:
+        """Return the bytes of a part of a kind; `numbers` are those of the adapter that goes up or comes down.
+
+        `client` says whether the sender is one.
+        """
         key = kind, sender.name, numbers
         if key not in self._known:
             outlook = Outlook(
@@ -46,6 +49,7 @@ class Forecast:
                 vocabulary=sender.vocabulary,
                 numbers=numbers,
                 private=sender.private,
+                client=client,
             )
             self._known[key] = self._codecs[kind].expected_bytes(outlook)
         return self._known[key]
@@ -65,7 +69,7 @@ class Forecast:
                         receiver=receiver.name,
                         kind=kind,
                         messages=1,
-                        bytes=self.size(kind, sender, client.adapter),
+                        bytes=self.size(kind, sender, client.adapter, client=step.side == "client"),
                     )
                     for kind in step.sends
                 ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lada.core.needs import State
 from lada.core.registry import Pluggable, Registry
 from lada.core.results import PartyReport
-from lada.core.terms import Knowledge, Likelihood, OwnQuestions, Sample
+from lada.core.terms import Knowledge, Likelihood, OwnQuestions, Sample, TokenScores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +23,11 @@ def no_vectors() -> tuple[Sequence[Sample], np.ndarray]:
 def no_own() -> OwnQuestions | None:
     """Raise: this handmade owner lacks its private questions."""
     raise LookupError("this owner lacks `own`; the policy needs the vectors of its private questions")
+
+
+def _no_model(*_: object) -> Sequence[TokenScores | None]:
+    """Raise: there is no model."""
+    raise LookupError("only an owner in a run has a model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,15 @@ class Owner:
     Verb.EMBED."""
     own: Callable[[], OwnQuestions | None] = no_own
     """Returns the owner's private samples, embedded in the same way. It needs Verb.EMBED and `own_vectors`."""
+    private: Sequence[Sample] = ()
+    """The owner's private samples. Nothing of them may leave."""
+    public: Sequence[Sample] = ()
+    """The public samples, which all parties have."""
+    words: Sequence[bytes] = ()
+    """The bytes of the owner's tokens, by id; only for policies on token scores."""
+    score_before: Callable[[Sequence[tuple[str, str]], int], Sequence[TokenScores | None]] = _no_model
+    """Scores (sample id, text) pairs token by token with the model that the owner had before the run, with so many
+    tokens at each position."""
 
 
 class Policy(Pluggable):
@@ -53,6 +67,8 @@ class Policy(Pluggable):
     path. It does not run on gold texts, which all parties have. A changed text gets no soft targets."""
     losses: bool = False
     """Whether it hides losses. Soft targets would reveal them exactly, so the two are refused together."""
+    scores: bool = False
+    """Whether it changes token scores. It is refused where the objective asks for none, since it would do nothing."""
 
     def release(self, state: State, knowledge: Knowledge, owner: Owner) -> tuple[State, Knowledge]:
         """Return the next state and the part of the knowledge that may leave.
@@ -60,6 +76,15 @@ class Policy(Pluggable):
         A changed text leaves with the answer, verdict and likelihood of the new text.
         """
         return state, knowledge
+
+    def release_scores(
+        self, state: State, knowledge: Knowledge, scores: Mapping[str, TokenScores], owner: Owner
+    ) -> tuple[State, Mapping[str, TokenScores]]:
+        """Return the next state and the token scores that may leave, given those of the released `knowledge`, by id.
+
+        A text whose own tokens are scored otherwise than before leaves with the likelihood of the released scores.
+        """
+        return state, scores
 
     def report(self, report: PartyReport, owner: str, address: Sequence[str | int]) -> PartyReport:
         """Return what may leave of the party's report. `address` seeds any randomness."""

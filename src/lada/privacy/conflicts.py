@@ -16,6 +16,15 @@ def check_losses(client: str, policy: str, objective: str, *, soft: bool) -> Non
         )
 
 
+def check_scores(client: str, policy: str, objective: str, *, idle: bool) -> None:
+    """Raise InputError for a policy that changes token scores but is `idle`, since none are sent."""
+    if idle:
+        raise InputError(
+            f"clients.{client}.policies.{policy}: it changes soft targets, but objective {objective!r} asks for none; "
+            f"expected an objective such as soft_targets, or no {policy}"
+        )
+
+
 def check_pooling(host: str, engine: str, held_back: Sequence[str]) -> None:
     """Raise InputError for a host that pools private samples, except in a local run that withholds nothing.
 

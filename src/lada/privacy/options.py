@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from lada.core.bounds import Blurring
 from lada.core.registry import Options
@@ -22,26 +22,29 @@ MOST_TRIES = 16
 """Maximum number of replacement paths."""
 
 
+def _compiles(pattern: str) -> str:
+    import regex  # here, since most configurations have no pattern
+
+    try:
+        found = regex.compile(pattern)
+    except regex.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+    if found.fullmatch(""):
+        raise ValueError(f"{pattern!r} matches the empty text; expected a pattern of at least one character")
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
+"""A pattern in the syntax of the package `regex`, which extends Python's `re`."""
+
+
 class Rule(Options):
     """One of your own patterns, in the syntax of the package `regex`, which extends Python's `re`."""
 
-    pattern: str
+    pattern: Pattern
     """The pattern to find."""
     by: str = "[REDACTED]"
     """Replacement for each match; `\\1` is its first group."""
-
-    @field_validator("pattern")
-    @classmethod
-    def _compiles(cls, pattern: str) -> str:
-        import regex  # here, since most configurations have no rule
-
-        try:
-            found = regex.compile(pattern)
-        except regex.error as error:
-            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
-        if found.fullmatch(""):
-            raise ValueError(f"{pattern!r} matches the empty text; expected a pattern of at least one character")
-        return pattern
 
 
 class Redaction(Options):
@@ -70,7 +73,21 @@ class Redaction(Options):
         return text
 
 
-class Blur(Options):
+class Noisy(Options):
+    """Noise that is unpredictable, unless a run has to be repeatable."""
+
+    seeded: bool = False
+    """Draw the noise from the run's seed, so that runs can be repeated. Anyone who knows the seed can remove the
+    noise."""
+
+    def generator(self, *address: str | int) -> np.random.Generator:
+        """Return the noise's generator. It is unpredictable unless the options are `seeded`."""
+        import numpy as np
+
+        return generator(*address) if self.seeded else np.random.default_rng(secrets.randbits(256))
+
+
+class Blur(Noisy):
     """How outgoing losses are made less exact, in nats per token."""
 
     round_to: Blurring = 0.0
@@ -79,9 +96,6 @@ class Blur(Options):
     """Scale of the noise, at most 10: the standard deviation of `gaussian`, b of `laplace`."""
     law: Literal["laplace", "gaussian"] = "laplace"
     """The noise's distribution."""
-    seeded: bool = False
-    """Draw the noise from the run's seed, so that runs can be repeated. Anyone who knows the seed can remove the
-    noise."""
 
     @model_validator(mode="after")
     def _does_something(self) -> Blur:
@@ -98,12 +112,6 @@ class Blur(Options):
         draw = rng.laplace if self.law == "laplace" else rng.normal
         blurred = log_probs + draw(0.0, self.noise, log_probs.shape) if self.noise else log_probs
         return np.clip(np.round(blurred / self.round_to) * self.round_to if self.round_to else blurred, LEAST, 0.0)
-
-    def generator(self, *address: str | int) -> np.random.Generator:
-        """Return the noise's generator. It is unpredictable unless the options are `seeded`."""
-        import numpy as np
-
-        return generator(*address) if self.seeded else np.random.default_rng(secrets.randbits(256))
 
 
 class Withholding(Options):

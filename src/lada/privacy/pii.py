@@ -95,3 +95,10 @@ def redact(kind: str, text: str, timeout: float) -> str:
         return f"[{kind.upper()}]{whole[end:]}" if end else whole
 
     return PATTERNS[kind].sub(put, text, timeout=timeout)
+
+
+def found(kind: str, text: str, timeout: float) -> Iterator[tuple[int, int]]:
+    """Yield where data of a kind starts and ends, in characters. TimeoutError after so many seconds."""
+    for match in PATTERNS[kind].finditer(text, timeout=timeout):
+        if size := FORMS[kind].shorten(match.group()):
+            yield match.start(), match.start() + size

@@ -11,11 +11,12 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lada.aggregators.base import AGGREGATORS, Aggregate, Update, Weights
+from lada.aggregators.base import AGGREGATORS, Aggregate, Weights
+from lada.aggregators.base import Update as Received
 from lada.aggregators.bounding import cap
 from lada.aggregators.factors import outline as layers
 from lada.codecs import adapters
-from lada.codecs.adapters import Adapter
+from lada.codecs.adapters import Adapter, Change, Update
 from lada.core.errors import CodecError, FederationError, InputError, of_method
 from lada.core.results import Missing
 from lada.models.learners import LearnerOptions
@@ -30,6 +31,8 @@ from lada.rounds.wire import part, write
 ADAPTER = adapters.KIND
 HOLD = "hold the newest adapter"
 """In the server's memory: the clients that continued with the newest adapter."""
+STARTED = "adapter start"
+"""In a client's memory: the adapter that it started from."""
 SHAPE = "adapter shape"
 """In the server's memory: names and shapes of the weights that it averages."""
 MOST_SAMPLES = 10**9 - 1
@@ -74,7 +77,18 @@ def _tuned(options: ModelOptions, ranks: bool) -> dict[str, Any]:
 
 def encode_adapter(party: Party) -> bytes:
     """Return a client's adapter with the number of private samples behind it."""
-    return write(party, ADAPTER, Adapter(party.learner.adapter(), len(party.private)))
+    return write(party, ADAPTER, Update(party.learner.adapter(), len(party.private), start_of(party)))
+
+
+def started_from(party: Party, weights: Weights) -> None:
+    """Remember the weights that a client starts from."""
+    party.memory[STARTED] = adapters.encode(weights, 0)
+
+
+def start_of(party: Party) -> Weights | None:
+    """Return the weights that a client started from; None if it did not have to remember them."""
+    kept = party.memory.get(STARTED)
+    return None if kept is None else adapters.decode(kept, limit=party.limits.adapter_bytes).weights
 
 
 def shapes(weights: Weights) -> Hashable:
@@ -95,12 +109,12 @@ class Aggregated:
     samples: int
 
     def newest(self, party: Party) -> bytes:
-        """Return the common weights as a message part of the server's."""
+        """Return the common weights as a message part of the server's. A codec with a state writes them once."""
         return write(party, ADAPTER, Adapter(self.found.weights, self.samples))
 
-    def shared(self, party: Party) -> dict[str, Payload]:
-        """Return what each client receives to continue with, encoded only once if it is the same for all."""
-        same: Payload = {ADAPTER: self.newest(party)}
+    def shared(self, party: Party, newest: bytes) -> dict[str, Payload]:
+        """Return what each client receives to continue with: `newest`, unless it has weights of its own."""
+        same: Payload = {ADAPTER: newest}
         return {
             client: same
             if weights is self.found.weights
@@ -122,14 +136,14 @@ def aggregate_updates(
     name, aggregator = options.aggregator
     received = {client: part(party, replies[client], ADAPTER) for client in sorted(replies)}
     outline = layers if aggregator.any_rank else shapes
-    outlines = {client: outline(weights) for client, (weights, _) in received.items()}
+    outlines = {client: outline(each.weights) for client, each in received.items()}
     if set(outlines.values()) == {None}:
         raise FederationError("adapters: no client's adapter consists of pairs of LoRA factors")
     odd = odd_ones(party, round, outlines)
-    weights = {client: received[client][0] for client in received if client not in odd}
-    samples, capped = cap({client: received[client][1] for client in weights}, options.clip)
     start = start or newest_of(party)
-    updates = {client: Update(own, samples[client], start(own)) for client, own in weights.items()}
+    weights = _whole(party, round, {client: each for client, each in received.items() if client not in odd}, start)
+    samples, capped = cap({client: received[client].samples for client in weights}, options.clip)
+    updates = {client: Received(own, samples[client], start(own)) for client, own in weights.items()}
     key = address(AGGREGATORS.kind, name, "run")
     with of_method(AGGREGATORS.kind, name):
         state, found, extreme = aggregate_in_range(aggregator, state_of(party, aggregator, key), updates)
@@ -139,6 +153,29 @@ def aggregate_updates(
     party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in extreme))
     party.note(notices=tuple(f"round {round}: adapters: {notice}" for notice in (*capped, *found.notices)))
     return Aggregated(found, min(sum(samples[client] for client in found.by_client), MOST_SAMPLES))
+
+
+def _whole(party: Party, round: int, received: Mapping[str, Adapter | Change], start: Start) -> dict[str, Weights]:
+    """Return the clients' weights, where changes are added to what they are changes of.
+
+    A client whose changes are of weights that the server does not know is left out and recorded as missing. Raises
+    FederationError if that is all of them.
+    """
+    whole: dict[str, Weights] = {}
+    for client, each in received.items():
+        if not isinstance(each, Change):
+            whole[client] = each.weights
+        elif (own := start(each.weights)) is not None and adapters.digest(own) == each.start:
+            whole[client] = {name: own[name] + change for name, change in each.weights.items()}
+    odd = [client for client in received if client not in whole]
+    if len(odd) == len(received):
+        raise FederationError(
+            f"adapters: {', '.join(map(repr, odd))} sent changes of weights that the server does not know; this codec "
+            "needs an aggregator that gives all clients the same"
+        )
+    why = "malformed message (adapter: changes of other weights than the newest)"
+    party.note(missing=tuple(Missing(party=client, round=round, phase="average", why=why) for client in odd))
+    return whole
 
 
 def _check_kept(name: str, sent: Mapping[str, Weights], found: Aggregate) -> None:
@@ -224,4 +261,7 @@ def handed_out(party: Party, newest: bytes, clients: Iterable[str]) -> None:
 
 def take_adapter(party: Party, payload: Payload) -> None:
     """Let a client continue with the average."""
-    party.load_adapter(part(party, payload, ADAPTER).weights)
+    weights = part(party, payload, ADAPTER).weights
+    party.load_adapter(weights)
+    if party.codecs[ADAPTER].changes:
+        started_from(party, weights)

@@ -26,7 +26,7 @@ from lada.models.objective import Objective
 from lada.rounds.base import MessageSchema, Payload
 from lada.rounds.options import KnowledgeKind
 from lada.rounds.party import Party
-from lada.rounds.releasing import release
+from lada.rounds.releasing import release, release_scores
 from lada.rounds.steps import gold_texts, in_range, write_paths
 from lada.rounds.unchanged import while_unchanged
 from lada.rounds.verdicts import note_failures
@@ -86,20 +86,22 @@ def send_each(party: Party, knowledge: Knowledge, kind: KnowledgeKind, students:
     """
     knowledge, changed = release(party, knowledge, kind)
     knowledge = _fitting(party, knowledge, kind)
-    texts = PATHS if kind == "paths" else LIKELIHOODS
-    payload = {texts: write(party, texts, knowledge)}
     asked = {student: party.asked_by(student) for student in students}
     most = max((signal.k for signal in asked.values() if signal is not None), default=0)
-    if not most:
-        return dict.fromkeys(asked, payload)
-    received = replace(knowledge, paths=tuple(path for path in knowledge.paths if path.sample_id not in changed))
-    if not may_tell(party, party.learner.vocabulary()):
+    scores: Mapping[str, TokenScores] | None = None
+    if most and may_tell(party, party.learner.vocabulary()):
+        received = replace(knowledge, paths=tuple(path for path in knowledge.paths if path.sample_id not in changed))
+        scores = keep_back_scores(party, knowledge.round, score(party, received, most))
+        knowledge, scores = release_scores(party, knowledge, scores)
+    elif most:
         notice = (
             f"round {knowledge.round}: {party.name} sends no token scores, since its vocabulary repeats private text"
         )
         party.note(notices=(notice,))
+    texts = PATHS if kind == "paths" else LIKELIHOODS
+    payload = {texts: write(party, texts, knowledge)}
+    if scores is None:
         return dict.fromkeys(asked, payload)
-    scores = keep_back_scores(party, knowledge.round, score(party, received, most))
     return send_scores_each(party, knowledge.round, scores, asked, payload)
 
 

@@ -139,6 +139,27 @@ class SecureOptions(AveragingOptions):
         return self
 
 
+def check_sparse(codec: str, options: AveragingOptions) -> None:
+    """Raise InputError for aggregation that is misled by a codec that leaves out coordinates of what clients send."""
+    name, aggregator = options.aggregator
+    if isinstance(options, SecureOptions) and options.secure_aggregation:
+        raise InputError(
+            f"codecs: {codec!r} leaves out coordinates of clients' adapters, but host.options.secure_aggregation adds "
+            "up whole ones; expected codec options up: 1.0, or secure_aggregation: false"
+        )
+    if aggregator.any_rank:
+        raise InputError(
+            f"codecs: {codec!r} sends changes of the newest adapter, but with {name!r} clients of other ranks start "
+            "from other weights; expected codec options up: 1.0, or host.options.form: average"
+        )
+    if aggregator.by_coordinate:
+        raise InputError(
+            f"codecs: {codec!r} leaves out coordinates of clients' adapters, but host.options.aggregation {name!r} "
+            "compares clients coordinate by coordinate, where most would seem unchanged; expected "
+            "host.options.malicious: 0 with aggregation: mean or fedopt, or codec options up: 1.0"
+        )
+
+
 class SharedSlmOptions(LabelOptions, AveragingOptions):
     """Options of hosts whose clients share one SLM, tuned by LoRA."""
 

@@ -88,6 +88,11 @@ def not_reopened(folder: FilePath) -> Learner:
     raise LookupError(folder)
 
 
+def not_opened() -> Learner:
+    """Raise: only a party of a run knows where its learner came from."""
+    raise LookupError("untrained learner")
+
+
 KNOWS = "knows"
 """Prefix of the keys in a party's memory for knowledge that is valid for its current weights."""
 SHARED_SLM = "shared SLM"
@@ -156,6 +161,8 @@ class Party:
     """Policies on what it sends, by name, in this order."""
     reopen: Callable[[FilePath], Learner] = not_reopened
     """Returns the learner that `Learner.save` wrote to a folder."""
+    untrained: Callable[[], Learner] = not_opened
+    """Returns a second learner, as the party's own was before the run."""
     open_slm: "Callable[[], Party]" = no_slm
     """At the server: returns a party with the clients' common model as it was before the run. It shares the server's
     states and memory, keeps its journal within the server's, and sends no report of its own."""

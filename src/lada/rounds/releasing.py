@@ -2,12 +2,17 @@
 passages are held back."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import TypeVar
+
+import numpy as np
 
 from lada.core.errors import InputError, of_method
+from lada.core.needs import State
 from lada.core.results import PartyReport
-from lada.core.terms import Knowledge, Likelihood
+from lada.core.terms import Knowledge, Likelihood, Path, TokenScores
 from lada.policies.base import POLICIES, Owner, Policy
 from lada.rounds.embedding import embed_own, embed_public
 from lada.rounds.options import KnowledgeKind
@@ -17,8 +22,9 @@ from lada.rounds.steps import in_range
 from lada.rounds.verdicts import Verdict, judged, note_failures
 from lada.rounds.withholding import keep_back
 
-JUDGED = "judge-redacted"
-"""The phase in which changed texts are judged, whichever policy changed them."""
+T = TypeVar("T")
+JUDGED, SCORED = "judge-redacted", "score"
+"""The phases in which texts are judged and scored for a policy, whichever it is."""
 
 
 def release(party: Party, knowledge: Knowledge, kind: KnowledgeKind) -> tuple[Knowledge, frozenset[str]]:
@@ -40,6 +46,47 @@ def release(party: Party, knowledge: Knowledge, kind: KnowledgeKind) -> tuple[Kn
     return _through(party, knowledge, texts=False), frozenset(changed)
 
 
+def release_scores(
+    party: Party, knowledge: Knowledge, scores: Mapping[str, TokenScores]
+) -> tuple[Knowledge, Mapping[str, TokenScores]]:
+    """Return token scores as they may leave, and the knowledge that they are on, whose likelihoods agree with them.
+
+    Only samples with scores are in `scores`; the others' likelihoods stay as they are.
+    """
+    released = scores
+    for name, policy in party.policies:
+        if policy.scores:
+            released = _scores_by(party, name, policy, knowledge, released)
+    if released is scores:
+        return knowledge, scores
+    paths = tuple(_agreeing(path, scores, released) for path in knowledge.paths)
+    return in_range(party, replace(knowledge, paths=paths)), released
+
+
+def _scores_by(
+    party: Party, name: str, policy: Policy, knowledge: Knowledge, scores: Mapping[str, TokenScores]
+) -> Mapping[str, TokenScores]:
+    def run(state: State, owner: Owner) -> tuple[State, Mapping[str, TokenScores]]:
+        owner = replace(owner, words=party.learner.vocabulary().tokens)
+        return policy.release_scores(state, knowledge, scores, owner)
+
+    released = _run(party, name, policy, knowledge.round, run)
+    if not scores.keys() >= released.keys():
+        raise InputError(f"policy {name!r}: it released scores of a sample for which it was given none")
+    return released
+
+
+def _agreeing(path: Path, before: Mapping[str, TokenScores], after: Mapping[str, TokenScores]) -> Path:
+    """Return a path with the likelihood of its released scores, if they differ for the text's own tokens."""
+    if path.sample_id not in after:
+        return path
+    own, was = after[path.sample_id].own(), before[path.sample_id].own()
+    if np.array_equal(own, was):
+        return path
+    total, minimum = float(own.sum(dtype=np.float64)), float(own.min())
+    return replace(path, likelihood=Likelihood(total, minimum, len(own), path.likelihood.size))
+
+
 def release_report(party: Party, report: PartyReport, moment: Sequence[str | int]) -> PartyReport:
     """Return a report as it may leave; `moment` identifies it."""
     for name, policy in party.policies:
@@ -57,7 +104,19 @@ def _through(party: Party, knowledge: Knowledge, *, texts: bool) -> Knowledge:
 
 
 def _by(party: Party, name: str, policy: Policy, knowledge: Knowledge) -> Knowledge:
-    round, samples = knowledge.round, {sample.id: sample for sample in party.task.public}
+    released = _run(party, name, policy, knowledge.round, lambda state, owner: policy.release(state, knowledge, owner))
+    given, left = knowledge.by_id(), [path.sample_id for path in released.paths]
+    if len(set(left)) < len(left) or not given.keys() >= set(left):
+        raise InputError(
+            f"policy {name!r}: it released a path twice, or one that it was not given; expected each of the "
+            f"{len(given)} paths at most once"
+        )
+    return in_range(party, released) if policy.texts else released
+
+
+def _run(party: Party, name: str, policy: Policy, round: int, do: Callable[[State, Owner], tuple[State, T]]) -> T:
+    """Let a policy work from its state, and keep the next state and its notices."""
+    samples = {sample.id: sample for sample in party.task.public}
     failures: Counter[str] = Counter()
     notes: list[str] = []
     asked = 0
@@ -71,25 +130,30 @@ def _by(party: Party, name: str, policy: Policy, knowledge: Knowledge) -> Knowle
         asked += 1
         return next(judged(party, [(samples[id], text)], failures))
 
+    def score_before(texts: Sequence[tuple[str, str]], k: int) -> list[TokenScores | None]:
+        with party.phase(round, SCORED) as progress:
+            before = party.untrained()
+            try:
+                return before.log_probs([(samples[id].question, text) for id, text in texts], k, progress=progress)
+            finally:
+                before.close()
+
     owner = Owner(
-        party.name,
-        party.seed,
-        judge,
-        verify,
-        notes.append,
+        name=party.name,
+        seed=party.seed,
+        judge=judge,
+        verify=verify,
+        note=notes.append,
         embed=lambda: (party.task.public, embed_public(party, round)),
         own=partial(embed_own, party, round),
+        private=party.private,
+        public=party.task.public,
+        score_before=score_before,
     )
     key = address(POLICIES.kind, name, party.name)
     with of_method(POLICIES.kind, name):
-        state, released = policy.release(state_of(party, policy, key), knowledge, owner)
-        given, left = knowledge.by_id(), [path.sample_id for path in released.paths]
-        if len(set(left)) < len(left) or not given.keys() >= set(left):
-            raise InputError(
-                f"policy {name!r}: it released a path twice, or one that it was not given; expected each of the "
-                f"{len(given)} paths at most once"
-            )
+        state, released = do(state_of(party, policy, key), owner)
     keep_state(party, key, state)
     note_failures(party, f"round {round}, {name}", failures, asked)
     party.note(notices=tuple(f"round {round}: {party.name} {note}" for note in notes))
-    return in_range(party, released) if policy.texts else released
+    return released

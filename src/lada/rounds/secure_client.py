@@ -6,10 +6,11 @@ import numpy as np
 
 from lada.aggregators.base import Weights
 from lada.aggregators.bounding import norm_of, scaled_update
-from lada.codecs import adapters, masked, named
+from lada.codecs import masked, named
 from lada.codecs.masked import Masked
 from lada.core.errors import FederationError
 from lada.privacy import masks
+from lada.rounds.averaging import start_of
 from lada.rounds.base import Payload
 from lada.rounds.party import Party
 from lada.rounds.secure import KEYS, MASKED, OPENED, SHARES, SURVIVORS
@@ -17,8 +18,6 @@ from lada.rounds.wire import part, write
 
 PRIVATE, SEED, ROSTER, OWN, RECEIVED = (f"secure {part}" for part in ("keys", "seed", "roster", "own shares", "shares"))
 """In a client's memory, until it has given its shares."""
-STARTED = "secure start"
-"""In a client's memory: the adapter that it started from."""
 
 
 def advertise(party: Party) -> Payload:
@@ -96,8 +95,7 @@ def _clip(party: Party, round: int, most: float) -> Weights:
     weights = party.learner.adapter()
     if not all(np.isfinite(array).all() for array in weights.values()):
         raise FederationError("adapter: a weight is NaN or infinite and cannot be summed; lower the learning rate")
-    kept = party.memory.get(STARTED)
-    start = None if kept is None else adapters.decode(kept, limit=party.limits.adapter_bytes)[0]
+    start = start_of(party)
     norm = norm_of(weights, start)
     what = f"round {round}: {party.name}: secure aggregation"
     if norm > most:
@@ -106,11 +104,6 @@ def _clip(party: Party, round: int, most: float) -> Weights:
     if any((np.abs(array) > masks.MOST).any() for array in weights.values()):
         party.note(notices=(f"{what}: weights beyond ±{masks.MOST:g} were clipped to that",))
     return weights
-
-
-def started_from(party: Party) -> None:
-    """Remember that a client starts from the adapter that it has now."""
-    party.memory[STARTED] = adapters.encode(party.learner.adapter(), 0)
 
 
 def _agree(how: Callable[[bytes, bytes, int], bytes], private: bytes, public: bytes, round: int) -> bytes:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from lada.rounds.averaging import ADAPTER
+from lada.rounds.averaging import ADAPTER, started_from
 from lada.rounds.base import Ask, MessageSchema, Phase, Round, Step, Turn, to_nobody
 from lada.rounds.outline import NEWEST, silent, take_sent
 from lada.rounds.secure import KEYS, MASKED, PHASES, check_enough
-from lada.rounds.secure_client import advertise, masked_reply, started_from
+from lada.rounds.secure_client import advertise, masked_reply
 from lada.rounds.secure_server import average_masked
 
 
@@ -57,4 +57,4 @@ def take_and_start(turn: Turn) -> None:
     """Let a client go on with the average, if there is one, and remember that it starts from there."""
     take_sent(turn)
     if ADAPTER in turn.received:
-        started_from(turn.party)
+        started_from(turn.party, turn.party.learner.adapter())

@@ -1,0 +1,385 @@
+"""FLASC's round on four numbers, worked out by hand; messages of a hostile server or client; bytes; whole runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from actors import make_party
+from test_resume import Crash, crash_at, outcome
+from tiny_run import tiny
+
+import lada
+from lada.audit.audit import audit
+from lada.codecs import top_values
+from lada.codecs.adapters import Adapter, Change, Update, digest
+from lada.codecs.base import Codecs
+from lada.codecs.flasc import Flasc, FlascOptions
+from lada.codecs.tensors import write as write_tensors
+from lada.config import make_config
+from lada.core.errors import CodecError, FederationError, InputError
+from lada.core.limits import Limits
+from lada.federation import party_cache
+from lada.rounds.averaging import ADAPTER, aggregate_updates, encode_adapter, handed_out, started_from, take_adapter
+from lada.rounds.checks import check_parts
+from lada.rounds.options import AveragingOptions
+from lada.rounds.wire import part, write
+
+
+def named(*numbers: float) -> dict[str, np.ndarray]:
+    """Return four numbers as two weights, which one mask spans."""
+    return {"a": np.array(numbers[:1], np.float32), "b": np.array([numbers[1:]], np.float32)}
+
+
+def flat(weights: Any) -> list[float]:
+    return [*weights["a"].tolist(), *weights["b"].ravel().tolist()]
+
+
+def party(folder: Path, name: str, **options: Any) -> Any:
+    made = make_party(name, set(), folder)
+    made.role = "server" if name == "llm" else "client"
+    options = {"down": 0.5, "up": 0.25, "values": "float32", **options}
+    made.codecs = Codecs({"flasc": Flasc(FlascOptions(**options))})
+    return made
+
+
+class Learner:
+    """Has four numbers."""
+
+    def __init__(self, *numbers: float) -> None:
+        self.weights = named(*numbers)
+
+    def adapter(self) -> dict[str, np.ndarray]:
+        return self.weights
+
+    def load_adapter(self, weights: Any) -> None:
+        self.weights = dict(weights)
+
+
+STUDIED = {"c": (0.6, 0.05, -0.02, -0.1), "d": (0.45, 0.2, 0.01, -0.45)}
+SGD = {"name": "fedopt", "options": {"optimiser": "sgd", "learning_rate": 1.0}}
+
+
+def play(
+    folder: Path, aggregation: Any, **options: Any
+) -> tuple[Any, list[list[float]], list[list[float]], list[float]]:
+    """Return the server after a round, what each client received and sent, and what all continue with."""
+    server = party(folder, "llm", **options)
+    first = write(server, ADAPTER, Adapter(named(0.5, -0.1, 0.3, -0.4), 0))
+    handed_out(server, first, STUDIED)
+    replies, received, sent = {}, [], []
+    for name, after in STUDIED.items():
+        client = party(folder, name, **options)
+        client.learner = Learner(*after)
+        take_adapter(client, {ADAPTER: first})
+        received.append(flat(client.learner.weights))
+        client.learner = Learner(*after)
+        replies[name] = {ADAPTER: encode_adapter(client)}
+        sent.append(flat(part(server, replies[name], ADAPTER).weights))
+    averaging = AveragingOptions.model_validate({"aggregation": aggregation, "malicious": 0, "clip": None})
+    pooled = aggregate_updates(server, replies, 1, averaging)
+    return server, received, sent, flat(pooled.found.weights)
+
+
+@pytest.mark.parametrize("aggregation", ["mean", SGD])
+def test_a_round_by_hand(tmp_path: Path, aggregation: Any):
+    server, received, sent, found = play(tmp_path, aggregation)
+    assert received == [pytest.approx([0.5, 0.0, 0.0, -0.4], abs=1e-5)] * 2
+    assert sent[0] == pytest.approx([0.0, 0.0, 0.0, 0.3], abs=1e-5)
+    assert sent[1] == pytest.approx([0.0, 0.2, 0.0, 0.0], abs=1e-5)
+    kept = server.states["codec/flasc/llm"]["residual"]
+    assert kept == pytest.approx([0.0, -0.1, 0.3, 0.0], abs=1e-5)
+    assert np.array(found) + kept == pytest.approx([0.5, 0.0, 0.3, -0.25], abs=1e-5)
+    # The next message is of all that the server has, not of what it sent before: the mask moves.
+    told = part(server, {ADAPTER: write(server, ADAPTER, Adapter(named(*found), 2))}, ADAPTER)
+    assert flat(told.weights) == pytest.approx([0.5, 0.0, 0.3, 0.0], abs=1e-5)
+
+
+def test_all_of_it_is_federated_averaging(tmp_path: Path):
+    *_, found = play(tmp_path, "mean", down=1.0, up=1.0)
+    assert found == pytest.approx(np.mean(list(STUDIED.values()), axis=0), abs=1e-5)
+
+
+def test_what_a_client_leaves_out_it_sends_later(tmp_path: Path):
+    client, sum_sent = party(tmp_path, "c"), np.zeros(4)
+    server, start = party(tmp_path, "llm"), named(0.5, 0.0, 0.0, -0.4)
+    for time in range(1, 9):
+        started_from(client, start)
+        client.learner = Learner(0.6, 0.05, -0.02, -0.1)  # the change is (0.1, 0.05, -0.02, 0.3) each time
+        sum_sent += flat(part(server, {ADAPTER: encode_adapter(client)}, ADAPTER).weights)
+        left = client.states["codec/flasc/c"]["residual"]
+        assert sum_sent + left == pytest.approx(time * np.array([0.1, 0.05, -0.02, 0.3]), abs=1e-5)
+    assert (sum_sent != 0).sum() >= 3  # without the residual only the last number would ever arrive
+    client = party(tmp_path, "c", error_feedback=False)
+    started_from(client, start)
+    client.learner = Learner(0.6, 0.05, -0.02, -0.1)
+    encode_adapter(client)
+    assert "codec/flasc/c" not in client.states
+
+
+def test_half_precision_is_left_over_too(tmp_path: Path):
+    client = party(tmp_path, "c", up=1.0, values="float16")
+    started_from(client, named(0, 0, 0, 0))
+    client.learner = Learner(1 / 3, 0.1, 1e-9, -2.0)
+    data = encode_adapter(client)
+    sent = part(party(tmp_path, "llm", up=1.0, values="float16"), {ADAPTER: data}, ADAPTER)
+    assert np.array(flat(sent.weights)) + client.states["codec/flasc/c"]["residual"] == pytest.approx(
+        [1 / 3, 0.1, 1e-9, -2.0], abs=1e-7
+    )
+
+
+def test_a_client_whose_start_nobody_knows_sends_all(tmp_path: Path):
+    client, server = party(tmp_path, "c"), party(tmp_path, "llm")
+    client.learner = Learner(0.6, 0.05, -0.02, -0.1)
+    told = part(server, {ADAPTER: encode_adapter(client)}, ADAPTER)
+    assert isinstance(told, Adapter)
+    assert flat(told.weights) == pytest.approx([0.6, 0.05, -0.02, -0.1])
+
+
+# Hostile messages.
+
+PLACES = np.array([1], "<u4")
+
+
+def forged(**changes: Any) -> bytes:
+    """Return a client's message of one change of 40 numbers, with some of it replaced."""
+    header = {"kind": "flasc", "form": "change", "samples": "3", "start": "0" * 16}
+    header["shapes"] = json.dumps([["a", [8]], ["b", [4, 8]]])
+    arrays = {"places": pack(1), "values": np.ones(10, np.float32)}
+    header |= {key: value for key, value in changes.items() if key in header}
+    arrays |= {key: value for key, value in changes.items() if key in arrays}
+    return write_tensors(arrays, header)
+
+
+def pack(first: int) -> np.ndarray:
+    return top_values.pack(np.arange(first, first + 10), 40)
+
+
+def test_the_forged_message_is_accepted_as_it_is(tmp_path: Path):
+    told = part(party(tmp_path, "llm"), {ADAPTER: forged()}, ADAPTER)
+    assert isinstance(told, Change)
+    assert (told.samples, told.start, told.weights["b"].shape) == (3, "0" * 16, (4, 8))
+    assert flat({"a": told.weights["a"], "b": told.weights["b"]}) == [0.0, *[1.0] * 10, *[0.0] * 29]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"values": np.ones(9, np.float32)},
+        {"values": np.ones(11, np.float32)},
+        {"values": np.ones((10, 1), np.float32)},
+        {"values": np.ones(10, np.float16)},
+        {"values": np.ones(10, np.float64)},
+        {"values": np.array([np.nan] + [1] * 9, np.float32)},
+        {"values": np.array([np.inf] + [1] * 9, np.float32)},
+        {"values": np.array([2e4] + [1] * 9, np.float32)},
+        {"places": pack(1)[:-1]},
+        {"places": np.append(pack(1), np.uint8(0))},
+        {"places": pack(1) | 1},  # one place too many
+        {"places": np.arange(10, dtype="<u4")},  # in the larger form
+        {"places": np.zeros(0, np.uint8)},
+        {"form": "adapter"},
+        {"form": "whole"},
+        {"form": ""},
+        {"start": ""},
+        {"start": "0" * 15},
+        {"start": "0" * 15 + "\n"},
+        {"samples": "-1"},
+        {"samples": "9" * 30},
+        {"kind": "adapters"},
+        {"shapes": "[]"},
+        {"shapes": "{"},
+        {"shapes": "[" * 10_000},
+        {"shapes": '[["a", [40]], ["a", [0]]]'},
+        {"shapes": '[["b", [8]], ["a", [32]]]'},
+        {"shapes": '[["a", [-40]]]'},
+        {"shapes": '[["a", [40.0]]]'},
+        {"shapes": '[["a", [true, 40]]]'},
+        {"shapes": "[[7, [40]]]"},
+        {"shapes": '[["a", 40]]'},
+        {"shapes": '[["a", [41]]]'},
+        {"shapes": f'[["a", [{2**39}]]]'},
+        {"shapes": '[["a", [1099511627776, 1099511627776]]]'},
+    ],
+)
+def test_another_message_is_refused(tmp_path: Path, changes: dict[str, Any]):
+    server = party(tmp_path, "llm")
+    with pytest.raises(CodecError):
+        check_parts(server, "c", 1, {ADAPTER: forged(**changes)})
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"x" * 100, forged()[:-1], forged() + b"x"])
+def test_other_bytes_are_refused(tmp_path: Path, data: bytes):
+    with pytest.raises(CodecError):
+        check_parts(party(tmp_path, "llm"), "c", 1, {ADAPTER: data})
+
+
+def test_a_server_may_send_a_client_neither_a_change_nor_all_of_it(tmp_path: Path):
+    for form in (
+        {},
+        {"form": "whole", "start": "", "places": np.zeros(0, np.uint8), "values": np.ones(40, np.float32)},
+    ):
+        check_parts(party(tmp_path, "llm"), "c", 1, {ADAPTER: forged(**form)})
+        with pytest.raises(CodecError, match="expected"):
+            check_parts(party(tmp_path, "c"), "llm", 1, {ADAPTER: forged(**form)})
+
+
+def test_a_small_message_makes_no_large_adapter(tmp_path: Path):
+    server = party(tmp_path, "llm", up=1e-9)
+    size = 10**8
+    small = forged(shapes=json.dumps([["a", [size]]]), places=np.zeros(0, "<u4"), values=np.zeros(0, np.float32))
+    server.limits = Limits(adapter_bytes=4 * size - 1)
+    with pytest.raises(CodecError, match="more numbers than 399999999 bytes hold"):
+        check_parts(server, "c", 1, {ADAPTER: small})
+
+
+def test_an_adapter_of_nothing_comes_back(tmp_path: Path):
+    for weights in ({}, {"a": np.zeros((0, 3), np.float32)}):
+        server = party(tmp_path, "llm")
+        told = part(server, {ADAPTER: write(server, ADAPTER, Adapter(weights, 1))}, ADAPTER)
+        assert {name: array.shape for name, array in told.weights.items()} == {n: w.shape for n, w in weights.items()}
+
+
+def test_numbers_that_no_adapter_has_are_not_sent(tmp_path: Path):
+    client = party(tmp_path, "c")
+    for bad in (np.nan, np.inf, 2e4):
+        client.learner = Learner(bad, 0, 0, 0)
+        with pytest.raises(CodecError):
+            encode_adapter(client)
+
+
+def test_changes_of_other_weights_cost_their_sender_the_round(tmp_path: Path):
+    server = party(tmp_path, "llm")
+    handed_out(server, write(server, ADAPTER, Adapter(named(0.5, 0.0, 0.0, -0.4), 0)), "cd")
+    options = AveragingOptions.model_validate({"malicious": 0, "clip": None})
+
+    def reply(start: Any) -> dict[str, bytes]:
+        return {ADAPTER: write(party(tmp_path, "c"), ADAPTER, Update(named(0.6, 0, 0, -0.4), 2, start))}
+
+    honest, lost = named(0.5, 0.0, 0.0, -0.4), named(0.5, 0.0, 0.0, -0.5)
+    pooled = aggregate_updates(server, {"c": reply(honest), "d": reply(lost)}, 1, options)
+    assert list(pooled.found.by_client) == ["c"]
+    assert [(each.party, each.why) for each in server.report.missing] == [
+        ("d", "malformed message (adapter: changes of other weights than the newest)")
+    ]
+    with pytest.raises(FederationError, match="'d' sent changes of weights that the server does not know"):
+        aggregate_updates(server, {"d": reply(lost)}, 1, options)
+
+
+def test_a_digest_tells_names_shapes_and_values_apart():
+    digests = {
+        digest(each)
+        for each in (named(1, 2, 3, 4), named(1, 2, 3, 5), {"a": np.ones(2)}, {"b": np.ones(2)}, {"a": np.ones((2, 1))})
+    }
+    assert len(digests) == 5
+    assert digest(named(1, 2, 3, 4)) == digest(dict(reversed(named(1, 2, 3, 4).items())))
+
+
+# Whole runs.
+
+
+def config(codec: Any = "flasc", **options: Any) -> dict[str, Any]:
+    """Return two clients with one model, whose adapters are averaged in two rounds."""
+    host = {"name": "fedavg", "options": {"aggregation": "fedopt", "malicious": 0, **options}}
+    made = tiny(host=host, plugin="none", rounds=2, codecs=[codec], keep_messages=True)
+    del made["allocator"], made["objective"]
+    for client in made["clients"]:
+        client["model"] |= {"model": "zoo:slm-llama", "tune": "lora"}
+    return made
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, int]:
+    """Give results and folder of a whole run, and how many files of checkpoints and journal it put in place."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        writes = crash_at(10**6, patch)
+        return lada.run(config(), runs=folder), folder / "tiny", writes[0]
+
+
+def test_the_ledger_counts_the_bytes_of_the_formula(run: tuple[Any, Path, int]):
+    _, folder, _ = run
+    from lada.federation import last_reply
+    from lada.federation.ledger import read
+
+    rows = [row for row in read(folder) if row.kind == ADAPTER]
+    kept = {
+        digest: data
+        for client in ("clinic", "warehouse")
+        for digest, data in last_reply.read(folder / "clients" / client)
+    }
+    sent = [row for row in rows if row.digest in kept]
+    assert len(sent) == 4  # two clients in two rounds
+    for row in sent:
+        data = kept[row.digest]
+        beside = 8 + int.from_bytes(data[:8], "little")
+        shapes = json.loads(json.loads(data[8:beside])["__metadata__"]["shapes"])
+        n = sum(int(np.prod(shape)) for _, shape in shapes)
+        k = n // 16
+        assert row.bytes - beside == min(6 * k, -(-n // 8) + 2 * k)
+
+
+def test_a_run_sends_what_the_plan_expects(run: tuple[Any, Path, int]):
+    results, folder, _ = run
+    plan = lada.plan(config())
+    for sender in ("llm", "clinic"):
+        sent, expected = (
+            sum(row.bytes for row in each if row.kind == ADAPTER and row.sender == sender)
+            for each in (results.traffic, plan.traffic)
+        )
+        assert 0 < expected < sent < expected + 40_000  # names and shapes are beside the numbers
+    assert all(client.searched is not None and not client.searched.unread for client in audit(folder).clients)
+    assert not results.missing
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_run_that_is_broken_off_goes_on_to_the_same_bits(
+    run: tuple[Any, Path, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+):
+    results, _, writes = run
+    party_cache.forget()
+    with monkeypatch.context() as patch:
+        crash_at(int(share * writes), patch)
+        with pytest.raises(Crash):
+            lada.run(config(), runs=tmp_path)
+    party_cache.forget()
+    assert outcome(lada.run(config(), runs=tmp_path, resume=True)) == outcome(results)
+
+
+def sparse(name: str = "flasc", **options: Any) -> Any:
+    return {"name": name, "options": options}
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"aggregation": "median"}, "'median' compares clients coordinate by coordinate"),
+        ({"aggregation": "bulyan", "malicious": 0}, "'bulyan' compares clients"),
+        ({"aggregation": "mean", "malicious": 1}, "'mean' compares clients"),
+        ({"aggregation": "fedopt", "malicious": 1}, "'fedopt' compares clients"),
+        ({"aggregation": "mean", "form": "flexlora"}, "with 'flexlora' clients of other ranks start"),
+        ({"aggregation": "mean", "secure_aggregation": True, "clip": None}, "secure_aggregation adds up whole ones"),
+    ],
+)
+def test_aggregation_that_it_would_mislead_is_refused(options: dict[str, Any], why: str):
+    with pytest.raises(InputError, match=why):
+        make_config(config(**options))
+    if "aggregation" in options and len(options) > 1 and options.get("malicious") != 0:
+        pytest.skip("too few clients or as without this codec")
+    make_config(config(sparse(up=1.0), **options) | {"clients": [*config()["clients"], more()]})
+
+
+def more() -> dict[str, Any]:
+    return {**config()["clients"][0], "name": "third", "domains": ["kitchen"]}
+
+
+def test_where_no_adapter_is_sent_it_is_no_obstacle():
+    made = tiny(plugin="none", codecs=["flasc"])
+    assert make_config(made).choices is not None
+
+
+@pytest.mark.parametrize("wrong", [{"up": 0.0}, {"up": 1.5}, {"down": float("nan")}, {"values": "float8"}])
+def test_a_wrong_option_is_refused(wrong: dict[str, Any]):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        FlascOptions(**wrong)
