@@ -16,7 +16,6 @@ from lada.core.paths import is_folder
 from lada.core.results import Traffic
 from lada.core.terms import Verb
 from lada.federation.parties import notices_before
-from lada.hosts.base import HOSTS
 from lada.learners.api import located
 from lada.learners.base import OtherModel, opener
 from lada.models.api import check_api
@@ -76,7 +75,7 @@ class _Planner:
             )
         self._config, self._samples = config, samples
         self._objective = config.make(OBJECTIVES)
-        host = config.make(HOSTS)
+        host = config.make_host()
         self._pools = host.needs.pools_private
         self._rounds = [host.plan(round, self._objective) for round in range(config.rounds + 1)]
         asks = config.make(ALLOCATORS).needs

@@ -55,7 +55,7 @@ def _through(party: Party, knowledge: Knowledge, *, texts: bool) -> Knowledge:
 
 
 def _by(party: Party, name: str, policy: Policy, knowledge: Knowledge) -> Knowledge:
-    round, samples = knowledge.round, {sample.id: sample for sample in party.task.public}
+    round, samples = knowledge.round, {sample.id: sample for sample in party.task.shared}
     failures: Counter[str] = Counter()
     notes: list[str] = []
     asked = 0
