@@ -124,7 +124,7 @@ class Pgkd(Augmenter):
 def hard_negatives(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Return the outcomes that are known to be wrong and have a confidence, by falling confidence."""
     wrong = [each for each in outcomes if each.right is False and isfinite(each.confidence)]
-    return sorted(wrong, key=lambda each: -each.confidence)
+    return sorted(wrong, key=lambda each: (-each.confidence, each.sample_id))
 
 
 def stopped(errors: Sequence[float] | np.ndarray, patience: int) -> bool:

@@ -14,7 +14,7 @@ Our reading: the paper's critic is a language model, trained on judgements of pe
 
 from collections import Counter
 from collections.abc import Sequence
-from math import ceil, inf
+from math import ceil, inf, isfinite
 
 import numpy as np
 from pydantic import Field
@@ -61,41 +61,48 @@ class SymbolicKd(Augmenter):
     def ask(self, state: State, view: View) -> tuple[State, Request]:
         """See Augmenter.ask. Every prompt shows other samples."""
         options, shown = self.options, []
+        samples = sorted(view.samples, key=lambda sample: sample.id)
         for number in range(ceil(options.new / options.per_call)):
             rng = generator(view.seed, "shots", number)
-            places = rng.permutation(len(view.samples))[: options.shots]
-            shots = [view.samples[place] for place in places]
+            shots = [samples[place] for place in rng.permutation(len(samples))[: options.shots]]
             count = min(options.per_call, options.new - number * options.per_call)
             text = prompt(options.instruction, [("", shots)], count)
             shown.append(Prompt(text, tuple(sample.id for sample in shots), count))
-        return state, Request(tuple(shown), () if state else self._labelled(view))
+        return state, Request(tuple(shown), () if state else self._labelled(samples, view.seed))
 
-    def _labelled(self, view: View) -> tuple[Sample, ...]:
-        known = [sample for sample in view.samples if sample.answer is not None and sample.origin is None]
-        places = generator(view.seed, "calibration").permutation(len(known))[: self.options.calibration]
+    def _labelled(self, samples: Sequence[Sample], seed: int) -> tuple[Sample, ...]:
+        known = [sample for sample in samples if sample.answer is not None and sample.origin is None]
+        places = generator(seed, "calibration").permutation(len(known))[: self.options.calibration]
         return tuple(known[place] for place in places)
 
     def keep(self, state: State, drafts: Sequence[Draft], calibration: Sequence[Draft]) -> tuple[State, Kept]:
-        """See Augmenter.keep. Without a right calibration sample, θ is infinite and nothing is kept."""
+        """See Augmenter.keep. Without a right calibration sample it keeps nothing, and calibrates again next time."""
+        figures: dict[str, float] = {}
         if not state:
-            known = bool(calibration) and all(np.isfinite(each.likelihood) for each in calibration)
-            right = np.array([bool(each.right) for each in calibration])
-            x = features(calibration, likelihoods=known)
-            weights = fit(x[0::2], right[0::2])
-            held, valid = critic(x[1::2], weights), right[1::2]
-            limit = threshold(held[valid], self.options.recall)
-            share = np.array([valid.mean() if len(valid) else 0.0, (held[valid] >= limit).mean() if valid.any() else 0])
-            state = {"weights": weights, "threshold": np.array(limit), "likelihoods": np.array(known), "found": share}
+            state, figures = self._calibrated(calibration)
+        if not state:
+            return state, Kept((), Counter({"critic not calibrated": len(drafts)}), figures)
         scores = critic(features(drafts, likelihoods=bool(state["likelihoods"])), state["weights"])
         finite = np.isfinite(scores)
         kept = finite & (scores >= state["threshold"])
         refused = Counter({"score not finite": int((~finite).sum()), "critic": int((finite & ~kept).sum())})
-        figures = {
-            "threshold": float(min(state["threshold"], 2.0)),  # 2 stands for infinity: nothing is kept
-            "calibration_right": float(state["found"][0]),
-            "calibration_recall": float(state["found"][1]),
-        }
+        figures["threshold"] = float(state["threshold"])
         return state, Kept(tuple(np.flatnonzero(kept).tolist()), +refused, figures)
+
+    def _calibrated(self, calibration: Sequence[Draft]) -> tuple[State, dict[str, float]]:
+        """Return critic and threshold from labelled drafts, with figures; the state is empty if none was right."""
+        calibration = sorted(calibration, key=lambda each: each.question)
+        known = all(isfinite(each.likelihood) for each in calibration)
+        right = np.array([each.right is True for each in calibration], dtype=bool)
+        x = features(calibration, likelihoods=known)
+        weights, valid = fit(x[0::2], right[0::2]), right[1::2]
+        held = critic(x[1::2], weights)[valid]
+        figures = {"calibration_right": float(right.mean()) if len(right) else 0.0}
+        if not len(held):
+            return {}, figures
+        limit = threshold(held, self.options.recall)
+        figures["calibration_recall"] = float((held >= limit).mean())
+        return {"weights": weights, "threshold": np.array(limit), "likelihoods": np.array(known)}, figures
 
 
 def features(drafts: Sequence[Draft], *, likelihoods: bool) -> np.ndarray:

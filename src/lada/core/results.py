@@ -218,7 +218,7 @@ class PartyReport(Record):
     missing: tuple[Missing, ...] = ()
     memberships: tuple[Membership, ...] = ()
     withheld: tuple["Withheld", ...] = ()
-    augmentations: tuple["Augmentation", ...] = ()
+    augmentations: tuple["Augmentation", ...] = Field(default=(), exclude_if=_none)
 
 
 class Traffic(Record):
