@@ -127,8 +127,10 @@ class Augmenter(Pluggable):
     """Share (0..1) of the public samples that are held out for validation."""
     probed: int = 0
     """Number of other public samples that clients answer beside the validation samples."""
+    shown: int = 0
+    """Maximum number of samples that a prompt shows."""
     calibrated: int = 0
-    """Maximum number of samples for calibration, in the whole run."""
+    """Number of samples that calibrate it."""
     labels: bool = False
     """Whether it needs public samples with gold answers."""
 

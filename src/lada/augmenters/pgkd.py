@@ -71,6 +71,7 @@ class Pgkd(Augmenter):
     def __init__(self, options: PgkdOptions) -> None:
         self.options = options
         self.held_out, self.probed = options.validation, options.probed
+        self.shown = options.correct + options.incorrect + options.hard
 
     def init(self, seed: int) -> State:
         """Return the state: the validation errors so far, float64 [rounds]."""

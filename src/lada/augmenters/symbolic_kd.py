@@ -56,7 +56,7 @@ class SymbolicKd(Augmenter):
 
     def __init__(self, options: SymbolicKdOptions) -> None:
         self.options = options
-        self.calibrated = options.calibration
+        self.shown, self.calibrated = options.shots, options.calibration
 
     def ask(self, state: State, view: View) -> tuple[State, Request]:
         """See Augmenter.ask. Every prompt shows other samples."""
