@@ -9,7 +9,9 @@ token log-prob ℓ of the chosen one:
 Public samples with gold answers calibrate it: the LLM answers them in the same way, and the verdict is the label. One
 half trains w, the other sets θ. The released data of the paper have ρ = 0.8 (medium) and ρ = 0.5 (strict).
 
-Our reading: the paper's critic is a language model, trained on judgements of people, for knowledge triples.
+The authors' code (peterwestai2/symbolic-knowledge-distillation) has a RoBERTa critic of knowledge triples, trained on
+judgements of people. Its θ is the mean of two thresholds, of validation and test data, at which the recall falls to ρ.
+Our reading: the critic and its labels, one θ from held-out samples at which the recall is still ρ.
 """
 
 from collections import Counter
