@@ -12,6 +12,7 @@ import pytest
 import lada
 from lada.aggregators.base import AGGREGATORS
 from lada.allocators.base import ALLOCATORS
+from lada.augmenters.base import AUGMENTERS
 from lada.bench.layers import merged
 from lada.bench.suite import read_suite
 from lada.codecs.base import CODECS
@@ -69,6 +70,7 @@ def test_every_kind_of_method_is_a_point() -> None:
     assert [(kind, point.registry) for kind, point in POINTS.items()] == [
         ("host", HOSTS),
         ("allocator", ALLOCATORS),
+        ("augmenter", AUGMENTERS),
         ("objective", OBJECTIVES),
         ("fuser", FUSERS),
         ("policy", POLICIES),
@@ -109,9 +111,9 @@ def test_no_kind_of_method_is_listed_by_hand(file: str) -> None:
 
 def test_the_models_of_configurations_have_a_field_for_each_point() -> None:
     keys = {point.key for point in chosen_points()}
-    assert keys == {"host", "allocator", "objective", "fuser", "policies", "hooks", "codecs", "trackers"}
+    assert keys == {"host", "allocator", "augmenter", "objective", "fuser", "policies", "hooks", "codecs", "trackers"}
     assert keys <= RunConfig.model_fields.keys()
-    assert keys & Terms.model_fields.keys() == {"host", "allocator", "objective", "hooks", "codecs"}
+    assert keys & Terms.model_fields.keys() == {"host", "allocator", "augmenter", "objective", "hooks", "codecs"}
     assert {point.key for point in BY_PARTY} == {"objective", "policies", "hooks"}
     for model in (ServerConfig, ExpectedClient, Own):
         assert keys & model.model_fields.keys() == {"objective", "hooks"}

@@ -49,10 +49,12 @@ def settled(point: Point) -> tuple[Any, Any]:
     """Return the field of a choice that is already resolved."""
     if point.several:
         return _kind(point), Field((), description=point.about, exclude_if=_none)
+    if point.default is None:
+        return _kind(point) | None, Field(None, description=point.about, exclude_if=_none)
     return _kind(point), Field(description=point.about)
 
 
-def _none(chosen: tuple[MethodChoice, ...]) -> bool:
+def _none(chosen: tuple[MethodChoice, ...] | MethodChoice | None) -> bool:
     return not chosen
 
 

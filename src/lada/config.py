@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, field_validator, model_validator
 
 from lada.allocators.base import ALLOCATORS
+from lada.augmenters.base import AUGMENTERS, Augmenter
 from lada.choosing import choosing, host_default, of_a_party, of_the_run, spelled_out
 from lada.codecs.base import CODECS, Codecs
 from lada.core.bounds import Parties, Rounds, Seconds, Seed, Temperature
@@ -19,7 +20,7 @@ from lada.core.seeds import generator
 from lada.core.validation import validate
 from lada.fusers.base import FUSERS
 from lada.hooks.base import HOOKS
-from lada.hosts.base import HOSTS, Host
+from lada.hosts.base import HOSTS, Host, with_augmenter
 from lada.learners.base import LEARNERS, ClientModel, OtherModel, ServerModel
 from lada.models.base import Studies, Study, check_possible, check_tried, check_watched
 from lada.models.options import ModelOptions
@@ -219,7 +220,7 @@ class RunConfig(Options):
             }
         )
         Codecs(resolved.make_all(CODECS))  # which refuses two of one kind
-        made = resolved.make(HOSTS)
+        made = resolved.make_host()
         seats = [resolved._seat(party) for party in (resolved.server, *resolved.clients)]
         check_verbs(replace(seats[0], studies=made.server_studies), seats[1:])
         resolved._check_studies()
@@ -348,6 +349,14 @@ class RunConfig(Options):
     def make_all(self, registry: Registry[T], party: str = "") -> dict[str, T]:
         """Build all methods of a kind, by name, in order. Raises InputError if a package or a key is missing."""
         return {each.name: registry.make(each.name, each.options) for each in self.choices(registry, party)}
+
+    def make_augmenter(self) -> tuple[str, Augmenter] | None:
+        """Build the augmenter, with its name; None if there is none."""
+        return next(iter(self.make_all(AUGMENTERS).items()), None)
+
+    def make_host(self) -> Host:
+        """Build the host, with the steps of the augmenter if there is one."""
+        return with_augmenter(self.make(HOSTS), self.make_augmenter())
 
     def make_policies(self, client: str) -> tuple[tuple[str, Policy], ...]:
         """Build the policies of a client, by name, in order."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from lada.aggregators.base import AGGREGATORS
 from lada.allocators.base import ALLOCATORS
+from lada.augmenters.base import AUGMENTERS
 from lada.codecs.base import CODECS
 from lada.core.registry import Registry
 from lada.fusers.base import FUSERS
@@ -99,6 +100,14 @@ POINTS: Mapping[str, Point] = MappingProxyType(
                 key="allocator",
                 default="all",
                 about="Which public samples a student studies, per pair and direction. None means `plugin`'s choice.",
+            ),
+            Point(
+                AUGMENTERS,
+                "both",
+                "run",
+                key="augmenter",
+                about="Which new public questions the server's LLM writes, and which of them are kept. None means that "
+                "the public samples stay as they are.",
             ),
             Point(
                 OBJECTIVES,

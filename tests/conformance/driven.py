@@ -11,6 +11,7 @@ from scored import LESSONS, SIZES, batch
 from tables import Row, candidates
 
 from lada.aggregators.base import Update
+from lada.augmenters.base import Draft, Outcome, View
 from lada.core.needs import State
 from lada.core.terms import Knowledge, Likelihood, OwnQuestions, Path, Sample, SparseLogProbs, TokenScores
 from lada.models.objective import Done
@@ -214,6 +215,28 @@ def encode(method: Any, state: State, round: int, order: Order) -> tuple[State, 
     return method.encode(state, part_of(method.kind, round).value)
 
 
+def augment(method: Any, state: State, round: int, order: Order) -> tuple[State, Any]:
+    """Let an augmenter ask for questions and keep some of what the LLM writes."""
+    rng = np.random.default_rng(round)
+    samples = [Sample(f"s{i:02}", f"question {i}", str(i % 3), domain=f"domain {i % 2}") for i in range(SAMPLES)]
+    rows = [Outcome(s.id, str(rng.integers(3)), bool(rng.integers(2)), float(rng.random())) for s in samples]
+    half = SAMPLES // 2
+    view = View(
+        round, order(samples[:half]), order(samples[half:]), {"a": order(rows), "b": order(rows[2:])}, 7 + round
+    )
+    state, request = method.ask(state, view)
+    drafts = [
+        Draft(f"draft {i}", "1", "answer 1", float(rng.random()), float(-rng.random()), bool(rng.integers(2)))
+        for i in range(2 * SAMPLES)
+    ]
+    given = order(drafts[:SAMPLES])
+    state, kept = method.keep(state, given, order(drafts[SAMPLES:]))
+    assert len(kept.places) + kept.refused.total() == len(given), "it lost drafts"
+    asked = [(prompt.text, sorted(prompt.sources), prompt.count) for prompt in request.prompts]
+    said = (asked, sorted(sample.id for sample in request.calibration), dict(request.diagnostics))
+    return state, (said, sorted(given[i].question for i in kept.places), dict(kept.refused), dict(kept.diagnostics))
+
+
 @dataclass(frozen=True)
 class Drive:
     """How to ask methods of a kind."""
@@ -226,6 +249,7 @@ class Drive:
 
 DRIVES: Mapping[str, Drive] = {
     "allocator": Drive(allocate),
+    "augmenter": Drive(augment),
     "objective": Drive(learn, lambda method: method.init(3, SIZES)),
     "fuser": Drive(fuse),
     "policy": Drive(release),

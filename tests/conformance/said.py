@@ -9,13 +9,14 @@ import numpy as np
 
 from lada.codecs.adapters import Adapter
 from lada.codecs.base import Outlook
+from lada.codecs.generated import Pool
 from lada.codecs.likelihoods import rounded
 from lada.codecs.masked import Masked, shapes_of
 from lada.codecs.named import SEALED, SECRET, SHARE
 from lada.codecs.samples import Pooled
 from lada.codecs.soft_targets import Scores
 from lada.core.results import PartyReport, PhaseTime
-from lada.core.terms import Knowledge, Likelihood, Path, SparseLogProbs, TokenScores, Vocabulary
+from lada.core.terms import Knowledge, Likelihood, Origin, Path, Sample, SparseLogProbs, TokenScores, Vocabulary
 from lada.tasks.builtin import load_builtin
 from lada.tasks.data import TaskData
 from lada.tasks.options import BuiltinTask
@@ -86,6 +87,14 @@ def of_told(received: Any) -> Knowledge:
     return received.knowledge
 
 
+def pool(round: int) -> Pool:
+    origin = Origin("llm", round, ("public-00001", "public-00002"), 0.75)
+    samples = (
+        Sample(f"generated-{i}", f"new question {i}", str(i), f"so answer {i}", "farm", origin=origin) for i in (1, 2)
+    )
+    return Pool(SENDER, round, tuple(samples))
+
+
 def report(round: int) -> PartyReport:
     phase = PhaseTime(party=SENDER, round=round, phase="answer", start=0.0, seconds=0.0)
     return PartyReport(phases=(phase,), notices=("it was told",))
@@ -98,6 +107,8 @@ def tokens(round: int) -> tuple[bytes, ...]:
 
 PARTS: Mapping[str, Callable[[int], Part]] = {
     "paths": lambda round: Part(knowledge(round), said=of_told),
+    "outcomes": lambda round: Part(knowledge(round), said=of_told),
+    "generated": lambda round: Part(pool(round)),
     "likelihoods": lambda round: Part(knowledge(round), said=of_told),
     "soft_targets": lambda round: Part(scores(round), ("likelihoods",), of_soft),
     "vocabulary": lambda round: Part(Vocabulary(tokens(round), 1)),

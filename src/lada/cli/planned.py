@@ -8,7 +8,7 @@ from rich.text import Text
 
 from lada.core.plural import MANY, counted
 from lada.core.results import Traffic
-from lada.planning.plan import DevicePlan, PartyPlan, Plan, RoundPlan
+from lada.planning.plan import DevicePlan, GenerationPlan, PartyPlan, Plan, RoundPlan
 from lada.report.words import duration, size
 
 
@@ -18,6 +18,8 @@ def plan_tables(plan: Plan) -> Iterator[RenderableType]:
     methods = ", ".join(f"{kind} {names}" for kind, names in plan.methods.items())
     yield Text(f"{plan.name}: {counted(plan.rounds, 'round')}, {methods}")
     yield Text(f"{plan.public} public and {counted(plan.test, 'test question')} ({plan.data})")
+    if plan.generation:
+        yield _generation(plan.generation)
     yield _parties(plan)
     yield _studies(plan)
     if plan.times:
@@ -81,6 +83,13 @@ def remarks(plan: Plan) -> Iterator[Text]:
         yield Text(f"note: {notice}")
     for fault in plan.faults:
         yield Text(f"missing here: {fault}", style="bold red")
+
+
+def _generation(plan: GenerationPlan) -> Text:
+    return Text(
+        f"{plan.method} calls the LLM at most {counted(plan.round_calls, 'time')} a round, {plan.calls:,} in all: up "
+        f"to {plan.read:,} tokens read and {plan.written:,} written"
+    )
 
 
 def _parties(plan: Plan) -> Table:

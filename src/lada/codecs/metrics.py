@@ -83,6 +83,7 @@ class Metrics(Codec[PartyReport, PartyReport]):
         receiver, sender, round, report = reading.receiver, reading.sender, reading.round, timed(reading)
         expect(not report.missing, "missing: a client cannot say who is missing")
         expect(not report.exchanges, "exchanges: a client cannot say how long messages took")
+        expect(not report.augmentations, "augmentations: a client generates no samples")
         expect(
             len(report.notices) <= receiver.limits.notices,
             f"notices: more than limits.notices, {receiver.limits.notices}",
@@ -109,7 +110,7 @@ class Metrics(Codec[PartyReport, PartyReport]):
             expect(max(row.chosen, row.from_teacher) <= row.candidates, "allocations: more chosen than candidates")
             expect(row.candidates <= len(receiver.task.public), "allocations: more candidates than public samples")
             expect(len(row.diagnostics) <= DIAGNOSTICS, f"allocations: diagnostics: more than {DIAGNOSTICS}")
-            expect(sum(row.styles.values()) in (0, row.chosen), "allocations: styles of another number than chosen")
+            expect(sum(row.styles.values()) <= row.chosen, "allocations: more with a style than chosen")
             expect(len(row.styles) <= row.chosen, "allocations: more styles than chosen")
         _check_evaluations(receiver.task, report)
         for row in report.withheld:

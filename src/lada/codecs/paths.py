@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import is_
 
-from lada.codecs.base import CODECS, Codec, Outlook, Reading, Size, Text, Words
+from lada.codecs.base import CODECS, Codec, Outlook, Reading, Receiver, Size, Text, Words
 from lada.codecs.likelihoods import FIELDS as LIKELIHOOD
 from lada.codecs.likelihoods import ID, from_columns, to_columns
 from lada.codecs.received import Received, check_signature, check_size
@@ -97,10 +97,14 @@ class Paths(Codec[Knowledge, Received]):
         """See Codec.encode."""
         return state, encode(value)
 
+    def samples(self, receiver: Receiver) -> Sequence[Sample]:
+        """Return the samples that a receiver takes paths for."""
+        return receiver.task.public
+
     def decode(self, data: bytes, reading: Reading) -> Received:
         """See Codec.decode. Answers and verdicts are computed from the texts; the writer's claims are ignored."""
         receiver, limits = reading.receiver, reading.receiver.limits
-        known = {sample.id: sample for sample in receiver.task.public}
+        known = {sample.id: sample for sample in self.samples(receiver)}
         received = decode(data, known_ids=known, limit=limits.table_bytes)
         if TRUE in reading.payload.made:
             return Received(received, reading.payload.made[TRUE])

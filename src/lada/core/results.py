@@ -171,6 +171,35 @@ class AllocationRecord(Record):
     """The allocator's own figures, such as the AUC of its filter."""
 
 
+class Augmentation(Record):
+    """What an augmenter did in one round, and what it cost."""
+
+    party: str
+    """The party whose LLM was called."""
+    round: int
+    method: str
+    calls: int
+    """Texts that the LLM wrote: questions, and paths that answer them or calibrate a critic. An API bills each once."""
+    read: int
+    """Tokens of their prompts; 0 if an API does not report them."""
+    written: int
+    """Tokens of the texts; 0 if an API does not report them."""
+    drafts: int
+    """Questions in the replies."""
+    refused: dict[str, int]
+    """Number of drafts that were not kept, by reason. `no calls left` counts questions that were not asked for."""
+    kept: int
+    pool: int
+    """Generated samples after this round."""
+    diagnostics: dict[str, float]
+    """The augmenter's own figures, such as a critic's threshold."""
+    well_formed: float | None = Field(default=None, exclude_if=_unknown)
+    """Share of the drafts that passed the checks of their text and are questions of the task, in percent. None if the
+    task cannot tell. This and `right` are for display only; nothing in a run reads them."""
+    right: float | None = Field(default=None, exclude_if=_unknown)
+    """Share of the kept samples whose answer is right, in percent; None if the task cannot tell."""
+
+
 class Missing(Record):
     """A client that a phase continued without."""
 
@@ -195,6 +224,7 @@ class PartyReport(Record):
     missing: tuple[Missing, ...] = ()
     memberships: tuple[Membership, ...] = ()
     withheld: tuple["Withheld", ...] = ()
+    augmentations: tuple["Augmentation", ...] = Field(default=(), exclude_if=_none)
 
 
 class Traffic(Record):
@@ -327,6 +357,8 @@ class Results(Record):
     """Results of the membership-inference audit; empty without one."""
     withheld: tuple[Withheld, ...] = ()
     """What parties withheld of their own texts; empty if there is nothing."""
+    augmentations: tuple[Augmentation, ...] = Field(default=(), exclude_if=_none)
+    """What an augmenter did and cost, by round. Omitted from JSON without one."""
     noisy: tuple[str, ...] = ()
     """Public samples whose gold answer is deliberately wrong (`task.noise`). No party knows which they are."""
     wall_clock: WallClock

@@ -24,6 +24,20 @@ class Verb(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a generated sample comes from.
+
+    `writer` wrote its question in `round` after it was shown the samples `sources`. `agreement` (0..1) is the share of
+    the writer's own paths that gave the sample's answer.
+    """
+
+    writer: str
+    round: int
+    sources: tuple[str, ...]
+    agreement: float
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One question. `answer` is the gold answer, if known; `difficulty` counts reasoning steps.
 
@@ -37,6 +51,8 @@ class Sample:
     domain: str = ""
     difficulty: int | None = None
     entry: str | None = None
+    origin: Origin | None = None
+    """Its origin if it was generated during the run; None for an original sample."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,7 +22,6 @@ from lada.federation.journal import Journal
 from lada.federation.parties import MODEL, NEEDED, Place, client_party, describe, keep, read_task
 from lada.federation.parts import Parts, to_files
 from lada.federation.pieces import What
-from lada.hosts.base import HOSTS
 from lada.points import registries_frozen
 from lada.rounds.base import Payload
 from lada.rounds.checks import FINISH, Guard
@@ -115,7 +114,7 @@ class Node:
         return reply
 
     def _reply(self, asked: "Asked", party: Party) -> Payload:
-        host, payload = self._config.make(HOSTS), Known(asked.payload)
+        host, payload = self._config.make_host(), Known(asked.payload)
         Guard(host, party).check_ask(self._config.server.name, asked.phase, asked.round, payload)
         if asked.phase == FINISH:
             party.note(parties=(describe(party),))

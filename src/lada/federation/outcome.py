@@ -54,6 +54,7 @@ class Outcome:
             missing=report.missing,
             memberships=tuple(sorted(report.memberships, key=lambda m: (m.party, m.attack))),
             withheld=tuple(sorted(report.withheld, key=lambda w: (w.round, w.party))),
+            augmentations=report.augmentations,
             noisy=tuple(sorted(self._task.noisy)),
             wall_clock=WallClock(
                 started=datetime.fromtimestamp(self._place.started, UTC).isoformat(timespec="seconds"),

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from lada.allocators.base import ALLOCATORS
 from lada.choosing import host_default
 from lada.codecs.base import CODECS, Codecs
+from lada.codecs.generated import with_origin
 from lada.config import ClientConfig, RunConfig
 from lada.core.arrays import arrays_to_bytes, bytes_to_arrays
 from lada.core.clock import since
@@ -37,6 +38,7 @@ from lada.points import POINTS
 from lada.privacy.distinctive import Distinctive, texts_of
 from lada.rounds.noted import Noted
 from lada.rounds.party import SHARED_SLM, Emit, Party, Within
+from lada.rounds.pool import restore_pool
 from lada.tasks.data import TaskData
 from lada.tasks.load import check_named, load_task
 from lada.tasks.options import BuiltinTask
@@ -134,7 +136,12 @@ def client_party(config: RunConfig, place: Place, task: TaskData, emit: Emit, na
     studies = Studies(client.private, client.distil)
     party = _party(config, place, task, emit, name=name, model=client.model, studies=studies)
     party.policies = config.make_policies(name)
-    party.distinctive = cache(lambda: distinctive_of(config, task, client, party.private))
+
+    @lru_cache(maxsize=1)
+    def distinctive(generated: tuple[Sample, ...]) -> Distinctive | None:
+        return distinctive_of(config, task.with_generated(generated), client, party.private)
+
+    party.distinctive = lambda: distinctive(with_origin(party.task.public))
     return party
 
 
@@ -205,7 +212,7 @@ def _party(
         role="client" if name in task.private else "server",
         learner=reopen(saved / MODEL if saved else None),
         # What the others hold privately is not even in this party's memory, nor which gold answers are wrong.
-        task=dataclasses.replace(task.asked(config.make(HOSTS).ask(task.public)), private={}, noisy=frozenset()),
+        task=dataclasses.replace(_asked(config, task), private={}, noisy=frozenset()),
         private=task.private.get(name, ()),
         allocator=config.make(ALLOCATORS, name),
         objective=config.make(OBJECTIVES, name),
@@ -227,9 +234,17 @@ def _party(
     )
     if saved:
         _restore(party, saved)
+        restore_pool(party)
     if fault:
         party.note(notices=(f"the newest checkpoint of {name} is unusable ({fault}); it went on from the one before",))
     return party
+
+
+def _asked(config: RunConfig, task: TaskData) -> TaskData:
+    """Return the task as all parties begin with it: with the host's prompts, and samples held out for validation."""
+    asked = task.asked(config.make(HOSTS).ask(task.public))
+    augmenter = config.make_augmenter()
+    return asked.holding_out(augmenter[1].held_out, config.seed) if augmenter else asked
 
 
 def signals(config: RunConfig, name: str) -> dict[str, SignalSpec | None]:

@@ -9,8 +9,8 @@ from lada.codecs.base import CODECS, Codecs
 from lada.config import RunConfig
 from lada.federation import begun
 from lada.federation.parties import check_model, read_task
-from lada.hosts.base import HOSTS
 from lada.objectives.base import OBJECTIVES
+from lada.rounds.augmenting import check_task
 from lada.rounds.sizes import check_sizes
 from lada.tasks.data import TaskData
 from lada.trackers.base import TRACKERS, Tracker
@@ -27,7 +27,9 @@ def prepare(config: RunConfig, base: Path) -> Prepared:
     """Return the task and the trackers; raise InputError for data or models that are not as they should be."""
     torch.set_num_threads(1)  # the bits of a sum depend on how many threads share it
     task = read_task(config, base)
-    objective, host = config.make(OBJECTIVES), config.make(HOSTS)
+    objective, host = config.make(OBJECTIVES), config.make_host()
+    if named := config.make_augmenter():
+        check_task(*named, task)
     first = host.plan(1, objective) if config.rounds else ()
     check_sizes(
         config.limits,

@@ -41,7 +41,6 @@ from lada.federation.run_lock import run_lock
 from lada.federation.server_app import serve_on
 from lada.federation.session import Rules, Session
 from lada.federation.terms import run_id, terms_of
-from lada.hosts.base import HOSTS
 from lada.points import registries_frozen
 from lada.report.page import render
 from lada.rounds import wire
@@ -204,7 +203,7 @@ class Run:
             describe=wire.describe(self._party.codecs),
             earlier=self._earlier,
             terms=terms_of(config, self.task, place) if far else {},
-            guard=Guard(config.make(HOSTS), self._party),
+            guard=Guard(config.make_host(), self._party),
             binding=self._binding,
             on_missing=lambda missing: self._party.note(missing=(missing,)),
             on_timed=lambda times: self._party.note(exchanges=(times,)),
@@ -225,7 +224,7 @@ class Run:
         return results
 
     def _serve(self, exchange: GridExchange) -> None:
-        host, party, place = self.config.make(HOSTS), self._party, self.place
+        host, party, place = self.config.make_host(), self._party, self.place
         if self._done < 0:
             party.note(notices=(*notices_before(self.config), *self.task.notices))
         for round in range(self._done + 1, self.config.rounds + 1):

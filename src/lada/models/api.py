@@ -185,12 +185,13 @@ class ApiLearner(LearnerBase):
             return Answer("", self._unsure(""), refused=True)
         if reply.model and not alike(self._options.model, reply.model):
             self._count("answer comes", f"from another model than {self._options.model!r}", repr(reply.model))
+        used = {"read": reply.input_tokens or 0, "written": reply.output_tokens or 0}
         if reply.refused:
             self._count("answer is", "none", reply.why)
-            return Answer("", self._unsure(""), cut=reply.cut, refused=True)
+            return Answer("", self._unsure(""), cut=reply.cut, refused=True, **used)
         if reply.cut:
             self._count("answer is", "not whole", reply.why)
-        return Answer(reply.text, self._likelihood(reply), cut=reply.cut)
+        return Answer(reply.text, self._likelihood(reply), cut=reply.cut, **used)
 
     def _likelihood(self, reply: Reply) -> Likelihood:
         values = [value for each in reply.log_probs or () if (value := log_prob(each)) is not None]

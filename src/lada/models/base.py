@@ -99,6 +99,10 @@ class Answer:
     """Whether the path reached the maximum length before the writer ended it."""
     refused: bool = False
     """Whether there is no path, for example since a server refused the question. The text is then empty."""
+    read: int = field(default=0, compare=False)
+    """Tokens of the prompt; 0 if they are unknown."""
+    written: int = field(default=0, compare=False)
+    """Tokens that were generated, hidden reasoning included; 0 if they are unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,8 +155,14 @@ class HuggingFaceLearner(LearnerBase):
             written = [(each, row, None) for each, row, _ in written]
         untold = iter(self._judged([row for _, row, told in written if told is None]))
         answers = [
-            Answer(each.text, replace(told or next(untold), size=len(each.text.encode())), each.cut)
-            for each, _, told in written
+            Answer(
+                each.text,
+                replace(told or next(untold), size=len(each.text.encode())),
+                each.cut,
+                read=len(row.prompt),
+                written=len(row.completion),
+            )
+            for each, row, told in written
         ]
         return [answers[start : start + paths] for start in range(0, len(answers), paths)]
 

@@ -16,7 +16,6 @@ from lada.core.paths import is_folder
 from lada.core.results import Traffic
 from lada.core.terms import Verb
 from lada.federation.parties import notices_before
-from lada.hosts.base import HOSTS
 from lada.learners.api import located
 from lada.learners.base import OtherModel, opener
 from lada.models.api import check_api
@@ -29,11 +28,13 @@ from lada.objectives.base import OBJECTIVES
 from lada.planning.data import Samples, look
 from lada.planning.facts import Model, find_model
 from lada.planning.fit import Demand, device_plans
+from lada.planning.generation import generation_plan, sample_counts
 from lada.planning.lengths import Lengths, measure
 from lada.planning.machine import devices
 from lada.planning.plan import PartyPlan, PartyTime, Plan, PlannedStep, RoundPlan, StudyPlan
 from lada.planning.times import party_times
 from lada.planning.traffic import Forecast, Sender
+from lada.rounds.augmenting import check_task
 from lada.rounds.base import Step
 from lada.rounds.sizes import check_sizes
 from lada.rounds.steps import part_of
@@ -76,7 +77,7 @@ class _Planner:
             )
         self._config, self._samples = config, samples
         self._objective = config.make(OBJECTIVES)
-        host = config.make(HOSTS)
+        host = config.make_host()
         self._pools = host.needs.pools_private
         self._rounds = [host.plan(round, self._objective) for round in range(config.rounds + 1)]
         asks = config.make(ALLOCATORS).needs
@@ -88,6 +89,11 @@ class _Planner:
         if asks.tries:
             self._rounds = [tuple(_with_trials(steps, asks)) for steps in self._rounds]
         self._faults = [samples.fault] if samples.fault else []
+        if (named := config.make_augmenter()) and samples.task:
+            try:
+                check_task(*named, samples.task)
+            except InputError as error:
+                self._faults.append(str(error))
         soft = self._objective.needs.signal
         k, self._codecs = soft.k if soft else 0, Codecs(config.make_all(CODECS))
         if samples.task and config.rounds:
@@ -108,7 +114,9 @@ class _Planner:
         schedule = tuple(_schedule(self._rounds))
         here = {device.name for device in self._devices}
         demands = [demand for demand in self._demands if demand.device in here]
-        times = party_times(parties, schedule, {"public": samples.public, "test": samples.test}, demands)
+        named = config.make_augmenter()
+        counts = {"public": samples.public, "test": samples.test, **sample_counts(named, samples.public)}
+        times = party_times(parties, schedule, counts, demands)
         return Plan(
             name=config.name,
             rounds=config.rounds,
@@ -119,6 +127,7 @@ class _Planner:
             parties=parties,
             schedule=schedule,
             traffic=tuple(self._traffic()),
+            generation=named and generation_plan(*named, config.rounds, parties[0]),
             devices=device_plans(self._demands, self._unknown, workers, self._devices),
             times=times,
             seconds=round(_together(times, config.server.name, workers), 1),

@@ -1,5 +1,7 @@
 """The plan of a run as plain data."""
 
+from pydantic import Field
+
 from lada.core.results import Record, Traffic
 from lada.models.memory import MemoryEstimate
 
@@ -92,6 +94,22 @@ class PartyTime(Record):
         return self.studying + self.answering + self.reading
 
 
+class GenerationPlan(Record):
+    """What an augmenter asks of the server's LLM, at most. Tokens follow from the longest prompts and paths."""
+
+    method: str
+    round_calls: int
+    """Calls in a round, without those that calibrate a critic."""
+    calls: int
+    """Calls in all rounds, within the budget."""
+    read: int
+    written: int
+
+
+def _none(value: object) -> bool:
+    return value is None
+
+
 class Plan(Record):
     """A run before it starts."""
 
@@ -107,6 +125,8 @@ class Plan(Record):
     schedule: tuple[RoundPlan, ...]
     traffic: tuple[Traffic, ...]
     """Expected bytes of knowledge by round, sender, receiver and kind; messages of numbers are not counted."""
+    generation: GenerationPlan | None = Field(default=None, exclude_if=_none)
+    """Calls of the LLM that an augmenter makes; omitted from JSON without one."""
     devices: tuple[DevicePlan, ...]
     times: tuple[PartyTime, ...]
     """Of the parties whose model and device are on this machine, as far as the model's memory is known."""

@@ -92,10 +92,12 @@ def allocate_offers(
                 f"{len(samples)} candidates at most once"
             )
     learnt = [(paths if choice.source == "teacher" else mine)[choice.sample_id] for choice in allocation.choices]
+    original = {sample.id for sample in samples if sample.origin is None}
+    read = [path for path in learnt if path.sample_id in original]  # a generated question need not be the corpus's
     verdicts = [path.right for path in learnt if path.right is not None]
     asked = {sample.id: sample for sample in samples}
     check, style = party.task.steps, party.task.style
-    sound = [all(good for _, good in check(asked[path.sample_id], path.text)) for path in learnt] if check else []
+    sound = [all(good for _, good in check(asked[path.sample_id], path.text)) for path in read] if check else []
     party.note(
         allocations=(
             AllocationRecord(
@@ -107,9 +109,7 @@ def allocate_offers(
                 from_teacher=sum(choice.source == "teacher" for choice in allocation.choices),
                 right=round_percent(verdicts),
                 sound=round_percent(sound),
-                styles=dict(sorted(Counter(style(asked[p.sample_id], p.text) for p in learnt).items()))
-                if style
-                else {},
+                styles=dict(sorted(Counter(style(asked[p.sample_id], p.text) for p in read).items())) if style else {},
                 agreement=round_percent(agree) or 0.0,
                 trial_tokens=trials.tokens,
                 diagnostics=diagnostics,

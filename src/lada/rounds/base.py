@@ -132,8 +132,9 @@ class Step:
     """The name under which it is timed. It is empty for steps that no plan lists, since they cost little."""
     verb: Verb | None = None
     """The verb asked of the learner; None means none."""
-    samples: Literal["public", "private", "test", "lessons"] = "public"
-    """The samples that it works on; `lessons` are those that an allocator chose."""
+    samples: Literal["public", "private", "test", "lessons", "drafts", "validation"] = "public"
+    """The samples that it works on: `lessons` are those that an allocator chose, `drafts` questions that an LLM writes,
+    and `validation` public samples that are held out."""
     study: Literal["private", "distil"] | None = None
     """Whose study options apply."""
     part: tuple[float, float] = (0.0, 1.0)

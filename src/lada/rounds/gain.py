@@ -50,7 +50,7 @@ GAINS = "gains.json"
 
 def validation(party: Party) -> list[Lesson]:
     """Return a party's validation samples, as lessons on the gold texts. Raises InputError if there are none."""
-    known = gold_lessons(party, party.task.public)
+    known = gold_lessons(party, [sample for sample in party.task.public if sample.origin is None])
     lessons = _drawn(party, known, len(known) // SHARE) or _drawn(party, gold_lessons(party, party.task.replay), MOST)
     if not lessons:
         raise InputError(

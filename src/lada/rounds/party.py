@@ -41,6 +41,7 @@ EVENTS = {
     "missing": "missing",
     "memberships": "membership",
     "withheld": "withheld",
+    "augmentations": "augmentation",
 }
 """The kind of event for each record, by field of PartyReport."""
 

@@ -116,7 +116,7 @@ def _by(party: Party, name: str, policy: Policy, knowledge: Knowledge) -> Knowle
 
 def _run(party: Party, name: str, policy: Policy, round: int, do: Callable[[State, Owner], tuple[State, T]]) -> T:
     """Let a policy work from its state, and keep the next state and its notices."""
-    samples = {sample.id: sample for sample in party.task.public}
+    samples = {sample.id: sample for sample in party.task.shared}
     failures: Counter[str] = Counter()
     notes: list[str] = []
     asked = 0

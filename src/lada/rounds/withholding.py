@@ -99,7 +99,7 @@ def keep_back_texts(party: Party, report: PartyReport) -> PartyReport:
 
 def _sample(party: Party, round: int, ids: list[str], attempt: int) -> Knowledge:
     """Return another path for each of some public samples."""
-    asked = [sample for sample in party.task.public if sample.id in set(ids)]
+    asked = [sample for sample in party.task.shared if sample.id in set(ids)]
     questions = [sample.question for sample in asked]
     purpose = INSTEAD.format(attempt)
     seed = seed_of(party.seed, round, purpose, party.name)

@@ -86,6 +86,7 @@ def _load(told: str, listed: tuple[tuple[str, tuple[str, ...]], ...], seed: int)
         mixed=frozenset(mixed),
         known=frozenset(options.known),
         style=partial(corpus.style_of, book=book) if options.styles else None,
+        solve=partial(corpus.solve, book=book),
     )
 
 

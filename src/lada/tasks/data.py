@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+from lada.core.seeds import generator
 from lada.core.terms import Sample
 from lada.verifiers.base import Verifier
 
@@ -14,6 +15,8 @@ StyleReader = Callable[[Sample, str], str]
 """Says in which style a path is written; see lada.tasks.styles."""
 AnswerCheck = Callable[[str | None, str], bool]
 """`check(extracted answer or None, gold answer)`."""
+Solve = Callable[[str], Sample | None]
+"""Returns a question as a sample with its true answer; None for a text that is no question of the task."""
 Told = TypeVar("Told")
 
 
@@ -25,7 +28,8 @@ class TaskData:
     was left out. A `verifier` says which answers to public and test questions are right, in the place of `same`, which
     then only says whether two answers are the same (see lada.rounds.verdicts). `mixed` are the domains of questions
     that mix several. `known` are those that the server's LLM knows, where the task says so. `style` reads the style of
-    a path where results are to tell it; no method may call it."""
+    a path where results are to tell it; no method may call it. `solve` answers new questions, where the task can.
+    `validation` are public samples that are held out: nobody learns them."""
 
     public: tuple[Sample, ...]
     private: Mapping[str, tuple[Sample, ...]]
@@ -42,6 +46,13 @@ class TaskData:
     mixed: frozenset[str] = frozenset()
     known: frozenset[str] = frozenset()
     style: StyleReader | None = None
+    solve: Solve | None = None
+    validation: tuple[Sample, ...] = ()
+
+    @property
+    def shared(self) -> tuple[Sample, ...]:
+        """All public samples that parties answer, those held out included."""
+        return (*self.public, *self.validation)
 
     def groups(self, party: str) -> dict[str, frozenset[str]]:
         """Return the domains of each group of test questions, as a party is evaluated on them.
@@ -71,6 +82,28 @@ class TaskData:
             steps=steps and partial(_by_question, plain, steps),
             style=style and partial(_by_question, plain, style),
         )
+
+    def holding_out(self, share: float, seed: int) -> "TaskData":
+        """Return the task with this share (0..1) of the public samples with a gold answer held out for validation.
+
+        Every party draws the same ones from the run's `seed`.
+        """
+        known = [sample.id for sample in self.public if sample.answer is not None]
+        drawn = generator(seed, "task", "validation").permutation(len(known))[: round(share * len(known))]
+        held = {known[place] for place in drawn}
+        return replace(
+            self,
+            public=tuple(sample for sample in self.public if sample.id not in held),
+            validation=tuple(sample for sample in self.public if sample.id in held),
+        )
+
+    def with_generated(self, samples: tuple[Sample, ...]) -> "TaskData":
+        """Return the task with `samples` as its generated ones, in place of any others.
+
+        What reads a path's steps and style says nothing of them, since they need not be questions of the corpus.
+        """
+        original = tuple(sample for sample in self.public if sample.origin is None)
+        return replace(self, public=(*original, *samples))
 
 
 def _by_question(

@@ -249,6 +249,30 @@ class GeneratedCorpus(ABC, Generic[D, R, V]):
         known = {GENERAL, *self.domains}
         return self._parsed(sample.question) is not None and known >= set(sample.domain.split(WITH))
 
+    def solve(self, question: str, book: Rulebook[R]) -> Sample | None:
+        """Return a question of one domain as a sample that `book` answers; None for a text that is no such question.
+
+        The sample has no id.
+        """
+        parsed = self._parsed(question)
+        if parsed is None:
+            return None
+        wording, first, asked = parsed
+        verbs = {words[3:].partition(" ")[0] for words in asked}
+        known = book.rules.get(wording.name, {})
+        labelled = [words[:3] for words in asked] == [f"{label} " for label in LABELS[: len(asked)]]
+        if not labelled or not verbs <= known.keys() or len(asked) > len(LABELS):
+            return None
+        sample = Sample("", question, domain=wording.name, difficulty=len(asked))
+        steps = self._read_steps(asked, sample, wording, book)
+        if any((step.rule.kind == "argument") != (step.argument is not None) for step in steps):
+            return None
+        try:
+            rationale, answer = self._tell(wording, steps, first)
+        except (OutOfRange, ValueError):  # an argument may be any word
+            return None
+        return replace(sample, rationale=rationale, answer=answer)
+
     def retell(self, sample: Sample, book: Rulebook[R], style: str = SPELLED_OUT) -> Sample | None:
         """Return a question of this corpus as `book` answers it, in a style of lada.tasks.styles; None where a rule
         leaves the values that there are."""

@@ -1,0 +1,1 @@
+"""Where do new public questions come from?"""
