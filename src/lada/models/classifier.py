@@ -162,9 +162,8 @@ class Classifier(InMemoryLearner):
         """See Learner.take_notices."""
         told = [*self._notices, *self._halving.take_notices()]
         if count := self._left_out:
-            told.append(
-                f"{counted(count, 'lesson')} left out, since {plural(count, 'it is', 'they are')} none of its labels"
-            )
+            whose = plural(count, "its text is", "their texts are")
+            told.append(f"{counted(count, 'lesson')} left out, since {whose} none of the labels")
         self._notices, self._left_out = (), 0
         return tuple(told)
 
