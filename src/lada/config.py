@@ -32,7 +32,7 @@ from lada.policies.base import POLICIES, Policy
 from lada.presets import PRESETS
 from lada.privacy.conflicts import check_dp, check_losses, check_pooling, check_scores
 from lada.privacy.options import Blur, Redaction, Withholding
-from lada.refusals import Chosen, Seat, check_verbs
+from lada.refusals import Chosen, Seat, check_labels, check_verbs
 from lada.rounds.options import AveragingOptions, check_sparse
 from lada.tasks.options import BuiltinTask, FilesTask, TaskOptions
 
@@ -223,6 +223,8 @@ class RunConfig(Options):
         made = resolved.make_host()
         seats = [resolved._seat(party) for party in (resolved.server, *resolved.clients)]
         check_verbs(replace(seats[0], studies=made.server_studies), seats[1:])
+        if self.engine != "deployment":  # there nobody knows the others' models
+            check_labels(seats[0], seats[1:])
         resolved._check_studies()
         resolved._check_privacy(made)
         resolved._check_codecs(made)

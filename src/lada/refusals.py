@@ -45,6 +45,22 @@ def check_verbs(server: Seat, clients: Sequence[Seat]) -> None:
                 _check_able(kind, seat, seat.model, taught)
 
 
+def check_labels(server: Seat, clients: Sequence[Seat]) -> None:
+    """Raise InputError unless all parties answer with the same labels, in any order, or all with any text."""
+    told = {seat.name: seat.model.labels_told for seat in (server, *clients) if seat.model is not None}
+    (first, labels), *others = told.items()
+    for name, other in others:
+        if (labels and set(labels)) != (other and set(other)):
+            raise InputError(
+                f"model: that of {first!r} answers with {_named(labels)}, but that of {name!r} with {_named(other)}; "
+                "expected the same labels for all parties (model.options.labels), or no classifiers"
+            )
+
+
+def _named(labels: tuple[str, ...] | None) -> str:
+    return "any text" if labels is None else f"the labels {', '.join(labels)}"
+
+
 def _taught(students: Sequence[Seat]) -> dict[str, dict[str, frozenset[Verb]]]:
     """Return what the methods of `students` need of their teachers, by kind and name."""
     verbs: dict[str, dict[str, frozenset[Verb]]] = {}

@@ -15,36 +15,40 @@ MOST = 2**20
 """Most tokens."""
 LONGEST = 4096
 """The most bytes of one token."""
+NO_END = "none"
+"""Replaces the id of end-of-sequence where each token is a whole text."""
 EXPECTED = 4
 """Bytes of a token, compressed."""
 FIELDS = (Field("token", "binary", nullable=False),)
 
 
-def encode(tokens: Sequence[bytes], eos: int) -> bytes:
-    """Return a vocabulary as bytes: `tokens[i]` holds the bytes of token i, `eos` is the id of end-of-sequence.
+def encode(tokens: Sequence[bytes], eos: int | None) -> bytes:
+    """Return a vocabulary as bytes. `tokens[i]` holds the bytes of token i; `eos` is the id of end-of-sequence, if any.
 
     Two tokens may have the same bytes, or none. Raises CodecError for values that `decode` would refuse.
     """
     _check(tokens, eos)
-    return pack(KIND, FIELDS, {"token": tokens}, {"eos": str(eos)})
+    return pack(KIND, FIELDS, {"token": tokens}, {"eos": NO_END if eos is None else str(eos)})
 
 
-def decode(data: bytes, *, limit: int | None = LIMIT) -> tuple[list[bytes], int]:
-    """Return the tokens' bytes in the order of their ids, and the id of end-of-sequence.
+def decode(data: bytes, *, limit: int | None = LIMIT) -> tuple[list[bytes], int | None]:
+    """Return the tokens' bytes in the order of their ids, and the id of end-of-sequence, if there is one.
 
     `limit` is the most bytes before compression (None: any number). Raises only CodecError, for anything that `encode`
     would not write.
     """
     columns, header = unpack(data, KIND, FIELDS, known_ids=None, limit=limit, most=MOST)
-    eos = header_number(KIND, header, "eos")
+    eos = None if header.get("eos") == NO_END else header_number(KIND, header, "eos")
     _check(columns["token"], eos)
     return columns["token"], eos
 
 
-def _check(tokens: Sequence[bytes], eos: int) -> None:
+def _check(tokens: Sequence[bytes], eos: int | None) -> None:
     if len(tokens) > MOST:
         raise CodecError(f"{KIND}: {counted(len(tokens), 'token')}; expected at most {MOST}")
-    if not 0 <= eos < len(tokens):
+    if not tokens and eos is None:
+        raise CodecError(f"{KIND}: no tokens; expected one at least")
+    if eos is not None and not 0 <= eos < len(tokens):
         raise CodecError(f"{KIND}: end-of-sequence is token {eos}; expected one of the {len(tokens)}")
     if (longest := max(map(len, tokens))) > LONGEST:
         raise CodecError(f"{KIND}: a token of {counted(longest, 'byte')}; expected at most {LONGEST}")

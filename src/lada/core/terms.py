@@ -15,6 +15,7 @@ class Verb(StrEnum):
     """What a learner can do. A method declares which of these it needs."""
 
     ANSWER = "answer"  # questions -> paths
+    EXPLAIN = "explain"  # questions -> paths that reason before they answer
     CONFIDENCE = "confidence"  # log-probs of its own paths
     JUDGE = "judge"  # losses of anybody's paths
     LOG_PROBS = "log_probs"  # the likeliest tokens at each position of anybody's paths
@@ -133,10 +134,13 @@ class Knowledge:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The meaning of a tokenizer's ids: the bytes of each token, and the id that ends a text."""
+    """The meaning of a tokenizer's ids: the bytes of each token, and the id that ends a text.
+
+    A classifier's tokens are its labels. Each of them is a whole text, so `eos` is None.
+    """
 
     tokens: tuple[bytes, ...]
-    eos: int
+    eos: int | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,8 +159,9 @@ class SparseLogProbs:
 class TokenizedText:
     """A text in one tokenizer's tokens.
 
-    `tokens` int32 [n] ends with end-of-sequence, unless the text was cut. `offsets` int32 [n, 2] give the start and end
-    of each token in the UTF-8 text. End-of-sequence covers one byte after the text, (size, size + 1).
+    `tokens` int32 [n] ends with end-of-sequence, unless the text was cut or the vocabulary has none. `offsets` int32
+    [n, 2] give the start and end of each token in the UTF-8 text. End-of-sequence covers one byte after the text,
+    (size, size + 1).
     """
 
     tokens: np.ndarray
@@ -221,8 +226,8 @@ class Lesson:
     """What a learner trains on: the chosen text and, for contrast, a rejected one for the same question.
 
     `soft` has the teacher's distribution at each token of the chosen text, in the learner's vocabulary: one row per
-    token and one for end-of-sequence. `chunks` has its log-probs of chunks of that text. A text that was cut is learnt
-    as far as it goes, without an end.
+    token and one for end-of-sequence, if there is one. `chunks` has its log-probs of chunks of that text. A text that
+    was cut is learnt as far as it goes, without an end.
     """
 
     sample_id: str

@@ -78,6 +78,15 @@ class OtherModel(LearnerOptions):
         """See LearnerOptions."""
         return self.read().texts
 
+    @property
+    def labels_told(self) -> tuple[str, ...] | None:
+        """See LearnerOptions."""
+        return self.read().labels_told
+
+    def tuned(self, *, full: bool, ranks: bool) -> dict[str, Any]:
+        """See LearnerOptions."""
+        return {"learner": self.learner, **self.read().tuned(full=full, ranks=ranks)}
+
 
 def _form(value: Any) -> str:
     """Return the form of a model."""

@@ -149,6 +149,7 @@ class ApiOptions(Options):
         """What a learner behind this API can do."""
         can = {
             Verb.ANSWER: True,
+            Verb.EXPLAIN: True,
             Verb.CONFIDENCE: self.log_probs,
             Verb.JUDGE: self.scores is not None,
             Verb.LOG_PROBS: self.scores == "prompt_logprobs" and self.tokenizer is not None,

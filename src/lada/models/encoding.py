@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -41,6 +41,22 @@ UNKNOWN = "\ue000"
 """A character that nobody uses: what it becomes is what a tokenizer makes of text that it does not know."""
 MARK = re.compile(r"[<\[◁].+[>\]▷]", re.DOTALL)
 """What a token of a chat template looks like that is not marked as special, as Qwen's `<tool_call>`."""
+
+
+class RowEncoder(Protocol):
+    """What turns questions and paths into a learner's tokens."""
+
+    pad: int
+    ends: tuple[int, ...]
+    """The tokens that end an answer."""
+
+    def prompt(self, question: str) -> tuple[int, ...]:
+        """Return the ids that a model sees before it answers."""
+        ...
+
+    def pair(self, question: str, text: str, *, cut: bool = False) -> Encoded:
+        """Return question and path as ids."""
+        ...
 
 
 class Encoder:

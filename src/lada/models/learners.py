@@ -1,5 +1,8 @@
 """What a configuration's `model` says about a learner of any kind before anything is loaded."""
 
+from typing import Any
+
+from lada.core.errors import InputError
 from lada.core.registry import Options
 from lada.core.terms import Verb
 
@@ -31,3 +34,19 @@ class LearnerOptions(Options):
     def texts(self) -> tuple[str, ...]:
         """Texts that accompany every question to the model. They are public."""
         return ()
+
+    @property
+    def labels_told(self) -> tuple[str, ...] | None:
+        """The labels that are all its answers; None if it answers with any text."""
+        return None
+
+    def tuned(self, *, full: bool, ranks: bool) -> dict[str, Any]:
+        """Return what learners must have in common for their trained weights to be averaged, by key.
+
+        `full` allows all weights of a model, not only an adapter. `ranks` allows adapters of different ranks. Raises
+        InputError, in words that follow the learner's name, if its weights cannot be averaged.
+        """
+        raise InputError(
+            "has another kind of learner, with weights of its own; expected the same model in Hugging Face format for "
+            "all clients"
+        )

@@ -1,11 +1,12 @@
 """Which model a party runs, and how it runs it."""
 
 import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from lada.core.bounds import AnswerTokens, BatchSize, Seconds
+from lada.core.errors import InputError
 from lada.core.registry import Options
 from lada.core.terms import Verb
 from lada.core.thinking import TAGS
@@ -177,3 +178,12 @@ class ModelOptions(LearnerOptions):
     def texts(self) -> tuple[str, ...]:
         """See LearnerOptions."""
         return (self.prompt, self.system or "")
+
+    def tuned(self, *, full: bool, ranks: bool) -> dict[str, Any]:
+        """See LearnerOptions: the model comes first."""
+        if self.tune != "lora" and not full:
+            raise InputError(f"has model.tune {self.tune!r}; expected 'lora'")
+        alike = {"model": self.model, "revision": self.revision, "tune": self.tune}
+        if self.tune == "full":
+            return alike
+        return {**alike, **({"lora.targets": self.lora.targets} if ranks else {"lora": self.lora})}

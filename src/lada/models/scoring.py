@@ -1,6 +1,6 @@
 """Lessons as token rows, and micro-batches of them as an objective sees them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 from lada.core.errors import InputError
 from lada.core.needs import Needs
 from lada.core.terms import Lesson
-from lada.models.encoding import Company, Encoded, Encoder
+from lada.models.encoding import Company, Encoded, RowEncoder
 from lada.models.likelihood import Predicted, log_probs_of, over_vocabulary, predict, read_out
 from lada.models.objective import Measure, Pairs, Scored, first_divergence
 from lada.models.soft import chunk_sums, soft_places
@@ -26,7 +26,7 @@ class Rows:
     rejected: Mapping[int, Encoded]
 
     @classmethod
-    def of(cls, encoder: Encoder, lessons: Sequence[Lesson], *, rejected: bool) -> "Rows":
+    def of(cls, encoder: RowEncoder, lessons: Sequence[Lesson], *, rejected: bool) -> "Rows":
         """Encode lessons, with their rejected paths where `rejected`."""
         chosen = [encoder.pair(each.question, each.chosen, cut=each.chosen_cut) for each in lessons]
         others = {
@@ -49,10 +49,13 @@ class Rows:
         """How long each lesson makes a batch: chosen and rejected paths share a forward pass."""
         return [max(len(row), len(self.rejected.get(i, row))) for i, row in enumerate(self.chosen)]
 
-    def unfinished(self, eos: int) -> int:
-        """Return how many lessons do not end within the model's context, though their texts do."""
+    def unfinished(self, ends: Collection[int]) -> int:
+        """Return how many lessons do not end within the model's context, though their texts do.
+
+        `ends` are the tokens that end a text.
+        """
         return sum(
-            row.completion[-1:] != (eos,)
+            not row.completion or row.completion[-1] not in ends
             for row, lesson in zip(self.chosen, self.lessons, strict=True)
             if not lesson.chosen_cut
         )

@@ -18,7 +18,7 @@ from lada.core.terms import Lesson, Likelihood
 from lada.models.base import Course, Progress, Study, StudyReport, silent
 from lada.models.batches import shuffled_batches, steps_of
 from lada.models.compiled import compiled
-from lada.models.encoding import Company, Encoded, Encoder, buckets
+from lada.models.encoding import Company, Encoded, RowEncoder, buckets
 from lada.models.halving import Halving, is_out_of_memory, within_memory
 from lada.models.masters import Masters
 from lada.models.objective import Done, Objective, Sizes
@@ -33,7 +33,7 @@ class Workplace:
     """What a study works on of a learner."""
 
     model: Any
-    encoder: Encoder
+    encoder: RowEncoder
     masters: Masters
     halving: Halving
     company: Company
@@ -239,7 +239,7 @@ class Trainer:
             float(np.mean(losses[:tenth])),
             float(np.mean(losses[-tenth:])),
             skipped,
-            self._rows.unfinished(self._place.encoder.eos),
+            self._rows.unfinished(self._place.encoder.ends),
             sum(not lesson.chosen.strip() for lesson in lessons),
             sum(lesson.chosen_cut for lesson in lessons),
             {**self._state, **{name: weight.detach().cpu().numpy() for name, weight in self._own.items()}},

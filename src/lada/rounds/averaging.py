@@ -20,7 +20,6 @@ from lada.codecs.adapters import Adapter, Change, Update
 from lada.core.errors import CodecError, FederationError, InputError, of_method
 from lada.core.results import Missing
 from lada.models.learners import LearnerOptions
-from lada.models.options import ModelOptions
 from lada.rounds.aggregating import aggregate_in_range
 from lada.rounds.base import Payload
 from lada.rounds.options import AveragingOptions
@@ -46,20 +45,13 @@ def check_alike(clients: Mapping[str, LearnerOptions], key: str, *, full: bool =
 
     `full` allows all weights of the model. `ranks` allows adapters that differ in everything but the layers.
     """
-    models: dict[str, ModelOptions] = {}
-    for name, options in clients.items():
-        if not isinstance(options, ModelOptions):
-            raise InputError(
-                f"{key}: client {name!r} has another kind of learner, with weights of its own; expected the same "
-                "model in Hugging Face format for all clients"
-            )
-        models[name] = options
-    first, *others = models
-    if models[first].tune != "lora" and not full:
-        raise InputError(f"{key}: client {first!r} has model.tune {models[first].tune!r}; expected 'lora'")
-    mine = _tuned(models[first], ranks)
+    first, *others = tuned = {
+        name: _tuned(key, name, options, full=full or place > 0, ranks=ranks)
+        for place, (name, options) in enumerate(clients.items())
+    }
+    mine = tuned[first]
     for other in others:
-        for name, value in _tuned(models[other], ranks).items():
+        for name, value in tuned[other].items():
             if mine.get(name) != value:
                 raise InputError(
                     f"{key}: clients {first!r} and {other!r} differ in model.{name}: {mine.get(name)!r} and {value!r}; "
@@ -67,12 +59,12 @@ def check_alike(clients: Mapping[str, LearnerOptions], key: str, *, full: bool =
                 )
 
 
-def _tuned(options: ModelOptions, ranks: bool) -> dict[str, Any]:
-    """Return what must be the same for all clients, by key, the model first."""
-    alike = {"model": options.model, "revision": options.revision, "tune": options.tune}
-    if options.tune == "full":
-        return alike
-    return {**alike, **({"lora.targets": options.lora.targets} if ranks else {"lora": options.lora})}
+def _tuned(key: str, client: str, options: LearnerOptions, *, full: bool, ranks: bool) -> dict[str, Any]:
+    """Return what must be the same for all clients; see LearnerOptions.tuned."""
+    try:
+        return options.tuned(full=full, ranks=ranks)
+    except InputError as error:
+        raise InputError(f"{key}: client {client!r} {error}") from None
 
 
 def encode_adapter(party: Party) -> bytes:

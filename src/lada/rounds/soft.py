@@ -105,7 +105,8 @@ class Pair:
             mapping = np.arange(len(self.own.tokens), dtype=np.int32)
         else:
             mapping = map_vocabulary(self.theirs.tokens, self.own.tokens).copy()
-            mapping[self.theirs.eos] = self.own.eos
+            if self.theirs.eos is not None and self.own.eos is not None:
+                mapping[self.theirs.eos] = self.own.eos
         items = [(a, b.tokens, b.offsets) for a, b in zip(self.scores, self.spelled, strict=True)]
         return carry_batch(items, mapping, spans=self._spans(wish), inside=wish.inside)
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from lada.core.errors import InputError
 from lada.tasks.data import TaskData
-from lada.tasks.options import BuiltinTask, FamiliesTask, FilesTask, GymTask, HubTask
+from lada.tasks.options import BuiltinTask, DigitsTask, FamiliesTask, FilesTask, GymTask, HubTask, TaskOptions
 
 
-def check_named(options: BuiltinTask | FilesTask | HubTask | GymTask | FamiliesTask, base: Path) -> None:
+def check_named(options: TaskOptions, base: Path) -> None:
     """Raise InputError for a file or a corpus that a task names and that is not there. No samples are read.
 
     Relative paths start at `base`.
@@ -30,7 +30,7 @@ def check_named(options: BuiltinTask | FilesTask | HubTask | GymTask | FamiliesT
 
 
 def load_task(
-    options: BuiltinTask | FilesTask | HubTask | GymTask | FamiliesTask,
+    options: TaskOptions,
     clients: Mapping[str, tuple[str, ...]],
     seed: int,
     base: Path = Path(),
@@ -39,7 +39,8 @@ def load_task(
 
     `clients` maps each client's name to the domains it lists, which may be none. Relative paths start at `base`.
     Raises InputError for data or domains that cannot be used; see `load_builtin`, `load_files`, `load_corpus`,
-    `load_gym` and `load_families`.
+    `load_gym`, `load_families` and
+    `load_digits`.
     """
     if not clients:
         raise InputError("clients: there are none; expected at least one")
@@ -55,6 +56,10 @@ def load_task(
         from lada.tasks.families.load import load_families
 
         return load_families(options, clients, seed)
+    if isinstance(options, DigitsTask):
+        from lada.tasks.digits import load_digits
+
+        return load_digits(options, clients, seed)
     if isinstance(options, HubTask):
         from lada.tasks.hub import load_corpus
 

@@ -213,5 +213,73 @@ class FamiliesTask(Options):
     """Maximum time for a verifier to check one answer, in seconds."""
 
 
-TaskOptions = Annotated[BuiltinTask | FilesTask | HubTask | GymTask | FamiliesTask, Field(discriminator="kind")]
+ScanDomain = Literal["plain", "inverted", "noise", "blur", "rotated", "contrast"]
+
+
+class DigitsTask(Options):
+    """Which scans of handwritten digits to use, what a question shows of them, and how clients differ."""
+
+    kind: Literal["digits"] = "digits"
+    """Scans of handwritten digits, for classifiers (see the page on digits)."""
+    world: int = Field(default=0, ge=0, le=LARGEST_SEED)
+    """Which scans are for tests. The run's seed deals the others."""
+    grids: tuple[Literal["scan", "strokes", "graph", "scene"], ...] = Field(
+        default=("scan",), strict=False, min_length=1
+    )
+    """What a question shows. `scan`: the pixels. `strokes`: a signal of 48 numbers, as a second modality. `graph`: the
+    scan with its nearest ones, as `nodes` and `edges`. `scene`: several digits on a canvas, with the `box` of the one
+    that is asked for."""
+    labels: Literal["digits", "parity", "attributes"] = "digits"
+    """What is asked for. `digits`: 0 to 9. `parity`: even or odd. `attributes`: how a digit of a scene looks and which
+    it is, such as `bold 7`."""
+    split: Literal["domains", "classes", "dirichlet"] = "domains"
+    """How clients differ. `domains`: their scans look different. `classes`: they have other classes. `dirichlet`: each
+    class is divided in proportions drawn from a symmetric Dirichlet distribution."""
+    domains: tuple[ScanDomain, ...] = Field(default=(), strict=False)
+    """With `split: domains`: the domains of public and test scans, which clients list. Empty means all."""
+    classes: Literal[1, 2, 5] = 5
+    """With `split: classes`: classes of a domain. The domains are then `0-4` and `5-9`, `0-1` to `8-9`, or `0` to
+    `9`."""
+    alpha: float = Field(default=0.5, ge=1e-3, le=1e6, allow_inf_nan=False)
+    """Concentration of `dirichlet`: small values are skewed, large ones even."""
+    public: Samples = 300
+    """Number of public scans, spread evenly over all domains."""
+    private: Samples = 600
+    """Number of private scans, of all clients together. Owners of one domain share its scans evenly."""
+    test_per_domain: Samples = 100
+    """Maximum number of test scans per domain."""
+    neighbours: int = Field(default=5, ge=1, le=32)
+    """With `graph`: how many nearest scans a scan comes with."""
+    noise: float = Field(default=0.0, ge=0, le=1)
+    """Share of the public scans whose label is wrong."""
+    gold: Literal["answers", "none"] = "answers"
+    """Whether the labels of public scans are known."""
+    known: tuple[str, ...] = Field(default=(), strict=False)
+    """Domains that the server's model knows. If set, results also report accuracy on new domains."""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "DigitsTask":
+        for name, names in (("grids", self.grids), ("domains", self.domains)):
+            if len(set(names)) < len(names):
+                raise ValueError(f"{name} {list(names)} name one twice; name each once")
+        if self.labels == "attributes" and "scene" not in self.grids:
+            raise ValueError("labels is 'attributes', which only digits of a scene have; expected scene among grids")
+        if self.domains and self.split != "domains":
+            raise ValueError(f"domains are set with split {self.split!r}; expected split: domains")
+        return self
+
+    def label_of(self, digit: int, attribute: str = "plain") -> str:
+        """Return the label of a digit that looks like this."""
+        match self.labels:
+            case "digits":
+                return str(digit)
+            case "parity":
+                return "odd" if digit % 2 else "even"
+            case "attributes":
+                return f"{attribute} {digit}"
+
+
+TaskOptions = Annotated[
+    BuiltinTask | FilesTask | HubTask | GymTask | FamiliesTask | DigitsTask, Field(discriminator="kind")
+]
 """A union discriminated by `kind`. Use it as a field's type, or with pydantic.TypeAdapter."""

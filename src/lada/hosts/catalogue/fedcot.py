@@ -11,7 +11,7 @@ from lada.hosts.options.fedcot import FedcotOptions
     options=FedcotOptions,
     paper="arXiv 2406.12403",
     status="our reading",
-    needs=needs({Verb.ANSWER}, {Verb.ANSWER, Verb.JUDGE, Verb.STUDY}),
+    needs=needs({Verb.ANSWER, Verb.EXPLAIN}, {Verb.ANSWER, Verb.EXPLAIN, Verb.JUDGE, Verb.STUDY}),
     tags=("labels", "supervised"),
 )
 def fedcot(options: FedcotOptions) -> Host:

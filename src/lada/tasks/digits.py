@@ -1,0 +1,203 @@
+"""The task `digits`: real scans of handwritten digits, for classifiers; a run takes seconds.
+
+The 1,797 scans of 8x8 pixels come with scikit-learn (`load_digits`). A world sets scans aside for tests; the run's seed
+deals all others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from lada.core.errors import InputError, nearest
+from lada.core.grids import write_grids
+from lada.core.seeds import generator
+from lada.core.terms import Sample
+from lada.models.labels import read_label
+from lada.tasks.builtin import deal_domains, evenly
+from lada.tasks.data import TaskData
+from lada.tasks.options import DigitsTask, PartitionOptions
+from lada.tasks.partition import partition
+from lada.tasks.scans import ATTRIBUTES, DOMAINS, graph, looks, scans, scene, strokes
+
+TEST = 597
+"""Number of scans that are for tests alone."""
+CLASSES = 10
+PLAIN = "plain"
+Row = int
+"""The number of a scan."""
+
+
+def load_digits(options: DigitsTask, clients: Mapping[str, tuple[str, ...]], seed: int) -> TaskData:
+    """Deal the scans of a run: each is public, at one client or in the test, and never in two of them.
+
+    Ids: `public-00000` in shuffled order, `private-<client>-00000`, `test-<domain>-00000`. A test scan comes once in
+    each domain. Raises InputError for an unknown domain, more scans than there are, and a client that gets none. The
+    samples of the last call are at hand for one that is equal.
+    """
+    return _load(options.model_dump_json(), tuple(sorted(clients.items())), seed)
+
+
+@lru_cache(maxsize=1)
+def _load(told: str, listed: tuple[tuple[str, tuple[str, ...]], ...], seed: int) -> TaskData:
+    options, clients = DigitsTask.model_validate_json(told), dict(listed)
+    pool = scans(options.world)
+    domains = _domains(options)
+    owned = _owned(options, clients, tuple(domains))
+    test, rest = pool.order[:TEST], pool.order[TEST:]
+    if options.public + options.private > len(rest):
+        raise InputError(
+            f"task.public: {options.public} with task.private: {options.private}; expected at most {len(rest)} scans "
+            f"together, since the other {TEST} are for tests"
+        )
+    rest = rest[generator(seed, "task", "digits", "pools").permutation(len(rest))]
+    public, private = rest[: options.public], rest[options.public :][: options.private]
+    dealt = _dealt(options, private, domains, owned, seed)
+    notices = [
+        f"{client} has scans of one class only, {classes.pop()}"
+        for client, rows in dealt.items()
+        if len(classes := {options.label_of(int(pool.labels[row])) for row, _ in rows}) == 1
+    ]
+    tested: list[Sample] = []
+    for domain, classes in domains.items():
+        fit = [int(row) for row in test if pool.labels[row] in classes][: options.test_per_domain]
+        if len(fit) < options.test_per_domain:
+            notices.append(f"{domain} has only {len(fit)} of {options.test_per_domain} test scans")
+        tested += [_sample(options, row, domain, f"test-{domain}-{n:05d}", test) for n, row in enumerate(fit)]
+    asked, noisy = _asked(options, public, domains, seed)
+    return TaskData(
+        public=asked,
+        private={
+            client: tuple(
+                _sample(options, row, domain, f"private-{client}-{n:05d}", private)
+                for n, (row, domain) in enumerate(dealt[client])
+            )
+            for client in sorted(dealt)
+        },
+        test=tuple(tested),
+        replay=(),
+        own_domains={client: frozenset(own) for client, own in owned.items()},
+        general=frozenset(),
+        extract=read_label,
+        same=_same,
+        steps=None,
+        noisy=noisy,
+        notices=tuple(notices),
+        known=frozenset(options.known),
+    )
+
+
+def _labels(options: DigitsTask) -> list[str]:
+    """Return all labels of the task."""
+    attributes = ATTRIBUTES if options.labels == "attributes" else (PLAIN,)
+    return sorted({options.label_of(digit, attribute) for digit in range(CLASSES) for attribute in attributes})
+
+
+def _same(answer: str | None, gold: str) -> bool:
+    return answer == gold
+
+
+def _domains(options: DigitsTask) -> dict[str, frozenset[int]]:
+    """Return the classes of each domain of the run."""
+    if options.split == "classes":
+        starts = range(0, CLASSES, options.classes)
+        groups = [frozenset(range(start, start + options.classes)) for start in starts]
+        return {f"{min(group)}-{max(group)}" if len(group) > 1 else f"{min(group)}": group for group in groups}
+    names = (options.domains or tuple(DOMAINS)) if options.split == "domains" else (PLAIN,)
+    return dict.fromkeys(names, frozenset(range(CLASSES)))
+
+
+def _owned(
+    options: DigitsTask, clients: Mapping[str, tuple[str, ...]], domains: tuple[str, ...]
+) -> dict[str, tuple[str, ...]]:
+    """Return each client's domains; those that list none get one in turn."""
+    for key, names in (
+        *((f"clients: {name!r} lists", clients[name]) for name in clients),
+        ("task.known:", options.known),
+    ):
+        for domain in names:
+            if domain not in domains:
+                raise InputError(
+                    f"{key} domain {domain!r}; expected some of {', '.join(domains)}{nearest(domain, domains)}"
+                )
+    return deal_domains(clients, domains)
+
+
+def _dealt(
+    options: DigitsTask,
+    rows: np.ndarray,
+    domains: Mapping[str, frozenset[int]],
+    owned: Mapping[str, tuple[str, ...]],
+    seed: int,
+) -> dict[str, list[tuple[Row, str]]]:
+    """Return each client's scans, each with its domain. Raises InputError for a client that gets none."""
+    labels = scans(options.world).labels
+    if options.split == "dirichlet":
+        samples = [Sample(str(row), "", domain=str(labels[row])) for row in rows]
+        names = {name: () for name in owned}
+        parts = partition(
+            samples, [None] * len(rows), names, PartitionOptions(by="dirichlet", alpha=options.alpha), seed
+        )
+        return {name: [(int(sample.id), PLAIN) for sample in parts[name]] for name in parts}
+    named = sorted({domain for own in owned.values() for domain in own})
+    if options.split == "classes":
+        by_domain = {domain: [int(row) for row in rows if labels[row] in domains[domain]] for domain in named}
+    else:
+        ends = np.cumsum([count for _, count in evenly(len(rows), named)])
+        by_domain = dict(zip(named, (part.tolist() for part in np.split(rows, ends[:-1])), strict=True))
+    dealt: dict[str, list[tuple[Row, str]]] = {name: [] for name in owned}
+    for domain, own in by_domain.items():
+        owners = [name for name in sorted(owned) if domain in owned[name]]
+        for place, row in enumerate(own):
+            dealt[owners[place % len(owners)]].append((row, domain))
+    for name, own in dealt.items():
+        if not own:
+            raise InputError(
+                f"clients: {name!r} gets none of the {options.private} private scans; raise task.private, or use fewer "
+                "clients"
+            )
+    return dealt
+
+
+def _asked(
+    options: DigitsTask, rows: np.ndarray, domains: Mapping[str, frozenset[int]], seed: int
+) -> tuple[tuple[Sample, ...], frozenset[str]]:
+    """Return the public samples, spread evenly over domains, and the ids of those whose label is wrong."""
+    labels = scans(options.world).labels
+    if options.split == "classes":
+        chosen = [next(name for name, classes in domains.items() if labels[row] in classes) for row in rows]
+    else:
+        chosen = [domain for domain, count in evenly(len(rows), tuple(domains)) for _ in range(count)]
+    order = generator(seed, "task", "digits", "public").permutation(len(rows))
+    samples = [
+        _sample(options, int(rows[row]), chosen[row], f"public-{place:05d}", rows) for place, row in enumerate(order)
+    ]
+    rng = generator(seed, "task", "digits", "noise")
+    wrong = rng.permutation(len(samples))[: round(options.noise * len(samples))].tolist()
+    for place in wrong:
+        others = [label for label in _labels(options) if label != samples[place].answer]
+        label = others[int(rng.integers(len(others)))]
+        samples[place] = replace(samples[place], answer=label, rationale=label)
+    if options.gold == "none":
+        samples = [replace(sample, answer=None, rationale=None) for sample in samples]
+    return tuple(samples), frozenset(samples[place].id for place in wrong)
+
+
+def _sample(options: DigitsTask, row: Row, domain: str, id: str, others: Sequence[Row] | np.ndarray) -> Sample:
+    """Return the question about a scan. Its rationale is its label, since a classifier's whole path is that."""
+    look = domain if options.split == "domains" else PLAIN
+    grids, attribute = {}, PLAIN
+    for name in options.grids:
+        match name:
+            case "scan":
+                grids["scan"] = looks(options.world, look)[row]
+            case "strokes":
+                grids["strokes"] = strokes(looks(options.world, look)[row])
+            case "graph":
+                grids |= graph(options.world, look, row, options.neighbours)
+            case "scene":
+                drawn = scene(options.world, look, row, others)
+                grids, attribute = {**grids, **drawn.grids}, drawn.attribute
+    label = options.label_of(int(scans(options.world).labels[row]), attribute)
+    return Sample(id, write_grids(grids), label, label, domain)
