@@ -44,6 +44,9 @@ def bench(
     models: Annotated[
         bool, typer.Option("--models", help="Train the zoo models of the suite's worlds, and run no cell.")
     ] = False,
+    pages: Annotated[
+        bool, typer.Option("--pages", help="Write the pages from the cells that have a result, and run none.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which cells would be run, and do nothing.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the shipped suites and do nothing.")] = False,
 ) -> None:
@@ -86,6 +89,9 @@ def bench(
         if check:
             same = _check(cells, store, place, count=check, parallel=parallel)
             raise typer.Exit(0 if same else 1)
+        if pages:
+            _write(chosen, every, store, place, frozen, search=search)
+            return
         missing = [cell for cell in cells if fresh or store.get(cell) is None]
         if dry_run:
             _tell(cells, missing)

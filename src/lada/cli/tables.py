@@ -44,7 +44,7 @@ def method_told(name: str) -> Iterator[RenderableType]:
         yield Text(f"{kind} {name}: {_reflowed(inspect.cleandoc(method.make.__doc__ or ''))}")
         yield Text(f"\npaper: {_paper(method.paper)}")
         yield Text(f"facts: {method.status}")
-        yield Text(f"formulas: docs/methods.md#{kind}")
+        yield Text(f"formulas: docs/methods.md#{kind}-{name}")
         for side, needs in (("teacher", method.default_needs.teacher), ("student", method.default_needs.student)):
             yield Text(f"needs of a {side}: {', '.join(sorted(needs)) or 'nothing'}")
         if method.by_order:
