@@ -36,10 +36,14 @@ MODELS = {
 def test_every_method_has_its_row_in_the_index(registry, root: Path) -> None:
     section = (root / "docs/methods.md").read_text(encoding="utf-8").partition(f"\n### {registry.kind}\n")[2]
     rows = re.findall(
-        r"^\| `(\w+)` \|[^|]+\| ([^|]+) \| ([^|]+) \|[^|]+\|$", re.split(r"\n##", section)[0], re.MULTILINE
+        r'^\| <a id="([\w-]+)"></a>`(\w+)` \|[^|]+\| ([^|]+) \| ([^|]+) \|[^|]+\|$',
+        re.split(r"\n##", section)[0],
+        re.MULTILINE,
     )
-    told = {name: (paper, status) for name, paper, status in rows}
-    assert told == {method.name: (method.paper or "–", method.status) for method in registry}
+    told = {name: (anchor, paper, status) for anchor, name, paper, status in rows}
+    assert told == {
+        method.name: (f"{registry.kind}-{method.name}", method.paper or "–", method.status) for method in registry
+    }
 
 
 @pytest.fixture
@@ -58,8 +62,10 @@ def test_links_lead_somewhere(pages: list[Path]) -> None:
         place = page.parent / file if file else page
         assert place.exists(), f"{page.name}: {file}"
         if anchor and "<!-- made: " not in place.read_text(encoding="utf-8"):  # see test_site for made anchors
-            heads = re.findall(r"^#+ (.+)$", place.read_text(encoding="utf-8"), re.MULTILINE)
-            assert anchor in [re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads]
+            text = place.read_text(encoding="utf-8")
+            heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+            ids = re.findall(r'<a id="([\w-]+)">', text)
+            assert anchor in [*ids, *(re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads)]
 
 
 def test_commands_are_understood(pages: list[Path], root: Path, blocks: Blocks) -> None:

@@ -28,8 +28,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def anchors(text: str) -> set[str]:
-    """Return where links into a page may lead: an explicit id, else the heading in lower case with dashes."""
-    found = set()
+    """Return where links into a page may lead: an explicit id, or a heading in lower case with dashes."""
+    found = set(re.findall(r'<a id="([\w-]+)">', text))
     for head in re.findall(
         r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE
     ):

@@ -38,7 +38,7 @@ def _method(kind: str, method: Method) -> Iterator[str]:
     yield method.summary
     needs = method.default_needs
     yield (
-        f"Paper: {_paper(method.paper)}. Facts: [{method.status}](methods.md#{kind}). "
+        f"Paper: {_paper(method.paper)}. Facts: [{method.status}](methods.md#{kind}-{method.name}). "
         f"Needs of the teacher: {_verbs(needs.teacher)}; of the student: {_verbs(needs.student)}. "
         f"Knowledge: {elicitation(method.tags) or 'of no kind'}; "
         f"learnt by: {learning(method.tags) or 'no rule of its own'}."

@@ -1,4 +1,4 @@
-"""A client sends an adapter of 3·10^38, or claims 999,999,999 samples for one of zeros, so that all models break.
+"""A client sends an adapter of 3·10^38, or claims 999,999,999 samples for an adapter of zeros, to break all models.
 
 In every host and form that exchanges adapters.
 """
@@ -47,7 +47,7 @@ def attack() -> harness.Count:
                     except Exception as error:
                         print(f"{world.name}, {key}, {value}, {samples}: {error!r}", file=harness.sys.stderr)
                         succeeded += 1
-    told = "the adapter is refused where a number or the claim is out of range, and what is made of the rest is sound"
+    told = "The adapter is refused if a number or the claim is out of range. The average of the others is sound."
     return harness.Count(tried, succeeded, told)
 
 

@@ -1,4 +1,4 @@
-"""A client says that its work took 10^308 seconds, or began before or after all time, so that no report can be drawn.
+"""A client claims that its work took 10^308 seconds, or began before or after all time, to prevent a report.
 
 Whole runs, and a resumption of each, with one client that lies in every report.
 """
@@ -50,7 +50,7 @@ def attack() -> harness.Count:
                 Node.handle = honest
                 party_cache.forget()
     return harness.Count(
-        len(LIES), succeeded, "the reply is refused, the client is missing, and the report is drawn without it"
+        len(LIES), succeeded, "The reply is refused, the client counts as missing, and the report appears without it."
     )
 
 

@@ -1,4 +1,4 @@
-"""A client puts extreme numbers, names and lists everywhere in sound messages, so that something breaks further on.
+"""A client puts extreme numbers, names and lists everywhere into sound messages, to break later code.
 
 A sample of `tests/fuzz/run_values.py`: what is accepted goes on to the results, the pages, the trackers and a
 checkpoint.
@@ -29,7 +29,7 @@ def attack() -> harness.Count:
                 print(f"seed {number}: {type(error).__name__}: {error}", file=harness.sys.stderr)
                 succeeded += 1
             clean(Path(folder) / "case")
-    told = "it is refused, costs its sender the round, or is harmless all the way to the report"
+    told = "A message is refused, costs its sender the round, or is harmless up to the report."
     return harness.Count(CASES, succeeded, told)
 
 

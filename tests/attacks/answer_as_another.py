@@ -71,7 +71,7 @@ def attack() -> harness.Count:
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
         reached = [*at_the_superlink(), *at_the_server(Path(folder))]
-    outcome = "Its replies are dropped and counted; the other client's name stays with that client's key."
+    outcome = "Its replies are dropped and counted. The other client's name stays with that client's key."
     return harness.Count(len(reached), sum(reached), outcome)
 
 

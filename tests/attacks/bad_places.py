@@ -1,4 +1,4 @@
-"""Give a run a full disk, a read-only folder, too few open files or a clock that goes back, so that it breaks.
+"""A run meets a full disk, a read-only folder, too few open files, or a clock that is set back.
 
 Each attempt is a run in a process of its own, by the command line. It has to end with one line that says what is wrong,
 and then go on with `--resume` to the bits of a run that had no such trouble; a clock that goes back changes nothing.
@@ -120,7 +120,8 @@ def attack() -> harness.Count:
             if faults:
                 wrong += 1
                 print(json.dumps([what, faults]), file=sys.stderr, flush=True)
-    return harness.Count(tried, wrong, "One line says what is wrong, and the resumed run ends with the same bits.")
+    outcome = "One line says what is wrong, and the resumed run ends with results that are identical bit for bit."
+    return harness.Count(tried, wrong, outcome)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A client claims that it is certain of wrong paths where no gold answer is known, so that the LLM learns them."""
+"""A client claims certainty for wrong paths that no gold answer checks, to teach them to the LLM."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,7 +53,8 @@ def attack() -> harness.Count:
             lies, cut = taught(allocator, Path(folder))
             tried += 2 * QUESTIONS + 1
             succeeded += lies + (not cut)
-    return harness.Count(tried, succeeded, "Its claims count for nothing: it wins no choice and no fusion, and is cut.")
+    outcome = "Its claims do not count. It wins no choice and no fusion, and the server excludes it."
+    return harness.Count(tried, succeeded, outcome)
 
 
 RECORDS = {"a": 12, "b": 11, "liar": 0}

@@ -1,4 +1,4 @@
-"""Damage the files of a run, killed or finished, so that a resumed run or a report goes on with what is not true.
+"""Damage the files of a killed or finished run, to make a resumed run or a report use wrong data.
 
 Each kind of file that a run writes is cut at its end, has bytes flipped, is emptied, or is gone. Then the run is
 resumed, and each command that reads a run looks at it. What counts: the same results to the bit, or one line that names
@@ -199,7 +199,7 @@ def attack(share: float = 1.0, seed: int = 0) -> harness.Count:
                     if faults:
                         wrong += 1
                         print(json.dumps([name, what, damage.__name__, faults]), file=sys.stderr, flush=True)
-    return harness.Count(tried, wrong, "The run ends with the same results, or a line names the file and the way out.")
+    return harness.Count(tried, wrong, "The run ends with the same results, or a line names the file and the fix.")
 
 
 if __name__ == "__main__":

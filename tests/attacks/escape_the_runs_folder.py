@@ -1,4 +1,4 @@
-"""Somebody who may choose the name of a run or a client tries to have files written outside the folder of the run."""
+"""Choose the name of a run or a client to write files outside the run's folder."""
 
 import tempfile
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def attack() -> harness.Count:
         for each in attempts:
             got_in += not _refused(each) or _there(folder) != before
             before = _there(folder)
-        return harness.Count(len(attempts), got_in, "the name is refused before anything is written")
+        return harness.Count(len(attempts), got_in, "The name is refused before anything is written.")
 
 
 def _refused(attempt: Callable[[], object]) -> bool:

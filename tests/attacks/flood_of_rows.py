@@ -1,4 +1,4 @@
-"""A client sends reports of thousands of rows, so that the run takes for ever and no page can be opened.
+"""A client sends reports of thousands of rows, to stop the run and make its page too large to open.
 
 In every host and phase whose replies hold a report: each list once with copies, once with rows that all differ.
 """
@@ -64,7 +64,7 @@ def attack() -> harness.Count:
                     tried += 1
                     sent = wire(key, {**payload, **told})
                     succeeded += drive(gate, world, key, sent, Path(folder) / "case") != "refused"
-    return harness.Count(tried, succeeded, "the reply is refused: it has more rows than the host's plan gives")
+    return harness.Count(tried, succeeded, "The reply is refused, since it has more rows than the host's plan allows.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Another user of the machine gives out a socket of the operator's as its own, in every header that a proxy may set."""
+"""Another user of the machine claims the operator's socket as its own, in every header that a proxy may set."""
 
 import socket
 import tempfile
@@ -49,7 +49,7 @@ def attack() -> harness.Count:
 
             answers = as_nobody(work)
     got = sum(answer not in (0, 403) for answer in answers)
-    return harness.Count(len(answers), got, "Each request is answered with 403: the kernel says whose socket it is.")
+    return harness.Count(len(answers), got, "Each request gets 403, since the kernel says whose socket it is.")
 
 
 def can_read(file: str) -> bool:

@@ -1,4 +1,4 @@
-"""One hostile client of several tries to lead the average of their adapters out of the range of the honest ones.
+"""One hostile client of several tries to move the average of their adapters out of the range of the honest ones.
 
 It sends huge, tiny and flipped numbers, what is no number, and zeros behind 999,999,999 samples, on every host that
 averages and with every rule. Part of the numbers are beyond ±10,000, which no adapter may hold, and are refused; the
@@ -194,7 +194,7 @@ def attack() -> harness.Count:
     return harness.Count(
         tried,
         succeeded,
-        f"the average stays within the honest range; {refused} adapters are refused, out of range: a number beyond "
+        f"The average stays within the honest range. {refused} adapters are refused, out of range: a number beyond "
         f"±{adapters.GREATEST:,.0f}, NaN or infinite",
     )
 

@@ -1,4 +1,4 @@
-"""One client of three lies in its paths or distributions under each host that has them, to change the others."""
+"""One client of three lies in its paths or distributions, under each host that has them, to change the others."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Kill a run and its workers with SIGKILL at random moments, so that what it was told or did is lost or differs.
+"""Kill a run and its workers with SIGKILL at random moments, to lose or change its messages and work.
 
 Everything is imported once, and each attempt is a fork of this process that a random moment ends. A run is resumed
 until its next kill or its end. What counts is the run that nobody killed: results but for times, the weights of all
@@ -132,7 +132,8 @@ def attack(kills: int = KILLS, seed: int = 0) -> harness.Count:
                 wrong += here or 1
             done += here
             shutil.rmtree(runs.parent)
-    return harness.Count(done, wrong, "Resumed, the run ends with the same results, weights and ledger to the bit.")
+    outcome = "The resumed run ends with results, weights and a ledger that are identical bit for bit."
+    return harness.Count(done, wrong, outcome)
 
 
 if __name__ == "__main__":

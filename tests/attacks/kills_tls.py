@@ -1,8 +1,8 @@
-"""Kill one process of a deployment over TLS with SIGKILL amid a run, so that the run hangs, is lost or ends otherwise.
+"""Kill one process of a deployment over TLS with SIGKILL during a run, to hang, lose or change the run.
 
 The ServerApp, the SuperLink, a worker, a SuperNode and the submitting command die, twice each, at random moments. A
-run may go on, or end with an error within a bound; then `lada run --resume` has to complete it, to the bits of a local
-run or with the missing party on record. One federation serves all kills.
+run may continue, or end with an error within a bound. Then `lada run --resume` has to complete it: bit for bit like a
+local run, or with the missing party on record. One federation serves all kills.
 """
 
 import json
@@ -177,9 +177,8 @@ def attack(each: int = EACH, victims: tuple[str, ...] = VICTIMS, seed: int = 0) 
                 told = json.dumps([kind, number, fault, round(time.monotonic() - began)])
                 print(told, file=sys.stderr, flush=True)
                 wrong += fault is not None
-    return harness.Count(
-        each * len(victims), wrong, "The run goes on or ends with an error; resumed, it has the bits of a local one."
-    )
+    outcome = "The run continues or ends with an error. Resumed, it ends bit for bit like a local run."
+    return harness.Count(each * len(victims), wrong, outcome)
 
 
 if __name__ == "__main__":

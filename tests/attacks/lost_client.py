@@ -1,4 +1,4 @@
-"""A client that is broken, or dies on the way, tries to have its run pass for one in which everybody took part."""
+"""A client that is broken or dies tries to make its run look as if all clients had taken part."""
 
 import json
 import shutil
@@ -115,7 +115,7 @@ def attack() -> harness.Count:
                 lost = "lost on the way: clinic in round 2"
                 attempt.run("half", half, code, lost, more=("--resume", *more))
         print(*attempt.wrong, sep="\n")
-        outcome = "its own error ends the run with code 2, its death with 1, or with 3 where a quorum goes on"
+        outcome = "Its own error ends the run with code 2, and its death with code 1, or with 3 if a quorum continues."
         return harness.Count(attempt.tried, len(attempt.wrong), outcome)
 
 

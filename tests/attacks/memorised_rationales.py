@@ -1,4 +1,4 @@
-"""The server reads private rationales in what a client writes that has learnt its ten samples by heart.
+"""The server looks for private rationales in the texts of a client that has memorised its ten samples.
 
 Each of two clients is trained for 900 steps on ten samples, once; then it takes part in every framework that exchanges
 anything, with default options. All that left it is searched by code that compares word by word and knows nothing of the
@@ -99,7 +99,7 @@ def attack() -> Count:
     caught = (
         f"{counts['sampled_again']} sampled again, {counts['withheld']} withheld, {counts['scores']} scores withheld"
     )
-    return Count(counts["texts"], counts["found"], f"what repeats private text does not leave: {caught}")
+    return Count(counts["texts"], counts["found"], f"No text that repeats private text leaves the client: {caught}")
 
 
 def secrets_of(run: Path, client: str) -> set[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""A process of the operator's user asks Flower's interfaces without its secret, or another user reads that."""
+"""A process of the operator's user calls Flower's interfaces without the secret, or another user reads the secret."""
 
 import secrets
 import tempfile
@@ -39,7 +39,7 @@ def attack() -> harness.Count:
     return harness.Count(
         len(answers) + len(stolen),
         got + sum(stolen),
-        "Each request is answered with 403, and no other user can read the file with the secret.",
+        "Each request gets 403, and no other user can read the file with the secret.",
     )
 
 

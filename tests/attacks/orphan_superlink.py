@@ -54,7 +54,7 @@ def attack() -> harness.Count:
         if f"is taken by process {os.getpid()} " not in said:
             failed.append(said)
     print(*failed, file=sys.stderr)
-    outcome = "The orphan is ended and the server starts; of another process it says which one to end."
+    outcome = "The orphan is ended and the server starts. If the process is a stranger's, the server names it."
     return harness.Count(3, len(failed), outcome)
 
 

@@ -43,7 +43,7 @@ def attack() -> harness.Count:
                     told = {**payload, "metrics": json.dumps([forged]).encode()}
                     tried += 1
                     succeeded += drive(gate, world, key, wire(key, told), Path(folder) / "case") != "refused"
-    return harness.Count(tried, succeeded, "the reply is refused: a client speaks of itself alone")
+    return harness.Count(tried, succeeded, "The reply is refused, since a client may report only about itself.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A client's model repeats a secret of one private sample in one form or another, so that the server reads it."""
+"""A client's model repeats a secret of a private sample in various forms, where the server can read it."""
 
 import dataclasses
 import sys
@@ -83,7 +83,7 @@ def attack() -> Count:
             for person in PERSONS:
                 tried += 1
                 out += in_it(person, left(party, person))
-    return Count(tried, out, "the path is sampled again or withheld")
+    return Count(tried, out, "The path is sampled again or withheld.")
 
 
 def planted(sample: Sample, secret: str) -> Sample:

@@ -1,4 +1,4 @@
-"""Another user of the machine looks through the files of runs and federations of somebody whose umask is 000."""
+"""Another user of the machine searches the files of runs and federations whose owner has the umask 000."""
 
 import os
 import sys
@@ -48,7 +48,7 @@ def attack() -> harness.Count:
             shared = compare([run, folder / "command" / "tiny"], folder / "comparison.html")
             assert shared.stat().st_mode & OTHERS  # a page that is made to be shown follows the umask
             tried = sum(1 for each in walked for _ in each.rglob("*"))
-            return harness.Count(tried, len(opened), "files have mode 600 and folders 700, whatever the umask")
+            return harness.Count(tried, len(opened), "Files have mode 600 and folders 700, whatever the umask.")
     finally:
         os.umask(before)
 

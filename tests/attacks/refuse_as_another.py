@@ -1,4 +1,4 @@
-"""A client with a valid key refuses to take part in another client's name, so that the run goes on without that one.
+"""A client with a valid key refuses to take part in another client's name, to exclude that client.
 
 Roster, exchange, seals and ClientApp are the real ones, in one process.
 """
@@ -45,7 +45,7 @@ def attack() -> harness.Count:
         for number, way in enumerate(ways):
             with Sealed(Path(folder) / str(number)) as fed:
                 reached.append(reaches(fed, *way))
-    outcome = "A refusal counts for the client whose node sent it and for no other."
+    outcome = "A refusal counts only for the client whose node sent it."
     return harness.Count(len(reached), sum(reached), outcome)
 
 

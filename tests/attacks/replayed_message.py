@@ -1,4 +1,4 @@
-"""Somebody between server and clients sends what was sealed for one message in the place of another.
+"""An attacker between server and clients replaces a message with one that was sealed for another purpose.
 
 Server's exchange, seals and the clients' ClientApp are the real ones, in one process: an old message comes under
 another run, round or phase or at another client, the client's reply comes back to it, and an old reply or piece goes to
@@ -93,7 +93,7 @@ def attack() -> harness.Count:
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
         reached = [*at_the_client(Path(folder) / "client"), *at_the_server(Path(folder) / "server")]
-    outcome = "Client and server drop what is not sealed for this run, phase, round, receiver and question."
+    outcome = "Client and server drop everything that is not sealed for this run, phase, round, receiver and question."
     return harness.Count(len(reached), sum(reached), outcome)
 
 

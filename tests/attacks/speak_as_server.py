@@ -1,4 +1,4 @@
-"""A client with a valid key pushes a message to another client as if it came from the server.
+"""A client with a valid key sends a message to another client as if it came from the server.
 
 It goes to the handlers of Flower's real SuperLink, in one process, as `lada server` sets it up; should one get through,
 the other client's real ClientApp must refuse it.
@@ -53,7 +53,7 @@ def attack() -> harness.Count:
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
         reached = [*at_the_superlink(), *at_the_client(Path(folder))]
-    outcome = "The SuperLink answers 403 or 401, and a client does nothing for a message that lacks the server's seal."
+    outcome = "The SuperLink answers 403 or 401, and a client ignores a message without the server's seal."
     return harness.Count(len(reached), sum(reached), outcome)
 
 

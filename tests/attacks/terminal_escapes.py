@@ -1,4 +1,4 @@
-"""Whoever writes data, a model's answers or messages tries to steer the reader's terminal, page or log."""
+"""Data, a model's answers or messages contain characters that act on the reader's terminal, page or log."""
 
 import io
 import json
@@ -156,7 +156,7 @@ def attack() -> harness.Count:
             if got_through(told, what):
                 succeeded.append(f"{way}: {what}")
     print(*succeeded, sep="\n")
-    return harness.Count(len(WAYS) * len(HOSTILE), len(succeeded), "what would act is spelled out, as \\x1b")
+    return harness.Count(len(WAYS) * len(HOSTILE), len(succeeded), "LaDa spells such characters out, as \\x1b.")
 
 
 if __name__ == "__main__":

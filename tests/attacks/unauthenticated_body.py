@@ -87,8 +87,8 @@ def attack() -> harness.Count:
     return harness.Count(
         len(strangers) + 1,
         sum(got) + (most - before > ROOM),
-        f"A body is refused after its first MiB, who keeps the server waiting is cut off within 30 s, and its memory "
-        f"grows by less than {ROOM >> 20} MiB.",
+        "A body is refused after its first MiB, and slow connections end within 30 s. "
+        f"The server's memory grows by less than {ROOM >> 20} MiB.",
     )
 
 

@@ -135,7 +135,7 @@ def attack() -> harness.Count:
                 both.run(1, 2)
             outcomes = list(look(both, updates))
             tried, succeeded = tried + len(outcomes), succeeded + sum(outcomes)
-    return harness.Count(tried, succeeded, "what the server sees of one client is noise, also after a drop-out")
+    return harness.Count(tried, succeeded, "What the server sees of one client is noise, also after a drop-out.")
 
 
 if __name__ == "__main__":

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 from made import SUITE, WORK, made, suite_file
+from markupsafe import escape
 from typer.testing import CliRunner
 
 from lada.allocators.base import ALLOCATORS
+from lada.bench import leaderboard
 from lada.bench.layers import merged
 from lada.bench.outcome import Outcome, outcome
 from lada.bench.pages import write_pages
@@ -63,6 +65,18 @@ def test_a_suite_leaves_cells_tables_and_reports(ran):
     links = re.findall(r'href="([^"#]+report\.html)"', page)
     assert len(links) == 2
     assert all((ran / "results/tiny" / link).resolve().is_file() for link in links)
+
+
+def test_pages_are_written_of_the_cells_that_are_there_and_none_is_run(ran, tmp_path):
+    (tmp_path / "tiny").mkdir()
+    first, _ = (ran / "results/tiny/cells.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "tiny/cells.jsonl").write_text(first)
+    done = lada("bench", "--suite", ran / "suite.yaml", "--pages", "--results", tmp_path, "--runs", tmp_path / "runs")
+    assert done.exit_code == 0, done.output
+    assert "regenerates it: 1 of 2 cells" in (tmp_path / "tiny/README.md").read_text()
+    assert (tmp_path / "tiny/leaderboard.html").exists()
+    assert (tmp_path / "tiny/cells.jsonl").read_text() == first
+    assert not (tmp_path / "runs").exists()
 
 
 def test_every_number_of_the_tables_follows_from_the_cells(ran, root):
@@ -399,8 +413,18 @@ def test_standings_by_hand(tmp_path):
     assert "<title>Suite tiny: accuracy and traffic of 2 methods – LaDa leaderboard</title>" in told
     assert told.index("</svg>") < told.index("<table>"), "the chart comes first"
     assert 'data-tip="lada: 87.5 % (' in told
-    assert re.search(r'href="[^"]*docs/methods.md#host">host standalone</a>', told)
-    assert re.search(r'href="[^"]*docs/methods.md#allocator">allocator lada</a>', told)
+    summary = escape(ALLOCATORS.get("lada").summary)
+    assert re.search(r'href="[^"]*docs/methods.md#host-standalone" title="[^"]+">host standalone</a>', told)
+    assert re.search(rf'docs/methods.md#allocator-lada" title="{re.escape(summary)}">allocator lada</a>', told)
+    assert "<br>reads public rationales, others&#39; paths, log-probs</small></span>" in told
+
+
+def test_a_method_without_a_row_in_the_docs_has_no_link(tmp_path, monkeypatch):
+    monkeypatch.setattr(leaderboard, "_anchors", frozenset)
+    suite = read_suite(suite_file(tmp_path))
+    *_, page = write_pages(suite, [made("lada", 0, "1110", "alone"), made("standalone", 0, "0110", "alone")], tmp_path)
+    assert "<small>host fedmkt, allocator lada<br>" in page.read_text()
+    assert "methods.md" not in page.read_text()
 
 
 def test_a_row_that_is_missing_in_a_scenario_is_not_in_the_table_over_all(tmp_path):

@@ -96,7 +96,7 @@ def test_one_method_is_told_with_all_its_options():
     told = told_of("fedmkt")
     assert told.startswith("host fedmkt: ")
     assert f"paper: {HOSTS.get('fedmkt').paper}, https://arxiv.org/abs/2406.02224" in told
-    assert "formulas: docs/methods.md#host" in told
+    assert "formulas: docs/methods.md#host-fedmkt" in told
     assert "needs of a student: answer, judge, study" in told
     assert "tries: whole number, ≥ 1, ≤ 1024; default 1 Maximum number of paths a party writes" in told
     assert "directions: `both`, `llm_to_slm`, `slm_to_llm`; default both" in told

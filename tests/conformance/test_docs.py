@@ -35,7 +35,7 @@ def test_a_method_of_the_package_has_its_row_and_each_option_its_line(case: Case
         pytest.skip("it is described where it comes from")
     options, index = pages()
     section = re.split(r"\n##", index.partition(f"\n### {case.kind}\n")[2])[0]
-    assert re.search(rf"^\| `{method.name}` \| \S", section, re.MULTILINE)
+    assert re.search(rf'^\| <a id="{case.kind}-{method.name}"></a>`{method.name}` \| \S', section, re.MULTILINE)
     own = re.split(r"\n\n### ", options.partition(f"### `{method.name}` {{ #{case.kind}-{method.name} }}")[2])[0]
     assert [name for name in method.options.model_fields if f"\n| `{name}` |" not in own] == []
 

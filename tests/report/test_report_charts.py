@@ -167,13 +167,13 @@ def test_any_two_costs_lie_between_the_first_and_the_last_mark(a: float, b: floa
 
 
 def test_scatter_by_hand() -> None:
-    spots = [Spot("cheap", 10, 20, 10, 30), Spot("dear", 1000, 50), Spot("free", 0, 40)]
+    spots = [Spot("cheap", 10, 20, 10, 30), Spot("dear", 1000, 50, about="All of it."), Spot("free", 0, 40)]
     drawn = scatter("t", "d", spots, along="bytes", up="percent", show=lambda cost: f"{cost:g} B")
-    # 0 at 44 + 8; 10 at 44 + 34 = 78, 1000 at 360 - 12 = 348. 0 % at 250 - 34 = 216, 50 % at 14: 4.04 a point.
-    assert '<path d="M78 175.6V94.8" class="line s0">' in drawn
-    assert '<circle cx="78" cy="135.2" r="9" class="hit" data-tip="cheap: 20.0 % (10.0 to 30.0), 10 B">' in drawn
-    assert '<circle cx="348" cy="14" r="9" class="hit" data-tip="dear: 50.0 %, 1000 B">' in drawn
-    assert '<circle cx="52" cy="54.4" r="9" class="hit" data-tip="free: 40.0 %, 0 B">' in drawn
+    # 0 at 44 + 8; 10 at 44 + 34 = 78, 1000 at 360 - 12 = 348. 10 % at 250 - 34 = 216, 50 % at 14: 5.05 a point.
+    assert '<path d="M78 216V115" class="line s0">' in drawn
+    assert '<circle cx="78" cy="165.5" r="9" class="hit" data-tip="cheap: 20.0 % (10.0 to 30.0), 10 B">' in drawn
+    assert '<circle cx="348" cy="14" r="9" class="hit" data-tip="dear: 50.0 %, 1000 B. All of it.">' in drawn
+    assert '<circle cx="52" cy="64.5" r="9" class="hit" data-tip="free: 40.0 %, 0 B">' in drawn
     assert '<text x="337" y="14" dy="0.35em" text-anchor="end" class="name over s1">dear</text>' in drawn
     assert {">bytes<", ">percent<"} <= set(re.findall(r">\w+<", drawn))
 

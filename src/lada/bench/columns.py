@@ -33,7 +33,7 @@ def _number(value: float | None, figure: Figure) -> str:
     return NONE if value is None else f"{value / figure.per:.{figure.digits}f}"
 
 
-def accuracy(against: str, worlds: bool) -> list[Column]:
+def accuracy(against: str) -> list[Column]:
     """Return the columns of accuracy on both sides, with differences to a row."""
 
     def side(name: str, of: Callable[[Standing], Place]) -> list[Column]:
@@ -43,14 +43,13 @@ def accuracy(against: str, worlds: bool) -> list[Column]:
             ("p (Holm)", lambda s: p_value(of(s).adjusted)),
         ]
 
-    runs: list[Column] = [("worlds", lambda s: str(s.worlds))] if worlds else []
-    return [
-        ("what it reads", lambda s: ", ".join(s.reads)),
-        *runs,
-        ("seeds", lambda s: str(s.seeds)),
-        *side("clients", lambda s: s.clients),
-        *side("LLM", lambda s: s.llm),
-    ]
+    return [*side("clients", lambda s: s.clients), *side("LLM", lambda s: s.llm)]
+
+
+def counts(worlds: bool) -> list[Column]:
+    """Return the columns of what an accuracy is a mean over."""
+    seeds: Column = ("seeds", lambda s: str(s.seeds))
+    return [("worlds", lambda s: str(s.worlds)), seeds] if worlds else [seeds]
 
 
 def by_area(standings: Sequence[Standing]) -> list[Column]:
@@ -98,6 +97,8 @@ def _mixed(verdict: Verdict) -> str:
     return f"{interval(found.effect, '+')}, p {p_value(found.effect.p_above)}" if found else NONE
 
 
+READS: Column = ("what it reads", lambda s: ", ".join(s.reads))
+"""Of what a row's parties can know beside private data."""
 SEARCH: list[Column] = [
     ("row", lambda pair: pair[0].row),
     ("track", lambda pair: pair[0].track or NONE),

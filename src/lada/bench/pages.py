@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from lada.bench import leaderboard, record
-from lada.bench.columns import CURVE, HYPOTHESES, SEARCH, Column, accuracy, by_area, costs, further
+from lada.bench.columns import CURVE, HYPOTHESES, READS, SEARCH, Column, accuracy, by_area, costs, counts, further
 from lada.bench.curves import Curve, curves
 from lada.bench.explained import explained, searched
 from lada.bench.outcome import Outcome
@@ -117,7 +117,7 @@ def _both(standing: Standing | None) -> str:
 
 def _columns(suite: Suite, against: str, section: Section) -> list[list[Column]]:
     of = section.standings
-    return [accuracy(against, bool(suite.worlds)), further(of), costs(of)]
+    return [[READS, *counts(bool(suite.worlds)), *accuracy(against)], further(of), costs(of)]
 
 
 def _environment(outcomes: Sequence[Outcome]) -> str:

@@ -49,6 +49,9 @@ def bench(
     models: Annotated[
         bool, typer.Option("--models", help="Only train the zoo models that the suite's worlds need.")
     ] = False,
+    pages: Annotated[
+        bool, typer.Option("--pages", help="Only write the pages, from the cells that have a result.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print which cells would be run.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the shipped suites and exit.")] = False,
 ) -> None:
@@ -91,6 +94,9 @@ def bench(
         if check:
             same = _check(cells, store, place, count=check, parallel=parallel)
             raise typer.Exit(0 if same else 1)
+        if pages:
+            _write(chosen, every, store, place, frozen, search=search)
+            return
         missing = [cell for cell in cells if fresh or store.get(cell) is None]
         if dry_run:
             _tell(cells, missing)

@@ -47,7 +47,7 @@ def method_told(name: str) -> Iterator[RenderableType]:
         yield Text(f"facts: {method.status}")
         yield Text(f"knowledge: {elicitation(method.tags) or 'of no kind'}")
         yield Text(f"learnt by: {learning(method.tags) or 'no rule of its own'}")
-        yield Text(f"formulas: docs/methods.md#{kind}")
+        yield Text(f"formulas: docs/methods.md#{kind}-{name}")
         for side, needs in (("teacher", method.default_needs.teacher), ("student", method.default_needs.student)):
             yield Text(f"needs of a {side}: {', '.join(sorted(needs)) or 'nothing'}")
         if method.by_order:

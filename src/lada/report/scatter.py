@@ -21,6 +21,8 @@ class Spot:
     value: float
     low: float | None = None
     high: float | None = None
+    about: str = ""
+    """What is told of it under the pointer."""
 
 
 def decades(least: float, most: float) -> list[float]:
@@ -38,7 +40,8 @@ def scatter(
 ) -> Markup:
     """Draw each spot at its cost, on a logarithmic axis, and its value, with its interval as a line and its name.
 
-    A cost of 0 has a place of its own at the left end. `along` and `up` name the axes; `show` writes a cost.
+    The axis of values ends at round numbers around all values and their intervals; it need not start at 0. A cost of 0
+    has a place of its own at the left end. `along` and `up` name the axes; `show` writes a cost.
     """
     left, right, above, below = 44.0, 12.0, 14.0, 34.0
     height = max(250.0, above + below + 13 * len(spots))
@@ -46,7 +49,8 @@ def scatter(
     known = [spot.cost for spot in spots if spot.cost > 0]
     marks = decades(min(known), max(known)) if known else [1.0, 10.0]
     origin = left + (34 if any(spot.cost <= 0 for spot in spots) else 0)
-    values = ticks(0, max((spot.high or spot.value for spot in spots), default=100))
+    ends = [end for spot in spots for end in (spot.value, spot.low, spot.high) if end is not None] or [0.0, 100.0]
+    values = ticks(min(ends), max(ends))
     bottom = height - below
 
     def at_x(cost: float) -> float:
@@ -55,7 +59,7 @@ def scatter(
         return origin + (WIDTH - right - origin) * math.log(cost / marks[0]) / math.log(marks[-1] / marks[0])
 
     def at_y(value: float) -> float:
-        return bottom - (bottom - above) * value / values[-1]
+        return bottom - (bottom - above) * (value - values[0]) / (values[-1] - values[0])
 
     for value in values:
         canvas.add(
@@ -103,5 +107,5 @@ def _draw(
         )
     canvas.add("path", d=marker(x, y, style), class_=f"mark {class_}")
     canvas.text(x + side * 11, place, name, anchor="start" if side > 0 else "end", class_=f"name over {class_}")
-    tip = f"{spot.name}: {spot.value:.1f} %{interval}, {show(spot.cost)}"
+    tip = f"{spot.name}: {spot.value:.1f} %{interval}, {show(spot.cost)}{f'. {spot.about}' if spot.about else ''}"
     canvas.add("circle", cx=x, cy=y, r=9, class_="hit", data_tip=tip)

@@ -53,10 +53,12 @@
   window.addEventListener("hashchange", open);
   open();
 
-  // A table with more columns than fit says so.
+  // A table with more columns or rows than fit says so.
   const fits = new ResizeObserver((entries) => {
     for (const { target } of entries) {
-      target.previousElementSibling?.classList.toggle("wide", target.scrollWidth > target.clientWidth + 1);
+      const told = target.previousElementSibling.classList;
+      told.toggle("wide", target.scrollWidth > target.clientWidth + 1);
+      told.toggle("tall", target.scrollHeight > target.clientHeight + 1);
     }
   });
   for (const box of document.querySelectorAll(".caption + .scroll")) fits.observe(box);
