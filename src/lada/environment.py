@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,11 +22,16 @@ def environment(device: str) -> Environment:
         lada=lada_version(),
         git=commit(),
         python=platform.python_version(),
-        packages={name: version(name) for name in PACKAGES},
+        packages=dict(_packages()),
         device=device,
         processor=_processor(),
         instructions=_instructions(),
     )
+
+
+@cache
+def _packages() -> tuple[tuple[str, str], ...]:
+    return tuple((name, version(name)) for name in PACKAGES)
 
 
 def _processor() -> str:
@@ -39,8 +45,12 @@ def _instructions() -> str:
     return torch.backends.cpu.get_cpu_capability() + (f", MKL_CBWR={mkl}" if mkl else "")
 
 
+@cache
 def commit() -> str | None:
-    """Return the commit of the checkout LaDa runs from, with `+` behind it where files differ; None outside one."""
+    """Return the commit of the checkout LaDa runs from, with `+` behind it where files differ; None outside one.
+
+    A process asks git once: what it has imported does not change with the files.
+    """
     here = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run([*here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
