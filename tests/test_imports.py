@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -40,9 +41,15 @@ print("imported:", *(name for name in sys.argv[1].split(",") if name in sys.modu
 
 FORKS = """
 import json, os, sys
+from importlib import import_module
 import lada.config
 from lada.cli.main import app
+from lada.points import POINTS
 
+for point in POINTS.values():
+    point.registry.names()
+for module in sys.argv[1:]:
+    import_module(module)
 for line in sys.stdin:
     code, folder, environment, *sys.argv[1:] = json.loads(line)
     child = os.fork()
@@ -59,18 +66,17 @@ for line in sys.stdin:
             os._exit(sys.exc_info()[0] is not None)
     print(os.waitpid(child, 0)[1], flush=True)
 """
-"""Does what it is told on each line in a fork of an interpreter that has imported what every command does."""
+"""Does what it is told on each line in a fork of an interpreter that has imported the commands and all methods."""
 
 Ran = Callable[..., tuple[str, str]]
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks one interpreter for each command")
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
-    """Give what a fresh interpreter says to code, and which of the modules called `names` it has in the end."""
-    folder = tmp_path_factory.mktemp("said")
-    command = [sys.executable, "-c", FORKS]
+@contextmanager
+def forks(folder: Path, *modules: str) -> Iterator[Ran]:
+    """Give what an interpreter with these modules says to code, and which called `names` it has in the end."""
+    command = [sys.executable, "-c", FORKS, *modules]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as forks:
         assert forks.stdin is not None
         assert forks.stdout is not None
@@ -87,6 +93,20 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
 
         yield run
         told.close()
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+    """Run commands."""
+    with forks(tmp_path_factory.mktemp("said")) as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+    """Run commands that plan."""
+    with forks(tmp_path_factory.mktemp("planned"), "lada.planning.compose", "lada.cli.planned") as run:
+        yield run
 
 
 def test_the_probe_sees_what_is_imported(ran: Ran) -> None:
@@ -205,12 +225,14 @@ def test_nor_does_help(ran: Ran, words: tuple[str, ...]) -> None:
 
 @pytest.mark.skipif(has_driver(), reason="a plan asks PyTorch for its accelerators")
 @pytest.mark.parametrize("file", EXAMPLES)
-def test_nor_does_the_plan_of_an_example(ran: Ran, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nor_does_the_plan_of_an_example(
+    planned: Ran, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if json.loads(SHIPPED.read_text(encoding="utf-8"))["versions"] != versions(PACKAGES):
         pytest.skip("what is shipped is for other versions")
     monkeypatch.setenv("LADA_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    printed, imported = ran(RUN, COMPUTES, "run", file, "--dry-run")
+    printed, imported = planned(RUN, COMPUTES, "run", file, "--dry-run")
     assert "does it fit?" in printed
     assert imported == ""
     assert not (tmp_path / "cache").exists()  # all was known
@@ -222,10 +244,10 @@ def test_reading_a_configuration_does_not_either(ran: Ran, file: str) -> None:
 
 
 @pytest.mark.skipif(has_driver(), reason="a plan asks PyTorch for its accelerators")
-def test_nor_does_the_plan_of_the_demo(ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nor_does_the_plan_of_the_demo(planned: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if json.loads(SHIPPED.read_text(encoding="utf-8"))["versions"] != versions(PACKAGES):
         pytest.skip("what is shipped is for other versions")
     monkeypatch.setenv("LADA_CACHE", str(tmp_path / "cache"))
-    printed, imported = ran(RUN, COMPUTES, "demo", "--dry-run")
+    printed, imported = planned(RUN, COMPUTES, "demo", "--dry-run")
     assert "does it fit?" in printed
     assert imported == ""

@@ -4,12 +4,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+import warm
 import yaml
 from test_resume import children, config, outcome
 
@@ -17,19 +17,6 @@ import lada
 from lada.core.signals import Terminated, ended_by_signal, exit_code, uninterrupted
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals")
-
-
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "lada", "run", str(folder / "run.yaml"), "--runs", str(folder)]
-    with (folder / "out.log").open("ab") as log:
-        return subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=log,
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(Path(lada.__file__).parents[1])},
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore Ctrl-C
-        )
 
 
 def events(folder: Path) -> list[dict]:
@@ -40,7 +27,8 @@ def events(folder: Path) -> list[dict]:
 
 def stop(folder: Path, number: signal.Signals, phase: str) -> list[int]:
     """Start a run, send it a signal as soon as a client has begun a phase, and return its exit code and processes."""
-    process = start(folder)
+    command = "-m", "lada", "run", folder / "run.yaml", "--runs", folder
+    process = warm.start(*command, log=folder / "out.log", cwd=folder)
     deadline = time.monotonic() + 200
     while not any(event["kind"] == "message" and event["phase"] == phase for event in events(folder)):
         assert process.poll() is None, (folder / "out.log").read_text()

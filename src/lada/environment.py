@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,11 +22,16 @@ def environment(device: str) -> Environment:
         lada=lada_version(),
         git=commit(),
         python=platform.python_version(),
-        packages={name: version(name) for name in PACKAGES},
+        packages=dict(_packages()),
         device=device,
         processor=_processor(),
         instructions=_instructions(),
     )
+
+
+@cache
+def _packages() -> tuple[tuple[str, str], ...]:
+    return tuple((name, version(name)) for name in PACKAGES)
 
 
 def _processor() -> str:
@@ -39,8 +45,12 @@ def _instructions() -> str:
     return torch.backends.cpu.get_cpu_capability() + (f", MKL_CBWR={mkl}" if mkl else "")
 
 
+@cache
 def commit() -> str | None:
-    """Return the commit of LaDa's checkout, followed by `+` if files differ from it; None outside a checkout."""
+    """Return the commit of LaDa's checkout, followed by `+` if files differ from it; None outside a checkout.
+
+    A process asks git once, since edited files do not change what it has imported.
+    """
     here = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run([*here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout

@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+import warm
 from made import SUITE, WORK, made, suite_file
 from markupsafe import escape
 from typer.testing import CliRunner
@@ -35,6 +37,18 @@ from lada.federation.run_folder import newest
 
 def lada(*arguments: object):
     return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm() -> Iterator[None]:
+    """Let cells run in forks of an interpreter that has imported what they need."""
+
+    def call(self: Processes, command: Sequence[str], log: Path) -> int:
+        return warm.start(*command[1:], log=log, env=bounded()).wait()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Processes, "call", call)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,17 +2,15 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 import yaml
 from own_methods import EXAMPLES
 from tiny_run import tiny
 
-import lada
 from lada.core.arrays import bytes_to_arrays
 from lada.federation.parties import STATE
 
@@ -49,14 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (work / "run.yaml").write_text(yaml.safe_dump(config()), encoding="utf-8")
     others = os.pathsep.join(str(file) for name, file in EXAMPLES.items() if name not in BY_OPTION)
     options = [part for name in BY_OPTION for part in ("--plugin", str(EXAMPLES[name]))]
-    done = subprocess.run(
-        [sys.executable, "-m", "lada", "run", "run.yaml", *options],
-        cwd=work,
-        env={**os.environ, "LADA_PLUGINS": others, "PYTHONPATH": str(Path(lada.__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = warm.run("-m", "lada", "run", "run.yaml", *options, cwd=work, env={**os.environ, "LADA_PLUGINS": others})
     assert done.returncode == 0, done.stdout + done.stderr
     return work / "runs" / "tiny"
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+import warm
 from federations import change, comparable, small, write
 from flwr.app import Context, Message, RecordDict
 from flwr.common.serde import message_from_proto, message_to_proto
@@ -64,13 +65,9 @@ class Workers:
             relay.write(self.folder / f"{name}.json")
 
     def start(self, name):
-        command = [sys.executable, "-m", "lada.engines.worker", str(self.files[name]), self.relays[name].socket]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        log = self.files[name].parent / "worker.log"
-        with log.open("ab") as out:
-            self.processes[name] = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=out, stderr=out, env=environment
-            )
+        file, environment = self.files[name], {**os.environ, "OMP_NUM_THREADS": "1"}
+        command = "-m", "lada.engines.worker", file, self.relays[name].socket
+        self.processes[name] = warm.start(*command, log=file.parent / "worker.log", env=environment)
 
     def submit(self, name, data):
         """Do what Flower's process for a message does."""

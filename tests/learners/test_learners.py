@@ -2,14 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
-import lada
 from lada.config import make_config
 from lada.core.errors import InputError
 from lada.core.terms import Verb
@@ -87,13 +85,8 @@ def test_a_wrong_name_or_option_is_told_by_its_key(model: dict[str, Any], told: 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Return the results of a run of parrots, and those of one that was resumed after a round."""
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, json.dumps(config()), str(tmp_path_factory.mktemp("runs"))],
-        env={**os.environ, "LADA_PLUGINS": str(PARROT), "PYTHONPATH": str(Path(lada.__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**os.environ, "LADA_PLUGINS": str(PARROT)}
+    done = warm.run("-c", RUN, json.dumps(config()), tmp_path_factory.mktemp("runs"), env=environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -42,27 +42,29 @@ class Tiny:
         return hf.PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False, **tokens)
 
     @staticmethod
-    def model(architecture: str, vocabulary: int, seed: int = 0) -> Any:
+    def model(architecture: str, vocabulary: int, seed: int = 0, layers: int = 2) -> Any:
         torch.manual_seed(seed)
         # Without eos_token_id generate() would warn that it guesses; with it every model would have to agree.
         ids = {"vocab_size": vocabulary, "bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
         if architecture == "gpt2":
             config = hf.GPT2Config(
-                n_embd=16, n_layer=2, n_head=2, n_positions=Tiny.context, initializer_range=0.3,
+                n_embd=16, n_layer=layers, n_head=2, n_positions=Tiny.context, initializer_range=0.3,
                 resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **ids,
             )  # fmt: skip
             return hf.GPT2LMHeadModel(config).eval()
         config = hf.LlamaConfig(
-            hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2,
-            max_position_embeddings=Tiny.context, initializer_range=0.3, **ids,
+            hidden_size=16, intermediate_size=32, num_hidden_layers=layers, num_attention_heads=2,
+            num_key_value_heads=2, max_position_embeddings=Tiny.context, initializer_range=0.3, **ids,
         )  # fmt: skip
         return hf.LlamaForCausalLM(config).eval()
 
     @staticmethod
-    def learner(architecture: str = "llama", tokenizer: Any = None, **options: Any) -> HuggingFaceLearner:
+    def learner(
+        architecture: str = "llama", tokenizer: Any = None, layers: int = 2, **options: Any
+    ) -> HuggingFaceLearner:
         tokenizer = tokenizer or Tiny.tokenizer("unigram" if architecture == "gpt2" else "bpe")
         settings = ModelOptions(**{"model": "tiny", "device": "cpu", "max_new_tokens": 24, **options})
-        return HuggingFaceLearner(Tiny.model(architecture, len(tokenizer)), tokenizer, settings)
+        return HuggingFaceLearner(Tiny.model(architecture, len(tokenizer), layers=layers), tokenizer, settings)
 
     @staticmethod
     def weights(learner: HuggingFaceLearner) -> dict[str, torch.Tensor]:

@@ -21,6 +21,7 @@ from lada.alignment import check_scores
 from lada.core.errors import InputError
 from lada.core.terms import Lesson
 from lada.models.base import Study
+from lada.models.learner import HuggingFaceLearner
 from lada.models.load import load
 from lada.models.options import LoraOptions, ModelOptions
 from lada.models.training import Optimisation
@@ -163,9 +164,15 @@ def slow_log_probs(learner: Any, prompt: list[int], completion: list[int]) -> to
     return logits[len(prompt) - 1 : -1].log_softmax(1)
 
 
-def test_the_verbs(folder: Path):
+@pytest.fixture(scope="session")
+def whole(folder: Path) -> Any:
+    """The learner of that model, which is asked and not taught."""
+    return learner(folder)
+
+
+def test_the_verbs(folder: Path, whole: Any):
     """One test, since loading takes longer than what follows."""
-    whole, single = learner(folder), learner(folder, batch_size=1)
+    single = HuggingFaceLearner(whole.model, whole.tokenizer, whole.options.model_copy(update={"batch_size": 1}))
     assert whole.tokenizer.pad_token_id is not None or folder.name.endswith("no-pad-token")
 
     answers = whole.answer(QUESTIONS, seed=0)
@@ -197,16 +204,15 @@ def test_the_verbs(folder: Path):
         assert vector == pytest.approx(hidden.mean(0).numpy(), abs=1e-4)
 
 
-def test_tokens_lead_back_to_the_text(folder: Path):
+def test_tokens_lead_back_to_the_text(whole: Any):
     """The bytes of a text's tokens are the text, but for a space that sentencepiece puts in front."""
-    asked = learner(folder)
-    tokens = asked.vocabulary().tokens
-    for text, spelled in zip(PATHS, asked.tokenize(PATHS), strict=True):
+    tokens = whole.vocabulary().tokens
+    for text, spelled in zip(PATHS, whole.tokenize(PATHS), strict=True):
         assert spelled is not None
         said = b"".join(tokens[token] for token in spelled.tokens[:-1])
         assert said.removeprefix(b" ") == text.encode()
         assert spelled.offsets[-1].tolist() == [len(text.encode()), len(text.encode()) + 1]
-        assert asked._encoder.text(spelled.tokens.tolist()) == text
+        assert whole._encoder.text(spelled.tokens.tolist()) == text
 
 
 @pytest.mark.parametrize(("architecture", "oddity"), STUDIED, indirect=True)

@@ -16,6 +16,9 @@ from lada.models.load import check, load
 from lada.models.options import ModelOptions
 from lada.objectives.base import OBJECTIVES
 
+LAYERS = 1
+"""Each layer is traced on its own, which takes seconds."""
+
 
 def study(tiny: Any, learner: HuggingFaceLearner) -> None:
     sft = OBJECTIVES.get("sft")
@@ -42,7 +45,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_steps_are_those_of_the_model_as_it_is(tiny: Any, architecture: str, tune: Any, graphs: list[Any]):
     learners = []
     for compile_ in (False, True):
-        learner = tiny.learner(architecture, compile=compile_)
+        learner = tiny.learner(architecture, layers=LAYERS, compile=compile_)
         if tune == "lora":
             from lada.models.adapters import with_adapter
 
@@ -58,14 +61,14 @@ def test_steps_are_those_of_the_model_as_it_is(tiny: Any, architecture: str, tun
 
 
 def test_answers_and_likelihoods_run_what_is_not_compiled(tiny: Any, graphs: list[Any]):
-    learner = tiny.learner(compile=True)
+    learner = tiny.learner(layers=LAYERS, compile=True)
     learner.answer(tiny.questions, seed=0)
     learner.judge([(tiny.questions[0], tiny.paths[0])])
     assert not graphs
 
 
 def test_what_is_saved_is_loaded_again(tiny: Any, tmp_path: Path, graphs: list[Any]):
-    learner = tiny.learner(compile=True)
+    learner = tiny.learner(layers=LAYERS, compile=True)
     learner.save(tmp_path / "base")
     study(tiny, learner)
     learner.save(tmp_path / "saved")
@@ -81,7 +84,7 @@ def test_what_cannot_be_compiled_is_refused_and_left_as_it_was(tiny: Any, monkey
 
     torch._dynamo.reset()
     monkeypatch.setattr(nn.Module, "compile", lambda self, **how: compile_in_place(self, backend=backend, **how))
-    learner = tiny.learner(compile=True)
+    learner = tiny.learner(layers=LAYERS, compile=True)
     before = tiny.weights(learner)
     with pytest.raises(InputError, match=r"^model.compile: true, but torch.compile fails for LlamaModel: .*no kernel"):
         study(tiny, learner)

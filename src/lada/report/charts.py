@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 WIDTH = 360
 STYLES = 8
@@ -94,14 +94,12 @@ def coordinate(value: float) -> str:
 
 
 def _element(tag: str, content: str, attributes: dict[str, object]) -> Markup:
-    written = Markup("").join(
-        Markup(' {}="{}"').format(
-            key.rstrip("_").replace("_", "-"), coordinate(value) if isinstance(value, float) else value
-        )
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(coordinate(value) if isinstance(value, float) else value)}"'
         for key, value in attributes.items()
         if value is not None
     )
-    return Markup("<{0}{1}>{2}</{0}>").format(tag, written, content)
+    return Markup(f"<{tag}{written}>{escape(content)}</{tag}>")
 
 
 def clip(text: str, length: int) -> str:
