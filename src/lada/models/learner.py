@@ -58,7 +58,7 @@ Returned = TypeVar("Returned")
 def _computing(
     verb: "Callable[Concatenate[HuggingFaceLearner, Given], Returned]",
 ) -> "Callable[Concatenate[HuggingFaceLearner, Given], Returned]":
-    """Let a verb compute, with what are its weights while it does, and without gradients."""
+    """Run a verb with the weights for computing, without gradients."""
 
     @wraps(verb)
     def call(self: "HuggingFaceLearner", *args: Given.args, **kwargs: Given.kwargs) -> Returned:
@@ -69,11 +69,11 @@ def _computing(
 
 
 LITTLE = 0.5
-"""The share of its weights that LoRA adapts, where nobody chose them, below which a learner says so."""
+"""If LoRA adapts, by default, less than this share of the weights, the learner reports it."""
 
 
 class HuggingFaceLearner(LearnerBase):
-    """The `Learner` of lada.models.base over a causal LM that is in memory."""
+    """The `Learner` of lada.models.base over a causal LM in memory."""
 
     def __init__(self, model: Any, tokenizer: Any, options: ModelOptions) -> None:
         self.model = model
@@ -100,7 +100,7 @@ class HuggingFaceLearner(LearnerBase):
 
     @property
     def model(self) -> Any:
-        """Return the causal LM; `masters` are those of its weights."""
+        """Return the causal LM; `masters` are the masters of its weights."""
         return self._model
 
     @model.setter
@@ -110,12 +110,12 @@ class HuggingFaceLearner(LearnerBase):
 
     @property
     def options(self) -> ModelOptions:
-        """Return what it was loaded with."""
+        """Return the options that it was loaded with."""
         return self._options
 
     @property
     def encoder(self) -> Encoder:
-        """Return what turns questions into this learner's token ids."""
+        """Return the encoder that turns questions into this learner's token ids."""
         return self._encoder
 
     def answer(
@@ -135,7 +135,7 @@ class HuggingFaceLearner(LearnerBase):
         temperature: float,
         progress: Progress = silent,
     ) -> list[list[Answer]]:
-        """See Learner.sample. A path is read again to judge it only where writing it has not told what `judge` says."""
+        """See Learner.sample. A path is read again only if generation did not already give the result of `judge`."""
         self._begin()
         progress = adding_up(progress)
         streams = make_requests(self._encoder, questions, paths, seed, self._options.max_new_tokens)
@@ -162,14 +162,14 @@ class HuggingFaceLearner(LearnerBase):
 
     @_computing
     def judge(self, pairs: Sequence[tuple[str, str]], *, progress: Progress = silent) -> list[Likelihood]:
-        """See Learner.judge. The token that ends a turn counts as part of the path, also of one that was cut."""
+        """See Learner.judge. The token that ends a turn counts as part of the path, even if the path was cut."""
         self._begin()
         rows = [self._encoder.pair(question, text) for question, text in pairs]
         sizes = [len(text.encode()) for _, text in pairs]
         return [replace(each, size=size) for each, size in zip(self._judged(rows, progress), sizes, strict=True)]
 
     def _judged(self, rows: Sequence[Encoded], progress: Progress = silent) -> list[Likelihood]:
-        """Return the likelihoods of the rows' completions, as of texts of no size."""
+        """Return the likelihoods of the rows' completions, with text size 0."""
         progress = adding_up(progress)
         result: dict[int, Likelihood] = {}
 
@@ -226,11 +226,11 @@ class HuggingFaceLearner(LearnerBase):
         return (*notices, *self.take_shrunk(), *others, *self._encoder.notices(), *(cut if self._cut else ()))
 
     def take_shrunk(self) -> tuple[str, ...]:
-        """Return, of what `take_notices` returns, which batches shrank: all else a rank says as the others do."""
+        """Return only the notices on batches that shrank; all other notices are the same in every rank."""
         return self._halving.take_notices()
 
     def _begin(self) -> None:
-        """Count anew what is lost where that of before was told."""
+        """Restart the count of losses if the earlier ones were reported."""
         if self._told:
             self._encoder.forget()
             self._cut = self._written = 0
@@ -240,7 +240,7 @@ class HuggingFaceLearner(LearnerBase):
         """See Learner.vocabulary."""
         if self._vocabulary is None:
             rows = self.model.get_input_embeddings().weight.shape[0]
-            # Tokens without an embedding are none of this model's; see check_vocabulary.
+            # Tokens without an embedding do not belong to this model; see check_vocabulary.
             self._vocabulary = Vocabulary(tuple(token_bytes(self.tokenizer)[:rows]), self._encoder.eos)
         return self._vocabulary
 
@@ -258,7 +258,7 @@ class HuggingFaceLearner(LearnerBase):
 
         def mean(batch: list[int]) -> np.ndarray:
             ids, seen, _ = pad_right([rows[i] for i in batch], self._encoder.pad, self.model.device)
-            with head_sees(self.model, last):  # whose logits nobody needs
+            with head_sees(self.model, last):  # its logits are not needed
                 seen_by = self.model(input_ids=ids, attention_mask=seen, output_hidden_states=True, use_cache=False)
             weight, hidden = seen[..., None].float(), seen_by.hidden_states[-1].float()
             if hidden.dim() > weight.dim():  # Gemma 3n has several streams, and predicts from their mean
@@ -312,7 +312,7 @@ class HuggingFaceLearner(LearnerBase):
         alone = partial(self.study_among, ALONE, lessons, objective, study, seed=seed, course=course, progress=progress)
         if self.replicas is None or not lessons:
             return alone()
-        if study.dp is not None:  # which lets nobody know what was drawn, so that others could not do their share
+        if study.dp is not None:  # its draws are secret, so others could not do their share
             self._notices += (f"model.parallel: a study with dp runs in one process, not in {self.replicas.size}",)
             return alone()
         with self.replicas.studying(Assignment(lessons, objective, study, seed, course), self.model.device) as ranks:
@@ -329,7 +329,7 @@ class HuggingFaceLearner(LearnerBase):
         course: Course = Course(),  # noqa: B008 - it is immutable
         progress: Progress = silent,
     ) -> StudyReport:
-        """Do this rank's share of a study that all `ranks` are given alike; it ends with the same weights in all."""
+        """Do this rank's share of a study that all `ranks` receive; all end with the same weights."""
         self._begin()
         place = Workplace(
             self.model,
@@ -370,7 +370,7 @@ class HuggingFaceLearner(LearnerBase):
         return dict(factors(self.model))
 
     def close(self) -> None:
-        """End the processes that study with it; it can no more study with others."""
+        """End the processes that study with it; afterwards it cannot study with others."""
         if self.replicas is not None:
             self.replicas.close()
 
@@ -380,12 +380,12 @@ class HuggingFaceLearner(LearnerBase):
         return Inside(self.model.config.model_type, size, weights_digest(self.model))
 
     def digest(self) -> str:
-        """See Learner.digest: that of options and weights."""
+        """See Learner.digest: the digest of options and weights."""
         told = f"{self.options.model_dump_json()} {self.device} {weights_digest(self.model)}"
         return hashlib.sha256(told.encode()).hexdigest()
 
     def save(self, folder: FilePath) -> None:
-        """See Learner.save; under LoRA only the adapter is written, in peft's format. `load` takes it as `saved`."""
+        """See Learner.save; with LoRA only the adapter is written, in peft's format. `load` accepts it as `saved`."""
         if self._options.tune == "lora":
             self.model.save_pretrained(folder, save_embedding_layers=False)  # "auto" may ask the hub about them
         else:
@@ -395,7 +395,7 @@ class HuggingFaceLearner(LearnerBase):
 
 
 def little_adapted(share: float) -> str:
-    """Return what the user should know of an adapter that reaches few weights."""
+    """Return a notice for the user if an adapter covers few weights."""
     return (
         f"LoRA adapts {share:.0%} of the weights between embeddings and logits; the rest stays as it is: name more of "
         "them in lora.targets, set lora.dropout: 0 where experts are fused, or tune: full"

@@ -130,7 +130,8 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What an objective may have to know of a model to make arrays that fit: a width of hidden states, a vocabulary."""
+    """Sizes of a model that an objective may need to make fitting arrays: the width of hidden states, the
+    vocabulary."""
 
     width: int
     vocabulary: int
@@ -140,10 +141,10 @@ class Objective:
     """A loss over lessons, with explicit state and no side effects. Its needs are declared on registration."""
 
     name: str = ""
-    """What it is registered as."""
+    """The name under which it is registered."""
     needs: Needs = NOTHING
     plain: bool = False
-    """Whether it is the likelihood of the chosen texts alone, so that whoever studies the same does the same."""
+    """Whether it is only the likelihood of the chosen texts, so that equal studies give equal results."""
     trained: tuple[str, ...] = ()
     """The names of the state's arrays that are trained with the model."""
 
